@@ -1,0 +1,162 @@
+"""How one call is placed.
+
+::
+
+    make_call     freeze and validate (request), encode once (codec), open the handle
+     → attempts   a retrier of its own for this call (retry); its waits hold nothing
+     → gate       an in-flight slot, then the rate token last, after any shared pause (rate)
+     → post       the shared client; a request that left is awaited to its end (transport)
+     → judge      what the attempt came to, what the call came to (verdict)
+     → settle     the handle wakes whoever waits (call)
+
+From the moment ``post`` begins until the verdict is recorded nothing can be cancelled but
+by tearing the event loop down, and then the call is recorded as unknown.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import anyio
+import attrs
+
+from telecmi_async import errors, retry
+from telecmi_async.call import Call
+from telecmi_async.credentials import Redactor, Wire
+from telecmi_async.rate import Gate
+from telecmi_async.transport import Timeouts
+from telecmi_async.verdict import Outcome, Verdict, judge
+
+if TYPE_CHECKING:
+    from telecmi_async.rate import RateLimit
+    from telecmi_async.transport import Transport
+
+__all__ = ["Dialler", "Order"]
+
+logger = logging.getLogger("telecmi_async")
+
+
+@attrs.frozen
+class Order:
+    """What one call needs on its way besides its state.
+
+    Args:
+        call: Its state.
+        url: Its endpoint.
+        wire: Its encoded request.
+        redact: Takes its secrets out of what comes back.
+        policy: When it is tried again.
+        timeouts: How long an attempt may take.
+        seed: Makes its jitter its own.
+    """
+
+    call: Call
+    url: str
+    wire: Wire
+    redact: Redactor
+    policy: retry.RetryPolicy
+    timeouts: Timeouts
+    seed: str
+
+
+class Dialler:
+    """Places the calls of one service.
+
+    Args:
+        transport: Carries the requests.
+        limit: The rate and the requests in flight.
+        budget: How many failures in a row may be repeated.
+    """
+
+    def __init__(self, transport: Transport, limit: RateLimit, *, budget: int) -> None:
+        self._transport = transport
+        self._gate = Gate(limit)
+        self._queue_timeout = limit.queue_timeout
+        self._budget = retry.RetryBudget(budget)
+
+    async def place(self, order: Order) -> None:
+        """Take one call through its attempts and settle it, come what may."""
+        call = order.call
+        stopped: errors.CallNotPlaced | None = errors.CallCancelled("the call was cancelled")
+        try:
+            with anyio.CancelScope() as scope:
+                if call.start(scope):
+                    stopped = await self._make_attempts(order)
+        except Exception as error:
+            # A bug of ours must not read as "no phone rang".
+            call.record(
+                Verdict(Outcome.UNKNOWN, f"internal error: {type(error).__name__}"), 0.0
+            )
+            raise
+        finally:
+            if not call.settled:
+                call.conclude(stopped)
+
+    async def _make_attempts(self, order: Order) -> errors.CallNotPlaced | None:
+        """Make attempts until one is the last; return why it had no turn, if so."""
+        policy = order.policy
+        until = None if policy.deadline is None else anyio.current_time() + policy.deadline
+
+        def before_sleep(verdict: Verdict, seconds: float) -> None:
+            logger.info(
+                "call %s: attempt %d of %d came to %s (%s); again in %.2f s",
+                order.call,
+                len(order.call.attempts),
+                policy.attempts,
+                verdict.outcome,
+                verdict.detail,
+                seconds,
+            )
+
+        verdict = await retry.run(
+            functools.partial(self._attempt, order, until),
+            policy,
+            budget=self._budget,
+            until=until,
+            seed=order.seed,
+            before_sleep=before_sleep,
+        )
+        if verdict is None:
+            return errors.NotSent("the call waited too long for its turn; no phone rang")
+        return None
+
+    async def _attempt(self, order: Order, until: float | None) -> Verdict | None:
+        """Start one request and judge what came back; None if it had no turn in time."""
+        call = order.call
+        if not await self._enter(until):
+            return None
+        began = anyio.current_time()
+        call.post()
+        try:
+            answer = await self._transport.post(order.url, order.wire, order.timeouts)
+        except BaseException:
+            interrupted = Verdict(
+                Outcome.UNKNOWN, "interrupted while the request was under way"
+            )
+            call.record(interrupted, anyio.current_time() - began)
+            raise
+        finally:
+            self._gate.leave()
+        verdict = judge(answer, redact=order.redact, now=datetime.now(UTC))
+        call.record(verdict, anyio.current_time() - began)
+        logger.debug("call %s: %s (%s)", call, verdict.outcome, verdict.detail)
+        self._budget.record(repeatable=order.policy.repeats(verdict))
+        if pause := order.policy.pause(verdict):
+            self._gate.pause(pause)
+        return verdict
+
+    async def _enter(self, until: float | None) -> bool:
+        """Wait at the gate, but not beyond ``queue_timeout`` or the call's deadline."""
+        if self._queue_timeout is not None:
+            limit = anyio.current_time() + self._queue_timeout
+            until = limit if until is None else min(limit, until)
+        if until is None:
+            await self._gate.enter()
+            return True
+        with anyio.CancelScope(deadline=until):
+            await self._gate.enter()
+            return True
+        return False

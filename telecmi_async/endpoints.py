@@ -1,0 +1,61 @@
+"""Where TeleCMI's API is."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import SplitResult, urlsplit
+
+from telecmi_async.errors import ConfigurationError
+from telecmi_async.phone import Region
+
+__all__ = ["BASE_URL", "make_call_url", "parse_base_url"]
+
+BASE_URL = "https://rest.telecmi.com/v2"
+
+_PATHS = {Region.INDIA: "/ind_pcmo_make_call", Region.GLOBAL: "/global_pcmo_make_call"}
+
+
+def make_call_url(base_url: str, region: Region) -> str:
+    """Return the endpoint of a region, which must not be ``AUTO``."""
+    return base_url + _PATHS[region]
+
+
+def parse_base_url(value: object) -> str:
+    """Return the API's address without a trailing slash.
+
+    Raises:
+        ConfigurationError: It is no https address. The secret travels in every request's
+            body, so plain http is for this machine only.
+    """
+    parts = _split(value)
+    if parts is None or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise ConfigurationError(
+            f"base_url must be an address such as {BASE_URL}, without user, query or fragment"
+        )
+    if parts.scheme != "https" and not (
+        parts.scheme == "http" and _is_loopback(parts.hostname)
+    ):
+        raise ConfigurationError(
+            "base_url must start with https://, or with http:// on this machine alone: the "
+            "secret is in every request"
+        )
+    return str(value).rstrip("/")
+
+
+def _split(value: object) -> SplitResult | None:
+    """Return the parts of an address, or None if it cannot be one."""
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+        return None
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # reading it is what checks it
+    except ValueError:
+        return None
+    return None if " " in value else parts
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,232 @@
+"""Every error this package raises.
+
+::
+
+    TelecmiError
+    ├── InvalidCall (ValueError)      refused before anything was sent; .path names the field
+    ├── CallNotPlaced                 certainly no phone rang: dialling again is safe
+    │   ├── CallRejected              TeleCMI said no: .status .code .message .body
+    │   │   ├── AuthenticationError   420, 401, 407
+    │   │   ├── MissingProperty       422, 501, and 502 with TeleCMI's own body
+    │   │   └── RateLimited           429, and 503 with Retry-After: .retry_after
+    │   ├── NotSent                   could not connect, or a queueing deadline passed
+    │   └── CallCancelled             cancelled while it was still queued
+    ├── CallOutcomeUnknown            the request left, no trustworthy answer came: .reference .cause
+    ├── CallPending (RuntimeError)    asked for a request_id before TeleCMI answered
+    ├── ConfigurationError (ValueError)   the service was set up wrongly
+    ├── ServiceClosed                 the service takes no more calls
+    └── WrongEventLoop (RuntimeError) used outside an event loop, or from another one
+
+Two questions are enough for a caller. *May a phone have rung?* Only `CallOutcomeUnknown`
+(and `CallPending`, while the request is still under way) says yes, and ``error.safe_to_redial`` answers it for every error. *Is it my input?* Then
+it is `InvalidCall` or `ConfigurationError`, raised before anything was sent.
+
+All of them survive pickling, and none carries the secret or a full phone number.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from telecmi_async.verdict import Attempt
+
+__all__ = [
+    "AuthenticationError",
+    "CallCancelled",
+    "CallNotPlaced",
+    "CallOutcomeUnknown",
+    "CallPending",
+    "CallRejected",
+    "ConfigurationError",
+    "InvalidCall",
+    "MissingProperty",
+    "NotSent",
+    "RateLimited",
+    "ServiceClosed",
+    "TelecmiError",
+    "WrongEventLoop",
+]
+
+
+class TelecmiError(Exception):
+    """Something went wrong between your program and TeleCMI.
+
+    The root of the tree: ``except TelecmiError`` catches whatever this package raises.
+    """
+
+    #: Whether the same call may be dialled again without a phone ringing twice.
+    safe_to_redial: ClassVar[bool] = True
+
+    #: What was tried before this error, oldest first; empty if no request was started.
+    attempts: tuple[Attempt, ...] = ()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args, dict(self.__dict__))
+
+
+def _rebuild(
+    kind: type[TelecmiError], args: tuple[object, ...], state: dict[str, object]
+) -> TelecmiError:
+    """Make an error again from its pickle, whatever its constructor asks for."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class InvalidCall(TelecmiError, ValueError):
+    """A call that cannot be sent as it is; nothing was sent.
+
+    Args:
+        message: What is wrong and what would be right.
+        path: The field it is about, from the call's root: ``pcmo[1].connect[0].number``.
+    """
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+        self.message = message
+        self.path = path
+
+    def inside(self, parent: str) -> InvalidCall:
+        """Return the same error, its path seen from one level further out.
+
+        ``InvalidCall("…", path="number").inside("connect[0]")`` is about
+        ``connect[0].number``.
+        """
+        glue = "" if not self.path or self.path.startswith("[") else "."
+        return InvalidCall(self.message, path=f"{parent}{glue}{self.path}")
+
+
+class CallNotPlaced(TelecmiError):
+    """Certainly no phone rang: dialling again is safe."""
+
+    def __init__(self, message: str, *, attempts: tuple[Attempt, ...] = ()) -> None:
+        super().__init__(message)
+        self.attempts = attempts
+
+
+class CallRejected(CallNotPlaced):
+    """TeleCMI answered, and said no.
+
+    Args:
+        message: What TeleCMI said, in its words where it gave any.
+        status: The HTTP status.
+        code: The code in the reply's body if there was one, else the HTTP status.
+        body: The reply's JSON object, or its text, with the secret taken out.
+        attempts: What was tried, oldest first.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: int,
+        body: Mapping[str, Any] | str = "",
+        attempts: tuple[Attempt, ...] = (),
+    ) -> None:
+        super().__init__(f"TeleCMI refused the call ({code}): {message}", attempts=attempts)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.body = body
+
+
+class AuthenticationError(CallRejected):
+    """The app id or the secret is wrong (420, 401 or 407)."""
+
+
+class MissingProperty(CallRejected):
+    """TeleCMI misses a property of the request (422, 501, or 502 in its own words)."""
+
+
+class RateLimited(CallRejected):
+    """TeleCMI asked for a pause (429, or 503 with ``Retry-After``).
+
+    Args:
+        message: What TeleCMI said.
+        retry_after: The pause it asked for, in seconds, as it was sent and not capped;
+            ``None`` if it named none that can be read.
+        status: The HTTP status.
+        code: The code in the body, else the HTTP status.
+        body: The reply's body.
+        attempts: What was tried, oldest first.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: int,
+        body: Mapping[str, Any] | str = "",
+        attempts: tuple[Attempt, ...] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, status=status, code=code, body=body, attempts=attempts)
+        self.retry_after = retry_after
+
+
+class NotSent(CallNotPlaced):
+    """Not one byte of the call left this machine.
+
+    No connection could be made (refused, DNS, TLS, time-out), or the call waited longer
+    than ``queue_timeout`` or ``deadline`` allow.
+    """
+
+
+class CallCancelled(CallNotPlaced):
+    """The call was cancelled before it was placed.
+
+    Raised by handles that were cancelled, or that were still queued when their service
+    closed.
+    """
+
+
+class CallOutcomeUnknown(TelecmiError):
+    """The request left and no trustworthy answer came: a phone may have rung.
+
+    Dialling again is a decision to make with that in mind, never a reflex.
+
+    Args:
+        message: What happened instead of an answer.
+        reference: The handle's own id for the call, the one in the logs.
+        cause: The last failure in a few words, such as ``"ReadTimeout"``.
+        attempts: What was tried, oldest first.
+    """
+
+    safe_to_redial = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reference: str,
+        cause: str,
+        attempts: tuple[Attempt, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.reference = reference
+        self.cause = cause
+        self.attempts = attempts
+
+
+class CallPending(TelecmiError, RuntimeError):
+    """TeleCMI has not answered yet; await the handle before you ask for its request_id."""
+
+    safe_to_redial = False
+
+
+class ConfigurationError(TelecmiError, ValueError):
+    """The service was set up with a value that cannot work; the message names it."""
+
+
+class ServiceClosed(TelecmiError):
+    """The service was closed and takes no more calls; nothing was sent."""
+
+
+class WrongEventLoop(TelecmiError, RuntimeError):
+    """A service belongs to the event loop it was first used in; nothing was sent."""

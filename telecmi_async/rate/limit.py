@@ -1,0 +1,54 @@
+"""The limits a user sets."""
+
+from __future__ import annotations
+
+import functools
+
+import attrs
+
+from telecmi_async import _durations
+from telecmi_async.errors import ConfigurationError
+
+__all__ = ["RateLimit"]
+
+_FASTEST = 10_000.0
+
+
+def _check_rate(_: object, field: attrs.Attribute[float | None], rate: float | None) -> None:
+    if rate is not None and not (_durations.is_number(rate) and 0 < rate <= _FASTEST):
+        raise ConfigurationError(
+            f"RateLimit.{field.name} must be a number above 0 and at most {_FASTEST:.0f}, or "
+            f"None for no limit, not {rate!r:.60}"
+        )
+
+
+@attrs.frozen
+class RateLimit:
+    """What the account, or good manners, allow.
+
+    TeleCMI publishes no limits, so none on the rate is assumed. Ask for the calls per second
+    of your account and set them here: starts are then spaced evenly, first come first
+    served, retries included, and no window of one second ever holds more of them.
+
+    Args:
+        calls_per_second: Starts per second; 2.5 means one every 0.4 s. None: no limit.
+        max_in_flight: Requests that may be waiting for TeleCMI's reply at the same time. The
+            default of 20 is where httpx's connection pool is still quick.
+        queue_timeout: How long one attempt may wait for its turn, in seconds or as a
+            `timedelta`, before the call fails with `NotSent`. None waits as long as
+            it takes; a web handler had rather set it.
+
+    Raises:
+        ConfigurationError: A value that cannot work.
+    """
+
+    calls_per_second: float | None = attrs.field(default=None, validator=_check_rate)
+    max_in_flight: int = attrs.field(
+        default=20, kw_only=True, validator=functools.partial(_durations.at_least, 1)
+    )
+    queue_timeout: float | None = attrs.field(
+        default=None,
+        kw_only=True,
+        converter=_durations.to_seconds_or_none,
+        validator=_durations.positive_or_none,
+    )

@@ -1,0 +1,412 @@
+"""`CallService`: opens, starts and closes. How one call is placed stands in `dial`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import warnings
+from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
+
+import anyio
+
+from telecmi_async import errors
+from telecmi_async._eventloop import current_loop
+from telecmi_async.call import Call, CallHandle
+from telecmi_async.codec import encode_request
+from telecmi_async.credentials import Credentials, Redactor, Secret, Wire
+from telecmi_async.dial import Dialler, Order
+from telecmi_async.endpoints import BASE_URL, make_call_url, parse_base_url
+from telecmi_async.phone import Region, parse_number, parse_region, route
+from telecmi_async.rate import RateLimit
+from telecmi_async.request import CallRequest
+from telecmi_async.retry import RetryPolicy
+from telecmi_async.stream import CallStream, Feed, check_source
+from telecmi_async.transport import HttpxTransport, Timeouts, default_client
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
+    from datetime import timedelta
+    from types import TracebackType
+
+    import httpx
+
+    from telecmi_async._durations import Duration
+    from telecmi_async.flow import FlowLike
+    from telecmi_async.stream import Item, Progress
+
+    Number: TypeAlias = int | str
+
+__all__ = ["CallService"]
+
+_T = TypeVar("_T")
+
+
+class CallService:
+    """Places calls through TeleCMI's v2 API, many at a time over one shared HTTP client.
+
+    Use it as ``async with CallService(…) as service:`` on asyncio or trio. On asyncio it also
+    works as a plain object that any task may use, closed by ``await service.aclose()``.
+    Leaving it waits for what was sent and cancels what is still queued.
+
+    Args:
+        app_id: TeleCMI's number for your app.
+        secret: The secret that belongs to it.
+        from_: The caller id of calls that name none: a number of your app.
+        region: ``"auto"`` (India when the callee is ``91`` and ten digits, else global),
+            ``"india"`` or ``"global"``, for calls that name none.
+        base_url: Where the API is; https, or http on this machine.
+        timeout: `Timeouts` of one attempt, or the longest wait for an answer alone, in
+            seconds or as a `timedelta`.
+        retry: When a call is tried again.
+        rate: How fast calls start and how many requests may be under way.
+        http_client: Your own `httpx.AsyncClient`; it is used, never closed. Without one,
+            a client is made for the service and closed with it.
+        seed: Makes the jitter of retries the same in every run.
+
+    Raises:
+        ConfigurationError: A value that cannot work.
+    """
+
+    def __init__(
+        self,
+        app_id: int | str,
+        secret: str | Secret,
+        *,
+        from_: Number | None = None,
+        region: Region | str = Region.AUTO,
+        base_url: str = BASE_URL,
+        timeout: Timeouts | Duration | None = None,
+        retry: RetryPolicy | None = None,
+        rate: RateLimit | None = None,
+        http_client: httpx.AsyncClient | None = None,
+        seed: int | str | None = None,
+    ) -> None:
+        secret = Secret(secret)  # from here on it does not show in a traceback's locals
+        self._closed = True  # for __del__, should one of the next lines raise
+        self._loop: object = None
+        self._credentials = Credentials(app_id, secret)
+        self._base_url = parse_base_url(base_url)
+        try:
+            self._from = None if from_ is None else parse_number(from_, "from_")
+            self._region = parse_region(region)
+        except errors.InvalidCall as error:
+            raise errors.ConfigurationError(str(error)) from None
+        self._timeouts = Timeouts.of(Timeouts() if timeout is None else timeout)
+        self._retry = _instance("retry", RetryPolicy() if retry is None else retry, RetryPolicy)
+        limit = _instance("rate", RateLimit() if rate is None else rate, RateLimit)
+        self._window = 2 * limit.max_in_flight
+        self._transport = HttpxTransport(
+            default_client() if http_client is None else http_client, owned=http_client is None
+        )
+        self._dialler = Dialler(self._transport, limit, budget=self._retry.budget)
+        self._seed = os.urandom(8).hex() if seed is None else str(seed)
+        self._ordinal = 0
+        self._calls: set[Call] = set()
+        self._feeds: set[Feed] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._task_group: anyio.abc.TaskGroup | None = None
+        self._drained: anyio.Event | None = None
+        self._closed = False
+
+    @classmethod
+    def from_env(cls, **options: object) -> Self:
+        """Make a service from the environment.
+
+        ``TELECMI_APP_ID`` and ``TELECMI_SECRET`` must be set, ``TELECMI_FROM`` and
+        ``TELECMI_BASE_URL`` may be.
+
+        Args:
+            options: Passed on to the constructor; they win over the environment.
+
+        Raises:
+            ConfigurationError: A variable is missing or cannot work.
+        """
+        for name, variable in (
+            ("app_id", "TELECMI_APP_ID"),
+            ("secret", "TELECMI_SECRET"),
+            ("from_", "TELECMI_FROM"),
+            ("base_url", "TELECMI_BASE_URL"),
+        ):
+            value = os.environ.get(variable, "").strip()
+            if value:
+                options.setdefault(name, Secret(value) if name == "secret" else value)
+            elif name in {"app_id", "secret"} and name not in options:
+                raise errors.ConfigurationError(
+                    f"the environment variable {variable} is not set"
+                )
+            del value
+        return cls(**options)  # type: ignore[arg-type]  # checked by the constructor
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self._calls)} calls under way"
+        return f"<CallService app_id={self._credentials.app_id} {state}>"
+
+    def make_call(
+        self,
+        *,
+        to: Number,
+        pcmo: FlowLike,
+        from_: Number | None = None,
+        extra_params: Mapping[str, object] | None = None,
+        duration: int | timedelta | None = None,
+        region: Region | str | None = None,
+        retry: RetryPolicy | None = None,
+        timeout: Timeouts | Duration | None = None,
+    ) -> CallHandle:
+        """Place a call; its request runs concurrently while you hold the handle.
+
+        Args:
+            to: Who is called: a number with its country code.
+            pcmo: What happens when the callee answers: a sequence of actions, a `Flow`,
+                or plain dicts as TeleCMI documents them.
+            from_: The caller id, a number of your app; the service's if not given.
+            extra_params: Your own data, given back with every event of the call. Flat
+                string values are the safe choice.
+            duration: The longest the whole call may last, in seconds or as a `timedelta`.
+                Sent only when given; TeleCMI's v2 pages do not mention it.
+            region: As for the service, whose setting it replaces.
+            retry: As for the service, whose setting it replaces (but for ``budget``).
+            timeout: As for the service, whose setting it replaces.
+
+        Returns:
+            A handle to await.
+
+        Raises:
+            InvalidCall: Something cannot be sent as it is; ``error.path`` names it.
+            ConfigurationError: ``retry`` or ``timeout`` cannot work.
+            ServiceClosed: The service takes no more calls.
+            WrongEventLoop: Outside an event loop, or in another one than before.
+        """
+        self._check_open()
+        request = CallRequest(
+            to=to,
+            pcmo=pcmo,
+            from_=from_,
+            extra_params=extra_params,
+            duration=duration,
+            region=region,
+        )
+        options = self._options(retry, timeout)
+        return CallHandle(self._start(request, request, options))
+
+    def make_calls(
+        self,
+        requests: Iterable[Item] | AsyncIterable[Item],
+        *,
+        retry: RetryPolicy | None = None,
+        timeout: Timeouts | Duration | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> CallStream:
+        """Place many calls and iterate over their handles in the order of completion.
+
+        Requests are pulled only as fast as calls can be placed, and memory stays flat
+        however many there are. A call that fails, or a request that cannot be sent, is
+        yielded like any other: look at ``call.status`` or ``call.error``.
+
+        Args:
+            requests: `CallRequest`s, or mappings with the names of `make_call`'s arguments
+                (from ``to`` to ``region``), from an iterable or async iterable.
+            retry: As for `make_call`.
+            timeout: As for `make_call`.
+            on_progress: A plain function that is given a `Progress` after every
+                settled call. What it raises is logged and disturbs nothing.
+
+        Returns:
+            An asynchronous iterator of settled handles.
+
+        Raises:
+            InvalidCall: ``requests`` is no iterable of requests.
+            ConfigurationError: ``retry``, ``timeout`` or ``on_progress`` cannot work.
+            ServiceClosed: The service takes no more calls.
+            WrongEventLoop: As for `make_call`.
+        """
+        self._check_open()
+        check_source(requests, on_progress)
+        options = self._options(retry, timeout)
+
+        def start(item: Item, on_settled: Callable[[Call], None]) -> Call:
+            self._check_open()
+            try:
+                request = item if isinstance(item, CallRequest) else CallRequest.parse(item)
+                return self._start(request, item, options, on_settled)
+            except errors.InvalidCall as error:
+                call = Call(None, source=item, region=None)
+                call.on_settled = on_settled
+                call.fail(error.with_traceback(None))
+                return call
+
+        feed = Feed(requests, start, window=self._window, on_progress=on_progress)
+        self._feeds.add(feed)
+        self._spawn(self._run_feed, feed)
+        return CallStream(feed)
+
+    def _options(
+        self, retry: RetryPolicy | None, timeout: Timeouts | Duration | None
+    ) -> tuple[RetryPolicy, Timeouts]:
+        """Return the policy and the time-outs of a call: its own, else the service's."""
+        policy = self._retry if retry is None else _instance("retry", retry, RetryPolicy)
+        return policy, self._timeouts if timeout is None else Timeouts.of(timeout)
+
+    def _start(
+        self,
+        request: CallRequest,
+        source: object,
+        options: tuple[RetryPolicy, Timeouts],
+        on_settled: Callable[[Call], None] | None = None,
+    ) -> Call:
+        """Open a call and let it run."""
+        from_ = self._from if request.from_ is None else request.from_
+        if from_ is None:
+            raise errors.InvalidCall(
+                "is missing: give a number of your app as caller id, here or to the service",
+                path="from_",
+            )
+        wire = Wire(
+            encode_request(
+                request,
+                credentials=self._credentials,
+                from_=from_,
+            )
+        )
+        region = route(request.region or self._region, request.to)
+        call = Call(request, source=source, region=region)
+        call.on_settled = on_settled
+        self._ordinal += 1
+        policy, timeouts = options
+        order = Order(
+            call=call,
+            url=make_call_url(self._base_url, region),
+            wire=wire,
+            redact=Redactor(self._credentials.secret, request.to, from_),
+            policy=policy,
+            timeouts=timeouts,
+            seed=f"{self._seed}:{self._ordinal}",
+        )
+        self._calls.add(call)
+        self._spawn(self._place, order)
+        return call
+
+    async def _place(self, order: Order) -> None:
+        """Have one call placed."""
+        try:
+            await self._dialler.place(order)
+        finally:
+            self._calls.discard(order.call)
+            self._tell_drained()
+
+    async def _run_feed(self, feed: Feed) -> None:
+        """Run the moving part of a stream."""
+        try:
+            await feed.run()
+        finally:
+            self._feeds.discard(feed)
+            self._tell_drained()
+
+    def _spawn(
+        self, work: Callable[[_T], Coroutine[object, object, None]], subject: _T
+    ) -> None:
+        """Run ``work`` concurrently: in the task group on trio, as a task on asyncio.
+
+        Not in a task group on asyncio: one that is entered in a notebook's cell cannot be
+        left in another, as every cell is a task of its own.
+        """
+        if self._task_group is not None:
+            self._task_group.start_soon(work, subject)
+            return
+        task = asyncio.get_running_loop().create_task(work(subject))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _check_open(self) -> None:
+        """Refuse to work when closed or in the wrong loop; belong to the first loop."""
+        if self._closed:
+            raise errors.ServiceClosed("the service is closed and takes no more calls")
+        loop = current_loop()
+        if self._loop is None:
+            if not isinstance(loop, asyncio.AbstractEventLoop) and self._task_group is None:
+                raise errors.WrongEventLoop(
+                    "on trio a service must be opened: async with CallService(…) as service"
+                )
+            self._loop = loop
+        elif self._loop is not loop:
+            raise errors.WrongEventLoop(
+                "the service belongs to the event loop it was first used in; make one for "
+                "every event loop"
+            )
+
+    def _tell_drained(self) -> None:
+        if self._drained is not None and not self._calls and not self._feeds:
+            self._drained.set()
+
+    async def aclose(self) -> None:
+        """Close the service: cancel what is queued, wait for what was sent.
+
+        No request that left is abandoned, even if the closing task is cancelled meanwhile.
+        Closing twice does no harm.
+
+        Raises:
+            WrongEventLoop: The service was used in another event loop.
+        """
+        if self._loop is not None and self._loop is not current_loop():
+            raise errors.WrongEventLoop("close a service in the event loop it was used in")
+        self._closed = True
+        for feed in tuple(self._feeds):
+            feed.stop()
+        for call in tuple(self._calls):
+            call.cancel()
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._drain()
+            finally:
+                await self._transport.aclose()
+
+    async def _drain(self) -> None:
+        """Wait until no call is under way. A task's own cancellation waits as well."""
+        cancelled: BaseException | None = None
+        while self._calls or self._feeds:
+            if self._drained is None:
+                self._drained = anyio.Event()
+            try:
+                await self._drained.wait()
+            except anyio.get_cancelled_exc_class() as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+
+    async def __aenter__(self) -> Self:
+        if not isinstance(current_loop(), asyncio.AbstractEventLoop):
+            if self._task_group is not None:
+                raise errors.WrongEventLoop("the service is open already")
+            self._task_group = anyio.create_task_group()
+            await self._task_group.__aenter__()
+        self._check_open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+        if self._task_group is not None:
+            # Nothing runs in it any more, and an error of the body is not its business.
+            await self._task_group.__aexit__(None, None, None)
+
+    def __del__(self) -> None:
+        if not self._closed and self._loop is not None:
+            warnings.warn(
+                f"{self!r} was never closed: use async with, or await service.aclose()",
+                ResourceWarning,
+                source=self,
+                stacklevel=1,
+            )
+
+
+def _instance(name: str, value: object, kind: type[_T]) -> _T:
+    """Return ``value`` if it is of a kind."""
+    if not isinstance(value, kind):
+        raise errors.ConfigurationError(
+            f"{name} must be a {kind.__name__}, not {type(value).__name__}"
+        )
+    return value

@@ -1,0 +1,295 @@
+"""Many calls as a stream: requests in, settled handles out, memory flat."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections import Counter, deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Mapping,
+)
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, cast
+
+import anyio
+import attrs
+
+from telecmi_async._eventloop import current_loop
+from telecmi_async.call import Call, CallHandle, CallStatus
+from telecmi_async.errors import ConfigurationError, InvalidCall, WrongEventLoop
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from telecmi_async.request import CallRequest
+
+#: One request of a stream: a `CallRequest`, or a mapping with the names of its fields.
+Item: TypeAlias = "CallRequest | Mapping[str, object]"
+
+__all__ = ["CallStream", "Progress"]
+
+logger = logging.getLogger("telecmi_async")
+
+
+@attrs.frozen(kw_only=True)
+class Progress:
+    """How far a stream of calls is; a snapshot.
+
+    Args:
+        pulled: Requests taken from the source so far.
+        accepted: Calls that TeleCMI accepted.
+        rejected: Calls that TeleCMI refused.
+        not_sent: Calls of which nothing left this machine.
+        cancelled: Calls cancelled before they were placed.
+        unknown: Calls whose fate is unknown.
+        invalid: Requests refused before sending.
+        retried: Settled calls that took more than one request.
+        seconds: Since the stream began.
+    """
+
+    pulled: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    not_sent: int = 0
+    cancelled: int = 0
+    unknown: int = 0
+    invalid: int = 0
+    retried: int = 0
+    seconds: float = 0.0
+
+    @property
+    def settled(self) -> int:
+        """Calls whose fate is decided, whichever it is."""
+        return (
+            self.accepted
+            + self.rejected
+            + self.not_sent
+            + self.cancelled
+            + self.unknown
+            + self.invalid
+        )
+
+    @property
+    def pending(self) -> int:
+        """Calls that were pulled and are not settled yet."""
+        return self.pulled - self.settled
+
+
+class Starter(Protocol):
+    """What a stream needs of a service."""
+
+    def __call__(self, item: Item, on_settled: Callable[[Call], None]) -> Call:
+        """Start the call that ``item`` describes.
+
+        What cannot be sent is settled as invalid, before this returns. Nothing but
+        `ServiceClosed` may be raised, and ``on_settled`` must be called once for every call
+        that was returned.
+        """
+        ...
+
+
+class Feed:
+    """The moving part of a stream: it pulls, starts and counts.
+
+    It holds no reference to the stream it feeds, so that a consumer who just leaves its loop
+    is noticed. At most ``window`` calls are started and not yet taken by the consumer:
+    that is what keeps memory flat and pulls no faster than calls are placed.
+
+    Args:
+        source: Where the requests come from.
+        start: Starts one.
+        window: See above.
+        on_progress: Told after every settled call.
+    """
+
+    def __init__(
+        self,
+        source: Iterable[Item] | AsyncIterable[Item],
+        start: Starter,
+        *,
+        window: int,
+        on_progress: Callable[[Progress], object] | None,
+    ) -> None:
+        self.loop = current_loop()
+        self._source = source
+        self._start = start
+        self._window = window
+        self._on_progress = on_progress
+        self._began = anyio.current_time()
+        self._counts: Counter[CallStatus] = Counter()
+        self._pulled = 0
+        self._retried = 0
+        self._under_way: set[Call] = set()
+        self._ready: deque[Call] = deque()
+        self._failure: Exception | None = None
+        self._finished = False
+        self._changed = anyio.Event()
+        self._scope = anyio.CancelScope()
+
+    async def run(self) -> None:
+        """Pull and start until the source is exhausted, fails, or `stop` is called."""
+        try:
+            with self._scope:
+                await self._pull()
+        except Exception as error:  # noqa: BLE001  # the user's own: the consumer gets it
+            self._failure = error
+        finally:
+            self._finished = True
+            self._notify()
+
+    async def _pull(self) -> None:
+        try:
+            async for item in _items(self._source):
+                self._pulled += 1
+                call = self._start(item, self._settled)
+                if not call.settled:
+                    self._under_way.add(call)
+                while len(self._under_way) + len(self._ready) >= self._window:
+                    await self._changed.wait()
+        finally:
+            if inspect.isasyncgen(self._source):
+                with anyio.CancelScope(shield=True):
+                    await cast("AsyncGenerator[Item]", self._source).aclose()
+
+    def _settled(self, call: Call) -> None:
+        self._under_way.discard(call)
+        self._ready.append(call)
+        self._counts[call.status] += 1
+        self._retried += len(call.attempts) > 1
+        if self._on_progress is not None:
+            try:
+                self._on_progress(self.progress)
+            except Exception:
+                logger.exception("on_progress failed; the calls go on")
+        self._notify()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    def stop(self) -> None:
+        """Pull no more, and cancel what is still queued. What was sent goes on."""
+        self._scope.cancel()
+        for call in tuple(self._under_way):
+            call.cancel()
+
+    async def take(self) -> Call | None:
+        """Return the next settled call; None when there will be no more.
+
+        Raises:
+            Exception: What the source raised, after every call was taken.
+        """
+        while not self._ready:
+            if self._finished and not self._under_way:
+                if self._failure is not None:
+                    raise self._failure
+                return None
+            await self._changed.wait()
+        call = self._ready.popleft()
+        self._notify()
+        return call
+
+    @property
+    def progress(self) -> Progress:
+        """How far the stream is."""
+        counts = self._counts
+        return Progress(
+            pulled=self._pulled,
+            accepted=counts[CallStatus.PROGRESS],
+            rejected=counts[CallStatus.REJECTED],
+            not_sent=counts[CallStatus.NOT_SENT],
+            cancelled=counts[CallStatus.CANCELLED],
+            unknown=counts[CallStatus.UNKNOWN],
+            invalid=counts[CallStatus.INVALID],
+            retried=self._retried,
+            seconds=anyio.current_time() - self._began,
+        )
+
+
+async def _items(source: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
+    if isinstance(source, AsyncIterable):
+        async for item in source:
+            yield item
+    else:
+        for item in source:
+            yield item
+
+
+class CallStream:
+    """The settled calls of `CallService.make_calls`, in the order of completion.
+
+    Every request becomes one handle, whatever its fate. When the consumer leaves, by
+    ``break``, an exception or `aclose`, nothing more is started, what was queued is cancelled
+    and what was sent is finished by the service.
+
+    Raises:
+        ServiceClosed: While iterating: the service was closed before the source's end.
+        Exception: What the source raised, after every call that was started is yielded.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> CallHandle:
+        call = await self._feed.take()
+        if call is None:
+            raise StopAsyncIteration
+        return CallHandle(call)
+
+    @property
+    def progress(self) -> Progress:
+        """How far the stream is."""
+        return self._feed.progress
+
+    async def aclose(self) -> None:
+        """Start nothing more; what was sent goes on in the service."""
+        self._feed.stop()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        try:
+            here = current_loop() is self._feed.loop
+        except WrongEventLoop:
+            here = False
+        if here:
+            self._feed.stop()
+
+
+def check_source(
+    source: Iterable[Item] | AsyncIterable[Item],
+    on_progress: Callable[[Progress], object] | None,
+) -> None:
+    """Refuse what cannot be a source of requests.
+
+    Raises:
+        InvalidCall: It is no iterable, or a single request.
+        ConfigurationError: ``on_progress`` cannot be called, or is asynchronous.
+    """
+    one = isinstance(source, Mapping | str | bytes)
+    if one or not isinstance(source, Iterable | AsyncIterable):
+        raise InvalidCall(
+            "must be an iterable or async iterable of CallRequests or mappings, not "
+            f"{type(source).__name__}; for a single call there is make_call",
+            path="requests",
+        )
+    if on_progress is not None and (
+        not callable(on_progress) or inspect.iscoroutinefunction(on_progress)
+    ):
+        raise ConfigurationError("on_progress must be a plain function of one Progress")

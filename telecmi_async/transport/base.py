@@ -1,0 +1,79 @@
+"""What the service needs of whatever carries its requests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+
+from telecmi_async import _durations
+
+if TYPE_CHECKING:
+    from telecmi_async.credentials import Wire
+    from telecmi_async.verdict import Failure, Reply
+
+__all__ = ["Timeouts", "Transport"]
+
+
+def _seconds(default: float) -> float:
+    """Return the attrs field of a duration."""
+    return attrs.field(
+        default=default, converter=_durations.to_seconds, validator=_durations.positive
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Timeouts:
+    """How long one attempt may take, in seconds or as a `timedelta`.
+
+    A short ``read`` buys nothing: TeleCMI may be placing the call all the same, and a slow
+    success becomes a call of unknown outcome.
+
+    Args:
+        connect: To open a connection, TLS included. Running out of it proves that nothing
+            was sent.
+        write: For TeleCMI to take the request.
+        read: For TeleCMI to answer, and between two pieces of the answer.
+        total: For all of it, so that an answer that drips in does not take for ever.
+
+    Raises:
+        ConfigurationError: One is not a positive number.
+    """
+
+    connect: float = _seconds(5.0)
+    write: float = _seconds(10.0)
+    read: float = _seconds(30.0)
+    total: float = _seconds(60.0)
+
+    @classmethod
+    def of(cls, value: Timeouts | _durations.Duration) -> Timeouts:
+        """Return ``value`` itself if it is one, else the time-outs a single duration stands for.
+
+        A single duration is the longest wait for TeleCMI's answer (``read``); the whole
+        attempt then gets twice that.
+        """
+        if isinstance(value, Timeouts):
+            return value
+        read = cls(read=value).read
+        return cls(read=read, total=2 * read, connect=min(5.0, read), write=min(10.0, read))
+
+
+class Transport(Protocol):
+    """Carries encoded calls to TeleCMI.
+
+    An implementer must send the request at most once, must not follow redirects, and must
+    return a `Failure` for whatever goes wrong: no exception of its own may escape.
+    ``Failure.sent`` may be False only if it is proven that not one byte of the POST left.
+    """
+
+    async def post(self, url: str, wire: Wire, timeouts: Timeouts) -> Reply | Failure:
+        """Send one request and return what came back.
+
+        Cancellation must not abandon a request: it is awaited to its end or to its
+        time-outs, and cancellation is delivered afterwards.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close what the transport itself opened."""
+        ...

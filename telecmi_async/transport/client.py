@@ -1,0 +1,175 @@
+"""One POST over a shared `httpx.AsyncClient`, and what its failures prove.
+
+Which failures prove that no phone can ring? Exception names do not tell: a connection that
+was closed before the request was read and one that was closed after the call was placed
+raise the very same error. What tells is httpcore's trace hook. As long as it has not
+announced that the POST's headers are being sent, not one byte of them left; from then on
+every failure is of unknown outcome. A client whose transport has no such hook is judged by
+the few errors that only connecting can raise.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING
+
+import anyio
+import httpx
+
+from telecmi_async.errors import ConfigurationError
+from telecmi_async.transport.lanes import Lanes
+from telecmi_async.verdict import Failure, Reply
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+    from telecmi_async.credentials import Wire
+    from telecmi_async.transport.base import Timeouts
+
+__all__ = ["HttpxTransport", "default_client"]
+
+# By name, so that a client of the httpx2 fork, whose classes are others, is judged alike.
+_ONLY_CONNECTING_RAISES = frozenset(
+    {
+        "ConnectError",
+        "ConnectTimeout",
+        "InvalidURL",
+        "PoolTimeout",
+        "ProxyError",
+        "UnsupportedProtocol",
+    }
+)
+_LARGEST_REPLY = 1 << 20
+_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+
+
+class HttpxTransport:
+    """Carries calls over an `httpx.AsyncClient`.
+
+    Args:
+        client: The shared client.
+        owned: Whether `aclose` closes it.
+
+    Raises:
+        ConfigurationError: ``client`` is no asynchronous client.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, *, owned: bool) -> None:
+        if not inspect.iscoroutinefunction(getattr(client, "send", None)):
+            raise ConfigurationError(
+                f"http_client must be an httpx.AsyncClient, not {type(client).__name__}"
+            )
+        self._client = client
+        self._owned = owned
+
+    async def post(self, url: str, wire: Wire, timeouts: Timeouts) -> Reply | Failure:
+        """Send one request; see `telecmi_async.transport.base.Transport`."""
+        if self._client.is_closed:
+            return Failure("the http_client was closed", sent=False)
+        probe = _Probe()
+        deadline = anyio.current_time() + timeouts.total
+        with anyio.CancelScope(shield=True, deadline=deadline):
+            try:
+                return await self._exchange(url, wire, timeouts, probe)
+            except Exception as error:  # noqa: BLE001  # total on purpose: nothing foreign escapes
+                return Failure(_describe(error, probe), sent=probe.may_have_sent(error))
+        return Failure(
+            f"no full answer within {timeouts.total:g} s", sent=probe.may_have_sent()
+        )
+
+    async def _exchange(
+        self, url: str, wire: Wire, timeouts: Timeouts, probe: _Probe
+    ) -> Reply | Failure:
+        """Send the request and read a reply of bounded size."""
+        request = self._client.build_request(
+            "POST",
+            url,
+            content=wire.reveal(),
+            headers=_HEADERS,
+            extensions={"trace": probe.trace, "timeout": _httpx_timeouts(timeouts)},
+        )
+        response = await self._client.send(request, stream=True, follow_redirects=False)
+        try:
+            probe.status = response.status_code
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > _LARGEST_REPLY:
+                    return Failure(f"HTTP {probe.status} with more than 1 MiB", sent=True)
+        finally:
+            await response.aclose()
+        return Reply(response.status_code, bytes(body), response.headers.get("retry-after"))
+
+    async def aclose(self) -> None:
+        """Close the client if it is ours."""
+        if self._owned:
+            await self._client.aclose()
+
+
+class _Probe:
+    """Listens to the trace of one request for the moment its first byte leaves."""
+
+    __slots__ = ("encoding", "headers_started", "status", "traced")
+
+    def __init__(self) -> None:
+        self.traced = False
+        self.headers_started = False
+        self.encoding = False
+        self.status: int | None = None
+
+    async def trace(self, name: str, info: Mapping[str, object]) -> None:
+        """Take one of httpcore's trace events. A proxy's CONNECT is not the POST."""
+        self.traced = True
+        event = name.partition(".")[2]
+        if event == "send_request_headers.started":
+            request = info.get("request")
+            self.headers_started |= getattr(request, "method", b"POST") == b"POST"
+            self.encoding = True
+        elif event == "send_request_headers.complete":
+            self.encoding = False
+
+    def may_have_sent(self, error: Exception | None = None) -> bool:
+        """Tell whether a byte of the POST may have left."""
+        names = {base.__name__ for base in type(error).__mro__}
+        if self.encoding and "LocalProtocolError" in names:
+            return False  # h11 refused to encode the headers: nothing was written
+        if self.traced:
+            return self.headers_started
+        return self.status is not None or not names & _ONLY_CONNECTING_RAISES
+
+
+def _describe(error: Exception, probe: _Probe) -> str:
+    """Name a failure without its text, which may quote what was sent."""
+    name = type(error).__name__
+    return name if probe.status is None else f"HTTP {probe.status}, then {name}"
+
+
+@functools.lru_cache(maxsize=64)
+def _httpx_timeouts(timeouts: Timeouts) -> dict[str, float]:
+    """Return time-outs in httpx's form; the gate in front keeps the pool from queueing."""
+    return {
+        "connect": timeouts.connect,
+        "write": timeouts.write,
+        "read": timeouts.read,
+        "pool": timeouts.connect,
+    }
+
+
+@functools.cache
+def _ssl_context() -> ssl.SSLContext:
+    """Return the process's TLS settings; reading the trust store takes tens of milliseconds."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def default_client() -> httpx.AsyncClient:
+    """Return the client a service makes for itself.
+
+    It never looks at the environment (proxies, certificates): pass ``http_client=`` for that.
+    """
+    return httpx.AsyncClient(
+        transport=Lanes(_ssl_context()),
+        trust_env=False,
+        follow_redirects=False,
+    )

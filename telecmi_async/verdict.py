@@ -1,0 +1,356 @@
+"""How one attempt is judged, and how all attempts of a call are summed up.
+
+There are three answers to "may a phone have rung?": yes (TeleCMI gave a ``request_id``),
+no, and *nobody knows*. This module decides between them. It is pure: no network, no
+clock, no randomness.
+
+What came back from the wire is either a `Reply` or a `Failure`. `judge` turns one into a
+`Verdict` by these rules, first match wins:
+
+====================================================================  =========
+what came back                                                        outcome
+====================================================================  =========
+failure before a byte of the POST left                                NOT_SENT
+failure after that (cut, reset, time-out, garbage)                    UNKNOWN
+2xx and a success code and a ``request_id``                           ACCEPTED
+a ``request_id`` beside anything else                                 UNKNOWN
+redirect (never followed)                                             REJECTED
+code 429; code 503 with a readable ``Retry-After``                    SLOW_DOWN
+code 502 in TeleCMI's own words                                       REJECTED
+502 of a gateway in between (its body holds no code)                  UNKNOWN
+code 501, or 400 to 499 except 408                                    REJECTED
+everything else                                                       UNKNOWN
+====================================================================  =========
+
+*Code* is the code in the body (``cmi_code`` or ``code``; 200, "200" and "cmi-200" are all
+documented) and, where the body has none, the HTTP status: TeleCMI's users report refusals
+both as an HTTP status and as a code inside a 200. A 502 needs the distinction. TeleCMI
+documents it for a missing property, while a gateway sends the very same status whether
+the server behind it placed the call, then died, or was never reached.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from enum import StrEnum, unique
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+import attrs
+
+from telecmi_async import errors
+from telecmi_async.codec import decode_json
+from telecmi_async.phone import mask_in
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from telecmi_async.credentials import Redactor
+
+__all__ = ["Attempt", "Failure", "Outcome", "Reply", "Verdict", "conclude", "judge"]
+
+_AUTHENTICATION = frozenset({401, 407, 420})
+_MISSING_PROPERTY = frozenset({422, 501, 502})
+_MEANING = {
+    400: "the request was not understood",
+    401: "authentication failed",
+    404: "a media file name is invalid, or something the call names was not found",
+    407: "authentication failed",
+    420: "the app id or the secret is wrong",
+    422: "a required property is missing",
+    429: "too many requests",
+    501: "a required property is missing",
+    502: "a required property is missing",
+    503: "the service is unavailable for now",
+}
+_CODE = re.compile(r"(?:cmi-)?(\d{3})")
+_LONGEST_MESSAGE = 200
+
+
+@unique
+class Outcome(StrEnum):
+    """What one attempt came to."""
+
+    #: TeleCMI took the call; there is a ``request_id``.
+    ACCEPTED = "accepted"
+    #: TeleCMI said no: no phone rang.
+    REJECTED = "rejected"
+    #: TeleCMI asked for a pause: no phone rang.
+    SLOW_DOWN = "slow_down"
+    #: Not one byte of the call left: no phone rang.
+    NOT_SENT = "not_sent"
+    #: No trustworthy answer came: a phone may have rung.
+    UNKNOWN = "unknown"
+
+
+@attrs.frozen
+class Reply:
+    """A complete HTTP reply, free of any HTTP library's types.
+
+    Args:
+        status: The HTTP status.
+        body: The decoded body, in full.
+        retry_after: The ``Retry-After`` header, as it was sent.
+    """
+
+    status: int
+    body: bytes = attrs.field(repr=False)
+    retry_after: str | None = None
+
+
+@attrs.frozen
+class Failure:
+    """No complete reply came.
+
+    Args:
+        reason: What happened, in a few words without secrets.
+        sent: False only if it is proven that no byte of the request left.
+    """
+
+    reason: str
+    sent: bool
+
+
+@attrs.frozen
+class Attempt:
+    """One request that was started for a call, as handles and errors remember it.
+
+    Args:
+        number: 1 for the first.
+        outcome: What it came to.
+        detail: TeleCMI's message or what failed, in a few words.
+        status: The HTTP status, if a reply came.
+        code: The code in the body, else the HTTP status; None if no reply came.
+        seconds: From the moment it had its turn to the moment it was judged.
+    """
+
+    number: int
+    outcome: Outcome
+    detail: str
+    status: int | None = None
+    code: int | None = None
+    seconds: float = 0.0
+
+
+@attrs.frozen
+class Verdict:
+    """What `judge` decided, with what later steps need to know.
+
+    Args:
+        outcome: What the attempt came to.
+        detail: Why, in a few words; phone numbers masked, the secret taken out.
+        status: The HTTP status, if a reply came.
+        code: The code in the body, else the HTTP status; None if no reply came.
+        body: The reply's JSON object, else its text.
+        request_id: TeleCMI's id for the call, if the reply held one.
+        retry_after: The pause TeleCMI asked for, in seconds, not capped.
+    """
+
+    outcome: Outcome
+    detail: str
+    status: int | None = None
+    code: int | None = None
+    body: Mapping[str, object] | str = attrs.field(default="", repr=False)
+    request_id: str | None = None
+    retry_after: float | None = None
+
+
+_Body: TypeAlias = "Mapping[str, object] | None"
+
+
+def judge(answer: Reply | Failure, *, redact: Redactor, now: datetime) -> Verdict:
+    """Return what one attempt came to.
+
+    Args:
+        answer: What came back from the wire.
+        redact: Takes the secret and the call's own numbers out of what is kept.
+        now: The time of the reply, for a ``Retry-After`` that is a date.
+    """
+    if isinstance(answer, Failure):
+        outcome = Outcome.UNKNOWN if answer.sent else Outcome.NOT_SENT
+        return Verdict(outcome, redact.text(answer.reason))
+
+    body = _object(decode_json(answer.body))
+    code = _body_code(body)
+    request_id = _request_id(body)
+    retry_after = _retry_after(answer.retry_after, now)
+    outcome = _outcome(answer.status, code, request_id, retry_after)
+    if outcome is Outcome.ACCEPTED and body is not None:
+        return Verdict(
+            outcome,
+            "accepted",
+            status=answer.status,
+            code=code or answer.status,
+            body=redact.body(body) if redact.found_in(answer.body) else body,
+            request_id=request_id,
+        )
+    return Verdict(
+        outcome,
+        redact.text(_detail(answer.status, code, body, request_id)),
+        status=answer.status,
+        code=answer.status if code is None else code,
+        body=_kept(answer.body, body, redact),
+        request_id=request_id,
+        retry_after=retry_after if outcome is Outcome.SLOW_DOWN else None,
+    )
+
+
+def _outcome(
+    status: int, code: int | None, request_id: str | None, retry_after: float | None
+) -> Outcome:
+    """The table at the top of this module, for a complete reply."""
+    if request_id is not None:
+        placed = 200 <= status < 300 and (code is None or 200 <= code < 300)
+        return Outcome.ACCEPTED if placed else Outcome.UNKNOWN
+    if 300 <= status < 400:
+        return Outcome.REJECTED
+    said = status if code is None else code
+    if said == 429 or (said == 503 and retry_after is not None):
+        return Outcome.SLOW_DOWN
+    refused = (400 <= said < 500 and said != 408) or said == 501 or code == 502
+    return Outcome.REJECTED if refused else Outcome.UNKNOWN
+
+
+def _object(value: object) -> _Body:
+    """Return a decoded value if it is a JSON object."""
+    return cast("Mapping[str, object]", value) if isinstance(value, dict) else None
+
+
+def _body_code(body: _Body) -> int | None:
+    """Return the code in a body: 200, "200" and "cmi-200" are all 200."""
+    if body is None:
+        return None
+    for key in ("cmi_code", "code"):
+        value = body.get(key)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if isinstance(value, str) and (found := _CODE.fullmatch(value.strip().lower())):
+            return int(found[1])
+    return None
+
+
+def _request_id(body: _Body) -> str | None:
+    """Return the ``request_id`` at the top of a body or under its ``data``."""
+    if body is None:
+        return None
+    for level in (body, _object(body.get("data")) or {}):
+        value = level.get("request_id")
+        if isinstance(value, str) and value.strip():
+            return value
+    return None
+
+
+def _retry_after(value: str | None, now: datetime) -> float | None:
+    """Return the seconds a ``Retry-After`` header asks for (RFC 9110, section 10.2.3).
+
+    It is a number of seconds or an HTTP date; whatever is neither counts as absent.
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = max((parsedate_to_datetime(value) - now).total_seconds(), 0.0)
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _detail(status: int, code: int | None, body: _Body, request_id: str | None) -> str:
+    """Say what the reply said, in TeleCMI's words where it gave any."""
+    said = _message(body)
+    if request_id is not None:
+        said = f"a request_id came beside code {code} and HTTP status {status}"
+    elif 300 <= status < 400:
+        said = f"redirected (HTTP {status}), which is not followed"
+    elif code is None and 200 <= status < 300:
+        said = f"HTTP {status} without a usable body"
+    elif code is not None and 200 <= code < 300:
+        said = f"code {code} without a request_id (HTTP {status})"
+    elif code is None and status == 502:
+        said = "HTTP 502 from a gateway, not in TeleCMI's words"
+    elif not said:
+        said = _MEANING.get(code or status, f"HTTP {status}, code {code or status}")
+    return mask_in(said)
+
+
+def _message(body: _Body) -> str:
+    """Return the words of a reply; TeleCMI's users found them under several keys."""
+    if body is None:
+        return ""
+    nested = (_object(body.get("data")) or {}).get("message")
+    for value in (body.get("msg"), body.get("message"), body.get("error"), nested):
+        if isinstance(value, str) and value.strip():
+            return " ".join(value.split())[:_LONGEST_MESSAGE]
+    return ""
+
+
+def _kept(raw: bytes, body: _Body, redact: Redactor) -> Mapping[str, object] | str:
+    """Return what an error keeps of a reply's body."""
+    if body is not None:
+        return redact.body(body)
+    return redact.text(mask_in(raw[:2_000].decode("utf-8", "replace")))
+
+
+def conclude(
+    verdicts: Sequence[Verdict],
+    attempts: tuple[Attempt, ...],
+    *,
+    reference: str,
+    stopped: errors.CallNotPlaced | None = None,
+) -> errors.TelecmiError | None:
+    """Return the error that a call ends with, or None if it was accepted.
+
+    One attempt of unknown fate makes the whole call unknown, whatever was refused
+    afterwards: the phone may have rung by the first.
+
+    Args:
+        verdicts: The verdicts of all attempts, oldest first.
+        attempts: The same attempts, as the error will remember them.
+        reference: The handle's own id for the call.
+        stopped: Why no further attempt was made, if it was not for the last verdict.
+    """
+    if verdicts and verdicts[-1].outcome is Outcome.ACCEPTED:
+        return None
+    unknown = [verdict for verdict in verdicts if verdict.outcome is Outcome.UNKNOWN]
+    if unknown:
+        cause = unknown[-1].detail
+        return errors.CallOutcomeUnknown(
+            f"the request left, but its fate is unknown ({cause}): a phone may have rung",
+            reference=reference,
+            cause=cause,
+            attempts=attempts,
+        )
+    if stopped is not None:
+        stopped.attempts = attempts
+        return stopped
+    return _refusal(verdicts[-1], attempts)
+
+
+def _refusal(verdict: Verdict, attempts: tuple[Attempt, ...]) -> errors.CallNotPlaced:
+    """Return the error for a call that certainly was not placed."""
+    if verdict.outcome is Outcome.NOT_SENT:
+        return errors.NotSent(
+            f"the call was not sent ({verdict.detail}); no phone rang", attempts=attempts
+        )
+    kind: type[errors.CallRejected] = errors.CallRejected
+    if verdict.outcome is Outcome.SLOW_DOWN:
+        kind = errors.RateLimited
+    elif verdict.code in _AUTHENTICATION:
+        kind = errors.AuthenticationError
+    elif verdict.code in _MISSING_PROPERTY:
+        kind = errors.MissingProperty
+    error = kind(
+        verdict.detail,
+        status=verdict.status or 0,
+        code=verdict.code or 0,
+        body=verdict.body,
+        attempts=attempts,
+    )
+    if isinstance(error, errors.RateLimited):
+        error.retry_after = verdict.retry_after
+    return error
