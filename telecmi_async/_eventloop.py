@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
+from typing import TYPE_CHECKING, TypeGuard
 
 from telecmi_async.errors import WrongEventLoop
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 def current_loop() -> object:
     """Return the running asyncio loop, or the token of the running trio.
+
+    Neither library is imported here: one that nobody imported has no loop running.
 
     Raises:
         WrongEventLoop: None is running.
@@ -19,9 +24,15 @@ def current_loop() -> object:
     if trio is not None and trio.lowlevel.in_trio_run():
         token: object = trio.lowlevel.current_trio_token()
         return token
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
+    asyncio = sys.modules.get("asyncio")
+    loop: object = None if asyncio is None else asyncio._get_running_loop()  # noqa: SLF001  # its documented form raises where this returns None
+    if loop is None:
         raise WrongEventLoop(
             "there is no running event loop here: call this from an async function"
-        ) from None
+        )
+    return loop
+
+
+def is_asyncio(loop: object) -> TypeGuard[asyncio.AbstractEventLoop]:
+    """Tell whether a result of `current_loop` is one of asyncio's."""
+    return hasattr(loop, "create_task")

@@ -129,7 +129,9 @@ class Call:
         return f"{self.reference} to {to}"
 
     def __del__(self) -> None:
-        if self.settled and self.error is not None and not self.looked_at:
+        # Cancelling was asked for, so it is no news.
+        failed = self.error is not None and self.status is not CallStatus.CANCELLED
+        if failed and not self.looked_at:
             logger.error("call %s failed and nobody looked at it: %s", self, self.error)
 
     def start(self, scope: anyio.CancelScope) -> bool:

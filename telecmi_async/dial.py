@@ -85,12 +85,6 @@ class Dialler:
             with anyio.CancelScope() as scope:
                 if call.start(scope):
                     stopped = await self._make_attempts(order)
-        except Exception as error:
-            # A bug of ours must not read as "no phone rang".
-            call.record(
-                Verdict(Outcome.UNKNOWN, f"internal error: {type(error).__name__}"), 0.0
-            )
-            raise
         finally:
             if not call.settled:
                 call.conclude(stopped)
@@ -125,27 +119,30 @@ class Dialler:
 
     async def _attempt(self, order: Order, until: float | None) -> Verdict | None:
         """Start one request and judge what came back; None if it had no turn in time."""
-        call = order.call
         if not await self._enter(until):
             return None
-        began = anyio.current_time()
-        call.post()
         try:
-            answer = await self._transport.post(order.url, order.wire, order.timeouts)
-        except BaseException:
-            interrupted = Verdict(
-                Outcome.UNKNOWN, "interrupted while the request was under way"
-            )
-            call.record(interrupted, anyio.current_time() - began)
-            raise
+            # The gate may let a task through that was cancelled at the same moment.
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            verdict = await self._exchange(order)
         finally:
             self._gate.leave()
-        verdict = judge(answer, redact=order.redact, now=datetime.now(UTC))
-        call.record(verdict, anyio.current_time() - began)
-        logger.debug("call %s: %s (%s)", call, verdict.outcome, verdict.detail)
+        logger.debug("call %s: %s (%s)", order.call, verdict.outcome, verdict.detail)
         self._budget.record(repeatable=order.policy.repeats(verdict))
         if pause := order.policy.pause(verdict):
             self._gate.pause(pause)
+        return verdict
+
+    async def _exchange(self, order: Order) -> Verdict:
+        """Send one request and put its verdict on record, whatever happens meanwhile."""
+        began = anyio.current_time()
+        order.call.post()
+        verdict = Verdict(Outcome.UNKNOWN, "interrupted while the request was under way")
+        try:
+            answer = await self._transport.post(order.url, order.wire, order.timeouts)
+            verdict = judge(answer, redact=order.redact, now=datetime.now(UTC))
+        finally:
+            order.call.record(verdict, anyio.current_time() - began)
         return verdict
 
     async def _enter(self, until: float | None) -> bool:

@@ -53,13 +53,6 @@ def _check_bool(_: object, field: attrs.Attribute[bool], value: object) -> None:
         )
 
 
-def _seconds(default: float) -> float:
-    """Return the attrs field of a duration that must be there."""
-    return attrs.field(
-        default=default, converter=_durations.to_seconds, validator=_durations.positive
-    )
-
-
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
     """When a call is tried again. All durations are seconds or a `timedelta`.
@@ -87,8 +80,12 @@ class RetryPolicy:
     """
 
     attempts: int = attrs.field(default=4, validator=functools.partial(_durations.at_least, 1))
-    wait_initial: float = _seconds(0.5)
-    wait_max: float = _seconds(8.0)
+    wait_initial: float = attrs.field(
+        default=0.5, converter=_durations.to_seconds, validator=_durations.positive
+    )
+    wait_max: float = attrs.field(
+        default=8.0, converter=_durations.to_seconds, validator=_durations.positive
+    )
     deadline: float | None = attrs.field(
         default=None,
         converter=_durations.to_seconds_or_none,
@@ -98,7 +95,9 @@ class RetryPolicy:
         default=frozenset({502}), converter=_frozen_statuses, validator=_check_statuses
     )
     at_most_once: bool = attrs.field(default=False, validator=_check_bool)
-    retry_after_max: float = _seconds(60.0)
+    retry_after_max: float = attrs.field(
+        default=60.0, converter=_durations.to_seconds, validator=_durations.positive
+    )
     budget: int = attrs.field(default=50, validator=functools.partial(_durations.at_least, 0))
 
     def repeats(self, verdict: Verdict) -> bool:
@@ -136,14 +135,20 @@ class RetryPolicy:
 
 
 class RetryBudget:
-    """How many more failures a service may repeat; shared by its calls."""
+    """How many more failures a service may repeat; shared by its calls.
+
+    Args:
+        size: Failures in a row.
+    """
 
     __slots__ = ("_full", "_tokens")
 
-    _REFUND = 0.1
+    # In tenths of a failure, as that is what any other answer gives back.
+    _FAILURE = 10
+    _REFUND = 1
 
     def __init__(self, size: int) -> None:
-        self._full = float(size)
+        self._full = size * self._FAILURE
         self._tokens = self._full
 
     @property
@@ -153,8 +158,8 @@ class RetryBudget:
 
     def record(self, *, repeatable: bool) -> None:
         """Note what an attempt came to."""
-        change = -1.0 if repeatable else self._REFUND
-        self._tokens = min(max(self._tokens + change, -1.0), self._full)
+        change = -self._FAILURE if repeatable else self._REFUND
+        self._tokens = min(max(self._tokens + change, -self._FAILURE), self._full)
 
 
 async def run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import warnings
 from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 import anyio
 
 from telecmi_async import errors
-from telecmi_async._eventloop import current_loop
+from telecmi_async._eventloop import current_loop, is_asyncio
 from telecmi_async.call import Call, CallHandle
 from telecmi_async.codec import encode_request
 from telecmi_async.credentials import Credentials, Redactor, Secret, Wire
@@ -24,6 +23,7 @@ from telecmi_async.stream import CallStream, Feed, check_source
 from telecmi_async.transport import HttpxTransport, Timeouts, default_client
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
     from datetime import timedelta
     from types import TracebackType
@@ -105,6 +105,7 @@ class CallService:
         self._feeds: set[Feed] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._task_group: anyio.abc.TaskGroup | None = None
+        self._last_start: anyio.Event | None = None
         self._drained: anyio.Event | None = None
         self._closed = False
 
@@ -259,7 +260,7 @@ class CallService:
         if from_ is None:
             raise errors.InvalidCall(
                 "is missing: give a number of your app as caller id, here or to the service",
-                path="from_",
+                path="from",
             )
         wire = Wire(
             encode_request(
@@ -311,11 +312,13 @@ class CallService:
         left in another, as every cell is a task of its own.
         """
         if self._task_group is not None:
-            self._task_group.start_soon(work, subject)
+            before, self._last_start = self._last_start, anyio.Event()
+            self._task_group.start_soon(_in_order, before, self._last_start, work, subject)
             return
-        task = asyncio.get_running_loop().create_task(work(subject))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if is_asyncio(self._loop):
+            task = self._loop.create_task(work(subject))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     def _check_open(self) -> None:
         """Refuse to work when closed or in the wrong loop; belong to the first loop."""
@@ -323,7 +326,7 @@ class CallService:
             raise errors.ServiceClosed("the service is closed and takes no more calls")
         loop = current_loop()
         if self._loop is None:
-            if not isinstance(loop, asyncio.AbstractEventLoop) and self._task_group is None:
+            if not is_asyncio(loop) and self._task_group is None:
                 raise errors.WrongEventLoop(
                     "on trio a service must be opened: async with CallService(…) as service"
                 )
@@ -351,7 +354,7 @@ class CallService:
             raise errors.WrongEventLoop("close a service in the event loop it was used in")
         self._closed = True
         for feed in tuple(self._feeds):
-            feed.stop()
+            feed.stop(errors.ServiceClosed("the service was closed before the stream's end"))
         for call in tuple(self._calls):
             call.cancel()
         with anyio.CancelScope(shield=True):
@@ -374,7 +377,7 @@ class CallService:
             raise cancelled
 
     async def __aenter__(self) -> Self:
-        if not isinstance(current_loop(), asyncio.AbstractEventLoop):
+        if not self._closed and not is_asyncio(current_loop()):
             if self._task_group is not None:
                 raise errors.WrongEventLoop("the service is open already")
             self._task_group = anyio.create_task_group()
@@ -401,6 +404,24 @@ class CallService:
                 source=self,
                 stacklevel=1,
             )
+
+
+async def _in_order(
+    before: anyio.Event | None,
+    mine: anyio.Event,
+    work: Callable[[_T], Coroutine[object, object, None]],
+    subject: _T,
+) -> None:
+    """Begin ``work`` after the one before it: trio starts new tasks in random order.
+
+    The next one may begin as soon as this one has run up to its first wait, which is its
+    place in the gate's queue.
+    """
+    if before is not None:
+        with anyio.CancelScope(shield=True):
+            await before.wait()
+    mine.set()
+    await work(subject)
 
 
 def _instance(name: str, value: object, kind: type[_T]) -> _T:

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
-    AsyncIterator,
+    Awaitable,
     Callable,
     Iterable,
     Mapping,
@@ -48,7 +48,7 @@ class Progress:
         unknown: Calls whose fate is unknown.
         invalid: Requests refused before sending.
         retried: Settled calls that took more than one request.
-        seconds: Since the stream began.
+        seconds: From the stream's beginning to its latest event.
     """
 
     pulled: int = 0
@@ -127,6 +127,8 @@ class Feed:
         self._ready: deque[Call] = deque()
         self._failure: Exception | None = None
         self._finished = False
+        self._stopped = False
+        self._seconds = 0.0
         self._changed = anyio.Event()
         self._scope = anyio.CancelScope()
 
@@ -142,10 +144,16 @@ class Feed:
             self._notify()
 
     async def _pull(self) -> None:
+        pull = _puller(self._source)
         try:
-            async for item in _items(self._source):
-                self._pulled += 1
+            # A cancelled scope alone is too late for a task that was just woken.
+            while not self._stopped:
+                try:
+                    item = await pull()
+                except StopAsyncIteration:
+                    return
                 call = self._start(item, self._settled)
+                self._pulled += 1
                 if not call.settled:
                     self._under_way.add(call)
                 while len(self._under_way) + len(self._ready) >= self._window:
@@ -160,19 +168,27 @@ class Feed:
         self._ready.append(call)
         self._counts[call.status] += 1
         self._retried += len(call.attempts) > 1
+        self._notify()
         if self._on_progress is not None:
             try:
                 self._on_progress(self.progress)
             except Exception:
                 logger.exception("on_progress failed; the calls go on")
-        self._notify()
 
     def _notify(self) -> None:
+        self._seconds = anyio.current_time() - self._began
         self._changed.set()
         self._changed = anyio.Event()
 
-    def stop(self) -> None:
-        """Pull no more, and cancel what is still queued. What was sent goes on."""
+    def stop(self, failure: Exception | None = None) -> None:
+        """Pull no more, and cancel what is still queued. What was sent goes on.
+
+        Args:
+            failure: What the consumer is told if there was more to pull.
+        """
+        if not self._finished:
+            self._failure = failure
+        self._stopped = True
         self._scope.cancel()
         for call in tuple(self._under_way):
             call.cancel()
@@ -206,17 +222,22 @@ class Feed:
             unknown=counts[CallStatus.UNKNOWN],
             invalid=counts[CallStatus.INVALID],
             retried=self._retried,
-            seconds=anyio.current_time() - self._began,
+            seconds=self._seconds,
         )
 
 
-async def _items(source: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
+def _puller(source: Iterable[Item] | AsyncIterable[Item]) -> Callable[[], Awaitable[Item]]:
+    """Return a function that gives the next item, or raises StopAsyncIteration."""
     if isinstance(source, AsyncIterable):
-        async for item in source:
-            yield item
-    else:
-        for item in source:
-            yield item
+        return aiter(source).__anext__
+    items = iter(source)
+
+    async def pull() -> Item:
+        for item in items:
+            return item
+        raise StopAsyncIteration
+
+    return pull
 
 
 class CallStream:
@@ -272,21 +293,20 @@ class CallStream:
             self._feed.stop()
 
 
-def check_source(
-    source: Iterable[Item] | AsyncIterable[Item],
-    on_progress: Callable[[Progress], object] | None,
-) -> None:
+def check_source(source: object, on_progress: object) -> None:
     """Refuse what cannot be a source of requests.
 
     Raises:
         InvalidCall: It is no iterable, or a single request.
         ConfigurationError: ``on_progress`` cannot be called, or is asynchronous.
     """
-    one = isinstance(source, Mapping | str | bytes)
-    if one or not isinstance(source, Iterable | AsyncIterable):
+    kind = type(source)
+    if issubclass(kind, Mapping | str | bytes) or not issubclass(
+        kind, Iterable | AsyncIterable
+    ):
         raise InvalidCall(
             "must be an iterable or async iterable of CallRequests or mappings, not "
-            f"{type(source).__name__}; for a single call there is make_call",
+            f"{kind.__name__}; for a single call there is make_call",
             path="requests",
         )
     if on_progress is not None and (

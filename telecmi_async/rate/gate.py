@@ -59,8 +59,10 @@ class Gate:
         """Wait until the next start is due. The lock is the queue: only its head sleeps."""
         if not self._spacing.paced and self._spacing.wait(anyio.current_time()) <= 0:
             return
+        waited = False
         async with self._turns:
             # A pause may begin while it sleeps, so it looks again.
-            while (wait := self._spacing.wait(anyio.current_time())) > _NEGLIGIBLE:  # noqa: ASYNC110  # it waits for time to pass
+            while (wait := self._spacing.wait(anyio.current_time())) > _NEGLIGIBLE:
                 await anyio.sleep(wait)
-            self._spacing.start(anyio.current_time())
+                waited = True
+            self._spacing.start(anyio.current_time(), waited=waited)

@@ -3,8 +3,8 @@
 Three rules at once, and the latest of them counts:
 
 *Even spacing* (GCRA with a burst of one, that is a leaky bucket used as a meter): starts
-are ``1 / rate`` apart. A start that was late is charged at the time it was scheduled
-for, so that timers that fire late do not slow the rate down.
+are ``1 / rate`` apart. A start that was waited for and came late is charged at the time it
+was scheduled for, so that timers that fire late do not slow the rate down.
 
 *The window*. Late starts alone could crowd: a call scheduled at 0.00 s that starts at
 0.02 s and one that starts on time at 1.00 s are less than a second apart. So the n-th start
@@ -22,7 +22,7 @@ from collections import deque
 
 __all__ = ["Spacing"]
 
-# How much of a late wake-up is made good by starting the next call early.
+# How late a wake-up may be to be charged at its scheduled time.
 _LONGEST_CREDIT = 0.02
 # Clock readings are floats; their rounding must not put one start too many in a window.
 _ROUNDING = 1e-6
@@ -63,10 +63,18 @@ class Spacing:
             due = max(due, self._starts[0] + self._window)
         return due - now
 
-    def start(self, now: float) -> None:
-        """Record a start."""
+    def start(self, now: float, *, waited: bool) -> None:
+        """Record a start.
+
+        Args:
+            now: The clock's reading.
+            waited: Whether the caller had to wait for it. Then it is charged at the time it
+                was scheduled for, unless it woke up far too late.
+        """
         if self.paced:
-            self._scheduled = max(self._scheduled, now - self._credit) + self._interval
+            late = now - self._scheduled
+            on_schedule = waited and late <= self._credit
+            self._scheduled = (self._scheduled if on_schedule else now) + self._interval
             self._starts.append(now)
 
     def pause_until(self, moment: float) -> None:

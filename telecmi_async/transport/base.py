@@ -15,13 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["Timeouts", "Transport"]
 
 
-def _seconds(default: float) -> float:
-    """Return the attrs field of a duration."""
-    return attrs.field(
-        default=default, converter=_durations.to_seconds, validator=_durations.positive
-    )
-
-
 @attrs.frozen(kw_only=True)
 class Timeouts:
     """How long one attempt may take, in seconds or as a `timedelta`.
@@ -40,10 +33,18 @@ class Timeouts:
         ConfigurationError: One is not a positive number.
     """
 
-    connect: float = _seconds(5.0)
-    write: float = _seconds(10.0)
-    read: float = _seconds(30.0)
-    total: float = _seconds(60.0)
+    connect: float = attrs.field(
+        default=5.0, converter=_durations.to_seconds, validator=_durations.positive
+    )
+    write: float = attrs.field(
+        default=10.0, converter=_durations.to_seconds, validator=_durations.positive
+    )
+    read: float = attrs.field(
+        default=30.0, converter=_durations.to_seconds, validator=_durations.positive
+    )
+    total: float = attrs.field(
+        default=60.0, converter=_durations.to_seconds, validator=_durations.positive
+    )
 
     @classmethod
     def of(cls, value: Timeouts | _durations.Duration) -> Timeouts:

@@ -1,0 +1,101 @@
+"""Whom a bridge or a connect action rings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal, cast
+
+from attrs import field, frozen
+
+from telecmi_async import _fields as is_
+from telecmi_async._json import LARGEST_INT
+from telecmi_async._wording import shown
+from telecmi_async.errors import InvalidCall
+
+__all__ = ["Pstn", "Sip", "endpoints", "phones"]
+
+
+@frozen
+class Pstn:
+    """A phone that `Bridge` rings.
+
+    Args:
+        number: Its number with country code, int or str.
+
+    Raises:
+        InvalidCall: It is no phone number.
+    """
+
+    type: ClassVar[Literal["pstn"]] = "pstn"
+
+    number: int = field(converter=is_.required_number)
+
+    __repr__ = is_.given_repr
+
+
+def _sip_user(action: object, attribute: is_.Field, value: object) -> None:
+    """Refuse what is neither a name nor a positive int."""
+    if isinstance(value, str):
+        is_.token(action, attribute, value)
+    elif isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidCall(f"must be a str or an int, not {shown(value)}", path="user")
+    elif not 0 < value <= LARGEST_INT:
+        raise InvalidCall("must be a positive int, or a str if it is long", path="user")
+
+
+@frozen
+class Sip:
+    """A SIP endpoint of the account that `Connect` rings.
+
+    Args:
+        user: Its user name; an int where the name is a number.
+
+    Raises:
+        InvalidCall: It is neither a name nor a positive int.
+    """
+
+    type: ClassVar[Literal["sip"]] = "sip"
+
+    user: str | int = field(validator=_sip_user)
+
+    __repr__ = is_.given_repr
+
+
+def phones(value: Sequence[Pstn | int | str]) -> tuple[Pstn, ...]:
+    """Return the phones of a bridge; a plain number stands for its `Pstn`."""
+    phones: list[Pstn] = []
+    for i, item in enumerate(_some(value, "[Pstn(…)]")):
+        match item:
+            case Pstn():
+                phones.append(item)
+            case Sip():
+                raise InvalidCall("a SIP endpoint goes into Connect", path=f"connect[{i}]")
+            case int() | str():
+                try:
+                    phones.append(Pstn(item))
+                except InvalidCall as error:
+                    raise error.inside(f"connect[{i}]") from None
+            case _:
+                raise InvalidCall(
+                    f"must be a Pstn or a phone number, not {shown(item)}", path=f"connect[{i}]"
+                )
+    return tuple(phones)
+
+
+def endpoints(value: Sequence[Sip]) -> tuple[Sip, ...]:
+    """Return the endpoints of a connect action."""
+    for i, item in enumerate(_some(value, '[Sip("user")]')):
+        if not isinstance(item, Sip):
+            hint = "a phone goes into Bridge" if isinstance(item, Pstn) else "write Sip(user)"
+            raise InvalidCall(f"must be a Sip: {hint}", path=f"connect[{i}]")
+    return tuple(value)
+
+
+def _some(value: object, example: str) -> Sequence[object]:
+    """Return a sequence that is no string and not empty."""
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes | bytearray):
+        what = shown(value)
+        raise InvalidCall(f"must be a list such as {example}, not {what}", path="connect")
+    if not value:
+        raise InvalidCall(f"must not be empty: give it one such as {example}", path="connect")
+    return cast("Sequence[object]", value)

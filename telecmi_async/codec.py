@@ -1,0 +1,355 @@
+"""Python to JSON and back: call flows both ways, requests out, replies in.
+
+cattrs generates a function for each action that renames and collects its fields; only what
+it cannot know is written here. Objects check themselves when they are made (see
+`telecmi_async.pcmo`), so parsing adds the path, and the nearest right name for a wrong one.
+
+cattrs is imported, and a class's functions generated, when the first such action is met:
+programs that start often pay for what they use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import attrs
+
+from telecmi_async._fields import wire_name
+from telecmi_async._json import thaw
+from telecmi_async._wording import did_you_mean, shown, step
+from telecmi_async.errors import InvalidCall
+from telecmi_async.pcmo import ACTIONS, Action, Bridge, Connect, Pstn, Raw, Sip
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+    from telecmi_async.credentials import Credentials
+    from telecmi_async.request import CallRequest
+
+__all__ = [
+    "decode_json",
+    "dump_pcmo",
+    "encode_request",
+    "parse_json",
+    "parse_pcmo",
+]
+
+JsonDict: TypeAlias = dict[str, object]
+
+# Names that people try, and that are too far from the right one for a spelling check.
+_MEANT = {
+    "call": "bridge",
+    "dial": "bridge",
+    "forward": "bridge",
+    "say": "speak",
+    "tts": "speak",
+}
+
+_KINDS = frozenset({*ACTIONS.values(), Raw})
+_TARGETS: dict[type[Any], type[Any]] = {Bridge: Pstn, Connect: Sip}
+
+_encode = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
+).encode
+
+
+# --- out --------------------------------------------------------------------------------
+
+
+def dump_pcmo(actions: Iterable[Action]) -> list[JsonDict]:
+    """Return actions as the array of plain dicts that goes on the wire.
+
+    It is also what TeleCMI expects as the answer to its webhooks.
+    """
+    return [
+        cast("JsonDict", thaw(action.data)) if isinstance(action, Raw) else _dump(action)
+        for action in actions
+    ]
+
+
+def encode_request(request: CallRequest, *, credentials: Credentials, from_: int) -> bytes:
+    """Return a call's request body, UTF-8 JSON with its keys in the documented order.
+
+    Args:
+        request: The call.
+        credentials: The account's app id and secret.
+        from_: The caller id.
+
+    Source: the sample request of doc.telecmi.com/piopiy/docs/outbound-make-call.
+    ``duration`` is not on that page; the vendor's SDKs send it.
+    """
+    body: JsonDict = {"from": from_, "to": request.to}
+    if request.extra_params is not None:
+        body["extra_params"] = request.extra_params
+    body["pcmo"] = [_dump(action) for action in request.pcmo]
+    if request.duration is not None:
+        body["duration"] = request.duration
+    rest = _encode(body)
+    # The secret is put in last, and never in a local: tracebacks may show those.
+    return (
+        f'{{"appid":{credentials.app_id},"secret":{_encode(credentials.secret.reveal())},'
+        f"{rest[1:]}"
+    ).encode()
+
+
+def _dump(instance: Action | Pstn | Sip) -> JsonDict:
+    kind: type[Any] = type(instance)
+    return _dumper(kind)(instance)  # type: ignore[arg-type]  # mypy takes a class for unhashable
+
+
+@cache
+def _dumper(kind: type[Any]) -> Callable[[Any], JsonDict]:
+    """Return the function that makes a dict of an action or a target, its tag first."""
+    if kind is Raw:
+        return _raw_data
+    tag = "type" if kind in _TARGETS.values() else "action"
+    name = getattr(kind, tag)
+    from cattrs.gen import make_dict_unstructure_fn  # noqa: PLC0415  # see the module's docstring
+
+    # Defaults are left out below rather than by cattrs, which would move them to the end.
+    collect = make_dict_unstructure_fn(kind, _converter(), **_overrides(kind))
+
+    def dump(instance: Any) -> JsonDict:
+        fields = collect(instance)
+        return {tag: name} | {key: fields[key] for key in fields if fields[key] is not None}
+
+    return partial(_dump_connect, dump) if kind is Connect else dump
+
+
+@cache
+def _converter() -> Converter:
+    from cattrs import Converter  # noqa: PLC0415  # see the module's docstring
+
+    return Converter(detailed_validation=False)
+
+
+def _overrides(kind: type[Any]) -> dict[str, Any]:
+    """Return what cattrs must know of a class: its names on the wire, and its own checks."""
+    from cattrs.fns import identity  # noqa: PLC0415  # see the module's docstring
+    from cattrs.gen import override  # noqa: PLC0415  # see the module's docstring
+
+    return {
+        field.name: override(
+            rename=wire_name(field),
+            omit=field.name == "array_key",
+            unstruct_hook=_dump_targets if field.name == "connect" else identity,
+            struct_hook=partial(_parse_targets, kind) if field.name == "connect" else _as_is,
+        )
+        for field in attrs.fields(kind)
+    }
+
+
+def _dump_targets(targets: Iterable[Pstn | Sip]) -> list[JsonDict]:
+    return [_dump(target) for target in targets]
+
+
+def _raw_data(action: Raw) -> JsonDict:
+    return cast("JsonDict", action.data)
+
+
+def _dump_connect(dump: Callable[[Connect], JsonDict], action: Connect) -> JsonDict:
+    """Return a connect action as a dict, its array under the name it came with."""
+    return {
+        action.array_key if key == "connect" else key: value
+        for key, value in dump(action).items()
+    }
+
+
+# --- in ---------------------------------------------------------------------------------
+
+
+def parse_pcmo(
+    data: object, path: str = "pcmo", *, raw: bool = False, may_be_empty: bool = False
+) -> tuple[Action, ...]:
+    """Return a call flow as actions.
+
+    Args:
+        data: A sequence of actions, of plain dicts as they go on the wire, or of both.
+        path: Its name, for errors.
+        raw: Whether an action whose name is not known becomes a `Raw`.
+        may_be_empty: Whether a flow without actions is one.
+
+    Raises:
+        InvalidCall: Something in it cannot be sent; the path leads there.
+    """
+    if isinstance(data, str | bytes | bytearray):
+        raise InvalidCall(
+            "must be a list of actions, not JSON text: parse it first, with Flow.parse(text)",
+            path=path,
+        )
+    if isinstance(data, Mapping) and "pcmo" in data:
+        raise InvalidCall('must be the array itself, without {"pcmo": …} around it', path=path)
+    if isinstance(data, Mapping) or type(data) in _KINDS:
+        raise InvalidCall("must be a list: put [ ] around the action", path=path)
+    if not isinstance(data, Sequence):
+        raise InvalidCall(f"must be a list of actions, not {shown(data)}", path=path)
+    items = cast("Sequence[object]", data)
+    if not items and not may_be_empty:
+        raise InvalidCall("must hold at least one action", path=path)
+    return tuple(_parse_action(item, f"{path}[{i}]", raw=raw) for i, item in enumerate(items))
+
+
+def _parse_action(item: object, path: str, *, raw: bool) -> Action:
+    if isinstance(item, Pstn | Sip):
+        where = "Bridge([…])" if isinstance(item, Pstn) else "Connect([…])"
+        raise InvalidCall(
+            f"must be an action: put the {type(item).__name__} into {where}", path=path
+        )
+    if type(item) in _KINDS:
+        return cast("Action", item)
+    if not isinstance(item, Mapping):
+        raise InvalidCall(f"must be an action or a dict, not {shown(item)}", path=path)
+    data = cast("Mapping[object, object]", item)
+    try:
+        action: Action = _parser(_kind(data, raw=raw))(data)  # type: ignore[arg-type]  # as in _dump
+    except InvalidCall as error:
+        raise error.inside(path) from None
+    return action
+
+
+def _kind(data: Mapping[object, object], *, raw: bool) -> type[Any]:
+    """Return the class of the action that ``action`` names."""
+    if "action" not in data:
+        raise InvalidCall(
+            'is missing: name the action, as in {"action": "hangup"}', path="action"
+        )
+    name = data["action"]
+    if isinstance(name, str) and name in ACTIONS:
+        return ACTIONS[name]
+    if raw:
+        return Raw
+    if isinstance(name, str) and name in _MEANT:
+        hint = f'did you mean "{_MEANT[name]}"?'
+    else:
+        hint = did_you_mean(name, ACTIONS)
+    raise InvalidCall(
+        f"no action is named {shown(name)} (Raw(…) sends any other): {hint}", path="action"
+    )
+
+
+@cache
+def _parser(kind: type[Any]) -> Callable[[Any], Any]:
+    """Return the function that makes an action or a target of a dict, and checks its keys."""
+    if kind is Raw:
+        return Raw
+    from cattrs.gen import make_dict_structure_fn  # noqa: PLC0415  # see the module's docstring
+
+    build = make_dict_structure_fn(kind, _converter(), **_overrides(kind))
+    fields = attrs.fields(kind)
+    tag = "type" if kind in _TARGETS.values() else "action"
+    names = [wire_name(field) for field in fields if field.name != "array_key"]
+    required = [wire_name(field) for field in fields if field.default is attrs.NOTHING]
+
+    def parse(data: Mapping[object, object]) -> Any:
+        for key, value in data.items():
+            if key not in names and key != tag:
+                raise _unknown_key(key, names, kind)
+            if value is None:
+                raise InvalidCall("must not be null: leave the key out", path=str(key))
+        for name in required:
+            if name not in data:
+                raise InvalidCall("is missing", path=name)
+        return build(cast("Mapping[str, object]", data), kind)
+
+    return partial(_parse_connect, parse) if kind is Connect else parse
+
+
+def _unknown_key(key: object, names: Sequence[str], kind: type) -> InvalidCall:
+    """Return the error for a key that an action or a target does not have."""
+    what = getattr(kind, "action", None) or getattr(kind, "type", "")
+    if key == "from_" and "from" in names:
+        hint = 'on the wire it is "from"'
+    elif key == "record" and kind is Bridge:
+        hint = 'TeleCMI ignores it there: put {"action": "record"} before this action'
+    else:
+        hint = did_you_mean(key, names)
+    return InvalidCall(f'"{what}" has no key {shown(key)}: {hint}', path=step("", key))
+
+
+def _parse_targets(kind: type[Any], value: object, _: object) -> object:
+    """Make targets of the dicts in ``connect``; what is none is left to the class."""
+    if not isinstance(value, list | tuple):
+        return value
+    wanted = _TARGETS[kind]
+    targets: list[object] = []
+    for i, item in enumerate(cast("Sequence[object]", value)):
+        if not isinstance(item, Mapping):
+            targets.append(item)
+            continue
+        target = cast("Mapping[object, object]", item)
+        try:
+            _check_type(target, wanted.type)
+            targets.append(_parser(wanted)(target))  # type: ignore[arg-type]  # as in _dump
+        except InvalidCall as error:
+            raise error.inside(f"connect[{i}]") from None
+    return targets
+
+
+def _check_type(target: Mapping[object, object], wanted: str) -> None:
+    if "type" not in target:
+        raise InvalidCall(f'is missing: write "{wanted}"', path="type")
+    if target["type"] != wanted:
+        raise InvalidCall(f'must be "{wanted}" here, not {shown(target["type"])}', path="type")
+
+
+def _parse_connect(
+    parse: Callable[[Mapping[object, object]], Connect], data: Mapping[object, object]
+) -> Connect:
+    """Parse a connect action, whose array the vendor's sample names ``call``."""
+    if "call" not in data:
+        return parse(data)
+    if "connect" in data:
+        raise InvalidCall('excludes "connect": give one of them', path="call")
+    renamed = {"connect" if key == "call" else key: value for key, value in data.items()}
+    try:
+        return attrs.evolve(parse(renamed), array_key="call")
+    except InvalidCall as error:
+        if not error.path.startswith("connect"):
+            raise
+        raise InvalidCall(
+            error.message, path=error.path.replace("connect", "call", 1)
+        ) from None
+
+
+def _as_is(value: object, _: object) -> object:
+    """Leave a value to the class, which checks it."""
+    return value
+
+
+def decode_json(data: bytes) -> object | None:
+    """Return what a reply's body holds, or ``None`` for anything that is no JSON.
+
+    It never raises: what a server or a proxy on the way sends is not the caller's doing. A
+    byte order mark is skipped, and ``NaN`` and ``Infinity`` are read as ``None``.
+    """
+    try:
+        return cast("object", json.loads(data, parse_constant=_no_constant))
+    except (ValueError, RecursionError):
+        return None
+
+
+def parse_json(text: str | bytes, path: str = "pcmo") -> object:
+    """Return what JSON text holds.
+
+    Raises:
+        InvalidCall: It is no JSON; the message says in which line and column.
+    """
+    try:
+        return cast("object", json.loads(text))
+    except json.JSONDecodeError as error:
+        raise InvalidCall(
+            f"is no JSON: {error.msg} in line {error.lineno}, column {error.colno}", path=path
+        ) from None
+    except UnicodeDecodeError:
+        raise InvalidCall("is no JSON: its bytes are no UTF-8 text", path=path) from None
+    except ValueError:
+        raise InvalidCall("is no JSON: it holds a number that is too long", path=path) from None
+    except RecursionError:
+        raise InvalidCall("is nested too deep", path=path) from None
+
+
+def _no_constant(_: str) -> None:
+    """Read ``NaN`` and its like as nothing."""

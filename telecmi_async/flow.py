@@ -1,0 +1,124 @@
+"""Call flows written as sentences: ``Flow().play("a.wav").bridge([Pstn(…)]).hangup()``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias, overload
+
+from attrs import field, frozen
+
+from telecmi_async.codec import dump_pcmo, parse_json, parse_pcmo
+from telecmi_async.pcmo import (
+    Action,
+    Bridge,
+    Connect,
+    Hangup,
+    Input,
+    Param,
+    Play,
+    PlayGetInput,
+    Raw,
+    Record,
+    Speak,
+    Stream,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Flow", "FlowLike"]
+
+P = ParamSpec("P")
+
+#: What is taken wherever a call flow is wanted: actions, plain dicts, or both.
+FlowLike: TypeAlias = "Sequence[Action | Mapping[str, object]]"
+
+
+def _actions(value: FlowLike) -> tuple[Action, ...]:
+    return parse_pcmo(value, may_be_empty=True)
+
+
+def _adds(kind: Callable[P, Action]) -> Callable[Concatenate[Flow, P], Flow]:
+    """Return a method that appends an action, with the parameters of the action's class."""
+
+    def add(self: Flow, /, *args: P.args, **kwargs: P.kwargs) -> Flow:
+        return Flow((*self.actions, kind(*args, **kwargs)))
+
+    name = kind.__name__
+    add.__doc__ = f"Return this flow with a `{name}` appended; it takes what `{name}` takes."
+    add.__wrapped__ = kind  # type: ignore[attr-defined]  # inspect.signature follows it
+    return add
+
+
+@frozen
+class Flow(Sequence[Action]):
+    """An immutable sequence of actions, composed by method, by ``+`` or from JSON.
+
+    Every method returns a new flow, so a common beginning can be kept and continued in
+    several ways. A flow compares, hashes and pickles by its actions, and goes wherever a
+    list of actions goes.
+
+    Args:
+        actions: The actions to begin with: actions, plain dicts, or both.
+
+    Raises:
+        InvalidCall: One of them cannot be sent.
+    """
+
+    actions: tuple[Action, ...] = field(default=(), converter=_actions)
+
+    bridge = _adds(Bridge)
+    connect = _adds(Connect)
+    hangup = _adds(Hangup)
+    input = _adds(Input)
+    param = _adds(Param)
+    play = _adds(Play)
+    play_get_input = _adds(PlayGetInput)
+    raw = _adds(Raw)
+    record = _adds(Record)
+    speak = _adds(Speak)
+    stream = _adds(Stream)
+
+    @classmethod
+    def parse(cls, data: str | bytes | FlowLike, *, raw: bool = False) -> Flow:
+        """Return the flow that JSON text, or what was decoded from it, holds.
+
+        Args:
+            data: JSON text, or a sequence of dicts or actions.
+            raw: Whether an action whose name is not known becomes a `Raw` instead of an
+                error.
+
+        Raises:
+            InvalidCall: It is no JSON, or no call flow; the path leads to the place.
+        """
+        decoded = parse_json(data) if isinstance(data, str | bytes) else data
+        return cls(parse_pcmo(decoded, raw=raw, may_be_empty=True))
+
+    def dump(self) -> list[dict[str, object]]:
+        """Return the array of plain dicts that goes on the wire, and answers webhooks."""
+        return dump_pcmo(self.actions)
+
+    def __add__(self, other: FlowLike) -> Flow:
+        return Flow((*self.actions, *_actions(other)))
+
+    def __radd__(self, other: FlowLike) -> Flow:
+        return Flow((*_actions(other), *self.actions))
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def __iter__(self) -> Iterator[Action]:
+        return iter(self.actions)
+
+    @overload
+    def __getitem__(self, index: int) -> Action: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Flow: ...
+
+    def __getitem__(self, index: int | slice) -> Action | Flow:
+        found = self.actions[index]
+        return Flow(found) if isinstance(found, tuple) else found
+
+    def __repr__(self) -> str:
+        return f"Flow([{', '.join(repr(action) for action in self.actions)}])"

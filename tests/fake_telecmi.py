@@ -1,0 +1,105 @@
+"""A scripted TeleCMI as an httpx transport, for tests about what a service does with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import anyio
+import httpx
+
+from telecmi_async import CallService
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+Answer: TypeAlias = httpx.Response | Exception
+Script: TypeAlias = Callable[[int], Answer]
+
+TO = 19170000001
+FROM = 19170000000
+FLOW = [{"action": "hangup"}]
+
+
+def accepted(number: int = 0) -> httpx.Response:
+    """TeleCMI's reply to an accepted call, as its pages show it."""
+    request_id = f"{number:043d}"
+    return httpx.Response(
+        200,
+        json={
+            "data": {"status": "progress", "request_id": request_id},
+            "status": "progress",
+            "request_id": request_id,
+            "code": 200,
+        },
+    )
+
+
+def refused(code: int, **extra: Any) -> httpx.Response:
+    """A refusal in TeleCMI's own words."""
+    headers = {"Retry-After": extra.pop("retry_after")} if "retry_after" in extra else {}
+    return httpx.Response(code, json={"code": code, "msg": f"refused {code}"}, headers=headers)
+
+
+def gateway(status: int = 502) -> httpx.Response:
+    """What a gateway says when the server behind it did not answer."""
+    return httpx.Response(status, html="<html><h1>Bad Gateway</h1></html>")
+
+
+def always(answer: Callable[[], Answer]) -> Script:
+    """A script that gives the same answer every time."""
+    return lambda _: answer()
+
+
+def in_turn(*answers: Callable[[], Answer]) -> Script:
+    """A script of answers one after the other; the last one stays."""
+    return lambda number: answers[min(number, len(answers) - 1)]()
+
+
+class FakeTelecmi(httpx.AsyncBaseTransport):
+    """Answers by script, ``delay`` seconds after a request came in, and counts."""
+
+    def __init__(self, script: Script = accepted, *, delay: float = 0.0) -> None:
+        self.script = script
+        self.delay = delay
+        self.requests: list[dict[str, Any]] = []
+        self.urls: list[str] = []
+        self.starts: list[float] = []
+        self.finished = 0
+        self.in_flight = 0
+        self.max_in_flight = 0
+        self.closed = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Count, wait, answer."""
+        number = len(self.requests)
+        self.requests.append(json.loads(await request.aread()))
+        self.urls.append(str(request.url))
+        self.starts.append(anyio.current_time())
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        try:
+            await anyio.sleep(self.delay)
+        finally:
+            self.in_flight -= 1
+        self.finished += 1
+        answer = self.script(number)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def aclose(self) -> None:
+        """Note that it was closed."""
+        self.closed = True
+
+    @asynccontextmanager
+    async def service(self, **options: Any) -> AsyncIterator[CallService]:
+        """A service on this server."""
+        options = {"from_": FROM, "seed": 1} | options
+        async with (
+            httpx.AsyncClient(transport=self) as client,
+            CallService(2222226, "a-secret", http_client=client, **options) as service,
+        ):
+            yield service

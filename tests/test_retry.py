@@ -1,0 +1,244 @@
+"""When attempts are repeated: the policy, the budget, and the loop."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telecmi_async import ConfigurationError, Outcome, RetryPolicy
+from telecmi_async.retry import RetryBudget, run
+from telecmi_async.verdict import Verdict
+
+ACCEPTED = Verdict(Outcome.ACCEPTED, "", status=200, code=200, request_id="r")
+NOT_SENT = Verdict(Outcome.NOT_SENT, "ConnectError")
+OWN_502 = Verdict(Outcome.REJECTED, "", status=502, code=502)
+WRAPPED_502 = Verdict(Outcome.REJECTED, "", status=200, code=502)
+REFUSED = Verdict(Outcome.REJECTED, "", status=420, code=420)
+GATEWAY_502 = Verdict(Outcome.UNKNOWN, "", status=502, code=502)
+PLACED_502 = Verdict(Outcome.UNKNOWN, "", status=502, code=502, request_id="r")
+TIMED_OUT = Verdict(Outcome.UNKNOWN, "ReadTimeout")
+NO_ID = Verdict(Outcome.UNKNOWN, "", status=200, code=200)
+SERVER_ERROR = Verdict(Outcome.UNKNOWN, "", status=500, code=500)
+SLOW = Verdict(Outcome.SLOW_DOWN, "", status=429, code=429, retry_after=7.0)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "by_default", "at_most_once"),
+    [
+        (ACCEPTED, False, False),
+        (NOT_SENT, True, True),
+        (OWN_502, True, True),
+        (WRAPPED_502, True, True),
+        (REFUSED, False, False),
+        (SLOW, True, True),
+        (GATEWAY_502, True, False),
+        (PLACED_502, False, False),
+        (TIMED_OUT, False, False),
+        (NO_ID, False, False),
+        (SERVER_ERROR, False, False),
+    ],
+)
+def test_only_what_cannot_ring_twice_is_repeated(
+    verdict: Verdict, by_default: bool, at_most_once: bool
+) -> None:
+    """A gateway's 502 is the one exception, and at_most_once takes it away."""
+    assert RetryPolicy().repeats(verdict) is by_default
+    assert RetryPolicy(at_most_once=True).repeats(verdict) is at_most_once
+
+
+def test_statuses_decide_which_refusals_are_repeated() -> None:
+    """Other statuses can be asked for, and 502 can be left out."""
+    policy = RetryPolicy(statuses={420, 500})
+
+    assert policy.statuses == frozenset({420, 500})
+    assert policy.repeats(REFUSED)
+    assert policy.repeats(SERVER_ERROR)
+    assert not policy.repeats(OWN_502)
+    assert not policy.repeats(TIMED_OUT)
+
+
+@given(st.integers(1, 2000), st.floats(0, 1))
+def test_the_wait_is_random_up_to_a_bound_that_doubles(number: int, draw: float) -> None:
+    """Full jitter: never above the doubling bound, never above the longest wait."""
+    policy = RetryPolicy(wait_initial=0.5, wait_max=8)
+
+    wait = policy.wait(number, OWN_502, draw)
+
+    assert wait == pytest.approx(draw * min(8.0, 0.5 * 2 ** min(number - 1, 60)))
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "pause"), [(7.0, 7.0), (86400.0, 60.0), (None, 0.5), (0.0, 0.0)]
+)
+def test_a_pause_is_as_long_as_asked_and_capped(
+    retry_after: float | None, pause: float
+) -> None:
+    """A hostile Retry-After never sleeps for hours; without one the first wait is taken."""
+    slow = Verdict(Outcome.SLOW_DOWN, "", status=429, code=429, retry_after=retry_after)
+
+    assert RetryPolicy().pause(slow) == pause
+    assert RetryPolicy().wait(1, slow, 0.0) == pause
+    assert RetryPolicy().pause(OWN_502) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"attempts": 0}, "RetryPolicy.attempts must be a whole number, 1 or more"),
+        ({"attempts": True}, "RetryPolicy.attempts"),
+        ({"attempts": 2.0}, "RetryPolicy.attempts"),
+        ({"wait_initial": 0}, "RetryPolicy.wait_initial must be a positive number of seconds"),
+        ({"wait_max": "8"}, "RetryPolicy.wait_max"),
+        ({"wait_max": float("nan")}, "RetryPolicy.wait_max"),
+        ({"deadline": -1}, "RetryPolicy.deadline"),
+        ({"deadline": float("inf")}, "RetryPolicy.deadline"),
+        ({"statuses": 502}, "RetryPolicy.statuses must be a set of statuses"),
+        ({"statuses": {"502"}}, "RetryPolicy.statuses must hold statuses from 400 to 599"),
+        ({"statuses": {True}}, "RetryPolicy.statuses"),
+        ({"statuses": {200}}, "RetryPolicy.statuses"),
+        ({"at_most_once": 1}, "RetryPolicy.at_most_once must be True or False"),
+        ({"retry_after_max": None}, "RetryPolicy.retry_after_max"),
+        ({"budget": -1}, "RetryPolicy.budget must be a whole number, 0 or more"),
+    ],
+)
+def test_a_policy_that_cannot_work_is_refused(options: dict[str, Any], message: str) -> None:
+    """The error names the field and what would be right."""
+    with pytest.raises(ConfigurationError, match=message):
+        RetryPolicy(**options)
+
+
+def test_durations_may_be_timedeltas() -> None:
+    """Seconds and timedelta mean the same."""
+    policy = RetryPolicy(wait_max=timedelta(minutes=1), deadline=timedelta(seconds=9))
+
+    assert (policy.wait_max, policy.deadline) == (60.0, 9.0)
+
+
+def test_a_budget_is_spent_by_failures_and_refilled_by_answers() -> None:
+    """After as many failures as it holds nothing is repeated until answers come again."""
+    budget = RetryBudget(3)
+
+    spent_after = []
+    for _ in range(6):
+        budget.record(repeatable=True)
+        spent_after.append(budget.spent)
+    for _ in range(10):
+        budget.record(repeatable=False)
+
+    assert spent_after == [False, False, False, True, True, True]
+    assert not budget.spent
+
+
+def test_a_budget_does_not_grow_beyond_its_size() -> None:
+    """A day of success does not allow a storm of retries."""
+    budget = RetryBudget(2)
+
+    for _ in range(1000):
+        budget.record(repeatable=False)
+    for _ in range(3):
+        budget.record(repeatable=True)
+
+    assert budget.spent
+
+
+async def attempts(policy: RetryPolicy, *verdicts: Verdict | None, **options: Any) -> Any:
+    """Run a script of verdicts; return the last verdict, the waits and how many were used."""
+    waits: list[float] = []
+    used = 0
+
+    async def attempt() -> Verdict | None:
+        nonlocal used
+        used += 1
+        return verdicts[min(used, len(verdicts)) - 1]
+
+    until = options.pop("until", None)
+    last = await run(
+        attempt,
+        policy,
+        budget=options.pop("budget", RetryBudget(100)),
+        until=None if until is None else anyio.current_time() + until,
+        seed=options.pop("seed", "1"),
+        before_sleep=lambda _, seconds: waits.append(seconds),
+    )
+    return last, waits, used
+
+
+on_both_loops = pytest.mark.anyio
+
+
+@on_both_loops
+async def test_attempts_end_with_the_first_that_is_not_to_be_repeated() -> None:
+    """A success after two refusals takes three attempts and two waits."""
+    last, waits, used = await attempts(RetryPolicy(), OWN_502, OWN_502, ACCEPTED)
+
+    assert last is ACCEPTED
+    assert used == 3
+    assert len(waits) == 2
+    assert waits[0] <= 0.5
+    assert waits[1] <= 1.0
+
+
+@on_both_loops
+async def test_attempts_are_bounded_and_one_switches_retries_off() -> None:
+    """When attempts run out, the last verdict is the answer."""
+    assert (await attempts(RetryPolicy(), OWN_502))[::2] == (OWN_502, 4)
+    assert (await attempts(RetryPolicy(attempts=1), OWN_502))[::2] == (OWN_502, 1)
+
+
+@on_both_loops
+async def test_an_attempt_without_a_turn_is_the_last() -> None:
+    """None, the sign of a deadline that passed in the queue, is not repeated."""
+    assert (await attempts(RetryPolicy(), OWN_502, None))[::2] == (None, 2)
+
+
+@on_both_loops
+async def test_no_wait_begins_that_ends_after_the_deadline() -> None:
+    """With 3 s left, a pause of 7 s is not slept."""
+    began = anyio.current_time()
+
+    last, waits, used = await attempts(RetryPolicy(), SLOW, ACCEPTED, until=3.0)
+
+    assert (last, waits, used) == (SLOW, [], 1)
+    assert anyio.current_time() == began
+
+
+@on_both_loops
+async def test_a_spent_budget_stops_repeating() -> None:
+    """First attempts go on, further ones do not."""
+    assert (await attempts(RetryPolicy(), OWN_502, budget=_spent()))[2] == 1
+
+
+def _spent() -> RetryBudget:
+    budget = RetryBudget(0)
+    budget.record(repeatable=True)
+    return budget
+
+
+@on_both_loops
+async def test_jitter_belongs_to_the_call_and_comes_again() -> None:
+    """Two calls wait differently; the same call waits the same in every run."""
+    first = (await attempts(RetryPolicy(), OWN_502, seed="7:1"))[1]
+    second = (await attempts(RetryPolicy(), OWN_502, seed="7:2"))[1]
+
+    assert first == (await attempts(RetryPolicy(), OWN_502, seed="7:1"))[1]
+    assert len({*first, *second}) == 6
+
+
+@on_both_loops
+async def test_concurrent_calls_keep_their_own_attempts() -> None:
+    """Fifty calls at once make exactly their own four attempts each and all get a verdict."""
+    results = []
+
+    async def one(number: int) -> None:
+        results.append(await attempts(RetryPolicy(), OWN_502, seed=str(number)))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(50):
+            tasks.start_soon(one, number)
+
+    assert [(last, used) for last, _, used in results] == [(OWN_502, 4)] * 50

@@ -1,0 +1,757 @@
+"""The service: what it sends, how it opens and closes, and what it does when things go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+import respx
+from bad_calls import BAD_CALLS
+from fake_telecmi import (
+    FLOW,
+    FROM,
+    TO,
+    FakeTelecmi,
+    accepted,
+    always,
+    gateway,
+    in_turn,
+    refused,
+)
+
+from telecmi_async import (
+    AuthenticationError,
+    CallCancelled,
+    CallHandle,
+    CallOutcomeUnknown,
+    CallRejected,
+    CallService,
+    CallStatus,
+    ConfigurationError,
+    Hangup,
+    InvalidCall,
+    MissingProperty,
+    NotSent,
+    RateLimit,
+    RateLimited,
+    Region,
+    RetryPolicy,
+    ServiceClosed,
+    Timeouts,
+    WrongEventLoop,
+)
+from telecmi_async.testing import cancel_everywhere
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.anyio
+
+GLOBAL_URL = "https://rest.telecmi.com/v2/global_pcmo_make_call"
+INDIA_URL = "https://rest.telecmi.com/v2/ind_pcmo_make_call"
+
+
+async def test_a_call_is_sent_as_documented_over_plain_httpx() -> None:
+    """With a client of its own, the service posts exactly the documented JSON."""
+    with respx.mock() as router:
+        route = router.post(GLOBAL_URL).mock(return_value=accepted())
+        async with CallService(2222226, "a-secret", from_=FROM) as service:
+            handle = await service.make_call(
+                to="+1 (917) 000-0001", pcmo=[Hangup()], extra_params={"order": "42"}
+            )
+
+    [exchange] = route.calls
+    assert exchange.request.headers["content-type"] == "application/json"
+    assert exchange.request.content == (
+        b'{"appid":2222226,"secret":"a-secret","from":19170000000,"to":19170000001,'
+        b'"extra_params":{"order":"42"},"pcmo":[{"action":"hangup"}]}'
+    )
+    assert handle.request_id == "0" * 43
+
+
+@pytest.mark.parametrize(
+    ("service_region", "call_region", "to", "url", "region"),
+    [
+        ("auto", None, TO, GLOBAL_URL, Region.GLOBAL),
+        ("auto", None, 919876543210, INDIA_URL, Region.INDIA),
+        ("auto", None, 91987654321, GLOBAL_URL, Region.GLOBAL),
+        ("india", None, TO, INDIA_URL, Region.INDIA),
+        ("india", "auto", TO, GLOBAL_URL, Region.GLOBAL),
+        (Region.GLOBAL, Region.INDIA, TO, INDIA_URL, Region.INDIA),
+        ("auto", "global", 919876543210, GLOBAL_URL, Region.GLOBAL),
+    ],
+)
+async def test_the_region_decides_the_endpoint(
+    service_region: str, call_region: str | None, to: int, url: str, region: Region
+) -> None:
+    """The call's region wins over the service's; auto looks at the callee's number."""
+    telecmi = FakeTelecmi()
+    async with telecmi.service(region=service_region) as service:
+        handle = await service.make_call(to=to, pcmo=FLOW, region=call_region)
+
+    assert telecmi.urls == [url]
+    assert handle.region is region
+
+
+async def test_a_calls_own_caller_id_wins() -> None:
+    """from_ of the call, else of the service."""
+    telecmi = FakeTelecmi()
+    async with telecmi.service() as service:
+        await service.make_call(to=TO, pcmo=FLOW)
+        await service.make_call(to=TO, pcmo=FLOW, from_="+1 917 000 0009", duration=60)
+
+    assert [request["from"] for request in telecmi.requests] == [FROM, 19170000009]
+    assert [request.get("duration") for request in telecmi.requests] == [None, 60]
+
+
+async def test_a_call_without_any_caller_id_is_refused() -> None:
+    """Nothing is guessed: the error names from_."""
+    telecmi = FakeTelecmi()
+    async with telecmi.service(from_=None) as service:
+        with pytest.raises(InvalidCall, match="from: is missing"):
+            service.make_call(to=TO, pcmo=FLOW)
+
+    assert telecmi.requests == []
+
+
+async def test_bad_calls_raise_at_once_and_send_nothing() -> None:
+    """Every bad call of the table is refused by make_call with its path."""
+    telecmi = FakeTelecmi()
+    async with telecmi.service() as service:
+        for bad in BAD_CALLS:
+            with pytest.raises(InvalidCall) as caught:
+                service.make_call(**bad.fields())
+            assert caught.value.path == bad.path, bad.name
+        await anyio.sleep(1)
+
+    assert len(BAD_CALLS) >= 60
+    assert telecmi.requests == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"app_id": "x"}, "app_id must be TeleCMI's number"),
+        ({"app_id": True}, "app_id"),
+        ({"app_id": 0}, "app_id"),
+        ({"app_id": "6f9619ff-8b86-d011-b42d-00c04fc964ff"}, "v3"),
+        ({"secret": ""}, "secret must be"),
+        ({"secret": None}, "secret must be"),
+        ({"secret": "two words"}, "secret holds spaces"),
+        ({"from_": "nobody"}, "from_: must hold only digits"),
+        ({"region": "mars"}, 'region: must be "auto"'),
+        ({"base_url": "rest.telecmi.com"}, "base_url must be an address"),
+        ({"base_url": "http://rest.telecmi.com/v2"}, "base_url must start with https"),
+        ({"base_url": None}, "base_url"),
+        ({"timeout": 0}, "Timeouts.read must be a positive number"),
+        ({"timeout": "3"}, "Timeouts.read"),
+        ({"retry": 3}, "retry must be a RetryPolicy, not int"),
+        ({"rate": 5}, "rate must be a RateLimit, not int"),
+        ({"http_client": object()}, "http_client must be an httpx.AsyncClient, not object"),
+    ],
+)
+async def test_a_service_that_cannot_work_is_refused(
+    options: dict[str, Any], message: str
+) -> None:
+    """The error names the argument and what would be right."""
+    with pytest.raises(ConfigurationError, match=message):
+        CallService(**{"app_id": 1, "secret": "s", **options})
+
+
+@pytest.mark.parametrize("options", [{"retry": 3}, {"timeout": -1}])
+async def test_options_of_a_call_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
+    """They are checked before anything is sent, for one call and for many."""
+    telecmi = FakeTelecmi()
+    async with telecmi.service() as service:
+        with pytest.raises(ConfigurationError):
+            service.make_call(to=TO, pcmo=FLOW, **options)
+        with pytest.raises(ConfigurationError):
+            service.make_calls([], **options)
+
+    assert telecmi.requests == []
+
+
+async def test_from_env_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four variables, spaces around them forgiven; arguments win."""
+    monkeypatch.setenv("TELECMI_APP_ID", " 2222226 ")
+    monkeypatch.setenv("TELECMI_SECRET", "from-env\n")
+    monkeypatch.setenv("TELECMI_FROM", "+1 917 000 0000")
+    monkeypatch.setenv("TELECMI_BASE_URL", "https://example.com/v2/")
+    telecmi = FakeTelecmi()
+
+    async with (
+        httpx.AsyncClient(transport=telecmi) as client,
+        CallService.from_env(http_client=client) as service,
+        CallService.from_env(http_client=client, secret="mine", from_=TO) as other,
+    ):
+        await service.make_call(to=TO, pcmo=FLOW)
+        await other.make_call(to=TO, pcmo=FLOW)
+
+    assert telecmi.urls == ["https://example.com/v2/global_pcmo_make_call"] * 2
+    assert [(r["appid"], r["secret"], r["from"]) for r in telecmi.requests] == [
+        (2222226, "from-env", FROM),
+        (2222226, "mine", TO),
+    ]
+
+
+async def test_from_env_needs_no_variable_that_is_given() -> None:
+    """Arguments may replace the environment altogether."""
+    service = CallService.from_env(app_id=7, secret="s")
+
+    assert repr(service) == "<CallService app_id=7 0 calls under way>"
+
+
+@pytest.mark.parametrize("missing", ["TELECMI_APP_ID", "TELECMI_SECRET"])
+async def test_from_env_names_the_variable_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """Both credentials must be there; an empty one is missing too."""
+    monkeypatch.setenv("TELECMI_APP_ID", "1")
+    monkeypatch.setenv("TELECMI_SECRET", "s")
+    monkeypatch.setenv(missing, " ")
+
+    with pytest.raises(ConfigurationError, match=f"{missing} is not set"):
+        CallService.from_env()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (420, AuthenticationError),
+        (401, AuthenticationError),
+        (407, AuthenticationError),
+        (422, MissingProperty),
+        (501, MissingProperty),
+        (404, CallRejected),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [False, True], ids=["as a status", "inside a 200"])
+async def test_a_documented_refusal_has_its_error_and_is_not_repeated(
+    code: int, kind: type[CallRejected], wrapped: bool
+) -> None:
+    """Whether the code is the HTTP status or stands inside a 200."""
+    reply = {"code": code, "msg": "no"}
+    telecmi = FakeTelecmi(
+        always(lambda: httpx.Response(200 if wrapped else code, json=dict(reply)))
+    )
+    async with telecmi.service() as service:
+        with pytest.raises(kind) as caught:
+            await service.make_call(to=TO, pcmo=FLOW)
+
+    assert type(caught.value) is kind
+    assert (caught.value.code, caught.value.body) == (code, reply)
+    assert len(telecmi.requests) == 1
+
+
+async def test_a_502_of_telecmi_is_repeated_and_bounded() -> None:
+    """Four attempts, then MissingProperty with all of them."""
+    telecmi = FakeTelecmi(always(lambda: refused(502)))
+    async with telecmi.service() as service:
+        with pytest.raises(MissingProperty) as caught:
+            await service.make_call(to=TO, pcmo=FLOW)
+
+    assert [attempt.number for attempt in caught.value.attempts] == [1, 2, 3, 4]
+    assert len(telecmi.requests) == 4
+
+
+async def test_a_gateways_502_is_repeated_unless_at_most_once() -> None:
+    """at_most_once ends it as unknown after a single request."""
+    telecmi = FakeTelecmi(in_turn(gateway, gateway, accepted))
+    async with telecmi.service() as service:
+        assert (await service.make_call(to=TO, pcmo=FLOW)).accepted
+        once = FakeTelecmi(always(gateway))
+        async with once.service(retry=RetryPolicy(at_most_once=True)) as careful:
+            with pytest.raises(CallOutcomeUnknown):
+                await careful.make_call(to=TO, pcmo=FLOW)
+
+    assert len(telecmi.requests) == 3
+    assert len(once.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        lambda: httpx.ReadTimeout("slow"),
+        lambda: httpx.ReadError("reset"),
+        lambda: httpx.RemoteProtocolError("closed"),
+        lambda: httpx.WriteTimeout("stuck"),
+        lambda: httpx.WriteError("reset"),
+        lambda: RuntimeError("not httpx's at all"),
+        lambda: httpx.Response(200, text="ok"),
+        lambda: httpx.Response(500, text="oops"),
+        lambda: httpx.Response(504, text="late"),
+    ],
+)
+async def test_what_may_have_rung_is_never_repeated(
+    failure: Callable[[], httpx.Response | Exception],
+) -> None:
+    """One request, one unknown outcome, and no foreign exception."""
+    telecmi = FakeTelecmi(always(failure))
+    async with telecmi.service(retry=RetryPolicy(attempts=9)) as service:
+        handle = service.make_call(to=TO, pcmo=FLOW)
+        with pytest.raises(CallOutcomeUnknown):
+            await handle
+
+    assert len(telecmi.requests) == 1
+    assert handle.status is CallStatus.UNKNOWN
+
+
+async def test_what_was_never_sent_is_repeated() -> None:
+    """A refused connection is tried again, and ends as NotSent if it stays so."""
+    telecmi = FakeTelecmi(in_turn(lambda: httpx.ConnectError("refused"), accepted))
+    down = FakeTelecmi(always(lambda: httpx.ConnectTimeout("nobody there")))
+    async with telecmi.service() as service, down.service() as other:
+        assert (await service.make_call(to=TO, pcmo=FLOW)).accepted
+        with pytest.raises(NotSent, match="ConnectTimeout"):
+            await other.make_call(to=TO, pcmo=FLOW)
+
+    assert len(telecmi.requests) == 2
+    assert len(down.requests) == 4
+
+
+async def test_after_slow_down_everyone_pauses_and_nobody_ends_it_early() -> None:
+    """A 429 with Retry-After holds all calls for that long, whatever else succeeds."""
+    telecmi = FakeTelecmi(in_turn(lambda: refused(429, retry_after="10"), accepted), delay=1.0)
+    async with telecmi.service() as service:
+        first = service.make_call(to=TO, pcmo=FLOW)
+        await anyio.sleep(0.5)
+        second = service.make_call(to=TO, pcmo=FLOW)
+        await anyio.sleep(1.0)
+        third = service.make_call(to=TO, pcmo=FLOW)
+        for handle in (first, second, third):
+            await handle
+
+    begin = telecmi.starts[0]
+    assert [start - begin for start in telecmi.starts] == pytest.approx(
+        [0.0, 0.5, 11.0, 11.0], abs=0.01
+    )
+
+
+@pytest.mark.parametrize(("header", "pause"), [("86400", 60.0), (None, 0.5), ("soon", 0.5)])
+async def test_a_pause_is_capped_and_has_a_default(header: str | None, pause: float) -> None:
+    """A day in Retry-After is a minute here; none at all is the first wait."""
+    extra = {} if header is None else {"retry_after": header}
+    telecmi = FakeTelecmi(in_turn(lambda: refused(429, **extra), accepted))
+    async with telecmi.service() as service:
+        await service.make_call(to=TO, pcmo=FLOW)
+
+    assert telecmi.starts[1] - telecmi.starts[0] == pytest.approx(pause, abs=0.01)
+
+
+async def test_rate_limited_is_raised_when_attempts_run_out() -> None:
+    """The error carries what was asked for, not what was granted."""
+    telecmi = FakeTelecmi(always(lambda: refused(429, retry_after="86400")))
+    async with telecmi.service(retry=RetryPolicy(attempts=1)) as service:
+        with pytest.raises(RateLimited) as caught:
+            await service.make_call(to=TO, pcmo=FLOW)
+
+    assert caught.value.retry_after == 86400.0
+
+
+async def test_queue_timeout_fails_a_call_instead_of_waiting() -> None:
+    """A web handler that would rather fail gets NotSent after that time."""
+    telecmi = FakeTelecmi(delay=10.0)
+    limit = RateLimit(max_in_flight=1, queue_timeout=2.0)
+    async with telecmi.service(rate=limit) as service:
+        first = service.make_call(to=TO, pcmo=FLOW)
+        second = service.make_call(to=TO, pcmo=FLOW)
+        began = anyio.current_time()
+        with pytest.raises(NotSent, match="waited too long for its turn"):
+            await second
+        waited = anyio.current_time() - began
+        await first
+
+    assert waited == pytest.approx(2.0)
+    assert len(telecmi.requests) == 1
+    assert second.attempts == ()
+
+
+async def test_a_deadline_bounds_queue_and_retries_together() -> None:
+    """Nothing starts after the deadline, in the queue or after a wait."""
+    telecmi = FakeTelecmi(always(lambda: refused(429, retry_after="4")), delay=3.0)
+    policy = RetryPolicy(deadline=5.0)
+    limit = RateLimit(max_in_flight=1, queue_timeout=100.0)
+    async with telecmi.service(retry=policy, rate=limit) as service:
+        first = service.make_call(to=TO, pcmo=FLOW)
+        second = service.make_call(to=TO, pcmo=FLOW)
+        began = anyio.current_time()
+        with pytest.raises(RateLimited):
+            await first
+        with pytest.raises(NotSent):
+            await second
+        waited = anyio.current_time() - began
+
+    assert waited == pytest.approx(5.0)
+    assert len(telecmi.requests) == 1
+
+
+async def test_the_budget_bounds_the_load_on_a_server_that_is_down() -> None:
+    """A thousand calls into an outage are at most 1.1 times as many requests."""
+    telecmi = FakeTelecmi(always(lambda: refused(502)))
+    async with telecmi.service() as service:
+        handles = [service.make_call(to=TO, pcmo=FLOW) for _ in range(1000)]
+        for handle in handles:
+            with pytest.raises(MissingProperty):
+                await handle
+
+    assert len(telecmi.requests) <= 1100
+
+
+async def test_policy_and_timeouts_of_a_call_win() -> None:
+    """retry= and timeout= of make_call replace the service's."""
+    telecmi = FakeTelecmi(always(lambda: refused(502)))
+    async with telecmi.service(timeout=Timeouts(total=3.0)) as service:
+        with pytest.raises(MissingProperty):
+            await service.make_call(to=TO, pcmo=FLOW, retry=RetryPolicy(attempts=1))
+        sent = len(telecmi.requests)
+        telecmi.delay = 50.0
+        began = anyio.current_time()
+        with pytest.raises(CallOutcomeUnknown, match="no full answer within 3 s"):
+            await service.make_call(to=TO, pcmo=FLOW)
+        with pytest.raises(CallOutcomeUnknown, match="no full answer within 20 s"):
+            await service.make_call(to=TO, pcmo=FLOW, timeout=10.0)
+        waited = anyio.current_time() - began
+
+    assert sent == 1
+    assert waited == pytest.approx(23.0)
+
+
+async def test_many_calls_run_concurrently_within_the_limit() -> None:
+    """Two thousand at once: all accepted, never more than twenty inside the client."""
+    telecmi = FakeTelecmi(delay=0.1)
+    async with telecmi.service() as service:
+        began = anyio.current_time()
+        handles = [service.make_call(to=TO, pcmo=FLOW) for _ in range(2000)]
+        for handle in handles:
+            await handle
+        took = anyio.current_time() - began
+
+    assert telecmi.max_in_flight == 20
+    assert took == pytest.approx(2000 / 20 * 0.1, rel=0.01)
+    assert len({handle.request_id for handle in handles}) == 2000
+
+
+async def test_starts_keep_to_the_rate_retries_included() -> None:
+    """With a third of the answers a 502, requests still start at most five a second."""
+    telecmi = FakeTelecmi(lambda n: refused(502) if n % 3 == 0 else accepted(n))
+    async with telecmi.service(rate=RateLimit(5)) as service:
+        handles = [service.make_call(to=TO, pcmo=FLOW) for _ in range(40)]
+        for handle in handles:
+            await handle
+
+    starts = telecmi.starts
+    assert len(starts) > 50
+    assert all(
+        later - earlier >= 1.0 for earlier, later in zip(starts, starts[5:], strict=False)
+    )
+
+
+async def test_leaving_waits_for_what_was_sent_and_cancels_the_queue() -> None:
+    """Nothing that left is abandoned; what did not leave raises CallCancelled."""
+    telecmi = FakeTelecmi(delay=5.0)
+    async with telecmi.service(rate=RateLimit(max_in_flight=2)) as service:
+        handles = [service.make_call(to=TO, pcmo=FLOW) for _ in range(5)]
+        await anyio.sleep(1.0)
+
+    assert [handle.status for handle in handles] == ["progress"] * 2 + ["cancelled"] * 3
+    assert telecmi.finished == len(telecmi.requests) == 2
+    with pytest.raises(CallCancelled):
+        await handles[4]
+
+
+async def test_an_error_in_the_body_leaves_as_it_is() -> None:
+    """The body's exception is not wrapped in a group, and what was sent is finished."""
+    telecmi = FakeTelecmi(delay=5.0)
+    handle: CallHandle | None = None
+
+    with pytest.raises(ZeroDivisionError):
+        async with telecmi.service() as service:
+            handle = service.make_call(to=TO, pcmo=FLOW)
+            await anyio.sleep(1.0)
+            raise ZeroDivisionError
+
+    assert handle is not None
+    assert handle.accepted
+
+
+async def test_cancelling_the_whole_block_still_finishes_what_was_sent() -> None:
+    """A time-out around the service does not abandon a request that left."""
+    telecmi = FakeTelecmi(delay=5.0)
+    handles: list[CallHandle] = []
+    with anyio.move_on_after(1.0) as scope:
+        async with telecmi.service(rate=RateLimit(max_in_flight=1)) as service:
+            handles = [service.make_call(to=TO, pcmo=FLOW) for _ in range(2)]
+            await anyio.sleep(100)
+
+    assert scope.cancelled_caught
+    assert [handle.status for handle in handles] == ["progress", "cancelled"]
+    assert telecmi.finished == 1
+
+
+async def test_cancelling_anywhere_loses_no_call() -> None:
+    """Wherever a program that places calls is cancelled, every call is settled truthfully."""
+
+    class State:
+        def __init__(self) -> None:
+            self.telecmi = FakeTelecmi(
+                lambda n: refused(502) if n == 1 else accepted(n), delay=1
+            )
+            self.handles: list[CallHandle] = []
+
+    async def program(state: State) -> None:
+        async with state.telecmi.service(rate=RateLimit(2, max_in_flight=2)) as service:
+            for _ in range(4):
+                state.handles.append(service.make_call(to=TO, pcmo=FLOW))
+            for handle in state.handles:
+                await handle
+            await service.make_call(to=TO, pcmo=FLOW)
+
+    async def check(state: State) -> None:
+        await anyio.sleep(60)
+        sent = len(state.telecmi.requests)
+        assert state.telecmi.finished == sent
+        statuses = [handle.status for handle in state.handles]
+        assert set(statuses) <= {CallStatus.PROGRESS, CallStatus.CANCELLED}
+        ids = [handle.request_id for handle in state.handles if handle.accepted]
+        assert len(set(ids)) == len(ids)
+        assert sum(len(handle.attempts) for handle in state.handles) in {sent, sent - 1}
+
+    points = await cancel_everywhere(program, setup=State, check=check)
+
+    assert points >= 3
+
+
+@pytest.mark.asyncio
+async def test_cancelling_once_as_asyncio_does_loses_no_call() -> None:
+    """task.cancel() at every suspension point, with a service as a plain object."""
+    telecmi = FakeTelecmi(delay=0.001)
+    client = httpx.AsyncClient(transport=telecmi)
+
+    class State:
+        def __init__(self) -> None:
+            self.service = CallService(1, "s", from_=FROM, http_client=client)
+            self.handles: list[CallHandle] = []
+
+    async def program(state: State) -> None:
+        state.handles.append(state.service.make_call(to=TO, pcmo=FLOW))
+        await state.handles[0]
+        state.handles.append(state.service.make_call(to=TO, pcmo=FLOW))
+        await state.service.aclose()
+
+    async def check(state: State) -> None:
+        await state.service.aclose()
+        assert {handle.status for handle in state.handles} <= {"progress", "cancelled"}
+        assert telecmi.finished == len(telecmi.requests)
+
+    assert await cancel_everywhere(program, setup=State, check=check, edge=True) >= 2
+    await client.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_second_cancel_while_closing_is_delivered_after_the_wait() -> None:
+    """A task that is cancelled while it closes the service still waits for what left."""
+    telecmi = FakeTelecmi(delay=0.05)
+    client = httpx.AsyncClient(transport=telecmi)
+    service = CallService(1, "s", from_=FROM, http_client=client)
+    handle = service.make_call(to=TO, pcmo=FLOW)
+    await asyncio.sleep(0.01)
+    closing = asyncio.create_task(service.aclose())
+    await asyncio.sleep(0)
+    closing.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+
+    assert handle.accepted
+    await client.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_plain_service_is_used_from_several_tasks_like_notebook_cells() -> None:
+    """Every cell is a task of its own: make, use, use again and close in four of them."""
+    telecmi = FakeTelecmi(delay=0.001)
+    cells: dict[str, Any] = {}
+
+    async def cell_1() -> None:
+        cells["client"] = httpx.AsyncClient(transport=telecmi)
+        cells["service"] = CallService(1, "s", from_=FROM, http_client=cells["client"])
+
+    async def cell_2() -> None:
+        cells["call"] = await cells["service"].make_call(to=TO, pcmo=FLOW)
+
+    async def cell_3() -> None:
+        async for call in cells["service"].make_calls([{"to": TO, "pcmo": FLOW}] * 30):
+            cells.setdefault("calls", []).append(call)
+
+    async def cell_4() -> None:
+        await cells["service"].aclose()
+        await cells["client"].aclose()
+
+    for cell in (cell_1, cell_2, cell_3, cell_4):
+        await asyncio.create_task(cell())
+
+    assert cells["call"].accepted
+    assert all(call.accepted for call in cells["calls"])
+    assert len(telecmi.requests) == 31
+
+
+@pytest.mark.asyncio
+async def test_a_plain_service_that_is_never_closed_warns() -> None:
+    """A ResourceWarning names the remedy; a service that was never used needs no closing."""
+    service = CallService(1, "s", from_=FROM, http_client=httpx.AsyncClient())
+    unused = CallService(1, "s", from_=FROM, http_client=httpx.AsyncClient())
+    with pytest.raises(InvalidCall):
+        service.make_call(to=1, pcmo=FLOW)
+    del unused
+    gc.collect()
+
+    with pytest.warns(ResourceWarning, match="was never closed: use async with"):
+        del service
+        gc.collect()
+
+
+async def test_a_closed_service_takes_no_more_calls() -> None:
+    """make_call and make_calls raise ServiceClosed; closing again does no harm."""
+    telecmi = FakeTelecmi()
+    async with telecmi.service() as service:
+        await service.aclose()
+        with pytest.raises(ServiceClosed):
+            service.make_call(to=TO, pcmo=FLOW)
+        with pytest.raises(ServiceClosed):
+            service.make_calls([])
+        await service.aclose()
+
+    with pytest.raises(ServiceClosed):
+        async with service:
+            pass  # pragma: no cover  # it does not open
+
+    assert repr(service) == "<CallService app_id=2222226 closed>"
+
+
+async def test_an_open_service_says_how_many_calls_are_under_way() -> None:
+    """Its repr counts, and shows no secret."""
+    async with FakeTelecmi(delay=1).service() as service:
+        service.make_call(to=TO, pcmo=FLOW)
+
+        assert repr(service) == "<CallService app_id=2222226 1 calls under way>"
+
+
+async def test_the_users_client_stays_open_and_its_own_is_closed() -> None:
+    """http_client= is never closed by the service."""
+    telecmi = FakeTelecmi()
+    async with httpx.AsyncClient(transport=telecmi) as client:
+        async with CallService(1, "s", http_client=client):
+            pass
+        assert not client.is_closed
+    with respx.mock():
+        service = CallService(1, "s")
+        async with service:
+            pass
+
+    assert service._transport._client.is_closed
+
+
+def test_outside_an_event_loop_a_call_is_refused() -> None:
+    """A clear error instead of asyncio's."""
+    service = CallService(1, "s", from_=FROM)
+
+    with pytest.raises(WrongEventLoop, match="no running event loop"):
+        service.make_call(to=TO, pcmo=FLOW)
+
+
+@pytest.mark.real_clock
+def test_a_second_event_loop_is_refused() -> None:
+    """The service belongs to the loop it was first used in, for calling and for closing."""
+    telecmi = FakeTelecmi()
+    client = httpx.AsyncClient(transport=telecmi)
+    service = CallService(1, "s", from_=FROM, http_client=client)
+    home = asyncio.new_event_loop()
+
+    async def call() -> None:
+        await service.make_call(to=TO, pcmo=FLOW)
+
+    home.run_until_complete(call())
+    with pytest.raises(WrongEventLoop, match="make one for every event loop"):
+        asyncio.run(call())
+    with pytest.raises(WrongEventLoop, match="close a service in the event loop"):
+        asyncio.run(service.aclose())
+    home.run_until_complete(service.aclose())
+    home.run_until_complete(client.aclose())
+    home.close()
+
+    assert len(telecmi.requests) == 1
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_on_trio_a_service_must_be_opened(anyio_backend: str) -> None:
+    """Without async with there is no nursery for its calls, and it says so."""
+    service = CallService(1, "s", from_=FROM)
+
+    with pytest.raises(WrongEventLoop, match="on trio a service must be opened"):
+        service.make_call(to=TO, pcmo=FLOW)
+    await service.aclose()
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_on_trio_a_service_is_opened_once(anyio_backend: str) -> None:
+    """Opening it inside itself is refused."""
+    async with FakeTelecmi().service() as service:
+        with pytest.raises(WrongEventLoop, match="open already"):
+            async with service:
+                pass  # pragma: no cover  # it does not open
+
+
+async def test_retries_and_attempts_are_logged_without_numbers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """INFO tells of every retry, DEBUG of every attempt, by reference."""
+    caplog.set_level(logging.DEBUG, logger="telecmi_async")
+    async with FakeTelecmi(in_turn(lambda: refused(502), accepted)).service() as service:
+        handle = await service.make_call(to=TO, pcmo=FLOW)
+
+    levels = [record.levelname for record in caplog.records]
+    assert levels == ["DEBUG", "INFO", "DEBUG"]
+    assert caplog.text.count(handle.reference) == 3
+    assert "attempt 1 of 4 came to rejected (refused 502); again in" in caplog.text
+    assert str(TO) not in caplog.text
+
+
+async def test_a_bug_of_ours_is_not_taken_for_a_call_that_did_not_ring(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Should judging itself fail, the call is unknown and the error surfaces."""
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("telecmi_async.dial.judge", broken)
+    spawned: list[Any] = []
+    async with FakeTelecmi().service() as service:
+        monkeypatch.setattr(service, "_spawn", lambda *work: spawned.append(work))
+        handle = service.make_call(to=TO, pcmo=FLOW)
+        [(work, order)] = spawned
+        with pytest.raises(ZeroDivisionError):
+            await work(order)
+
+    assert handle.status is CallStatus.UNKNOWN
+    assert "interrupted" in str(handle.error)
+
+
+async def test_a_hundred_services_leave_nothing_behind() -> None:
+    """Opening, calling and closing again and again keeps no task and no call."""
+    began = time.monotonic()
+    for _ in range(100):
+        async with FakeTelecmi().service() as service:
+            await service.make_call(to=TO, pcmo=FLOW)
+        await anyio.lowlevel.checkpoint()
+        assert not service._calls
+        assert not service._tasks
+        assert not service._feeds
+
+    assert time.monotonic() - began < 60

@@ -1,0 +1,390 @@
+"""Many calls as a stream: order, back-pressure, bad rows, leaving early."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from fake_telecmi import FLOW, TO, FakeTelecmi, accepted, always, in_turn, refused
+
+from telecmi_async import (
+    CallRequest,
+    CallService,
+    CallStatus,
+    ConfigurationError,
+    InvalidCall,
+    Progress,
+    RateLimit,
+    ServiceClosed,
+)
+from telecmi_async.testing import cancel_everywhere
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+pytestmark = pytest.mark.anyio
+
+
+def rows(count: int) -> Iterator[dict[str, Any]]:
+    """Requests to numbers that count up, as a generator."""
+    for number in range(count):
+        yield {"to": TO + number, "pcmo": FLOW}
+
+
+async def test_every_request_is_yielded_once_whatever_its_fate() -> None:
+    """Accepted, refused and invalid rows all come, as settled handles."""
+    telecmi = FakeTelecmi(lambda n: refused(420) if n % 10 == 3 else accepted(n), delay=0.1)
+    bad = {"to": "nobody", "pcmo": FLOW}
+    ready = CallRequest(to=TO, pcmo=FLOW)
+    async with telecmi.service() as service:
+        calls = [call async for call in service.make_calls([*rows(100), bad, ready])]
+
+    assert len(calls) == 102
+    assert [call.status for call in calls].count(CallStatus.PROGRESS) == 91
+    assert [call.status for call in calls].count(CallStatus.REJECTED) == 10
+    [invalid] = [call for call in calls if call.status is CallStatus.INVALID]
+    assert invalid.source is bad
+    assert isinstance(invalid.error, InvalidCall)
+    assert invalid.error.path == "to"
+    assert invalid.request is None
+    assert invalid.region is None
+    assert repr(invalid).endswith("to ? invalid>")
+    with pytest.raises(InvalidCall):
+        await invalid
+    [last] = [call for call in calls if call.source is ready]
+    assert last.request is ready
+
+
+async def test_calls_come_in_the_order_of_completion() -> None:
+    """A slow call does not hold up the ones that were faster."""
+
+    class Uneven(FakeTelecmi):
+        async def handle_async_request(self, request: Any) -> Any:
+            self.delay = 5.0 if not self.requests else 0.1 + 0.001 * len(self.requests)
+            return await super().handle_async_request(request)
+
+    async with Uneven().service() as service:
+        order = [
+            call.request.to - TO
+            async for call in service.make_calls(rows(30))
+            if call.request is not None
+        ]
+
+    assert order[-1] == 0
+    assert order[:-1] == list(range(1, 30))
+
+
+async def test_requests_are_pulled_only_as_fast_as_calls_are_placed() -> None:
+    """An endless source is asked for no more than a window ahead of the consumer."""
+    pulled = 0
+
+    def endless() -> Iterator[dict[str, Any]]:
+        nonlocal pulled
+        while True:
+            pulled += 1
+            yield {"to": TO, "pcmo": FLOW}
+
+    async with FakeTelecmi(delay=0.1).service(rate=RateLimit(max_in_flight=5)) as service:
+        taken = 0
+        async for _ in service.make_calls(endless()):
+            taken += 1
+            assert pulled <= taken + 10
+            if taken == 50:
+                break
+        await anyio.sleep(10)
+
+    assert pulled <= 60
+
+
+async def test_a_slow_consumer_holds_the_source_back() -> None:
+    """While the loop's body sleeps, no more than the window is placed."""
+    telecmi = FakeTelecmi()
+    async with telecmi.service(rate=RateLimit(max_in_flight=3)) as service:
+        async for _ in service.make_calls(rows(100)):
+            await anyio.sleep(60)
+            break
+
+        assert len(telecmi.requests) <= 7
+
+
+async def test_an_async_source_does_not_hold_back_results() -> None:
+    """A settled call is yielded while the source is still waiting for its next request."""
+
+    async def slow() -> AsyncIterator[dict[str, Any]]:
+        for row in rows(3):
+            yield row
+            await anyio.sleep(100)
+
+    times = []
+    async with FakeTelecmi(delay=1).service() as service:
+        began = anyio.current_time()
+        async for call in service.make_calls(slow()):
+            assert call.accepted
+            times.append(anyio.current_time() - began)
+
+    assert times == pytest.approx([1, 101, 201])
+
+
+async def test_breaking_out_stops_starting_and_finishes_what_was_sent() -> None:
+    """After break nothing more is started; queued calls are cancelled, sent ones finished."""
+    telecmi = FakeTelecmi(delay=1.0)
+    async with telecmi.service(rate=RateLimit(max_in_flight=4)) as service:
+        async for call in service.make_calls(rows(1000)):
+            assert call.accepted
+            break
+        gc.collect()
+        sent = len(telecmi.requests)
+        await anyio.sleep(100)
+
+        assert len(telecmi.requests) <= sent + 1
+        assert telecmi.finished == len(telecmi.requests)
+
+
+async def test_an_error_in_the_loops_body_stops_the_stream_too() -> None:
+    """The body's exception comes out, and nothing more is started."""
+    telecmi = FakeTelecmi(delay=1.0)
+    async with telecmi.service(rate=RateLimit(max_in_flight=4)) as service:
+        with pytest.raises(ZeroDivisionError):
+            async for _ in service.make_calls(rows(1000)):
+                raise ZeroDivisionError
+        await anyio.sleep(100)
+
+        assert len(telecmi.requests) <= 9
+
+
+async def test_a_stream_is_a_context_manager() -> None:
+    """Leaving it stops it, even while somebody holds on to it."""
+    telecmi = FakeTelecmi(delay=1.0)
+    async with telecmi.service(rate=RateLimit(max_in_flight=2)) as service:
+        async with service.make_calls(rows(1000)) as calls:
+            first = await anext(calls)
+        sent = len(telecmi.requests)
+        left = [call async for call in calls]
+        await anyio.sleep(100)
+
+    assert first.accepted
+    assert len(telecmi.requests) == sent
+    assert {call.status for call in left} <= {CallStatus.PROGRESS, CallStatus.CANCELLED}
+
+
+async def test_the_sources_error_comes_after_every_call() -> None:
+    """What was started is yielded first; then the source's own exception is raised."""
+
+    async def failing() -> AsyncIterator[dict[str, Any]]:
+        for row in rows(3):
+            yield row
+        raise LookupError("no more contacts")
+
+    calls = []
+    async with FakeTelecmi(delay=1).service() as service:
+        with pytest.raises(LookupError, match="no more contacts"):
+            async for call in service.make_calls(failing()):
+                calls.append(call)  # noqa: PERF401  # a comprehension would lose them
+
+    assert [call.accepted for call in calls] == [True] * 3
+
+
+async def test_an_async_generator_is_closed_when_the_consumer_leaves() -> None:
+    """Its finally runs at once and not whenever it is collected."""
+    closed = []
+
+    async def source() -> AsyncIterator[dict[str, Any]]:
+        try:
+            for row in rows(1000):
+                yield row
+        finally:
+            closed.append(True)
+
+    async with FakeTelecmi(delay=1).service() as service:
+        async with service.make_calls(source()) as calls:
+            await anext(calls)
+        await anyio.sleep(0.01)
+
+        assert closed == [True]
+
+
+async def test_progress_counts_every_fate() -> None:
+    """on_progress gets frozen snapshots; the last one is the total."""
+    telecmi = FakeTelecmi(in_turn(lambda: refused(502), lambda: refused(420), accepted))
+    snapshots: list[Progress] = []
+    async with telecmi.service(rate=RateLimit(max_in_flight=1)) as service:
+        stream = service.make_calls([*rows(9), {}], on_progress=snapshots.append)
+        calls = [call async for call in stream]
+
+    last = snapshots[-1]
+    assert len(snapshots) == len(calls) == 10
+    assert [s.settled for s in snapshots] == list(range(1, 11))
+    assert (last.pulled, last.accepted, last.rejected, last.invalid) == (10, 8, 1, 1)
+    assert (last.retried, last.unknown, last.not_sent, last.cancelled) == (1, 0, 0, 0)
+    assert last.pending == 0
+    assert last.seconds > 0
+    assert stream.progress.settled == 10
+    with pytest.raises(AttributeError):
+        last.accepted = 0  # type: ignore[misc]  # frozen
+
+
+async def test_a_broken_on_progress_disturbs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Its error is logged, the calls go on."""
+
+    def broken(_: Progress) -> None:
+        raise ZeroDivisionError
+
+    async with FakeTelecmi().service() as service:
+        calls = [call async for call in service.make_calls(rows(3), on_progress=broken)]
+
+    assert [call.accepted for call in calls] == [True] * 3
+    assert caplog.text.count("on_progress failed") == 3
+
+
+async def _async_callback(_: Progress) -> None:
+    """Not allowed."""
+
+
+@pytest.mark.parametrize(
+    ("requests", "options", "error", "message"),
+    [
+        ({"to": TO}, {}, InvalidCall, "requests: must be an iterable or async iterable"),
+        ("919876543210", {}, InvalidCall, "not str; for a single call there is make_call"),
+        (5, {}, InvalidCall, "not int"),
+        ([], {"on_progress": 5}, ConfigurationError, "on_progress must be a plain function"),
+        ([], {"on_progress": _async_callback}, ConfigurationError, "on_progress must be"),
+    ],
+)
+async def test_what_is_no_stream_is_refused(
+    requests: Any, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    """The error says what is wanted, before anything is pulled."""
+    async with FakeTelecmi().service() as service:
+        with pytest.raises(error, match=message):
+            service.make_calls(requests, **options)
+
+
+@pytest.mark.parametrize("row", [None, 5, "x", [], {"to": TO}, {"too": TO, "pcmo": FLOW}])
+async def test_a_row_of_any_kind_is_yielded_as_invalid(row: Any) -> None:
+    """A broken row is a row, not the end of the loop."""
+    async with FakeTelecmi().service() as service:
+        calls = [call async for call in service.make_calls([row, *rows(1)])]
+
+    assert sorted(call.status for call in calls) == [CallStatus.INVALID, CallStatus.PROGRESS]
+
+
+async def test_closing_the_service_ends_the_stream_with_an_error() -> None:
+    """The consumer gets every call that was started, then ServiceClosed."""
+    telecmi = FakeTelecmi(delay=1.0)
+    calls = []
+    async with telecmi.service(rate=RateLimit(max_in_flight=2)) as service:
+        stream = service.make_calls(rows(1000))
+        calls.append(await anext(stream))
+        await service.aclose()
+        with pytest.raises(ServiceClosed):
+            async for call in stream:
+                calls.append(call)  # noqa: PERF401  # a comprehension would lose them
+
+    assert {call.status for call in calls} == {CallStatus.PROGRESS, CallStatus.CANCELLED}
+    assert telecmi.finished == len(telecmi.requests)
+
+
+async def test_two_consumers_share_a_stream() -> None:
+    """Every call goes to exactly one of them, and both end."""
+    got: list[list[Any]] = [[], []]
+    async with FakeTelecmi(delay=0.1).service() as service:
+        stream = service.make_calls(rows(50))
+
+        async def consume(into: list[Any]) -> None:
+            async for call in stream:
+                into.append(call.request_id)  # noqa: PERF401  # filled bit by bit
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(consume, got[0])
+            tasks.start_soon(consume, got[1])
+
+    assert len({*got[0], *got[1]}) == len(got[0]) + len(got[1]) == 50
+
+
+async def test_leaving_the_service_ends_a_forgotten_stream() -> None:
+    """A stream nobody finishes does not keep the service from closing."""
+    telecmi = FakeTelecmi(delay=1.0)
+    async with telecmi.service() as service:
+        stream = service.make_calls(rows(1000))
+        await anext(stream)
+
+    assert telecmi.finished == len(telecmi.requests)
+    assert stream.progress.pending == 0
+
+
+async def test_cancelling_the_consumer_anywhere_loses_no_call() -> None:
+    """Wherever the consuming program is cancelled, what was sent is finished, once each."""
+
+    async def program(telecmi: FakeTelecmi) -> None:
+        async with telecmi.service(rate=RateLimit(max_in_flight=2)) as service:
+            async for _ in service.make_calls(rows(6)):
+                await anyio.sleep(0.05)
+
+    async def check(telecmi: FakeTelecmi) -> None:
+        await anyio.sleep(10)
+        numbers = [request["to"] for request in telecmi.requests]
+        assert len(set(numbers)) == len(numbers) == telecmi.finished
+
+    points = await cancel_everywhere(program, setup=lambda: FakeTelecmi(delay=0.1), check=check)
+
+    assert points >= 6
+
+
+async def test_failures_in_a_loop_that_looks_at_nothing_are_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A body that ignores its calls does not lose their failures."""
+    gc.collect()
+    caplog.clear()
+    async with FakeTelecmi(always(lambda: refused(420))).service() as service:
+        async for _ in service.make_calls(rows(3)):
+            pass
+        del _
+    gc.collect()
+
+    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(errors) == 3
+
+
+@pytest.mark.real_clock
+def test_a_stream_left_over_from_a_dead_loop_is_harmless() -> None:
+    """Outside its loop it still counts, and collecting it touches nothing."""
+
+    async def start() -> Any:
+        async with FakeTelecmi().service() as service:
+            stream = service.make_calls(rows(3))
+            await anext(stream)
+        return stream
+
+    stream = asyncio.run(start())
+    progress = stream.progress
+    del stream
+    gc.collect()
+
+    assert progress.accepted == progress.settled == 3
+
+
+async def test_thousands_of_calls_keep_nothing() -> None:
+    """After the loop the service holds no call, no task and no feed."""
+    async with FakeTelecmi().service() as service:
+        count = 0
+        async for call in service.make_calls(rows(3_000)):
+            count += call.accepted
+        await anyio.lowlevel.checkpoint()
+
+        assert count == 3_000
+        assert not service._calls
+        assert not service._tasks
+        assert not service._feeds
+
+
+def test_a_service_is_needed_in_a_loop() -> None:
+    """Outside an event loop make_calls is refused like make_call."""
+    service = CallService(1, "s")
+
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        service.make_calls([])

@@ -1,0 +1,326 @@
+"""How attempts and calls are judged: the tables, cell by cell."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telecmi_async import errors
+from telecmi_async.credentials import Redactor, Secret
+from telecmi_async.verdict import Attempt, Failure, Outcome, Reply, Verdict, conclude, judge
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+REDACT = Redactor(Secret("the-secret"), 19170000001, 19170000000)
+ID = "a" * 43
+
+A, R, S, U = Outcome.ACCEPTED, Outcome.REJECTED, Outcome.SLOW_DOWN, Outcome.UNKNOWN
+
+
+def judged(status: int, body: Any = b"", retry_after: str | None = None) -> Verdict:
+    """Judge a reply; a body that is not bytes is sent as JSON."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return judge(Reply(status, raw, retry_after), redact=REDACT, now=NOW)
+
+
+ENVELOPES = {
+    "A: the current pages": {
+        "data": {"status": "progress", "request_id": ID},
+        "status": "progress",
+        "request_id": ID,
+        "code": 200,
+    },
+    "B: the vendor's examples": {
+        "data": {"status": "progress"},
+        "status": "progress",
+        "request_id": ID,
+        "cmi_code": 200,
+    },
+    "C: the first version": {"data": {"status": "progress", "request_id": ID}, "code": 200},
+    "code as text": {"request_id": ID, "code": "200"},
+    "code of older endpoints": {"request_id": ID, "code": "cmi-200"},
+    "cmi_code wins": {"request_id": ID, "cmi_code": 200, "code": 404},
+    "no code at all": {"request_id": ID, "status": "progress"},
+}
+
+
+@pytest.mark.parametrize("body", ENVELOPES.values(), ids=ENVELOPES.keys())
+def test_every_attested_envelope_is_an_accepted_call(body: dict[str, Any]) -> None:
+    """A success in any of the shapes that TeleCMI is known to send gives a request_id."""
+    verdict = judged(200, body)
+
+    assert verdict.outcome is A
+    assert verdict.request_id == ID
+    assert verdict.code == 200
+    assert verdict.body == body
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome", "code"),
+    [
+        # 2xx that proves nothing
+        (200, b"", U, 200),
+        (200, b"not json", U, 200),
+        (200, b"\xff\xfe{", U, 200),
+        (200, [], U, 200),
+        (200, {"code": 200}, U, 200),
+        (200, {"code": 200, "request_id": ""}, U, 200),
+        (200, {"code": 200, "request_id": 12}, U, 200),
+        (200, {"code": 200, "data": "progress"}, U, 200),
+        (204, b"", U, 204),
+        # the code in the body counts, whatever the status
+        (200, {"code": 420}, R, 420),
+        (200, {"cmi_code": 401}, R, 401),
+        (200, {"code": 407}, R, 407),
+        (200, {"code": "422"}, R, 422),
+        (200, {"code": 501}, R, 501),
+        (200, {"code": "cmi-404"}, R, 404),
+        (200, {"code": 502}, R, 502),
+        (200, {"code": 429}, S, 429),
+        (200, {"code": 500}, U, 500),
+        (200, {"code": 1234}, U, 1234),
+        (200, {"code": True}, U, 200),
+        (200, {"code": "twelve"}, U, 200),
+        (500, {"code": 420}, R, 420),
+        (502, {"code": 422}, R, 422),
+        (420, {"code": 200}, U, 200),
+        # HTTP statuses
+        (400, b"", R, 400),
+        (401, b"", R, 401),
+        (404, b"<html>", R, 404),
+        (407, b"", R, 407),
+        (408, b"", U, 408),
+        (413, b"", R, 413),
+        (420, b"", R, 420),
+        (422, b"", R, 422),
+        (429, b"", S, 429),
+        (500, b"", U, 500),
+        (501, b"", R, 501),
+        (502, {"code": 502, "msg": "the property required is missing"}, R, 502),
+        (502, b"<html>Bad Gateway</html>", U, 502),
+        (502, {"message": "Internal server error"}, U, 502),
+        (502, b"", U, 502),
+        (503, b"", U, 503),
+        (504, b"", U, 504),
+        (301, b"", R, 301),
+        (303, b"", R, 303),
+        (307, {"code": 200}, R, 200),
+        # a request_id beside a refusal: who knows
+        (502, {"code": 502, "request_id": ID}, U, 502),
+        (502, {"code": 200, "request_id": ID}, U, 200),
+        (200, {"code": 404, "request_id": ID}, U, 404),
+        (302, {"request_id": ID}, U, 302),
+    ],
+)
+def test_a_reply_is_judged_by_the_table(
+    status: int, body: Any, outcome: Outcome, code: int
+) -> None:
+    """Every cell of the table gives the outcome that is documented."""
+    verdict = judged(status, body)
+
+    assert (verdict.outcome, verdict.code, verdict.status) == (outcome, code, status)
+    assert verdict.detail
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        ("1.5", 1.5),
+        ("86400", 86400.0),
+        ("Mon, 23 Nov 2026 12:00:30 GMT", 30.0),
+        ("Mon, 23 Nov 2026 11:00:00 GMT", 0.0),
+        ("-1", None),
+        ("nan", None),
+        ("inf", None),
+        ("1e999", None),
+        ("soon", None),
+        ("", None),
+        ("Mon, 23 Nov 99999 12:00:30 GMT", None),
+        ("Mon, 23 Nov 2026 12:00:30", None),
+        (None, None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_and_else_absent(
+    header: str | None, seconds: float | None
+) -> None:
+    """A Retry-After that makes no sense is treated as if it were not there."""
+    slow = judged(429, retry_after=header)
+    unavailable = judged(503, retry_after=header)
+
+    assert slow.outcome is S
+    assert slow.retry_after == seconds
+    assert unavailable.outcome is (U if seconds is None else S)
+
+
+def test_a_failure_is_unknown_unless_nothing_was_sent() -> None:
+    """Only the proof that no byte left makes a failure harmless."""
+    sent = judge(Failure("ReadTimeout", sent=True), redact=REDACT, now=NOW)
+    unsent = judge(Failure("ConnectError", sent=False), redact=REDACT, now=NOW)
+
+    assert (sent.outcome, sent.detail) == (U, "ReadTimeout")
+    assert (unsent.outcome, unsent.detail) == (Outcome.NOT_SENT, "ConnectError")
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ({"code": 422, "msg": "pcmo is missing"}, "pcmo is missing"),
+        ({"code": 422, "message": " two\n lines "}, "two lines"),
+        ({"code": 422, "error": "e"}, "e"),
+        ({"code": 422, "data": {"message": "nested"}}, "nested"),
+        ({"code": 422, "msg": 7}, "a required property is missing"),
+        ({"code": 418}, "HTTP 200, code 418"),
+        ({"code": 422, "msg": "x" * 500}, "x" * 200),
+        ({"code": 422, "msg": "919876543210 is bad"}, "••••••••3210 is bad"),
+        ({"code": 200}, "code 200 without a request_id (HTTP 200)"),
+        (
+            {"code": 404, "request_id": ID},
+            "a request_id came beside code 404 and HTTP status 200",
+        ),
+        ({}, "HTTP 200 without a usable body"),
+    ],
+)
+def test_the_detail_gives_telecmis_words_or_the_meaning(body: Any, detail: str) -> None:
+    """What TeleCMI said is kept, whichever key it said it under; numbers are masked."""
+    assert judged(200, body).detail == detail
+
+
+def test_what_was_sent_does_not_come_back_in_a_verdict() -> None:
+    """The secret and the call's numbers are taken out of a reply that echoes them."""
+    body = {
+        "code": 422,
+        "msg": "the-secret of 19170000001",
+        "sent": {"to": 19170000001, "list": ["the-secret", 1, True, None, 2.5]},
+        "the-secret": 1,
+    }
+
+    verdict = judged(200, body)
+    page = judged(500, b"<p>the-secret 19170000001</p>")
+    success = judged(200, {"code": 200, "request_id": ID, "echo": "the-secret"})
+
+    assert verdict.body == {
+        "code": 422,
+        "msg": "••• of •••••••0001",
+        "sent": {"to": "•••••••0001", "list": ["•••", 1, True, None, 2.5]},
+        "•••": 1,
+    }
+    assert page.body == "<p>••• •••••••0001</p>"
+    assert success.body == {"code": 200, "request_id": ID, "echo": "•••"}
+
+
+@given(
+    st.integers(100, 599),
+    st.one_of(
+        st.binary(max_size=60),
+        st.recursive(
+            st.one_of(
+                st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=9)
+            ),
+            lambda inner: st.one_of(
+                st.lists(inner, max_size=3),
+                st.dictionaries(
+                    st.sampled_from(["code", "cmi_code", "data", "request_id", "msg", "x"]),
+                    inner,
+                    max_size=4,
+                ),
+            ),
+            max_leaves=8,
+        ),
+    ),
+    st.one_of(st.none(), st.text(max_size=9)),
+)
+def test_whatever_comes_back_is_judged(status: int, body: Any, retry_after: str | None) -> None:
+    """No reply raises; accepted means a request_id, and nothing else has one unless unknown."""
+    verdict = judged(status, body, retry_after)
+
+    assert (verdict.outcome is A) <= (verdict.request_id is not None)
+    assert (verdict.request_id is not None) <= (verdict.outcome in {A, U})
+    assert verdict.outcome is not Outcome.NOT_SENT
+
+
+def verdicts(*outcomes: Outcome, code: int = 502) -> list[Verdict]:
+    """Verdicts with the given outcomes."""
+    return [Verdict(outcome, outcome.value, status=code, code=code) for outcome in outcomes]
+
+
+ATTEMPTS = (Attempt(number=1, outcome=U, detail="x"),)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "kind"),
+    [
+        ([A], None),
+        ([U, A], None),
+        ([R, A], None),
+        ([R], errors.MissingProperty),
+        ([S, R], errors.MissingProperty),
+        ([S], errors.RateLimited),
+        ([Outcome.NOT_SENT], errors.NotSent),
+        ([U], errors.CallOutcomeUnknown),
+        ([U, R], errors.CallOutcomeUnknown),
+        ([U, S], errors.CallOutcomeUnknown),
+        ([U, Outcome.NOT_SENT], errors.CallOutcomeUnknown),
+    ],
+)
+def test_one_unknown_attempt_makes_the_call_unknown(
+    outcomes: list[Outcome], kind: type[errors.TelecmiError] | None
+) -> None:
+    """A later refusal does not undo an attempt that may have rung; a later success does."""
+    error = conclude(verdicts(*outcomes), ATTEMPTS, reference="tcm_x")
+
+    assert type(error) is (type(None) if kind is None else kind)
+    if error is not None:
+        assert error.attempts == ATTEMPTS
+        assert error.safe_to_redial is (kind is not errors.CallOutcomeUnknown)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (401, errors.AuthenticationError),
+        (407, errors.AuthenticationError),
+        (420, errors.AuthenticationError),
+        (422, errors.MissingProperty),
+        (501, errors.MissingProperty),
+        (502, errors.MissingProperty),
+        (404, errors.CallRejected),
+        (302, errors.CallRejected),
+    ],
+)
+def test_a_refusal_becomes_the_error_of_its_code(
+    code: int, kind: type[errors.CallRejected]
+) -> None:
+    """Each documented code has its own error, with everything TeleCMI said."""
+    error = conclude(verdicts(R, code=code), (), reference="tcm_x")
+
+    assert type(error) is kind
+    assert isinstance(error, errors.CallRejected)
+    assert (error.status, error.code, error.message) == (code, code, "rejected")
+
+
+def test_a_reason_to_stop_gives_way_to_an_unknown_attempt() -> None:
+    """Cancelled after an attempt of unknown fate is unknown, after a refusal it is cancelled."""
+    stopped = errors.CallCancelled("stop")
+
+    assert conclude([], (), reference="r", stopped=stopped) is stopped
+    assert conclude(verdicts(R), ATTEMPTS, reference="r", stopped=stopped) is stopped
+    assert stopped.attempts == ATTEMPTS
+    unknown = conclude(verdicts(U, R), (), reference="r", stopped=stopped)
+    assert isinstance(unknown, errors.CallOutcomeUnknown)
+    assert (unknown.reference, unknown.cause) == ("r", "unknown")
+
+
+def test_rate_limited_carries_the_pause_that_was_asked_for() -> None:
+    """The error tells how long TeleCMI wants to be left alone."""
+    verdict = judged(429, retry_after="120")
+
+    error = conclude([verdict], (), reference="r")
+
+    assert isinstance(error, errors.RateLimited)
+    assert error.retry_after == 120.0
