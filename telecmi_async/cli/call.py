@@ -1,0 +1,230 @@
+"""``telecmi-async call``: one real call, shown before it is placed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import anyio
+
+from telecmi_async import (
+    AuthenticationError,
+    CallHandle,
+    CallOutcomeUnknown,
+    CallRequest,
+    CallService,
+    ConfigurationError,
+    Flow,
+    InvalidCall,
+    TelecmiError,
+    dump_pcmo,
+)
+from telecmi_async.cli.exits import Exit
+from telecmi_async.codec import parse_json
+from telecmi_async.credentials import Credentials
+from telecmi_async.endpoints import BASE_URL, make_call_url, parse_base_url
+from telecmi_async.phone import Region, mask, route
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from telecmi_async.cli.terminal import Terminal
+
+__all__ = ["run"]
+
+
+def run(
+    terminal: Terminal,
+    *,
+    from_: str | None,
+    to: str,
+    pcmo: str,
+    extra_params: str | None,
+    duration: int | None,
+    region: str,
+    confirmed: bool,
+    as_json: bool,
+) -> int:
+    """Show a call, ask, place it, and print its ``request_id``.
+
+    Args:
+        terminal: What to read from and write to.
+        from_: The caller id; ``TELECMI_FROM`` if not given.
+        to: Who is called.
+        pcmo: The file with the call flow; ``-`` for stdin.
+        extra_params: The user's own data, as JSON.
+        duration: The longest the call may last, in seconds.
+        region: Which endpoint takes it.
+        confirmed: Whether to place it without asking.
+        as_json: Whether to print an object instead of the ``request_id`` alone.
+
+    Returns:
+        An `Exit`.
+    """
+    environ = terminal.environ
+    try:
+        base_url = parse_base_url(environ.get("TELECMI_BASE_URL") or BASE_URL)
+        request = CallRequest(
+            to=to,
+            from_=_caller_id(from_, environ),
+            pcmo=Flow.parse(_read(terminal, pcmo)),
+            extra_params=_extra_params(extra_params),
+            duration=duration,
+            region=region,
+        )
+    except (ConfigurationError, InvalidCall) as error:
+        return _give_up(terminal, str(error), Exit.USAGE)
+    try:
+        credentials = Credentials(
+            _variable(environ, "TELECMI_APP_ID"), _variable(environ, "TELECMI_SECRET")
+        )
+    except ConfigurationError as error:
+        return _give_up(terminal, str(error), Exit.CREDENTIALS)
+    _show(terminal, request, base_url)
+    if not confirmed:
+        if pcmo == "-" or not terminal.can_ask:
+            return _give_up(terminal, "nobody is here to ask: add --yes", Exit.USAGE)
+        if terminal.ask("Place it? Type yes: ").lower() not in {"y", "yes"}:
+            return _give_up(terminal, "not placed", Exit.FAILED)
+    return _place(terminal, credentials, base_url, request, as_json=as_json)
+
+
+def _give_up(terminal: Terminal, why: str, code: Exit) -> Exit:
+    terminal.say(f"telecmi-async call: {why}")
+    return code
+
+
+def _variable(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name, "").strip()
+    if not value:
+        raise ConfigurationError(f"the environment variable {name} is not set")
+    return value
+
+
+def _caller_id(from_: str | None, environ: Mapping[str, str]) -> str:
+    found = from_ or environ.get("TELECMI_FROM", "").strip()
+    if not found:
+        raise InvalidCall("is missing: give --from, or set TELECMI_FROM", path="from")
+    return found
+
+
+def _read(terminal: Terminal, name: str) -> str | bytes:
+    if name == "-":
+        return terminal.stdin.read()
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise InvalidCall(f"cannot read {name}: {error.strerror}", path="pcmo") from None
+
+
+def _extra_params(text: str | None) -> Mapping[str, object] | None:
+    if text is None:
+        return None
+    # What is no object is refused by the request.
+    return cast("Mapping[str, object]", parse_json(text, "extra_params"))
+
+
+def _show(terminal: Terminal, request: CallRequest, base_url: str) -> None:
+    """Say what is about to happen, without a number that could be dialled."""
+    region = route(request.region or Region.AUTO, request.to)
+    actions = [str(action.get("action")) for action in dump_pcmo(request.pcmo)]
+    lines = {
+        "from": mask(request.from_ or 0),
+        "to": mask(request.to),
+        "pcmo": ", ".join(actions),
+        "extra_params": ", ".join(request.extra_params or ()),
+        "duration": "" if request.duration is None else f"at most {request.duration} s",
+        "POST": make_call_url(base_url, region),
+    }
+    terminal.say("One call:")
+    for name, value in lines.items():
+        if value:
+            terminal.say(f"  {name:<12}  {value}")
+
+
+def _place(
+    terminal: Terminal,
+    credentials: Credentials,
+    base_url: str,
+    request: CallRequest,
+    *,
+    as_json: bool,
+) -> Exit:
+    """Place the call, and report it even if Ctrl-C came in between."""
+    handles: list[CallHandle] = []
+
+    async def place() -> None:
+        async with CallService(
+            credentials.app_id, credentials.secret, base_url=base_url
+        ) as service:
+            handle = service.make_call(
+                to=request.to,
+                from_=request.from_,
+                pcmo=request.pcmo,
+                extra_params=request.extra_params,
+                duration=request.duration,
+                region=request.region,
+            )
+            handles.append(handle)
+            try:
+                await handle
+            except TelecmiError:
+                return  # the handle knows
+
+    interrupted = False
+    try:
+        anyio.run(place)
+    except KeyboardInterrupt:
+        interrupted = True
+    if not handles:
+        return _give_up(terminal, "interrupted; nothing was sent", Exit.INTERRUPTED)
+    (handle,) = handles
+    if as_json:
+        terminal.put(json.dumps(_as_json(handle)))
+    elif handle.accepted:
+        terminal.put(handle.request_id)
+    terminal.say(_words(handle))
+    return Exit.INTERRUPTED if interrupted else _exit(handle.error)
+
+
+def _as_json(handle: CallHandle) -> dict[str, object]:
+    """Return all there is to know about a settled call, its number masked."""
+    error = handle.error
+    return {
+        "status": handle.status,
+        "request_id": handle.request_id if handle.accepted else None,
+        "reference": handle.reference,
+        "region": handle.region,
+        "attempts": len(handle.attempts),
+        "may_be_duplicate": handle.may_be_duplicate,
+        "error": None
+        if error is None
+        else {
+            "type": type(error).__name__,
+            "message": str(error),
+            "safe_to_redial": error.safe_to_redial,
+        },
+    }
+
+
+def _words(handle: CallHandle) -> str:
+    error = handle.error
+    if error is None:
+        again = ", perhaps for the second time" if handle.may_be_duplicate else ""
+        return f"TeleCMI accepted it and is placing the call{again}."
+    if error.safe_to_redial:
+        return f"{error}. No phone rang."
+    return f"{error}. A phone may have rung: find out before you dial again."
+
+
+def _exit(error: TelecmiError | None) -> Exit:
+    match error:
+        case None:
+            return Exit.OK
+        case AuthenticationError():
+            return Exit.CREDENTIALS
+        case CallOutcomeUnknown():
+            return Exit.UNKNOWN
+        case _:
+            return Exit.FAILED

@@ -1,0 +1,62 @@
+"""``telecmi-async simulate``: a TeleCMI on this machine, for programs in any language."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+
+from telecmi_async.cli.exits import Exit
+from telecmi_async.errors import ConfigurationError
+from telecmi_async.simulator import Simulator
+
+if TYPE_CHECKING:
+    from telecmi_async.cli.terminal import Terminal
+
+__all__ = ["run"]
+
+
+def run(
+    terminal: Terminal,
+    *,
+    host: str,
+    port: int,
+    seed: int,
+    latency: float,
+    error_share: float,
+    calls_per_second: int | None,
+) -> int:
+    """Serve until Ctrl-C, then say what was asked.
+
+    Returns:
+        `Exit.INTERRUPTED`, since there is no other end; `Exit.USAGE` if it cannot listen.
+    """
+    simulator = Simulator(
+        seed=seed,
+        latency=latency,
+        error_502_share=error_share,
+        calls_per_second=calls_per_second,
+    )
+    try:
+        anyio.run(partial(_serve, terminal, simulator, host=host, port=port))
+    except ConfigurationError as error:
+        terminal.say(f"telecmi-async simulate: {error}")
+        return Exit.USAGE
+    except KeyboardInterrupt:
+        terminal.say()
+        terminal.say(
+            f"requests: {simulator.requests}, numbers dialled: {simulator.numbers()}, "
+            f"more than once: {simulator.duplicates()}"
+        )
+    return Exit.INTERRUPTED
+
+
+async def _serve(terminal: Terminal, simulator: Simulator, *, host: str, port: int) -> None:
+    async with simulator.serve(host, port) as base_url:
+        terminal.say("A TeleCMI simulated on this machine: no phone rings. Ctrl-C ends it.")
+        terminal.say("In the environment of your program:")
+        terminal.put(f"TELECMI_BASE_URL={base_url}")
+        terminal.put(f"TELECMI_APP_ID={simulator.app_id}")
+        terminal.put(f"TELECMI_SECRET={simulator.secret}")
+        await anyio.sleep_forever()

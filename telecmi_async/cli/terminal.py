@@ -1,0 +1,88 @@
+"""What a command reads from and writes to, and what that can show."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from typing import Final, TextIO
+
+from attrs import frozen
+
+__all__ = ["Terminal"]
+
+_STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+_BACK_AND_CLEAR: Final = "\r\x1b[K"
+
+
+@frozen(kw_only=True)
+class Terminal:
+    """The three streams of a process and its environment.
+
+    Args:
+        stdin: Where answers come from.
+        stdout: Where results go.
+        stderr: Where words go.
+        environ: The environment variables.
+    """
+
+    stdin: TextIO
+    stdout: TextIO
+    stderr: TextIO
+    environ: Mapping[str, str]
+
+    @classmethod
+    def of_process(cls) -> Terminal:
+        """Return this process's own."""
+        return cls(stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr, environ=os.environ)
+
+    def put(self, text: str = "") -> None:
+        """Write a line of results."""
+        print(self._plain(text, self.stdout), file=self.stdout, flush=True)
+
+    def say(self, text: str = "") -> None:
+        """Write a line of words."""
+        print(self._plain(text, self.stderr), file=self.stderr, flush=True)
+
+    def redraw(self, text: str) -> None:
+        """Replace the line that results are on."""
+        self.stdout.write(_BACK_AND_CLEAR + self._plain(text, self.stdout))
+        self.stdout.flush()
+
+    def ask(self, question: str) -> str:
+        """Return what is answered to a question; empty if nothing can be."""
+        self.stderr.write(self._plain(question, self.stderr))
+        self.stderr.flush()
+        return self.stdin.readline().strip()
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether somebody is there to answer."""
+        return self.stdin.isatty() and self.stderr.isatty()
+
+    @property
+    def can_redraw(self) -> bool:
+        """Whether a line of results can be replaced."""
+        return self.stdout.isatty() and self.environ.get("TERM") != "dumb"
+
+    @property
+    def width(self) -> int:
+        """How many columns a line of results has; 80 where nobody knows."""
+        return shutil.get_terminal_size().columns if self.stdout.isatty() else 80
+
+    def style(self, text: str, name: str) -> str:
+        """Return results in a style, if this terminal has styles and they are wanted."""
+        if not self.can_redraw or self.environ.get("NO_COLOR"):
+            return text
+        return f"\x1b[{_STYLES[name]}m{text}\x1b[0m"
+
+    def shows(self, text: str) -> bool:
+        """Tell whether results can hold these characters."""
+        return self._plain(text, self.stdout) == text
+
+    @staticmethod
+    def _plain(text: str, stream: TextIO) -> str:
+        """Return ``text`` with a "?" for whatever the stream has no character for."""
+        encoding = stream.encoding or "utf-8"
+        return text.encode(encoding, "replace").decode(encoding)

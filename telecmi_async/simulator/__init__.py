@@ -1,0 +1,28 @@
+"""TeleCMI on this machine: answers like TeleCMI, dials nobody, remembers everything.
+
+>>> from telecmi_async.simulator import Simulator
+>>> simulator = Simulator(seed=7, error_502_share=0.05)
+>>> simulator.requests
+0
+
+In process, ``async with simulator.service() as service`` gives a `CallService` whose calls all
+end here; over HTTP, ``async with simulator.serve() as base_url`` listens on a port.
+"""
+
+from telecmi_async.simulator.answer import Answer, Decision, Envelope
+from telecmi_async.simulator.connection import Limits
+from telecmi_async.simulator.front import Answering
+from telecmi_async.simulator.ledger import SimulatedCall
+from telecmi_async.simulator.simulator import Simulator
+from telecmi_async.simulator.transport import SimulatorTransport
+
+__all__ = [
+    "Answer",
+    "Answering",
+    "Decision",
+    "Envelope",
+    "Limits",
+    "SimulatedCall",
+    "Simulator",
+    "SimulatorTransport",
+]

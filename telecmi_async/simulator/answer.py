@@ -1,0 +1,109 @@
+"""What the simulated TeleCMI says: its three success envelopes, its refusals, a gateway's 502.
+
+The pages of TeleCMI's documentation, its example projects and its older pages show three
+shapes of a success; which one a live account sends is not documented, so all three can be
+asked for. No page shows a refusal's body: the one made here has the keys that users read.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum, unique
+from typing import Final, assert_never
+
+from attrs import frozen
+
+from telecmi_async.simulator.ledger import SimulatedCall
+
+__all__ = ["Answer", "Decision", "Envelope", "accepted", "gateway_error", "refused"]
+
+_JSON: Final = "application/json; charset=utf-8"
+_HTML: Final = "text/html"
+_GATEWAY_PAGE: Final = (
+    b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n"
+    b"<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n</body>\r\n</html>\r\n"
+)
+
+
+@unique
+class Envelope(StrEnum):
+    """The shape of a success.
+
+    From TeleCMI's v2 pages (A), its example projects (B) and its older pages (C).
+    """
+
+    #: ``request_id`` at the top and under ``data``, and ``code``.
+    A = "A"
+    #: ``request_id`` at the top, and ``cmi_code``.
+    B = "B"
+    #: ``request_id`` under ``data`` only, and ``code``.
+    C = "C"
+
+
+@frozen
+class Answer:
+    """An HTTP reply: its status, its body, and what its headers say beyond the usual."""
+
+    status: int
+    body: bytes
+    content_type: str = _JSON
+    extra: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Every header, the one that tells the simulator from the real thing among them."""
+        return [
+            ("Content-Type", self.content_type),
+            ("Content-Length", str(len(self.body))),
+            ("X-TeleCMI-Simulator", "1"),
+            *self.extra,
+        ]
+
+
+@frozen
+class Decision:
+    """What the simulator does about one request.
+
+    Args:
+        delay: Seconds to wait before the answer is sent.
+        answer: What to send.
+        call: The call that was placed, if one was: possibly without the answer saying so.
+    """
+
+    delay: float
+    answer: Answer
+    call: SimulatedCall | None = None
+
+
+def accepted(envelope: Envelope, request_id: str) -> Answer:
+    """Return the answer to a call that was taken on."""
+    match envelope:
+        case Envelope.A:
+            body = (
+                f'{{"data":{{"status":"progress","request_id":"{request_id}"}},'
+                f'"status":"progress","request_id":"{request_id}","code":200}}'
+            )
+        case Envelope.B:
+            body = (
+                '{"data":{"status":"progress"},"status":"progress",'
+                f'"request_id":"{request_id}","cmi_code":200}}'
+            )
+        case Envelope.C:
+            body = f'{{"data":{{"status":"progress","request_id":"{request_id}"}},"code":200}}'
+        case _:
+            assert_never(envelope)
+    return Answer(200, body.encode("ascii"))
+
+
+def refused(
+    code: int, message: str, *, envelope: Envelope, extra: tuple[tuple[str, str], ...] = ()
+) -> Answer:
+    """Return a refusal in TeleCMI's manner: the code as the HTTP status and in the body."""
+    key = "cmi_code" if envelope is Envelope.B else "code"
+    body = json.dumps({"status": "error", key: code, "msg": message})
+    return Answer(code, body.encode("ascii"), extra=extra)
+
+
+def gateway_error() -> Answer:
+    """Return what a proxy in front of TeleCMI says when it got no answer: a page, no JSON."""
+    return Answer(502, _GATEWAY_PAGE, content_type=_HTML)

@@ -1,0 +1,223 @@
+"""Actions: what they take, what they keep, and what they show."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from datetime import timedelta
+from enum import IntEnum, StrEnum
+from typing import Any, get_args
+
+import attrs
+import pytest
+from call_strategies import actions, json_objects
+from hypothesis import given
+
+from telecmi_async._json import JsonObject, freeze_object, thaw
+from telecmi_async.errors import InvalidCall
+from telecmi_async.pcmo import (
+    ACTIONS,
+    Action,
+    Bridge,
+    Connect,
+    Hangup,
+    Input,
+    Param,
+    Play,
+    PlayGetInput,
+    Pstn,
+    Raw,
+    Record,
+    Sip,
+    Speak,
+    Stream,
+)
+
+PHONE = 19170000002
+HOOK = "https://example.com/digits"
+
+
+def test_every_action_is_in_the_table() -> None:
+    """The table of names has every class of the union but Raw, which has no name of its own."""
+    assert {*ACTIONS.values(), Raw} == set(get_args(Action))
+    assert all(ACTIONS[name].action == name for name in ACTIONS)
+
+
+@given(actions)
+def test_an_action_is_a_value(action: Action) -> None:
+    """Equal copies hash alike, survive pickling, and nothing in an action can be replaced."""
+    for twin in (pickle.loads(pickle.dumps(action)), copy.deepcopy(action), copy.copy(action)):
+        assert twin == action
+        assert hash(twin) == hash(action)
+        assert repr(twin) == repr(action)
+    for field in attrs.fields(type(action)):
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            setattr(action, field.name, None)
+
+
+def test_a_number_is_taken_as_people_write_it() -> None:
+    """Targets and caller ids become ints, and a plain number stands for a Pstn."""
+    bridge = Bridge([Pstn("+1 917-000-0002"), PHONE, "919600000000"], from_="+19170000000")
+
+    assert bridge.connect == (Pstn(PHONE), Pstn(PHONE), Pstn(919600000000))
+    assert bridge.from_ == 19170000000
+
+
+def test_a_time_is_seconds_or_a_timedelta() -> None:
+    """A timedelta of whole seconds, days included, is the same as its seconds."""
+    written = Bridge(
+        [PHONE], timeout=timedelta(seconds=20), duration=timedelta(days=1, seconds=1)
+    )
+
+    assert written == Bridge([PHONE], timeout=20, duration=86_401)
+
+
+def test_enums_are_values_too() -> None:
+    """Members of str and int enums are taken for what they are."""
+    mode = StrEnum("mode", ["caller"])
+    digits = IntEnum("digits", ["one"])
+
+    assert Stream("wss://a.example", listen_mode=mode("caller")).listen_mode == "caller"  # type: ignore[arg-type]  # a StrEnum is no Literal
+    assert Input(HOOK, max_digit=digits(1)).max_digit == 1
+
+
+@pytest.mark.parametrize("file_name", ["welcome.wav", "a b.mp3", "नमस्ते.wav", "a:b//c"])
+def test_a_recording_is_a_name(file_name: str) -> None:
+    """Names keep inner blanks and any script, as long as they are no URL."""
+    assert Play(file_name) == Play(file_name=file_name)
+    assert Play(file_name).file_url is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com/a.wav",
+        "HTTP://example.com",
+        "https://user:word@example.com:8443/a.wav?sig=x%2Fy#t",
+        "https://[2001:db8::1]/a.wav",
+        "https://bücher.example/ü.wav",
+    ],
+)
+def test_a_url_is_kept_as_it_is(url: str) -> None:
+    """A full http or https URL is neither changed nor completed."""
+    assert Play(file_url=url).file_url == url
+    assert Input(url).action_url == url
+
+
+def test_the_vendors_double_url_is_taken() -> None:
+    """The vendor's Python SDK sends a URL under both names; that exact form is accepted."""
+    url = "https://example.com/a.wav"
+
+    action = PlayGetInput(HOOK, file_name=url, file_url=url)
+
+    assert (action.file_name, action.file_url) == (url, url)
+
+
+def test_text_keeps_lines_and_any_script() -> None:
+    """New lines, tabs and joiners belong to text."""
+    text = "line one\r\nline two\tend क्‍ष 👩‍👧"
+
+    assert Speak(text).text == Param(text).text == text
+
+
+@pytest.mark.parametrize("user", ["anna", 1001, 9_876_543_210, 2**53 - 1])
+def test_a_sip_user_is_a_name_or_a_number(user: str | int) -> None:
+    """What is given is kept: the vendor's Node SDK wants numbers, its page shows names."""
+    assert Connect([Sip(user)]).connect[0].user == user
+
+
+def test_a_sip_user_is_not_too_long_a_number() -> None:
+    """An int that readers of JSON may round is refused."""
+    with pytest.raises(InvalidCall, match="a str if it is long") as caught:
+        Sip(2**53)
+
+    assert caught.value.path == "user"
+
+
+@pytest.mark.parametrize("action", [Record(), Hangup()])
+def test_some_actions_take_nothing(action: Action) -> None:
+    """Record and hangup have no options."""
+    assert attrs.asdict(action) == {}
+
+
+# --- raw --------------------------------------------------------------------------------
+
+
+def test_a_raw_action_is_copied_in_full() -> None:
+    """A later change to the user's own dict does not reach the action."""
+    data: dict[str, Any] = {"action": "x", "list": [1, {"deep": []}]}
+
+    raw = Raw(data)
+    data["list"][1]["deep"].append("changed")
+    data["action"] = "y"
+
+    assert raw.action == "x"
+    assert raw.data == {"action": "x", "list": (1, {"deep": ()})}
+
+
+def test_a_raw_action_may_carry_a_known_name() -> None:
+    """It is the way to send a known action exactly as written."""
+    assert Raw({"action": "play", "file_name": ""}).action == "play"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.__setitem__("a", 1),
+        lambda d: d.__delitem__("a"),
+        lambda d: d.__ior__({"a": 1}),
+        lambda d: d.clear(),
+        lambda d: d.pop("a"),
+        lambda d: d.popitem(),
+        lambda d: d.setdefault("b", 1),
+        lambda d: d.update(b=1),
+    ],
+)
+def test_a_json_object_cannot_be_changed(change: Any) -> None:
+    """Every way to change a dict is closed, and says what to do instead."""
+    frozen = freeze_object({"a": [1]}, "x")
+
+    with pytest.raises(TypeError, match="change a copy"):
+        change(frozen)
+
+    assert frozen == {"a": (1,)}
+
+
+@given(json_objects)
+def test_json_thaws_as_it_was(data: dict[str, Any]) -> None:
+    """Freezing and thawing gives an equal value, and freezing twice changes nothing."""
+    frozen = freeze_object(data, "x")
+
+    assert thaw(frozen) == data
+    assert freeze_object(frozen, "x") == frozen
+    assert pickle.loads(pickle.dumps(frozen)) == frozen
+    assert type(copy.deepcopy(frozen)) is JsonObject
+
+
+# --- reprs ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (Pstn(PHONE), "Pstn(•••••••0002)"),
+        (Sip("anna"), "Sip('anna')"),
+        (
+            Bridge([PHONE], from_=19170000000, timeout=20),
+            "Bridge((Pstn(•••••••0002),), timeout=20, from_=•••••••0000)",
+        ),
+        (Play("welcome.wav"), "Play('welcome.wav')"),
+        (Play(file_url=HOOK), "Play(file_url='https://example.com/digits')"),
+        (Speak("call +1 (917) 000-0002 back"), "Speak('call +•••••••0002 back')"),
+        (Raw({"action": "x", "to": PHONE}), "Raw({'action': 'x', 'to': •••••••0002})"),
+        (Record(), "Record()"),
+    ],
+)
+def test_a_repr_shows_what_was_given(value: object, shown: str) -> None:
+    """Options that were not given are left out, and phone numbers are masked."""
+    assert repr(value) == shown
+
+
+def test_a_repr_is_short() -> None:
+    """However long a text is, its repr fits a line of a log."""
+    assert len(repr(Speak("a" * 10**6))) < 250
