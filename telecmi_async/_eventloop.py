@@ -9,6 +9,7 @@ from telecmi_async.errors import WrongEventLoop
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
 
 def current_loop() -> object:
@@ -31,6 +32,14 @@ def current_loop() -> object:
             "there is no running event loop here: call this from an async function"
         )
     return loop
+
+
+def clock_of(loop: object) -> Callable[[], float]:
+    """Return the clock of a result of `current_loop`.
+
+    It is `anyio.current_time`, without finding out at every reading which loop is running.
+    """
+    return loop.time if is_asyncio(loop) else sys.modules["trio"].current_time
 
 
 def is_asyncio(loop: object) -> TypeGuard[asyncio.AbstractEventLoop]:

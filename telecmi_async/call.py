@@ -67,7 +67,7 @@ _STATUS_OF_ERROR: tuple[tuple[type[errors.TelecmiError], CallStatus], ...] = (
 )
 
 
-def new_reference() -> str:
+def _new_reference() -> str:
     """Return a fresh id for a call: 128 random bits, easy to find in any text."""
     return "tcm_" + base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower()
 
@@ -84,6 +84,7 @@ class Call:
     __slots__ = (
         "__weakref__",
         "_event",
+        "_reference",
         "_scope",
         "attempts",
         "error",
@@ -91,7 +92,6 @@ class Call:
         "loop",
         "may_be_duplicate",
         "on_settled",
-        "reference",
         "region",
         "reply",
         "request",
@@ -108,7 +108,7 @@ class Call:
         self.request = request
         self.source = source
         self.region = region
-        self.reference = new_reference()
+        self._reference = ""
         self.loop = current_loop()
         self.status = CallStatus.QUEUED
         self.settled = False
@@ -133,6 +133,12 @@ class Call:
         failed = self.error is not None and self.status is not CallStatus.CANCELLED
         if failed and not self.looked_at:
             logger.error("call %s failed and nobody looked at it: %s", self, self.error)
+
+    @property
+    def reference(self) -> str:
+        """The call's own random id; made when it is first asked for."""
+        self._reference = self._reference or _new_reference()
+        return self._reference
 
     def start(self, scope: anyio.CancelScope) -> bool:
         """Begin to place the call inside ``scope``; False if it was cancelled before."""
@@ -162,15 +168,15 @@ class Call:
 
     def conclude(self, stopped: errors.CallNotPlaced | None = None) -> None:
         """Settle the call by its attempts; ``stopped`` says why there were no more."""
-        error = conclude(
-            self.verdicts, self.attempts, reference=self.reference, stopped=stopped
-        )
-        if error is not None:
-            self.fail(error)
+        last = self.verdicts[-1] if self.verdicts else None
+        if last is None or last.outcome is not Outcome.ACCEPTED:
+            reference = self.reference
+            self.fail(
+                conclude(self.verdicts, self.attempts, reference=reference, stopped=stopped)
+            )
             return
-        accepted = self.verdicts[-1]
-        self.request_id = accepted.request_id
-        self.reply = accepted.body if not isinstance(accepted.body, str) else None
+        self.request_id = last.request_id
+        self.reply = last.body if not isinstance(last.body, str) else None
         self._settle(CallStatus.PROGRESS)
 
     def fail(self, error: errors.TelecmiError) -> None:

@@ -31,6 +31,8 @@ from telecmi_async.transport import Timeouts
 from telecmi_async.verdict import Outcome, Verdict, judge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from telecmi_async.rate import RateLimit
     from telecmi_async.transport import Transport
 
@@ -39,7 +41,7 @@ __all__ = ["Dialler", "Order"]
 logger = logging.getLogger("telecmi_async")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Order:
     """What one call needs on its way besides its state.
 
@@ -77,6 +79,10 @@ class Dialler:
         self._queue_timeout = limit.queue_timeout
         self._budget = retry.RetryBudget(budget)
 
+    def use_clock(self, now: Callable[[], float]) -> None:
+        """Read the time from ``now``, the event loop's own clock."""
+        self._gate.now = now
+
     async def place(self, order: Order) -> None:
         """Take one call through its attempts and settle it, come what may."""
         call = order.call
@@ -92,7 +98,7 @@ class Dialler:
     async def _make_attempts(self, order: Order) -> errors.CallNotPlaced | None:
         """Make attempts until one is the last; return why it had no turn, if so."""
         policy = order.policy
-        until = None if policy.deadline is None else anyio.current_time() + policy.deadline
+        until = None if policy.deadline is None else self._gate.now() + policy.deadline
 
         def before_sleep(verdict: Verdict, seconds: float) -> None:
             logger.info(
@@ -135,20 +141,22 @@ class Dialler:
 
     async def _exchange(self, order: Order) -> Verdict:
         """Send one request and put its verdict on record, whatever happens meanwhile."""
-        began = anyio.current_time()
+        began = self._gate.now()
         order.call.post()
         verdict = Verdict(Outcome.UNKNOWN, "interrupted while the request was under way")
         try:
-            answer = await self._transport.post(order.url, order.wire, order.timeouts)
+            answer = await self._transport.post(
+                order.url, order.wire, order.timeouts, deadline=began + order.timeouts.total
+            )
             verdict = judge(answer, redact=order.redact, now=datetime.now(UTC))
         finally:
-            order.call.record(verdict, anyio.current_time() - began)
+            order.call.record(verdict, self._gate.now() - began)
         return verdict
 
     async def _enter(self, until: float | None) -> bool:
         """Wait at the gate, but not beyond ``queue_timeout`` or the call's deadline."""
         if self._queue_timeout is not None:
-            limit = anyio.current_time() + self._queue_timeout
+            limit = self._gate.now() + self._queue_timeout
             until = limit if until is None else min(limit, until)
         if until is None:
             await self._gate.enter()

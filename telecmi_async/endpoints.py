@@ -28,7 +28,13 @@ def parse_base_url(value: object) -> str:
             body, so plain http is for this machine only.
     """
     parts = _split(value)
-    if parts is None or not parts.hostname or parts.username or parts.query or parts.fragment:
+    if (
+        parts is None
+        or not parts.hostname
+        or "@" in parts.netloc
+        or parts.query
+        or parts.fragment
+    ):
         raise ConfigurationError(
             f"base_url must be an address such as {BASE_URL}, without user, query or fragment"
         )

@@ -26,12 +26,14 @@ from telecmi_async.pcmo import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from telecmi_async.pcmo import AnyAction
+
 __all__ = ["Flow", "FlowLike"]
 
 P = ParamSpec("P")
 
 #: What is taken wherever a call flow is wanted: actions, plain dicts, or both.
-FlowLike: TypeAlias = "Sequence[Action | Mapping[str, object]]"
+FlowLike: TypeAlias = "Sequence[AnyAction | Mapping[str, object]]"
 
 
 def _actions(value: FlowLike) -> tuple[Action, ...]:

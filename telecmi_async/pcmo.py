@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ACTIONS",
     "Action",
+    "AnyAction",
     "Bridge",
     "CallType",
     "Connect",
@@ -53,8 +54,18 @@ ListenMode: TypeAlias = Literal["caller", "callee", "both"]
 VoiceQuality: TypeAlias = Literal["8000", "16000", 8000, 16000, "12000", "32000", 12000, 32000]
 
 
+class AnyAction:
+    """What all actions are.
+
+    It does nothing; it gives type checkers a common name for the items of a list such as
+    ``[Play("a.wav"), Hangup()]``.
+    """
+
+    __slots__ = ()
+
+
 @frozen
-class Bridge:
+class Bridge(AnyAction):
     """Ring another phone, or several, and join it to the call.
 
     Args:
@@ -87,7 +98,7 @@ class Bridge:
 
 
 @frozen
-class Connect:
+class Connect(AnyAction):
     """Ring SIP endpoints, an app or a browser, and join the first that answers.
 
     Args:
@@ -129,7 +140,7 @@ class Connect:
 
 
 @frozen
-class Play:
+class Play(AnyAction):
     """Play a recording: ``Play("welcome.wav")`` or ``Play(file_url="https://…")``.
 
     Args:
@@ -155,7 +166,7 @@ class Play:
 
 
 @frozen
-class PlayGetInput:
+class PlayGetInput(AnyAction):
     """Play a recording, collect digits, and have TeleCMI post them to a URL of yours.
 
     Args:
@@ -203,7 +214,7 @@ def _url_as_name() -> InvalidCall:
 
 
 @frozen
-class Input:
+class Input(AnyAction):
     """Collect digits without playing anything, and have TeleCMI post them to a URL of yours.
 
     Args:
@@ -226,21 +237,21 @@ class Input:
 
 
 @frozen
-class Record:
+class Record(AnyAction):
     """Record the rest of the call, both directions; put it before what is to be recorded."""
 
     action: ClassVar[Literal["record"]] = "record"
 
 
 @frozen
-class Hangup:
+class Hangup(AnyAction):
     """End the call."""
 
     action: ClassVar[Literal["hangup"]] = "hangup"
 
 
 @frozen
-class Speak:
+class Speak(AnyAction):
     """Read a text out.
 
     Args:
@@ -258,7 +269,7 @@ class Speak:
 
 
 @frozen
-class Param:
+class Param(AnyAction):
     """Set a custom value for the rest of the call.
 
     Args:
@@ -276,7 +287,7 @@ class Param:
 
 
 @frozen
-class Stream:
+class Stream(AnyAction):
     """Stream the call's audio to a WebSocket server of yours, and its audio back.
 
     Args:
@@ -326,7 +337,7 @@ def _raw(value: Mapping[str, object]) -> JsonObject:
 
 
 @frozen
-class Raw:
+class Raw(AnyAction):
     """An action this package does not know, or a known one sent exactly as written.
 
     The way out when TeleCMI adds something. Only that it is JSON and names an action is

@@ -173,7 +173,9 @@ async def run(
 ) -> Verdict | None:
     """Make attempts until one is not to be repeated, and return its verdict.
 
-    Every call gets a tenacity object of its own: a shared one mixes up concurrent calls.
+    A call gets a tenacity object of its own (a shared one mixes up concurrent calls), and
+    gets it only when its first attempt is to be repeated: most are not, and the object would
+    double what the SDK adds to a call.
 
     Args:
         attempt: Starts one request; None means that it did not get its turn in time.
@@ -183,6 +185,13 @@ async def run(
         seed: Makes the call's jitter its own, and the same in every run.
         before_sleep: Told the verdict and the seconds before the next attempt.
     """
+    first = await attempt()
+    if first is None or not policy.repeats(first):
+        return first
+    made = [first]
+
+    async def next_attempt() -> Verdict | None:
+        return made.pop() if made else await attempt()
 
     def repeat(verdict: Verdict | None) -> bool:
         return verdict is not None and policy.repeats(verdict)
@@ -203,8 +212,8 @@ async def run(
         before_sleep=lambda state: before_sleep(_verdict(state), state.upcoming_sleep),
         retry_error_callback=_verdict,
     )
-    verdict: Verdict | None = await retrying(attempt)
-    return verdict
+    last: Verdict | None = await retrying(next_attempt)
+    return last
 
 
 def _verdict(state: tenacity.RetryCallState) -> Verdict:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 import anyio
 
 from telecmi_async import errors
-from telecmi_async._eventloop import current_loop, is_asyncio
+from telecmi_async._eventloop import clock_of, current_loop, is_asyncio
 from telecmi_async.call import Call, CallHandle
 from telecmi_async.codec import encode_request
 from telecmi_async.credentials import Credentials, Redactor, Secret, Wire
@@ -103,7 +103,7 @@ class CallService:
         self._ordinal = 0
         self._calls: set[Call] = set()
         self._feeds: set[Feed] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[object, asyncio.Task[None]] = {}
         self._task_group: anyio.abc.TaskGroup | None = None
         self._last_start: anyio.Event | None = None
         self._drained: anyio.Event | None = None
@@ -293,7 +293,7 @@ class CallService:
             await self._dialler.place(order)
         finally:
             self._calls.discard(order.call)
-            self._tell_drained()
+            self._forget(order)
 
     async def _run_feed(self, feed: Feed) -> None:
         """Run the moving part of a stream."""
@@ -301,7 +301,7 @@ class CallService:
             await feed.run()
         finally:
             self._feeds.discard(feed)
-            self._tell_drained()
+            self._forget(feed)
 
     def _spawn(
         self, work: Callable[[_T], Coroutine[object, object, None]], subject: _T
@@ -317,8 +317,8 @@ class CallService:
             return
         if is_asyncio(self._loop):
             task = self._loop.create_task(work(subject))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            if not task.done():  # an eager one may be
+                self._tasks[subject] = task
 
     def _check_open(self) -> None:
         """Refuse to work when closed or in the wrong loop; belong to the first loop."""
@@ -331,13 +331,16 @@ class CallService:
                     "on trio a service must be opened: async with CallService(…) as service"
                 )
             self._loop = loop
+            self._dialler.use_clock(clock_of(loop))
         elif self._loop is not loop:
             raise errors.WrongEventLoop(
                 "the service belongs to the event loop it was first used in; make one for "
                 "every event loop"
             )
 
-    def _tell_drained(self) -> None:
+    def _forget(self, subject: object) -> None:
+        """Let go of a task that is ending, and tell who waits for the last one."""
+        self._tasks.pop(subject, None)
         if self._drained is not None and not self._calls and not self._feeds:
             self._drained.set()
 

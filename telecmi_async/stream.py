@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: One request of a stream: a `CallRequest`, or a mapping with the names of its fields.
 Item: TypeAlias = "CallRequest | Mapping[str, object]"
 
-__all__ = ["CallStream", "Progress"]
+__all__ = ["CallStream", "Feed", "Item", "Progress", "Starter", "check_source"]
 
 logger = logging.getLogger("telecmi_async")
 

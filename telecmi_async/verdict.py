@@ -302,8 +302,8 @@ def conclude(
     *,
     reference: str,
     stopped: errors.CallNotPlaced | None = None,
-) -> errors.TelecmiError | None:
-    """Return the error that a call ends with, or None if it was accepted.
+) -> errors.TelecmiError:
+    """Return the error that a call ends with whose last attempt was not accepted.
 
     One attempt of unknown fate makes the whole call unknown, whatever was refused
     afterwards: the phone may have rung by the first.
@@ -314,8 +314,6 @@ def conclude(
         reference: The handle's own id for the call.
         stopped: Why no further attempt was made, if it was not for the last verdict.
     """
-    if verdicts and verdicts[-1].outcome is Outcome.ACCEPTED:
-        return None
     unknown = [verdict for verdict in verdicts if verdict.outcome is Outcome.UNKNOWN]
     if unknown:
         cause = unknown[-1].detail

@@ -83,13 +83,15 @@ async def _place(
         display = display_for(terminal, calls)
         samples: list[tuple[int, str]] = []
         stream = service.make_calls(_requests(calls))
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_watch, stream, display)
-            async for call in stream:
-                if call.accepted and len(samples) < _SAMPLES and call.request is not None:
-                    samples.append((call.request.to, call.request_id))
-            tasks.cancel_scope.cancel()
-        display.finish(stream.progress)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_watch, stream, display)
+                async for call in stream:
+                    if call.accepted and len(samples) < _SAMPLES and call.request is not None:
+                        samples.append((call.request.to, call.request_id))
+                tasks.cancel_scope.cancel()
+        finally:
+            display.finish(stream.progress)  # also when Ctrl-C ends it
     return Report(
         progress=stream.progress,
         simulator=simulator,

@@ -58,7 +58,7 @@ class Report:
         return [problem for problem, found in checks.items() if found]
 
     def print(self, terminal: Terminal) -> None:
-        """Print the table, three ids, and what is wrong if anything is."""
+        """Print the table, some ids, and what is wrong if anything is."""
         wide = terminal.width >= _WITH_NOTES
         for label, value, note in self._rows():
             shown = f"  {label:<33} {value:>7}"
@@ -67,8 +67,9 @@ class Report:
             terminal.put(shown.rstrip())
         if self.samples:
             terminal.put()
+            terminal.put("  the first request_ids")
         for to, request_id in self.samples:
-            terminal.put(f"  to {mask(to)}  request_id {request_id}")
+            terminal.put(f"  {mask(to)}  {request_id}")
         for problem in self.problems():
             terminal.put(terminal.style(f"  wrong: {problem}", "red"))
 

@@ -3,13 +3,14 @@
 Three rules at once, and the latest of them counts:
 
 *Even spacing* (GCRA with a burst of one, that is a leaky bucket used as a meter): starts
-are ``1 / rate`` apart. A start that was waited for and came late is charged at the time it
-was scheduled for, so that timers that fire late do not slow the rate down.
+are one interval apart, which is ``1 / rate`` and a little more. A start that was waited for
+and came late is charged at the time it was scheduled for, so that timers that fire late do
+not slow the rate down.
 
-*The window*. Late starts alone could crowd: a call scheduled at 0.00 s that starts at
-0.02 s and one that starts on time at 1.00 s are less than a second apart. So the n-th start
-after another also keeps a full ``n / rate`` from it, with n the rate rounded up. For a whole
-rate that means: never more than that many starts in any second.
+*The window*. Late starts could crowd: a call scheduled at 0.00 s that starts at 0.02 s and
+one that starts on time at 1.00 s are less than a second apart. So the n-th start after
+another also keeps n intervals from it, with n the rate rounded up. For a whole rate that
+means: never more than that many starts in any second.
 
 *The pause*. After "slow down", nobody starts before a moment that only moves forward.
 Another request's success does not end it.
@@ -24,6 +25,9 @@ __all__ = ["Spacing"]
 
 # How late a wake-up may be to be charged at its scheduled time.
 _LONGEST_CREDIT = 0.02
+# What counts is when calls arrive, and no two take the same time to get there. With this much
+# to spare a few milliseconds of difference still fit a second; 99.2 % of the rate are left.
+_MARGIN = 1.008
 # Clock readings are floats; their rounding must not put one start too many in a window.
 _ROUNDING = 1e-6
 
@@ -39,8 +43,8 @@ class Spacing:
 
     def __init__(self, rate: float | None) -> None:
         count = 1 if rate is None else math.ceil(rate)
-        self._interval = 0.0 if rate is None else 1.0 / rate
-        self._window = 0.0 if rate is None else count / rate + _ROUNDING
+        self._interval = 0.0 if rate is None else _MARGIN / rate
+        self._window = count * self._interval + _ROUNDING
         self._credit = min(self._interval, _LONGEST_CREDIT)
         self._starts: deque[float] = deque(maxlen=count)
         self._scheduled = -math.inf

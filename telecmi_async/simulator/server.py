@@ -92,19 +92,19 @@ async def serve(
     Raises:
         ConfigurationError: Nothing can listen there.
     """
-    failure: Exception | None = None
+    failure: BaseException | None = None
     listener = await _listen(host, port)
     async with listener, anyio.create_task_group() as tasks:
         server = Server(answering, limits)
         tasks.start_soon(server.accept, listener)
         try:
             yield _base_url(host, listener.extra(SocketAttribute.local_port))  # noqa: S610  # anyio's, no database
-        except Exception as error:  # noqa: BLE001  # raised again below, as itself and in no group
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # raised again below
             failure = error
         finally:
             await server.stop()
             tasks.cancel_scope.cancel()
-    if failure is not None:
+    if failure is not None:  # as itself, while the task group would have wrapped it
         try:
             raise failure
         finally:

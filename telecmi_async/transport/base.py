@@ -67,11 +67,14 @@ class Transport(Protocol):
     ``Failure.sent`` may be False only if it is proven that not one byte of the POST left.
     """
 
-    async def post(self, url: str, wire: Wire, timeouts: Timeouts) -> Reply | Failure:
-        """Send one request and return what came back.
+    async def post(
+        self, url: str, wire: Wire, timeouts: Timeouts, *, deadline: float
+    ) -> Reply | Failure:
+        """Send one request and return what came back, by ``deadline`` at the latest.
 
         Cancellation must not abandon a request: it is awaited to its end or to its
-        time-outs, and cancellation is delivered afterwards.
+        time-outs, and cancellation is delivered afterwards. ``deadline`` is a reading of
+        the event loop's clock, ``timeouts.total`` from now.
         """
         ...
 

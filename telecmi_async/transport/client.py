@@ -42,7 +42,7 @@ _ONLY_CONNECTING_RAISES = frozenset(
     }
 )
 _LARGEST_REPLY = 1 << 20
-_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+_HEADERS = {"Content-Type": "application/json"}
 
 
 class HttpxTransport:
@@ -64,12 +64,13 @@ class HttpxTransport:
         self._client = client
         self._owned = owned
 
-    async def post(self, url: str, wire: Wire, timeouts: Timeouts) -> Reply | Failure:
+    async def post(
+        self, url: str, wire: Wire, timeouts: Timeouts, *, deadline: float
+    ) -> Reply | Failure:
         """Send one request; see `telecmi_async.transport.base.Transport`."""
         if self._client.is_closed:
             return Failure("the http_client was closed", sent=False)
         probe = _Probe()
-        deadline = anyio.current_time() + timeouts.total
         with anyio.CancelScope(shield=True, deadline=deadline):
             try:
                 return await self._exchange(url, wire, timeouts, probe)
@@ -85,7 +86,7 @@ class HttpxTransport:
         """Send the request and read a reply of bounded size."""
         request = self._client.build_request(
             "POST",
-            url,
+            _url(url),
             content=wire.reveal(),
             headers=_HEADERS,
             extensions={"trace": probe.trace, "timeout": _httpx_timeouts(timeouts)},
@@ -144,6 +145,12 @@ def _describe(error: Exception, probe: _Probe) -> str:
     """Name a failure without its text, which may quote what was sent."""
     name = type(error).__name__
     return name if probe.status is None else f"HTTP {probe.status}, then {name}"
+
+
+@functools.lru_cache(maxsize=64)
+def _url(url: str) -> httpx.URL:
+    """Return an address that is parsed already; there are two for every service."""
+    return httpx.URL(url)
 
 
 @functools.lru_cache(maxsize=64)

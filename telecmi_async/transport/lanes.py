@@ -33,7 +33,8 @@ class Lanes(httpx.AsyncBaseTransport):
 
     def __init__(self, ssl_context: ssl.SSLContext) -> None:
         self._ssl_context = ssl_context
-        self._idle: list[httpx.AsyncHTTPTransport] = []
+        # Making one imports httpcore; better now than within the first call.
+        self._idle = [self._open()]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request over the lane that was used last."""

@@ -1,0 +1,88 @@
+"""How the documentation is built: ``nox -s docs``."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version as version_of
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from docutils import nodes
+    from sphinx.addnodes import pending_xref
+    from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
+
+project = "telecmi_async"
+author = "the telecmi_async authors"
+project_copyright = author
+version = release = version_of("telecmi-async")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"telecmi_async {release}"
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+# A name in single backticks is a link where there is something to link to.
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+strip_signature_backslash = True
+python_use_unqualified_type_names = True
+napoleon_use_rtype = False
+
+nitpicky = True
+nitpick_ignore_regex = [
+    # Documented by other projects.
+    (r"py:.*", r"(anyio|asyncio|attrs?|collections|datetime|enum|httpx|ssl|trio|typing)\..*"),
+    (r"py:.*", r"AbstractAsyncContextManager|AsyncIterator|timedelta"),
+    # Aliases and type variables, which a signature shows by name.
+    (
+        r"py:class",
+        r"_\w+|Backend|CallType|Duration|FlowLike|Item|Latency|ListenMode|Number|Pcmo",
+    ),
+    (r"py:class", r"RingType|Secret|VoiceQuality"),
+    # A module without a page of its own.
+    (r"py:obj", r"telecmi_async\.verdict"),
+]
+
+# Where a name without its module is looked for.
+HOMES = ["telecmi_async", "telecmi_async.CallService", "telecmi_async.simulator"]
+
+
+def find_by_name(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.TextElement
+) -> nodes.reference | None:
+    """Resolve a name that stands without its module, wherever it is used."""
+    if node.get("refdomain") != "py":
+        return None
+    python = env.get_domain("py")
+    for home in HOMES:
+        target = f"{home}.{node['reftarget'].rpartition('.')[2]}"
+        found = python.resolve_xref(
+            env, node["refdoc"], app.builder, node["reftype"], target, node, text
+        )
+        if found is not None:
+            return found
+    return None
+
+
+def prepare_docstring(
+    _app: Sphinx, what: str, _name: str, _owner: object, _options: object, lines: list[str]
+) -> None:
+    """Help napoleon and docutils with two things that read well in the source."""
+    for number, line in enumerate(lines):
+        # A plural: `CallRequest`s.
+        lines[number] = re.sub(r"(`\w+`)s\b", r"\1\\ s", line)
+    if what == "attribute" and lines:
+        # Napoleon takes what stands before a colon for a type.
+        lines[0] = lines[0].replace(": ", " \u2013 ")
+
+
+def setup(app: Sphinx) -> None:
+    """Let Sphinx know."""
+    app.connect("missing-reference", find_by_name)
+    app.connect("autodoc-process-docstring", prepare_docstring, priority=100)

@@ -1,0 +1,187 @@
+"""What is checked, and how: ``nox -s tests`` for one, ``nox`` for all but the benchmark."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import nox
+import nox.project
+from packaging.requirements import Requirement
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "virtualenv"
+# In CI too: the suite runs on the interpreters that are there, and says which are not.
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_venv = "yes"
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+# The interpreter at hand is always among them, so that some tests always run.
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+PYTHONS = ["3.11", "3.12", "3.13"]
+if HERE not in PYTHONS:
+    PYTHONS.append(HERE)
+# Beside nox's environments, which have the names of sessions.
+DIST = Path(".nox", "_dist").absolute()
+COVERAGE = Path(".nox", "_coverage").absolute()
+HTML = Path(".nox", "_html").absolute()
+
+# A line of a console block that is run, and the comment that says why a block is not.
+CONSOLE = re.compile(
+    r"(?:<!-- not run: (?P<why>[^>]+) -->\n)?^```console\n(?P<body>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def group(name: str) -> tuple[str, ...]:
+    """Return the requirements of one of pyproject's dependency groups."""
+    return nox.project.dependency_groups(PROJECT, name)
+
+
+def install_wheel(session: nox.Session, *requirements: str) -> None:
+    """Install the built wheel, and requirements, into a session."""
+    (wheel,) = DIST.glob("*.whl")
+    session.install("--force-reinstall", "--no-deps", str(wheel))
+    session.install(str(wheel), *requirements)
+
+
+def run_pytest(session: nox.Session, *command: str, **env: str) -> None:
+    """Run a command that runs the suite, on the installed wheel."""
+    # Without safe path Python would find the source folder before the installed wheel.
+    session.run(*command, *session.posargs, env={"PYTHONSAFEPATH": "1", **env})
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the sdist, from it the wheel, and look at what is in them."""
+    session.install("build>=1.2")
+    # What was measured belongs to what was built.
+    for folder in (DIST, COVERAGE):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    session.run("python", "-m", "build", "--outdir", str(DIST), silent=True)
+    (wheel,) = DIST.glob("*.whl")
+    (sdist,) = DIST.glob("*.tar.gz")
+    with zipfile.ZipFile(wheel) as archive:
+        shipped = set(archive.namelist())
+    strays = {
+        name
+        for name in shipped
+        if not re.match(
+            r"telecmi_async/.*\.(py|typed|html)$|telecmi_async-[^/]*\.dist-info/", name
+        )
+    }
+    if strays or "telecmi_async/py.typed" not in shipped:
+        session.error(f"the wheel must hold the package and py.typed only; strays: {strays}")
+    with tarfile.open(sdist) as archive:
+        sources = {name.partition("/")[2] for name in archive.getnames()}
+    missing = {"LICENSE", "README.md", "CHANGELOG.md", "noxfile.py", "docs/conf.py"} - sources
+    if missing:
+        session.error(f"the sdist lacks {missing}")
+    session.log(f"{wheel.name}: {len(shipped)} files, {sdist.name}: {len(sources)} files")
+
+
+@nox.session(python=PYTHONS, requires=["build"])
+def tests(session: nox.Session) -> None:
+    """Run the suite on the built wheel; the coverage gate follows at the end."""
+    install_wheel(session, *group("tests"))
+    data = COVERAGE / f".coverage.{session.name}"
+    run_pytest(session, "coverage", "run", "-m", "pytest", COVERAGE_FILE=str(data))
+    if not session.posargs:
+        session.notify("coverage")
+
+
+@nox.session(requires=["build"])
+def tests_lowest(session: nox.Session) -> None:
+    """Run the suite with the lowest version of each dependency that pyproject allows."""
+    lowest = [lowest_of(Requirement(line)) for line in PROJECT["project"]["dependencies"]]
+    install_wheel(session, *group("tests"), *lowest)
+    run_pytest(session, "pytest")
+
+
+def lowest_of(requirement: Requirement) -> str:
+    """Return ``name==x.y`` for a requirement that says ``name>=x.y``."""
+    (floor,) = (spec.version for spec in requirement.specifier if spec.operator == ">=")
+    return f"{requirement.name}=={floor}"
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Hold the line: every branch of the package, over all the interpreters that ran."""
+    session.install("coverage[toml]>=7.10")
+    env = {"COVERAGE_FILE": str(COVERAGE / ".coverage")}
+    session.run("coverage", "combine", "--quiet", str(COVERAGE), env=env)
+    session.run("coverage", "report", env=env)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and form."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types, twice: mypy and pyright see different things."""
+    session.install("--editable", ".", *group("typing"))
+    session.run("mypy")
+    # Node comes as a wheel and pyright inside its own: nothing is downloaded at run time.
+    session.run(
+        "pyright",
+        env={"PYRIGHT_PYTHON_GLOBAL_NODE": "0", "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"},
+    )
+
+
+@nox.session(requires=["build"])
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a reference that leads nowhere is an error."""
+    install_wheel(session, *group("docs"))
+    flags = ["-n", "-W", "--keep-going", "-q", "-E"]
+    session.run("sphinx-build", *flags, "docs", str(HTML), env={"PYTHONSAFEPATH": "1"})
+    session.log(f"open {HTML / 'index.html'}")
+
+
+@nox.session(requires=["build"])
+def examples(session: nox.Session) -> None:
+    """Run what README and docs show: every Python block, and the commands that can be run."""
+    install_wheel(session, *group("tests"))
+    run_pytest(session, "pytest", "tests/test_docs.py", "-v")
+    # As a newcomer would: in a copy of the project, with the Python that is on PATH.
+    tree = Path(session.create_tmp(), "tree")
+    shutil.rmtree(tree, ignore_errors=True)
+    unwanted = shutil.ignore_patterns(".git", ".nox", ".venv", "__pycache__", ".*_cache")
+    shutil.copytree(".", tree, ignore=unwanted)
+    pages = [Path("README.md"), Path("CONTRIBUTING.md"), *sorted(Path("docs").glob("*.md"))]
+    for page in pages:
+        for command, why_not in commands_of(page):
+            if why_not:
+                session.log(f"{page}: not run, {why_not}: {command}")
+                continue
+            session.log(f"{page}: {command}")
+            shell = ["bash", "-euo", "pipefail", "-c", command]
+            with session.chdir(tree):
+                session.run(*shell, external=True, env={"PATH": os.environ["PATH"]})
+
+
+def commands_of(page: Path) -> list[tuple[str, str]]:
+    """Return the commands of a page's console blocks, each with why it is not run, or ""."""
+    found: list[tuple[str, str]] = []
+    for block in CONSOLE.finditer(page.read_text(encoding="utf-8")):
+        lines = block["body"].splitlines()
+        found += [(line[2:], block["why"] or "") for line in lines if line.startswith("$ ")]
+    return found
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Print what the package costs, and what it saves."""
+    session.install(".", *group("tests"))
+    for script in sorted(Path("benchmarks").glob("*.py")):
+        session.run("python", str(script), *session.posargs)

@@ -1,0 +1,29 @@
+"""What all tests share: both event loops, on a clock that does not wait."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+import pytest
+from hypothesis import settings
+
+from telecmi_async.testing import virtual_backend
+
+# An example may build thousands of calls, and a busy machine is no reason to fail. In CI the
+# examples are the same in every run, so that a change is judged by itself.
+settings.register_profile("telecmi_async", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("telecmi_async")
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Run an async test on asyncio and on trio, on the virtual clock.
+
+    ``@pytest.mark.real_clock`` gives the plain loops, for tests that need sockets, threads or
+    time that passes.
+    """
+    name: Literal["asyncio", "trio"] = request.param
+    if request.node.get_closest_marker("real_clock"):
+        return name, {}
+    return virtual_backend(name)

@@ -1,0 +1,274 @@
+"""The house rules that no linter knows: who imports whom, and how large things grow."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import re
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import telecmi_async
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = Path(telecmi_async.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+TESTS = sorted((ROOT / "tests").glob("*.py"))
+
+# A unit is a module, or a folder of them that stands as one. Each imports only units of the
+# layers above its own line here, and no two of one layer import each other.
+LAYERS: list[set[str]] = [
+    {"_wording", "errors"},
+    {"_durations", "_eventloop", "_json", "phone"},
+    {"_fields", "credentials", "endpoints"},
+    {"_targets"},
+    {"pcmo"},
+    {"codec"},
+    {"flow", "request", "verdict"},
+    {"rate", "retry", "transport"},
+    {"call"},
+    {"dial", "stream"},
+    {"service"},
+]
+# Imported by nobody; they may import everything, and each other as said here.
+EDGES: dict[str, set[str]] = {
+    "cli": {"simulator"},
+    "simulator": set(),
+    "testing": set(),
+    "__main__": {"cli"},
+}
+# A foreign library and the only units that know it.
+HOMES: dict[str, set[str]] = {
+    "cattrs": {"codec"},
+    "h11": {"simulator"},
+    "httpx": {"transport", "simulator", "cli"},
+    "tenacity": {"retry"},
+    "trio": {"testing"},
+}
+RUNTIME = {"anyio", "attrs", "cattrs", "h11", "httpcore", "httpx", "sniffio", "tenacity"}
+
+
+def unit_of(module: Path) -> str:
+    """Return the unit a file belongs to."""
+    first = module.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def tree_of(path: Path) -> ast.Module:
+    """Parse a file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def statements(nodes: Iterable[ast.stmt], *, into_functions: bool) -> Iterator[ast.stmt]:
+    """Walk what runs when a module is imported, and its functions if asked to."""
+    for node in nodes:
+        yield node
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield from statements(node.orelse, into_functions=into_functions)
+            continue
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not into_functions:
+            continue
+        for field in ("body", "orelse", "finalbody"):
+            yield from statements(getattr(node, field, []), into_functions=into_functions)
+        for part in (*getattr(node, "handlers", []), *getattr(node, "cases", [])):
+            yield from statements(part.body, into_functions=into_functions)
+
+
+def imports(module: Path, *, into_functions: bool = False) -> set[str]:
+    """Return the full names of the modules that a file imports when it runs."""
+    found: set[str] = set()
+    for node in statements(tree_of(module).body, into_functions=into_functions):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module.name}:{node.lineno}: a relative import"
+            assert node.module is not None
+            below = PACKAGE.parent.joinpath(*node.module.split("."))
+            for alias in node.names:
+                is_module = (below / alias.name).is_dir() or (
+                    below / f"{alias.name}.py"
+                ).exists()
+                found.add(f"{node.module}.{alias.name}" if is_module else node.module)
+    return found
+
+
+def own_units(names: Iterable[str]) -> set[str]:
+    """Return the units of this package among imported modules."""
+    return {name.split(".")[1] for name in names if name.startswith("telecmi_async.")}
+
+
+def ids(path: Path) -> str:
+    """Name a file in a test's id."""
+    base = PACKAGE if path.is_relative_to(PACKAGE) else ROOT
+    return str(path.relative_to(base))
+
+
+def test_every_unit_has_its_layer() -> None:
+    """A new module is given its place here, and none is listed that is gone."""
+    listed = set().union(*LAYERS, EDGES)
+
+    assert listed == {unit_of(module) for module in MODULES} - {"__init__"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=ids)
+def test_imports_go_down(module: Path) -> None:
+    """A unit imports lower layers only; edges and the package's face import all but edges."""
+    unit = unit_of(module)
+    imported = imports(module)
+    depth = next((n for n, layer in enumerate(LAYERS) if unit in layer), len(LAYERS))
+    allowed = set().union(*LAYERS[:depth]) | EDGES.get(unit, set()) | {unit}
+
+    assert own_units(imported) <= allowed
+    assert depth == len(LAYERS) or "telecmi_async" not in imported, "the face looks down only"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=ids)
+def test_nobody_imports_an_edge(module: Path) -> None:
+    """Not even inside a function does the core know simulator, command line or test tools."""
+    unit = unit_of(module)
+
+    assert not (own_units(imports(module, into_functions=True)) - {unit}) & (
+        set(EDGES) - EDGES.get(unit, set())
+    )
+
+
+def test_modules_form_no_cycle() -> None:
+    """Single modules, too, import each other in one direction only."""
+    names = {
+        ".".join(
+            ("telecmi_async", *module.relative_to(PACKAGE).with_suffix("").parts)
+        ).removesuffix(".__init__"): module
+        for module in MODULES
+    }
+
+    order = TopologicalSorter(
+        {name: (imports(module) & names.keys()) - {name} for name, module in names.items()}
+    )
+
+    order.prepare()
+
+
+@pytest.mark.parametrize("module", MODULES, ids=ids)
+def test_a_foreign_library_has_one_home(module: Path) -> None:
+    """What a dependency looks like is known to one unit, inside functions too."""
+    foreign = {name.split(".")[0] for name in imports(module, into_functions=True)}
+    foreign -= sys.stdlib_module_names | {"telecmi_async"}
+
+    assert {
+        name for name in foreign if unit_of(module) not in HOMES.get(name, {unit_of(module)})
+    } == set()
+    assert foreign <= RUNTIME | HOMES.keys()
+
+
+@pytest.mark.parametrize("module", MODULES, ids=ids)
+def test_what_is_read_is_short(module: Path) -> None:
+    """A module has at most 450 lines, and a function at most 60."""
+    lines = len(module.read_text(encoding="utf-8").splitlines())
+    functions = {
+        node.name: (node.end_lineno or 0) - node.lineno + 1
+        for node in ast.walk(tree_of(module))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+    assert lines <= 450
+    assert {name: length for name, length in functions.items() if length > 60} == {}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [path for path in MODULES if path.name == "__init__.py" or not path.name.startswith("_")],
+    ids=ids,
+)
+def test_names_are_said_in_public(module: Path) -> None:
+    """A public module has a sorted `__all__`: each name exists, and none is forgotten."""
+    name = ".".join(("telecmi_async", *module.relative_to(PACKAGE).with_suffix("").parts))
+    loaded = importlib.import_module(name.removesuffix(".__init__"))
+    exported = loaded.__all__
+    own = {
+        node.name
+        for node in tree_of(module).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+    }
+
+    assert list(exported) == sorted(exported)
+    assert [name for name in exported if not hasattr(loaded, name)] == []
+    assert own - set(exported) == set()
+
+
+def test_importing_the_package_loads_only_what_it_needs() -> None:
+    """`import telecmi_async` loads neither an optional package nor an edge of this one."""
+    script = "import sys, json; import telecmi_async; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    loaded = set(json.loads(done.stdout))
+
+    assert {name.split(".")[0] for name in loaded} & {
+        "aiohttp", "h2", "hypothesis", "nox", "pytest", "redis", "requests", "respx", "trio",
+    } == set()  # fmt: skip
+    assert {name for name in loaded if name.startswith("telecmi_async.")} & {
+        f"telecmi_async.{edge}" for edge in EDGES
+    } == set()
+
+
+@pytest.mark.parametrize("test", TESTS, ids=ids)
+def test_every_test_says_what_must_hold(test: Path) -> None:
+    """Each test function has a docstring."""
+    silent = [
+        node.name
+        for node in ast.walk(tree_of(test))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and not ast.get_docstring(node)
+    ]
+
+    assert silent == []
+
+
+FILES = [
+    path
+    for folder in ("telecmi_async", "tests", "docs", "benchmarks", ".ci", "")
+    for path in sorted((ROOT / folder).glob("**/*" if folder else "*"))
+    if "_build" not in path.parts
+    and (
+        path.suffix in {".html", ".json", ".md", ".py", ".toml"}
+        or path.name in {"LICENSE", "run"}
+    )
+]
+# A home folder, a package index, or a call to switch a check off without saying which and why.
+UNWANTED = {
+    "a path of somebody's machine": re.compile(r"(?<![\w.])/(?:work|home|Users|root)/\w"),
+    "a package index": re.compile(r"https?://[\w.-]*(?:pypi|pythonhosted|npmjs)\."),
+    "an ignore without its code": re.compile(r"#\s*(?:type:\s*ignore(?!\[)|noqa(?!:))"),
+    "an ignore without its reason": re.compile(
+        r"#\s*(?:type:\s*ignore\[[\w, -]+\]|noqa:\s*[\w, ]+?|pragma: no \w+)\s*$", re.MULTILINE
+    ),
+    "a secret": re.compile(r"(?i)secret\W{1,6}[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"),
+}
+
+
+@pytest.mark.parametrize("kind", UNWANTED)
+def test_nothing_is_written_down_that_should_not_be(kind: str) -> None:
+    """No file of the project holds secrets, machine paths, or unexplained exceptions."""
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in FILES
+        if path != Path(__file__)
+        for match in UNWANTED[kind].finditer(path.read_text(encoding="utf-8"))
+    ]
+
+    assert found == []

@@ -1,0 +1,627 @@
+"""The command line: its arguments, and ``call`` and ``simulate``."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import httpx
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+import telecmi_async
+from telecmi_async import CallService, RetryPolicy
+from telecmi_async.cli import Exit, Terminal, call, main
+from telecmi_async.simulator import Simulator
+from telecmi_async.simulator.dice import draw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+FROM = "19170000000"
+TO = "+1 917 000 0001"
+FLOW = '[{"action": "play", "file_name": "welcome.wav"}, {"action": "hangup"}]'
+
+
+class Stream(io.StringIO):
+    """A stream that says whether somebody sits at its end."""
+
+    def __init__(self, text: str = "", *, tty: bool = False) -> None:
+        super().__init__(text)
+        self.tty = tty
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self.tty
+
+
+class Console(Terminal):
+    """A terminal whose output can be read."""
+
+    @property
+    def out(self) -> str:
+        """What was printed as a result."""
+        assert isinstance(self.stdout, Stream)
+        return self.stdout.getvalue()
+
+    @property
+    def err(self) -> str:
+        """What was said."""
+        assert isinstance(self.stderr, Stream)
+        return self.stderr.getvalue()
+
+
+def console(
+    environ: Mapping[str, str] | None = None, *, typed: str = "", tty: bool = False
+) -> Console:
+    """A terminal with an environment, and somebody or nobody who types."""
+    return Console(
+        stdin=Stream(typed, tty=tty),
+        stdout=Stream(),
+        stderr=Stream(tty=tty),
+        environ=environ or {},
+    )
+
+
+@contextmanager
+def serving(simulator: Simulator) -> Iterator[dict[str, str]]:
+    """Serve a simulator from another thread; give the environment that leads there."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(simulator.serve()) as base_url,
+    ):
+        yield {
+            "TELECMI_APP_ID": str(simulator.app_id),
+            "TELECMI_SECRET": simulator.secret,
+            "TELECMI_FROM": FROM,
+            "TELECMI_BASE_URL": base_url,
+        }
+
+
+@contextmanager
+def interrupted(condition: threading.Event) -> Iterator[None]:
+    """Press Ctrl-C once a condition holds."""
+
+    def press() -> None:
+        assert condition.wait(10)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+@pytest.fixture
+def flow(tmp_path: Path) -> str:
+    """The path of a file with a call flow."""
+    path = tmp_path / "flow.json"
+    path.write_text(FLOW)
+    return str(path)
+
+
+@pytest.fixture
+def no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make `call` try once."""
+    monkeypatch.setattr(
+        call, "CallService", partial(CallService, retry=RetryPolicy(attempts=1))
+    )
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run commands on each event loop, though they only ever ask for asyncio."""
+    monkeypatch.setattr(anyio, "run", partial(anyio.run, backend=request.param))
+
+
+# --- arguments --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [[], ["demo"], ["simulate"], ["call"]])
+def test_every_command_explains_itself(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``--help`` prints what there is to know and succeeds."""
+    assert main([*command, "--help"]) == Exit.OK
+    assert "usage: telecmi-async" in capsys.readouterr().out
+
+
+def test_the_exit_codes_are_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help names every exit code there is."""
+    main(["--help"])
+    text = capsys.readouterr().out.partition("exit codes:")[2]
+
+    assert {int(code) for code in re.findall(r"\b\d+\b", text)} == set(Exit)
+
+
+def test_no_command_gets_the_help() -> None:
+    """Without a command there is nothing to do, and the help goes to stderr."""
+    terminal = console()
+
+    assert main([], terminal=terminal) == Exit.USAGE
+    assert "demo" in terminal.err
+    assert terminal.out == ""
+
+
+def test_the_version_is_printed() -> None:
+    """``--version`` prints the name and a version."""
+    terminal = console()
+
+    assert main(["--version"], terminal=terminal) == Exit.OK
+    assert terminal.out.startswith("telecmi-async ")
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_version_is_the_installed_one(
+    monkeypatch: pytest.MonkeyPatch, *, installed: bool
+) -> None:
+    """The version comes from the package's metadata, and its absence is no error."""
+
+    def version(name: str) -> str:
+        if not installed:
+            raise metadata.PackageNotFoundError(name)
+        return "1.2.3"
+
+    monkeypatch.setattr(metadata, "version", version)
+    terminal = console()
+    main(["--version"], terminal=terminal)
+
+    assert terminal.out == f"telecmi-async {'1.2.3' if installed else '(not installed)'}\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["dmeo"], "invalid choice"),
+        (["demo", "--calls", "0"], "must be a whole number from 1 to 50000, not '0'"),
+        (["demo", "--calls", "1.5"], "must be a whole number from 1 to 50000, not '1.5'"),
+        (["demo", "--calls", "many"], "must be a whole number from 1 to 50000, not 'many'"),
+        (["demo", "--cps", "0"], "must be above 0 and at most 10000, not '0'"),
+        (["demo", "--cps", "nan"], "must be above 0 and at most 10000, not 'nan'"),
+        (["demo", "--errors-502", "5%"], "must be a share from 0 to 1, not '5%'"),
+        (["demo", "--errors-502", "1.1"], "must be a share from 0 to 1, not '1.1'"),
+        (["simulate", "--port", "70000"], "must be a port from 0 to 65535, not '70000'"),
+        (["simulate", "--latency", "-1"], "must be seconds, 0 or more, not '-1'"),
+        (["simulate", "--cps", "0"], "must be a whole number, 1 or more, not '0'"),
+        (["call", "--to", "1"], "the following arguments are required: --pcmo"),
+        (["call", "--to", "1", "--pcmo", "-", "--region", "mars"], "invalid choice: 'mars'"),
+        (["call", "--to", "1", "--pcmo", "-", "--secret", "x"], "unrecognized arguments"),
+    ],
+)
+def test_wrong_arguments_are_refused(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What cannot be right is named, with what would be right, and nothing is done."""
+    assert main(argv) == Exit.USAGE
+    assert message in capsys.readouterr().err
+
+
+def test_help_imports_no_command() -> None:
+    """The help is printed before simulator and commands are imported."""
+    script = (
+        "import sys; from telecmi_async.cli import main; main(['--help'])\n"
+        "print([name for name in sys.modules if name.startswith('telecmi_async.simulator')"
+        " or name in {'telecmi_async.cli.demo', 'telecmi_async.cli.call'}])"
+    )
+    done = run_python("-c", script)
+
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python of its own that finds this package."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={
+            "PYTHONPATH": str(Path(telecmi_async.__file__).parents[1]),
+            "PYTHONIOENCODING": "utf-8",
+        },
+        timeout=60,
+    )
+
+
+def test_the_package_can_be_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``python -m telecmi_async`` is the command line, on the process's own streams."""
+    monkeypatch.setattr(sys, "argv", ["telecmi-async", "--version"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("telecmi_async", run_name="__main__")
+
+    assert caught.value.code == Exit.OK
+    assert capsys.readouterr().out.startswith("telecmi-async ")
+
+
+def test_ctrl_c_ends_any_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that is interrupted ends with 130 and no traceback."""
+
+    def run(*_: object, **__: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("telecmi_async.cli.demo.run", run)
+
+    assert main(["demo"], terminal=console()) == Exit.INTERRUPTED
+
+
+# --- call -------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("loop")
+def test_a_call_is_placed_and_its_id_printed(flow: str) -> None:
+    """Stdout holds the request_id alone; stderr tells what was done, numbers masked."""
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        terminal = console(environ)
+        arguments = ["call", "--to", TO, "--pcmo", flow, "--yes", "--duration", "90"]
+        code = main([*arguments, "--extra-params", '{"order": "42"}'], terminal=terminal)
+
+    (record,) = simulator.calls
+    assert code == Exit.OK
+    assert terminal.out == f"{record.request_id}\n"
+    assert (record.to, record.from_, record.duration) == (19170000001, 19170000000, 90)
+    assert record.extra_params == {"order": "42"}
+    assert [action["action"] for action in record.pcmo] == ["play", "hangup"]
+    assert re.search(r"from +•••••••0000\n", terminal.err)
+    assert re.search(r"to +•••••••0001\n", terminal.err)
+    assert re.search(r"pcmo +play, hangup\n", terminal.err)
+    assert re.search(r"extra_params +order\n", terminal.err)
+    assert re.search(r"duration +at most 90 s\n", terminal.err)
+    assert re.search(r"POST +http://127\.0\.0\.1:\d+/v2/global_pcmo_make_call\n", terminal.err)
+    assert "TeleCMI accepted it" in terminal.err
+    assert "917000" not in terminal.err
+    assert simulator.secret not in terminal.err
+
+
+@pytest.mark.usefixtures("loop")
+def test_a_result_may_be_json(flow: str) -> None:
+    """With ``--json`` stdout holds one object with all there is to know."""
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        terminal = console(environ)
+        arguments = ["call", "--from", FROM, "--to", "919876543210", "--pcmo", flow]
+        code = main([*arguments, "--yes", "--json"], terminal=terminal)
+    result = json.loads(terminal.out)
+
+    assert code == Exit.OK
+    assert result.pop("reference").startswith("tcm_")
+    assert result == {
+        "status": "progress",
+        "request_id": simulator.calls[0].request_id,
+        "region": "india",
+        "attempts": 1,
+        "may_be_duplicate": False,
+        "error": None,
+    }
+    assert "ind_pcmo_make_call" in terminal.err
+
+
+def test_a_flow_may_come_from_stdin() -> None:
+    """``--pcmo -`` reads the call flow from stdin, if there is nothing to ask."""
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        code = main(
+            ["call", "--to", TO, "--pcmo", "-", "--yes"], terminal=console(environ, typed=FLOW)
+        )
+
+    assert code == Exit.OK
+    assert simulator.placed(TO) == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "placed"),
+    [("yes\n", 0, 1), ("Y\n", 0, 1), ("no\n", 1, 0), ("\n", 1, 0), ("", 1, 0)],
+)
+def test_a_call_waits_for_a_yes(flow: str, typed: str, code: int, placed: int) -> None:
+    """A terminal is asked, and only a yes places the call."""
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        terminal = console(environ, typed=typed, tty=True)
+        ended = main(["call", "--to", TO, "--pcmo", flow], terminal=terminal)
+
+    assert ended == code
+    assert simulator.placed(TO) == placed
+    assert "Type yes" in terminal.err
+    assert ("not placed" in terminal.err) == (not placed)
+
+
+@pytest.mark.parametrize(("pcmo", "tty"), [("flow", False), ("-", True)])
+def test_where_nobody_can_be_asked_nothing_is_placed(
+    flow: str, pcmo: str, *, tty: bool
+) -> None:
+    """Without a terminal, or with stdin used up, ``--yes`` is needed."""
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        terminal = console(environ, typed=FLOW, tty=tty)
+        file = flow if pcmo == "flow" else pcmo
+        code = main(["call", "--to", TO, "--pcmo", file], terminal=terminal)
+
+    assert code == Exit.USAGE
+    assert "add --yes" in terminal.err
+    assert simulator.requests == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"--to": "0123"}, "to: must start with the country code"),
+        ({"--from": "x"}, "from: must hold only digits"),
+        ({"--pcmo": "no-such-file.json"}, "pcmo: cannot read no-such-file.json: No such file"),
+        ({"--extra-params": "order=42"}, "extra_params: is no JSON"),
+        ({"--extra-params": "[1]"}, "extra_params: must be a mapping"),
+    ],
+)
+def test_what_cannot_be_placed_is_refused(
+    flow: str, change: dict[str, str], message: str
+) -> None:
+    """An input that cannot be right is named, before credentials are even looked for."""
+    terminal = console()
+    options = {"--to": TO, "--from": FROM, "--pcmo": flow, "--yes": None} | change
+    argv = [part for pair in options.items() for part in pair if part is not None]
+
+    assert main(["call", *argv], terminal=terminal) == Exit.USAGE
+    assert terminal.err.startswith("telecmi-async call: ")
+    assert message in terminal.err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[{"action": "pley"}]', 'did you mean "play"?'),
+        ("[{", "pcmo: is no JSON"),
+        ("[]", "pcmo: must hold at least one action"),
+    ],
+)
+def test_a_flow_that_cannot_be_sent_is_refused(text: str, message: str) -> None:
+    """A mistake in the call flow is named with its place."""
+    terminal = console({"TELECMI_FROM": FROM}, typed=text)
+
+    assert main(["call", "--to", TO, "--pcmo", "-", "--yes"], terminal=terminal) == Exit.USAGE
+    assert message in terminal.err
+
+
+@pytest.mark.parametrize(
+    ("environ", "code", "message"),
+    [
+        ({}, 2, "from: is missing: give --from, or set TELECMI_FROM"),
+        ({"TELECMI_FROM": FROM}, 4, "the environment variable TELECMI_APP_ID is not set"),
+        (
+            {"TELECMI_FROM": FROM, "TELECMI_APP_ID": "2222226", "TELECMI_SECRET": " "},
+            4,
+            "the environment variable TELECMI_SECRET is not set",
+        ),
+        (
+            {"TELECMI_FROM": FROM, "TELECMI_APP_ID": "mine", "TELECMI_SECRET": "s"},
+            4,
+            "app_id must be TeleCMI's number for your app",
+        ),
+        (
+            {"TELECMI_FROM": FROM, "TELECMI_BASE_URL": "http://example.com/v2"},
+            2,
+            "base_url must start with https://",
+        ),
+    ],
+)
+def test_an_environment_that_lacks_something_is_refused(
+    flow: str, environ: dict[str, str], code: int, message: str
+) -> None:
+    """What is missing from the environment is named; credentials have their own code."""
+    terminal = console(environ)
+
+    assert main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal) == code
+    assert message in terminal.err
+
+
+def test_refused_credentials_have_their_own_code(flow: str) -> None:
+    """A secret that TeleCMI refuses ends with 4."""
+    with serving(Simulator()) as environ:
+        terminal = console(environ | {"TELECMI_SECRET": "not-the-right-one"})
+        code = main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal)
+
+    assert code == Exit.CREDENTIALS
+    assert "No phone rang." in terminal.err
+    assert "not-the-right-one" not in terminal.err
+    assert terminal.out == ""
+
+
+@pytest.mark.usefixtures("loop", "no_retries")
+def test_a_refused_call_says_that_no_phone_rang(flow: str) -> None:
+    """A call that TeleCMI refuses ends with 1, and JSON says why."""
+    with serving(Simulator(error_502_share=1)) as environ:
+        terminal = console(environ)
+        code = main(["call", "--to", TO, "--pcmo", flow, "--yes", "--json"], terminal=terminal)
+    result = json.loads(terminal.out)
+
+    assert code == Exit.FAILED
+    assert result["status"] == "rejected"
+    assert result["request_id"] is None
+    assert result["error"]["type"] == "MissingProperty"
+    assert result["error"]["safe_to_redial"] is True
+    assert "No phone rang." in terminal.err
+
+
+@pytest.mark.usefixtures("loop", "no_retries")
+def test_a_call_of_unknown_fate_says_so(flow: str) -> None:
+    """A call that may have rung ends with 7 and a warning."""
+    with serving(Simulator(error_502_share=1, error_502_kind="gateway")) as environ:
+        terminal = console(environ)
+        code = main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal)
+
+    assert code == Exit.UNKNOWN
+    assert "A phone may have rung: find out before you dial again." in terminal.err
+    assert terminal.out == ""
+
+
+@pytest.mark.usefixtures("loop", "no_retries")
+def test_a_call_that_never_left_says_so(flow: str) -> None:
+    """Where nobody listens, the call ends with 1."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    environ = {
+        "TELECMI_APP_ID": "2222226",
+        "TELECMI_SECRET": "secret",
+        "TELECMI_FROM": FROM,
+        "TELECMI_BASE_URL": f"http://127.0.0.1:{port}/v2",
+    }
+    terminal = console(environ)
+
+    assert main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal) == Exit.FAILED
+    assert "No phone rang." in terminal.err
+
+
+def test_a_call_that_may_be_a_second_one_says_so(
+    flow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An acceptance after a gateway's 502 is told from a plain one."""
+    quick = partial(CallService, retry=RetryPolicy(wait_initial=0.001))
+    monkeypatch.setattr(call, "CallService", quick)
+    seed = next(n for n in range(99) if first_fails_then_succeeds(n))
+    simulator = Simulator(seed=seed, error_502_share=0.5, error_502_kind="gateway")
+    with serving(simulator) as environ:
+        terminal = console(environ)
+        code = main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal)
+
+    assert code == Exit.OK
+    assert "perhaps for the second time" in terminal.err
+
+
+def first_fails_then_succeeds(seed: int) -> bool:
+    """Whether a simulator with this seed answers the first try with a 502 only."""
+    tries = [draw(seed, "502", 19170000001, attempt) < 0.5 for attempt in (1, 2)]
+    return tries == [True, False]
+
+
+def test_ctrl_c_reports_what_became_of_the_call(flow: str) -> None:
+    """A call that left is awaited and reported even then."""
+    arrived = threading.Event()
+    simulator = Watched(arrived, latency=0.3)
+    with serving(simulator) as environ, interrupted(arrived):
+        terminal = console(environ)
+        code = main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal)
+
+    assert code == Exit.INTERRUPTED
+    assert terminal.out == f"{simulator.calls[0].request_id}\n"
+
+
+class Watched(Simulator):
+    """A simulator that tells when a request arrived."""
+
+    def __init__(self, arrived: threading.Event, *, latency: float = 0.0) -> None:
+        super().__init__(latency=latency)
+        self.arrived = arrived
+
+    def receive(self, *args: object, **options: object) -> object:  # type: ignore[override]  # passed on
+        """Take one request."""
+        decision = super().receive(*args, **options)  # type: ignore[arg-type]  # passed on
+        self.arrived.set()
+        return decision
+
+
+def test_ctrl_c_before_the_call_says_that_nothing_was_sent(
+    flow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a call there is nothing to report."""
+
+    def make_call(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CallService, "make_call", make_call)
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        terminal = console(environ)
+        code = main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal)
+
+    assert code == Exit.INTERRUPTED
+    assert "nothing was sent" in terminal.err
+    assert simulator.requests == 0
+
+
+# --- simulate ---------------------------------------------------------------------------
+
+
+class Announcing(Stream):
+    """A stream that tells when the last line of the environment was printed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.complete = threading.Event()
+
+    def flush(self) -> None:
+        """Look at what there is."""
+        if "TELECMI_SECRET" in self.getvalue():
+            self.complete.set()
+
+
+def test_simulate_serves_until_ctrl_c() -> None:
+    """What it prints leads programs to it, and in the end it says what was asked."""
+    stdout = Announcing()
+    stderr = Stream()
+    terminal = Terminal(stdin=Stream(), stdout=stdout, stderr=stderr, environ={})
+    asked = threading.Event()
+    statuses: list[int] = []
+
+    def ask() -> None:
+        assert stdout.complete.wait(10)
+        found = dict(line.split("=", 1) for line in stdout.getvalue().splitlines())
+        fields = {"appid": int(found["TELECMI_APP_ID"]), "secret": found["TELECMI_SECRET"]}
+        more = {"from": 19170000000, "to": 19170000001, "pcmo": json.loads(FLOW)}
+        with httpx.Client() as client:
+            url = f"{found['TELECMI_BASE_URL']}/global_pcmo_make_call"
+            statuses.extend(client.post(url, json=fields | more).status_code for _ in "ab")
+        asked.set()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    with interrupted(asked):
+        code = main(["simulate", "--port", "0", "--seed", "3"], terminal=terminal)
+    thread.join()
+
+    assert code == Exit.INTERRUPTED
+    assert statuses == [200, 200]
+    assert "requests: 2, numbers dialled: 1, more than once: 1" in stderr.getvalue()
+    assert "no phone rings" in stderr.getvalue()
+
+
+@pytest.mark.usefixtures("loop")
+def test_simulate_ends_wherever_ctrl_c_comes_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt inside the event loop, where trio raises it, ends it no differently."""
+
+    async def sleep_forever() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(anyio, "sleep_forever", sleep_forever)
+    terminal = console()
+
+    assert main(["simulate", "--port", "0"], terminal=terminal) == Exit.INTERRUPTED
+    assert terminal.err.endswith("\nrequests: 0, numbers dialled: 0, more than once: 0\n")
+
+
+@pytest.mark.usefixtures("loop")
+def test_simulate_refuses_a_port_that_is_taken() -> None:
+    """A port that cannot be had is named, with what would help."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        terminal = console()
+        code = main(["simulate", "--port", port], terminal=terminal)
+
+    assert code == Exit.USAGE
+    assert f"cannot listen on 127.0.0.1 port {port}" in terminal.err
+    assert "choose another port" in terminal.err

@@ -1,0 +1,203 @@
+"""The app id, the secret, and what keeps it from being seen."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telecmi_async.credentials import Credentials, Redactor, Secret, Wire
+from telecmi_async.errors import ConfigurationError
+from telecmi_async.phone import mask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VALUE = "s3cret/of-mine"
+TO, FROM = 19170000001, 19170000000
+REDACT = Redactor(Secret(VALUE), TO, FROM)
+V3_AGENT = f"{'1a2b3c4d'}-5e6f-4711-8899-00aabbccddee"
+
+printable = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1)
+
+
+# --- what is given ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("app_id", [2222226, "2222226", " 2222226\n"])
+def test_an_app_id_is_a_number_or_its_digits(app_id: Any) -> None:
+    """It goes on the wire as an int, whatever it was typed as."""
+    credentials = Credentials(app_id, VALUE)
+
+    assert credentials.app_id == 2222226
+    assert type(credentials.app_id) is int
+
+
+@pytest.mark.parametrize(
+    "app_id", [None, True, 0, -1, 1.5, "", "abc", "22.5", "٢٢٢٢", b"1", [1], "-5", "1_000"]
+)
+def test_an_app_id_that_cannot_be_right_is_refused(app_id: Any) -> None:
+    """The error names the argument and shows a right one."""
+    with pytest.raises(ConfigurationError, match=r"app_id must be .* such as 2222226"):
+        Credentials(app_id, VALUE)
+
+
+@pytest.mark.parametrize("app_id", [V3_AGENT, V3_AGENT.upper(), f" {V3_AGENT} "])
+def test_an_agent_id_of_v3_is_told_apart(app_id: str) -> None:
+    """The most likely mix-up gets an error of its own."""
+    with pytest.raises(ConfigurationError, match="agent id of TeleCMI's v3 API"):
+        Credentials(app_id, VALUE)
+
+
+@pytest.mark.parametrize("secret", [None, "", "  ", 5, b"bytes", ["x"], True])
+def test_a_secret_that_is_none_is_refused(secret: Any) -> None:
+    """It must be text, and not blank."""
+    with pytest.raises(ConfigurationError, match="secret must be the secret"):
+        Credentials(2222226, secret)
+
+
+@pytest.mark.parametrize("secret", ["a b", "a\n", "\ta", "é", "a\x00", "secret: x", "a\u200b"])
+def test_a_secret_with_more_than_was_meant_is_refused(secret: str) -> None:
+    """What a paste brings along would be sent, and refused, without a word why."""
+    with pytest.raises(ConfigurationError, match="was more than the secret pasted"):
+        Credentials(2222226, secret)
+
+
+@given(printable)
+def test_any_other_secret_is_taken_as_it_is(value: str) -> None:
+    """No rule is made up about how a secret looks, and a `Secret` stands for its value."""
+    from_text = Credentials(2222226, value)
+    from_secret = Credentials(2222226, Secret(value))
+
+    assert from_text.secret.reveal() == from_secret.secret.reveal() == value
+
+
+def test_credentials_are_frozen() -> None:
+    """Nobody changes the account of calls that are under way."""
+    credentials = Credentials(2222226, VALUE)
+    with pytest.raises(AttributeError):
+        credentials.app_id = 1  # type: ignore[misc]  # this is what must fail
+
+
+# --- what is veiled -----------------------------------------------------------------------
+
+VEILED = [Secret(VALUE), Wire(VALUE.encode()), Credentials(1, VALUE)]
+
+
+@pytest.mark.parametrize("thing", VEILED, ids=lambda thing: type(thing).__name__)
+def test_a_veiled_value_is_not_printed(thing: object) -> None:
+    """Neither by its repr nor as text, alone or inside other values."""
+    views = [repr(thing), str(thing), f"{thing}", f"{thing!r}", f"{thing!s}", "%s" % thing]  # noqa: UP031  # an old log line's way
+    views += [repr([thing]), repr({"k": thing})]
+
+    assert [view for view in views if VALUE in view or "•••" not in view] == []
+
+
+@pytest.mark.parametrize("thing", VEILED, ids=lambda thing: type(thing).__name__)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_veiled_value_is_not_pickled(thing: object, protocol: int) -> None:
+    """A pickle would show it to whoever reads the file."""
+    with pytest.raises(TypeError, match="is not pickled: it would show its value"):
+        pickle.dumps(thing, protocol)
+
+
+@pytest.mark.parametrize("thing", VEILED, ids=lambda thing: type(thing).__name__)
+def test_a_veiled_value_is_not_deeply_copied(thing: object) -> None:
+    """Copies go the way of pickles."""
+    with pytest.raises(TypeError, match="is not pickled"):
+        copy.deepcopy(thing)
+
+
+@pytest.mark.parametrize("thing", VEILED[:2], ids=lambda thing: type(thing).__name__)
+def test_a_veiled_value_has_nothing_to_list(thing: object) -> None:
+    """`vars`, JSON and iteration, which tools try on unknown values, find nothing."""
+    assert VALUE not in repr(getattr(thing, "__dict__", {}))
+    ways: list[Callable[[Any], object]] = [json.dumps, iter, len]
+    for way in ways:
+        with pytest.raises(TypeError):
+            way(thing)
+
+
+def test_a_veiled_value_can_be_used() -> None:
+    """Asking for it by name is the one way to it."""
+    assert Secret(VALUE).reveal() == Secret(Secret(VALUE)).reveal() == VALUE
+    assert Wire(b"{}").reveal() == b"{}"
+
+
+# --- what is redacted ---------------------------------------------------------------------
+
+
+def test_text_is_redacted() -> None:
+    """The secret goes, and the call's own numbers keep four digits."""
+    text = f"{VALUE} from {FROM} to {TO}, again {VALUE}{TO}"
+
+    assert REDACT.text(text) == "••• from •••••••0000 to •••••••0001, again ••••••••••0001"
+
+
+def test_text_without_them_stays() -> None:
+    """What holds neither is left alone."""
+    assert REDACT.text("nothing 1917 to s3cret see") == "nothing 1917 to s3cret see"
+
+
+@pytest.mark.parametrize(
+    ("value", "redacted"),
+    [
+        (VALUE, "•••"),
+        (TO, "•••••••0001"),
+        (str(FROM), "•••••••0000"),
+        (5, 5),
+        (1.5, 1.5),
+        (True, True),
+        (None, None),
+        ([VALUE, [TO, 1]], ["•••", ["•••••••0001", 1]]),
+        ({VALUE: {"to": TO}}, {"•••": {"to": "•••••••0001"}}),
+        ({f"x{TO}": None}, {"x•••••••0001": None}),
+        ([], []),
+        ({}, {}),
+    ],
+)
+def test_json_is_redacted(value: object, redacted: object) -> None:
+    """Values and keys, however deep; everything else keeps its value and its type."""
+    found = REDACT.body(value)
+
+    assert found == redacted
+    assert type(found) is type(redacted)
+
+
+def test_redacting_changes_no_original() -> None:
+    """The reply it was given stays as it was."""
+    body = {"a": [VALUE, {"b": TO}]}
+    REDACT.body(body)
+
+    assert body == {"a": [VALUE, {"b": TO}]}
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+    | st.sampled_from([VALUE, f"<{VALUE}>", TO, FROM, str(TO), f"+{FROM}"]),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.just(VALUE), inner),
+    max_leaves=30,
+)  # fmt: skip
+
+
+@given(json_values)
+def test_no_json_keeps_what_is_to_be_hidden(value: object) -> None:
+    """Of any JSON value nothing of the secret is left, nor of the numbers."""
+    text = json.dumps(REDACT.body(value), ensure_ascii=False)
+
+    assert VALUE not in text
+    assert str(TO) not in text
+    assert str(FROM) not in text
+
+
+@given(printable, st.text(), st.text())
+def test_no_text_keeps_the_secret(secret: str, before: str, after: str) -> None:
+    """Whatever the secret looks like and wherever it stands, it is gone."""
+    redacted = Redactor(Secret(secret), TO).text(f"{before}{secret}{after}{mask(TO)}")
+
+    assert secret not in redacted

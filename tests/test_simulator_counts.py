@@ -1,0 +1,134 @@
+"""What the simulator counts with: numbers, seconds and chance."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telecmi_async.simulator.dice import draw, request_id
+from telecmi_async.simulator.tally import Tally
+from telecmi_async.simulator.window import Window
+
+NUMBERS = st.integers(1, 10**15 - 1)
+
+
+@given(st.lists(st.one_of(st.integers(1, 40), NUMBERS), max_size=400))
+def test_tally_counts_like_a_counter(numbers: list[int]) -> None:
+    """A tally agrees with a Counter about every number and about how many there are."""
+    tally, expected = Tally(), Counter[int]()
+    for number in numbers:
+        expected[number] += 1
+
+        assert tally.add(number) == expected[number]
+
+    assert len(tally) == len(expected)
+    assert all(tally[number] == count for number, count in expected.items())
+
+
+def test_tally_grows_without_forgetting() -> None:
+    """Thousands of numbers, one after the other and far apart, each keep their count."""
+    tally = Tally()
+    numbers = [19170000000 + n for n in range(3_000)] + [1024 * n + 7 for n in range(1, 3_000)]
+    for number in numbers:
+        tally.add(number)
+    tally.add(numbers[5])
+
+    assert len(tally) == len(set(numbers))
+    assert tally[numbers[5]] == 2
+    assert all(tally[number] == 1 for number in numbers if number != numbers[5])
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**64, 19170000009])
+def test_tally_has_not_seen_what_it_was_not_told(number: int) -> None:
+    """What was never added counts 0, even what no phone number can be."""
+    tally = Tally()
+    tally.add(19170000000)
+
+    assert tally[number] == 0
+
+
+@given(st.lists(st.integers(0, 5_000), max_size=200).map(sorted))
+def test_window_finds_the_busiest_second(moments: list[int]) -> None:
+    """The highest count is that of the fullest half-open second, found by trying them all."""
+    window = Window()
+    for moment in moments:
+        window.add(moment / 1_000)
+    fullest = max(
+        (sum(start <= other < start + 1_000 for other in moments) for start in moments),
+        default=0,
+    )
+
+    assert window.highest == fullest
+
+
+def test_window_takes_a_rounded_second_for_a_second() -> None:
+    """Fifty moments a second, each 0.02 s after the one before, never make fifty-one."""
+    window = Window()
+    at = 0.1
+    for _ in range(10_000):
+        window.add(at)
+        at += 0.02
+
+    assert window.highest == 50
+
+
+def test_window_counts_the_second_that_ends_now() -> None:
+    """Asking how many there were forgets what is a second old, and adds nothing."""
+    window = Window()
+    for at in (0.0, 0.5, 0.5):
+        window.add(at)
+
+    assert window.count(0.9) == 3
+    assert window.count(1.0) == 2
+    assert window.count(9.0) == 0
+    assert window.highest == 3
+
+
+def test_window_starts_anew_when_the_clock_does() -> None:
+    """A clock that went back belongs to a new run, whose moments are counted by themselves."""
+    window = Window()
+    for at in (100.0, 100.1, 3.0):
+        window.add(at)
+
+    assert window.count(3.0) == 1
+    assert window.highest == 2
+
+
+@given(st.integers(), NUMBERS, st.integers(1, 9))
+def test_a_draw_is_a_share_and_repeats_itself(seed: int, to: int, attempt: int) -> None:
+    """A draw lies from 0 to below 1 and follows from what it is about."""
+    first = draw(seed, "502", to, attempt)
+
+    assert 0 <= first < 1
+    assert draw(seed, "502", to, attempt) == first
+
+
+def test_draws_are_spread_evenly() -> None:
+    """Of ten thousand draws about one in twenty is below 0.05, and purposes do not agree."""
+    low = {n for n in range(10_000) if draw(1, "502", 19170000000 + n, 1) < 0.05}
+    other = {n for n in range(10_000) if draw(1, "placed", 19170000000 + n, 1) < 0.05}
+
+    assert 400 < len(low) < 600
+    assert len(low & other) < 100
+
+
+@given(st.integers(), NUMBERS, st.integers(1, 9))
+def test_a_request_id_looks_like_those_of_the_samples(seed: int, to: int, attempt: int) -> None:
+    """A request_id has 43 letters and digits."""
+    made_up = request_id(seed, to, attempt)
+
+    assert len(made_up) == 43
+    assert made_up.isascii()
+    assert made_up.isalnum()
+
+
+def test_request_ids_do_not_repeat() -> None:
+    """Seeds, numbers and tries each make another request_id."""
+    ids = {
+        request_id(s, 19170000000 + n, a) for s in (1, 2) for n in range(500) for a in (1, 2)
+    }
+
+    assert len(ids) == 2_000
