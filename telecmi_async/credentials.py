@@ -3,18 +3,21 @@
 TeleCMI takes its credentials inside the JSON body of every request, so hiding a header
 does not help. Three things do: `Secret` never shows its value in a repr, a traceback with
 locals or a pickle; `Wire` does the same for the encoded body; and `Redactor` takes the
-secret and the call's numbers out of whatever came back.
+secret and phone numbers out of whatever came back.
 """
 
 from __future__ import annotations
 
 import re
-from typing import NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 import attrs
 
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.phone import mask
+from telecmi_async.phone import mask, mask_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Credentials", "Redactor", "Secret", "Wire"]
 
@@ -72,20 +75,30 @@ def _parse_app_id(value: object) -> int:
         value = int(value.strip())
     if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
         raise ConfigurationError(
-            f"app_id must be TeleCMI's number for your app, such as 2222226, not {value!r:.60}"
+            "app_id must be TeleCMI's number for your app, such as 2222226, not a "
+            f"{type(value).__name__} like this one; is it the secret?"
         )
     return value
 
 
 def _check_secret(_: object, __: attrs.Attribute[Secret], secret: Secret) -> None:
+    # What is wrong is found in a frame that is gone when the error is raised: tracebacks may
+    # show locals.
+    if problem := _problem(secret):
+        raise ConfigurationError(problem)
+
+
+def _problem(secret: Secret) -> str:
+    """Return what is wrong with a secret, or nothing."""
     value = cast("object", secret.reveal())
     if not isinstance(value, str) or not value.strip():
-        raise ConfigurationError("secret must be the secret that belongs to the app id")
+        return "secret must be the secret that belongs to the app id"
     if not value.isascii() or not value.isprintable() or " " in value:
-        raise ConfigurationError(
+        return (
             "secret holds spaces, control or non-ASCII characters: was more than the secret "
             "pasted?"
         )
+    return ""
 
 
 @attrs.frozen
@@ -105,41 +118,67 @@ class Credentials:
 
 
 class Redactor:
-    """Takes a secret and a call's two numbers out of text and JSON."""
+    """Takes a secret and phone numbers out of what came back.
 
-    __slots__ = ("_numbers", "_secret")
+    Args:
+        secret: The secret.
+    """
 
-    def __init__(self, secret: Secret, *numbers: int) -> None:
+    __slots__ = ("_pattern", "_secret")
+
+    def __init__(self, secret: Secret) -> None:
         self._secret = secret
-        self._numbers = numbers
+        # JSON inside JSON puts backslashes before quotes, slashes and backslashes.
+        self._pattern = re.compile(r"\\*".join(map(re.escape, secret.reveal())))
 
-    def found_in(self, raw: bytes) -> bool:
-        """Tell whether the secret stands in ``raw``."""
-        return self._secret.reveal().encode() in raw
+    def may_be_in(self, raw: bytes) -> bool:
+        """Tell whether the secret may stand in undecoded JSON.
+
+        JSON may write any character as an escape, and may be UTF-16.
+        """
+        return self._secret.reveal().encode() in raw or b"\\" in raw or b"\0" in raw
+
+    def secret(self, text: str) -> str:
+        """Return ``text`` without the secret."""
+        return self._pattern.sub(_HIDDEN, text)
 
     def text(self, text: str) -> str:
-        """Return ``text`` without the secret, its numbers masked."""
-        text = text.replace(self._secret.reveal(), _HIDDEN)
-        for number in self._numbers:
-            text = text.replace(str(number), mask(number))
-        return text
+        """Return ``text`` without the secret, with every phone number masked."""
+        return mask_in(self.secret(text))
+
+    def reply(self, value: _T) -> _T:
+        """Return a JSON value without the secret, keys included."""
+        return _walk(value, self.secret, _as_it_is)  # type: ignore[return-value]  # the same shape
 
     def body(self, value: _T) -> _T:
-        """Return a JSON value without the secret, its numbers masked, keys included."""
-        return self._walk(value)  # type: ignore[return-value]  # same shape, masked leaves
+        """Return a JSON value without the secret and with every phone number masked.
 
-    def _walk(self, value: object) -> object:
-        match value:
-            case str():
-                return self.text(value)
-            case bool():
-                return value
-            case int() if value in self._numbers:
-                return mask(value)
-            case list():
-                return [self._walk(item) for item in cast("list[object]", value)]
-            case dict():
-                items = cast("dict[str, object]", value).items()
-                return {self.text(key): self._walk(item) for key, item in items}
-            case _:
-                return value
+        An int of seven or more digits counts as one.
+        """
+        return _walk(value, self.text, _mask_long)  # type: ignore[return-value]  # the same shape
+
+
+def _as_it_is(number: int) -> object:
+    return number
+
+
+def _mask_long(number: int) -> object:
+    return mask(number) if number >= 1_000_000 else number
+
+
+def _walk(value: object, text: Callable[[str], str], number: Callable[[int], object]) -> object:
+    """Return a JSON value whose strings and ints went through a function each."""
+    match value:
+        case str():
+            return text(value)
+        case bool():
+            return value
+        case int():
+            return number(value)
+        case list():
+            return [_walk(item, text, number) for item in cast("list[object]", value)]
+        case dict():
+            items = cast("dict[str, object]", value).items()
+            return {text(key): _walk(item, text, number) for key, item in items}
+        case _:
+            return value

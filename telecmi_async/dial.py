@@ -25,7 +25,7 @@ import attrs
 
 from telecmi_async import errors, retry
 from telecmi_async.call import Call
-from telecmi_async.credentials import Redactor, Wire
+from telecmi_async.credentials import Wire
 from telecmi_async.rate import Gate
 from telecmi_async.transport import Timeouts
 from telecmi_async.verdict import Outcome, Verdict, judge
@@ -33,6 +33,7 @@ from telecmi_async.verdict import Outcome, Verdict, judge
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from telecmi_async.credentials import Redactor
     from telecmi_async.rate import RateLimit
     from telecmi_async.transport import Transport
 
@@ -49,7 +50,6 @@ class Order:
         call: Its state.
         url: Its endpoint.
         wire: Its encoded request.
-        redact: Takes its secrets out of what comes back.
         policy: When it is tried again.
         timeouts: How long an attempt may take.
         seed: Makes its jitter its own.
@@ -58,7 +58,6 @@ class Order:
     call: Call
     url: str
     wire: Wire
-    redact: Redactor
     policy: retry.RetryPolicy
     timeouts: Timeouts
     seed: str
@@ -70,11 +69,15 @@ class Dialler:
     Args:
         transport: Carries the requests.
         limit: The rate and the requests in flight.
+        redact: Takes the secret and phone numbers out of what comes back.
         budget: How many failures in a row may be repeated.
     """
 
-    def __init__(self, transport: Transport, limit: RateLimit, *, budget: int) -> None:
+    def __init__(
+        self, transport: Transport, limit: RateLimit, *, redact: Redactor, budget: int
+    ) -> None:
         self._transport = transport
+        self._redact = redact
         self._gate = Gate(limit)
         self._queue_timeout = limit.queue_timeout
         self._budget = retry.RetryBudget(budget)
@@ -148,7 +151,7 @@ class Dialler:
             answer = await self._transport.post(
                 order.url, order.wire, order.timeouts, deadline=began + order.timeouts.total
             )
-            verdict = judge(answer, redact=order.redact, now=datetime.now(UTC))
+            verdict = judge(answer, redact=self._redact, now=datetime.now(UTC))
         finally:
             order.call.record(verdict, self._gate.now() - began)
         return verdict

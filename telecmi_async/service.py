@@ -67,6 +67,8 @@ class CallService:
         ConfigurationError: A value that cannot work.
     """
 
+    _closed = True  # for __del__, until __init__ is through
+
     def __init__(
         self,
         app_id: int | str,
@@ -82,7 +84,6 @@ class CallService:
         seed: int | str | None = None,
     ) -> None:
         secret = Secret(secret)  # from here on it does not show in a traceback's locals
-        self._closed = True  # for __del__, should one of the next lines raise
         self._loop: object = None
         self._credentials = Credentials(app_id, secret)
         self._base_url = parse_base_url(base_url)
@@ -98,7 +99,12 @@ class CallService:
         self._transport = HttpxTransport(
             default_client() if http_client is None else http_client, owned=http_client is None
         )
-        self._dialler = Dialler(self._transport, limit, budget=self._retry.budget)
+        self._dialler = Dialler(
+            self._transport,
+            limit,
+            redact=Redactor(self._credentials.secret),
+            budget=self._retry.budget,
+        )
         self._seed = os.urandom(8).hex() if seed is None else str(seed)
         self._ordinal = 0
         self._calls: set[Call] = set()
@@ -278,7 +284,6 @@ class CallService:
             call=call,
             url=make_call_url(self._base_url, region),
             wire=wire,
-            redact=Redactor(self._credentials.secret, request.to, from_),
             policy=policy,
             timeouts=timeouts,
             seed=f"{self._seed}:{self._ordinal}",

@@ -42,7 +42,6 @@ import attrs
 
 from telecmi_async import errors
 from telecmi_async.codec import decode_json
-from telecmi_async.phone import mask_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +67,7 @@ _MEANING = {
 }
 _CODE = re.compile(r"(?:cmi-)?(\d{3})")
 _LONGEST_MESSAGE = 200
+_LONGEST_TEXT = 2_000
 
 
 @unique
@@ -166,7 +166,7 @@ def judge(answer: Reply | Failure, *, redact: Redactor, now: datetime) -> Verdic
 
     Args:
         answer: What came back from the wire.
-        redact: Takes the secret and the call's own numbers out of what is kept.
+        redact: Takes the secret and phone numbers out of what is kept.
         now: The time of the reply, for a ``Retry-After`` that is a date.
     """
     if isinstance(answer, Failure):
@@ -184,12 +184,13 @@ def judge(answer: Reply | Failure, *, redact: Redactor, now: datetime) -> Verdic
             "accepted",
             status=answer.status,
             code=code or answer.status,
-            body=redact.body(body) if redact.found_in(answer.body) else body,
+            body=redact.reply(body) if redact.may_be_in(answer.body) else body,
             request_id=request_id,
         )
     return Verdict(
         outcome,
-        redact.text(_detail(answer.status, code, body, request_id)),
+        # Cut last: half a secret would not be found any more.
+        redact.text(_detail(answer.status, code, body, request_id))[:_LONGEST_MESSAGE],
         status=answer.status,
         code=answer.status if code is None else code,
         body=_kept(answer.body, body, redact),
@@ -275,7 +276,7 @@ def _detail(status: int, code: int | None, body: _Body, request_id: str | None) 
         said = "HTTP 502 from a gateway, not in TeleCMI's words"
     elif not said:
         said = _MEANING.get(code or status, f"HTTP {status}, code {code or status}")
-    return mask_in(said)
+    return said
 
 
 def _message(body: _Body) -> str:
@@ -285,7 +286,7 @@ def _message(body: _Body) -> str:
     nested = (_object(body.get("data")) or {}).get("message")
     for value in (body.get("msg"), body.get("message"), body.get("error"), nested):
         if isinstance(value, str) and value.strip():
-            return " ".join(value.split())[:_LONGEST_MESSAGE]
+            return " ".join(value.split())
     return ""
 
 
@@ -293,7 +294,7 @@ def _kept(raw: bytes, body: _Body, redact: Redactor) -> Mapping[str, object] | s
     """Return what an error keeps of a reply's body."""
     if body is not None:
         return redact.body(body)
-    return redact.text(mask_in(raw[:2_000].decode("utf-8", "replace")))
+    return redact.text(raw.decode("utf-8", "replace"))[:_LONGEST_TEXT]
 
 
 def conclude(

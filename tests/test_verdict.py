@@ -15,7 +15,7 @@ from telecmi_async.credentials import Redactor, Secret
 from telecmi_async.verdict import Attempt, Failure, Outcome, Reply, Verdict, conclude, judge
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
-REDACT = Redactor(Secret("the-secret"), 19170000001, 19170000000)
+REDACT = Redactor(Secret("the-secret"))
 ID = "a" * 43
 
 A, R, S, U = Outcome.ACCEPTED, Outcome.REJECTED, Outcome.SLOW_DOWN, Outcome.UNKNOWN

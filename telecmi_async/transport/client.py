@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import anyio
 import httpx
@@ -23,7 +23,7 @@ from telecmi_async.verdict import Failure, Reply
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from telecmi_async.credentials import Wire
     from telecmi_async.transport.base import Timeouts
@@ -57,7 +57,8 @@ class HttpxTransport:
     """
 
     def __init__(self, client: httpx.AsyncClient, *, owned: bool) -> None:
-        if not inspect.iscoroutinefunction(getattr(client, "send", None)):
+        usable = inspect.iscoroutinefunction(getattr(client, "send", None))
+        if not usable or isinstance(client, type):
             raise ConfigurationError(
                 f"http_client must be an httpx.AsyncClient, not {type(client).__name__}"
             )
@@ -91,6 +92,7 @@ class HttpxTransport:
             headers=_HEADERS,
             extensions={"trace": probe.trace, "timeout": _httpx_timeouts(timeouts)},
         )
+        request.stream = _Body(wire)
         response = await self._client.send(request, stream=True, follow_redirects=False)
         try:
             probe.status = response.status_code
@@ -107,6 +109,31 @@ class HttpxTransport:
         """Close the client if it is ours."""
         if self._owned:
             await self._client.aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    """A request's body that is no generator: trio warns of one that a failure leaves half-way."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Once(self._wire)
+
+
+class _Once:
+    """Gives the bytes of a request once."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._left = [wire]
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop().reveal()
 
 
 class _Probe:

@@ -1,0 +1,45 @@
+"""What ``import telecmi_async`` costs above ``import httpx``, in CPU time.
+
+Fresh processes import one or the other in turn; the median of the differences counts.
+
+    python benchmarks/import_time.py [--rounds 15]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+
+SCRIPT = (
+    "import time; began = time.process_time(); import {}; print(time.process_time() - began)"
+)
+
+
+def milliseconds(module: str) -> float:
+    """Return the CPU milliseconds that importing a module takes in a fresh process."""
+    command = [sys.executable, "-c", SCRIPT.format(module)]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  # a fixed script
+    return float(result.stdout) * 1000
+
+
+def main() -> None:
+    """Print the medians."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    rounds = parser.parse_args().rounds
+    for module in ("httpx", "telecmi_async"):
+        milliseconds(module)  # compiles, the first time
+    pairs = [(milliseconds("httpx"), milliseconds("telecmi_async")) for _ in range(rounds)]
+    row = {
+        "httpx_ms": round(statistics.median(httpx for httpx, _ in pairs), 1),
+        "telecmi_async_ms": round(statistics.median(ours for _, ours in pairs), 1),
+        "above_httpx_ms": round(statistics.median(ours - httpx for httpx, ours in pairs), 1),
+    }
+    print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""A server that reads one POST at a time, misbehaves as it is told, and counts what it saw.
+
+It is made of bare sockets: only so can it close in the middle of a reply, reset a connection
+or answer in something that is no HTTP. It needs the real clock.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import struct
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+Script: TypeAlias = "Callable[[Peer], Awaitable[None]]"
+
+HEAD_END = b"\r\n\r\n"
+ACCEPTED = json.dumps(
+    {"status": "progress", "request_id": "r" * 43, "code": 200}, separators=(",", ":")
+).encode()
+
+
+def reply(
+    body: bytes = ACCEPTED,
+    *,
+    status: str = "200 OK",
+    length: int | None = None,
+    headers: str = "",
+) -> bytes:
+    """Return the bytes of a reply; ``length`` is what it claims its body's to be."""
+    claimed = len(body) if length is None else length
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {claimed}\r\n{headers}\r\n"
+    return head.encode("latin-1") + body
+
+
+class Peer:
+    """One connection, from the server's side."""
+
+    def __init__(self, sock: socket.socket, server: FaultServer) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._server = server
+        self._read = b""
+
+    async def _more(self) -> bool:
+        """Read what there is; False at the end, or once the other side is gone."""
+        await anyio.wait_readable(self._socket)
+        try:
+            data = self._socket.recv(65536)
+        except OSError:
+            return False
+        self._read += data
+        return bool(data)
+
+    async def head(self) -> int | None:
+        """Read a request up to its body; return the body's length, None if none came."""
+        while HEAD_END not in self._read:
+            if not await self._more():
+                return None
+        head, _, self._read = self._read.partition(HEAD_END)
+        self._server.heads += 1
+        length = re.search(rb"(?i)^content-length: *(\d+)", head, re.MULTILINE)
+        return int(length[1]) if length else 0
+
+    async def request(self) -> bool:
+        """Read a whole request; False if it did not come in full."""
+        length = await self.head()
+        if length is None:
+            return False
+        while len(self._read) < length:
+            if not await self._more():
+                return False
+        self._server.bodies.append(self._read[:length])
+        self._read = self._read[length:]
+        return True
+
+    async def send(self, data: bytes) -> None:
+        """Send all of it, or as much as the other side takes."""
+        try:
+            while data:
+                await anyio.wait_writable(self._socket)
+                data = data[self._socket.send(data) :]
+        except OSError:
+            return
+
+    async def gone(self) -> None:
+        """Wait until the other side closes."""
+        while await self._more():
+            pass
+
+    def reset(self) -> None:
+        """Let the connection end in a reset, and not in an orderly close."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class FaultServer:
+    """Counts what it saw.
+
+    Args:
+        scripts: What it does on its first, second … connection; the last one stays.
+        port: Where it listens; 0 for any free port.
+    """
+
+    def __init__(self, *scripts: Script, port: int = 0) -> None:
+        self._scripts = scripts
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=256)
+        self._listener.setblocking(False)
+        self.port: int = self._listener.getsockname()[1]
+        #: The bodies of all requests that arrived in full.
+        self.bodies: list[bytes] = []
+        #: Requests whose headers arrived in full.
+        self.heads = 0
+        self.connections = 0
+        self.open = 0
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def complete(self) -> int:
+        """How many requests arrived in full."""
+        return len(self.bodies)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[FaultServer]:
+        """Serve until the block is left."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._serve, tasks)
+                yield self
+                tasks.cancel_scope.cancel()
+        finally:
+            self._listener.close()
+
+    async def _serve(self, tasks: anyio.abc.TaskGroup) -> None:
+        while True:
+            await anyio.wait_readable(self._listener)
+            sock, _ = self._listener.accept()
+            script = self._scripts[min(self.connections, len(self._scripts) - 1)]
+            self.connections += 1
+            tasks.start_soon(self._run, script, sock)
+
+    async def _run(self, script: Script, sock: socket.socket) -> None:
+        self.open += 1
+        try:
+            await script(Peer(sock, self))
+        finally:
+            self.open -= 1
+            sock.close()
+
+
+def closed_port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+    return port
+
+
+async def well_behaved(peer: Peer) -> None:
+    """Accept every call, on a connection that is kept open."""
+    while await peer.request():
+        await peer.send(reply())
+
+
+def answering(data: bytes) -> Script:
+    """Read a request, send some bytes, close."""
+
+    async def script(peer: Peer) -> None:
+        if await peer.request():
+            await peer.send(data)
+
+    return script
+
+
+def answering_and_silent(data: bytes) -> Script:
+    """Read a request, send some bytes, and say no more."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(data)
+        await peer.gone()
+
+    return script
+
+
+async def close_at_once(peer: Peer) -> None:
+    """Read nothing."""
+
+
+async def close_after_head(peer: Peer) -> None:
+    """Read the headers, not the body."""
+    await peer.head()
+
+
+async def close_after_body(peer: Peer) -> None:
+    """Read it all, say nothing."""
+    await peer.request()
+
+
+async def reset_at_once(peer: Peer) -> None:
+    """Read nothing, reset."""
+    peer.reset()
+
+
+async def reset_after_head(peer: Peer) -> None:
+    """Read the headers, reset."""
+    await peer.head()
+    peer.reset()
+
+
+async def reset_after_body(peer: Peer) -> None:
+    """Read it all, reset."""
+    await peer.request()
+    peer.reset()
+
+
+async def reset_in_reply(peer: Peer) -> None:
+    """Reset in the middle of an answer."""
+    await peer.request()
+    await peer.send(reply(length=len(ACCEPTED) + 1))
+    peer.reset()
+
+
+async def stall_at_once(peer: Peer) -> None:
+    """Read nothing, say nothing, for ever."""
+    await anyio.sleep_forever()
+
+
+async def stall_after_body(peer: Peer) -> None:
+    """Read it all, say nothing, for as long as the other side waits."""
+    await peer.request()
+    await peer.gone()
+
+
+async def drip(peer: Peer) -> None:
+    """Answer a byte at a time, each before a read time-out is due."""
+    await peer.request()
+    for n in range(len(whole := reply(headers=f"X-Padding: {'x' * 4000}\r\n"))):
+        await peer.send(whole[n : n + 1])
+        await anyio.sleep(0.005)

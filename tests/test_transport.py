@@ -1,0 +1,652 @@
+"""One POST over an httpx client: what comes back, what a failure proves, what is awaited."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+import fault_server as fs
+import httpx
+import pytest
+import respx
+
+from telecmi_async import CallService, Timeouts
+from telecmi_async.credentials import Wire
+from telecmi_async.errors import ConfigurationError
+from telecmi_async.testing import cancel_everywhere
+from telecmi_async.transport import HttpxTransport, default_client
+from telecmi_async.verdict import Failure, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+pytestmark = pytest.mark.anyio
+
+URL = "https://rest.example/v2/global_pcmo_make_call"
+SECRET = "not-to-be-seen"
+WIRE = Wire(b'{"appid":1,"secret":"not-to-be-seen"}')
+TIMEOUTS = Timeouts(connect=1, write=2, read=3, total=8)
+
+# Every exception that httpx names, and whether raising it proves nothing of what was sent.
+SENT = {
+    "CloseError": True,
+    "ConnectError": False,
+    "ConnectTimeout": False,
+    "CookieConflict": True,
+    "DecodingError": True,
+    "HTTPError": True,
+    "HTTPStatusError": True,
+    "InvalidURL": False,
+    "LocalProtocolError": True,
+    "NetworkError": True,
+    "PoolTimeout": False,
+    "ProtocolError": True,
+    "ProxyError": False,
+    "ReadError": True,
+    "ReadTimeout": True,
+    "RemoteProtocolError": True,
+    "RequestError": True,
+    "RequestNotRead": True,
+    "ResponseNotRead": True,
+    "StreamClosed": True,
+    "StreamConsumed": True,
+    "StreamError": True,
+    "TimeoutException": True,
+    "TooManyRedirects": True,
+    "TransportError": True,
+    "UnsupportedProtocol": False,
+    "WriteError": True,
+    "WriteTimeout": True,
+}
+
+
+def error(name: str) -> Exception:
+    """Make one of httpx's exceptions, whatever its constructor asks for."""
+    kind = getattr(httpx, name)
+    made: Exception = kind.__new__(kind, SECRET)
+    return made
+
+
+class Carrier(httpx.AsyncBaseTransport):
+    """An httpx transport that traces as it is told, takes its time, and answers or fails.
+
+    Args:
+        answer: The response, or what is raised instead.
+        events: Trace events, each with the method of the request it is about.
+        delay: Seconds before it answers.
+    """
+
+    def __init__(
+        self,
+        answer: httpx.Response | BaseException,
+        *events: tuple[str, bytes],
+        delay: float = 0,
+    ) -> None:
+        self._answer = answer
+        self._events = events
+        self._delay = delay
+        self.requests: list[httpx.Request] = []
+        self.finished = 0
+        self.closed = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        trace = request.extensions["trace"]
+        for name, method in self._events:
+            await trace(name, {"request": SimpleNamespace(method=method)})
+        if self._delay:
+            await anyio.sleep(self._delay)
+        self.finished += 1
+        if isinstance(self._answer, BaseException):
+            raise self._answer
+        return self._answer
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+class Body(httpx.AsyncByteStream):
+    """A body in pieces that ends in an error, if it is given one."""
+
+    def __init__(
+        self, *pieces: bytes, error: Exception | None = None, pause: float = 0
+    ) -> None:
+        self._pieces = pieces
+        self._error = error
+        self._pause = pause
+        self.closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            await anyio.sleep(self._pause)
+            yield piece
+        if self._error is not None:
+            raise self._error
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def send(
+    client: httpx.AsyncClient, url: str = URL, timeouts: Timeouts = TIMEOUTS
+) -> Reply | Failure:
+    """Send one request over a client."""
+    transport = HttpxTransport(client, owned=False)
+    deadline = anyio.current_time() + timeouts.total
+    return await transport.post(url, WIRE, timeouts, deadline=deadline)
+
+
+async def post(carrier: httpx.AsyncBaseTransport, **options: Any) -> Reply | Failure:
+    """Send one request over a client of the user's with some transport."""
+    async with httpx.AsyncClient(transport=carrier, **options) as client:
+        return await send(client)
+
+
+# --- what is sent and what comes back -----------------------------------------------------
+
+
+async def test_the_request_is_what_was_encoded() -> None:
+    """The body goes out byte for byte, as JSON, with the time-outs of the attempt."""
+    carrier = Carrier(httpx.Response(200, content=b"{}"))
+    await post(carrier)
+
+    (request,) = carrier.requests
+    assert (request.method, str(request.url)) == ("POST", URL)
+    assert request.content == WIRE.reveal()
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["content-length"] == str(len(WIRE.reveal()))
+    assert request.extensions["timeout"] == {"connect": 1, "write": 2, "read": 3, "pool": 1}
+
+
+async def test_the_users_headers_do_not_change_the_content_type() -> None:
+    """Headers of the user's client are sent along, but the body stays declared as JSON."""
+    carrier = Carrier(httpx.Response(200))
+    await post(carrier, headers={"Content-Type": "text/plain", "X-Mine": "1"})
+
+    (request,) = carrier.requests
+    assert request.headers.get_list("content-type") == ["application/json"]
+    assert request.headers["x-mine"] == "1"
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 404, 420, 429, 500, 502, 503])
+async def test_a_whole_reply_is_a_reply(status: int) -> None:
+    """Any status with a whole body comes back as it is, with its `Retry-After`."""
+    response = httpx.Response(status, content=b"words", headers={"retry-after": "7"})
+    answer = await post(Carrier(response))
+
+    assert answer == Reply(status, b"words", "7")
+
+
+async def test_a_compressed_reply_is_decoded() -> None:
+    """The body is what the server meant, not how it packed it."""
+    packed = gzip.compress(b'{"code":200}')
+    stream = Body(packed[:9], packed[9:])
+    response = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=stream)
+    answer = await post(Carrier(response))
+
+    assert answer == Reply(200, b'{"code":200}')
+    assert stream.closed
+
+
+# httpx's generators are left half-way when a reply is cut off; trio says so.
+@pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(("extra", "whole"), [(0, True), (1, False)])
+async def test_a_reply_is_read_up_to_one_mebibyte(extra: int, whole: bool) -> None:
+    """What is larger is no reply of TeleCMI's, and is not kept."""
+    stream = Body(*[b"x" * 65536] * 16, b"x" * extra)
+    answer = await post(Carrier(httpx.Response(200, stream=stream)))
+
+    assert isinstance(answer, Reply) is whole
+    assert whole or answer == Failure("HTTP 200 with more than 1 MiB", sent=True)
+    assert stream.closed
+
+
+async def test_redirects_are_not_followed() -> None:
+    """Not even if the user's client follows them by default."""
+    carrier = Carrier(httpx.Response(307, headers={"Location": "/elsewhere"}))
+    answer = await post(carrier, follow_redirects=True)
+
+    assert answer == Reply(307, b"")
+    assert len(carrier.requests) == 1
+
+
+@respx.mock
+async def test_the_default_client_over_respx() -> None:
+    """A service's own client can be stubbed by respx like any other."""
+    route = respx.post(URL).respond(200, json={"code": 200}, headers={"Retry-After": "1"})
+    async with default_client() as client:
+        answer = await send(client)
+
+    assert isinstance(answer, Reply)
+    assert json.loads(answer.body) == {"code": 200}
+    assert answer.retry_after == "1"
+    assert route.calls.last.request.content == WIRE.reveal()
+
+
+@pytest.mark.parametrize("name", ["ConnectError", "ConnectTimeout", "ReadTimeout", "ReadError"])
+@respx.mock
+async def test_failures_over_respx(name: str) -> None:
+    """The errors that respx raises are judged by their names, for it traces nothing."""
+    respx.post(URL).mock(side_effect=getattr(httpx, name))
+    async with default_client() as client:
+        answer = await send(client)
+
+    assert answer == Failure(name, sent=SENT[name])
+
+
+# --- what a failure proves ----------------------------------------------------------------
+
+
+def test_the_table_knows_every_exception_of_httpx() -> None:
+    """A new exception of httpx needs a line here before it is trusted."""
+    known = {
+        name
+        for name, value in vars(httpx).items()
+        if isinstance(value, type) and issubclass(value, BaseException)
+    }
+
+    assert known == SENT.keys()
+
+
+@pytest.mark.parametrize("name", SENT)
+async def test_an_exception_without_a_trace_is_judged_by_its_name(name: str) -> None:
+    """Only what connecting alone can raise proves that nothing was sent."""
+    answer = await post(Carrier(error(name)))
+
+    assert answer == Failure(name, sent=SENT[name])
+
+
+@pytest.mark.parametrize("made", [RuntimeError, OSError, ValueError, KeyError, ExceptionGroup])
+async def test_a_foreign_exception_is_of_unknown_fate(made: type[Exception]) -> None:
+    """Whatever else a transport raises stays inside, and proves nothing."""
+    raised = made("x", [OSError()]) if made is ExceptionGroup else made(SECRET)
+    answer = await post(Carrier(raised))
+
+    assert answer == Failure(made.__name__, sent=True)
+
+
+CONNECTING = [
+    ("connection.connect_tcp.started", b"POST"),
+    ("connection.connect_tcp.complete", b"POST"),
+    ("connection.start_tls.started", b"POST"),
+    ("connection.start_tls.complete", b"POST"),
+]
+TUNNEL = [
+    ("http11.send_request_headers.started", b"CONNECT"),
+    ("http11.send_request_headers.complete", b"CONNECT"),
+    ("http11.send_request_body.started", b"CONNECT"),
+    ("http11.receive_response_headers.complete", b"CONNECT"),
+]
+
+
+def headers(version: str, end: str) -> list[tuple[str, bytes]]:
+    """Trace events of the POST's headers up to the given one."""
+    names = ["started", "complete"]
+    return [
+        (f"{version}.send_request_headers.{name}", b"POST")
+        for name in names[: names.index(end) + 1]
+    ]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [CONNECTING[:1], CONNECTING, CONNECTING + TUNNEL, [*TUNNEL, *CONNECTING]],
+    ids=["connecting", "connected", "tunnelled", "tls in the tunnel"],
+)
+@pytest.mark.parametrize("name", SENT)
+async def test_before_the_headers_start_nothing_was_sent(
+    name: str, events: list[tuple[str, bytes]]
+) -> None:
+    """As long as the trace has not announced the POST, no exception whatever says it was."""
+    answer = await post(Carrier(error(name), *events))
+
+    assert answer == Failure(name, sent=False)
+
+
+@pytest.mark.parametrize("version", ["http11", "http2"])
+@pytest.mark.parametrize("end", ["started", "complete"])
+@pytest.mark.parametrize("name", SENT)
+async def test_once_the_headers_start_everything_is_of_unknown_fate(
+    name: str, end: str, version: str
+) -> None:
+    """But for one: a header that cannot be encoded is refused before it is written."""
+    carrier = Carrier(error(name), *CONNECTING, *TUNNEL, *headers(version, end))
+    answer = await post(carrier)
+
+    refused = name == "LocalProtocolError" and end == "started"
+    assert answer == Failure(name, sent=not refused)
+
+
+async def test_a_trace_without_a_request_is_of_the_post() -> None:
+    """A client whose trace does not say which request it means is taken at its worst."""
+
+    class Silent(Carrier):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            await request.extensions["trace"]("http11.send_request_headers.started", {})
+            return await super().handle_async_request(request)
+
+    answer = await post(Silent(error("ConnectError")))
+
+    assert answer == Failure("ConnectError", sent=True)
+
+
+@pytest.mark.parametrize("name", SENT)
+async def test_an_exception_in_the_body_comes_after_sending(name: str) -> None:
+    """Once a status is there the request was sent, traced or not; the status is told."""
+    stream = Body(b"{", error=error(name))
+    answer = await post(Carrier(httpx.Response(502, stream=stream)))
+
+    assert answer == Failure(f"HTTP 502, then {name}", sent=True)
+    assert stream.closed
+
+
+async def test_exceptions_of_another_httpx_are_judged_alike() -> None:
+    """Names count, so that the classes of a fork, or of a subclass, need not be known."""
+    fork = type("ConnectTimeout", (Exception,), {})
+    heir = type("MyTimeout", (httpx.ConnectTimeout,), {})
+
+    assert await post(Carrier(fork())) == Failure("ConnectTimeout", sent=False)
+    assert await post(Carrier(heir("x"))) == Failure("MyTimeout", sent=False)
+
+
+async def test_a_url_that_httpx_cannot_read_proves_that_nothing_was_sent() -> None:
+    """The request is built inside the same net."""
+    async with httpx.AsyncClient() as client:
+        answer = await send(client, "https://h:port/")
+
+    assert answer == Failure("InvalidURL", sent=False)
+
+
+async def test_a_hook_that_raises_before_sending() -> None:
+    """A request hook's exception does not escape, and no request leaves."""
+
+    async def hook(_: httpx.Request) -> None:
+        raise RuntimeError(SECRET)
+
+    carrier = Carrier(httpx.Response(200))
+    answer = await post(carrier, event_hooks={"request": [hook]})
+
+    assert isinstance(answer, Failure)
+    assert answer.reason == "RuntimeError"
+    assert carrier.requests == []
+
+
+async def test_a_hook_that_raises_after_sending() -> None:
+    """A response hook such as `raise_for_status` makes the fate unknown, and closes the reply."""
+
+    async def hook(response: httpx.Response) -> None:
+        response.raise_for_status()
+
+    stream = Body(b"{}")
+    carrier = Carrier(httpx.Response(502, stream=stream), *headers("http11", "complete"))
+    answer = await post(carrier, event_hooks={"response": [hook]})
+
+    assert answer == Failure("HTTPStatusError", sent=True)
+    assert stream.closed
+
+
+async def test_a_redirect_to_nowhere_is_no_reason_to_send_again() -> None:
+    """A `Location` that httpx cannot read does not prove that nothing was sent."""
+    carrier = Carrier(httpx.Response(302, headers={"Location": "https://:bad:/"}))
+    answer = await post(carrier)
+
+    assert isinstance(answer, Reply) or answer.sent
+    assert len(carrier.requests) == 1
+
+
+# --- time and cancellation ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("events", "sent"),
+    [([], True), (CONNECTING, False), (CONNECTING + headers("http11", "complete"), True)],
+    ids=["no trace", "connecting", "sent"],
+)
+async def test_the_total_timeout(events: list[tuple[str, bytes]], sent: bool) -> None:
+    """An attempt ends when its total time-out is due, and says whether it was sent."""
+    began = anyio.current_time()
+    answer = await post(Carrier(httpx.Response(200), *events, delay=99))
+
+    assert answer == Failure("no full answer within 8 s", sent=sent)
+    assert anyio.current_time() - began == pytest.approx(8)
+
+
+async def test_the_total_timeout_includes_the_body() -> None:
+    """A reply that drips in for ever is cut."""
+    began = anyio.current_time()
+    answer = await post(Carrier(httpx.Response(200, stream=Body(*[b"x"] * 99, pause=1))))
+
+    assert answer == Failure("no full answer within 8 s", sent=True)
+    assert anyio.current_time() - began == pytest.approx(8)
+
+
+async def test_a_cancelled_scope_waits_for_the_reply() -> None:
+    """A request that left is awaited to its end; the cancellation comes afterwards."""
+    carrier = Carrier(httpx.Response(200, content=b"{}"), delay=2)
+    client = httpx.AsyncClient(transport=carrier)
+    began = anyio.current_time()
+    answer: object = None
+    went_on = False
+    with anyio.move_on_after(1):
+        answer = await send(client)
+        await anyio.lowlevel.checkpoint()
+        went_on = True
+    await client.aclose()
+
+    assert answer == Reply(200, b"{}")
+    assert anyio.current_time() - began == pytest.approx(2)
+    assert not went_on
+
+
+async def test_a_post_cancelled_anywhere_is_finished() -> None:
+    """At whatever point its scope is cancelled, what was begun is brought to its end."""
+    carriers: list[Carrier] = []
+
+    def setup() -> httpx.AsyncClient:
+        carriers.append(
+            Carrier(httpx.Response(200, stream=Body(b"{", b"}", pause=0.1)), delay=0.1)
+        )
+        return httpx.AsyncClient(transport=carriers[-1])
+
+    answers: list[Reply | Failure] = []
+
+    async def operation(client: httpx.AsyncClient) -> None:
+        answers.append(await send(client))
+
+    async def check(client: httpx.AsyncClient) -> None:
+        await client.aclose()
+
+    points = await cancel_everywhere(operation, setup=setup, check=check)
+
+    assert points >= 3
+    assert answers == [Reply(200, b"{}")] * len(carriers)
+    assert all(carrier.finished == len(carrier.requests) == 1 for carrier in carriers)
+
+
+# --- the client ---------------------------------------------------------------------------
+
+
+async def test_a_closed_client_sends_nothing() -> None:
+    """Somebody else's `aclose` makes a call not sent, rather than a crash."""
+    carrier = Carrier(httpx.Response(200))
+    client = httpx.AsyncClient(transport=carrier)
+    await client.aclose()
+    answer = await send(client)
+
+    assert answer == Failure("the http_client was closed", sent=False)
+    assert carrier.requests == []
+
+
+@pytest.mark.parametrize("owned", [True, False])
+async def test_only_an_own_client_is_closed(owned: bool) -> None:
+    """The user's client outlives the service."""
+    carrier = Carrier(httpx.Response(200))
+    client = httpx.AsyncClient(transport=carrier)
+    await HttpxTransport(client, owned=owned).aclose()
+    was_closed = client.is_closed
+    await client.aclose()
+
+    assert was_closed is owned
+
+
+@pytest.mark.parametrize(
+    "make",
+    [httpx.Client, lambda: httpx, lambda: "https://x", object, lambda: httpx.AsyncClient],
+    ids=["sync", "module", "str", "object", "class"],
+)
+def test_what_is_no_asynchronous_client_is_refused(make: Callable[[], Any]) -> None:
+    """The error names the argument and what it must be, before any call is made."""
+    client = make()
+    with pytest.raises(ConfigurationError, match=r"http_client must be an httpx\.AsyncClient"):
+        CallService(2222226, "a-secret", http_client=client)
+    if isinstance(client, httpx.Client):
+        client.close()
+
+
+async def test_the_default_client_looks_at_no_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither proxies nor certificates of the environment reach it."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("SSL_CERT_FILE", "nowhere.pem")
+    client = default_client()
+    await client.aclose()
+
+    assert not client.trust_env
+    assert not client.follow_redirects
+    assert all(mount is None for mount in client._mounts.values())
+
+
+# --- real bytes ---------------------------------------------------------------------------
+
+
+@pytest.mark.real_clock
+@pytest.mark.parametrize(
+    ("headers", "sent"),
+    [({"X-Bad": "a\nb"}, False), ({"Content-Length": "5"}, True)],
+    ids=["illegal header", "wrong length"],
+)
+async def test_a_header_of_the_users_that_cannot_be_sent(
+    headers: dict[str, str], sent: bool
+) -> None:
+    """An illegal default header proves that nothing left; a wrong one that some of it may."""
+    server = fs.FaultServer(fs.well_behaved)
+    async with server.running(), httpx.AsyncClient(headers=headers) as client:
+        answer = await send(client, server.url)
+
+    assert answer == Failure("LocalProtocolError", sent=sent)
+    assert server.complete == 0
+    assert server.heads == 0 or sent
+
+
+async def tunnel_then_silence(peer: fs.Peer) -> None:
+    """Open a tunnel in which nobody speaks TLS."""
+    await peer.request()
+    await peer.send(b"HTTP/1.1 200 Connected\r\n\r\n")
+
+
+@pytest.mark.real_clock
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (fs.answering(fs.reply(b"", status="407 Who are you")), "ProxyError"),
+        (fs.answering(fs.reply(b"", status="502 No")), "ProxyError"),
+        (fs.close_at_once, "RemoteProtocolError|ReadError"),
+        (fs.close_after_head, "RemoteProtocolError|ReadError"),
+        (fs.answering(b"garbage\r\n\r\n"), "RemoteProtocolError"),
+        (fs.stall_after_body, "ReadTimeout"),
+        (tunnel_then_silence, "ConnectError"),
+    ],
+    ids=["407", "502", "close", "close after CONNECT", "garbage", "stall", "no tls"],
+)
+async def test_a_proxy_that_opens_no_tunnel_was_not_sent_the_call(
+    script: fs.Script, reason: str
+) -> None:
+    """A proxy's CONNECT is not the POST, however it fails: nothing of the call left."""
+    server = fs.FaultServer(script)
+    timeouts = Timeouts(connect=5, write=5, read=0.1, total=9)
+    async with server.running(), httpx.AsyncClient(proxy=server.url) as client:
+        answer = await send(client, URL, timeouts)
+
+    assert isinstance(answer, Failure)
+    assert not answer.sent
+    assert answer.reason in reason.split("|")
+    assert WIRE.reveal() not in server.bodies
+
+
+@pytest.mark.real_clock
+async def test_a_proxy_that_forwards_was_sent_the_call() -> None:
+    """Without a tunnel the proxy has the POST itself."""
+    server = fs.FaultServer(fs.close_after_body)
+    async with server.running(), httpx.AsyncClient(proxy=server.url) as client:
+        answer = await send(client, "http://127.0.0.1:9/")
+
+    assert isinstance(answer, Failure)
+    assert answer.sent
+    assert server.bodies == [WIRE.reveal()]
+
+
+# --- Timeouts -----------------------------------------------------------------------------
+
+
+def test_one_duration_stands_for_all_timeouts() -> None:
+    """A single number is the wait for an answer; the others follow from it."""
+    assert Timeouts.of(TIMEOUTS) is TIMEOUTS
+    assert Timeouts.of(20) == Timeouts(connect=5, write=10, read=20, total=40)
+    assert Timeouts.of(2) == Timeouts(connect=2, write=2, read=2, total=4)
+    assert Timeouts.of(timedelta(seconds=2)) == Timeouts.of(2)
+
+
+@pytest.mark.parametrize("name", ["connect", "write", "read", "total"])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), True, "5", None, [5]])
+def test_a_timeout_that_cannot_work_is_refused(name: str, value: Any) -> None:
+    """The error names the time-out."""
+    with pytest.raises(ConfigurationError, match=name):
+        Timeouts(**{name: value})
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), True, "5"])
+def test_a_single_duration_that_cannot_work_is_refused(value: Any) -> None:
+    """The error names what the single duration stands for."""
+    with pytest.raises(ConfigurationError, match="read"):
+        Timeouts.of(value)
+
+
+async def test_concurrent_posts_prove_each_their_own() -> None:
+    """Concurrent posts over one transport do not mix up what they prove."""
+
+    async def handle(request: httpx.Request) -> httpx.Response:
+        number = int(request.url.path[1:])
+        if number % 3 == 0:
+            raise httpx.ConnectError("x")
+        if number % 3 == 1:
+            await request.extensions["trace"]("http11.send_request_headers.started", {})
+            raise httpx.ConnectError("x")
+        return httpx.Response(200, content=str(number).encode())
+
+    answers: dict[int, Reply | Failure] = {}
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
+
+        async def one(number: int) -> None:
+            answers[number] = await send(client, f"https://h/{number}")
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(30):
+                tasks.start_soon(one, number)
+
+    assert {answers[number] for number in range(0, 30, 3)} == {
+        Failure("ConnectError", sent=False)
+    }
+    assert {answers[number] for number in range(1, 30, 3)} == {
+        Failure("ConnectError", sent=True)
+    }
+    assert [answers[number] for number in range(2, 30, 3)] == [
+        Reply(200, str(number).encode()) for number in range(2, 30, 3)
+    ]

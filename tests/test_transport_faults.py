@@ -1,0 +1,468 @@
+"""What a server can do to a request, and what each of its misdeeds proves.
+
+The promise: a request that the server has, and did not refuse, is never sent again (but for
+a gateway's 502, unless that is switched off), and an error that says "dial again" is never
+about a request that the server has.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import anyio
+import fault_server as fs
+import pytest
+
+from telecmi_async import (
+    AuthenticationError,
+    CallOutcomeUnknown,
+    CallRejected,
+    CallService,
+    CallStatus,
+    NotSent,
+    RateLimited,
+    RetryPolicy,
+    Timeouts,
+)
+from telecmi_async.credentials import Wire
+from telecmi_async.transport import HttpxTransport, default_client
+from telecmi_async.verdict import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from telecmi_async import CallHandle
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
+
+REFUSED = json.dumps({"code": 420, "msg": "authentication failed"}).encode()
+BUSY = json.dumps({"code": 429, "msg": "slow down"}).encode()
+GATEWAY = b"<html><h1>Bad Gateway</h1></html>"
+PATIENT = Timeouts(connect=5, write=5, read=5, total=10)
+CALL = {"to": 19170000001, "from_": 19170000000, "pcmo": [{"action": "hangup"}]}
+
+
+class Fault(NamedTuple):
+    """A misdeed and what is to come of it.
+
+    Args:
+        script: What the server does.
+        status: What a single attempt comes to.
+        error: What awaiting the call raises.
+        complete: How many whole requests the server has after a single attempt.
+        again: Whether the default policy repeats it.
+        failure: Whether the transport has no whole reply to show.
+        impatient: Time-outs, where the fault is that nothing happens.
+    """
+
+    script: fs.Script
+    status: CallStatus = CallStatus.UNKNOWN
+    error: type[Exception] = CallOutcomeUnknown
+    complete: int = 1
+    again: bool = False
+    failure: bool = True
+    impatient: Timeouts = PATIENT
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it is a "no" that can be trusted."""
+        return self.status is CallStatus.REJECTED
+
+
+def redirect(status: str) -> Fault:
+    """A redirect to where the call would be accepted."""
+    data = fs.reply(b"", status=status, headers="Location: /elsewhere\r\n")
+    return Fault(fs.answering(data), CallStatus.REJECTED, CallRejected, failure=False)
+
+
+READ = Timeouts(connect=5, write=5, read=0.05, total=10)
+TOTAL = Timeouts(connect=5, write=5, read=5, total=0.05)
+
+FAULTS: dict[str, Fault] = {
+    # Nothing of the request is read.
+    "close at once": Fault(fs.close_at_once, complete=0),
+    "reset at once": Fault(fs.reset_at_once, complete=0),
+    "stall at once, read time-out": Fault(fs.stall_at_once, complete=0, impatient=READ),
+    "stall at once, total time-out": Fault(fs.stall_at_once, complete=0, impatient=TOTAL),
+    # Some of it.
+    "close after the head": Fault(fs.close_after_head, complete=0),
+    "reset after the head": Fault(fs.reset_after_head, complete=0),
+    # All of it, and no answer.
+    "close after the body": Fault(fs.close_after_body),
+    "reset after the body": Fault(fs.reset_after_body),
+    "stall, read time-out": Fault(fs.stall_after_body, impatient=READ),
+    "stall, total time-out": Fault(fs.stall_after_body, impatient=TOTAL),
+    # Some of an answer.
+    "half a status line": Fault(fs.answering(b"HTTP/1.1 20")),
+    "half the headers": Fault(fs.answering(b"HTTP/1.1 200 OK\r\nContent-Le")),
+    "half the headers, then silence": Fault(
+        fs.answering_and_silent(b"HTTP/1.1 200 OK\r\n"), impatient=READ
+    ),
+    "half a body": Fault(fs.answering(fs.reply(fs.ACCEPTED[:20], length=500))),
+    "half a body, then silence": Fault(
+        fs.answering_and_silent(fs.reply(fs.ACCEPTED[:20], length=500)), impatient=READ
+    ),
+    "half a refusal": Fault(
+        fs.answering(fs.reply(REFUSED, status="420 No", length=len(REFUSED) + 1))
+    ),
+    "half a gateway's 502": Fault(
+        fs.answering(fs.reply(GATEWAY, status="502 Bad Gateway", length=500))
+    ),
+    "reset in the body": Fault(fs.reset_in_reply),
+    "half a chunk": Fault(
+        fs.answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{")
+    ),
+    "drip": Fault(fs.drip, impatient=TOTAL),
+    "only an interim answer": Fault(fs.answering(b"HTTP/1.1 100 Continue\r\n\r\n")),
+    # What is no answer at all.
+    "an upgrade": Fault(
+        fs.answering(b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+    ),
+    "garbage": Fault(fs.answering(b"\x00\xff\xfe" * 50 + b"\r\n\r\n")),
+    "another protocol": Fault(fs.answering(b"SSH-2.0-Server\r\n")),
+    "a bad chunk": Fault(
+        fs.answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n")
+    ),
+    "two lengths": Fault(
+        fs.answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}")
+    ),
+    "endless headers": Fault(fs.answering(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000)),
+    "bad gzip": Fault(fs.answering(fs.reply(headers="Content-Encoding: gzip\r\n"))),
+    "more than 1 MiB": Fault(fs.answering(fs.reply(b" " * (1 << 20) + fs.ACCEPTED))),
+    # A whole answer that says nothing of the call.
+    "cut gzip": Fault(
+        fs.answering(
+            fs.reply(gzip.compress(fs.ACCEPTED)[:30], headers="Content-Encoding: gzip\r\n")
+        ),
+        failure=False,
+    ),
+    "no content": Fault(
+        fs.answering(b"HTTP/1.1 204 No Content\r\n\r\n"),
+        failure=False,
+    ),
+    "an empty 200": Fault(fs.answering(fs.reply(b"")), failure=False),
+    "a captive portal": Fault(fs.answering(fs.reply(b"<html>Log in</html>")), failure=False),
+    "a gateway's 500": Fault(fs.answering(fs.reply(GATEWAY, status="500 Oops")), failure=False),
+    "a gateway's 504": Fault(
+        fs.answering(fs.reply(GATEWAY, status="504 Gateway Timeout")), failure=False
+    ),
+    "a gateway's 502": Fault(
+        fs.answering(fs.reply(GATEWAY, status="502 Bad Gateway")), again=True, failure=False
+    ),
+    # A "no".
+    "refused": Fault(
+        fs.answering(fs.reply(REFUSED, status="420 No")),
+        CallStatus.REJECTED,
+        AuthenticationError,
+        failure=False,
+    ),
+    "busy": Fault(
+        fs.answering(fs.reply(BUSY, status="429 Busy")),
+        CallStatus.REJECTED,
+        RateLimited,
+        again=True,
+        failure=False,
+    ),
+    "moved": redirect("302 Found"),
+    "moved, method kept": redirect("307 Temporary Redirect"),
+    "moved for good": redirect("308 Permanent Redirect"),
+}
+# httpx leaves its own generators half-way when a body is not read to its end, and trio says so.
+NAMES = [
+    pytest.param(name, marks=pytest.mark.filterwarnings("ignore:Async gen:ResourceWarning"))
+    if name in {"bad gzip", "more than 1 MiB"}
+    else name
+    for name in FAULTS
+]
+# Faults that only show when a time-out is due.
+SLOW = {name for name, fault in FAULTS.items() if fault.impatient is not PATIENT}
+
+DEFAULT = RetryPolicy(wait_initial=0.001, wait_max=0.001)
+ONCE = RetryPolicy(attempts=1)
+
+
+@asynccontextmanager
+async def dialled(
+    server: fs.FaultServer,
+    retry: RetryPolicy,
+    timeout: Timeouts = PATIENT,
+    *,
+    scheme: str = "http",
+) -> AsyncIterator[CallHandle]:
+    """Place one call on a server and wait until it is settled."""
+    url = server.url.replace("http", scheme, 1)
+    async with (
+        server.running(),
+        CallService(2222226, "a-secret", base_url=url, retry=retry, timeout=timeout) as service,
+    ):
+        handle = service.make_call(**CALL)  # type: ignore[arg-type]  # mypy sees one type of value
+        with anyio.fail_after(10):
+            try:
+                await handle
+            except (CallRejected, NotSent, CallOutcomeUnknown):
+                pass
+        yield handle
+
+
+def hold(handle: CallHandle, server: fs.FaultServer, fault: Fault, *, repeats: bool) -> None:
+    """Hold the promise against one call that came to its end."""
+    assert handle.error is not None
+    assert server.complete <= 1 or fault.refuses or repeats
+    assert not handle.error.safe_to_redial or server.complete == 0 or fault.refuses
+    assert handle.may_be_duplicate == (repeats and not fault.refuses)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_fault_proves_what_it_proves(name: str) -> None:
+    """The transport returns a reply or a failure, and every one of these may have been sent."""
+    fault = FAULTS[name]
+    server = fs.FaultServer(fault.script)
+    transport = HttpxTransport(default_client(), owned=True)
+    async with server.running():
+        answer = await transport.post(
+            server.url,
+            Wire(b'{"to":1}'),
+            fault.impatient,
+            deadline=anyio.current_time() + fault.impatient.total,
+        )
+        await transport.aclose()
+
+    assert isinstance(answer, Failure) is fault.failure
+    assert not isinstance(answer, Failure) or answer.sent
+    assert server.bodies == [b'{"to":1}'] * fault.complete
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_one_attempt_at_a_fault(name: str) -> None:
+    """A single attempt ends in the status and the error of its fault, and is not repeated."""
+    fault = FAULTS[name]
+    server = fs.FaultServer(fault.script)
+    async with dialled(server, ONCE, fault.impatient) as handle:
+        pass
+
+    assert handle.status is fault.status
+    assert type(handle.error) is fault.error
+    assert server.complete == fault.complete
+    assert server.connections == 1
+    hold(handle, server, fault, repeats=False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_fault_under_the_default_policy(name: str) -> None:
+    """Only what was refused, or a gateway's 502, is sent again; else one request is all."""
+    fault = FAULTS[name]
+    server = fs.FaultServer(fault.script)
+    async with dialled(server, DEFAULT, fault.impatient) as handle:
+        pass
+
+    assert handle.status is fault.status
+    assert server.complete == fault.complete * (4 if fault.again else 1)
+    assert len(handle.attempts) == (4 if fault.again else 1)
+    hold(handle, server, fault, repeats=fault.again)
+
+
+async def test_a_gateways_502_is_sent_once_if_asked_for() -> None:
+    """`at_most_once` holds against the one fault of unknown fate that is repeated."""
+    server = fs.FaultServer(FAULTS["a gateway's 502"].script)
+    async with dialled(server, RetryPolicy(at_most_once=True)) as handle:
+        pass
+
+    assert handle.status is CallStatus.UNKNOWN
+    assert server.complete == 1
+    assert not handle.may_be_duplicate
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_any_row_of_faults(seed: int) -> None:
+    """Whatever a server does from attempt to attempt, the promise holds."""
+    dice = random.Random(seed)
+    names = sorted(FAULTS.keys() - SLOW - {"bad gzip", "more than 1 MiB"})
+    # Every row begins with a fault that is repeated, or it would be over at once.
+    row = dice.choices(["busy", "a gateway's 502"], k=dice.randint(1, 2))
+    row += dice.choices(names, k=4 - len(row))
+    at_most_once = dice.random() < 0.5
+    policy = RetryPolicy(wait_initial=0.001, wait_max=0.001, at_most_once=at_most_once)
+    server = fs.FaultServer(*(FAULTS[name].script for name in row))
+    async with dialled(server, policy) as handle:
+        pass
+
+    made = [FAULTS[name] for name in row[: server.connections]]
+    unrefused = [fault for fault in made if not fault.refuses and fault.complete]
+    assert len(handle.attempts) == len(made)
+    assert all(fault.again for fault in made[:-1])
+    assert all(fault.refuses for fault in made[:-1]) or not at_most_once
+    assert handle.error is not None
+    assert handle.error.safe_to_redial == (not unrefused and made[-1].refuses)
+    assert isinstance(handle.error, CallOutcomeUnknown) != handle.error.safe_to_redial
+
+
+# --- before anything is sent --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("retry", [ONCE, DEFAULT], ids=["once", "default"])
+async def test_nobody_listens(retry: RetryPolicy) -> None:
+    """A refused connection proves that nothing was sent, and is tried again."""
+    url = f"http://127.0.0.1:{fs.closed_port()}"
+    async with CallService(2222226, "a-secret", base_url=url, retry=retry) as service:
+        handle = service.make_call(**CALL)  # type: ignore[arg-type]  # as above
+        with pytest.raises(NotSent) as caught:
+            await handle
+
+    assert caught.value.safe_to_redial
+    assert handle.status is CallStatus.NOT_SENT
+    assert len(handle.attempts) == retry.attempts
+    assert {attempt.detail for attempt in handle.attempts} == {"ConnectError"}
+
+
+@pytest.mark.parametrize(
+    ("script", "timeout"),
+    [
+        (fs.close_at_once, PATIENT),
+        (fs.reset_at_once, PATIENT),
+        (fs.answering(fs.reply()), Timeouts(connect=0.05, total=10)),
+        (fs.stall_at_once, Timeouts(connect=0.05, total=10)),
+    ],
+    ids=["closes", "resets", "waits for http", "stalls"],
+)
+@pytest.mark.parametrize("retry", [ONCE, DEFAULT], ids=["once", "default"])
+async def test_no_tls(script: fs.Script, timeout: Timeouts, retry: RetryPolicy) -> None:
+    """A server that does not speak TLS is sent nothing: the handshake comes first."""
+    server = fs.FaultServer(script)
+    async with dialled(server, retry, timeout, scheme="https") as handle:
+        pass
+
+    assert isinstance(handle.error, NotSent)
+    assert server.complete == server.heads == 0
+    assert server.connections == retry.attempts
+
+
+async def test_tls_that_is_answered_in_plain_text() -> None:
+    """An HTTP reply to a TLS handshake is no reply."""
+
+    async def script(peer: fs.Peer) -> None:
+        await peer.send(fs.reply())
+        await peer.gone()
+
+    server = fs.FaultServer(script)
+    async with dialled(server, DEFAULT, scheme="https") as handle:
+        pass
+
+    assert isinstance(handle.error, NotSent)
+    assert server.connections == 4
+
+
+async def test_a_connection_that_fails_first_succeeds_later() -> None:
+    """What was not sent is sent again, once, when the server is there."""
+    port = fs.closed_port()
+    url = f"http://127.0.0.1:{port}"
+    policy = RetryPolicy(attempts=50, wait_initial=0.02, wait_max=0.02)
+    async with CallService(2222226, "a-secret", base_url=url, retry=policy) as service:
+        handle = service.make_call(**CALL)  # type: ignore[arg-type]  # as above
+        while not handle.attempts:  # noqa: ASYNC110  # a failed attempt gives no event
+            await anyio.sleep(0.001)
+        server = fs.FaultServer(fs.well_behaved, port=port)
+        async with server.running():
+            await handle
+
+    assert handle.accepted
+    assert server.complete == 1
+    assert not handle.may_be_duplicate
+
+
+# --- connections that are used again ------------------------------------------------------
+
+
+async def place(service: CallService) -> CallHandle:
+    """Place a call and wait for its end, whatever it is."""
+    handle = service.make_call(**CALL)  # type: ignore[arg-type]  # as above
+    try:
+        await handle
+    except CallOutcomeUnknown:
+        pass
+    return handle
+
+
+async def test_a_connection_closed_while_idle_is_replaced() -> None:
+    """An idle connection that the server closed costs no call its certainty."""
+    server = fs.FaultServer(fs.answering(fs.reply()))
+    async with (
+        server.running(),
+        CallService(2222226, "a-secret", base_url=server.url, retry=DEFAULT) as service,
+    ):
+        handles = []
+        for _ in range(5):
+            handles.append(await place(service))
+            while server.open:  # noqa: ASYNC110  # a socket that is closed gives no event
+                await anyio.sleep(0.001)
+
+    assert [handle.status for handle in handles] == [CallStatus.PROGRESS] * 5
+    assert server.complete == server.connections == 5
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["has read it", "has not read it"])
+@pytest.mark.parametrize("reset", [True, False], ids=["reset", "closed"])
+async def test_a_connection_closed_just_as_it_is_used_again(reads: bool, reset: bool) -> None:
+    """A request that crosses the server's close on its way is never sent a second time."""
+
+    async def script(peer: fs.Peer) -> None:
+        await peer.request()
+        await peer.send(fs.reply())
+        await (peer.request() if reads else peer.head())
+        if reset:
+            peer.reset()
+
+    server = fs.FaultServer(script, fs.well_behaved)
+    async with (
+        server.running(),
+        CallService(2222226, "a-secret", base_url=server.url, retry=DEFAULT) as service,
+    ):
+        first, second, third = [await place(service) for _ in range(3)]
+
+    assert first.status is third.status is CallStatus.PROGRESS
+    assert second.status is CallStatus.UNKNOWN
+    assert len(second.attempts) == 1
+    assert server.complete == (3 if reads else 2)
+
+
+async def test_a_connection_that_is_to_be_closed_is_not_used_again() -> None:
+    """The server's `Connection: close` is heeded."""
+
+    async def script(peer: fs.Peer) -> None:
+        await peer.request()
+        await peer.send(fs.reply(headers="Connection: close\r\n"))
+        await peer.gone()
+
+    server = fs.FaultServer(script)
+    async with (
+        server.running(),
+        CallService(2222226, "a-secret", base_url=server.url, retry=DEFAULT) as service,
+    ):
+        handles = [await place(service) for _ in range(3)]
+
+    assert [handle.status for handle in handles] == [CallStatus.PROGRESS] * 3
+    assert server.connections == 3
+
+
+async def test_many_calls_among_faults() -> None:
+    """Calls that share a service with failing ones are settled each by its own fate."""
+    names = [
+        *sorted(FAULTS.keys() - SLOW - {"busy", "bad gzip", "more than 1 MiB"}),
+        *["accepted"] * 20,
+    ]
+    scripts = [FAULTS[name].script if name in FAULTS else fs.well_behaved for name in names]
+    server = fs.FaultServer(*scripts)
+    async with (
+        server.running(),
+        CallService(2222226, "a-secret", base_url=server.url, retry=ONCE) as service,
+    ):
+        calls = [CALL | {"extra_params": {"n": str(n)}} for n in range(len(names))]
+        handles = [handle async for handle in service.make_calls(calls)]
+
+    assert len(handles) == len(names)
+    assert len(server.bodies) == len(set(server.bodies))
+    assert all(handle.status in {"progress", "rejected", "unknown"} for handle in handles)
+    assert sum(handle.accepted for handle in handles) >= 1
