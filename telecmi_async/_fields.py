@@ -63,7 +63,8 @@ def given_repr(self: attrs.AttrsInstance) -> str:
     positional: list[str] = []
     named: list[str] = []
     for field in attrs.fields(type(self)):
-        value = getattr(self, field.name)
+        # A traceback may show one that was made by half: it lacks what comes later.
+        value = getattr(self, field.name, field.default)
         if value == field.default:
             continue
         if field.kw_only:

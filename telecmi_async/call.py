@@ -12,6 +12,7 @@ may be written to; `CallHandle` is a user's view of it.
 from __future__ import annotations
 
 import base64
+import copy
 import logging
 import secrets
 from enum import StrEnum, unique
@@ -57,7 +58,6 @@ class CallStatus(StrEnum):
     INVALID = "invalid"
 
 
-# The first that fits counts.
 _STATUS_OF_ERROR: tuple[tuple[type[errors.TelecmiError], CallStatus], ...] = (
     (errors.CallCancelled, CallStatus.CANCELLED),
     (errors.NotSent, CallStatus.NOT_SENT),
@@ -213,10 +213,15 @@ class Call:
         if self.settled:
             return
         if self.loop is not current_loop():
-            raise errors.WrongEventLoop("await a handle in the event loop that placed its call")
+            raise errors.CallPending("await a handle in the event loop that placed its call")
         if self._event is None:
             self._event = anyio.Event()
         await self._event.wait()
+
+
+def _fresh(error: errors.TelecmiError) -> errors.TelecmiError:
+    """Return a copy to raise: what raising adds to it (traceback, context) is not kept."""
+    return copy.copy(error)
 
 
 class CallHandle:
@@ -229,7 +234,7 @@ class CallHandle:
     Raises:
         CallNotPlaced: When awaited: certainly no phone rang. See `telecmi_async.errors`.
         CallOutcomeUnknown: When awaited: a phone may have rung.
-        WrongEventLoop: When awaited in another event loop before the call is settled.
+        CallPending: When awaited in another event loop before the call is settled.
     """
 
     __slots__ = ("__weakref__", "_call")
@@ -244,7 +249,7 @@ class CallHandle:
         await self._call.wait()
         self._call.looked_at = True
         if self._call.error is not None:
-            raise self._call.error.with_traceback(None)
+            raise _fresh(self._call.error)
         return self
 
     def __repr__(self) -> str:
@@ -275,7 +280,7 @@ class CallHandle:
         call = self._call
         call.looked_at |= call.settled
         if call.error is not None:
-            raise call.error.with_traceback(None)
+            raise _fresh(call.error)
         if call.request_id is None:
             raise errors.CallPending(
                 f"call {call} has no request_id yet: await the handle first"

@@ -10,16 +10,17 @@
     │   │   ├── MissingProperty       422, 501, and 502 with TeleCMI's own body
     │   │   └── RateLimited           429, and 503 with Retry-After: .retry_after
     │   ├── NotSent                   could not connect, or a queueing deadline passed
-    │   └── CallCancelled             cancelled while it was still queued
-    ├── CallOutcomeUnknown            the request left, no trustworthy answer came: .reference .cause
-    ├── CallPending (RuntimeError)    asked for a request_id before TeleCMI answered
+    │   └── CallCancelled             cancelled before it was placed
+    ├── CallOutcomeUnknown            no trustworthy answer came: .reference .cause
+    ├── CallPending (RuntimeError)    TeleCMI has not answered yet
     ├── ConfigurationError (ValueError)   the service was set up wrongly
     ├── ServiceClosed                 the service takes no more calls
     └── WrongEventLoop (RuntimeError) used outside an event loop, or from another one
 
-Two questions are enough for a caller. *May a phone have rung?* Only `CallOutcomeUnknown`
-(and `CallPending`, while the request is still under way) says yes, and ``error.safe_to_redial`` answers it for every error. *Is it my input?* Then
-it is `InvalidCall` or `ConfigurationError`, raised before anything was sent.
+Two questions are enough for a caller. *May a phone have rung?* ``error.safe_to_redial``
+answers it for every error: only `CallOutcomeUnknown` says yes, and `CallPending`, whose
+request may still be under way. *Is it my input?* Then it is `InvalidCall` or
+`ConfigurationError`, raised before anything was sent.
 
 All of them survive pickling, and none carries the secret or a full phone number.
 """
@@ -140,38 +141,19 @@ class AuthenticationError(CallRejected):
 
 
 class MissingProperty(CallRejected):
-    """TeleCMI misses a property of the request (422, 501, or 502 in its own words)."""
+    """TeleCMI says that a property is missing (422, 501, or 502 in its own words)."""
 
 
 class RateLimited(CallRejected):
-    """TeleCMI asked for a pause (429, or 503 with ``Retry-After``).
+    """TeleCMI asked for a pause (429, or 503 with ``Retry-After``)."""
 
-    Args:
-        message: What TeleCMI said.
-        retry_after: The pause it asked for, in seconds, as it was sent and not capped;
-            ``None`` if it named none that can be read.
-        status: The HTTP status.
-        code: The code in the body, else the HTTP status.
-        body: The reply's body.
-        attempts: What was tried, oldest first.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int,
-        code: int,
-        body: Mapping[str, Any] | str = "",
-        attempts: tuple[Attempt, ...] = (),
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message, status=status, code=code, body=body, attempts=attempts)
-        self.retry_after = retry_after
+    #: The pause it asked for in seconds, as it was sent and not capped; None if it named none
+    #: that can be read.
+    retry_after: float | None = None
 
 
 class NotSent(CallNotPlaced):
-    """Not one byte of the call left this machine.
+    """Not one byte of the call left this machine, in any attempt.
 
     No connection could be made (refused, DNS, TLS, time-out), or the call waited longer
     than ``queue_timeout`` or ``deadline`` allow.
@@ -215,7 +197,11 @@ class CallOutcomeUnknown(TelecmiError):
 
 
 class CallPending(TelecmiError, RuntimeError):
-    """TeleCMI has not answered yet; await the handle before you ask for its request_id."""
+    """TeleCMI has not answered yet, and a phone may ring any moment.
+
+    Raised for a ``request_id`` that is asked for too early, and for awaiting a handle in
+    another event loop than its own.
+    """
 
     safe_to_redial = False
 
@@ -225,8 +211,8 @@ class ConfigurationError(TelecmiError, ValueError):
 
 
 class ServiceClosed(TelecmiError):
-    """The service was closed and takes no more calls; nothing was sent."""
+    """The service was closed and takes no more calls; those it took are settled as usual."""
 
 
 class WrongEventLoop(TelecmiError, RuntimeError):
-    """A service belongs to the event loop it was first used in; nothing was sent."""
+    """A service belongs to the event loop it was first used in; this call was not sent."""

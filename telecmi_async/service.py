@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from telecmi_async._durations import Duration
+    from telecmi_async._settings import Duration
     from telecmi_async.flow import FlowLike
     from telecmi_async.stream import Item, Progress
 
@@ -128,6 +128,8 @@ class CallService:
         Raises:
             ConfigurationError: A variable is missing or cannot work.
         """
+        if "secret" in options:
+            options["secret"] = Secret(options["secret"])
         for name, variable in (
             ("app_id", "TELECMI_APP_ID"),
             ("secret", "TELECMI_SECRET"),
@@ -145,6 +147,8 @@ class CallService:
         return cls(**options)  # type: ignore[arg-type]  # checked by the constructor
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_calls"):  # a traceback may show one that was made by half
+            return "<CallService not opened>"
         state = "closed" if self._closed else f"{len(self._calls)} calls under way"
         return f"<CallService app_id={self._credentials.app_id} {state}>"
 
@@ -206,9 +210,9 @@ class CallService:
     ) -> CallStream:
         """Place many calls and iterate over their handles in the order of completion.
 
-        Requests are pulled only as fast as calls can be placed, and memory stays flat
-        however many there are. A call that fails, or a request that cannot be sent, is
-        yielded like any other: look at ``call.status`` or ``call.error``.
+        At most twice ``max_in_flight`` requests are pulled and not yet yielded, so that
+        memory stays flat however many there are. A call that fails, or a request that cannot
+        be sent, is yielded like any other: look at ``call.status`` or ``call.error``.
 
         Args:
             requests: `CallRequest`s, or mappings with the names of `make_call`'s arguments

@@ -307,7 +307,8 @@ def conclude(
     """Return the error that a call ends with whose last attempt was not accepted.
 
     One attempt of unknown fate makes the whole call unknown, whatever was refused
-    afterwards: the phone may have rung by the first.
+    afterwards: the phone may have rung by the first. Else TeleCMI's last refusal counts, if
+    there was one.
 
     Args:
         verdicts: The verdicts of all attempts, oldest first.
@@ -324,18 +325,19 @@ def conclude(
             cause=cause,
             attempts=attempts,
         )
+    answers = [v for v in verdicts if v.outcome in {Outcome.REJECTED, Outcome.SLOW_DOWN}]
+    if answers and not isinstance(stopped, errors.CallCancelled):
+        return _refusal(answers[-1], attempts)
     if stopped is not None:
         stopped.attempts = attempts
         return stopped
-    return _refusal(verdicts[-1], attempts)
+    return errors.NotSent(
+        f"the call was not sent ({verdicts[-1].detail}); no phone rang", attempts=attempts
+    )
 
 
-def _refusal(verdict: Verdict, attempts: tuple[Attempt, ...]) -> errors.CallNotPlaced:
-    """Return the error for a call that certainly was not placed."""
-    if verdict.outcome is Outcome.NOT_SENT:
-        return errors.NotSent(
-            f"the call was not sent ({verdict.detail}); no phone rang", attempts=attempts
-        )
+def _refusal(verdict: Verdict, attempts: tuple[Attempt, ...]) -> errors.CallRejected:
+    """Return the error for what TeleCMI refused."""
     kind: type[errors.CallRejected] = errors.CallRejected
     if verdict.outcome is Outcome.SLOW_DOWN:
         kind = errors.RateLimited

@@ -25,7 +25,6 @@ from telecmi_async import (
     RateLimit,
     Region,
     RetryPolicy,
-    WrongEventLoop,
 )
 
 pytestmark = pytest.mark.anyio
@@ -104,9 +103,26 @@ async def test_a_failure_is_raised_each_time() -> None:
             _ = handle.request_id
 
     assert len(set(depths)) == 1
-    assert handle.error is caught.value
+    assert str(handle.error) == str(caught.value)
+    assert handle.error is not None
+    assert handle.error.__traceback__ is None
     assert handle.status is CallStatus.REJECTED
     assert not handle.accepted
+
+
+async def test_what_is_raised_keeps_nothing_alive() -> None:
+    """An error raised while another is handled does not hold on to that one for the handle."""
+    async with FakeTelecmi(always(lambda: refused(420))).service() as service:
+        handle = service.make_call(to=TO, pcmo=FLOW)
+        try:
+            _ = {}["nothing"]
+        except KeyError:
+            with pytest.raises(AuthenticationError) as caught:
+                await handle
+
+    assert caught.value.__context__ is not None
+    assert handle.error is not None
+    assert handle.error.__context__ is None
 
 
 async def test_request_id_before_the_answer_says_to_await() -> None:
@@ -281,7 +297,7 @@ async def test_a_repr_names_the_call_without_its_number() -> None:
     assert repr(handle).endswith(f"progress request_id={'0' * 43}>")
 
 
-@pytest.mark.asyncio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_gather_takes_handles() -> None:
     """asyncio.gather over handles works like over any awaitable."""
     async with FakeTelecmi().service() as service:
@@ -338,9 +354,10 @@ def test_a_pending_handle_is_awaited_in_its_own_loop_only() -> None:
         await client.aclose()
 
     service, handle = home.run_until_complete(start())
-    with pytest.raises(WrongEventLoop, match="the event loop that placed its call"):
+    with pytest.raises(CallPending, match="the event loop that placed its call") as caught:
         asyncio.run(wait())
     home.run_until_complete(close())
     home.close()
 
+    assert not caught.value.safe_to_redial
     assert handle.accepted

@@ -25,7 +25,7 @@ EXAMPLES: list[errors.TelecmiError] = [
     errors.CallRejected("no", status=404, code=404, body="no such file", attempts=TRIED),
     errors.AuthenticationError("wrong secret", status=200, code=420, attempts=TRIED),
     errors.MissingProperty("from", status=502, code=422, body={"code": 422}, attempts=TRIED),
-    errors.RateLimited("slow down", status=429, code=429, retry_after=2.5, attempts=TRIED),
+    errors.RateLimited("slow down", status=429, code=429, attempts=TRIED),
     errors.NotSent("connection refused", attempts=TRIED),
     errors.CallCancelled("the service closed"),
     errors.CallOutcomeUnknown(
@@ -36,6 +36,11 @@ EXAMPLES: list[errors.TelecmiError] = [
     errors.ServiceClosed("closed"),
     errors.WrongEventLoop("another loop"),
 ]
+
+
+for _error in EXAMPLES:
+    if isinstance(_error, errors.RateLimited):
+        _error.retry_after = 2.5
 
 
 def classes(root: type[errors.TelecmiError]) -> list[type[errors.TelecmiError]]:

@@ -21,6 +21,7 @@ WRAPPED_502 = Verdict(Outcome.REJECTED, "", status=200, code=502)
 REFUSED = Verdict(Outcome.REJECTED, "", status=420, code=420)
 GATEWAY_502 = Verdict(Outcome.UNKNOWN, "", status=502, code=502)
 PLACED_502 = Verdict(Outcome.UNKNOWN, "", status=502, code=502, request_id="r")
+SAYS_200 = Verdict(Outcome.UNKNOWN, "", status=502, code=200)
 TIMED_OUT = Verdict(Outcome.UNKNOWN, "ReadTimeout")
 NO_ID = Verdict(Outcome.UNKNOWN, "", status=200, code=200)
 SERVER_ERROR = Verdict(Outcome.UNKNOWN, "", status=500, code=500)
@@ -38,6 +39,7 @@ SLOW = Verdict(Outcome.SLOW_DOWN, "", status=429, code=429, retry_after=7.0)
         (SLOW, True, True),
         (GATEWAY_502, True, False),
         (PLACED_502, False, False),
+        (SAYS_200, False, False),
         (TIMED_OUT, False, False),
         (NO_ID, False, False),
         (SERVER_ERROR, False, False),
@@ -112,7 +114,7 @@ def test_a_policy_that_cannot_work_is_refused(options: dict[str, Any], message: 
         RetryPolicy(**options)
 
 
-def test_durations_may_be_timedeltas() -> None:
+def test_settings_may_be_timedeltas() -> None:
     """Seconds and timedelta mean the same."""
     policy = RetryPolicy(wait_max=timedelta(minutes=1), deadline=timedelta(seconds=9))
 

@@ -96,10 +96,10 @@ def locals_of(error: BaseException) -> Iterator[tuple[str, str]]:
 
 
 def tolerant_repr(value: object) -> str:
-    """Return a repr, as error trackers do, of what may be made only by half."""
+    """Return a repr, as error trackers do: some values have none, such as enormous ints."""
     try:
         return repr(value)
-    except Exception as error:  # noqa: BLE001  # whatever a half-made object's repr raises
+    except (AttributeError, ValueError) as error:
         return f"<{error!r}>"
 
 

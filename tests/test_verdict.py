@@ -259,6 +259,7 @@ ATTEMPTS = (Attempt(number=1, outcome=U, detail="x"),)
         ([S, R], errors.MissingProperty),
         ([S], errors.RateLimited),
         ([Outcome.NOT_SENT], errors.NotSent),
+        ([R, Outcome.NOT_SENT], errors.MissingProperty),
         ([U], errors.CallOutcomeUnknown),
         ([U, R], errors.CallOutcomeUnknown),
         ([U, S], errors.CallOutcomeUnknown),
@@ -303,6 +304,7 @@ def test_a_refusal_becomes_the_error_of_its_code(
 def test_a_reason_to_stop_gives_way_to_an_unknown_attempt() -> None:
     """Cancelled after an attempt of unknown fate is unknown, after a refusal it is cancelled."""
     stopped = errors.CallCancelled("stop")
+    late = errors.NotSent("late")
 
     assert conclude([], (), reference="r", stopped=stopped) is stopped
     assert conclude(verdicts(R), ATTEMPTS, reference="r", stopped=stopped) is stopped
@@ -310,6 +312,9 @@ def test_a_reason_to_stop_gives_way_to_an_unknown_attempt() -> None:
     unknown = conclude(verdicts(U, R), (), reference="r", stopped=stopped)
     assert isinstance(unknown, errors.CallOutcomeUnknown)
     assert (unknown.reference, unknown.cause) == ("r", "unknown")
+    assert conclude([], (), reference="r", stopped=late) is late
+    refusal = conclude(verdicts(R), (), reference="r", stopped=late)
+    assert isinstance(refusal, errors.MissingProperty)
 
 
 def test_rate_limited_carries_the_pause_that_was_asked_for() -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-
 import attrs
 
-from telecmi_async import _durations
+from telecmi_async import _settings
 from telecmi_async.errors import ConfigurationError
 
 __all__ = ["RateLimit"]
@@ -15,7 +13,7 @@ _FASTEST = 10_000.0
 
 
 def _check_rate(_: object, field: attrs.Attribute[float | None], rate: float | None) -> None:
-    if rate is not None and not (_durations.is_number(rate) and 0 < rate <= _FASTEST):
+    if rate is not None and not (_settings.is_number(rate) and 0 < rate <= _FASTEST):
         raise ConfigurationError(
             f"RateLimit.{field.name} must be a number above 0 and at most {_FASTEST:.0f}, or "
             f"None for no limit, not {rate!r:.60}"
@@ -28,7 +26,8 @@ class RateLimit:
 
     TeleCMI publishes no limits, so none on the rate is assumed. Ask for the calls per second
     of your account and set them here: starts are then spaced evenly, first come first
-    served, retries included, and no window of one second ever holds more of them.
+    served, retries included, and no window of one second ever holds more of them (for a rate
+    that is no whole number: than the rate rounded up).
 
     Args:
         calls_per_second: Starts per second; 2.5 means one every 0.4 s. None: no limit.
@@ -43,12 +42,10 @@ class RateLimit:
     """
 
     calls_per_second: float | None = attrs.field(default=None, validator=_check_rate)
-    max_in_flight: int = attrs.field(
-        default=20, kw_only=True, validator=functools.partial(_durations.at_least, 1)
-    )
+    max_in_flight: int = attrs.field(default=20, kw_only=True, validator=_settings.whole(1))
     queue_timeout: float | None = attrs.field(
         default=None,
         kw_only=True,
-        converter=_durations.to_seconds_or_none,
-        validator=_durations.positive_or_none,
+        converter=_settings.to_seconds_or_none,
+        validator=_settings.positive_or_none,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
-from telecmi_async import _durations
+from telecmi_async import _settings
 
 if TYPE_CHECKING:
     from telecmi_async.credentials import Wire
@@ -34,20 +34,20 @@ class Timeouts:
     """
 
     connect: float = attrs.field(
-        default=5.0, converter=_durations.to_seconds, validator=_durations.positive
+        default=5.0, converter=_settings.to_seconds, validator=_settings.positive
     )
     write: float = attrs.field(
-        default=10.0, converter=_durations.to_seconds, validator=_durations.positive
+        default=10.0, converter=_settings.to_seconds, validator=_settings.positive
     )
     read: float = attrs.field(
-        default=30.0, converter=_durations.to_seconds, validator=_durations.positive
+        default=30.0, converter=_settings.to_seconds, validator=_settings.positive
     )
     total: float = attrs.field(
-        default=60.0, converter=_durations.to_seconds, validator=_durations.positive
+        default=60.0, converter=_settings.to_seconds, validator=_settings.positive
     )
 
     @classmethod
-    def of(cls, value: Timeouts | _durations.Duration) -> Timeouts:
+    def of(cls, value: Timeouts | _settings.Duration) -> Timeouts:
         """Return ``value`` itself if it is one, else the time-outs a single duration stands for.
 
         A single duration is the longest wait for TeleCMI's answer (``read``); the whole

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Self
+import zlib
+from typing import TYPE_CHECKING, Self, cast
 
 import anyio
 import httpx
@@ -42,7 +43,8 @@ _ONLY_CONNECTING_RAISES = frozenset(
     }
 )
 _LARGEST_REPLY = 1 << 20
-_HEADERS = {"Content-Type": "application/json"}
+# A reply is small. Unpacked by httpx, a packed one could grow without bound.
+_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 
 
 class HttpxTransport:
@@ -96,19 +98,42 @@ class HttpxTransport:
         response = await self._client.send(request, stream=True, follow_redirects=False)
         try:
             probe.status = response.status_code
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > _LARGEST_REPLY:
-                    return Failure(f"HTTP {probe.status} with more than 1 MiB", sent=True)
+            body = await _read(response)
         finally:
             await response.aclose()
-        return Reply(response.status_code, bytes(body), response.headers.get("retry-after"))
+        if body is None:
+            return Failure(f"HTTP {probe.status} with a body that cannot be read", sent=True)
+        return Reply(response.status_code, body, response.headers.get("retry-after"))
 
     async def aclose(self) -> None:
         """Close the client if it is ours."""
         if self._owned:
             await self._client.aclose()
+
+
+async def _read(response: httpx.Response) -> bytes | None:
+    """Return a reply's body, or None if it is larger than 1 MiB or packed beyond repair."""
+    raw = bytearray()
+    async for chunk in cast("httpx.AsyncByteStream", response.stream):
+        raw += chunk
+        if len(raw) > _LARGEST_REPLY:
+            return None
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    return _unpacked(bytes(raw), encoding)
+
+
+def _unpacked(raw: bytes, encoding: str) -> bytes | None:
+    """Return what a body holds that came packed although nobody asked for that."""
+    if not raw or encoding in {"", "identity"}:
+        return raw
+    if encoding not in {"gzip", "deflate"}:
+        return None
+    unpacker = zlib.decompressobj(wbits=47)  # gzip's header or zlib's
+    try:
+        body = unpacker.decompress(raw, _LARGEST_REPLY + 1)
+    except zlib.error:
+        return None
+    return body if unpacker.eof and len(body) <= _LARGEST_REPLY else None
 
 
 class _Body(httpx.AsyncByteStream):

@@ -1,0 +1,146 @@
+"""Checks for the settings of a service, a simulator or a policy, as attrs fields use them.
+
+What fails them is a `ConfigurationError` that names the class and the field.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from telecmi_async._wording import listed, shown
+from telecmi_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = [
+    "Duration",
+    "Field",
+    "environment_variable",
+    "flag",
+    "is_number",
+    "one_of",
+    "positive",
+    "positive_or_none",
+    "required_variable",
+    "share",
+    "to_seconds",
+    "to_seconds_or_none",
+    "whole",
+]
+
+Duration: TypeAlias = float | timedelta
+
+
+class Field(Protocol):
+    """What the checks ask of an attrs field, whatever its type."""
+
+    @property
+    def name(self) -> str:
+        """The field's name."""
+        ...
+
+
+def _wrong(owner: object, field: Field, wanted: str, value: object) -> ConfigurationError:
+    return ConfigurationError(
+        f"{type(owner).__name__}.{field.name} must be {wanted}, not {shown(value)}"
+    )
+
+
+# --- converters -------------------------------------------------------------------------
+
+
+def to_seconds(value: Duration) -> float:
+    """Turn a `timedelta` into seconds and leave everything else to the validator."""
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def to_seconds_or_none(value: Duration | None) -> float | None:
+    """The same for a duration that may be left out."""
+    return None if value is None else to_seconds(value)
+
+
+# --- validators -------------------------------------------------------------------------
+
+
+def is_number(value: object) -> bool:
+    """Tell whether ``value`` is a finite int or float; a bool is not."""
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    )
+
+
+def positive(owner: object, field: Field, value: float | None) -> None:
+    """Refuse what is not a positive, finite number of seconds."""
+    if not is_number(value) or value is None or value <= 0:
+        raise _wrong(owner, field, "a positive number of seconds or a timedelta", value)
+
+
+def positive_or_none(owner: object, field: Field, value: float | None) -> None:
+    """Refuse what is neither None nor a positive, finite number of seconds."""
+    if value is not None:
+        positive(owner, field, value)
+
+
+def share(owner: object, field: Field, value: object) -> None:
+    """Refuse what is not a number from 0 to 1."""
+    if not isinstance(value, int | float) or not is_number(value) or not 0 <= value <= 1:
+        raise _wrong(owner, field, "a number from 0 to 1", value)
+
+
+def whole(
+    minimum: int, *, optional: bool = False
+) -> Callable[[object, Field, object], None]:
+    """Return a validator that refuses what is not an int of ``minimum`` or more.
+
+    Args:
+        minimum: The lowest int that is right.
+        optional: Whether None is right, too.
+    """
+    wanted = f"a whole number, {minimum} or more{', or None' if optional else ''}"
+
+    def check(owner: object, field: Field, value: object) -> None:
+        if optional and value is None:
+            return
+        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+            raise _wrong(owner, field, wanted, value)
+
+    return check
+
+
+def one_of(*allowed: str | int) -> Callable[[object, Field, object], None]:
+    """Return a validator that refuses what is not among the given strings and ints."""
+
+    def check(owner: object, field: Field, value: object) -> None:
+        # 422.0 == 422 and True == 1, so equality alone would let both in.
+        if not isinstance(value, str | int) or isinstance(value, bool) or value not in allowed:
+            raise _wrong(owner, field, listed(allowed), value)
+
+    return check
+
+
+def flag(owner: object, field: Field, value: object) -> None:
+    """Refuse what is neither True nor False."""
+    if not isinstance(value, bool):
+        raise _wrong(owner, field, "True or False", value)
+
+
+# --- the environment --------------------------------------------------------------------
+
+
+def environment_variable(environ: Mapping[str, str], name: str) -> str:
+    """Return an environment variable without blanks around it, or "" if it is not set."""
+    return environ.get(name, "").strip()
+
+
+def required_variable(environ: Mapping[str, str], name: str) -> str:
+    """Return an environment variable without blanks around it.
+
+    Raises:
+        ConfigurationError: It is not set, or blank.
+    """
+    if value := environment_variable(environ, name):
+        return value
+    raise ConfigurationError(f"the environment variable {name} is not set")
