@@ -31,6 +31,9 @@ DIST = Path(".nox", "_dist").absolute()
 COVERAGE = Path(".nox", "_coverage").absolute()
 HTML = Path(".nox", "_html").absolute()
 
+# Nobody waits longer for a demo. Its calls alone take 4 s.
+DEMO = "import subprocess; subprocess.run(['telecmi-async', 'demo'], check=True, timeout=15)"
+
 # A line of a console block that is run, and the comment that says why a block is not.
 CONSOLE = re.compile(
     r"(?:<!-- not run: (?P<why>[^>]+) -->\n)?^```console\n(?P<body>.*?)^```$",
@@ -72,9 +75,7 @@ def build(session: nox.Session) -> None:
     strays = {
         name
         for name in shipped
-        if not re.match(
-            r"telecmi_async/.*\.(py|typed|html)$|telecmi_async-[^/]*\.dist-info/", name
-        )
+        if not re.match(r"telecmi_async/.*\.(py|typed)$|telecmi_async-[^/]*\.dist-info/", name)
     }
     if strays or "telecmi_async/py.typed" not in shipped:
         session.error(f"the wheel must hold the package and py.typed only; strays: {strays}")
@@ -168,6 +169,7 @@ def examples(session: nox.Session) -> None:
             shell = ["bash", "-euo", "pipefail", "-c", command]
             with session.chdir(tree):
                 session.run(*shell, external=True, env={"PATH": os.environ["PATH"]})
+    session.run("python", "-c", DEMO)
 
 
 def commands_of(page: Path) -> list[tuple[str, str]]:

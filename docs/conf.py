@@ -6,9 +6,12 @@ import re
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING
 
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+
+import telecmi_async
+
 if TYPE_CHECKING:
-    from docutils import nodes
-    from sphinx.addnodes import pending_xref
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
 
@@ -22,6 +25,8 @@ source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"telecmi_async {release}"
+# So that a block of 96 columns fits beside the sidebar.
+html_theme_options = {"light_css_variables": {"code-font-size": "75%"}}
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -38,16 +43,19 @@ nitpicky = True
 nitpick_ignore_regex = [
     # Documented by other projects.
     (r"py:.*", r"(anyio|asyncio|attrs?|collections|datetime|enum|httpx|ssl|trio|typing)\..*"),
-    (r"py:.*", r"AbstractAsyncContextManager|AsyncIterator|timedelta"),
+    (r"py:.*", r"AbstractAsyncContextManager|timedelta"),
     # Aliases and type variables, which a signature shows by name.
     (
         r"py:class",
-        r"_\w+|Backend|CallType|Duration|FlowLike|Item|Latency|ListenMode|Number|Pcmo",
+        r"_\w+|Backend|CallType|Codes|Duration|FlowLike|Item|Latency|ListenMode|Number",
     ),
-    (r"py:class", r"RingType|Secret|VoiceQuality"),
+    (r"py:class", r"RingType|Secret|VoiceQuality|(telecmi_async\.\w+\.)?Options"),
     # A module without a page of its own.
     (r"py:obj", r"telecmi_async\.verdict"),
 ]
+
+# Names that lead to the reference wherever a guide uses them; `Action` is an alias.
+LINKED = set(telecmi_async.__all__) - {"Action"}
 
 # Where a name without its module is looked for.
 HOMES = ["telecmi_async", "telecmi_async.CallService", "telecmi_async.simulator"]
@@ -70,6 +78,30 @@ def find_by_name(
     return None
 
 
+def link_names(_app: Sphinx, doctree: nodes.document) -> None:
+    """Make public names in guides lead to the reference: in tables, and where they come first."""
+    linked: set[str] = set()
+    for literal in list(doctree.findall(nodes.literal)):
+        name = literal.astext()
+        above = set[type]()
+        parent = literal.parent
+        while parent is not None:
+            above.add(type(parent))
+            parent = parent.parent
+        if (
+            name not in LINKED
+            or above & {nodes.title, nodes.reference, pending_xref}
+            or (name in linked and nodes.entry not in above)
+        ):
+            continue
+        linked.add(name)
+        target = pending_xref(
+            "", refdomain="py", reftype="obj", reftarget=f"telecmi_async.{name}"
+        )
+        literal.replace_self(target)
+        target += literal
+
+
 def prepare_docstring(
     _app: Sphinx, what: str, _name: str, _owner: object, _options: object, lines: list[str]
 ) -> None:
@@ -84,5 +116,6 @@ def prepare_docstring(
 
 def setup(app: Sphinx) -> None:
     """Let Sphinx know."""
+    app.connect("doctree-read", link_names)
     app.connect("missing-reference", find_by_name)
     app.connect("autodoc-process-docstring", prepare_docstring, priority=100)

@@ -21,9 +21,9 @@ def current_loop() -> object:
         WrongEventLoop: None is running.
     """
     # trio comes first: in its guest mode it runs inside another loop.
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_run():
-        token: object = trio.lowlevel.current_trio_token()
+    trio = getattr(sys.modules.get("trio"), "lowlevel", None)  # it may be half imported
+    if trio is not None and trio.in_trio_run():
+        token: object = trio.current_trio_token()
         return token
     asyncio = sys.modules.get("asyncio")
     loop: object = None if asyncio is None else asyncio._get_running_loop()  # noqa: SLF001  # its documented form raises where this returns None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard
 
 from telecmi_async._wording import listed, shown
 from telecmi_async.errors import ConfigurationError
@@ -29,6 +29,7 @@ __all__ = [
     "to_seconds",
     "to_seconds_or_none",
     "whole",
+    "whole_or_none",
 ]
 
 Duration: TypeAlias = float | timedelta
@@ -65,16 +66,19 @@ def to_seconds_or_none(value: Duration | None) -> float | None:
 # --- validators -------------------------------------------------------------------------
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Tell whether ``value`` is a finite int or float; a bool is not."""
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    )
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond any float
+        return False
 
 
 def positive(owner: object, field: Field, value: float | None) -> None:
     """Refuse what is not a positive, finite number of seconds."""
-    if not is_number(value) or value is None or value <= 0:
+    if not is_number(value) or value <= 0:
         raise _wrong(owner, field, "a positive number of seconds or a timedelta", value)
 
 
@@ -86,28 +90,32 @@ def positive_or_none(owner: object, field: Field, value: float | None) -> None:
 
 def share(owner: object, field: Field, value: object) -> None:
     """Refuse what is not a number from 0 to 1."""
-    if not isinstance(value, int | float) or not is_number(value) or not 0 <= value <= 1:
+    if not is_number(value) or not 0 <= value <= 1:
         raise _wrong(owner, field, "a number from 0 to 1", value)
 
 
-def whole(
-    minimum: int, *, optional: bool = False
-) -> Callable[[object, Field, object], None]:
-    """Return a validator that refuses what is not an int of ``minimum`` or more.
-
-    Args:
-        minimum: The lowest int that is right.
-        optional: Whether None is right, too.
-    """
-    wanted = f"a whole number, {minimum} or more{', or None' if optional else ''}"
+def whole(minimum: int) -> Callable[[object, Field, object], None]:
+    """Return a validator that refuses what is not an int of ``minimum`` or more."""
 
     def check(owner: object, field: Field, value: object) -> None:
-        if optional and value is None:
-            return
-        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-            raise _wrong(owner, field, wanted, value)
+        if not _is_whole(value, minimum):
+            raise _wrong(owner, field, f"a whole number, {minimum} or more", value)
 
     return check
+
+
+def whole_or_none(minimum: int) -> Callable[[object, Field, int | None], None]:
+    """Return a validator that refuses what is neither None nor such an int."""
+
+    def check(owner: object, field: Field, value: object) -> None:
+        if value is not None and not _is_whole(value, minimum):
+            raise _wrong(owner, field, f"a whole number, {minimum} or more, or None", value)
+
+    return check
+
+
+def _is_whole(value: object, minimum: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= minimum
 
 
 def one_of(*allowed: str | int) -> Callable[[object, Field, object], None]:
@@ -143,4 +151,5 @@ def required_variable(environ: Mapping[str, str], name: str) -> str:
     """
     if value := environment_variable(environ, name):
         return value
+    del environ  # it holds the secret, and a traceback may show locals
     raise ConfigurationError(f"the environment variable {name} is not set")

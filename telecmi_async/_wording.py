@@ -1,45 +1,57 @@
-"""How an error message repeats what it was given: short, masked, with the nearest right name."""
+"""How a message repeats what it was given: short, masked, with the nearest right name."""
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["did_you_mean", "listed", "shown", "step"]
+__all__ = ["did_you_mean", "listed", "mask", "mask_in", "shown", "step"]
 
 _LONGEST = 40
-_DIGIT = re.compile(r"\d")
-_DIGIT_BEFORE_THE_LAST_FOUR = re.compile(r"\d(?=(?:\D*\d){4})")
+_MOST_HIDDEN = 11
+_NO_DIGIT = re.compile(r"\D+")
+# Digits in one run; or, standing alone, with the blanks, dots, dashes and brackets people write.
+# Bounded, or a hostile text would keep it searching for seconds.
+_DIGIT_RUN = re.compile(r"\d{7,}|(?<![\w-])\d(?:(?:[^\S\n]|[().-]){0,2}\d){6,24}(?![\w-])")
+
+
+def mask(number: int | str) -> str:
+    """Return a number with all but its last four digits hidden, for logs and reprs."""
+    text = str(number)
+    hidden = len(text) - 4
+    return "•" * len(text) if hidden <= 0 else "•" * min(hidden, _MOST_HIDDEN) + text[-4:]
+
+
+def mask_in(text: str) -> str:
+    """Return ``text`` with every run of seven or more digits masked, as phone numbers are.
+
+    Blanks, dots, dashes and brackets inside a number that stands alone do not hide it.
+    """
+    return _DIGIT_RUN.sub(lambda run: mask(_NO_DIGIT.sub("", run.group())), text)
 
 
 def shown(value: object) -> str:
     """Return a value as a message may repeat it.
 
     Only strings, numbers, booleans and ``None`` are repeated, at most 40 characters of
-    them, and all but the last four digits are hidden where there are seven or more, since
-    that may be a phone number. Anything else is named by its type.
+    them, and what may be a phone number is masked. Anything else is named by its type.
     """
     match value:
         case str():
-            text = repr(value[:_LONGEST])
-            if len(value) > _LONGEST:
-                text += "…"
+            # Masked first: what does not print is escaped, and escapes look like letters.
+            text = mask_in(value[:_LONGEST])
+            ending = "…" if len(value) > _LONGEST else ""
+            return json.dumps(text, ensure_ascii=not text.isprintable()) + ending
         case int() if value.bit_length() > 128:
             return "an enormous int"
         case None | bool() | int() | float():
-            text = repr(value)
+            return mask_in(repr(value))
         case _:
             return f"a value of type {type(value).__name__[:_LONGEST]}"
-    return _masked(text)
-
-
-def _masked(text: str) -> str:
-    if len(_DIGIT.findall(text)) < 7:
-        return text
-    return _DIGIT_BEFORE_THE_LAST_FOUR.sub("•", text)
 
 
 def step(path: str, key: object) -> str:
@@ -47,7 +59,7 @@ def step(path: str, key: object) -> str:
     if not isinstance(key, str) or not key.isprintable():
         name = "…"
     else:
-        name = _masked(key[:_LONGEST]) + ("…" if len(key) > _LONGEST else "")
+        name = mask_in(key[:_LONGEST]) + ("…" if len(key) > _LONGEST else "")
     if len(path) > 2 * _LONGEST:
         path = f"{path[:_LONGEST]}…"
     return f"{path}.{name}" if path else name

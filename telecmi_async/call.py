@@ -201,6 +201,8 @@ class Call:
         """Start no further request; True if none was ever started."""
         if self.settled:
             return self.status is CallStatus.CANCELLED and not self.attempts
+        if self.loop is not current_loop():
+            raise errors.WrongEventLoop("cancel a call in the event loop that placed it")
         never_left = not self.attempts and self.status is CallStatus.QUEUED
         if self._scope is not None:
             self._scope.cancel()
@@ -254,8 +256,10 @@ class CallHandle:
 
     def __repr__(self) -> str:
         call = self._call
-        found = f" request_id={call.request_id}" if call.request_id is not None else ""
-        return f"<CallHandle {call} {call.status}{found}>"
+        more = "" if call.request_id is None else f" request_id={call.request_id}"
+        if call.error is not None:
+            more = f" {type(call.error).__name__}"
+        return f"<CallHandle {call} {call.status}{more}>"
 
     def cancel(self) -> bool:
         """Ask that no (further) request is started for this call.
@@ -265,6 +269,9 @@ class CallHandle:
         Returns:
             True only if no request was ever started: the handle then raises
             `CallCancelled`. False means that TeleCMI may have the call: await the handle.
+
+        Raises:
+            WrongEventLoop: The call is not settled and belongs to another event loop.
         """
         return self._call.cancel()
 

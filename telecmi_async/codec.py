@@ -33,6 +33,7 @@ __all__ = [
     "decode_json",
     "dump_pcmo",
     "encode_request",
+    "parse_actions",
     "parse_json",
     "parse_pcmo",
 ]
@@ -161,35 +162,40 @@ def _dump_connect(dump: Callable[[Connect], JsonDict], action: Connect) -> JsonD
 # --- in ---------------------------------------------------------------------------------
 
 
-def parse_pcmo(
-    data: object, path: str = "pcmo", *, raw: bool = False, may_be_empty: bool = False
-) -> tuple[Action, ...]:
+def parse_pcmo(data: object, *, raw: bool = False) -> tuple[Action, ...]:
     """Return a call flow as actions.
 
     Args:
         data: A sequence of actions, of plain dicts as they go on the wire, or of both.
-        path: Its name, for errors.
         raw: Whether an action whose name is not known becomes a `Raw`.
-        may_be_empty: Whether a flow without actions is one.
 
     Raises:
-        InvalidCall: Something in it cannot be sent; the path leads there.
+        InvalidCall: It holds no action, or something in it cannot be sent; the path leads
+            there.
     """
+    actions = parse_actions(data, raw=raw)
+    if not actions:
+        raise InvalidCall("must hold at least one action", path="pcmo")
+    return actions
+
+
+def parse_actions(data: object, *, raw: bool = False) -> tuple[Action, ...]:
+    """Return what may become a call flow as actions: as `parse_pcmo`, but none is enough."""
     if isinstance(data, str | bytes | bytearray):
         raise InvalidCall(
             "must be a list of actions, not JSON text: parse it first, with Flow.parse(text)",
-            path=path,
+            path="pcmo",
         )
     if isinstance(data, Mapping) and "pcmo" in data:
-        raise InvalidCall('must be the array itself, without {"pcmo": …} around it', path=path)
+        raise InvalidCall(
+            'must be the array itself, without {"pcmo": …} around it', path="pcmo"
+        )
     if isinstance(data, Mapping) or type(data) in _KINDS:
-        raise InvalidCall("must be a list: put [ ] around the action", path=path)
+        raise InvalidCall("must be a list: put [ ] around the action", path="pcmo")
     if not isinstance(data, Sequence):
-        raise InvalidCall(f"must be a list of actions, not {shown(data)}", path=path)
+        raise InvalidCall(f"must be a list of actions, not {shown(data)}", path="pcmo")
     items = cast("Sequence[object]", data)
-    if not items and not may_be_empty:
-        raise InvalidCall("must hold at least one action", path=path)
-    return tuple(_parse_action(item, f"{path}[{i}]", raw=raw) for i, item in enumerate(items))
+    return tuple(_parse_action(item, f"pcmo[{i}]", raw=raw) for i, item in enumerate(items))
 
 
 def _parse_action(item: object, path: str, *, raw: bool) -> Action:

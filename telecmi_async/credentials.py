@@ -23,6 +23,7 @@ __all__ = ["Credentials", "Redactor", "Secret", "Wire"]
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _HIDDEN = "•••"
+_LONGEST = 4_000
 _T = TypeVar("_T")
 
 
@@ -73,12 +74,12 @@ def _parse_app_id(value: object) -> int:
         )
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
         value = int(value.strip())
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 10**15:
         raise ConfigurationError(
             "app_id must be TeleCMI's number for your app, such as 2222226, not a "
             f"{type(value).__name__} like this one; is it the secret?"
         )
-    return value
+    return int(value)
 
 
 def _check_secret(_: object, __: attrs.Attribute[Secret], secret: Secret) -> None:
@@ -101,7 +102,7 @@ def _problem(secret: Secret) -> str:
     return ""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Credentials:
     """An app id and its secret, as TeleCMI's dashboard shows them.
 
@@ -116,6 +117,10 @@ class Credentials:
     app_id: int = attrs.field(converter=_parse_app_id)
     secret: Secret = attrs.field(converter=Secret, validator=_check_secret)
 
+    def __repr__(self) -> str:
+        # A traceback may show one that was made by half.
+        return f"Credentials(app_id={getattr(self, 'app_id', '?')}, secret={_HIDDEN})"
+
 
 class Redactor:
     """Takes a secret and phone numbers out of what came back.
@@ -129,7 +134,7 @@ class Redactor:
     def __init__(self, secret: Secret) -> None:
         self._secret = secret
         # JSON inside JSON puts backslashes before quotes, slashes and backslashes.
-        self._pattern = re.compile(r"\\*".join(map(re.escape, secret.reveal())))
+        self._pattern = re.compile(r"\\{0,8}".join(map(re.escape, secret.reveal())))
 
     def may_be_in(self, raw: bytes) -> bool:
         """Tell whether the secret may stand in undecoded JSON.
@@ -143,8 +148,8 @@ class Redactor:
         return self._pattern.sub(_HIDDEN, text)
 
     def text(self, text: str) -> str:
-        """Return ``text`` without the secret, with every phone number masked."""
-        return mask_in(self.secret(text))
+        """Return ``text`` without the secret, its phone numbers masked, and not endless."""
+        return mask_in(self.secret(text)[:_LONGEST])
 
     def reply(self, value: _T) -> _T:
         """Return a JSON value without the secret, keys included."""

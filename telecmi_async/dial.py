@@ -52,6 +52,7 @@ class Order:
         wire: Its encoded request.
         policy: When it is tried again.
         timeouts: How long an attempt may take.
+        until: When nothing more is started for it, as a reading of the loop's clock.
         seed: Makes its jitter its own.
     """
 
@@ -60,6 +61,7 @@ class Order:
     wire: Wire
     policy: retry.RetryPolicy
     timeouts: Timeouts
+    until: float | None
     seed: str
 
 
@@ -86,6 +88,10 @@ class Dialler:
         """Read the time from ``now``, the event loop's own clock."""
         self._gate.now = now
 
+    def deadline(self, policy: retry.RetryPolicy) -> float | None:
+        """Return until when a call may be tried that is made now."""
+        return None if policy.deadline is None else self._gate.now() + policy.deadline
+
     async def place(self, order: Order) -> None:
         """Take one call through its attempts and settle it, come what may."""
         call = order.call
@@ -101,7 +107,6 @@ class Dialler:
     async def _make_attempts(self, order: Order) -> errors.CallNotPlaced | None:
         """Make attempts until one is the last; return why it had no turn, if so."""
         policy = order.policy
-        until = None if policy.deadline is None else self._gate.now() + policy.deadline
 
         def before_sleep(verdict: Verdict, seconds: float) -> None:
             logger.info(
@@ -115,20 +120,22 @@ class Dialler:
             )
 
         verdict = await retry.run(
-            functools.partial(self._attempt, order, until),
+            functools.partial(self._attempt, order),
             policy,
             budget=self._budget,
-            until=until,
+            until=order.until,
             seed=order.seed,
             before_sleep=before_sleep,
         )
-        if verdict is None:
-            return errors.NotSent("the call waited too long for its turn; no phone rang")
-        return None
+        if verdict is not None:
+            return None
+        late = order.until is not None and self._gate.now() >= order.until
+        limit = f"deadline of {policy.deadline:g} s" if late else "queue_timeout"
+        return errors.NotSent(f"the call had no turn within its {limit}; no phone rang")
 
-    async def _attempt(self, order: Order, until: float | None) -> Verdict | None:
+    async def _attempt(self, order: Order) -> Verdict | None:
         """Start one request and judge what came back; None if it had no turn in time."""
-        if not await self._enter(until):
+        if not await self._enter(order.until):
             return None
         try:
             # The gate may let a task through that was cancelled at the same moment.
@@ -152,6 +159,9 @@ class Dialler:
                 order.url, order.wire, order.timeouts, deadline=began + order.timeouts.total
             )
             verdict = judge(answer, redact=self._redact, now=datetime.now(UTC))
+        except Exception:
+            # A bug of ours: it must neither stop other calls nor read as "no phone rang".
+            logger.exception("call %s: its reply could not be judged", order.call)
         finally:
             order.call.record(verdict, self._gate.now() - began)
         return verdict

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias, overload
 
 from attrs import field, frozen
 
-from telecmi_async.codec import dump_pcmo, parse_json, parse_pcmo
+from telecmi_async.codec import dump_pcmo, parse_actions, parse_json
 from telecmi_async.pcmo import (
     Action,
     Bridge,
@@ -37,7 +37,7 @@ FlowLike: TypeAlias = "Sequence[AnyAction | Mapping[str, object]]"
 
 
 def _actions(value: FlowLike) -> tuple[Action, ...]:
-    return parse_pcmo(value, may_be_empty=True)
+    return parse_actions(value)
 
 
 def _adds(kind: Callable[P, Action]) -> Callable[Concatenate[Flow, P], Flow]:
@@ -94,7 +94,7 @@ class Flow(Sequence[Action]):
             InvalidCall: It is no JSON, or no call flow; the path leads to the place.
         """
         decoded = parse_json(data) if isinstance(data, str | bytes) else data
-        return cls(parse_pcmo(decoded, raw=raw, may_be_empty=True))
+        return cls(parse_actions(decoded, raw=raw))
 
     def dump(self) -> list[dict[str, object]]:
         """Return the array of plain dicts that goes on the wire, and answers webhooks."""

@@ -159,8 +159,6 @@ class Play(AnyAction):
 
     def __attrs_post_init__(self) -> None:
         _check_source(self.file_name, self.file_url)
-        if is_.looks_like_url(self.file_name):
-            raise _url_as_name()
 
     __repr__ = is_.given_repr
 
@@ -192,25 +190,20 @@ class PlayGetInput(AnyAction):
     timeout: int | None = field(default=None, kw_only=True, converter=is_.optional_timeout)
 
     def __attrs_post_init__(self) -> None:
-        if self.file_url is not None and self.file_name == self.file_url:
-            return
-        _check_source(self.file_name, self.file_url)
-        if is_.looks_like_url(self.file_name):
-            raise _url_as_name()
+        if self.file_url is None or self.file_name != self.file_url:
+            _check_source(self.file_name, self.file_url)
 
     __repr__ = is_.given_repr
 
 
 def _check_source(file_name: str | None, file_url: str | None) -> None:
-    """Refuse a recording that has no source, or two."""
+    """Refuse a recording that has no source, or two, or a URL as the name of a file."""
     if file_name is None and file_url is None:
         raise InvalidCall("is missing: give file_name or file_url", path="file_name")
     if file_name is not None and file_url is not None:
         raise InvalidCall("excludes file_name: give one of them", path="file_url")
-
-
-def _url_as_name() -> InvalidCall:
-    return InvalidCall("is a URL: write file_url=… instead", path="file_name")
+    if is_.looks_like_url(file_name):
+        raise InvalidCall("is a URL: write file_url=… instead", path="file_name")
 
 
 @frozen

@@ -10,22 +10,18 @@ from __future__ import annotations
 import re
 from enum import StrEnum, unique
 
-from telecmi_async._wording import listed, shown
+from telecmi_async._wording import listed, mask, mask_in, shown
 from telecmi_async.errors import InvalidCall
 
 __all__ = ["Region", "mask", "mask_in", "parse_number", "parse_region", "route"]
 
 # E.164 allows 15 digits. The lower bound is TeleCMI's own, from the validators of its
-# newer API; it also catches a number typed without its country code's company of digits.
+# newer API; it also catches numbers too short to hold a country code.
 _E164 = re.compile(r"[1-9][0-9]{6,14}")
 _PAST_E164 = 10**15
 _SEPARATORS = re.compile(r"[\s().\-]+")
 # What a table turns a number into when it took the column for floats: 19170000001.0.
 _FROM_A_FLOAT = re.compile(r"\.\d?\s*\Z")
-_NO_DIGIT = re.compile(r"\D+")
-_MOST_HIDDEN = 11
-# Digits in one run; or, standing alone, with the blanks, dashes and brackets people write.
-_DIGIT_RUN = re.compile(r"\d{7,}|(?<![\w-])\d(?:[ ()\-]{0,2}\d){6,}(?![\w-])")
 
 
 @unique
@@ -96,21 +92,6 @@ def _why_not(digits: str) -> str:
             "write 91… for India, 1… for the United States"
         )
     return f"must have 7 to 15 digits with its country code, got {len(digits)} ({mask(digits)})"
-
-
-def mask(number: int | str) -> str:
-    """Return a number with all but its last four digits hidden, for logs and reprs."""
-    text = str(number)
-    hidden = len(text) - 4
-    return "•" * len(text) if hidden <= 0 else "•" * min(hidden, _MOST_HIDDEN) + text[-4:]
-
-
-def mask_in(text: str) -> str:
-    """Return ``text`` with every run of seven or more digits masked, as phone numbers are.
-
-    Blanks, dashes and brackets inside a number that stands alone do not hide it.
-    """
-    return _DIGIT_RUN.sub(lambda run: mask(_NO_DIGIT.sub("", run.group())), text)
 
 
 def parse_region(value: object, path: str = "region") -> Region:

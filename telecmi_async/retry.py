@@ -16,6 +16,7 @@ import anyio
 import attrs
 
 from telecmi_async import _settings
+from telecmi_async._wording import shown
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.verdict import Outcome, Verdict
 
@@ -34,7 +35,7 @@ def _frozen_statuses(value: Collection[int]) -> frozenset[int]:
         return frozenset(value)
     except TypeError:
         raise ConfigurationError(
-            f"RetryPolicy.statuses must be a set of statuses such as {{502}}, not {value!r:.60}"
+            f"RetryPolicy.statuses must be a set of statuses such as {{502}}, not {shown(value)}"
         ) from None
 
 
@@ -42,7 +43,7 @@ def _check_statuses(_: object, __: object, statuses: frozenset[object]) -> None:
     for status in statuses:
         if not isinstance(status, int) or isinstance(status, bool) or not 400 <= status < 600:
             raise ConfigurationError(
-                f"RetryPolicy.statuses must hold statuses from 400 to 599, not {status!r:.60}"
+                f"RetryPolicy.statuses must hold statuses from 400 to 599, not {shown(status)}"
             )
 
 
@@ -59,14 +60,16 @@ class RetryPolicy:
             after it, though a request under way is still awaited. None sets no bound, since
             a call in a long queue has done nothing wrong; a web handler had rather set one.
         statuses: The refusals to repeat: HTTP statuses, or codes in the reply's body. 502 is
-            documented by TeleCMI and repeated by default.
+            documented by TeleCMI and repeated by default. Of what may have rung, nothing but
+            a gateway's 502 is ever repeated, whatever stands here.
         at_most_once: Never repeat what may have rung a phone: with True, a gateway's
-            502 (see `telecmi_async.verdict`) ends the call as `CallOutcomeUnknown`.
+            502 (see `telecmi_async.verdict`) ends the call as `CallOutcomeUnknown`. Set for
+            a service, it holds for all of its calls, whatever policies they bring.
         retry_after_max: The longest pause that a ``Retry-After`` header is granted.
         budget: Failures the service as a whole may repeat in a row before it stops retrying:
             a token bucket (as in gRPC's retry throttling) that a repeatable failure costs one
-            and any other answer gives back a tenth. It bounds the load on a server
-            that is down to about 1.1 times the offered one. Taken from the service's policy.
+            and any other answer gives back a tenth. A server that is down meets
+            this many retries and no more. Taken from the service's policy.
 
     Raises:
         ConfigurationError: A value that cannot work.
@@ -103,10 +106,9 @@ class RetryPolicy:
             case Outcome.REJECTED:
                 return verdict.code in self.statuses
             case Outcome.UNKNOWN:
-                # A gateway's reply holds no code, and its status stands in for one. A time-out
-                # has neither, and a reply with a request_id may be of a call that was placed.
-                asked_for = verdict.code in self.statuses and verdict.request_id is None
-                return asked_for and not self.at_most_once
+                # A gateway's reply holds no code, and its status stands in for one.
+                gateways_502 = verdict.code == 502 and verdict.request_id is None
+                return gateways_502 and 502 in self.statuses and not self.at_most_once
         assert_never(verdict.outcome)
 
     def wait(self, number: int, verdict: Verdict, draw: float) -> float:

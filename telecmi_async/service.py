@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
-from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 import anyio
+import attrs
 
 from telecmi_async import errors
-from telecmi_async._eventloop import clock_of, current_loop, is_asyncio
+from telecmi_async._eventloop import clock_of
+from telecmi_async._settings import environment_variable, required_variable
+from telecmi_async._wording import shown
 from telecmi_async.call import Call, CallHandle
 from telecmi_async.codec import encode_request
 from telecmi_async.credentials import Credentials, Redactor, Secret, Wire
 from telecmi_async.dial import Dialler, Order
 from telecmi_async.endpoints import BASE_URL, make_call_url, parse_base_url
+from telecmi_async.host import Host
 from telecmi_async.phone import Region, parse_number, parse_region, route
 from telecmi_async.rate import RateLimit
 from telecmi_async.request import CallRequest
@@ -23,8 +28,7 @@ from telecmi_async.stream import CallStream, Feed, check_source
 from telecmi_async.transport import HttpxTransport, Timeouts, default_client
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
+    from collections.abc import AsyncIterable, Callable, Iterable, Mapping
     from datetime import timedelta
     from types import TracebackType
 
@@ -32,11 +36,12 @@ if TYPE_CHECKING:
 
     from telecmi_async._settings import Duration
     from telecmi_async.flow import FlowLike
+    from telecmi_async.options import Number, Options
     from telecmi_async.stream import Item, Progress
 
-    Number: TypeAlias = int | str
-
 __all__ = ["CallService"]
+
+logger = logging.getLogger("telecmi_async")
 
 _T = TypeVar("_T")
 
@@ -84,7 +89,7 @@ class CallService:
         seed: int | str | None = None,
     ) -> None:
         secret = Secret(secret)  # from here on it does not show in a traceback's locals
-        self._loop: object = None
+        self._host = Host()
         self._credentials = Credentials(app_id, secret)
         self._base_url = parse_base_url(base_url)
         try:
@@ -105,46 +110,38 @@ class CallService:
             redact=Redactor(self._credentials.secret),
             budget=self._retry.budget,
         )
-        self._seed = os.urandom(8).hex() if seed is None else str(seed)
+        self._seed = os.urandom(8).hex() if seed is None else _parse_seed(seed)
         self._ordinal = 0
         self._calls: set[Call] = set()
         self._feeds: set[Feed] = set()
-        self._tasks: dict[object, asyncio.Task[None]] = {}
-        self._task_group: anyio.abc.TaskGroup | None = None
-        self._last_start: anyio.Event | None = None
-        self._drained: anyio.Event | None = None
         self._closed = False
 
     @classmethod
-    def from_env(cls, **options: object) -> Self:
+    def from_env(cls, **options: Unpack[Options]) -> Self:
         """Make a service from the environment.
 
         ``TELECMI_APP_ID`` and ``TELECMI_SECRET`` must be set, ``TELECMI_FROM`` and
         ``TELECMI_BASE_URL`` may be.
 
         Args:
-            options: Passed on to the constructor; they win over the environment.
+            options: Arguments of the constructor; they win over the environment.
 
         Raises:
             ConfigurationError: A variable is missing or cannot work.
         """
         if "secret" in options:
             options["secret"] = Secret(options["secret"])
-        for name, variable in (
-            ("app_id", "TELECMI_APP_ID"),
-            ("secret", "TELECMI_SECRET"),
-            ("from_", "TELECMI_FROM"),
-            ("base_url", "TELECMI_BASE_URL"),
-        ):
-            value = os.environ.get(variable, "").strip()
-            if value:
-                options.setdefault(name, Secret(value) if name == "secret" else value)
-            elif name in {"app_id", "secret"} and name not in options:
-                raise errors.ConfigurationError(
-                    f"the environment variable {variable} is not set"
-                )
-            del value
-        return cls(**options)  # type: ignore[arg-type]  # checked by the constructor
+        else:
+            options["secret"] = Secret(required_variable(os.environ, "TELECMI_SECRET"))
+        if "app_id" not in options:
+            options["app_id"] = required_variable(os.environ, "TELECMI_APP_ID")
+        if "from_" not in options:
+            options["from_"] = environment_variable(os.environ, "TELECMI_FROM") or None
+        if "base_url" not in options:
+            options["base_url"] = (
+                environment_variable(os.environ, "TELECMI_BASE_URL") or BASE_URL
+            )
+        return cls(**options)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_calls"):  # a traceback may show one that was made by half
@@ -176,7 +173,8 @@ class CallService:
             duration: The longest the whole call may last, in seconds or as a `timedelta`.
                 Sent only when given; TeleCMI's v2 pages do not mention it.
             region: As for the service, whose setting it replaces.
-            retry: As for the service, whose setting it replaces (but for ``budget``).
+            retry: As for the service, whose setting it replaces, but for its ``budget`` and
+                for an ``at_most_once``.
             timeout: As for the service, whose setting it replaces.
 
         Returns:
@@ -236,19 +234,25 @@ class CallService:
         options = self._options(retry, timeout)
 
         def start(item: Item, on_settled: Callable[[Call], None]) -> Call:
-            self._check_open()
+            why: errors.TelecmiError
             try:
+                self._check_open()
                 request = item if isinstance(item, CallRequest) else CallRequest.parse(item)
                 return self._start(request, item, options, on_settled)
             except errors.InvalidCall as error:
-                call = Call(None, source=item, region=None)
-                call.on_settled = on_settled
-                call.fail(error.with_traceback(None))
-                return call
+                why = error.with_traceback(None)
+            except errors.TelecmiError as error:
+                why = errors.CallCancelled(str(error))
+            except Exception as error:  # noqa: BLE001  # a row may be of any class, and broken
+                why = errors.InvalidCall(f"cannot be read ({type(error).__name__})")
+            call = Call(None, source=item, region=None)
+            call.on_settled = on_settled
+            call.fail(why)
+            return call
 
         feed = Feed(requests, start, window=self._window, on_progress=on_progress)
+        self._host.start(Feed.run, feed, self._feed_ended)
         self._feeds.add(feed)
-        self._spawn(self._run_feed, feed)
         return CallStream(feed)
 
     def _options(
@@ -256,6 +260,8 @@ class CallService:
     ) -> tuple[RetryPolicy, Timeouts]:
         """Return the policy and the time-outs of a call: its own, else the service's."""
         policy = self._retry if retry is None else _instance("retry", retry, RetryPolicy)
+        if self._retry.at_most_once and not policy.at_most_once:
+            policy = attrs.evolve(policy, at_most_once=True)
         return policy, self._timeouts if timeout is None else Timeouts.of(timeout)
 
     def _start(
@@ -272,13 +278,7 @@ class CallService:
                 "is missing: give a number of your app as caller id, here or to the service",
                 path="from",
             )
-        wire = Wire(
-            encode_request(
-                request,
-                credentials=self._credentials,
-                from_=from_,
-            )
-        )
+        wire = Wire(encode_request(request, credentials=self._credentials, from_=from_))
         region = route(request.region or self._region, request.to)
         call = Call(request, source=source, region=region)
         call.on_settled = on_settled
@@ -290,68 +290,33 @@ class CallService:
             wire=wire,
             policy=policy,
             timeouts=timeouts,
+            until=self._dialler.deadline(policy),
             seed=f"{self._seed}:{self._ordinal}",
         )
+        self._host.start(self._dialler.place, order, self._call_ended)
         self._calls.add(call)
-        self._spawn(self._place, order)
         return call
 
-    async def _place(self, order: Order) -> None:
-        """Have one call placed."""
-        try:
-            await self._dialler.place(order)
-        finally:
-            self._calls.discard(order.call)
-            self._forget(order)
+    def _call_ended(self, order: Order) -> None:
+        """Let go of a call whose task is over."""
+        self._calls.discard(order.call)
+        if not order.call.settled:  # the task was cancelled before its first step
+            order.call.conclude(errors.CallCancelled("the call was cancelled"))
 
-    async def _run_feed(self, feed: Feed) -> None:
-        """Run the moving part of a stream."""
-        try:
-            await feed.run()
-        finally:
-            self._feeds.discard(feed)
-            self._forget(feed)
-
-    def _spawn(
-        self, work: Callable[[_T], Coroutine[object, object, None]], subject: _T
-    ) -> None:
-        """Run ``work`` concurrently: in the task group on trio, as a task on asyncio.
-
-        Not in a task group on asyncio: one that is entered in a notebook's cell cannot be
-        left in another, as every cell is a task of its own.
-        """
-        if self._task_group is not None:
-            before, self._last_start = self._last_start, anyio.Event()
-            self._task_group.start_soon(_in_order, before, self._last_start, work, subject)
-            return
-        if is_asyncio(self._loop):
-            task = self._loop.create_task(work(subject))
-            if not task.done():  # an eager one may be
-                self._tasks[subject] = task
+    def _feed_ended(self, feed: Feed) -> None:
+        """Let go of a stream's moving part whose task is over."""
+        self._feeds.discard(feed)
+        feed.end()
 
     def _check_open(self) -> None:
         """Refuse to work when closed or in the wrong loop; belong to the first loop."""
         if self._closed:
             raise errors.ServiceClosed("the service is closed and takes no more calls")
-        loop = current_loop()
-        if self._loop is None:
-            if not is_asyncio(loop) and self._task_group is None:
-                raise errors.WrongEventLoop(
-                    "on trio a service must be opened: async with CallService(…) as service"
-                )
-            self._loop = loop
-            self._dialler.use_clock(clock_of(loop))
-        elif self._loop is not loop:
-            raise errors.WrongEventLoop(
-                "the service belongs to the event loop it was first used in; make one for "
-                "every event loop"
-            )
-
-    def _forget(self, subject: object) -> None:
-        """Let go of a task that is ending, and tell who waits for the last one."""
-        self._tasks.pop(subject, None)
-        if self._drained is not None and not self._calls and not self._feeds:
-            self._drained.set()
+        if self._host.loop is None:
+            self._host.bind()
+            self._dialler.use_clock(clock_of(self._host.loop))
+        else:
+            self._host.bind()
 
     async def aclose(self) -> None:
         """Close the service: cancel what is queued, wait for what was sent.
@@ -362,38 +327,26 @@ class CallService:
         Raises:
             WrongEventLoop: The service was used in another event loop.
         """
-        if self._loop is not None and self._loop is not current_loop():
-            raise errors.WrongEventLoop("close a service in the event loop it was used in")
+        if self._host.loop is not None:
+            self._host.bind()
         self._closed = True
         for feed in tuple(self._feeds):
             feed.stop(errors.ServiceClosed("the service was closed before the stream's end"))
-        for call in tuple(self._calls):
-            call.cancel()
+        waiting = [call for call in self._calls if not call.settled]
+        cancelled = sum([call.cancel() for call in waiting])
+        if cancelled:
+            logger.warning("%d queued calls were cancelled: the service was closed", cancelled)
+        # Closed from within a source of requests, the service cannot wait for that.
+        here = sum([feed.runs_here() for feed in self._feeds])
         with anyio.CancelScope(shield=True):
             try:
-                await self._drain()
+                await self._host.drain(but=here)
             finally:
                 await self._transport.aclose()
 
-    async def _drain(self) -> None:
-        """Wait until no call is under way. A task's own cancellation waits as well."""
-        cancelled: BaseException | None = None
-        while self._calls or self._feeds:
-            if self._drained is None:
-                self._drained = anyio.Event()
-            try:
-                await self._drained.wait()
-            except anyio.get_cancelled_exc_class() as error:
-                cancelled = error
-        if cancelled is not None:
-            raise cancelled
-
     async def __aenter__(self) -> Self:
-        if not self._closed and not is_asyncio(current_loop()):
-            if self._task_group is not None:
-                raise errors.WrongEventLoop("the service is open already")
-            self._task_group = anyio.create_task_group()
-            await self._task_group.__aenter__()
+        if not self._closed:
+            await self._host.open()
         self._check_open()
         return self
 
@@ -403,37 +356,19 @@ class CallService:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.aclose()
-        if self._task_group is not None:
-            # Nothing runs in it any more, and an error of the body is not its business.
-            await self._task_group.__aexit__(None, None, None)
+        try:
+            await self.aclose()
+        finally:
+            await self._host.close()
 
     def __del__(self) -> None:
-        if not self._closed and self._loop is not None:
+        if not self._closed and self._host.loop is not None:
             warnings.warn(
                 f"{self!r} was never closed: use async with, or await service.aclose()",
                 ResourceWarning,
                 source=self,
                 stacklevel=1,
             )
-
-
-async def _in_order(
-    before: anyio.Event | None,
-    mine: anyio.Event,
-    work: Callable[[_T], Coroutine[object, object, None]],
-    subject: _T,
-) -> None:
-    """Begin ``work`` after the one before it: trio starts new tasks in random order.
-
-    The next one may begin as soon as this one has run up to its first wait, which is its
-    place in the gate's queue.
-    """
-    if before is not None:
-        with anyio.CancelScope(shield=True):
-            await before.wait()
-    mine.set()
-    await work(subject)
 
 
 def _instance(name: str, value: object, kind: type[_T]) -> _T:
@@ -443,3 +378,10 @@ def _instance(name: str, value: object, kind: type[_T]) -> _T:
             f"{name} must be a {kind.__name__}, not {type(value).__name__}"
         )
     return value
+
+
+def _parse_seed(value: object) -> str:
+    """Return a seed as text."""
+    if not isinstance(value, int | str) or isinstance(value, bool):
+        raise errors.ConfigurationError(f"seed must be an int or a str, not {shown(value)}")
+    return f"{value:x}" if isinstance(value, int) else value

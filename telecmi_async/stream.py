@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, cast
 import anyio
 import attrs
 
-from telecmi_async._eventloop import current_loop
+from telecmi_async._eventloop import clock_of, current_loop
 from telecmi_async.call import Call, CallHandle, CallStatus
-from telecmi_async.errors import ConfigurationError, InvalidCall, WrongEventLoop
+from telecmi_async.errors import ConfigurationError, InvalidCall, TelecmiError, WrongEventLoop
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -85,9 +85,9 @@ class Starter(Protocol):
     def __call__(self, item: Item, on_settled: Callable[[Call], None]) -> Call:
         """Start the call that ``item`` describes.
 
-        What cannot be sent is settled as invalid, before this returns. Nothing but
-        `ServiceClosed` may be raised, and ``on_settled`` must be called once for every call
-        that was returned.
+        What cannot be sent is settled before this returns: as invalid, or as cancelled if
+        the service was closed. Nothing may be raised, or an item would be lost, and
+        ``on_settled`` must be called once for every call.
         """
         ...
 
@@ -119,7 +119,8 @@ class Feed:
         self._start = start
         self._window = window
         self._on_progress = on_progress
-        self._began = anyio.current_time()
+        self._now = clock_of(self.loop)
+        self._began = self._now()
         self._counts: Counter[CallStatus] = Counter()
         self._pulled = 0
         self._retried = 0
@@ -128,34 +129,50 @@ class Feed:
         self._failure: Exception | None = None
         self._finished = False
         self._stopped = False
+        self._cut_short = False
         self._seconds = 0.0
+        self._task_id: int | None = None
         self._changed = anyio.Event()
         self._scope = anyio.CancelScope()
 
     async def run(self) -> None:
         """Pull and start until the source is exhausted, fails, or `stop` is called."""
+        self._task_id = anyio.get_current_task().id
         try:
             with self._scope:
                 await self._pull()
         except Exception as error:  # noqa: BLE001  # the user's own: the consumer gets it
             self._failure = error
+        except BaseException:
+            self._cut_short = True
+            raise
         finally:
-            self._finished = True
-            self._notify()
+            self.end()
+
+    def end(self) -> None:
+        """Have no more to pull, if only because the task that pulls was never started."""
+        self._finished = True
+        self._notify()
+
+    def runs_here(self) -> bool:
+        """Tell whether the caller is the source of this stream, running in its task."""
+        return self._task_id == anyio.get_current_task().id
 
     async def _pull(self) -> None:
         pull = _puller(self._source)
         try:
             # A cancelled scope alone is too late for a task that was just woken.
-            while not self._stopped:
+            while not self._leaving():
                 try:
                     item = await pull()
                 except StopAsyncIteration:
                     return
-                call = self._start(item, self._settled)
                 self._pulled += 1
+                call = self._start(item, self._settled)
                 if not call.settled:
                     self._under_way.add(call)
+                if self._leaving():  # the source gave an item at the moment of `stop`
+                    call.cancel()
                 while len(self._under_way) + len(self._ready) >= self._window:
                     await self._changed.wait()
         finally:
@@ -176,7 +193,7 @@ class Feed:
                 logger.exception("on_progress failed; the calls go on")
 
     def _notify(self) -> None:
-        self._seconds = anyio.current_time() - self._began
+        self._seconds = self._now() - self._began
         self._changed.set()
         self._changed = anyio.Event()
 
@@ -186,6 +203,9 @@ class Feed:
         Args:
             failure: What the consumer is told if there was more to pull.
         """
+        if self._finished and not self._under_way:
+            return
+        self._check_loop()
         if not self._finished:
             self._failure = failure
         self._stopped = True
@@ -199,15 +219,25 @@ class Feed:
         Raises:
             Exception: What the source raised, after every call was taken.
         """
+        self._check_loop()
         while not self._ready:
             if self._finished and not self._under_way:
                 if self._failure is not None:
                     raise self._failure
+                if self._cut_short and not self._stopped:
+                    raise TelecmiError("the source of requests was cancelled")
                 return None
             await self._changed.wait()
         call = self._ready.popleft()
         self._notify()
         return call
+
+    def _leaving(self) -> bool:
+        return self._stopped
+
+    def _check_loop(self) -> None:
+        if self.loop is not current_loop():
+            raise WrongEventLoop("use a stream in the event loop it was made in")
 
     @property
     def progress(self) -> Progress:
@@ -249,6 +279,7 @@ class CallStream:
 
     Raises:
         ServiceClosed: While iterating: the service was closed before the source's end.
+        WrongEventLoop: It is used in another event loop.
         Exception: What the source raised, after every call that was started is yielded.
     """
 
@@ -309,7 +340,12 @@ def check_source(source: object, on_progress: object) -> None:
             f"{kind.__name__}; for a single call there is make_call",
             path="requests",
         )
-    if on_progress is not None and (
-        not callable(on_progress) or inspect.iscoroutinefunction(on_progress)
-    ):
+    usable = on_progress is None or callable(on_progress)
+    if not usable or _is_async(on_progress):
         raise ConfigurationError("on_progress must be a plain function of one Progress")
+
+
+def _is_async(thing: object) -> bool:
+    """Tell whether calling a function, or an object that is like one, gives a coroutine."""
+    call = getattr(type(thing), "__call__", None)  # noqa: B004  # looked at, not called
+    return inspect.iscoroutinefunction(thing) or inspect.iscoroutinefunction(call)

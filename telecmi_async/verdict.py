@@ -66,8 +66,11 @@ _MEANING = {
     503: "the service is unavailable for now",
 }
 _CODE = re.compile(r"(?:cmi-)?(\d{3})")
+_WORD = re.compile(r"[!-~]{1,256}")
+_DEEPEST = 32
 _LONGEST_MESSAGE = 200
 _LONGEST_TEXT = 2_000
+_LARGEST_BODY = 1 << 16
 
 
 @unique
@@ -173,9 +176,10 @@ def judge(answer: Reply | Failure, *, redact: Redactor, now: datetime) -> Verdic
         outcome = Outcome.UNKNOWN if answer.sent else Outcome.NOT_SENT
         return Verdict(outcome, redact.text(answer.reason))
 
-    body = _object(decode_json(answer.body))
+    decoded = decode_json(answer.body)
+    body = _object(decoded) if _is_shallow(decoded) else None
     code = _body_code(body)
-    request_id = _request_id(body)
+    request_id = _request_id(body, redact)
     retry_after = _retry_after(answer.retry_after, now)
     outcome = _outcome(answer.status, code, request_id, retry_after)
     if outcome is Outcome.ACCEPTED and body is not None:
@@ -220,6 +224,22 @@ def _object(value: object) -> _Body:
     return cast("Mapping[str, object]", value) if isinstance(value, dict) else None
 
 
+def _is_shallow(value: object) -> bool:
+    """Tell whether a decoded value is nested no deeper than any answer of TeleCMI's could be."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        inner: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner += cast("dict[str, object]", item).values()
+            elif isinstance(item, list):
+                inner += cast("list[object]", item)
+        if not inner:
+            return True
+        level = inner
+    return False
+
+
 def _body_code(body: _Body) -> int | None:
     """Return the code in a body: 200, "200" and "cmi-200" are all 200."""
     if body is None:
@@ -233,13 +253,16 @@ def _body_code(body: _Body) -> int | None:
     return None
 
 
-def _request_id(body: _Body) -> str | None:
-    """Return the ``request_id`` at the top of a body or under its ``data``."""
+def _request_id(body: _Body, redact: Redactor) -> str | None:
+    """Return the ``request_id`` at the top of a body or under its ``data``.
+
+    TeleCMI's have 43 letters and digits. What is no such word, or repeats the secret, is none.
+    """
     if body is None:
         return None
     for level in (body, _object(body.get("data")) or {}):
         value = level.get("request_id")
-        if isinstance(value, str) and value.strip():
+        if isinstance(value, str) and _WORD.fullmatch(value) and redact.secret(value) == value:
             return value
     return None
 
@@ -292,7 +315,7 @@ def _message(body: _Body) -> str:
 
 def _kept(raw: bytes, body: _Body, redact: Redactor) -> Mapping[str, object] | str:
     """Return what an error keeps of a reply's body."""
-    if body is not None:
+    if body is not None and len(raw) <= _LARGEST_BODY:
         return redact.body(body)
     return redact.text(raw.decode("utf-8", "replace"))[:_LONGEST_TEXT]
 

@@ -165,7 +165,7 @@ def names() -> Iterator[BadCall]:
         "action: 10 MB",
         lambda: flow({"action": "bridge" * 1_700_000}),
         "pcmo[0].action",
-        "no action is named 'bridge.*…",
+        'no action is named "bridge.*…',
     )
     yield BadCall(
         "key: misspelt", lambda: flow(bridge(timout=20)), "pcmo[0].timout", 'mean "timeout"'
@@ -191,7 +191,7 @@ def names() -> Iterator[BadCall]:
     yield BadCall(
         "key: a phone number",
         lambda: flow({"action": "hangup", "+1 917-000-0001": 1}),
-        "pcmo[0].+• •••-•••-0001",
+        "pcmo[0].+•••••••0001",
         "no key",
     )
     yield BadCall(
@@ -323,7 +323,7 @@ def media() -> Iterator[BadCall]:
         "URL: no scheme", lambda: flow(Play(file_url="a.wav")), "file_url", "no scheme"
     )
     yield BadCall(
-        "URL: ftp", lambda: flow(Play(file_url="ftp://example.com/a")), "file_url", "not 'ftp'"
+        "URL: ftp", lambda: flow(Play(file_url="ftp://example.com/a")), "file_url", 'not "ftp"'
     )
     yield BadCall(
         "URL: no host", lambda: flow(Play(file_url="https:///a")), "file_url", "no host"
@@ -471,7 +471,7 @@ def rest() -> Iterator[BadCall]:
     yield BadCall(
         "region: unknown", lambda: call(region="europe"), "region", '"india" or "global"'
     )
-    yield BadCall("region: capital", lambda: call(region="India"), "region", "not 'India'")
+    yield BadCall("region: capital", lambda: call(region="India"), "region", 'not "India"')
     yield BadCall("region: an int", lambda: call(region=91), "region", "not 91")
     yield BadCall("region: a list", lambda: call(region=["india"]), "region", "type list")
     yield BadCall("region: 10 MB", lambda: call(region="x" * 10**7), "region", "…")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from hypothesis import settings
 
-from telecmi_async.testing import virtual_backend
+from telecmi_async.testing import VirtualClockLoop, virtual_backend
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
 
 # An example may build thousands of calls, and a busy machine is no reason to fail. In CI the
 # examples are the same in every run, so that a change is judged by itself.
@@ -27,3 +31,8 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     if request.node.get_closest_marker("real_clock"):
         return name, {}
     return virtual_backend(name)
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run the tests that are asyncio's alone on the virtual clock too."""
+    return {"virtual": VirtualClockLoop}

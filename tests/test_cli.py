@@ -123,6 +123,13 @@ def no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.fixture
+def version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this very package installed, as version 1.2.3."""
+    installed = {"telecmi-async": "1.2.3"}
+    monkeypatch.setattr(metadata, "version", installed.__getitem__)
+
+
 @pytest.fixture(params=["asyncio", "trio"])
 def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run commands on each event loop, though they only ever ask for asyncio."""
@@ -158,46 +165,27 @@ def test_no_command_gets_the_help() -> None:
     assert terminal.out == ""
 
 
-def test_the_version_is_printed() -> None:
-    """``--version`` prints the name and a version."""
+@pytest.mark.usefixtures("version")
+def test_the_version_is_the_installed_one() -> None:
+    """``--version`` prints the name, and the version of the package's metadata."""
     terminal = console()
 
     assert main(["--version"], terminal=terminal) == Exit.OK
-    assert terminal.out.startswith("telecmi-async ")
-
-
-@pytest.mark.parametrize("installed", [True, False])
-def test_the_version_is_the_installed_one(
-    monkeypatch: pytest.MonkeyPatch, *, installed: bool
-) -> None:
-    """The version comes from the package's metadata, and its absence is no error."""
-
-    def version(name: str) -> str:
-        if not installed:
-            raise metadata.PackageNotFoundError(name)
-        return "1.2.3"
-
-    monkeypatch.setattr(metadata, "version", version)
-    terminal = console()
-    main(["--version"], terminal=terminal)
-
-    assert terminal.out == f"telecmi-async {'1.2.3' if installed else '(not installed)'}\n"
+    assert terminal.out == "telecmi-async 1.2.3\n"
 
 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
         (["dmeo"], "invalid choice"),
-        (["demo", "--calls", "0"], "must be a whole number from 1 to 50000, not '0'"),
-        (["demo", "--calls", "1.5"], "must be a whole number from 1 to 50000, not '1.5'"),
-        (["demo", "--calls", "many"], "must be a whole number from 1 to 50000, not 'many'"),
-        (["demo", "--cps", "0"], "must be above 0 and at most 10000, not '0'"),
-        (["demo", "--cps", "nan"], "must be above 0 and at most 10000, not 'nan'"),
-        (["demo", "--errors-502", "5%"], "must be a share from 0 to 1, not '5%'"),
-        (["demo", "--errors-502", "1.1"], "must be a share from 0 to 1, not '1.1'"),
-        (["simulate", "--port", "70000"], "must be a port from 0 to 65535, not '70000'"),
-        (["simulate", "--latency", "-1"], "must be seconds, 0 or more, not '-1'"),
-        (["simulate", "--cps", "0"], "must be a whole number, 1 or more, not '0'"),
+        (["demo", "--calls", "0"], 'must be a whole number from 1 to 50000, not "0"'),
+        (["demo", "--calls", "50001"], 'must be a whole number from 1 to 50000, not "50001"'),
+        (["demo", "--calls", "1.5"], 'must be a whole number from 1 to 50000, not "1.5"'),
+        (["demo", "--calls", "9" * 5000], "must be a whole number from 1 to 50000, not"),
+        (["demo", "--cps", "many"], "argument --cps: invalid float value: 'many'"),
+        (["demo", "--errors-502", "5%"], "argument --errors-502: invalid float value: '5%'"),
+        (["simulate", "--port", "x"], "argument --port: invalid int value: 'x'"),
+        (["simulate", "--cps", "0.5"], "argument --cps: invalid int value: '0.5'"),
         (["call", "--to", "1"], "the following arguments are required: --pcmo"),
         (["call", "--to", "1", "--pcmo", "-", "--region", "mars"], "invalid choice: 'mars'"),
         (["call", "--to", "1", "--pcmo", "-", "--secret", "x"], "unrecognized arguments"),
@@ -209,6 +197,29 @@ def test_wrong_arguments_are_refused(
     """What cannot be right is named, with what would be right, and nothing is done."""
     assert main(argv) == Exit.USAGE
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("loop")
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["demo", "--cps", "0"], "RateLimit.calls_per_second must be a number above 0"),
+        (["demo", "--cps", "nan"], "RateLimit.calls_per_second must be a number above 0"),
+        (["demo", "--errors-502", "1.1"], "Simulator.error_502_share must be a number from 0"),
+        (["simulate", "--errors-502", "-1"], "Simulator.error_502_share must be a number"),
+        (["simulate", "--port", "70000"], "port must be from 0 to 65535, not 70000"),
+        (["simulate", "--latency", "-1"], "Simulator.latency must be seconds, 0 or more"),
+        (["simulate", "--cps", "0"], "Simulator.calls_per_second must be a whole number, 1 or"),
+    ],
+)
+def test_what_an_argument_stands_for_says_what_is_wrong(argv: list[str], message: str) -> None:
+    """What only simulator and service know to be wrong is refused by them, in their words."""
+    terminal = console()
+
+    assert main(argv, terminal=terminal) == Exit.USAGE
+    assert terminal.err.startswith(f"telecmi-async {argv[0]}: {message}")
+    assert terminal.err.count("\n") == 1
+    assert terminal.out == ""
 
 
 def test_help_imports_no_command() -> None:
@@ -239,6 +250,7 @@ def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.usefixtures("version")
 def test_the_package_can_be_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,7 +260,16 @@ def test_the_package_can_be_run(
         runpy.run_module("telecmi_async", run_name="__main__")
 
     assert caught.value.code == Exit.OK
-    assert capsys.readouterr().out.startswith("telecmi-async ")
+    assert capsys.readouterr().out == "telecmi-async 1.2.3\n"
+
+
+def test_importing_what_runs_the_package_runs_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Tools that import every module do not start the command line."""
+    runpy.run_module("telecmi_async.__main__", run_name="telecmi_async.__main__")
+
+    assert capsys.readouterr() == ("", "")
 
 
 def test_ctrl_c_ends_any_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,6 +386,7 @@ def test_where_nobody_can_be_asked_nothing_is_placed(
         ({"--to": "0123"}, "to: must start with the country code"),
         ({"--from": "x"}, "from: must hold only digits"),
         ({"--pcmo": "no-such-file.json"}, "pcmo: cannot read no-such-file.json: No such file"),
+        ({"--duration": "0"}, "duration: must be between 1 and"),
         ({"--extra-params": "order=42"}, "extra_params: is no JSON"),
         ({"--extra-params": "[1]"}, "extra_params: must be a mapping"),
     ],
@@ -428,6 +450,17 @@ def test_an_environment_that_lacks_something_is_refused(
 
     assert main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal) == code
     assert message in terminal.err
+
+
+def test_blanks_around_what_the_environment_holds_do_not_count(flow: str) -> None:
+    """A variable is read without the blanks around it, as `CallService.from_env` reads it."""
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        terminal = console({name: f" {value}\n" for name, value in environ.items()})
+        code = main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal)
+
+    assert code == Exit.OK
+    assert simulator.placed(TO) == 1
 
 
 def test_refused_credentials_have_their_own_code(flow: str) -> None:

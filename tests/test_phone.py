@@ -86,6 +86,9 @@ def test_a_mask_is_short() -> None:
     [
         ("call 19170000001 now", "call •••••••0001 now"),
         ("call +1 (917) 000-0001.", "call +•••••••0001."),
+        ("call 1.917.000.0001 or", "call •••••••0001 or"),
+        ("call 1\u00a0917\u00a0000\u00a00001", "call •••••••0001"),
+        ("http://127.0.0.1:8787", "http://127.0.0.1:8787"),
         ("tel19170000001x", "tel•••••••0001x"),
         ("wait 20, 300 s", "wait 20, 300 s"),
         ("1edceb4c-4e2c-402d-81b4-1c2f6fca442d", "1edceb4c-4e2c-402d-81b4-1c2f6fca442d"),
@@ -115,6 +118,33 @@ def test_auto_routes_by_the_callee(to: int, region: Region) -> None:
 def test_a_named_region_decides(region: Region) -> None:
     """A region that was asked for is taken, whatever the number."""
     assert route(region, 919800000000) is route(region, 19170000001) is region
+
+
+@pytest.mark.parametrize(
+    ("value", "repeated"),
+    [
+        ("mars", '"mars"'),
+        ("L'Inde", '"L\'Inde"'),
+        ('"india"', r'"\"india\""'),
+        ("indi\u00e9", '"indi\u00e9"'),
+        ("india\u200b\n", r'"india\u200b\n"'),
+        ("\ud800", r'"\ud800"'),
+        ("+1\u00a0917\u00a0000\u00a00001", '"+•••••••0001"'),
+        ("1.917.000.0001", '"•••••••0001"'),
+        ("x" * 41, f'"{"x" * 40}"…'),
+        (19170000001, "•••••••0001"),
+        (2**200, "an enormous int"),
+        (1.5, "1.5"),
+        (None, "None"),
+        ([19170000001], "a value of type list"),
+    ],
+)
+def test_an_error_repeats_what_it_was_given(value: object, repeated: str) -> None:
+    """Text comes in double quotes, escaped where it does not print, and numbers are masked."""
+    with pytest.raises(InvalidCall) as caught:
+        parse_region(value)
+
+    assert caught.value.message.endswith(f", not {repeated}")
 
 
 @pytest.mark.parametrize("region", list(Region))

@@ -189,7 +189,7 @@ def test_a_bad_mapping_is_refused_alike(bad: BadCall) -> None:
         ({"to": TO, "zzz": 1}, "zzz", "known are"),
         ({"to": TO, 7: 1}, "…", "no field 7"),
         ([TO], "", "must be a CallRequest or a mapping, not a value of type list"),
-        ("19170000001", "", "not '•+0001'"),
+        ("19170000001", "", 'not "•+0001"'),
         (None, "", "not None"),
     ],
 )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import gc
+import json
 import logging
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -390,7 +391,7 @@ async def test_queue_timeout_fails_a_call_instead_of_waiting() -> None:
         first = service.make_call(to=TO, pcmo=FLOW)
         second = service.make_call(to=TO, pcmo=FLOW)
         began = anyio.current_time()
-        with pytest.raises(NotSent, match="waited too long for its turn"):
+        with pytest.raises(NotSent, match="no turn within its queue_timeout"):
             await second
         waited = anyio.current_time() - began
         await first
@@ -411,7 +412,7 @@ async def test_a_deadline_bounds_queue_and_retries_together() -> None:
         began = anyio.current_time()
         with pytest.raises(RateLimited):
             await first
-        with pytest.raises(NotSent):
+        with pytest.raises(NotSent, match="no turn within its deadline of 5 s"):
             await second
         waited = anyio.current_time() - began
 
@@ -448,6 +449,31 @@ async def test_policy_and_timeouts_of_a_call_win() -> None:
 
     assert sent == 1
     assert waited == pytest.approx(23.0)
+
+
+async def test_at_most_once_of_a_service_cannot_be_switched_off_by_a_call() -> None:
+    """A call's own policy replaces everything but that."""
+    telecmi = FakeTelecmi(always(gateway))
+    careful = RetryPolicy(at_most_once=True)
+    async with telecmi.service(retry=careful) as service:
+        with pytest.raises(CallOutcomeUnknown):
+            await service.make_call(to=TO, pcmo=FLOW, retry=RetryPolicy(attempts=9))
+
+    assert len(telecmi.requests) == 1
+
+
+async def test_calls_that_closing_cancels_are_counted_in_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Fire and forget does not lose calls without a word."""
+    telecmi = FakeTelecmi(delay=1.0)
+    async with telecmi.service() as service:
+        for _ in range(100):
+            service.make_call(to=TO, pcmo=FLOW)
+        await anyio.sleep(0.5)
+
+    assert telecmi.finished == 20
+    assert caplog.messages == ["80 queued calls were cancelled: the service was closed"]
 
 
 async def test_many_calls_run_concurrently_within_the_limit() -> None:
@@ -555,95 +581,6 @@ async def test_cancelling_anywhere_loses_no_call() -> None:
     assert points >= 3
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-async def test_cancelling_once_as_asyncio_does_loses_no_call() -> None:
-    """task.cancel() at every suspension point, with a service as a plain object."""
-    telecmi = FakeTelecmi(delay=0.001)
-    client = httpx.AsyncClient(transport=telecmi)
-
-    class State:
-        def __init__(self) -> None:
-            self.service = CallService(1, "s", from_=FROM, http_client=client)
-            self.handles: list[CallHandle] = []
-
-    async def program(state: State) -> None:
-        state.handles.append(state.service.make_call(to=TO, pcmo=FLOW))
-        await state.handles[0]
-        state.handles.append(state.service.make_call(to=TO, pcmo=FLOW))
-        await state.service.aclose()
-
-    async def check(state: State) -> None:
-        await state.service.aclose()
-        assert {handle.status for handle in state.handles} <= {"progress", "cancelled"}
-        assert telecmi.finished == len(telecmi.requests)
-
-    assert await cancel_everywhere(program, setup=State, check=check, edge=True) >= 2
-    await client.aclose()
-
-
-@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-async def test_a_second_cancel_while_closing_is_delivered_after_the_wait() -> None:
-    """A task that is cancelled while it closes the service still waits for what left."""
-    telecmi = FakeTelecmi(delay=0.05)
-    client = httpx.AsyncClient(transport=telecmi)
-    service = CallService(1, "s", from_=FROM, http_client=client)
-    handle = service.make_call(to=TO, pcmo=FLOW)
-    await asyncio.sleep(0.01)
-    closing = asyncio.create_task(service.aclose())
-    await asyncio.sleep(0)
-    closing.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        await closing
-
-    assert handle.accepted
-    await client.aclose()
-
-
-@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-async def test_a_plain_service_is_used_from_several_tasks_like_notebook_cells() -> None:
-    """Every cell is a task of its own: make, use, use again and close in four of them."""
-    telecmi = FakeTelecmi(delay=0.001)
-    cells: dict[str, Any] = {}
-
-    async def cell_1() -> None:
-        cells["client"] = httpx.AsyncClient(transport=telecmi)
-        cells["service"] = CallService(1, "s", from_=FROM, http_client=cells["client"])
-
-    async def cell_2() -> None:
-        cells["call"] = await cells["service"].make_call(to=TO, pcmo=FLOW)
-
-    async def cell_3() -> None:
-        async for call in cells["service"].make_calls([{"to": TO, "pcmo": FLOW}] * 30):
-            cells.setdefault("calls", []).append(call)
-
-    async def cell_4() -> None:
-        await cells["service"].aclose()
-        await cells["client"].aclose()
-
-    for cell in (cell_1, cell_2, cell_3, cell_4):
-        await asyncio.create_task(cell())
-
-    assert cells["call"].accepted
-    assert all(call.accepted for call in cells["calls"])
-    assert len(telecmi.requests) == 31
-
-
-@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-async def test_a_plain_service_that_is_never_closed_warns() -> None:
-    """A ResourceWarning names the remedy; a service that was never used needs no closing."""
-    service = CallService(1, "s", from_=FROM, http_client=httpx.AsyncClient())
-    unused = CallService(1, "s", from_=FROM, http_client=httpx.AsyncClient())
-    with pytest.raises(InvalidCall):
-        service.make_call(to=1, pcmo=FLOW)
-    del unused
-    gc.collect()
-
-    with pytest.warns(ResourceWarning, match="was never closed: use async with"):
-        del service
-        gc.collect()
-
-
 async def test_a_closed_service_takes_no_more_calls() -> None:
     """make_call and make_calls raise ServiceClosed; closing again does no harm."""
     telecmi = FakeTelecmi()
@@ -707,7 +644,7 @@ def test_a_second_event_loop_is_refused() -> None:
     home.run_until_complete(call())
     with pytest.raises(WrongEventLoop, match="make one for every event loop"):
         asyncio.run(call())
-    with pytest.raises(WrongEventLoop, match="close a service in the event loop"):
+    with pytest.raises(WrongEventLoop, match="and close it there"):
         asyncio.run(service.aclose())
     home.run_until_complete(service.aclose())
     home.run_until_complete(client.aclose())
@@ -751,24 +688,144 @@ async def test_retries_and_attempts_are_logged_without_numbers(
 
 
 async def test_a_bug_of_ours_is_not_taken_for_a_call_that_did_not_ring(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Should judging itself fail, the call is unknown and the error surfaces."""
+    """Should judging itself fail, that call is unknown, it is logged, and others go on."""
 
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("telecmi_async.dial.judge", broken)
-    spawned: list[Any] = []
     async with FakeTelecmi().service() as service:
-        monkeypatch.setattr(service, "_spawn", lambda *work: spawned.append(work))
-        handle = service.make_call(to=TO, pcmo=FLOW)
-        [(work, order)] = spawned
-        with pytest.raises(ZeroDivisionError):
-            await work(order)
+        with monkeypatch.context() as patch:
+            patch.setattr("telecmi_async.dial.judge", broken)
+            with pytest.raises(CallOutcomeUnknown, match="interrupted"):
+                await service.make_call(to=TO, pcmo=FLOW)
+        assert (await service.make_call(to=TO, pcmo=FLOW)).accepted
 
-    assert handle.status is CallStatus.UNKNOWN
-    assert "interrupted" in str(handle.error)
+    assert "its reply could not be judged" in caplog.text
+
+
+@pytest.mark.real_clock
+def test_a_call_is_cancelled_in_its_own_loop_only() -> None:
+    """cancel() from outside the loop is refused with an error of ours; afterwards it is moot."""
+    home = asyncio.new_event_loop()
+    client = httpx.AsyncClient(transport=FakeTelecmi(delay=0.01))
+
+    async def start() -> tuple[CallService, CallHandle]:
+        service = CallService(1, "s", from_=FROM, http_client=client)
+        return service, service.make_call(to=TO, pcmo=FLOW)
+
+    async def finish() -> None:
+        await handle
+        await service.aclose()
+        await client.aclose()
+
+    service, handle = home.run_until_complete(start())
+    with pytest.raises(WrongEventLoop, match="no running event loop"):
+        handle.cancel()
+    with pytest.raises(WrongEventLoop, match="in the event loop that placed it"):
+        asyncio.run(_cancel(handle))
+    home.run_until_complete(finish())
+    home.close()
+
+    assert handle.cancel() is False
+
+
+async def _cancel(handle: CallHandle) -> None:
+    handle.cancel()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"code":400,"x":' + b"[" * 700 + b"]" * 700 + b"}",
+        b'{"code":400,"x":' + b'{"x":' * 700 + b"1" + b"}" * 701,
+    ],
+)
+async def test_a_deeply_nested_reply_stops_nobody(body: bytes) -> None:
+    """It counts as no JSON at all; other calls go on."""
+    telecmi = FakeTelecmi(in_turn(lambda: httpx.Response(500, content=body), accepted))
+    async with telecmi.service() as service:
+        with pytest.raises(CallOutcomeUnknown):
+            await service.make_call(to=TO, pcmo=FLOW)
+        assert (await service.make_call(to=TO, pcmo=FLOW)).accepted
+
+
+async def test_a_request_id_that_repeats_the_secret_is_none() -> None:
+    """Nor is one that is no text of a sane length: such an answer proves nothing."""
+    for value in ("xx-a-secret-xx", "i" * 300, "\ud800", "a\nb"):
+        reply = httpx.Response(200, content=json.dumps({"code": 200, "request_id": value}))
+        async with FakeTelecmi(always(partial(_same, reply))).service() as service:
+            handle = service.make_call(to=TO, pcmo=FLOW)
+            with pytest.raises(CallOutcomeUnknown):
+                await handle
+            assert "a-secret" not in repr(handle)
+
+
+def _same(reply: httpx.Response) -> httpx.Response:
+    return reply
+
+
+async def test_a_hook_that_reads_the_reply_changes_nothing() -> None:
+    """The usual logging hook of a user's client reads the body first."""
+
+    async def read(response: httpx.Response) -> None:
+        await response.aread()
+
+    class Slow(httpx.AsyncByteStream):
+        async def __aiter__(self) -> Any:
+            yield accepted().content
+
+    class Streaming(FakeTelecmi):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            await super().handle_async_request(request)
+            return httpx.Response(200, stream=Slow())
+
+    hooks = {"response": [read]}
+    async with (
+        httpx.AsyncClient(transport=Streaming(), event_hooks=hooks) as client,
+        CallService(1, "s", from_=FROM, http_client=client) as service,
+    ):
+        assert (await service.make_call(to=TO, pcmo=FLOW)).accepted
+
+
+async def test_a_client_that_cannot_be_closed_does_no_harm(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its error is logged, the service is closed all the same."""
+    service = CallService(1, "s")
+
+    async def broken() -> None:
+        raise OSError
+
+    monkeypatch.setattr(service._transport._client, "aclose", broken)
+    async with service:
+        pass
+
+    assert "closing the HTTP client failed" in caplog.text
+
+
+async def test_an_address_that_cannot_be_sent_to_proves_that_nothing_was() -> None:
+    """A host name that httpx refuses to encode is no unknown outcome."""
+    service = CallService(
+        1, "s", from_=FROM, base_url="https://xn--a/", retry=RetryPolicy(attempts=1)
+    )
+    async with service:
+        with pytest.raises(NotSent):
+            await service.make_call(to=TO, pcmo=FLOW)
+
+
+@pytest.mark.parametrize(
+    "seed", [None, 7, "seed", 10**5000], ids=["none", "int", "str", "huge"]
+)
+async def test_any_seed_works(seed: Any) -> None:
+    """However large; what is no int or str is refused."""
+    async with FakeTelecmi(in_turn(lambda: refused(502), accepted)).service(
+        seed=seed
+    ) as service:
+        assert (await service.make_call(to=TO, pcmo=FLOW)).accepted
+    with pytest.raises(ConfigurationError, match="seed must be an int or a str"):
+        CallService(1, "s", seed=1.5)  # type: ignore[arg-type]  # what is tested
 
 
 async def test_a_hundred_services_leave_nothing_behind() -> None:
@@ -778,5 +835,5 @@ async def test_a_hundred_services_leave_nothing_behind() -> None:
             await service.make_call(to=TO, pcmo=FLOW)
         await anyio.lowlevel.checkpoint()
         assert not service._calls
-        assert not service._tasks
+        assert service._host._running == 0
         assert not service._feeds

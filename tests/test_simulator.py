@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telecmi_async.credentials import Secret
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.phone import Region
-from telecmi_async.simulator import Decision, Envelope, Limits, Simulator
+from telecmi_async.simulator import Envelope, Limits, Simulator
+
+if TYPE_CHECKING:
+    from telecmi_async.simulator.answer import Decision
 
 GLOBAL = "/v2/global_pcmo_make_call"
 INDIA = "/v2/ind_pcmo_make_call"
@@ -197,6 +201,68 @@ def test_wrong_credentials_get_420(change: dict[str, object]) -> None:
     assert decision.answer.status == 420
     assert said(decision)["code"] == 420
     assert simulator.calls == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "change", "code"),
+    [
+        ({}, {"appid": 1}, 420),
+        ({}, {"to": "x"}, 422),
+        ({"error_502_share": 1}, {}, 502),
+        ({"files": []}, {"pcmo": [{"action": "play", "file_name": "a.wav"}]}, 404),
+    ],
+)
+def test_refusals_may_come_in_the_body_alone(
+    options: dict[str, Any], change: dict[str, object], code: int
+) -> None:
+    """With ``refusals="body"`` the code is where it always is, and the status says 200."""
+    decision = ask(Simulator(refusals="body", **options), call(**change))
+
+    assert decision.answer.status == 200
+    assert said(decision)["code"] == code
+    assert decision.call is None
+
+
+def test_what_is_no_call_is_refused_by_its_status() -> None:
+    """Where no endpoint is, it is the web server that answers, not the endpoint."""
+    simulator = Simulator(refusals="body", codes="cmi", envelope="B")
+    decisions = [ask(simulator, call(), path="/"), ask(simulator, call(), method="GET")]
+
+    assert [decision.answer.status for decision in decisions] == [404, 405]
+    assert [said(decision)["code"] for decision in decisions] == [404, 405]
+
+
+@pytest.mark.parametrize(("envelope", "key"), [("A", "code"), ("B", "cmi_code"), ("C", "code")])
+def test_codes_may_be_spelt_as_older_endpoints_do(
+    envelope: Literal["A", "B", "C"], key: str
+) -> None:
+    """With ``codes="cmi"`` successes and refusals hold "cmi-200" and its like."""
+    simulator = Simulator(codes="cmi", envelope=envelope)
+    accepted, refused = ask(simulator, call()), ask(simulator, call(appid=1))
+
+    assert (accepted.answer.status, said(accepted)[key]) == (200, "cmi-200")
+    assert (refused.answer.status, said(refused)[key]) == (420, "cmi-420")
+
+
+@pytest.mark.parametrize(
+    ("action", "status"),
+    [
+        ({"action": "play", "file_name": "welcome.wav"}, 200),
+        ({"action": "play", "file_name": "welcom.wav"}, 404),
+        ({"action": "play", "file_name": ["welcome.wav"]}, 404),
+        ({"action": "play_get_input", "file_name": "menu.wav"}, 404),
+        ({"action": "play", "file_url": "https://example.com/a.wav"}, 200),
+        ({"action": "play_get_input", "file_name": "a", "file_url": "https://a.b/a"}, 200),
+        ({"action": "record", "file_name": "menu.wav"}, 200),
+    ],
+)
+def test_files_that_were_not_uploaded_get_404(action: dict[str, object], status: int) -> None:
+    """Only names of the files that it was told of can be played, and URLs."""
+    simulator = Simulator(files=["welcome.wav"])
+    decision = ask(simulator, call(pcmo=[{"action": "hangup"}, action]))
+
+    assert decision.answer.status == said(decision)["code"] == status
+    assert simulator.numbers() == (status == 200)
 
 
 def test_refusals_follow_the_envelope() -> None:
@@ -408,23 +474,35 @@ def test_it_counts_requests_under_way() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"latency": -1}, "latency must be seconds"),
-        ({"latency": (2, 1)}, "latency must be seconds"),
-        ({"latency": (1, 2, 3)}, "latency must be seconds"),
-        ({"latency": "fast"}, "latency must be seconds"),
-        ({"latency": float("nan")}, "latency must be seconds"),
-        ({"envelope": "D"}, 'envelope must be "A", "B" or "C", not \'D\''),
-        ({"error_502_share": 5}, "error_502_share must be a number from 0 to 1, not 5"),
-        ({"error_502_share": "a"}, "error_502_share must be a number from 0 to 1"),
-        ({"gateway_placed_share": -0.1}, "gateway_placed_share must be a number from 0 to 1"),
-        ({"error_502_kind": "html"}, "error_502_kind must be one of 'vendor', 'gateway'"),
-        ({"missing_code": 404}, "missing_code must be one of 422, 501, 502, not 404"),
+        ({"latency": -1}, "must be seconds, 0 or more, or a pair of them (shortest, longest)"),
+        ({"latency": (2, 1)}, "must be seconds"),
+        ({"latency": (1, 2, 3)}, "must be seconds"),
         (
-            {"calls_per_second": 0},
-            "calls_per_second must be a whole number, 1 or more, or None",
+            {"latency": "fast"},
+            'must be seconds, 0 or more, or a pair of them (shortest, longest), not "fast"',
         ),
-        ({"calls_per_second": 1.5}, "calls_per_second must be a whole number"),
-        ({"keep": True}, "keep must be a whole number, 0 or more, or None, not True"),
+        ({"latency": float("nan")}, "must be seconds"),
+        ({"envelope": "D"}, 'must be "A", "B" or "C", not "D"'),
+        ({"refusals": "both"}, 'must be "status" or "body", not "both"'),
+        ({"codes": "CMI"}, 'must be "number" or "cmi", not "CMI"'),
+        ({"error_502_share": 5}, "must be a number from 0 to 1, not 5"),
+        ({"error_502_share": "a"}, 'must be a number from 0 to 1, not "a"'),
+        ({"gateway_placed_share": -0.1}, "must be a number from 0 to 1, not -0.1"),
+        ({"gateway_placed_share": True}, "must be a number from 0 to 1, not True"),
+        ({"error_502_kind": "html"}, 'must be "vendor" or "gateway", not "html"'),
+        (
+            {"files": "welcome.wav"},
+            'must be names of files, or None for any, not "welcome.wav"',
+        ),
+        ({"files": [1]}, "must be names of files, or None for any, not a value of type list"),
+        ({"files": 1}, "must be names of files, or None for any, not 1"),
+        ({"missing_code": 404}, "must be 422, 501 or 502, not 404"),
+        ({"missing_code": 422.0}, "must be 422, 501 or 502, not 422.0"),
+        ({"calls_per_second": 0}, "must be a whole number, 1 or more, or None, not 0"),
+        ({"calls_per_second": 1.5}, "must be a whole number, 1 or more, or None, not 1.5"),
+        ({"keep": True}, "must be a whole number, 0 or more, or None, not True"),
+        ({"seed": None}, "must be an int or a str, not None"),
+        ({"seed": True}, "must be an int or a str, not True"),
     ],
 )
 def test_an_option_that_cannot_be_right_is_refused(
@@ -434,7 +512,43 @@ def test_an_option_that_cannot_be_right_is_refused(
     with pytest.raises(ConfigurationError) as caught:
         Simulator(**options)
 
-    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"Simulator.{next(iter(options))} {message}")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"app_id": "mine"}, "app_id must be TeleCMI's number for your app"),
+        ({"app_id": None}, "app_id must be TeleCMI's number for your app"),
+        ({"secret": ""}, "secret must be the secret that belongs to the app id"),
+        ({"secret": 7}, "secret must be the secret that belongs to the app id"),
+    ],
+)
+def test_credentials_that_no_service_could_have_are_refused(
+    options: dict[str, Any], message: str
+) -> None:
+    """An account that no service takes is not simulated either."""
+    with pytest.raises(ConfigurationError, match=message):
+        Simulator(**options)
+
+
+def test_credentials_are_read_as_a_service_reads_them() -> None:
+    """Digits in a str and a veiled secret stand for what goes on the wire."""
+    options: dict[str, Any] = {"app_id": "7654321", "secret": Secret("of-its-own")}
+    simulator = Simulator(**options)
+
+    assert ask(simulator, call(appid=7654321, secret="of-its-own")).answer.status == 200
+    assert (simulator.app_id, simulator.secret) == (7654321, "of-its-own")
+
+
+@pytest.mark.parametrize("seed", ["nightly", "", "\ud800", -1])
+def test_a_seed_may_be_anything_that_can_be_written_down(seed: int | str) -> None:
+    """Ints and strings are seeds, and each leads to ids of its own."""
+    same, again, other = (
+        ask(Simulator(seed=each), call()).answer.body for each in (seed, seed, f"{seed}?")
+    )
+
+    assert same == again != other
 
 
 @pytest.mark.parametrize("options", [{"header_bytes": 0}, {"body_bytes": 1.5}, {"idle": 0}])

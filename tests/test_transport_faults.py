@@ -446,6 +446,35 @@ async def test_a_connection_that_is_to_be_closed_is_not_used_again() -> None:
     assert server.connections == 3
 
 
+@pytest.mark.parametrize(
+    "stray",
+    [
+        fs.reply(fs.ACCEPTED.replace(b"r" * 43, b"s" * 43)),
+        fs.reply(b"{}", status="400 No"),
+        b"x",
+    ],
+    ids=["a success", "a refusal", "bytes"],
+)
+async def test_what_follows_a_reply_unasked_is_no_answer_to_the_next_call(stray: bytes) -> None:
+    """A broken server or proxy says more than it was asked for; the connection is given up."""
+
+    async def script(peer: fs.Peer) -> None:
+        await peer.request()
+        await peer.send(fs.reply() + stray)
+        while await peer.request():
+            await peer.send(fs.reply())
+
+    server = fs.FaultServer(script, fs.well_behaved)
+    async with (
+        server.running(),
+        CallService(2222226, "a-secret", base_url=server.url, retry=DEFAULT) as service,
+    ):
+        first, second = await place(service), await place(service)
+
+    assert first.request_id == second.request_id == "r" * 43
+    assert server.connections == 2
+
+
 async def test_many_calls_among_faults() -> None:
     """Calls that share a service with failing ones are settled each by its own fate."""
     names = [

@@ -325,3 +325,20 @@ def test_rate_limited_carries_the_pause_that_was_asked_for() -> None:
 
     assert isinstance(error, errors.RateLimited)
     assert error.retry_after == 120.0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps({"code": 420, "msg": "1-(" * 300_000}).encode(),
+        json.dumps({"code": 420, "x": ["1-(" * 50] * 5_000}).encode(),
+        b"1-(" * 300_000,
+    ],
+)
+def test_a_hostile_body_is_kept_short(body: bytes) -> None:
+    """What an error keeps of a megabyte is a page of text, found in a moment."""
+    verdict = judged(400, body)
+
+    assert verdict.outcome is R
+    assert len(str(verdict.body)) <= 2_000
+    assert len(verdict.detail) <= 200

@@ -20,6 +20,7 @@ from telecmi_async import (
     TelecmiError,
     dump_pcmo,
 )
+from telecmi_async._settings import environment_variable, required_variable
 from telecmi_async.cli.exits import Exit
 from telecmi_async.codec import parse_json
 from telecmi_async.credentials import Credentials
@@ -61,23 +62,25 @@ def run(
 
     Returns:
         An `Exit`.
+
+    Raises:
+        ConfigurationError: ``TELECMI_BASE_URL`` cannot work.
+        InvalidCall: An argument, or the file it names, cannot be sent as it is.
     """
     environ = terminal.environ
-    try:
-        base_url = parse_base_url(environ.get("TELECMI_BASE_URL") or BASE_URL)
-        request = CallRequest(
-            to=to,
-            from_=_caller_id(from_, environ),
-            pcmo=Flow.parse(_read(terminal, pcmo)),
-            extra_params=_extra_params(extra_params),
-            duration=duration,
-            region=region,
-        )
-    except (ConfigurationError, InvalidCall) as error:
-        return _give_up(terminal, str(error), Exit.USAGE)
+    base_url = parse_base_url(environment_variable(environ, "TELECMI_BASE_URL") or BASE_URL)
+    request = CallRequest(
+        to=to,
+        from_=_caller_id(from_, environ),
+        pcmo=Flow.parse(_read(terminal, pcmo)),
+        extra_params=_extra_params(extra_params),
+        duration=duration,
+        region=region,
+    )
     try:
         credentials = Credentials(
-            _variable(environ, "TELECMI_APP_ID"), _variable(environ, "TELECMI_SECRET")
+            required_variable(environ, "TELECMI_APP_ID"),
+            required_variable(environ, "TELECMI_SECRET"),
         )
     except ConfigurationError as error:
         return _give_up(terminal, str(error), Exit.CREDENTIALS)
@@ -95,15 +98,8 @@ def _give_up(terminal: Terminal, why: str, code: Exit) -> Exit:
     return code
 
 
-def _variable(environ: Mapping[str, str], name: str) -> str:
-    value = environ.get(name, "").strip()
-    if not value:
-        raise ConfigurationError(f"the environment variable {name} is not set")
-    return value
-
-
 def _caller_id(from_: str | None, environ: Mapping[str, str]) -> str:
-    found = from_ or environ.get("TELECMI_FROM", "").strip()
+    found = from_ or environment_variable(environ, "TELECMI_FROM")
     if not found:
         raise InvalidCall("is missing: give --from, or set TELECMI_FROM", path="from")
     return found

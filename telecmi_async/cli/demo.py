@@ -57,6 +57,9 @@ def run(
 
     Returns:
         `Exit.OK`, or `Exit.FAILED` if anything happened that should not.
+
+    Raises:
+        ConfigurationError: An argument cannot be right.
     """
     simulator = Simulator(seed=seed, latency=_LATENCY, error_502_share=error_share)
     report = anyio.run(partial(_place, terminal, simulator, calls, calls_per_second))

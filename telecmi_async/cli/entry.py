@@ -6,16 +6,20 @@ The commands are imported when they are run: ``--help`` is quick.
 from __future__ import annotations
 
 import argparse
-import math
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+import telecmi_async
+from telecmi_async._wording import shown
 from telecmi_async.cli.exits import Exit
 from telecmi_async.cli.terminal import Terminal
+from telecmi_async.errors import ConfigurationError, InvalidCall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["main"]
+
+_MOST_CALLS = 50_000  # there are not many more fictional numbers
 
 _DESCRIPTION = "Place phone calls through TeleCMI's v2 voice API, or try it without an account."
 _EXIT_CODES = """\
@@ -45,6 +49,9 @@ def main(argv: Sequence[str] | None = None, *, terminal: Terminal | None = None)
     terminal = terminal or Terminal.of_process()
     try:
         return _run(parser, options, terminal)
+    except (ConfigurationError, InvalidCall) as error:
+        terminal.say(f"telecmi-async {options.command}: {error}")
+        return Exit.USAGE
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
 
@@ -53,7 +60,7 @@ def _run(
     parser: argparse.ArgumentParser, options: argparse.Namespace, terminal: Terminal
 ) -> int:
     if options.version:
-        terminal.put(f"telecmi-async {_version()}")
+        terminal.put(f"telecmi-async {telecmi_async.__version__}")
         return Exit.OK
     match options.command:
         case "demo":
@@ -97,15 +104,6 @@ def _run(
             return Exit.USAGE
 
 
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  # rarely needed
-
-    try:
-        return version("telecmi-async")
-    except PackageNotFoundError:
-        return "(not installed)"
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="telecmi-async",
@@ -129,8 +127,10 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "this machine. No phone rings.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    demo.add_argument("--calls", type=_calls, default=200, help="how many, up to 50000")
-    demo.add_argument("--cps", type=_rate, default=50.0, help="calls per second")
+    demo.add_argument(
+        "--calls", type=_calls, default=200, help=f"how many, up to {_MOST_CALLS}"
+    )
+    demo.add_argument("--cps", type=float, default=50.0, help="calls per second")
     _add_behaviour(demo, error_share=0.05)
 
 
@@ -142,13 +142,13 @@ def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "that leads programs here is printed on stdout. Ctrl-C ends it, with exit code 130.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    simulate.add_argument("--port", type=_port, default=8787, help="0 for any free port")
+    simulate.add_argument("--port", type=int, default=8787, help="0 for any free port")
     simulate.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     simulate.add_argument(
-        "--latency", type=_seconds, default=0.0, help="seconds before each answer"
+        "--latency", type=float, default=0.0, help="seconds before each answer"
     )
     simulate.add_argument(
-        "--cps", type=_count, default=None, help="calls per second above which it answers 429"
+        "--cps", type=int, default=None, help="calls per second above which it answers 429"
     )
     _add_behaviour(simulate, error_share=0.0)
 
@@ -156,7 +156,7 @@ def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 def _add_behaviour(parser: argparse.ArgumentParser, *, error_share: float) -> None:
     parser.add_argument(
         "--errors-502",
-        type=_share,
+        type=float,
         default=error_share,
         metavar="SHARE",
         help="the share of answers that are TeleCMI's 502, from 0 to 1",
@@ -183,7 +183,7 @@ def _add_call(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--extra-params", metavar="JSON", help="your own data, given back with every event"
     )
     call.add_argument(
-        "--duration", type=_count, metavar="SECONDS", help="the longest the call may last"
+        "--duration", type=int, metavar="SECONDS", help="the longest the call may last"
     )
     call.add_argument(
         "--region",
@@ -195,52 +195,13 @@ def _add_call(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     call.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
-def _refuse(wanted: str, text: str) -> NoReturn:
-    raise argparse.ArgumentTypeError(f"must be {wanted}, not {text!r}")
-
-
-def _number(text: str, wanted: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        _refuse(wanted, text)
-    if not math.isfinite(number):
-        _refuse(wanted, text)
-    return number
-
-
-def _share(text: str) -> float:
-    wanted = "a share from 0 to 1"
-    share = _number(text, wanted)
-    return share if 0 <= share <= 1 else _refuse(wanted, text)
-
-
-def _seconds(text: str) -> float:
-    wanted = "seconds, 0 or more"
-    seconds = _number(text, wanted)
-    return seconds if seconds >= 0 else _refuse(wanted, text)
-
-
-def _rate(text: str) -> float:
-    wanted = "above 0 and at most 10000"
-    rate = _number(text, wanted)
-    return rate if 0 < rate <= 10_000 else _refuse(wanted, text)
-
-
-def _whole(text: str, lowest: int, highest: float, wanted: str) -> int:
-    number = _number(text, wanted)
-    if number != int(number) or not lowest <= number <= highest:
-        _refuse(wanted, text)
-    return int(number)
-
-
-def _count(text: str) -> int:
-    return _whole(text, 1, math.inf, "a whole number, 1 or more")
-
-
 def _calls(text: str) -> int:
-    return _whole(text, 1, 50_000, "a whole number from 1 to 50000")
-
-
-def _port(text: str) -> int:
-    return _whole(text, 0, 65_535, "a port from 0 to 65535")
+    try:
+        calls = int(text)
+    except ValueError:
+        calls = 0
+    if 1 <= calls <= _MOST_CALLS:
+        return calls
+    raise argparse.ArgumentTypeError(
+        f"must be a whole number from 1 to {_MOST_CALLS}, not {shown(text)}"
+    )

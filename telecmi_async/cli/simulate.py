@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import anyio
 
 from telecmi_async.cli.exits import Exit
-from telecmi_async.errors import ConfigurationError
 from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -30,7 +29,10 @@ def run(
     """Serve until Ctrl-C, then say what was asked.
 
     Returns:
-        `Exit.INTERRUPTED`, since there is no other end; `Exit.USAGE` if it cannot listen.
+        `Exit.INTERRUPTED`, since there is no other end.
+
+    Raises:
+        ConfigurationError: An option cannot be right, or it cannot listen there.
     """
     simulator = Simulator(
         seed=seed,
@@ -40,9 +42,6 @@ def run(
     )
     try:
         anyio.run(partial(_serve, terminal, simulator, host=host, port=port))
-    except ConfigurationError as error:
-        terminal.say(f"telecmi-async simulate: {error}")
-        return Exit.USAGE
     except KeyboardInterrupt:
         terminal.say()
         terminal.say(

@@ -12,7 +12,7 @@ from attrs import frozen
 
 __all__ = ["Terminal"]
 
-_STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+_STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32"}
 _BACK_AND_CLEAR: Final = "\r\x1b[K"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from telecmi_async import _settings
+from telecmi_async._wording import shown
 from telecmi_async.errors import ConfigurationError
 
 __all__ = ["RateLimit"]
@@ -16,7 +17,7 @@ def _check_rate(_: object, field: attrs.Attribute[float | None], rate: float | N
     if rate is not None and not (_settings.is_number(rate) and 0 < rate <= _FASTEST):
         raise ConfigurationError(
             f"RateLimit.{field.name} must be a number above 0 and at most {_FASTEST:.0f}, or "
-            f"None for no limit, not {rate!r:.60}"
+            f"None for no limit, not {shown(rate)}"
         )
 
 
@@ -31,8 +32,9 @@ class RateLimit:
 
     Args:
         calls_per_second: Starts per second; 2.5 means one every 0.4 s. None: no limit.
-        max_in_flight: Requests that may be waiting for TeleCMI's reply at the same time. The
-            default of 20 is where httpx's connection pool is still quick.
+        max_in_flight: Requests that may be waiting for TeleCMI's reply at the same time. More
+            than the default of 20 gains nothing on one core; give a client of your own a pool
+            of at least this size.
         queue_timeout: How long one attempt may wait for its turn, in seconds or as a
             `timedelta`, before the call fails with `NotSent`. None waits as long as
             it takes; a web handler had rather set it.

@@ -9,17 +9,13 @@ In process, ``async with simulator.service() as service`` gives a `CallService` 
 end here; over HTTP, ``async with simulator.serve() as base_url`` listens on a port.
 """
 
-from telecmi_async.simulator.answer import Answer, Decision, Envelope
+from telecmi_async.simulator.answer import Envelope
 from telecmi_async.simulator.connection import Limits
-from telecmi_async.simulator.front import Answering
 from telecmi_async.simulator.ledger import SimulatedCall
 from telecmi_async.simulator.simulator import Simulator
 from telecmi_async.simulator.transport import SimulatorTransport
 
 __all__ = [
-    "Answer",
-    "Answering",
-    "Decision",
     "Envelope",
     "Limits",
     "SimulatedCall",

@@ -2,20 +2,24 @@
 
 The pages of TeleCMI's documentation, its example projects and its older pages show three
 shapes of a success; which one a live account sends is not documented, so all three can be
-asked for. No page shows a refusal's body: the one made here has the keys that users read.
+asked for. No page shows a refusal's body: the one made here has the keys that users read. They
+report refusals as an HTTP status and as a code within a 200, so both can be asked for, too.
 """
 
 from __future__ import annotations
 
 import json
 from enum import StrEnum, unique
-from typing import Final, assert_never
+from typing import Final, Literal, TypeAlias, assert_never
 
 from attrs import frozen
 
 from telecmi_async.simulator.ledger import SimulatedCall
 
-__all__ = ["Answer", "Decision", "Envelope", "accepted", "gateway_error", "refused"]
+__all__ = ["Answer", "Codes", "Decision", "Envelope", "accepted", "gateway_error", "refused"]
+
+#: How a code is spelt in a body: ``422``, or ``"cmi-422"`` as TeleCMI's older endpoints do.
+Codes: TypeAlias = Literal["number", "cmi"]
 
 _JSON: Final = "application/json; charset=utf-8"
 _HTML: Final = "text/html"
@@ -75,33 +79,55 @@ class Decision:
     call: SimulatedCall | None = None
 
 
-def accepted(envelope: Envelope, request_id: str) -> Answer:
+def accepted(request_id: str, *, envelope: Envelope, codes: Codes) -> Answer:
     """Return the answer to a call that was taken on."""
+    code = json.dumps(_spelt(200, codes))
     match envelope:
         case Envelope.A:
             body = (
                 f'{{"data":{{"status":"progress","request_id":"{request_id}"}},'
-                f'"status":"progress","request_id":"{request_id}","code":200}}'
+                f'"status":"progress","request_id":"{request_id}","code":{code}}}'
             )
         case Envelope.B:
             body = (
                 '{"data":{"status":"progress"},"status":"progress",'
-                f'"request_id":"{request_id}","cmi_code":200}}'
+                f'"request_id":"{request_id}","cmi_code":{code}}}'
             )
         case Envelope.C:
-            body = f'{{"data":{{"status":"progress","request_id":"{request_id}"}},"code":200}}'
+            body = (
+                f'{{"data":{{"status":"progress","request_id":"{request_id}"}},"code":{code}}}'
+            )
         case _:
             assert_never(envelope)
     return Answer(200, body.encode("ascii"))
 
 
 def refused(
-    code: int, message: str, *, envelope: Envelope, extra: tuple[tuple[str, str], ...] = ()
+    code: int,
+    message: str,
+    *,
+    status: int | None = None,
+    envelope: Envelope = Envelope.A,
+    codes: Codes = "number",
+    extra: tuple[tuple[str, str], ...] = (),
 ) -> Answer:
-    """Return a refusal in TeleCMI's manner: the code as the HTTP status and in the body."""
+    """Return a refusal in TeleCMI's manner.
+
+    Args:
+        code: The code in the body.
+        message: Why.
+        status: The HTTP status, if it is not the code.
+        envelope: The shape of a success, which decides what the code is called.
+        codes: How the code is spelt.
+        extra: Further headers.
+    """
     key = "cmi_code" if envelope is Envelope.B else "code"
-    body = json.dumps({"status": "error", key: code, "msg": message})
-    return Answer(code, body.encode("ascii"), extra=extra)
+    body = json.dumps({"status": "error", key: _spelt(code, codes), "msg": message})
+    return Answer(code if status is None else status, body.encode("ascii"), extra=extra)
+
+
+def _spelt(code: int, codes: Codes) -> int | str:
+    return f"cmi-{code}" if codes == "cmi" else code
 
 
 def gateway_error() -> Answer:

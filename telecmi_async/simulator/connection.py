@@ -12,14 +12,14 @@ import anyio
 import h11
 from attrs import field, frozen
 
-from telecmi_async import _durations
-from telecmi_async.simulator.answer import Envelope, refused
+from telecmi_async import _settings
+from telecmi_async.simulator.answer import refused
 
 if TYPE_CHECKING:
     from anyio.abc import ByteStream
 
     from telecmi_async.simulator.answer import Answer
-    from telecmi_async.simulator.front import Answering
+    from telecmi_async.simulator.simulator import Simulator
 
 __all__ = ["Connection", "Limits"]
 
@@ -41,10 +41,6 @@ _PROBLEMS: Final = {
 }
 
 
-def _at_least_one(owner: object, attribute: _durations._Field, value: object) -> None:
-    _durations.at_least(1, owner, attribute, value)
-
-
 @frozen(kw_only=True)
 class Limits:
     """What the simulator's clients are held to, on a port.
@@ -60,11 +56,11 @@ class Limits:
         ConfigurationError: One is not a positive number.
     """
 
-    header_bytes: int = field(default=16_384, validator=_at_least_one)
-    body_bytes: int = field(default=1_048_576, validator=_at_least_one)
-    idle: float = field(default=30.0, validator=_durations.positive)
-    slow: float = field(default=10.0, validator=_durations.positive)
-    grace: float = field(default=5.0, validator=_durations.positive)
+    header_bytes: int = field(default=16_384, validator=_settings.whole(1))
+    body_bytes: int = field(default=1_048_576, validator=_settings.whole(1))
+    idle: float = field(default=30.0, validator=_settings.positive)
+    slow: float = field(default=10.0, validator=_settings.positive)
+    grace: float = field(default=5.0, validator=_settings.positive)
 
 
 @frozen
@@ -90,13 +86,13 @@ class Connection:
 
     Args:
         stream: The stream; it is not closed here.
-        answering: The simulator.
+        simulator: Who answers.
         limits: What the client is held to.
     """
 
-    def __init__(self, stream: ByteStream, answering: Answering, limits: Limits) -> None:
+    def __init__(self, stream: ByteStream, simulator: Simulator, limits: Limits) -> None:
         self._stream = stream
-        self._answering = answering
+        self._simulator = simulator
         self._limits = limits
         self._wire = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes)
         self._resting: anyio.CancelScope | None = None
@@ -180,7 +176,7 @@ class Connection:
 
     async def _answer(self, request: _Request) -> None:
         """Ask the simulator, wait as long as it says, and send its answer."""
-        decision = self._answering.receive(
+        decision = self._simulator.receive(
             request.method,
             request.path,
             request.headers,
@@ -191,7 +187,7 @@ class Connection:
             await anyio.sleep(decision.delay)
             await self._send(decision.answer, with_body=request.method != "HEAD")
         finally:
-            self._answering.leave()
+            self._simulator.leave()
 
     async def _send(self, answer: Answer, *, with_body: bool = True) -> None:
         headers = answer.headers
@@ -213,7 +209,7 @@ class Connection:
         """Say why a request cannot be read, and let the client finish its sentence."""
         self._stopping = True
         message = _PROBLEMS.get(status, "this is no HTTP request")
-        await self._send(refused(status, message, envelope=Envelope.A))
+        await self._send(refused(status, message))
         with anyio.move_on_after(_LINGER_SECONDS):
             await self._stream.send_eof()
             while True:

@@ -17,7 +17,7 @@ _LETTERS: Final = bytes.maketrans(b"-_", b"Xz")
 _UNIT: Final = 2.0**-53
 
 
-def draw(seed: int, purpose: str, to: int, attempt: int) -> float:
+def draw(seed: int | str, purpose: str, to: int, attempt: int) -> float:
     """Return a number from 0 to below 1 that depends on the arguments alone.
 
     Args:
@@ -29,11 +29,12 @@ def draw(seed: int, purpose: str, to: int, attempt: int) -> float:
     return (int.from_bytes(_digest(8, seed, purpose, to, attempt)) >> 11) * _UNIT
 
 
-def request_id(seed: int, to: int, attempt: int) -> str:
+def request_id(seed: int | str, to: int, attempt: int) -> str:
     """Return a made-up ``request_id``: 43 letters and digits, as in TeleCMI's samples."""
     digest = _digest(32, seed, "request_id", to, attempt)
     return urlsafe_b64encode(digest)[:43].translate(_LETTERS).decode("ascii")
 
 
 def _digest(size: int, *parts: object) -> bytes:
-    return blake2b("/".join(map(str, parts)).encode(), digest_size=size).digest()
+    text = "/".join(map(str, parts))
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest()

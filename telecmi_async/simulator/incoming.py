@@ -53,6 +53,16 @@ class Incoming:
     extra_params: Mapping[str, object] | str | None
     duration: float | None
 
+    def file_names(self) -> list[str]:
+        """Return the names of uploaded files that its actions play."""
+        return [
+            str(action["file_name"])
+            for action in self.pcmo
+            if action["action"] in {"play", "play_get_input"}
+            and "file_name" in action
+            and "file_url" not in action
+        ]
+
 
 def read_incoming(content_type: str, body: bytes) -> Incoming:
     """Return what a request asks for.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from anyio.abc import ByteStream, Listener
 
     from telecmi_async.simulator.connection import Limits
-    from telecmi_async.simulator.front import Answering
+    from telecmi_async.simulator.simulator import Simulator
 
 __all__ = ["Server", "serve"]
 
@@ -32,12 +32,12 @@ class Server:
     """Serves the connections of a listener until it is told to stop.
 
     Args:
-        answering: The simulator.
+        simulator: Who answers.
         limits: What clients are held to.
     """
 
-    def __init__(self, answering: Answering, limits: Limits) -> None:
-        self._answering = answering
+    def __init__(self, simulator: Simulator, limits: Limits) -> None:
+        self._simulator = simulator
         self._limits = limits
         self._accepting = anyio.CancelScope()
         self._connections: set[Connection] = set()
@@ -52,7 +52,7 @@ class Server:
 
     async def handle(self, stream: ByteStream) -> None:
         """Serve one connection to its end."""
-        connection = Connection(stream, self._answering, self._limits)
+        connection = Connection(stream, self._simulator, self._limits)
         self._connections.add(connection)
         try:
             if not self._stopping:
@@ -76,12 +76,12 @@ class Server:
 
 @asynccontextmanager
 async def serve(
-    answering: Answering, *, host: str, port: int, limits: Limits
+    simulator: Simulator, *, host: str, port: int, limits: Limits
 ) -> AsyncGenerator[str]:
     """Serve a simulator on a port for as long as the context is open.
 
     Args:
-        answering: The simulator.
+        simulator: Who answers.
         host: The address to listen on.
         port: The port, or 0 for any free one.
         limits: What clients are held to.
@@ -95,7 +95,7 @@ async def serve(
     failure: BaseException | None = None
     listener = await _listen(host, port)
     async with listener, anyio.create_task_group() as tasks:
-        server = Server(answering, limits)
+        server = Server(simulator, limits)
         tasks.start_soon(server.accept, listener)
         try:
             yield _base_url(host, listener.extra(SocketAttribute.local_port))  # noqa: S610  # anyio's, no database

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import httpx
 from attrs import Factory, define, field
 
+from telecmi_async._settings import one_of, share, whole_or_none
+from telecmi_async.credentials import Credentials
 from telecmi_async.phone import Region, mask, parse_number
 from telecmi_async.simulator import answer, dice
-from telecmi_async.simulator.answer import Decision, Envelope
+from telecmi_async.simulator.answer import Codes, Decision, Envelope
 from telecmi_async.simulator.connection import Limits
 from telecmi_async.simulator.incoming import Unacceptable, read_incoming
 from telecmi_async.simulator.ledger import Ledger
 from telecmi_async.simulator.options import (
-    FAILURES,
-    a_share,
-    one_of,
+    check_seed,
     parse_envelope,
+    parse_files,
     parse_latency,
-    whole,
 )
 from telecmi_async.simulator.server import serve
 from telecmi_async.simulator.transport import SimulatorTransport
@@ -58,15 +58,21 @@ class Simulator:
     tried: in every run, in whatever order calls arrive.
 
     Args:
-        seed: What all chance follows from.
+        seed: What all chance follows from, an int or a str.
         app_id: The app id it takes; another gets 420.
         secret: The secret that belongs to it.
         latency: Seconds before it answers, or the shortest and the longest.
         envelope: The shape of a success; see `Envelope`.
+        refusals: Where it says no: ``"status"`` in the HTTP status and the body, ``"body"``
+            in the body alone, under a status of 200. TeleCMI's users report both.
+        codes: How codes in the body are spelt: ``"number"`` for 422, ``"cmi"`` for
+            ``"cmi-422"``, as TeleCMI's older endpoints do.
         error_502_share: Which share of tries gets a 502, from 0 to 1.
         error_502_kind: ``"vendor"`` for TeleCMI's own words, and nothing is placed;
             ``"gateway"`` for a proxy's page, and the call may have been placed.
         gateway_placed_share: For which share of a gateway's 502s the call was placed.
+        files: The names of the files that were uploaded; another name gets 404. ``None`` for
+            any name.
         missing_code: The code for a missing property; TeleCMI documents 422, 501 and 502.
         calls_per_second: More calls than this in any one-second window get 429 and
             ``Retry-After: 1``; ``None`` for no limit.
@@ -77,23 +83,34 @@ class Simulator:
         ConfigurationError: An option cannot be right; the message names it.
     """
 
-    seed: int = 0
+    seed: int | str = field(default=0, validator=check_seed)
     app_id: int = 2222226
     secret: str = field(default="simulated-secret", repr=False)
     latency: tuple[float, float] = field(default=(0.0, 0.0), converter=parse_latency)
     envelope: Envelope = field(default=Envelope.A, converter=parse_envelope)
-    error_502_share: float = field(default=0.0, validator=a_share)
-    error_502_kind: Literal["vendor", "gateway"] = field(
-        default="vendor", validator=one_of(*FAILURES)
+    refusals: Literal["status", "body"] = field(
+        default="status", validator=one_of("status", "body")
     )
-    gateway_placed_share: float = field(default=0.5, validator=a_share)
+    codes: Codes = field(default="number", validator=one_of("number", "cmi"))
+    error_502_share: float = field(default=0.0, validator=share)
+    error_502_kind: Literal["vendor", "gateway"] = field(
+        default="vendor", validator=one_of("vendor", "gateway")
+    )
+    gateway_placed_share: float = field(default=0.5, validator=share)
+    files: frozenset[str] | None = field(default=None, converter=parse_files)
     missing_code: int = field(default=422, validator=one_of(422, 501, 502))
-    calls_per_second: int | None = field(default=None, validator=whole(1))
-    keep: int | None = field(default=1_000, validator=whole(0))
+    calls_per_second: int | None = field(default=None, validator=whole_or_none(1))
+    keep: int | None = field(default=1_000, validator=whole_or_none(0))
     _ledger: Ledger = field(
         init=False, repr=False, default=Factory(lambda self: Ledger(self.keep), takes_self=True)
     )
     _admitted: Window = field(init=False, repr=False, factory=Window)
+
+    def __attrs_post_init__(self) -> None:
+        # What a service would refuse could only ever be answered with 420.
+        credentials = Credentials(self.app_id, self.secret)
+        self.app_id = credentials.app_id
+        self.secret = credentials.secret.reveal()
 
     # -- what it was asked, and what it dialled
 
@@ -194,7 +211,8 @@ class Simulator:
     ) -> Decision:
         """Take one request, and say what becomes of it.
 
-        Whoever calls this tells `leave` when the answer was sent or nobody waits for it.
+        Whoever calls this must call `leave` exactly once, when the answer was sent or nobody
+        waits for it any more, whatever happens in between. It never raises.
 
         Args:
             method: ``"POST"``, if all is well.
@@ -206,9 +224,21 @@ class Simulator:
         self._ledger.arrive(at)
         region = _ENDPOINTS.get(path.partition("?")[0])
         if region is None:
-            return self._refuse(404, "not found")
+            return self._after_latency(answer.refused(404, "not found"))
         if method != "POST":
-            return self._refuse(405, "method not allowed", ("Allow", "POST"))
+            return self._after_latency(
+                answer.refused(405, "method not allowed", extra=(("Allow", "POST"),))
+            )
+        return self._make_call(headers, body, region, at)
+
+    def leave(self) -> None:
+        """Note that a request that was received is no longer under way."""
+        self._ledger.leave()
+
+    def _make_call(
+        self, headers: Mapping[str, str], body: bytes, region: Region, at: float
+    ) -> Decision:
+        """Refuse what TeleCMI would refuse, and dial the rest."""
         try:
             incoming = read_incoming(headers.get("content-type", ""), body)
         except Unacceptable as refusal:
@@ -219,11 +249,9 @@ class Simulator:
             if self._admitted.count(at) >= self.calls_per_second:
                 return self._refuse(429, "too many requests", ("Retry-After", "1"))
             self._admitted.add(at)
+        if self.files is not None and not self.files.issuperset(incoming.file_names()):
+            return self._refuse(404, "the file name is invalid")
         return self._dial(incoming, region, at)
-
-    def leave(self) -> None:
-        """Note that a request that was received is no longer under way."""
-        self._ledger.leave()
 
     def _dial(self, incoming: Incoming, region: Region, at: float) -> Decision:
         """Place a call that nothing is wrong with, unless chance wants a 502."""
@@ -245,7 +273,7 @@ class Simulator:
         call = self._ledger.place(
             incoming, request_id=request_id, region=region, attempt=attempt, at=at
         )
-        return Decision(delay, reply or answer.accepted(self.envelope, request_id), call)
+        return Decision(delay, reply or self._acceptance(request_id), call)
 
     def _chance(self, share: float, purpose: str, to: int, attempt: int) -> bool:
         return share > 0 and dice.draw(self.seed, purpose, to, attempt) < share
@@ -257,7 +285,20 @@ class Simulator:
         return shortest + (longest - shortest) * dice.draw(self.seed, "latency", to, attempt)
 
     def _refuse(self, code: int, message: str, *extra: tuple[str, str]) -> Decision:
-        return Decision(self.latency[0], self._refusal(code, message, *extra))
+        return self._after_latency(self._refusal(code, message, *extra))
+
+    def _after_latency(self, reply: Answer) -> Decision:
+        return Decision(self.latency[0], reply)
+
+    def _acceptance(self, request_id: str) -> Answer:
+        return answer.accepted(request_id, envelope=self.envelope, codes=self.codes)
 
     def _refusal(self, code: int, message: str, *extra: tuple[str, str]) -> Answer:
-        return answer.refused(code, message, envelope=self.envelope, extra=extra)
+        return answer.refused(
+            code,
+            message,
+            status=200 if self.refusals == "body" else code,
+            envelope=self.envelope,
+            codes=self.codes,
+            extra=extra,
+        )

@@ -8,7 +8,7 @@ import anyio
 import httpx
 
 if TYPE_CHECKING:
-    from telecmi_async.simulator.front import Answering
+    from telecmi_async.simulator.simulator import Simulator
 
 __all__ = ["SimulatorTransport"]
 
@@ -21,16 +21,16 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
     call was placed, and nobody learnt of it.
 
     Args:
-        answering: The simulator.
+        simulator: Who answers.
     """
 
-    def __init__(self, answering: Answering) -> None:
-        self._answering = answering
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer one request."""
         body = await request.aread()
-        decision = self._answering.receive(
+        decision = self._simulator.receive(
             request.method,
             request.url.path,
             request.headers,
@@ -44,7 +44,7 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
                 raise httpx.ReadTimeout("the simulator was slower", request=request)
             await anyio.sleep(decision.delay)
         finally:
-            self._answering.leave()
+            self._simulator.leave()
         answer = decision.answer
         return httpx.Response(
             answer.status, headers=answer.headers, stream=httpx.ByteStream(answer.body)

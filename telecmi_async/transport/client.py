@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import zlib
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Self
 
 import anyio
 import httpx
@@ -24,12 +25,14 @@ from telecmi_async.verdict import Failure, Reply
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from telecmi_async.credentials import Wire
     from telecmi_async.transport.base import Timeouts
 
 __all__ = ["HttpxTransport", "default_client"]
+
+logger = logging.getLogger("telecmi_async")
 
 # By name, so that a client of the httpx2 fork, whose classes are others, is judged alike.
 _ONLY_CONNECTING_RAISES = frozenset(
@@ -95,6 +98,7 @@ class HttpxTransport:
             extensions={"trace": probe.trace, "timeout": _httpx_timeouts(timeouts)},
         )
         request.stream = _Body(wire)
+        probe.sending = True
         response = await self._client.send(request, stream=True, follow_redirects=False)
         try:
             probe.status = response.status_code
@@ -108,13 +112,18 @@ class HttpxTransport:
     async def aclose(self) -> None:
         """Close the client if it is ours."""
         if self._owned:
-            await self._client.aclose()
+            try:
+                await self._client.aclose()
+            except Exception:
+                logger.exception("closing the HTTP client failed; nothing is lost by that")
 
 
 async def _read(response: httpx.Response) -> bytes | None:
     """Return a reply's body, or None if it is larger than 1 MiB or packed beyond repair."""
+    if response.is_stream_consumed:  # by a hook of the user's client: it is unpacked already
+        return response.content if len(response.content) <= _LARGEST_REPLY else None
     raw = bytearray()
-    async for chunk in cast("httpx.AsyncByteStream", response.stream):
+    async for chunk in response.aiter_raw():
         raw += chunk
         if len(raw) > _LARGEST_REPLY:
             return None
@@ -141,32 +150,26 @@ class _Body(httpx.AsyncByteStream):
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Once(self._wire)
-
-
-class _Once:
-    """Gives the bytes of a request once."""
-
-    def __init__(self, wire: Wire) -> None:
-        self._left = [wire]
+        self._given = False
 
     def __aiter__(self) -> Self:
+        self._given = False
         return self
 
     async def __anext__(self) -> bytes:
-        if not self._left:
+        if self._given:
             raise StopAsyncIteration
-        return self._left.pop().reveal()
+        self._given = True
+        return self._wire.reveal()
 
 
 class _Probe:
     """Listens to the trace of one request for the moment its first byte leaves."""
 
-    __slots__ = ("encoding", "headers_started", "status", "traced")
+    __slots__ = ("encoding", "headers_started", "sending", "status", "traced")
 
     def __init__(self) -> None:
+        self.sending = False
         self.traced = False
         self.headers_started = False
         self.encoding = False
@@ -185,6 +188,8 @@ class _Probe:
 
     def may_have_sent(self, error: Exception | None = None) -> bool:
         """Tell whether a byte of the POST may have left."""
+        if not self.sending:
+            return False  # the request could not even be built
         names = {base.__name__ for base in type(error).__mro__}
         if self.encoding and "LocalProtocolError" in names:
             return False  # h11 refused to encode the headers: nothing was written

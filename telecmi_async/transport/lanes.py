@@ -8,6 +8,7 @@ in, first out, which keeps the busy ones warm and lets the others rest.
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import anyio
@@ -63,8 +64,9 @@ class Lanes(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close every connection; no request may be under way."""
-        while self._idle:
-            await self._idle.pop().aclose()
+        async with AsyncExitStack() as lanes:
+            while self._idle:
+                lanes.push_async_callback(self._idle.pop().aclose)
 
 
 class _Stream(httpx.AsyncByteStream):
@@ -92,7 +94,24 @@ class _Stream(httpx.AsyncByteStream):
         except BaseException:
             await _drop(self._lane)
             raise
-        self._idle.append(self._lane)
+        if _has_more(self._lane):
+            await _drop(self._lane)
+        else:
+            self._idle.append(self._lane)
+
+
+def _has_more(lane: httpx.AsyncHTTPTransport) -> bool:
+    """Tell whether more has come than the reply that was read.
+
+    httpcore keeps it, and the next call's answer would be something that nobody asked for.
+    It offers no way to find out but this look into its connection.
+    """
+    for connection in lane._pool.connections:  # noqa: SLF001  # see above
+        http11 = getattr(connection, "_connection", None)
+        state = getattr(http11, "_h11_state", None)
+        if state is not None and state.trailing_data[0]:
+            return True
+    return False
 
 
 async def _drop(lane: httpx.AsyncHTTPTransport) -> None:
