@@ -42,12 +42,19 @@ napoleon_use_rtype = False
 nitpicky = True
 nitpick_ignore_regex = [
     # Documented by other projects.
-    (r"py:.*", r"(anyio|asyncio|attrs?|collections|datetime|enum|httpx|ssl|trio|typing)\..*"),
+    (
+        r"py:.*",
+        r"(anyio|asyncio|attrs?|collections|datetime|decimal|enum|httpx|ssl|trio|typing)\..*",
+    ),
     (r"py:.*", r"AbstractAsyncContextManager|timedelta"),
     # Aliases and type variables, which a signature shows by name.
     (
         r"py:class",
-        r"_\w+|Backend|CallType|Codes|Duration|FlowLike|Item|Latency|ListenMode|Number",
+        r"_\w+|Backend|CallType|Codes|Duration|Event|FlowLike|Item|JsonObject|Latency|ListenMode",
+    ),
+    (
+        r"py:class",
+        r"Decimal|Number|(telecmi_async\.)?(events\.\w+\.|_json\.)?(Event|JsonObject)",
     ),
     (r"py:class", r"RingType|Secret|VoiceQuality|(telecmi_async\.\w+\.)?Options"),
     # A module without a page of its own.
@@ -58,7 +65,12 @@ nitpick_ignore_regex = [
 LINKED = set(telecmi_async.__all__) - {"Action"}
 
 # Where a name without its module is looked for.
-HOMES = ["telecmi_async", "telecmi_async.CallService", "telecmi_async.simulator"]
+HOMES = [
+    "telecmi_async",
+    "telecmi_async.CallService",
+    "telecmi_async.events",
+    "telecmi_async.simulator",
+]
 
 
 def find_by_name(

@@ -18,6 +18,7 @@ from telecmi_async.errors import (
     RateLimited,
     ServiceClosed,
     TelecmiError,
+    WebhookError,
     WrongEventLoop,
 )
 from telecmi_async.flow import Flow
@@ -87,6 +88,7 @@ __all__ = [
     "Stream",
     "TelecmiError",
     "Timeouts",
+    "WebhookError",
     "WrongEventLoop",
     "dump_pcmo",
     "parse_pcmo",

@@ -129,10 +129,10 @@ class Redactor:
         secret: The secret.
     """
 
-    __slots__ = ("_pattern", "_secret")
+    __slots__ = ("_needle", "_pattern")
 
     def __init__(self, secret: Secret) -> None:
-        self._secret = secret
+        self._needle = secret.reveal().encode()
         # JSON inside JSON puts backslashes before quotes, slashes and backslashes.
         self._pattern = re.compile(r"\\{0,8}".join(map(re.escape, secret.reveal())))
 
@@ -141,7 +141,7 @@ class Redactor:
 
         JSON may write any character as an escape, and may be UTF-16.
         """
-        return self._secret.reveal().encode() in raw or b"\\" in raw or b"\0" in raw
+        return self._needle in raw or b"\\" in raw or b"\0" in raw
 
     def secret(self, text: str) -> str:
         """Return ``text`` without the secret."""

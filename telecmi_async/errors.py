@@ -15,6 +15,7 @@
     ├── CallPending (RuntimeError)    TeleCMI has not answered yet
     ├── ConfigurationError (ValueError)   the service was set up wrongly
     ├── ServiceClosed                 the service takes no more calls
+    ├── WebhookError (ValueError)     what arrived at a webhook cannot be read
     └── WrongEventLoop (RuntimeError) used outside an event loop, or from another one
 
 Two questions are enough for a caller. *May a phone have rung?* ``error.safe_to_redial``
@@ -48,6 +49,7 @@ __all__ = [
     "RateLimited",
     "ServiceClosed",
     "TelecmiError",
+    "WebhookError",
     "WrongEventLoop",
 ]
 
@@ -212,6 +214,14 @@ class ConfigurationError(TelecmiError, ValueError):
 
 class ServiceClosed(TelecmiError):
     """The service was closed and takes no more calls; those it took are settled as usual."""
+
+
+class WebhookError(TelecmiError, ValueError):
+    """What arrived at a webhook is no event of TeleCMI's, nor of anybody's.
+
+    It is no JSON object, or it goes beyond what `telecmi_async.events.parse_event` reads.
+    The message names the reason and repeats nothing of the payload but short, masked keys.
+    """
 
 
 class WrongEventLoop(TelecmiError, RuntimeError):

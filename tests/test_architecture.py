@@ -33,7 +33,7 @@ LAYERS: list[set[str]] = [
     {"_targets"},
     {"pcmo"},
     {"codec"},
-    {"flow", "request", "verdict"},
+    {"events", "flow", "request", "verdict"},
     {"rate", "retry", "transport"},
     {"options"},
     {"call", "host"},

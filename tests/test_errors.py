@@ -34,6 +34,7 @@ EXAMPLES: list[errors.TelecmiError] = [
     errors.CallPending("not yet"),
     errors.ConfigurationError("app_id must be a number"),
     errors.ServiceClosed("closed"),
+    errors.WebhookError("must be a JSON object"),
     errors.WrongEventLoop("another loop"),
 ]
 

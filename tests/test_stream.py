@@ -424,10 +424,11 @@ async def test_a_source_may_close_the_service() -> None:
             yield {"to": TO, "pcmo": FLOW}
             await anyio.sleep(1)
             await service.aclose()
+            yield {"to": TO + 1, "pcmo": FLOW}
 
         calls = [call async for call in _until_closed(service.make_calls(source()))]
 
-    assert [call.accepted for call in calls] == [True]
+    assert [call.status for call in calls] == [CallStatus.PROGRESS, CallStatus.CANCELLED]
 
 
 async def _until_closed(stream: Any) -> AsyncIterator[Any]:

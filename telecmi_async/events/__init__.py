@@ -1,0 +1,44 @@
+"""What TeleCMI tells about calls: events and records as values, and what they add up to.
+
+No network, no clock: bytes in, values out.
+"""
+
+from __future__ import annotations
+
+from telecmi_async.errors import WebhookError
+from telecmi_async.events.dedupe import dedupe_key
+from telecmi_async.events.model import (
+    CallRecord,
+    DigitsEvent,
+    Direction,
+    Event,
+    InboundRequest,
+    LiveEvent,
+    LiveStatus,
+    StreamEvent,
+    StreamStatus,
+    UnknownEvent,
+)
+from telecmi_async.events.parse import parse_event
+from telecmi_async.events.state import CallState, LegState
+from telecmi_async.events.table import Signal, Stage
+
+__all__ = [
+    "CallRecord",
+    "CallState",
+    "DigitsEvent",
+    "Direction",
+    "Event",
+    "InboundRequest",
+    "LegState",
+    "LiveEvent",
+    "LiveStatus",
+    "Signal",
+    "Stage",
+    "StreamEvent",
+    "StreamStatus",
+    "UnknownEvent",
+    "WebhookError",
+    "dedupe_key",
+    "parse_event",
+]

@@ -1,0 +1,270 @@
+"""What TeleCMI tells about a call, as values.
+
+Six kinds arrive at webhooks, and `Event` is their union. All of them carry the same ids, of
+which any may be missing: no field of a webhook is guaranteed, and their names differ between
+editions of TeleCMI's pages. What was not sent, or could not be understood, is ``None``;
+``raw`` keeps everything as it came.
+
+Field names are the vendor's (``from_`` is ``from``). Its types are not:
+
+- Phone numbers are text. They arrive as integers, as text, and as ``"04471000000"``, which
+  an integer would cut to another number. To compare one with a number you dialled:
+  ``event.to == str(request.to)``.
+- Times are aware, in UTC, although some arrive in milliseconds and some in seconds.
+- Money is `Decimal`, in a currency TeleCMI does not name.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum, unique
+from typing import TypeAlias
+
+import attrs
+from attrs import frozen
+
+from telecmi_async._json import JsonObject
+from telecmi_async._wording import mask, mask_in, shown
+
+__all__ = [
+    "CallRecord",
+    "DigitsEvent",
+    "Direction",
+    "Event",
+    "InboundRequest",
+    "LiveEvent",
+    "LiveStatus",
+    "StreamEvent",
+    "StreamStatus",
+    "UnknownEvent",
+]
+
+#: The words by which a record says that nobody answered. The first is TeleCMI's; the others
+#: are handled by programs that work with it.
+NOT_ANSWERED = frozenset({"missed", "busy", "failed", "no_answer", "cancel"})
+
+_NUMBERS = frozenset({"from_", "to", "callerid", "vn"})
+_IDS = frozenset({"cmiuuid", "request_id", "conversation_uuid"})
+_HIDDEN = frozenset({"raw", "dtmf"})
+# Too long for a phone number, and of nothing that could upset a log.
+_ID = re.compile(r"[\w-]{20,64}", re.ASCII)
+_LONGEST_PARAMS = 100
+
+
+@unique
+class Direction(StrEnum):
+    """Which way a leg goes, seen from TeleCMI.
+
+    A call that comes in and is bridged to somebody has an inbound leg a and an outbound leg b.
+    """
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+@unique
+class LiveStatus(StrEnum):
+    """What a live event says of its leg; ``out_answered`` is ``ANSWERED`` and ``OUTBOUND``."""
+
+    STARTED = "started"
+    RINGING = "ringing"
+    ANSWERED = "answered"
+    #: Answered, and connected with the first leg.
+    BRIDGED = "bridged"
+    HANGUP = "hangup"
+
+
+@unique
+class StreamStatus(StrEnum):
+    """Whether TeleCMI's connection to a stream's WebSocket stands."""
+
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+
+
+@frozen(kw_only=True, repr=False)
+class _Payload:
+    """The fields that every kind may have.
+
+    Args:
+        raw: The payload as it was received, read-only.
+        appid: The account's app id.
+        from_: The caller's number: digits, or the text that stood there.
+        to: The number dialled, likewise.
+        time: When it happened.
+        cmiuuid: TeleCMI's id for the leg.
+        leg: ``"a"`` for the first leg of a call, ``"b"`` for those it is bridged to.
+        direction: Which way the leg goes.
+        request_id: The id that the reply to a make-call request held.
+        conversation_uuid: What the legs of a call share.
+        extra_params: What the call was placed with. TeleCMI gives it back as text: an object
+            if that is JSON, else the text, for samples show ``"{key: value}"``.
+    """
+
+    raw: JsonObject
+    appid: int | None = None
+    from_: str | None = None
+    to: str | None = None
+    time: datetime | None = None
+    cmiuuid: str | None = None
+    leg: str | None = None
+    direction: Direction | None = None
+    request_id: str | None = None
+    conversation_uuid: str | None = None
+    extra_params: JsonObject | str | None = None
+
+    def __repr__(self) -> str:
+        """Show what a log may hold: numbers masked, digits that were pressed left out."""
+        named = (
+            f"{field.name}={_repr_of(field.name, value)}"
+            for field in attrs.fields(type(self))
+            if (value := getattr(self, field.name)) is not None and field.name not in _HIDDEN
+        )
+        return f"{type(self).__name__}({', '.join(named)})"
+
+
+def _repr_of(name: str, value: object) -> str:
+    if name in _NUMBERS:
+        text = str(value)
+        return mask(text) if text.isdecimal() else shown(text)
+    if name in _IDS and _ID.fullmatch(str(value)):
+        return str(value)
+    match value:
+        case JsonObject():
+            text = mask_in(repr(value))
+            return text if len(text) <= _LONGEST_PARAMS else f"{text[:_LONGEST_PARAMS]}…"
+        case datetime():
+            return value.isoformat()
+        case Decimal():
+            return str(value)
+        case _:
+            return shown(value)
+
+
+@frozen(kw_only=True, repr=False)
+class LiveEvent(_Payload):
+    """Something happened to a leg just now.
+
+    Nothing is said about its being sent again: it may be lost, late, or overtake others.
+
+    Args:
+        status: What happened.
+        callerid: The number that was shown.
+        vn: The virtual number, yours at TeleCMI.
+    """
+
+    status: LiveStatus
+    callerid: str | None = None
+    vn: str | None = None
+
+
+@frozen(kw_only=True, repr=False)
+class CallRecord(_Payload):
+    """A call detail record: one leg is over, and this is what it came to.
+
+    It comes up to four times within 30 minutes (doc.telecmi.com, webhooks overview).
+
+    Args:
+        status: ``answered`` or ``missed``; ``busy``, ``failed``, ``no_answer`` and ``cancel``
+            were reported as well. In lower case, without ``in_`` or ``out_``.
+        callerid: The number that was shown.
+        vn: The virtual number, yours at TeleCMI.
+        start_time: When it started.
+        answer_time: When it was answered. Samples have it on missed legs, too.
+        end_time: When it ended.
+        duration: In seconds. The page says the whole, its sample shows the talk; see
+            `talk_seconds`.
+        call_rate: What the leg cost.
+        balance: What the account held afterwards.
+        hangup_reason: Who ended it, where that is said.
+        filename: The recording's file, where there is one.
+    """
+
+    status: str | None = None
+    callerid: str | None = None
+    vn: str | None = None
+    start_time: datetime | None = None
+    answer_time: datetime | None = None
+    end_time: datetime | None = None
+    duration: int | None = None
+    call_rate: Decimal | None = None
+    balance: Decimal | None = None
+    hangup_reason: str | None = None
+    filename: str | None = None
+
+    @property
+    def answered(self) -> bool | None:
+        """Whether somebody answered; ``None`` if the record does not say."""
+        if self.status == "answered":
+            return True
+        if self.status in NOT_ANSWERED:
+            return False
+        return True if self.duration else None
+
+    @property
+    def talk_seconds(self) -> int | None:
+        """How long the leg was talked on; 0 if it was not answered, ``None`` if unknown.
+
+        From answer to end, where both were sent: what ``duration`` means is not agreed
+        between TeleCMI's page (the whole) and its samples (the talk).
+        """
+        if not self.answered:
+            return None if self.answered is None else 0
+        if self.answer_time and self.end_time and self.answer_time <= self.end_time:
+            return int((self.end_time - self.answer_time).total_seconds())
+        return self.duration
+
+
+@frozen(kw_only=True, repr=False)
+class DigitsEvent(_Payload):
+    """Somebody pressed keys; TeleCMI waits for what comes next in the call.
+
+    Args:
+        dtmf: The keys, ``"0"`` to ``"9"``, ``"*"`` and ``"#"``; empty if none was pressed.
+            Not in the repr: they may be a PIN.
+    """
+
+    dtmf: str
+
+
+@frozen(kw_only=True, repr=False)
+class InboundRequest(_Payload):
+    """Somebody calls one of your numbers; TeleCMI waits for what to do.
+
+    Its ``cmiuuid`` is the ``conversation_uuid`` of the events that follow.
+    """
+
+
+@frozen(kw_only=True, repr=False)
+class StreamEvent(_Payload):
+    """The connection to a stream's WebSocket was opened or closed.
+
+    It holds a leg's ``cmiuuid`` and no id of the call.
+
+    Args:
+        status: Which of the two.
+        code: The WebSocket's close code.
+        reason: Why, in TeleCMI's words.
+    """
+
+    status: StreamStatus
+    code: int | None = None
+    reason: str | None = None
+
+
+@frozen(kw_only=True, repr=False)
+class UnknownEvent(_Payload):
+    """A payload of a kind that this package does not know; ``raw`` has all of it.
+
+    Args:
+        status: Its status in lower case, if it has one.
+    """
+
+    status: str | None = None
+
+
+Event: TypeAlias = (
+    LiveEvent | CallRecord | DigitsEvent | InboundRequest | StreamEvent | UnknownEvent
+)

@@ -1,0 +1,152 @@
+"""What is known of a call, and of each of its legs: values that events are added to.
+
+`CallState.after` is all there is to learn. It follows the table of
+`telecmi_async.events.table`, so the order of events does not matter, nor how often each
+arrives: states that were made of the same events are equal.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+from attrs import frozen
+
+from telecmi_async.events.model import CallRecord, Event
+from telecmi_async.events.table import Signal, Stage, advance, advance_call, signal_of
+
+__all__ = ["CallState", "LegState"]
+
+#: How many legs of a call are kept, beside its first. A bridge dials a handful; more are somebody's forgery.
+MOST_LEGS = 64
+
+
+@frozen(kw_only=True)
+class LegState:
+    """What is known of one leg.
+
+    Args:
+        leg: ``"a"`` for the first, ``"b"`` for those it was bridged to.
+        cmiuuid: TeleCMI's id for it.
+        stage: How far it has come.
+        record: Its call detail record, once that is there.
+    """
+
+    leg: str
+    cmiuuid: str | None = None
+    stage: Stage = Stage.NEW
+    record: CallRecord | None = None
+
+    def after(self, event: Event, signal: Signal) -> LegState:
+        """Return what is known once an event of this leg, and what it says, is known too."""
+        record = self.record
+        if isinstance(event, CallRecord) and (record is None or _rank(record) < _rank(event)):
+            record = event
+        return LegState(
+            leg=self.leg,
+            cmiuuid=max(self.cmiuuid or "", event.cmiuuid or "") or None,
+            stage=advance(self.stage, signal),
+            record=record,
+        )
+
+
+@frozen(kw_only=True)
+class CallState:
+    """What is known of a call.
+
+    Args:
+        stage: How far it has come.
+        legs: What is known of each leg, the first one first.
+    """
+
+    stage: Stage = Stage.NEW
+    legs: tuple[LegState, ...] = ()
+
+    def after(self, event: Event) -> CallState:
+        """Return what is known once an event of this call is known too.
+
+        That the event is of this call is for who calls this to know. One that says nothing
+        about a leg's stage, such as pressed keys, changes nothing, nor does one that came
+        before.
+        """
+        signal = signal_of(event)
+        if signal is None:
+            return self
+        # Editions that do not name the leg tell of the first one only.
+        name = event.leg or "a"
+        first = name == "a"
+        # A call has one first leg, whether or not an event holds its id.
+        cmiuuid = None if first else event.cmiuuid
+        legs = {_key(leg): leg for leg in self.legs}
+        leg = legs.get((name, cmiuuid or ""))
+        if leg is None:
+            if len(legs) >= MOST_LEGS and not first:
+                return self
+            leg = LegState(leg=name)
+        changed = leg.after(event, signal)
+        legs[_key(changed)] = changed
+        return CallState(
+            stage=advance_call(self.stage, signal, first_leg=first),
+            legs=tuple(legs[key] for key in sorted(legs)),
+        )
+
+    @property
+    def over(self) -> bool:
+        """Whether the call has ended."""
+        return self.stage.over
+
+    @property
+    def answered(self) -> bool | None:
+        """Whether the first leg was answered; ``None`` if that is not known, or not yet."""
+        return self.stage.answered
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the first leg's record is there, and that of each other leg heard of."""
+        return self._first is not None and all(leg.record for leg in self.legs)
+
+    @property
+    def talk_seconds(self) -> int | None:
+        """How long the first leg was talked on, by its record."""
+        record = self._first.record if self._first else None
+        return record.talk_seconds if record else None
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What the legs cost together, as far as their records are there and say so."""
+        rates = [record.call_rate for record in self._records()]
+        known = [rate for rate in rates if rate is not None]
+        return sum(known, Decimal(0)) if known else None
+
+    def _records(self) -> list[CallRecord]:
+        """Return each leg's record once.
+
+        One that was looked up names its leg and no id; one that was sent holds both. If all
+        is well they are the same.
+        """
+        recorded = [(leg, leg.record) for leg in self.legs if leg.record]
+        named = {leg.leg for leg, _ in recorded if leg.cmiuuid}
+        return [record for leg, record in recorded if leg.cmiuuid or leg.leg not in named]
+
+    @property
+    def _first(self) -> LegState | None:
+        return next((leg for leg in self.legs if leg.leg == "a"), None)
+
+
+def _key(leg: LegState) -> tuple[str, str]:
+    return leg.leg, "" if leg.leg == "a" else leg.cmiuuid or ""
+
+
+def _rank(record: CallRecord) -> tuple[object, ...]:
+    """Return how much a record tells: of two for one leg, all must keep the same.
+
+    An answer tells more than none, and then the later and the longer record; what is left
+    is no reason, only an order.
+    """
+    return (
+        record.answered is True,
+        record.answered is not None,
+        record.time.timestamp() if record.time else 0.0,
+        record.duration or 0,
+        json.dumps(record.raw, sort_keys=True),
+    )

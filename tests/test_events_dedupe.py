@@ -1,0 +1,123 @@
+"""Which events are taken for repeats."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telecmi_async.events import dedupe_key, parse_event
+
+RECORD = {
+    "type": "cdr",
+    "status": "missed",
+    "cmiuuid": "c-1",
+    "leg": "a",
+    "time": 1632307235000,
+}
+LIVE = {
+    "type": "event",
+    "status": "ringing",
+    "cmiuuid": "c-1",
+    "leg": "a",
+    "time": 1632307235000,
+}
+STREAM = {"status": "stream_connected", "cmiuuid": "c-1", "leg": "b", "time": 1632307235000}
+
+
+def key_of(payload: dict[str, Any]) -> str | None:
+    """Return the key of what a payload makes."""
+    return dedupe_key(parse_event(payload))
+
+
+def without(payload: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """Return a payload with some keys left out."""
+    return {key: value for key, value in payload.items() if key not in keys}
+
+
+@pytest.mark.parametrize(
+    "repeat",
+    [
+        RECORD,
+        RECORD | {"balance": "1.00", "time": 1632307239000},
+        RECORD | {"status": "out_missed"},
+        without(RECORD, "type", "cmiuuid") | {"duration": 0, "cmuuid": "c-1"},
+    ],
+    ids=str,
+)
+def test_a_record_is_known_by_leg_and_status(repeat: dict[str, Any]) -> None:
+    """Its later deliveries have its key, in whatever dialect, and whatever else they say."""
+    assert key_of(repeat) == key_of(RECORD)
+
+
+@pytest.mark.parametrize("payload", [LIVE, STREAM], ids=["live", "stream"])
+def test_a_live_event_is_known_by_its_time_too(payload: dict[str, Any]) -> None:
+    """The same status at another time is another event."""
+    assert key_of(payload | {"vn": 1}) == key_of(payload)
+    assert key_of(payload | {"time": 1632307235}) == key_of(payload)
+    assert key_of(payload | {"time": 1632307236}) != key_of(payload)
+
+
+def test_different_events_have_different_keys() -> None:
+    """Kind, leg, id, status and, for some, the time keep them apart."""
+    different = [
+        *(RECORD | change for change in ({}, {"leg": "b"}, {"status": "answered"}, {"cmiuuid": "c-2"})),
+        *(LIVE | change for change in ({}, {"leg": "b"}, {"status": "answered"}, {"cmiuuid": "c-2"})),
+        *(STREAM | change for change in ({}, {"status": "stream_disconnected"}, {"cmiuuid": "c-2"})),
+        without(RECORD, "leg"),
+        RECORD | {"leg": "none"},
+        without(RECORD, "status"),
+        without(LIVE, "time"),
+        without(LIVE, "cmiuuid"),
+        without(STREAM, "time"),
+        without(STREAM, "cmiuuid"),
+        without(RECORD, "cmiuuid"),
+        {"status": "in_transit"},
+        {"status": "in_doubt"},
+        {},
+    ]  # fmt: skip
+
+    keys = [key_of(payload) for payload in different]
+
+    assert None not in keys
+    assert len(set(keys)) == len(keys)
+
+
+def test_what_waits_for_an_answer_is_never_a_repeat() -> None:
+    """Keys may be pressed twice, and every answer request needs its answer."""
+    assert key_of({"dtmf": "1", "cmiuuid": "c-1"}) is None
+    assert key_of({"action": "inbound", "cmiuuid": "c-1"}) is None
+
+
+@pytest.mark.parametrize("name", ["request_id", "conversation_uuid"])
+def test_a_leg_without_its_id_is_known_by_its_calls(name: str) -> None:
+    """Where there is no id of the leg, the call's and the leg's letter do."""
+    payload = without(RECORD, "cmiuuid") | {name: "r-1"}
+
+    assert key_of(payload | {"balance": 1}) == key_of(payload)
+    assert key_of(payload | {"leg": "b"}) != key_of(payload)
+
+
+def test_the_order_of_keys_makes_no_difference() -> None:
+    """An event that is known by its whole payload is known in any order of its keys."""
+    payload = {"status": "in_transit", "a": [{"b": 1, "c": 2}]}
+
+    assert key_of({"a": [{"c": 2, "b": 1}], "status": "in_transit"}) == key_of(payload)
+
+
+@given(st.dictionaries(st.sampled_from([*RECORD, "request_id"]), st.text(max_size=20)))
+def test_a_key_is_short_and_tells_nothing(payload: dict[str, Any]) -> None:
+    """A key is 32 hexadecimal digits, whatever a forger put into the event."""
+    key = key_of(json.loads(json.dumps(payload)))
+
+    assert key is not None
+    assert len(key) == 32
+    assert set(key) <= set("0123456789abcdef")
+
+
+def test_a_key_is_the_same_everywhere() -> None:
+    """Workers and later versions that share a store agree on it."""
+    assert key_of(RECORD) == "b8bb56de1ceb7f0e711e9bc6cf6e3b1e"

@@ -1,0 +1,481 @@
+"""From payloads to events: every documented dialect, and whatever else may arrive."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, get_args
+
+import attrs
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from telecmi_async import TelecmiError
+from telecmi_async.events import (
+    CallRecord,
+    DigitsEvent,
+    Direction,
+    Event,
+    LiveEvent,
+    UnknownEvent,
+    WebhookError,
+    parse_event,
+)
+from telecmi_async.events.payload import DEEPEST, LARGEST, MOST_MEMBERS
+
+DATA = Path(__file__).parent / "data" / "events"
+DOCUMENTED: list[dict[str, Any]] = json.loads(
+    (DATA / "documented.json").read_text(encoding="utf-8")
+)
+CORPUS = sorted((DATA / "corpus").glob("*.bin"))
+PAYLOADS = [sample["payload"] for sample in DOCUMENTED]
+KEYS = sorted({key for payload in PAYLOADS for key in payload})
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5),
+    max_leaves=10,
+)
+
+
+def plain(value: object) -> object:
+    """Return a field's value as the samples write it."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def parsed(payload: Any) -> Event | None:
+    """Parse what may be anything; nothing but the parser's own error may come of it."""
+    refusal = None
+    event: Event | None = None
+    try:
+        event = parse_event(payload)
+    except WebhookError as error:
+        refusal = str(error)
+    if event is None:
+        assert refusal
+        assert len(refusal) < 200
+        return None
+    assert type(event) in get_args(Event)
+    for field in attrs.fields(type(event)):
+        value = getattr(event, field.name)
+        if isinstance(value, datetime):
+            assert value.tzinfo is UTC
+    assert len(repr(event)) < 3_000
+    assert repr(event).isprintable()
+    repr(event).encode()
+    json.dumps(event.raw, ensure_ascii=False, allow_nan=False).encode()
+    hash(event)
+    return event
+
+
+@pytest.mark.parametrize("sample", DOCUMENTED, ids=lambda sample: sample["name"])
+def test_every_documented_dialect_is_read(sample: dict[str, Any]) -> None:
+    """Each sample makes the right kind of event, with the right values."""
+    event = parse_event(json.dumps(sample["payload"]).encode())
+
+    assert type(event).__name__ == sample["kind"]
+    assert {name: plain(getattr(event, name)) for name in sample["fields"]} == sample["fields"]
+
+
+@pytest.mark.parametrize("sample", DOCUMENTED, ids=lambda sample: sample["name"])
+def test_bytes_text_and_mapping_say_the_same(sample: dict[str, Any]) -> None:
+    """It makes no difference whether a framework has decoded the payload before."""
+    payload = sample["payload"]
+    text = json.dumps(payload)
+
+    event = parse_event(text)
+
+    assert event.raw == json.loads(text, object_hook=tuples)
+    assert event == parse_event(text.encode()) == parse_event(bytearray(text.encode()))
+    assert event == parse_event(payload) == parse_event(MappingProxyType(payload))
+
+
+def tuples(members: dict[str, Any]) -> dict[str, Any]:
+    """Return an object whose arrays are tuples, as they are in ``raw``."""
+    return {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in members.items()
+    }
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=[sample["name"] for sample in DOCUMENTED])
+def test_an_event_is_a_value(payload: dict[str, Any]) -> None:
+    """It cannot be changed, nor can its payload; it survives pickling; equal ones hash alike."""
+    event = parse_event(payload)
+    before = copy.deepcopy(payload)
+
+    twin = pickle.loads(pickle.dumps(event))
+    payload["to"] = "changed"
+
+    assert twin == event
+    assert hash(twin) == hash(event)
+    assert event.raw == parse_event(before).raw
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        event.to = "1"  # type: ignore[misc]  # this is what must not work
+    with pytest.raises(TypeError, match="read-only"):
+        event.raw["to"] = 1
+    assert not hasattr(event, "__dict__")
+    payload.clear()
+    payload.update(before)
+
+
+@pytest.mark.parametrize("file", CORPUS, ids=lambda file: file.stem)
+def test_what_is_hostile_is_refused(file: Path) -> None:
+    """Of the corpus only what is odd but harmless is read, and it makes no trouble later."""
+    event = parsed(file.read_bytes())
+
+    assert (event is not None) is file.stem.startswith("ok_")
+
+
+@given(st.binary(max_size=300))
+def test_bytes_never_make_a_foreign_error(payload: bytes) -> None:
+    """Whatever the bytes are, there is an event or a `WebhookError`."""
+    parsed(payload)
+
+
+@given(
+    st.sampled_from([json.dumps(payload).encode() for payload in PAYLOADS]),
+    st.lists(st.tuples(st.integers(0, 800), st.integers(0, 8), st.binary(max_size=8))),
+)
+def test_damaged_payloads_never_make_a_foreign_error(
+    payload: bytes, damage: list[tuple[int, int, bytes]]
+) -> None:
+    """Nor does a payload of TeleCMI's that was cut and overwritten."""
+    for start, length, patch in damage:
+        payload = payload[:start] + patch + payload[start + length :]
+
+    parsed(payload)
+
+
+@given(st.sampled_from(PAYLOADS), st.dictionaries(st.sampled_from(KEYS), anything, max_size=6))
+@example({"status": "answered"}, {"time": float("nan")})
+@example({"status": "answered"}, {"time": 99_999_999_999.99999, "duration": "9" * 400})
+def test_no_value_makes_a_foreign_error(
+    payload: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    """Every field takes any JSON value: it is understood, or it is `None` and in `raw`."""
+    changed = {**payload, **changes}
+
+    event = parsed(changed)
+    again = parsed(json.dumps(changed))
+
+    assert event == again
+
+
+@given(anything | st.sets(st.text()) | st.dictionaries(st.integers(), st.text()) | st.dates())
+def test_nothing_that_a_framework_hands_over_makes_a_foreign_error(payload: Any) -> None:
+    """What is no mapping is refused, as is a mapping that never was JSON."""
+    parsed(payload)
+    parsed({"status": payload})
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b" " * (LARGEST + 1), "larger than 64 KiB"),
+        ("{}" + " " * LARGEST, "larger than 64 KiB"),
+        ({"extra_params": "x" * LARGEST}, "larger than 64 KiB"),
+        (b'"answered"', "must be a JSON object, not a text"),
+        ([], "must be a JSON object, not an array"),
+        (None, "must be a JSON object, not null"),
+        (1.5, "must be a JSON object, not a number"),
+        (True, "must be a JSON object, not true or false"),
+        (b"\xff", "no UTF-8 text"),
+        (b"{", "no JSON: Expecting property name"),
+        (b'{"time":' + b"9" * 5_000 + b"}", "a number that is too long"),
+        (b'{"time":9223372036854775808}', "an integer of more than 64 bits"),
+        (b'{"time":1e999}', "a number that is not finite"),
+        (b'{"time":Infinity}', "Infinity, which is no JSON"),
+        (b'{"to":1,"from":2,"to":3}', 'the key "to" twice'),
+        (b'{"19170000001":1,"19170000001":3}', 'the key "•••••••0001" twice'),
+        ({1: 2}, "a key that is no text: 1"),
+        ({"to": {1}}, "a value of type set, which is no JSON"),
+        (b"[" * 60_000, "nested more than 20 deep"),
+    ],
+    ids=str,
+)
+def test_a_refusal_says_why(payload: Any, reason: str) -> None:
+    """Every refusal names its reason in words, and no whole number."""
+    with pytest.raises(WebhookError) as caught:
+        parse_event(payload)
+
+    assert reason in str(caught.value)
+    assert "19170000001" not in str(caught.value)
+    assert isinstance(caught.value, TelecmiError | ValueError)
+    assert caught.value.__cause__ is None
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def nested(depth: int, *, arrays: bool) -> dict[str, Any]:
+    """Return a payload of so many levels."""
+    value: Any = 1
+    for _ in range(depth - 1):
+        value = [value] if arrays else {"a": value}
+    return {"a": value}
+
+
+@pytest.mark.parametrize("arrays", [True, False])
+def test_depth_is_bounded(arrays: bool) -> None:
+    """Twenty levels are read and twenty-one are not, however the payload arrives."""
+    deepest, too_deep = nested(DEEPEST, arrays=arrays), nested(DEEPEST + 1, arrays=arrays)
+
+    assert parse_event(deepest) == parse_event(json.dumps(deepest))
+    for payload in (too_deep, json.dumps(too_deep)):
+        with pytest.raises(WebhookError, match="nested more than 20 deep"):
+            parse_event(payload)
+
+
+def test_members_are_bounded() -> None:
+    """Two hundred keys and items in all are read, one more is not."""
+    keys = {str(n): n for n in range(MOST_MEMBERS - 3)}
+
+    assert parse_event({**keys, "list": [1, 2]}).raw["list"] == (1, 2)
+    with pytest.raises(WebhookError, match="more than 200 keys and items"):
+        parse_event({**keys, "list": [1, 2, 3]})
+
+
+def test_size_is_bounded() -> None:
+    """A payload of exactly 64 KiB is read."""
+    assert parse_event(b"{}".ljust(LARGEST)) == parse_event({})
+
+
+def test_integers_of_64_bits_are_kept() -> None:
+    """The bound is beyond the largest and the smallest integer of 64 bits."""
+    raw = {"most": 2**63 - 1, "least": -(2**63)}
+
+    assert parse_event(json.dumps(raw)).raw == raw
+
+
+def test_half_a_character_can_be_encoded() -> None:
+    """A lone surrogate, which no file or database takes, becomes a replacement sign."""
+    event = parse_event('{"status": "\\ud83d!", "fil\\udc00": "\\u00e9"}')
+
+    assert event.raw == {"status": "\ufffd!", "fil\ufffd": "é"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (19170000001, "19170000001"),
+        ("19170000001", "19170000001"),
+        ("+1 (917) 000-0001", "19170000001"),
+        ("04471000000", "04471000000"),
+        (19170000001.0, "19170000001"),
+        (" agent_101 ", "agent_101"),
+        ("anonymous", "anonymous"),
+        ("+\u0661\u0663", "+\u0661\u0663"),
+        ("", None),
+        (" ", None),
+        (1.5, None),
+        (False, None),
+        (None, None),
+    ],
+)
+def test_numbers_are_digits_as_text(sent: Any, read: str | None) -> None:
+    """Whatever a number came as, its digits are the same, and leading zeros stay."""
+    assert parse_event({"to": sent}).to == read
+
+
+@given(st.datetimes(datetime(1973, 6, 1), datetime(2200, 1, 1)))  # noqa: DTZ001  # made aware below
+def test_a_time_is_read_from_seconds_and_milliseconds(time: datetime) -> None:
+    """Both units, as a number or as text, give the same aware time."""
+    time = time.replace(microsecond=0, tzinfo=UTC)
+    seconds = int(time.timestamp())
+
+    found = {
+        parse_event({"time": sent}).time
+        for sent in (seconds, str(seconds), seconds * 1000, str(seconds * 1000), seconds + 0.0)
+    }
+
+    assert found == {time}
+
+
+@pytest.mark.parametrize("sent", [0, -1, 10**14, 2**62, 1e300, "", "soon", True, [], "1e9"])
+def test_a_time_that_makes_no_sense_is_none(sent: Any) -> None:
+    """Zero stands for never; beyond the year 5138 nobody calls."""
+    event = parse_event({"time": sent})
+
+    assert event.time is None
+    assert event.raw == {"time": tuple(sent) if sent == [] else sent}
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ("76.349024", Decimal("76.349024")),
+        ("0.450000", Decimal("0.450000")),
+        (0, Decimal(0)),
+        (0.39, Decimal("0.39")),
+        (1135.14, Decimal("1135.14")),
+        ("-3.5", Decimal("-3.5")),
+        ("NaN", None),
+        ("1e9", None),
+        (5e-324, None),
+        ("", None),
+        ([], None),
+        (True, None),
+    ],
+)
+def test_money_is_exact(sent: Any, read: Decimal | None) -> None:
+    """Money is read from text and numbers, and never gains digits."""
+    event = parse_event({"type": "cdr", "balance": sent, "rate": sent})
+
+    assert isinstance(event, CallRecord)
+    assert (event.balance, event.call_rate) == (read, read)
+    assert str(event.balance) == str(read)
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ({"key": "value"}, {"key": "value"}),
+        ('{"key":"value"}', {"key": "value"}),
+        (' {"key": {"deep": [1]}}', {"key": {"deep": (1,)}}),
+        ("{}", {}),
+        ("{key: value}", "{key: value}"),
+        ("{ 'Name': 'Akil', 'ID':8915726 }", "{ 'Name': 'Akil', 'ID':8915726 }"),
+        ('{"a":1,"a":2}', '{"a":1,"a":2}'),
+        ("[1]", "[1]"),
+        ("order 42", "order 42"),
+        ("", ""),
+        ([1], None),
+        (7, None),
+        (None, None),
+    ],
+)
+def test_extra_params_come_back(sent: Any, read: Any) -> None:
+    """An object, or JSON for one, is read; other text stays as it is."""
+    assert parse_event({"extra_params": sent}).extra_params == read
+
+
+@pytest.mark.parametrize(
+    ("payload", "direction"),
+    [
+        ({"direction": "Outbound", "status": "in_answered"}, Direction.OUTBOUND),
+        ({"status": "OUT_STARTED"}, Direction.OUTBOUND),
+        ({"status": "in_hangup"}, Direction.INBOUND),
+        ({"status": "hangup"}, None),
+        ({"direction": "up"}, None),
+    ],
+)
+def test_the_direction_is_said_or_told_by_the_status(
+    payload: dict[str, Any], direction: Direction | None
+) -> None:
+    """The field counts first, then the status's beginning."""
+    assert parse_event(payload).direction is direction
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (13, 13), ("13", 13), (13.0, 13), ("013", 13), (0, 0), ("9" * 18, 10**18 - 1),
+        (-1, None), ("-1", None), (1.5, None), ("9" * 19, None), ("9" * 5_000, None), ("\u0661\u0663", None),
+    ],
+)  # fmt: skip
+def test_seconds_are_counted(sent: Any, read: int | None) -> None:
+    """A duration is a number or its digits, of a length that a clock may show."""
+    event = parse_event({"type": "cdr", "duration": sent})
+
+    assert isinstance(event, CallRecord)
+    assert event.duration == read
+
+
+def test_the_leg_is_named_in_lower_case() -> None:
+    """A leg A is leg a, and a third leg keeps its letter."""
+    assert [parse_event({"leg": leg}).leg for leg in ("A", "b", " c ", "")] == [
+        "a", "b", "c", None,
+    ]  # fmt: skip
+
+
+def test_a_right_name_counts_before_a_wrong_one() -> None:
+    """Where an id comes under two names, the documented one is read."""
+    payload = {"cmuuid": "wrong", "cmiuuid": "right", "app_id": 1, "appid": 2}
+
+    event = parse_event(payload)
+
+    assert (event.cmiuuid, event.appid) == ("right", 2)
+
+
+def test_an_answer_before_the_end_is_needed_to_count_from() -> None:
+    """Where the times contradict each other, the record's duration is the talk."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    record = CallRecord(
+        raw=parse_event({}).raw,
+        status="answered",
+        answer_time=start,
+        end_time=start - timedelta(seconds=5),
+        duration=7,
+    )
+
+    assert record.talk_seconds == 7
+    assert attrs.evolve(record, end_time=start).talk_seconds == 0
+    assert attrs.evolve(record, end_time=None).talk_seconds == 7
+
+
+def test_a_repr_hides_what_no_log_may_hold() -> None:
+    """Numbers are masked wherever they stand, and pressed keys and the payload left out."""
+    payload = {
+        "from": 919100000000,
+        "to": "sip:919100000001@example.com",
+        "callerid": "04471000000",
+        "vn": 4471000000,
+        "extra_params": {"phone": "+91 91000 00002", "pad": "x" * 200},
+        "time": 1632318510000,
+        "request_id": "Zt4Qm8Kx2Lp9Wr6Yb3Nc7Vd1Fg5Hj0Sa4Te8Ui2Ko6P",
+        "cmiuuid": "919100000003",
+        "leg": "a",
+        "hangup_reason": "no route\nto 919100000004",
+        "filename": "1632307235000-919100000005-recording",
+        "balance": "12.50",
+        "status": "answered",
+        "duration": 3,
+    }
+
+    shown = repr(parse_event(payload))
+
+    assert shown == (
+        'CallRecord(from_=••••••••0000, to="sip:••••••••0001@example.com", '
+        'time=2021-09-22T13:48:30+00:00, cmiuuid="••••••••0003", leg="a", '
+        "request_id=Zt4Qm8Kx2Lp9Wr6Yb3Nc7Vd1Fg5Hj0Sa4Te8Ui2Ko6P, "
+        "extra_params={'phone': '+••••••••0002', 'pad': '" + "x" * 65 + "…, "
+        'status="answered", callerid=•••••••0000, vn=••••••0000, duration=3, balance=12.50, '
+        'hangup_reason="no route\\nto \\u2022\\u2022\\u2022\\u2022\\u2022\\u2022\\u2022\\u20220004", '
+        'filename="•••••••••5000-••••••••0005-recording")'
+    )
+    assert str(parse_event({"dtmf": "4711"})) == "DigitsEvent()"
+    assert isinstance(parse_event({"dtmf": "4711"}), DigitsEvent)
+    assert "9100000000" not in repr(parse_event({"19100000000": "19100000000"}))
+
+
+@given(st.sampled_from(PAYLOADS))
+def test_a_repr_holds_no_whole_number(payload: dict[str, Any]) -> None:
+    """The samples' numbers appear in no repr."""
+    shown = repr(parse_event(payload))
+
+    assert not [
+        payload[key]
+        for key in ("from", "to", "callerid", "vn")
+        if key in payload and str(payload[key]) in shown and payload[key] not in ([], {})
+    ]
+
+
+@pytest.mark.parametrize("name", ["in_", "out_", "In-", "OUT "])
+def test_a_status_is_read_however_it_is_written(name: str) -> None:
+    """Case, blanks and dashes make no other status."""
+    live = parse_event({"status": f" {name}Answered"})
+    record = parse_event({"status": f"{name}Missed "})
+    unknown = parse_event({"status": f"{name}transit"})
+
+    assert isinstance(live, LiveEvent)
+    assert live.status == "answered"
+    assert isinstance(record, CallRecord)
+    assert record.status == "missed"
+    assert isinstance(unknown, UnknownEvent)

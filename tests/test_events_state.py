@@ -1,0 +1,223 @@
+"""What is known of a call: in any order, however often, it comes to the same."""
+
+from __future__ import annotations
+
+import pickle
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telecmi_async.events import CallState, Event, Signal, Stage, parse_event
+from telecmi_async.events.state import MOST_LEGS
+
+WORDS = ["out_started", "ringing", "out_answered", "out_bridged", "hangup"]
+
+
+def event(**fields: Any) -> Event:
+    """Return an event of leg a, unless it is told otherwise."""
+    return parse_event({"leg": "a", "cmiuuid": "leg-a", "time": 1632307235000, **fields})
+
+
+def record(status: str = "answered", **fields: Any) -> Event:
+    """Return a call detail record."""
+    return event(type="cdr", status=status, **fields)
+
+
+def after(*events: Event) -> CallState:
+    """Return what is known after some events."""
+    state = CallState()
+    for one in events:
+        state = state.after(one)
+    return state
+
+
+legs = st.sampled_from(
+    [
+        {"leg": "a", "cmiuuid": "leg-a"},
+        {"leg": "a", "cmiuuid": "leg-z"},
+        {"leg": "a", "cmiuuid": None},
+        {"leg": None, "cmiuuid": "leg-a"},
+        {"leg": "b", "cmiuuid": "leg-b"},
+        {"leg": "b", "cmiuuid": "leg-c"},
+        {"leg": "b", "cmiuuid": None},
+    ]
+)
+times = st.sampled_from([None, 1632307235000, 1632307236000])
+live = st.builds(
+    lambda leg, status, time: event(status=status, **leg | {"time": time}),
+    legs,
+    st.sampled_from(WORDS),
+    times,
+)
+records = st.builds(
+    lambda leg, status, time, duration, rate: record(
+        status, duration=duration, call_rate=rate, **leg | {"time": time}
+    ),
+    legs,
+    st.sampled_from(["answered", "missed", "busy", "wrapped_up"]),
+    times,
+    st.sampled_from([None, 0, 5, 6]),
+    st.sampled_from([None, "0.5", "0.6"]),
+)
+others = st.sampled_from(
+    [parse_event({"dtmf": "1"}), parse_event({}), parse_event({"action": "inbound"})]
+)
+events = live | records | others
+
+
+@given(st.data())
+def test_order_and_repeats_make_no_difference(data: st.DataObject) -> None:
+    """Any permutation of a call's events, each any number of times, ends in the same state."""
+    once = data.draw(st.lists(events, max_size=10))
+    again = data.draw(st.lists(st.sampled_from(once), max_size=10)) if once else []
+    shuffled = data.draw(st.permutations(once + again))
+
+    assert after(*shuffled) == after(*once)
+
+
+@given(st.lists(events, max_size=12))
+def test_a_call_never_goes_back(told: list[Event]) -> None:
+    """Whatever comes, what was over stays over, what was answered stays answered."""
+    state = CallState()
+    for one in told:
+        later = state.after(one)
+
+        assert later.over or not state.over
+        assert later.answered or not state.answered
+        assert len(later.legs) >= len(state.legs)
+        assert all(old.record is None or new.record for old, new in zip_legs(state, later))
+        assert later.after(one) == later
+        state = later
+
+
+def zip_legs(earlier: CallState, later: CallState) -> list[tuple[Any, Any]]:
+    """Pair the legs of two states of a call."""
+    found = {(leg.leg, leg.cmiuuid if leg.leg != "a" else None): leg for leg in later.legs}
+    return [
+        (leg, found[leg.leg, leg.cmiuuid if leg.leg != "a" else None]) for leg in earlier.legs
+    ]
+
+
+def test_a_bridged_call_from_start_to_end() -> None:
+    """The stages of a call and its legs, and what they cost together."""
+    stages = []
+    state = CallState()
+    for one in [
+        event(status="out_started"),
+        event(status="out_answered"),
+        event(status="out_started", leg="b", cmiuuid="leg-b"),
+        event(status="out_bridged", leg="b", cmiuuid="leg-b"),
+        record(leg="b", cmiuuid="leg-b", duration=20, call_rate="0.25"),
+        event(status="out_hangup"),
+        record(duration=31, call_rate="0.500"),
+    ]:
+        state = state.after(one)
+        stages.append(state.stage.value)
+
+    assert stages == [
+        "started", "answered", "answered", "bridged", "bridged", "completed", "completed",
+    ]  # fmt: skip
+    assert [(leg.leg, leg.cmiuuid, leg.stage) for leg in state.legs] == [
+        ("a", "leg-a", "completed"),
+        ("b", "leg-b", "completed"),
+    ]
+    assert state.over
+    assert state.answered
+    assert state.recorded
+    assert state.talk_seconds == 31
+    assert state.cost == Decimal("0.750")
+
+
+def test_nothing_is_known_at_first() -> None:
+    """A new call says so."""
+    state = CallState()
+
+    assert state.stage is Stage.NEW
+    assert not state.over
+    assert state.answered is None
+    assert not state.recorded
+    assert state.talk_seconds is None
+    assert state.cost is None
+
+
+def test_a_record_alone_is_enough() -> None:
+    """Where every live event was lost, the record tells all."""
+    missed, answered = after(record("missed", duration=0)), after(record(duration=9))
+
+    assert (missed.stage, missed.talk_seconds, missed.recorded) == ("missed", 0, True)
+    assert (answered.stage, answered.talk_seconds, answered.recorded) == ("completed", 9, True)
+    assert missed.answered is False
+
+
+def test_a_missed_second_leg_ends_no_call() -> None:
+    """While leg a goes on so does the call, and its record is waited for."""
+    state = after(event(status="answered"), record("missed", leg="b", cmiuuid="leg-b"))
+
+    assert state.stage is Stage.ANSWERED
+    assert not state.recorded
+    assert not after(record("missed", leg="b")).recorded
+    assert after(record("missed", leg="b")).talk_seconds is None
+
+
+def test_a_record_that_does_not_say_leaves_it_open() -> None:
+    """A leg with such a record is over, and nobody claims that it was missed."""
+    state = after(record("wrapped_up"))
+
+    assert (state.stage, state.over, state.answered) == ("hung_up", True, None)
+    assert state.recorded
+
+
+def test_of_two_records_the_one_that_tells_more_counts() -> None:
+    """Answered before missed before neither, then the later, the longer, and one of both."""
+    vague = record("wrapped_up")
+    missed = record("missed")
+    short = record(duration=5)
+    longer = record(duration=6)
+    late = record(duration=4, time=1632307236000)
+    other = record(duration=4, time=1632307236000, vn=1)
+
+    for weak, strong in [(vague, missed), (missed, short), (short, longer), (longer, late)]:
+        for order in ([weak, strong], [strong, weak]):
+            assert after(*order).legs[0].record == strong
+    assert after(late, other) == after(other, late)
+
+
+def test_an_event_that_names_no_leg_is_of_the_first() -> None:
+    """Older editions leave the leg out; the call ends with it all the same."""
+    state = after(event(status="answered", leg=None), record(duration=9))
+
+    assert [leg.leg for leg in state.legs] == ["a"]
+    assert state.over
+
+
+def test_a_leg_that_was_looked_up_costs_once() -> None:
+    """A record without the leg's id is the one that was sent with it."""
+    sent = record(leg="b", cmiuuid="leg-b", call_rate="0.5")
+    looked_up = record(leg="b", cmiuuid=None, call_rate="0.5")
+
+    assert after(looked_up).cost == Decimal("0.5")
+    assert after(sent, looked_up).cost == Decimal("0.5")
+    assert after(sent, looked_up, record(cmiuuid=None, call_rate=1)).cost == Decimal("1.5")
+
+
+def test_legs_are_bounded() -> None:
+    """Forged legs beyond 64 are not kept; the known ones go on, and the first has its place."""
+    state = after(
+        *(event(status="started", leg="b", cmiuuid=str(n)) for n in range(MOST_LEGS + 9))
+    )
+
+    assert len(state.legs) == MOST_LEGS
+    assert state.after(event(status="out_bridged", leg="b", cmiuuid="0")).answered
+    assert state.after(record("missed")).over
+
+
+@pytest.mark.parametrize("signal", Signal)
+def test_a_state_is_a_value(signal: Signal) -> None:
+    """It survives pickling and hashes, so that a store can hold it."""
+    state = after(event(status="out_started"), record("missed"), event(status=signal))
+
+    assert pickle.loads(pickle.dumps(state)) == state
+    assert hash(pickle.loads(pickle.dumps(state))) == hash(state)

@@ -1,0 +1,185 @@
+"""The state table: its laws, checked cell by cell, and its drawing."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from telecmi_async.events import Signal, Stage, parse_event
+from telecmi_async.events.table import (
+    CALL_TABLE,
+    TABLE,
+    advance,
+    advance_call,
+    render,
+    signal_of,
+)
+
+PAGE = Path(__file__).parents[1] / "docs" / "events.md"
+PAIRS = list(product(Signal, Signal))
+
+
+def reachable(stage: Stage) -> set[Stage]:
+    """Return the stages that a leg can come to, its own among them."""
+    found = {stage}
+    waiting = [stage]
+    while waiting:
+        new = set(TABLE[waiting.pop()].values()) - found
+        found |= new
+        waiting += new
+    return found
+
+
+def test_the_table_is_complete() -> None:
+    """Every stage has a cell for every signal, and every signal a meaning for the call."""
+    assert set(TABLE) == set(Stage)
+    assert all(set(row) == set(Signal) for row in TABLE.values())
+    assert set(CALL_TABLE) == set(Signal)
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_a_repeat_changes_nothing(stage: Stage) -> None:
+    """The same signal twice is as good as once."""
+    for signal in Signal:
+        once = advance(stage, signal)
+
+        assert advance(once, signal) is once
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_order_makes_no_difference(stage: Stage) -> None:
+    """Any two signals lead to the same stage, whichever is first."""
+    for one, other in PAIRS:
+        assert advance(advance(stage, one), other) is advance(advance(stage, other), one)
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_nothing_goes_back(stage: Stage) -> None:
+    """No stage that was left can be reached again, nor can an end or an answer be undone."""
+    for later in reachable(stage) - {stage}:
+        assert stage not in reachable(later)
+        assert later.over or not stage.over
+        assert later.answered or not stage.answered
+
+
+def test_every_stage_is_of_use() -> None:
+    """All stages can be reached, and a leg that ends for good is completed or missed."""
+    assert reachable(Stage.NEW) == set(Stage)
+    assert reachable(Stage.COMPLETED) == {Stage.COMPLETED}
+    assert reachable(Stage.MISSED) == {Stage.MISSED, Stage.COMPLETED}
+
+
+@pytest.mark.parametrize(
+    ("signals", "stage"),
+    [
+        ("", "new"),
+        ("started ringing answered bridged hangup record_answered", "completed"),
+        ("started ringing", "ringing"),
+        ("ringing started", "ringing"),
+        ("started answered", "answered"),
+        ("started ringing hangup", "hung_up"),
+        ("hangup ringing", "hung_up"),
+        ("started ringing hangup record_missed", "missed"),
+        ("record_missed ringing hangup", "missed"),
+        ("hangup answered", "completed"),
+        ("answered hangup", "completed"),
+        ("record_answered", "completed"),
+        ("answered record_missed", "completed"),
+        ("record_missed answered", "completed"),
+        ("record_missed record_answered", "completed"),
+    ],
+)
+def test_how_calls_go(signals: str, stage: str) -> None:
+    """The usual lives of a leg, and the confused ones, end where a reader expects."""
+    at = Stage.NEW
+    for name in signals.split():
+        at = advance(at, Signal(name))
+
+    assert at == stage
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_the_call_is_where_its_first_leg_is(stage: Stage) -> None:
+    """For leg a the call moves as the leg does."""
+    for signal in Signal:
+        assert advance_call(stage, signal, first_leg=True) is advance(stage, signal)
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_of_other_legs_only_an_answer_matters(stage: Stage) -> None:
+    """Another leg bridges the call, and never ends it."""
+    for signal in Signal:
+        then = advance_call(stage, signal, first_leg=False)
+        if signal in {Signal.ANSWERED, Signal.BRIDGED, Signal.RECORD_ANSWERED}:
+            assert then is advance(stage, Signal.BRIDGED)
+        else:
+            assert then is stage
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_a_call_has_the_laws_of_a_leg(stage: Stage) -> None:
+    """Signals of all legs commute and repeat without effect."""
+    moves = list(product(Signal, [True, False]))
+    for (one, of_one), (other, of_other) in product(moves, moves):
+        there = advance_call(
+            advance_call(stage, one, first_leg=of_one), other, first_leg=of_other
+        )
+        back = advance_call(
+            advance_call(stage, other, first_leg=of_other), one, first_leg=of_one
+        )
+
+        assert there is back
+        assert advance_call(there, one, first_leg=of_one) is there
+
+
+@pytest.mark.parametrize(
+    ("stage", "over", "answered"),
+    [
+        ("new", False, None),
+        ("started", False, None),
+        ("ringing", False, None),
+        ("answered", False, True),
+        ("bridged", False, True),
+        ("hung_up", True, None),
+        ("missed", True, False),
+        ("completed", True, True),
+    ],
+)
+def test_a_stage_says_what_is_known(stage: str, over: bool, answered: bool | None) -> None:
+    """Whether it is over, and whether somebody answered."""
+    assert Stage(stage).over is over
+    assert Stage(stage).answered is answered
+
+
+@pytest.mark.parametrize(
+    ("payload", "signal"),
+    [
+        ({"status": "out_started"}, "started"),
+        ({"status": "ringing"}, "ringing"),
+        ({"status": "in_answered"}, "answered"),
+        ({"status": "out_bridged"}, "bridged"),
+        ({"status": "hangup"}, "hangup"),
+        ({"type": "cdr", "status": "answered"}, "record_answered"),
+        ({"type": "cdr", "status": "busy"}, "record_missed"),
+        ({"type": "cdr"}, "hangup"),
+        ({"dtmf": "1"}, None),
+        ({"action": "inbound"}, None),
+        ({"status": "stream_connected"}, None),
+        ({"status": "in_transit"}, None),
+    ],
+)
+def test_what_an_event_says(payload: dict[str, Any], signal: str | None) -> None:
+    """Each kind of event has its signal, or says nothing about how far its leg has come."""
+    assert signal_of(parse_event(payload)) == signal
+
+
+def test_the_page_shows_the_table() -> None:
+    """The documentation holds exactly what is drawn from the table."""
+    page = PAGE.read_text(encoding="utf-8")
+
+    shown = page.partition("<!-- drawn: begin -->\n\n")[2].partition("\n<!-- drawn: end -->")[0]
+
+    assert shown == render()
