@@ -31,7 +31,10 @@ class Host:
         self._task_group: anyio.abc.TaskGroup | None = None
         self._last_start: anyio.Event | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ids: set[int] = set()
+        self._starting = 0
         self._running = 0
+        self._inside = 0
         self._quiet: anyio.Event | None = None
 
     def bind(self) -> None:
@@ -42,13 +45,16 @@ class Host:
                 the host was not opened.
         """
         loop = current_loop()
+        self._refuse_another(loop)
         if self.loop is None:
             if not is_asyncio(loop) and self._task_group is None:
                 raise WrongEventLoop(
                     "on trio a service must be opened: async with CallService(…) as service"
                 )
             self.loop = loop
-        elif self.loop is not loop:
+
+    def _refuse_another(self, loop: object) -> None:
+        if self.loop is not None and self.loop is not loop:
             raise WrongEventLoop(
                 "the service belongs to the event loop it was first used in; make one for "
                 "every event loop, and close it there"
@@ -56,18 +62,28 @@ class Host:
 
     async def open(self) -> None:
         """Get ready: on trio, enter a task group."""
-        if not is_asyncio(current_loop()):
+        loop = current_loop()
+        self._refuse_another(loop)
+        if not is_asyncio(loop):
             if self._task_group is not None:
                 raise WrongEventLoop("the service is open already")
             self._task_group = anyio.create_task_group()
             await self._task_group.__aenter__()
         self.bind()
 
-    async def close(self) -> None:
-        """Leave the task group, where there is one. Nothing may be running in it any more."""
+    async def close(self, error: BaseException | None) -> None:
+        """Leave the task group, where there is one. Nothing may be running in it any more.
+
+        Args:
+            error: What the service's body raised. It is not the task group's business, and a
+                cancellation of the tasks in it must not take its place.
+        """
         if self._task_group is not None:
-            # An error of the service's body is not the task group's business.
-            await self._task_group.__aexit__(None, None, None)
+            try:
+                await self._task_group.__aexit__(None, None, None)
+            except anyio.get_cancelled_exc_class():
+                if error is None:
+                    raise
 
     def start(
         self,
@@ -86,6 +102,7 @@ class Host:
         Raises:
             WrongEventLoop: The loop refuses to start tasks.
         """
+        self._running += 1
         if self._task_group is not None:
             before, self._last_start = self._last_start, anyio.Event()
             self._task_group.start_soon(
@@ -93,22 +110,27 @@ class Host:
             )
         else:
             coroutine = work(subject)
+            self._starting += 1  # an eager task takes its first step within create_task
             try:
                 task = cast("asyncio.AbstractEventLoop", self.loop).create_task(coroutine)
             except Exception as error:  # noqa: BLE001  # whatever a factory raises
                 coroutine.close()
+                self._running -= 1
                 raise WrongEventLoop(
                     f"the event loop's task factory failed ({type(error).__name__}); nothing "
                     "was sent"
                 ) from None
+            finally:
+                self._starting -= 1
             self._tasks.add(task)
+            self._ids.add(id(task))
 
             def done(task: asyncio.Task[None]) -> None:
                 self._tasks.discard(task)
+                self._ids.discard(id(task))
                 self._end(subject, ended)
 
             task.add_done_callback(done)
-        self._running += 1
 
     async def _in_order(
         self,
@@ -123,6 +145,8 @@ class Host:
         The next one may begin as soon as this one has run up to its first wait, which is its
         place in the gate's queue.
         """
+        here = anyio.get_current_task().id
+        self._ids.add(here)
         try:
             if before is not None:
                 with anyio.CancelScope(shield=True):
@@ -130,6 +154,7 @@ class Host:
             mine.set()
             await work(subject)
         finally:
+            self._ids.discard(here)
             self._end(subject, ended)
 
     def _end(self, subject: _T, ended: Callable[[_T], None]) -> None:
@@ -140,18 +165,25 @@ class Host:
             if self._quiet is not None:
                 self._quiet.set()
 
-    async def drain(self, but: int) -> None:
-        """Wait until no task runs any more, but for some. Cancellation waits as well.
+    async def drain(self) -> None:
+        """Wait until no task runs any more. Cancellation waits as well.
 
-        Args:
-            but: How many need not end: those that the caller itself runs in.
+        A task that drains does not wait for itself, nor for others that do the same.
         """
+        inside = self._starting > 0 or anyio.get_current_task().id in self._ids
+        self._inside += inside
+        if inside and self._quiet is not None:
+            self._quiet.set()
         cancelled: BaseException | None = None
-        while self._running > but:
-            self._quiet = anyio.Event()
-            try:
-                await self._quiet.wait()
-            except anyio.get_cancelled_exc_class() as error:
-                cancelled = error
+        try:
+            while self._running > (self._inside if inside else 0):
+                if self._quiet is None or self._quiet.is_set():
+                    self._quiet = anyio.Event()
+                try:
+                    await self._quiet.wait()
+                except anyio.get_cancelled_exc_class() as error:
+                    cancelled = error
+        finally:
+            self._inside -= inside
         if cancelled is not None:
             raise cancelled

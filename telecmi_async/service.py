@@ -251,8 +251,12 @@ class CallService:
             return call
 
         feed = Feed(requests, start, window=self._window, on_progress=on_progress)
-        self._host.start(Feed.run, feed, self._feed_ended)
         self._feeds.add(feed)
+        try:
+            self._host.start(Feed.run, feed, self._feed_ended)
+        except errors.WrongEventLoop:
+            self._feeds.discard(feed)
+            raise
         return CallStream(feed)
 
     def _options(
@@ -336,11 +340,9 @@ class CallService:
         cancelled = sum([call.cancel() for call in waiting])
         if cancelled:
             logger.warning("%d queued calls were cancelled: the service was closed", cancelled)
-        # Closed from within a source of requests, the service cannot wait for that.
-        here = sum([feed.runs_here() for feed in self._feeds])
         with anyio.CancelScope(shield=True):
             try:
-                await self._host.drain(but=here)
+                await self._host.drain()
             finally:
                 await self._transport.aclose()
 
@@ -359,7 +361,7 @@ class CallService:
         try:
             await self.aclose()
         finally:
-            await self._host.close()
+            await self._host.close(error)
 
     def __del__(self) -> None:
         if not self._closed and self._host.loop is not None:

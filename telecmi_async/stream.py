@@ -129,23 +129,18 @@ class Feed:
         self._failure: Exception | None = None
         self._finished = False
         self._stopped = False
-        self._cut_short = False
+        self._exhausted = False
         self._seconds = 0.0
-        self._task_id: int | None = None
         self._changed = anyio.Event()
         self._scope = anyio.CancelScope()
 
     async def run(self) -> None:
         """Pull and start until the source is exhausted, fails, or `stop` is called."""
-        self._task_id = anyio.get_current_task().id
         try:
             with self._scope:
                 await self._pull()
         except Exception as error:  # noqa: BLE001  # the user's own: the consumer gets it
             self._failure = error
-        except BaseException:
-            self._cut_short = True
-            raise
         finally:
             self.end()
 
@@ -153,10 +148,6 @@ class Feed:
         """Have no more to pull, if only because the task that pulls was never started."""
         self._finished = True
         self._notify()
-
-    def runs_here(self) -> bool:
-        """Tell whether the caller is the source of this stream, running in its task."""
-        return self._task_id == anyio.get_current_task().id
 
     async def _pull(self) -> None:
         pull = _puller(self._source)
@@ -166,6 +157,7 @@ class Feed:
                 try:
                     item = await pull()
                 except StopAsyncIteration:
+                    self._exhausted = True
                     return
                 self._pulled += 1
                 call = self._start(item, self._settled)
@@ -204,9 +196,10 @@ class Feed:
             failure: What the consumer is told if there was more to pull.
         """
         if self._finished and not self._under_way:
+            self._stopped = True
             return
         self._check_loop()
-        if not self._finished:
+        if not self._finished and not self._stopped:
             self._failure = failure
         self._stopped = True
         self._scope.cancel()
@@ -224,7 +217,7 @@ class Feed:
             if self._finished and not self._under_way:
                 if self._failure is not None:
                     raise self._failure
-                if self._cut_short and not self._stopped:
+                if not self._exhausted and not self._stopped:
                     raise TelecmiError("the source of requests was cancelled")
                 return None
             await self._changed.wait()

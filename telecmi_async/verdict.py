@@ -67,6 +67,7 @@ _MEANING = {
 }
 _CODE = re.compile(r"(?:cmi-)?(\d{3})")
 _WORD = re.compile(r"[!-~]{1,256}")
+_TELECMIS_KEYS = frozenset({"cmi_code", "code", "data", "request_id", "status"})
 _DEEPEST = 32
 _LONGEST_MESSAGE = 200
 _LONGEST_TEXT = 2_000
@@ -146,7 +147,8 @@ class Verdict:
         outcome: What the attempt came to.
         detail: Why, in a few words; phone numbers masked, the secret taken out.
         status: The HTTP status, if a reply came.
-        code: The code in the body, else the HTTP status; None if no reply came.
+        code: The code in the body, else the HTTP status; None if no reply came, or if it
+            cannot be told whose words they are.
         body: The reply's JSON object, else its text.
         request_id: TeleCMI's id for the call, if the reply held one.
         retry_after: The pause TeleCMI asked for, in seconds, not capped.
@@ -184,6 +186,8 @@ def judge(answer: Reply | Failure, *, redact: Redactor, now: datetime) -> Verdic
         request_id = None
     retry_after = _retry_after(answer.retry_after, now)
     outcome = _outcome(answer.status, code, request_id, retry_after)
+    if outcome is not Outcome.ACCEPTED and _names_a_call(body):
+        outcome = Outcome.UNKNOWN
     if outcome is Outcome.ACCEPTED and body is not None:
         return Verdict(
             outcome,
@@ -198,7 +202,7 @@ def judge(answer: Reply | Failure, *, redact: Redactor, now: datetime) -> Verdic
         # Cut last: half a secret would not be found any more.
         redact.text(_detail(answer.status, code, body, request_id))[:_LONGEST_MESSAGE],
         status=answer.status,
-        code=answer.status if code is None else code,
+        code=None if code is None and _is_vague(answer, body) else code or answer.status,
         body=_kept(answer.body, body, redact),
         request_id=request_id,
         retry_after=retry_after if outcome is Outcome.SLOW_DOWN else None,
@@ -279,6 +283,21 @@ def _request_id(body: _Body) -> str | None:
     return None
 
 
+def _names_a_call(body: _Body) -> bool:
+    """Tell whether a reply holds any ``request_id`` at all, be it none that can be used."""
+    levels = (body or {}, _object((body or {}).get("data")) or {})
+    return any(level.get("request_id") for level in levels)
+
+
+def _is_vague(answer: Reply, body: _Body) -> bool:
+    """Tell whether a 502 without a code may be TeleCMI's all the same, and no gateway's."""
+    if answer.status != 502:
+        return False
+    if body is None:
+        return answer.body.lstrip().startswith((b"{", b"["))
+    return not _TELECMIS_KEYS.isdisjoint(body)
+
+
 def _retry_after(value: str | None, now: datetime) -> float | None:
     """Return the seconds a ``Retry-After`` header asks for (RFC 9110, section 10.2.3).
 
@@ -329,6 +348,8 @@ def _kept(raw: bytes, body: _Body, redact: Redactor) -> Mapping[str, object] | s
     """Return what an error keeps of a reply's body."""
     if body is not None and len(raw) <= _LARGEST_BODY:
         return redact.body(body)
+    if b"\0" in raw or b"\\u" in raw:
+        return ""  # in another encoding or escaped, where nothing can be found to be taken out
     return redact.text(raw.decode("utf-8", "replace"))[:_LONGEST_TEXT]
 
 

@@ -204,6 +204,7 @@ async def test_cancelling_between_attempts_stops_them(
         assert handle.cancel() is False
         with pytest.raises(error):
             await handle
+        assert handle.cancel() is False
 
     assert len(telecmi.requests) == 1
     assert handle.status is status

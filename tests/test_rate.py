@@ -276,3 +276,35 @@ async def _busy_gate() -> Gate:
     gate = Gate(RateLimit(2, max_in_flight=1))
     await pass_through(gate, [])
     return gate
+
+
+def test_a_start_that_did_not_wait_begins_a_new_row() -> None:
+    """After a rest, the next start is a whole interval later, however long the rest was."""
+    spacing = Spacing(10)
+    spacing.start(0.0, waited=False)
+
+    spacing.start(0.11, waited=False)
+
+    assert spacing.wait(0.11) == pytest.approx(0.1008)
+
+
+def test_a_start_that_woke_far_too_late_begins_a_new_row() -> None:
+    """Only a short delay is made good; a jam of the event loop is not."""
+    spacing = Spacing(10)
+    spacing.start(0.0, waited=False)
+    spacing.start(0.1008 + 0.019, waited=True)
+    made_good = spacing.wait(0.1008 + 0.019)
+
+    spacing.start(0.2016 + 0.05, waited=True)
+
+    assert made_good == pytest.approx(0.1008 - 0.019)
+    assert spacing.wait(0.2016 + 0.05) == pytest.approx(0.1008)
+
+
+def test_a_delay_longer_than_the_interval_is_never_made_good() -> None:
+    """At 200 a second a start that is 15 ms late does not let three follow at once."""
+    spacing = Spacing(200)
+    spacing.start(0.0, waited=False)
+    spacing.start(0.020, waited=True)
+
+    assert spacing.wait(0.020) == pytest.approx(0.00504)

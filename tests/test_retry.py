@@ -62,6 +62,7 @@ def test_statuses_decide_which_refusals_are_repeated() -> None:
     assert not policy.repeats(SERVER_ERROR)
     assert not policy.repeats(OWN_502)
     assert not policy.repeats(TIMED_OUT)
+    assert not policy.repeats(GATEWAY_502)
 
 
 @given(st.integers(1, 2000), st.floats(0, 1))

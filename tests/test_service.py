@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import traceback
@@ -579,6 +580,80 @@ async def test_cancelling_anywhere_loses_no_call() -> None:
     points = await cancel_everywhere(program, setup=State, check=check)
 
     assert points >= 3
+
+
+async def test_two_may_close_a_service_at_once() -> None:
+    """Each of them returns when all is done."""
+    telecmi = FakeTelecmi(delay=1.0)
+    async with telecmi.service() as service:
+        service.make_call(to=TO, pcmo=FLOW)
+        await anyio.sleep(0.5)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(service.aclose)
+            tasks.start_soon(service.aclose)
+            await service.aclose()
+            assert telecmi.finished == 1
+
+
+async def test_the_bodys_error_survives_a_cancellation_around_it() -> None:
+    """What a clean-up raises is not replaced by the cancellation, on trio neither."""
+    with pytest.raises(KeyError), anyio.move_on_after(5):
+        async with FakeTelecmi(delay=2).service(rate=RateLimit(max_in_flight=1)) as service:
+            for _ in range(9):
+                service.make_call(to=TO, pcmo=FLOW)
+            try:
+                await anyio.sleep(100)
+            finally:
+                raise KeyError("could not write the results")
+
+
+async def test_a_cancellation_without_an_error_of_the_body_goes_on() -> None:
+    """A scope around the service is cancelled as any other, its calls are settled."""
+    with anyio.move_on_after(1) as scope:
+        async with FakeTelecmi(delay=2).service(rate=RateLimit(max_in_flight=1)) as service:
+            handles = [service.make_call(to=TO, pcmo=FLOW) for _ in range(3)]
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(1.5)
+
+    assert scope.cancel_called
+    assert {handle.status for handle in handles} == {"progress", "cancelled"}
+
+
+async def test_a_hook_may_close_the_service() -> None:
+    """Closed from within a call, the service does not wait for that one."""
+
+    async def stop(response: httpx.Response) -> None:
+        await service.aclose()
+
+    client = httpx.AsyncClient(transport=FakeTelecmi(), event_hooks={"response": [stop]})
+    async with client, CallService(1, "s", from_=FROM, http_client=client) as service:
+        handle = service.make_call(to=TO, pcmo=FLOW)
+        with contextlib.suppress(CallOutcomeUnknown):
+            await handle
+
+    assert handle.status in {"progress", "unknown"}
+
+
+@pytest.mark.real_clock
+def test_a_service_of_one_loop_is_not_opened_in_another() -> None:
+    """Used on asyncio, it is refused by trio before anything is entered there."""
+    client = httpx.AsyncClient(transport=FakeTelecmi())
+
+    async def use() -> CallService:
+        service = CallService(1, "s", from_=FROM, http_client=client)
+        await service.make_call(to=TO, pcmo=FLOW)
+        return service
+
+    async def open_again() -> None:
+        with pytest.raises(WrongEventLoop):
+            async with service:
+                pass  # pragma: no cover  # it does not open
+
+    home = asyncio.new_event_loop()
+    service = home.run_until_complete(use())
+    anyio.run(open_again, backend="trio")
+    home.run_until_complete(service.aclose())
+    home.close()
 
 
 async def test_a_closed_service_takes_no_more_calls() -> None:

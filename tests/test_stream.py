@@ -487,3 +487,124 @@ async def test_a_stream_is_used_in_its_own_loop_only() -> None:
         thread.start()
         thread.join()
         assert len([call async for call in stream]) == 3
+
+
+async def test_a_hundred_bad_rows_at_once_all_come() -> None:
+    """Rows that are settled at once wake the feed for more as they are taken."""
+    async with FakeTelecmi().service() as service:
+        calls = [call async for call in service.make_calls([{}] * 100)]
+
+    assert [call.status for call in calls] == [CallStatus.INVALID] * 100
+
+
+async def test_a_stream_that_is_left_pulls_no_further_row() -> None:
+    """A plain iterable is asked for nothing more, even where there is room."""
+    pulled = []
+
+    def source() -> Iterator[dict[str, Any]]:
+        for row in rows(1000):
+            pulled.append(row)
+            yield row
+
+    async with FakeTelecmi(delay=1).service(rate=RateLimit(max_in_flight=1)) as service:
+        async with service.make_calls(source()) as calls:
+            await anext(calls)
+        before = len(pulled)
+        assert [call async for call in calls]
+
+    assert len(pulled) == before
+
+
+async def test_closing_after_the_sources_end_is_no_error() -> None:
+    """The service is closed with calls under way: the stream gives them and ends."""
+    async with FakeTelecmi(delay=1).service() as service:
+        stream = service.make_calls(rows(3))
+        await anyio.sleep(0.5)
+        await service.aclose()
+
+        assert [call.accepted async for call in stream] == [True] * 3
+
+
+async def test_a_stream_that_was_left_ends_quietly_when_the_service_closes() -> None:
+    """The first reason to stop is the one that counts."""
+    async with FakeTelecmi(delay=1).service(rate=RateLimit(max_in_flight=1)) as service:
+        stream = service.make_calls(rows(100))
+        await anext(stream)
+        await stream.aclose()
+        await service.aclose()
+
+        assert {call.status async for call in stream} <= {"progress", "cancelled"}
+
+
+async def test_a_sources_clean_up_may_wait() -> None:
+    """An asynchronous generator is closed in peace, also when its consumer was cancelled."""
+    closed = []
+
+    async def source() -> AsyncIterator[dict[str, Any]]:
+        try:
+            for row in rows(1000):
+                yield row
+        finally:
+            await anyio.sleep(1)
+            closed.append(True)
+
+    with anyio.move_on_after(5):
+        async with FakeTelecmi(delay=1).service(rate=RateLimit(max_in_flight=1)) as service:
+            async for _ in service.make_calls(source()):
+                pass
+
+    assert closed == [True]
+
+
+async def test_the_truthful_end_works_under_an_outer_cancellation() -> None:
+    """Closing the stream and taking the rest raises nothing of its own, on trio neither."""
+    seen: list[str] = []
+    for tenths in range(1, 30):
+        telecmi = FakeTelecmi(delay=0.35)
+        with anyio.move_on_after(tenths / 10) as scope:
+            async with telecmi.service(rate=RateLimit(max_in_flight=3)) as service:
+                stream = service.make_calls(rows(20))
+                try:
+                    async for call in stream:
+                        seen.append(call.status)  # noqa: PERF401  # may be cut short
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await stream.aclose()
+                        seen += [call.status async for call in stream]
+        assert scope.cancelled_caught or tenths > 20
+        assert telecmi.finished == len(telecmi.requests)
+
+    assert set(seen) == {"progress", "cancelled"}
+
+
+async def test_a_finished_stream_may_be_closed_anywhere() -> None:
+    """There is nothing left to stop."""
+    async with FakeTelecmi().service() as service:
+        stream = service.make_calls(rows(1))
+        assert len([call async for call in stream]) == 1
+    thread = threading.Thread(target=lambda: asyncio.run(stream.aclose()))
+    thread.start()
+    thread.join()
+
+    assert stream.progress.accepted == 1
+
+
+async def test_two_sources_may_close_the_service() -> None:
+    """Neither waits for the other, nor does the body that leaves meanwhile."""
+    telecmi = FakeTelecmi(delay=1)
+    got: list[str] = []
+
+    async def source(service: CallService, after: float) -> AsyncIterator[dict[str, Any]]:
+        yield {"to": TO, "pcmo": FLOW}
+        await anyio.sleep(after)
+        await service.aclose()
+
+    async def consume(stream: Any) -> None:
+        got.extend([call.status async for call in _until_closed(stream)])
+
+    async with telecmi.service() as service, anyio.create_task_group() as tasks:
+        for after in (0.3, 0.5):
+            tasks.start_soon(consume, service.make_calls(source(service, after)))
+        await anyio.sleep(0.4)
+
+    assert got == [CallStatus.PROGRESS] * 2

@@ -104,6 +104,13 @@ def test_every_attested_envelope_is_an_accepted_call(body: dict[str, Any]) -> No
         (502, b"<html>Bad Gateway</html>", U, 502),
         (502, {"message": "Internal server error"}, U, 502),
         (502, b"", U, 502),
+        (400, {"code": 429}, S, 429),
+        # a 502 that may be TeleCMI's and is none that can be read: nobody's
+        (502, {"status": "progress"}, U, None),
+        (502, {"code": "OK 200"}, U, None),
+        (502, {"request_id": 12}, U, None),
+        (502, b'{"code":200,"reque', U, None),
+        (422, {"status": "error"}, R, 422),
         (503, b"", U, 503),
         (504, b"", U, 504),
         (301, b"", R, 301),
@@ -113,11 +120,13 @@ def test_every_attested_envelope_is_an_accepted_call(body: dict[str, Any]) -> No
         (502, {"code": 502, "request_id": ID}, U, 502),
         (502, {"code": 200, "request_id": ID}, U, 200),
         (200, {"code": 404, "request_id": ID}, U, 404),
+        (200, {"code": 404, "request_id": 123}, U, 404),
+        (200, {"code": 404, "data": {"request_id": "a b"}}, U, 404),
         (302, {"request_id": ID}, U, 302),
     ],
 )
 def test_a_reply_is_judged_by_the_table(
-    status: int, body: Any, outcome: Outcome, code: int
+    status: int, body: Any, outcome: Outcome, code: int | None
 ) -> None:
     """Every cell of the table gives the outcome that is documented."""
     verdict = judged(status, body)
@@ -342,3 +351,37 @@ def test_a_hostile_body_is_kept_short(body: bytes) -> None:
     assert verdict.outcome is R
     assert len(str(verdict.body)) <= 2_000
     assert len(verdict.detail) <= 200
+
+
+@pytest.mark.parametrize(("depth", "read"), [(30, True), (33, False)])
+@pytest.mark.parametrize(("left", "right"), [("[", "]"), ('{"x":', "}")])
+def test_a_reply_is_read_down_to_a_depth(depth: int, read: bool, left: str, right: str) -> None:
+    """What is nested deeper than an answer of TeleCMI's could be counts as no JSON."""
+    deep = left * depth + "1" + right * depth
+    verdict = judged(200, f'{{"code":420,"x":{deep}}}'.encode())
+
+    assert verdict.outcome is (R if read else U)
+
+
+def test_the_last_unknown_attempt_is_the_cause() -> None:
+    """With two of unknown fate, the later one is named."""
+    first = Verdict(U, "first", status=502, code=502)
+    last = Verdict(U, "last")
+
+    error = conclude([first, last, *verdicts(R)], (), reference="r")
+
+    assert isinstance(error, errors.CallOutcomeUnknown)
+    assert error.cause == "last"
+
+
+@pytest.mark.parametrize(
+    "body", ["the-secret 19170000001".encode("utf-16"), b'["\\u0074he-secret"]', b"\\u0074he"]
+)
+def test_text_that_cannot_be_searched_is_not_kept(body: bytes) -> None:
+    """In another encoding, or escaped, the secret would not be found."""
+    assert judged(400, body).body == ""
+
+
+def test_a_broad_reply_is_read() -> None:
+    """Many small things side by side are not deep."""
+    assert judged(200, {"code": 420, "x": [{} for _ in range(99)]}).outcome is R
