@@ -26,7 +26,9 @@ everything else                                                       UNKNOWN
 documented) and, where the body has none, the HTTP status: TeleCMI's users report refusals
 both as an HTTP status and as a code inside a 200. A 502 needs the distinction. TeleCMI
 documents it for a missing property, while a gateway sends the very same status whether
-the server behind it placed the call, then died, or was never reached.
+the server behind it placed the call, then died, or was never reached. A 502 whose body has no
+code but may be TeleCMI's (broken JSON, or an object with ``status`` or ``data``) counts as
+nobody's: its outcome is unknown, and its `Verdict` has no code, so that it is not repeated.
 """
 
 from __future__ import annotations
