@@ -24,6 +24,10 @@ __all__ = ["Credentials", "Redactor", "Secret", "Wire"]
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _HIDDEN = "•••"
 _LONGEST = 4_000
+# Shorter than this a secret is no secret; from this length on it is in no random word.
+_SHORTEST = 4
+_TELLING = 8
+_NOTHING = r"(?!)"
 _T = TypeVar("_T")
 
 
@@ -125,16 +129,20 @@ class Credentials:
 class Redactor:
     """Takes a secret and phone numbers out of what came back.
 
+    A made-up secret of a few letters stands in many words by chance. It hides nothing then.
+
     Args:
         secret: The secret.
     """
 
-    __slots__ = ("_needle", "_pattern")
+    __slots__ = ("_needle", "_pattern", "_telling")
 
     def __init__(self, secret: Secret) -> None:
         self._needle = secret.reveal().encode()
+        self._telling = len(self._needle) >= _TELLING
         # JSON inside JSON puts backslashes before quotes, slashes and backslashes.
-        self._pattern = re.compile(r"\\{0,8}".join(map(re.escape, secret.reveal())))
+        spelt = r"\\{0,8}".join(map(re.escape, secret.reveal()))
+        self._pattern = re.compile(spelt if len(self._needle) >= _SHORTEST else _NOTHING)
 
     def may_be_in(self, raw: bytes) -> bool:
         """Tell whether the secret may stand in undecoded JSON.
@@ -142,6 +150,10 @@ class Redactor:
         JSON may write any character as an escape, and may be UTF-16.
         """
         return self._needle in raw or b"\\" in raw or b"\0" in raw
+
+    def repeated_in(self, word: str) -> bool:
+        """Tell whether a word repeats the secret, and not by chance."""
+        return self._telling and self.secret(word) != word
 
     def secret(self, text: str) -> str:
         """Return ``text`` without the secret."""

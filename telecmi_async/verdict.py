@@ -184,7 +184,7 @@ def judge(answer: Reply | Failure, *, redact: Redactor, now: datetime) -> Verdic
     code = _body_code(body)
     request_id = _request_id(body)
     echoed = redact.may_be_in(answer.body)
-    if request_id is not None and echoed and redact.secret(request_id) != request_id:
+    if request_id is not None and echoed and redact.repeated_in(request_id):
         request_id = None
     retry_after = _retry_after(answer.retry_after, now)
     outcome = _outcome(answer.status, code, request_id, retry_after)

@@ -841,6 +841,16 @@ async def test_a_request_id_that_repeats_the_secret_is_none() -> None:
             assert "a-secret" not in repr(handle)
 
 
+@pytest.mark.parametrize("secret", ["s", "0000"])
+async def test_a_short_secret_stands_in_a_request_id_by_chance(secret: str) -> None:
+    """Made-up credentials of tests and trials do not turn accepted calls into unknown ones."""
+    client = httpx.AsyncClient(transport=FakeTelecmi())
+    async with client, CallService(1, secret, from_=FROM, http_client=client) as service:
+        handle = await service.make_call(to=TO, pcmo=FLOW)
+
+    assert handle.request_id == "0" * 43
+
+
 def _same(reply: httpx.Response) -> httpx.Response:
     return reply
 
