@@ -188,8 +188,12 @@ def judge(answer: Reply | Failure, *, redact: Redactor, now: datetime) -> Verdic
         request_id = None
     retry_after = _retry_after(answer.retry_after, now)
     outcome = _outcome(answer.status, code, request_id, retry_after)
-    if outcome is not Outcome.ACCEPTED and _names_a_call(body):
+    named = _names_a_call(body)
+    if outcome is not Outcome.ACCEPTED and named:
         outcome = Outcome.UNKNOWN
+    # A 502 with an id that cannot be used is not to be taken for a gateway's.
+    unusable = code == 502 and named and request_id is None
+    vague = unusable or (code is None and _is_vague(answer, body))
     if outcome is Outcome.ACCEPTED and body is not None:
         return Verdict(
             outcome,
@@ -204,7 +208,7 @@ def judge(answer: Reply | Failure, *, redact: Redactor, now: datetime) -> Verdic
         # Cut last: half a secret would not be found any more.
         redact.text(_detail(answer.status, code, body, request_id))[:_LONGEST_MESSAGE],
         status=answer.status,
-        code=None if code is None and _is_vague(answer, body) else code or answer.status,
+        code=None if vague else answer.status if code is None else code,
         body=_kept(answer.body, body, redact),
         request_id=request_id,
         retry_after=retry_after if outcome is Outcome.SLOW_DOWN else None,
