@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from telecmi_async.call import CallHandle, CallStatus
+from telecmi_async.call import CallStatus
 from telecmi_async.codec import dump_pcmo, parse_pcmo
 from telecmi_async.errors import (
     AuthenticationError,
@@ -16,12 +16,16 @@ from telecmi_async.errors import (
     MissingProperty,
     NotSent,
     RateLimited,
+    RequestFailed,
     ServiceClosed,
+    StoreError,
     TelecmiError,
+    WaitTimeout,
     WebhookError,
     WrongEventLoop,
 )
 from telecmi_async.flow import Flow
+from telecmi_async.handle import CallEvents, CallHandle
 from telecmi_async.pcmo import (
     Action,
     Bridge,
@@ -39,8 +43,11 @@ from telecmi_async.pcmo import (
     Stream,
 )
 from telecmi_async.phone import Region
+from telecmi_async.poller import CdrPoller
 from telecmi_async.rate import RateLimit
+from telecmi_async.receiver import Receiver
 from telecmi_async.request import CallRequest
+from telecmi_async.result import CallResult
 from telecmi_async.retry import RetryPolicy
 from telecmi_async.service import CallService
 from telecmi_async.stream import CallStream, Progress
@@ -53,15 +60,18 @@ __all__ = [
     "AuthenticationError",
     "Bridge",
     "CallCancelled",
+    "CallEvents",
     "CallHandle",
     "CallNotPlaced",
     "CallOutcomeUnknown",
     "CallPending",
     "CallRejected",
     "CallRequest",
+    "CallResult",
     "CallService",
     "CallStatus",
     "CallStream",
+    "CdrPoller",
     "ConfigurationError",
     "Connect",
     "Flow",
@@ -79,15 +89,19 @@ __all__ = [
     "RateLimit",
     "RateLimited",
     "Raw",
+    "Receiver",
     "Record",
     "Region",
+    "RequestFailed",
     "RetryPolicy",
     "ServiceClosed",
     "Sip",
     "Speak",
+    "StoreError",
     "Stream",
     "TelecmiError",
     "Timeouts",
+    "WaitTimeout",
     "WebhookError",
     "WrongEventLoop",
     "dump_pcmo",

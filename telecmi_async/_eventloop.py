@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 from telecmi_async.errors import WrongEventLoop
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+
+_T = TypeVar("_T")
 
 
 def current_loop() -> object:
@@ -40,6 +42,18 @@ def clock_of(loop: object) -> Callable[[], float]:
     It is `anyio.current_time`, without finding out at every reading which loop is running.
     """
     return loop.time if is_asyncio(loop) else sys.modules["trio"].current_time
+
+
+def hand_over(loop: object, function: Callable[[_T], object], argument: _T) -> None:
+    """Call a function soon, within the event loop that an earlier `current_loop` gave.
+
+    A loop that is over takes nothing any more: the call is dropped.
+    """
+    start = loop.call_soon_threadsafe if is_asyncio(loop) else cast("Any", loop).run_sync_soon
+    try:
+        start(function, argument)
+    except RuntimeError:  # asyncio: the loop is closed; trio.RunFinishedError is one, too
+        return
 
 
 def is_asyncio(loop: object) -> TypeGuard[asyncio.AbstractEventLoop]:

@@ -25,6 +25,7 @@ __all__ = [
     "positive",
     "positive_or_none",
     "required_variable",
+    "seconds_or_none",
     "share",
     "to_seconds",
     "to_seconds_or_none",
@@ -61,6 +62,21 @@ def to_seconds(value: Duration) -> float:
 def to_seconds_or_none(value: Duration | None) -> float | None:
     """The same for a duration that may be left out."""
     return None if value is None else to_seconds(value)
+
+
+def seconds_or_none(name: str, value: Duration | None) -> float | None:
+    """Return an argument as seconds, or ``None`` for no limit.
+
+    Raises:
+        ConfigurationError: It is neither ``None`` nor a positive duration.
+    """
+    seconds = to_seconds_or_none(value)
+    if seconds is not None and not (is_number(seconds) and seconds > 0):
+        raise ConfigurationError(
+            f"{name} must be a positive number of seconds, a timedelta or None, not "
+            f"{shown(value)}"
+        )
+    return seconds
 
 
 # --- validators -------------------------------------------------------------------------

@@ -1,37 +1,39 @@
-"""One call: its state, and the handle through which a user sees it.
+"""The state of one call, as its service moves it along.
 
-The state moves one way::
+It moves one way::
 
     QUEUED ⇄ SENDING → PROGRESS | REJECTED | NOT_SENT | CANCELLED | UNKNOWN
     INVALID
 
-It goes back to QUEUED while it waits for another attempt. `Call` is the service's side and
-may be written to; `CallHandle` is a user's view of it.
+It goes back to QUEUED while it waits for another attempt. One step may follow at the end: an
+event that brings back the call's own reference proves that TeleCMI has the call, whatever its
+answer was or became of it, and then it is in PROGRESS.
 """
 
 from __future__ import annotations
 
-import base64
-import copy
 import logging
-import secrets
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
 from telecmi_async import errors
 from telecmi_async._eventloop import current_loop
+from telecmi_async.history import History
 from telecmi_async.phone import mask
+from telecmi_async.reference import new_reference
 from telecmi_async.verdict import Attempt, Outcome, Verdict, conclude
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
+    from telecmi_async.events import Event
     from telecmi_async.phone import Region
     from telecmi_async.request import CallRequest
 
-__all__ = ["Call", "CallHandle", "CallStatus"]
+__all__ = ["Call", "CallStatus", "Watch"]
 
 logger = logging.getLogger("telecmi_async")
 
@@ -67,9 +69,25 @@ _STATUS_OF_ERROR: tuple[tuple[type[errors.TelecmiError], CallStatus], ...] = (
 )
 
 
-def _new_reference() -> str:
-    """Return a fresh id for a call: 128 random bits, easy to find in any text."""
-    return "tcm_" + base64.b32encode(secrets.token_bytes(16)).decode().rstrip("=").lower()
+class Watch(Protocol):
+    """Who follows a call beyond TeleCMI's answer to its request."""
+
+    #: Whether anything may be heard of a call at all.
+    hears: bool
+    #: Whether events may come for a call without a ``request_id``.
+    by_reference: bool
+
+    def settled(self, call: Call) -> None:
+        """Note that it is known whether TeleCMI has the call, or that this changed."""
+        ...
+
+    def over(self, call: Call) -> None:
+        """Note that the call has ended."""
+        ...
+
+    def attend(self, call: Call) -> AbstractContextManager[None]:
+        """See to it that something is heard of the call as long as the context is open."""
+        ...
 
 
 class Call:
@@ -88,6 +106,8 @@ class Call:
         "_scope",
         "attempts",
         "error",
+        "heard_of",
+        "history",
         "looked_at",
         "loop",
         "may_be_duplicate",
@@ -100,6 +120,7 @@ class Call:
         "source",
         "status",
         "verdicts",
+        "watch",
     )
 
     def __init__(
@@ -120,12 +141,16 @@ class Call:
         self.may_be_duplicate = False
         self.looked_at = False
         self.on_settled: Callable[[Call], None] | None = None
+        self.watch: Watch | None = None
+        self.history: History | None = None
+        #: The ``request_id`` of an event that came before TeleCMI's answer.
+        self.heard_of: str | None = None
         self._event: anyio.Event | None = None
         self._scope: anyio.CancelScope | None = None
 
     def __str__(self) -> str:
         """The call as logs name it, without a number to dial."""
-        to = mask(self.request.to) if self.request is not None else "?"
+        to = "?" if self.to is None else mask(self.to)
         return f"{self.reference} to {to}"
 
     def __del__(self) -> None:
@@ -135,9 +160,19 @@ class Call:
             logger.error("call %s failed and nobody looked at it: %s", self, self.error)
 
     @property
+    def to(self) -> int | None:
+        """The number that was dialled, if it is known here."""
+        if self.request is not None:
+            return self.request.to
+        for leg in self.history.state.legs if self.history is not None else ():
+            if leg.leg == "a" and leg.record is not None and leg.record.to:
+                return int(leg.record.to) if leg.record.to.isdecimal() else None
+        return None
+
+    @property
     def reference(self) -> str:
         """The call's own random id; made when it is first asked for."""
-        self._reference = self._reference or _new_reference()
+        self._reference = self._reference or new_reference()
         return self._reference
 
     def start(self, scope: anyio.CancelScope) -> bool:
@@ -165,6 +200,8 @@ class Call:
                 seconds=seconds,
             ),
         )
+        if self.heard_of is not None and verdict.outcome is not Outcome.ACCEPTED:
+            self._prove(self.heard_of)  # and let nobody repeat it
 
     def conclude(self, stopped: errors.CallNotPlaced | None = None) -> None:
         """Settle the call by its attempts; ``stopped`` says why there were no more."""
@@ -178,6 +215,8 @@ class Call:
         self.request_id = last.request_id
         self.reply = last.body if not isinstance(last.body, str) else None
         self._settle(CallStatus.PROGRESS)
+        if self.heard_of is not None:
+            self._compare(self.heard_of)
 
     def fail(self, error: errors.TelecmiError) -> None:
         """Settle the call with an error."""
@@ -196,6 +235,62 @@ class Call:
         if self.on_settled is not None:
             self.on_settled(self)
             self.on_settled = None
+        if self.watch is not None:
+            self.watch.settled(self)
+
+    def hear(self, key: str, event: Event, *, now: float, proven: bool) -> bool:
+        """Add an event of this call to its history; False if it was there before.
+
+        Args:
+            key: What the event has in common with its repeats.
+            event: The event.
+            now: The reading of the event loop's clock.
+            proven: Whether it brought back the call's own reference.
+        """
+        history = self.history = self.history or History()
+        was_over = history.state.over
+        if not history.add(key, event, now=now):
+            return False
+        if proven and event.request_id:
+            self._take_proof(event.request_id)
+        if history.state.over and not was_over and self.watch is not None:
+            self.watch.over(self)
+        return True
+
+    def _take_proof(self, request_id: str) -> None:
+        """Act on a proof that TeleCMI has the call, or has one more of it."""
+        if self.request_id is not None:
+            self._compare(request_id)
+        elif self.settled or self.status is CallStatus.QUEUED:
+            self._prove(request_id)
+        else:  # its request is under way: the reply, or the lack of one, is not far
+            self.heard_of = request_id
+
+    def _prove(self, request_id: str) -> None:
+        """Become accepted by an event, TeleCMI's answer being lost, late or another."""
+        if self.status is not CallStatus.UNKNOWN and self.settled:
+            logger.warning(
+                "call %s was %s, and an event shows that TeleCMI placed it", self, self.status
+            )
+        scope = self._scope
+        self.error = None
+        self.request_id = request_id
+        self.heard_of = None
+        self._settle(CallStatus.PROGRESS)
+        if scope is not None:
+            scope.cancel()  # it starts no further attempt
+
+    def _compare(self, request_id: str) -> None:
+        """Note it if TeleCMI placed the call more than once."""
+        self.heard_of = None
+        if request_id != self.request_id and not self.may_be_duplicate:
+            self.may_be_duplicate = True
+            logger.warning("call %s: events show that TeleCMI placed it twice", self)
+
+    def adopt(self, request_id: str) -> None:
+        """Become the state of a call that was accepted before."""
+        self.request_id = request_id
+        self._settle(CallStatus.PROGRESS)
 
     def cancel(self) -> bool:
         """Start no further request; True if none was ever started."""
@@ -219,133 +314,3 @@ class Call:
         if self._event is None:
             self._event = anyio.Event()
         await self._event.wait()
-
-
-def _fresh(error: errors.TelecmiError) -> errors.TelecmiError:
-    """Return a copy to raise: what raising adds to it (traceback, context) is not kept."""
-    return copy.copy(error)
-
-
-class CallHandle:
-    """A call that was asked for; its request runs concurrently.
-
-    ``await handle`` waits for TeleCMI's answer and gives the handle itself, or raises. It may
-    be awaited often and by several tasks; a waiter that is cancelled or times out cancels
-    neither the call nor another waiter. A failure that nobody looks at is logged once.
-
-    Raises:
-        CallNotPlaced: When awaited: certainly no phone rang. See `telecmi_async.errors`.
-        CallOutcomeUnknown: When awaited: a phone may have rung.
-        CallPending: When awaited in another event loop before the call is settled.
-    """
-
-    __slots__ = ("__weakref__", "_call")
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-
-    def __await__(self) -> Generator[Any, Any, CallHandle]:
-        return self._outcome().__await__()
-
-    async def _outcome(self) -> CallHandle:
-        await self._call.wait()
-        self._call.looked_at = True
-        if self._call.error is not None:
-            raise _fresh(self._call.error)
-        return self
-
-    def __repr__(self) -> str:
-        call = self._call
-        more = "" if call.request_id is None else f" request_id={call.request_id}"
-        if call.error is not None:
-            more = f" {type(call.error).__name__}"
-        return f"<CallHandle {call} {call.status}{more}>"
-
-    def cancel(self) -> bool:
-        """Ask that no (further) request is started for this call.
-
-        A request that left is not recalled: it is awaited as before.
-
-        Returns:
-            True only if no request was ever started: the handle then raises
-            `CallCancelled`. False means that TeleCMI may have the call: await the handle.
-
-        Raises:
-            WrongEventLoop: The call is not settled and belongs to another event loop.
-        """
-        return self._call.cancel()
-
-    @property
-    def request_id(self) -> str:
-        """TeleCMI's id for the call.
-
-        Raises:
-            CallPending: TeleCMI has not answered yet.
-            CallNotPlaced: The call failed; the handle's own error.
-            CallOutcomeUnknown: Likewise.
-        """
-        call = self._call
-        call.looked_at |= call.settled
-        if call.error is not None:
-            raise _fresh(call.error)
-        if call.request_id is None:
-            raise errors.CallPending(
-                f"call {call} has no request_id yet: await the handle first"
-            )
-        return call.request_id
-
-    @property
-    def status(self) -> CallStatus:
-        """Where the call stands."""
-        self._call.looked_at |= self._call.settled
-        return self._call.status
-
-    @property
-    def accepted(self) -> bool:
-        """Whether TeleCMI accepted the call."""
-        return self.status is CallStatus.PROGRESS
-
-    @property
-    def error(self) -> errors.TelecmiError | None:
-        """The error that awaiting raises; None if there is none, or none yet."""
-        self._call.looked_at |= self._call.settled
-        return self._call.error
-
-    @property
-    def attempts(self) -> tuple[Attempt, ...]:
-        """The requests that were answered or failed so far, oldest first."""
-        return self._call.attempts
-
-    @property
-    def may_be_duplicate(self) -> bool:
-        """Whether a request was repeated after one of unknown fate.
-
-        Only a gateway's 502 is repeated in that way, and not under
-        ``RetryPolicy(at_most_once=True)``.
-        """
-        return self._call.may_be_duplicate
-
-    @property
-    def reply(self) -> Mapping[str, object] | None:
-        """TeleCMI's whole reply to an accepted call, decoded; None before."""
-        return self._call.reply
-
-    @property
-    def request(self) -> CallRequest | None:
-        """What was asked for; None for a row of `make_calls` that could not be read."""
-        return self._call.request
-
-    @property
-    def source(self) -> object:
-        """The item this call was made from, in `make_calls`; else its request."""
-        return self._call.source
-
-    @property
-    def region(self) -> Region | None:
-        """The endpoint the call goes to, ``india`` or ``global``; None as for `request`."""
-        return self._call.region
-
-    @property
-    def reference(self) -> str:
-        """This handle's own random id for the call, the one in the logs."""
-        return self._call.reference

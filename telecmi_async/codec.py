@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = [
     "decode_json",
     "dump_pcmo",
+    "encode_body",
+    "encode_pcmo",
     "encode_request",
     "parse_actions",
     "parse_json",
@@ -71,29 +73,58 @@ def dump_pcmo(actions: Iterable[Action]) -> list[JsonDict]:
     ]
 
 
-def encode_request(request: CallRequest, *, credentials: Credentials, from_: int) -> bytes:
+def encode_pcmo(actions: Iterable[Action]) -> bytes:
+    """Return actions as the JSON array that answers a webhook, UTF-8."""
+    return _encode(dump_pcmo(actions)).encode()
+
+
+def encode_request(
+    request: CallRequest,
+    credentials: Credentials,
+    *,
+    from_: int,
+    more_params: Mapping[str, object] | None = None,
+) -> bytes:
     """Return a call's request body, UTF-8 JSON with its keys in the documented order.
 
     Args:
         request: The call.
         credentials: The account's app id and secret.
         from_: The caller id.
+        more_params: What ``extra_params`` carry besides the call's own.
+
+    Raises:
+        InvalidCall: The call's own ``extra_params`` have one of these keys, too.
 
     Source: the sample request of doc.telecmi.com/piopiy/docs/outbound-make-call.
     ``duration`` is not on that page; the vendor's SDKs send it.
     """
     body: JsonDict = {"from": from_, "to": request.to}
-    if request.extra_params is not None:
-        body["extra_params"] = request.extra_params
+    if request.extra_params is not None or more_params:
+        body["extra_params"] = _joined(request.extra_params or {}, more_params or {})
     body["pcmo"] = [_dump(action) for action in request.pcmo]
     if request.duration is not None:
         body["duration"] = request.duration
-    rest = _encode(body)
+    return encode_body(body, credentials)
+
+
+def encode_body(fields: Mapping[str, object], credentials: Credentials) -> bytes:
+    """Return the body of any request, UTF-8 JSON with the credentials first."""
+    rest = _encode(fields)[1:]
     # The secret is put in last, and never in a local: tracebacks may show those.
     return (
-        f'{{"appid":{credentials.app_id},"secret":{_encode(credentials.secret.reveal())},'
-        f"{rest[1:]}"
+        f'{{"appid":{credentials.app_id},"secret":{_encode(credentials.secret.reveal())}'
+        f"{',' if fields else ''}{rest}"
     ).encode()
+
+
+def _joined(params: Mapping[str, object], more: Mapping[str, object]) -> Mapping[str, object]:
+    if taken := params.keys() & more.keys():
+        raise InvalidCall(
+            "is set by the service itself: choose another key",
+            path=f"extra_params.{min(taken)}",
+        )
+    return {**params, **more} if more else params
 
 
 def _dump(instance: Action | Pstn | Sip) -> JsonDict:

@@ -3,6 +3,7 @@
 ::
 
     make_call     freeze and validate (request), encode once (codec), open the handle
+     → channel    a live call's, if those are limited; held until the call ends (rate, tracking)
      → attempts   a retrier of its own for this call (retry); its waits hold nothing
      → gate       an in-flight slot, then the rate token last, after any shared pause (rate)
      → post       the shared client; a request that left is awaited to its end (transport)
@@ -31,10 +32,10 @@ from telecmi_async.transport import Timeouts
 from telecmi_async.verdict import Outcome, Verdict, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from telecmi_async.credentials import Redactor
-    from telecmi_async.rate import RateLimit
+    from telecmi_async.rate import Channels, RateLimit
     from telecmi_async.transport import Transport
 
 __all__ = ["Dialler", "Order"]
@@ -73,12 +74,20 @@ class Dialler:
         limit: The rate and the requests in flight.
         redact: Takes the secret and phone numbers out of what comes back.
         budget: How many failures in a row may be repeated.
+        channels: How many calls may be live, if that is limited.
     """
 
     def __init__(
-        self, transport: Transport, limit: RateLimit, *, redact: Redactor, budget: int
+        self,
+        transport: Transport,
+        limit: RateLimit,
+        *,
+        redact: Redactor,
+        budget: int,
+        channels: Channels | None = None,
     ) -> None:
         self._transport = transport
+        self._channels = channels
         self._redact = redact
         self._gate = Gate(limit)
         self._queue_timeout = limit.queue_timeout
@@ -87,6 +96,8 @@ class Dialler:
     def use_clock(self, now: Callable[[], float]) -> None:
         """Read the time from ``now``, the event loop's own clock."""
         self._gate.now = now
+        if self._channels is not None:
+            self._channels.now = now
 
     def deadline(self, policy: retry.RetryPolicy) -> float | None:
         """Return until when a call may be tried that is made now."""
@@ -107,6 +118,10 @@ class Dialler:
     async def _make_attempts(self, order: Order) -> errors.CallNotPlaced | None:
         """Make attempts until one is the last; return why it had no turn, if so."""
         policy = order.policy
+        if self._channels is not None and not await self._in_time(
+            functools.partial(self._channels.acquire, order.call), order.until
+        ):
+            return self._late(order)
 
         def before_sleep(verdict: Verdict, seconds: float) -> None:
             logger.info(
@@ -127,15 +142,17 @@ class Dialler:
             seed=order.seed,
             before_sleep=before_sleep,
         )
-        if verdict is not None:
-            return None
+        return None if verdict is not None else self._late(order)
+
+    def _late(self, order: Order) -> errors.NotSent:
+        """Return the error of a call that had no turn in time."""
         late = order.until is not None and self._gate.now() >= order.until
-        limit = f"deadline of {policy.deadline:g} s" if late else "queue_timeout"
+        limit = f"deadline of {order.policy.deadline:g} s" if late else "queue_timeout"
         return errors.NotSent(f"the call had no turn within its {limit}; no phone rang")
 
     async def _attempt(self, order: Order) -> Verdict | None:
         """Start one request and judge what came back; None if it had no turn in time."""
-        if not await self._enter(order.until):
+        if not await self._in_time(self._gate.enter, order.until):
             return None
         try:
             # The gate may let a task through that was cancelled at the same moment.
@@ -166,15 +183,15 @@ class Dialler:
             order.call.record(verdict, self._gate.now() - began)
         return verdict
 
-    async def _enter(self, until: float | None) -> bool:
-        """Wait at the gate, but not beyond ``queue_timeout`` or the call's deadline."""
+    async def _in_time(self, enter: Callable[[], Awaitable[None]], until: float | None) -> bool:
+        """Wait for a turn, but not beyond ``queue_timeout`` or the call's deadline."""
         if self._queue_timeout is not None:
             limit = self._gate.now() + self._queue_timeout
             until = limit if until is None else min(limit, until)
         if until is None:
-            await self._gate.enter()
+            await enter()
             return True
         with anyio.CancelScope(deadline=until):
-            await self._gate.enter()
+            await enter()
             return True
         return False

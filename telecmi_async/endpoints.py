@@ -8,9 +8,10 @@ from urllib.parse import SplitResult, urlsplit
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.phone import Region
 
-__all__ = ["BASE_URL", "make_call_url", "parse_base_url"]
+__all__ = ["BASE_URL", "LEGACY_URL", "legacy_url", "make_call_url", "parse_base_url"]
 
 BASE_URL = "https://rest.telecmi.com/v2"
+LEGACY_URL = "https://piopiy.telecmi.com/v1"
 
 _PATHS = {Region.INDIA: "/ind_pcmo_make_call", Region.GLOBAL: "/global_pcmo_make_call"}
 
@@ -65,3 +66,14 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def legacy_url(base_url: str) -> str:
+    """Return where the older API is, which alone has look-ups and commands to calls.
+
+    It has a host of its own. For another base than TeleCMI's, such as a simulator's, it is the
+    same address with ``/v1`` for ``/v2``.
+    """
+    if base_url == BASE_URL:
+        return LEGACY_URL
+    return f"{base_url.removesuffix('/v2')}/v1"

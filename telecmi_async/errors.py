@@ -14,13 +14,16 @@
     ├── CallOutcomeUnknown            no trustworthy answer came: .reference .cause
     ├── CallPending (RuntimeError)    TeleCMI has not answered yet
     ├── ConfigurationError (ValueError)   the service was set up wrongly
+    ├── RequestFailed                 a look-up or a command to a call failed: .status .code
     ├── ServiceClosed                 the service takes no more calls
+    ├── StoreError                    the store of events cannot be reached
+    ├── WaitTimeout (TimeoutError)    nothing was heard of the call in the time given
     ├── WebhookError (ValueError)     what arrived at a webhook cannot be read
     └── WrongEventLoop (RuntimeError) used outside an event loop, or from another one
 
 Two questions are enough for a caller. *May a phone have rung?* ``error.safe_to_redial``
-answers it for every error: only `CallOutcomeUnknown` says yes, and `CallPending`, whose
-request may still be under way. *Is it my input?* Then it is `InvalidCall` or
+answers it for every error: only `CallOutcomeUnknown` says yes, and `CallPending` and
+`WaitTimeout`, whose call may be under way. *Is it my input?* Then it is `InvalidCall` or
 `ConfigurationError`, raised before anything was sent.
 
 All of them survive pickling, and none carries the secret or a full phone number.
@@ -47,8 +50,11 @@ __all__ = [
     "MissingProperty",
     "NotSent",
     "RateLimited",
+    "RequestFailed",
     "ServiceClosed",
+    "StoreError",
     "TelecmiError",
+    "WaitTimeout",
     "WebhookError",
     "WrongEventLoop",
 ]
@@ -214,6 +220,40 @@ class ConfigurationError(TelecmiError, ValueError):
 
 class ServiceClosed(TelecmiError):
     """The service was closed and takes no more calls; those it took are settled as usual."""
+
+
+class StoreError(TelecmiError):
+    """The store that carries events between processes cannot be reached.
+
+    It concerns what is known of calls, not the calls: placing them goes on.
+    """
+
+
+class RequestFailed(TelecmiError):
+    """A look-up, or a command to a call that is under way, failed; no call was placed by it.
+
+    Args:
+        message: What happened, in TeleCMI's words where it gave any.
+        status: The HTTP status, if a reply came.
+        code: The code in the reply's body if there was one, else the HTTP status.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, code: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+
+
+class WaitTimeout(TelecmiError, TimeoutError):
+    """A call's answer or end was waited for, and the time given is over.
+
+    It says nothing about the call, which goes on: wait again, or look at ``handle.result``.
+    """
+
+    safe_to_redial = False
 
 
 class WebhookError(TelecmiError, ValueError):

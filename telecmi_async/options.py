@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias, TypedDict
+import os
+from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar
+
+from telecmi_async._settings import environment_variable, required_variable
+from telecmi_async._wording import shown
+from telecmi_async.credentials import Secret
+from telecmi_async.endpoints import BASE_URL
+from telecmi_async.errors import ConfigurationError, InvalidCall
+from telecmi_async.phone import Region, parse_number, parse_region
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import httpx
 
     from telecmi_async._settings import Duration
-    from telecmi_async.credentials import Secret
-    from telecmi_async.phone import Region
     from telecmi_async.rate import RateLimit
     from telecmi_async.retry import RetryPolicy
+    from telecmi_async.sources import EventSource
     from telecmi_async.transport import Timeouts
 
-__all__ = ["Number", "Options"]
+__all__ = [
+    "Number",
+    "Options",
+    "complete",
+    "parse_defaults",
+    "parse_instance",
+    "parse_seed",
+]
+
+_T = TypeVar("_T")
 
 #: A phone number with its country code.
 Number: TypeAlias = int | str
@@ -33,3 +51,63 @@ class Options(TypedDict, total=False):
     rate: RateLimit | None
     http_client: httpx.AsyncClient | None
     seed: int | str | None
+    events: EventSource | Iterable[EventSource] | None
+    reference: bool | None
+
+
+def complete(options: Options) -> None:
+    """Add to the options of a service what is not given but in the environment.
+
+    They are changed in place: of a secret in plain text no copy remains.
+
+    Raises:
+        ConfigurationError: A variable is missing.
+    """
+    if "secret" in options:
+        options["secret"] = Secret(options["secret"])
+    else:
+        options["secret"] = Secret(required_variable(os.environ, "TELECMI_SECRET"))
+    if "app_id" not in options:
+        options["app_id"] = required_variable(os.environ, "TELECMI_APP_ID")
+    if "from_" not in options:
+        options["from_"] = environment_variable(os.environ, "TELECMI_FROM") or None
+    if "base_url" not in options:
+        options["base_url"] = environment_variable(os.environ, "TELECMI_BASE_URL") or BASE_URL
+
+
+def parse_defaults(from_: Number | None, region: Region | str) -> tuple[int | None, Region]:
+    """Return the caller id and the region of calls that name none.
+
+    Raises:
+        ConfigurationError: One of them is none.
+    """
+    try:
+        return None if from_ is None else parse_number(from_, "from_"), parse_region(region)
+    except InvalidCall as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def parse_instance(name: str, value: _T | None, kind: type[_T]) -> _T:
+    """Return ``value`` if it is of a kind, and the kind's default for ``None``.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise ConfigurationError(
+            f"{name} must be a {kind.__name__}, not {type(value).__name__}"
+        )
+    return value
+
+
+def parse_seed(value: object) -> str:
+    """Return a seed as text.
+
+    Raises:
+        ConfigurationError: It is neither an int nor a str.
+    """
+    if not isinstance(value, int | str) or isinstance(value, bool):
+        raise ConfigurationError(f"seed must be an int or a str, not {shown(value)}")
+    return f"{value:x}" if isinstance(value, int) else value

@@ -5,26 +5,35 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from typing import TYPE_CHECKING, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Literal, Self, Unpack
 
 import anyio
 import attrs
 
 from telecmi_async import errors
 from telecmi_async._eventloop import clock_of
-from telecmi_async._settings import environment_variable, required_variable
-from telecmi_async._wording import shown
-from telecmi_async.call import Call, CallHandle
+from telecmi_async.call import Call
 from telecmi_async.codec import encode_request
 from telecmi_async.credentials import Credentials, Redactor, Secret, Wire
 from telecmi_async.dial import Dialler, Order
 from telecmi_async.endpoints import BASE_URL, make_call_url, parse_base_url
+from telecmi_async.handle import CallHandle
 from telecmi_async.host import Host
-from telecmi_async.phone import Region, parse_number, parse_region, route
-from telecmi_async.rate import RateLimit
+from telecmi_async.lookup import Lookup
+from telecmi_async.options import (
+    complete,
+    parse_defaults,
+    parse_instance,
+    parse_seed,
+)
+from telecmi_async.phone import Region, route
+from telecmi_async.rate import Channels, RateLimit
+from telecmi_async.reference import FIELD, References
 from telecmi_async.request import CallRequest
 from telecmi_async.retry import RetryPolicy
-from telecmi_async.stream import CallStream, Feed, check_source
+from telecmi_async.sources import Sources
+from telecmi_async.stream import CallStream, Feed, check_source, start_item
+from telecmi_async.tracking import Tracker
 from telecmi_async.transport import HttpxTransport, Timeouts, default_client
 
 if TYPE_CHECKING:
@@ -37,13 +46,12 @@ if TYPE_CHECKING:
     from telecmi_async._settings import Duration
     from telecmi_async.flow import FlowLike
     from telecmi_async.options import Number, Options
+    from telecmi_async.sources import EventSource
     from telecmi_async.stream import Item, Progress
 
 __all__ = ["CallService"]
 
 logger = logging.getLogger("telecmi_async")
-
-_T = TypeVar("_T")
 
 
 class CallService:
@@ -67,6 +75,11 @@ class CallService:
         http_client: Your own `httpx.AsyncClient`; it is used, never closed. Without one,
             a client is made for the service and closed with it.
         seed: Makes the jitter of retries the same in every run.
+        events: How calls are heard of after they were accepted: a `Receiver` of webhooks, the
+            store of a receiver in another process, a `CdrPoller`, or a list of these.
+        reference: Whether calls carry an id of their own in ``extra_params``
+            (``tcm_reference``), by which events find them even if TeleCMI's reply was lost.
+            ``None``: when there is a receiver or a store.
 
     Raises:
         ConfigurationError: A value that cannot work.
@@ -87,41 +100,58 @@ class CallService:
         rate: RateLimit | None = None,
         http_client: httpx.AsyncClient | None = None,
         seed: int | str | None = None,
+        events: EventSource | Iterable[EventSource] | None = None,
+        reference: bool | None = None,
     ) -> None:
         secret = Secret(secret)  # from here on it does not show in a traceback's locals
         self._host = Host()
         self._credentials = Credentials(app_id, secret)
         self._base_url = parse_base_url(base_url)
-        try:
-            self._from = None if from_ is None else parse_number(from_, "from_")
-            self._region = parse_region(region)
-        except errors.InvalidCall as error:
-            raise errors.ConfigurationError(str(error)) from None
+        self._from, self._region = parse_defaults(from_, region)
         self._timeouts = Timeouts.of(Timeouts() if timeout is None else timeout)
-        self._retry = _instance("retry", RetryPolicy() if retry is None else retry, RetryPolicy)
-        limit = _instance("rate", RateLimit() if rate is None else rate, RateLimit)
+        self._retry = parse_instance("retry", retry, RetryPolicy)
+        limit = parse_instance("rate", rate, RateLimit)
+        sources = Sources.of(events)
+        channels = None if limit.live_calls is None else Channels(limit.live_calls)
         self._window = 2 * limit.max_in_flight
         self._transport = HttpxTransport(
             default_client() if http_client is None else http_client, owned=http_client is None
         )
+        redact = Redactor(self._credentials.secret)
         self._dialler = Dialler(
-            self._transport,
-            limit,
-            redact=Redactor(self._credentials.secret),
-            budget=self._retry.budget,
+            self._transport, limit, redact=redact, budget=self._retry.budget, channels=channels
         )
-        self._seed = os.urandom(8).hex() if seed is None else _parse_seed(seed)
+        self._lookup = Lookup(
+            self._transport,
+            self._credentials,
+            base_url=self._base_url,
+            redact=redact,
+            timeouts=self._timeouts,
+        )
+        references = References(self._credentials.secret)
+        signed = sources.store is not None if reference is None else reference
+        self._sign = references.sign if signed else None
+        self._tracker = Tracker.of(
+            sources,
+            self._host,
+            records=self._lookup.records,
+            channels=channels,
+            references=references,
+            signed=signed,
+        )
+        self._seed = os.urandom(8).hex() if seed is None else parse_seed(seed)
         self._ordinal = 0
         self._calls: set[Call] = set()
         self._feeds: set[Feed] = set()
+        self._begun = False
         self._closed = False
 
     @classmethod
     def from_env(cls, **options: Unpack[Options]) -> Self:
         """Make a service from the environment.
 
-        ``TELECMI_APP_ID`` and ``TELECMI_SECRET`` must be set, ``TELECMI_FROM`` and
-        ``TELECMI_BASE_URL`` may be.
+        It needs ``TELECMI_APP_ID`` and ``TELECMI_SECRET``; ``TELECMI_FROM`` and
+        ``TELECMI_BASE_URL`` may be set.
 
         Args:
             options: Arguments of the constructor; they win over the environment.
@@ -129,18 +159,7 @@ class CallService:
         Raises:
             ConfigurationError: A variable is missing or cannot work.
         """
-        if "secret" in options:
-            options["secret"] = Secret(options["secret"])
-        else:
-            options["secret"] = Secret(required_variable(os.environ, "TELECMI_SECRET"))
-        if "app_id" not in options:
-            options["app_id"] = required_variable(os.environ, "TELECMI_APP_ID")
-        if "from_" not in options:
-            options["from_"] = environment_variable(os.environ, "TELECMI_FROM") or None
-        if "base_url" not in options:
-            options["base_url"] = (
-                environment_variable(os.environ, "TELECMI_BASE_URL") or BASE_URL
-            )
+        complete(options)
         return cls(**options)
 
     def __repr__(self) -> str:
@@ -234,21 +253,11 @@ class CallService:
         options = self._options(retry, timeout)
 
         def start(item: Item, on_settled: Callable[[Call], None]) -> Call:
-            why: errors.TelecmiError
-            try:
+            def one(request: CallRequest) -> Call:
                 self._check_open()
-                request = item if isinstance(item, CallRequest) else CallRequest.parse(item)
                 return self._start(request, item, options, on_settled)
-            except errors.InvalidCall as error:
-                why = error.with_traceback(None)
-            except errors.TelecmiError as error:
-                why = errors.CallCancelled(str(error))
-            except Exception as error:  # noqa: BLE001  # a row may be of any class, and broken
-                why = errors.InvalidCall(f"cannot be read ({type(error).__name__})")
-            call = Call(None, source=item, region=None)
-            call.on_settled = on_settled
-            call.fail(why)
-            return call
+
+            return start_item(item, one, on_settled)
 
         feed = Feed(requests, start, window=self._window, on_progress=on_progress)
         self._feeds.add(feed)
@@ -259,11 +268,72 @@ class CallService:
             raise
         return CallStream(feed)
 
+    def handle_for(self, request_id: str) -> CallHandle:
+        """Take up a call again that was accepted before, such as before a restart.
+
+        Args:
+            request_id: TeleCMI's id for the call.
+
+        Returns:
+            Its handle, which does not know what was asked for, nor the reply.
+
+        Raises:
+            InvalidCall: It is no such id.
+            ConfigurationError: The service has no source of events.
+            ServiceClosed: The service is closed.
+            WrongEventLoop: As for `make_call`.
+        """
+        self._check_open()
+        if self._tracker is None:
+            raise errors.ConfigurationError("the service has no source of events (events=)")
+        return CallHandle(self._tracker.take_up(request_id))
+
+    async def channels(self) -> int:
+        """Ask TeleCMI how many calls of the account are live.
+
+        It is a good check of the credentials. How many there may be is not told.
+
+        Raises:
+            AuthenticationError: The app id or the secret is wrong.
+            RequestFailed: There was no answer, or none that can be read.
+            TelecmiError: As for `make_call`.
+
+        Source: doc.telecmi.com/piopiy/docs/get-channel.
+        """
+        self._check_open()
+        return await self._lookup.channels()
+
+    async def act(
+        self,
+        action: Literal["hangup", "hold", "unhold"],
+        leg: str,
+        *,
+        region: Region | str | None = None,
+    ) -> Mapping[str, object] | str:
+        """Hang up, hold or take back one leg of a live call (experimental).
+
+        It is what TeleCMI's SDKs send to its older API. No page of v2 has it: whether it works
+        for an account, and what is answered, is not known.
+
+        Args:
+            action: What to do.
+            leg: The leg's ``cmiuuid``, as in ``handle.result.legs[0].cmiuuid``.
+            region: ``"india"`` or ``"global"``; the service's, unless that is ``"auto"``.
+
+        Returns:
+            TeleCMI's answer, decoded if it is JSON.
+
+        Raises:
+            TelecmiError: As for `channels`, and `InvalidCall` for an argument that is none.
+        """
+        self._check_open()
+        return await self._lookup.act(action, leg, region or self._region)
+
     def _options(
         self, retry: RetryPolicy | None, timeout: Timeouts | Duration | None
     ) -> tuple[RetryPolicy, Timeouts]:
         """Return the policy and the time-outs of a call: its own, else the service's."""
-        policy = self._retry if retry is None else _instance("retry", retry, RetryPolicy)
+        policy = self._retry if retry is None else parse_instance("retry", retry, RetryPolicy)
         if self._retry.at_most_once and not policy.at_most_once:
             policy = attrs.evolve(policy, at_most_once=True)
         return policy, self._timeouts if timeout is None else Timeouts.of(timeout)
@@ -282,10 +352,13 @@ class CallService:
                 "is missing: give a number of your app as caller id, here or to the service",
                 path="from",
             )
-        wire = Wire(encode_request(request, credentials=self._credentials, from_=from_))
         region = route(request.region or self._region, request.to)
         call = Call(request, source=source, region=region)
+        more = {FIELD: self._sign(call.reference)} if self._sign else {}
+        wire = Wire(encode_request(request, self._credentials, from_=from_, more_params=more))
         call.on_settled = on_settled
+        if self._tracker is not None:
+            self._tracker.follow(call)
         self._ordinal += 1
         policy, timeouts = options
         order = Order(
@@ -316,11 +389,13 @@ class CallService:
         """Refuse to work when closed or in the wrong loop; belong to the first loop."""
         if self._closed:
             raise errors.ServiceClosed("the service is closed and takes no more calls")
-        if self._host.loop is None:
-            self._host.bind()
-            self._dialler.use_clock(clock_of(self._host.loop))
-        else:
-            self._host.bind()
+        self._host.bind()
+        if not self._begun:
+            self._begun = True
+            now = clock_of(self._host.loop)
+            self._dialler.use_clock(now)
+            if self._tracker is not None:
+                self._tracker.open(now)
 
     async def aclose(self) -> None:
         """Close the service: cancel what is queued, wait for what was sent.
@@ -340,6 +415,8 @@ class CallService:
         cancelled = sum([call.cancel() for call in waiting])
         if cancelled:
             logger.warning("%d queued calls were cancelled: the service was closed", cancelled)
+        if self._tracker is not None:
+            self._tracker.stop()
         with anyio.CancelScope(shield=True):
             try:
                 await self._host.drain()
@@ -371,19 +448,3 @@ class CallService:
                 source=self,
                 stacklevel=1,
             )
-
-
-def _instance(name: str, value: object, kind: type[_T]) -> _T:
-    """Return ``value`` if it is of a kind."""
-    if not isinstance(value, kind):
-        raise errors.ConfigurationError(
-            f"{name} must be a {kind.__name__}, not {type(value).__name__}"
-        )
-    return value
-
-
-def _parse_seed(value: object) -> str:
-    """Return a seed as text."""
-    if not isinstance(value, int | str) or isinstance(value, bool):
-        raise errors.ConfigurationError(f"seed must be an int or a str, not {shown(value)}")
-    return f"{value:x}" if isinstance(value, int) else value

@@ -19,18 +19,24 @@ import anyio
 import attrs
 
 from telecmi_async._eventloop import clock_of, current_loop
-from telecmi_async.call import Call, CallHandle, CallStatus
-from telecmi_async.errors import ConfigurationError, InvalidCall, TelecmiError, WrongEventLoop
+from telecmi_async.call import Call, CallStatus
+from telecmi_async.errors import (
+    CallCancelled,
+    ConfigurationError,
+    InvalidCall,
+    TelecmiError,
+    WrongEventLoop,
+)
+from telecmi_async.handle import CallHandle
+from telecmi_async.request import CallRequest
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from telecmi_async.request import CallRequest
-
 #: One request of a stream: a `CallRequest`, or a mapping with the names of its fields.
 Item: TypeAlias = "CallRequest | Mapping[str, object]"
 
-__all__ = ["CallStream", "Feed", "Item", "Progress", "Starter", "check_source"]
+__all__ = ["CallStream", "Feed", "Item", "Progress", "Starter", "check_source", "start_item"]
 
 logger = logging.getLogger("telecmi_async")
 
@@ -90,6 +96,31 @@ class Starter(Protocol):
         ``on_settled`` must be called once for every call.
         """
         ...
+
+
+def start_item(
+    item: Item, start: Callable[[CallRequest], Call], on_settled: Callable[[Call], None]
+) -> Call:
+    """Start the call that an item describes, as a `Starter` must.
+
+    Args:
+        item: The item.
+        start: Starts a request; it may raise what a service raises.
+        on_settled: Told of a call that could not be started.
+    """
+    why: TelecmiError
+    try:
+        return start(item if isinstance(item, CallRequest) else CallRequest.parse(item))
+    except InvalidCall as error:
+        why = error.with_traceback(None)
+    except TelecmiError as error:
+        why = CallCancelled(str(error))
+    except Exception as error:  # noqa: BLE001  # a row may be of any class, and broken
+        why = InvalidCall(f"cannot be read ({type(error).__name__})")
+    call = Call(None, source=item, region=None)
+    call.on_settled = on_settled
+    call.fail(why)
+    return call
 
 
 class Feed:

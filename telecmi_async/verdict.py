@@ -51,9 +51,21 @@ if TYPE_CHECKING:
 
     from telecmi_async.credentials import Redactor
 
-__all__ = ["Attempt", "Failure", "Outcome", "Reply", "Verdict", "conclude", "judge"]
+__all__ = [
+    "AUTHENTICATION",
+    "Attempt",
+    "Failure",
+    "Outcome",
+    "Reply",
+    "Verdict",
+    "body_code",
+    "conclude",
+    "judge",
+    "message_of",
+]
 
-_AUTHENTICATION = frozenset({401, 407, 420})
+#: Codes by which TeleCMI says that the app id or the secret is wrong.
+AUTHENTICATION = frozenset({401, 407, 420})
 _MISSING_PROPERTY = frozenset({422, 501, 502})
 _MEANING = {
     400: "the request was not understood",
@@ -181,7 +193,7 @@ def judge(answer: Reply | Failure, *, redact: Redactor, now: datetime) -> Verdic
         return Verdict(outcome, redact.text(answer.reason))
 
     body = _decode(answer.body)
-    code = _body_code(body)
+    code = body_code(body)
     request_id = _request_id(body)
     echoed = redact.may_be_in(answer.body)
     if request_id is not None and echoed and redact.repeated_in(request_id):
@@ -262,7 +274,7 @@ def _is_shallow(value: object) -> bool:
     return False
 
 
-def _body_code(body: _Body) -> int | None:
+def body_code(body: _Body) -> int | None:
     """Return the code in a body: 200, "200" and "cmi-200" are all 200."""
     if body is None:
         return None
@@ -323,7 +335,7 @@ def _retry_after(value: str | None, now: datetime) -> float | None:
 
 def _detail(status: int, code: int | None, body: _Body, request_id: str | None) -> str:
     """Say what the reply said, in TeleCMI's words where it gave any."""
-    said = _message(body)
+    said = message_of(body)
     if request_id is not None:
         said = f"a request_id came beside code {code} and HTTP status {status}"
     elif 300 <= status < 400:
@@ -339,7 +351,7 @@ def _detail(status: int, code: int | None, body: _Body, request_id: str | None) 
     return said
 
 
-def _message(body: _Body) -> str:
+def message_of(body: _Body) -> str:
     """Return the words of a reply; TeleCMI's users found them under several keys."""
     if body is None:
         return ""
@@ -403,7 +415,7 @@ def _refusal(verdict: Verdict, attempts: tuple[Attempt, ...]) -> errors.CallReje
     kind: type[errors.CallRejected] = errors.CallRejected
     if verdict.outcome is Outcome.SLOW_DOWN:
         kind = errors.RateLimited
-    elif verdict.code in _AUTHENTICATION:
+    elif verdict.code in AUTHENTICATION:
         kind = errors.AuthenticationError
     elif verdict.code in _MISSING_PROPERTY:
         kind = errors.MissingProperty

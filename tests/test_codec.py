@@ -62,7 +62,7 @@ def test_the_global_sample_is_sent_as_documented() -> None:
         pcmo=[Bridge([Pstn(19170000002)], from_=19170000000, timeout=20, duration=300, loop=2)],
     )
 
-    sent = encode_request(request, credentials=CREDENTIALS, from_=19170000000)
+    sent = encode_request(request, CREDENTIALS, from_=19170000000)
 
     assert typed(json.loads(sent)) == typed(load("documented_request.json"))
 
@@ -76,7 +76,7 @@ def test_the_indian_sample_is_sent_as_documented() -> None:
         pcmo=[Bridge([919600000000], from_=919800000000, timeout=15, duration=180, loop=3)],
     )
 
-    sent = encode_request(request, credentials=CREDENTIALS, from_=919800000000)
+    sent = encode_request(request, CREDENTIALS, from_=919800000000)
 
     assert typed(json.loads(sent)) == typed(load("documented_request_india.json"))
 
@@ -87,9 +87,7 @@ def test_a_documented_request_parses_and_encodes_alike(name: str) -> None:
     sample = load(name)
     fields = {key: sample[key] for key in sample if key not in {"appid", "secret"}}
 
-    sent = encode_request(
-        CallRequest.parse(fields), credentials=CREDENTIALS, from_=fields["from"]
-    )
+    sent = encode_request(CallRequest.parse(fields), CREDENTIALS, from_=fields["from"])
 
     assert typed(json.loads(sent)) == typed(sample)
 
@@ -98,7 +96,7 @@ def test_nothing_is_sent_that_was_not_given() -> None:
     """Without options the body has the five required keys only."""
     request = CallRequest(to=19170000001, pcmo=[Hangup()])
 
-    sent = encode_request(request, credentials=CREDENTIALS, from_=19170000000)
+    sent = encode_request(request, CREDENTIALS, from_=19170000000)
 
     assert typed(json.loads(sent)) == typed(
         {
@@ -115,7 +113,7 @@ def test_a_duration_is_sent_when_given() -> None:
     """It stands last: the vendor's pages do not show it."""
     request = CallRequest(to=19170000001, pcmo=[Hangup()], duration=60, extra_params={})
 
-    sent = json.loads(encode_request(request, credentials=CREDENTIALS, from_=19170000000))
+    sent = json.loads(encode_request(request, CREDENTIALS, from_=19170000000))
 
     assert list(sent) == ["appid", "secret", "from", "to", "extra_params", "pcmo", "duration"]
     assert sent["duration"] == 60
@@ -125,7 +123,7 @@ def test_a_duration_is_sent_when_given() -> None:
 @given(requests, numbers)
 def test_any_call_is_sent_as_utf8_json(request: CallRequest, from_: int) -> None:
     """Whatever a valid call holds, its body is JSON that says the same."""
-    sent = encode_request(request, credentials=CREDENTIALS, from_=from_)
+    sent = encode_request(request, CREDENTIALS, from_=from_)
 
     body = json.loads(sent.decode("utf-8"))
     assert body["to"] == request.to

@@ -33,7 +33,10 @@ EXAMPLES: list[errors.TelecmiError] = [
     ),
     errors.CallPending("not yet"),
     errors.ConfigurationError("app_id must be a number"),
+    errors.RequestFailed("not found", status=200, code=404),
     errors.ServiceClosed("closed"),
+    errors.StoreError("connection refused"),
+    errors.WaitTimeout("not over after 5 s"),
     errors.WebhookError("must be a JSON object"),
     errors.WrongEventLoop("another loop"),
 ]
@@ -105,9 +108,11 @@ def test_an_error_survives_pickling_and_copying(
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=repr)
-def test_only_two_errors_make_redialling_a_risk(error: errors.TelecmiError) -> None:
-    """A phone may have rung only where the outcome is unknown or still pending."""
-    risky = isinstance(error, errors.CallOutcomeUnknown | errors.CallPending)
+def test_only_three_errors_make_redialling_a_risk(error: errors.TelecmiError) -> None:
+    """A phone may have rung only where the outcome is unknown or the call may go on."""
+    risky = isinstance(
+        error, errors.CallOutcomeUnknown | errors.CallPending | errors.WaitTimeout
+    )
 
     assert error.safe_to_redial is not risky
 

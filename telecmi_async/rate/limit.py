@@ -39,6 +39,12 @@ class RateLimit:
             `timedelta`, before the call fails with `NotSent`. None waits as long as
             it takes; a web handler had rather set it.
 
+        live_calls: How many calls may be live at the same time: the channels of your account,
+            which TeleCMI sells and does not tell. A call holds one from before it is sent to
+            its end, as its events or records tell. Without those it holds it for its
+            ``duration``, or the 5,400 seconds that TeleCMI's SDK assumes, and a minute of
+            ringing. None: no limit.
+
     Raises:
         ConfigurationError: A value that cannot work.
     """
@@ -50,4 +56,7 @@ class RateLimit:
         kw_only=True,
         converter=_settings.to_seconds_or_none,
         validator=_settings.positive_or_none,
+    )
+    live_calls: int | None = attrs.field(
+        default=None, kw_only=True, validator=_settings.whole_or_none(1)
     )

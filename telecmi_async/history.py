@@ -1,0 +1,98 @@
+"""What was heard of one call after it was accepted, and those who wait to hear more."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING
+
+import anyio
+
+from telecmi_async.events import CallState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from telecmi_async.errors import TelecmiError
+    from telecmi_async.events import Event
+
+__all__ = ["PATIENCE", "History"]
+
+#: How long after a call's end a record may still come, in seconds: TeleCMI delivers it for the
+#: last time half an hour after the end (doc.telecmi.com/piopiy/docs/webhooks-overview), and a
+#: minute is for the way.
+PATIENCE = 31 * 60.0
+
+# Events of one call that are kept. Its state is made of all of them, however many there are.
+_MOST = 1_000
+
+
+class History:
+    """The events of one call in the order in which they were heard, and what they add up to.
+
+    It is complete once the call is over and the record of every leg that was heard of is
+    there. A record may be missing for good, so the last one is waited for `PATIENCE` seconds
+    and no longer.
+    """
+
+    __slots__ = ("_changed", "_seen", "_until", "events", "failure", "state", "waiters")
+
+    def __init__(self) -> None:
+        self.state = CallState()
+        self.events: list[Event] = []
+        #: Why nothing more will be heard, if so.
+        self.failure: TelecmiError | None = None
+        #: How many tasks wait to hear more, as its watch counts them.
+        self.waiters = 0
+        self._seen: set[str] = set()
+        self._until = math.inf
+        self._changed: anyio.Event | None = None
+
+    def add(self, key: str, event: Event, *, now: float) -> bool:
+        """Add an event; False if it was there before.
+
+        Args:
+            key: What it has in common with its repeats.
+            event: The event.
+            now: The reading of the event loop's clock.
+        """
+        if key in self._seen:
+            return False
+        was_over = self.state.over
+        self.state = self.state.after(event)
+        if self.state.over and not was_over:
+            self._until = now + PATIENCE
+        if len(self.events) < _MOST:
+            self._seen.add(key)
+            self.events.append(event)
+        self._wake()
+        return True
+
+    def fail(self, failure: TelecmiError) -> None:
+        """Tell those who wait, and who will, that nothing more is heard."""
+        self.failure = self.failure or failure
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    def complete(self, now: float) -> bool:
+        """Tell whether all is known that will be."""
+        state = self.state
+        return state.over and (state.recorded or now >= self._until)
+
+    async def wait(self, done: Callable[[], bool]) -> None:
+        """Wait until something holds of the history, or until it is complete.
+
+        Raises:
+            TelecmiError: Nothing more will be heard.
+        """
+        while not done() and not self.complete(anyio.current_time()):
+            if self.failure is not None:
+                raise copy.copy(self.failure)
+            if self._changed is None:
+                self._changed = anyio.Event()
+            with anyio.CancelScope(deadline=self._until):
+                await self._changed.wait()

@@ -1,0 +1,188 @@
+"""Requests that place no call: live channels, records, commands to a call that is under way.
+
+But for the channels, TeleCMI documents them for its older API only, on a host of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
+
+import anyio
+
+from telecmi_async._wording import listed
+from telecmi_async.codec import decode_json, encode_body
+from telecmi_async.credentials import Wire
+from telecmi_async.endpoints import legacy_url
+from telecmi_async.errors import AuthenticationError, InvalidCall, RequestFailed, WebhookError
+from telecmi_async.events import CallRecord, parse_event
+from telecmi_async.phone import Region, parse_region
+from telecmi_async.verdict import AUTHENTICATION, Failure, body_code, message_of
+
+if TYPE_CHECKING:
+    from telecmi_async.credentials import Credentials, Redactor
+    from telecmi_async.transport import Timeouts, Transport
+
+__all__ = ["Command", "Lookup"]
+
+#: What can be done to a leg.
+Command = Literal["hangup", "hold", "unhold"]
+
+# Which path takes a command, and what it calls a leg: TeleCMI's Python SDK has the first, its
+# Node SDK the second, with one "u" less.
+_ACT: Final = {
+    Region.INDIA: ("/call/action", "cmiuuid"),
+    Region.GLOBAL: ("/call/global_action", "cmiuid"),
+}
+_MOST_RECORDS: Final = 64
+_LEG: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+
+
+class Lookup:
+    """Sends such requests over a service's own connections.
+
+    Args:
+        transport: Carries the requests.
+        credentials: The account's app id and secret.
+        base_url: Where the API is; the older one is found from it.
+        redact: Takes the secret and phone numbers out of what comes back.
+        timeouts: How long a request may take.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        credentials: Credentials,
+        *,
+        base_url: str,
+        redact: Redactor,
+        timeouts: Timeouts,
+    ) -> None:
+        self._transport = transport
+        self._credentials = credentials
+        self._base_url = base_url
+        self._legacy_url = legacy_url(base_url)
+        self._redact = redact
+        self._timeouts = timeouts
+
+    async def channels(self) -> int:
+        """Return how many calls of the account are live.
+
+        Raises:
+            AuthenticationError: The app id or the secret is wrong.
+            RequestFailed: There was no answer, or none that can be read.
+
+        Source: doc.telecmi.com/piopiy/docs/get-channel, where it is a text.
+        """
+        body = await self._ask(f"{self._base_url}/piopiy/get_channels", {})
+        found = body.get("channel") if isinstance(body, Mapping) else None
+        text = str(found)
+        if isinstance(found, bool) or not (text.isascii() and text.isdecimal()):
+            raise RequestFailed("TeleCMI's answer does not say how many channels are in use")
+        return int(text)
+
+    async def records(self, request_id: str) -> tuple[CallRecord, ...]:
+        """Return the records of a call's legs; none if there are none yet.
+
+        "Not found" is what TeleCMI also says to wrong credentials here, so these are not told
+        from a call that is not over.
+
+        Args:
+            request_id: TeleCMI's id for the call.
+
+        Raises:
+            AuthenticationError: TeleCMI says that the app id or the secret is wrong.
+            RequestFailed: There was no answer, or none that can be read.
+
+        Source: doc.telecmi.com/piopiy-india/docs/get-request-id.
+        """
+        url = f"{self._legacy_url}/piopiy/requestid_cdr"
+        body = await self._ask(url, {"request_id": request_id}, missing=True)
+        rows = body.get("cdr") if isinstance(body, Mapping) else None
+        if not isinstance(rows, list):
+            return ()
+        found = [_record(row, request_id) for row in cast("list[object]", rows)[:_MOST_RECORDS]]
+        return tuple(record for record in found if record is not None)
+
+    async def act(
+        self, action: Command, leg: str, region: Region | str
+    ) -> Mapping[str, object] | str:
+        """Do something to one leg of a live call, and return what TeleCMI answers.
+
+        Args:
+            action: What to do.
+            leg: The leg's ``cmiuuid``.
+            region: ``"india"`` or ``"global"``.
+
+        Raises:
+            InvalidCall: One of them is none.
+            AuthenticationError: TeleCMI says that the app id or the secret is wrong.
+            RequestFailed: TeleCMI refused, or there was no answer.
+        """
+        if action not in get_args(Command):
+            raise InvalidCall(f"must be {listed(get_args(Command))}", path="action")
+        if not isinstance(cast("object", leg), str) or not _LEG.fullmatch(leg):
+            raise InvalidCall("must be the cmiuuid of a leg, as its events have it", path="leg")
+        where = _ACT.get(parse_region(region))
+        if where is None:
+            raise InvalidCall(
+                'must be "india" or "global": a leg\'s id does not tell', path="region"
+            )
+        path, key = where
+        return await self._ask(f"{self._legacy_url}{path}", {key: leg, "action": action})
+
+    async def _ask(
+        self, url: str, fields: Mapping[str, Any], *, missing: bool = False
+    ) -> Mapping[str, object] | str:
+        """Send a request and return its answer's body, the secret taken out.
+
+        Args:
+            url: Where to.
+            fields: What the body holds besides the credentials.
+            missing: Whether 404 means that there is nothing, and is no failure.
+        """
+        wire = Wire(encode_body(fields, self._credentials))
+        answer = await self._transport.post(
+            url,
+            wire,
+            self._timeouts,
+            deadline=anyio.current_time() + self._timeouts.total,
+        )
+        if isinstance(answer, Failure):
+            raise RequestFailed(f"TeleCMI did not answer: {self._redact.text(answer.reason)}")
+        decoded = decode_json(answer.body)
+        body = cast("Mapping[str, object]", decoded) if isinstance(decoded, dict) else None
+        said = body_code(body)
+        code = answer.status if said is None else said
+        if missing and code == 404:
+            return {}
+        if code in AUTHENTICATION:
+            raise AuthenticationError(
+                "the app id or the secret is wrong",
+                status=answer.status,
+                code=code,
+                body=self._redact.body(body or {}),
+            )
+        if not 200 <= code < 300 or not 200 <= answer.status < 300:
+            message = self._redact.text(message_of(body) or "it did not say why")
+            raise RequestFailed(
+                f"TeleCMI refused the request ({code}): {message}",
+                status=answer.status,
+                code=code,
+            )
+        if body is not None:
+            return self._redact.reply(body)
+        return self._redact.text(answer.body.decode("utf-8", "replace"))
+
+
+def _record(row: object, request_id: str) -> CallRecord | None:
+    """Return the record that a row of a look-up is."""
+    if not isinstance(row, dict):
+        return None
+    fields = cast("dict[str, object]", row)
+    try:
+        event = parse_event({**fields, "type": "cdr", "request_id": request_id})
+    except WebhookError:
+        return None
+    return event if isinstance(event, CallRecord) else None

@@ -1,0 +1,9 @@
+"""TeleCMI's webhooks: taken over safely, in any web framework."""
+
+from __future__ import annotations
+
+from telecmi_async.receiver.receiver import Counts, Receiver
+from telecmi_async.receiver.reply import Reply
+from telecmi_async.receiver.tokens import new_token
+
+__all__ = ["Counts", "Receiver", "Reply", "new_token"]

@@ -1,0 +1,111 @@
+"""The user's own functions, called for events and questions. What they raise stays here."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+
+from telecmi_async.codec import encode_pcmo, parse_pcmo
+from telecmi_async.errors import ConfigurationError
+from telecmi_async.events import DigitsEvent, Event, InboundRequest
+from telecmi_async.receiver.tokens import check_name
+
+if TYPE_CHECKING:
+    from telecmi_async.flow import FlowLike
+
+__all__ = ["EventHandler", "Handlers", "InboundHandler", "InputHandler"]
+
+logger = logging.getLogger("telecmi_async")
+
+#: What is called with every event, once; plain or async.
+EventHandler: TypeAlias = Callable[[Event], object]
+#: What says how a call goes on after keys were pressed; plain or async.
+InputHandler: TypeAlias = "Callable[[DigitsEvent], Awaitable[FlowLike] | FlowLike]"
+#: What says what becomes of a call that comes in; plain or async.
+InboundHandler: TypeAlias = "Callable[[InboundRequest], Awaitable[FlowLike] | FlowLike]"
+
+_H = TypeVar("_H", bound=Callable[..., object])
+
+
+class Handlers:
+    """The functions that a receiver's user registered.
+
+    Args:
+        fallback: The flow that answers a question when nobody else does.
+
+    Raises:
+        InvalidCall: It is no call flow.
+    """
+
+    def __init__(self, fallback: FlowLike) -> None:
+        self.of_events: list[EventHandler] = []
+        self._of_input: dict[str, InputHandler] = {}
+        self._of_inbound: InboundHandler | None = None
+        self._fallback = encode_pcmo(parse_pcmo(fallback))
+
+    def add_event(self, handler: _H) -> _H:
+        """Call a function with every event."""
+        self.of_events.append(_function(handler))
+        return handler
+
+    def add_input(self, name: str, handler: _H) -> _H:
+        """Ask a function what follows after keys were pressed, at the address of that name."""
+        if name:
+            check_name(name)
+        if name in self._of_input:
+            raise ConfigurationError(f"there is an on_input handler for {name!r} already")
+        self._of_input[name] = _function(handler)
+        return handler
+
+    def add_inbound(self, handler: _H) -> _H:
+        """Ask a function what becomes of a call that comes in."""
+        if self._of_inbound is not None:
+            raise ConfigurationError("there is an on_inbound handler already")
+        self._of_inbound = _function(handler)
+        return handler
+
+    async def answer(self, question: DigitsEvent | InboundRequest, name: str) -> bytes:
+        """Return the call flow that answers a question, as JSON.
+
+        Args:
+            question: Keys that were pressed, or a call that comes in.
+            name: What stands before the token in the address that was asked.
+        """
+        handler: object = self._of_inbound
+        if isinstance(question, DigitsEvent):
+            handler = self._of_input.get(name, self._of_input.get(""))
+        if handler is None:
+            logger.warning("nobody answers %r: there is no handler for it", question)
+            return self._fallback
+        try:
+            said = cast("Callable[[object], object]", handler)(question)
+            flow = await cast("Awaitable[object]", said) if inspect.isawaitable(said) else said
+            return encode_pcmo(parse_pcmo(flow))
+        except Exception:
+            logger.exception("the handler for %r failed; the fallback answers", question)
+            return self._fallback
+
+    async def tell(self, event: Event) -> None:
+        """Call every handler of events with one, one after the other."""
+        for handler in self.of_events:
+            try:
+                said = handler(event)
+                if inspect.isawaitable(said):
+                    await said
+            except Exception:
+                logger.exception("a handler failed on %r; the event is not repeated", event)
+
+
+def _function(handler: object) -> Any:
+    """Return what is to be called, if it can be.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
+    if not callable(handler):
+        raise ConfigurationError(
+            f"a handler must be a function, plain or async, not {type(handler).__name__}"
+        )
+    return handler

@@ -1,0 +1,83 @@
+"""A call's own id: what ties an event to a call when TeleCMI's id for it is not known.
+
+TeleCMI gives a call its ``request_id`` in the reply, and a reply can be lost. So a call may
+carry an id of its own in ``extra_params``, which TeleCMI gives back with every event. It is
+sent together with a code that only who knows the account's secret can compute
+(HMAC-SHA-256, RFC 2104, cut to 128 bits), since TeleCMI signs nothing: an event that brings it
+back is about a call that this account placed, whichever process it reaches and however often
+that was started anew.
+
+The id alone stands in logs; the code never does.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+import secrets
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from telecmi_async.credentials import Secret
+    from telecmi_async.events import Event
+
+__all__ = ["FIELD", "References", "new_reference"]
+
+#: The key in ``extra_params``.
+FIELD = "tcm_reference"
+
+_BYTES = 16
+_SIGNED = re.compile(r"(tcm_[a-z2-7]{26})\.([a-z2-7]{26})")
+_PURPOSE = b"telecmi_async: reference of a call"
+
+
+def new_reference() -> str:
+    """Return a fresh id for a call: 128 random bits, easy to find in any text."""
+    return "tcm_" + _spelt(secrets.token_bytes(_BYTES))
+
+
+def _spelt(data: bytes) -> str:
+    return base64.b32encode(data).decode("ascii").rstrip("=").lower()
+
+
+class References:
+    """Signs the references of one account, and finds them again in its events.
+
+    Args:
+        secret: The account's secret, the same in every process that works for it.
+    """
+
+    __slots__ = ("_key",)
+
+    def __init__(self, secret: Secret) -> None:
+        self._key = hmac.digest(secret.reveal().encode(), _PURPOSE, "sha256")
+
+    def __repr__(self) -> str:
+        return "References()"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("References are not pickled: it would show their key")
+
+    def sign(self, reference: str) -> str:
+        """Return a reference with its code, as it is sent."""
+        return f"{reference}.{self._code(reference)}"
+
+    def find(self, event: Event) -> str | None:
+        """Return the reference that an event brings back; ``None`` if its code is not right.
+
+        It is found as well where TeleCMI made no JSON of ``extra_params`` but a text.
+        """
+        params = event.extra_params
+        text = params.get(FIELD) if isinstance(params, Mapping) else params
+        if not isinstance(text, str):
+            return None
+        for found in _SIGNED.finditer(text):
+            reference, code = found.groups()
+            if hmac.compare_digest(code, self._code(reference)):
+                return reference
+        return None
+
+    def _code(self, reference: str) -> str:
+        return _spelt(hmac.digest(self._key, reference.encode(), "sha256")[:_BYTES])

@@ -1,0 +1,77 @@
+"""How a call went: what `CallHandle.ended` gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from telecmi_async.events import CallState
+from telecmi_async.phone import mask
+from telecmi_async.request import CallRequest
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from telecmi_async.events import LegState, Stage
+
+__all__ = ["CallResult"]
+
+
+def _masked(number: int | None) -> str:
+    return "None" if number is None else mask(number)
+
+
+@frozen(kw_only=True)
+class CallResult:
+    """What is known of a call, the same whichever way it came: by webhook or by look-up.
+
+    Args:
+        to: The number that was dialled; ``None`` for a call that was taken up again and of
+            which nothing was heard yet.
+        request_id: TeleCMI's id for the call; ``None`` if it gave none so far.
+        reference: The call's own id, the one in the logs.
+        state: How far the call and each of its legs have come.
+        request: What was asked for; ``None`` for a call that was taken up again.
+    """
+
+    to: int | None = field(repr=_masked)
+    request_id: str | None
+    reference: str
+    state: CallState
+    request: CallRequest | None = field(default=None, repr=False)
+
+    @property
+    def stage(self) -> Stage:
+        """How far the call has come."""
+        return self.state.stage
+
+    @property
+    def answered(self) -> bool | None:
+        """Whether the callee answered; ``None`` if that is not known, or not yet."""
+        return self.state.answered
+
+    @property
+    def over(self) -> bool:
+        """Whether the call has ended."""
+        return self.state.over
+
+    @property
+    def complete(self) -> bool:
+        """Whether the record is there of every leg that was heard of."""
+        return self.state.over and self.state.recorded
+
+    @property
+    def talk_seconds(self) -> int | None:
+        """How long the callee was talked to; 0 if nobody answered, ``None`` if not known."""
+        return self.state.talk_seconds
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What the legs cost together, in a currency that TeleCMI does not name."""
+        return self.state.cost
+
+    @property
+    def legs(self) -> tuple[LegState, ...]:
+        """What is known of each leg, the callee's first."""
+        return self.state.legs

@@ -1,0 +1,87 @@
+"""What ``CallService(…, events=…)`` may be given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from attrs import frozen
+
+from telecmi_async._wording import shown
+from telecmi_async.errors import ConfigurationError
+from telecmi_async.poller import CdrPoller
+from telecmi_async.receiver import Receiver
+from telecmi_async.store import EventStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from telecmi_async.events import Event
+
+__all__ = ["EventSource", "Sources"]
+
+#: Where a service hears of its calls: a `telecmi_async.receiver.Receiver` for webhooks, the
+#: store of a receiver in another process, or a `CdrPoller` for look-ups.
+EventSource: TypeAlias = "Receiver | EventStore | CdrPoller"
+
+_WANTED = "a Receiver, an event store, a CdrPoller, or several of them"
+
+
+@frozen(kw_only=True)
+class Sources:
+    """The sources of one service, at most one of a kind.
+
+    Args:
+        receiver: Takes webhooks in this process.
+        store: Where a receiver files events, this process's or another's.
+        poller: How records are looked up.
+    """
+
+    receiver: Receiver | None = None
+    store: EventStore | None = None
+    poller: CdrPoller | None = None
+
+    @classmethod
+    def of(cls, events: EventSource | Iterable[EventSource] | None) -> Sources:
+        """Return the sources that an argument names.
+
+        Raises:
+            ConfigurationError: One is no source, or two are of a kind.
+        """
+        given = cast("object", events)
+        if given is None:
+            found: list[object] = []
+        elif isinstance(given, list | tuple):
+            found = list(cast("Iterable[object]", given))
+        else:
+            found = [given]
+        receiver: Receiver | None = None
+        store: EventStore | None = None
+        poller: CdrPoller | None = None
+        for source in found:
+            match source:
+                case Receiver() if receiver is None and store is None:
+                    receiver, store = source, source.store
+                case CdrPoller() if poller is None:
+                    poller = source
+                case Receiver() | CdrPoller():
+                    raise ConfigurationError("events must hold at most one source of a kind")
+                case _ if _is_store(source) and store is None:
+                    store = cast("EventStore", source)
+                case _:
+                    raise ConfigurationError(f"events must be {_WANTED}, not {shown(source)}")
+        return cls(receiver=receiver, store=store, poller=poller)
+
+    @property
+    def hears(self) -> bool:
+        """Whether there is any."""
+        return self.store is not None or self.poller is not None
+
+    @property
+    def dispatch(self) -> Callable[[Event], None] | None:
+        """What hands an event to the user's handlers, if there may be some."""
+        return None if self.receiver is None else self.receiver.dispatch
+
+
+def _is_store(source: object) -> bool:
+    kind = type(source)
+    return all(callable(getattr(kind, name, None)) for name in ("put", "get", "follow"))

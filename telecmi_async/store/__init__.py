@@ -1,0 +1,8 @@
+"""Where events wait for whoever waits for them."""
+
+from __future__ import annotations
+
+from telecmi_async.store.base import EventStore, FiledEvent, Listener, names_of
+from telecmi_async.store.memory import MemoryStore
+
+__all__ = ["EventStore", "FiledEvent", "Listener", "MemoryStore", "names_of"]

@@ -1,0 +1,649 @@
+"""What handles know of their calls after they were accepted."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+from fake_telecmi import (
+    FLOW,
+    FROM,
+    TO,
+    FakeTelecmi,
+    accepted,
+    always,
+    gateway,
+    in_turn,
+    refused,
+)
+from shelf import TALK, Shelf, payload, record, signed
+
+from telecmi_async import (
+    CallHandle,
+    CallOutcomeUnknown,
+    CallRejected,
+    CallResult,
+    CallService,
+    CallStatus,
+    ConfigurationError,
+    InvalidCall,
+    RateLimit,
+    RetryPolicy,
+    ServiceClosed,
+    WaitTimeout,
+    WrongEventLoop,
+)
+from telecmi_async.events import LiveEvent, Stage
+from telecmi_async.reference import FIELD
+from telecmi_async.testing import cancel_everywhere
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+ID = f"{0:043d}"
+OTHER_ID = f"{1:043d}"
+LOST = httpx.ReadTimeout("slow")
+
+pytestmark = pytest.mark.anyio
+
+
+def place(service: CallService, **more: Any) -> CallHandle:
+    """Place a call to the usual number."""
+    return service.make_call(to=TO, pcmo=FLOW, **more)
+
+
+async def later(seconds: float, shelf: Shelf, *payloads: dict[str, Any]) -> None:
+    """Put events on a shelf after a while."""
+    await anyio.sleep(seconds)
+    await shelf.lay(*payloads)
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda call: call.answered(),
+        lambda call: call.ended(timeout=60),
+        lambda call: anext(call.events()),
+    ],
+)
+async def test_without_a_source_of_events_waiting_says_what_to_do(
+    wait: Callable[[CallHandle], Any],
+) -> None:
+    """Nothing would ever come, so it does not hang."""
+    async with FakeTelecmi().service() as service:
+        call = await place(service)
+        with pytest.raises(ConfigurationError, match=r"events=Receiver\(token\)") as caught:
+            await wait(call)
+
+    assert "CdrPoller()" in str(caught.value)
+
+
+async def test_a_call_is_waited_for_to_its_end() -> None:
+    """`answered` wakes with the answer, `ended` with the record."""
+    shelf = Shelf()
+    async with (
+        FakeTelecmi().service(events=shelf) as service,
+        anyio.create_task_group() as tasks,
+    ):
+        call = await place(service)
+        tasks.start_soon(later, 5, shelf, payload("out_answered", ID))
+        tasks.start_soon(later, 12, shelf, payload("out_hangup", ID), record(ID))
+        began = anyio.current_time()
+
+        answered = await call.answered()
+        after_answer = anyio.current_time() - began
+        result = await call.ended()
+        after_end = anyio.current_time() - began
+
+    assert (answered, after_answer, after_end) == (True, 5, 12)
+    assert (result.stage, result.over, result.complete) == (Stage.COMPLETED, True, True)
+    assert (result.answered, result.talk_seconds, str(result.cost)) == (True, TALK, "0.5")
+    assert (result.to, result.request_id, result.reference) == (TO, ID, call.reference)
+    assert [leg.leg for leg in result.legs] == ["a"]
+    assert result.request is call.request
+    assert result == call.result == await call.ended()
+
+
+async def test_a_missed_call_is_over_and_was_not_answered() -> None:
+    """A record alone is enough."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        call = await place(service)
+        await shelf.lay(record(ID, answered=False))
+
+        assert await call.answered() is False
+        assert (await call.ended()).answered is False
+
+
+async def test_a_call_that_is_over_without_saying_how_was_not_answered() -> None:
+    """A record that does not say so is no answer."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        call = await place(service)
+        await shelf.lay(payload("gone", ID, type="cdr"))
+
+        assert await call.answered() is False
+        assert (await call.ended()).answered is None
+
+
+async def test_what_is_known_by_now_can_be_looked_at() -> None:
+    """`result` never waits, not even before TeleCMI's answer."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        call = place(service)
+        nothing = call.result
+        await call
+        await shelf.lay(payload("ringing", ID))
+
+        assert (nothing.stage, nothing.request_id) == (Stage.NEW, None)
+        assert (call.result.stage, call.result.request_id) == (Stage.RINGING, ID)
+        assert str(TO) not in repr(call.result)
+
+
+async def test_a_bridged_call_ends_with_the_records_of_both_legs() -> None:
+    """A leg that was heard of has a record to come."""
+    shelf = Shelf()
+    async with (
+        FakeTelecmi().service(events=shelf) as service,
+        anyio.create_task_group() as tasks,
+    ):
+        call = await place(service)
+        await shelf.lay(payload("out_answered", ID), payload("out_bridged", ID, leg="b"))
+        await shelf.lay(record(ID))
+        tasks.start_soon(later, 300, shelf, record(ID, leg="b"))
+        began = anyio.current_time()
+
+        result = await call.ended()
+
+    assert anyio.current_time() - began == 300
+    assert [leg.leg for leg in result.legs] == ["a", "b"]
+    assert str(result.cost) == "1.0"
+
+
+async def test_a_record_that_never_comes_is_waited_for_half_an_hour() -> None:
+    """TeleCMI sends it for the last time 30 minutes after the end; then it is lost."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        call = await place(service)
+        await anyio.sleep(10)
+        await shelf.lay(payload("out_answered", ID), payload("out_hangup", ID))
+        began = anyio.current_time()
+
+        result = await call.ended()
+        waited = anyio.current_time() - began
+        known = [event async for event in call.events()]
+
+    assert waited == 31 * 60
+    assert (result.over, result.complete, result.talk_seconds) == (True, False, None)
+    assert len(known) == 2
+
+
+async def test_events_are_given_once_to_everybody_who_asks() -> None:
+    """Those that came first, then those to come, until the end; repeats are left out."""
+    shelf = Shelf()
+    seen: dict[str, list[str]] = {"early": [], "late": []}
+
+    async def watch(name: str, call: CallHandle) -> None:
+        async for event in call.events():
+            seen[name].append(str(event.raw["status"]))
+
+    async with FakeTelecmi().service(events=shelf) as service:
+        call = await place(service)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch, "early", call)
+            await anyio.sleep(1)
+            await shelf.lay(*[payload("ringing", ID, time=1_700_000_000_000)] * 3)
+            await anyio.sleep(1)
+            tasks.start_soon(watch, "late", call)
+            await shelf.lay(payload("out_answered", ID))
+            await anyio.sleep(1)
+            await shelf.lay(record(ID), record(ID))
+
+    assert seen["early"] == seen["late"] == ["ringing", "out_answered", "answered"]
+
+
+async def test_leaving_the_events_early_leaves_nothing_behind() -> None:
+    """The iterator holds nothing that would have to be closed."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        call = await place(service)
+        await shelf.lay(payload("ringing", ID), payload("out_answered", ID))
+
+        async for event in call.events():
+            first = event
+            break
+
+        assert isinstance(first, LiveEvent)
+        assert call.result.stage is Stage.ANSWERED
+
+
+async def test_the_thousandth_event_is_the_last_that_is_kept() -> None:
+    """A call that never ends does not fill the memory; what it comes to is known all the same."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        call = await place(service)
+        for n in range(1_100):
+            await shelf.lay(payload("ringing", ID, time=1_700_000_000_000 + 1_000 * n))
+        await shelf.lay(record(ID))
+
+        assert len([event async for event in call.events()]) == 1_000
+        assert (await call.ended()).answered is True
+
+
+async def test_a_wait_that_takes_too_long_says_so_and_disturbs_nobody() -> None:
+    """The call goes on, and so do others who wait for it."""
+    shelf = Shelf()
+    results: list[CallResult] = []
+
+    async def wait(call: CallHandle) -> None:
+        results.append(await call.ended())
+
+    async with (
+        FakeTelecmi().service(events=shelf) as service,
+        anyio.create_task_group() as tasks,
+    ):
+        call = await place(service)
+        tasks.start_soon(wait, call)
+        with pytest.raises(WaitTimeout, match=r"not known to be answered after 3 s") as caught:
+            await call.answered(timeout=3)
+        with anyio.move_on_after(2):
+            await call.ended()
+        await shelf.lay(record(ID))
+
+    assert isinstance(caught.value, TimeoutError)
+    assert not caught.value.safe_to_redial
+    assert str(TO) not in str(caught.value)
+    assert [result.answered for result in results] == [True]
+
+
+@pytest.mark.parametrize("timeout", [0, -1, "soon", float("nan"), True])
+async def test_a_timeout_that_is_none_is_refused(timeout: Any) -> None:
+    """Seconds above 0, a timedelta, or None."""
+    async with FakeTelecmi().service(events=Shelf()) as service:
+        call = await place(service)
+        with pytest.raises(ConfigurationError, match="timeout must be"):
+            await call.answered(timeout=timeout)
+
+
+async def test_a_call_that_failed_raises_its_own_error() -> None:
+    """There is nothing to wait for."""
+    shelf = Shelf()
+    async with FakeTelecmi(always(lambda: refused(404))).service(events=shelf) as service:
+        call = place(service)
+        with pytest.raises(CallRejected):
+            await call.ended()
+        with pytest.raises(CallRejected):
+            await anext(call.events())
+
+
+async def test_an_event_that_overtakes_the_reply_is_not_lost() -> None:
+    """It lies in the store when the call becomes known."""
+    shelf = Shelf()
+    async with FakeTelecmi(delay=2).service(events=shelf, reference=False) as service:
+        call = place(service)
+        await anyio.sleep(1)
+        await shelf.lay(payload("out_answered", ID), record(ID))
+
+        assert (await call.ended()).answered is True
+    assert shelf.kept == []
+
+
+async def test_an_event_brings_back_a_call_whose_reply_was_lost() -> None:
+    """What was unknown is accepted, and whoever waits for the end is told."""
+    shelf = Shelf()
+    async with FakeTelecmi(always(lambda: LOST)).service(events=shelf) as service:
+        call = place(service)
+        with pytest.raises(CallOutcomeUnknown):
+            await call
+        async with anyio.create_task_group() as tasks:
+            mine = signed(call.reference)
+            tasks.start_soon(later, 3, shelf, payload("out_started", ID, **mine))
+            tasks.start_soon(later, 9, shelf, record(ID))
+
+            result = await call.ended()
+
+        assert (await call) is call
+        assert (call.status, call.request_id) == (CallStatus.PROGRESS, ID)
+        assert (call.error, call.reply, call.may_be_duplicate) == (None, None, False)
+        assert result.request_id == ID
+
+
+async def test_a_call_without_a_reference_stays_unknown() -> None:
+    """Nothing could tie an event to it, so nobody waits in vain."""
+    shelf = Shelf()
+    async with FakeTelecmi(always(lambda: LOST)).service(
+        events=shelf, reference=False
+    ) as service:
+        call = place(service)
+        with pytest.raises(CallOutcomeUnknown):
+            await call.ended()
+
+
+async def test_an_event_stops_the_repetition_of_what_was_placed() -> None:
+    """A gateway's 502 would be tried again; the event shows that a phone rings already."""
+    shelf = Shelf()
+    telecmi = FakeTelecmi(in_turn(gateway, accepted))
+    policy = RetryPolicy(wait_initial=10, wait_max=10)
+    async with telecmi.service(events=shelf, retry=policy) as service:
+        call = place(service)
+        await anyio.sleep(0.5)
+        await shelf.lay(payload("out_started", ID, **signed(call.reference)))
+        await call
+        await anyio.sleep(60)
+
+        assert (call.accepted, call.request_id) == (True, ID)
+        assert len(telecmi.requests) == len(call.attempts) == 1
+
+
+async def test_an_event_settles_a_call_whose_request_fails_afterwards() -> None:
+    """It came while the request was under way, and then the reply was lost."""
+    shelf = Shelf()
+    telecmi = FakeTelecmi(in_turn(gateway, accepted), delay=2)
+    async with telecmi.service(events=shelf) as service:
+        call = place(service)
+        await anyio.sleep(1)
+        await shelf.lay(payload("out_started", ID, **signed(call.reference)))
+        assert call.status is CallStatus.SENDING
+        await call
+
+        assert (call.request_id, len(telecmi.requests)) == (ID, 1)
+
+
+async def test_an_event_proves_a_refusal_wrong(caplog: pytest.LogCaptureFixture) -> None:
+    """A caller must know that a phone rang, whatever the reply said."""
+    shelf = Shelf()
+    async with FakeTelecmi(always(lambda: refused(404))).service(events=shelf) as service:
+        call = place(service)
+        with pytest.raises(CallRejected):
+            await call
+        await shelf.lay(payload("out_started", ID, **signed(call.reference)))
+
+        assert (call.status, call.error) == (CallStatus.PROGRESS, None)
+    assert "was rejected, and an event shows that TeleCMI placed it" in caplog.text
+
+
+@pytest.mark.parametrize("when", ["after", "while sending"])
+async def test_events_of_two_calls_show_a_duplicate(
+    when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One reference and two ids: it was placed twice."""
+    shelf = Shelf()
+    async with FakeTelecmi(delay=2).service(events=shelf) as service:
+        call = place(service)
+        await anyio.sleep(1 if when == "while sending" else 3)
+        mine = signed(call.reference)
+        await shelf.lay(payload("out_started", OTHER_ID, **mine))
+        await call
+        await shelf.lay(payload("ringing", OTHER_ID, **mine))
+
+        assert (call.request_id, call.may_be_duplicate) == (ID, True)
+    assert caplog.text.count("placed it twice") == 1
+
+
+async def test_an_event_that_confirms_the_reply_changes_nothing() -> None:
+    """The usual case: the reference comes back with the id of the reply."""
+    shelf = Shelf()
+    async with FakeTelecmi(delay=2).service(events=shelf) as service:
+        call = place(service)
+        await anyio.sleep(1)
+        await shelf.lay(payload("out_started", ID, **signed(call.reference)))
+        await call
+        await shelf.lay(payload("ringing", ID, **signed(call.reference)))
+
+        assert (call.request_id, call.may_be_duplicate) == (ID, False)
+
+
+async def test_an_event_with_no_id_of_the_call_but_a_legs_finds_it() -> None:
+    """Stream events and pressed keys hold nothing but the leg's id, learnt from others."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        call = await place(service)
+        await shelf.lay({"cmiuuid": "leg-a", "status": "stream_connected", "ws_status": "{}"})
+        await shelf.lay({"cmiuuid": "leg-a", "dtmf": "1"})
+        assert len(shelf.kept) == 2
+        await shelf.lay(payload("out_answered", ID))
+        await anyio.sleep(1)
+        await shelf.lay({"cmiuuid": "leg-a", "dtmf": "1"}, record(ID))
+
+        kinds = [type(event).__name__ async for event in call.events()]
+
+    assert sorted(kinds) == [
+        "CallRecord",
+        "DigitsEvent",
+        "DigitsEvent",
+        "LiveEvent",
+        "StreamEvent",
+    ]
+
+
+async def test_the_reference_is_sent_only_where_it_is_of_use_or_asked_for() -> None:
+    """Without a receiver or store, the request is what it always was."""
+    sent: list[Any] = []
+    for options in (
+        {},
+        {"reference": True},
+        {"events": Shelf()},
+        {"events": Shelf(), "reference": False},
+    ):
+        telecmi = FakeTelecmi()
+        async with telecmi.service(**options) as service:
+            await place(service, extra_params={"order": "42"})
+        sent.append(set(telecmi.requests[0]["extra_params"]))
+
+    assert sent == [{"order"}, {"order", FIELD}, {"order", FIELD}, {"order"}]
+
+
+async def test_the_references_key_belongs_to_the_service() -> None:
+    """A value of the user's own there would be overwritten, so it is refused."""
+    async with FakeTelecmi().service(reference=True) as service:
+        with pytest.raises(InvalidCall) as caught:
+            place(service, extra_params={FIELD: "mine"})
+    assert caught.value.path == f"extra_params.{FIELD}"
+
+
+async def test_a_call_is_taken_up_again_by_its_id() -> None:
+    """After a restart, all that is known of a call may be its id."""
+    shelf = Shelf()
+    await shelf.lay(payload("out_answered", ID, to=TO))
+    async with FakeTelecmi().service(events=shelf) as service:
+        call = service.handle_for(ID)
+        assert (await call) is call
+        assert await call.answered()
+        await shelf.lay(record(ID, to=TO))
+        result = await call.ended()
+
+        assert (call.request_id, call.accepted, call.attempts) == (ID, True, ())
+        assert (call.request, call.reply, call.region) == (None, None, None)
+        assert (result.to, result.answered) == (TO, True)
+        assert service.handle_for(ID).result == result
+
+
+async def test_a_call_that_is_held_is_not_taken_up_a_second_time() -> None:
+    """Two handles of one call know the same."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        first = await place(service)
+        second = service.handle_for(ID)
+        await shelf.lay(record(ID))
+
+        assert second.reference == first.reference
+        assert (await second.ended()) == (await first.ended())
+
+
+@pytest.mark.parametrize("to", [None, "", "anonymous", "0"])
+async def test_a_number_that_is_none_leaves_the_result_without_one(to: str | None) -> None:
+    """No field of an event is certain."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        call = service.handle_for(ID)
+        await shelf.lay(record(ID, to=to))
+
+        assert (await call.ended()).to in {None, 0}
+        assert ID in repr(call)
+
+
+@pytest.mark.parametrize("request_id", ["", "two words", 7, None, "x" * 300])
+async def test_what_is_no_id_is_refused(request_id: Any) -> None:
+    """It names what is wanted."""
+    async with FakeTelecmi().service(events=Shelf()) as service:
+        with pytest.raises(InvalidCall, match="the id that TeleCMI gave"):
+            service.handle_for(request_id)
+
+
+@pytest.mark.parametrize("options", [{}, {"rate": RateLimit(live_calls=3)}])
+async def test_a_call_is_not_taken_up_where_nothing_is_heard(options: Any) -> None:
+    """Its handle would be good for nothing."""
+    async with FakeTelecmi().service(**options) as service:
+        with pytest.raises(ConfigurationError, match="source of events"):
+            service.handle_for(ID)
+
+
+@pytest.mark.parametrize("how", ["answered", "ended", "events"])
+async def test_closing_the_service_wakes_those_who_wait(how: str) -> None:
+    """Nothing more will be heard, and they are told what to do."""
+    shelf = Shelf()
+    errors: list[ServiceClosed] = []
+
+    async def wait(call: CallHandle) -> None:
+        with pytest.raises(ServiceClosed, match="handle_for") as caught:
+            await (anext(call.events()) if how == "events" else getattr(call, how)())
+        errors.append(caught.value)
+
+    async with anyio.create_task_group() as tasks:
+        async with FakeTelecmi().service(events=shelf) as service:
+            call, other = await place(service), place(service)
+            tasks.start_soon(wait, call)
+            tasks.start_soon(wait, call)
+            await anyio.sleep(1)
+        await wait(call)
+        await wait(other)
+
+    assert len(errors) == 4
+    assert errors[0] is not errors[1]
+    assert shelf.listeners == []
+
+
+async def test_what_was_known_when_the_service_closed_stays_known() -> None:
+    """A call that is over can be asked for ever."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        call = await place(service)
+        await shelf.lay(record(ID))
+
+    assert (await call.ended()).answered is True
+    assert len([event async for event in call.events()]) == 1
+
+
+async def test_a_store_that_fails_is_asked_again_later(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What came earlier is missed for now; what comes later is heard."""
+    shelf = Shelf()
+    shelf.broken = True
+    async with FakeTelecmi().service(events=shelf) as service:
+        call = await place(service)
+        await anyio.sleep(1)
+        shelf.broken = False
+        await shelf.lay(record(ID))
+
+        assert (await call.ended()).answered is True
+    assert "cannot be looked up: the shelf broke" in caplog.text
+
+
+async def test_the_ids_of_calls_without_an_end_can_be_asked_for() -> None:
+    """A store that was away looks up what they missed."""
+    shelf = Shelf()
+    async with FakeTelecmi(in_turn(accepted, lambda: accepted(1), lambda: LOST)).service(
+        events=shelf
+    ) as service:
+        calls = [place(service) for _ in range(3)]
+        await anyio.sleep(1)
+        await shelf.lay(record(ID))
+        (listener,) = shelf.listeners
+
+        assert set(listener.waiting()) == {OTHER_ID, calls[2].reference}
+        assert calls[2].status is CallStatus.UNKNOWN
+
+
+async def test_a_service_keeps_no_call_alive_that_nobody_holds() -> None:
+    """Memory stays flat: with its handle, a call and its ids are gone."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        call = await place(service)
+        await shelf.lay(payload("ringing", ID))
+        gone = weakref.ref(call._call)
+        del call
+        await anyio.sleep(1)
+        gc.collect()
+        (listener,) = shelf.listeners
+
+        assert gone() is None
+        assert not listener.wants([ID])
+        assert listener.waiting() == []
+
+
+async def test_a_late_event_of_a_call_that_is_gone_is_ignored() -> None:
+    """It may have been let go between the question and the event."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf):
+        await anyio.sleep(1)
+        (listener,) = shelf.listeners
+        await shelf.lay(record(ID))
+
+        listener.take(shelf.kept[0])
+
+    assert len(shelf.kept) == 1
+
+
+async def test_ids_are_learnt_from_the_first_events_only() -> None:
+    """A flood of events with made-up legs does not grow what is known."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        call = await place(service)
+        for n in range(300):
+            await shelf.lay(payload("ringing", ID, leg="b", cmiuuid=f"leg {n}"))
+        (listener,) = shelf.listeners
+
+        assert listener.wants(["leg 150"])
+        assert not listener.wants(["leg 250"])
+        assert len(call.result.legs) <= 64
+
+
+async def test_waiting_belongs_to_the_loop_of_the_call() -> None:
+    """Another loop could not be woken, so it says so."""
+    async with FakeTelecmi().service(events=Shelf()) as service:
+        call = await place(service)
+
+        async def elsewhere() -> None:
+            with pytest.raises(WrongEventLoop, match="handle.result"):
+                await call.ended()
+
+        await anyio.to_thread.run_sync(anyio.run, elsewhere)
+
+
+@pytest.mark.parametrize("how", ["answered", "ended", "events"])
+async def test_cancelled_anywhere_a_wait_leaves_no_trace(how: str) -> None:
+    """No waiter stays behind, the call goes on, and the next one who waits is served."""
+    shelf = Shelf()
+    async with FakeTelecmi(delay=1).service(events=shelf) as service:
+
+        async def wait(call: CallHandle) -> None:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(
+                    later, 2, shelf, record(call.result.request_id, **signed(call.reference))
+                )
+                await (anext(call.events()) if how == "events" else getattr(call, how)())
+
+        async def check(call: CallHandle) -> None:
+            assert call._call.history is None or call._call.history.waiters == 0
+            await shelf.lay(record(ID, **signed(call.reference)))
+            assert await call.answered()
+
+        points = await cancel_everywhere(wait, setup=lambda: place(service), check=check)
+
+    assert points == 2

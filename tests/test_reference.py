@@ -1,0 +1,99 @@
+"""References: ids that only this account can have made, found wherever they come back."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telecmi_async.credentials import Secret
+from telecmi_async.events import parse_event
+from telecmi_async.reference import FIELD, References, new_reference
+
+SECRET = "6f9619ff-8b86-d011-b42d"
+OURS = References(Secret(SECRET))
+
+
+def event_with(extra_params: object) -> object:
+    """An event that gives these ``extra_params`` back."""
+    return {"status": "out_started", "leg": "a", "extra_params": extra_params}
+
+
+def test_a_reference_is_long_random_and_easy_to_find() -> None:
+    """A thousand references are a thousand words of one shape."""
+    references = {new_reference() for _ in range(1_000)}
+
+    assert len(references) == 1_000
+    assert all(re.fullmatch("tcm_[a-z2-7]{26}", reference) for reference in references)
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda params: params,
+        json.dumps,
+        lambda params: json.dumps(json.dumps(params)),
+        lambda params: "{ " + ", ".join(f"{k}={v}" for k, v in params.items()) + " }",
+        lambda params: "{" + ", ".join(f"'{k}': '{v}'" for k, v in params.items()) + "}",
+    ],
+    ids=["object", "JSON", "JSON twice", "name=value", "quotes of Python"],
+)
+def test_a_reference_is_found_however_it_comes_back(spell: object) -> None:
+    """TeleCMI's samples give ``extra_params`` back as JSON, and as what is none."""
+    reference = new_reference()
+    assert callable(spell)
+
+    event = parse_event(event_with(spell({"order": "42", FIELD: OURS.sign(reference)})))  # type: ignore[arg-type]  # a plain dict
+
+    assert OURS.find(event) == reference
+
+
+@pytest.mark.parametrize("params", [None, {}, {FIELD: 1}, {FIELD: ""}, "{}", "{tcm_x}", [1]])
+def test_an_event_without_a_reference_has_none(params: object) -> None:
+    """What holds no reference is no error."""
+    assert OURS.find(parse_event(event_with(params))) is None  # type: ignore[arg-type]  # a plain dict
+
+
+def test_a_reference_that_another_account_signed_is_not_found() -> None:
+    """The code depends on the account's secret."""
+    others = References(Secret("another-secret"))
+    event = parse_event(event_with({FIELD: others.sign(new_reference())}))  # type: ignore[arg-type]  # a plain dict
+
+    assert OURS.find(event) is None
+
+
+@given(st.integers(0, 56), st.sampled_from("abcdefghijklmnopqrstuvwxyz234567_."))
+def test_a_changed_letter_breaks_the_code(place: int, letter: str) -> None:
+    """No letter of a signed reference can be exchanged."""
+    reference = new_reference()
+    signed = OURS.sign(reference)
+    forged = signed[:place] + letter + signed[place + 1 :]
+    event = parse_event(event_with({FIELD: forged}))  # type: ignore[arg-type]  # a plain dict
+
+    assert OURS.find(event) == (reference if forged == signed else None)
+
+
+def test_the_right_one_of_several_is_found() -> None:
+    """A forged reference in front does not hide the right one."""
+    reference = new_reference()
+    text = f"{{a: {new_reference()}.{'a' * 26}, b: {OURS.sign(reference)}}}"
+
+    assert OURS.find(parse_event(event_with(text))) == reference  # type: ignore[arg-type]  # a plain dict
+
+
+def test_the_same_secret_signs_the_same_everywhere() -> None:
+    """A process that was started anew knows its references again."""
+    reference = new_reference()
+
+    assert References(Secret(SECRET)).sign(reference) == OURS.sign(reference)
+
+
+def test_nothing_shows_the_key() -> None:
+    """Neither repr nor pickle give away what signs."""
+    assert repr(OURS) == "References()"
+    with pytest.raises(TypeError):
+        pickle.dumps(OURS)
