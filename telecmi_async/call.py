@@ -7,7 +7,8 @@ It moves one way::
 
 It goes back to QUEUED while it waits for another attempt. One step may follow at the end: an
 event that brings back the call's own reference proves that TeleCMI has the call, whatever its
-answer was or became of it, and then it is in PROGRESS.
+answer was or became of it. Then it is in PROGRESS; or, as long as no event told TeleCMI's id
+for it, UNKNOWN, since it may have rung.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import anyio
 from telecmi_async import errors
 from telecmi_async._eventloop import current_loop
 from telecmi_async.history import History
-from telecmi_async.phone import mask
+from telecmi_async.phone import mask, parse_number
 from telecmi_async.reference import new_reference
 from telecmi_async.verdict import Attempt, Outcome, Verdict, conclude
 
@@ -119,6 +120,7 @@ class Call:
         "settled",
         "source",
         "status",
+        "twin",
         "verdicts",
         "watch",
     )
@@ -143,8 +145,10 @@ class Call:
         self.on_settled: Callable[[Call], None] | None = None
         self.watch: Watch | None = None
         self.history: History | None = None
-        #: The ``request_id`` of an event that came before TeleCMI's answer.
+        #: The ``request_id`` of an event that came before TeleCMI's answer, "" if it had none.
         self.heard_of: str | None = None
+        #: The state of the same call that was taken up by its id before this one knew it.
+        self.twin: Call | None = None
         self._event: anyio.Event | None = None
         self._scope: anyio.CancelScope | None = None
 
@@ -166,7 +170,7 @@ class Call:
             return self.request.to
         for leg in self.history.state.legs if self.history is not None else ():
             if leg.leg == "a" and leg.record is not None and leg.record.to:
-                return int(leg.record.to) if leg.record.to.isdecimal() else None
+                return _number(leg.record.to)
         return None
 
     @property
@@ -215,7 +219,7 @@ class Call:
         self.request_id = last.request_id
         self.reply = last.body if not isinstance(last.body, str) else None
         self._settle(CallStatus.PROGRESS)
-        if self.heard_of is not None:
+        if self.heard_of:
             self._compare(self.heard_of)
 
     def fail(self, error: errors.TelecmiError) -> None:
@@ -251,32 +255,47 @@ class Call:
         was_over = history.state.over
         if not history.add(key, event, now=now):
             return False
-        if proven and event.request_id:
-            self._take_proof(event.request_id)
+        if proven:
+            self._take_proof(event.request_id or "")
         if history.state.over and not was_over and self.watch is not None:
             self.watch.over(self)
         return True
 
     def _take_proof(self, request_id: str) -> None:
-        """Act on a proof that TeleCMI has the call, or has one more of it."""
-        if self.request_id is not None:
-            self._compare(request_id)
-        elif self.settled or self.status is CallStatus.QUEUED:
+        """Act on a proof that TeleCMI has the call, or has one more of it.
+
+        Args:
+            request_id: TeleCMI's id for it, or "" where the event has none.
+        """
+        if self.status is CallStatus.SENDING:  # the reply, or the lack of one, is not far
+            self.heard_of = request_id or self.heard_of or ""
+        elif self.request_id is not None:
+            self._compare(request_id or self.request_id)
+        elif request_id or self.status is not CallStatus.UNKNOWN:
             self._prove(request_id)
-        else:  # its request is under way: the reply, or the lack of one, is not far
-            self.heard_of = request_id
 
     def _prove(self, request_id: str) -> None:
         """Become accepted by an event, TeleCMI's answer being lost, late or another."""
-        if self.status is not CallStatus.UNKNOWN and self.settled:
+        if self.settled and self.status is not CallStatus.UNKNOWN:
             logger.warning(
                 "call %s was %s, and an event shows that TeleCMI placed it", self, self.status
             )
         scope = self._scope
-        self.error = None
-        self.request_id = request_id
         self.heard_of = None
-        self._settle(CallStatus.PROGRESS)
+        if request_id:
+            self.error = None
+            self.request_id = request_id
+            self._settle(CallStatus.PROGRESS)
+        else:
+            self.fail(
+                errors.CallOutcomeUnknown(
+                    "an event shows that TeleCMI placed the call, and does not say under "
+                    "which request_id",
+                    reference=self.reference,
+                    cause="event",
+                    attempts=self.attempts,
+                )
+            )
         if scope is not None:
             scope.cancel()  # it starts no further attempt
 
@@ -314,3 +333,11 @@ class Call:
         if self._event is None:
             self._event = anyio.Event()
         await self._event.wait()
+
+
+def _number(to: str) -> int | None:
+    """Return the number that a record names; no field of one is certain."""
+    try:
+        return parse_number(to)
+    except errors.InvalidCall:
+        return None

@@ -71,9 +71,9 @@ def _is_loopback(host: str) -> bool:
 def legacy_url(base_url: str) -> str:
     """Return where the older API is, which alone has look-ups and commands to calls.
 
-    It has a host of its own. For another base than TeleCMI's, such as a simulator's, it is the
+    It has a host of its own. For another host than TeleCMI's, such as a simulator's, it is the
     same address with ``/v1`` for ``/v2``.
     """
-    if base_url == BASE_URL:
+    if urlsplit(base_url).hostname == urlsplit(BASE_URL).hostname:
         return LEGACY_URL
     return f"{base_url.removesuffix('/v2')}/v1"

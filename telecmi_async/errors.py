@@ -22,16 +22,16 @@
     └── WrongEventLoop (RuntimeError) used outside an event loop, or from another one
 
 Two questions are enough for a caller. *May a phone have rung?* ``error.safe_to_redial``
-answers it for every error: only `CallOutcomeUnknown` says yes, and `CallPending` and
-`WaitTimeout`, whose call may be under way. *Is it my input?* Then it is `InvalidCall` or
-`ConfigurationError`, raised before anything was sent.
+answers it for every error: `CallOutcomeUnknown` says yes, and so do `CallPending`, `WaitTimeout`
+and whatever else a wait for a call's end raises, since that call may be under way. *Is it my
+input?* Then it is `InvalidCall` or `ConfigurationError`, raised before anything was sent.
 
 All of them survive pickling, and none carries the secret or a full phone number.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,8 +66,9 @@ class TelecmiError(Exception):
     The root of the tree: ``except TelecmiError`` catches whatever this package raises.
     """
 
-    #: Whether the same call may be dialled again without a phone ringing twice.
-    safe_to_redial: ClassVar[bool] = True
+    #: Whether the same call may be dialled again without a phone ringing twice. Never true of
+    #: what a wait for a call raises, but for the handle's own error.
+    safe_to_redial: bool = True
 
     #: What was tried before this error, oldest first; empty if no request was started.
     attempts: tuple[Attempt, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
@@ -31,6 +32,16 @@ __all__ = ["CallEvents", "CallHandle"]
 def _fresh(error: errors.TelecmiError) -> errors.TelecmiError:
     """Return a copy to raise: what raising adds to it (traceback, context) is not kept."""
     return copy.copy(error)
+
+
+@contextmanager
+def _without_a_verdict() -> Generator[None]:
+    """Let no error say that the call may be dialled again: it is not about what became of it."""
+    try:
+        yield
+    except errors.TelecmiError as error:
+        error.safe_to_redial = False
+        raise
 
 
 class CallHandle:
@@ -87,10 +98,14 @@ class CallHandle:
             ConfigurationError: The service has no source of events, or ``timeout`` is none.
             CallNotPlaced: The call failed; the handle's own error.
             CallOutcomeUnknown: Likewise, and nothing could be heard of the call.
-            WaitTimeout: Nothing of it was heard in that time.
-            AuthenticationError: A look-up was refused.
+            WaitTimeout: It was not known in that time.
+            RequestFailed: TeleCMI refuses to look the call up.
             ServiceClosed: The service was closed before it was known.
+            StoreError: The store of events failed for good.
             WrongEventLoop: The call belongs to another event loop.
+
+        But for the handle's own error, none of them says anything about the call, which goes
+        on: their ``safe_to_redial`` is False.
         """
         await self._hear(lambda state: state.answered is not None, timeout, "answered")
         return self.result.answered is True
@@ -128,11 +143,12 @@ class CallHandle:
         what: str,
     ) -> None:
         """Wait until something holds of what is known of the call."""
-        seconds = seconds_or_none("timeout", timeout)
-        self._check_heard()
+        with _without_a_verdict():
+            seconds = seconds_or_none("timeout", timeout)
+            self._check_heard()
         with anyio.move_on_after(seconds) as scope:
             await self._wait_for(lambda: done(self._state))
-        if scope.cancelled_caught:
+        if scope.cancelled_caught and not done(self._state):
             raise errors.WaitTimeout(
                 f"call {self._call} is not known to be {what} after {seconds:g} s; it goes on"
             )
@@ -300,7 +316,8 @@ class CallEvents:
 
     async def __anext__(self) -> Event:
         handle = self._handle
-        handle._check_heard()  # noqa: SLF001  # an iterator is the handle's own
+        with _without_a_verdict():
+            handle._check_heard()  # noqa: SLF001  # an iterator is the handle's own
         await handle._wait_for(lambda: self._given < len(self._known()))  # noqa: SLF001  # as above
         known = self._known()
         if self._given == len(known):

@@ -11,7 +11,7 @@ import anyio
 from telecmi_async.events import CallState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from telecmi_async.errors import TelecmiError
     from telecmi_async.events import Event
@@ -35,7 +35,7 @@ class History:
     and no longer.
     """
 
-    __slots__ = ("_changed", "_seen", "_until", "events", "failure", "state", "waiters")
+    __slots__ = ("_changed", "_keys", "_until", "events", "failure", "state", "waiters")
 
     def __init__(self) -> None:
         self.state = CallState()
@@ -44,7 +44,7 @@ class History:
         self.failure: TelecmiError | None = None
         #: How many tasks wait to hear more, as its watch counts them.
         self.waiters = 0
-        self._seen: set[str] = set()
+        self._keys: dict[str, None] = {}  # of the events, in their order
         self._until = math.inf
         self._changed: anyio.Event | None = None
 
@@ -56,17 +56,21 @@ class History:
             event: The event.
             now: The reading of the event loop's clock.
         """
-        if key in self._seen:
+        if key in self._keys:
             return False
         was_over = self.state.over
         self.state = self.state.after(event)
         if self.state.over and not was_over:
             self._until = now + PATIENCE
         if len(self.events) < _MOST:
-            self._seen.add(key)
+            self._keys[key] = None
             self.events.append(event)
         self._wake()
         return True
+
+    def known(self) -> Iterator[tuple[str, Event]]:
+        """Return the events that are kept, each after what it has in common with repeats."""
+        return zip(tuple(self._keys), tuple(self.events), strict=True)
 
     def fail(self, failure: TelecmiError) -> None:
         """Tell those who wait, and who will, that nothing more is heard."""

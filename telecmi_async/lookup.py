@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 import anyio
 
-from telecmi_async._wording import listed
 from telecmi_async.codec import decode_json, encode_body
 from telecmi_async.credentials import Wire
 from telecmi_async.endpoints import legacy_url
@@ -24,10 +23,12 @@ if TYPE_CHECKING:
     from telecmi_async.credentials import Credentials, Redactor
     from telecmi_async.transport import Timeouts, Transport
 
-__all__ = ["Command", "Lookup"]
+__all__ = ["Answer", "Command", "Lookup"]
 
 #: What can be done to a leg.
-Command = Literal["hangup", "hold", "unhold"]
+Command: TypeAlias = Literal["hangup", "hold", "unhold"]
+#: What TeleCMI says to that: an object, or a text where it is no JSON. Neither is documented.
+Answer: TypeAlias = "Mapping[str, object] | str"
 
 # Which path takes a command, and what it calls a leg: TeleCMI's Python SDK has the first, its
 # Node SDK the second, with one "u" less.
@@ -36,11 +37,15 @@ _ACT: Final = {
     Region.GLOBAL: ("/call/global_action", "cmiuid"),
 }
 _MOST_RECORDS: Final = 64
+_COUNT: Final = re.compile(r"[0-9]{1,9}")
 _LEG: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 class Lookup:
     """Sends such requests over a service's own connections.
+
+    Like a call's, they are awaited to their end, or to their time-outs, if whoever asked is
+    cancelled: a command may have been carried out.
 
     Args:
         transport: Carries the requests.
@@ -78,7 +83,7 @@ class Lookup:
         body = await self._ask(f"{self._base_url}/piopiy/get_channels", {})
         found = body.get("channel") if isinstance(body, Mapping) else None
         text = str(found)
-        if isinstance(found, bool) or not (text.isascii() and text.isdecimal()):
+        if not _COUNT.fullmatch(text):
             raise RequestFailed("TeleCMI's answer does not say how many channels are in use")
         return int(text)
 
@@ -105,9 +110,7 @@ class Lookup:
         found = [_record(row, request_id) for row in cast("list[object]", rows)[:_MOST_RECORDS]]
         return tuple(record for record in found if record is not None)
 
-    async def act(
-        self, action: Command, leg: str, region: Region | str
-    ) -> Mapping[str, object] | str:
+    async def act(self, action: Command, leg: str, region: Region | str) -> Answer:
         """Do something to one leg of a live call, and return what TeleCMI answers.
 
         Args:
@@ -120,8 +123,6 @@ class Lookup:
             AuthenticationError: TeleCMI says that the app id or the secret is wrong.
             RequestFailed: TeleCMI refused, or there was no answer.
         """
-        if action not in get_args(Command):
-            raise InvalidCall(f"must be {listed(get_args(Command))}", path="action")
         if not isinstance(cast("object", leg), str) or not _LEG.fullmatch(leg):
             raise InvalidCall("must be the cmiuuid of a leg, as its events have it", path="leg")
         where = _ACT.get(parse_region(region))
@@ -134,7 +135,7 @@ class Lookup:
 
     async def _ask(
         self, url: str, fields: Mapping[str, Any], *, missing: bool = False
-    ) -> Mapping[str, object] | str:
+    ) -> Answer:
         """Send a request and return its answer's body, the secret taken out.
 
         Args:

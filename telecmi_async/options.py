@@ -13,7 +13,7 @@ from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.phone import Region, parse_number, parse_region
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     import httpx
 
@@ -51,7 +51,7 @@ class Options(TypedDict, total=False):
     rate: RateLimit | None
     http_client: httpx.AsyncClient | None
     seed: int | str | None
-    events: EventSource | Iterable[EventSource] | None
+    events: EventSource | Sequence[EventSource] | None
     reference: bool | None
 
 

@@ -28,11 +28,12 @@ def _check_factor(_: object, __: object, factor: float) -> None:
 
 @attrs.frozen(kw_only=True)
 class CdrPoller:
-    """Looks up the records of calls that somebody waits for: ``CallService(events=CdrPoller())``.
+    """Looks up the records of calls that are waited for: ``CallService(events=CdrPoller())``.
 
-    TeleCMI documents the look-up for its older address only, and no limit on how often it may be
-    asked. A record is there when the call is over, so `CallHandle.answered` wakes no earlier
-    than that; live events come by webhooks alone.
+    They are those whose handles somebody awaits and, if live calls are limited, those that hold
+    a channel. TeleCMI documents the look-up for its older address only, and no limit on how
+    often it may be asked. A record is there when the call is over, so `CallHandle.answered`
+    wakes no earlier than that; live events come by webhooks alone.
 
     Args:
         first: From the beginning of the wait to the first look-up, in seconds or as a

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from typing import TYPE_CHECKING, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 import anyio
 import attrs
@@ -20,12 +20,7 @@ from telecmi_async.endpoints import BASE_URL, make_call_url, parse_base_url
 from telecmi_async.handle import CallHandle
 from telecmi_async.host import Host
 from telecmi_async.lookup import Lookup
-from telecmi_async.options import (
-    complete,
-    parse_defaults,
-    parse_instance,
-    parse_seed,
-)
+from telecmi_async.options import complete, parse_defaults, parse_instance, parse_seed
 from telecmi_async.phone import Region, route
 from telecmi_async.rate import Channels, RateLimit
 from telecmi_async.reference import FIELD, References
@@ -37,7 +32,7 @@ from telecmi_async.tracking import Tracker
 from telecmi_async.transport import HttpxTransport, Timeouts, default_client
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
     from types import TracebackType
 
@@ -45,6 +40,7 @@ if TYPE_CHECKING:
 
     from telecmi_async._settings import Duration
     from telecmi_async.flow import FlowLike
+    from telecmi_async.lookup import Answer, Command
     from telecmi_async.options import Number, Options
     from telecmi_async.sources import EventSource
     from telecmi_async.stream import Item, Progress
@@ -100,7 +96,7 @@ class CallService:
         rate: RateLimit | None = None,
         http_client: httpx.AsyncClient | None = None,
         seed: int | str | None = None,
-        events: EventSource | Iterable[EventSource] | None = None,
+        events: EventSource | Sequence[EventSource] | None = None,
         reference: bool | None = None,
     ) -> None:
         secret = Secret(secret)  # from here on it does not show in a traceback's locals
@@ -297,37 +293,41 @@ class CallService:
             AuthenticationError: The app id or the secret is wrong.
             RequestFailed: There was no answer, or none that can be read.
             TelecmiError: As for `make_call`.
-
-        Source: doc.telecmi.com/piopiy/docs/get-channel.
         """
         self._check_open()
         return await self._lookup.channels()
 
-    async def act(
-        self,
-        action: Literal["hangup", "hold", "unhold"],
-        leg: str,
-        *,
-        region: Region | str | None = None,
-    ) -> Mapping[str, object] | str:
-        """Hang up, hold or take back one leg of a live call (experimental).
+    async def hangup(self, leg: str, *, region: Region | str | None = None) -> Answer:
+        """End one leg of a live call (experimental).
 
         It is what TeleCMI's SDKs send to its older API. No page of v2 has it: whether it works
         for an account, and what is answered, is not known.
 
         Args:
-            action: What to do.
-            leg: The leg's ``cmiuuid``, as in ``handle.result.legs[0].cmiuuid``.
-            region: ``"india"`` or ``"global"``; the service's, unless that is ``"auto"``.
+            leg: Its ``cmiuuid``, as in ``handle.result.legs[0].cmiuuid``.
+            region: ``"india"`` or ``"global"``. Without it, where the call of that leg went,
+                if it is known here; else the service's.
 
         Returns:
             TeleCMI's answer, decoded if it is JSON.
 
         Raises:
-            TelecmiError: As for `channels`, and `InvalidCall` for an argument that is none.
+            TelecmiError: As for `channels`; `InvalidCall` for an argument that is none.
         """
+        return await self._act("hangup", leg, region)
+
+    async def hold(self, leg: str, *, region: Region | str | None = None) -> Answer:
+        """Put one leg of a live call on hold (experimental); as `hangup`."""
+        return await self._act("hold", leg, region)
+
+    async def unhold(self, leg: str, *, region: Region | str | None = None) -> Answer:
+        """Take one leg of a live call back from hold (experimental); as `hangup`."""
+        return await self._act("unhold", leg, region)
+
+    async def _act(self, action: Command, leg: str, region: Region | str | None) -> Answer:
         self._check_open()
-        return await self._lookup.act(action, leg, region or self._region)
+        known = None if self._tracker is None else self._tracker.region_of(leg)
+        return await self._lookup.act(action, leg, region or known or self._region)
 
     def _options(
         self, retry: RetryPolicy | None, timeout: Timeouts | Duration | None

@@ -13,7 +13,7 @@ from telecmi_async.receiver import Receiver
 from telecmi_async.store import EventStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from telecmi_async.events import Event
 
@@ -23,6 +23,7 @@ __all__ = ["EventSource", "Sources"]
 #: store of a receiver in another process, or a `CdrPoller` for look-ups.
 EventSource: TypeAlias = "Receiver | EventStore | CdrPoller"
 
+_OF_A_STORE = ("put", "get", "claim", "follow")
 _WANTED = "a Receiver, an event store, a CdrPoller, or several of them"
 
 
@@ -41,7 +42,7 @@ class Sources:
     poller: CdrPoller | None = None
 
     @classmethod
-    def of(cls, events: EventSource | Iterable[EventSource] | None) -> Sources:
+    def of(cls, events: EventSource | Sequence[EventSource] | None) -> Sources:
         """Return the sources that an argument names.
 
         Raises:
@@ -51,7 +52,7 @@ class Sources:
         if given is None:
             found: list[object] = []
         elif isinstance(given, list | tuple):
-            found = list(cast("Iterable[object]", given))
+            found = list(cast("Sequence[object]", given))
         else:
             found = [given]
         receiver: Receiver | None = None
@@ -63,10 +64,13 @@ class Sources:
                     receiver, store = source, source.store
                 case CdrPoller() if poller is None:
                     poller = source
-                case Receiver() | CdrPoller():
-                    raise ConfigurationError("events must hold at most one source of a kind")
-                case _ if _is_store(source) and store is None:
+                case _ if store is None and _is_store(source):
                     store = cast("EventStore", source)
+                case _ if isinstance(source, Receiver | CdrPoller) or _is_store(source):
+                    raise ConfigurationError(
+                        "events may name one CdrPoller, and one receiver or store: a receiver "
+                        "brings its store along"
+                    )
                 case _:
                     raise ConfigurationError(f"events must be {_WANTED}, not {shown(source)}")
         return cls(receiver=receiver, store=store, poller=poller)
@@ -84,4 +88,4 @@ class Sources:
 
 def _is_store(source: object) -> bool:
     kind = type(source)
-    return all(callable(getattr(kind, name, None)) for name in ("put", "get", "follow"))
+    return all(callable(getattr(kind, name, None)) for name in _OF_A_STORE)

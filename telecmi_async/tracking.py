@@ -7,14 +7,22 @@
 A service has one if it has a source of events or a limit on live calls. Calls are known to it
 by TeleCMI's ids and by their own references, and as long as somebody holds their handle or they
 hold a channel: it keeps no call alive by itself.
+
+Whose is an event? TeleCMI signs nothing, so what it says of itself counts in this order: a
+reference with the right code; the ``request_id``; the id of a leg, which other events of the
+call told. An event that names another request is not the call's, whatever leg it names. What
+only a leg's id or a ``request_id`` ties to a call adds to what is known of it, and proves
+nothing about what became of its request.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import re
-from collections import deque
+from collections import OrderedDict, deque
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, cast
 from weakref import WeakValueDictionary
 
@@ -25,10 +33,11 @@ from telecmi_async.errors import (
     AuthenticationError,
     ConfigurationError,
     InvalidCall,
+    RequestFailed,
     ServiceClosed,
     StoreError,
+    TelecmiError,
 )
-from telecmi_async.events import dedupe_key
 from telecmi_async.history import History
 from telecmi_async.poller import poll
 from telecmi_async.rate import LONGEST_CALL, RINGING
@@ -38,17 +47,30 @@ if TYPE_CHECKING:
 
     from telecmi_async.events import CallRecord, Event
     from telecmi_async.host import Host
+    from telecmi_async.phone import Region
+    from telecmi_async.poller import CdrPoller
     from telecmi_async.rate import Channels
     from telecmi_async.reference import References
     from telecmi_async.sources import Sources
-    from telecmi_async.store import FiledEvent
+    from telecmi_async.store import EventStore, FiledEvent
 
 __all__ = ["Tracker"]
 
 logger = logging.getLogger("telecmi_async")
 
-# Events of one call whose ids are learnt. A real call has a handful of legs.
+# Events of one call that teach the ids of its legs. A real call has a handful.
 _TEACHING = 200
+# Calls whose handles may be gone, and whose events are the user's all the same.
+_MOST_PLACED = 10_000
+# Ids to be looked up in a store, if that is away for long. It looks up by itself all that is
+# waited for once it is back.
+_MOST_UNREAD = 10_000
+_AT_ONCE = 500
+# Until a store that failed is asked again, in seconds.
+_PAUSE = 5.0
+# Ids that the store is asked for at once, and the pause after it failed, in seconds.
+_AT_ONCE = 500
+_AGAIN = 1.0
 _WORD = re.compile(r"[!-~]{1,256}")
 
 
@@ -83,13 +105,17 @@ class Tracker:
         self._records = records
         self._channels = channels
         self._calls: WeakValueDictionary[str, Call] = WeakValueDictionary()
+        self._poller = sources.poller
+        self._placed: OrderedDict[str, None] = OrderedDict()
         self._polled: set[Call] = set()
         self._slots = anyio.CapacityLimiter(sources.poller.at_once if sources.poller else 1)
-        self._unread: deque[str] = deque()
+        self._unread: deque[str] = deque(maxlen=_MOST_UNREAD)
         self._claims: deque[FiledEvent] = deque()
         self._work: anyio.Event | None = None
+        self._store_failed = False
         self._scopes: set[anyio.CancelScope] = set()
-        self._stopped = False
+        #: Why nothing more is heard of any call, if so.
+        self._failure: TelecmiError | None = None
 
     @classmethod
     def of(
@@ -131,7 +157,7 @@ class Tracker:
         """Begin to listen in the event loop that is running, whose clock is ``now``."""
         self._now = now
         if self._sources.store is not None:
-            self._host.start(Tracker._listen, self, Tracker.stop)
+            self._host.start(self._listen, self._sources.store, lambda _: self.stop())
 
     def follow(self, call: Call) -> None:
         """Follow a call from before its request is sent."""
@@ -161,25 +187,31 @@ class Tracker:
             call.adopt(request_id)
         return call
 
+    def region_of(self, leg: str) -> Region | None:
+        """Return where the call went that has a leg, if that is known."""
+        call = self._calls.get(leg) if isinstance(cast("object", leg), str) else None
+        return None if call is None else call.region
+
     def stop(self) -> None:
         """Listen no more, and tell those who wait that nothing more is heard."""
-        self._stopped = True
+        self._give_up(
+            ServiceClosed(
+                "the service was closed before all was known of the call; a service that is "
+                "open takes it up again by service.handle_for(request_id)"
+            )
+        )
+
+    def _give_up(self, failure: TelecmiError) -> None:
+        """Hear no more of any call, for a reason that those who wait are told."""
+        failure.safe_to_redial = False  # the call may well be under way
+        self._failure = self._failure or failure
         if self._sources.receiver is not None:
             self._sources.receiver.detach(self)
         for scope in tuple(self._scopes):
             scope.cancel()
         for call in set(self._calls.values()):
             if call.history is not None:
-                self._give_up(call.history)
-
-    @staticmethod
-    def _give_up(history: History) -> None:
-        history.fail(
-            ServiceClosed(
-                "the service was closed before all was known of the call; a service that is "
-                "open takes it up again by service.handle_for(request_id)"
-            )
-        )
+                call.history.fail(self._failure)
 
     # -- what calls ask (call.Watch)
 
@@ -187,20 +219,46 @@ class Tracker:
         """Find the call by its id from now on, and look up what came before it was known."""
         placed = call.status in {CallStatus.PROGRESS, CallStatus.UNKNOWN}
         if self._channels is not None:
-            if placed:
-                duration = call.request.duration if call.request is not None else None
-                self._channels.hold_until(
-                    call, self._now() + (duration or LONGEST_CALL) + RINGING
-                )
-            else:
-                self._channels.release(call)
+            self._hold_channel(self._channels, call, placed=placed)
         if not placed or not self.hears:
             return
         if call.request_id is not None:
+            other = self._calls.get(call.request_id)
+            if other is not None and other is not call:
+                self._pair(call, other)
             self._calls[call.request_id] = call
+            if not self.by_reference:
+                self._remember(call.request_id)
         self._look_up(call.request_id, call.reference if self.by_reference else None)
-        if call.history is not None and call.history.waiters:
-            self._poll_for(call)
+        self._poll_for(call)
+
+    def _remember(self, request_id: str) -> None:
+        """Know for a while whose an event is that bears no reference, its handle being gone."""
+        self._placed[request_id] = None
+        if len(self._placed) > _MOST_PLACED:
+            self._placed.popitem(last=False)
+
+    def _hold_channel(self, channels: Channels, call: Call, *, placed: bool) -> None:
+        """Hold a call's channel as long as it may be live, or give it back.
+
+        One that was taken up again may be over for days: it holds none.
+        """
+        over = call.history is not None and call.history.state.over
+        if call.request is None or over or not placed:
+            channels.release(call)
+        else:
+            longest = call.request.duration or LONGEST_CALL
+            channels.hold(call, until=self._now() + longest + RINGING)
+
+    def _pair(self, call: Call, other: Call) -> None:
+        """Let two states of one call hear the same, from its beginning.
+
+        It was taken up by its ``request_id`` before its own reply, or proof, had that.
+        """
+        call.twin, other.twin = other, call
+        for one, two in ((call, other), (other, call)):
+            for key, event in one.history.known() if one.history is not None else ():
+                two.hear(key, event, now=self._now(), proven=False)
 
     def over(self, call: Call) -> None:
         """Give the call's channel to the next one."""
@@ -211,8 +269,8 @@ class Tracker:
     def attend(self, call: Call) -> Generator[None]:
         """Look the call's records up as long as somebody waits for them."""
         history = call.history = call.history or History()
-        if self._stopped:
-            self._give_up(history)
+        if self._failure is not None:
+            history.fail(self._failure)
         history.waiters += 1
         try:
             self._poll_for(call)
@@ -223,70 +281,100 @@ class Tracker:
     # -- what the store asks (store.Listener)
 
     def wants(self, names: Collection[str]) -> bool:
-        """Tell whether a call is known here by one of these ids."""
-        return any(name in self._calls for name in names)
+        """Tell whether a call is known here by one of these ids, or was placed here lately."""
+        return any(name in self._calls or name in self._placed for name in names)
 
     def take(self, filed: FiledEvent) -> None:
         """Hand an event to its call, and learn the ids of the call that it brings."""
-        found = (self._calls.get(name) for name in filed.names)
-        call = next((call for call in found if call is not None), None)
-        if call is None:
-            return
-        proven = self.by_reference and call.reference in filed.names
-        if not call.hear(filed.key, filed.event, now=self._now(), proven=proven):
+        call, proven = self._whose(filed)
+        if call is None or not self._tell(call, filed.key, filed.event, proven=proven):
             return
         if call.history is not None and len(call.history.events) <= _TEACHING:
-            fresh = [name for name in filed.names if name not in self._calls]
+            taught = (filed.event.cmiuuid, filed.event.request_id if proven else None)
+            fresh = [name for name in taught if name and name not in self._calls]
             self._calls.update(dict.fromkeys(fresh, call))
             self._look_up(*fresh)
         if not filed.ours and self._sources.dispatch is not None:
             self._claims.append(filed)
             self._wake()
 
+    def _whose(self, filed: FiledEvent) -> tuple[Call | None, bool]:
+        """Return the call that an event is about, and whether the event proves that."""
+        event = filed.event
+        ids = (event.request_id, event.conversation_uuid, event.cmiuuid)
+        # Its code is right: else it would not be among the names. An id may only look like it.
+        reference = next((name for name in filed.names if name not in ids), "")
+        call = self._calls.get(reference)
+        if call is not None and call.reference == reference:
+            return call, True
+        for name in filed.names:
+            call = self._calls.get(name)
+            if call is not None and (
+                name == event.request_id
+                or None in {event.request_id, call.request_id}
+                or event.request_id == call.request_id
+            ):
+                return call, False
+        return None, False
+
+    def _tell(self, call: Call, key: str, event: Event, *, proven: bool) -> bool:
+        """Add an event to what is known of a call; False if it was there before."""
+        now = self._now()
+        fresh = call.hear(key, event, now=now, proven=proven)
+        if call.twin is not None:
+            fresh |= call.twin.hear(key, event, now=now, proven=False)
+        return fresh
+
     def waiting(self) -> list[str]:
-        """Return the ids of the calls whose end is not known yet."""
+        """Return the ids of the calls whose end is not known yet, with those of their legs."""
+        now = self._now()
         return [
-            call.request_id or call.reference
-            for call in set(self._calls.values())
-            if call.history is None or not call.history.complete(self._now())
+            name
+            for name, call in self._calls.items()
+            if call.history is None or not call.history.complete(now)
         ]
 
     # -- its tasks
 
-    async def _listen(self) -> None:
+    async def _listen(self, store: EventStore) -> None:
         """Follow the store, and look up in it what was filed before it was wanted."""
-        store = self._sources.store
-        with anyio.CancelScope() as scope:
-            self._scopes.add(scope)
-            if store is None or self._stopped:
-                return
-            async with store.follow(self):
-                while True:
-                    while self._unread or self._claims:
-                        try:
-                            await self._catch_up(store.get, store.claim)
-                        except StoreError as error:
-                            # The store looks up all that is waited for once it is back.
-                            logger.warning("what came earlier cannot be looked up: %s", error)
-                    self._work = anyio.Event()
-                    await self._work.wait()
+        try:
+            with anyio.CancelScope() as scope:
+                self._scopes.add(scope)
+                if self._failure is None:
+                    async with store.follow(self):
+                        while True:
+                            await self._catch_up(store)
+                            self._work = anyio.Event()
+                            await self._work.wait()
+        except Exception:
+            logger.exception("the store of events failed, nothing more is heard of calls")
+            self._give_up(StoreError("the store of events failed; the log tells how"))
 
-    async def _catch_up(
-        self,
-        get: Callable[[Collection[str]], Awaitable[list[FiledEvent]]],
-        claim: Callable[[str], Awaitable[bool]],
-    ) -> None:
-        names = [self._unread.popleft() for _ in range(min(len(self._unread), 500))]
-        for filed in await get(names) if names else ():
-            self.take(filed)
-        while self._claims:
-            filed = self._claims.popleft()
-            if await claim(filed.key) and self._sources.dispatch is not None:
-                self._sources.dispatch(filed.event)
+    async def _catch_up(self, store: EventStore) -> None:
+        """Look up what is to be looked up, until nothing is left."""
+        while self._unread or self._claims:
+            names = [self._unread.popleft() for _ in range(min(len(self._unread), _AT_ONCE))]
+            try:
+                for filed in await store.get(names) if names else ():
+                    self.take(filed)
+                names.clear()
+                while self._claims:
+                    if await store.claim(self._claims[0].key) and self._sources.dispatch:
+                        self._sources.dispatch(self._claims[0].event)
+                    self._claims.popleft()
+            except StoreError as error:
+                if not self._store_failed:
+                    logger.warning("what came earlier cannot be looked up now: %s", error)
+                self._store_failed = True
+                self._unread.extend(names)
+                await anyio.sleep(_PAUSE)
+            else:
+                self._store_failed = False
 
     def _look_up(self, *names: str | None) -> None:
         """Have the store asked for what is filed under these ids."""
-        if self._sources.store is not None and not self._stopped:
+        if self._sources.store is not None and self._failure is None:
             self._unread.extend(name for name in names if name is not None)
             self._wake()
 
@@ -295,44 +383,67 @@ class Tracker:
             self._work.set()
 
     def _poll_for(self, call: Call) -> None:
-        """Begin to look the call's records up, if that is not done already."""
+        """Begin to look the call's records up, if they are wanted and that is not done already."""
         if (
-            self._sources.poller is not None
+            self._poller is not None
             and call.request_id is not None
             and call not in self._polled
-            and not self._stopped
+            and self._is_wanted(call)
         ):
             self._polled.add(call)
-            self._host.start(self._poll, call, self._polled.discard)
+            work = partial(self._poll, self._poller, call.request_id)
+            self._host.start(work, call, self._poll_ended)
 
-    async def _poll(self, call: Call) -> None:
-        poller = self._sources.poller
+    def _poll_ended(self, call: Call) -> None:
+        self._polled.discard(call)
+        self._poll_for(call)  # somebody may have begun to wait just now
+
+    def _is_wanted(self, call: Call) -> bool:
+        """Tell whether a call's records are to be looked up."""
         history = call.history
-        request_id = call.request_id
-        if poller is None or history is None or request_id is None:
-            return
+        if self._failure is not None:
+            return False
+        if history is not None and (history.failure or history.complete(self._now())):
+            return False
+        if history is not None and history.waiters:
+            return True
+        return self._channels is not None and self._channels.holds(call)
 
-        def heard(record: CallRecord) -> None:
-            call.hear(_key_of(record), record, now=self._now(), proven=False)
-
-        def done() -> bool:
-            return not history.waiters or history.complete(self._now())
-
+    async def _poll(self, poller: CdrPoller, request_id: str, call: Call) -> None:
         with anyio.CancelScope() as scope:
             self._scopes.add(scope)
             try:
-                await poll(
-                    lambda: self._records(request_id),
-                    heard,
-                    done,
-                    settings=poller,
-                    slots=self._slots,
-                )
+                if self._failure is None:  # else it was stopped before it began
+                    await poll(
+                        lambda: self._records(request_id),
+                        lambda record: self._read(call, record),
+                        lambda: not self._is_wanted(call),
+                        settings=poller,
+                        slots=self._slots,
+                    )
             except AuthenticationError as error:
-                history.fail(error)
+                self._refuse(call, error)
             finally:
                 self._scopes.discard(scope)
 
+    def _read(self, call: Call, record: CallRecord) -> None:
+        """Take in a record that was looked up, unless it was sent as well, with more in it."""
+        legs = call.history.state.legs if call.history is not None else ()
+        if not any(leg.leg == record.leg and leg.record and leg.cmiuuid for leg in legs):
+            key = json.dumps(record.raw, sort_keys=True)
+            self._tell(call, key, record, proven=False)
 
-def _key_of(event: Event) -> str:
-    return dedupe_key(event) or ""
+    def _refuse(self, call: Call, error: AuthenticationError) -> None:
+        """Look up no more: TeleCMI refuses. That says nothing about the call."""
+        if self._sources.store is not None:
+            self._poller = None
+            logger.error("records are looked up no more, events are still heard: %s", error)
+            return
+        refused = RequestFailed(
+            f"the call's records cannot be looked up: {error}",
+            status=error.status,
+            code=error.code,
+        )
+        refused.safe_to_redial = False
+        history = call.history = call.history or History()
+        history.fail(refused)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import httpx
+
 from telecmi_async import StoreError
 from telecmi_async.credentials import Secret
 from telecmi_async.events import dedupe_key, parse_event
@@ -12,7 +14,9 @@ from telecmi_async.reference import FIELD, References
 from telecmi_async.store import FiledEvent, names_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator, Callable, Collection
+
+    from fake_telecmi import Answer, FakeTelecmi
 
     from telecmi_async.store import Listener
 
@@ -48,8 +52,48 @@ def signed(reference: str) -> dict[str, Any]:
     return {"extra_params": {FIELD: REFERENCES.sign(reference)}}
 
 
+def row(*, leg: str = "a", answered: bool = True, **more: Any) -> dict[str, Any]:
+    """A leg's record as a look-up gives it."""
+    status = "answered" if answered else "missed"
+    return {
+        "leg": leg,
+        "status": status,
+        "duration": TALK if answered else 0,
+        "rate": 0.5,
+        "time": 1_700_000_000_000,
+        "direction": "outbound",
+    } | more
+
+
+def found(*rows: dict[str, Any]) -> httpx.Response:
+    """TeleCMI's answer to a look-up."""
+    return httpx.Response(200, json={"count": len(rows), "cdr": list(rows), "code": 200})
+
+
+def nothing_yet() -> httpx.Response:
+    """TeleCMI's answer to a look-up of a call that is not over."""
+    return httpx.Response(200, json={"code": 404})
+
+
+def answer_others(
+    telecmi: FakeTelecmi, answer: Callable[[int, dict[str, Any]], Answer]
+) -> None:
+    """Have a fake answer requests that place no call: the n-th of them, and its body."""
+    place = telecmi.script
+    count = 0
+
+    def script(number: int) -> Answer:
+        nonlocal count
+        if telecmi.urls[number].endswith("pcmo_make_call"):
+            return place(number)
+        count += 1
+        return answer(count - 1, telecmi.requests[number])
+
+    telecmi.script = script
+
+
 class Shelf:
-    """Hands events on at once to whoever wants them, and keeps the others."""
+    """Hands events on at once to whoever wants them, repeats as well, and keeps them all."""
 
     shared = False
 
@@ -59,6 +103,7 @@ class Shelf:
         self.claimed: list[str] = []
         self.gets = 0
         self.broken = False
+        self.foreign: Exception | None = None
 
     async def lay(self, *payloads: dict[str, Any], ours: bool = True) -> None:
         """Put events on it as a receiver would."""
@@ -69,12 +114,11 @@ class Shelf:
             await self.put(FiledEvent(event, key, names, ours=ours, size=100))
 
     async def put(self, filed: FiledEvent) -> bool:
-        """Keep or hand on an event."""
+        """Keep and hand on an event."""
+        self.kept.append(filed)
         for listener in self.listeners:
             if listener.wants(filed.names):
                 listener.take(filed)
-                return True
-        self.kept.append(filed)
         return True
 
     async def get(self, names: Collection[str]) -> list[FiledEvent]:
@@ -82,18 +126,20 @@ class Shelf:
         self.gets += 1
         if self.broken:
             raise StoreError("the shelf broke")
-        found = [filed for filed in self.kept if set(names) & set(filed.names)]
-        self.kept = [filed for filed in self.kept if filed not in found]
-        return found
+        return [filed for filed in self.kept if set(names) & set(filed.names)]
 
     async def claim(self, key: str) -> bool:
         """Tell whether it is the first claim."""
+        if self.broken:
+            raise StoreError("the shelf broke")
         self.claimed.append(key)
         return self.claimed.count(key) == 1
 
     @asynccontextmanager
     async def follow(self, listener: Listener) -> AsyncIterator[None]:
         """Tell a listener."""
+        if self.foreign is not None:
+            raise self.foreign
         self.listeners.append(listener)
         try:
             yield

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import httpx
 import pytest
-from fake_telecmi import FLOW, TO, FakeTelecmi, always, refused
+from fake_telecmi import FLOW, TO, FakeTelecmi, accepted, always, gateway, in_turn, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shelf import Shelf, payload, record
+from shelf import Shelf, answer_others, found, nothing_yet, payload, record, row, signed
 
-from telecmi_async import CallRejected, CdrPoller, ConfigurationError, NotSent, RateLimit
+from telecmi_async import (
+    CallOutcomeUnknown,
+    CallRejected,
+    CdrPoller,
+    ConfigurationError,
+    NotSent,
+    RateLimit,
+    RetryPolicy,
+)
 from telecmi_async.rate import LONGEST_CALL, RINGING, Channels
 from telecmi_async.testing import cancel_everywhere, run
 
@@ -59,21 +70,26 @@ async def test_a_hold_ends_by_itself() -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(channels.acquire, "second")
         await anyio.sleep(1)
-        channels.hold_until("first", began + 10)
+        channels.hold("first", until=began + 10)
 
     assert anyio.current_time() == began + 10
     assert channels.held == 1
 
 
-async def test_a_hold_that_is_over_stays_over() -> None:
-    """A call may have ended before its reply arrived."""
+async def test_what_is_live_holds_a_channel_even_if_there_is_none() -> None:
+    """So that no other call starts before two have ended."""
     channels = Channels(1)
-    await channels.acquire("call")
-    channels.release("call")
+    await channels.acquire("first")
+    now = anyio.current_time()
+    channels.hold("second", until=now + 20)
+    channels.hold("first", until=now + 10)
 
-    channels.hold_until("call", anyio.current_time() + 10)
+    await channels.acquire("third")
 
-    assert channels.held == 0
+    assert anyio.current_time() == now + 20
+    assert channels.held == 1
+    assert not channels.holds("first")
+    assert channels.holds("third")
 
 
 async def test_cancelled_anywhere_a_wait_for_a_channel_takes_none() -> None:
@@ -82,7 +98,7 @@ async def test_cancelled_anywhere_a_wait_for_a_channel_takes_none() -> None:
     async def setup() -> Channels:
         channels = Channels(1)
         await channels.acquire("other")
-        channels.hold_until("other", anyio.current_time() + 5)
+        channels.hold("other", until=anyio.current_time() + 5)
         return channels
 
     async def take_two(channels: Channels) -> None:
@@ -129,7 +145,7 @@ def test_never_more_are_held_than_there_are(
                 served += 1
                 most = max(most, len(live))
                 if end == "expire":
-                    channels.hold_until(number, anyio.current_time() + hold)
+                    channels.hold(number, until=anyio.current_time() + hold)
                 # A hold that lapses is over a moment later than the call it was for.
                 await anyio.sleep({"release": hold, "expire": hold - 0.01, "cancel": 0.5}[end])
             live.discard(number)
@@ -247,22 +263,173 @@ def test_a_limit_that_is_none_is_refused(wrong: Any) -> None:
         RateLimit(live_calls=wrong)
 
 
-async def test_a_look_up_gives_the_channel_back_too() -> None:
-    """Somebody must wait for the call's end, or nobody looks."""
-    rows = {"code": 200, "cdr": [{"leg": "a", "status": "missed", "duration": 0}]}
+@pytest.mark.parametrize("somebody_waits", [False, True])
+async def test_a_look_up_gives_the_channel_back_too(*, somebody_waits: bool) -> None:
+    """Records are looked up for the channel's sake, whether or not anybody waits for the end."""
     telecmi = FakeTelecmi()
-    plain = telecmi.script
-
-    def script(number: int) -> Any:
-        import httpx  # noqa: PLC0415  # this test alone answers look-ups
-
-        if "requestid_cdr" in telecmi.urls[number]:
-            return httpx.Response(200, json=rows)
-        return plain(number)
-
-    telecmi.script = script
+    answer_others(telecmi, lambda n, _: found(row(answered=False)) if n == 2 else nothing_yet())
     rate = RateLimit(live_calls=1)
-    async with telecmi.service(rate=rate, events=CdrPoller()) as service:
+    poller = CdrPoller(first=5, factor=2)
+    async with telecmi.service(rate=rate, events=poller) as service:
         first, second = start(service, 2)
-        assert (await first.ended()).answered is False
+        if somebody_waits:
+            assert (await first.ended()).answered is False
         await second
+        placed = [url.endswith("pcmo_make_call") for url in telecmi.urls]
+
+    assert placed == [True, False, False, False, True]
+    assert telecmi.starts[4] - telecmi.starts[0] == 5 + 10 + 20
+
+
+async def test_nobody_looks_on_once_a_hold_has_lapsed() -> None:
+    """A call without an end is not looked up for ever."""
+    telecmi = FakeTelecmi()
+    answer_others(telecmi, lambda _, __: nothing_yet())
+    async with telecmi.service(rate=RateLimit(live_calls=1), events=CdrPoller()) as service:
+        (call,) = start(service, 1, duration=600)
+        await call
+        await anyio.sleep(10 * LONGEST_CALL)
+
+        assert telecmi.starts[-1] - telecmi.starts[0] < 600 + RINGING + 60
+        assert service._tracker is not None
+        assert service._tracker._polled == set()
+
+
+async def test_a_call_proven_after_its_refusal_holds_a_channel() -> None:
+    """It is live, whatever TeleCMI said."""
+    shelf, telecmi = Shelf(), FakeTelecmi(in_turn(lambda: refused(404), accepted))
+    async with telecmi.service(events=shelf, rate=RateLimit(live_calls=1)) as service:
+        (first,) = start(service, 1)
+        with pytest.raises(CallRejected):
+            await first
+        await shelf.lay(payload("out_started", ids(9), **signed(first.reference)))
+        (second,) = start(service, 1)
+        await anyio.sleep(100)
+        assert second.status == "queued"
+        await shelf.lay(record(ids(9)))
+        await second
+
+
+async def test_a_call_that_ended_before_its_reply_holds_no_channel() -> None:
+    """The end counts, not the reply."""
+    shelf, telecmi = Shelf(), FakeTelecmi(delay=5)
+    async with telecmi.service(events=shelf, rate=RateLimit(live_calls=1)) as service:
+        first, second = start(service, 2)
+        await anyio.sleep(1)
+        await shelf.lay(record(ids(0), **signed(first.reference)))
+        await second
+
+    assert telecmi.starts[1] - telecmi.starts[0] == 1
+
+
+async def test_a_call_that_is_taken_up_again_holds_no_channel() -> None:
+    """It may be over for days."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf, rate=RateLimit(live_calls=1)) as service:
+        taken_up = [service.handle_for(ids(n)) for n in range(5, 9)]
+        (call,) = start(service, 1)
+        with anyio.fail_after(1):
+            await call
+
+    assert len(taken_up) == 4
+
+
+async def test_a_handle_that_is_dropped_gives_no_channel_back() -> None:
+    """The call is live with or without it, and its end is heard of."""
+    shelf, telecmi = Shelf(), FakeTelecmi()
+    async with telecmi.service(events=shelf, rate=RateLimit(live_calls=1)) as service:
+        (call,) = start(service, 1)
+        await call
+        gone = weakref.ref(call)
+        del call
+        gc.collect()
+        assert gone() is None
+        (second,) = start(service, 1)
+        await anyio.sleep(10)
+        assert second.status == "queued"
+        await shelf.lay(record(ids(0)))
+        await second
+
+
+async def test_a_call_of_unknown_fate_holds_its_channel() -> None:
+    """Its phone may ring: for as long as a call may last, or until an event tells."""
+    lost = httpx.ReadTimeout("slow")
+    telecmi = FakeTelecmi(always(lambda: lost))
+    async with telecmi.service(rate=RateLimit(live_calls=1)) as service:
+        for call in start(service, 2, duration=120):
+            with pytest.raises(CallOutcomeUnknown):
+                await call
+
+    assert telecmi.starts[1] - telecmi.starts[0] == 120 + RINGING
+
+
+async def test_a_channel_belongs_to_the_call_and_not_to_an_attempt() -> None:
+    """A call that is to be tried again keeps the channel that it has."""
+    telecmi = FakeTelecmi(in_turn(gateway, accepted))
+    policy = RetryPolicy(wait_initial=10, wait_max=10)
+    async with telecmi.service(
+        retry=policy, rate=RateLimit(live_calls=1), reference=True
+    ) as service:
+        first, second = start(service, 2, duration=100)
+        await first
+        await second
+
+    assert telecmi.requests[0] == telecmi.requests[1] != telecmi.requests[2]
+
+
+async def test_cancelled_at_the_moment_of_its_turn_a_call_leaves_no_channel_held() -> None:
+    """Whatever comes first, the channel or the cancellation, the next call is served."""
+    for turn in range(6):
+        telecmi = FakeTelecmi()
+        async with telecmi.service(rate=RateLimit(live_calls=1)) as service:
+            channels = service._dialler._channels
+            assert channels is not None
+            await channels.acquire("other")
+            first, second = start(service, 2)
+            await anyio.sleep(1)
+            channels.release("other")
+            for _ in range(turn):
+                await anyio.lowlevel.checkpoint()
+            if not first.cancel():
+                await first
+                channels.release(first._call)
+            with anyio.fail_after(5):
+                await second
+            assert set(channels._holds) == {second._call}
+
+
+async def test_cancelled_anywhere_whoever_waits_for_calls_leaves_no_channel_held(
+    anyio_backend_name: str,
+) -> None:
+    """Calls that are not placed give their channels back, those that are keep them."""
+
+    class Run:
+        def __init__(self) -> None:
+            self.telecmi = FakeTelecmi(delay=1)
+            self.service: CallService | None = None
+
+        async def dial(self) -> None:
+            async with self.telecmi.service(
+                rate=RateLimit(live_calls=2), events=CdrPoller(first=1)
+            ) as self.service:
+                answer_others(self.telecmi, lambda _, __: found(row()))
+                calls = start(self.service, 5)
+                for call in calls:
+                    await call
+                await calls[4].ended()
+
+        def check(self) -> None:
+            service = self.service
+            if service is None:
+                return
+            assert service._host._running == 0
+            assert service._calls == set()
+            assert service._tracker is not None
+            assert (service._tracker._polled, service._tracker._scopes) == (set(), set())
+            channels = service._dialler._channels
+            assert channels is not None
+            assert channels.held <= 2
+            assert all(call.status == "progress" for call in channels._holds)  # type: ignore[attr-defined]  # they are calls
+
+    for edge in {False, anyio_backend_name == "asyncio"}:
+        assert await cancel_everywhere(Run.dial, setup=Run, check=Run.check, edge=edge) >= 3

@@ -58,13 +58,21 @@ class Channels:
                 self._freed = anyio.Event()
                 with anyio.CancelScope(deadline=min(self._holds.values())):
                     await self._freed.wait()
+            # The queue may let a task through that was cancelled at the same moment.
+            await anyio.lowlevel.checkpoint_if_cancelled()
             self._holds[key] = math.inf
 
-    def hold_until(self, key: Hashable, when: float) -> None:
-        """Let a hold end by itself, at a reading of the clock. One that is over stays over."""
-        if key in self._holds:
-            self._holds[key] = when
-            self._wake()  # whoever waits may have to wait less long
+    def hold(self, key: Hashable, *, until: float) -> None:
+        """Hold a channel up to a reading of the clock, whether or not there is one to be had.
+
+        A call that turns out to be live has one, whatever was thought of it before.
+        """
+        self._holds[key] = until
+        self._wake()  # whoever waits may have to wait less long
+
+    def holds(self, key: Hashable) -> bool:
+        """Tell whether a channel is held under a key."""
+        return self._holds.get(key, -math.inf) > self.now()
 
     def release(self, key: Hashable) -> None:
         """Give a channel back; harmless if it was given back before."""
