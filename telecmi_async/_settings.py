@@ -22,6 +22,7 @@ __all__ = [
     "flag",
     "is_number",
     "one_of",
+    "one_of_or_none",
     "positive",
     "positive_or_none",
     "required_variable",
@@ -141,6 +142,17 @@ def one_of(*allowed: str | int) -> Callable[[object, Field, object], None]:
         # 422.0 == 422 and True == 1, so equality alone would let both in.
         if not isinstance(value, str | int) or isinstance(value, bool) or value not in allowed:
             raise _wrong(owner, field, listed(allowed), value)
+
+    return check
+
+
+def one_of_or_none(*allowed: str | int) -> Callable[[object, Field, object], None]:
+    """Return a validator that refuses what is neither None nor among the given ones."""
+    check_one = one_of(*allowed)
+
+    def check(owner: object, field: Field, value: object) -> None:
+        if value is not None:
+            check_one(owner, field, value)
 
     return check
 

@@ -356,13 +356,14 @@ def test_a_gateways_502_can_be_made_certain(share: float, placed: int) -> None:
 def test_answers_do_not_depend_on_the_order_of_calls(order: list[int], seed: int) -> None:
     """Each call gets the same answer, id and latency in whatever order they come."""
 
-    def answers(numbers: list[int]) -> dict[tuple[int, int], Decision]:
+    def answer(simulator: Simulator, n: int) -> tuple[object, ...]:
+        decision = ask(simulator, call(19170000000 + n))
+        placed = decision.call and decision.call.request_id
+        return decision.answer, decision.delay, placed
+
+    def answers(numbers: list[int]) -> dict[tuple[int, int], tuple[object, ...]]:
         simulator = Simulator(seed=seed, error_502_share=0.5, latency=(0.1, 0.9))
-        return {
-            (n, attempt): ask(simulator, call(19170000000 + n))
-            for attempt in (1, 2)
-            for n in numbers
-        }
+        return {(n, attempt): answer(simulator, n) for attempt in (1, 2) for n in numbers}
 
     assert answers(order) == answers(sorted(order))
 

@@ -10,15 +10,23 @@ end here; over HTTP, ``async with simulator.serve() as base_url`` listens on a p
 """
 
 from telecmi_async.simulator.answer import Envelope
+from telecmi_async.simulator.call import SimulatedCall
+from telecmi_async.simulator.callee import MAGIC, Callee
 from telecmi_async.simulator.connection import Limits
-from telecmi_async.simulator.ledger import SimulatedCall
+from telecmi_async.simulator.fault import Fault, FaultKind
 from telecmi_async.simulator.simulator import Simulator
 from telecmi_async.simulator.transport import SimulatorTransport
+from telecmi_async.simulator.webhooks import Webhooks
 
 __all__ = [
+    "MAGIC",
+    "Callee",
     "Envelope",
+    "Fault",
+    "FaultKind",
     "Limits",
     "SimulatedCall",
     "Simulator",
     "SimulatorTransport",
+    "Webhooks",
 ]

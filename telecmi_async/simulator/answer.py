@@ -14,9 +14,20 @@ from typing import Final, Literal, TypeAlias, assert_never
 
 from attrs import frozen
 
-from telecmi_async.simulator.ledger import SimulatedCall
+from telecmi_async.simulator.call import SimulatedCall
+from telecmi_async.simulator.fault import Breach
 
-__all__ = ["Answer", "Codes", "Decision", "Envelope", "accepted", "gateway_error", "refused"]
+__all__ = [
+    "Answer",
+    "Codes",
+    "Decision",
+    "Envelope",
+    "accepted",
+    "gateway_error",
+    "page",
+    "refused",
+    "said",
+]
 
 #: How a code is spelt in a body: ``422``, or ``"cmi-422"`` as TeleCMI's older endpoints do.
 Codes: TypeAlias = Literal["number", "cmi"]
@@ -72,11 +83,13 @@ class Decision:
         delay: Seconds to wait before the answer is sent.
         answer: What to send.
         call: The call that was placed, if one was: possibly without the answer saying so.
+        breach: What happens to the connection instead, or while it is sent.
     """
 
     delay: float
     answer: Answer
     call: SimulatedCall | None = None
+    breach: Breach | None = None
 
 
 def accepted(request_id: str, *, envelope: Envelope, codes: Codes) -> Answer:
@@ -130,6 +143,16 @@ def _spelt(code: int, codes: Codes) -> int | str:
     return f"cmi-{code}" if codes == "cmi" else code
 
 
+def said(body: dict[str, object]) -> Answer:
+    """Return an answer with a status of 200."""
+    return Answer(200, json.dumps(body).encode("ascii"))
+
+
+def page(status: int, body: bytes, *extra: tuple[str, str]) -> Answer:
+    """Return a page for people."""
+    return Answer(status, body, content_type=_HTML, extra=extra)
+
+
 def gateway_error() -> Answer:
     """Return what a proxy in front of TeleCMI says when it got no answer: a page, no JSON."""
-    return Answer(502, _GATEWAY_PAGE, content_type=_HTML)
+    return page(502, _GATEWAY_PAGE)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 from hashlib import blake2b
 from typing import Final
+from uuid import UUID
 
-__all__ = ["draw", "request_id"]
+__all__ = ["cmiuuid", "draw", "request_id"]
 
 _LETTERS: Final = bytes.maketrans(b"-_", b"Xz")
 _UNIT: Final = 2.0**-53
@@ -33,6 +34,18 @@ def request_id(seed: int | str, to: int, attempt: int) -> str:
     """Return a made-up ``request_id``: 43 letters and digits, as in TeleCMI's samples."""
     digest = _digest(32, seed, "request_id", to, attempt)
     return urlsafe_b64encode(digest)[:43].translate(_LETTERS).decode("ascii")
+
+
+def cmiuuid(seed: int | str, to: int, attempt: int, leg: int) -> str:
+    """Return a made-up ``cmiuuid``: a UUID of version 4, as in TeleCMI's samples.
+
+    Args:
+        seed: The simulator's seed.
+        to: The number dialled.
+        attempt: Which try for that number this is, from 1.
+        leg: Which leg of the call it is, from 1.
+    """
+    return str(UUID(bytes=_digest(16, seed, "cmiuuid", to, attempt, leg), version=4))
 
 
 def _digest(size: int, *parts: object) -> bytes:

@@ -13,7 +13,7 @@ from typing import Final, cast
 
 from attrs import field, frozen
 
-__all__ = ["Incoming", "Unacceptable", "read_incoming"]
+__all__ = ["Incoming", "Unacceptable", "read_fields", "read_incoming"]
 
 _LONGEST_NUMBER: Final = 15  # digits, as E.164 has it
 _TYPE_NAMES: Final[Mapping[type, str]] = {
@@ -75,7 +75,7 @@ def read_incoming(content_type: str, body: bytes) -> Incoming:
     Raises:
         Unacceptable: A property is missing or of the wrong type, or the JSON is broken.
     """
-    fields = _read_object(content_type, body)
+    fields = read_fields(content_type, body)
     return Incoming(
         appid=_integer(fields, "appid"),
         secret=_string(fields, "secret"),
@@ -87,7 +87,16 @@ def read_incoming(content_type: str, body: bytes) -> Incoming:
     )
 
 
-def _read_object(content_type: str, body: bytes) -> Mapping[str, object]:
+def read_fields(content_type: str, body: bytes) -> Mapping[str, object]:
+    """Return a request's properties, whatever they are.
+
+    Args:
+        content_type: Its ``Content-Type``. What is not announced as JSON counts as empty.
+        body: Its body.
+
+    Raises:
+        Unacceptable: The body is no JSON object.
+    """
     if content_type.partition(";")[0].strip().lower() != "application/json":
         return {}
     try:

@@ -1,59 +1,24 @@
-"""What the simulator remembers: which calls it placed, and how requests came in."""
+"""What the simulator counts: how often it dialled whom, and how requests came in."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
-
-from telecmi_async.phone import Region, mask
+from telecmi_async.simulator.call import SimulatedCall
 from telecmi_async.simulator.tally import Tally
 from telecmi_async.simulator.window import Window
 
 if TYPE_CHECKING:
+    from telecmi_async.phone import Region
     from telecmi_async.simulator.incoming import Incoming
 
-__all__ = ["Ledger", "SimulatedCall"]
-
-
-@frozen
-class SimulatedCall:
-    """A call that the simulator placed: a phone would have rung.
-
-    Args:
-        to: The number dialled; masked in the repr.
-        from_: The caller id; masked in the repr.
-        request_id: Its id, which the caller knows only if the answer arrived.
-        at: When its request arrived, in seconds on the event loop's clock.
-        region: Which endpoint took it.
-        attempt: Which try for this number it was, from 1.
-        pcmo: The actions it carried.
-        extra_params: The values it carried.
-        duration: Its longest duration in seconds, if it named one.
-    """
-
-    to: int = field(repr=mask)
-    from_: int = field(repr=mask)
-    request_id: str
-    at: float
-    region: Region
-    attempt: int
-    pcmo: tuple[Mapping[str, object], ...] = field(repr=False)
-    extra_params: Mapping[str, object] | str | None = field(repr=False)
-    duration: float | None
+__all__ = ["Ledger"]
 
 
 class Ledger:
-    """Counts everything in full, and keeps the newest calls as records.
+    """Counts everything in full."""
 
-    Args:
-        keep: How many records; ``None`` for all of them.
-    """
-
-    def __init__(self, keep: int | None) -> None:
-        self.calls: deque[SimulatedCall] = deque(maxlen=keep)
+    def __init__(self) -> None:
         self.arrivals = Window()
         self.requests = 0
         self.in_flight = 0
@@ -72,6 +37,10 @@ class Ledger:
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         self.arrivals.add(at)
+
+    def visit(self) -> None:
+        """Note somebody who only looks; `leave` ends that, too."""
+        self.in_flight += 1
 
     def leave(self) -> None:
         """Note that a request was answered, or that its client gave up."""
@@ -103,7 +72,6 @@ class Ledger:
             extra_params=incoming.extra_params,
             duration=incoming.duration,
         )
-        self.calls.append(call)
         times = self._placed.add(call.to)
         if times > 1:
             self.dialled_again[call.to] = times

@@ -2,36 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from telecmi_async._settings import is_number
 from telecmi_async._wording import shown
-from telecmi_async.errors import ConfigurationError
+from telecmi_async.errors import ConfigurationError, InvalidCall
+from telecmi_async.phone import parse_number
+from telecmi_async.receiver import Receiver
 from telecmi_async.simulator.answer import Envelope
+from telecmi_async.simulator.callee import Callee
 
 if TYPE_CHECKING:
     from telecmi_async._settings import Field
 
-__all__ = ["Latency", "check_seed", "parse_envelope", "parse_files", "parse_latency"]
+__all__ = [
+    "Latency",
+    "check_aware",
+    "check_seed",
+    "check_span",
+    "parse_callees",
+    "parse_envelope",
+    "parse_files",
+    "receiver_in",
+    "to_span",
+]
 
 #: Seconds, or the shortest and the longest.
 Latency: TypeAlias = float | tuple[float, float]
 
 
-def parse_latency(value: Latency) -> tuple[float, float]:
-    """Return a latency as its shortest and longest, in seconds."""
+def to_span(value: Latency) -> tuple[float, float]:
+    """Turn a number of seconds into the shortest and the longest."""
     match value:
         case (shortest, longest):
-            pass
+            return shortest, longest
         case _:
-            shortest = longest = value
+            return value, value
+
+
+def check_span(owner: object, field: Field, value: tuple[object, object]) -> None:
+    """Refuse what are not two numbers of seconds, the shorter first (an attrs validator)."""
+    shortest, longest = value
     if not (is_number(shortest) and is_number(longest) and 0 <= shortest <= longest):
+        given = shortest if shortest is longest else value
         raise ConfigurationError(
-            "Simulator.latency must be seconds, 0 or more, or a pair of them (shortest, "
-            f"longest), not {shown(value)}"
+            f"{type(owner).__name__}.{field.name} must be seconds, 0 or more, or a pair of "
+            f"them (shortest, longest), not {shown(given)}"
         )
-    return shortest, longest
 
 
 def parse_envelope(value: Envelope | Literal["A", "B", "C"]) -> Envelope:
@@ -62,3 +81,33 @@ def check_seed(_: object, __: Field, value: object) -> None:
     """Refuse what is neither an int nor a str (an attrs validator)."""
     if not isinstance(value, int | str) or isinstance(value, bool):
         raise ConfigurationError(f"Simulator.seed must be an int or a str, not {shown(value)}")
+
+
+def check_aware(_: object, __: Field, value: object) -> None:
+    """Refuse what is no time with a zone (an attrs validator)."""
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise ConfigurationError(
+            f"Simulator.starts_at must be a datetime with a time zone, not {shown(value)}"
+        )
+
+
+def parse_callees(value: Mapping[int | str, Callee]) -> dict[int, Callee]:
+    """Return what people at certain numbers do, by their numbers."""
+    given = cast("object", value)
+    if not isinstance(given, Mapping):
+        raise ConfigurationError("Simulator.callees must be a mapping of numbers to Callees")
+    found: dict[int, Callee] = {}
+    for number, callee in value.items():
+        if not isinstance(cast("object", callee), Callee):
+            raise ConfigurationError("Simulator.callees must hold Callees")
+        try:
+            found[parse_number(number, "Simulator.callees")] = callee
+        except InvalidCall as error:
+            raise ConfigurationError(str(error)) from None
+    return found
+
+
+def receiver_in(events: object) -> Receiver | None:
+    """Return the receiver that a service is given as a source of events, if it is given one."""
+    given = cast("list[object]", events) if isinstance(events, list | tuple) else [events]
+    return next((source for source in given if isinstance(source, Receiver)), None)

@@ -8,46 +8,58 @@ fronts bring requests to it: `telecmi_async.simulator.transport` within the proc
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+import anyio
+import attrs
 import httpx
-from attrs import Factory, define, field
+from attrs import define, field
 
-from telecmi_async._settings import one_of, share, whole_or_none
+from telecmi_async._settings import flag, one_of, one_of_or_none, positive, share, whole_or_none
 from telecmi_async.credentials import Credentials
-from telecmi_async.phone import Region, mask, parse_number
-from telecmi_async.simulator import answer, dice
+from telecmi_async.phone import mask, parse_number
+from telecmi_async.simulator import answer, dice, page
 from telecmi_async.simulator.answer import Codes, Decision, Envelope
+from telecmi_async.simulator.asgi import Application
+from telecmi_async.simulator.call import SimulatedCall
+from telecmi_async.simulator.callee import Callee, magic_for
+from telecmi_async.simulator.clock import Clock
 from telecmi_async.simulator.connection import Limits
-from telecmi_async.simulator.incoming import Unacceptable, read_incoming
+from telecmi_async.simulator.delivery import Carrier
+from telecmi_async.simulator.exchange import Exchange
+from telecmi_async.simulator.fault import Faults
 from telecmi_async.simulator.ledger import Ledger
+from telecmi_async.simulator.life import Habits, Pace
 from telecmi_async.simulator.options import (
+    check_aware,
     check_seed,
+    check_span,
+    parse_callees,
     parse_envelope,
     parse_files,
-    parse_latency,
+    receiver_in,
+    to_span,
 )
 from telecmi_async.simulator.server import serve
 from telecmi_async.simulator.transport import SimulatorTransport
+from telecmi_async.simulator.webhooks import Webhooks, parse_webhooks
 from telecmi_async.simulator.window import Window
+from telecmi_async.simulator.world import World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from telecmi_async.service import CallService
-    from telecmi_async.simulator.answer import Answer
-    from telecmi_async.simulator.incoming import Incoming
-    from telecmi_async.simulator.ledger import SimulatedCall
+    from telecmi_async.simulator.webhooks import Delivery
 
 __all__ = ["Simulator"]
 
-_ENDPOINTS: Final = {
-    "/v2/global_pcmo_make_call": Region.GLOBAL,
-    "/v2/ind_pcmo_make_call": Region.INDIA,
-}
 _NAMED_AT_MOST: Final = 5
+_ANSWERS: Final = Callee()
+_DOES_NOT: Final = Callee(ending="missed")
 
 
 @define(kw_only=True, eq=False)
@@ -76,8 +88,21 @@ class Simulator:
         missing_code: The code for a missing property; TeleCMI documents 422, 501 and 502.
         calls_per_second: More calls than this in any one-second window get 429 and
             ``Retry-After: 1``; ``None`` for no limit.
-        keep: How many of the newest calls stay in `calls`, ``None`` for all. Counts are
-            always complete.
+        keep: How many of the newest calls stay in `calls`, and of the newest deliveries,
+            ``None`` for all. Counts are always complete.
+        life: How time passes in calls: ``"timed"`` as it would, ``"immediate"`` all at once,
+            ``"manual"`` by `SimulatedCall.answer` and the like; ``None`` to accept calls and
+            let nothing come of them.
+        ring: Seconds until somebody answers, or the shortest and the longest.
+        talk: Seconds that people talk, likewise.
+        answered_share: Which share of the people called answers, from 0 to 1.
+        magic: Whether the last four digits of a number can choose what happens; see `MAGIC`.
+        callees: What the people at certain numbers do, by number. It can be changed while
+            calls are placed.
+        webhooks: Where events and records go: a `Receiver`, a URL, or `Webhooks` for how
+            badly. It can be changed at any time.
+        speed: How many seconds pass in calls in one of the event loop's.
+        starts_at: What the time is in calls when the simulator is made.
 
     Raises:
         ConfigurationError: An option cannot be right; the message names it.
@@ -86,7 +111,9 @@ class Simulator:
     seed: int | str = field(default=0, validator=check_seed)
     app_id: int = 2222226
     secret: str = field(default="simulated-secret", repr=False)
-    latency: tuple[float, float] = field(default=(0.0, 0.0), converter=parse_latency)
+    latency: tuple[float, float] = field(
+        default=(0.0, 0.0), converter=to_span, validator=check_span
+    )
     envelope: Envelope = field(default=Envelope.A, converter=parse_envelope)
     refusals: Literal["status", "body"] = field(
         default="status", validator=one_of("status", "body")
@@ -101,16 +128,44 @@ class Simulator:
     missing_code: int = field(default=422, validator=one_of(422, 501, 502))
     calls_per_second: int | None = field(default=None, validator=whole_or_none(1))
     keep: int | None = field(default=1_000, validator=whole_or_none(0))
-    _ledger: Ledger = field(
-        init=False, repr=False, default=Factory(lambda self: Ledger(self.keep), takes_self=True)
+    life: Pace | None = field(
+        default="timed", validator=one_of_or_none("timed", "immediate", "manual")
     )
-    _admitted: Window = field(init=False, repr=False, factory=Window)
+    ring: tuple[float, float] = field(
+        default=(2.0, 12.0), converter=to_span, validator=check_span
+    )
+    talk: tuple[float, float] = field(
+        default=(5.0, 40.0), converter=to_span, validator=check_span
+    )
+    answered_share: float = field(default=1.0, validator=share)
+    magic: bool = field(default=True, validator=flag)
+    callees: dict[int, Callee] = field(factory=dict[int, Callee], converter=parse_callees)
+    webhooks: Webhooks = field(factory=Webhooks, converter=parse_webhooks)
+    speed: float = field(default=1.0, validator=positive)
+    starts_at: datetime = field(default=datetime(2026, 1, 1, tzinfo=UTC), validator=check_aware)
+    #: The rules by which requests go wrong, besides the options; they may change at any time.
+    faults: Faults = field(init=False, factory=Faults)
+    _ledger: Ledger = field(init=False, repr=False, factory=Ledger)
+    _clock: Clock = field(init=False, repr=False)
+    _world: World = field(init=False, repr=False)
+    _exchange: Exchange = field(init=False, repr=False)
+    _came_in: int = field(init=False, repr=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         # What a service would refuse could only ever be answered with 420.
         credentials = Credentials(self.app_id, self.secret)
         self.app_id = credentials.app_id
         self.secret = credentials.secret.reveal()
+        self._clock = Clock(self.speed)
+        self._world = World(
+            Habits(self.seed, self.life or "timed", self.ring, self.talk, self._callee),
+            self._clock,
+            webhooks=lambda: self.webhooks,
+            epoch=int(self.starts_at.timestamp()),
+            keep=self.keep,
+        )
+        self._world.catch_up = self._catch_up
+        self._exchange = Exchange(self, self._ledger, self._world, Window())
 
     # -- what it was asked, and what it dialled
 
@@ -122,7 +177,29 @@ class Simulator:
     @property
     def calls(self) -> tuple[SimulatedCall, ...]:
         """The newest calls that were placed, oldest first, at most ``keep`` of them."""
-        return tuple(self._ledger.calls)
+        return tuple(self._world.calls.values())
+
+    def call(self, request_id: str) -> SimulatedCall | None:
+        """Return the call that has an id, if it is alive or among the newest."""
+        return self._world.find(request_id)
+
+    @property
+    def live(self) -> tuple[SimulatedCall, ...]:
+        """The calls that are alive: not over yet, or waiting for their records."""
+        return tuple(self._world.live.values())
+
+    @property
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """The newest messages to your program, oldest first, at most ``keep`` of them."""
+        return tuple(self._world.deliveries)
+
+    def trace(self) -> str:
+        """Return what stands for everything that happened in all calls so far: a hash.
+
+        It is the same in every run with the same seed and calls, on either event loop, as long
+        as nothing is done by hand.
+        """
+        return self._world.trace()
 
     @property
     def max_in_flight(self) -> int:
@@ -188,9 +265,17 @@ class Simulator:
         """
         return serve(self, host=host, port=port, limits=limits or Limits())
 
+    @property
+    def asgi(self) -> Application:
+        """A bare ASGI application: mount it in a web application, or give it to a server."""
+        return Application(self)
+
     @asynccontextmanager
     async def service(self, **options: Any) -> AsyncGenerator[CallService]:
         """Open a `CallService` whose calls all end here, in process.
+
+        Time passes in its calls. If it has a `Receiver` among its ``events``, and ``webhooks``
+        names nobody, what happens is told to that.
 
         Args:
             options: The service's own, such as ``rate`` and ``retry``.
@@ -199,10 +284,72 @@ class Simulator:
 
         # The simulator is also used by itself, and the service is most of the package.
         async with (
+            self.running(),
             httpx.AsyncClient(transport=self.transport()) as client,
             CallService(self.app_id, self.secret, http_client=client, **options) as service,
         ):
-            yield service
+            before = self.webhooks
+            if before.to is None:
+                self.webhooks = attrs.evolve(before, to=receiver_in(options.get("events")))
+            try:
+                yield service
+            finally:
+                self.webhooks = before
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Let time pass and send webhooks while the context is open.
+
+        `serve`, `service` and `asgi` do so by themselves. It is for a program that is given
+        `transport`.
+        """
+        return Carrier(self._world, self._clock).running()
+
+    # -- by hand
+
+    def call_in(self, *, from_: int | str, to: int | str) -> SimulatedCall:
+        """Let somebody call one of your numbers: the webhooks' receiver is asked what to do.
+
+        Args:
+            from_: Who calls.
+            to: Which number of yours.
+
+        Raises:
+            InvalidCall: One of them is no number.
+            RuntimeError: The simulator only accepts calls (``life=None``).
+        """
+        if self.life is None:
+            raise RuntimeError("with life=None nothing comes of calls")
+        self._came_in += 1
+        number = parse_number(to, "to")
+        call = SimulatedCall(
+            to=number,
+            from_=parse_number(from_, "from"),
+            request_id=dice.cmiuuid(self.seed, number, -self._came_in, 1),
+            at=self._clock.now,
+            region=None,
+            attempt=self._came_in,
+            pcmo=(),
+            extra_params=None,
+            duration=None,
+        )
+        self._catch_up()
+        self._world.begin(call, appid=self.app_id, inbound=True)
+        return call
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass in all calls at once, on a clock that is not virtual.
+
+        Args:
+            seconds: How much.
+        """
+        self._catch_up()
+        self._clock.skip(seconds)
+        self._world.settle(self._clock.now)
+        self._world.changed()
+
+    def send_again(self, delivery: Delivery) -> None:
+        """Send a message to your program once more, now."""
+        self._world.send_again(delivery)
 
     # -- the rules
 
@@ -221,84 +368,30 @@ class Simulator:
             body: The body.
             at: When it arrived, in seconds on the event loop's clock.
         """
+        self._world.advance(at)
+        shown = page.answer(self, method, path, headers, body)
+        if shown is not None:
+            self._ledger.visit()
+            return Decision(0.0, shown)
         self._ledger.arrive(at)
-        region = _ENDPOINTS.get(path.partition("?")[0])
-        if region is None:
-            return self._after_latency(answer.refused(404, "not found"))
-        if method != "POST":
-            return self._after_latency(
-                answer.refused(405, "method not allowed", extra=(("Allow", "POST"),))
-            )
-        return self._make_call(headers, body, region, at)
+        bare = path.partition("?")[0]
+        decision = self._exchange.answer(method, bare, headers, body, at)
+        return decision or Decision(self.latency[0], answer.refused(404, "not found"))
 
     def leave(self) -> None:
         """Note that a request that was received is no longer under way."""
         self._ledger.leave()
 
-    def _make_call(
-        self, headers: Mapping[str, str], body: bytes, region: Region, at: float
-    ) -> Decision:
-        """Refuse what TeleCMI would refuse, and dial the rest."""
-        try:
-            incoming = read_incoming(headers.get("content-type", ""), body)
-        except Unacceptable as refusal:
-            return self._refuse(self.missing_code if refusal.missing else 422, refusal.message)
-        if (incoming.appid, incoming.secret) != (self.app_id, self.secret):
-            return self._refuse(420, "authentication failed")
-        if self.calls_per_second is not None:
-            if self._admitted.count(at) >= self.calls_per_second:
-                return self._refuse(429, "too many requests", ("Retry-After", "1"))
-            self._admitted.add(at)
-        if self.files is not None and not self.files.issuperset(incoming.file_names()):
-            return self._refuse(404, "the file name is invalid")
-        return self._dial(incoming, region, at)
+    def _callee(self, to: int, attempt: int) -> Callee:
+        """Return who is called at a number: by script, by its last digits, or by chance."""
+        if (scripted := self.callees.get(to)) is not None:
+            return scripted
+        if self.magic and (magic := magic_for(to)) is not None:
+            return magic.callee
+        answers = dice.draw(self.seed, "answers", to, attempt) < self.answered_share
+        return _ANSWERS if answers else _DOES_NOT
 
-    def _dial(self, incoming: Incoming, region: Region, at: float) -> Decision:
-        """Place a call that nothing is wrong with, unless chance wants a 502."""
-        to = incoming.to
-        attempt = self._ledger.start_attempt(to, at)
-        delay = self._delay(to, attempt)
-        reply: Answer | None = None
-        if self._chance(self.error_502_share, "502", to, attempt):
-            if self.error_502_kind == "vendor":
-                reply = self._refusal(502, "the property required is missing")
-                placed = False
-            else:
-                reply = answer.gateway_error()
-                placed = self._chance(self.gateway_placed_share, "placed", to, attempt)
-            if not placed:
-                self._ledger.fail(to)
-                return Decision(delay, reply)
-        request_id = dice.request_id(self.seed, to, attempt)
-        call = self._ledger.place(
-            incoming, request_id=request_id, region=region, attempt=attempt, at=at
-        )
-        return Decision(delay, reply or self._acceptance(request_id), call)
-
-    def _chance(self, share: float, purpose: str, to: int, attempt: int) -> bool:
-        return share > 0 and dice.draw(self.seed, purpose, to, attempt) < share
-
-    def _delay(self, to: int, attempt: int) -> float:
-        shortest, longest = self.latency
-        if shortest == longest:
-            return shortest
-        return shortest + (longest - shortest) * dice.draw(self.seed, "latency", to, attempt)
-
-    def _refuse(self, code: int, message: str, *extra: tuple[str, str]) -> Decision:
-        return self._after_latency(self._refusal(code, message, *extra))
-
-    def _after_latency(self, reply: Answer) -> Decision:
-        return Decision(self.latency[0], reply)
-
-    def _acceptance(self, request_id: str) -> Answer:
-        return answer.accepted(request_id, envelope=self.envelope, codes=self.codes)
-
-    def _refusal(self, code: int, message: str, *extra: tuple[str, str]) -> Answer:
-        return answer.refused(
-            code,
-            message,
-            status=200 if self.refusals == "body" else code,
-            envelope=self.envelope,
-            codes=self.codes,
-            extra=extra,
-        )
+    def _catch_up(self) -> None:
+        """Let happen what is due; outside an event loop, time stands still."""
+        with suppress(anyio.NoEventLoopError):
+            self._world.advance(anyio.current_time())

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import anyio
 import httpx
 
+from telecmi_async.simulator.fault import Breach
+
 if TYPE_CHECKING:
     from telecmi_async.simulator.simulator import Simulator
 
@@ -18,7 +20,8 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
 
     The latency passes on the event loop's own clock, so that it costs nothing on a virtual
     one. A read time-out that is shorter ends the request as it would over a network: the
-    call was placed, and nobody learnt of it.
+    call was placed, and nobody learnt of it. A connection that breaks raises what it would
+    raise.
 
     Args:
         simulator: Who answers.
@@ -43,6 +46,21 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
                 await anyio.sleep(timeout)
                 raise httpx.ReadTimeout("the simulator was slower", request=request)
             await anyio.sleep(decision.delay)
+            match decision.breach:
+                case Breach.RESET:
+                    raise httpx.ReadError("the simulator reset the connection", request=request)
+                case Breach.CLOSE:
+                    raise httpx.RemoteProtocolError(
+                        "the simulator closed the connection without a reply", request=request
+                    )
+                case Breach.CUT:
+                    raise httpx.RemoteProtocolError(
+                        "the simulator closed the connection amid its reply", request=request
+                    )
+                case Breach.DRIP:
+                    await anyio.sleep(len(decision.answer.body))
+                case None:
+                    pass
         finally:
             self._simulator.leave()
         answer = decision.answer

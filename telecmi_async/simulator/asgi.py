@@ -1,0 +1,103 @@
+"""The simulator as a bare ASGI application, to be mounted, or served by any ASGI server."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import anyio
+
+from telecmi_async.simulator.fault import Breach
+
+if TYPE_CHECKING:
+    from telecmi_async.simulator.answer import Answer
+    from telecmi_async.simulator.simulator import Simulator
+
+__all__ = ["Application"]
+
+_Scope: TypeAlias = MutableMapping[str, Any]
+_Message: TypeAlias = MutableMapping[str, Any]
+_Receive: TypeAlias = Callable[[], Awaitable[_Message]]
+_Send: TypeAlias = Callable[[_Message], Awaitable[None]]
+
+_LARGEST: Final = 1_048_576
+
+
+class Application:
+    """Serves one simulator.
+
+    Time passes in its calls while the server's lifespan lasts. A framework that mounts it has a
+    lifespan of its own: there, open `Simulator.running`. ASGI knows no way to reset a
+    connection: where one should break, `ConnectionError` is raised, and a server closes it or
+    answers 500.
+
+    Args:
+        simulator: Who answers.
+    """
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        """Serve one request, or the lifespan of a server that runs nothing else."""
+        match scope["type"]:
+            case "http":
+                await self._http(scope, receive, send)
+            case "lifespan":
+                await self._lifespan(receive, send)
+            case _:
+                await send({"type": "websocket.close", "code": 1000})
+
+    async def _http(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            if len(body) > _LARGEST:
+                return
+            if not message.get("more_body", False):
+                break
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in scope["headers"]
+        }
+        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        query = scope.get("query_string", b"").decode("latin-1")
+        decision = self._simulator.receive(
+            scope["method"],
+            f"{path}?{query}" if query else path,
+            headers,
+            bytes(body),
+            at=anyio.current_time(),
+        )
+        try:
+            await anyio.sleep(decision.delay)
+            if decision.breach not in {None, Breach.DRIP}:
+                raise ConnectionError(f"the simulator breaks the connection: {decision.breach}")
+            if decision.breach is Breach.DRIP:
+                await anyio.sleep(len(decision.answer.body))
+            await _send_answer(decision.answer, send)
+        finally:
+            self._simulator.leave()
+
+    async def _lifespan(self, receive: _Receive, send: _Send) -> None:
+        async with AsyncExitStack() as stack:
+            while True:
+                message = await receive()
+                if message["type"] == "lifespan.startup":
+                    await stack.enter_async_context(self._simulator.running())
+                await send({"type": f"{message['type']}.complete"})
+                if message["type"] == "lifespan.shutdown":
+                    return
+
+
+async def _send_answer(answer: Answer, send: _Send) -> None:
+    headers = [
+        (name.lower().encode("latin-1"), value.encode("latin-1"))
+        for name, value in answer.headers
+    ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

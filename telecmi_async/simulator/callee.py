@@ -1,0 +1,151 @@
+"""Who is called, and what they do: by script, by the last digits of their number, or by chance.
+
+The last four digits of a number can choose what happens to a call, so that a plain list of
+numbers drives every branch of a program. They are those of `MAGIC`; other numbers answer, or
+not, by the simulator's ``answered_share``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from attrs import field, frozen
+
+from telecmi_async import _settings
+from telecmi_async.errors import ConfigurationError
+from telecmi_async.simulator.fault import Fault, FaultKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from telecmi_async._settings import Field
+
+__all__ = ["MAGIC", "Callee", "Ending", "Magic", "magic_for", "magic_table"]
+
+#: What a leg comes to. The first two are TeleCMI's words for it; the others were reported.
+Ending: TypeAlias = Literal["answered", "missed", "busy", "failed"]
+
+_ENDINGS: Final = ("answered", "missed", "busy", "failed")
+_KEYS: Final = re.compile(r"[0-9*#]{0,32}")
+
+
+def _parse_digits(value: str | Iterable[str]) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value)
+
+
+def _check_digits(_: object, __: Field, digits: tuple[object, ...]) -> None:
+    if not all(isinstance(keys, str) and _KEYS.fullmatch(keys) for keys in digits):
+        raise ConfigurationError(
+            'Callee.digits must be keys ("0" to "9", "*", "#"), or several such texts'
+        )
+
+
+@frozen(kw_only=True)
+class Callee:
+    """What somebody does when called.
+
+    Args:
+        ending: Whether they answer: ``"answered"``, ``"missed"``, ``"busy"`` or ``"failed"``.
+        digits: The keys they press when asked, a text for each time; ``""`` for none. Not in
+            the repr.
+        ring: Seconds until they answer, or give up; ``None`` for the simulator's ``ring``.
+        talk: Seconds they stay on the line, once it comes to talking; ``None`` for the
+            simulator's ``talk``.
+        hangs_up_after: Seconds after the answer at which they hang up, whatever is going on;
+            ``None`` for never.
+
+    Raises:
+        ConfigurationError: A value cannot be right.
+    """
+
+    ending: Ending = field(default="answered", validator=_settings.one_of(*_ENDINGS))
+    digits: tuple[str, ...] = field(
+        default=(), converter=_parse_digits, validator=_check_digits, repr=False
+    )
+    ring: float | None = field(
+        default=None,
+        converter=_settings.to_seconds_or_none,
+        validator=_settings.positive_or_none,
+    )
+    talk: float | None = field(
+        default=None,
+        converter=_settings.to_seconds_or_none,
+        validator=_settings.positive_or_none,
+    )
+    hangs_up_after: float | None = field(
+        default=None,
+        converter=_settings.to_seconds_or_none,
+        validator=_settings.positive_or_none,
+    )
+
+
+@frozen
+class Magic:
+    """What the last four digits of a number stand for.
+
+    Args:
+        says: It in words, for people.
+        callee: What the callee does, if the call is placed.
+        fault: What goes wrong with the request, if anything does.
+    """
+
+    says: str
+    callee: Callee = Callee()
+    fault: Fault | None = None
+
+
+def _fault(says: str, kind: FaultKind, *, attempts: int | None = None) -> Magic:
+    return Magic(says, fault=Fault(kind, attempts=attempts))
+
+
+_ONE = ("1",) * 10
+
+#: By the last four digits of the number dialled.
+MAGIC: Final[Mapping[str, Magic]] = {
+    "9900": Magic("answers"),
+    "9901": Magic("does not answer", Callee(ending="missed")),
+    "9902": Magic("is busy", Callee(ending="busy", ring=1)),
+    "9903": Magic("is no number that anybody has", Callee(ending="failed", ring=1)),
+    "9904": Magic("answers, and hangs up after 3 seconds", Callee(hangs_up_after=3)),
+    "9905": Magic("answers, and presses 1 whenever asked", Callee(digits=_ONE)),
+    "9910": _fault("502 with TeleCMI's body, the first time", FaultKind.VENDOR_502, attempts=1),
+    "9911": _fault("502 with TeleCMI's body, always", FaultKind.VENDOR_502),
+    "9912": _fault("502 of a gateway, the first time", FaultKind.GATEWAY_502, attempts=1),
+    "9913": _fault(
+        "502 of a gateway, the first time, and the call was placed",
+        FaultKind.GATEWAY_502_PLACED,
+        attempts=1,
+    ),
+    "9920": _fault("placed, and the reply is lost", FaultKind.REPLY_LOST),
+    "9921": _fault("the connection is reset before the call is placed", FaultKind.RESET),
+    "9922": _fault("placed, and the connection is reset", FaultKind.RESET_PLACED),
+    "9923": _fault("placed, and the reply is slower than any time-out", FaultKind.SLOW),
+    "9924": _fault("placed, and the reply breaks off", FaultKind.CUT),
+    "9925": _fault("placed, and the reply comes one byte a second", FaultKind.DRIP),
+    "9930": _fault("420, the credentials are wrong", FaultKind.CREDENTIALS),
+    "9931": _fault("code 420 within a status of 200", FaultKind.CREDENTIALS_IN_200),
+    "9932": _fault("422, a property is missing", FaultKind.MISSING_PROPERTY),
+    "9933": _fault(
+        "429 with Retry-After: 1, the first time", FaultKind.RATE_LIMITED, attempts=1
+    ),
+    "9934": _fault(
+        "503 with Retry-After: 1, the first time", FaultKind.UNAVAILABLE, attempts=1
+    ),
+    "9940": _fault("placed; 200, and no request_id", FaultKind.NO_REQUEST_ID),
+    "9941": _fault("placed; 200, and the body is no JSON", FaultKind.NO_JSON),
+}
+
+
+def magic_for(to: int) -> Magic | None:
+    """Return what a number's last four digits stand for, if they stand for anything."""
+    # Most numbers do not: nearly all are told by the first two of the four.
+    return MAGIC.get(str(to)[-4:]) if to // 100 % 100 == 99 else None  # the digits
+
+
+def magic_table() -> str:
+    """Return the table of magic numbers as Markdown."""
+    rows = [f"| `…{digits}` | {magic.says} |" for digits, magic in MAGIC.items()]
+    return "\n".join(["| number | what happens |", "| --- | --- |", *rows]) + "\n"

@@ -1,0 +1,250 @@
+"""What becomes of a request: TeleCMI's rules, without network, clock, or tasks.
+
+========================================  ==================================================
+``/v2/global_pcmo_make_call``             places a call
+``/v2/ind_pcmo_make_call``                the same, within India
+``/v2/piopiy/get_channels``               how many calls are live
+``/v1/piopiy/requestid_cdr``              the records of a call, by its ``request_id``
+``/v1/piopiy/cmiuuid_cdr``                the record of a leg, by its ``cmiuuid``
+``/v1/call/action``, ``global_action``    ``hangup``, ``hold``, ``unhold``, ``holdToggle``
+========================================  ==================================================
+
+TeleCMI has those under ``/v1`` on another host; here all are on one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from telecmi_async.phone import Region
+from telecmi_async.simulator import answer, dice
+from telecmi_async.simulator.answer import Decision
+from telecmi_async.simulator.callee import magic_for
+from telecmi_async.simulator.fault import FaultKind
+from telecmi_async.simulator.incoming import Unacceptable, read_fields, read_incoming
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from telecmi_async.simulator.answer import Answer
+    from telecmi_async.simulator.incoming import Incoming
+    from telecmi_async.simulator.ledger import Ledger
+    from telecmi_async.simulator.simulator import Simulator
+    from telecmi_async.simulator.window import Window
+    from telecmi_async.simulator.world import World
+
+__all__ = ["Exchange"]
+
+_MAKE_CALL: Final = {
+    "/v2/global_pcmo_make_call": Region.GLOBAL,
+    "/v2/ind_pcmo_make_call": Region.INDIA,
+}
+_COMMANDS: Final = frozenset({"hangup", "hold", "unhold", "holdToggle"})
+_RETRY_AFTER: Final = ("Retry-After", "1")
+_REFUSALS: Final[Mapping[FaultKind, tuple[int, str, *tuple[tuple[str, str], ...]]]] = {
+    FaultKind.VENDOR_502: (502, "the property required is missing"),
+    FaultKind.CREDENTIALS: (420, "authentication failed"),
+    FaultKind.MISSING_PROPERTY: (422, "the property required is missing"),
+    FaultKind.RATE_LIMITED: (429, "too many requests", _RETRY_AFTER),
+    FaultKind.UNAVAILABLE: (503, "try again", _RETRY_AFTER),
+}
+# Longer than any sensible time-out.
+_SLOW_SECONDS: Final = 600.0
+
+
+class Exchange:
+    """Answers the requests to one simulator.
+
+    Args:
+        simulator: Whose options hold.
+        ledger: Counts what comes in.
+        world: Runs the calls that are placed.
+        admitted: The calls let in by the rate limit.
+    """
+
+    def __init__(
+        self, simulator: Simulator, ledger: Ledger, world: World, admitted: Window
+    ) -> None:
+        self._simulator = simulator
+        self._ledger = ledger
+        self._world = world
+        self._admitted = admitted
+
+    def answer(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, at: float
+    ) -> Decision | None:
+        """Return what becomes of a request; ``None`` if there is nothing at its path."""
+        region = _MAKE_CALL.get(path)
+        look_up = {
+            "/v2/piopiy/get_channels": self._channels,
+            "/v1/piopiy/requestid_cdr": self._records,
+            "/v1/piopiy/cmiuuid_cdr": self._record,
+            "/v1/call/action": self._command,
+            "/v1/call/global_action": self._command,
+        }.get(path)
+        if region is None and look_up is None:
+            return None
+        if method != "POST":
+            refusal = answer.refused(405, "method not allowed", extra=(("Allow", "POST"),))
+            return self._after_latency(refusal)
+        if look_up is not None:
+            return self._after_latency(self._looked_up(path, look_up, headers, body))
+        return self._make_call(headers, body, region or Region.GLOBAL, at)
+
+    # -- calls
+
+    def _make_call(
+        self, headers: Mapping[str, str], body: bytes, region: Region, at: float
+    ) -> Decision:
+        """Refuse what TeleCMI would refuse, and dial the rest."""
+        simulator = self._simulator
+        try:
+            incoming = read_incoming(headers.get("content-type", ""), body)
+        except Unacceptable as refusal:
+            code = simulator.missing_code if refusal.missing else 422
+            return self._refuse(code, refusal.message)
+        if (incoming.appid, incoming.secret) != (simulator.app_id, simulator.secret):
+            return self._refuse(420, "authentication failed")
+        if simulator.calls_per_second is not None:
+            if self._admitted.count(at) >= simulator.calls_per_second:
+                return self._refuse(429, "too many requests", _RETRY_AFTER)
+            self._admitted.add(at)
+        if simulator.files is not None and not simulator.files.issuperset(
+            incoming.file_names()
+        ):
+            return self._refuse(404, "the file name is invalid")
+        return self._dial(incoming, region, at)
+
+    def _dial(self, incoming: Incoming, region: Region, at: float) -> Decision:
+        """Place a call that nothing is wrong with, unless a fault or chance says otherwise."""
+        to = incoming.to
+        attempt = self._ledger.start_attempt(to, at)
+        delay = self._delay(to, attempt)
+        fault = self._fault(to, attempt)
+        request_id = dice.request_id(self._simulator.seed, to, attempt)
+        reply = self._said(request_id) if fault is None else self._faulty(fault)
+        breach = None if fault is None else fault.breach
+        if fault is not None and not fault.placed:
+            self._ledger.fail(to)
+            return Decision(delay, reply, breach=breach)
+        if fault is FaultKind.SLOW:
+            delay = _SLOW_SECONDS
+        call = self._ledger.place(
+            incoming, request_id=request_id, region=region, attempt=attempt, at=at
+        )
+        if self._simulator.life is None:
+            self._world.remember(call)
+        else:
+            self._world.begin(call, appid=incoming.appid)
+        return Decision(delay, reply, call, breach)
+
+    def _fault(self, to: int, attempt: int) -> FaultKind | None:
+        """Return what goes wrong with a try: by its number, by a rule, or by the share of 502s."""
+        simulator = self._simulator
+        magic = magic_for(to) if simulator.magic else None
+        # A number that stands for something is left alone by the rest.
+        if magic is not None:
+            hit = magic.fault is not None and magic.fault.hits(simulator.seed, 0, to, attempt)
+            return magic.fault.kind if hit and magic.fault else None
+        found = simulator.faults.find(simulator.seed, to, attempt)
+        if found is not None or not self._chance(simulator.error_502_share, "502", to, attempt):
+            return found
+        if simulator.error_502_kind == "vendor":
+            return FaultKind.VENDOR_502
+        if self._chance(simulator.gateway_placed_share, "placed", to, attempt):
+            return FaultKind.GATEWAY_502_PLACED
+        return FaultKind.GATEWAY_502
+
+    def _said(self, request_id: str) -> Answer:
+        simulator = self._simulator
+        return answer.accepted(request_id, envelope=simulator.envelope, codes=simulator.codes)
+
+    def _faulty(self, fault: FaultKind) -> Answer:
+        """Return the reply that goes with a fault, if it ever arrives."""
+        match fault:
+            case FaultKind.GATEWAY_502 | FaultKind.GATEWAY_502_PLACED:
+                return answer.gateway_error()
+            case FaultKind.CREDENTIALS_IN_200:
+                return answer.refused(420, "authentication failed", status=200)
+            case FaultKind.NO_JSON:
+                return answer.page(200, b"<html>welcome</html>")
+            case _ if fault in _REFUSALS:
+                return self._refusal(*_REFUSALS[fault])
+            case _:  # what is lost, late or broken off, and what lacks a request_id
+                return answer.said({"status": "progress", "code": 200})
+
+    # -- what is looked up
+
+    def _looked_up(
+        self,
+        path: str,
+        look_up: Callable[[Mapping[str, object]], Answer],
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> Answer:
+        simulator = self._simulator
+        # Wrong credentials are 407 for channels and 404 for records, by TeleCMI's pages.
+        wrong = 407 if path.endswith("get_channels") else 404
+        try:
+            fields = read_fields(headers.get("content-type", ""), body)
+        except Unacceptable as refusal:
+            return self._refusal(wrong, refusal.message)
+        if (fields.get("appid"), fields.get("secret")) != (simulator.app_id, simulator.secret):
+            return self._refusal(wrong, "authentication failed")
+        return look_up(fields)
+
+    def _channels(self, _: Mapping[str, object]) -> Answer:
+        return answer.said({"code": 200, "channel": str(self._world.in_use())})
+
+    def _records(self, fields: Mapping[str, object]) -> Answer:
+        call = self._world.find(str(fields.get("request_id")))
+        rows = [self._world.look_up(leg) for leg in reversed(call.legs)] if call else []
+        found = [row for row in rows if row is not None]
+        if not found:
+            return self._refusal(404, "not found")
+        return answer.said({"count": len(found), "cdr": found, "code": 200})
+
+    def _record(self, fields: Mapping[str, object]) -> Answer:
+        found = self._world.find_leg(str(fields.get("cmiuuid")))
+        record = self._world.look_up(found[1]) if found else None
+        if record is None:
+            return self._refusal(404, "not found")
+        return answer.said({"cdr": record, "code": 200})
+
+    def _command(self, fields: Mapping[str, object]) -> Answer:
+        action = fields.get("action")
+        found = self._world.find_leg(str(fields.get("cmiuuid", fields.get("cmiuid"))))
+        if found is None or action not in _COMMANDS:
+            return self._refusal(404, "not found")
+        if not self._world.command_leg(*found, str(action)):
+            return self._refusal(404, "the call is over")
+        return answer.said({"code": 200, "status": "success"})
+
+    # -- what they are made of
+
+    def _chance(self, share: float, purpose: str, to: int, attempt: int) -> bool:
+        return share > 0 and dice.draw(self._simulator.seed, purpose, to, attempt) < share
+
+    def _delay(self, to: int, attempt: int) -> float:
+        shortest, longest = self._simulator.latency
+        if shortest == longest:
+            return shortest
+        drawn = dice.draw(self._simulator.seed, "latency", to, attempt)
+        return shortest + (longest - shortest) * drawn
+
+    def _refuse(self, code: int, message: str, *extra: tuple[str, str]) -> Decision:
+        return self._after_latency(self._refusal(code, message, *extra))
+
+    def _after_latency(self, reply: Answer) -> Decision:
+        return Decision(self._simulator.latency[0], reply)
+
+    def _refusal(self, code: int, message: str, *extra: tuple[str, str]) -> Answer:
+        simulator = self._simulator
+        return answer.refused(
+            code,
+            message,
+            status=200 if simulator.refusals == "body" else code,
+            envelope=simulator.envelope,
+            codes=simulator.codes,
+            extra=extra,
+        )

@@ -1,0 +1,199 @@
+"""What can go wrong with a request, and rules that say when it does.
+
+A fault is about the request alone: what the caller is answered, and whether the call was
+placed all the same. What the callee does stands in `telecmi_async.simulator.callee`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum, unique
+from typing import TYPE_CHECKING, Final
+
+from attrs import define, field, frozen
+
+from telecmi_async import _settings
+from telecmi_async._wording import listed
+from telecmi_async.errors import ConfigurationError, InvalidCall
+from telecmi_async.phone import mask, parse_number
+from telecmi_async.simulator import dice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Breach", "Fault", "FaultKind", "Faults"]
+
+
+@unique
+class Breach(StrEnum):
+    """What happens to the connection instead of, or while, a reply is sent."""
+
+    #: It is reset: the client sees an error that says nothing of the call.
+    RESET = "reset"
+    #: It is closed before the first byte of a reply.
+    CLOSE = "close"
+    #: It is closed in the middle of the reply.
+    CUT = "cut"
+    #: The reply comes one byte at a time, a second apart.
+    DRIP = "drip"
+
+
+@unique
+class FaultKind(StrEnum):
+    """What a caller is answered. Where no other word is said, no call is placed."""
+
+    #: 502 with TeleCMI's own body: a property is missing.
+    VENDOR_502 = "vendor_502"
+    #: 502 with a gateway's page.
+    GATEWAY_502 = "gateway_502"
+    #: 502 with a gateway's page, and the call was placed.
+    GATEWAY_502_PLACED = "gateway_502_placed"
+    #: The call was placed, and the connection closes before the reply.
+    REPLY_LOST = "reply_lost"
+    #: The connection is reset.
+    RESET = "reset"
+    #: The connection is reset, and the call was placed.
+    RESET_PLACED = "reset_placed"
+    #: The call was placed, and the reply takes ten minutes.
+    SLOW = "slow"
+    #: The call was placed, and the reply breaks off.
+    CUT = "cut"
+    #: The call was placed, and the reply comes one byte a second.
+    DRIP = "drip"
+    #: 420: the credentials are wrong.
+    CREDENTIALS = "credentials"
+    #: Code 420 within an HTTP status of 200.
+    CREDENTIALS_IN_200 = "credentials_in_200"
+    #: 422: a property is missing.
+    MISSING_PROPERTY = "missing_property"
+    #: 429, and ``Retry-After: 1``.
+    RATE_LIMITED = "rate_limited"
+    #: 503, and ``Retry-After: 1``.
+    UNAVAILABLE = "unavailable"
+    #: The call was placed; 200, and no ``request_id`` in the reply.
+    NO_REQUEST_ID = "no_request_id"
+    #: The call was placed; 200, and the reply is no JSON.
+    NO_JSON = "no_json"
+
+    @property
+    def placed(self) -> bool:
+        """Whether the call is placed all the same."""
+        return self in _PLACED
+
+    @property
+    def breach(self) -> Breach | None:
+        """What happens to the connection, if anything does."""
+        return _BREACHES.get(self)
+
+
+_PLACED: Final = frozenset(
+    {
+        FaultKind.GATEWAY_502_PLACED,
+        FaultKind.REPLY_LOST,
+        FaultKind.RESET_PLACED,
+        FaultKind.SLOW,
+        FaultKind.CUT,
+        FaultKind.DRIP,
+        FaultKind.NO_REQUEST_ID,
+        FaultKind.NO_JSON,
+    }
+)
+_BREACHES: Final = {
+    FaultKind.REPLY_LOST: Breach.CLOSE,
+    FaultKind.RESET: Breach.RESET,
+    FaultKind.RESET_PLACED: Breach.RESET,
+    FaultKind.CUT: Breach.CUT,
+    FaultKind.DRIP: Breach.DRIP,
+}
+
+
+def _parse_kind(value: FaultKind | str) -> FaultKind:
+    try:
+        return FaultKind(value)
+    except ValueError:
+        raise ConfigurationError(f"Fault.kind must be {listed(tuple(FaultKind))}") from None
+
+
+def _parse_to(value: int | str | None) -> int | None:
+    try:
+        return None if value is None else parse_number(value, "Fault.to")
+    except InvalidCall as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _masked(to: int | None) -> str:
+    return "None" if to is None else mask(to)
+
+
+@frozen
+class Fault:
+    """A rule: which requests go wrong, and how.
+
+    Args:
+        kind: How.
+        to: The number it is about; ``None`` for every number.
+        share: For which share of the tries it is about, from 0 to 1.
+        attempts: It is about the first so many tries for a number; ``None`` for all of them.
+
+    Raises:
+        ConfigurationError: A value cannot be right.
+    """
+
+    kind: FaultKind = field(converter=_parse_kind)
+    to: int | None = field(default=None, kw_only=True, converter=_parse_to, repr=_masked)
+    share: float = field(default=1.0, kw_only=True, validator=_settings.share)
+    attempts: int | None = field(
+        default=None, kw_only=True, validator=_settings.whole_or_none(1)
+    )
+
+    def hits(self, seed: int | str, number: int, to: int, attempt: int) -> bool:
+        """Tell whether a try goes wrong by this rule.
+
+        Args:
+            seed: The simulator's seed.
+            number: The rule's own number, so that two rules draw differently.
+            to: The number dialled.
+            attempt: Which try for it this is, from 1.
+        """
+        if self.to not in {None, to} or (self.attempts or attempt) < attempt:
+            return False
+        return self.share == 1 or dice.draw(seed, f"fault {number}", to, attempt) < self.share
+
+
+@define
+class Faults:
+    """The rules that hold now. They can be changed while calls are placed."""
+
+    _rules: dict[int, Fault] = field(factory=dict[int, Fault], init=False)
+    _next: int = field(default=1, init=False, repr=False)
+
+    def add(self, fault: Fault | FaultKind | str) -> int:
+        """Let a rule hold from now on, after those that hold already.
+
+        Returns:
+            Its number, for `remove`.
+        """
+        number = self._next
+        self._next += 1
+        self._rules[number] = fault if isinstance(fault, Fault) else Fault(fault)
+        return number
+
+    def remove(self, number: int) -> None:
+        """Let a rule hold no longer; harmless if it does not hold."""
+        self._rules.pop(number, None)
+
+    def clear(self) -> None:
+        """Let no rule hold any longer."""
+        self._rules.clear()
+
+    def __iter__(self) -> Iterator[tuple[int, Fault]]:
+        return iter(tuple(self._rules.items()))
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def find(self, seed: int | str, to: int, attempt: int) -> FaultKind | None:
+        """Return what goes wrong with a try: by the first rule that hits."""
+        for number, fault in self._rules.items():
+            if fault.hits(seed, number, to, attempt):
+                return fault.kind
+        return None

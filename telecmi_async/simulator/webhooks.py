@@ -1,0 +1,111 @@
+"""Where webhooks go, and what becomes of them on the way."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias, cast
+from urllib.parse import urlsplit
+
+from attrs import define, field, frozen
+
+from telecmi_async import _settings
+from telecmi_async._wording import shown
+from telecmi_async.errors import ConfigurationError
+from telecmi_async.receiver import Receiver
+from telecmi_async.simulator.call import SimulatedCall
+from telecmi_async.simulator.options import check_span, to_span
+from telecmi_async.simulator.payload import DIALECTS, Dialect
+from telecmi_async.simulator.turn import Ask
+
+__all__ = ["REPEATS", "Delivery", "Target", "Webhooks", "parse_webhooks"]
+
+#: Where webhooks go: straight into a receiver of this process, or to a URL.
+Target: TypeAlias = "Receiver | str"
+
+#: Seconds from a record's delivery to the next one, three times: after 5, 10 and 15 minutes
+#: (doc.telecmi.com/piopiy/docs/webhooks-overview).
+REPEATS: Final = (300.0, 600.0, 900.0)
+
+
+def _parse_target(value: Target | None) -> Target | None:
+    target = cast("object", value)  # nothing is known of it yet
+    if target is None or isinstance(target, Receiver):
+        return value
+    if isinstance(target, str) and urlsplit(target).scheme in {"http", "https"}:
+        return target
+    raise ConfigurationError(
+        f"webhooks must go to a Receiver or an http(s) URL, not {shown(target)}"
+    )
+
+
+@frozen
+class Webhooks:
+    """Where events and records are sent, and how badly.
+
+    Args:
+        to: A `Receiver`, or a URL; it is not shown, for it holds a token.
+        dialect: Which edition of TeleCMI's pages they are written by.
+        delay: Seconds they take, or the shortest and the longest: what is sent later may
+            arrive earlier.
+        drop_share: Which share of deliveries is lost. Of a record's four never all are.
+        double_share: Which share is delivered twice.
+        redeliver: Whether a record is sent four times whatever is answered (``"always"``), or
+            until it is answered with a 2xx. Which of them TeleCMI does is not documented.
+
+    Raises:
+        ConfigurationError: A value cannot be right.
+    """
+
+    to: Target | None = field(default=None, converter=_parse_target, repr=False)
+    dialect: Dialect = field(
+        default="2024", kw_only=True, validator=_settings.one_of(*DIALECTS, "mixed")
+    )
+    delay: tuple[float, float] = field(
+        default=(0.0, 0.0), kw_only=True, converter=to_span, validator=check_span
+    )
+    drop_share: float = field(default=0.0, kw_only=True, validator=_settings.share)
+    double_share: float = field(default=0.0, kw_only=True, validator=_settings.share)
+    redeliver: Literal["always", "until_2xx"] = field(
+        default="always", kw_only=True, validator=_settings.one_of("always", "until_2xx")
+    )
+
+
+def parse_webhooks(value: Webhooks | Target | None) -> Webhooks:
+    """Return the settings that an argument means."""
+    return value if isinstance(value, Webhooks) else Webhooks(value)
+
+
+@define(eq=False)
+class Delivery:
+    """One message to the user's program.
+
+    Args:
+        call: The call it is about.
+        what: ``started``, ``record``, ``keys`` and the like.
+        leg: The leg it is about.
+        key: What its chance follows from.
+        body: The JSON.
+        ask: What is asked, if an answer is waited for.
+        turn: The story's turn at which it was asked.
+        tries: How often it was sent, or lost on the way.
+        arrived: How often it was sent.
+        status: What it was answered with at last: an HTTP status, or ``None`` if there was no
+            answer, or none yet.
+        next_at: When it is sent next, in seconds on the simulator's clock, if it is.
+    """
+
+    call: SimulatedCall = field(repr=False)
+    what: str
+    leg: str
+    key: str = field(repr=False)
+    body: bytes = field(repr=False)
+    ask: Ask | None = field(default=None, repr=False)
+    turn: int = field(default=0, repr=False)
+    tries: int = 0
+    arrived: int = 0
+    status: int | None = None
+    next_at: float | None = None
+
+    @property
+    def most_tries(self) -> int:
+        """How often it is sent if all goes well."""
+        return 1 + len(REPEATS) if self.what == "record" else 1
