@@ -43,6 +43,8 @@ Validator: TypeAlias = Callable[[object, Field, object], None]
 
 _LARGEST = 2**31 - 1
 _LONGEST_REPR = 200
+# A part of a path that is a word nobody can guess, as in the address of a webhook.
+_TOKEN_IN_A_URL = re.compile(r"(?<=/)[\w~-]{22,}(?=[/?#'\"])")
 _SURROGATE = "\ud800-\udfff"
 _NOT_IN_TEXT = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f{_SURROGATE}]")
 _NOT_IN_A_TOKEN = re.compile(f"[\x00-\x1f\x7f-\x9f{_SURROGATE}]")
@@ -71,7 +73,7 @@ def given_repr(self: attrs.AttrsInstance) -> str:
             named.append(f"{field.name}={value!r}")
         else:
             positional.append(repr(value))
-    inner = mask_in(", ".join([*positional, *named]))
+    inner = mask_in(_TOKEN_IN_A_URL.sub("•••", ", ".join([*positional, *named])))
     if len(inner) > _LONGEST_REPR:
         inner = f"{inner[:_LONGEST_REPR]}…"
     return f"{type(self).__name__}({inner})"

@@ -165,6 +165,13 @@ class Host:
             if self._quiet is not None:
                 self._quiet.set()
 
+    def cancel(self) -> None:
+        """Cancel the tasks. On trio none can be started afterwards."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._task_group is not None:
+            self._task_group.cancel_scope.cancel()
+
     async def drain(self) -> None:
         """Wait until no task runs any more. Cancellation waits as well.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from telecmi_async.credentials import Secret
     from telecmi_async.events import Event
 
-__all__ = ["FIELD", "References", "new_reference"]
+__all__ = ["FIELD", "References", "brings_reference", "new_reference"]
 
 #: The key in ``extra_params``.
 FIELD = "tcm_reference"
@@ -40,6 +40,17 @@ def new_reference() -> str:
 
 def _spelt(data: bytes) -> str:
     return base64.b32encode(data).decode("ascii").rstrip("=").lower()
+
+
+def _text_of(event: Event) -> str:
+    params = event.extra_params
+    text = params.get(FIELD) if isinstance(params, Mapping) else params
+    return text if isinstance(text, str) else ""
+
+
+def brings_reference(event: Event) -> bool:
+    """Tell whether an event brings a reference back, with a code that is right or wrong."""
+    return event.extra_params is not None and _SIGNED.search(_text_of(event)) is not None
 
 
 class References:
@@ -69,11 +80,7 @@ class References:
 
         It is found as well where TeleCMI made no JSON of ``extra_params`` but a text.
         """
-        params = event.extra_params
-        text = params.get(FIELD) if isinstance(params, Mapping) else params
-        if not isinstance(text, str):
-            return None
-        for found in _SIGNED.finditer(text):
+        for found in _SIGNED.finditer(_text_of(event)):
             reference, code = found.groups()
             if hmac.compare_digest(code, self._code(reference)):
                 return reference

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from hashlib import blake2b
+from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, assert_never
 
 from telecmi_async.events.model import (
@@ -59,5 +60,6 @@ def _stamp(time: datetime) -> str:
 
 
 def _digest(*parts: str | None) -> str:
-    # JSON keeps the parts apart, whatever is in them, and None from "None".
-    return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+    # Quoted as in JSON the parts stay apart, whatever is in them, and None from "None".
+    quoted = ("null" if part is None else encode_basestring_ascii(part) for part in parts)
+    return blake2b(f"[{', '.join(quoted)}]".encode("ascii"), digest_size=16).hexdigest()

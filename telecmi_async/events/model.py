@@ -47,10 +47,12 @@ NOT_ANSWERED = frozenset({"missed", "busy", "failed", "no_answer", "cancel"})
 
 _NUMBERS = frozenset({"from_", "to", "callerid", "vn"})
 _IDS = frozenset({"cmiuuid", "request_id", "conversation_uuid"})
-_HIDDEN = frozenset({"raw", "dtmf"})
+_HIDDEN = frozenset({"raw", "dtmf", "query"})
 # Too long for a phone number, and of nothing that could upset a log.
 _ID = re.compile(r"[\w-]{20,64}", re.ASCII)
 _LONGEST_PARAMS = 100
+# What proves that a call's own reference is genuine; see `telecmi_async.reference`.
+_CODE = re.compile(r"(tcm_[a-z2-7]{26})\.[a-z2-7]+")
 
 
 @unique
@@ -133,14 +135,12 @@ def _repr_of(name: str, value: object) -> str:
         return str(value)
     match value:
         case JsonObject():
-            text = mask_in(repr(value))
+            text = mask_in(_CODE.sub(r"\1", repr(value)))
             return text if len(text) <= _LONGEST_PARAMS else f"{text[:_LONGEST_PARAMS]}…"
-        case datetime():
-            return value.isoformat()
-        case Decimal():
-            return str(value)
+        case datetime() | Decimal():
+            return value.isoformat() if isinstance(value, datetime) else str(value)
         case _:
-            return shown(value)
+            return shown(_CODE.sub(r"\1", value) if isinstance(value, str) else value)
 
 
 @frozen(kw_only=True, repr=False)
@@ -224,9 +224,12 @@ class DigitsEvent(_Payload):
     Args:
         dtmf: The keys, ``"0"`` to ``"9"``, ``"*"`` and ``"#"``; empty if none was pressed.
             Not in the repr: they may be a PIN.
+        query: What stood behind ``?`` in the address that was asked; see
+            `telecmi_async.Receiver.url`.
     """
 
     dtmf: str
+    query: JsonObject = attrs.field(factory=JsonObject)
 
 
 @frozen(kw_only=True, repr=False)
@@ -234,7 +237,12 @@ class InboundRequest(_Payload):
     """Somebody calls one of your numbers; TeleCMI waits for what to do.
 
     Its ``cmiuuid`` is the ``conversation_uuid`` of the events that follow.
+
+    Args:
+        query: What stood behind ``?`` in the address that was asked.
     """
+
+    query: JsonObject = attrs.field(factory=JsonObject)
 
 
 @frozen(kw_only=True, repr=False)

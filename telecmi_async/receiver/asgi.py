@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 
+from telecmi_async._wording import shown
 from telecmi_async.receiver.reply import LARGEST, Reply
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 _TOO_SLOW = Reply(408)
+_LOOKED_AT = frozenset({b"content-length", b"content-type"})
 
 
 class Application:
@@ -42,21 +44,35 @@ class Application:
         match scope["type"]:
             case "http":
                 reply, event = await self._http(scope, receive)
-                if reply is not None:
-                    await _send(reply, send)
-                await self._receiver.tell(event)
+                try:
+                    if reply is not None:
+                        await _send(reply, send)
+                finally:  # whether or not somebody hears the answer: the event is ours now
+                    if event is not None:
+                        await self._receiver.tell(event)
             case "lifespan":
-                await _lifespan(receive, send)
-            case _:  # TeleCMI opens no WebSocket here
+                await receive()
+                async with self._receiver:
+                    await send({"type": "lifespan.startup.complete"})
+                    await receive()
+                await send({"type": "lifespan.shutdown.complete"})
+            case "websocket":
                 await send({"type": "websocket.close", "code": 1000})
+            case other:
+                raise ValueError(f"a receiver serves HTTP, and no {shown(other)}")
 
     async def _http(self, scope: Scope, receive: Receive) -> tuple[Reply | None, Event | None]:
         """Return what to answer, if anybody is there, and what to tell handlers of then."""
         headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in scope["headers"]
+            if name in _LOOKED_AT
         }
+        path = scope["path"]
+        if query := scope.get("query_string"):
+            path = f"{path}?{query.decode('latin-1')}"
         receiver = self._receiver
-        refusal = receiver.refuse(scope["method"], scope["path"], headers)
+        refusal = receiver.refuse(scope["method"], path, headers)
         if refusal is not None:
             return refusal, None
         body = bytearray()
@@ -72,7 +88,7 @@ class Application:
                     break
         if slow.cancelled_caught:
             return _TOO_SLOW, None
-        return await receiver.take(scope["path"], bytes(body))
+        return await receiver.take(path, body)
 
 
 async def _send(reply: Reply, send: Send) -> None:
@@ -84,11 +100,3 @@ async def _send(reply: Reply, send: Send) -> None:
         headers.append((b"content-length", str(len(reply.body)).encode("ascii")))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return

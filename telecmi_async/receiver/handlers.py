@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import inspect
 import logging
+import traceback
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
+import anyio
+
+from telecmi_async._wording import mask_in
 from telecmi_async.codec import encode_pcmo, parse_pcmo
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events import DigitsEvent, Event, InboundRequest
@@ -26,6 +30,9 @@ InputHandler: TypeAlias = "Callable[[DigitsEvent], Awaitable[FlowLike] | FlowLik
 #: What says what becomes of a call that comes in; plain or async.
 InboundHandler: TypeAlias = "Callable[[InboundRequest], Awaitable[FlowLike] | FlowLike]"
 
+# So many keys are a PIN rather than a choice.
+_SHORTEST_PIN: Final = 3
+
 _H = TypeVar("_H", bound=Callable[..., object])
 
 
@@ -34,16 +41,19 @@ class Handlers:
 
     Args:
         fallback: The flow that answers a question when nobody else does.
+        answer_timeout: How many seconds an answer may take; None for no limit.
 
     Raises:
         InvalidCall: It is no call flow.
     """
 
-    def __init__(self, fallback: FlowLike) -> None:
+    def __init__(self, fallback: FlowLike, answer_timeout: float | None) -> None:
         self.of_events: list[EventHandler] = []
         self._of_input: dict[str, InputHandler] = {}
         self._of_inbound: InboundHandler | None = None
-        self._fallback = encode_pcmo(parse_pcmo(fallback))
+        #: It, as JSON.
+        self.fallback = encode_pcmo(parse_pcmo(fallback))
+        self._answer_timeout = answer_timeout
 
     def add_event(self, handler: _H) -> _H:
         """Call a function with every event."""
@@ -78,14 +88,25 @@ class Handlers:
             handler = self._of_input.get(name, self._of_input.get(""))
         if handler is None:
             logger.warning("nobody answers %r: there is no handler for it", question)
-            return self._fallback
-        try:
-            said = cast("Callable[[object], object]", handler)(question)
-            flow = await cast("Awaitable[object]", said) if inspect.isawaitable(said) else said
-            return encode_pcmo(parse_pcmo(flow))
-        except Exception:
-            logger.exception("the handler for %r failed; the fallback answers", question)
-            return self._fallback
+            return self.fallback
+        with anyio.move_on_after(self._answer_timeout):
+            try:
+                said = cast("Callable[[object], object]", handler)(question)
+                flow = await said if inspect.isawaitable(said) else said
+                return encode_pcmo(parse_pcmo(flow))
+            except Exception as error:  # noqa: BLE001  # whatever a handler raises
+                logger.error(  # noqa: TRY400  # its traceback is cleaned first
+                    "the handler for %r failed; the fallback answers\n%s",
+                    question,
+                    _trace(error, question),
+                )
+                return self.fallback
+        logger.error(
+            "the handler for %r took more than %s s; the fallback answers",
+            question,
+            self._answer_timeout,
+        )
+        return self.fallback
 
     async def tell(self, event: Event) -> None:
         """Call every handler of events with one, one after the other."""
@@ -94,8 +115,23 @@ class Handlers:
                 said = handler(event)
                 if inspect.isawaitable(said):
                     await said
-            except Exception:
-                logger.exception("a handler failed on %r; the event is not repeated", event)
+            except Exception as error:  # noqa: BLE001  # whatever a handler raises
+                logger.error(  # noqa: TRY400  # its traceback is cleaned first
+                    "a handler failed on %r; the event is not repeated\n%s",
+                    event,
+                    _trace(error, event),
+                )
+
+
+def _trace(error: Exception, event: Event) -> str:
+    """Return a traceback without phone numbers, and without the keys that were pressed.
+
+    ``menu[event.dtmf]`` has them in its `KeyError`.
+    """
+    text = mask_in("".join(traceback.format_exception(error))).rstrip()
+    if isinstance(event, DigitsEvent) and len(event.dtmf) >= _SHORTEST_PIN:
+        text = text.replace(event.dtmf, "•••")
+    return text
 
 
 def _function(handler: object) -> Any:

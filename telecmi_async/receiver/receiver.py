@@ -8,29 +8,24 @@ import os
 import secrets
 import sys
 import warnings
-from collections import Counter, OrderedDict
+from collections import Counter
 from typing import TYPE_CHECKING, Final, Self, TypeVar, overload
 
+import attrs
 from attrs import frozen
 
 from telecmi_async import _settings
-from telecmi_async.errors import StoreError, WebhookError, WrongEventLoop
-from telecmi_async.events import (
-    DigitsEvent,
-    Direction,
-    Event,
-    InboundRequest,
-    StreamEvent,
-    dedupe_key,
-    parse_event,
-)
-from telecmi_async.host import Host
+from telecmi_async.credentials import Credentials, Secret
+from telecmi_async.errors import StoreError, WebhookError
+from telecmi_async.events import DigitsEvent, Event, InboundRequest, dedupe_key, parse_event
 from telecmi_async.pcmo import Hangup
 from telecmi_async.receiver.asgi import Application
 from telecmi_async.receiver.handlers import EventHandler, Handlers, InboundHandler, InputHandler
 from telecmi_async.receiver.reply import LARGEST, Reply, answer
-from telecmi_async.receiver.tokens import TokenFilter, Tokens
+from telecmi_async.receiver.telling import Teller
+from telecmi_async.receiver.tokens import Tokens, hide_tokens, query_of
 from telecmi_async.receiver.workers import several_workers
+from telecmi_async.reference import References, brings_reference
 from telecmi_async.store import EventStore, FiledEvent, Listener, MemoryStore, names_of
 
 if TYPE_CHECKING:
@@ -39,13 +34,13 @@ if TYPE_CHECKING:
 
     from telecmi_async._settings import Duration
     from telecmi_async.flow import FlowLike
-    from telecmi_async.reference import References
 
 __all__ = ["Counts", "Receiver"]
 
 logger = logging.getLogger("telecmi_async")
 
 _HANG_UP: Final = (Hangup(),)
+_QUESTIONS: Final = (DigitsEvent, InboundRequest)
 _NOT_FOUND: Final = Reply(404)
 _WRONG_METHOD: Final = Reply(405, (("Allow", "POST"),))
 _TOO_LARGE: Final = Reply(413)
@@ -53,8 +48,6 @@ _NO_JSON: Final = Reply(415)
 _UNREADABLE: Final = Reply(400)
 _TAKEN: Final = Reply(204)
 _NOT_NOW: Final = Reply(503, (("Retry-After", "5"),))
-# Conversations that came in and may have more events.
-_CONVERSATIONS: Final = 10_000
 
 _E = TypeVar("_E", bound=EventHandler)
 _I = TypeVar("_I", bound=InputHandler)
@@ -68,8 +61,9 @@ class Counts:
     Args:
         taken: Events taken over, each counted once.
         repeated: Deliveries of what was taken over before.
-        strays: Of those taken over, the ones of a call that nobody here was known to have
-            placed: kept for ten minutes, and handed on if their call turns up.
+        strays: Of those taken over, the ones whose ``request_id`` nobody here was known to
+            have got: kept for ten minutes, and handed on if their call turns up.
+        forged: Events that brought a reference back whose code is wrong. They are dropped.
         asked: Questions answered: pressed keys, and calls that came in.
         refused: Requests without a valid token, or that are no POST of JSON.
         unreadable: Bodies that are no event, or too large.
@@ -79,6 +73,7 @@ class Counts:
     taken: int = 0
     repeated: int = 0
     strays: int = 0
+    forged: int = 0
     asked: int = 0
     refused: int = 0
     unreadable: int = 0
@@ -110,8 +105,11 @@ class Receiver:
             worker processes, a `telecmi_async.store.redis.RedisStore`.
         fallback: The call flow that answers pressed keys and calls that come in when no
             handler does, or when it fails.
-        body_timeout: How long `asgi` waits for a request's body, in seconds or as a
-            `timedelta`.
+        secret: The account's secret, for a receiver in a process that places no calls: with
+            it, references are checked. A service that is given the receiver brings its own.
+        answer_timeout: How long `on_input` and `on_inbound` may take before ``fallback``
+            answers, in seconds or as a `timedelta`: meanwhile the caller hears nothing.
+        body_timeout: How long `asgi` waits for a request's body, likewise.
 
     Raises:
         ConfigurationError: A value that cannot work.
@@ -124,24 +122,39 @@ class Receiver:
         *,
         store: EventStore | None = None,
         fallback: FlowLike = _HANG_UP,
-        body_timeout: Duration = 10.0,
+        secret: str | Secret | None = None,
+        answer_timeout: Duration | None = 10.0,
+        body_timeout: Duration | None = 10.0,
     ) -> None:
-        self._tokens = Tokens(token)
+        # From here on neither shows in a traceback's locals.
+        secret = None if secret is None else Secret(secret)
+        self._tokens, token = Tokens(token), ""
         #: Where events wait.
         self.store: EventStore = MemoryStore() if store is None else store
         self.body_timeout = _settings.seconds_or_none("body_timeout", body_timeout)
-        self._handlers = Handlers(fallback)
+        self._handlers = Handlers(
+            fallback, _settings.seconds_or_none("answer_timeout", answer_timeout)
+        )
+        self._teller = Teller(self._handlers)
+        self._references: list[References] = []
+        if secret is not None:  # Credentials look whether it can be one
+            self._references.append(References(Credentials(1, secret).secret))
         self._attached: list[tuple[References, Listener]] = []
-        self._conversations: OrderedDict[str, None] = OrderedDict()
         self._counts: Counter[str] = Counter()
-        self._host = Host()
         self._unique = map(
             "{}.{}".format, itertools.repeat(secrets.token_hex(8)), itertools.count()
         )
-        self._checked_workers = False
         self._store_failed = False
         #: A bare ASGI application that serves this receiver.
         self.asgi = Application(self)
+        if not self.store.shared and several_workers(sys.argv, os.environ):
+            warnings.warn(
+                "several worker processes keep events in memory, each its own: an event that "
+                "reaches one is not heard of in another. Give the receiver a RedisStore, or "
+                "run one worker",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def __repr__(self) -> str:
         return f"<Receiver {self._counts['taken']} events taken>"
@@ -191,27 +204,28 @@ class Receiver:
         """
         return self._handlers.add_inbound(handler)
 
-    def url(self, base: str, name: str = "") -> str:
+    def url(self, base: str, name: str = "", /, **query: str | int) -> str:
         """Return the address of this receiver, with the newest token in it.
 
         Args:
             base: Where the receiver is mounted: ``"https://example.com/telecmi"``.
             name: Which `on_input` handler it is for.
+            query: What the handler shall find in the event's ``query``: pressed keys bring
+                neither ``request_id`` nor ``extra_params`` along.
 
         Raises:
             ConfigurationError: ``name`` cannot be part of an address.
         """
-        return self._tokens.address(base, name)
+        return self._tokens.address(base, name, query)
 
     def hide_in(self, *loggers: str) -> None:
-        """Take the tokens out of what other loggers write.
+        """Take the tokens out of what other loggers write, for web servers log every path.
 
         Args:
-            loggers: Their names, such as ``"uvicorn.access"`` or ``"aiohttp.access"``: web
-                servers write down every path.
+            loggers: Their names. None given, those of the servers and frameworks in
+                `telecmi_async.receiver.ACCESS_LOGS`.
         """
-        for name in loggers:
-            logging.getLogger(name).addFilter(TokenFilter(self._tokens))
+        hide_tokens(self._tokens, loggers)
 
     @property
     def counts(self) -> Counts:
@@ -227,7 +241,7 @@ class Receiver:
 
         Args:
             method: ``"POST"``, if all is well.
-            path: The path, whose last part is the token.
+            path: The path, whose last part is the token, with its query if there is one.
             headers: The headers, their names in any case.
             body: The body.
         """
@@ -235,45 +249,42 @@ class Receiver:
         if refusal is not None:
             return refusal
         reply, event = await self.take(path, body)
-        await self.tell(event)
+        if event is not None:
+            await self.tell(event)
         return reply
 
     def refuse(self, method: str, path: str, headers: Mapping[str, str]) -> Reply | None:
         """Return the refusal of a request by its head alone; ``None`` to read its body."""
         if self._tokens.match(path) is None:
-            return self._refused(_NOT_FOUND)
-        if method != "POST":
-            return self._refused(_WRONG_METHOD)
-        lower = {name.lower(): value for name, value in headers.items()}
-        kind = lower.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            return self._refused(_NO_JSON)
-        length = lower.get("content-length", "0")
-        if (
-            length.isascii()
-            and length.isdecimal()
-            and len(length) < 20
-            and int(length) > LARGEST
-        ):
-            return self.too_large()
+            self._counts["refused"] += 1
+            return _NOT_FOUND
+        kind = length = ""
+        for name, value in headers.items():
+            if len(name) == len("content-type") and name.lower() == "content-type":
+                kind = value.partition(";")[0].strip().lower()
+            elif len(name) == len("content-length") and name.lower() == "content-length":
+                length = value.strip()
+        if method != "POST" or kind != "application/json":
+            self._counts["refused"] += 1
+            # Whoever knows the token is TeleCMI, or somebody who tries the address out.
+            logger.warning("a webhook was refused: it must be a POST of application/json")
+            return _WRONG_METHOD if method != "POST" else _NO_JSON
+        # What is no number, or one too long for Python to read, is for the body to show.
+        if length.isascii() and length.isdecimal() and len(length) < 20:
+            return self.too_large() if int(length) > LARGEST else None
         return None
-
-    def _refused(self, reply: Reply) -> Reply:
-        self._counts["refused"] += 1
-        return reply
 
     def too_large(self) -> Reply:
         """Return the refusal of a body of more than 64 KiB."""
         self._counts["unreadable"] += 1
         return _TOO_LARGE
 
-    async def take(self, path: str, body: bytes) -> tuple[Reply, Event | None]:
+    async def take(self, path: str, body: bytes | bytearray) -> tuple[Reply, Event | None]:
         """Take over a body whose request was not refused.
 
         Returns:
             What to answer, and the event to tell the user's handlers of afterwards.
         """
-        self._check_workers()
         if len(body) > LARGEST:
             return self.too_large(), None
         try:
@@ -282,43 +293,57 @@ class Receiver:
             logger.warning("a webhook brought what cannot be read: %s", error)
             self._counts["unreadable"] += 1
             return _UNREADABLE, None
-        if isinstance(event, DigitsEvent | InboundRequest):
-            return await self._answer(event, self._tokens.match(path) or "", len(body)), None
         filed = self._file(event, len(body))
-        if not await self._put(filed):
-            return _NOT_NOW if self._store_failed else _TAKEN, None
-        return _TAKEN, event if filed.ours else None
+        if isinstance(event, _QUESTIONS):
+            return await self._answer(event, filed, path)
+        if filed is None:
+            return _TAKEN, None
+        fresh = await self._put(filed)
+        if fresh is None:
+            return _NOT_NOW, None
+        return _TAKEN, event if fresh and filed.ours else None
 
     async def _answer(
-        self, question: DigitsEvent | InboundRequest, name: str, size: int
-    ) -> Reply:
+        self, question: DigitsEvent | InboundRequest, filed: FiledEvent | None, path: str
+    ) -> tuple[Reply, Event | None]:
         """Answer a question. That it was asked is an event of the call, too."""
-        if isinstance(question, InboundRequest) and question.cmiuuid:
-            self._remember(question.cmiuuid)
-        await self._put(self._file(question, size))
         self._counts["asked"] += 1
-        return answer(await self._handlers.answer(question, name))
+        if filed is None:
+            return answer(self._handlers.fallback), None
+        await self._put(filed)  # if it cannot be kept, somebody waits on the line all the same
+        question = attrs.evolve(question, query=query_of(path))
+        flow = await self._handlers.answer(question, self._tokens.match(path) or "")
+        return answer(flow), question if filed.ours else None
 
-    async def _put(self, filed: FiledEvent) -> bool:
-        """Put an event into the store; tell whether it is there and was not before."""
+    async def _put(self, filed: FiledEvent) -> bool | None:
+        """Put an event into the store; tell whether it is new. None if the store failed."""
         try:
             fresh = await self.store.put(filed)
-        except StoreError as error:
-            if not self._store_failed:
+        except Exception as error:
+            if not isinstance(error, StoreError):
+                logger.exception("the store failed with what is no StoreError")
+            elif not self._store_failed:
                 logger.error("events cannot be kept, TeleCMI is put off: %s", error)  # noqa: TRY400  # it is no bug, and says all there is
             self._store_failed = True
             self._counts["put_off"] += 1
-            return False
+            return None
         self._store_failed = False
         self._counts["taken" if fresh else "repeated"] += 1
-        self._counts["strays"] += fresh and not filed.ours
+        if fresh and not filed.ours:
+            self._counts["strays"] += 1
         return fresh
 
-    def _file(self, event: Event, size: int) -> FiledEvent:
-        reference = next(
-            (found for references, _ in self._attached if (found := references.find(event))),
-            None,
-        )
+    def _file(self, event: Event, size: int) -> FiledEvent | None:
+        """Return an event as it is put into the store; None if it is forged."""
+        reference = None
+        if brings_reference(event):
+            keys = [*self._references, *(references for references, _ in self._attached)]
+            reference = next((found for key in keys if (found := key.find(event))), None)
+            if reference is None and keys:
+                if not self._counts["forged"]:
+                    logger.warning("an event brought a reference that is not ours: %r", event)
+                self._counts["forged"] += 1
+                return None
         names = names_of(event, reference)
         return FiledEvent(
             event,
@@ -329,67 +354,36 @@ class Receiver:
         )
 
     def _is_ours(self, event: Event, names: tuple[str, ...]) -> bool:
-        """Tell whether an event without a reference is certainly about this account's calls."""
-        if not self._attached or any(listener.wants(names) for _, listener in self._attached):
-            return True
-        if any(name in self._conversations for name in names):
-            return True
-        # What came in has no id that anybody here could know. The token must do.
-        came_in = event.request_id is None and event.direction is not Direction.OUTBOUND
-        if came_in and not isinstance(event, StreamEvent):
-            if event.conversation_uuid:
-                self._remember(event.conversation_uuid)
-            return True
-        return False
+        """Tell whether an event without a reference may be handed to the user.
 
-    def _remember(self, conversation: str) -> None:
-        self._conversations[conversation] = None
-        if len(self._conversations) > _CONVERSATIONS:
-            self._conversations.popitem(last=False)
-
-    def _check_workers(self) -> None:
-        """Warn, once, of what cannot work."""
-        if self._checked_workers or self.store.shared:
-            return
-        self._checked_workers = True
-        if several_workers(sys.argv, os.environ):
-            warnings.warn(
-                "several worker processes keep events in memory, each its own: an event that "
-                "reaches one is not heard of in another. Give the receiver a RedisStore, or "
-                "run one worker",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+        A ``request_id`` must be one that a call here was given. What has none, such as a
+        call's that came in, can be known to nobody: the token must do.
+        """
+        return (
+            event.request_id is None
+            or not self._attached
+            or any(listener.wants(names) for _, listener in self._attached)
+        )
 
     # -- the user's handlers
 
-    async def tell(self, event: Event | None) -> None:
+    async def tell(self, event: Event) -> None:
         """Call the handlers of events with one; wait for them where no task can be started."""
-        if event is not None and not self._start(event):
-            await self._handlers.tell(event)
+        await self._teller.tell(event)
 
     def dispatch(self, event: Event) -> None:
         """Call the handlers of events with one that turned out to be ours."""
-        if not self._start(event):
-            logger.error("on trio, open the receiver (async with receiver) to handle %r", event)
-
-    def _start(self, event: Event) -> bool:
-        """Start the handlers of an event; False if there is nowhere to start them."""
-        if not self._handlers.of_events:
-            return True
-        try:
-            self._host.bind()
-            self._host.start(self._handlers.tell, event, _nothing)
-        except WrongEventLoop:
-            return False
-        return True
+        self._teller.dispatch(event)
 
     async def aclose(self) -> None:
-        """Wait for the handlers that are under way."""
-        await self._host.drain()
+        """Wait for the handlers that are under way, but no longer than 30 seconds.
+
+        Events are taken over still. From now on their handlers run before the answer.
+        """
+        await self._teller.aclose()
 
     async def __aenter__(self) -> Self:
-        await self._host.open()
+        await self._teller.open()
         return self
 
     async def __aexit__(
@@ -398,10 +392,7 @@ class Receiver:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            await self.aclose()
-        finally:
-            await self._host.close(error)
+        await self._teller.leave(error)
 
     # -- the services that listen
 
@@ -412,7 +403,3 @@ class Receiver:
     def detach(self, listener: Listener) -> None:
         """Let a service go that was closed."""
         self._attached = [pair for pair in self._attached if pair[1] is not listener]
-
-
-def _nothing(_: Event) -> None:
-    """Nothing is to be done when handlers are over."""

@@ -11,15 +11,40 @@ import logging
 import re
 import secrets
 from collections.abc import Sequence
-from typing import Final, NoReturn, cast
+from typing import TYPE_CHECKING, Final, NoReturn, cast
+from urllib.parse import parse_qsl, unquote, urlencode
 
+from telecmi_async._json import JsonObject
 from telecmi_async.errors import ConfigurationError
 
-__all__ = ["TokenFilter", "Tokens", "check_name", "new_token"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = [
+    "ACCESS_LOGS",
+    "TokenFilter",
+    "Tokens",
+    "check_name",
+    "hide_tokens",
+    "new_token",
+    "query_of",
+]
+
+#: Loggers that write down the paths of requests.
+ACCESS_LOGS: Final = (
+    "aiohttp.access",
+    "django.request",
+    "django.server",
+    "granian.access",
+    "gunicorn.access",
+    "hypercorn.access",
+    "uvicorn.access",
+)
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_~-]{22,256}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_~-]{1,64}")
 _HIDDEN: Final = "•••"
+_MOST_IN_A_QUERY: Final = 50
 _ADVICE: Final = (
     "make one with telecmi_async.receiver.new_token(), keep it with your secrets, and give it "
     "to the receiver and to TeleCMI's dashboard, as the last part of your webhook's address"
@@ -41,7 +66,7 @@ class Tokens:
         ConfigurationError: One is too short to be unguessable, or cannot stand in a URL.
     """
 
-    __slots__ = ("_tokens",)
+    __slots__ = ("_encoded", "_tokens")
 
     def __init__(self, tokens: str | Sequence[str]) -> None:
         given: Sequence[object] = [tokens] if isinstance(tokens, str) else tokens
@@ -52,6 +77,7 @@ class Tokens:
                 f"token must be 22 to 256 letters, digits, '-', '_' or '~'; {_ADVICE}"
             )
         self._tokens = tuple(map(str, given))
+        self._encoded = tuple(token.encode() for token in self._tokens)
 
     def __repr__(self) -> str:
         return f"Tokens({_HIDDEN})"
@@ -68,29 +94,53 @@ class Tokens:
         Args:
             path: The path of a request; a query after it does not count.
         """
-        *before, last = [part for part in path.partition("?")[0].split("/") if part] or [""]
+        before, last = _parts(path)
         given = last.encode("utf-8", "surrogatepass")
-        matches = [hmac.compare_digest(given, token.encode()) for token in self._tokens]
-        if not any(matches):
-            return None
-        return before[-1] if before else ""
+        found = False
+        for token in self._encoded:
+            found |= hmac.compare_digest(given, token)
+        return before.rpartition("/")[2] if found else None
 
-    def address(self, base: str, name: str) -> str:
+    def address(self, base: str, name: str, query: Mapping[str, str | int]) -> str:
         """Return a webhook's address, with the newest token.
 
         Raises:
             ConfigurationError: ``name`` cannot be part of an address.
         """
-        if not name:
-            return f"{base.rstrip('/')}/{self._tokens[0]}"
-        check_name(name)
-        return f"{base.rstrip('/')}/{name}/{self._tokens[0]}"
+        parts = [base.rstrip("/"), self._tokens[0]]
+        if name:
+            check_name(name)
+            parts.insert(1, name)
+        return "/".join(parts) + (f"?{urlencode(query)}" if query else "")
 
     def hide(self, text: str) -> str:
         """Return a text without the tokens."""
         for token in self._tokens:
             text = text.replace(token, _HIDDEN)
         return text
+
+
+def _parts(path: str) -> tuple[str, str]:
+    """Return what stands before the last part of a path, and that part.
+
+    A proxy may have written characters as their codes. It does no harm to read them where a
+    server did so before: none of a token's characters comes of that.
+    """
+    path = unquote(path.partition("?")[0]).rstrip("/")
+    before, _, last = path.rpartition("/")
+    return before.rstrip("/"), last
+
+
+def query_of(path: str) -> JsonObject:
+    """Return the query of a path, of names that come twice the last; empty if it is too long."""
+    try:
+        return JsonObject(
+            parse_qsl(
+                path.partition("?")[2], keep_blank_values=True, max_num_fields=_MOST_IN_A_QUERY
+            )
+        )
+    except ValueError:
+        return JsonObject()
 
 
 def _is_token(token: object) -> bool:
@@ -118,16 +168,25 @@ class TokenFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Change the record in place, and let it pass."""
-        if isinstance(record.msg, str):
-            record.msg = self._tokens.hide(record.msg)
-        if isinstance(record.args, tuple):
-            record.args = tuple(
-                self._tokens.hide(value) if isinstance(value, str) else value
-                for value in record.args
-            )
-        elif record.args:
-            record.args = {
-                key: self._tokens.hide(value) if isinstance(value, str) else value
-                for key, value in record.args.items()
-            }
+        if isinstance(record.args, tuple):  # some formatters take them one by one
+            record.args = tuple(map(self._hidden, record.args))
+        elif record.args:  # a mapping with a mind of its own, such as gunicorn's
+            record.msg, record.args = record.getMessage(), None
+        for name, value in list(vars(record).items()):
+            if name not in {"args", "exc_info"}:
+                setattr(record, name, self._hidden(value))
         return True
+
+    def _hidden(self, value: object) -> object:
+        """Return a value, or its text without the tokens if they are in it."""
+        if value is None or isinstance(value, int | float):
+            return value
+        text = str(value)
+        hidden = self._tokens.hide(text)
+        return value if hidden == text else hidden
+
+
+def hide_tokens(tokens: Tokens, loggers: Iterable[str]) -> None:
+    """Have loggers write no tokens; without names, those that write paths."""
+    for name in tuple(loggers) or ACCESS_LOGS:
+        logging.getLogger(name).addFilter(TokenFilter(tokens))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -11,32 +12,52 @@ if TYPE_CHECKING:
 
 __all__ = ["several_workers"]
 
-_SERVERS: Final = ("daphne", "granian", "gunicorn", "hypercorn", "uvicorn")
+_SERVERS: Final = frozenset({"fastapi", "granian", "gunicorn", "hypercorn", "uvicorn"})
 _FLAG: Final = re.compile(r"(?:--workers|-w)(?:=?(\d+))?")
+_VARIABLES: Final = {"granian": "GRANIAN_WORKERS", "uvicorn": "UVICORN_WORKERS"}
 
 
 def several_workers(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
     """Tell whether a web server was told to start several worker processes.
 
-    It is told by the variable that servers read (``WEB_CONCURRENCY``) or by a server's own
-    command line. In doubt the answer is no: a false alarm would be in the way.
+    It is told by a server's own command line or by the variables that servers read, the first
+    of them that names a number. In doubt the answer is no: a false alarm would be in the way.
+    A server's configuration file is not read.
 
     Args:
         argv: The command line. In a worker that a server spawned it is the server's, too.
         environ: The environment.
     """
-    program = " ".join(argv[:1])
-    serving = any(server in program for server in _SERVERS)
-    workers = environ.get("WEB_CONCURRENCY", "")
-    if workers.isdecimal() and int(workers) > 1:
-        return serving or multiprocessing.parent_process() is not None
-    return serving and any(
-        (match := _FLAG.fullmatch(word)) is not None and _number(match[1], following) > 1
-        for word, following in zip(argv, [*argv[1:], ""], strict=True)
-    )
+    server = _program(argv)
+    if server in _SERVERS:
+        found = _told(argv)
+        if found is None and server == "gunicorn":
+            found = _told(environ.get("GUNICORN_CMD_ARGS", "").split())
+        if found is None:
+            found = _number(environ.get(_VARIABLES.get(server, ""), ""))
+        if found is not None:
+            return found > 1
+    elif multiprocessing.parent_process() is None:
+        # A server that a program starts by itself, such as uvicorn.run, spawns its workers.
+        return False
+    return (_number(environ.get("WEB_CONCURRENCY", "")) or 1) > 1
 
 
-def _number(inside: str | None, following: str) -> int:
-    """Return the number that belongs to a flag: written with it, or the next word."""
-    digits = inside or following
-    return int(digits) if digits.isdecimal() else 1
+def _program(argv: Sequence[str]) -> str:
+    """Return the name of a command, or of the package in ``python -m package``."""
+    path = PurePath(argv[0] if argv else "")
+    return path.parent.name if path.name == "__main__.py" else path.stem
+
+
+def _told(words: Sequence[str]) -> int | None:
+    """Return the number of workers that a command line names."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        match = _FLAG.fullmatch(word)
+        if match is not None:
+            return _number(match[1] or following)
+    return None
+
+
+def _number(text: str) -> int | None:
+    """Return a number; None for what is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None

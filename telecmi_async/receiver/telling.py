@@ -1,0 +1,114 @@
+"""Where the user's handlers of events run: as tasks, so that no answer waits for them."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from telecmi_async._eventloop import current_loop, hand_over, is_asyncio
+from telecmi_async.errors import WrongEventLoop
+from telecmi_async.host import Host
+
+if TYPE_CHECKING:
+    from telecmi_async.events import Event
+    from telecmi_async.receiver.handlers import Handlers
+
+__all__ = ["PATIENCE", "Teller"]
+
+logger = logging.getLogger("telecmi_async")
+
+#: How many seconds handlers that are under way are waited for at the end.
+PATIENCE: Final = 30.0
+
+
+class Teller:
+    """Calls handlers of events, each event in a task of its own, in the order of arrival.
+
+    It belongs to the event loop it is first used in, until that is closed. On trio there are
+    tasks only while it is open; without them, and once it was closed, whoever brings an event
+    waits for its handlers.
+
+    Args:
+        handlers: The user's functions.
+    """
+
+    def __init__(self, handlers: Handlers) -> None:
+        self._handlers = handlers
+        self._host = Host()
+        self._running = 0
+        self._quiet: anyio.Event | None = None
+        self._closed = False
+
+    async def tell(self, event: Event) -> None:
+        """Call the handlers of an event."""
+        if not self._start(event):
+            await self._handlers.tell(event)
+
+    def dispatch(self, event: Event) -> None:
+        """Call them from where nobody can wait, such as another event loop."""
+        if self._start(event):
+            return
+        if self._closed or self._host.loop in {None, current_loop()}:
+            logger.error(
+                "no handler hears of %r: the receiver was closed, or, on trio, never opened "
+                "(async with receiver)",
+                event,
+            )
+        else:
+            hand_over(self._host.loop, self.dispatch, event)
+
+    def _start(self, event: Event) -> bool:
+        """Start the handlers of an event; False if there is nowhere to start them."""
+        if not self._handlers.of_events:
+            return True
+        if self._closed:
+            return False
+        loop = self._host.loop
+        if is_asyncio(loop) and loop.is_closed():
+            self._host, self._running = Host(), 0
+        self._running += 1
+        try:
+            self._host.bind()
+            self._host.start(self._handlers.tell, event, self._ended)
+        except WrongEventLoop:
+            self._running -= 1
+            return False
+        return True
+
+    def _ended(self, _: Event) -> None:
+        self._running -= 1
+        if not self._running and self._quiet is not None:
+            self._quiet.set()
+
+    async def open(self) -> None:
+        """Have tasks on trio, too."""
+        if self._closed:
+            self._host, self._running = Host(), 0
+        await self._host.open()
+        self._closed = False
+
+    async def aclose(self) -> None:
+        """Wait for what is under way; what takes longer than 30 seconds is cancelled."""
+        self._closed = True
+        if not self._running or self._host.loop is not current_loop():
+            return
+        try:
+            with anyio.move_on_after(PATIENCE):
+                self._quiet = anyio.Event()
+                await self._quiet.wait()
+        finally:
+            if self._running:
+                logger.error(
+                    "handlers of %d events did not end, and are cancelled", self._running
+                )
+                self._host.cancel()
+            await self._host.drain()
+
+    async def leave(self, error: BaseException | None) -> None:
+        """Close after `open`."""
+        try:
+            await self.aclose()
+        finally:
+            await self._host.close(error)
