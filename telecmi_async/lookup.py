@@ -21,7 +21,9 @@ from telecmi_async.verdict import AUTHENTICATION, Failure, body_code, message_of
 
 if TYPE_CHECKING:
     from telecmi_async.credentials import Credentials, Redactor
+    from telecmi_async.host import Host
     from telecmi_async.transport import Timeouts, Transport
+    from telecmi_async.verdict import Reply
 
 __all__ = ["Answer", "Command", "Lookup"]
 
@@ -44,11 +46,12 @@ _LEG: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 class Lookup:
     """Sends such requests over a service's own connections.
 
-    Like a call's, they are awaited to their end, or to their time-outs, if whoever asked is
-    cancelled: a command may have been carried out.
+    Each runs in a task of its own: whoever asks may give up at any time, and what was sent is
+    awaited to its end all the same, since a connection that is left half-way is lost.
 
     Args:
         transport: Carries the requests.
+        host: Runs their tasks.
         credentials: The account's app id and secret.
         base_url: Where the API is; the older one is found from it.
         redact: Takes the secret and phone numbers out of what comes back.
@@ -58,6 +61,7 @@ class Lookup:
     def __init__(
         self,
         transport: Transport,
+        host: Host,
         credentials: Credentials,
         *,
         base_url: str,
@@ -65,6 +69,7 @@ class Lookup:
         timeouts: Timeouts,
     ) -> None:
         self._transport = transport
+        self._host = host
         self._credentials = credentials
         self._base_url = base_url
         self._legacy_url = legacy_url(base_url)
@@ -143,13 +148,10 @@ class Lookup:
             fields: What the body holds besides the credentials.
             missing: Whether 404 means that there is nothing, and is no failure.
         """
-        wire = Wire(encode_body(fields, self._credentials))
-        answer = await self._transport.post(
-            url,
-            wire,
-            self._timeouts,
-            deadline=anyio.current_time() + self._timeouts.total,
-        )
+        question = _Question(url, Wire(encode_body(fields, self._credentials)))
+        self._host.start(self._send, question, _Question.end)
+        await question.over.wait()
+        answer = question.answer
         if isinstance(answer, Failure):
             raise RequestFailed(f"TeleCMI did not answer: {self._redact.text(answer.reason)}")
         decoded = decode_json(answer.body)
@@ -175,6 +177,28 @@ class Lookup:
         if body is not None:
             return self._redact.reply(body)
         return self._redact.text(answer.body.decode("utf-8", "replace"))
+
+    async def _send(self, question: _Question) -> None:
+        question.answer = await self._transport.post(
+            question.url,
+            question.wire,
+            self._timeouts,
+            deadline=anyio.current_time() + self._timeouts.total,
+        )
+
+
+class _Question:
+    """A request whose answer is awaited in another task."""
+
+    def __init__(self, url: str, wire: Wire) -> None:
+        self.url = url
+        self.wire = wire
+        self.over = anyio.Event()
+        self.answer: Reply | Failure = Failure("interrupted", sent=True)
+
+    def end(self) -> None:
+        """Wake whoever asked."""
+        self.over.set()
 
 
 def _record(row: object, request_id: str) -> CallRecord | None:

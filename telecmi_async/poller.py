@@ -9,14 +9,16 @@ import anyio
 import attrs
 
 from telecmi_async import _settings
-from telecmi_async.errors import ConfigurationError, RequestFailed
+from telecmi_async.errors import AuthenticationError, ConfigurationError, RequestFailed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+    from telecmi_async.call import Call
     from telecmi_async.events import CallRecord
+    from telecmi_async.host import Host
 
-__all__ = ["CdrPoller", "poll"]
+__all__ = ["CdrPoller", "Polling"]
 
 logger = logging.getLogger("telecmi_async")
 
@@ -63,40 +65,87 @@ class CdrPoller:
             interval = min(interval * self.factor, self.longest)
 
 
-async def poll(
-    look_up: Callable[[], Awaitable[Sequence[CallRecord]]],
-    heard: Callable[[CallRecord], None],
-    done: Callable[[], bool],
-    *,
-    settings: CdrPoller,
-    slots: anyio.CapacityLimiter,
-) -> None:
-    """Look the records of one call up until enough is known.
+class Polling:
+    """Looks up the records of one service's calls, each in a task of its own.
 
     Args:
-        look_up: Looks them up.
+        settings: How often.
+        host: Runs the tasks.
+        records: Looks up the records of a call by its ``request_id``.
         heard: Told of every record that was found, also if it was found before.
-        done: Whether enough is known.
-        settings: How often to look.
-        slots: Bounds the look-ups of all calls. No wait between them holds one.
-
-    Raises:
-        AuthenticationError: TeleCMI refused the credentials; looking again is of no use.
+        wanted: Whether a call's records are still to be looked up.
+        refused: Told of the call for which TeleCMI refused the credentials: looking again is
+            of no use.
     """
-    failed = False
-    for interval in settings.intervals():
-        await anyio.sleep(interval)
-        if done():
+
+    def __init__(
+        self,
+        settings: CdrPoller,
+        host: Host,
+        *,
+        records: Callable[[str], Awaitable[Sequence[CallRecord]]],
+        heard: Callable[[Call, CallRecord], None],
+        wanted: Callable[[Call], bool],
+        refused: Callable[[Call, AuthenticationError], None],
+    ) -> None:
+        self._settings = settings
+        self._host = host
+        self._records = records
+        self._heard = heard
+        self._wanted = wanted
+        self._refused = refused
+        # Bounds the look-ups of all calls. No wait between them holds one.
+        self._slots = anyio.CapacityLimiter(settings.at_once)
+        self._calls: set[Call] = set()
+        self._scopes: set[anyio.CancelScope] = set()
+        self._stopped = False
+
+    def look(self, call: Call) -> None:
+        """Begin to look a call up, if it is wanted, has an id, and that is not done already."""
+        if self._stopped or call.request_id is None or call in self._calls:
             return
-        try:
-            async with slots:
-                records = await look_up()
-        except RequestFailed as error:
-            if not failed:
-                logger.warning("a call's records could not be looked up, trying on: %s", error)
-            failed = True
-            continue
-        for record in records:
-            heard(record)
-        if done():
-            return
+        if self._wanted(call):
+            self._calls.add(call)
+            self._host.start(self._run, call, self._ended)
+
+    def _ended(self, call: Call) -> None:
+        self._calls.discard(call)
+        self.look(call)  # somebody may have begun to wait just now
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopped = True
+        for scope in tuple(self._scopes):
+            scope.cancel()
+
+    async def _run(self, call: Call) -> None:
+        with anyio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                if not self._stopped:  # else that was before its first step
+                    await self._poll(call, call.request_id or "")
+            except AuthenticationError as error:
+                self._refused(call, error)
+            finally:
+                self._scopes.discard(scope)
+
+    async def _poll(self, call: Call, request_id: str) -> None:
+        failed = False
+        for interval in self._settings.intervals():
+            await anyio.sleep(interval)
+            if not self._wanted(call):
+                break
+            try:
+                async with self._slots:
+                    records = await self._records(request_id)
+            except RequestFailed as error:
+                if not failed:
+                    logger.warning(
+                        "a call's records could not be looked up, trying on: %s", error
+                    )
+                failed = True
+                continue
+            for record in records:
+                self._heard(call, record)
+            if not self._wanted(call):
+                break

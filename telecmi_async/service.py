@@ -119,6 +119,7 @@ class CallService:
         )
         self._lookup = Lookup(
             self._transport,
+            self._host,
             self._credentials,
             base_url=self._base_url,
             redact=redact,
@@ -411,8 +412,7 @@ class CallService:
         self._closed = True
         for feed in tuple(self._feeds):
             feed.stop(errors.ServiceClosed("the service was closed before the stream's end"))
-        waiting = [call for call in self._calls if not call.settled]
-        cancelled = sum([call.cancel() for call in waiting])
+        cancelled = sum([call.cancel() for call in tuple(self._calls) if not call.settled])
         if cancelled:
             logger.warning("%d queued calls were cancelled: the service was closed", cancelled)
         if self._tracker is not None:

@@ -22,7 +22,6 @@ import logging
 import re
 from collections import OrderedDict, deque
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, cast
 from weakref import WeakValueDictionary
 
@@ -39,7 +38,7 @@ from telecmi_async.errors import (
     TelecmiError,
 )
 from telecmi_async.history import History
-from telecmi_async.poller import poll
+from telecmi_async.poller import Polling
 from telecmi_async.rate import LONGEST_CALL, RINGING
 
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
     from telecmi_async.events import CallRecord, Event
     from telecmi_async.host import Host
     from telecmi_async.phone import Region
-    from telecmi_async.poller import CdrPoller
     from telecmi_async.rate import Channels
     from telecmi_async.reference import References
     from telecmi_async.sources import Sources
@@ -102,18 +100,24 @@ class Tracker:
         self._now: Callable[[], float] = anyio.current_time
         self._sources = sources
         self._host = host
-        self._records = records
         self._channels = channels
         self._calls: WeakValueDictionary[str, Call] = WeakValueDictionary()
-        self._poller = sources.poller
         self._placed: OrderedDict[str, None] = OrderedDict()
-        self._polled: set[Call] = set()
-        self._slots = anyio.CapacityLimiter(sources.poller.at_once if sources.poller else 1)
+        self._polling: Polling | None = None
+        if sources.poller is not None:
+            self._polling = Polling(
+                sources.poller,
+                host,
+                records=records,
+                heard=self._read,
+                wanted=self._is_wanted,
+                refused=self._refuse,
+            )
         self._unread: deque[str] = deque(maxlen=_MOST_UNREAD)
         self._claims: deque[FiledEvent] = deque()
         self._work: anyio.Event | None = None
         self._store_failed = False
-        self._scopes: set[anyio.CancelScope] = set()
+        self._listening: anyio.CancelScope | None = None
         #: Why nothing more is heard of any call, if so.
         self._failure: TelecmiError | None = None
 
@@ -207,8 +211,10 @@ class Tracker:
         self._failure = self._failure or failure
         if self._sources.receiver is not None:
             self._sources.receiver.detach(self)
-        for scope in tuple(self._scopes):
-            scope.cancel()
+        if self._listening is not None:
+            self._listening.cancel()
+        if self._polling is not None:
+            self._polling.stop()
         for call in set(self._calls.values()):
             if call.history is not None:
                 call.history.fail(self._failure)
@@ -230,7 +236,8 @@ class Tracker:
             if not self.by_reference:
                 self._remember(call.request_id)
         self._look_up(call.request_id, call.reference if self.by_reference else None)
-        self._poll_for(call)
+        if self._polling is not None:
+            self._polling.look(call)
 
     def _remember(self, request_id: str) -> None:
         """Know for a while whose an event is that bears no reference, its handle being gone."""
@@ -273,7 +280,8 @@ class Tracker:
             history.fail(self._failure)
         history.waiters += 1
         try:
-            self._poll_for(call)
+            if self._polling is not None:
+                self._polling.look(call)
             yield
         finally:
             history.waiters -= 1
@@ -340,8 +348,8 @@ class Tracker:
         """Follow the store, and look up in it what was filed before it was wanted."""
         try:
             with anyio.CancelScope() as scope:
-                self._scopes.add(scope)
-                if self._failure is None:
+                self._listening = scope
+                if self._failure is None:  # else that was before its first step
                     async with store.follow(self):
                         while True:
                             await self._catch_up(store)
@@ -382,49 +390,16 @@ class Tracker:
         if self._work is not None:
             self._work.set()
 
-    def _poll_for(self, call: Call) -> None:
-        """Begin to look the call's records up, if they are wanted and that is not done already."""
-        if (
-            self._poller is not None
-            and call.request_id is not None
-            and call not in self._polled
-            and self._is_wanted(call)
-        ):
-            self._polled.add(call)
-            work = partial(self._poll, self._poller, call.request_id)
-            self._host.start(work, call, self._poll_ended)
-
-    def _poll_ended(self, call: Call) -> None:
-        self._polled.discard(call)
-        self._poll_for(call)  # somebody may have begun to wait just now
+    # -- its look-ups
 
     def _is_wanted(self, call: Call) -> bool:
         """Tell whether a call's records are to be looked up."""
         history = call.history
-        if self._failure is not None:
-            return False
         if history is not None and (history.failure or history.complete(self._now())):
             return False
         if history is not None and history.waiters:
             return True
         return self._channels is not None and self._channels.holds(call)
-
-    async def _poll(self, poller: CdrPoller, request_id: str, call: Call) -> None:
-        with anyio.CancelScope() as scope:
-            self._scopes.add(scope)
-            try:
-                if self._failure is None:  # else it was stopped before it began
-                    await poll(
-                        lambda: self._records(request_id),
-                        lambda record: self._read(call, record),
-                        lambda: not self._is_wanted(call),
-                        settings=poller,
-                        slots=self._slots,
-                    )
-            except AuthenticationError as error:
-                self._refuse(call, error)
-            finally:
-                self._scopes.discard(scope)
 
     def _read(self, call: Call, record: CallRecord) -> None:
         """Take in a record that was looked up, unless it was sent as well, with more in it."""
@@ -435,12 +410,14 @@ class Tracker:
 
     def _refuse(self, call: Call, error: AuthenticationError) -> None:
         """Look up no more: TeleCMI refuses. That says nothing about the call."""
-        if self._sources.store is not None:
-            self._poller = None
-            logger.error("records are looked up no more, events are still heard: %s", error)
+        if self._sources.store is not None and self._polling is not None:
+            self._polling.stop()
+            logger.error(
+                "records are looked up no more, events are still heard: %s", error.message
+            )
             return
         refused = RequestFailed(
-            f"the call's records cannot be looked up: {error}",
+            f"the call's records cannot be looked up ({error.code}): {error.message}",
             status=error.status,
             code=error.code,
         )

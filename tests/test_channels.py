@@ -292,7 +292,8 @@ async def test_nobody_looks_on_once_a_hold_has_lapsed() -> None:
 
         assert telecmi.starts[-1] - telecmi.starts[0] < 600 + RINGING + 60
         assert service._tracker is not None
-        assert service._tracker._polled == set()
+        assert service._tracker._polling is not None
+        assert service._tracker._polling._calls == set()
 
 
 async def test_a_call_proven_after_its_refusal_holds_a_channel() -> None:
@@ -425,7 +426,9 @@ async def test_cancelled_anywhere_whoever_waits_for_calls_leaves_no_channel_held
             assert service._host._running == 0
             assert service._calls == set()
             assert service._tracker is not None
-            assert (service._tracker._polled, service._tracker._scopes) == (set(), set())
+            assert service._tracker._polling is not None
+            assert service._tracker._polling._calls == set()
+            assert service._tracker._polling._scopes == set()
             channels = service._dialler._channels
             assert channels is not None
             assert channels.held <= 2

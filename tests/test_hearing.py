@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,6 @@ import httpx
 import pytest
 from fake_telecmi import (
     FLOW,
-    FROM,
     TO,
     FakeTelecmi,
     accepted,
@@ -36,7 +34,6 @@ from telecmi_async import (
     RetryPolicy,
     ServiceClosed,
     StoreError,
-    TelecmiError,
     WaitTimeout,
     WrongEventLoop,
 )
@@ -45,7 +42,7 @@ from telecmi_async.reference import FIELD
 from telecmi_async.testing import cancel_everywhere
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
 ID = f"{0:043d}"
 OTHER_ID = f"{1:043d}"
@@ -640,7 +637,7 @@ async def test_waiting_belongs_to_the_loop_of_the_call() -> None:
         call = await place(service)
 
         async def elsewhere() -> None:
-            with pytest.raises(WrongEventLoop, match="handle.result"):
+            with pytest.raises(WrongEventLoop, match=r"handle\.result"):
                 await call.ended()
 
         await anyio.to_thread.run_sync(anyio.run, elsewhere)
