@@ -30,6 +30,10 @@ class Hands(Protocol):
         """End a call; False if it is over."""
         ...
 
+    def commands(self, call: SimulatedCall) -> frozenset[str]:
+        """Return what a call waits for, by the names of `command`."""
+        ...
+
 
 @define(eq=False)
 class SimulatedCall:
@@ -105,6 +109,11 @@ class SimulatedCall:
             return "completed" if self.answered else self.legs[0].ending or "missed"
         moves = [note.what for note in self.timeline if note.what in _STAGES]
         return moves[-1] if moves else "accepted"
+
+    @property
+    def waits_for(self) -> frozenset[str]:
+        """Which of ``answer``, ``miss`` and ``press`` can be done by hand now."""
+        return self._hands.commands(self) if self._hands else frozenset()
 
     def answer(self) -> None:
         """Let the leg that rings be answered; the first one if several do."""

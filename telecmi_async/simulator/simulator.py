@@ -189,6 +189,11 @@ class Simulator:
         return tuple(self._world.live.values())
 
     @property
+    def now(self) -> float:
+        """How many seconds have passed in calls, when last something happened."""
+        return self._clock.now
+
+    @property
     def deliveries(self) -> tuple[Delivery, ...]:
         """The newest messages to your program, oldest first, at most ``keep`` of them."""
         return tuple(self._world.deliveries)

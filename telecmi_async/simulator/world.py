@@ -183,12 +183,16 @@ class World:
             RuntimeError: The call does not wait for it.
         """
         self.catch_up()
-        run = self._runs.get(call)
-        if run is None or not isinstance(run.wait, Wait) or name not in run.wait.commands:
+        if name not in self.commands(call):
             raise RuntimeError(f"{call!r} is {call.stage}: it does not wait for {name}()")
         self._go(call, Command(name, self._clock.now, value))
         self.settle(self._clock.now)
         self.changed()
+
+    def commands(self, call: SimulatedCall) -> frozenset[str]:
+        """Return what a call waits for."""
+        run = self._runs.get(call)
+        return run.wait.commands if run and isinstance(run.wait, Wait) else frozenset()
 
     def hang_up(self, call: SimulatedCall, who: str) -> bool:
         """End a call that is alive; False if it is over."""
