@@ -6,14 +6,18 @@ large, too slow or no HTTP at all gets the status that says so, and that is its 
 
 from __future__ import annotations
 
+import socket
+import struct
 from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 import h11
+from anyio.abc import SocketAttribute
 from attrs import field, frozen
 
 from telecmi_async import _settings
 from telecmi_async.simulator.answer import refused
+from telecmi_async.simulator.fault import Breach
 
 if TYPE_CHECKING:
     from anyio.abc import ByteStream
@@ -34,6 +38,8 @@ _GONE: Final = (
 # How long a client that was refused may go on talking. A socket that is closed with something
 # unread resets the connection, and takes the refusal with it.
 _LINGER_SECONDS: Final = 1.0
+# From one byte of an answer that drips to the next.
+_DRIP_SECONDS: Final = 1.0
 _PROBLEMS: Final = {
     408: "the request took too long to arrive",
     413: "the body is too large",
@@ -185,9 +191,30 @@ class Connection:
         )
         try:
             await anyio.sleep(decision.delay)
-            await self._send(decision.answer, with_body=request.method != "HEAD")
+            if decision.breach is None:
+                await self._send(decision.answer, with_body=request.method != "HEAD")
+            else:
+                await self._break(decision.answer, decision.breach)
         finally:
             self._simulator.leave()
+
+    async def _break(self, answer: Answer, breach: Breach) -> None:
+        """Send what arrives of an answer before the connection breaks, and break it."""
+        self._stopping = True
+        if breach is Breach.RESET:
+            raw = self._stream.extra(SocketAttribute.raw_socket, None)  # noqa: S610  # anyio's, no database
+            if raw is not None:  # closed with this set, it is reset
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if breach in {Breach.RESET, Breach.CLOSE}:
+            return
+        await self._write(h11.Response(status_code=answer.status, headers=answer.headers))
+        if breach is Breach.CUT:
+            await self._write(h11.Data(data=answer.body[: len(answer.body) // 2]))
+            return
+        for byte in answer.body:
+            await self._write(h11.Data(data=bytes([byte])))
+            await anyio.sleep(_DRIP_SECONDS)
+        await self._write(h11.EndOfMessage())
 
     async def _send(self, answer: Answer, *, with_body: bool = True) -> None:
         headers = answer.headers

@@ -94,7 +94,7 @@ async def serve(
     """
     failure: BaseException | None = None
     listener = await _listen(host, port)
-    async with listener, anyio.create_task_group() as tasks:
+    async with listener, simulator.running(), anyio.create_task_group() as tasks:
         server = Server(simulator, limits)
         tasks.start_soon(server.accept, listener)
         try:

@@ -16,7 +16,7 @@ from telecmi_async.simulator.options import check_span, to_span
 from telecmi_async.simulator.payload import DIALECTS, Dialect
 from telecmi_async.simulator.turn import Ask
 
-__all__ = ["REPEATS", "Delivery", "Target", "Webhooks", "parse_webhooks"]
+__all__ = ["REPEATS", "Delivery", "Target", "Webhooks", "host_of", "parse_webhooks"]
 
 #: Where webhooks go: straight into a receiver of this process, or to a URL.
 Target: TypeAlias = "Receiver | str"
@@ -30,11 +30,20 @@ def _parse_target(value: Target | None) -> Target | None:
     target = cast("object", value)  # nothing is known of it yet
     if target is None or isinstance(target, Receiver):
         return value
-    if isinstance(target, str) and urlsplit(target).scheme in {"http", "https"}:
+    if isinstance(target, str) and host_of(target):
         return target
     raise ConfigurationError(
         f"webhooks must go to a Receiver or an http(s) URL, not {shown(target)}"
     )
+
+
+def host_of(url: str) -> str:
+    """Return the host of an http(s) URL; nothing if it is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return (parts.hostname or "") if parts.scheme in {"http", "https"} else ""
 
 
 @frozen

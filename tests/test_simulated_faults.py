@@ -1,0 +1,340 @@
+"""Requests that go wrong: by their number, by a rule, within the process and on a port."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+from simulated import FROM, GLOBAL, HANGUP, TO, place, post, said
+
+from telecmi_async import CallOutcomeUnknown, Hangup, RetryPolicy, TelecmiError, Timeouts
+from telecmi_async.errors import ConfigurationError
+from telecmi_async.service import CallService
+from telecmi_async.simulator import MAGIC, Fault, FaultKind, Limits, Simulator
+from telecmi_async.simulator.callee import magic_table
+from telecmi_async.simulator.fault import Breach
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from telecmi_async.simulator.answer import Decision
+
+pytestmark = pytest.mark.anyio
+
+ANSWERED = {
+    FaultKind.VENDOR_502: 502,
+    FaultKind.GATEWAY_502: 502,
+    FaultKind.GATEWAY_502_PLACED: 502,
+    FaultKind.CREDENTIALS: 420,
+    FaultKind.CREDENTIALS_IN_200: 200,
+    FaultKind.MISSING_PROPERTY: 422,
+    FaultKind.RATE_LIMITED: 429,
+    FaultKind.UNAVAILABLE: 503,
+    FaultKind.NO_REQUEST_ID: 200,
+    FaultKind.NO_JSON: 200,
+}
+
+
+def dial(simulator: Simulator, to: int = TO) -> Decision:
+    """Place a call, or fail to."""
+    return post(simulator, GLOBAL, {"from": FROM, "to": to, "pcmo": [HANGUP]})
+
+
+@pytest.mark.parametrize("kind", FaultKind)
+def test_a_fault_says_what_is_answered_and_whether_a_phone_rings(kind: FaultKind) -> None:
+    """By itself, in the reply or instead of it."""
+    simulator = Simulator()
+    simulator.faults.add(kind)
+    decision = dial(simulator)
+
+    assert simulator.placed(TO) == kind.placed
+    assert (decision.call is not None) is kind.placed
+    assert decision.breach is kind.breach
+    if kind in ANSWERED:
+        assert decision.answer.status == ANSWERED[kind]
+        assert b"request_id" not in decision.answer.body
+    else:
+        assert kind is FaultKind.SLOW or decision.breach is not None
+
+
+def test_rules_can_be_changed_while_calls_are_placed() -> None:
+    """Added, taken away one by one, and all at once; the first that hits decides."""
+    simulator = Simulator()
+    first = simulator.faults.add(Fault("vendor_502", attempts=1))
+    simulator.faults.add(FaultKind.CREDENTIALS)
+    statuses = [dial(simulator).answer.status, dial(simulator).answer.status]
+    simulator.faults.remove(first)
+    simulator.faults.remove(first)
+    statuses.append(dial(simulator, TO + 1).answer.status)
+    rules = [fault.kind for _, fault in simulator.faults]
+    simulator.faults.clear()
+    statuses.append(dial(simulator).answer.status)
+
+    assert statuses == [502, 420, 420, 200]
+    assert rules == [FaultKind.CREDENTIALS]
+    assert len(simulator.faults) == 0
+
+
+def test_a_rule_is_about_a_number_or_about_a_share() -> None:
+    """The share is drawn by seed, number and try; two rules draw differently."""
+    simulator = Simulator()
+    simulator.faults.add(Fault("no_json", to="+1 917 000 0001"))
+    simulator.faults.add(Fault("vendor_502", share=0.3))
+    simulator.faults.add(Fault("rate_limited", share=0.3))
+    one = dial(simulator).answer.body
+    statuses = [dial(simulator, TO + n).answer.status for n in range(1, 501)]
+
+    assert b"welcome" in one
+    assert 110 < statuses.count(502) < 190
+    assert 70 < statuses.count(429) < 140
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "bad"}, "Fault.kind must be"),
+        ({"kind": "reset", "to": "home"}, "Fault.to"),
+        ({"kind": "reset", "share": 2}, "Fault.share must be a number from 0 to 1"),
+        ({"kind": "reset", "attempts": 0}, "Fault.attempts must be a whole number, 1 or more"),
+    ],
+)
+def test_a_rule_that_cannot_be_right_is_refused(options: Any, message: str) -> None:
+    """By the name of what is wrong."""
+    with pytest.raises(ConfigurationError, match=message):
+        Fault(**options)
+
+
+def test_a_rule_shows_no_number() -> None:
+    """Only its last digits."""
+    assert str(TO) not in repr(Fault("reset", to=TO))
+    assert "None" in repr(Fault("reset"))
+
+
+@pytest.mark.parametrize(("digits", "magic"), MAGIC.items())
+def test_the_last_four_digits_choose(digits: str, magic: Any) -> None:
+    """In any country; other rules leave such numbers alone."""
+    simulator = Simulator(error_502_share=1)
+    simulator.faults.add("no_json")
+    to = int(f"9198000{digits}")
+    first, second = dial(simulator, to), dial(simulator, to)
+
+    fault = magic.fault
+    expected = 200 if fault is None else ANSWERED.get(fault.kind, 200)
+    assert first.answer.status == expected
+    if fault is None or fault.attempts == 1:
+        assert said(second)["request_id"]
+    if fault is None:
+        assert said(first)["request_id"]
+
+
+def test_magic_can_be_switched_off() -> None:
+    """Then all numbers are alike."""
+    assert said(dial(Simulator(magic=False), 19170009911))["request_id"]
+
+
+@pytest.mark.parametrize("page", ["simulator.md"])
+def test_the_table_of_numbers_is_the_one_in_the_code(page: str) -> None:
+    """The page shows every number there is."""
+    text = Path(__file__).parents[1].joinpath("docs", page).read_text(encoding="utf-8")
+    drawn = re.search(r"<!-- drawn: begin -->\n\n(.*?)\n<!-- drawn: end -->", text, re.DOTALL)
+
+    assert drawn is not None
+    assert drawn[1] == magic_table()
+
+
+# --- what a service makes of them --------------------------------------------------------
+
+ONCE = RetryPolicy(attempts=2, wait_initial=0.01, wait_max=0.01, at_most_once=True)
+# What the caller is told, for each number.
+FATES = {
+    "9911": "MissingProperty",
+    "9912": "CallOutcomeUnknown",
+    "9913": "CallOutcomeUnknown",
+    "9920": "CallOutcomeUnknown",
+    "9921": "CallOutcomeUnknown",
+    "9922": "CallOutcomeUnknown",
+    "9923": "CallOutcomeUnknown",
+    "9924": "CallOutcomeUnknown",
+    "9925": "CallOutcomeUnknown",
+    "9930": "AuthenticationError",
+    "9931": "AuthenticationError",
+    "9932": "MissingProperty",
+    "9940": "CallOutcomeUnknown",
+    "9941": "CallOutcomeUnknown",
+}
+
+
+async def fate(service: CallService, digits: str) -> str:
+    """Place a call to a magic number and return what its caller is told."""
+    try:
+        await service.make_call(to=f"1917000{digits}", pcmo=[Hangup()])
+    except TelecmiError as error:
+        return type(error).__name__
+    return "accepted"
+
+
+@pytest.mark.parametrize("digits", MAGIC)
+async def test_a_caller_always_knows_whether_a_phone_may_have_rung(digits: str) -> None:
+    """Within the process, for every number; nobody is dialled twice."""
+    simulator = Simulator()
+    async with simulator.service(from_=FROM, retry=ONCE) as service:
+        told = await fate(service, digits)
+
+    assert told == FATES.get(digits, "accepted")
+    assert simulator.placed(f"1917000{digits}") <= 1
+    if told not in {"accepted", "CallOutcomeUnknown"}:
+        assert simulator.placed(f"1917000{digits}") == 0
+
+
+@pytest.mark.real_clock
+async def test_on_a_port_connections_break_for_real(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reset, closed, cut and dripping, with the same fates as within the process."""
+    monkeypatch.setattr("telecmi_async.simulator.connection._DRIP_SECONDS", 0.05)
+    simulator = Simulator(life=None)
+    told: dict[str, str] = {}
+    async with (
+        simulator.serve(limits=Limits(grace=0.1)) as base_url,
+        CallService(
+            simulator.app_id,
+            simulator.secret,
+            base_url=base_url,
+            from_=FROM,
+            retry=ONCE,
+            timeout=Timeouts(read=0.3, total=0.6),
+        ) as service,
+    ):
+        for digits in MAGIC:
+            told[digits] = await fate(service, digits)
+
+    assert told == {digits: FATES.get(digits, "accepted") for digits in MAGIC}
+    simulator.no_duplicates()
+
+
+@pytest.mark.real_clock
+async def test_a_patient_client_gets_what_drips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is slow, and whole."""
+    monkeypatch.setattr("telecmi_async.simulator.connection._DRIP_SECONDS", 0)
+    simulator = Simulator(life=None)
+    simulator.faults.add("drip")
+    body = {"appid": simulator.app_id, "secret": simulator.secret, "from": FROM, "to": TO}
+    async with simulator.serve() as base_url, httpx.AsyncClient() as client:
+        reply = await client.post(
+            f"{base_url}/global_pcmo_make_call", json={**body, "pcmo": [HANGUP]}
+        )
+
+    assert reply.json() == {"status": "progress", "code": 200}
+
+
+async def test_within_the_process_what_drips_takes_its_time() -> None:
+    """A second for each byte, on the event loop's clock."""
+    simulator = Simulator()
+    simulator.faults.add("drip")
+    async with simulator.service(from_=FROM, timeout=Timeouts(read=90, total=90)) as service:
+        with pytest.raises(CallOutcomeUnknown):
+            await service.make_call(to=TO, pcmo=[Hangup()])
+
+    assert 30 < anyio.current_time() < 90
+
+
+# --- as an ASGI application --------------------------------------------------------------
+
+
+async def ask(
+    simulator: Simulator, path: str, *body: bytes, root: str = "", query: bytes = b""
+) -> list[MutableMapping[str, Any]]:
+    """Send one request to the application, its body in pieces."""
+    sent: list[MutableMapping[str, Any]] = []
+    pieces = list(body)
+
+    async def receive() -> MutableMapping[str, Any]:
+        if not pieces:
+            return {"type": "http.disconnect"}
+        piece = pieces.pop(0)
+        return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "root_path": root,
+        "query_string": query,
+        "headers": [(b"Content-Type", b"application/json")],
+    }
+    await simulator.asgi(scope, receive, send)
+    return sent
+
+
+@pytest.mark.parametrize("root", ["", "/simulator"])
+async def test_it_is_an_asgi_application(root: str) -> None:
+    """Wherever it is mounted."""
+    simulator = Simulator()
+    body = (
+        b'{"appid": 2222226, "secret": "simulated-secret", "from": 19170000000,'
+        b' "to": 19170000001, "pcmo": [{"action": "hangup"}]}'
+    )
+    start, end = await ask(
+        simulator, f"{root}{GLOBAL}", body[:50], body[50:], root=root, query=b"x=1"
+    )
+
+    assert start["status"] == 200
+    assert (b"content-type", b"application/json; charset=utf-8") in start["headers"]
+    assert b"request_id" in end["body"]
+    assert simulator.placed(TO) == 1
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FaultKind if kind.breach])
+async def test_what_asgi_cannot_break_it_raises(kind: FaultKind) -> None:
+    """There is no way to reset a connection; what drips comes at its end."""
+    simulator = Simulator()
+    simulator.faults.add(kind)
+    body = (
+        b'{"appid": 2222226, "secret": "simulated-secret", "from": 19170000000,'
+        b' "to": 19170000001, "pcmo": [{"action": "hangup"}]}'
+    )
+    if kind.breach is Breach.DRIP:
+        assert len(await ask(simulator, GLOBAL, body)) == 2
+        return
+    with pytest.raises(ConnectionError, match="the simulator breaks the connection"):
+        await ask(simulator, GLOBAL, body)
+
+
+async def test_a_client_that_leaves_or_sends_too_much_is_let_go() -> None:
+    """Nothing is answered, and nothing placed."""
+    simulator = Simulator()
+
+    assert await ask(simulator, GLOBAL) == []
+    assert await ask(simulator, GLOBAL, b"x" * 600_000, b"x" * 600_000, b"x") == []
+    assert simulator.requests == 0
+
+
+async def test_time_passes_during_its_lifespan() -> None:
+    """It starts with the server, and ends with it; no WebSocket is taken."""
+    simulator = Simulator()
+    messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        if len(messages) == 1:
+            place(simulator, at=anyio.current_time())
+            await anyio.sleep(100)
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    await simulator.asgi({"type": "lifespan"}, receive, send)
+    await simulator.asgi({"type": "websocket"}, receive, send)
+
+    assert sent == [
+        "lifespan.startup.complete",
+        "lifespan.shutdown.complete",
+        "websocket.close",
+    ]
+    assert [call.over for call in simulator.calls] == [True]
