@@ -4,5 +4,13 @@ from __future__ import annotations
 
 from telecmi_async.store.base import EventStore, FiledEvent, Listener, names_of
 from telecmi_async.store.memory import MemoryStore
+from telecmi_async.store.redis import RedisStore
 
-__all__ = ["EventStore", "FiledEvent", "Listener", "MemoryStore", "names_of"]
+__all__ = [
+    "EventStore",
+    "FiledEvent",
+    "Listener",
+    "MemoryStore",
+    "RedisStore",
+    "names_of",
+]

@@ -7,7 +7,7 @@ before it looks. In that order nothing can fall between.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import frozen
 
@@ -17,7 +17,25 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from contextlib import AbstractAsyncContextManager
 
-__all__ = ["EventStore", "FiledEvent", "Listener", "names_of"]
+__all__ = [
+    "KEPT",
+    "REMEMBERED",
+    "STRAYING",
+    "EventStore",
+    "FiledEvent",
+    "Listener",
+    "names_of",
+]
+
+#: How long one of our events is kept, in seconds. TeleCMI delivers a record for the last time
+#: half an hour after the first.
+KEPT: Final = 3600.0
+#: How long an event is kept of which it is not known whose it is.
+STRAYING: Final = 600.0
+#: How long it is remembered which of our events were there.
+REMEMBERED: Final = 24 * 3600.0
+
+_LONGEST: Final = 256
 
 
 @frozen(eq=False)
@@ -45,12 +63,14 @@ class FiledEvent:
 def names_of(event: Event, reference: str | None) -> tuple[str, ...]:
     """Return the ids that an event is found by, each once.
 
+    TeleCMI's have 43 letters or less. By one of more than 256 nothing is found.
+
     Args:
         event: The event.
         reference: The call's own reference, if the event brought it back with its code.
     """
     ids = (event.request_id, reference, event.conversation_uuid, event.cmiuuid)
-    return tuple(dict.fromkeys(name for name in ids if name))
+    return tuple(dict.fromkeys(name for name in ids if name and len(name) <= _LONGEST))
 
 
 class Listener(Protocol):
@@ -68,24 +88,28 @@ class Listener(Protocol):
         ...
 
     def waiting(self) -> list[str]:
-        """Return the ids of the calls whose end is not known yet."""
+        """Return the ids of the calls whose end is not known yet, with those of their legs."""
         ...
 
 
 class EventStore(Protocol):
     """Carries events from receivers to services, within a process or between many.
 
-    An implementer must keep an event before it tells anybody, must keep one of ours for an
-    hour at least (TeleCMI sends a record again for half an hour) and another one for ten
-    minutes, and must bound what it keeps of those. It must never raise what is foreign: what
-    fails becomes a `StoreError`.
+    An implementer must keep an event before it tells anybody: one of ours for `KEPT` seconds,
+    another one for `STRAYING`, and either within a bound of its own. What it hands out it must
+    keep, for a call may be taken up again. It must never raise what is foreign: what fails
+    becomes a `StoreError`.
+
+    One event is handed to the user's handlers once, whichever process sees it: by whoever is
+    told True by `put` of one of ours, or by `claim` of another. An event that was put as
+    another one's and is then put as ours is therefore no repeat, unless it was claimed.
     """
 
     #: Whether other processes see the same events.
     shared: bool
 
     async def put(self, filed: FiledEvent) -> bool:
-        """Keep an event and tell the listeners; False if it is there already.
+        """Keep an event and tell the listeners; False if it is a repeat.
 
         Raises:
             StoreError: It could not be kept. The receiver then asks TeleCMI to send it again.
@@ -104,6 +128,7 @@ class EventStore(Protocol):
         """Tell whether this is the first claim to hand an event to the user's handlers.
 
         Asked for an event that is not ``ours`` once its call turned up, by whoever takes it.
+        It is one of ours from then on.
 
         Raises:
             StoreError: The store cannot be reached.

@@ -1,0 +1,213 @@
+"""Events that several processes share, through a Redis or Valkey server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import secrets
+from typing import TYPE_CHECKING, Final, NoReturn, Self, cast
+
+import anyio
+from attrs import frozen
+
+from telecmi_async import _settings
+from telecmi_async.credentials import Secret
+from telecmi_async.errors import ConfigurationError, WrongEventLoop
+from telecmi_async.events import parse_event
+from telecmi_async.store.base import KEPT, REMEMBERED, STRAYING, FiledEvent, Listener
+from telecmi_async.store.ear import Ear
+from telecmi_async.store.scripts import FILE, FIND
+from telecmi_async.store.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Collection
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
+    from redis.asyncio import Redis
+
+__all__ = ["RedisStore"]
+
+logger = logging.getLogger("telecmi_async")
+
+_AT_ONCE: Final = 500
+_TOKEN_BYTES: Final = 8
+_whole: Final = _settings.whole(1)
+
+
+@frozen
+class _Named:
+    """A setting, as checks ask for it."""
+
+    name: str
+
+
+class RedisStore:
+    """Shares events between processes, through a Redis or Valkey server. On asyncio only.
+
+    Give each process a receiver with such a store, and whichever of them an event reaches, the
+    call that awaits it hears of it; functions registered by ``receiver.on_event`` are called
+    with it in one process::
+
+        store = RedisStore(os.environ["REDIS_URL"])
+        receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"], store=store)
+
+    Events hold phone numbers, and keys that were pressed. They are kept with an expiry: one
+    of ours for an hour, another one for ten minutes. That an event of ours was there is
+    remembered for 24 hours, by a digest. When there is more than the bounds allow, the oldest
+    is dropped. Redis takes about three times an event's payload, and a kilobyte besides.
+
+    Args:
+        redis: The server's URL, as ``redis://``, ``rediss://`` or ``unix://``, or a client of
+            your own, a `redis.asyncio.Redis`, that is used and never closed. Redis Cluster is
+            not supported.
+        prefix: What all keys and the channel begin with: one for each TeleCMI account.
+        timeout: How long one question to the server may take, in seconds or as a `timedelta`.
+        remember: How many of our events are remembered, so that none is handed on twice.
+        keep: How many of our events are kept.
+        keep_bytes: How many bytes of payload they may have together.
+        strays: How many events are kept of which it is not known whose they are.
+        stray_bytes: How many bytes of payload those may have together.
+
+    Raises:
+        ConfigurationError: A value that cannot work; redis-py is not installed; or the event
+            loop that is running is trio's.
+    """
+
+    #: Whether other processes see the same events.
+    shared = True
+
+    def __init__(
+        self,
+        redis: str | Redis,
+        *,
+        prefix: str = "telecmi",
+        timeout: _settings.Duration = 5.0,
+        remember: int = 1_000_000,
+        keep: int = 200_000,
+        keep_bytes: int = 256 << 20,
+        strays: int = 10_000,
+        stray_bytes: int = 16 << 20,
+    ) -> None:
+        given = Secret(redis) if isinstance(redis, str) else redis
+        del redis  # a traceback may show locals
+        if not isinstance(cast("object", prefix), str) or not prefix.isprintable():
+            raise ConfigurationError("prefix must be a text without control characters")
+        self._prefix = prefix
+        seconds = _settings.to_seconds(timeout)
+        _settings.positive(self, _Named("timeout"), seconds)
+        bounds = {
+            "keep": keep,
+            "keep_bytes": keep_bytes,
+            "strays": strays,
+            "stray_bytes": stray_bytes,
+            "remember": remember,
+        }
+        for name, bound in bounds.items():
+            _whole(self, _Named(name), bound)
+        self._bounds = tuple(bounds.values())
+        self._server = Server(given, timeout=seconds)
+        with contextlib.suppress(WrongEventLoop):  # none may be running yet
+            self._server.bind()
+
+    def __repr__(self) -> str:
+        return f"<RedisStore {getattr(self, '_prefix', '?')}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a RedisStore is not pickled: make one in every process")
+
+    async def put(self, filed: FiledEvent) -> bool:
+        """Keep an event and tell the processes that listen; False if it is a repeat."""
+        body = json.dumps(filed.event.raw, separators=(",", ":"), ensure_ascii=False)
+        return await self._file(filed.key, int(filed.ours), _head(filed), body)
+
+    async def claim(self, key: str) -> bool:
+        """Tell whether an event is claimed for the first time, in any process."""
+        return await self._file(key, 1, "", "")
+
+    async def _file(self, key: str, ours: int, head: str, body: str) -> bool:
+        # A client may ask twice if its connection broke: by the token it is told the same.
+        token = secrets.token_hex(_TOKEN_BYTES)
+        times = [int(seconds * 1000) for seconds in (KEPT, STRAYING, REMEMBERED)]
+        answer = await self._server.run(
+            FILE, self._prefix, key, token, ours, head, body, *times, *self._bounds
+        )
+        return bool(answer)
+
+    async def get(self, names: Collection[str]) -> list[FiledEvent]:
+        """Return what is kept under any of these ids, oldest first, each once."""
+        found: dict[int, FiledEvent] = {}
+        wanted = tuple(names)
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = wanted[start : start + _AT_ONCE]
+            answer = await self._server.run(FIND, self._prefix, *some)
+            for order, value in zip(answer[::2], answer[1::2], strict=True):
+                for filed in _read(value):
+                    found[int(order)] = filed
+        return [found[order] for order in sorted(found)]
+
+    async def by_key(self, keys: Collection[str]) -> list[FiledEvent]:
+        """Return the events that have these keys, as far as they are kept."""
+        values = await self._server.fetch([f"{self._prefix}:event:{key}" for key in keys])
+        return [filed for value in values if value is not None for filed in _read(value)]
+
+    def follow(self, listener: Listener) -> AbstractAsyncContextManager[None]:
+        """Tell ``listener`` of every event it wants, as long as the context is open.
+
+        It may be told of one more than once.
+
+        Raises:
+            ConfigurationError: The event loop is trio's.
+            WrongEventLoop: It is not the one that the store belongs to.
+        """
+        self._server.bind()
+        return self._followed(listener)
+
+    @contextlib.asynccontextmanager
+    async def _followed(self, listener: Listener) -> AsyncGenerator[None]:
+        ear = Ear(self._server, f"{self._prefix}:events", self, listener)
+        failure: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ear.listen_always)
+            try:
+                yield
+            except Exception as error:  # noqa: BLE001  # raised below, in no group
+                failure = error
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def aclose(self) -> None:
+        """Close the connections, unless the client is your own."""
+        await self._server.close()
+
+    async def __aenter__(self) -> Self:
+        self._server.bind()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+def _head(filed: FiledEvent) -> str:
+    """Return what is published of an event: its key, its size and its ids."""
+    return json.dumps([filed.key, filed.size, *filed.names])
+
+
+def _read(value: str | bytes) -> list[FiledEvent]:
+    """Return the event that was kept: who it belongs to, who wrote it, its head, its payload."""
+    text = value.decode() if isinstance(value, bytes) else value
+    head, _, body = text[1 + 2 * _TOKEN_BYTES :].partition("\n")
+    try:
+        key, size, *names = json.loads(head)
+        event = parse_event(json.loads(body))
+    except (TypeError, ValueError):
+        logger.error("the store of events holds what is no event; is its prefix used twice?")  # noqa: TRY400  # its traceback would show the payload
+        return []
+    return [FiledEvent(event, key, tuple(names), ours=text[0] == "1", size=size)]

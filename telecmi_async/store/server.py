@@ -1,0 +1,161 @@
+"""A Redis or Valkey server, as a store asks it. All that redis-py raises is mapped here."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+import anyio
+
+from telecmi_async._eventloop import current_loop, is_asyncio
+from telecmi_async.credentials import Redactor, Secret
+from telecmi_async.errors import ConfigurationError, StoreError, WrongEventLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+
+__all__ = ["Server"]
+
+_T = TypeVar("_T")
+
+# Questions under way at once: each takes a connection.
+_AT_ONCE: Final = 16
+
+
+class Server:
+    """A client of redis-py's, in the event loop that uses it first.
+
+    Args:
+        redis: A URL as a `Secret`, or a client of the user's own, which is never closed.
+        timeout: How long one question may take, in seconds.
+
+    Raises:
+        ConfigurationError: It is neither, there is no redis-py, or the event loop that is
+            running is trio's.
+    """
+
+    def __init__(self, redis: object, *, timeout: float) -> None:
+        self._url = redis if isinstance(redis, Secret) else None
+        self._given: Any = redis
+        self.timeout = timeout
+        if self._url is None and not callable(getattr(self._given, "register_script", None)):
+            raise ConfigurationError(
+                "RedisStore wants a URL such as redis://localhost:6379, or a "
+                "redis.asyncio.Redis"
+            )
+        self._client = self._connect()
+        self._redact = Redactor(Secret(_password_of(self._client)))
+        self._loop: object = None
+        self._slots = anyio.Semaphore(_AT_ONCE)
+
+    def _connect(self) -> Any:
+        return self._given if self._url is None else _client(self._url, self.timeout)
+
+    def bind(self) -> Any:
+        """Belong to the running loop, and return the client that may be used in it.
+
+        Raises:
+            ConfigurationError: It is trio's.
+            WrongEventLoop: None is running, or another one than before that one's end.
+        """
+        loop = current_loop()
+        if not is_asyncio(loop):
+            raise ConfigurationError(
+                "RedisStore works on asyncio only, for so does redis-py; on trio, serve from "
+                "one process with the default store"
+            )
+        if self._loop is not loop:
+            if self._loop is not None:
+                if is_asyncio(self._loop) and not self._loop.is_closed():
+                    raise WrongEventLoop(
+                        "a RedisStore belongs to the event loop it was first used in; make one "
+                        "for every event loop"
+                    )
+                self._client = self._connect()
+            self._slots = anyio.Semaphore(_AT_ONCE)
+            self._loop = loop
+        return self._client
+
+    async def run(self, script: str, *arguments: str | int) -> Any:
+        """Have the server run a script, in one round trip.
+
+        Raises:
+            StoreError: As for `ask`.
+        """
+        work = self.bind().register_script(script)
+        return await self.ask(self._in_time(work(args=arguments)))
+
+    async def fetch(self, names: Sequence[str]) -> list[str | bytes | None]:
+        """Return what the server has under these names.
+
+        Raises:
+            StoreError: As for `ask`.
+        """
+        found: list[str | bytes | None] = await self.ask(self._in_time(self.bind().mget(names)))
+        return found
+
+    async def _in_time(self, work: Awaitable[_T]) -> _T:
+        with anyio.fail_after(self.timeout):
+            async with self._slots:
+                return await work
+
+    async def ask(self, work: Awaitable[_T]) -> _T:
+        """Await what redis-py does. All that it raises becomes a `StoreError`.
+
+        Raises:
+            StoreError: The server cannot be reached, or it refuses.
+        """
+        try:
+            return await work
+        except Exception as error:  # noqa: BLE001  # whatever a client raises
+            said = self._redact.text(str(error)[:200])
+            failure = f"{type(error).__name__}: {said}" if said else type(error).__name__
+        # Raised out here it carries no foreign error, whose frames know the password.
+        raise StoreError(f"the store of events failed ({failure})")
+
+    async def close(self) -> None:
+        """Close the connections, unless the client is the user's own."""
+        if self._url is not None:
+            await self.ask(self.bind().aclose())
+
+
+def _client(url: Secret, timeout: float) -> Any:
+    """Return a client for a URL.
+
+    Raises:
+        ConfigurationError: It is no such URL, or there is no redis-py.
+    """
+    try:
+        asyncio = importlib.import_module("redis.asyncio")
+        backoff = importlib.import_module("redis.backoff")
+        errors = importlib.import_module("redis.exceptions")
+    except ImportError:
+        raise ConfigurationError(
+            "RedisStore needs redis-py: pip install 'telecmi-async[redis]'"
+        ) from None
+    client: Any = None
+    try:
+        client = asyncio.Redis.from_url(
+            url.reveal(),
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=asyncio.retry.Retry(backoff.ExponentialBackoff(cap=1.0, base=0.05), 3),
+            retry_on_error=[errors.ConnectionError, errors.TimeoutError],
+            protocol=2,  # with the newer one redis-py sets up a log of its own
+        )
+    except Exception as error:  # noqa: BLE001  # it is not shown: the URL may be in it
+        del error
+    if client is None:
+        raise ConfigurationError(
+            "redis must be the URL of a server, such as redis://localhost:6379/0 or "
+            "rediss://user:password@host:6379/0; letters such as / or @ in a password are "
+            "written in percent-encoding"
+        )
+    return client
+
+
+def _password_of(client: object) -> str:
+    """Return the password that a client sends, if it can be known."""
+    pool = getattr(client, "connection_pool", None)
+    known = cast("dict[str, object]", getattr(pool, "connection_kwargs", {}))
+    return str(known.get("password") or "")

@@ -1,0 +1,65 @@
+"""Events as a receiver files them, and a listener, for tests of stores."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from shelf import REFERENCES
+
+from telecmi_async.events import dedupe_key, parse_event
+from telecmi_async.store import FiledEvent, names_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+__all__ = ["Ear", "eventually", "filed", "keys", "stray"]
+
+_unique = map(str, itertools.count())
+
+
+def filed(data: dict[str, Any], *, ours: bool = True) -> FiledEvent:
+    """An event that is certainly about a call of this account."""
+    event = parse_event(data)
+    names = names_of(event, REFERENCES.find(event))
+    key = dedupe_key(event) or f"unique.{next(_unique)}"
+    return FiledEvent(event, key, names, ours=ours, size=len(json.dumps(data)))
+
+
+def stray(data: dict[str, Any]) -> FiledEvent:
+    """An event of which nobody knows yet whose it is."""
+    return filed(data, ours=False)
+
+
+def keys(found: list[FiledEvent]) -> list[str]:
+    """What tells events apart."""
+    return [event.key for event in found]
+
+
+class Ear:
+    """A listener that waits for some ids, and takes down what it is told."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = set(names)
+        self.heard: list[FiledEvent] = []
+
+    def wants(self, names: Collection[str]) -> bool:
+        """Want what it waits for."""
+        return not self.names.isdisjoint(names)
+
+    def take(self, filed: FiledEvent) -> None:
+        """Take an event down."""
+        self.heard.append(filed)
+
+    def waiting(self) -> list[str]:
+        """Wait for all of it for ever."""
+        return sorted(self.names)
+
+
+async def eventually(holds: Callable[[], object], *, seconds: float = 10.0) -> None:
+    """Wait until something holds, on a clock that goes."""
+    with anyio.fail_after(seconds):
+        while not holds():  # noqa: ASYNC110  # what changes knows nothing of a test
+            await anyio.sleep(0.01)

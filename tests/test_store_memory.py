@@ -1,0 +1,154 @@
+"""What the store in memory has of its own: its clock, its threads, its size."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import tracemalloc
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from fake_telecmi import FLOW, TO, FakeTelecmi
+from filing import Ear, filed, keys, stray
+from shelf import payload, record
+
+from telecmi_async.store import MemoryStore
+
+if TYPE_CHECKING:
+    from telecmi_async.store import FiledEvent
+
+pytestmark = pytest.mark.anyio
+
+ID = "request-1"
+MINUTE = 60.0
+HOUR = 3600.0
+_IDS = ("request_id", "cmiuuid", "conversation_uuid")
+
+
+async def test_another_ones_event_is_kept_for_ten_minutes() -> None:
+    """Then it is counted, and dropped, and may come again."""
+    store = MemoryStore()
+    event = stray(record(ID))
+    await store.put(event)
+    await anyio.sleep(10 * MINUTE - 1)
+
+    assert keys(await store.get([ID])) == [event.key]
+    await anyio.sleep(1)
+    assert (await store.get([ID]), store.dropped) == ([], 1)
+    assert await store.put(event) is True
+
+
+async def test_an_event_of_ours_is_kept_for_an_hour_and_remembered_for_a_day() -> None:
+    """A record is delivered for half an hour, and anybody may send it again later."""
+    store = MemoryStore()
+    event = filed(record(ID))
+    await store.put(event)
+    await anyio.sleep(HOUR - 1)
+
+    assert keys(await store.get([ID])) == [event.key]
+    await anyio.sleep(1)
+    assert await store.get([ID]) == []
+    assert await store.put(event) is False
+    await anyio.sleep(23 * HOUR)
+    assert await store.put(event) is True
+    assert store.dropped == 0
+
+
+async def test_a_claimed_event_is_kept_as_one_of_ours() -> None:
+    """From then on it is one, in the place that it had among the others."""
+    store = MemoryStore()
+    first = stray(record(ID))
+    second = filed(payload("started", ID, leg="b"))
+    await store.put(first)
+    await store.put(second)
+    await store.claim(first.key)
+    await anyio.sleep(HOUR - 1)
+
+    assert keys(await store.get([ID])) == [first.key, second.key]
+
+
+async def test_a_call_that_nobody_held_is_taken_up_again() -> None:
+    """What its handle had heard before it was let go is heard by the next one."""
+    store = MemoryStore()
+    async with FakeTelecmi().service(events=store) as service:
+        call = await service.make_call(to=TO, pcmo=FLOW)
+        request_id = call.request_id
+        await store.put(filed(record(request_id)))
+        assert (await call.ended()).answered
+        del call
+        gc.collect()
+        await anyio.sleep(30 * MINUTE)
+
+        result = await service.handle_for(request_id).ended(timeout=1)
+
+    assert result.answered is True
+
+
+async def test_an_event_that_a_call_holds_is_not_decoded_again() -> None:
+    """The same object is handed out as long as it lives; else an equal one."""
+    store = MemoryStore()
+    event: FiledEvent | None = filed(record(ID))
+    assert event is not None
+    await store.put(event)
+
+    (got,) = await store.get([ID])
+    assert got.event is event.event
+
+    raw = event.event.raw
+    event = None
+    del got
+    gc.collect()
+    (again,) = await store.get([ID])
+    assert again.event.raw == raw
+
+
+async def test_forged_events_grow_no_memory_beyond_the_bound() -> None:
+    """However many they are, and however they are made: at most 20 MB, as the class says."""
+    store = MemoryStore()
+    sizes: list[int] = []
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(6_000):
+            wide = {name: f"{number:07}{name}{'x' * 230}\U0001f600" for name in _IDS}
+            await store.put(stray({"status": "started", "fill": "y" * 900} | wide))
+            if number % 3_000 == 2_999:
+                gc.collect()
+                sizes.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+
+    assert sizes[1] < 1.05 * sizes[0]
+    assert sizes[1] < 20_000_000
+    assert store.dropped >= 4_000
+
+
+def test_stores_serve_two_threads() -> None:
+    """The receiver may run in a loop of another thread than the service."""
+    store = MemoryStore()
+    listening, done = threading.Event(), threading.Event()
+    threads: set[int] = set()
+
+    class Told(Ear):
+        def take(self, filed: FiledEvent) -> None:
+            super().take(filed)
+            threads.add(threading.get_ident())
+            done.set()
+
+    ear = Told(ID)
+
+    async def listen() -> None:
+        async with store.follow(ear):
+            listening.set()
+            await anyio.to_thread.run_sync(done.wait, 10)
+
+    listener = threading.Thread(target=anyio.run, args=(listen,))
+    listener.start()
+    listening.wait(10)
+    anyio.run(store.put, filed(record(ID)))
+    here = listener.ident
+    listener.join(10)
+
+    assert len(ear.heard) == 1
+    assert threads == {here}
