@@ -53,6 +53,7 @@ HOMES: dict[str, set[str]] = {
     "cattrs": {"codec"},
     "h11": {"simulator"},
     "httpx": {"transport", "simulator"},
+    "redis": {"store"},
     "tenacity": {"retry"},
     "trio": {"testing"},
 }
