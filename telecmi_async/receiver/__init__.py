@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from telecmi_async.receiver.receiver import Counts, Receiver
 from telecmi_async.receiver.reply import Reply
-from telecmi_async.receiver.tokens import ACCESS_LOGS, new_token
+from telecmi_async.receiver.tokens import WEB_LOGS, new_token
 
-__all__ = ["ACCESS_LOGS", "Counts", "Receiver", "Reply", "new_token"]
+__all__ = ["WEB_LOGS", "Counts", "Receiver", "Reply", "new_token"]

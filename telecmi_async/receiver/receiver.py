@@ -127,8 +127,10 @@ class Receiver:
         body_timeout: Duration | None = 10.0,
     ) -> None:
         # From here on neither shows in a traceback's locals.
+        given, token = Secret(token), ""
         secret = None if secret is None else Secret(secret)
-        self._tokens, token = Tokens(token), ""
+        self._counts: Counter[str] = Counter()
+        self._tokens = Tokens(given)
         #: Where events wait.
         self.store: EventStore = MemoryStore() if store is None else store
         self.body_timeout = _settings.seconds_or_none("body_timeout", body_timeout)
@@ -140,7 +142,6 @@ class Receiver:
         if secret is not None:  # Credentials look whether it can be one
             self._references.append(References(Credentials(1, secret).secret))
         self._attached: list[tuple[References, Listener]] = []
-        self._counts: Counter[str] = Counter()
         self._unique = map(
             "{}.{}".format, itertools.repeat(secrets.token_hex(8)), itertools.count()
         )
@@ -222,8 +223,8 @@ class Receiver:
         """Take the tokens out of what other loggers write, for web servers log every path.
 
         Args:
-            loggers: Their names. None given, those of the servers and frameworks in
-                `telecmi_async.receiver.ACCESS_LOGS`.
+            loggers: Their names. Without any, those of the known servers and frameworks,
+                which are listed in ``telecmi_async.receiver.WEB_LOGS``.
         """
         hide_tokens(self._tokens, loggers)
 

@@ -104,7 +104,9 @@ class Teller:
                     "handlers of %d events did not end, and are cancelled", self._running
                 )
                 self._host.cancel()
-            await self._host.drain()
+            # Shielded, for on trio whoever opened the receiver is cancelled with its tasks.
+            with anyio.CancelScope(shield=True):
+                await self._host.drain()
 
     async def leave(self, error: BaseException | None) -> None:
         """Close after `open`."""

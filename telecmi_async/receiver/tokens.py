@@ -10,7 +10,6 @@ import hmac
 import logging
 import re
 import secrets
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 from urllib.parse import parse_qsl, unquote, urlencode
 
@@ -18,10 +17,12 @@ from telecmi_async._json import JsonObject
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from telecmi_async.credentials import Secret
 
 __all__ = [
-    "ACCESS_LOGS",
+    "WEB_LOGS",
     "TokenFilter",
     "Tokens",
     "check_name",
@@ -30,15 +31,18 @@ __all__ = [
     "query_of",
 ]
 
-#: Loggers that write down the paths of requests.
-ACCESS_LOGS: Final = (
+#: Loggers of web servers and frameworks that write down the paths of requests.
+WEB_LOGS: Final = (
     "aiohttp.access",
     "django.request",
     "django.server",
     "granian.access",
     "gunicorn.access",
+    "gunicorn.error",
     "hypercorn.access",
+    "hypercorn.error",
     "uvicorn.access",
+    "uvicorn.error",
 )
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_~-]{22,256}")
@@ -60,7 +64,7 @@ class Tokens:
     """The tokens that are valid now, the newest first.
 
     Args:
-        tokens: One, or several while an old one is being replaced.
+        given: One, or a sequence of several while an old one is being replaced.
 
     Raises:
         ConfigurationError: One is too short to be unguessable, or cannot stand in a URL.
@@ -68,15 +72,12 @@ class Tokens:
 
     __slots__ = ("_encoded", "_tokens")
 
-    def __init__(self, tokens: str | Sequence[str]) -> None:
-        given: Sequence[object] = [tokens] if isinstance(tokens, str) else tokens
-        usable = isinstance(cast("object", given), Sequence) and len(given) > 0
-        if not usable or not all(_is_token(token) for token in given):
-            del tokens, given  # a traceback may show locals
+    def __init__(self, given: Secret) -> None:
+        self._tokens = _usable(given.reveal())
+        if not self._tokens:
             raise ConfigurationError(
                 f"token must be 22 to 256 letters, digits, '-', '_' or '~'; {_ADVICE}"
             )
-        self._tokens = tuple(map(str, given))
         self._encoded = tuple(token.encode() for token in self._tokens)
 
     def __repr__(self) -> str:
@@ -143,8 +144,14 @@ def query_of(path: str) -> JsonObject:
         return JsonObject()
 
 
-def _is_token(token: object) -> bool:
-    return isinstance(token, str) and _TOKEN.fullmatch(token) is not None
+def _usable(given: object) -> tuple[str, ...]:
+    """Return the tokens if all can be used, or none."""
+    many = [given] if isinstance(given, str) else given
+    if not isinstance(many, list | tuple):
+        return ()
+    tokens = cast("Sequence[object]", many)
+    usable = tuple(t for t in tokens if isinstance(t, str) and _TOKEN.fullmatch(t))
+    return usable if len(usable) == len(tokens) else ()
 
 
 def check_name(name: object) -> None:
@@ -170,7 +177,7 @@ class TokenFilter(logging.Filter):
         """Change the record in place, and let it pass."""
         if isinstance(record.args, tuple):  # some formatters take them one by one
             record.args = tuple(map(self._hidden, record.args))
-        elif record.args:  # a mapping with a mind of its own, such as gunicorn's
+        else:  # a mapping with a mind of its own, such as gunicorn's
             record.msg, record.args = record.getMessage(), None
         for name, value in list(vars(record).items()):
             if name not in {"args", "exc_info"}:
@@ -188,5 +195,5 @@ class TokenFilter(logging.Filter):
 
 def hide_tokens(tokens: Tokens, loggers: Iterable[str]) -> None:
     """Have loggers write no tokens; without names, those that write paths."""
-    for name in tuple(loggers) or ACCESS_LOGS:
+    for name in tuple(loggers) or WEB_LOGS:
         logging.getLogger(name).addFilter(TokenFilter(tokens))

@@ -51,10 +51,10 @@ def _program(argv: Sequence[str]) -> str:
 
 def _told(words: Sequence[str]) -> int | None:
     """Return the number of workers that a command line names."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for position, word in enumerate(words, 1):
         match = _FLAG.fullmatch(word)
         if match is not None:
-            return _number(match[1] or following)
+            return _number(match[1] or "".join(words[position : position + 1]))
     return None
 
 

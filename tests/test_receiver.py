@@ -1,0 +1,537 @@
+"""What a receiver takes over, what it refuses, and what reaches the user's handlers of events."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+from fake_telecmi import FLOW, TO, FakeTelecmi, always
+from hypothesis import given
+from hypothesis import strategies as st
+from posting import (
+    DIGITS,
+    INBOUND,
+    JSON,
+    LEG,
+    OLD_TOKEN,
+    PATH,
+    REQUEST_ID,
+    TOKEN,
+    heard_by,
+    post,
+)
+from shelf import REFERENCES, payload, record, signed
+
+from telecmi_async import (
+    CallService,
+    CallStatus,
+    ConfigurationError,
+    InvalidCall,
+    Receiver,
+    RetryPolicy,
+    StoreError,
+)
+from telecmi_async.events import (
+    CallRecord,
+    DigitsEvent,
+    InboundRequest,
+    LiveEvent,
+    UnknownEvent,
+)
+from telecmi_async.receiver import Counts, Reply
+from telecmi_async.reference import FIELD, new_reference
+from telecmi_async.store import MemoryStore
+from telecmi_async.testing import run
+
+if TYPE_CHECKING:
+    from telecmi_async.store import FiledEvent
+
+pytestmark = pytest.mark.anyio
+
+OTHER_ID = f"{1:043d}"
+# Half of its code is right.
+WRONG = {"extra_params": {FIELD: REFERENCES.sign(new_reference())[:-13] + "a" * 13}}
+
+
+class BrokenStore(MemoryStore):
+    """Fails as long as it is told to."""
+
+    error: Exception | None = StoreError("the store cannot be reached")
+
+    async def put(self, filed: FiledEvent) -> bool:
+        """Fail, or put."""
+        if self.error is not None:
+            raise self.error
+        return await super().put(filed)
+
+
+async def test_an_event_is_answered_with_204_and_reaches_user_code() -> None:
+    """The answer has no body, and the handler is given the event."""
+    receiver = Receiver(TOKEN)
+    async with receiver:
+        heard = heard_by(receiver)
+        reply = await post(receiver, record(REQUEST_ID))
+        await anyio.wait_all_tasks_blocked()
+
+    assert reply == Reply(204, (), b"")
+    assert [type(event) for event in heard] == [CallRecord]
+    assert receiver.counts == Counts(taken=1)
+    assert repr(receiver) == "<Receiver 1 events taken>"
+
+
+async def test_a_record_reaches_user_code_once() -> None:
+    """TeleCMI delivers it at 0, 5, 15 and 30 minutes; each time it is answered with 204."""
+    receiver = Receiver(TOKEN)
+    async with receiver:
+        heard = heard_by(receiver)
+        statuses = []
+        for minutes in (0, 5, 10, 15):
+            await anyio.sleep(minutes * 60)
+            statuses.append((await post(receiver, record(REQUEST_ID))).status)
+
+    assert statuses == [204] * 4
+    assert len(heard) == 1
+    assert receiver.counts == Counts(taken=1, repeated=3)
+
+
+async def test_a_handle_that_waits_wakes() -> None:
+    """The service hears of what the receiver takes over."""
+    receiver = Receiver(TOKEN)
+    async with receiver, FakeTelecmi().service(events=receiver) as service:
+        call = await service.make_call(to=TO, pcmo=FLOW)
+        await post(receiver, record(call.request_id))
+
+        assert (await call.ended()).answered is True
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/telecmi", 404),
+        ("POST", "", 404),
+        ("POST", "/", 404),
+        ("POST", "?", 404),
+        ("POST", "//", 404),
+        ("POST", f"{PATH}x", 404),
+        ("POST", PATH[:-1], 404),
+        ("POST", f"{PATH}/more", 404),
+        ("POST", f"/telecmi?{TOKEN}", 404),
+        ("POST", f"/telecmi/{TOKEN.upper()}", 404),
+        ("POST", "/telecmi/\udcff", 404),
+        ("GET", "/telecmi", 404),
+        ("GET", PATH, 405),
+        ("HEAD", PATH, 405),
+        ("OPTIONS", PATH, 405),
+        ("PUT", PATH, 405),
+    ],
+)
+async def test_without_a_valid_token_nothing_is_to_be_found(
+    method: str, path: str, status: int
+) -> None:
+    """Who does not know the token learns nothing, not even which methods there are."""
+    receiver = Receiver(TOKEN)
+    reply = await receiver.handle(method, path, JSON, b"{}")
+
+    assert (reply.status, reply.body) == (status, b"")
+    assert (("Allow", "POST") in reply.headers) is (status == 405)
+    assert receiver.counts == Counts(refused=1)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/{TOKEN}",
+        TOKEN,
+        f"{PATH}/",
+        f"/{TOKEN}/",
+        f"//deep/down//{TOKEN}//",
+        f"{PATH}?a=1",
+        f"{PATH}/?a=/b/c",
+        PATH.replace("~", "%7E").replace("-", "%2d"),
+        f"/telecmi/{OLD_TOKEN}",
+    ],
+)
+async def test_the_token_is_the_last_part_of_the_path(path: str) -> None:
+    """Whatever stands before it, and however a framework or a proxy wrote it; two are valid."""
+    receiver = Receiver([TOKEN, OLD_TOKEN])
+
+    assert (await post(receiver, record(REQUEST_ID), path=path)).status == 204
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 415),
+        ({"Content-Type": ""}, 415),
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content-Type": "application/jsonp"}, 415),
+        ({"content-type": "application/json"}, 204),
+        ({"CONTENT-TYPE": "Application/JSON; charset=utf-8"}, 204),
+        ({"Content-Type": "application/json", "Content-Length": "65537"}, 413),
+        ({"Content-Type": "application/json", "Content-Length": "65536"}, 204),
+        ({"Content-Type": "application/json", "Content-Length": "nonsense"}, 204),
+        ({"Content-Type": "application/json", "Content-Length": "9" * 5000}, 204),
+        ({"Content-Type": "application/json", "Content-Length": "٣" * 6}, 204),
+    ],
+)
+async def test_only_json_is_taken(headers: dict[str, str], status: int) -> None:
+    """What is said to be something else, or too large, is not read."""
+    reply = await Receiver(TOKEN).handle(
+        "POST", PATH, headers, json.dumps(record(REQUEST_ID)).encode()
+    )
+
+    assert reply.status == status
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"[]", 400),
+        (b"{", 400),
+        (b"\xff", 400),
+        (b'{"status":' + b'{"a":' * 30 + b"1" + b"}" * 31, 400),
+        (b" " * 65_534 + b"{}", 204),
+        (b" " * 65_535 + b"{}", 413),
+    ],
+)
+async def test_what_cannot_be_read_is_refused(
+    body: bytes, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That it came is logged, and not what it was."""
+    receiver = Receiver(TOKEN)
+    reply = await post(receiver, body)
+
+    assert (reply.status, reply.body) == (status, b"")
+    assert receiver.counts.unreadable == (status != 204)
+    assert ("cannot be read" in caplog.text) is (status == 400)
+
+
+async def test_an_event_of_nobodys_call_waits_for_its_call() -> None:
+    """It can overtake TeleCMI's reply; user code hears of it once the call turns up."""
+    receiver = Receiver(TOKEN)
+    telecmi = FakeTelecmi(delay=10)
+    async with receiver, telecmi.service(events=receiver, reference=False) as service:
+        heard = heard_by(receiver)
+        call = service.make_call(to=TO, pcmo=FLOW)
+        await anyio.sleep(5)
+        early = await post(receiver, record(REQUEST_ID))
+        before = list(heard)
+        result = await (await call).ended()
+        await anyio.wait_all_tasks_blocked()
+        again = await post(receiver, record(REQUEST_ID))
+
+    assert (early.status, again.status) == (204, 204)
+    assert before == []
+    assert result.answered is True
+    assert len(heard) == 1
+    assert (receiver.counts.strays, receiver.counts.repeated) == (1, 1)
+
+
+async def test_an_event_of_nobodys_call_is_dropped_after_ten_minutes() -> None:
+    """It is counted, and never reaches user code."""
+    receiver = Receiver(TOKEN)
+    async with receiver, FakeTelecmi().service(events=receiver):
+        heard = heard_by(receiver)
+        await post(receiver, record(OTHER_ID))
+        await anyio.sleep(601)
+        await post(receiver, payload("ringing", OTHER_ID))
+
+    assert heard == []
+    assert receiver.counts == Counts(taken=2, strays=2)
+    assert isinstance(receiver.store, MemoryStore)
+    assert receiver.store.dropped == 1
+
+
+async def test_an_event_without_the_id_of_a_request_is_told_at_once() -> None:
+    """Nobody can know the ids of calls that come in, nor of their other legs."""
+    receiver = Receiver(TOKEN)
+    async with receiver, FakeTelecmi().service(events=receiver):
+        heard = heard_by(receiver)
+        await post(receiver, payload("in_answered", None, direction="inbound"))
+        await post(receiver, payload("answered", None, leg="b", conversation_uuid=LEG))
+        await post(receiver, {"status": "something new"})
+        await anyio.wait_all_tasks_blocked()
+
+    assert [type(event) for event in heard] == [LiveEvent, LiveEvent, UnknownEvent]
+    assert receiver.counts == Counts(taken=3)
+
+
+async def test_a_receiver_of_its_own_tells_of_everything() -> None:
+    """Where no service listens, nobody can say which calls are ours."""
+    receiver = Receiver(TOKEN)
+    heard = heard_by(receiver)
+    async with receiver:
+        await post(receiver, record(OTHER_ID))
+        await post(receiver, record(OTHER_ID, leg="b") | WRONG)
+
+    assert len(heard) == 2
+
+
+async def test_a_reference_proves_a_call_whose_reply_was_lost() -> None:
+    """The call of unknown fate becomes accepted when its event arrives."""
+    receiver = Receiver(TOKEN)
+    telecmi = FakeTelecmi(always(lost))
+    once = RetryPolicy(attempts=1)
+    async with receiver, telecmi.service(events=receiver, retry=once) as service:
+        heard = heard_by(receiver)
+        call = service.make_call(to=TO, pcmo=FLOW)
+        await anyio.sleep(1)
+        before = call.status
+        await post(receiver, record(OTHER_ID) | signed(call.reference))
+        await anyio.wait_all_tasks_blocked()
+
+        assert (before, call.status) == (CallStatus.UNKNOWN, CallStatus.PROGRESS)
+        assert call.request_id == OTHER_ID
+        assert len(heard) == 1
+
+
+def lost() -> Exception:
+    """The reply was lost."""
+    return httpx.ReadTimeout("slow")
+
+
+async def test_a_wrong_code_is_no_proof(caplog: pytest.LogCaptureFixture) -> None:
+    """Not even with a known call's own id does such an event reach its handle or user code."""
+    receiver = Receiver(TOKEN)
+    async with receiver, FakeTelecmi().service(events=receiver) as service:
+        heard = heard_by(receiver)
+        call = await service.make_call(to=TO, pcmo=FLOW)
+        forged = [await post(receiver, record(call.request_id) | WRONG) for _ in range(2)]
+        nothing = call.result.over
+        genuine = await post(receiver, record(call.request_id) | signed(call.reference))
+
+        assert (await call.ended()).answered is True
+
+    assert [reply.status for reply in (*forged, genuine)] == [204, 204, 204]
+    assert nothing is False
+    assert len(heard) == 1
+    assert receiver.counts == Counts(taken=1, forged=2)
+    assert caplog.text.count("a reference that is not ours") == 1
+    assert "aaaaaa" not in caplog.text
+
+
+async def test_a_receiver_apart_from_the_service_checks_references_with_the_secret() -> None:
+    """A web process that places no calls is given the account's secret."""
+    receiver = Receiver(TOKEN, secret="a-secret")
+    heard = heard_by(receiver)
+    reference = new_reference()
+    async with receiver:
+        await post(receiver, record(OTHER_ID) | WRONG)
+        await post(receiver, record(OTHER_ID) | signed(reference))
+        found = await receiver.store.get([reference])
+
+    assert len(heard) == 1
+    assert [filed.ours for filed in found] == [True]
+
+
+async def test_two_services_share_a_receiver() -> None:
+    """Each one's calls are known, by id and by reference; one that is closed is forgotten."""
+    receiver = Receiver(TOKEN)
+    async with receiver, FakeTelecmi().service(events=receiver) as one:
+        heard = heard_by(receiver)
+        async with (
+            httpx.AsyncClient(transport=FakeTelecmi(lambda _: accepted_as(OTHER_ID))) as client,
+            CallService(
+                1, "another-secret", from_=TO, http_client=client, events=receiver
+            ) as two,
+        ):
+            first = await one.make_call(to=TO, pcmo=FLOW)
+            second = await two.make_call(to=TO, pcmo=FLOW)
+            await post(receiver, record(first.request_id) | signed(first.reference))
+            await post(receiver, record(second.request_id, cmiuuid=LEG))
+            await first.ended()
+            await second.ended()
+        await post(receiver, record(f"{2:043d}", cmiuuid="another"))
+
+    assert len(heard) == 2
+    assert receiver.counts == Counts(taken=3, strays=1)
+
+
+def accepted_as(request_id: str) -> httpx.Response:
+    """TeleCMI's reply, with another id."""
+    return httpx.Response(200, json={"code": 200, "request_id": request_id})
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [
+        (StoreError("the store cannot be reached"), "TeleCMI is put off: the store cannot"),
+        (KeyError("a bug"), "what is no StoreError"),
+    ],
+)
+async def test_what_cannot_be_kept_is_asked_for_again(
+    error: Exception, logged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """TeleCMI is told to come back, and user code hears of it when it was kept."""
+    store = BrokenStore()
+    store.error = error
+    receiver = Receiver(TOKEN, store=store)
+    async with receiver:
+        heard = heard_by(receiver)
+        refused = [await post(receiver, record(REQUEST_ID)) for _ in range(2)]
+        nothing = list(heard)
+        store.error = None
+        taken = [await post(receiver, record(REQUEST_ID)) for _ in range(2)]
+
+    assert refused == [Reply(503, (("Retry-After", "5"),))] * 2
+    assert [reply.status for reply in taken] == [204, 204]
+    assert (nothing, len(heard)) == ([], 1)
+    assert logged in caplog.text
+    assert caplog.text.count("TeleCMI is put off") <= 1
+    assert receiver.counts == Counts(taken=1, repeated=1, put_off=2)
+
+
+async def test_a_question_is_answered_though_it_cannot_be_kept() -> None:
+    """Somebody waits on the line."""
+    store = BrokenStore()
+    receiver = Receiver(TOKEN, store=store)
+
+    assert (await post(receiver, DIGITS)).status == 200
+
+
+async def test_a_question_is_an_event_too() -> None:
+    """It reaches `on_event`, as often as it is asked, for a key may be pressed twice."""
+    receiver = Receiver(TOKEN)
+    async with receiver:
+        heard = heard_by(receiver)
+        for question in (INBOUND, DIGITS, DIGITS):
+            await post(receiver, question)
+
+    assert [type(event) for event in heard] == [InboundRequest, DigitsEvent, DigitsEvent]
+    assert receiver.counts == Counts(taken=3, asked=3)
+
+
+async def test_a_question_with_a_wrong_code_gets_the_fallback() -> None:
+    """No handler acts on it."""
+    receiver = Receiver(TOKEN, secret="a-secret")
+    asked = []
+
+    @receiver.on_input
+    def menu(event: DigitsEvent) -> list[dict[str, Any]]:
+        asked.append(event)
+        return FLOW
+
+    async with receiver:
+        heard = heard_by(receiver)
+        reply = await post(receiver, DIGITS | WRONG)
+
+    assert reply.body == b'[{"action":"hangup"}]'
+    assert (asked, heard) == ([], [])
+
+
+def locals_of(error: BaseException) -> str:
+    """Return what a traceback with locals shows of the package's frames."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return "".join(repr(frame.f_locals) for frame in frames[1:])
+
+
+def test_tokens_that_can_be_guessed_are_refused() -> None:
+    """They say how to make one, and do not repeat what was given."""
+    for bad in (
+        "",
+        "short",
+        "a" * 21,
+        "a" * 22 + "/",
+        "a" * 257,
+        [],
+        None,
+        [TOKEN, "short"],
+        7,
+    ):
+        with pytest.raises(ConfigurationError, match=r"new_token\(\)") as caught:
+            Receiver(bad)  # type: ignore[arg-type]  # that is the point
+
+        assert "aaaa" not in str(caught.value) + locals_of(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"fallback": [{"action": "nonsense"}]}, InvalidCall, "nonsense"),
+        ({"fallback": None}, InvalidCall, "pcmo"),
+        ({"secret": ""}, ConfigurationError, "secret"),
+        ({"secret": " pasted with blanks "}, ConfigurationError, "secret"),
+        ({"answer_timeout": 0}, ConfigurationError, "answer_timeout"),
+        ({"body_timeout": -1}, ConfigurationError, "body_timeout"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(
+    options: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    """They name what is wrong; the token is in no frame's locals."""
+    with pytest.raises(error, match=says) as caught:
+        Receiver(TOKEN, **options)
+
+    assert TOKEN not in locals_of(caught.value)
+
+
+def test_a_receiver_is_not_pickled() -> None:
+    """It would show its tokens."""
+    with pytest.raises(TypeError):
+        pickle.dumps(Receiver(TOKEN))
+
+    assert TOKEN not in repr(vars(Receiver(TOKEN)))
+
+
+async def test_no_number_token_digit_or_code_reaches_a_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever comes, and whatever handlers raise over it, at every level."""
+    caplog.set_level(logging.DEBUG)
+    receiver = Receiver(TOKEN, secret="a-secret")
+    pin = "86420"
+
+    @receiver.on_event
+    def fail(event: object) -> None:
+        raise ValueError(f"{event!r} from 19170000001")
+
+    async with receiver:
+        for path in (PATH, f"{PATH}?order=42", f"/menu/{TOKEN}"):
+            for body in (
+                record(REQUEST_ID, to=19170000001, callerid="+1 917 000 0001"),
+                record(REQUEST_ID, leg="b") | WRONG,
+                DIGITS | {"dtmf": pin, "from": 19170000001},
+                INBOUND,
+                {"status": "19170000001", "x": 1},
+                b"19170000001",
+                f'{{"{TOKEN}": 1, "{TOKEN}": 2}}'.encode(),
+            ):
+                await post(receiver, body, path=path)
+        receiver.on_input(lambda event: {}[event.dtmf])
+        await post(receiver, DIGITS | {"dtmf": pin})
+        await receiver.handle("GET", PATH, {}, b"")
+        await anyio.wait_all_tasks_blocked()
+
+    text = caplog.text + "".join(str(vars(record)) for record in caplog.records)
+    assert "KeyError: '•••'" in text
+    for unwanted in ("9170000001", "0000001", TOKEN, pin, "aaaaaa"):
+        assert unwanted not in text
+
+
+@given(
+    method=st.sampled_from(["POST", "GET", ""]) | st.text(),
+    path=st.sampled_from([PATH, f"{PATH}?a=%zz"]) | st.text().map(PATH.__add__) | st.text(),
+    headers=st.dictionaries(st.text(), st.text()) | st.just(JSON),
+    body=st.binary()
+    | st.dictionaries(
+        st.sampled_from([*record(REQUEST_ID), "dtmf", "action", "extra_params", "ws_status"]),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    ).map(lambda value: json.dumps(value).encode()),
+)
+def test_whatever_comes_is_answered(
+    method: str, path: str, headers: dict[str, str], body: bytes
+) -> None:
+    """No bytes make a receiver raise."""
+    receiver = Receiver(TOKEN)
+
+    reply = run(lambda: receiver.handle(method, path, headers, body))
+
+    assert reply.status in {200, 204, 400, 404, 405, 413, 415}

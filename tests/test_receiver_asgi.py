@@ -1,0 +1,211 @@
+"""The receiver as a bare ASGI application, called as servers do it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from posting import DIGITS, LEG, OLD_TOKEN, PATH, REQUEST_ID, TOKEN, Request, heard_by, part
+from shelf import payload, record
+
+from telecmi_async import Hangup, Receiver
+from telecmi_async.receiver import Counts
+
+if TYPE_CHECKING:
+    from telecmi_async.events import DigitsEvent, Event
+
+pytestmark = pytest.mark.anyio
+
+BODY = json.dumps(record(REQUEST_ID)).encode()
+
+
+async def test_an_event_is_taken_over_and_answered() -> None:
+    """A 204 has no body, and says no length of one."""
+    receiver = Receiver(TOKEN)
+    async with receiver:
+        heard = heard_by(receiver)
+        request = Request(part(BODY))
+        answer = await request.to(receiver.asgi)
+        await anyio.wait_all_tasks_blocked()
+
+    assert answer == (204, b"")
+    assert request.sent[0]["headers"] == []
+    assert len(heard) == 1
+
+
+async def test_a_question_is_answered_with_its_length() -> None:
+    """Header names are in lower case, as ASGI wants them; the query reaches the handler."""
+    receiver = Receiver(TOKEN)
+    asked: list[DigitsEvent] = []
+
+    @receiver.on_input
+    def hang_up(event: DigitsEvent) -> list[Hangup]:
+        asked.append(event)
+        return [Hangup()]
+
+    request = Request(part(json.dumps(DIGITS).encode()), query=b"order=42")
+    answer = await request.to(receiver.asgi)
+
+    assert answer == (200, b'[{"action":"hangup"}]')
+    assert request.sent[0]["headers"] == [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"21"),
+    ]
+    assert dict(asked[0].query) == {"order": "42"}
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"path": "/telecmi/wrong"}, 404),
+        ({"path": ""}, 404),
+        ({"method": "GET"}, 405),
+        ({"headers": []}, 415),
+        ({"headers": [(b"content-type", b"text/html")]}, 415),
+        (
+            {
+                "headers": [
+                    (b"content-type", b"application/json"),
+                    (b"content-length", b"70000"),
+                ]
+            },
+            413,
+        ),
+        # Litestar strips what it is mounted at, and adds a slash; others leave out the query.
+        ({"path": f"/{TOKEN}/", "query": None}, 204),
+        ({"path": f"/telecmi/{OLD_TOKEN}"}, 204),
+        (
+            {
+                "headers": [
+                    (b"x", b"\xff"),
+                    (b"content-type", b"application/json;charset=utf-8"),
+                ]
+            },
+            204,
+        ),
+    ],
+)
+async def test_a_request_is_judged_by_its_head(change: dict[str, Any], status: int) -> None:
+    """What is refused by it is refused unread."""
+    request = Request(part(BODY), **change)
+    answer = await request.to(Receiver([TOKEN, OLD_TOKEN]).asgi)
+
+    assert answer == (status, b"")
+    assert len(request.messages) == (status != 204)
+
+
+async def test_a_body_is_counted_while_it_is_read() -> None:
+    """However small its length was said to be; no more of it is read than is allowed."""
+    receiver = Receiver(TOKEN)
+    lie = [(b"content-type", b"application/json"), (b"content-length", b"2")]
+    request = Request(*[part(b" " * 1000, more=True)] * 100, headers=lie)
+    answer = await request.to(receiver.asgi)
+
+    assert answer == (413, b"")
+    assert len(request.messages) == 34
+    assert receiver.counts == Counts(unreadable=1)
+
+
+async def test_a_body_in_pieces_is_put_together() -> None:
+    """Servers pass bodies on as they come, at times in empty pieces."""
+    receiver = Receiver(TOKEN)
+    pieces = [part(BODY[n : n + 50], more=True) for n in range(0, len(BODY), 50)]
+    answer = await Request(*pieces, {"type": "http.request"}).to(receiver.asgi)
+
+    assert answer == (204, b"")
+    assert receiver.counts == Counts(taken=1)
+
+
+@pytest.mark.parametrize(("limit", "waited"), [(10.0, 10), (2, 2)])
+async def test_a_body_that_does_not_come_is_given_up(limit: float, waited: int) -> None:
+    """Whoever sends it byte by byte does not hold a connection forever."""
+    receiver = Receiver(TOKEN, body_timeout=limit)
+    began = anyio.current_time()
+    answer = await Request(part(b"{", more=True)).to(receiver.asgi)
+
+    assert answer == (408, b"")
+    assert round(anyio.current_time() - began) == waited
+
+
+async def test_a_client_that_goes_is_not_answered() -> None:
+    """Half a body is no event."""
+    receiver = Receiver(TOKEN, body_timeout=None)
+    request = Request(part(BODY, more=True), {"type": "http.disconnect"})
+    answer = await request.to(receiver.asgi)
+
+    assert answer == (0, b"")
+    assert receiver.counts == Counts()
+
+
+async def test_an_event_whose_answer_is_lost_reaches_user_code() -> None:
+    """It is on record: when it is delivered again, it will be taken for a repeat."""
+    receiver = Receiver(TOKEN)
+    async with receiver:
+        heard = heard_by(receiver)
+        with pytest.raises(OSError, match="gone"):
+            await Request(part(BODY), gone=True).to(receiver.asgi)
+        answer = await Request(part(BODY)).to(receiver.asgi)
+
+    assert answer == (204, b"")
+    assert len(heard) == 1
+
+
+async def test_the_answer_comes_before_the_handlers() -> None:
+    """Even where their event waits for them."""
+    receiver = Receiver(TOKEN)
+    await receiver.aclose()
+    request = Request(part(BODY))
+    answered: list[bool] = []
+    receiver.on_event(lambda event: answered.append(bool(request.sent)))
+    await request.to(receiver.asgi)
+
+    assert answered == [True]
+
+
+async def test_a_server_that_runs_nothing_else_opens_and_closes_the_receiver() -> None:
+    """So that on trio, too, handlers run as tasks; what is under way is waited for."""
+    receiver = Receiver(TOKEN)
+    heard: list[Event] = []
+
+    @receiver.on_event
+    async def work(event: Event) -> None:
+        await anyio.sleep(5)
+        heard.append(event)
+
+    lifespan = Request({"type": "lifespan.startup"})
+    lifespan.scope = {"type": "lifespan"}
+    shut_down = anyio.Event()
+
+    async def receive() -> dict[str, Any]:
+        if lifespan.messages:
+            return lifespan.messages.pop()
+        await shut_down.wait()
+        return {"type": "lifespan.shutdown"}
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(receiver.asgi, lifespan.scope, receive, lifespan.send)
+        await anyio.wait_all_tasks_blocked()
+        await Request(part(json.dumps(payload("ringing", None, cmiuuid=LEG)).encode())).to(
+            receiver.asgi
+        )
+        at_once = len(heard)
+        shut_down.set()
+
+    assert [message["type"] for message in lifespan.sent] == [
+        "lifespan.startup.complete",
+        "lifespan.shutdown.complete",
+    ]
+    assert (at_once, len(heard)) == (0, 1)
+
+
+async def test_there_is_no_websocket_here() -> None:
+    """It is closed, and what ASGI may bring one day is an error."""
+    request = Request()
+    request.scope = {"type": "websocket", "path": PATH}
+    await Receiver(TOKEN).asgi(request.scope, request.receive, request.send)
+    with pytest.raises(ValueError, match="webtransport"):
+        await Receiver(TOKEN).asgi({"type": "webtransport"}, request.receive, request.send)
+
+    assert [message["type"] for message in request.sent] == ["websocket.close"]
