@@ -1,0 +1,84 @@
+"""How far a call has come in its call flow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from attrs import frozen
+
+from telecmi_async.simulator.page.markup import tag
+from telecmi_async.simulator.page.words import named
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from telecmi_async.simulator.call import SimulatedCall
+    from telecmi_async.simulator.page.markup import Html
+
+__all__ = ["Step", "steps_of", "strip"]
+
+# As many steps as are shown before the one that is being done, and after it.
+_BEFORE: Final = 2
+_AFTER: Final = 3
+
+
+@frozen
+class Step:
+    """One action of a call flow.
+
+    Args:
+        name: The action's name.
+        detail: What else may be shown of it: neither texts nor URLs, which can hold secrets.
+        state: Whether it was done, is being done, or is to come.
+    """
+
+    name: str
+    detail: str
+    state: Literal["done", "now", "next"]
+
+
+def steps_of(call: SimulatedCall) -> list[Step]:
+    """Return what a call did, does, and will do as far as that is known.
+
+    A program that was asked may have said something else than what the call began with.
+    """
+    done: list[str] = []
+    told: int | None = None
+    for note in call.timeline:
+        if note.what == "step":
+            done.append(note.detail)
+        elif note.what == "asked" and note.detail.endswith(" actions") and told is None:
+            told = len(done)
+    first = call.pcmo[:told]
+    details = [*map(_detail, first), *[""] * len(done)]
+    last = -1 if call.over else len(done) - 1
+    steps = [
+        Step(named(name), details[n], "now" if n == last else "done")
+        for n, name in enumerate(done)
+    ]
+    coming = first[len(done) :]
+    return steps + [Step(named(item["action"]), _detail(item), "next") for item in coming]
+
+
+def _detail(action: Mapping[str, object]) -> str:
+    match action:
+        case {"action": "play" | "play_get_input", "file_name": str(name)}:
+            return named(name)
+        case {"action": "speak", "text": str(text)}:
+            return f"{len(text)} letters"
+        case _:
+            return ""
+
+
+def strip(steps: Sequence[Step]) -> Html:
+    """Return steps in a line, those around the present one if there are many."""
+    now = next((n for n, step in enumerate(steps) if step.state != "done"), len(steps) - 1)
+    start, end = max(0, now - _BEFORE), now + 1 + _AFTER
+    shown = [
+        tag("li", step.name, classes=step.state,
+            aria_current="step" if step.state == "now" else None)
+        for step in steps[start:end]
+    ]  # fmt: skip
+    before = tag("li", f"{start} done", classes="more") if start else None
+    after = tag("li", f"{len(steps) - end} more", classes="more") if end < len(steps) else None
+    return tag("ol", before, *shown, after, classes="flow")

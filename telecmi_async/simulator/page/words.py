@@ -1,0 +1,83 @@
+"""How the page says things: times in words, and what users sent short and masked."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from telecmi_async.phone import mask, mask_in
+from telecmi_async.simulator.fault import FaultKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from telecmi_async.simulator.webhooks import Delivery
+
+__all__ = ["KINDS", "elapsed", "end_of_line", "mark", "named", "since", "span"]
+
+_LONGEST: Final = 60
+_MINUTE: Final = 60
+_HOUR: Final = 3_600
+
+#: What a caller is answered, for people who choose one.
+KINDS: Final[Mapping[FaultKind, str]] = {
+    FaultKind.VENDOR_502: "502 with TeleCMI's body",
+    FaultKind.GATEWAY_502: "502 of a gateway",
+    FaultKind.GATEWAY_502_PLACED: "502 of a gateway, and the call is placed",
+    FaultKind.REPLY_LOST: "placed, and the reply is lost",
+    FaultKind.RESET: "connection reset",
+    FaultKind.RESET_PLACED: "placed, and the connection is reset",
+    FaultKind.SLOW: "placed, and the reply takes ten minutes",
+    FaultKind.CUT: "placed, and the reply breaks off",
+    FaultKind.DRIP: "placed, and the reply comes one byte a second",
+    FaultKind.CREDENTIALS: "420, wrong credentials",
+    FaultKind.CREDENTIALS_IN_200: "code 420 within a status of 200",
+    FaultKind.MISSING_PROPERTY: "422, a property is missing",
+    FaultKind.RATE_LIMITED: "429, and Retry-After: 1",
+    FaultKind.UNAVAILABLE: "503, and Retry-After: 1",
+    FaultKind.NO_REQUEST_ID: "placed; 200, and no request_id",
+    FaultKind.NO_JSON: "placed; 200, and no JSON",
+}
+
+
+def named(value: object) -> str:
+    """Return a name that a user chose: short, printable, and no phone number in it."""
+    text = mask_in(str(value)[: 2 * _LONGEST])  # before it is cut, so that no half is left
+    if len(text) > _LONGEST:
+        text = text[:_LONGEST] + "…"
+    # What does not print could turn the line around, and a lone surrogate is no UTF-8.
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def end_of_line(to: int | str) -> str:
+    """Return whom a leg is about: a masked number, or the name of a SIP user."""
+    return mask(to) if isinstance(to, int) else named(to)
+
+
+def span(seconds: float) -> str:
+    """Return a time that passes, such as ``3 min 05 s``."""
+    whole = max(0, int(seconds))
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} min"
+
+
+def elapsed(seconds: float) -> str:
+    """Return a time on the simulator's clock, such as ``0:12:31``."""
+    whole = int(seconds)
+    return f"{whole // _HOUR}:{whole % _HOUR // _MINUTE:02}:{whole % _MINUTE:02}"
+
+
+def since(seconds: float) -> str:
+    """Return how long after a call was accepted something happened, such as ``+4.2 s``."""
+    if seconds < _MINUTE:
+        return f"+{seconds:.1f} s"
+    return f"+{int(seconds // _MINUTE)}:{seconds % _MINUTE:04.1f}"
+
+
+def mark(delivery: Delivery) -> str:
+    """Return what a delivery is known by on the page: its own, and nothing can be read from it."""
+    known = f"{delivery.call.request_id} {delivery.key}"
+    return blake2b(known.encode(errors="replace"), digest_size=8).hexdigest()
