@@ -211,6 +211,22 @@ async def test_what_a_listener_missed_is_looked_up(
     assert ear.heard[0].key == early.key
 
 
+async def test_with_every_connection_all_is_looked_up(
+    store: RedisStore, server: ValkeyServer
+) -> None:
+    """What was put before anybody listened, or while the connection was lost, is not missed."""
+    early, late = filed(payload("started", ID)), filed(record(ID))
+    await store.put(early)
+    ear = Ear(ID)
+    ear.wants = lambda names: False  # type: ignore[method-assign]  # no message does it
+    async with store.follow(ear):
+        await eventually(lambda: ear.heard, seconds=3)
+        await store.put(late)
+        with server.client() as client:
+            client.client_kill_filter(_type="pubsub")
+        await eventually(lambda: late.key in keys(ear.heard), seconds=3)
+
+
 async def test_many_events_at_once_are_all_heard(store: RedisStore) -> None:
     """A burst of messages is read to its end."""
     ear = Ear(ID)
