@@ -19,6 +19,7 @@ __all__ = ["Step", "steps_of", "strip"]
 
 # As many steps as are shown before the one that is being done, and after it.
 _BEFORE: Final = 2
+_SHORT: Final = 6
 _AFTER: Final = 3
 
 
@@ -74,6 +75,8 @@ def strip(steps: Sequence[Step]) -> Html:
     """Return steps in a line, those around the present one if there are many."""
     now = next((n for n, step in enumerate(steps) if step.state != "done"), len(steps) - 1)
     start, end = max(0, now - _BEFORE), now + 1 + _AFTER
+    if len(steps) <= _SHORT:
+        start, end = 0, len(steps)
     shown = [
         tag("li", step.name, classes=step.state,
             aria_current="step" if step.state == "now" else None)

@@ -22,7 +22,7 @@ _PLACES: Final = (
     ("./", "Overview"),
     ("deliveries", "Deliveries"),
     ("faults", "Faults"),
-    ("numbers", "Magic numbers"),
+    ("numbers", "Numbers"),
 )
 _REFRESH_SECONDS: Final = 5
 
@@ -98,7 +98,12 @@ def section(heading: str, *children: Child, beside: Child = None) -> Html:
 
 
 def table(
-    caption: str, columns: Sequence[str], rows: Iterable[Html], *, empty: Child = None
+    caption: str,
+    columns: Sequence[str],
+    rows: Iterable[Html],
+    *,
+    empty: Child = None,
+    classes: str | None = None,
 ) -> Html:
     """Return a table, or what stands in its place if it is empty.
 
@@ -107,6 +112,7 @@ def table(
         columns: The heads of its columns; ``""`` for one of buttons.
         rows: Its rows.
         empty: What is said if there are none.
+        classes: The table's classes.
     """
     body = list(rows)
     if not body:
@@ -120,6 +126,7 @@ def table(
         tag("caption", caption, classes="unseen"),
         tag("thead", tag("tr", *heads)),
         tag("tbody", *body),
+        classes=classes,
     )
     # What is scrolled must be reached by keyboard, too.
     return tag("div", whole, classes="scroll", role="region", aria_label=caption, tabindex=0)

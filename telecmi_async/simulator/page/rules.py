@@ -22,6 +22,7 @@ def faults(simulator: Simulator, forms: Forms) -> View:
     """Return the rules that hold now, and the form for another."""
     rows = [_row(forms, number, fault) for number, fault in simulator.faults]
     columns = ["Rule", "What happens", "To", "Share of tries", "Tries for a number", ""]
+    clear = tag("div", forms.button("clear_faults", "Remove all"), classes="beside")
     return View(
         title="Faults",
         place="faults",
@@ -32,7 +33,7 @@ def faults(simulator: Simulator, forms: Forms) -> View:
                     "Rules that hold",
                     tag("p", "The first one that fits decides. Magic numbers are left alone."),
                     table("Rules", columns, rows, empty="No rule holds: nothing goes wrong."),
-                    beside=forms.button("clear_faults", "Remove all") if rows else None,
+                    beside=clear if rows else None,
                 ),
                 section("Add a rule", _form(forms)),
             ]
@@ -41,7 +42,7 @@ def faults(simulator: Simulator, forms: Forms) -> View:
 
 
 def _row(forms: Forms, number: int, fault: Fault) -> Html:
-    tries = "all" if fault.attempts is None else f"the first {fault.attempts}"
+    tries = {None: "all", 1: "the first one"}.get(fault.attempts, f"the first {fault.attempts}")
     return tag(
         "tr",
         tag("td", number, classes="number"),

@@ -80,6 +80,7 @@ h1 {
 }
 h2 { margin: 0; font-size: 1.0625rem; line-height: 1.4; font-weight: 650; }
 section { margin-top: 2.25rem; }
+h1 + section { margin-top: 0; }
 section > p, h1 + p { margin-bottom: .75rem; color: var(--soft); }
 .head {
   display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between;
@@ -118,8 +119,8 @@ footer dl { display: flex; flex-wrap: wrap; gap: .75rem 2.5rem; }
 footer dd { font-size: .875rem; }
 
 .scroll {
-  overflow-x: auto; border: 1px solid var(--line); border-radius: .5rem;
-  background: var(--raised);
+  position: relative; overflow-x: auto; border: 1px solid var(--line);
+  border-radius: .5rem; background: var(--raised);
 }
 table { width: 100%; border-collapse: collapse; font-size: .9375rem; }
 th, td { padding: .5rem 1rem; text-align: left; vertical-align: middle; }
@@ -145,6 +146,8 @@ td form { display: flex; justify-content: flex-end; }
 .flow .done, .flow .more { color: var(--soft); }
 .flow .more { margin: 0; font-style: italic; }
 .flow .now { font-weight: 650; color: var(--on-busy); }
+
+tr.done, tr.next { color: var(--soft); }
 
 form { margin: 0; }
 .hand form { display: flex; align-items: center; gap: .5rem; }
@@ -173,12 +176,21 @@ input, select {
 label { display: block; margin-bottom: .25rem; color: var(--soft); font-size: .8125rem; }
 .hand label { margin: 0; }
 
+@media (min-width: 64rem) {
+  .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 0 1.5rem; }
+}
 @media (max-width: 40rem) {
   .bar, main { padding-left: 1rem; padding-right: 1rem; }
   nav { order: 1; width: 100%; }
   .brand { margin-right: auto; }
   h1 { font-size: 1.5rem; }
   th, td { padding: .5rem .625rem; }
+  .facts { grid-template-columns: repeat(2, 1fr); gap: .75rem 1rem; }
+  .calls thead { position: absolute; clip-path: inset(50%); }
+  .calls tr { display: grid; grid-template-columns: 1fr auto 7rem; }
+  .calls td { padding-bottom: 0; }
+  .calls td:last-child { grid-column: 1 / -1; padding: .25rem .625rem .5rem; }
+  .beside button { padding: .1875rem .5rem; }
   .counts { grid-template-columns: repeat(2, 1fr); }
   .counts div { padding: .5rem .75rem; }
 }

@@ -74,7 +74,7 @@ def _counts(simulator: Simulator, live: int) -> Html:
         ("Calls now", live, None),
         ("Requests", simulator.requests, None),
         ("Numbers dialled", simulator.numbers(), None),
-        ("Dialled more than once", again, "alert" if again else None),
+        ("Dialled again", again, "alert" if again else None),
         ("Busiest second", simulator.busiest_second(), None),
         ("Messages to come", waiting, None),
     ]
@@ -106,7 +106,13 @@ def _calls(
     more = len(calls) - len(newest)
     return joined(
         [
-            table(caption, ["To", "State", "Since", "Call flow"], rows, empty=empty),
+            table(
+                caption,
+                ["To", "State", "Since", "Call flow"],
+                rows,
+                empty=empty,
+                classes="calls",
+            ),
             tag("p", f"and {more:,} older ones", classes="more") if more else None,
         ]
     )
@@ -135,8 +141,12 @@ def call_view(simulator: Simulator, forms: Forms, call: SimulatedCall) -> View:
             [
                 _facts(simulator, call),
                 _by_hand(forms, call, waits),
-                section("Call flow", _flow(call)),
-                section("Timeline", _timeline(call)),
+                tag(
+                    "div",
+                    section("Timeline", _timeline(call)),
+                    section("Call flow", _flow(call)),
+                    classes="pair",
+                ),
                 section("Legs", _legs(call)) if call.legs else None,
                 section("Messages to your program", messages(simulator, forms, about)),
             ]
@@ -190,7 +200,7 @@ def _by_hand(forms: Forms, call: SimulatedCall, waits: frozenset[str]) -> Html |
 
 
 def _flow(call: SimulatedCall) -> Html:
-    says = {"done": "done", "now": "now", "next": "to come"}
+    says: dict[str, Child] = {"done": "done", "now": chip("busy", "now"), "next": "to come"}
     steps = steps_of(call)[:_MOST_NOTES]
     rows = [
         tag(
@@ -198,11 +208,14 @@ def _flow(call: SimulatedCall) -> Html:
             tag("td", n, classes="number"),
             tag("td", step.name),
             tag("td", step.detail),
-            tag("td", chip("busy" if step.state == "now" else "", says[step.state])),
+            tag("td", says[step.state], classes="number"),
+            classes=step.state,
         )
         for n, step in enumerate(steps, 1)
     ]
-    return table("Call flow", ["Step", "Action", "", "State"], rows, empty="No action yet.")
+    return table(
+        "Call flow", ["Step", "Action", "Detail", "State"], rows, empty="No action yet."
+    )
 
 
 def _timeline(call: SimulatedCall) -> Html:
@@ -224,7 +237,7 @@ def _timeline(call: SimulatedCall) -> Html:
             tag("p", f"{left_out:,} before these", classes="more") if left_out else None,
             table(
                 "Timeline",
-                ["When", "Leg", "What", "More"],
+                ["When", "Leg", "What", "Detail"],
                 rows,
                 empty="Nothing has happened yet.",
             ),

@@ -1,0 +1,832 @@
+"""The simulator's page: who sees it, what it shows and hides, and what can be done on it."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from simulated import FROM, HANGUP, TO, pass_time, place, post
+
+from telecmi_async.receiver import Receiver
+from telecmi_async.simulator import Callee, Fault, FaultKind, Simulator, Webhooks
+from telecmi_async.simulator.page import words
+from telecmi_async.simulator.page.routes import answer as page_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from telecmi_async.simulator.answer import Answer
+
+HOST = "127.0.0.1:8787"
+VIEWS = ["/", "/deliveries", "/faults", "/numbers"]
+PLAY = {"action": "play", "file_name": "welcome.wav"}
+ASK = {"action": "play_get_input", "file_name": "menu.wav", "max_digit": 4}
+BRIDGE = {"action": "bridge", "connect": [{"type": "pstn", "number": 19170000002}]}
+HOOK = "http://127.0.0.1:9/hook-token"
+
+
+def ask(
+    simulator: Simulator,
+    method: str,
+    target: str,
+    headers: Mapping[str, str] | None = None,
+    body: bytes = b"",
+) -> Answer:
+    """Send a request as a browser on this machine would."""
+    sent = {"host": HOST, **(headers or {})}
+    decision = simulator.receive(method, target, sent, body, at=0.0)
+    simulator.leave()
+    return decision.answer
+
+
+class Seen(HTMLParser):
+    """What a browser makes of a page."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(answer.body.decode())
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len(attrs) == len(dict(attrs)), "an attribute is given twice"
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    def handle_comment(self, data: str) -> None:
+        pytest.fail(f"a comment: {data}")
+
+    @property
+    def text(self) -> str:
+        """All words, parted by blanks."""
+        return " ".join(self.words)
+
+    @property
+    def skeleton(self) -> list[tuple[str, list[str]]]:
+        """The elements and the names of their attributes."""
+        return [(tag, list(attrs)) for tag, attrs in self.elements]
+
+    def values(self, tag: str, name: str) -> list[str | None]:
+        """Return the values of an attribute."""
+        return [attrs[name] for found, attrs in self.elements if found == tag and name in attrs]
+
+    def buttons(self) -> list[str | None]:
+        """Return what can be done."""
+        return [
+            attrs["value"]
+            for tag, attrs in self.elements
+            if tag == "input" and attrs["name"] == "do"
+        ]
+
+
+def see(simulator: Simulator, target: str = "/") -> Seen:
+    """Look at a page."""
+    return Seen(ask(simulator, "GET", target))
+
+
+def token_of(simulator: Simulator) -> str:
+    """Return the token that the page's forms carry."""
+    found = [
+        attrs["value"] or ""
+        for tag, attrs in see(simulator, "/faults").elements
+        if tag == "input" and attrs["name"] == "token"
+    ]
+    return found[0]
+
+
+def press(
+    simulator: Simulator,
+    target: str,
+    do: str,
+    headers: Mapping[str, str] | None = None,
+    /,
+    **fields: object,
+) -> Answer:
+    """Press a button."""
+    sent = {"token": token_of(simulator), "do": do, **fields}
+    kind = {"content-type": "application/x-www-form-urlencoded", **(headers or {})}
+    return ask(simulator, "POST", target, kind, urlencode(sent).encode())
+
+
+def place_of(answer: Answer) -> str:
+    """Return where an answer leads."""
+    assert answer.status == 303
+    return dict(answer.headers)["Location"]
+
+
+# --- who sees it ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("host", [HOST, "localhost", "LOCALHOST:1", "[::1]:65535", "127.0.0.1"])
+def test_this_machine_sees_every_view(view: str, host: str) -> None:
+    """By any of its own names the page is there, as HTML that nobody keeps."""
+    answer = ask(Simulator(), "GET", f"{view}?x", {"host": host})
+
+    headers = dict(answer.headers)
+    assert answer.status == 200
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
+    assert headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "rest.telecmi.com",
+        "192.168.1.7:8787",
+        "0.0.0.0:8787",
+        "localhost.attacker.example",
+        "127.0.0.1.attacker.example:8787",
+        "attacker.example#127.0.0.1",
+        "user@127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:8787\n",
+        "127.0.0.2",
+        "loca\u017fhost",
+        "[::1",
+    ],
+)
+@pytest.mark.parametrize("target", ["/", "/faults", "/style.css"])
+def test_no_other_name_is_answered(host: str, target: str) -> None:
+    """A name that may be anybody's gets what any path gets at which nothing is."""
+    simulator = Simulator()
+    answer = ask(simulator, "GET", target, {"host": host})
+
+    assert answer.status == 404
+    assert json.loads(answer.body)["msg"] == "not found"
+    assert simulator.requests == 1
+
+
+def test_a_request_without_a_host_is_not_answered() -> None:
+    """HTTP/1.0 names no host."""
+    assert page_answer(Simulator(), "GET", "/", {}, b"") is None
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/v2/global_pcmo_make_call", "/v1/call/action", "//", "/calls", "http://127.0.0.1/", "*"],
+)
+def test_other_paths_are_none_of_its_business(target: str) -> None:
+    """What is TeleCMI's, and what is nobody's, is left to others."""
+    assert page_answer(Simulator(), "POST", target, {"host": HOST}, b"") is None
+
+
+def test_who_only_looks_is_not_counted() -> None:
+    """Looking is no request to TeleCMI."""
+    simulator = Simulator()
+    for target in [*VIEWS, "/call?id=x", "/style.css"]:
+        ask(simulator, "GET", target)
+
+    assert simulator.requests == 0
+
+
+@pytest.mark.parametrize("target", [*VIEWS, "/call?id=x", "/style.css", "/script.js"])
+def test_browsers_are_told_to_trust_nothing_else(target: str) -> None:
+    """Every answer forbids scripts, styles, frames and forms that are not the page's own."""
+    headers = dict(ask(Simulator(), "GET", target).headers)
+
+    policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
+    assert policy == {
+        "default-src": "'none'",
+        "style-src": "'self'",
+        "script-src": "'self'",
+        "connect-src": "'self'",
+        "img-src": "'self'",
+        "form-action": "'self'",
+        "frame-ancestors": "'none'",
+        "base-uri": "'none'",
+    }
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_nothing_stands_inline(view: str) -> None:
+    """There is no style, script or handler in the page itself, which its policy would stop."""
+    simulator = Simulator(webhooks=HOOK)
+    place(simulator)
+    seen = see(simulator, view)
+
+    assert "style" not in {tag for tag, _ in seen.elements}
+    assert not [name for _, attrs in seen.elements for name in attrs if name[:2] == "on"]
+    assert not [1 for _, attrs in seen.elements if "style" in attrs]
+    assert len(seen.values("script", "src")) == 1
+
+
+@pytest.mark.parametrize("target", ["/", "/call?id=x", "/style.css"])
+def test_other_methods_are_refused(target: str) -> None:
+    """A method that makes no sense is named as that."""
+    answer = ask(Simulator(), "DELETE", target)
+
+    assert answer.status == 405
+    assert dict(answer.headers)["Allow"].startswith("GET, HEAD")
+
+
+def test_assets_are_kept_for_ever_by_an_address_of_their_own() -> None:
+    """Style, script and picture are loaded once, and known again by their tag."""
+    simulator = Simulator()
+    seen = see(simulator)
+    addresses = [*seen.values("link", "href"), *seen.values("script", "src")]
+    answers = [ask(simulator, "GET", f"/{address}") for address in addresses]
+
+    assert sorted(dict(answer.headers)["Content-Type"] for answer in answers) == [
+        "image/svg+xml; charset=utf-8",
+        "text/css; charset=utf-8",
+        "text/javascript; charset=utf-8",
+    ]
+    for answer, address in zip(answers, addresses, strict=True):
+        headers = dict(answer.headers)
+        assert answer.status == 200
+        assert answer.body
+        assert "immutable" in headers["Cache-Control"]
+        assert headers["ETag"].strip('"') in (address or "")
+        again = ask(simulator, "GET", f"/{address}", {"if-none-match": headers["ETag"]})
+        assert (again.status, again.body) == (304, b"")
+
+
+# --- what it shows ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_says_that_no_phone_rings(view: str) -> None:
+    """The banner is on each, with the ways to the others, the time and the trace."""
+    simulator = Simulator(speed=60)
+    simulator.advance(3_725)
+    seen = see(simulator, view)
+
+    assert "Simulator: no phone rings." in seen.text
+    assert seen.values("html", "lang") == ["en"]
+    assert [tag for tag, _ in seen.elements].count("h1") == 1
+    assert [attrs.get("href") for tag, attrs in seen.elements if "aria-current" in attrs] == [
+        view.removeprefix("/") or "./"
+    ]
+    assert "1:02:05, 60 times as fast as ours" in seen.text
+    assert simulator.trace() in seen.text
+
+
+def test_counts_are_shown() -> None:
+    """Calls, requests, numbers, repeats and messages to come are counted."""
+    simulator = Simulator(webhooks=HOOK)
+    place(simulator)
+    place(simulator)
+    place(simulator, to=TO + 1)
+    pass_time(simulator, 0.9)
+    seen = see(simulator)
+
+    counts = dict(zip(seen.words, seen.words[1:], strict=False))
+    assert counts["Requests"] == "4"  # the one that only told the time is one
+    assert counts["Numbers dialled"] == "2"
+    assert counts["Dialled again"] == "1"
+    assert counts["Busiest second"] == "4"
+    assert counts["Messages to come"] == "0"
+    assert ("div", {"class": "alert"}) in seen.elements
+
+
+def test_calls_are_listed_newest_first_until_there_are_too_many() -> None:
+    """Those that go on and those that are over each have a table."""
+    simulator = Simulator()
+    over = [place(simulator, to=TO + n) for n in range(2)]
+    pass_time(simulator, 1_000.0)
+    live = [place(simulator, to=TO + 10 + n, at=1_000.0) for n in range(53)]
+    seen = see(simulator)
+
+    rows = [row for row in seen.values("tr", "id") if row]
+    assert rows == [
+        *[f"c-{call.request_id}" for call in live[:2:-1]],
+        *[f"c-{call.request_id}" for call in reversed(over)],
+    ]
+    assert "and 3 older ones" in seen.text
+
+
+def test_a_call_shows_where_its_flow_is() -> None:
+    """The step that is being done stands out, between what was done and what is to come."""
+    simulator = Simulator(life="manual")
+    call = place(simulator, PLAY, ASK, BRIDGE, HANGUP)
+    call.answer()
+    seen = see(simulator)
+
+    classes = [attrs.get("class") for tag, attrs in seen.elements if tag == "li"]
+    assert classes == ["done", "now", "next", "next"]
+    assert seen.values("li", "aria-current") == ["step"]
+    assert "answered" in seen.words
+
+
+def test_a_long_flow_is_shown_around_its_present_step() -> None:
+    """What is far before and far after is only counted."""
+    simulator = Simulator(life="manual")
+    call = place(simulator, *[PLAY] * 5, ASK, *[PLAY] * 5)
+    call.answer()
+    seen = see(simulator)
+
+    assert "3 done" in seen.words
+    assert "2 more" in seen.words
+    assert [attrs.get("class") for tag, attrs in seen.elements if tag == "li"] == [
+        "more", "done", "done", "now", "next", "next", "next", "more",
+    ]  # fmt: skip
+
+
+def test_a_flow_that_a_program_replaced_is_shown_as_it_went() -> None:
+    """After a program was asked, what the call began with is no longer to come."""
+    asking = {**ASK, "action_url": "http://127.0.0.1:9/x"}
+    simulator = Simulator(webhooks=HOOK, callees={TO: Callee(digits="1")}, ring=1)
+    call = place(simulator, asking, PLAY, PLAY)
+    pass_time(simulator, 7.0)
+    (question,) = [one for one in simulator.deliveries if one.ask]
+    simulator._world.delivered(question, 200, [BRIDGE, HANGUP])
+    seen = see(simulator, f"/call?id={call.request_id}")
+
+    cells = [attrs.get("class") for tag, attrs in seen.elements if tag == "tr"]
+    assert [state for state in cells if state] == ["done", "now"]
+    assert "2 actions" in seen.words
+    assert "bridge" in seen.words
+    assert "play" not in seen.words
+    assert "asked" in seen.words
+
+
+def test_a_call_has_a_page() -> None:
+    """It tells the call's facts, its flow, its timeline, its legs and its messages."""
+    simulator = Simulator(webhooks=HOOK, callees={TO: Callee(ring=1, digits="9876")})
+    speak = {"action": "speak", "text": "your code is 555"}
+    call = place(
+        simulator, speak, ASK, BRIDGE, HANGUP, extra_params={"order": "42-17"}, duration=90
+    )
+    pass_time(simulator, 500.0)
+    seen = see(simulator, f"/call?id={call.request_id}")
+
+    assert call.request_id in seen.words
+    assert "completed" in seen.words
+    assert "1 min 30 s" in seen.words
+    assert "order" in seen.words
+    assert "16 letters" in seen.words
+    assert "menu.wav" in seen.words
+    assert "4 pressed" in seen.words
+    assert f"{call.talk_seconds} s" in seen.words
+    assert {leg.cmiuuid for leg in call.legs} <= set(seen.words)
+    assert "made" in seen.words
+    assert seen.buttons() == ["send_again"] * len(simulator.deliveries)
+
+
+def test_a_call_that_is_only_accepted_has_a_page() -> None:
+    """Without a life it has no legs, and nothing can be done in it."""
+    simulator = Simulator(life=None)
+    call = place(simulator, extra_params="a text of the user's")
+    seen = see(simulator, f"/call?id={call.request_id}")
+
+    assert "accepted" in seen.words
+    assert "a text" in seen.words
+    assert "Nothing has happened yet." in seen.words
+    assert "Legs" not in seen.words
+    assert seen.buttons() == []
+
+
+def test_a_call_that_came_in_has_a_page() -> None:
+    """It came by no endpoint, and what it will do is not known before a program says it."""
+    simulator = Simulator()
+    call = simulator.call_in(from_=FROM, to=TO)
+    seen = see(simulator, f"/call?id={call.request_id}")
+
+    assert "none: it came in" in seen.words
+    assert "No action yet." in seen.words
+
+
+def test_a_timeline_that_is_too_long_begins_later() -> None:
+    """A call that goes round and round does not fill the page."""
+    simulator = Simulator()
+    call = place(simulator, *[{"action": "record"}] * 400, HANGUP)
+    pass_time(simulator, 500.0)
+    seen = see(simulator, f"/call?id={call.request_id}")
+
+    notes = [row for row in seen.values("tr", "id") if row and row.startswith("n-")]
+    assert len(notes) == 300
+    assert f"{len(call.timeline) - 300} before these" in seen.words
+
+
+@pytest.mark.parametrize("query", ["", "?id=", "?id=nobody", "?id=%F0%28&" + "x=1&" * 99])
+def test_a_call_that_is_not_there_is_said_to_be_gone(query: str) -> None:
+    """A page about it is no error, and has a way back."""
+    answer = ask(Simulator(), "GET", f"/call{query}")
+
+    assert answer.status == 404
+    assert "No such call" in Seen(answer).words
+
+
+def test_messages_tell_what_became_of_them() -> None:
+    """Attempts, answers and what comes next are said of each."""
+    simulator = Simulator(webhooks=Webhooks(HOOK, redeliver="until_2xx"), ring=1)
+    place(simulator)
+    pass_time(simulator, 60.0)
+    found = {(one.what, one.leg): one for one in simulator.deliveries}
+    found["record", "a"].status = 500
+    found["answered", "a"].status = 204
+    found["hangup", "a"].arrived = 0
+    found["started", "a"].tries = found["started", "a"].arrived = 0
+    seen = see(simulator, "/deliveries")
+
+    for says in ("1 of 4", "500", "204 taken", "lost", "not sent yet", "no more"):
+        assert says in seen.words
+    assert any(word.startswith("in 4 min") for word in seen.words)
+    assert "They go to a URL, which is not shown: it holds a token." in seen.words
+
+    found["record", "a"].status = 204
+
+    assert not any(
+        word.startswith("in 4 min") for word in see(simulator, "/deliveries").words
+    ), "it is not sent again"
+
+
+def test_messages_that_are_too_many_are_counted() -> None:
+    """The newest ones are shown."""
+    simulator = Simulator(webhooks=HOOK)
+    for n in range(30):
+        place(simulator, to=TO + n)
+    pass_time(simulator, 300.0)
+    seen = see(simulator, "/deliveries")
+
+    assert seen.buttons() == ["send_again"] * 100
+    assert f"and {len(simulator.deliveries) - 100} older ones" in seen.words
+
+
+def test_messages_say_where_they_go() -> None:
+    """Nowhere, or into a receiver."""
+    nowhere = see(Simulator(), "/deliveries")
+    somewhere = see(Simulator(webhooks=Receiver("t" * 43)), "/deliveries")
+
+    assert "They go nowhere: this simulator was not told where to send them." in nowhere.words
+    assert "No message yet." in nowhere.words
+    assert "They go into a receiver of this program's own." in somewhere.words
+
+
+def test_magic_numbers_are_listed() -> None:
+    """Each is said with what it stands for; and whether they are switched off."""
+    seen = see(Simulator(magic=False), "/numbers")
+
+    assert "…9920" in seen.words
+    assert "placed, and the reply is lost" in seen.words
+    assert "They are switched off in this simulator: magic=False." in seen.words
+    assert "switched off" not in see(Simulator(), "/numbers").text
+
+
+def test_every_kind_of_fault_has_its_words() -> None:
+    """None is left out of the form."""
+    assert set(words.KINDS) == set(FaultKind)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "says"),
+    [
+        (-1, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min 00 s"),
+        (3_599, "59 min 59 s"),
+        (7_260, "2 h 01 min"),
+    ],
+)
+def test_spans_are_said_in_words(seconds: float, says: str) -> None:
+    """Short ones in seconds, long ones in hours."""
+    assert words.span(seconds) == says
+
+
+def test_what_users_named_is_cut_and_masked() -> None:
+    """A name is shown only as far as it is a name."""
+    assert words.named("x" * 61) == "x" * 60 + "…"
+    assert words.named("a\u202eb\x00c") == "a\ufffdb\ufffdc"
+    assert words.named("to 19170000001") == "to •••••••0001"
+    assert words.named("x" * 55 + " 19170000001").endswith("••••…")
+    assert words.since(61.25) == "+1:01.2"
+
+
+# --- what it hides ----------------------------------------------------------------------
+
+
+def test_no_number_no_secret_and_no_key_is_shown() -> None:
+    """Nothing of what a call carried but names appears on any view."""
+    simulator = Simulator(
+        secret="s3cr3t-of-the-app",
+        webhooks=HOOK,
+        callees={TO: Callee(ring=1, digits=("8642", "7531"))},
+        seed="seed-in-words",
+    )
+    simulator.faults.add(Fault("reset", to=19170000003))
+    bridge = {"action": "bridge", "connect": [{"number": 19170000002}, {"user": "19170000004"}]}
+    call = place(
+        simulator,
+        {"action": "speak", "text": "the text that is spoken"},
+        {"action": "play", "file_url": "https://files.example/signed-token"},
+        {**ASK, "action_url": "https://app.example/action-token"},
+        {"action": "19170000005"},
+        bridge,
+        extra_params={"19170000006": "value-of-the-user"},
+    )
+    pages: list[str] = []
+    for until in range(0, 400, 4):
+        pass_time(simulator, until)
+        targets = [*VIEWS, f"/call?id={call.request_id}"]
+        pages += [ask(simulator, "GET", target).body.decode() for target in targets]
+
+    everything = "".join(pages)
+    assert "•••••••0001" in everything
+    for hidden in [
+        "917000000", "s3cr3t", "hook-token", "action-token", "signed-token", "spoken",
+        "value-of-the-user", "8642", "7531", "app.example",
+    ]:  # fmt: skip
+        assert hidden not in everything
+
+
+HOSTILE = st.one_of(
+    st.text(max_size=30),
+    st.sampled_from(
+        [
+            "<script>alert(1)</script>",
+            '"><img src=x onerror=alert(1)>',
+            "' autofocus onfocus='alert(1)",
+            "</td></tr></table></main><main id=main>",
+            "--><!--",
+            "]]>&lt;b&#62;&amp",
+            "javascript:alert(1)",
+            "\x00\ud800\u202e\n\r\t",
+            "<!doctype html><base href=//attacker.example>",
+        ]
+    ),
+)
+
+
+def skeletons(hostile: str) -> list[list[tuple[str, list[str]]]]:
+    """Return what every view is made of when all that users can name is named so."""
+    simulator = Simulator(life="manual", webhooks=HOOK, magic=False, seed=hostile)
+    call = place(
+        simulator,
+        {"action": f"x{hostile}"},
+        {"action": "play", "file_name": hostile},
+        {"action": hostile + "y"},
+        {"action": "bridge", "connect": [{"user": hostile}]},
+        extra_params={f"k{hostile}": hostile},
+    )
+    call.answer()
+    return [
+        see(simulator, target).skeleton for target in [*VIEWS, f"/call?id={call.request_id}"]
+    ]
+
+
+PLAIN = skeletons("name")
+
+
+@example("<script>alert(1)</script>")
+@example('" onmouseover="alert(1)')
+@example("\ud800")
+@given(HOSTILE)
+def test_nothing_that_data_says_becomes_markup(hostile: str) -> None:
+    """Whatever users name things, elements and attributes are the same as for a plain name."""
+    assert skeletons(hostile) == PLAIN
+
+
+@given(st.text(), st.text())
+def test_what_is_asked_for_never_becomes_markup(query: str, body: str) -> None:
+    """Neither an address nor a form can break the page, and nothing is raised."""
+    simulator = Simulator()
+    target = "/call?" + query.encode("ascii", "replace").decode()
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    sent = body.encode("utf-8", "replace")
+    for answer in (
+        ask(simulator, "GET", target),
+        ask(simulator, "POST", target, kind, sent),
+        ask(simulator, "POST", "/faults", kind, sent),
+    ):
+        assert answer.status in {403, 404}
+        assert [tag for tag, _ in Seen(answer).elements].count("main") == 1
+
+
+# --- what can be done -------------------------------------------------------------------
+
+
+def test_a_fault_is_added_and_holds_from_the_next_request_on() -> None:
+    """What the form says becomes a rule, and the page leads to it."""
+    simulator = Simulator()
+    done = press(
+        simulator,
+        "/faults",
+        "add_fault",
+        kind="vendor_502",
+        to=f"+{TO}",
+        share="100",
+        attempts="1",
+    )
+
+    assert place_of(done) == "faults#f-1"
+    assert list(simulator.faults) == [(1, Fault("vendor_502", to=TO, attempts=1))]
+    fields = {"from": FROM, "to": TO, "pcmo": [HANGUP]}
+    assert post(simulator, "/v2/global_pcmo_make_call", fields).answer.status == 502
+    seen = see(simulator, "/faults")
+    assert "•••••••0001" in seen.words
+    assert "the first one" in seen.words
+
+
+def test_faults_are_removed() -> None:
+    """One, or all; one that is gone already is no trouble."""
+    simulator = Simulator()
+    for kind in FaultKind:
+        press(simulator, "/faults", "add_fault", kind=kind, share="2.5", attempts="", to="")
+
+    assert "2.5 %" in see(simulator, "/faults").words
+    for rule in ("1", "1", "x"):
+        assert place_of(press(simulator, "/faults", "remove_fault", rule=rule)) == "faults"
+    assert len(simulator.faults) == len(FaultKind) - 1
+    assert place_of(press(simulator, "/faults", "clear_faults")) == "faults"
+    assert len(simulator.faults) == 0
+    assert "No rule holds: nothing goes wrong." in see(simulator, "/faults").words
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"kind": "earthquake"}, "Fault.kind must be"),
+        ({"kind": ""}, "Fault.kind must be"),
+        ({"to": "917"}, "Fault.to: must have 7 to 15 digits"),
+        ({"share": "101"}, "Fault.share must be a number from 0 to 1"),
+        ({"share": "nan"}, "Fault.share must be a number from 0 to 1"),
+        ({"share": "half"}, "The share must be a number from 0 to 100."),
+        ({"attempts": "0"}, "Fault.attempts must be a whole number"),
+        ({"attempts": "-1"}, "The tries must be a whole number"),
+        ({"attempts": "9" * 5_000}, "The tries must be a whole number"),
+    ],
+)
+def test_a_fault_that_cannot_be_is_refused_with_a_reason(
+    fields: dict[str, str], why: str
+) -> None:
+    """The page says why, does not load itself again over the reason, and nothing is added."""
+    simulator = Simulator()
+    answer = press(simulator, "/faults", "add_fault", **{"kind": "reset", **fields})
+
+    seen = Seen(answer)
+    assert answer.status == 422
+    assert why in seen.text
+    assert seen.values("p", "role") == ["alert"]
+    assert seen.values("script", "src") == []
+    assert len(simulator.faults) == 0
+
+
+@pytest.mark.parametrize("minutes", [1, 5, 30])
+def test_time_is_let_pass(minutes: int) -> None:
+    """All calls go on at once."""
+    simulator = Simulator()
+    call = place(simulator)
+    done = press(simulator, "/", "advance", minutes=minutes)
+
+    assert place_of(done) == "./"
+    assert simulator.now == 60 * minutes
+    assert call.over
+
+
+@pytest.mark.parametrize("minutes", ["", "0", "-1", "2", "1e9", "x"])
+def test_time_passes_by_what_is_on_the_buttons_only(minutes: str) -> None:
+    """Another time is refused."""
+    simulator = Simulator()
+
+    assert press(simulator, "/", "advance", minutes=minutes).status == 422
+    assert simulator.now == 0
+
+
+def test_a_call_is_driven_by_hand() -> None:
+    """It offers what it waits for, and no more; keys are pressed and not shown."""
+    simulator = Simulator(life="manual")
+    call = place(simulator, ASK, HANGUP)
+    this = f"/call?id={call.request_id}"
+
+    assert see(simulator, this).buttons() == ["answer", "miss", "hangup"]
+    done = press(simulator, this, "answer", call=call.request_id)
+    assert place_of(done) == f"call?id={call.request_id}"
+    assert call.answered
+    asking = see(simulator, this)
+    assert asking.buttons() == ["press", "hangup"]
+    assert "meta" not in [tag for tag, attrs in asking.elements if "http-equiv" in attrs]
+    for keys in ("", "x", "1" * 33):
+        assert press(simulator, this, "press", call=call.request_id, keys=keys).status == 422
+    done = press(simulator, this, "press", call=call.request_id, keys="97")
+    assert place_of(done) == f"call?id={call.request_id}"
+    assert call.over
+    seen = see(simulator, this)
+    assert seen.buttons() == []
+    assert "2 pressed" in seen.words
+    assert "97" not in seen.words
+
+
+def test_a_call_can_ring_in_vain_and_be_hung_up() -> None:
+    """By hand a call ends either way."""
+    simulator = Simulator(life="manual")
+    missed, cut = place(simulator), place(simulator, ASK, to=TO + 1)
+    cut.answer()
+
+    press(simulator, "/", "miss", call=missed.request_id)
+    press(simulator, "/", "hangup", call=cut.request_id)
+
+    assert missed.stage == "missed"
+    assert cut.over
+
+
+def test_what_a_call_does_not_wait_for_is_refused() -> None:
+    """A button that was seen too late does nothing, and says so."""
+    simulator = Simulator(life="manual")
+    call = place(simulator, ASK)
+    call.answer()
+
+    late = press(simulator, "/", "answer", call=call.request_id)
+    nobody = press(simulator, "/", "hangup", call="nobody")
+
+    assert late.status == 409
+    assert "The call does not wait for that any more." in Seen(late).words
+    assert nobody.status == 404
+
+
+def test_a_message_is_sent_again() -> None:
+    """The page leads back to it, and it goes out once more."""
+    simulator = Simulator(webhooks=HOOK, ring=1)
+    place(simulator)
+    pass_time(simulator, 60.0)
+    simulator._world.carriers.append(lambda: None)
+    record = next(one for one in simulator.deliveries if one.what == "record")
+    done = press(simulator, "/deliveries", "send_again", delivery=words.mark(record))
+
+    assert place_of(done) == f"deliveries#d-{words.mark(record)}"
+    assert list(simulator._world.outbox) == [record]
+    assert f"d-{words.mark(record)}" in see(simulator, "/deliveries").values("tr", "id")
+    assert press(simulator, "/deliveries", "send_again", delivery="gone").status == 404
+
+
+OTHER = Simulator()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://attacker.example"},
+        {"origin": "http://127.0.0.1:8788"},
+        {"origin": "http://localhost:8787"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"content-type": "text/plain"},
+        {"content-type": "multipart/form-data"},
+    ],
+)
+def test_a_form_from_elsewhere_does_nothing(headers: dict[str, str]) -> None:
+    """Even with the right token it must come from this page."""
+    simulator = Simulator()
+    answer = press(simulator, "/faults", "add_fault", headers, kind="reset")
+
+    assert answer.status == 403
+    assert len(simulator.faults) == 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"token": ""},
+        {"token": "x" * 43},
+        {"token": "\u00e9"},
+        {"token": token_of(OTHER)},
+        {f"more{n}": "" for n in range(20)},
+    ],
+)
+def test_a_form_without_the_token_does_nothing(fields: dict[str, str]) -> None:
+    """Neither a guess nor another simulator's token opens anything."""
+    simulator = Simulator()
+    answer = press(simulator, "/faults", "add_fault", **{"kind": "reset", **fields})
+
+    assert answer.status == 403
+    assert "Nothing was done" in Seen(answer).text
+    assert len(simulator.faults) == 0
+
+
+@pytest.mark.parametrize("origin", [f"http://{HOST}", f"HTTPS://{HOST}"])
+def test_a_form_of_the_page_itself_is_taken(origin: str) -> None:
+    """What browsers say of it fits."""
+    headers = {"origin": origin, "sec-fetch-site": "same-origin"}
+    answer = press(Simulator(), "/faults", "clear_faults", headers)
+
+    assert answer.status == 303
+
+
+def test_what_nobody_offers_is_refused() -> None:
+    """A deed that is on no button is none."""
+    assert press(Simulator(), "/", "dial").status == 422
+
+
+@pytest.mark.parametrize(
+    ("view", "again"), [("/", True), ("/deliveries", True), ("/faults", False)]
+)
+def test_without_javascript_the_page_loads_itself_again(view: str, again: bool) -> None:
+    """Unless somebody may be writing into it."""
+    seen = see(Simulator(), view)
+
+    assert (seen.values("meta", "http-equiv") == ["refresh"]) is again
+    assert ("noscript", {}) in seen.elements or not again
