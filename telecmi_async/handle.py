@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from telecmi_async._settings import Duration
-    from telecmi_async.call import Call
+    from telecmi_async.call import Call, Watch
     from telecmi_async.events import Event
     from telecmi_async.phone import Region
     from telecmi_async.request import CallRequest
@@ -145,17 +145,18 @@ class CallHandle:
         """Wait until something holds of what is known of the call."""
         with _without_a_verdict():
             seconds = seconds_or_none("timeout", timeout)
-            self._check_heard()
+            watch = self._watch()
         with anyio.move_on_after(seconds) as scope:
-            await self._wait_for(lambda: done(self._state))
+            await self._wait_for(watch, lambda: done(self._state))
         if scope.cancelled_caught and not done(self._state):
             raise errors.WaitTimeout(
                 f"call {self._call} is not known to be {what} after {seconds:g} s; it goes on"
             )
 
-    def _check_heard(self) -> None:
-        """Refuse to wait where nothing would ever come."""
-        if self._call.watch is None or not self._call.watch.hears:
+    def _watch(self) -> Watch:
+        """Return who hears of the call; refuse to wait where nothing would ever come."""
+        watch = self._call.watch
+        if watch is None or not watch.hears:
             raise errors.ConfigurationError(
                 "the service hears nothing of its calls after they were accepted: give it a "
                 "source of events, CallService(…, events=Receiver(token)) for webhooks or "
@@ -165,19 +166,16 @@ class CallHandle:
             raise errors.WrongEventLoop(
                 "wait for a call in the event loop that placed it, or read handle.result"
             )
+        return watch
 
-    async def _wait_for(self, done: Callable[[], bool]) -> None:
+    async def _wait_for(self, watch: Watch, done: Callable[[], bool]) -> None:
         """Wait for the call to be accepted, and then until something holds, or all is known."""
         call = self._call
         await call.wait()
         call.looked_at = True
-        watch = call.watch
-        heard = watch is not None and (
-            call.error is None or (call.status is CallStatus.UNKNOWN and watch.by_reference)
-        )
-        if not heard or watch is None:
-            await self._outcome()
-            return
+        may_be_proven = call.status is CallStatus.UNKNOWN and watch.by_reference
+        if call.error is not None and not may_be_proven:
+            raise _fresh(call.error)
         call.history = call.history or History()
         with watch.attend(call):
             await call.history.wait(done)
@@ -317,8 +315,8 @@ class CallEvents:
     async def __anext__(self) -> Event:
         handle = self._handle
         with _without_a_verdict():
-            handle._check_heard()  # noqa: SLF001  # an iterator is the handle's own
-        await handle._wait_for(lambda: self._given < len(self._known()))  # noqa: SLF001  # as above
+            watch = handle._watch()  # noqa: SLF001  # an iterator is the handle's own
+        await handle._wait_for(watch, lambda: self._given < len(self._known()))  # noqa: SLF001  # as above
         known = self._known()
         if self._given == len(known):
             raise StopAsyncIteration

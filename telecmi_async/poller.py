@@ -130,11 +130,12 @@ class Polling:
                 self._scopes.discard(scope)
 
     async def _poll(self, call: Call, request_id: str) -> None:
+        intervals = self._settings.intervals()
         failed = False
-        for interval in self._settings.intervals():
-            await anyio.sleep(interval)
+        while True:
+            await anyio.sleep(next(intervals))
             if not self._wanted(call):
-                break
+                return
             try:
                 async with self._slots:
                     records = await self._records(request_id)
@@ -148,4 +149,4 @@ class Polling:
             for record in records:
                 self._heard(call, record)
             if not self._wanted(call):
-                break
+                return

@@ -63,12 +63,10 @@ _MOST_PLACED = 10_000
 # Ids to be looked up in a store, if that is away for long. It looks up by itself all that is
 # waited for once it is back.
 _MOST_UNREAD = 10_000
+# Of these, how many at once.
 _AT_ONCE = 500
 # Until a store that failed is asked again, in seconds.
 _PAUSE = 5.0
-# Ids that the store is asked for at once, and the pause after it failed, in seconds.
-_AT_ONCE = 500
-_AGAIN = 1.0
 _WORD = re.compile(r"[!-~]{1,256}")
 
 
@@ -230,7 +228,8 @@ class Tracker:
             return
         if call.request_id is not None:
             other = self._calls.get(call.request_id)
-            if other is not None and other is not call:
+            # An event may have called another call's leg by this id.
+            if other and other is not call and other.request_id == call.request_id:
                 self._pair(call, other)
             self._calls[call.request_id] = call
             if not self.by_reference:

@@ -1,0 +1,803 @@
+"""Whose an event is, what it proves, and what is left when calls are over."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import weakref
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+from fake_telecmi import FLOW, TO, FakeTelecmi, accepted, always, gateway, in_turn, refused
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shelf import TALK, Shelf, payload, record, signed
+
+from telecmi_async import (
+    CallHandle,
+    CallOutcomeUnknown,
+    CallService,
+    CallStatus,
+    CdrPoller,
+    NotSent,
+    RateLimit,
+    Receiver,
+    RetryPolicy,
+    ServiceClosed,
+    TelecmiError,
+    WaitTimeout,
+)
+from telecmi_async._eventloop import current_loop, hand_over
+from telecmi_async.events import Stage
+from telecmi_async.history import History
+from telecmi_async.receiver import new_token
+from telecmi_async.testing import cancel_everywhere, run
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from telecmi_async.call import Call
+
+LOST = httpx.ReadTimeout("slow")
+
+pytestmark = pytest.mark.anyio
+
+
+def ids(n: int) -> str:
+    """The ``request_id`` of the n-th call."""
+    return f"{n:043d}"
+
+
+def place(service: CallService, **more: Any) -> CallHandle:
+    """Place a call to the usual number."""
+    return service.make_call(to=TO, pcmo=FLOW, **more)
+
+
+def stages(*calls: CallHandle) -> list[Stage]:
+    """How far calls have come."""
+    return [call.result.stage for call in calls]
+
+
+# -- whose an event is
+
+
+async def test_an_event_that_names_another_request_is_not_the_calls() -> None:
+    """Whatever leg or conversation it names: of calls that share one, each hears its own."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf, reference=False) as service:
+        first, second = await place(service), await place(service)
+        shared = {"conversation_uuid": "c-1", "cmiuuid": "leg-1"}
+        await shelf.lay(payload("ringing", ids(0), **shared))
+        await shelf.lay(payload("out_answered", ids(1), **shared))
+        await shelf.lay(payload("out_answered", ids(7), **shared))
+
+        assert stages(first, second) == [Stage.RINGING, Stage.ANSWERED]
+
+
+async def test_an_overtaking_event_of_a_shared_conversation_waits_for_its_call() -> None:
+    """It goes to nobody else meanwhile, and is not lost."""
+    shelf = Shelf()
+    telecmi = FakeTelecmi()
+    async with telecmi.service(events=shelf, reference=False) as service:
+        first = await place(service)
+        shared = {"conversation_uuid": "c-1", "cmiuuid": "leg-1"}
+        await shelf.lay(payload("ringing", ids(0), **shared))
+        telecmi.delay = 10
+        second = place(service)
+        await anyio.sleep(5)
+        await shelf.lay(record(ids(1), **{**shared, "cmiuuid": "leg-2"}))  # type: ignore[arg-type]  # no flag among them
+        await shelf.lay(payload("out_hangup", ids(1), **shared))
+        assert stages(first, second) == [Stage.RINGING, Stage.NEW]
+
+        assert (await second.ended()).stage is Stage.COMPLETED
+        assert stages(first) == [Stage.RINGING]
+
+
+async def test_an_event_cannot_rename_the_leg_of_another_call() -> None:
+    """What is known stays: the leg is told of by its first event."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        first, second = await place(service), await place(service)
+        await shelf.lay(payload("ringing", ids(0), cmiuuid="leg-1"))
+        await shelf.lay(payload("ringing", ids(1), cmiuuid="leg-1"))
+        await shelf.lay({"cmiuuid": "leg-1", "dtmf": "1"})
+
+        assert [len(call._call.history.events) for call in (first, second)] == [2, 1]  # type: ignore[union-attr]  # both have one
+
+
+async def test_a_forged_name_takes_no_call_from_its_owner() -> None:
+    """Somebody who knows the id of one call and guesses another's gains nothing by it."""
+    shelf = Shelf()
+    telecmi = FakeTelecmi()
+    async with telecmi.service(events=shelf) as service:
+        first = await place(service)
+        telecmi.delay = 10
+        second = place(service)
+        await shelf.lay(payload("ringing", ids(0), cmiuuid=ids(1)))
+        await shelf.lay(payload("ringing", ids(0), cmiuuid=second.reference))
+        await shelf.lay(payload("ringing", ids(0), conversation_uuid=second.reference))
+        await second
+        await shelf.lay(payload("out_answered", ids(1)))
+
+        assert stages(first, second) == [Stage.RINGING, Stage.ANSWERED]
+
+
+async def test_a_reference_without_its_code_proves_nothing() -> None:
+    """It stands in logs. As another id it does not turn a refusal into a call."""
+    shelf = Shelf()
+    async with FakeTelecmi(always(lambda: refused(404))).service(events=shelf) as service:
+        call = place(service)
+        with pytest.raises(TelecmiError):
+            await call
+        for name in ("conversation_uuid", "cmiuuid", "request_id"):
+            await shelf.lay(payload("ringing", ids(9)) | {name: call.reference})
+
+        assert call.status is CallStatus.REJECTED
+
+
+async def test_a_proven_reference_wins_over_a_request_id() -> None:
+    """Nobody else can have made it. The call has been placed twice then."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        first, second = await place(service), await place(service)
+        await shelf.lay(payload("ringing", ids(1), **signed(first.reference)))
+
+        assert stages(first, second) == [Stage.RINGING, Stage.NEW]
+        assert (first.may_be_duplicate, first.request_id) == (True, ids(0))
+
+
+async def test_a_call_placed_twice_hears_of_both() -> None:
+    """The second id is learnt from what proves it, and finds the call from then on."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        call = await place(service)
+        await shelf.lay(payload("out_started", ids(7), cmiuuid="x", **signed(call.reference)))
+        await shelf.lay(record(ids(7), cmiuuid="x"))
+
+        assert call.result.over
+        assert service.handle_for(ids(7)).request_id == ids(0)
+
+
+async def test_an_event_without_a_request_id_is_found_by_its_conversation() -> None:
+    """Older editions send none; the conversation has the same id there."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf, reference=False) as service:
+        call = await place(service)
+        await shelf.lay(payload("answered", None, type="event", conversation_uuid=ids(0)))
+
+        assert await call.answered()
+
+
+@pytest.mark.parametrize("reference", [True, False])
+async def test_what_is_left_of_a_call_whose_handle_is_gone_is_ours(*, reference: bool) -> None:
+    """The user's handlers hear of it, though nobody waits; of a stranger's they do not."""
+    receiver = Receiver(token := new_token())
+    heard: list[Any] = []
+    receiver.on_event(lambda event: heard.append(event.request_id))
+    headers = {"content-type": "application/json"}
+    async with (
+        receiver,
+        FakeTelecmi().service(events=receiver, reference=reference) as service,
+    ):
+        call = await place(service)
+        mine = signed(call.reference) if reference else {}
+        del call
+        gc.collect()
+        for n in (0, 7):
+            body = json.dumps(record(ids(n), **(mine if n == 0 else {}))).encode()
+            await receiver.handle("POST", f"/{token}", headers, body)
+        await anyio.sleep(1)
+
+    assert heard == [ids(0)]
+
+
+async def test_of_many_calls_the_latest_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept of calls without a handle does not grow."""
+    monkeypatch.setattr("telecmi_async.tracking._MOST_PLACED", 3)
+    async with FakeTelecmi().service(events=Shelf(), reference=False) as service:
+        for _ in range(5):
+            await place(service)
+        gc.collect()
+        assert service._tracker is not None
+
+        assert [service._tracker.wants([ids(n)]) for n in range(6)] == [
+            False, False, True, True, True, False,
+        ]  # fmt: skip
+
+
+# -- two states of one call
+
+
+@pytest.mark.parametrize("order", ["taken up first", "event first"])
+async def test_a_call_taken_up_while_it_is_dialled_hears_the_same(order: str) -> None:
+    """Its id may be known from elsewhere before the reply is here."""
+    shelf = Shelf()
+    async with FakeTelecmi(delay=10).service(events=shelf, reference=False) as service:
+        call = place(service)
+        await anyio.sleep(5)
+        if order == "event first":
+            await shelf.lay(payload("ringing", ids(0)))
+        other = service.handle_for(ids(0))
+        await anyio.sleep(1)
+        if order == "taken up first":
+            await shelf.lay(payload("ringing", ids(0)))
+        await call
+        assert stages(call, other) == [Stage.RINGING] * 2
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call.ended)
+            tasks.start_soon(other.ended)
+            await anyio.sleep(1)
+            await shelf.lay(record(ids(0)))
+
+        assert call.result.state == other.result.state
+        assert other.request is None
+
+
+async def test_a_call_taken_up_goes_on_hearing_without_the_first_handle() -> None:
+    """Two handles: one is enough, whichever it is."""
+    shelf = Shelf()
+    async with FakeTelecmi(delay=10).service(events=shelf, reference=False) as service:
+        call = place(service)
+        other = service.handle_for(ids(0))
+        await call
+        del call
+        gc.collect()
+        await shelf.lay(record(ids(0)))
+
+        assert (await other.ended()).answered is True
+
+
+async def test_a_call_proven_after_it_was_taken_up_becomes_accepted() -> None:
+    """The proof reaches the call, and both hear the event."""
+    shelf = Shelf()
+    async with FakeTelecmi(always(lambda: LOST)).service(events=shelf) as service:
+        call = place(service)
+        with pytest.raises(CallOutcomeUnknown):
+            await call
+        other = service.handle_for(ids(3))
+        await shelf.lay(payload("ringing", ids(3), **signed(call.reference)))
+        await shelf.lay(payload("out_answered", ids(3)))
+
+        assert (call.status, call.request_id) == (CallStatus.PROGRESS, ids(3))
+        assert stages(call, other) == [Stage.ANSWERED] * 2
+
+
+# -- what an event proves
+
+
+async def test_a_proof_without_an_id_stops_the_repetition() -> None:
+    """A phone rings, so it is not dialled again; which call it is, only a later event tells."""
+    shelf = Shelf()
+    telecmi = FakeTelecmi(in_turn(gateway, accepted))
+    policy = RetryPolicy(wait_initial=10, wait_max=10)
+    async with telecmi.service(events=shelf, retry=policy) as service:
+        call = place(service)
+        await anyio.sleep(0.5)
+        await shelf.lay(payload("started", None, type="event", **signed(call.reference)))
+        with pytest.raises(CallOutcomeUnknown, match="an event shows") as caught:
+            await call
+        await anyio.sleep(60)
+        await shelf.lay(payload("ringing", None, type="event", **signed(call.reference)))
+        unknown = call.status
+        await shelf.lay(payload("answered", ids(4), type="event", **signed(call.reference)))
+
+        assert (caught.value.cause, len(caught.value.attempts)) == ("event", 1)
+        assert (len(telecmi.requests), unknown) == (1, CallStatus.UNKNOWN)
+        assert (call.accepted, call.request_id) == (True, ids(4))
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [(accepted, CallStatus.PROGRESS), (lambda: refused(404), CallStatus.UNKNOWN)],
+)
+async def test_a_proof_without_an_id_while_sending_waits_for_the_reply(
+    answer: Callable[[], httpx.Response], status: CallStatus
+) -> None:
+    """An id in the reply is as good; a refusal is none any more."""
+    shelf = Shelf()
+    async with FakeTelecmi(always(answer), delay=2).service(events=shelf) as service:
+        call = place(service)
+        await anyio.sleep(1)
+        await shelf.lay(payload("started", None, type="event", **signed(call.reference)))
+        await anyio.sleep(5)
+
+        assert call.status is status
+        assert call.error is None or not call.error.safe_to_redial
+        assert not call.may_be_duplicate
+
+
+async def test_a_proof_without_an_id_changes_nothing_of_an_accepted_call() -> None:
+    """It is known to be placed."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        call = await place(service)
+        await shelf.lay(payload("started", None, type="event", **signed(call.reference)))
+
+        assert (call.accepted, call.may_be_duplicate) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (lambda: refused(404), "rejected"),
+        (lambda: httpx.ConnectError("refused"), "not_sent"),
+    ],
+)
+@pytest.mark.parametrize("request_id", [ids(5), None])
+async def test_no_proven_call_stays_safe_to_dial_again(
+    answer: Callable[[], Any],
+    status: str,
+    request_id: str | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever was thought of it, whatever the event says of it."""
+    shelf = Shelf()
+    off = RetryPolicy(attempts=1)
+    async with FakeTelecmi(always(answer)).service(events=shelf, retry=off) as service:
+        call = place(service)
+        with pytest.raises(TelecmiError) as caught:
+            await call
+        assert (call.status, caught.value.safe_to_redial) == (status, True)
+        await shelf.lay(payload("started", request_id, **signed(call.reference)))
+
+        assert call.accepted is (request_id is not None)
+        assert call.error is None or isinstance(call.error, CallOutcomeUnknown)
+    assert f"was {status}, and an event shows" in caplog.text
+
+
+async def test_the_second_of_two_attempts_that_were_both_placed_is_marked() -> None:
+    """The event of the first comes while the second is under way: nothing is sent thereafter."""
+    shelf = Shelf()
+    telecmi = FakeTelecmi(in_turn(gateway, lambda: accepted(1)), delay=2)
+    policy = RetryPolicy(wait_initial=0.01, wait_max=0.01)
+    async with telecmi.service(events=shelf, retry=policy) as service:
+        call = place(service)
+        await anyio.sleep(3)
+        assert call.status is CallStatus.SENDING
+        await shelf.lay(payload("out_started", ids(0), **signed(call.reference)))
+        await call
+
+        assert (call.request_id, call.may_be_duplicate) == (ids(1), True)
+        assert len(telecmi.requests) == 2
+
+
+@pytest.mark.parametrize("step", range(1, 30))
+async def test_no_moment_of_a_proof_makes_a_second_call(step: int) -> None:
+    """Between two attempts, at the gate, or before the first byte of the second."""
+    shelf = Shelf()
+    telecmi = FakeTelecmi(in_turn(gateway, accepted))
+    policy = RetryPolicy(wait_initial=1, wait_max=1)
+    rate = RateLimit(2, max_in_flight=1)
+    async with telecmi.service(events=shelf, retry=policy, rate=rate) as service:
+        call = place(service)
+        await anyio.sleep(0.05 * step)
+        before = len(telecmi.requests)
+        await shelf.lay(payload("out_started", ids(9), **signed(call.reference)))
+        await call
+        await anyio.sleep(20)
+
+        assert len(telecmi.requests) == before
+        assert call.accepted
+
+
+# -- what a wait raises
+
+
+@pytest.mark.parametrize("how", ["answered", "ended", "events"])
+@pytest.mark.parametrize(
+    ("options", "timeout"),
+    [({}, 1), ({"events": CdrPoller()}, -1), ({"events": CdrPoller()}, 1)],
+)
+async def test_no_error_of_a_wait_says_that_an_accepted_call_may_be_dialled_again(
+    how: str, options: Any, timeout: float
+) -> None:
+    """It is not about what became of the call: a phone rings."""
+    if how == "events" and options:
+        return
+    async with FakeTelecmi().service(**options) as service:
+        call = await place(service)
+        with pytest.raises(TelecmiError) as caught:
+            await (
+                anext(call.events()) if how == "events" else getattr(call, how)(timeout=timeout)
+            )
+
+    assert not caught.value.safe_to_redial
+
+
+async def test_a_calls_own_error_keeps_its_word_in_a_wait() -> None:
+    """A call that was not placed may be dialled again, wherever that is told."""
+    dead = FakeTelecmi(always(lambda: httpx.ConnectError("refused")))
+    async with dead.service(events=Shelf(), retry=RetryPolicy(attempts=1)) as service:
+        with pytest.raises(NotSent) as caught:
+            await place(service).ended()
+
+    assert caught.value.safe_to_redial
+
+
+async def test_what_is_known_at_the_last_moment_is_no_timeout() -> None:
+    """The event and the end of the time given may come together."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        for steps in range(8):
+            call = await place(service)
+            waited: list[object] = []
+
+            async def wait(call: CallHandle, waited: list[object]) -> None:
+                try:
+                    waited.append((await call.ended(timeout=5)).over)
+                except WaitTimeout:
+                    waited.append(call.result.over)
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(wait, call, waited)
+                await anyio.sleep(5)
+                for _ in range(steps):
+                    await anyio.lowlevel.checkpoint()
+                known = bool(waited)
+                await shelf.lay(record(call.request_id))
+
+            assert waited == [not known]
+
+
+# -- programs of events
+
+_BRIDGED = [
+    payload("out_started", ids(0), time=1_700_000_000_000),
+    payload("ringing", ids(0), time=1_700_000_001_000),
+    payload("out_answered", ids(0), time=1_700_000_005_000),
+    payload("out_bridged", ids(0), leg="b", time=1_700_000_006_000),
+    payload("out_hangup", ids(0), time=1_700_000_012_000),
+]
+_MISSED = _BRIDGED[:2]
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> tuple[bool, list[tuple[float, dict[str, Any]]], list[Any]]:
+    """A call's outcome, its events as they arrive, and those who wait for it.
+
+    Live events may be lost, and three of a record's four deliveries.
+    """
+    answered = draw(st.booleans())
+    legs = "ab" if answered else "a"
+    live = _BRIDGED if answered else _MISSED
+    kept = [event for event in live for _ in range(draw(st.integers(0, 2)))]
+    for leg in legs:
+        kept += [record(ids(0), leg=leg, answered=answered)] * draw(st.integers(1, 4))
+    order = draw(st.permutations(kept))
+    arrivals = [(draw(st.sampled_from([0.0, 0.5, 2.0, 90.0])), event) for event in order]
+    waiters = draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["answered", "ended", "events"]),
+                st.sampled_from([0.0, 1.0, 3.0, 200.0, 2_000.0]),
+                st.sampled_from([None, None, 1.0, 100.0]),
+            ),
+            min_size=1,
+            max_size=8,
+        )
+    )
+    return answered, arrivals, waiters
+
+
+@settings(max_examples=150)
+@given(
+    programs(),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(["asyncio", "trio"]),
+)
+def test_whatever_is_lost_doubled_late_or_early_everybody_hears_the_truth(
+    program: tuple[bool, list[tuple[float, dict[str, Any]]], list[Any]],
+    reference: bool,
+    lost: bool,
+    backend: Any,
+) -> None:
+    """Also where TeleCMI's reply comes late, or never."""
+    answered, arrivals, waiters = program
+    lost = lost and reference
+
+    async def main() -> None:
+        shelf = Shelf()
+        telecmi = FakeTelecmi(always(lambda: LOST) if lost else accepted, delay=2)
+        async with telecmi.service(events=shelf, reference=reference) as service:
+            call = place(service)
+            mine = signed(call.reference) if reference else {}
+            heard: list[Any] = []
+
+            async def deliver() -> None:
+                await anyio.sleep(0.1)  # nobody knows a reference that was not sent
+                for delay, data in arrivals:
+                    await anyio.sleep(delay)
+                    await shelf.lay(data | mine)
+
+            async def wait(how: str, start: float, patience: float | None) -> None:
+                await anyio.sleep(start)
+                with anyio.move_on_after(patience) as scope:
+                    if how == "answered":
+                        heard.append(await call.answered() is answered)
+                    elif how == "ended":
+                        result = await call.ended()
+                        heard.append(
+                            (result.answered, result.complete, result.talk_seconds)
+                            == (answered, True, TALK if answered else 0)
+                        )
+                    else:
+                        events = [event.raw async for event in call.events()]
+                        texts = [json.dumps(event, sort_keys=True) for event in events]
+                        heard.append(len(texts) == len(set(texts)) and bool(texts))
+                if scope.cancelled_caught:
+                    heard.append(True)
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(deliver)
+                for waiter in waiters:
+                    tasks.start_soon(wait, *waiter)
+
+            await call
+            await anyio.sleep(1)
+            assert heard == [True] * len(waiters)
+            assert call._call.history is not None
+            assert call._call.history.waiters == 0
+            assert call.accepted
+            assert len(telecmi.requests) == 1
+            legs = 2 if answered else 1
+            assert call.result.cost == legs / 2
+
+    run(main, backend=backend)
+
+
+# -- what is left
+
+
+async def test_nothing_is_left_of_ten_thousand_calls() -> None:
+    """Neither of those that ended, nor of one whose handle is gone and whose end never came."""
+    shelf = Shelf()
+    calls: list[weakref.ref[Call]] = []
+    async with FakeTelecmi().service(
+        events=[shelf, CdrPoller(first=1)], rate=RateLimit(live_calls=50)
+    ) as service:
+        tracker, channels = service._tracker, service._dialler._channels
+        assert tracker is not None
+        assert tracker._polling is not None
+        assert channels is not None
+        for batch in range(200):
+            handles = [place(service) for _ in range(50)]
+            for handle in handles:
+                await handle
+            for n, handle in enumerate(handles):
+                if n or batch:
+                    leg = f"leg-{batch}-{n}"
+                    await shelf.lay(record(handle.request_id, cmiuuid=leg))
+                    await handle.ended()
+            calls += [weakref.ref(handle._call) for handle in handles]
+            del handles, handle
+            shelf.kept.clear()
+            if not batch:
+                await anyio.sleep(10_000)
+        await anyio.sleep(100)
+        gc.collect()
+
+        assert [call for call in calls if call() is not None] == []
+        assert len(calls) == 10_000
+        assert len(tracker._calls) == len(tracker._unread) == len(tracker._claims) == 0
+        assert tracker._polling._calls == set()
+        assert channels.held == 0
+        assert len(service._calls) == 0
+
+
+async def test_a_call_lives_as_long_as_somebody_waits_for_it() -> None:
+    """Nobody need keep its handle besides."""
+    shelf = Shelf()
+    results: list[Any] = []
+
+    async def wait(service: CallService) -> None:
+        results.append((await place(service).ended()).answered)
+        results.extend([type(event).__name__ async for event in place(service).events()])
+
+    async with (
+        FakeTelecmi().service(events=shelf) as service,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(wait, service)
+        for n in range(2):
+            await anyio.sleep(1)
+            gc.collect()
+            await shelf.lay(record(ids(n)))
+
+    assert results == [True, "CallRecord"]
+
+
+async def test_a_flood_of_events_does_not_grow_a_call() -> None:
+    """Neither its events, nor its legs, nor the names it is known by."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        call = await place(service)
+        for n in range(5_000):
+            await shelf.lay(payload("ringing", ids(0), leg="b", cmiuuid=f"leg {n}"))
+            shelf.kept.clear()
+        await shelf.lay(record(ids(0)))
+        assert service._tracker is not None
+        history = call._call.history
+        assert history is not None
+
+        assert len(service._tracker._calls) <= 203
+        assert len(history.events) == len(history._keys) == 1_000
+        assert call.result.answered is True
+
+
+async def test_one_iterator_may_serve_several_tasks() -> None:
+    """Each event goes to one of them, and all of them end."""
+    shelf = Shelf()
+    seen: Counter[str] = Counter()
+    async with FakeTelecmi().service(events=shelf) as service:
+        call = await place(service)
+        events = call.events()
+
+        async def watch() -> None:
+            async for event in events:
+                seen[str(event.raw["status"])] += 1
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(watch)
+            for data in (payload("ringing", ids(0)), payload("out_answered", ids(0))):
+                await anyio.sleep(1)
+                await shelf.lay(data)
+            await anyio.sleep(1)
+            await shelf.lay(record(ids(0)))
+
+    assert seen == {"ringing": 1, "out_answered": 1, "answered": 1}
+
+
+async def test_two_services_hear_of_one_receivers_events() -> None:
+    """Each of its own calls, and one that is closed takes nothing from the other."""
+    receiver = Receiver(token := new_token())
+    headers = {"content-type": "application/json"}
+
+    async def deliver(data: dict[str, Any]) -> None:
+        body = json.dumps(data).encode()
+        reply = await receiver.handle("POST", f"/{token}", headers, body)
+        assert reply.status == 204
+
+    telecmi = FakeTelecmi()
+    async with receiver, telecmi.service(events=receiver) as first:
+        async with telecmi.service(events=receiver) as second:
+            one, two = await place(first), await place(second)
+            await deliver(payload("ringing", ids(0)))
+            await deliver(payload("out_answered", ids(1)))
+            assert stages(one, two) == [Stage.RINGING, Stage.ANSWERED]
+        await deliver(record(ids(1), cmiuuid="leg of two", **signed(two.reference)))
+        await deliver(record(ids(0), **signed(one.reference)))
+
+        assert (await one.ended()).answered is True
+        assert not two.result.over
+        with pytest.raises(ServiceClosed):
+            await two.ended()
+        assert (await first.handle_for(ids(1)).ended()).answered is True
+
+
+async def test_a_handler_that_raises_disturbs_no_wait() -> None:
+    """It is logged; the call is heard of all the same."""
+    receiver = Receiver(token := new_token())
+
+    @receiver.on_event
+    def handle(_: Any) -> None:
+        raise ZeroDivisionError
+
+    headers = {"content-type": "application/json"}
+    async with receiver, FakeTelecmi().service(events=receiver) as service:
+        call = await place(service)
+        body = json.dumps(record(ids(0), **signed(call.reference))).encode()
+        await receiver.handle("POST", f"/{token}", headers, body)
+
+        assert (await call.ended()).answered is True
+
+
+async def test_a_stray_whose_call_turns_up_is_handed_to_the_handlers_once() -> None:
+    """Its claim is tried again if the store is away."""
+    shelf, heard = Shelf(), Counter[str | None]()
+    receiver = Receiver(new_token(), store=shelf)
+    receiver.on_event(lambda event: heard.update([event.request_id]))
+    await shelf.lay(payload("ringing", ids(0)), record(ids(0)), ours=False)
+    shelf.claimed.append(shelf.kept[0].key)  # by another process
+    async with receiver, FakeTelecmi().service(events=receiver, reference=False) as service:
+        call = await place(service)
+        await call.ended()
+        await anyio.sleep(1)
+        await shelf.lay(payload("gone", ids(0)), ours=False)
+        shelf.broken = True
+        await anyio.sleep(20)
+        shelf.broken = False
+        await anyio.sleep(20)
+
+    assert heard == {ids(0): 2}
+    assert len(set(shelf.claimed)) == 3
+
+
+@pytest.mark.parametrize("how", ["answered", "ended", "events"])
+async def test_cancelled_in_any_way_a_wait_leaves_nothing(
+    how: str, anyio_backend_name: str
+) -> None:
+    """No waiter, no task and no channel; and the next one who waits hears the truth."""
+    shelf = Shelf()
+    rate = RateLimit(live_calls=1)
+    async with FakeTelecmi(delay=1).service(events=shelf, rate=rate) as service:
+        channels = service._dialler._channels
+        assert channels is not None
+
+        async def wait(call: CallHandle) -> None:
+            async def tell() -> None:
+                await anyio.sleep(3)
+                await shelf.lay(record(call.result.request_id, **signed(call.reference)))
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(tell)
+                await (anext(call.events()) if how == "events" else getattr(call, how)())
+
+        async def check(call: CallHandle) -> None:
+            await call
+            await shelf.lay(record(call.request_id, **signed(call.reference)))
+            assert await call.answered()
+            assert isinstance(call._call.history, History)
+            assert call._call.history.waiters == 0
+            assert channels.held == 0
+            await anyio.sleep(1)
+            assert service._host._running == 1  # what follows the store
+
+        for edge in {False, anyio_backend_name == "asyncio"}:
+            assert (
+                await cancel_everywhere(
+                    wait, setup=lambda: place(service), check=check, edge=edge
+                )
+                >= 2
+            )
+
+
+@pytest.mark.parametrize("steps", range(4))
+async def test_a_service_closed_at_once_listens_to_nothing(steps: int) -> None:
+    """Its first task may not even have begun."""
+    shelf = Shelf()
+    waits: list[Awaitable[Any]] = []
+    async with FakeTelecmi().service(events=shelf) as service:
+        waits.append(service.handle_for(ids(0)).ended())
+        for _ in range(steps):
+            await anyio.lowlevel.checkpoint()
+
+    assert shelf.listeners == []
+    with pytest.raises(ServiceClosed):
+        await waits[0]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_what_is_handed_to_a_loop_that_is_over_is_dropped(backend: Any) -> None:
+    """A service may be gone before the receiver, which runs in another thread, knows."""
+    loops: list[object] = []
+    handed: list[int] = []
+
+    async def main() -> None:
+        loops.append(current_loop())
+        hand_over(loops[0], handed.append, 1)
+        await anyio.sleep(1)
+
+    run(main, backend=backend)
+    hand_over(loops[0], handed.append, 2)
+
+    assert handed == [1]
+
+
+async def test_what_is_known_is_shown_without_numbers(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither in a result, nor in an event, nor in a log."""
+    caplog.set_level(logging.DEBUG)
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        call = service.handle_for(ids(0))
+        await shelf.lay(record(ids(0), to=TO), payload("ringing", ids(0), to=str(TO)))
+        result = await call.ended()
+
+        assert result.to == TO
+        for text in (repr(call), repr(result), repr(result.legs), caplog.text):
+            assert str(TO) not in text
