@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from contextlib import asynccontextmanager
@@ -11,9 +12,12 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 
+from telecmi_async.host import Host
 from telecmi_async.receiver import Receiver
+from telecmi_async.simulator.webhooks import host_of
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncGenerator
 
     from telecmi_async.simulator.clock import Clock
@@ -28,6 +32,7 @@ _HEADERS: Final = {"Content-Type": "application/json", "X-TeleCMI-Simulator": "1
 _NOWHERE: Final = "http://simulator.invalid"
 _TIMEOUT: Final = 10.0
 _AT_ONCE: Final = 20
+_HERE: Final = ("127.0.0.1", "::1", "localhost")
 
 
 class Carrier:
@@ -46,33 +51,44 @@ class Carrier:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Let time pass while the context is open. What is under way at its end is dropped."""
-        failure: BaseException | None = None
-        world = self._world
+        """Let time pass while the context is open. What is under way at its end is dropped.
+
+        On asyncio it may be left in another task than it was entered in, as pytest-asyncio does
+        with fixtures, and notebooks with their cells.
+        """
+        world, host = self._world, Host()
         world.carriers.append(self._wake)
+        failure: BaseException | None = None
         try:
-            async with (
-                httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client,
-                anyio.create_task_group() as tasks,
-            ):
-                tasks.start_soon(self._run, client)
+            async with httpx.AsyncClient(
+                timeout=_TIMEOUT, trust_env=False, verify=_tls()
+            ) as client:
+                await host.open()
+                host.start(self._drive, client, _ended)
                 try:
                     yield
-                except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # raised again below
+                except BaseException as error:
                     failure = error
-                tasks.cancel_scope.cancel()
+                    raise
+                finally:
+                    host.cancel()
+                    with anyio.CancelScope(shield=True):
+                        await host.drain()
+                    await host.close(failure)
+                    failure = None  # it holds this frame
         finally:
             world.carriers.remove(self._wake)
             if not world.carriers:
                 world.outbox.clear()
-        if failure is not None:  # as itself, while the task group would have wrapped it
-            try:
-                raise failure
-            finally:
-                del failure
 
     def _wake(self) -> None:
         self._changed.set()
+
+    async def _drive(self, client: httpx.AsyncClient) -> None:
+        try:
+            await self._run(client)
+        except Exception:
+            logger.exception("the simulator failed; from here on no time passes in its calls")
 
     async def _run(self, client: httpx.AsyncClient) -> None:
         async with anyio.create_task_group() as tasks:
@@ -90,26 +106,43 @@ class Carrier:
         """Deliver one message, and tell what came of it."""
         status: int | None = None
         reply: object = None
-        target = self._world.webhooks.to
-        url = delivery.ask.url if delivery.ask else None
         try:
-            if isinstance(target, Receiver):
-                path = urlsplit(url or target.url(_NOWHERE)).path
-                answer = await target.handle("POST", path, _HEADERS, delivery.body)
-                status, body = answer.status, answer.body
-            elif url or target:
-                async with self._slots:
-                    response = await client.post(
-                        url or target or "", content=delivery.body, headers=_HEADERS
-                    )
-                status, body = response.status_code, response.content
-            else:
-                body = b""
+            status, body = await self._post(delivery, client)
             reply = json.loads(body) if delivery.ask and body else None
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
-            logger.warning(
-                "a %s could not be delivered: %s", delivery.what, type(error).__name__
-            )
+        except (httpx.HTTPError, ValueError, RecursionError) as error:
+            why = type(error).__name__
+            logger.warning("%s could not be delivered: %s", delivery.what, why)
         if delivery.ask is not None:
             self._world.advance(anyio.current_time())
         self._world.delivered(delivery, status, reply)
+
+    async def _post(
+        self, delivery: Delivery, client: httpx.AsyncClient
+    ) -> tuple[int | None, bytes]:
+        """Send one message where it goes, and return what is answered."""
+        target = self._world.webhooks.to
+        url = delivery.ask.url if delivery.ask else None
+        if isinstance(target, Receiver):
+            path = urlsplit(url or target.url(_NOWHERE)).path
+            answer = await target.handle("POST", path, _HEADERS, delivery.body)
+            return answer.status, answer.body
+        url = url or target or ""
+        # A flow's address may be the real program's: nobody is rung up, and nobody is asked.
+        if target is None or host_of(url) not in {host_of(target), *_HERE}:
+            logger.warning(
+                "%s: nobody is asked, the address is on another machine", delivery.what
+            )
+            return None, b""
+        async with self._slots:
+            response = await client.post(url, content=delivery.body, headers=_HEADERS)
+        return response.status_code, response.content
+
+
+def _ended(_: object) -> None:
+    """Nothing is to be done when it is over."""
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Return the TLS settings of all carriers: making some takes 13 ms, and a test has one."""
+    return httpx.create_ssl_context(trust_env=False)
