@@ -182,6 +182,13 @@ def commands_of(page: Path) -> list[tuple[str, str]]:
 
 
 @nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Throw bytes at the parser of events and at the receiver; see tests/fuzz_events.py."""
+    session.install(".", "atheris>=3.0")
+    session.run("python", "tests/fuzz_events.py", *(session.posargs or ["-max_total_time=60"]))
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Print what the package costs, and what it saves."""
     session.install(".", *group("tests"))

@@ -62,6 +62,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> None:
         "TELECMI_APP_ID": str(simulator.app_id),
         "TELECMI_SECRET": simulator.secret,
         "TELECMI_FROM": "19170000000",
+        "TELECMI_WEBHOOK_TOKEN": "t" * 43,
     }.items():
         monkeypatch.setenv(name, value)
 

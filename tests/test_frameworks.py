@@ -1,0 +1,190 @@
+"""The receiver in seven web frameworks, as docs/webhooks.md mounts it: its own code is run."""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+from aiohttp.test_utils import TestServer as AiohttpServer
+from django.core.asgi import (  # type: ignore[import-untyped]  # Django has no types
+    get_asgi_application,
+)
+from django.test.utils import (  # type: ignore[import-untyped]  # Django has no types
+    override_settings,
+)
+from fake_telecmi import FLOW, TO, FakeTelecmi
+from posting import DIGITS, JSON, TOKEN, Request
+from shelf import record, signed
+
+from telecmi_async import Receiver
+from telecmi_async.simulator import Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from telecmi_async.events import DigitsEvent
+
+# The frameworks use sockets, threads and their own loops.
+pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
+
+PAGE = (Path(__file__).parents[1] / "docs" / "webhooks.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^(?:```|<!-- )python\n(.*?)^(?:```|-->)$", re.MULTILINE | re.DOTALL)
+ANY_LOOP = ["FastAPI", "Starlette"]
+ASYNCIO = ["Litestar", "Quart", "Django", "A Django view", "aiohttp"]
+
+
+def code_under(heading: str) -> str:
+    """Return the code of one of the page's sections, what readers do not see included."""
+    blocks: list[str] = BLOCK.findall(
+        PAGE.partition(f"\n### {heading}\n")[2].partition("\n##")[0]
+    )
+    assert blocks, f"docs/webhooks.md says nothing of {heading}"
+    return "\n".join(blocks)
+
+
+def build(framework: str, receiver: Receiver) -> dict[str, Any]:
+    """Run the page's code for a framework around a receiver, and return its names."""
+    code = "from telecmi_async import CallService\n" + code_under(framework)
+    if framework == "A Django view":
+        code = code_under("Django") + code
+    names: dict[str, Any] = {"__name__": "docs_webhooks", "receiver": receiver}
+    exec(compile(code, f"docs/webhooks.md, {framework}", "exec"), names)
+    return names
+
+
+@asynccontextmanager
+async def client_of(framework: str, receiver: Receiver) -> AsyncIterator[httpx.AsyncClient]:
+    """Build the page's application around a receiver, and give a client of it."""
+    names = build(framework, receiver)
+    if framework == "aiohttp":
+        async with (
+            AiohttpServer(names["app"]) as server,
+            httpx.AsyncClient(base_url=str(server.make_url("/"))) as client,
+        ):
+            yield client
+        return
+    app = names.get("app") or names["application"]
+    change: Any = nullcontext()
+    if framework == "A Django view":
+        urls = types.ModuleType("urls")
+        vars(urls)["urlpatterns"] = names["urlpatterns"]
+        change = override_settings(ROOT_URLCONF=urls)
+        app = get_asgi_application()
+    transport = httpx.ASGITransport(app=app)
+    with change:
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            yield client
+
+
+async def check(framework: str) -> None:
+    """Send a framework's application what TeleCMI and others send, and look at the answers."""
+    receiver = Receiver(TOKEN)
+    asked: list[DigitsEvent] = []
+
+    @receiver.on_input("menu")
+    def hang_up(event: DigitsEvent) -> list[dict[str, Any]]:
+        asked.append(event)
+        return FLOW
+
+    address = f"/telecmi/{TOKEN}"
+    async with (
+        receiver,
+        FakeTelecmi().service(events=receiver) as service,
+        client_of(framework, receiver) as client,
+    ):
+        call = await service.make_call(to=TO, pcmo=FLOW)
+        event = record(call.request_id) | signed(call.reference)
+        with anyio.fail_after(10):
+            taken = await client.post(address, json=event)
+            result = await call.ended()
+        replies = {
+            "taken": taken,
+            "repeated": await client.post(address, json=event),
+            "other token": await client.post(f"{address[:-1]}x", json=event),
+            "no token": await client.post("/telecmi/", json=event),
+            "too large": await client.post(address, content=b" " * 65_537, headers=JSON),
+            "no JSON": await client.post(
+                address, content=b"{}", headers={"Content-Type": "a/b"}
+            ),
+            "unreadable": await client.post(address, content=b"[]", headers=JSON),
+            "looked at": await client.get(address),
+            "asked": await client.post(f"/telecmi/menu/{TOKEN}?order=42%20a", json=DIGITS),
+        }
+
+    assert {name: reply.status_code for name, reply in replies.items()} == {
+        "taken": 204,
+        "repeated": 204,
+        "other token": 404,
+        "no token": 404,
+        "too large": 413,
+        "no JSON": 415,
+        "unreadable": 400,
+        "looked at": 405,
+        "asked": 200,
+    }
+    assert (result.answered, result.complete) == (True, True)
+    assert json.loads(replies["asked"].content) == FLOW
+    assert replies["asked"].headers["content-type"] == "application/json"
+    assert replies["looked at"].headers["allow"] == "POST"
+    assert [dict(question.query) for question in asked] == [{"order": "42 a"}]
+    assert receiver.counts.taken == 2
+    assert receiver.counts.repeated == 1
+
+
+@pytest.mark.parametrize("framework", ANY_LOOP)
+async def test_a_framework_for_both_loops(framework: str) -> None:
+    """A record wakes its handle, a stranger finds nothing, and pressed keys are answered."""
+    await check(framework)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@pytest.mark.parametrize("framework", ASYNCIO)
+async def test_a_framework_of_asyncio(framework: str) -> None:
+    """A record wakes its handle, a stranger finds nothing, and pressed keys are answered."""
+    await check(framework)
+
+
+async def test_a_service_lives_as_long_as_its_application(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """FastAPI opens and closes both, and an endpoint places a call with it."""
+    simulator = Simulator()
+    monkeypatch.setattr("telecmi_async.transport.client.Lanes", lambda _: simulator.transport())
+    monkeypatch.setenv("TELECMI_APP_ID", str(simulator.app_id))
+    monkeypatch.setenv("TELECMI_SECRET", simulator.secret)
+    monkeypatch.setenv("TELECMI_FROM", "19170000000")
+    app = build("FastAPI", Receiver(TOKEN))["app"]
+    state: dict[str, Any] = {}
+    lifespan = Request({"type": "lifespan.startup"})
+    over = anyio.Event()
+
+    async def receive() -> dict[str, Any]:
+        if lifespan.messages:
+            return lifespan.messages.pop()
+        await over.wait()
+        return {"type": "lifespan.shutdown"}
+
+    async def with_state(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, "state": dict(state)}, receive, send)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(app, {"type": "lifespan", "state": state}, receive, lifespan.send)
+        await anyio.wait_all_tasks_blocked()
+        transport = httpx.ASGITransport(app=with_state)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            reply = await client.post(f"/calls/{TO}")
+        over.set()
+
+    assert [message["type"] for message in lifespan.sent] == [
+        "lifespan.startup.complete",
+        "lifespan.shutdown.complete",
+    ]
+    assert reply.status_code == 200
+    assert len(reply.json()["request_id"]) == 43
