@@ -1,0 +1,96 @@
+"""The whole of it: many calls, bad webhooks, and what the handles make of them."""
+
+from __future__ import annotations
+
+import gc
+
+import anyio
+import pytest
+import sniffio
+
+from telecmi_async import (
+    CallHandle,
+    CallOutcomeUnknown,
+    Flow,
+    Hangup,
+    Play,
+    RateLimit,
+    Receiver,
+)
+from telecmi_async.call import Call
+from telecmi_async.history import History
+from telecmi_async.receiver import new_token
+from telecmi_async.simulator import Fault, Simulator, Webhooks
+
+# trio takes a little longer for each, and they were 10,000 there, too, when this was written.
+CALLS = {"asyncio": 10_000, "trio": 3_000}
+FROM = 19170000000
+HALF_AN_HOUR = 1_900.0
+BRIDGED = Flow().bridge([19170000002]).hangup()
+PLAYED = [Play("welcome.wav"), Hangup()]
+
+pytestmark = pytest.mark.anyio
+
+
+def alive() -> int:
+    """Count what the handles' side of calls is made of."""
+    gc.collect()
+    return sum(isinstance(thing, Call | History | CallHandle) for thing in gc.get_objects())
+
+
+async def test_every_handle_ends_with_the_truth() -> None:
+    """Events are dropped, doubled, late, early and in every dialect, and some replies are lost."""
+    before = alive()
+    number = CALLS[sniffio.current_async_library()]
+    receiver = Receiver(new_token())
+    hooks = Webhooks(receiver, drop_share=0.2, double_share=0.1, delay=(0, 45), dialect="mixed")
+    simulator = Simulator(
+        latency=(0.1, 0.9), answered_share=0.8, magic=False, keep=None, webhooks=hooks
+    )
+    simulator.faults.add(Fault("reply_lost", share=0.02))
+    wrong: list[object] = []
+    lost: list[CallHandle] = []
+
+    async def follow(handle: CallHandle) -> None:
+        result = await handle.ended()
+        call = simulator.call(result.request_id or "")
+        if call is None or (result.answered, result.talk_seconds) != (
+            call.answered,
+            call.talk_seconds,
+        ):
+            wrong.append((result, call))
+
+    async with simulator.service(
+        from_=FROM, events=receiver, rate=RateLimit(200, max_in_flight=100)
+    ) as service:
+        handles = [
+            service.make_call(to=FROM + n, pcmo=PLAYED if n % 10 else BRIDGED)
+            for n in range(1, number + 1)
+        ]
+        async with anyio.create_task_group() as tasks:
+            for handle in handles:
+                tasks.start_soon(follow, handle)
+            for handle in handles:
+                try:
+                    await handle
+                except CallOutcomeUnknown:
+                    lost.append(handle)
+        await anyio.sleep(HALF_AN_HOUR)
+        for handle in handles:
+            call = simulator.call(handle.request_id)
+            result = handle.result
+            if call is None or (result.complete, len(result.legs)) != (True, len(call.legs)):
+                wrong.append((result, call))
+        waiters = sum(
+            handle._call.history.waiters for handle in handles if handle._call.history
+        )
+
+    assert wrong == []
+    assert waiters == 0
+    assert 0.01 < len(lost) / number < 0.035
+    assert all(handle.accepted for handle in lost)
+    assert simulator.numbers() == number
+    simulator.no_duplicates()
+    assert receiver.counts.repeated > number
+    del handles, handle, lost, result, call, service, tasks
+    assert alive() == before
