@@ -209,6 +209,9 @@ def test_wrong_arguments_are_refused(
         (["simulate", "--errors-502", "-1"], "Simulator.error_502_share must be a number"),
         (["simulate", "--port", "70000"], "port must be from 0 to 65535, not 70000"),
         (["simulate", "--latency", "-1"], "Simulator.latency must be seconds, 0 or more"),
+        (["simulate", "--speed", "0"], "Simulator.speed must be a positive number"),
+        (["simulate", "--answered", "2"], "Simulator.answered_share must be a number"),
+        (["simulate", "--webhooks", "x"], "webhooks must go to a Receiver or an http(s) URL"),
         (["simulate", "--cps", "0"], "Simulator.calls_per_second must be a whole number, 1 or"),
     ],
 )

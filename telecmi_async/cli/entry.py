@@ -84,6 +84,9 @@ def _run(
                 latency=options.latency,
                 error_share=options.errors_502,
                 calls_per_second=options.cps,
+                webhooks=options.webhooks,
+                speed=options.speed,
+                answered_share=options.answered,
             )
         case "call":
             from telecmi_async.cli import call  # noqa: PLC0415  # see the module's docstring
@@ -149,6 +152,24 @@ def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     simulate.add_argument(
         "--cps", type=int, default=None, help="calls per second above which it answers 429"
+    )
+    simulate.add_argument(
+        "--webhooks",
+        metavar="URL",
+        help="where events and records go (default: $TELECMI_WEBHOOK_URL, if it is set)",
+    )
+    simulate.add_argument(
+        "--speed",
+        type=float,
+        default=1.0,
+        help="how many seconds pass in calls in one of yours",
+    )
+    simulate.add_argument(
+        "--answered",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="the share of the people called who answer, from 0 to 1",
     )
     _add_behaviour(simulate, error_share=0.0)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 
+from telecmi_async._settings import environment_variable
 from telecmi_async.cli.exits import Exit
 from telecmi_async.simulator import Simulator
 
@@ -25,6 +28,9 @@ def run(
     latency: float,
     error_share: float,
     calls_per_second: int | None,
+    webhooks: str | None,
+    speed: float,
+    answered_share: float,
 ) -> int:
     """Serve until Ctrl-C, then say what was asked.
 
@@ -39,6 +45,10 @@ def run(
         latency=latency,
         error_502_share=error_share,
         calls_per_second=calls_per_second,
+        webhooks=webhooks or environment_variable(os.environ, "TELECMI_WEBHOOK_URL") or None,
+        speed=speed,
+        answered_share=answered_share,
+        starts_at=datetime.now(UTC),
     )
     try:
         anyio.run(partial(_serve, terminal, simulator, host=host, port=port))
