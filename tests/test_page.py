@@ -14,13 +14,13 @@ from simulated import FROM, HANGUP, TO, pass_time, place, post
 
 from telecmi_async.receiver import Receiver
 from telecmi_async.simulator import Callee, Fault, FaultKind, Simulator, Webhooks
+from telecmi_async.simulator.answer import Answer
 from telecmi_async.simulator.page import words
+from telecmi_async.simulator.page.markup import tag
 from telecmi_async.simulator.page.routes import answer as page_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from telecmi_async.simulator.answer import Answer
 
 HOST = "127.0.0.1:8787"
 VIEWS = ["/", "/deliveries", "/faults", "/numbers"]
@@ -374,6 +374,7 @@ def test_a_call_has_a_page() -> None:
     assert f"{call.talk_seconds} s" in seen.words
     assert {leg.cmiuuid for leg in call.legs} <= set(seen.words)
     assert "made" in seen.words
+    assert "now" not in [attrs.get("class") for _, attrs in seen.elements], "all is done"
     assert seen.buttons() == ["send_again"] * len(simulator.deliveries)
 
 
@@ -588,6 +589,22 @@ PLAIN = skeletons("name")
 def test_nothing_that_data_says_becomes_markup(hostile: str) -> None:
     """Whatever users name things, elements and attributes are the same as for a plain name."""
     assert skeletons(hostile) == PLAIN
+
+
+@given(HOSTILE, HOSTILE)
+def test_text_and_values_are_read_as_they_were_given(text: str, value: str) -> None:
+    """An element holds its text, and an attribute its value, whatever they are."""
+    made = tag("p", text, None, 7, tag("input", value=value, hidden=True, for_=None), id=value)
+    seen = Seen(Answer(200, made.markup.encode("utf-8", "replace")))
+
+    def read(said: str) -> str:
+        return said.encode("utf-8", "replace").decode()
+
+    assert seen.elements == [
+        ("p", {"id": read(value)}),
+        ("input", {"value": read(value), "hidden": None}),
+    ]
+    assert "".join(seen.words) == read(text) + "7"
 
 
 @given(st.text(), st.text())

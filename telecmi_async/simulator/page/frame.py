@@ -174,7 +174,7 @@ def document(simulator: Simulator, view: View, problem: str | None) -> bytes:
     )
     body = tag("body", _header(view.place), main)
     page = joined([Html("<!doctype html>"), tag("html", head, body, lang="en")])
-    return page.markup.encode("utf-8", "replace")
+    return page.markup.encode()
 
 
 def _header(place: str) -> Html:
