@@ -319,6 +319,9 @@ async def test_a_call_that_ended_before_its_reply_holds_no_channel() -> None:
         await anyio.sleep(1)
         await shelf.lay(record(ids(0), **signed(first.reference)))
         await second
+        channels = service._dialler._channels
+        assert channels is not None
+        assert (channels.holds(first._call), channels.holds(second._call)) == (False, True)
 
     assert telecmi.starts[1] - telecmi.starts[0] == 1
 

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from telecmi_async.endpoints import BASE_URL, make_call_url, parse_base_url
+from telecmi_async.endpoints import (
+    BASE_URL,
+    LEGACY_URL,
+    legacy_url,
+    make_call_url,
+    parse_base_url,
+)
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.phone import Region
 
@@ -104,3 +110,19 @@ def test_what_is_no_address_is_refused(url: Any) -> None:
     """The error shows what a right one looks like, and repeats nothing of a wrong one."""
     with pytest.raises(ConfigurationError, match="base_url must be an address such as https"):
         parse_base_url(url)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "legacy"),
+    [
+        (BASE_URL, LEGACY_URL),
+        ("https://REST.telecmi.com:443/v2", LEGACY_URL),
+        ("http://127.0.0.1:8787/v2", "http://127.0.0.1:8787/v1"),
+        ("http://localhost:8787", "http://localhost:8787/v1"),
+        ("https://proxy.example/telecmi/v2", "https://proxy.example/telecmi/v1"),
+        ("https://rest.telecmi.com.example/v2", "https://rest.telecmi.com.example/v1"),
+    ],
+)
+def test_the_older_api_is_beside_the_newer_one(base_url: str, legacy: str) -> None:
+    """But for TeleCMI's own host, which has another one for it."""
+    assert legacy_url(parse_base_url(base_url)) == legacy
