@@ -202,9 +202,9 @@ class Connection:
         """Send what arrives of an answer before the connection breaks, and break it."""
         self._stopping = True
         if breach is Breach.RESET:
-            raw = self._stream.extra(SocketAttribute.raw_socket, None)  # noqa: S610  # anyio's, no database
-            if raw is not None:  # closed with this set, it is reset
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            # A socket that is closed with this set is reset.
+            raw = self._stream.extra(SocketAttribute.raw_socket)  # noqa: S610  # anyio's, no database
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         if breach in {Breach.RESET, Breach.CLOSE}:
             return
         await self._write(h11.Response(status_code=answer.status, headers=answer.headers))

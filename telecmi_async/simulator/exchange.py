@@ -41,12 +41,12 @@ _MAKE_CALL: Final = {
 }
 _COMMANDS: Final = frozenset({"hangup", "hold", "unhold", "holdToggle"})
 _RETRY_AFTER: Final = ("Retry-After", "1")
-_REFUSALS: Final[Mapping[FaultKind, tuple[int, str, *tuple[tuple[str, str], ...]]]] = {
-    FaultKind.VENDOR_502: (502, "the property required is missing"),
-    FaultKind.CREDENTIALS: (420, "authentication failed"),
-    FaultKind.MISSING_PROPERTY: (422, "the property required is missing"),
-    FaultKind.RATE_LIMITED: (429, "too many requests", _RETRY_AFTER),
-    FaultKind.UNAVAILABLE: (503, "try again", _RETRY_AFTER),
+_REFUSALS: Final[Mapping[FaultKind, tuple[int, str, tuple[tuple[str, str], ...]]]] = {
+    FaultKind.VENDOR_502: (502, "the property required is missing", ()),
+    FaultKind.CREDENTIALS: (420, "authentication failed", ()),
+    FaultKind.MISSING_PROPERTY: (422, "the property required is missing", ()),
+    FaultKind.RATE_LIMITED: (429, "too many requests", (_RETRY_AFTER,)),
+    FaultKind.UNAVAILABLE: (503, "try again", (_RETRY_AFTER,)),
 }
 # Longer than any sensible time-out.
 _SLOW_SECONDS: Final = 600.0
@@ -169,7 +169,8 @@ class Exchange:
             case FaultKind.NO_JSON:
                 return answer.page(200, b"<html>welcome</html>")
             case _ if fault in _REFUSALS:
-                return self._refusal(*_REFUSALS[fault])
+                code, message, extra = _REFUSALS[fault]
+                return self._refusal(code, message, *extra)
             case _:  # what is lost, late or broken off, and what lacks a request_id
                 return answer.said({"status": "progress", "code": 200})
 

@@ -303,7 +303,8 @@ class Life:
         for n, leg in enumerate(legs):
             if n != first:
                 gone = endings[n] != "answered" and waits[n] <= longest
-                self._end(leg, endings[n] if gone else "missed", "not answered")
+                ending: Ending = endings[n] if gone else "missed"
+                self._end(leg, ending, "not answered")
         return None if first is None else legs[first]
 
     def _converse(self, leg: Leg, longest: float) -> Story:
@@ -379,10 +380,11 @@ def actions_of(flow: object) -> list[Action] | None:
     if not isinstance(flow, list):
         return None
     actions = cast("list[object]", flow)
-    fit = all(
-        isinstance(item, dict) and isinstance(item.get("action"), str) for item in actions
-    )
-    return cast("list[Action]", actions) if fit else None
+    return cast("list[Action]", actions) if all(map(_is_action, actions)) else None
+
+
+def _is_action(item: object) -> bool:
+    return isinstance(item, dict) and isinstance(cast("Action", item).get("action"), str)
 
 
 def _number(action: Action, name: str, default: float) -> float:

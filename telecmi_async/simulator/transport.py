@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import httpx
@@ -10,9 +10,18 @@ import httpx
 from telecmi_async.simulator.fault import Breach
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from telecmi_async.simulator.simulator import Simulator
 
 __all__ = ["SimulatorTransport"]
+
+
+_BREAKS: Final[Mapping[Breach, tuple[type[httpx.TransportError], str]]] = {
+    Breach.RESET: (httpx.ReadError, "the simulator reset the connection"),
+    Breach.CLOSE: (httpx.RemoteProtocolError, "the simulator closed without a reply"),
+    Breach.CUT: (httpx.RemoteProtocolError, "the simulator closed amid its reply"),
+}
 
 
 class SimulatorTransport(httpx.AsyncBaseTransport):
@@ -46,21 +55,11 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
                 await anyio.sleep(timeout)
                 raise httpx.ReadTimeout("the simulator was slower", request=request)
             await anyio.sleep(decision.delay)
-            match decision.breach:
-                case Breach.RESET:
-                    raise httpx.ReadError("the simulator reset the connection", request=request)
-                case Breach.CLOSE:
-                    raise httpx.RemoteProtocolError(
-                        "the simulator closed the connection without a reply", request=request
-                    )
-                case Breach.CUT:
-                    raise httpx.RemoteProtocolError(
-                        "the simulator closed the connection amid its reply", request=request
-                    )
-                case Breach.DRIP:
-                    await anyio.sleep(len(decision.answer.body))
-                case None:
-                    pass
+            if decision.breach is Breach.DRIP:
+                await anyio.sleep(len(decision.answer.body))
+            elif decision.breach is not None:
+                kind, message = _BREAKS[decision.breach]
+                raise kind(message, request=request)
         finally:
             self._simulator.leave()
         answer = decision.answer
