@@ -283,7 +283,7 @@ class Life:
             if leg.name == "b":
                 self._say("started", leg)
             self._say("ringing", leg)
-        endings = [callee.ending for callee in callees]
+        endings: list[Ending] = [callee.ending for callee in callees]
         first = min(
             (n for n, ending in enumerate(endings) if ending == "answered"),
             key=rings.__getitem__,
