@@ -57,6 +57,7 @@ nitpick_ignore_regex = [
         r"Decimal|Number|(telecmi_async\.)?(events\.\w+\.|_json\.)?(Event|JsonObject)",
     ),
     (r"py:class", r"RingType|Secret|VoiceQuality|(telecmi_async\.\w+\.)?Options"),
+    (r"py:class", r"telecmi_async\.receiver\.\w+\.\w+"),
     # A module without a page of its own.
     (r"py:obj", r"telecmi_async\.verdict"),
 ]
@@ -69,6 +70,7 @@ HOMES = [
     "telecmi_async",
     "telecmi_async.CallService",
     "telecmi_async.events",
+    "telecmi_async.receiver",
     "telecmi_async.simulator",
 ]
 

@@ -166,7 +166,7 @@ class Receiver:
         """Call a function with every event of this account's calls, once; a decorator.
 
         Args:
-            handler: A plain or async function of one `telecmi_async.events.Event`.
+            handler: A plain or async function of one event.
         """
         return self._handlers.add_event(handler)
 
