@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from simulated import FROM, HANGUP, TO, lived, pass_time, place, post, said, sto
 
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.simulator import Callee, Simulator
+from telecmi_async.simulator.clock import Clock
 
 PLAY = {"action": "play", "file_name": "welcome.wav"}
 OTHER = 19170000002
@@ -475,3 +477,14 @@ def test_a_callee_that_cannot_be_is_refused(options: Any, message: str) -> None:
 def test_the_keys_somebody_presses_are_not_shown() -> None:
     """They may be a PIN."""
     assert "1234" not in repr(Callee(digits="1234"))
+
+
+def test_waiting_for_what_is_all_but_due_moves_the_clock() -> None:
+    """A rest of rounding is no wait: on a virtual clock it would be waited for for ever."""
+    clock = Clock(1.0)
+    clock.read(5.139204)
+    now = 5.225335173311771
+    due = math.nextafter(clock.read(now), 1)
+
+    assert now + (due - clock.now) == now
+    assert now + clock.until(due) > now

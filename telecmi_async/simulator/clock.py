@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 __all__ = ["Clock"]
+
+# A wait must move the event loop's clock. Of what rounding leaves, 1e-16 s, there is no end on
+# a virtual one: added to 5 s it is 5 s again.
+_SHORTEST: Final = 1e-6
 
 
 class Clock:
@@ -39,5 +45,5 @@ class Clock:
         self._now += seconds
 
     def until(self, when: float) -> float:
-        """Return how many of the event loop's seconds there are until a time."""
-        return max(0.0, (when - self._now) / self._speed)
+        """Return how many of the event loop's seconds to wait for a time, never none at all."""
+        return max(_SHORTEST, (when - self._now) / self._speed)
