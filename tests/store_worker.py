@@ -76,7 +76,8 @@ async def main(url: str, worker: int, calls: int) -> None:
     token = "t" * 43
     seen: Counter[str] = Counter()
     ended: dict[str, float] = {}
-    async with RedisStore(url) as store:
+    # All deliveries come at once, and the machine may be busy: nothing is put off for that.
+    async with RedisStore(url, timeout=PATIENCE) as store:
         receiver = Receiver(token, store=store)
 
         @receiver.on_event

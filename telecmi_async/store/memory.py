@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["MemoryStore"]
 
 _whole: Final = _settings.whole(1)
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @frozen(eq=False)
@@ -59,11 +60,10 @@ class _Pool:
 
     def add(self, filed: FiledEvent, order: int, now: float) -> None:
         """Keep an event, at the cost of the oldest."""
-        payload = json.dumps(filed.event.raw, separators=(",", ":"), ensure_ascii=False)
         self.kept[filed.key] = _Kept(
             order,
             filed.names,
-            payload.encode(),
+            _encode(filed.event.raw).encode(),
             filed.size,
             now + self.seconds,
             weakref.ref(filed.event),
