@@ -50,7 +50,8 @@ nitpick_ignore_regex = [
     # Aliases and type variables, which a signature shows by name.
     (
         r"py:class",
-        r"_\w+|Backend|CallType|Codes|Duration|Event|FlowLike|Item|JsonObject|Latency|ListenMode",
+        r"_\w+|Answer|Backend|CallType|Codes|Duration|Event(Source)?|FlowLike|Item|JsonObject"
+        r"|Latency|ListenMode",
     ),
     (
         r"py:class",

@@ -38,7 +38,6 @@ class RateLimit:
         queue_timeout: How long one attempt may wait for its turn, in seconds or as a
             `timedelta`, before the call fails with `NotSent`. None waits as long as
             it takes; a web handler had rather set it.
-
         live_calls: How many calls may be live at the same time: the channels of your account,
             which TeleCMI sells and does not tell. A call holds one from before it is sent to
             its end, as its events or records tell. Without those it holds it for its
