@@ -34,6 +34,11 @@ HTML = Path(".nox", "_html").absolute()
 # Nobody waits longer for a demo. Its calls alone take 4 s.
 DEMO = "import subprocess; subprocess.run(['telecmi-async', 'demo'], check=True, timeout=15)"
 
+# What a wheel may hold.
+SHIPPED = re.compile(
+    r"telecmi_async/.*\.(py|typed)$|_telecmi_async_pytest\.py$|telecmi_async-[^/]*\.dist-info/"
+)
+
 # A line of a console block that is run, and the comment that says why a block is not.
 CONSOLE = re.compile(
     r"(?:<!-- not run: (?P<why>[^>]+) -->\n)?^```console\n(?P<body>.*?)^```$",
@@ -72,13 +77,9 @@ def build(session: nox.Session) -> None:
     (sdist,) = DIST.glob("*.tar.gz")
     with zipfile.ZipFile(wheel) as archive:
         shipped = set(archive.namelist())
-    strays = {
-        name
-        for name in shipped
-        if not re.match(r"telecmi_async/.*\.(py|typed)$|telecmi_async-[^/]*\.dist-info/", name)
-    }
-    if strays or "telecmi_async/py.typed" not in shipped:
-        session.error(f"the wheel must hold the package and py.typed only; strays: {strays}")
+    strays = {name for name in shipped if not SHIPPED.match(name)}
+    if strays or not {"telecmi_async/py.typed", "_telecmi_async_pytest.py"} <= shipped:
+        session.error(f"the wheel must hold package, plugin and py.typed; strays: {strays}")
     with tarfile.open(sdist) as archive:
         sources = {name.partition("/")[2] for name in archive.getnames()}
     missing = {"LICENSE", "README.md", "CHANGELOG.md", "noxfile.py", "docs/conf.py"} - sources

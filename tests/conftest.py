@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+# The plugin is tested in runs of real pytest.
+pytest_plugins = ["pytester"]
+
 # An example may build thousands of calls, and a busy machine is no reason to fail. In CI the
 # examples are the same in every run, so that a change is judged by itself.
 settings.register_profile("telecmi_async", deadline=None, derandomize="CI" in os.environ)

@@ -1,0 +1,359 @@
+"""The pytest plugin in runs of real pytest, on each of the plugins that run async tests."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+import telecmi_async.simulator  # noqa: F401  # inner runs forget what only they imported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT: Final = Path(__file__).parents[1]
+# The name of a way to run async tests, and the mark, the settings and the switches it takes.
+RUNNERS: Final = {
+    "anyio": ("anyio", "", ()),
+    "anyio alone": ("anyio", "", ("-p", "no:asyncio")),
+    "anyio auto": ("", "anyio_mode = auto", ("-p", "no:asyncio")),
+    "asyncio strict": ("asyncio", "asyncio_mode = strict", ()),
+    "asyncio auto": ("", "asyncio_mode = auto", ()),
+    "asyncio in the module's loop": ("asyncio(loop_scope='module')", "", ()),
+    "asyncio in the session's loop": (
+        "asyncio",
+        "asyncio_default_test_loop_scope = session",
+        (),
+    ),
+    "trio": ("trio", "", ()),
+    "trio auto": ("", "trio_mode = true", ()),
+}
+UNMARKED: Final = ("", "markers = asyncio: not known without its plugin", ("-p", "no:asyncio"))
+# pytest-asyncio wants its users to say which loop their fixtures are in.
+INI: Final = """
+[pytest]
+filterwarnings =
+    error
+    ignore:The configuration option "asyncio_default_fixture_loop_scope" is unset
+"""
+HEAD: Final = """
+import logging
+
+import pytest
+
+from telecmi_async import Hangup, InvalidCall, Receiver, Speak
+from telecmi_async.receiver import new_token
+
+FLOW = [Speak("Hello."), Hangup()]
+"""
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
+    """Return what runs a test file with real pytest, as strictly as pytest can be."""
+
+    def run_file(code: str, runner: str = "anyio") -> pytest.RunResult:
+        mark, settings, switches = RUNNERS.get(runner, UNMARKED)
+        marked = f"pytestmark = pytest.mark.{mark}\n" if mark else ""
+        pytester.makepyfile(HEAD + marked + textwrap.dedent(code))
+        pytester.makeini(INI + settings)
+        switches = ("--strict-markers", "-p", "no:cacheprovider", *switches)
+        return pytester.runpytest_inprocess(*switches)
+
+    return run_file
+
+
+def backends(runner: str) -> int:
+    """Return how often a test is run: anyio's plugin runs it on asyncio and on trio."""
+    return 2 if runner.startswith("anyio") else 1
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_call_is_placed_and_seen_to_its_end(
+    run: Callable[..., pytest.RunResult], runner: str
+) -> None:
+    """The fixtures work with every plugin that runs async tests, with no time lost."""
+    ran = run(
+        """
+        async def test_a_call(call_service, telecmi_simulator):
+            call = await call_service.make_call(to=19170000001, pcmo=FLOW)
+            result = await call.ended(timeout=5)
+
+            assert result.answered and result.complete
+            assert telecmi_simulator.placed(19170000001) == 1
+            assert telecmi_simulator.call(call.request_id).from_ == 19170000000
+        """,
+        runner,
+    )
+
+    ran.assert_outcomes(passed=backends(runner))
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_fixtures_of_ones_own_build_on_it(
+    run: Callable[..., pytest.RunResult], runner: str
+) -> None:
+    """Async fixtures may ask for the service, and open one of their own for longer than a task."""
+    own = "pytest_asyncio" if runner.startswith("asyncio") else "pytest"
+    ran = run(
+        f"""
+        import {own}
+
+        @{own}.fixture
+        async def app(call_service):
+            yield {{"service": call_service}}
+
+        @{own}.fixture
+        async def other(telecmi_simulator):
+            async with telecmi_simulator.service(from_=19170000009) as service:
+                yield service
+
+        async def test_both(app, other, call_service, telecmi_simulator):
+            assert app["service"] is call_service
+            await app["service"].make_call(to=19170000001, pcmo=FLOW)
+            await other.make_call(to=19170000002, pcmo=FLOW)
+            assert telecmi_simulator.numbers() == 2
+        """,
+        # A fixture's own loop scope is its author's business.
+        {"asyncio in the module's loop": "asyncio strict",
+         "asyncio in the session's loop": "asyncio strict"}.get(runner, runner),
+    )  # fmt: skip
+
+    ran.assert_outcomes(passed=backends(runner))
+
+
+STRICT: Final = {
+    "a number dialled twice": (
+        """
+        for _ in range(2):
+            await call_service.make_call(to=19170000001, pcmo=FLOW)
+        """,
+        "*AssertionError: dialled more than once: •••••••0001 (2 times)",
+    ),
+    "a handler that fails": (
+        """
+        @call_service_options["events"].on_event
+        def broken(event):
+            raise LookupError(19170000001)
+
+        await (await call_service.make_call(to=19170000001, pcmo=FLOW)).ended()
+        """,
+        "*AssertionError: telecmi_async logged: a handler failed on *",
+    ),
+    "a call that failed and was not looked at": (
+        """
+        call_service.make_call(to=19170009930, pcmo=FLOW)
+        while not telecmi_simulator.requests:
+            await anyio.sleep(0.01)
+        """,
+        "*AssertionError: telecmi_async logged: call tcm_* to •••••••9930 failed and nobody *",
+    ),
+    "one that was tried again": (
+        """
+        call_service.make_call(to=19170009911, pcmo=FLOW)
+        while telecmi_simulator.requests < 2:
+            await anyio.sleep(0.01)
+        await anyio.sleep(0.05)
+        """,
+        "*AssertionError: telecmi_async logged: call tcm_* to •••••••9911 failed and nobody *",
+    ),
+}
+
+
+STRICT_HEAD: Final = """
+import anyio
+from telecmi_async import RetryPolicy
+
+@pytest.fixture
+def call_service_options():
+    return {
+        "events": Receiver(new_token()),
+        "retry": RetryPolicy(attempts=2, wait_initial=0.01),
+    }
+
+"""
+
+
+@pytest.mark.parametrize("what", STRICT)
+@pytest.mark.parametrize("runner", ["anyio", "asyncio strict", "trio"])
+def test_what_a_test_does_not_see_fails_it(
+    run: Callable[..., pytest.RunResult], runner: str, what: str
+) -> None:
+    """Duplicates and errors that nobody was told fail their own test, and show no number."""
+    body, message = STRICT[what]
+    arguments = "call_service, call_service_options, telecmi_simulator"
+    body = textwrap.indent(textwrap.dedent(body), "    ")
+    ran = run(
+        STRICT_HEAD
+        + f"async def test_it({arguments}):{body}\n"
+        + "async def test_the_next_one(call_service):\n    pass\n\n"
+        + "@pytest.mark.telecmi(strict=False)\n"
+        + f"async def test_not_so_strict({arguments}):{body}",
+        runner,
+    )
+
+    times = backends(runner)
+    ran.assert_outcomes(passed=3 * times, errors=times)
+    ran.stdout.fnmatch_lines([f"E  {message}"])
+    ran.stdout.no_fnmatch_line("E  *1917000*")
+    assert len(re.findall(r"(?m)^ERROR .*::test_it", ran.stdout.str())) == times
+
+
+def test_the_marks_options_reach_the_simulator(run: Callable[..., pytest.RunResult]) -> None:
+    """Marks give options, the closest first; by default calls live at once, and are the test's."""
+    ran = run(
+        """
+        pytestmark = pytest.mark.telecmi(latency=0.5, answered_share=0.0)
+
+        @pytest.mark.telecmi(latency=0.25, life="manual")
+        def test_near(telecmi_simulator):
+            assert telecmi_simulator.latency == (0.25, 0.25)
+            assert telecmi_simulator.answered_share == 0
+            assert telecmi_simulator.life == "manual"
+
+        def test_far(telecmi_simulator, request):
+            assert telecmi_simulator.latency == (0.5, 0.5)
+            assert telecmi_simulator.life == "immediate"
+            assert telecmi_simulator.seed == request.node.nodeid
+
+        @pytest.mark.telecmi(0.5)
+        def test_wrong(telecmi_simulator):
+            pass
+
+        @pytest.mark.telecmi(latenzy=0.5)
+        def test_misspelt(telecmi_simulator):
+            pass
+        """
+    )
+
+    ran.assert_outcomes(passed=2, errors=2)
+    ran.stdout.fnmatch_lines(
+        [
+            "E  *UsageError: pytest.mark.telecmi takes options by their names only",
+            "E  *unexpected keyword argument 'latenzy'*",
+        ]
+    )
+
+
+def test_a_receiver_of_the_whole_program_hears_every_test(
+    run: Callable[..., pytest.RunResult],
+) -> None:
+    """Calls to one number have other ids in each test: no event is taken for a repeat."""
+    ran = run(
+        """
+        import anyio
+
+        receiver = Receiver(new_token())
+        heard = []
+
+        @receiver.on_event
+        def note(event):
+            heard.append(event.request_id)
+
+        @pytest.fixture
+        def call_service_options():
+            return {"events": receiver}
+
+        @pytest.mark.parametrize("n", [1, 2])
+        async def test_events_arrive(call_service, n):
+            call = await call_service.make_call(to=19170000001, pcmo=FLOW)
+            await call.ended()
+            with anyio.fail_after(5):  # handlers have tasks of their own
+                while call.request_id not in heard:
+                    await anyio.sleep(0.01)
+        """
+    )
+
+    ran.assert_outcomes(passed=4)
+
+
+def test_where_no_loop_runs_the_service_says_so(run: Callable[..., pytest.RunResult]) -> None:
+    """A test that is not async, or not marked, is told what to do; the simulator it can use."""
+    ran = run(
+        """
+        def test_plain(call_service):
+            pass
+
+        async def test_not_marked(call_service):
+            pass
+
+        @pytest.mark.asyncio
+        async def test_without_its_plugin(call_service):
+            pass
+
+        def test_simulator(telecmi_simulator):
+            assert not telecmi_simulator.calls
+        """,
+        "unmarked",
+    )
+
+    ran.assert_outcomes(passed=1, errors=3)
+    assert ran.stdout.str().count("\ncall_service lives in an event loop: make") == 3
+
+
+def test_the_plugin_costs_nothing_until_it_is_used(pytester: pytest.Pytester) -> None:
+    """Whoever has the package installed does not load it in every run of pytest."""
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_nothing_is_loaded(pytestconfig):
+            assert pytestconfig.pluginmanager.hasplugin("telecmi_async")
+            assert "_telecmi_async_pytest" in sys.modules
+            assert "telecmi_async" not in sys.modules
+
+        def test_until_a_fixture_is_used(telecmi_simulator):
+            assert "telecmi_async.simulator" in sys.modules
+        """
+    )
+
+    ran = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+
+    ran.assert_outcomes(passed=2)
+
+
+# A page's blocks as readers see them.
+SHOWN: Final = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_about_testing_is_a_test_file(pytester: pytest.Pytester) -> None:
+    """All that the page shows passes in one file with real pytest, on the clocks it describes."""
+    page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    code = "\n".join(SHOWN.findall(page))
+    pytester.makepyfile(code)
+    pytester.makeini(INI)
+
+    ran = pytester.runpytest_inprocess("--strict-markers", "-p", "no:cacheprovider")
+
+    # The reminders of one test are four.
+    ran.assert_outcomes(passed=2 * (len(re.findall(r"async def test_", code)) + 3))
+
+
+def test_so_it_is_on_pytest_asyncio(pytester: pytest.Pytester) -> None:
+    """The same page works on pytest-asyncio, whose clock is set by a hook in conftest.py."""
+    page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    blocks = SHOWN.findall(page)
+    hooks = [block for block in blocks if "def pytest_asyncio_loop_factories" in block]
+    code = "\n".join(block for block in blocks if block not in hooks)
+    pytester.makepyfile(code.replace("pytest.mark.anyio", "pytest.mark.asyncio"))
+    pytester.makeconftest("from telecmi_async import testing\n" + "\n".join(hooks))
+    pytester.makeini(INI)
+
+    ran = pytester.runpytest_inprocess("--strict-markers", "-p", "no:cacheprovider")
+
+    ran.assert_outcomes(passed=len(re.findall(r"async def test_", code)) + 3)
+
+
+def test_readme_tests_as_it_says(pytester: pytest.Pytester) -> None:
+    """README's test is one, and passes."""
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = (block for block in SHOWN.findall(page) if "def test_" in block)
+    pytester.makepyfile(code)
+    pytester.makeini(INI)
+
+    ran = pytester.runpytest_inprocess("--strict-markers", "-p", "no:cacheprovider")
+
+    ran.assert_outcomes(passed=2)
