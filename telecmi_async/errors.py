@@ -220,7 +220,10 @@ class ConfigurationError(TelecmiError, ValueError):
 
 
 class ServiceClosed(TelecmiError):
-    """The service was closed and takes no more calls; those it took are settled as usual."""
+    """The service was closed and takes no more calls; those it took are settled as usual.
+
+    Whoever waited for a call's end is told by it that nothing more is heard here.
+    """
 
 
 class StoreError(TelecmiError):
@@ -232,6 +235,8 @@ class StoreError(TelecmiError):
 
 class RequestFailed(TelecmiError):
     """A look-up, or a command to a call that is under way, failed; no call was placed by it.
+
+    A wait raises it if TeleCMI refuses to look the call up, with ``safe_to_redial`` False.
 
     Args:
         message: What happened, in TeleCMI's words where it gave any.
