@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 import attrs
@@ -38,9 +38,22 @@ if TYPE_CHECKING:
     from telecmi_async.rate import Channels, RateLimit
     from telecmi_async.transport import Transport
 
-__all__ = ["Dialler", "Order"]
+__all__ = ["Dialler", "Order", "Permit"]
 
 logger = logging.getLogger("telecmi_async")
+
+
+class Permit(Protocol):
+    """Says at the last moment whether a request may leave, and until when.
+
+    It is called when the call has its live-call channel, its slot and its turn. Cancellation
+    waits for it. It returns the reading of the event loop's clock by which the first byte must
+    have left: later, not one does. It raises a `CallNotPlaced` to have nothing sent.
+    """
+
+    async def __call__(self, call: Call) -> float:
+        """Return by when the request must leave."""
+        ...
 
 
 @attrs.frozen(eq=False)
@@ -55,6 +68,7 @@ class Order:
         timeouts: How long an attempt may take.
         until: When nothing more is started for it, as a reading of the loop's clock.
         seed: Makes its jitter its own.
+        permit: Asked right before a request leaves, if anybody is to be asked.
     """
 
     call: Call
@@ -64,6 +78,7 @@ class Order:
     timeouts: Timeouts
     until: float | None
     seed: str
+    permit: Permit | None = None
 
 
 class Dialler:
@@ -111,6 +126,8 @@ class Dialler:
             with anyio.CancelScope() as scope:
                 if call.start(scope):
                     stopped = await self._make_attempts(order)
+        except errors.CallNotPlaced as refusal:  # by its permit
+            stopped = refusal
         finally:
             if not call.settled:
                 call.conclude(stopped)
@@ -157,7 +174,8 @@ class Dialler:
         try:
             # The gate may let a task through that was cancelled at the same moment.
             await anyio.lowlevel.checkpoint_if_cancelled()
-            verdict = await self._exchange(order)
+            send_by = await self._ask(order)
+            verdict = await self._exchange(order, send_by)
         finally:
             self._gate.leave()
         logger.debug("call %s: %s (%s)", order.call, verdict.outcome, verdict.detail)
@@ -166,14 +184,27 @@ class Dialler:
             self._gate.pause(pause)
         return verdict
 
-    async def _exchange(self, order: Order) -> Verdict:
+    async def _ask(self, order: Order) -> float | None:
+        """Ask for the permit, if one is needed, and return by when the request must leave."""
+        if order.permit is None:
+            return None
+        with anyio.CancelScope(shield=True):
+            send_by = await order.permit(order.call)
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        return send_by
+
+    async def _exchange(self, order: Order, send_by: float | None) -> Verdict:
         """Send one request and put its verdict on record, whatever happens meanwhile."""
         began = self._gate.now()
         order.call.post()
         verdict = Verdict(Outcome.UNKNOWN, "interrupted while the request was under way")
         try:
             answer = await self._transport.post(
-                order.url, order.wire, order.timeouts, deadline=began + order.timeouts.total
+                order.url,
+                order.wire,
+                order.timeouts,
+                deadline=began + order.timeouts.total,
+                send_by=send_by,
             )
             verdict = judge(answer, redact=self._redact, now=datetime.now(UTC))
         except Exception:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar
 
+import attrs
+
 from telecmi_async._settings import environment_variable, required_variable
 from telecmi_async._wording import shown
 from telecmi_async.credentials import Secret
 from telecmi_async.endpoints import BASE_URL
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.phone import Region, parse_number, parse_region
+from telecmi_async.retry import RetryPolicy
+from telecmi_async.transport import Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,14 +23,13 @@ if TYPE_CHECKING:
 
     from telecmi_async._settings import Duration
     from telecmi_async.rate import RateLimit
-    from telecmi_async.retry import RetryPolicy
     from telecmi_async.sources import EventSource
-    from telecmi_async.transport import Timeouts
 
 __all__ = [
     "Number",
     "Options",
     "complete",
+    "of_a_call",
     "parse_defaults",
     "parse_instance",
     "parse_seed",
@@ -111,3 +114,25 @@ def parse_seed(value: object) -> str:
     if not isinstance(value, int | str) or isinstance(value, bool):
         raise ConfigurationError(f"seed must be an int or a str, not {shown(value)}")
     return f"{value:x}" if isinstance(value, int) else value
+
+
+def of_a_call(
+    policy: RetryPolicy,
+    own_policy: RetryPolicy | None,
+    timeouts: Timeouts,
+    own_timeouts: Timeouts | Duration | None,
+) -> tuple[RetryPolicy, Timeouts]:
+    """Return the policy and the time-outs of a call: its own, else the service's.
+
+    An ``at_most_once`` of the service's stays.
+
+    Raises:
+        ConfigurationError: One of its own is none.
+    """
+    if own_timeouts is not None:
+        timeouts = Timeouts.of(own_timeouts)
+    if own_policy is None:
+        return policy, timeouts
+    found = parse_instance("retry", own_policy, RetryPolicy)
+    strict = policy.at_most_once and not found.at_most_once
+    return attrs.evolve(found, at_most_once=True) if strict else found, timeouts

@@ -8,19 +8,24 @@ import warnings
 from typing import TYPE_CHECKING, Self, Unpack
 
 import anyio
-import attrs
 
 from telecmi_async import errors
 from telecmi_async._eventloop import clock_of
 from telecmi_async.call import Call
 from telecmi_async.codec import encode_request
 from telecmi_async.credentials import Credentials, Redactor, Secret, Wire
-from telecmi_async.dial import Dialler, Order
+from telecmi_async.dial import Dialler, Order, Permit
 from telecmi_async.endpoints import BASE_URL, make_call_url, parse_base_url
 from telecmi_async.handle import CallHandle
 from telecmi_async.host import Host
 from telecmi_async.lookup import Lookup
-from telecmi_async.options import complete, parse_defaults, parse_instance, parse_seed
+from telecmi_async.options import (
+    complete,
+    of_a_call,
+    parse_defaults,
+    parse_instance,
+    parse_seed,
+)
 from telecmi_async.phone import Region, route
 from telecmi_async.rate import Channels, RateLimit
 from telecmi_async.reference import FIELD, References
@@ -211,7 +216,7 @@ class CallService:
             duration=duration,
             region=region,
         )
-        options = self._options(retry, timeout)
+        options = of_a_call(self._retry, retry, self._timeouts, timeout)
         return CallHandle(self._start(request, request, options))
 
     def make_calls(
@@ -247,7 +252,7 @@ class CallService:
         """
         self._check_open()
         check_source(requests, on_progress)
-        options = self._options(retry, timeout)
+        options = of_a_call(self._retry, retry, self._timeouts, timeout)
 
         def start(item: Item, on_settled: Callable[[Call], None]) -> Call:
             def one(request: CallRequest) -> Call:
@@ -264,6 +269,15 @@ class CallService:
             self._feeds.discard(feed)
             raise
         return CallStream(feed)
+
+    def place(self, request: CallRequest, permit: Permit) -> CallHandle:
+        """Place a call, once at most, that asks ``permit`` right before it leaves.
+
+        It is what campaigns use; see `telecmi_async.dial.Permit`. It raises as `make_call`.
+        """
+        self._check_open()
+        options = (RetryPolicy(attempts=1, at_most_once=True), self._timeouts)
+        return CallHandle(self._start(request, request, options, permit=permit))
 
     def handle_for(self, request_id: str) -> CallHandle:
         """Take up a call again that was accepted before, such as before a restart.
@@ -330,21 +344,13 @@ class CallService:
         known = None if self._tracker is None else self._tracker.region_of(leg)
         return await self._lookup.act(action, leg, region or known or self._region)
 
-    def _options(
-        self, retry: RetryPolicy | None, timeout: Timeouts | Duration | None
-    ) -> tuple[RetryPolicy, Timeouts]:
-        """Return the policy and the time-outs of a call: its own, else the service's."""
-        policy = self._retry if retry is None else parse_instance("retry", retry, RetryPolicy)
-        if self._retry.at_most_once and not policy.at_most_once:
-            policy = attrs.evolve(policy, at_most_once=True)
-        return policy, self._timeouts if timeout is None else Timeouts.of(timeout)
-
     def _start(
         self,
         request: CallRequest,
         source: object,
         options: tuple[RetryPolicy, Timeouts],
         on_settled: Callable[[Call], None] | None = None,
+        permit: Permit | None = None,
     ) -> Call:
         """Open a call and let it run."""
         from_ = self._from if request.from_ is None else request.from_
@@ -362,15 +368,9 @@ class CallService:
             self._tracker.follow(call)
         self._ordinal += 1
         policy, timeouts = options
-        order = Order(
-            call=call,
-            url=make_call_url(self._base_url, region),
-            wire=wire,
-            policy=policy,
-            timeouts=timeouts,
-            until=self._dialler.deadline(policy),
-            seed=f"{self._seed}:{self._ordinal}",
-        )
+        url, seed = make_call_url(self._base_url, region), f"{self._seed}:{self._ordinal}"
+        until = self._dialler.deadline(policy)
+        order = Order(call, url, wire, policy, timeouts, until=until, seed=seed, permit=permit)
         self._host.start(self._dialler.place, order, self._call_ended)
         self._calls.add(call)
         return call

@@ -68,13 +68,20 @@ class Transport(Protocol):
     """
 
     async def post(
-        self, url: str, wire: Wire, timeouts: Timeouts, *, deadline: float
+        self,
+        url: str,
+        wire: Wire,
+        timeouts: Timeouts,
+        *,
+        deadline: float,
+        send_by: float | None = None,
     ) -> Reply | Failure:
         """Send one request and return what came back, by ``deadline`` at the latest.
 
         Cancellation must not abandon a request: it is awaited to its end or to its
         time-outs, and cancellation is delivered afterwards. ``deadline`` is a reading of
-        the event loop's clock, ``timeouts.total`` from now.
+        the event loop's clock, ``timeouts.total`` from now. ``send_by`` is another: if it has
+        passed when the first byte is about to leave, no byte may.
         """
         ...
 

@@ -71,12 +71,18 @@ class HttpxTransport:
         self._owned = owned
 
     async def post(
-        self, url: str, wire: Wire, timeouts: Timeouts, *, deadline: float
+        self,
+        url: str,
+        wire: Wire,
+        timeouts: Timeouts,
+        *,
+        deadline: float,
+        send_by: float | None = None,
     ) -> Reply | Failure:
         """Send one request; see `telecmi_async.transport.base.Transport`."""
         if self._client.is_closed:
             return Failure("the http_client was closed", sent=False)
-        probe = _Probe()
+        probe = _Probe(send_by)
         with anyio.CancelScope(shield=True, deadline=deadline):
             try:
                 return await self._exchange(url, wire, timeouts, probe)
@@ -98,6 +104,7 @@ class HttpxTransport:
             extensions={"trace": probe.trace, "timeout": _httpx_timeouts(timeouts)},
         )
         request.stream = _Body(wire)
+        probe.check()
         probe.sending = True
         response = await self._client.send(request, stream=True, follow_redirects=False)
         try:
@@ -163,12 +170,17 @@ class _Body(httpx.AsyncByteStream):
         return self._wire.reveal()
 
 
+class _TooLateError(Exception):
+    """The moment by which the request had to leave has passed."""
+
+
 class _Probe:
     """Listens to the trace of one request for the moment its first byte leaves."""
 
-    __slots__ = ("encoding", "headers_started", "sending", "status", "traced")
+    __slots__ = ("_send_by", "encoding", "headers_started", "sending", "status", "traced")
 
-    def __init__(self) -> None:
+    def __init__(self, send_by: float | None) -> None:
+        self._send_by = send_by
         self.sending = False
         self.traced = False
         self.headers_started = False
@@ -181,10 +193,17 @@ class _Probe:
         event = name.partition(".")[2]
         if event == "send_request_headers.started":
             request = info.get("request")
-            self.headers_started |= getattr(request, "method", b"POST") == b"POST"
+            if getattr(request, "method", b"POST") == b"POST":
+                self.check()
+                self.headers_started = True
             self.encoding = True
         elif event == "send_request_headers.complete":
             self.encoding = False
+
+    def check(self) -> None:
+        """Stop a request that is too late: raised from the trace, nothing of it leaves."""
+        if self._send_by is not None and anyio.current_time() > self._send_by:
+            raise _TooLateError
 
     def may_have_sent(self, error: Exception | None = None) -> bool:
         """Tell whether a byte of the POST may have left."""
