@@ -7,8 +7,8 @@ it. Times are seconds since 1970 (UTC).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, Self
 
 from attrs import Factory, field, frozen
 
@@ -16,7 +16,7 @@ from telecmi_async.ledger.states import ContactState
 from telecmi_async.phone import mask
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable
 
 __all__ = [
     "CampaignState",
@@ -239,7 +239,7 @@ class Ledger(Protocol):
     up to date.
     """
 
-    async def __aenter__(self) -> Ledger: ...
+    async def __aenter__(self) -> Self: ...
 
     async def __aexit__(self, *error: object) -> None: ...
 
@@ -279,9 +279,7 @@ class Ledger(Protocol):
         """Add contacts, each number once in a campaign. The iterable may be huge, and lazy."""
         ...
 
-    async def claim(
-        self, name: str, worker: str, *, most: int, lease: float
-    ) -> list[Claim]:
+    async def claim(self, name: str, worker: str, *, most: int, lease: float) -> list[Claim]:
         """Take contacts that are due, oldest first, for ``lease`` seconds.
 
         Nobody else gets them while the lease lasts. None are given unless the campaign runs.

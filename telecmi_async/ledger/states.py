@@ -88,7 +88,9 @@ MOVES: Final[dict[Move, tuple[frozenset[ContactState], ContactState]]] = {
     Move.BLOCK: (frozenset({S.CLAIMED}), S.BLOCKED),
     # Evidence that a phone rings counts whatever was thought before.
     Move.ACCEPT: (
-        frozenset({S.SENDING, S.UNKNOWN, S.PENDING, S.CLAIMED, S.REJECTED, S.FAILED, S.BLOCKED}),
+        frozenset(
+            {S.SENDING, S.UNKNOWN, S.PENDING, S.CLAIMED, S.REJECTED, S.FAILED, S.BLOCKED}
+        ),
         S.PLACED,
     ),
     Move.REJECT: (frozenset({S.SENDING}), S.REJECTED),

@@ -1,0 +1,41 @@
+"""Where campaigns keep their contacts, so that nobody is dialled twice and nobody is lost."""
+
+from __future__ import annotations
+
+from telecmi_async.ledger.base import (
+    CampaignState,
+    Claim,
+    Contact,
+    Intent,
+    Ledger,
+    Limits,
+    Loaded,
+    NewContact,
+    Outcome,
+    Passage,
+    Reaped,
+    Refusal,
+)
+from telecmi_async.ledger.sqlite import SqliteLedger
+from telecmi_async.ledger.states import FINAL, MOVES, ContactState, Move, targets
+
+__all__ = [
+    "FINAL",
+    "MOVES",
+    "CampaignState",
+    "Claim",
+    "Contact",
+    "ContactState",
+    "Intent",
+    "Ledger",
+    "Limits",
+    "Loaded",
+    "Move",
+    "NewContact",
+    "Outcome",
+    "Passage",
+    "Reaped",
+    "Refusal",
+    "SqliteLedger",
+    "targets",
+]

@@ -1,0 +1,56 @@
+"""Limits that workers share: starts and channels, each in one job in SQLite."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+__all__ = ["free_channel", "lease_channel", "reserve"]
+
+
+def reserve(
+    db: sqlite3.Connection, now: float, keys: Sequence[tuple[str, float]], longest: float
+) -> float | None:
+    """Reserve one start under all of these limits, or under none of them."""
+    due = {
+        key: row[0]
+        for key, _ in keys
+        for row in db.execute("SELECT due FROM pace WHERE key = ?", (key,)).fetchall()
+    }
+    # It starts once the last of them allows it, and counts under each from that moment: had
+    # the others counted it earlier, it would come on top of theirs when it does start.
+    start: float = max((now, *due.values()))
+    if start - now > longest:
+        return None
+    db.executemany(
+        "INSERT INTO pace (key, due) VALUES (?, ?) "
+        "ON CONFLICT DO UPDATE SET due = excluded.due",
+        [(key, start + interval) for key, interval in keys],
+    )
+    return start - now
+
+
+def lease_channel(
+    db: sqlite3.Connection, now: float, key: str, holder: str, limit: int, seconds: float
+) -> bool:
+    """Take a channel, or keep one that is held, unless all are taken."""
+    db.execute("DELETE FROM channel WHERE key = ? AND until <= ?", (key, now))
+    (others,) = db.execute(
+        "SELECT count(*) FROM channel WHERE key = ? AND holder <> ?", (key, holder)
+    ).fetchone()
+    if others >= limit:
+        return False
+    db.execute(
+        "INSERT INTO channel (key, holder, until) VALUES (?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET until = excluded.until",
+        (key, holder, now + seconds),
+    )
+    return True
+
+
+def free_channel(db: sqlite3.Connection, key: str, holder: str) -> None:
+    """Give a channel back."""
+    db.execute("DELETE FROM channel WHERE key = ? AND holder = ?", (key, holder))
