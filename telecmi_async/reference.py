@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from telecmi_async.credentials import Secret
     from telecmi_async.events import Event
 
-__all__ = ["FIELD", "References", "brings_reference", "new_reference"]
+__all__ = ["FIELD", "References", "brings_reference", "new_reference", "reference_in"]
 
 #: The key in ``extra_params``.
 FIELD = "tcm_reference"
@@ -51,6 +51,12 @@ def _text_of(event: Event) -> str:
 def brings_reference(event: Event) -> bool:
     """Tell whether an event brings a reference back, with a code that is right or wrong."""
     return event.extra_params is not None and _SIGNED.search(_text_of(event)) is not None
+
+
+def reference_in(event: Event) -> str | None:
+    """Return the reference that an event brings back, whose code was looked at before."""
+    found = _SIGNED.search(_text_of(event))
+    return found[1] if found else None
 
 
 class References:

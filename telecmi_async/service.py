@@ -270,13 +270,13 @@ class CallService:
             raise
         return CallStream(feed)
 
-    def place(self, request: CallRequest, permit: Permit) -> CallHandle:
+    def place(self, request: CallRequest, permit: Permit, timeouts: Timeouts) -> CallHandle:
         """Place a call, once at most, that asks ``permit`` right before it leaves.
 
         It is what campaigns use; see `telecmi_async.dial.Permit`. It raises as `make_call`.
         """
         self._check_open()
-        options = (RetryPolicy(attempts=1, at_most_once=True), self._timeouts)
+        options = (RetryPolicy(attempts=1, at_most_once=True), timeouts)
         return CallHandle(self._start(request, request, options, permit=permit))
 
     def handle_for(self, request_id: str) -> CallHandle:

@@ -1,0 +1,230 @@
+"""Bulk dialling that survives: contacts in a ledger, and one request each, whatever happens."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final, Self
+
+import anyio
+
+from telecmi_async.campaign.settings import Settings
+from telecmi_async.campaign.worker import CLAIM_LEASE, Worker, channel_holder
+from telecmi_async.errors import ConfigurationError, StoreError
+from telecmi_async.events import CallRecord
+from telecmi_async.ledger import ContactState
+from telecmi_async.reference import reference_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from telecmi_async.events import Event
+    from telecmi_async.ledger import CampaignState, Ledger, Loaded, NewContact
+    from telecmi_async.receiver import Receiver
+    from telecmi_async.service import CallService
+
+__all__ = ["Campaign"]
+
+logger = logging.getLogger("telecmi_async")
+
+# After which an event of a call must have come, in seconds: the longest call, and the half hour
+# in which TeleCMI sends its record.
+_PROOF: Final = 5_400.0 + 31 * 60.0
+_OUTCOMES: Final = 31 * 60.0
+_POLL: Final = 1.0
+
+
+class Campaign:
+    """Dials the contacts of a ledger, each once, from any number of workers.
+
+    Args:
+        ledger: Where the contacts are; open.
+        service: Places the calls; open. Give it a receiver, so that calls are heard of.
+        name: The campaign's name in the ledger.
+        settings: What it is begun with; not needed where the ledger has it.
+        receiver: The service's receiver, whose events tell how calls went.
+        worker: This worker's name; a random one if not given.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        service: CallService,
+        name: str,
+        settings: Settings,
+        *,
+        receiver: Receiver | None = None,
+        worker: str | None = None,
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self._ledger = ledger
+        self._receiver = receiver
+        self._worker = Worker(ledger, service, name, settings, name=worker)
+        if receiver is not None:
+            receiver.on_event(self._hear)
+
+    @classmethod
+    async def take_up(
+        cls,
+        ledger: Ledger,
+        service: CallService,
+        name: str,
+        *,
+        receiver: Receiver | None = None,
+        worker: str | None = None,
+    ) -> Self:
+        """Return a campaign that was begun before, by whomever.
+
+        Raises:
+            ConfigurationError: There is none of that name.
+            StoreError: The ledger fails.
+        """
+        data = await ledger.settings(name)
+        if data is None:
+            raise ConfigurationError(f"there is no campaign {name!r} in this ledger")
+        settings = Settings.parse(data)
+        return cls(ledger, service, name, settings, receiver=receiver, worker=worker)
+
+    # -- what users ask
+
+    async def load(self, contacts: Iterable[NewContact]) -> Loaded:
+        """Begin the campaign if it is new, and add contacts; those it has stay as they are.
+
+        Raises:
+            ConfigurationError: The ledger has it with other settings.
+            StoreError: The ledger fails; loading again does no harm.
+        """
+        await self._begin()
+        return await self._ledger.load(self.name, contacts)
+
+    async def _begin(self) -> None:
+        if await self._ledger.create(self.name, self.settings.dump()):
+            return
+        if Settings.parse(await self._ledger.settings(self.name)) != self.settings:
+            raise ConfigurationError(
+                f"the ledger has a campaign {self.name!r} with other settings: take it up with "
+                "Campaign.take_up, or choose another name"
+            )
+
+    async def state(self) -> CampaignState:
+        """Return how the campaign stands."""
+        return await self._ledger.state(self.name)
+
+    async def pause(self, why: str = "") -> None:
+        """Ask all workers to start nothing more until `resume`; what was sent goes on."""
+        await self._ledger.direct(self.name, "paused", why)
+
+    async def resume(self) -> None:
+        """Ask all workers to go on."""
+        await self._ledger.direct(self.name, "running")
+
+    async def stop(self, why: str = "") -> None:
+        """Ask all workers to start nothing more, and to leave."""
+        await self._ledger.direct(self.name, "stopped", why)
+
+    def leave(self) -> None:
+        """Have this worker start nothing more; `run` returns when what was sent is settled."""
+        self._worker.leave()
+
+    async def run(
+        self, *, on_progress: Callable[[CampaignState], object] | None = None
+    ) -> CampaignState:
+        """Dial until nothing is left to be dialled, and what was dialled is over.
+
+        Cancelling it starts nothing more, and waits for what was sent.
+
+        Args:
+            on_progress: A plain function that is told how the campaign stands, every second.
+
+        Returns:
+            How it stands in the end.
+
+        Raises:
+            ConfigurationError: The ledger has the campaign with other settings.
+            ServiceClosed: The service was closed meanwhile.
+            StoreError: The ledger fails at the beginning or at the end.
+        """
+        await self._begin()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._tidy)
+            if on_progress is not None:
+                tasks.start_soon(self._report, on_progress)
+            await self._worker.run()
+            await self._await_outcomes()
+            tasks.cancel_scope.cancel()
+        if self._worker.failure is not None:
+            raise self._worker.failure
+        return await self._ledger.state(self.name)
+
+    # -- what goes on beside
+
+    async def _tidy(self) -> None:
+        """Keep this worker's leases, and pick up what others left behind."""
+        while True:
+            try:
+                await self._ledger.renew(self._worker.name, lease=CLAIM_LEASE)
+                found = await self._ledger.reap(self.name)
+                if found.lost:
+                    logger.warning(
+                        "campaign %s: %d sends were left behind by a worker that is gone: a "
+                        "phone may have rung, and they are kept as unknown",
+                        self.name,
+                        found.lost,
+                    )
+                await self._ledger.absolve(
+                    self.name, older_than=_PROOF, policy=self.settings.unknown
+                )
+            except StoreError as error:
+                await self._worker.store_fails(error)
+            await anyio.sleep(CLAIM_LEASE / 6)
+
+    async def _report(self, on_progress: Callable[[CampaignState], object]) -> None:
+        while True:
+            try:
+                on_progress(await self._ledger.state(self.name))
+            except StoreError as error:
+                await self._worker.store_fails(error)
+            except Exception:
+                logger.exception("on_progress failed; the campaign goes on")
+            await anyio.sleep(_POLL)
+
+    async def _await_outcomes(self) -> None:
+        """Wait for the ends of calls that were placed, as long as they can be heard of."""
+        if self._receiver is None or self._worker.leaving:
+            return
+        until = anyio.current_time() + _OUTCOMES
+        while anyio.current_time() < until and not self._worker.leaving:
+            try:
+                state = await self._ledger.state(self.name)
+            except StoreError as error:
+                await self._worker.store_fails(error)
+                continue
+            if not state.counts[ContactState.PLACED] or state.status == "stopped":
+                return
+            await self._worker.wait(_POLL)
+
+    async def _hear(self, event: Event) -> None:
+        """Put on record what is heard of a call."""
+        token = reference_in(event)
+        if token is None and event.request_id is None:
+            return
+        record = event if isinstance(event, CallRecord) and event.leg in {None, "a"} else None
+        try:
+            await self._ledger.heard(
+                token=token,
+                request_id=event.request_id,
+                at=await self._ledger.now(),
+                over=record is not None,
+                answered=None if record is None else record.answered,
+                talk_seconds=None if record is None else record.talk_seconds,
+                cost=None
+                if record is None or record.call_rate is None
+                else float(record.call_rate),
+                detail=str(getattr(event, "status", "") or ""),
+            )
+            if record is not None and event.to and self.settings.pace.live_calls is not None:
+                holder = channel_holder(self.name, event.to)
+                await self._ledger.free_channel(self.settings.pace.shared, holder)
+        except StoreError as error:
+            await self._worker.store_fails(error)
+        self._worker.wake()

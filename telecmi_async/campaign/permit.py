@@ -1,0 +1,54 @@
+"""The last word before a campaign's request leaves: rules and the intent, on record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from telecmi_async.errors import CallCancelled, StoreError
+from telecmi_async.ledger import Intent, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from telecmi_async.call import Call
+
+__all__ = ["SendPermit"]
+
+
+class SendPermit:
+    """Permits one send; a `telecmi_async.dial.Permit`.
+
+    Args:
+        intend: Puts the intent of a token on record, or says why not; ``None`` if the contact
+            was lost to another worker.
+        fence: Within how many seconds of the intent the request must leave.
+    """
+
+    __slots__ = ("_fence", "_intend", "refusal", "token")
+
+    def __init__(
+        self, intend: Callable[[str], Awaitable[Intent | Refusal | None]], fence: float
+    ) -> None:
+        self._intend = intend
+        self._fence = fence
+        #: The send's id, if its intent is, or may be, on record.
+        self.token: str | None = None
+        #: Why it may not be sent, if a rule says so.
+        self.refusal: Refusal | None = None
+
+    async def __call__(self, call: Call) -> float:
+        """Put the intent on record, and return by when the request must have left."""
+        # Counted from before the intent: a process that slept meanwhile is late by that much.
+        send_by = anyio.current_time() + self._fence
+        self.token = call.reference
+        try:
+            answer = await self._intend(self.token)
+        except StoreError as error:
+            raise CallCancelled(f"nothing was sent, for the ledger fails: {error}") from None
+        if isinstance(answer, Intent):
+            return send_by
+        self.token, self.refusal = None, answer
+        why = "the contact was lost" if answer is None else f"a rule forbids it ({answer.rule})"
+        raise CallCancelled(why)

@@ -1,0 +1,129 @@
+"""What a campaign was begun with: kept in its ledger, so that any worker can go on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+
+import attrs
+from attrs import field, frozen
+
+from telecmi_async import _settings
+from telecmi_async.campaign.outcome import Retries
+from telecmi_async.campaign.rules import Rules
+from telecmi_async.campaign.template import Template
+from telecmi_async.errors import ConfigurationError, InvalidCall
+from telecmi_async.phone import mask, parse_number
+
+if TYPE_CHECKING:
+    from telecmi_async.flow import FlowLike
+
+__all__ = ["Pace", "Settings", "UnknownPolicy"]
+
+#: What becomes of sends whose fate is unknown: they are kept, dialled again once it is proven
+#: that nobody was called, or given up.
+UnknownPolicy: TypeAlias = Literal["hold", "retry_after_proof", "give_up"]
+
+
+def _check_rate(owner: object, attribute: _settings.Field, value: float) -> None:
+    _settings.positive(owner, attribute, value)
+    if value > 10_000:
+        raise ConfigurationError("Pace.calls_per_second must be at most 10000")
+
+
+@frozen(kw_only=True)
+class Pace:
+    """How fast a campaign dials, together with all who share its limits.
+
+    Args:
+        calls_per_second: How many calls start in a second, over all workers of this ledger.
+        live_calls: How many may be live, likewise; ``None`` for any number.
+        window: How many contacts one worker deals with at a time.
+        shared: What the limits are shared under: campaigns that name the same share them.
+
+    Raises:
+        ConfigurationError: A value cannot be right.
+    """
+
+    calls_per_second: float = field(default=1.0, validator=_check_rate)
+    live_calls: int | None = field(default=None, validator=_settings.whole_or_none(1))
+    window: int = field(default=40, validator=_settings.whole(1))
+    shared: str = field(default="account", validator=attrs.validators.instance_of(str))
+
+
+def _parse_flow(value: FlowLike | Template) -> Template:
+    return value if isinstance(value, Template) else Template(value)
+
+
+def _parse_from(value: int | str | None) -> int | None:
+    try:
+        return None if value is None else parse_number(value, "from_")
+    except InvalidCall as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _masked(number: int | None) -> str:
+    return "None" if number is None else mask(number)
+
+
+@frozen(kw_only=True)
+class Settings:
+    """What a campaign was begun with.
+
+    Args:
+        flow: What happens when somebody answers: a call flow, with ``{column}`` for what a
+            contact's columns say.
+        rules: What must hold at the moment of sending.
+        pace: How fast it dials.
+        retries: When a contact is tried again that was certainly not dialled.
+        unknown: What becomes of sends whose fate is unknown.
+        from_: The caller id; the service's if not given.
+
+    Raises:
+        ConfigurationError: A value cannot be right.
+        InvalidCall: ``flow`` is no call flow.
+    """
+
+    flow: Template = field(converter=_parse_flow)
+    rules: Rules = field(factory=Rules, validator=attrs.validators.instance_of(Rules))
+    pace: Pace = field(factory=Pace, validator=attrs.validators.instance_of(Pace))
+    retries: Retries = field(factory=Retries, validator=attrs.validators.instance_of(Retries))
+    unknown: UnknownPolicy = field(
+        default="hold", validator=_settings.one_of("hold", "retry_after_proof", "give_up")
+    )
+    from_: int | None = field(default=None, converter=_parse_from, repr=_masked)
+
+    def dump(self) -> dict[str, object]:
+        """Return them as JSON."""
+        return {
+            "flow": self.flow.dump(),
+            "rules": self.rules.dump(),
+            "pace": attrs.asdict(self.pace),
+            "retries": attrs.asdict(self.retries),
+            "unknown": self.unknown,
+            "from": self.from_,
+        }
+
+    @classmethod
+    def parse(cls, data: object) -> Settings:
+        """Return what `dump` gave.
+
+        Raises:
+            ConfigurationError: It is something else, or of a newer version.
+        """
+        if not isinstance(data, Mapping):
+            raise ConfigurationError("a campaign's settings must be an object")
+        fields = cast("Mapping[str, object]", data)
+        try:
+            return cls(
+                flow=Template.parse(cast("FlowLike", fields["flow"]), raw=True),
+                rules=Rules.parse(fields["rules"]),
+                pace=Pace(**cast("dict[str, object]", fields["pace"])),  # type: ignore[arg-type]  # it checks
+                retries=Retries(**cast("dict[str, object]", fields["retries"])),  # type: ignore[arg-type]  # it checks
+                unknown=cast("UnknownPolicy", fields["unknown"]),
+                from_=cast("int | None", fields["from"]),
+            )
+        except (KeyError, TypeError, InvalidCall) as error:
+            raise ConfigurationError(
+                f"a campaign's settings cannot be read ({type(error).__name__})"
+            ) from None
