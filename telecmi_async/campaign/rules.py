@@ -1,0 +1,337 @@
+"""Who may be dialled now: the rules of a campaign, as data.
+
+They are looked at when a call is about to be sent, not when its contact was loaded. Some need
+only the number and the time: `Rules.judge`. The others need what was sent before, and are looked at
+by the ledger, in the transaction that puts the intent on record: `Rules.limits`. Which rules the
+law asks for depends on who calls whom, and why; none of them is preset but the do-not-call
+list.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+import attrs
+from attrs import field, frozen
+
+from telecmi_async import _settings
+from telecmi_async._wording import did_you_mean, shown
+from telecmi_async.campaign.window import CallingWindow
+from telecmi_async.campaign.zones import zone_named, zones_of
+from telecmi_async.errors import ConfigurationError
+from telecmi_async.ledger.base import Limits, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "ZONE_COLUMN",
+    "CallingWindow",
+    "CostCap",
+    "DailyCap",
+    "FrequencyCap",
+    "Rules",
+]
+
+T = TypeVar("T")
+
+#: The column of a contact that says where it lives, if that is known better than by country.
+ZONE_COLUMN: Final = "timezone"
+
+
+def _check_zone(owner: object, attribute: _settings.Field, value: object) -> None:
+    if not isinstance(value, str) or zone_named(value) is None:
+        raise ConfigurationError(
+            f"{type(owner).__name__}.{attribute.name} must be a time zone that this machine "
+            f'knows, such as "Asia/Kolkata", not {shown(value)}'
+        )
+
+
+# attrs types a field without a default by its validator.
+def _check_count(owner: object, attribute: _settings.Field, value: int) -> None:
+    _settings.whole(1)(owner, attribute, value)
+
+
+def _check_seconds(owner: object, attribute: _settings.Field, value: float) -> None:
+    _settings.positive(owner, attribute, value)
+
+
+def _check_sum(owner: object, attribute: _settings.Field, value: float) -> None:
+    if not _settings.is_number(value) or value <= 0:
+        raise ConfigurationError(
+            f"{type(owner).__name__}.{attribute.name} must be a positive sum, not {shown(value)}"
+        )
+
+
+@frozen
+class FrequencyCap:
+    """How often one number may be dialled, by all campaigns of a ledger together.
+
+    Args:
+        count: So many sends.
+        per: Within so many seconds, or a `timedelta`, whenever they begin. What may have rung
+            counts as what did.
+
+    Raises:
+        ConfigurationError: A value that cannot work.
+    """
+
+    count: int = field(validator=_check_count)
+    per: float = field(kw_only=True, converter=_settings.to_seconds, validator=_check_seconds)
+
+
+@frozen
+class DailyCap:
+    """How many calls a campaign may send on one day.
+
+    Args:
+        count: So many.
+        timezone: Where the day begins at midnight.
+
+    Raises:
+        ConfigurationError: A value that cannot work.
+    """
+
+    count: int = field(validator=_check_count)
+    timezone: str = field(default="UTC", kw_only=True, validator=_check_zone)
+
+    def began(self, now: float) -> float:
+        """Return when the day began that ``now`` is in."""
+        today = datetime.fromtimestamp(now, zone_named(self.timezone))
+        return datetime.combine(today, time(), today.tzinfo).timestamp()
+
+
+@frozen
+class CostCap:
+    """What the calls of a campaign may cost in all.
+
+    Args:
+        most: The sum, in the currency of TeleCMI's records. A cost is known when a call's
+            record comes, so that calls under way may exceed it.
+
+    Raises:
+        ConfigurationError: A value that cannot work.
+    """
+
+    most: float = field(validator=_check_sum)
+
+
+def _caps(value: FrequencyCap | Iterable[FrequencyCap]) -> tuple[FrequencyCap, ...]:
+    given: object = value
+    if isinstance(given, list | tuple):
+        caps = tuple(cast("Sequence[object]", given))
+    else:
+        caps = (cast("object", value),)
+    for cap in caps:
+        if not isinstance(cap, FrequencyCap):
+            raise ConfigurationError(
+                f"Rules.per_number must be a FrequencyCap, or a list of them, not {shown(cap)}"
+            )
+    return cast("tuple[FrequencyCap, ...]", caps)
+
+
+def _is_a(kind: type[object]) -> Any:
+    def check(owner: object, attribute: _settings.Field, value: object) -> None:
+        if value is not None and not isinstance(value, kind):
+            raise ConfigurationError(
+                f"{type(owner).__name__}.{attribute.name} must be a {kind.__name__} or None, "
+                f"not {shown(value)}"
+            )
+
+    return check
+
+
+def _instant(value: float | datetime | None) -> float | None:
+    if isinstance(value, datetime):
+        if value.utcoffset() is None:
+            raise ConfigurationError("Rules.not_after must have a time zone: tzinfo=…")
+        return value.timestamp()
+    return value
+
+
+def _check_instant(_: object, __: object, value: float | None) -> None:
+    if value is not None and not _settings.is_number(value):
+        raise ConfigurationError(
+            "Rules.not_after must be a datetime with its time zone, seconds since 1970 or None, "
+            f"not {shown(value)}"
+        )
+
+
+@frozen(kw_only=True)
+class Rules:
+    """What a campaign keeps to, at the moment of sending.
+
+    Args:
+        window: The hours in which phones may ring; ``None`` for any.
+        per_number: How often one number may be dialled: a cap, or several that all hold.
+        per_day: How many calls a day.
+        cost: What they may cost.
+        not_after: When nothing of it is of use any more: a `datetime` with its time zone, or
+            seconds since 1970.
+        do_not_call: Whether the ledger's do-not-call list counts.
+
+    Raises:
+        ConfigurationError: A value that cannot work.
+    """
+
+    window: CallingWindow | None = field(default=None, validator=_is_a(CallingWindow))
+    per_number: tuple[FrequencyCap, ...] = field(default=(), converter=_caps)
+    per_day: DailyCap | None = field(default=None, validator=_is_a(DailyCap))
+    cost: CostCap | None = field(default=None, validator=_is_a(CostCap))
+    not_after: float | None = field(default=None, converter=_instant, validator=_check_instant)
+    do_not_call: bool = field(default=True, validator=_settings.flag)
+
+    def judge(
+        self,
+        number: int,
+        columns: Mapping[str, str],
+        now: float,
+        *,
+        not_after: float | None = None,
+    ) -> Refusal | None:
+        """Return why a contact may not be dialled now, by the rules that need no database.
+
+        Args:
+            number: Whom to dial.
+            columns: What else is known: the column ``timezone`` counts before the number's
+                country.
+            now: Seconds since 1970.
+            not_after: When this contact is not fresh any more.
+
+        Returns:
+            ``None`` if it may. A refusal's ``until`` is the instant at which the window opens;
+            its reason names no number.
+        """
+        ends = min(t for t in (self.not_after, not_after, math.inf) if t is not None)
+        if now > ends:
+            return Refusal(rule="not_fresh", reason="it is not fresh any more")
+        if self.window is None:
+            return None
+        zone = columns.get(ZONE_COLUMN, "").strip()
+        zones = (zone,) if zone else zones_of(number)
+        opens = self.window.opening(zones, now)
+        if opens == now:
+            return None
+        if opens is None:
+            return Refusal(rule="calling_window", reason=_why_never(self.window, zone, zones))
+        where = (
+            zones[0] if len(zones) == 1 else f"some of its country's {len(zones)} time zones"
+        )
+        closed = f"the calling window {self.window} is closed in {where}"
+        if opens > ends:
+            return Refusal(
+                rule="not_fresh",
+                reason=f"{closed}, and opens again when it is not fresh any more",
+            )
+        return Refusal(
+            rule="calling_window",
+            reason=f"{closed}, or closes before the phone has rung for "
+            f"{self.window.ring_time:g} s",
+            until=opens,
+        )
+
+    def limits(self, now: float) -> Limits:
+        """Return what the ledger has to look at in the intent's transaction.
+
+        Args:
+            now: Seconds since 1970, by the ledger's clock.
+        """
+        return Limits(
+            per_number=tuple((cap.count, cap.per) for cap in self.per_number),
+            per_day=None if self.per_day is None else self.per_day.count,
+            cost=None if self.cost is None else self.cost.most,
+            day_began=0.0 if self.per_day is None else self.per_day.began(now),
+            check_do_not_call=self.do_not_call,
+        )
+
+    def dump(self) -> dict[str, object]:
+        """Return them as JSON, to be stored with the campaign."""
+        return attrs.asdict(self, value_serializer=_as_json)
+
+    @classmethod
+    def parse(cls, data: object) -> Rules:
+        """Return the rules that JSON holds, as `dump` made it or a person wrote it.
+
+        Raises:
+            ConfigurationError: It holds none; the message leads to the place.
+        """
+        given = _members(cls, data, "rules")
+        for name, kind in (("window", CallingWindow), ("per_day", DailyCap), ("cost", CostCap)):
+            if given.get(name) is not None:
+                given[name] = _parse(kind, given[name], f"rules.{name}")
+        caps: object = given.get("per_number")
+        if isinstance(caps, list | tuple):
+            given["per_number"] = [
+                _parse(FrequencyCap, cap, f"rules.per_number[{n}]")
+                for n, cap in enumerate(cast("Sequence[object]", caps))
+            ]
+        return cls(**given)
+
+    def describe(self) -> tuple[str, ...]:
+        """Return each rule in words, for people who are about to start a campaign."""
+        said: list[str] = []
+        if self.window is not None:
+            closed = f", closed on holidays ({len(self.window.holidays)})"
+            said.append(
+                f"calls start {self.window}, {self.window.ring_time:g} s before its end at the "
+                f"latest, in the callee's time zone{closed if self.window.holidays else ''}"
+            )
+        said += [f"a number at most {c.count} times in {c.per:g} s" for c in self.per_number]
+        if self.per_day is not None:
+            said.append(f"at most {self.per_day.count} a day ({self.per_day.timezone})")
+        if self.cost is not None:
+            said.append(f"no more once they have cost {self.cost.most:g}")
+        if self.not_after is not None:
+            said.append(
+                f"none after {datetime.fromtimestamp(self.not_after, zone_named('UTC'))}"
+            )
+        counts = "counts" if self.do_not_call else "does NOT count"
+        return (*said, f"the do-not-call list {counts}")
+
+
+def _why_never(window: CallingWindow, zone: str, zones: tuple[str, ...]) -> str:
+    if not zones:
+        return (
+            "no country has its calling code, so nobody knows what time it is there: give it a "
+            f"column {ZONE_COLUMN}"
+        )
+    if not any(zone_named(name) for name in zones):
+        if zone:
+            return f"its column {ZONE_COLUMN} is no time zone such as Asia/Kolkata"
+        return (
+            f"this machine does not know the time zone {zones[0]}: install the package tzdata"
+        )
+    return f"the calling window {window} is never open in all its time zones at once" + (
+        "" if zone else f": give it a column {ZONE_COLUMN}"
+    )
+
+
+# --- JSON -------------------------------------------------------------------------------
+
+
+def _as_json(_: object, __: object, value: object) -> object:
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _parse(kind: type[T], data: object, path: str) -> T:
+    return kind(**_members(kind, data, path))
+
+
+def _members(kind: type[object], data: object, path: str) -> dict[str, Any]:
+    """Return the members of a JSON object that stands for an attrs value."""
+    if not isinstance(data, Mapping):
+        raise ConfigurationError(f"{path} must be an object, not {shown(data)}")
+    members = cast("Mapping[str, Any]", data)
+    fields = attrs.fields_dict(cast("type[attrs.AttrsInstance]", kind))
+    for name in members:
+        if name not in fields:
+            raise ConfigurationError(
+                f"{path} has no member {shown(name)}: {did_you_mean(name, fields)}"
+            )
+    for name, attribute in fields.items():
+        if attribute.default is attrs.NOTHING and name not in members:
+            raise ConfigurationError(f"{path}.{name} is missing")
+    return dict(members)

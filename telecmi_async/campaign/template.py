@@ -1,0 +1,302 @@
+"""A call flow with gaps, filled from each contact's columns: ``"Hello {name}"``.
+
+Gaps are in strings only, and hold nothing but the name of a column: no format, no attribute, no
+index, so that neither a flow nor a contacts file can reach into the program. ``{{`` and ``}}``
+stand for the braces themselves. What a column holds is text, wherever it goes: braces in it stay
+braces, and inside a URL it is percent-encoded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final, TypeAlias, Union, cast
+from urllib.parse import quote
+
+from telecmi_async._json import freeze, thaw
+from telecmi_async._wording import did_you_mean, shown, step
+from telecmi_async.codec import dump_pcmo, parse_actions, parse_json, parse_pcmo
+from telecmi_async.errors import InvalidCall
+from telecmi_async.flow import Flow
+from telecmi_async.pcmo import ACTIONS, Raw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from telecmi_async._json import Json
+    from telecmi_async.flow import FlowLike
+    from telecmi_async.pcmo import Action, AnyAction
+
+__all__ = ["Template"]
+
+# Text, and names of columns: "Hello {name}" is ("Hello ", Gap("name")).
+_PIECE = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|[{}]|[^{}]+")
+_NO_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+#: Options that are whole numbers on the wire: a column alone may fill them.
+_WHOLE: Final = frozenset({"duration", "loop", "max_digit", "max_retry", "timeout"})
+_URLS: Final = frozenset({"action_url", "file_url", "ws_url"})
+_LONGEST_VALUE = 4_000
+
+
+class _Gap(str):
+    """The name of a column."""
+
+    __slots__ = ()
+
+
+class _Text:
+    """A string with gaps, and where it is."""
+
+    __slots__ = ("key", "path", "pieces")
+
+    def __init__(self, pieces: tuple[str, ...], path: str, key: str) -> None:
+        self.pieces = pieces
+        self.path = path
+        self.key = key
+
+    @property
+    def gaps(self) -> Iterator[str]:
+        """The names of its columns."""
+        return (piece for piece in self.pieces if isinstance(piece, _Gap))
+
+    def fill(self, columns: Mapping[str, str]) -> str | int:
+        """Return it without gaps."""
+        if len(self.pieces) == 1:
+            value = self.value(self.pieces[0], columns)
+            # int() takes more than digits, and digits of all scripts.
+            if self.key in _WHOLE and len(value) < 10 and value.isascii() and value.isdigit():
+                return int(value)
+            return value
+        return "".join(
+            self._inner(piece, columns) if isinstance(piece, _Gap) else piece
+            for piece in self.pieces
+        )
+
+    def _inner(self, name: str, columns: Mapping[str, str]) -> str:
+        value = self.value(name, columns)
+        return quote(value, safe="") if self.key in _URLS else value
+
+    def value(self, name: str, columns: Mapping[str, str]) -> str:
+        """Return what a column holds, if it can go anywhere."""
+        if name not in columns:
+            raise InvalidCall(
+                f"needs the column {shown(name)}, which the contact lacks: "
+                f"{did_you_mean(name, columns) if columns else 'it has none'}",
+                path=self.path,
+            )
+        value = cast("Mapping[str, object]", columns)[name]
+        if not isinstance(value, str):
+            raise InvalidCall(f"the column {shown(name)} must hold text", path=self.path)
+        if len(value) > _LONGEST_VALUE:
+            raise InvalidCall(
+                f"the column {shown(name)} is longer than {_LONGEST_VALUE:_} characters",
+                path=self.path,
+            )
+        return value
+
+
+_Node: TypeAlias = Union["_Text", "dict[str, _Node]", "list[_Node]", "Json"]
+
+
+class Template:
+    """A call flow whose strings may hold names of columns in braces.
+
+    Args:
+        flow: Actions, or plain dicts as they go on the wire. Where an action's class asks for
+            more than text, such as a number, a gap needs a dict:
+            ``{"action": "bridge", "connect": [{"type": "pstn", "number": "{agent}"}]}``.
+
+    Raises:
+        InvalidCall: It is no call flow, or a brace in it stands alone; the path leads there.
+    """
+
+    __slots__ = ("_data", "_gaps", "_items", "columns")
+
+    def __init__(self, flow: FlowLike) -> None:
+        items = [_Item(item, f"pcmo[{i}]") for i, item in enumerate(_items(flow))]
+        self._items = items
+        self._data = tuple(item.data for item in items)
+        self._gaps = {gap.path: gap for item in items for gap in item.gaps}
+        #: The names of the columns it is filled from.
+        self.columns = frozenset(name for gap in self._gaps.values() for name in gap.gaps)
+
+    @classmethod
+    def parse(cls, data: str | bytes | FlowLike, *, raw: bool = False) -> Template:
+        """Return the template that JSON text, or what was decoded from it, holds.
+
+        Args:
+            data: JSON text, or a sequence of dicts or actions.
+            raw: Whether an action whose name is not known becomes a `Raw` instead of an error.
+
+        Raises:
+            InvalidCall: It is no JSON, or no template.
+        """
+        decoded = parse_json(data) if isinstance(data, str | bytes) else data
+        if not raw:
+            return cls(cast("FlowLike", decoded))
+        return cls([_known_or_raw(item) for item in _items(decoded)])
+
+    def dump(self) -> list[dict[str, object]]:
+        """Return it as JSON, gaps and all, to be stored with a campaign."""
+        return [cast("dict[str, object]", thaw(item)) for item in self._data]
+
+    def check(self, columns: Iterable[str]) -> None:
+        """Refuse a template that needs more columns than there are, before any is filled.
+
+        Raises:
+            InvalidCall: One is missing; the path leads to where it is needed.
+        """
+        known = dict.fromkeys(columns, "")
+        for gap in self._gaps.values():
+            for name in gap.gaps:
+                gap.value(name, known)
+
+    def fill(self, columns: Mapping[str, str]) -> Flow:
+        """Return the call flow of one contact, checked.
+
+        Args:
+            columns: The contact's.
+
+        Raises:
+            InvalidCall: It lacks a column, or what a column holds cannot be sent there. The
+                message names the column, and not what it holds.
+        """
+        filled = [item.fill(columns) for item in self._items]
+        try:
+            return Flow(filled)
+        except InvalidCall as error:
+            raise self._without_values(error) from None
+
+    def _without_values(self, error: InvalidCall) -> InvalidCall:
+        """Return an error that repeats nothing of what the contact's columns hold."""
+        gap = self._gaps.get(error.path)
+        if gap is None:
+            return InvalidCall(
+                "cannot be sent with what the contact's columns hold", path=error.path
+            )
+        names = " and ".join(sorted({shown(name) for name in gap.gaps}))
+        wanted, _, _ = error.message.partition(", not ")
+        return InvalidCall(f"{wanted} (filled from the column {names})", path=error.path)
+
+    def __eq__(self, other: object) -> bool:
+        return self._data == other._data if isinstance(other, Template) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._data)
+
+    def __repr__(self) -> str:
+        return f"Template({len(self._items)} actions, columns {sorted(self.columns)})"
+
+
+class _Item:
+    """One action of a template: made once if nothing in it changes."""
+
+    __slots__ = ("data", "gaps", "kind", "made", "node")
+
+    def __init__(self, item: object, path: str) -> None:
+        self.kind = Raw if isinstance(item, Raw) else None
+        self.data = freeze(_plain(item, path), path)
+        self.gaps: list[_Text] = []
+        self.node = _compile(self.data, path, "", self.gaps)
+        self.made: Action | None = None
+        if not self.gaps:
+            # The flow before it is empty, so the error's own path is that of another action.
+            try:
+                (self.made,) = parse_actions([self._again({})])
+            except InvalidCall as error:
+                raise InvalidCall(
+                    error.message, path=error.path.replace("pcmo[0]", path, 1)
+                ) from None
+
+    def fill(self, columns: Mapping[str, str]) -> Action | Mapping[str, object]:
+        """Return the action of one contact, or the dict that becomes it."""
+        return self._again(columns) if self.made is None else self.made
+
+    def _again(self, columns: Mapping[str, str]) -> Action | Mapping[str, object]:
+        filled = cast("Mapping[str, object]", _fill(self.node, columns))
+        return filled if self.kind is None else self.kind(filled)
+
+
+def _known_or_raw(item: object) -> Mapping[str, object] | AnyAction:
+    action = cast("Mapping[str, object] | AnyAction", item)
+    if isinstance(action, Mapping) and action.get("action") not in ACTIONS:
+        return Raw(action)
+    return action
+
+
+def _items(flow: object) -> Sequence[object]:
+    """Return the actions of a flow, whatever they are."""
+    if not _is_list(flow):
+        parse_pcmo(flow)  # it says what is wrong with it
+    if not flow:
+        raise InvalidCall("must hold at least one action", path="pcmo")
+    return cast("Sequence[object]", flow)
+
+
+def _is_list(flow: object) -> bool:
+    return isinstance(flow, Sequence) and not isinstance(flow, Mapping | str | bytes)
+
+
+def _plain(item: object, path: str) -> object:
+    """Return an action as the dict that goes on the wire."""
+    if isinstance(item, Mapping):
+        return cast("Mapping[str, object]", item)
+    try:
+        (made,) = parse_actions([item])
+    except InvalidCall as error:
+        raise InvalidCall(error.message, path=error.path.replace("pcmo[0]", path, 1)) from None
+    (data,) = dump_pcmo([made])
+    return data
+
+
+def _compile(value: Json, path: str, key: str, gaps: list[_Text]) -> _Node:
+    """Return a JSON value whose strings with gaps are taken apart; collect those strings."""
+    match value:
+        case str():
+            pieces = _pieces(value, path)
+            if not any(isinstance(piece, _Gap) for piece in pieces):
+                return "".join(pieces)
+            if key in {"action", "type"}:
+                raise InvalidCall("must not come from a column", path=path)
+            text = _Text(pieces, path, key)
+            gaps.append(text)
+            return text
+        case dict():
+            return {k: _compile(v, step(path, k), k, gaps) for k, v in value.items()}
+        case tuple():
+            return [_compile(v, f"{path}[{i}]", key, gaps) for i, v in enumerate(value)]
+        case _:
+            return value
+
+
+def _pieces(text: str, path: str) -> tuple[str, ...]:
+    """Return the parts of a string: text, and the gaps in it."""
+    pieces: list[str] = []
+    for found in _PIECE.finditer(text):
+        piece, name = found.group(), found["name"]
+        if name is not None:
+            if not name.strip() or _NO_NAME.search(name):
+                raise InvalidCall("has braces without a column's name in them", path=path)
+            pieces.append(_Gap(name))
+        elif piece in {"{", "}"}:
+            raise InvalidCall(
+                f"has a {piece} that stands alone, at position {found.start()}: write "
+                f"{piece * 2} for the brace itself",
+                path=path,
+            )
+        else:
+            pieces.append(piece[0] if piece in {"{{", "}}"} else piece)
+    return tuple(pieces)
+
+
+def _fill(node: _Node, columns: Mapping[str, str]) -> object:
+    match node:
+        case _Text():
+            return node.fill(columns)
+        case dict():
+            return {key: _fill(value, columns) for key, value in node.items()}
+        case list():
+            return [_fill(value, columns) for value in node]
+        case _:
+            return node

@@ -1,0 +1,215 @@
+"""The hours in which phones may ring, by the clock on the callee's wall.
+
+A wall clock is put back and forward, once a year each in many countries, and differs within a
+country. So nothing is computed with hours here: for each zone and day the instants are found at
+which anything may change (the window's start and end, as often as the wall shows them, and the
+change of the clock itself), and between two of them one look at the wall tells whether the window is
+open. Where several zones are possible, it is open while it is open in all of them.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, cast
+
+from attrs import field, frozen
+
+from telecmi_async import _settings
+from telecmi_async._wording import listed, shown
+from telecmi_async.campaign.zones import zone_named
+from telecmi_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from zoneinfo import ZoneInfo
+
+__all__ = ["DAYS", "CallingWindow"]
+
+#: The days of the week, in their order.
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+_DAY = 86_400
+# A window that does not open within a quarter of a year is taken for one that never does.
+_HORIZON = 92
+_TIME = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00", re.ASCII)
+
+
+def _check_time(owner: object, attribute: _settings.Field, value: str) -> None:
+    given = cast("object", value)
+    if not isinstance(given, str) or not _TIME.fullmatch(given):
+        raise ConfigurationError(
+            f"{type(owner).__name__}.{attribute.name} must be a time such as "
+            f'"09:00", at most "24:00", not {shown(value)}'
+        )
+
+
+def _weekdays(value: Iterable[str]) -> tuple[str, ...]:
+    given = set(_items("days", value))
+    if not given or not given <= set(DAYS):
+        raise ConfigurationError(
+            f"CallingWindow.days must hold one or more of {listed(DAYS)}, not "
+            f"{', '.join(sorted(shown(day) for day in given.difference(DAYS))) or 'none'}"
+        )
+    return tuple(day for day in DAYS if day in given)
+
+
+def _dates(value: Iterable[date | str]) -> tuple[date, ...]:
+    return tuple(sorted({_date(day) for day in _items("holidays", value)}))
+
+
+def _items(name: str, value: object) -> Iterator[object]:
+    if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
+        raise ConfigurationError(
+            f"CallingWindow.{name} must be a list or a set, not {shown(value)}"
+        )
+    yield from value
+
+
+def _date(value: object) -> date:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    try:
+        return date.fromisoformat(value)  # type: ignore[arg-type]  # a wrong type is refused
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            f'CallingWindow.holidays must hold dates such as "2026-12-25", not {shown(value)}'
+        ) from None
+
+
+@frozen(cache_hash=True)
+class CallingWindow:
+    """When phones may ring, in the time zone of whoever is called.
+
+    Args:
+        start: From when on, ``"09:00"``.
+        end: Until when; ``"24:00"`` is the end of the day. A window does not go past midnight.
+        days: On which days of the week: ``"mon"`` to ``"sun"``.
+        holidays: Dates on which it stays closed, as `datetime.date` or ``"2026-12-25"``.
+        ring_time: How long a phone may ring, in seconds or as a `timedelta`, an hour at most:
+            no call starts later than this before the end.
+
+    Raises:
+        ConfigurationError: A value that cannot work.
+    """
+
+    start: str = field(validator=_check_time)
+    end: str = field(validator=_check_time)
+    days: tuple[str, ...] = field(default=DAYS, kw_only=True, converter=_weekdays)
+    holidays: tuple[date, ...] = field(default=(), kw_only=True, converter=_dates)
+    ring_time: float = field(
+        default=60.0,
+        kw_only=True,
+        converter=_settings.to_seconds,
+        validator=_settings.positive,
+    )
+
+    def __attrs_post_init__(self) -> None:
+        longest = min(3600, (_minutes(self.end) - _minutes(self.start)) * 60)
+        if longest <= 0:
+            raise ConfigurationError(
+                "CallingWindow.end must be later than its start: a window past midnight is "
+                "written as two campaigns"
+            )
+        if self.ring_time >= longest:
+            raise ConfigurationError(
+                f"CallingWindow.ring_time must be less than {longest} seconds: the window "
+                "would never be open"
+                if longest < 3600
+                else "CallingWindow.ring_time must be less than an hour"
+            )
+
+    def opening(self, zones: tuple[str, ...], now: float) -> float | None:
+        """Return when a call may start, at the earliest.
+
+        Args:
+            zones: Names of the time zones the callee may live in, one or more. Those that this
+                machine does not know are passed over while it knows any.
+            now: Seconds since 1970.
+
+        Returns:
+            ``now`` if the window is open in all zones; else the next instant at which it is;
+            ``None`` if that is not so within 92 days, or none of the zones is known.
+        """
+        known = tuple(zone for zone in zones if zone_named(zone) is not None)
+        if not known:
+            return None
+        today = int(now // _DAY)
+        for day in range(today, today + _HORIZON):
+            for opens, closes in _hours(self, known, day):
+                if now < closes:
+                    return max(now, opens)
+        return None
+
+    def __str__(self) -> str:
+        days = "" if self.days == DAYS else f" {' '.join(self.days)}"
+        return f"{self.start}-{self.end}{days}"
+
+    def shows(self, zone: ZoneInfo, instant: float) -> bool:
+        """Tell whether the clock on a wall shows an hour of the window."""
+        wall = datetime.fromtimestamp(instant, zone)
+        if DAYS[wall.weekday()] not in self.days or wall.date() in self.holidays:
+            return False
+        return _minutes(self.start) <= wall.hour * 60 + wall.minute < _minutes(self.end)
+
+
+def _minutes(text: str) -> int:
+    return int(text[:2]) * 60 + int(text[3:])
+
+
+@lru_cache(maxsize=4096)
+def _hours(
+    window: CallingWindow, zones: tuple[str, ...], day: int
+) -> tuple[tuple[float, float], ...]:
+    """Return when calls may start on a day of UTC that is so many days after 1970."""
+    first, *others = [_hours_in(window, name, day) for name in zones]
+    for other in others:
+        first = tuple(
+            (max(a, c), min(b, d)) for a, b in first for c, d in other if max(a, c) < min(b, d)
+        )
+    return first
+
+
+@lru_cache(maxsize=16_384)
+def _hours_in(window: CallingWindow, name: str, day: int) -> tuple[tuple[float, float], ...]:
+    """The same for one time zone."""
+    zone = zone_named(name)
+    assert zone is not None, "only known ones are asked for"  # noqa: S101  # for type checkers
+    begin, end = float(day * _DAY), float((day + 1) * _DAY)
+    changes = set(_changes(window, zone, begin, end))
+    changes |= {change - window.ring_time for change in changes}
+    marks = sorted({begin, end} | {change for change in changes if begin < change < end})
+    found: list[tuple[float, float]] = []
+    for mark, following in pairwise(marks):
+        middle = (mark + following) / 2
+        if window.shows(zone, middle) and window.shows(zone, middle + window.ring_time):
+            opens = found.pop()[0] if found and found[-1][1] == mark else mark
+            found.append((opens, following))
+    return tuple(found)
+
+
+def _changes(
+    window: CallingWindow, zone: ZoneInfo, begin: float, end: float
+) -> Iterator[float]:
+    """Yield the instants around a day at which the window may open or close."""
+    today = datetime.fromtimestamp(begin, UTC).date()
+    for day in (today - timedelta(days=1), today, today + timedelta(days=1)):
+        midnight = datetime.combine(day, time())
+        for text in (window.start, window.end):
+            wall = midnight + timedelta(minutes=_minutes(text))
+            # An hour that the wall shows twice begins twice.
+            for fold in (0, 1):
+                yield wall.replace(tzinfo=zone, fold=fold).timestamp()
+    low, high = begin, end + window.ring_time
+    before = _offset(zone, low)
+    if _offset(zone, high) != before:
+        while high - low > 0.5:
+            middle = (low + high) / 2
+            low, high = (middle, high) if _offset(zone, middle) == before else (low, middle)
+        yield float(round(high))
+
+
+def _offset(zone: ZoneInfo, instant: float) -> timedelta | None:
+    return datetime.fromtimestamp(instant, zone).utcoffset()

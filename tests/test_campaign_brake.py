@@ -1,0 +1,293 @@
+"""What slows a campaign down, or stops it."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import deque
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telecmi_async.campaign.brake import Brake, Breaker, Slowdown
+from telecmi_async.errors import (
+    CallCancelled,
+    CallOutcomeUnknown,
+    CallRejected,
+    ConfigurationError,
+    NotSent,
+    RateLimited,
+)
+
+if TYPE_CHECKING:
+    from telecmi_async.errors import TelecmiError
+
+UNKNOWN = CallOutcomeUnknown("no answer", reference="r", cause="gone")
+REJECTED = CallRejected("no", status=404, code=404)
+LIMITED = RateLimited("slow down", status=429, code=429)
+
+
+def tripped(now: float = 100.0) -> Breaker:
+    """Return a breaker that has just tripped."""
+    breaker = Breaker()
+    for _ in range(5):
+        breaker.ended(now, began=now, unknown=True)
+    return breaker
+
+
+# --- the breaker ------------------------------------------------------------------------
+
+
+def test_five_of_twenty_five_stop_all_sends() -> None:
+    """The fifth unknown end among the last 25 pauses sending for five seconds."""
+    breaker = Breaker()
+    for n in range(24):
+        breaker.ended(n, began=n, unknown=n % 6 == 0)
+    assert (breaker.open, breaker.wait(24)) == (False, 0)
+
+    breaker.ended(24, began=24, unknown=True)
+
+    assert (breaker.open, breaker.wait(24)) == (True, 5)
+
+
+def test_few_unknown_ends_stop_nothing() -> None:
+    """One in seven is less than a fifth, however many there are; and four are too few."""
+    breaker = Breaker()
+
+    for n in range(700):
+        breaker.ended(n, began=n, unknown=n % 7 == 0)
+
+    assert not breaker.open
+
+
+def test_probes_go_out_alone_and_further_apart() -> None:
+    """After 5, 10, 20 … 120 seconds one send is let through, and none while it is under way."""
+    breaker, now = tripped(0.0), 0.0
+    pauses = []
+
+    for _ in range(7):
+        pauses.append(pause := breaker.wait(now))
+        assert breaker.wait(now + pause - 0.5) == pytest.approx(0.5)
+        now += pause
+        assert breaker.wait(now) == 0
+        assert breaker.probing
+        assert breaker.wait(now) > 0
+        breaker.ended(now, began=now, unknown=True)
+
+    assert pauses == [5, 10, 20, 40, 80, 120, 120]
+
+
+def test_an_answered_probe_ends_the_pause() -> None:
+    """After one good probe all may send, and the next pause begins with five seconds."""
+    breaker = tripped(0.0)
+    assert breaker.wait(5.0) == 0
+    breaker.ended(6.0, began=5.0, unknown=True)
+    assert breaker.wait(16.0) == 0
+
+    breaker.ended(16.5, began=16.0, unknown=False)
+
+    assert (breaker.open, breaker.probing, breaker.wait(16.5)) == (False, False, 0)
+    for _ in range(5):
+        breaker.ended(20.0, began=17.0, unknown=True)
+    assert breaker.wait(20.0) == 5
+
+
+def test_what_was_sent_before_the_pause_ends_nothing() -> None:
+    """An answer to a send from before says nothing of how things are now."""
+    breaker = tripped(100.0)
+    assert breaker.wait(105.0) == 0
+
+    breaker.ended(106.0, began=99.0, unknown=False)
+
+    assert breaker.open
+    assert breaker.probing
+
+
+def test_an_end_that_is_no_probes_changes_nothing() -> None:
+    """A send that slipped through while the breaker tripped is not taken for a probe."""
+    breaker = tripped(100.0)
+
+    breaker.ended(101.0, began=100.5, unknown=False)
+
+    assert breaker.wait(101.0) == 4
+
+
+def test_a_probe_that_was_not_sent_is_followed_by_a_later_one() -> None:
+    """No connection is no answer."""
+    breaker = tripped(0.0)
+    assert breaker.wait(5.0) == 0
+
+    breaker.ended(5.0, began=5.0, unknown=None)
+
+    assert breaker.wait(5.0) == 10
+
+
+def test_a_probe_whose_end_is_never_told_does_not_stop_all_for_ever() -> None:
+    """After two minutes another one goes out."""
+    breaker = tripped(0.0)
+    assert breaker.wait(5.0) == 0
+
+    assert breaker.wait(6.0) == 119
+    assert breaker.wait(125.0) == 0
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 30), st.sampled_from([True, False, None]), st.floats(0, 60)),
+        max_size=200,
+    )
+)
+def test_the_breaker_always_lets_somebody_through(
+    ends: list[tuple[float, bool | None, float]],
+) -> None:
+    """Whatever ends come, whenever they began, the wait is bounded and one probe is alone."""
+    breaker, now = Breaker(), 1000.0
+    for later, unknown, ago in ends:
+        now += later
+        wait = breaker.wait(now)
+        assert 0 <= wait <= 120
+        if wait == 0 and breaker.open:
+            assert breaker.wait(now) > 0
+        breaker.ended(now, began=now - ago, unknown=unknown)
+
+    assert breaker.wait(now + breaker.wait(now) + 120) == 0
+
+
+# --- the slow-down ----------------------------------------------------------------------
+
+
+def test_nothing_slows_down_what_is_not_refused() -> None:
+    """Without a refusal the rate is what was asked for."""
+    assert Slowdown(50).rate(1e9) == 50
+
+
+def test_a_refusal_cuts_the_rate_and_time_brings_it_back() -> None:
+    """It falls to 0.7, is near the old rate after K seconds, and ends at the ceiling."""
+    slowdown = Slowdown(50)
+
+    slowdown.refused(0.0, round_trip=0.2)
+
+    back = math.cbrt(50 * 0.3 / 0.4)
+    assert slowdown.rate(0.0) == pytest.approx(35)
+    assert slowdown.rate(back / 2) == pytest.approx(50 - 0.4 * (back / 2) ** 3)
+    assert slowdown.rate(back) == 50
+    assert slowdown.rate(1e6) == 50
+
+
+@pytest.mark.parametrize(("round_trip", "until"), [(0.2, 1.0), (3.0, 6.0), (1e9, 20.0)])
+def test_a_burst_of_refusals_is_one(round_trip: float, until: float) -> None:
+    """One cut in a second, or in two round trips if they take longer."""
+    slowdown = Slowdown(50)
+    slowdown.refused(0.0, round_trip=round_trip)
+
+    slowdown.refused(until - 0.01, round_trip=round_trip)
+    once = slowdown.rate(until)
+    slowdown.refused(until, round_trip=round_trip)
+
+    assert slowdown.rate(until) == pytest.approx(max(0.7 * once, 0.5))
+
+
+@given(
+    st.floats(0.01, 500),
+    st.lists(st.tuples(st.floats(0, 10), st.floats(0, 30)), max_size=200),
+)
+def test_the_rate_stays_between_floor_and_ceiling(
+    ceiling: float, refusals: list[tuple[float, float]]
+) -> None:
+    """However often it is refused, half a call a second is left, and never more than asked."""
+    slowdown, now = Slowdown(ceiling), 0.0
+    for later, round_trip in refusals:
+        now += later
+        before = slowdown.rate(now)
+        slowdown.refused(now, round_trip=round_trip)
+
+        assert min(0.5, ceiling) <= slowdown.rate(now) <= before <= ceiling
+
+    assert slowdown.rate(now + 1000) == ceiling
+
+
+def model(*, adaptive: bool) -> tuple[float, float]:
+    """Dial for 600 s at 50/s against a cap of 50, then 15, then 50 accepted in any second.
+
+    Answers take 0.2 s. Returns the accepted share of what the cap would have let through, and
+    the refused share of what was sent, both in percent.
+    """
+
+    def cap(now: float) -> int:
+        return 15 if 180 <= now < 420 else 50
+
+    slowdown = Slowdown(50)
+    recent: deque[float] = deque()
+    answers: deque[tuple[float, bool]] = deque()
+    now, sent, accepted = 0.0, 0, 0
+    while now < 600:
+        while answers and answers[0][0] <= now:
+            when, fine = answers.popleft()
+            if not fine and adaptive:
+                slowdown.refused(when, round_trip=0.2)
+        arrives = now + 0.1
+        while recent and recent[0] <= arrives - 1:
+            recent.popleft()
+        sent += 1
+        fine = len(recent) < cap(arrives)
+        if fine:
+            accepted += 1
+            recent.append(arrives)
+        answers.append((now + 0.2, fine))
+        now += 1 / slowdown.rate(now)
+    ideal = 50 * 360 + 15 * 240
+    return 100 * accepted / ideal, 100 * (sent - accepted) / sent
+
+
+def test_the_slow_down_gives_up_little_and_is_refused_little() -> None:
+    """Against a cap that falls and rises, few sends are refused and most of it is used."""
+    fixed, adaptive = model(adaptive=False), model(adaptive=True)
+
+    assert list(fixed) == [pytest.approx(98.4, abs=2), pytest.approx(29.2, abs=1.5)]
+    assert list(adaptive) == [pytest.approx(93.4, abs=2), pytest.approx(1.5, abs=0.7)]
+
+
+# --- both -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [None, REJECTED, LIMITED, NotSent("no"), CallCancelled("no")])
+def test_only_unknown_ends_trip_the_brake(error: TelecmiError | None) -> None:
+    """Answers, and sends that never left, stop nothing."""
+    brake = Brake(10)
+
+    for n in range(100):
+        brake.record(error, float(n), began=float(n))
+
+    assert (brake.open, brake.room(), brake.wait(100.0)) == (False, sys.maxsize, 0)
+
+
+def test_the_brake_lets_one_probe_claim_a_contact() -> None:
+    """While sends are paused there is room for a probe, and none while it is under way."""
+    brake = Brake(10)
+    for _ in range(5):
+        brake.record(UNKNOWN, 0.0, began=0.0)
+
+    assert (brake.open, brake.room(), brake.wait(0.0)) == (True, 1, 5)
+    assert (brake.wait(5.0), brake.room()) == (0, 0)
+    brake.record(REJECTED, 6.0, began=5.0)
+    assert (brake.open, brake.room()) == (False, sys.maxsize)
+
+
+def test_too_many_slows_the_brake_down() -> None:
+    """Only "too many" cuts the rate."""
+    brake = Brake(10)
+
+    brake.record(REJECTED, 0.0, began=0.0)
+    assert brake.rate(0.0) == 10
+    brake.record(LIMITED, 0.0, began=0.0)
+
+    assert brake.rate(0.0) == pytest.approx(7)
+
+
+@pytest.mark.parametrize("rate", [0, -1, math.inf, math.nan])
+def test_a_brake_needs_a_rate(rate: float) -> None:
+    """Without a rate there is nothing to cut."""
+    with pytest.raises(ConfigurationError, match="positive number of calls per second"):
+        Brake(rate)

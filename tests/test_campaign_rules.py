@@ -1,0 +1,436 @@
+"""The rules of a campaign, at the moment of sending."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from telecmi_async.campaign import window as window_module
+from telecmi_async.campaign.rules import CostCap, DailyCap, FrequencyCap, Rules
+from telecmi_async.campaign.window import DAYS, CallingWindow
+from telecmi_async.errors import ConfigurationError
+from telecmi_async.ledger.base import Limits, Refusal
+
+INDIAN = 919876543210
+AMERICAN = 19175550123
+SATELLITE = 8811234567
+INDIA = ("Asia/Kolkata",)
+
+
+def at(text: str, zone: str = "UTC") -> float:
+    """Return an instant that a wall clock shows."""
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp()
+
+
+COMMERCIAL = Rules(window=CallingWindow("09:00", "21:00"))
+
+
+# --- the window -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wall", "opens"),
+    [
+        ("2026-11-24T08:59:59", "2026-11-24T09:00"),
+        ("2026-11-24T20:59:00", "2026-11-25T09:00"),
+        ("2026-11-24T21:00:00", "2026-11-25T09:00"),
+        ("2026-11-24T23:59:59", "2026-11-25T09:00"),
+    ],
+)
+def test_outside_the_window_nobody_is_dialled(wall: str, opens: str) -> None:
+    """A refusal says when the window opens next; it closes a ring time before its end."""
+    refusal = COMMERCIAL.judge(INDIAN, {}, at(wall, "Asia/Kolkata"))
+
+    assert refusal is not None
+    assert (refusal.rule, refusal.until) == ("calling_window", at(opens, "Asia/Kolkata"))
+    assert "09:00-21:00" in refusal.reason
+    assert "Asia/Kolkata" in refusal.reason
+
+
+@pytest.mark.parametrize("wall", ["2026-11-24T09:00:00", "2026-11-24T20:58:59"])
+def test_inside_the_window_anybody_is(wall: str) -> None:
+    """From its start to a ring time before its end the window forbids nothing."""
+    assert COMMERCIAL.judge(INDIAN, {}, at(wall, "Asia/Kolkata")) is None
+
+
+def test_an_ambiguous_country_takes_what_its_zones_share() -> None:
+    """At 9 in New York it is night in Honolulu; at 14:00 there it is 9 in Honolulu, too."""
+    morning = at("2026-11-24T09:30", "America/New_York")
+
+    refusal = COMMERCIAL.judge(AMERICAN, {}, morning)
+
+    assert refusal is not None
+    # Adak keeps Hawaii's time in winter.
+    assert refusal.until == at("2026-11-24T09:00", "Pacific/Honolulu")
+    assert "its country's 5" in refusal.reason
+
+
+def test_a_column_knows_better_than_the_country() -> None:
+    """A contact whose time zone is known is judged by that alone."""
+    morning = at("2026-11-24T09:30", "America/New_York")
+
+    assert COMMERCIAL.judge(AMERICAN, {"timezone": " America/New_York "}, morning) is None
+
+
+def test_a_number_of_no_country_is_not_dialled_in_the_dark() -> None:
+    """Where nobody knows what time it is, the window refuses for good and says why."""
+    refusal = COMMERCIAL.judge(SATELLITE, {}, at("2026-11-24T12:00"))
+
+    assert refusal == Refusal(
+        rule="calling_window",
+        reason="no country has its calling code, so nobody knows what time it is there: give it "
+        "a column timezone",
+    )
+    assert COMMERCIAL.judge(SATELLITE, {"timezone": "UTC"}, at("2026-11-24T12:00")) is None
+
+
+def test_a_column_that_is_no_zone_is_refused() -> None:
+    """A wrong time zone is refused for good, and is not repeated."""
+    refusal = COMMERCIAL.judge(INDIAN, {"timezone": "Mars/Olympus"}, at("2026-11-24T12:00"))
+
+    assert refusal is not None
+    assert refusal.until is None
+    assert "column timezone is no time zone" in refusal.reason
+    assert "Mars" not in refusal.reason
+
+
+def test_a_machine_without_the_zone_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A country whose zones this machine lacks is not dialled, and the remedy is named."""
+    monkeypatch.setattr("telecmi_async.campaign.window.zone_named", lambda name: None)
+    monkeypatch.setattr("telecmi_async.campaign.rules.zone_named", lambda name: None)
+
+    refusal = COMMERCIAL.judge(INDIAN, {}, at("2026-11-24T12:00"))
+
+    assert refusal is not None
+    assert "install the package tzdata" in refusal.reason
+
+
+def test_zones_that_never_share_an_hour_are_refused_for_good() -> None:
+    """A narrow window and a wide country: no instant is right, and a column is asked for."""
+    rules = Rules(window=CallingWindow("09:00", "12:00"))
+
+    refusal = rules.judge(AMERICAN, {}, at("2026-11-24T12:00"))
+
+    assert refusal is not None
+    assert refusal.until is None
+    assert "never open in all its time zones at once: give it a column" in refusal.reason
+
+
+def test_a_window_that_holidays_close_for_months_never_opens() -> None:
+    """Within 92 days it opens, or it counts as one that never does."""
+    days = [date(2026, 11, 24) + timedelta(days=n) for n in range(100)]
+    rules = Rules(window=CallingWindow("09:00", "21:00", holidays=days))
+
+    refusal = rules.judge(INDIAN, {"timezone": "Asia/Kolkata"}, at("2026-11-24T12:00"))
+
+    assert refusal is not None
+    assert refusal.until is None
+    assert refusal.reason.endswith("at once")
+
+
+def test_days_and_holidays_are_the_callees() -> None:
+    """Saturday, Sunday and a holiday are passed over, by the date on the callee's wall."""
+    window = CallingWindow(
+        "09:00", "17:00", days={"fri", "mon", "tue"}, holidays=["2026-11-30", date(2026, 12, 1)]
+    )
+    friday = at("2026-11-27T16:59:30", "Asia/Kolkata")
+
+    assert window.opening(INDIA, friday) == at("2026-12-04T09:00", "Asia/Kolkata")
+    assert str(window) == "09:00-17:00 mon tue fri"
+
+
+def test_the_night_on_which_the_clock_goes_forward() -> None:
+    """02:30 does not exist on that night, and a window from then opens with the new time."""
+    window = CallingWindow("02:30", "06:00")
+    before = at("2026-03-29T01:30", "Europe/Berlin")
+
+    opens = window.opening(("Europe/Berlin",), before)
+
+    assert opens == at("2026-03-29T03:00", "Europe/Berlin") == before + 1800
+
+
+def test_the_night_on_which_the_clock_goes_back() -> None:
+    """An hour that the wall shows twice is twice inside, or twice outside."""
+    window = CallingWindow("01:00", "02:30")
+    first = at("2026-10-25T02:29:30", "Europe/Berlin")
+
+    opens = window.opening(("Europe/Berlin",), first)
+
+    # 02:29:30 is less than a ring time before 02:30; half an hour later it is 02:00 again.
+    assert opens == first + 1830
+    assert datetime.fromtimestamp(opens, ZoneInfo("Europe/Berlin")).isoformat() == (
+        "2026-10-25T02:00:00+01:00"
+    )
+
+
+def open_by_the_wall(window: CallingWindow, zones: tuple[str, ...], now: float) -> bool:
+    """Tell it by looking at all walls, now and when the phone has rung."""
+    for zone in zones:
+        for instant in (now, now + window.ring_time):
+            wall = datetime.fromtimestamp(instant, ZoneInfo(zone))
+            if not (
+                DAYS[wall.weekday()] in window.days
+                and wall.date() not in window.holidays
+                and window.start <= wall.strftime("%H:%M") < window.end
+            ):
+                return False
+    return True
+
+
+ZONES = [
+    "Asia/Kolkata", "Europe/Berlin", "America/New_York", "Pacific/Apia", "Asia/Beirut",
+    "America/St_Johns", "Australia/Lord_Howe", "Africa/Casablanca", "America/Havana", "UTC",
+]  # fmt: skip
+WALLS = st.sampled_from(
+    ["00:00", "00:30", "01:00", "01:59", "02:30", "03:00", "09:00", "12:15", "21:00", "24:00"]
+)
+# The nights on which some clock of these zones is put forward or back, and any other moment.
+MOMENTS = st.one_of(
+    st.sampled_from(
+        [at(f"2026-{day}T00:00") for day in ("03-08", "03-28", "04-04", "10-24", "11-01")]
+    ),
+    st.integers(0, 2**31 - 10**7).map(float),
+)
+
+
+@given(
+    WALLS, WALLS, st.sets(st.sampled_from(DAYS), min_size=1), st.sampled_from([1, 60, 1800]),
+    st.lists(st.sampled_from(ZONES), min_size=1, max_size=3, unique=True).map(tuple),
+    MOMENTS, st.integers(0, 200_000),
+)  # fmt: skip
+def test_the_window_is_what_the_walls_show(
+    one: str,
+    other: str,
+    days: set[str],
+    ring: int,
+    zones: tuple[str, ...],
+    day: float,
+    then: int,
+) -> None:
+    """It is open when all walls say so, and no earlier instant was open than it named."""
+    try:
+        window = CallingWindow(*sorted((one, other)), days=days, ring_time=ring)
+    except ConfigurationError:
+        return
+    now = day + then
+
+    opens = window.opening(zones, now)
+
+    assert (opens == now) is open_by_the_wall(window, zones, now)
+    if opens is not None:
+        assert open_by_the_wall(window, zones, opens)
+    tries = [now + 61.7 * n for n in range(200)]
+    assert [
+        t for t in tries if open_by_the_wall(window, zones, t) and t < (opens or 1e12)
+    ] == []
+
+
+def test_a_judgement_costs_microseconds() -> None:
+    """What was found out of a day and a country is kept for the next contact."""
+    noon = at("2026-11-24T12:00")
+    COMMERCIAL.judge(AMERICAN, {}, noon)
+    before = window_module._hours.cache_info().misses
+
+    for second in range(100):
+        COMMERCIAL.judge(AMERICAN, {}, noon + second)
+
+    assert window_module._hours.cache_info().misses == before
+
+
+# --- freshness --------------------------------------------------------------------------
+
+
+def test_what_is_not_fresh_is_not_dialled() -> None:
+    """The earlier of the campaign's and the contact's limit counts, for good."""
+    rules = Rules(not_after=datetime(2026, 11, 24, tzinfo=UTC))
+    limit = at("2026-11-24T00:00")
+
+    assert rules.judge(SATELLITE, {}, limit) is None
+    assert rules.judge(SATELLITE, {}, limit, not_after=limit - 1) == rules.judge(
+        SATELLITE, {}, limit + 1
+    )
+    assert rules.judge(SATELLITE, {}, limit + 1) == Refusal(
+        rule="not_fresh", reason="it is not fresh any more"
+    )
+
+
+def test_a_window_that_opens_too_late_is_not_waited_for() -> None:
+    """A contact that is stale when its window opens again is refused at once, for good."""
+    now = at("2026-11-24T20:59:30", "Asia/Kolkata")
+
+    refusal = COMMERCIAL.judge(INDIAN, {}, now, not_after=now + 3600)
+
+    assert refusal is not None
+    assert (refusal.rule, refusal.until) == ("not_fresh", None)
+
+
+# --- what the ledger looks at -----------------------------------------------------------
+
+
+def test_nothing_is_limited_but_by_the_do_not_call_list() -> None:
+    """Without rules, the do-not-call list counts and nothing else."""
+    assert Rules().limits(1e9) == Limits()
+    assert Rules().limits(1e9).check_do_not_call
+    assert Rules().judge(SATELLITE, {}, 1e9) is None
+    assert not Rules(do_not_call=False).limits(1e9).check_do_not_call
+
+
+def test_the_ledger_is_told_every_cap() -> None:
+    """Frequency, daily and cost caps reach the intent's transaction."""
+    rules = Rules(
+        per_number=[FrequencyCap(1, per=timedelta(hours=1)), FrequencyCap(3, per=86_400)],
+        per_day=DailyCap(500, timezone="Asia/Kolkata"),
+        cost=CostCap(250.5),
+    )
+
+    limits = rules.limits(at("2026-11-24T20:00"))
+
+    assert limits == Limits(
+        per_number=((1, 3600.0), (3, 86_400)),
+        per_day=500,
+        cost=250.5,
+        day_began=at("2026-11-25T00:00", "Asia/Kolkata"),
+    )
+
+
+def test_a_day_begins_at_midnight_on_nights_that_have_none() -> None:
+    """In Beirut the clock jumps from midnight to one: the day begins there."""
+    noon = at("2026-03-29T12:00", "Asia/Beirut")
+
+    assert DailyCap(1, timezone="Asia/Beirut").began(noon) == at("2026-03-28T22:00")
+
+
+# --- as data ----------------------------------------------------------------------------
+
+WINDOWS = st.builds(
+    CallingWindow,
+    st.sampled_from(["00:00", "08:30"]),
+    st.sampled_from(["21:00", "24:00"]),
+    days=st.sets(st.sampled_from(DAYS), min_size=1),
+    holidays=st.lists(st.dates()),
+    ring_time=st.floats(1, 3599),
+)
+RULES = st.builds(
+    Rules,
+    window=st.none() | WINDOWS,
+    per_number=st.lists(
+        st.builds(FrequencyCap, st.integers(1, 99), per=st.timedeltas(timedelta(seconds=1)))
+    ),
+    per_day=st.none()
+    | st.builds(DailyCap, st.integers(1), timezone=st.sampled_from(["UTC", "Asia/Kolkata"])),
+    cost=st.none() | st.builds(CostCap, st.floats(0.01, 1e9)),
+    not_after=st.none() | st.floats(0, 4e9) | st.datetimes(timezones=st.just(UTC)),
+    do_not_call=st.booleans(),
+)
+
+
+@given(RULES)
+@example(Rules())
+def test_rules_survive_json(rules: Rules) -> None:
+    """What is stored with a campaign and read again is the same."""
+    assert Rules.parse(json.loads(json.dumps(rules.dump()))) == rules
+
+
+def test_a_person_may_leave_out_what_has_a_default() -> None:
+    """Rules written by hand need no more than what they say."""
+    rules = Rules.parse({"window": {"start": "09:00", "end": "21:00"}, "cost": {"most": 9}})
+
+    assert rules == Rules(window=CallingWindow("09:00", "21:00"), cost=CostCap(9))
+
+
+def test_no_rule_is_hidden() -> None:
+    """Each rule is told in words before a campaign starts, and that the list counts."""
+    rules = Rules(
+        window=CallingWindow("09:00", "21:00", holidays=["2026-12-25"]),
+        per_number=FrequencyCap(3, per=86_400),
+        per_day=DailyCap(100),
+        cost=CostCap(50),
+        not_after=at("2026-12-01T00:00"),
+    )
+
+    assert rules.describe() == (
+        "calls start 09:00-21:00, 60 s before its end at the latest, in the callee's time zone, "
+        "closed on holidays (1)",
+        "a number at most 3 times in 86400 s",
+        "at most 100 a day (UTC)",
+        "no more once they have cost 50",
+        "none after 2026-12-01 00:00:00+00:00",
+        "the do-not-call list counts",
+    )
+    assert Rules(do_not_call=False).describe() == ("the do-not-call list does NOT count",)
+    assert "holidays" not in COMMERCIAL.describe()[0]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ([], r"rules must be an object"),
+        ({"windows": None}, r'no member "windows": did you mean "window"'),
+        ({"window": "09-21"}, r"rules\.window must be an object"),
+        ({"window": {"start": "09:00"}}, r"rules\.window\.end is missing"),
+        ({"per_number": [{"count": 1, "in": 2}]}, r"rules\.per_number\[0\] has no member"),
+        ({"per_number": 3}, r"Rules\.per_number must be a FrequencyCap.*not 3"),
+        ({"do_not_call": "yes"}, r"Rules\.do_not_call must be True or False"),
+    ],
+)
+def test_json_that_holds_no_rules_is_refused(data: Any, message: str) -> None:
+    """The message leads to the place, and names what would be right."""
+    with pytest.raises(ConfigurationError, match=message):
+        Rules.parse(data)
+
+
+WRONG: list[tuple[Any, dict[str, Any], str]] = [
+    (CallingWindow, {"start": "9:00", "end": "21:00"}, r'start must be a time such as "09:00"'),
+    (CallingWindow, {"start": "09:00", "end": "24:01"}, r"end must be a time"),
+    (CallingWindow, {"start": 9, "end": "21:00"}, r"start must be a time.*not 9"),
+    (CallingWindow, {"start": "21:00", "end": "09:00"}, r"end must be later than its start"),
+    (
+        CallingWindow,
+        {"start": "09:00", "end": "10:00", "ring_time": 3600},
+        r"less than an hour",
+    ),
+    (CallingWindow, {"start": "09:00", "end": "09:01"}, r"less than 60 seconds: the window"),
+    (
+        CallingWindow,
+        {"start": "09:00", "end": "21:00", "ring_time": -1},
+        r"ring_time must be a",
+    ),
+    (CallingWindow, {"start": "09:00", "end": "21:00", "days": ["Mon"]}, r'days.*not "Mon"'),
+    (CallingWindow, {"start": "09:00", "end": "21:00", "days": "mon"}, r"days must be a list"),
+    (
+        CallingWindow,
+        {"start": "09:00", "end": "21:00", "days": []},
+        r"days must hold.*not none",
+    ),
+    (CallingWindow, {"start": "09:00", "end": "21:00", "days": [1]}, r"days must hold.*not 1"),
+    (CallingWindow, {"start": "09:00", "end": "21:00", "holidays": ["x"]}, r'dates.*not "x"'),
+    (CallingWindow, {"start": "09:00", "end": "21:00", "holidays": [7]}, r"dates.*not 7"),
+    (FrequencyCap, {"count": 0, "per": 1}, r"count must be a whole number"),
+    (FrequencyCap, {"count": 1, "per": 0}, r"per must be a positive number of seconds"),
+    (DailyCap, {"count": 1, "timezone": "Mars"}, r'time zone that this machine.*not "Mars"'),
+    (DailyCap, {"count": 1, "timezone": None}, r"time zone that this machine"),
+    (CostCap, {"most": 0}, r"most must be a positive sum, not 0"),
+    (Rules, {"window": "09-21"}, r"window must be a CallingWindow or None"),
+    (
+        Rules,
+        {"per_number": [3]},
+        r"per_number must be a FrequencyCap, or a list of them, not 3",
+    ),
+    (Rules, {"not_after": datetime(2026, 1, 1)}, r"must have a time zone"),  # noqa: DTZ001  # it is what is refused
+    (Rules, {"not_after": "soon"}, r"not_after must be a datetime"),
+]
+
+
+@pytest.mark.parametrize(("kind", "given", "message"), WRONG)
+def test_a_rule_that_cannot_work_cannot_exist(
+    kind: Any, given: dict[str, Any], message: str
+) -> None:
+    """Each value is checked when it is made."""
+    with pytest.raises(ConfigurationError, match=message):
+        kind(**given)

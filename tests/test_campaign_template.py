@@ -1,0 +1,254 @@
+"""Call flows with gaps, filled from a contact's columns."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telecmi_async.campaign.template import Template
+from telecmi_async.errors import InvalidCall
+from telecmi_async.flow import Flow
+from telecmi_async.pcmo import Bridge, Hangup, Play, Pstn, Raw, Speak, Stream
+
+BRIDGE: dict[str, object] = {
+    "action": "bridge",
+    "timeout": "{ring}",
+    "from": "{caller}",
+    "connect": [{"type": "pstn", "number": "{agent}"}, {"type": "pstn", "number": 19170000003}],
+}
+FULL: list[dict[str, object]] = [
+    {"action": "speak", "text": "Hello {first name}, {{you}} owe {sum}."},
+    BRIDGE,
+    {"action": "hangup"},
+]
+COLUMNS = {
+    "first name": "Asha", "sum": "20", "ring": "25", "caller": "19170000000",
+    "agent": "+1 917 000 0002",
+}  # fmt: skip
+
+
+def test_each_gap_is_filled_from_its_column() -> None:
+    """Text takes text, numbers take numbers, and doubled braces are braces."""
+    flow = Template(FULL).fill(COLUMNS)
+
+    assert flow == Flow(
+        [
+            Speak("Hello Asha, {you} owe 20."),
+            Bridge([Pstn(19170000002), Pstn(19170000003)], timeout=25, from_=19170000000),
+            Hangup(),
+        ]
+    )
+
+
+def test_a_flow_without_gaps_is_a_template_too() -> None:
+    """What is the same for everybody is made once, and given to each contact."""
+    flow = Flow([Play("welcome.wav"), Hangup()])
+    template = Template(flow)
+
+    assert template.columns == frozenset()
+    assert template.fill({"text": "{x}"}) == flow
+    assert template.fill({})[0] is template.fill({})[0]
+
+
+def test_actions_may_hold_gaps_where_text_goes() -> None:
+    """Actions of the classes and plain dicts may stand side by side."""
+    template = Template([Speak("Hello {name}"), {"action": "hangup"}])
+
+    assert template.fill({"name": "Asha"}) == Flow([Speak("Hello Asha"), Hangup()])
+
+
+def test_a_raw_action_stays_one() -> None:
+    """What this package does not know is filled, too, and sent as it is."""
+    template = Template([Raw({"action": "clear", "list": ["{a}", 1, True, None]})])
+
+    assert template.fill({"a": "x"}) == Flow(
+        [Raw({"action": "clear", "list": ["x", 1, True, None]})]
+    )
+    assert template.fill({"a": "x"}) == Template.parse(template.dump(), raw=True).fill(
+        {"a": "x"}
+    )
+
+
+def test_raw_leaves_known_actions_as_they_are() -> None:
+    """Only names that are not known become raw actions."""
+    template = Template.parse('[{"action": "hangup"}, {"action": "new"}]', raw=True)
+
+    assert template.fill({}) == Flow([Hangup(), Raw({"action": "new"})])
+    assert Template.parse([Hangup()], raw=True).fill({}) == Flow([Hangup()])
+
+
+def test_a_template_survives_json() -> None:
+    """It is stored with a campaign, gaps and all, and read again as the same."""
+    template = Template(FULL)
+
+    again = Template.parse(json.dumps(template.dump()))
+
+    assert again == template
+    assert hash(again) == hash(template)
+    assert again != Template([Hangup()])
+    assert again != FULL
+    assert again.fill(COLUMNS) == template.fill(COLUMNS)
+
+
+def test_it_says_which_columns_it_needs() -> None:
+    """A file's columns can be compared before anybody is dialled."""
+    template = Template(FULL)
+
+    template.check(COLUMNS)
+
+    assert template.columns == set(COLUMNS)
+    assert repr(template).startswith("Template(3 actions, columns ['agent', ")
+    with pytest.raises(
+        InvalidCall, match=r'pcmo\[1\]\.connect\[0\]\.number: needs the column "agent"'
+    ):
+        template.check(COLUMNS.keys() - {"agent"})
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"nam": "x"}, r'pcmo\[0\]\.text: needs the column "name".*did you mean "nam"\?'),
+        ({}, r'needs the column "name", which the contact lacks: it has none'),
+        ({"name": 3}, r'the column "name" must hold text'),
+        ({"name": "x" * 4_001}, r'the column "name" is longer than 4_000 characters'),
+        ({"name": "\x07"}, r"U\+0007 .*filled from the column \"name\"\)"),
+    ],
+)
+def test_what_cannot_be_filled_is_refused(columns: Any, message: str) -> None:
+    """The path leads to the gap, and the column is named."""
+    template = Template([{"action": "speak", "text": "{name}"}])
+
+    with pytest.raises(InvalidCall, match=message) as caught:
+        template.fill(columns)
+
+    assert caught.value.path == "pcmo[0].text"
+
+
+@pytest.mark.parametrize(
+    ("action", "value"),
+    [
+        ({"action": "stream", "ws_url": "wss://a.b/", "listen_mode": "{x}"}, "my dear secret"),
+        ({"action": "bridge", "connect": [19170000001], "loop": "{x}"}, "my dear secret"),
+        ({"action": "bridge", "connect": [19170000001], "timeout": "{x}"}, "9999999999"),
+        ({"action": "bridge", "connect": [19170000001], "from": "{x}"}, "1234"),
+        ({"action": "play", "file_url": "{x}"}, "secret://host/path"),
+        ({"action": "play", "file_name": "{x}"}, "https://secret/"),
+        ({"action": "bridge", "connect": [{"type": "pstn", "number": "{x}"}]}, "0919170000001"),
+        ({"action": "connect", "call": "{x}"}, "my dear secret"),
+        ({"action": "play", "file_name": "a", "file_url": "{x}"}, "https://secret/"),
+    ],
+)
+def test_an_error_does_not_repeat_what_a_column_holds(
+    action: dict[str, object], value: str
+) -> None:
+    """Contacts are people: what is known of them goes into no message."""
+    with pytest.raises(InvalidCall) as caught:
+        Template([action]).fill({"x": value})
+
+    assert value not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_error_without_a_gap_of_its_own_says_little() -> None:
+    """What is wrong with an action as a whole may hold what its columns do."""
+    template = Template([{"action": "input", "max_digit": "{x}"}])
+
+    with pytest.raises(InvalidCall, match=r"pcmo\[0\]\.action_url: cannot be sent with what"):
+        template.fill({"x": "1"})
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["{sum}", "{0.__class__}", "{{", "}", "{", "%s", "${HOME}", "{x!r:>99999999}", "\\N{DASH}"],
+)
+def test_what_a_column_holds_is_text(value: str) -> None:
+    """Braces and formats in a contacts file are read out as they stand."""
+    flow = Template([{"action": "speak", "text": "a {x} b"}]).fill({"x": value, "sum": "9"})
+
+    assert flow == Flow([Speak(f"a {value} b")])
+
+
+@pytest.mark.parametrize("name", ["x.__class__", "x!r", "x:>9999999999", "x[0]", "0", " x "])
+def test_a_gap_is_a_name_and_nothing_else(name: str) -> None:
+    """No attribute, index or format is looked up: such a name is a column, or unknown."""
+    template = Template([{"action": "speak", "text": f"{{{name}}}"}])
+
+    assert template.columns == {name}
+    assert template.fill({name: "a"}) == Flow([Speak("a")])
+    with pytest.raises(InvalidCall, match="needs the column"):
+        template.fill({"x": "a"})
+
+
+def test_a_value_inside_a_url_is_encoded() -> None:
+    """A contact cannot lead the call to another path, query or host."""
+    template = Template([{"action": "stream", "ws_url": "wss://a.example/{id}?q={q}"}])
+
+    flow = template.fill({"id": "../x", "q": "1&admin=1 #"})
+
+    assert flow == Flow([Stream("wss://a.example/..%2Fx?q=1%26admin%3D1%20%23")])
+
+
+def test_a_value_that_is_the_whole_url_is_taken_as_one() -> None:
+    """A column may hold a URL, which is checked as any other."""
+    template = Template([{"action": "play", "file_url": "{url}"}])
+
+    assert template.fill({"url": "https://a.example/x.wav"}) == Flow(
+        [Play(file_url="https://a.example/x.wav")]
+    )
+
+
+@pytest.mark.parametrize(
+    ("flow", "message"),
+    [
+        ([], r"pcmo: must hold at least one action"),
+        ("[]", r"pcmo: must hold at least one action"),
+        ("[", r"pcmo: is no JSON"),
+        ({"pcmo": []}, r"must be the array itself"),
+        (b"\xff", r"is no JSON"),
+        (3, r"must be a list of actions, not 3"),
+        ([3], r"pcmo\[0\]: must be an action"),
+        ([Hangup(), Pstn(19170000001)], r"pcmo\[1\]: must be an action: put the Pstn"),
+        ([Hangup(), {"action": "hangupp"}], r'pcmo\[1\]\.action: no action is named "hangupp"'),
+        ([{"action": "{x}"}], r"pcmo\[0\]\.action: must not come from a column"),
+        (
+            [{"action": "speak", "text": "a } b"}],
+            r"text: has a } that stands alone, at pos.* 2",
+        ),
+        ([{"action": "speak", "text": "{a{b}"}], r"has a { that stands alone, at position 0"),
+        ([{"action": "speak", "text": "{}"}], r"braces without a column's name"),
+        ([{"action": "speak", "text": "{a\nb}"}], r"braces without a column's name"),
+        ([{"action": "speak", "text": object()}], r"text: must be a JSON value"),
+    ],
+)
+def test_what_is_no_template_is_refused_at_once(flow: Any, message: str) -> None:
+    """A template is checked when it is made, as far as it goes without a contact."""
+    with pytest.raises(InvalidCall, match=message):
+        Template.parse(flow)
+
+
+@given(st.text(max_size=30), st.dictionaries(st.text(max_size=8), st.text(max_size=40)))
+def test_nothing_but_invalid_call_is_raised(text: str, columns: dict[str, str]) -> None:
+    """Any text is a template or is refused, and so is what fills it."""
+    try:
+        template = Template([{"action": "speak", "text": text}])
+        flow = template.fill(columns)
+    except InvalidCall:
+        return
+
+    assert len(flow) == 1
+
+
+@given(st.text(max_size=30))
+def test_text_with_doubled_braces_comes_back(text: str) -> None:
+    """Escaping every brace makes a template of any text, which fills to that text."""
+    escaped = text.replace("{", "{{").replace("}", "}}")
+    try:
+        wanted = Speak(text)
+    except InvalidCall:
+        return
+
+    assert Template([{"action": "speak", "text": escaped}]).fill({}) == Flow([wanted])
