@@ -1,0 +1,165 @@
+-- What is learnt of calls, and limits that all workers share.
+
+-- In whatever order events come, and however often each, the same is known afterwards. The
+-- larger value is the later one: nobody talks less, nor is a call answered no more.
+CREATE FUNCTION heard(p_token text, p_request text, p_at double precision, p_over boolean,
+    p_answered boolean, p_talk integer, p_cost double precision, p_detail text)
+RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    s send;
+    c contact;
+    more double precision;
+    is_news boolean;
+    is_first boolean;
+BEGIN
+    SELECT * INTO s FROM send t WHERE t.token = p_token;
+    IF NOT FOUND THEN
+        SELECT * INTO s FROM send t WHERE t.request_id = p_request LIMIT 1;
+    END IF;
+    IF s.token IS NULL THEN
+        RETURN false;
+    END IF;
+    SELECT * INTO c FROM contact k WHERE k.id = s.contact FOR UPDATE;
+    SELECT * INTO s FROM send t WHERE t.token = s.token FOR UPDATE;
+    is_first := s.fate IS DISTINCT FROM 'placed';
+    is_news := NOT EXISTS (
+        SELECT FROM passage e WHERE e.contact = c.id AND e.token = s.token AND e.at = p_at
+            AND e.detail = p_detail AND e.what IN ('accept', 'finish', 'event')
+    );
+    more := greatest(p_cost - COALESCE(s.cost, 0), 0);
+    UPDATE send t SET fate = 'placed', heard = clock(),
+        request_id = COALESCE(t.request_id, p_request),
+        answered = greatest(t.answered, p_answered),
+        talk_seconds = greatest(t.talk_seconds, p_talk), cost = greatest(t.cost, p_cost)
+    WHERE t.token = s.token;
+    IF s.fate = 'absent' OR more > 0 THEN
+        PERFORM count_up(c.campaign, s.at, 0, (s.fate = 'absent')::integer, COALESCE(more, 0));
+    END IF;
+    UPDATE contact k SET
+        state = CASE WHEN p_over OR k.state = 'finished' THEN 'finished'::contact_state
+            ELSE 'placed' END,
+        reason = CASE WHEN k.state IN ('placed', 'finished') THEN k.reason ELSE p_detail END,
+        -- Whoever claimed it must not send it.
+        epoch = k.epoch + (k.state IN ('pending', 'claimed'))::integer,
+        worker = NULL, lease_until = NULL,
+        request_id = COALESCE(k.request_id, p_request),
+        answered = e.answered, talk_seconds = e.talk_seconds, cost = e.cost,
+        finished_at = COALESCE(k.finished_at, CASE WHEN p_over THEN p_at END)
+    FROM (
+        SELECT bool_or(t.answered) AS answered, sum(t.talk_seconds) AS talk_seconds,
+            sum(t.cost) AS cost
+        FROM send t WHERE t.number = c.number AND t.contact = c.id
+    ) e
+    WHERE k.id = c.id;
+    INSERT INTO passage (contact, at, what, detail, token)
+    SELECT c.id, p_at, told.what, p_detail, s.token FROM (VALUES
+        ('accept', is_first OR c.state NOT IN ('placed', 'finished')),
+        ('finish', p_over AND c.state <> 'finished'),
+        ('event', is_news AND NOT is_first AND c.state IN ('placed', 'finished')
+            AND NOT (p_over AND c.state <> 'finished'))
+    ) AS told (what, is_so) WHERE told.is_so;
+    RETURN true;
+END
+$$;
+
+-- Unknown contacts that are proven not to have been called: no event came of the send though
+-- there was time, and one of another send of about the same time arrived after that.
+CREATE FUNCTION absolve(p_campaign integer, p_older double precision, p_policy text)
+RETURNS integer LANGUAGE sql AS $$
+    WITH silent AS (
+        SELECT c.id, c.token FROM contact c JOIN send s ON s.token = c.token
+        WHERE c.campaign = p_campaign AND c.state = 'unknown' AND s.fate = 'unknown'
+            AND s.heard IS NULL AND s.send_by + p_older < clock()
+            AND EXISTS (
+                SELECT FROM send o
+                WHERE o.campaign = s.campaign AND o.token <> s.token
+                    AND o.at BETWEEN s.at - p_older AND s.at + p_older
+                    AND o.heard >= s.send_by + p_older
+            )
+        ORDER BY c.id FOR UPDATE OF c SKIP LOCKED
+    ), moved AS (
+        UPDATE contact c SET
+            state = CASE p_policy WHEN 'give_up' THEN 'failed'::contact_state ELSE 'pending' END,
+            reason = format('no event of it came within %s seconds, while others'' did', p_older)
+        FROM silent WHERE c.id = silent.id
+        RETURNING c.id, c.state, c.token, c.reason
+    ), marked AS (
+        UPDATE send s SET fate = 'absent' FROM moved m WHERE s.token = m.token
+        RETURNING floor(s.at / 900)::integer AS quarter
+    ), counted AS (
+        INSERT INTO tally AS t (campaign, quarter, shard, sends, rung, cost)
+        SELECT p_campaign, m.quarter, pg_backend_pid() % 64, 0, -count(*), 0
+        FROM marked m GROUP BY m.quarter ORDER BY m.quarter
+        ON CONFLICT (campaign, quarter, shard) DO UPDATE SET rung = t.rung + excluded.rung
+    ), noted AS (
+        INSERT INTO passage (contact, at, what, detail, token)
+        SELECT m.id, clock(), CASE m.state WHEN 'failed' THEN 'give_up' ELSE 'absolve' END,
+            m.reason, m.token
+        FROM moved m
+    )
+    SELECT count(*)::integer FROM moved
+$$;
+
+-- Its sends go on counting as such that may have rung.
+CREATE FUNCTION redial(p_campaign integer, p_numbers bigint[]) RETURNS integer LANGUAGE sql AS $$
+    WITH chosen AS (
+        SELECT c.id FROM contact c
+        WHERE c.campaign = p_campaign AND c.state = 'unknown'
+            AND (p_numbers IS NULL OR c.number = ANY (p_numbers))
+        ORDER BY c.id FOR UPDATE
+    ), moved AS (
+        UPDATE contact c SET state = 'pending', reason = ''
+        FROM chosen WHERE c.id = chosen.id
+        RETURNING c.id, c.token
+    ), noted AS (
+        INSERT INTO passage (contact, at, what, detail, token)
+        SELECT m.id, clock(), 'redial', 'somebody decided it', m.token FROM moved m
+    )
+    SELECT count(*)::integer FROM moved
+$$;
+
+-- The law is in `Ledger.reserve`. Rows are locked in the order of their keys, before the clock
+-- is read: who waits for a lock must not count from a time before it.
+CREATE FUNCTION reserve(p_keys text[], p_intervals double precision[], p_longest double precision)
+RETURNS double precision LANGUAGE plpgsql AS $$
+DECLARE
+    the_time double precision;
+    latest double precision;
+BEGIN
+    PERFORM FROM pace p WHERE p.key = ANY (p_keys) ORDER BY p.key FOR UPDATE;
+    GET DIAGNOSTICS latest = ROW_COUNT;
+    IF latest < cardinality(p_keys) THEN
+        INSERT INTO pace (key, due) SELECT k, 0 FROM unnest(p_keys) k ORDER BY k
+        ON CONFLICT (key) DO NOTHING;
+        PERFORM FROM pace p WHERE p.key = ANY (p_keys) ORDER BY p.key FOR UPDATE;
+    END IF;
+    the_time := clock();
+    SELECT greatest(max(p.due), the_time) INTO latest FROM pace p WHERE p.key = ANY (p_keys);
+    IF latest - the_time > p_longest THEN
+        RETURN NULL;
+    END IF;
+    UPDATE pace p SET due = latest + k.interval
+    FROM unnest(p_keys, p_intervals) AS k (key, interval) WHERE p.key = k.key;
+    RETURN latest - the_time;
+END
+$$;
+
+CREATE FUNCTION lease_channel(p_key text, p_holder text, p_limit integer,
+    p_seconds double precision)
+RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    the_time double precision;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended(current_schema || ' channel ' || p_key, 0));
+    the_time := clock();
+    DELETE FROM channel c WHERE c.key = p_key AND c.until < the_time;
+    IF p_limit <= (
+        SELECT count(*) FROM channel c WHERE c.key = p_key AND c.holder <> p_holder
+    ) THEN
+        RETURN false;
+    END IF;
+    INSERT INTO channel (key, holder, until) VALUES (p_key, p_holder, the_time + p_seconds)
+    ON CONFLICT (key, holder) DO UPDATE SET until = excluded.until;
+    RETURN true;
+END
+$$;

