@@ -210,7 +210,7 @@ class SqliteLedger:
         )
 
     async def renew(self, worker: str, *, lease: float) -> int:
-        """Lengthen the leases of all a worker holds, sends included; return how many."""
+        """Lengthen the leases of all claims a worker holds; return how many it holds."""
         return await self._write(lambda db, now: sqlite_claims.renew(db, now, worker, lease))
 
     async def release(self, claim: Claim, worker: str, *, not_before: float = 0.0) -> bool:

@@ -179,19 +179,12 @@ def claim(
 
 
 def renew(db: sqlite3.Connection, now: float, worker: str, lease: float) -> int:
-    """Lengthen a worker's claims, and the leases of its sends."""
-    until = now + lease
-    claims = db.execute(
+    """Lengthen a worker's claims."""
+    return db.execute(
         "UPDATE contact INDEXED BY contact_claimed SET lease_until = max(lease_until, ?) "
         "WHERE state = 'claimed' AND owner = ?",
-        (until, worker),
+        (now + lease, worker),
     ).rowcount
-    sends = db.execute(
-        "UPDATE send INDEXED BY send_open SET lease_until = max(lease_until, ?) "
-        "WHERE state = 'sending' AND worker = ?",
-        (until, worker),
-    ).rowcount
-    return claims + sends
 
 
 def release(

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["absolve", "hear", "intend", "redial", "settle"]
 
 _DAY: Final = 86400.0
-#: How soon it is tried again what a sum or the end of a day forbids: both may change.
+#: How soon it is tried again what the end of a day or a sum forbade: the sum may be raised.
 _SOON: Final = 60.0
+_LATER: Final = 3600.0
 _QUARTER: Final = 900
 
 _INTEND: Final = guarded(
@@ -53,15 +54,15 @@ _SETTLED: Final = {
 
 #: What becomes of unknown sends that are proven absent: the contact's move.
 _POLICIES: Final = {"retry_after_proof": Move.ABSOLVE, "give_up": Move.GIVE_UP}
-# The send's own time is compared with the other's, and that other's latest event with when this
-# one's would have come. The newest of them are the likeliest to have been heard of so late.
+# The other send is of about the same time, and something was heard of it after this one must
+# have left: its events would have come, too. The newest are the likeliest.
 _PROVEN: Final = """
 SELECT s.token, s.contact, s.epoch FROM send AS s INDEXED BY send_unknown
 WHERE s.campaign = :campaign AND s.state = 'unknown' AND s.send_by + :older < :now
 AND (
     SELECT 1 FROM send AS o INDEXED BY send_campaign
-    WHERE o.campaign = s.campaign AND o.at BETWEEN s.at - :older AND s.at + :older
-    AND o.heard_at >= s.send_by + :older ORDER BY o.at DESC LIMIT 1
+    WHERE o.campaign = s.campaign AND o.at BETWEEN s.at - :older AND s.send_by + :older
+    AND o.heard_at > s.send_by ORDER BY o.at DESC LIMIT 1
 ) IS NOT NULL
 """
 _ABSOLVED: Final = {
@@ -184,7 +185,7 @@ def _too_dear(now: float, cost: float, limits: Limits) -> Refusal | None:
     if limits.cost is None or cost < limits.cost:
         return None
     reason = f"the calls of this campaign have cost {cost:g} of {limits.cost:g}"
-    return Refusal(rule="cost", reason=reason, until=now + _SOON)
+    return Refusal(rule="cost", reason=reason, until=now + _LATER)
 
 
 # -- what it came to

@@ -1,0 +1,100 @@
+"""What the tests of ledgers share: a clock of their own, and what makes each kind of ledger."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from telecmi_async.ledger import Limits, NewContact, Outcome, SqliteLedger
+from telecmi_async.ledger.states import ContactState
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from telecmi_async.ledger import Claim, Intent, Ledger, Refusal
+
+#: Kinds of ledgers, and the event loops each works on.
+SETTINGS = [("sqlite", "asyncio"), ("sqlite", "trio")]
+FIRST = 910000000000
+NO_LIMITS = Limits()
+LEASE = 60.0
+FENCE = 30.0
+PLACED = Outcome(state=ContactState.PLACED)
+UNKNOWN = Outcome(state=ContactState.UNKNOWN, detail="ReadTimeout")
+
+_numbers = itertools.count(FIRST)
+_tokens = itertools.count()
+
+
+@define
+class Clock:
+    """A wall clock that is moved by the test."""
+
+    time: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.time
+
+
+def open_ledger(kind: str, folder: Path, clock: Clock) -> AbstractAsyncContextManager[Ledger]:
+    """Return a ledger to be entered; all that one test makes share what they keep."""
+    assert kind == "sqlite"
+    return SqliteLedger(folder / "ledger.db", clock=clock)
+
+
+def new_contacts(count: int, **more: float) -> list[NewContact]:
+    """Contacts with numbers that no other test uses."""
+    return [
+        NewContact(number=next(_numbers), columns={"row": str(row)}, **more)
+        for row in range(count)
+    ]
+
+
+def new_token() -> str:
+    """A token that nobody used before."""
+    return f"tcm_{next(_tokens)}"
+
+
+async def begin(
+    ledger: Ledger, count: int = 1, *, name: str = "spring", **more: float
+) -> list[int]:
+    """Begin a campaign and load contacts; return their numbers."""
+    await ledger.create(name, {})
+    contacts = new_contacts(count, **more)
+    await ledger.load(name, contacts)
+    return [contact.number for contact in contacts]
+
+
+async def take(ledger: Ledger, worker: str = "w", name: str = "spring") -> Claim:
+    """Claim the next contact."""
+    (claim,) = await ledger.claim(name, worker, most=1, lease=LEASE)
+    return claim
+
+
+async def intend(
+    ledger: Ledger, claim: Claim, token: str, worker: str = "w", limits: Limits = NO_LIMITS
+) -> Intent | Refusal | None:
+    """Put the intent to send on record."""
+    return await ledger.intend(claim, worker, token, limits=limits, fence=FENCE, lease=LEASE)
+
+
+async def send(
+    ledger: Ledger, outcome: Outcome | None = None, *, name: str = "spring"
+) -> tuple[Claim, str]:
+    """Claim a contact and send to it; settle it if there is an outcome."""
+    claim, token = await take(ledger, name=name), new_token()
+    assert await intend(ledger, claim, token) is not None
+    if outcome is not None:
+        assert await ledger.settle(token, outcome) is True
+    return claim, token
+
+
+async def counted(ledger: Ledger, name: str = "spring") -> dict[str, int]:
+    """How many contacts are in each state that has any."""
+    state = await ledger.state(name)
+    assert list(state.counts) == list(ContactState)
+    return {found.value: count for found, count in state.counts.items() if count}
