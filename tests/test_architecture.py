@@ -34,12 +34,23 @@ LAYERS: list[set[str]] = [
     {"pcmo"},
     {"codec"},
     {"events", "flow", "request", "verdict"},
-    {"history", "poller", "rate", "reference", "result", "retry", "store", "transport"},
+    {
+        "history",
+        "ledger",
+        "poller",
+        "rate",
+        "reference",
+        "result",
+        "retry",
+        "store",
+        "transport",
+    },
     {"options"},
     {"call", "host"},
     {"dial", "handle", "lookup", "receiver"},
     {"sources", "stream", "tracking"},
     {"service"},
+    {"campaign"},
 ]
 # Imported by nobody; they may import everything, and each other as said here.
 EDGES: dict[str, set[str]] = {
@@ -53,7 +64,9 @@ HOMES: dict[str, set[str]] = {
     "cattrs": {"codec"},
     "h11": {"simulator"},
     "httpx": {"transport", "simulator"},
+    "psycopg": {"ledger"},
     "redis": {"store"},
+    "rich": {"cli"},
     "tenacity": {"retry"},
     "trio": {"testing"},
 }
@@ -208,24 +221,64 @@ def test_names_are_said_in_public(module: Path) -> None:
     assert own - set(exported) == set()
 
 
-def test_importing_the_package_loads_only_what_it_needs() -> None:
-    """`import telecmi_async` loads neither an optional package nor an edge of this one."""
-    script = "import sys, json; import telecmi_async; print(json.dumps(sorted(sys.modules)))"
+def loaded_by(statement: str) -> set[str]:
+    """Return the modules that a fresh process has after a statement."""
+    script = f"import sys, json; {statement}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
         check=True,
         capture_output=True,
         text=True,
     )
+    return set(json.loads(done.stdout))
 
-    loaded = set(json.loads(done.stdout))
 
+def test_the_package_loads_only_what_it_needs() -> None:
+    """All public names together load neither an optional package nor an edge of this one."""
+    loaded = loaded_by("from telecmi_async import *")
+
+    assert {name.split(".")[0] for name in loaded} >= {"anyio", "attrs", "httpx"}
     assert {name.split(".")[0] for name in loaded} & {
-        "aiohttp", "h2", "hypothesis", "nox", "pytest", "redis", "requests", "respx", "trio",
+        "aiohttp", "h2", "hypothesis", "nox", "psycopg", "pytest", "redis", "requests", "respx",
+        "trio",
     } == set()  # fmt: skip
     assert {name for name in loaded if name.startswith("telecmi_async.")} & {
         f"telecmi_async.{edge}" for edge in EDGES
     } == set()
+
+
+def test_importing_the_package_waits_for_nothing() -> None:
+    """`import telecmi_async` alone loads no dependency, and no module of its own."""
+    loaded = loaded_by("import telecmi_async")
+
+    assert {name.split(".")[0] for name in loaded} & RUNTIME == set()
+    assert {name for name in loaded if name.startswith("telecmi_async.")} == set()
+
+
+def test_every_public_name_has_its_module() -> None:
+    """What type checkers read of the package's face is what runs."""
+    read = {
+        alias.name: node.module
+        for block in tree_of(PACKAGE / "__init__.py").body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+    assert sorted(read) == sorted(telecmi_async.__all__)
+    for name, module in read.items():
+        assert getattr(telecmi_async, name) is getattr(
+            importlib.import_module(module or ""), name
+        )
+        assert telecmi_async._MODULES[name] == (module or "").removeprefix("telecmi_async.")
+    assert set(telecmi_async.__all__) <= set(dir(telecmi_async))
+
+
+def test_what_is_no_public_name_is_refused() -> None:
+    """A wrong name fails as in any module."""
+    with pytest.raises(AttributeError, match="module 'telecmi_async' has no attribute 'Phone'"):
+        telecmi_async.Phone  # type: ignore[attr-defined]  # noqa: B018  # that is what is tested
 
 
 @pytest.mark.parametrize("test", TESTS, ids=ids)
