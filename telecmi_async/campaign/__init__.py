@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from telecmi_async.campaign.campaign import Campaign
 from telecmi_async.campaign.outcome import Retries
+from telecmi_async.campaign.patience import Patience
 from telecmi_async.campaign.rules import CostCap, DailyCap, FrequencyCap, Rules
 from telecmi_async.campaign.settings import Pace, Settings, UnknownPolicy
 from telecmi_async.campaign.template import Template
@@ -16,6 +17,7 @@ __all__ = [
     "DailyCap",
     "FrequencyCap",
     "Pace",
+    "Patience",
     "Retries",
     "Rules",
     "Settings",

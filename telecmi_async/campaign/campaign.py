@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 
+from telecmi_async.campaign.live import LiveCalls
+from telecmi_async.campaign.patience import Patience
 from telecmi_async.campaign.settings import Settings
-from telecmi_async.campaign.worker import CLAIM_LEASE, Worker, channel_holder
+from telecmi_async.campaign.worker import Worker
 from telecmi_async.errors import ConfigurationError, StoreError
 from telecmi_async.events import CallRecord
 from telecmi_async.ledger import ContactState
@@ -26,10 +28,6 @@ __all__ = ["Campaign"]
 
 logger = logging.getLogger("telecmi_async")
 
-# After which an event of a call must have come, in seconds: the longest call, and the half hour
-# in which TeleCMI sends its record.
-_PROOF: Final = 5_400.0 + 31 * 60.0
-_OUTCOMES: Final = 31 * 60.0
 _POLL: Final = 1.0
 
 
@@ -42,7 +40,9 @@ class Campaign:
         name: The campaign's name in the ledger.
         settings: What it is begun with; not needed where the ledger has it.
         receiver: The service's receiver, whose events tell how calls went.
-        worker: This worker's name; a random one if not given.
+        worker: This worker's name in the ledger; a random one if not given. No two may have
+            the same at one time.
+        patience: How long it waits for things; the defaults do.
     """
 
     def __init__(
@@ -54,12 +54,15 @@ class Campaign:
         *,
         receiver: Receiver | None = None,
         worker: str | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self.name = name
         self.settings = settings
         self._ledger = ledger
         self._receiver = receiver
-        self._worker = Worker(ledger, service, name, settings, name=worker)
+        self._patience = patience or Patience()
+        self._live = LiveCalls(ledger, name, settings.pace)
+        self._worker = Worker(ledger, service, name, settings, self._patience, name=worker)
         if receiver is not None:
             receiver.on_event(self._hear)
 
@@ -72,6 +75,7 @@ class Campaign:
         *,
         receiver: Receiver | None = None,
         worker: str | None = None,
+        patience: Patience | None = None,
     ) -> Self:
         """Return a campaign that was begun before, by whomever.
 
@@ -83,7 +87,9 @@ class Campaign:
         if data is None:
             raise ConfigurationError(f"there is no campaign {name!r} in this ledger")
         settings = Settings.parse(data)
-        return cls(ledger, service, name, settings, receiver=receiver, worker=worker)
+        return cls(
+            ledger, service, name, settings, receiver=receiver, worker=worker, patience=patience
+        )
 
     # -- what users ask
 
@@ -147,8 +153,7 @@ class Campaign:
         await self._begin()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._tidy)
-            if on_progress is not None:
-                tasks.start_soon(self._report, on_progress)
+            tasks.start_soon(self._watch, on_progress)
             await self._worker.run()
             await self._await_outcomes()
             tasks.cancel_scope.cancel()
@@ -162,7 +167,7 @@ class Campaign:
         """Keep this worker's leases, and pick up what others left behind."""
         while True:
             try:
-                await self._ledger.renew(self._worker.name, lease=CLAIM_LEASE)
+                await self._ledger.renew(self._worker.owner, lease=self._patience.claim)
                 found = await self._ledger.reap(self.name)
                 if found.lost:
                     logger.warning(
@@ -172,18 +177,24 @@ class Campaign:
                         found.lost,
                     )
                 await self._ledger.absolve(
-                    self.name, older_than=_PROOF, policy=self.settings.unknown
+                    self.name, older_than=self._patience.proof, policy=self.settings.unknown
                 )
             except StoreError as error:
                 await self._worker.store_fails(error)
-            await anyio.sleep(CLAIM_LEASE / 6)
+            await anyio.sleep(self._patience.claim / 6)
 
-    async def _report(self, on_progress: Callable[[CampaignState], object]) -> None:
+    async def _watch(self, on_progress: Callable[[CampaignState], object] | None) -> None:
+        """See what the campaign's workers are asked to do, and tell how it stands."""
         while True:
             try:
-                on_progress(await self._ledger.state(self.name))
+                state = await self._ledger.state(self.name)
             except StoreError as error:
                 await self._worker.store_fails(error)
+                continue
+            self._worker.hear_of(state)
+            try:
+                if on_progress is not None:
+                    on_progress(state)
             except Exception:
                 logger.exception("on_progress failed; the campaign goes on")
             await anyio.sleep(_POLL)
@@ -192,7 +203,7 @@ class Campaign:
         """Wait for the ends of calls that were placed, as long as they can be heard of."""
         if self._receiver is None or self._worker.leaving:
             return
-        until = anyio.current_time() + _OUTCOMES
+        until = anyio.current_time() + self._patience.outcomes
         while anyio.current_time() < until and not self._worker.leaving:
             try:
                 state = await self._ledger.state(self.name)
@@ -204,27 +215,32 @@ class Campaign:
             await self._worker.wait(_POLL)
 
     async def _hear(self, event: Event) -> None:
-        """Put on record what is heard of a call."""
-        token = reference_in(event)
-        if token is None and event.request_id is None:
+        """Put on record what is heard of a call, however long the ledger takes to come back."""
+        if reference_in(event) is None and event.request_id is None:
             return
-        record = event if isinstance(event, CallRecord) and event.leg in {None, "a"} else None
-        try:
-            await self._ledger.heard(
-                token=token,
-                request_id=event.request_id,
-                at=await self._ledger.now(),
-                over=record is not None,
-                answered=None if record is None else record.answered,
-                talk_seconds=None if record is None else record.talk_seconds,
-                cost=None
-                if record is None or record.call_rate is None
-                else float(record.call_rate),
-                detail=str(getattr(event, "status", "") or ""),
-            )
-            if record is not None and event.to and self.settings.pace.live_calls is not None:
-                holder = channel_holder(self.name, event.to)
-                await self._ledger.free_channel(self.settings.pace.shared, holder)
-        except StoreError as error:
-            await self._worker.store_fails(error)
+        until = anyio.current_time() + self._patience.outcomes
+        while True:
+            try:
+                await self._note(event)
+                break
+            except StoreError as error:
+                if anyio.current_time() > until:
+                    raise
+                await self._worker.store_fails(error)
         self._worker.wake()
+
+    async def _note(self, event: Event) -> None:
+        record = event if isinstance(event, CallRecord) and event.leg in {None, "a"} else None
+        rate = None if record is None else record.call_rate
+        known = await self._ledger.heard(
+            token=reference_in(event),
+            request_id=event.request_id,
+            at=await self._ledger.now(),
+            over=record is not None,
+            answered=None if record is None else record.answered,
+            talk_seconds=None if record is None else record.talk_seconds,
+            cost=None if rate is None else float(rate),
+            detail=str(getattr(event, "status", "") or ""),
+        )
+        if known and record is not None and event.to:
+            await self._live.free(event.to)

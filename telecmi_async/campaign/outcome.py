@@ -87,7 +87,7 @@ class SendVerdict:
         )
 
 
-def outcome_of(
+def outcome_of(  # noqa: PLR0911  # a row of the table each
     error: TelecmiError | None, *, request_id: str | None, sends: int, retries: Retries
 ) -> SendVerdict:
     """Return what a send came to.
