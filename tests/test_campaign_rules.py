@@ -354,9 +354,11 @@ def test_no_rule_is_hidden() -> None:
         not_after=at("2026-12-01T00:00"),
     )
 
+    window = (
+        "calls start 09:00-21:00, 60 s before its end at the latest, in the callee's time zone"
+    )
     assert rules.describe() == (
-        "calls start 09:00-21:00, 60 s before its end at the latest, in the callee's time zone, "
-        "closed on holidays (1)",
+        f"{window}, closed on holidays (1)",
         "a number at most 3 times in 86400 s",
         "at most 100 a day (UTC)",
         "no more once they have cost 50",

@@ -1,0 +1,761 @@
+"""Contacts files that hurt: each row is read right, or rejected with its number and a reason."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from call_strategies import numbers
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telecmi_async.campaign.contacts import ContactsFile, Rejection, Survey, survey
+from telecmi_async.campaign.flaw import Flaw, Kind
+from telecmi_async.campaign.numbers import parse_country, read_number
+from telecmi_async.campaign.seen import Seen
+from telecmi_async.campaign.template import Template
+from telecmi_async.errors import ConfigurationError
+from telecmi_async.ledger.base import NewContact
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def opened(text: str | bytes, encoding: str = "utf-8", **settings: Any) -> ContactsFile:
+    """Return a file that holds some text."""
+    data = text if isinstance(text, bytes) else text.encode(encoding)
+    return ContactsFile(io.BytesIO(data), **settings)
+
+
+def read(text: str | bytes, **settings: Any) -> list[tuple[int, object]]:
+    """Return each row's number, and whom it dials with which columns, or what is wrong."""
+    return [
+        (row, item.kind if isinstance(item, Rejection) else item and item.number)
+        for row, item in opened(text, **settings).rows()
+    ]
+
+
+# --- numbers ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "country", "number"),
+    [
+        ("919876543210", None, 919876543210),
+        ("+91 98765-43210", None, 919876543210),
+        ("(+91) 98765 43210", None, 919876543210),
+        ("+1 (917) 555-0123", None, 19175550123),
+        ("+91\u00a098765\u2013 43210", None, 919876543210),
+        ("\u202a+919876543210\u202c", None, 919876543210),
+        ("tel:+91-98765-43210", None, 919876543210),
+        ("'+919876543210", None, 919876543210),
+        ('="919876543210"', None, 919876543210),
+        ("00919876543210", None, 919876543210),
+        ("00 44 20 7946 0958", None, 442079460958),
+        ("9.1987654321E+11", "91", None),
+        ("9.19876543210E+11", None, 919876543210),
+        ("9,19876543210e+11", None, 919876543210),
+        ("919876543210.0", None, 919876543210),
+        ("+6565550123", None, 6565550123),
+        ("+3906698123456", None, 3906698123456),
+        # With a country, national numbers are its own.
+        ("9876543210", "91", 919876543210),
+        ("09876543210", "91", 919876543210),
+        ("98765 43210", "91", 919876543210),
+        ("9.876543210E+09", "91", 919876543210),
+        # Ten digits that begin with 91 are a mobile number of the 91… series.
+        ("9198765432", "91", 919198765432),
+        ("919876543210", "91", 919876543210),
+        ("0091 98765 43210", "91", 919876543210),
+        ("+1 917 555 0123", "91", 19175550123),
+        ("(917) 555-0123", "1", 19175550123),
+        ("1-917-555-0123", "1", 19175550123),
+        ("020 7946 0958", "44", 442079460958),
+        ("030 123456", "49", 4930123456),
+        ("651 12345678", "62", 6265112345678),
+    ],
+)
+def test_a_number_is_read_as_people_write_it(
+    written: str, country: str | None, number: int | None
+) -> None:
+    """What follows from the cell, or from the country the user named, is done."""
+    found = read_number(written, country)
+
+    assert found == number or (number is None and isinstance(found, Flaw))
+
+
+@pytest.mark.parametrize(
+    ("written", "country", "kind"),
+    [
+        ("", None, Kind.NO_NUMBER),
+        (" \u200e ", "91", Kind.NO_NUMBER),
+        ("n/a", None, Kind.NOT_A_NUMBER),
+        ("9" * 65, None, Kind.NOT_A_NUMBER),
+        ("٩١٩٨٧٦٥٤٣٢١٠", None, Kind.NOT_A_NUMBER),
+        ("91+9876543210", None, Kind.NOT_A_NUMBER),
+        ("919,876,543,210", None, Kind.NOT_A_NUMBER),
+        ("919876543210 / 919876543211", None, Kind.NOT_A_NUMBER),
+        ("919876543210, 919876543211", None, Kind.NOT_A_NUMBER),
+        ("+44 (0)20 7946 0958", None, Kind.NOT_A_NUMBER),
+        ("+1 117 555 0123", None, Kind.NOT_A_NUMBER),
+        ("9.19E+11", None, Kind.DIGITS_LOST),
+        ("9.19E+11", "91", Kind.DIGITS_LOST),
+        ("9E+11", None, Kind.DIGITS_LOST),
+        ("9.198765432E+11", None, Kind.DIGITS_LOST),
+        ("919876543210.", None, Kind.DIGITS_LOST),
+        ("919876543210.5", None, Kind.DIGITS_LOST),
+        ("9876543210", None, Kind.NO_COUNTRY_CODE),
+        ("09876543210", None, Kind.NO_COUNTRY_CODE),
+        ("0 98765 43210", None, Kind.NO_COUNTRY_CODE),
+        ("5550123", None, Kind.NO_COUNTRY_CODE),
+        ("0917 555 0123", "1", Kind.NO_COUNTRY_CODE),
+        ("06 6981 2345", "39", Kind.NO_COUNTRY_CODE),
+        ("6212345678", "62", Kind.NO_COUNTRY_CODE),
+        ("98765", "91", Kind.WRONG_LENGTH),
+        ("14155550123", "91", Kind.WRONG_LENGTH),
+        ("0098765", "91", Kind.WRONG_LENGTH),
+        ("0123", "49", Kind.WRONG_LENGTH),
+        ("+9198765432", None, Kind.WRONG_LENGTH),
+        ("9198765432109", None, Kind.WRONG_LENGTH),
+        ("+1917555012", None, Kind.WRONG_LENGTH),
+        ("+4420794609581", None, Kind.WRONG_LENGTH),
+        ("+12345", None, Kind.WRONG_LENGTH),
+        ("+" + "4" * 16, None, Kind.WRONG_LENGTH),
+        ("+0919876543210", None, Kind.UNKNOWN_COUNTRY),
+        ("0009876543210", None, Kind.UNKNOWN_COUNTRY),
+        ("+2101234567", None, Kind.UNKNOWN_COUNTRY),
+        ("88112345678", None, Kind.UNKNOWN_COUNTRY),
+        ("+91 98765 43210 ext. 12", None, Kind.EXTENSION),
+        ("+919876543210x12", None, Kind.EXTENSION),
+        ("+919876543210;ext=12", None, Kind.EXTENSION),
+        ("+91 98765 43210 #12", None, Kind.EXTENSION),
+    ],
+)
+def test_a_number_that_is_not_sure_is_rejected(
+    written: str, country: str | None, kind: Kind
+) -> None:
+    """Nothing is guessed, and no reason repeats the number."""
+    flaw = read_number(written, country)
+
+    assert isinstance(flaw, Flaw)
+    assert flaw.kind is kind
+    assert not re.search(r"\d{5,}", flaw.reason)
+
+
+def test_a_lost_number_says_what_to_do() -> None:
+    """Excel's 9.19E+11 cannot be mended, only exported again."""
+    flaw = read_number("9.19E+11")
+
+    assert isinstance(flaw, Flaw)
+    assert "format the column as text there, and export it again" in flaw.reason
+
+
+@given(numbers.filter(lambda n: isinstance(read_number(f"+{n}"), int)))
+def test_a_number_with_plus_is_itself(number: int) -> None:
+    """What is read with its plus is that number, whatever country is named."""
+    for country in (None, "91", "1", "49"):
+        assert read_number(f"+{number}", country) == number
+
+
+@given(st.text() | st.text("0123456789+-() .eE,/x"), st.sampled_from([None, "91", "1", "39"]))
+def test_a_cell_is_a_number_or_a_flaw(text: str, country: str | None) -> None:
+    """No cell raises, what is dialled is E.164, and its digits are those of the cell."""
+    found = read_number(text, country)
+
+    if isinstance(found, Flaw):
+        assert not re.search(r"\d{5,}", found.reason)
+    else:
+        digits = "".join(re.findall(r"[0-9]", re.sub(r"[eE].*|\.0+\s*\Z", "", text)))
+        assert 10**6 <= found < 10**15
+        assert str(found).endswith(digits.lstrip("0")[-5:])
+
+
+@pytest.mark.parametrize("country", ["IN", "", "0", "1242", 999, True, 9.1, "91 "])
+def test_a_country_is_a_calling_code(country: object) -> None:
+    """Neither names nor made-up codes are taken."""
+    with pytest.raises(ConfigurationError, match='calling code such as "91"'):
+        parse_country(country)
+
+
+def test_a_country_may_be_written_in_three_ways() -> None:
+    """As text, as an int, with a plus; or not at all."""
+    assert {parse_country("91"), parse_country(91), parse_country("+91")} == {"91"}
+    assert parse_country(None) is None
+
+
+# --- files ------------------------------------------------------------------------------
+
+
+def test_a_plain_file_is_read() -> None:
+    """Each row becomes a contact with its columns, and rows are counted as an editor does."""
+    file = opened("Name,Phone,TZ\nAsha,+919876543210,Asia/Kolkata\n\n Bo ,19175550123,\n")
+
+    assert list(file) == [
+        NewContact(number=919876543210, columns={"Name": "Asha", "timezone": "Asia/Kolkata"}),
+        NewContact(number=19175550123, columns={"Name": "Bo", "timezone": ""}),
+    ]
+    assert list(file.contacts()) == list(file)
+    assert [row for row, _ in file.rows()] == [2, 3, 4]
+    assert (file.format, file.delimiter, file.number_column) == ("csv", ",", "Phone")
+    assert file.encoding.name == "UTF-8"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("said", [True, False])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_delimiters_and_line_ends_are_found_out(delimiter: str, said: bool, end: str) -> None:
+    """Comma, semicolon, tab and bar; as on Unix, Windows and the old Mac."""
+    rows = ["name,x, y;|number", '"Rao, A.; | \tB",,+919876543210', "Bo,z,19175550123"]
+    text = end.join(row.replace(",", "\0") for row in ["name,note,number", "Bo,z,19175550123"])
+    text = text.replace("\0", delimiter) + end
+    text += delimiter.join(['"Rao, A.; | \tB"', "", "+919876543210"])
+    file = opened(text, delimiter=delimiter if said else None)
+
+    assert len(rows) == 3
+    assert file.delimiter == delimiter
+    assert [contact.number for contact in file.contacts()] == [19175550123, 919876543210]
+    assert list(file.contacts())[1].columns["name"] == "Rao, A.; | \tB"
+
+
+def test_excels_own_hint_is_followed() -> None:
+    """A first line "sep=;" names the delimiter, and is no row."""
+    text = "sep=;\nname;number\nA,B;919876543210\n"
+
+    assert read(text) == [(3, 919876543210)]
+    assert opened('"sep=;"\n919876543210;x\n', delimiter=None).delimiter == ";"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "mark", "name"),
+    [
+        ("utf-8", b"", "UTF-8"),
+        ("utf-8", b"\xef\xbb\xbf", "UTF-8 with a byte order mark"),
+        ("utf-16-le", b"\xff\xfe", "UTF-16"),
+        ("utf-16-be", b"\xfe\xff", "UTF-16"),
+        ("utf-16-le", b"", "UTF-16 without a byte order mark"),
+        ("utf-16-be", b"", "UTF-16 without a byte order mark"),
+        ("cp1252", b"", "Windows-1252"),
+    ],
+)
+def test_the_encoding_is_found_out_and_said(encoding: str, mark: bytes, name: str) -> None:
+    """However it was saved, a name comes out as it was typed."""
+    text = "number,name\n919876543210,Zoë Müller\n"
+    file = opened(mark + text.encode(encoding))
+
+    assert file.encoding.name == name
+    assert next(file.contacts()).columns == {"name": "Zoë Müller"}
+
+
+def test_what_windows_did_not_write_is_latin_1() -> None:
+    """Bytes that Windows-1252 lacks are no reason to stop."""
+    assert opened(b"number,name\n919876543210,\xe9\x81\n").encoding.name == "Latin-1"
+
+
+def test_one_wrong_byte_costs_one_row() -> None:
+    """In a file that is UTF-8 but for a few bytes, only rows with those are rejected."""
+    text = (
+        "number,name\n919876543210,Zoë\n919876543211,Zo".encode() + b"\xeb\n919876543212,\xc3"
+    )
+
+    file = opened(text)
+
+    assert file.encoding.name == "Windows-1252"  # two wrong bytes against one right character
+    file = opened(text.replace(b"number,name", "number,näme für alle".encode()))
+    assert file.encoding.name == "UTF-8, but for 2 bytes"
+    assert [getattr(item, "kind", None) for item in file] == [
+        None, Kind.ENCODING, Kind.ENCODING,
+    ]  # fmt: skip
+
+
+def test_a_long_file_is_looked_at_to_its_end() -> None:
+    """A name in the last of a million rows tells the encoding, too."""
+    text = b"number,name\n" + b"919876543210,Asha\n" * 100_000 + b"919876543211,Zo\xeb\n"
+
+    assert opened(text).encoding.name == "Windows-1252"
+
+
+def test_zero_bytes_cost_one_row() -> None:
+    """A row with a zero byte is rejected, and the next is read."""
+    assert read("number,n\n91987\x006543210,a\n919876543211,b\n") == [
+        (2, Kind.ENCODING), (3, 919876543211),
+    ]  # fmt: skip
+
+
+def test_empty_and_ragged_rows() -> None:
+    """Rows without anything are none; with too few cells or too many they are rejected."""
+    text = "number,a,b\n\n,,\n919876543210,x\n919876543211,x,y,z\n919876543212,x,y,,\n \n"
+
+    assert read(text) == [
+        (2, None), (3, None), (4, Kind.RAGGED), (5, Kind.RAGGED), (6, 919876543212), (7, None),
+    ]  # fmt: skip
+
+
+def test_a_number_is_dialled_once() -> None:
+    """However it is written, the second row with a number names the first."""
+    file = opened("number\n+91 98765 43210\n919876543211\n00919876543210\n919876543211\n")
+
+    assert [item for item in file if isinstance(item, Rejection)] == [
+        Rejection(4, Kind.DUPLICATE, "holds the same number as row 2"),
+        Rejection(5, Kind.DUPLICATE, "holds the same number as row 3"),
+    ]
+
+
+def test_a_time_zone_that_is_none_is_rejected() -> None:
+    """A contact whose time zone is misspelt is never dialled in the dark."""
+    text = "number,Time Zone\n919876543210,Asia/Kolkata\n919876543211,Kolkata\n919876543212,\n"
+
+    assert read(text) == [
+        (2, 919876543210), (3, Kind.TIME_ZONE), (4, 919876543212),
+    ]  # fmt: skip
+
+
+def test_a_row_that_the_flow_cannot_use_is_rejected() -> None:
+    """Before any phone rings, each row is tried with the call flow."""
+    template = Template([{"action": "speak", "text": "{name}"}])
+
+    rows = list(
+        opened(
+            "number,name\n919876543210,Asha\n919876543211,\n",
+            check=lambda contact: template.fill(contact.columns),
+        )
+    )
+
+    assert isinstance(rows[0], NewContact)
+    assert isinstance(rows[1], Rejection)
+    assert rows[1].kind is Kind.FLOW
+    assert rows[1].reason.startswith("cannot be dialled: pcmo[0].text: must not be empty")
+
+
+# --- quotation marks --------------------------------------------------------------------
+
+
+def test_a_quoted_cell_may_hold_anything() -> None:
+    """Delimiters, marks and line ends inside one are text."""
+    text = 'number,note\n919876543210,"a ""b"", c\n\nd"\n"919876543211",x\n'
+    file = opened(text)
+
+    assert [contact.columns["note"] for contact in file.contacts()] == ['a "b", c\n\nd', "x"]
+    assert [row for row, _ in file.rows()] == [2, 5]
+
+
+def test_a_header_may_span_lines() -> None:
+    """What follows a name with a line end in it is the first contact."""
+    assert read('"Phone\nNumber",name\n919876543210,A\n') == [(3, 919876543210)]
+
+
+def test_a_mark_inside_a_word_is_text() -> None:
+    """Inches are no quotation."""
+    assert next(opened('number,size\n919876543210,5" pipe\n').contacts()).columns == {
+        "size": '5" pipe'
+    }
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ['"Asha', '"Asha"s', 'x"\n"y', '"As\n"ha', '"a"b"'],
+)
+def test_a_mark_that_is_not_closed_costs_its_own_row(broken: str) -> None:
+    """The people below it are dialled, none is swallowed as part of a name."""
+    text = f"number,name\n919876543210,{broken}\n919876543211,Bo\n919876543212,Cy\n"
+
+    rows = read(text)
+
+    assert rows[-2:] == [
+        (len(text.splitlines()) - 1, 919876543211),
+        (rows[-1][0], 919876543212),
+    ]
+    assert Kind.QUOTE in [what for _, what in rows] or broken.startswith("x")
+
+
+def test_a_mark_that_closes_in_another_row_swallows_nobody() -> None:
+    """Lines inside a quotation that look like rows are rows; what holds a mark is not sure."""
+    text = (
+        'number,name\n919876543210,"Asha\n919876543211,Bo\n919876543212,Cy"\n919876543213,D\n'
+    )
+
+    assert read(text) == [
+        (2, Kind.QUOTE), (3, 919876543211), (4, Kind.QUOTE), (5, 919876543213),
+    ]  # fmt: skip
+
+
+def test_a_mark_is_not_looked_for_for_ever() -> None:
+    """After fifty lines, or at one that cannot be read, it counts as not closed."""
+    rows = [f"9198765{n:05},x" for n in range(120)]
+
+    text = "\n".join(["number,name", '919876543210,"a', *rows, 'x",y'])
+    assert read(text)[0] == (2, Kind.QUOTE)
+    assert len(read(text)) == 122
+    assert [w for _, w in read('number,name\n919876543210,"a\nx\0\ny"\n')] == [
+        Kind.QUOTE, Kind.ENCODING, Kind.QUOTE,
+    ]  # fmt: skip
+
+
+def test_a_line_without_end_costs_one_row() -> None:
+    """What is longer than 64 KB is not kept in memory, and not dialled."""
+    text = "number,note\n919876543210," + "x" * 300_000 + "\n919876543211,y\n"
+
+    assert read(text) == [(2, Kind.TOO_LONG), (3, 919876543211)]
+    assert read("number,note\n919876543210," + "x" * 300_000) == [(2, Kind.TOO_LONG)]
+    assert read("number,note\n919876543210," + "x" * (65_535 - 13) + "\n")[0][1] == 919876543210
+
+
+# --- which column -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["number", "Phone", "MOBILE", "to", "MSISDN", "Telephone", "Phone No.", "mobile_number"],
+)
+def test_the_numbers_column_is_found_by_its_name(name: str) -> None:
+    """In whatever case, with blanks, dashes and dots."""
+    assert opened(f"id,{name}\n1,919876543210\n").number_column == name
+
+
+@pytest.mark.parametrize("column", ["work", " Work ", "WORK"])
+def test_the_numbers_column_may_be_named(column: str) -> None:
+    """Where two may hold the number, the user says which; its case is no matter."""
+    text = "phone,Work\n919876543210,919876543211\n"
+
+    assert read(text, column=column) == [(2, 919876543211)]
+    with pytest.raises(ConfigurationError, match='columns "phone" or "mobile" may all hold'):
+        opened("phone,mobile\n919876543210,919876543211\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "message"),
+    [
+        (
+            "name,age\nA,3\n",
+            {},
+            r"no column of the file is named number, phone.*known are \"name",
+        ),
+        ("name,phone\nA,3\n", {"column": "phnoe"}, r'no column "phnoe": did you mean "phone"'),
+        ("a,A\n1,2\n", {"column": "á"}, r"no column"),
+        ("919876543210,x\n", {"header": True}, r'known are "•+3210" or "x"'),
+        ("919876543210,919876543211\n", {}, r"no header, and more than one column may hold"),
+        ("A,3\nB,4\n", {"header": False}, r"no header, and no column holds"),
+        ("", {}, r"the file holds no rows"),
+        ("\n\n ,\n", {}, r"the file holds no rows"),
+        ("num\0ber,x\n919876543210,y\n", {}, r"row 1, the first of the file, holds bytes"),
+        ('"number,x\n919876543210,y\n', {}, r"row 1, the first of the file, has a quotation"),
+        ("number\n", {"delimiter": ":"}, r'one of , ; | and the tab, not ":"'),
+        ("number\n", {"format": "xlsx"}, r'format must be "csv" or "jsonl", not "xlsx"'),
+        ("number\n", {"country": "IN"}, r"country calling code"),
+        (b"PK\x03\x04...", {}, r'is a workbook: save it as "CSV UTF-8"'),
+        (b"\xd0\xcf\x11\xe0\xa1", {}, r"is a workbook"),
+        ('[{"number": 1}]', {}, r"is a JSON array: write one object a line"),
+        ("number\n919876543210\n", {"format": "jsonl"}, r"holds no JSON objects"),
+        ('{"name": "x"}', {}, r"no column of the file is named"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused(
+    text: str | bytes, settings: dict[str, Any], message: str
+) -> None:
+    """The message says what would help, and no number in full."""
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        opened(text, **settings)
+
+    assert "919876543210" not in str(caught.value)
+
+
+def test_a_file_without_header_is_read_from_its_first_row() -> None:
+    """Where the first row holds a number, columns are counted, and it is said."""
+    file = opened("Asha,+919876543210,3\nBo,19175550123,4\n")
+
+    assert [row for row, _ in file.rows()] == [1, 2]
+    assert file.number_column == "column_2"
+    assert file.notes == ("it has no header: its columns are column_1 to column_3",)
+    assert next(file.contacts()).columns == {"column_1": "Asha", "column_3": "3"}
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("9876543210\n9876543211\n", {"country": "91"}),
+        ("9876543210\n9876543211\n", {}),
+        ("9.19E+11\n9.19E+11\n", {}),
+        ("919876543210,919876543211\n919876543212,919876543213\n", {"column": "column_1"}),
+        ("note,x\n919876543210,x\n919876543211,x\n", {"header": False}),
+    ],
+)
+def test_rows_without_header_are_all_accounted_for(text: str, settings: dict[str, Any]) -> None:
+    """No first row is taken for a header because its number is wrong."""
+    assert len(read(text, **settings)) == len(text.splitlines())
+
+
+def test_names_that_stand_there_twice_are_told_apart() -> None:
+    """The second column of a name gets a number, and one without a name its place."""
+    file = opened("name,name,,phone,name_2\na,b,c,919876543210,d\n")
+
+    assert file.columns == ("name", "name_2", "column_3", "phone", "name_2_2")
+    assert file.notes == (
+        'column "name" is there twice: the second is "name_2"',
+        'column "name_2" is there twice: the second is "name_2_2"',
+    )
+
+
+# --- JSON -------------------------------------------------------------------------------
+
+
+def test_objects_are_read_one_a_line() -> None:
+    """What they hold becomes text, and what is none is rejected."""
+    lines = [
+        '{"mobile": 919876543210, "name": "Zoë", "vip": true, "new": false, "sum": 1.50}',
+        "",
+        '{"mobile": "+91 98765 43211", "list": [1, "a"], "none": null, "tz": "Asia/Kolkata"}',
+        '{"mobile": 9.19E+11}',
+        '{"name": "no number"}',
+        '{"mobile": 1, "mobile": 2}',
+        '["mobile"]',
+        '{"mobile": ',
+        '{"mobile": 919876543212, "name": "\\ud83d"}',
+        '{"mobile": 919876543213, "name": "\\u00e9"}',
+        "[" * 100_000,
+        "{}",
+        '{"mobile": "9198765\x0043212"}',
+    ]
+
+    file = opened("\n".join(lines))
+
+    assert (file.format, file.number_column, file.delimiter) == ("jsonl", "mobile", None)
+    assert [getattr(item, "kind", getattr(item, "number", None)) for _, item in file.rows()] == [
+        919876543210, None, 919876543211, Kind.DIGITS_LOST, Kind.NO_NUMBER, Kind.JSON, Kind.JSON,
+        Kind.JSON, Kind.ENCODING, 919876543213, Kind.TOO_LONG, None, Kind.ENCODING,
+    ]  # fmt: skip
+    assert [contact.columns for contact in itertools.islice(file.contacts(), 2)] == [
+        {"name": "Zoë", "vip": "true", "new": "false", "sum": "1.50"},
+        {"list": '["1", "a"]', "none": "", "timezone": "Asia/Kolkata"},
+    ]
+
+
+def test_deep_nesting_is_no_object() -> None:
+    """A row that would exhaust the stack is rejected."""
+    deep = '{"number": ' + "[" * 30_000
+
+    assert read('{"number": 919876543210}\n' + deep + "\n") == [
+        (1, 919876543210), (2, Kind.JSON),
+    ]  # fmt: skip
+
+
+def test_the_first_line_tells_the_format() -> None:
+    """Blank lines are passed over; a line that cannot be read is no JSON."""
+    assert opened('\n\n {"number": 1}').format == "jsonl"
+    assert opened('\n{"number": 1}', column="number").format == "jsonl"
+    with pytest.raises(ConfigurationError, match="first of the file"):
+        opened("abc\0def\n")
+
+
+# --- where it comes from ----------------------------------------------------------------
+
+
+class Pipe(io.RawIOBase):
+    """Bytes that come once."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._data.readinto(buffer)
+
+
+def test_a_path_an_open_file_and_a_pipe(tmp_path: Path) -> None:
+    """A file is read from its path, from an open file, and from what comes once."""
+    text = b"number\n919876543210\n"
+    path = tmp_path / "contacts.csv"
+    path.write_bytes(text)
+
+    with path.open("rb") as file:
+        found = [
+            list(ContactsFile(given).contacts())  # type: ignore[arg-type]  # a raw pipe reads bytes
+            for given in (path, str(path), file, Pipe(text))
+        ]
+        assert not file.closed
+
+    assert found == [[NewContact(number=919876543210)]] * 4
+
+
+def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+    """Neither its folder nor a foreign error is shown."""
+    gone = tmp_path / "contacts.csv"
+    gone.write_text("number\n919876543210\n")
+    file = ContactsFile(gone)
+    gone.unlink()
+    closed = io.BytesIO(b"number\n")
+    closed.close()
+
+    with pytest.raises(
+        ConfigurationError, match=r"^contacts\.csv cannot be read: No such file"
+    ):
+        list(file)
+    with pytest.raises(ConfigurationError, match=r"the file cannot be read: ValueError"):
+        ContactsFile(NotYetClosed(closed))  # type: ignore[arg-type]  # what it needs of a file
+    with pytest.raises(ConfigurationError, match=r"cannot be read: Is a directory"):
+        ContactsFile(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"open for bytes"):
+        ContactsFile(io.StringIO("number\n"))  # type: ignore[arg-type]  # it is what is refused
+
+
+class NotYetClosed:
+    """A file that is closed when it is used."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        self.read, self.seek = file.read, file.seek
+
+    def seekable(self) -> bool:
+        return True
+
+
+def test_a_file_that_shrank_holds_fewer_rows(tmp_path: Path) -> None:
+    """What is gone between two readings is gone, and nothing is made of it."""
+    path = tmp_path / "contacts.csv"
+    path.write_text("\n\nnumber\n919876543210\n")
+    file = ContactsFile(path)
+    path.write_text("\n")
+
+    assert list(file) == []
+
+
+# --- all of it --------------------------------------------------------------------------
+
+
+def test_a_survey_tells_what_a_file_holds() -> None:
+    """Rows, duplicates, reasons and countries, before anybody is dialled."""
+    file = opened(
+        "phone,name\n919876543210,A\n9876543210,B\n+91 98765 43210,C\n\n19175550123,D\n"
+        "9.19E+11,E\n9876543211,F\n"
+    )
+
+    found = survey(file, examples=2)
+
+    assert found == Survey(
+        rows=6,
+        contacts=2,
+        rejected={Kind.NO_COUNTRY_CODE: 2, Kind.DUPLICATE: 1, Kind.DIGITS_LOST: 1},
+        empty=1,
+        countries={"IN": 1, "US/CA": 1},
+        examples=found.examples,
+    )
+    assert found.duplicates == 1
+    assert [(each.row, each.kind) for each in found.examples] == [
+        (3, Kind.NO_COUNTRY_CODE), (4, Kind.DUPLICATE),
+    ]  # fmt: skip
+    assert next(iter(found.rejected)) is Kind.NO_COUNTRY_CODE
+
+
+CELLS = st.one_of(
+    st.sampled_from(
+        ["919876543210", "9876543210", "+919876543211", "9.19E+11", "", '"', '"a', 'b"', "a\0",
+         "\n", "\r", "\ufffd", "19175550123", "{", "[", '"x,y"', "Zoë", "number", "sep=;"]
+    ),
+    st.text(max_size=8),
+)  # fmt: skip
+SOUP = st.lists(st.lists(CELLS, max_size=4), max_size=12)
+
+
+@given(
+    SOUP, st.sampled_from(",;\t|"), st.sampled_from(["utf-8", "cp1252", "utf-16", "latin-1"]),
+    st.sampled_from([None, "91"]), st.sampled_from([None, True, False]), st.booleans(),
+)  # fmt: skip
+def test_whatever_a_file_holds_its_rows_add_up(
+    rows: list[list[str]], delimiter: str, encoding: str, country: str | None,
+    header: bool | None, named: bool,
+) -> None:  # fmt: skip
+    """It is refused as a whole with this package's error, or each line of it is accounted for."""
+    text = "\n".join(delimiter.join(row) for row in rows)
+    if named:
+        text = f"number{delimiter}name\n{text}"
+    try:
+        file = opened(text.encode(encoding, "ignore"), country=country, header=header)
+        seen = [row for row, _ in file.rows()]
+        found = survey(file)
+    except ConfigurationError:
+        return
+
+    assert found.rows == found.contacts + sum(found.rejected.values())
+    assert found.rows + found.empty == len(seen)
+    assert seen == sorted(set(seen))
+    assert sum(found.countries.values()) == found.contacts
+    assert all(not re.search(r"\d{7,}", each.reason) for each in found.examples)
+    assert len({contact.number for contact in file.contacts()}) == found.contacts
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_rows_or_refused(data: bytes) -> None:
+    """No file raises anything but this package's own error."""
+    try:
+        file = opened(b"number,x\n" + data)
+    except ConfigurationError:
+        return
+
+    assert survey(file).rows == len(list(file))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            numbers, st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]))
+        ),
+        unique_by=lambda row: row[0],
+    ),
+    st.sampled_from(",;\t|"),
+)
+def test_what_the_csv_module_writes_is_read_back(
+    rows: list[tuple[int, str]], delimiter: str
+) -> None:
+    """Whatever is in their columns, people with right numbers all come out."""
+    rows = [
+        (n, x) for n, x in rows if isinstance(read_number(f"+{n}"), int) and "\ufffd" not in x
+    ]
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=delimiter)
+    writer.writerow(["number", "text"])
+    writer.writerows([f"+{number}", text] for number, text in rows)
+
+    file = opened(out.getvalue(), delimiter=delimiter)
+
+    assert [(c.number, c.columns["text"]) for c in file.contacts()] == [
+        (number, text.strip()) for number, text in rows
+    ]
+
+
+@given(st.lists(st.tuples(numbers, st.text()), unique_by=lambda row: row[0]))
+def test_what_the_json_module_writes_is_read_back(rows: list[tuple[int, str]]) -> None:
+    """The same for one object a line."""
+    rows = [
+        (n, x)
+        for n, x in rows
+        if isinstance(read_number(f"+{n}"), int) and not re.search("[\0\ufffd\ud800-\udfff]", x)
+    ]
+    lines = ['{"number": ""}', *(json.dumps({"number": f"+{n}", "text": x}) for n, x in rows)]
+
+    file = opened("\n".join(lines))
+
+    assert [(c.number, c.columns["text"]) for c in file.contacts()] == rows
+
+
+@given(st.lists(st.integers(1, 10**15 - 1) | st.integers(1, 20), max_size=3000))
+def test_numbers_are_remembered_with_their_first_row(found: list[int]) -> None:
+    """The compact table is what a dict would be."""
+    seen, expected = Seen(), dict[int, int]()
+
+    for row, number in enumerate(found):
+        assert seen.first(number, row) == expected.setdefault(number, row)
+
+    assert len(seen) == len(expected)
+
+
+def test_thousands_of_numbers_are_remembered() -> None:
+    """The table grows, and forgets nothing."""
+    seen = Seen()
+    for row in range(5_000):
+        seen.first(919876500000 + row, row)
+
+    assert [seen.first(919876500000 + row, 9) for row in range(5_000)] == list(range(5_000))
