@@ -603,6 +603,31 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
         ContactsFile(io.StringIO("number\n"))  # type: ignore[arg-type]  # it is what is refused
 
 
+class Failing(io.BytesIO):
+    """A disk that fails after the file was looked at."""
+
+    fails = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.fails:
+            raise OSError(5, "Input/output error", "/secret/folder")
+        return super().read(size)
+
+    read1 = read
+
+
+def test_a_disk_that_fails_while_rows_are_read_says_so() -> None:
+    """What the system says is told, without its paths."""
+    disk = Failing(b"number\n919876543210\n")
+    file = ContactsFile(disk)
+    disk.fails = True
+
+    with pytest.raises(
+        ConfigurationError, match=r"^the file cannot be read: Input/output error$"
+    ):
+        list(file)
+
+
 class NotYetClosed:
     """A file that is closed when it is used."""
 
