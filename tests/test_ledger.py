@@ -134,7 +134,7 @@ ASKED: dict[str, Callable[[Ledger], Any]] = {
     "absolve": lambda ledger: ledger.absolve("nobody", older_than=1, policy="give_up"),
     "redial_unknown": lambda ledger: ledger.redial_unknown("nobody"),
     "find": lambda ledger: ledger.find("nobody", FIRST),
-    "contacts": lambda ledger: anext(ledger.contacts("nobody")),  # type: ignore[call-overload]  # an iterator
+    "contacts": lambda ledger: anext(ledger.contacts("nobody")),
 }
 
 
@@ -487,6 +487,16 @@ async def test_sends_to_a_number_count_in_all_campaigns(
     assert isinstance(await intend(ledger, claim, new_token(), limits=limits), Intent)
 
 
+async def test_a_cap_of_none_is_for_ever(ledger: Ledger) -> None:
+    """A number that may be called no times in an hour is not tried every hour."""
+    await begin(ledger)
+
+    refusal = await refused(ledger, Limits(per_number=[(0, 3600.0)]))
+
+    assert (refusal.rule, refusal.until) == ("per_number", None)
+    assert await counted(ledger) == {"blocked": 1}
+
+
 @pytest.mark.parametrize("outcome", NOT_RUNG)
 async def test_what_certainly_rang_nowhere_counts_under_no_limit(
     ledger: Ledger, outcome: str
@@ -627,7 +637,9 @@ async def test_a_send_comes_to_one_of_five(ledger: Ledger) -> None:
 
     with pytest.raises(ConfigurationError, match="placed"):
         await ledger.settle(token, Outcome(state=S.CLAIMED))
-    assert await ledger.settle("tcm_nobody", PLACED) is False
+    for request_id in (None, "r"):
+        nobody = Outcome(state=S.PLACED, request_id=request_id)
+        assert await ledger.settle("tcm_nobody", nobody) is False
     assert await counted(ledger) == {"sending": 1}
 
 

@@ -12,21 +12,19 @@ import contextlib
 import os
 import queue
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 import anyio
-from attrs import define, field
+from attrs import field, frozen
 
-from telecmi_async._eventloop import current_loop, hand_over
 from telecmi_async.errors import ConfigurationError, StoreError, TelecmiError
 from telecmi_async.ledger.migrate import migrate, scripts
+from telecmi_async.ledger.waiter import Waiter, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
 __all__ = ["Clerk", "explain"]
@@ -38,7 +36,8 @@ _TOGETHER: Final = 256
 # KiB of pages that a connection keeps. Twice that is all the memory a ledger takes, however
 # many contacts it has.
 _CACHE: Final = 8192
-_PAUSE: Final = 0.01
+# How often it is looked whether others still write.
+_PAUSE: Final = 0.001
 
 # By the name of SQLite's primary result code. Its own words may hold values.
 _WORDS: Final = {
@@ -81,32 +80,12 @@ def _primary(name: str) -> str:
     return "_".join(name.split("_")[:2])
 
 
-@define(eq=False)
+@frozen(eq=False)
 class _Job(Generic[_T]):
-    """Something to do, and what came of it."""
+    """Something to do, and who waits for what comes of it."""
 
     work: Callable[[sqlite3.Connection, float], _T]
-    loop: object = field(factory=current_loop)
-    done: anyio.Event = field(factory=anyio.Event)
-    result: _T | None = None
-    failure: TelecmiError | None = None
-
-    async def wait(self) -> _T:
-        """Wait until it is known what came of it; nothing can cancel that."""
-        put_off = False
-        with anyio.CancelScope(shield=True):
-            while not self.done.is_set():
-                try:
-                    await self.done.wait()
-                except anyio.get_cancelled_exc_class():  # asyncio's task.cancel(): no shield
-                    put_off = True
-        if put_off:
-            task = cast("Any", sys.modules["asyncio"]).current_task()
-            task.uncancel()
-            task.cancel()  # at its next await, since this one has a result to give
-        if self.failure is not None:
-            raise self.failure
-        return cast("_T", self.result)
+    waiter: Waiter[_T] = field(factory=Waiter[_T])
 
 
 class Clerk:
@@ -142,7 +121,7 @@ class Clerk:
         opening: _Job[None] = _Job(_nothing)
         name = f"telecmi-ledger-{'writer' if self._writes else 'reader'}"
         threading.Thread(target=self._main, args=(opening,), name=name, daemon=True).start()
-        await opening.wait()
+        await opening.waiter.wait()
 
     async def do(self, work: Callable[[sqlite3.Connection, float], _T]) -> _T:
         """Have a job done, and return its result once that is durable.
@@ -163,14 +142,14 @@ class Clerk:
             if self._last is not None:
                 raise StoreError("the ledger is closed")
             self._jobs.put(job)
-        return await job.wait()
+        return await job.waiter.wait()
 
     async def close(self) -> None:
         """Do what is queued, then close the file and end the thread."""
         with self._lock:
             self._last = _Job(_nothing)
             self._jobs.put(self._last)
-        await self._last.wait()
+        await self._last.waiter.wait()
 
     # -- in the thread
 
@@ -178,10 +157,10 @@ class Clerk:
         try:
             db = self._connect()
         except Exception as error:  # noqa: BLE001  # total on purpose: nothing foreign escapes
-            opening.failure = _explain_opening(error)
-            _tell([opening])
+            opening.waiter.failure = _explain_opening(error)
+            tell([opening.waiter])
             return
-        _tell([opening])
+        tell([opening.waiter])
         over = False
         while not over:
             jobs, over = self._waiting()
@@ -189,7 +168,7 @@ class Clerk:
                 self._serve(db, jobs)
         with contextlib.suppress(sqlite3.Error):  # what was committed is in the log
             db.close()
-        _tell([cast("_Job[None]", self._last)])
+        tell([cast("_Job[None]", self._last).waiter])
 
     def _waiting(self) -> tuple[list[_Job[Any]], bool]:
         """Return all jobs that wait, and whether the ledger is to be closed after them."""
@@ -221,6 +200,7 @@ class Clerk:
                 # would be a call that is placed twice.
                 db.execute("PRAGMA synchronous = FULL")
                 migrate(db, scripts("sqlite"))
+                db.execute("PRAGMA busy_timeout = 0")  # see _in_turn
             else:
                 db.execute("PRAGMA query_only = ON")
                 db.execute("SELECT count(*) FROM campaign").fetchone()
@@ -231,21 +211,27 @@ class Clerk:
         return db
 
     def _begin_log(self, db: sqlite3.Connection) -> None:
-        """Switch to a write-ahead log. SQLite itself does not wait for its turn here."""
-        until = time.monotonic() + self._timeout
-        while True:
-            try:
-                (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > until:
-                    raise
-                time.sleep(_PAUSE)
-            else:
-                break
+        """Switch to a write-ahead log."""
+        (mode,) = self._in_turn(db, "PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise ConfigurationError(
                 "the ledger needs a file on a local disk: this one has no write-ahead log"
             )
+
+    def _in_turn(self, db: sqlite3.Connection, sql: str) -> sqlite3.Cursor:
+        """Do what needs the file for itself, when its turn comes.
+
+        SQLite does not wait at all for a new log. For the right to write it looks every tenth
+        of a second, and while a busy process has it nine times in ten it comes too late.
+        """
+        until = time.monotonic() + self._timeout
+        while True:
+            try:
+                return db.execute(sql)
+            except sqlite3.OperationalError as error:
+                if _primary(_name_of(error)) != "SQLITE_BUSY" or time.monotonic() > until:
+                    raise
+                time.sleep(_PAUSE)
 
     def _identify(self) -> list[tuple[int, int]]:
         """Return which files the path and its log stand for now."""
@@ -259,13 +245,13 @@ class Clerk:
         if not self._together(db, jobs):
             for job in jobs:
                 self._together(db, [job])
-        _tell(jobs)
+        tell(job.waiter for job in jobs)
 
     def _together(self, db: sqlite3.Connection, jobs: list[_Job[Any]]) -> bool:
         """Do jobs in one transaction; False if one of several undid it for all of them."""
         committing = True
         try:
-            db.execute("BEGIN IMMEDIATE" if self._writes else "BEGIN")
+            self._in_turn(db, "BEGIN IMMEDIATE" if self._writes else "BEGIN")
             committing = False
             for job in jobs:
                 self._do(db, job)
@@ -279,19 +265,19 @@ class Clerk:
             if len(jobs) > 1 and not committing:
                 return False
             for job in jobs:
-                job.failure = explain(error)
+                job.waiter.failure = explain(error)
         return True
 
     def _do(self, db: sqlite3.Connection, job: _Job[Any]) -> None:
         db.execute("SAVEPOINT job")
-        job.failure = None
+        job.waiter.failure = None
         try:
-            job.result = job.work(db, self._clock())
+            job.waiter.answer = job.work(db, self._clock())
         except Exception as error:
             # A full disk undoes the whole transaction.
             if not db.in_transaction:
                 raise
-            job.failure = explain(error)
+            job.waiter.failure = explain(error)
             db.execute("ROLLBACK TO job")
         db.execute("RELEASE job")
 
@@ -310,17 +296,3 @@ class Clerk:
 
 def _nothing(db: sqlite3.Connection, now: float) -> None:
     """Do nothing: whoever waits for this waits for its turn."""
-
-
-def _tell(jobs: Iterable[_Job[Any]]) -> None:
-    """Wake who waits for these jobs, each in its own event loop, and each loop once."""
-    loops: dict[int, list[_Job[Any]]] = {}
-    for job in jobs:
-        loops.setdefault(id(job.loop), []).append(job)
-    for group in loops.values():
-        hand_over(group[0].loop, _wake, group)
-
-
-def _wake(jobs: list[_Job[Any]]) -> None:
-    for job in jobs:
-        job.done.set()

@@ -1,0 +1,62 @@
+"""One process that sends to the contacts of a campaign, and says what it knows to be on record.
+
+`test_ledger_processes` starts several of them, and kills some.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+from ledgers import FENCE, LEASE, NO_LIMITS, PLACED, open_ledger
+
+from telecmi_async.ledger import Intent
+
+if TYPE_CHECKING:
+    from telecmi_async.ledger import Claim, Ledger
+
+
+def say(*words: object) -> None:
+    """Tell the test something, in one piece: it may be the last."""
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
+
+
+async def send(ledger: Ledger, claim: Claim, worker: str) -> None:
+    """Send to one contact."""
+    token = f"tcm_{worker}_{claim.contact}_{claim.epoch}"
+    intent = await ledger.intend(
+        claim, worker, token, limits=NO_LIMITS, fence=FENCE, lease=LEASE
+    )
+    if isinstance(intent, Intent):
+        say("sent", claim.number, token)
+        if await ledger.settle(token, PLACED):
+            say("placed", claim.number, token)
+
+
+async def work(ledger: Ledger, worker: str) -> None:
+    """Claim and send until nothing is left."""
+    while claims := await ledger.claim("spring", worker, most=3, lease=LEASE):
+        for claim in claims:
+            await send(ledger, claim, worker)
+
+
+async def main(kind: str, folder: str, worker: str) -> None:
+    """Work in ten tasks, so that their transactions are committed together."""
+    async with open_ledger(kind, Path(folder), time.time) as ledger:
+        say("ready")
+        await anyio.to_thread.run_sync(sys.stdin.readline)
+        async with anyio.create_task_group() as tasks:
+            for number in range(10):
+                tasks.start_soon(work, ledger, f"{worker}.{number}")
+    say("done")
+
+
+if __name__ == "__main__":
+    kind, loop, folder, worker = sys.argv[1:]
+    anyio.run(partial(main, kind, folder, worker), backend=loop)

@@ -1,0 +1,155 @@
+"""Several processes on one ledger: none sends what another does, however suddenly it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from ledgers import LEASE, begin, counted, open_ledger
+from ledgers import SETTINGS as ALL
+
+from telecmi_async.ledger import ContactState, Move
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
+
+S = ContactState
+#: Those whose worker processes find what the test keeps by its folder.
+SETTINGS = [setting for setting in ALL if setting[0] == "sqlite"]
+SCRIPT = Path(__file__).with_name("ledger_worker.py")
+
+
+@pytest.fixture(params=SETTINGS, ids="-".join)
+def setting(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """A kind of ledger, and an event loop that it knows."""
+    kind, loop = request.param
+    return kind, loop
+
+
+@pytest.fixture
+def anyio_backend(setting: tuple[str, str]) -> str:
+    """The event loop."""
+    return setting[1]
+
+
+@pytest.fixture
+def start(setting: tuple[str, str], tmp_path: Path) -> Callable[[str], subprocess.Popen[str]]:
+    """What starts a worker process on the test's ledger."""
+    command = [sys.executable, "-W", "error", str(SCRIPT), *setting, str(tmp_path)]
+    return lambda name: subprocess.Popen(
+        [*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def said(word: str, lines: list[str]) -> list[tuple[int, str]]:
+    """The numbers and tokens that a process spoke of."""
+    spoken = [line.split() for line in lines if line.startswith(word + " ")]
+    return [(int(number), token) for _, number, token in spoken]
+
+
+def read(process: subprocess.Popen[str], count: int) -> list[str]:
+    """The next lines that a process says."""
+    assert process.stdout is not None
+    return [process.stdout.readline().rstrip() for _ in range(count)]
+
+
+def tell(process: subprocess.Popen[str]) -> None:
+    """Let a process begin."""
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def go_on(process: subprocess.Popen[str]) -> list[str]:
+    """Let a process begin, and return all that it says until its end."""
+    return process.communicate("go\n", 60)[0].splitlines()
+
+
+async def test_no_contact_is_sent_by_two_processes(
+    setting: tuple[str, str],
+    tmp_path: Path,
+    start: Callable[[str], subprocess.Popen[str]],
+) -> None:
+    """Two work at the same time until nothing is left; each contact is sent once."""
+    async with open_ledger(setting[0], tmp_path, time.time) as ledger:
+        numbers = await begin(ledger, 400)
+        processes = [start(name) for name in ("a", "b")]
+        for process in processes:
+            await anyio.to_thread.run_sync(read, process, 1)
+        outputs: list[list[str]] = [[], []]
+
+        async def finish(number: int) -> None:
+            outputs[number] += await anyio.to_thread.run_sync(go_on, processes[number])
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(finish, 0)
+            tasks.start_soon(finish, 1)
+        state = await counted(ledger)
+    sent = [said("sent", lines) for lines in outputs]
+
+    assert [lines[-1] for lines in outputs] == ["done", "done"]
+    assert all(sent), "one of them had nothing to do"
+    assert Counter(number for each in sent for number, _ in each) == Counter(numbers)
+    assert state == {"placed": 400}
+
+
+@pytest.mark.parametrize("after", [1, 60, 131])
+async def test_a_process_that_is_killed_leaves_nothing_half_done(
+    setting: tuple[str, str],
+    tmp_path: Path,
+    start: Callable[[str], subprocess.Popen[str]],
+    after: int,
+) -> None:
+    """What it knew to be on record is; what it did not know is there as a whole, or not at all.
+
+    It is killed while ten tasks commit together. Then another finishes the rest, and what was
+    on the way is unknown.
+    """
+    async with open_ledger(setting[0], tmp_path, time.time) as ledger:
+        await begin(ledger, 300)
+    process = start("killed")
+    lines = read(process, 1)
+    tell(process)
+    lines += read(process, after)
+    process.kill()
+    lines += process.communicate()[0].splitlines()
+    placed = dict(said("placed", lines))
+    sent = dict(said("sent", lines))
+
+    def later() -> float:
+        return time.time() + LEASE
+
+    async with open_ledger(setting[0], tmp_path, later) as ledger:
+        found = {contact.number: contact async for contact in ledger.contacts("spring")}
+        state = await ledger.state("spring")
+        histories = {number: (await ledger.find("spring", number)) for number in found}
+        await ledger.reap("spring")
+        rest = await counted(ledger)
+        second = await anyio.to_thread.run_sync(go_on, start("second"))
+        end = await counted(ledger)
+
+    assert lines[-1] != "done", "it was over before it could be killed"
+    assert state.total == sum(state.counts.values()) == 300
+    for number, contact in found.items():
+        full = histories[number]
+        assert full is not None
+        intents = [p.token for p in full.history if p.what == Move.INTEND]
+        assert len(intents) == contact.sends == (contact.state in {S.SENDING, S.PLACED})
+        assert [p.token for p in full.history if p.what == Move.ACCEPT] == (
+            intents if contact.state is S.PLACED else []
+        )
+        assert sent.get(number) in {None, *intents}
+        assert number not in placed or contact.state is S.PLACED
+    assert state.sends == state.counts[S.SENDING] + state.counts[S.PLACED]
+    assert rest.get("unknown", 0) == state.counts[S.SENDING]
+    assert second[-1] == "done"
+    assert end.get("unknown", 0) == rest.get("unknown", 0)
+    assert end["placed"] == 300 - end.get("unknown", 0)

@@ -1,0 +1,934 @@
+"""What a ledger in a file must do beyond what every ledger does: the file, and its one writer."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+import pytest
+from ledgers import (
+    LEASE,
+    PLACED,
+    Clock,
+    begin,
+    counted,
+    intend,
+    new_contacts,
+    new_token,
+    send,
+    take,
+)
+
+from telecmi_async import ConfigurationError, StoreError
+from telecmi_async.ledger import Intent, NewContact, SqliteLedger
+from telecmi_async.ledger.migrate import Script, migrate, scripts, statements
+from telecmi_async.ledger.writer import Clerk, explain
+from telecmi_async.testing import cancel_everywhere
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from telecmi_async.ledger import Ledger
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
+
+FIRST = 910000000000
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the ledger is."""
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+async def ledger(path: Path) -> AsyncIterator[SqliteLedger]:
+    """A ledger that does not wait long for others."""
+    async with SqliteLedger(path, timeout=0.3) as ledger:
+        yield ledger
+
+
+def writer_of(ledger: SqliteLedger) -> Clerk:
+    """The thread that writes."""
+    assert ledger._desks is not None
+    return ledger._desks[0]
+
+
+async def run(ledger: SqliteLedger, sql: str) -> Any:
+    """Run SQL in the writer's connection."""
+    row = await writer_of(ledger).do(lambda db, _: db.execute(sql).fetchone())
+    return None if row is None else row[0]
+
+
+class Holding:
+    """Keeps the writer busy until it is let go, so that what comes meanwhile waits together."""
+
+    def __init__(self, ledger: SqliteLedger) -> None:
+        self.writer = writer_of(ledger)
+        self.free = threading.Event()
+        self.held = threading.Event()
+        self.statements: list[str] = []
+
+    def hold(self, db: sqlite3.Connection, now: float) -> None:
+        """The job that keeps it busy."""
+        db.set_trace_callback(self.statements.append)
+        self.held.set()
+        assert self.free.wait(10)
+
+    async def start(self, tasks: Any) -> None:
+        """Begin to keep it busy."""
+        tasks.start_soon(self.writer.do, self.hold)
+        await anyio.to_thread.run_sync(self.held.wait)
+
+
+# -- how it is made
+
+
+async def test_what_is_committed_is_on_disk(ledger: SqliteLedger) -> None:
+    """The settings on which durability rests, and those that let others write, too."""
+    assert await run(ledger, "PRAGMA journal_mode") == "wal"
+    assert await run(ledger, "PRAGMA synchronous") == 2
+    assert await run(ledger, "PRAGMA foreign_keys") == 1
+    assert await run(ledger, "PRAGMA user_version") == len(scripts("sqlite"))
+
+
+async def test_nobody_else_may_read_it(ledger: SqliteLedger, path: Path) -> None:
+    """Whom somebody calls is nobody else's business."""
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+
+    assert modes == {"ledger.db": 0o600, "ledger.db-wal": 0o600, "ledger.db-shm": 0o600}
+
+
+async def test_one_file_is_left_when_it_is_closed(path: Path) -> None:
+    """The log is folded into it, so that it can be copied."""
+    async with SqliteLedger(path) as ledger:
+        await begin(ledger, 10)
+
+    assert [file.name for file in path.parent.iterdir()] == ["ledger.db"]
+
+
+def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot return what an update changed."""
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+
+    with pytest.raises(ConfigurationError, match=r"SQLite 3\.35 or newer"):
+        SqliteLedger(path)
+
+
+@pytest.mark.parametrize("name", [":memory:", "", "folder/:memory:"])
+def test_it_is_a_file(name: str) -> None:
+    """In memory each connection would have a ledger of its own."""
+    with pytest.raises(ConfigurationError, match="file"):
+        SqliteLedger(name)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, "1", float("nan"), True])
+def test_a_timeout_is_a_number_of_seconds(path: Path, timeout: Any) -> None:
+    """Nothing else is."""
+    with pytest.raises(ConfigurationError, match="timeout"):
+        SqliteLedger(path, timeout=timeout)
+
+
+def test_it_shows_where_it_is(path: Path) -> None:
+    """And nothing of what is in it."""
+    assert repr(SqliteLedger(path)) == f"SqliteLedger({str(path)!r})"
+
+
+async def test_it_is_used_while_it_is_open(path: Path) -> None:
+    """Not before, not after, not twice at once; it may be opened again."""
+    ledger = SqliteLedger(path)
+    with pytest.raises(StoreError, match="async with"):
+        await ledger.campaigns()
+    async with ledger:
+        writer = writer_of(ledger)
+        with pytest.raises(ConfigurationError, match="already"):
+            await ledger.__aenter__()
+        await begin(ledger)
+    await ledger.aclose()
+    with pytest.raises(StoreError, match="async with"):
+        await ledger.state("spring")
+    with pytest.raises(StoreError, match="closed"):
+        await writer.do(lambda db, _: None)
+    async with ledger:
+        assert await counted(ledger) == {"pending": 1}
+
+
+# -- what is in the file
+
+
+async def test_many_may_open_a_new_file_at_the_same_moment(path: Path) -> None:
+    """One of them makes the tables, and the others find them."""
+    opened: list[int] = []
+
+    async def open_one(number: int) -> None:
+        async with SqliteLedger(path) as ledger:
+            await ledger.create(f"campaign {number}", {})
+            opened.append(number)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(8):
+            tasks.start_soon(open_one, number)
+    async with SqliteLedger(path) as ledger:
+        assert len(await ledger.campaigns()) == len(opened) == 8
+
+
+async def test_a_newer_ledger_is_left_alone(path: Path) -> None:
+    """Who does not know its tables must not write to them."""
+    async with SqliteLedger(path) as ledger:
+        await begin(ledger)
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+
+    with pytest.raises(ConfigurationError, match=r"newer version.*99.*update"):
+        await SqliteLedger(path).__aenter__()
+
+
+async def test_another_programs_database_is_left_alone(path: Path) -> None:
+    """A path that was mistaken costs nobody his data."""
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE contact (id)")
+    db.close()
+
+    with pytest.raises(ConfigurationError, match="another program"):
+        await SqliteLedger(path).__aenter__()
+
+    with sqlite3.connect(path) as db:
+        tables = db.execute("SELECT name FROM sqlite_master").fetchall()
+    db.close()
+    assert tables == [("contact",)]
+
+
+def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
+    """As a contacts file is that was mixed up with the ledger; it is left as it was."""
+    path.write_text("number,name\n" * 1000)
+
+    with pytest.raises(ConfigurationError, match="no SQLite database"):
+        anyio.run(SqliteLedger(path).__aenter__)
+
+    assert path.read_text() == "number,name\n" * 1000
+
+
+async def test_a_path_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
+    """A folder that is not there, or a folder itself."""
+    for path in (tmp_path / "nowhere" / "ledger.db", tmp_path):
+        with pytest.raises(ConfigurationError, match="cannot be opened"):
+            await SqliteLedger(path).__aenter__()
+
+
+class Busy:
+    """A connection that is told to wait for its turn, some times or always."""
+
+    def __init__(self, name: str, times: int) -> None:
+        self.name = name
+        self.times = times
+
+    def execute(self, sql: str) -> Busy:
+        """Refuse, or do it."""
+        self.times -= 1
+        if self.times >= 0:
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorname = self.name
+            raise error
+        return self
+
+    def fetchone(self) -> tuple[str]:
+        """The mode."""
+        return ("wal",)
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "refused"),
+    [
+        ("SQLITE_BUSY", 2, False),
+        ("SQLITE_BUSY_RECOVERY", 2, False),
+        ("SQLITE_BUSY", 10**9, True),
+        ("SQLITE_READONLY", 1, True),
+    ],
+)
+def test_a_new_log_waits_for_its_turn(
+    path: Path, name: str, times: int, *, refused: bool
+) -> None:
+    """Of several processes that open a new file at once SQLite sends some away: 6 of 360."""
+    clerk = Clerk(path, time.time, timeout=0.05, writes=True)
+    db: Any = Busy(name, times)
+
+    if refused:
+        with pytest.raises(sqlite3.OperationalError):
+            clerk._begin_log(db)
+    else:
+        clerk._begin_log(db)
+
+    assert (db.times == -1) is not refused
+
+
+async def test_a_file_without_a_log_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that can keep none is no place for a ledger: a network's, say."""
+    monkeypatch.chdir(tmp_path)
+    clerk = Clerk(Path(":memory:"), time.time, timeout=1, writes=True)
+
+    with pytest.raises(ConfigurationError, match="local disk"):
+        await clerk.open()
+
+
+READ_ONLY = """
+import os, sys, anyio
+from telecmi_async import ConfigurationError
+from telecmi_async.ledger import SqliteLedger
+async def main():
+    if os.geteuid() == 0:
+        os.setuid(65534)  # for root there are no rights; all is imported by now
+    try:
+        async with SqliteLedger(sys.argv[1]):
+            print("opened")
+    except ConfigurationError as error:
+        print(error)
+anyio.run(main)
+"""
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that anybody may look into."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+def test_a_file_that_may_not_be_written_is_refused(open_folder: Path) -> None:
+    """At once, not when the first call is to be placed."""
+    path = open_folder / "ledger.db"
+
+    async def make() -> None:
+        async with SqliteLedger(path):
+            pass
+
+    anyio.run(make)
+    path.chmod(0o444)
+    open_folder.chmod(0o555)
+    command = [sys.executable, "-c", READ_ONLY, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    open_folder.chmod(0o755)
+
+    assert "may not be written" in done.stdout or "be writable" in done.stdout, done.stderr
+
+
+async def test_a_reader_that_cannot_open_takes_the_writer_along(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is left open, and the error is ours."""
+    connect = Clerk._connect
+
+    def fail_to_read(clerk: Clerk) -> sqlite3.Connection:
+        if not clerk._writes:
+            raise sqlite3.OperationalError("no")
+        return connect(clerk)
+
+    monkeypatch.setattr(Clerk, "_connect", fail_to_read)
+    with pytest.raises(StoreError, match="OperationalError"):
+        await SqliteLedger(path).__aenter__()
+
+    assert [file.name for file in path.parent.iterdir()] == ["ledger.db"]
+
+
+# -- its schema
+
+
+def test_the_steps_of_a_schema_are_numbered_without_gaps() -> None:
+    """From 1, in the order of their names."""
+    steps = scripts("sqlite")
+
+    assert [step.version for step in steps] == list(range(1, len(steps) + 1))
+    assert [step.name for step in steps] == sorted(step.name for step in steps)
+
+
+def test_a_trigger_is_one_statement() -> None:
+    """Its semicolons do not end it; a comment is no statement."""
+    text = (
+        "-- one; two\nCREATE TABLE a (x);\n"
+        "CREATE TRIGGER t AFTER INSERT ON a BEGIN\n SELECT 1;\n SELECT 2;\nEND;\n"
+    )
+
+    assert [statement.split()[-1] for statement in statements(text)] == ["(x);", "END;"]
+
+
+def plain_connection(path: Path) -> sqlite3.Connection:
+    """A connection without a transaction of its own."""
+    return sqlite3.connect(path, isolation_level=None)
+
+
+def test_a_schema_is_brought_up_to_date(path: Path) -> None:
+    """By the steps that are new, and once."""
+    steps = [Script(1, "0001", "CREATE TABLE a (x);"), Script(2, "0002", "CREATE TABLE b (x);")]
+    db = plain_connection(path)
+    migrate(db, steps[:1])
+    for _ in range(2):
+        migrate(db, steps)
+
+    tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master").fetchall()]
+    db.close()
+
+    assert tables == ["a", "b"]
+
+
+@pytest.mark.parametrize("last", ["CREATE TABLE a (x);", "CREATE TABLE b (x); ROLLBACK; BAD;"])
+def test_a_step_that_fails_leaves_nothing_behind(path: Path, last: str) -> None:
+    """All steps are one transaction, even if it is undone meanwhile."""
+    db = plain_connection(path)
+
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(
+            db,
+            [
+                Script(1, "0001", "CREATE TABLE a (x);"),
+                Script(2, "0002", last.replace("; ", ";\n")),
+            ],
+        )
+
+    assert db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    assert db.execute("PRAGMA user_version").fetchone() == (0,)
+    db.close()
+
+
+# -- one writer
+
+
+async def test_what_waits_is_committed_together(ledger: SqliteLedger) -> None:
+    """Sixty intents are one transaction, and nobody is told before that is on disk."""
+    await begin(ledger, 60)
+    claims = await ledger.claim("spring", "w", most=60, lease=LEASE)
+    told: list[object] = []
+
+    async def one(claim: Any) -> None:
+        told.append(await intend(ledger, claim, new_token()))
+
+    holding = Holding(ledger)
+    async with anyio.create_task_group() as tasks:
+        await holding.start(tasks)
+        for claim in claims:
+            tasks.start_soon(one, claim)
+        await anyio.wait_all_tasks_blocked()
+        early = list(told)
+        holding.free.set()
+
+    assert early == []
+    assert len(told) == 60
+    # That of the job which held the writer, and theirs.
+    assert [sql for sql in holding.statements if sql == "COMMIT"] == ["COMMIT"] * 2
+    assert await counted(ledger) == {"sending": 60}
+
+
+async def test_more_than_fit_into_one_transaction_take_several(ledger: SqliteLedger) -> None:
+    """All of them are done, in their order."""
+    done: list[int] = []
+
+    def note(number: int, db: sqlite3.Connection, now: float) -> None:
+        done.append(number)
+
+    holding = Holding(ledger)
+    async with anyio.create_task_group() as tasks:
+        await holding.start(tasks)
+        for number in range(600):
+            tasks.start_soon(writer_of(ledger).do, partial(note, number))
+        await anyio.wait_all_tasks_blocked()
+        holding.free.set()
+
+    assert sorted(done) == list(range(600))
+
+
+async def test_one_that_fails_takes_no_other_with_it(ledger: SqliteLedger) -> None:
+    """Though they share a transaction: each has its own savepoint."""
+    await begin(ledger, 3)
+    first, second, third = await ledger.claim("spring", "w", most=3, lease=LEASE)
+    outcomes: dict[int, object] = {}
+
+    async def one(claim: Any, token: str) -> None:
+        try:
+            outcomes[claim.contact] = await intend(ledger, claim, token)
+        except StoreError as error:
+            outcomes[claim.contact] = error
+
+    tokens = [new_token(), new_token()]
+    holding = Holding(ledger)
+    async with anyio.create_task_group() as tasks:
+        await holding.start(tasks)
+        for claim, token in ((first, tokens[0]), (second, tokens[0]), (third, tokens[1])):
+            tasks.start_soon(one, claim, token)
+            await anyio.wait_all_tasks_blocked()
+        holding.free.set()
+
+    failed = [contact for contact, one in outcomes.items() if isinstance(one, StoreError)]
+    assert len(failed) == 1
+    assert sum(isinstance(one, Intent) for one in outcomes.values()) == 2
+    assert await counted(ledger) == {"sending": 2, "claimed": 1}
+
+
+async def test_a_full_disk_stops_what_needs_room(ledger: SqliteLedger) -> None:
+    """What was done with it in the same transaction is done again by itself; then it goes on."""
+    await begin(ledger, 2)
+    _, token = await send(ledger)
+    # The room that is left is taken by the load, and none by the settling.
+    most = await run(ledger, "PRAGMA page_count") + 2
+    await run(ledger, f"PRAGMA max_page_count = {most}")
+    results: list[object] = []
+
+    async def load() -> None:
+        try:
+            await ledger.load("spring", new_contacts(1000))
+        except StoreError as error:
+            results.append(error)
+
+    async def settle() -> None:
+        results.append(await ledger.settle(token, PLACED))
+
+    holding = Holding(ledger)
+    async with anyio.create_task_group() as tasks:
+        await holding.start(tasks)
+        tasks.start_soon(settle)
+        tasks.start_soon(load)
+        await anyio.sleep(0.2)
+        holding.free.set()
+
+    assert sorted(str(result) for result in results) == [
+        "True", "the ledger failed: the disk is full (SQLITE_FULL)",
+    ]  # fmt: skip
+    assert await counted(ledger) == {"placed": 1, "pending": 1}
+
+    await run(ledger, "PRAGMA max_page_count = 100000")
+    await ledger.load("spring", new_contacts(1000))
+
+    assert (await ledger.state("spring")).total == 1002
+
+
+async def test_a_transaction_that_cannot_be_committed_is_undone(ledger: SqliteLedger) -> None:
+    """And who waited for it is told; the next one is not held up."""
+    await begin(ledger)
+
+    def broken(db: sqlite3.Connection, now: float) -> None:
+        db.execute("PRAGMA defer_foreign_keys = ON")
+        db.execute("INSERT INTO passage (contact, at, what, detail) VALUES (99, 0, 'x', '')")
+
+    with pytest.raises(StoreError, match="SQLITE_CONSTRAINT"):
+        await writer_of(ledger).do(broken)
+
+    await send(ledger, PLACED)
+    assert await counted(ledger) == {"placed": 1}
+
+
+async def test_a_job_that_ends_the_transaction_does_no_harm(ledger: SqliteLedger) -> None:
+    """As a full disk may: what shared it is done again by itself, and nothing is held up."""
+    made: list[bool] = []
+
+    def broken(db: sqlite3.Connection, now: float) -> None:
+        db.execute("ROLLBACK")
+        raise sqlite3.OperationalError("undone")
+
+    async def create(name: str) -> None:
+        made.append(await ledger.create(name, {}))
+
+    async def fail() -> None:
+        with pytest.raises(StoreError, match="OperationalError"):
+            await writer_of(ledger).do(broken)
+
+    holding = Holding(ledger)
+    async with anyio.create_task_group() as tasks:
+        await holding.start(tasks)
+        tasks.start_soon(create, "before")
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(fail)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(create, "after")
+        await anyio.wait_all_tasks_blocked()
+        holding.free.set()
+
+    assert made == [True, True]
+    assert await ledger.campaigns() == ["before", "after"]
+
+
+async def test_a_transaction_that_cannot_be_undone_does_not_end_the_thread(
+    ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits is told of each failure, instead of waiting for ever."""
+
+    class Stuck:
+        in_transaction = True
+
+        def execute(self, sql: str) -> None:
+            raise sqlite3.OperationalError("stuck")
+
+    writer = writer_of(ledger)
+    together = writer._together
+    monkeypatch.setattr(writer, "_together", lambda db, jobs: together(Stuck(), jobs))  # type: ignore[arg-type]  # a broken one
+    with pytest.raises(StoreError, match="OperationalError"):
+        await ledger.create("spring", {})
+    monkeypatch.undo()
+
+    assert await ledger.create("spring", {}) is True
+
+
+# -- what goes wrong
+
+
+def test_an_error_is_explained_without_values() -> None:
+    """What SQLite says may hold a number; an error of our own stays what it is."""
+    ours = ConfigurationError("ours")
+
+    assert explain(ours) is ours
+    assert str(explain(OverflowError(f"{FIRST} is too large"))) == (
+        "the ledger failed: it could not be used (OverflowError)"
+    )
+
+
+async def test_a_value_that_cannot_be_kept_is_an_error_of_ours(ledger: SqliteLedger) -> None:
+    """It names no number, and takes nothing with it."""
+    await begin(ledger)
+
+    with pytest.raises(StoreError) as caught:
+        await ledger.load("spring", [NewContact(number=10**30)])
+
+    assert "000" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert await counted(ledger) == {"pending": 1}
+
+
+async def test_a_file_that_others_keep_locked_is_waited_for(
+    ledger: SqliteLedger, path: Path
+) -> None:
+    """So long and no longer; nothing is lost by it."""
+    await begin(ledger)
+    _, token = await send(ledger)
+    db = plain_connection(path)
+    db.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(StoreError, match="locked"):
+        await ledger.settle(token, PLACED)
+    assert await counted(ledger) == {"sending": 1}, "who reads does not wait"
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ledger.settle, token, PLACED)
+        await anyio.sleep(0.05)
+        db.execute("ROLLBACK")
+    db.close()
+
+    assert await counted(ledger) == {"placed": 1}
+
+
+async def test_a_new_file_that_others_keep_locked_is_waited_for(path: Path) -> None:
+    """Opening it, too, takes its time and no longer."""
+    db = plain_connection(path)
+    db.execute("BEGIN EXCLUSIVE")
+
+    with pytest.raises(StoreError, match="locked"):
+        await SqliteLedger(path, timeout=0.1).__aenter__()
+
+    ledger = SqliteLedger(path, timeout=30)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ledger.__aenter__)
+        await anyio.sleep(0.1)
+        db.execute("ROLLBACK")
+    db.close()
+    assert await ledger.campaigns() == []
+    await ledger.aclose()
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+async def test_a_file_that_is_deleted_is_noticed(
+    ledger: SqliteLedger, path: Path, suffix: str
+) -> None:
+    """SQLite would go on writing where nobody finds it: an intent would be on no record."""
+    await begin(ledger)
+    claim = await take(ledger)
+    path.with_name(path.name + suffix).unlink()
+
+    with pytest.raises(StoreError, match="deleted or replaced"):
+        await intend(ledger, claim, new_token())
+    with pytest.raises(StoreError, match="deleted or replaced"):
+        await ledger.state("spring")
+
+
+def replace_by_copy(path: Path) -> None:
+    """Put a copy of a file in its place."""
+    copy = path.with_name("copy")
+    copy.write_bytes(path.read_bytes())
+    copy.replace(path)
+
+
+async def test_a_file_that_is_replaced_is_noticed(ledger: SqliteLedger, path: Path) -> None:
+    """What is there now is not what was opened."""
+    await begin(ledger)
+    replace_by_copy(path)
+
+    with pytest.raises(StoreError, match="deleted or replaced"):
+        await ledger.create("autumn", {})
+
+
+def damage(path: Path) -> None:
+    """Overwrite all but the first pages of a file."""
+    with path.open("r+b") as file:
+        file.seek(8192)
+        file.write(os.urandom(path.stat().st_size - 16384))
+
+
+async def test_a_file_that_is_damaged_is_told(path: Path) -> None:
+    """With what to do about it."""
+    async with SqliteLedger(path) as ledger:
+        await begin(ledger, 3000)
+    damage(path)
+
+    with pytest.raises((StoreError, ConfigurationError), match=r"damaged.*copy"):
+        async with SqliteLedger(path) as ledger:
+            await ledger.claim("spring", "w", most=1000, lease=LEASE)
+            _ = [contact async for contact in ledger.contacts("spring")]
+
+
+# -- cancellation
+
+
+async def test_who_is_cancelled_while_it_waits_gets_the_result(ledger: SqliteLedger) -> None:
+    """It is known whether it happened; the cancellation comes at the next await."""
+    await begin(ledger)
+    claim = await take(ledger)
+    got: list[object] = []
+    holding = Holding(ledger)
+    async with anyio.create_task_group() as tasks:
+        await holding.start(tasks)
+
+        async def one() -> None:
+            got.append(await intend(ledger, claim, new_token()))
+            await anyio.sleep(60)
+
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as inner:
+                inner.start_soon(one)
+                await anyio.wait_all_tasks_blocked()
+                scope.cancel()
+                tasks.start_soon(free_soon, holding)
+
+    assert [type(intent) for intent in got] == [Intent]
+    assert await counted(ledger) == {"sending": 1}
+
+
+async def free_soon(holding: Holding) -> None:
+    """Let the writer go after a while."""
+    await anyio.sleep(0.02)
+    holding.free.set()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_asyncios_own_cancellation_is_put_off_too(ledger: SqliteLedger) -> None:
+    """``task.cancel()`` knows no shield; a time-out still is one."""
+    await begin(ledger)
+    claim = await take(ledger)
+    got: list[object] = []
+    holding = Holding(ledger)
+
+    async def one() -> None:
+        async with asyncio.timeout(0.01):
+            got.append(await intend(ledger, claim, new_token()))
+            await asyncio.sleep(60)
+
+    async with anyio.create_task_group() as tasks:
+        await holding.start(tasks)
+        tasks.start_soon(free_soon, holding)
+        with pytest.raises(TimeoutError):
+            await one()
+
+    assert [type(intent) for intent in got] == [Intent]
+    assert await counted(ledger) == {"sending": 1}
+
+
+async def test_who_is_cancelled_already_begins_nothing(ledger: SqliteLedger) -> None:
+    """Nothing happened, and that is known too."""
+    await begin(ledger)
+    claim = await take(ledger)
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await intend(ledger, claim, new_token())
+
+    assert scope.cancelled_caught
+    assert await counted(ledger) == {"claimed": 1}
+
+
+@pytest.mark.parametrize("edge", [False, True])
+async def test_cancelled_anywhere_nothing_is_half_done(
+    tmp_path: Path, anyio_backend_name: str, edge: bool
+) -> None:
+    """At each await of a send: the history says what the state says."""
+    if edge and anyio_backend_name == "trio":
+        edge = False
+    numbers = itertools.count()
+    done: list[str] = []
+
+    async def setup() -> SqliteLedger:
+        ledger = SqliteLedger(tmp_path / f"{next(numbers)}.db")
+        await ledger.__aenter__()
+        await begin(ledger)
+        done.clear()
+        return ledger
+
+    async def operation(ledger: SqliteLedger) -> None:
+        claim = await take(ledger)
+        done.append("claimed")
+        token = new_token()
+        if await intend(ledger, claim, token):
+            done.append("sending")
+        if await ledger.settle(token, PLACED):
+            done.append("placed")
+
+    async def check(ledger: SqliteLedger) -> None:
+        assert await counted(ledger) == {(done or ["pending"])[-1]: 1}
+        await ledger.aclose()
+
+    points = await cancel_everywhere(operation, setup=setup, check=check, edge=edge)
+
+    assert points >= 3
+
+
+async def test_closing_waits_for_what_is_queued(path: Path) -> None:
+    """What was asked for before is on record when it is closed, and nothing after is taken."""
+    clock = Clock()
+    ledger = SqliteLedger(path, clock=clock)
+    await ledger.__aenter__()
+    await begin(ledger, 20)
+    claims = await ledger.claim("spring", "w", most=20, lease=LEASE)
+    got: list[object] = []
+
+    async def one(claim: Any) -> None:
+        got.append(await intend(ledger, claim, new_token()))
+
+    holding = Holding(ledger)
+    async with anyio.create_task_group() as tasks:
+        await holding.start(tasks)
+        for claim in claims:
+            tasks.start_soon(one, claim)
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(ledger.aclose)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(StoreError):
+            await ledger.create("late", {})
+        holding.free.set()
+
+    async with ledger:
+        assert await counted(ledger) == {"sending": 20}
+    assert len(got) == 20
+
+
+# -- threads and loops
+
+
+async def test_loading_does_not_stop_the_loop(ledger: SqliteLedger) -> None:
+    """An iterable that takes its time is asked in a thread: the loop goes on meanwhile."""
+    await ledger.create("spring", {})
+    go = threading.Event()
+
+    def slow() -> Iterator[NewContact]:
+        assert go.wait(10), "the loop stood still"
+        yield from new_contacts(10)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ledger.load, "spring", slow())
+        await anyio.wait_all_tasks_blocked()
+        go.set()
+
+    assert await counted(ledger) == {"pending": 10}
+
+
+async def test_forbidding_does_not_stop_the_loop(ledger: SqliteLedger) -> None:
+    """A register of millions is taken in batches, too."""
+    go = threading.Event()
+
+    def slow() -> Iterator[int]:
+        assert go.wait(10), "the loop stood still"
+        yield from range(FIRST, FIRST + 2500)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ledger.forbid, slow(), "register")
+        await anyio.wait_all_tasks_blocked()
+        go.set()
+
+    assert await ledger.forbid([FIRST, FIRST + 2499, FIRST + 2500], "register") == 1
+
+
+@pytest.mark.parametrize("other", ["asyncio", "trio"])
+async def test_several_loops_share_a_ledger(ledger: SqliteLedger, other: str) -> None:
+    """A receiver in another thread tells it what it heard, whatever its event loop."""
+    await begin(ledger)
+    _, token = await send(ledger)
+
+    async def hear() -> bool:
+        return await ledger.heard(token=token, request_id=None, at=1.0)
+
+    heard = await anyio.to_thread.run_sync(lambda: anyio.run(hear, backend=other))
+
+    assert heard is True
+    assert await counted(ledger) == {"placed": 1}
+
+
+# -- at any size
+
+
+PLANS: list[tuple[str, Callable[[Ledger], Any]]] = [
+    ("claim", lambda ledger: ledger.claim("spring", "w", most=5, lease=LEASE)),
+    ("renew", lambda ledger: ledger.renew("w", lease=LEASE)),
+    ("reap", lambda ledger: ledger.reap("spring")),
+    ("next_due", lambda ledger: ledger.next_due("spring")),
+    ("state", lambda ledger: ledger.state("spring")),
+    ("find", lambda ledger: ledger.find("spring", FIRST)),
+    ("settle", lambda ledger: ledger.settle("tcm_x", PLACED)),
+    ("heard", lambda ledger: ledger.heard(token="x", request_id="y", at=1.0)),
+    ("absolve", lambda ledger: ledger.absolve("spring", older_than=1, policy="give_up")),
+    ("redial", lambda ledger: ledger.redial_unknown("spring", [FIRST])),
+    ("reserve", lambda ledger: ledger.reserve([("a", 1.0)], longest=1.0)),
+]
+
+
+def explained(sql: str, db: sqlite3.Connection, now: float) -> list[Any]:
+    """What SQLite would do."""
+    return db.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
+
+
+@pytest.mark.parametrize(("name", "ask"), PLANS, ids=[name for name, _ in PLANS])
+async def test_no_question_looks_at_all_rows(
+    ledger: SqliteLedger, name: str, ask: Callable[[Ledger], Any]
+) -> None:
+    """Each uses an index, so that it takes the same at a million contacts."""
+    await begin(ledger, 2)
+    asked: list[str] = []
+    assert ledger._desks is not None
+    for desk in ledger._desks:
+        await desk.do(lambda db, _: db.set_trace_callback(asked.append))
+    await ask(ledger)
+    for desk in ledger._desks:
+        await desk.do(lambda db, _: db.set_trace_callback(None))
+    plans = [
+        (sql, row[3])
+        for sql in asked
+        if sql.startswith(("SELECT", "UPDATE", "\nSELECT", "DELETE"))
+        for row in await writer_of(ledger).do(partial(explained, sql))
+    ]
+
+    # Those that are claimed are few, and nobody asks for a constant's index.
+    harmless = ("CONSTANT", "contact_claimed")
+
+    assert plans
+    assert [
+        (sql, plan)
+        for sql, plan in plans
+        if plan.startswith("SCAN") and not any(word in plan for word in harmless)
+    ] == []
