@@ -345,7 +345,7 @@ class SqliteLedger:
         await self._write(lambda db, _: sqlite_limits.free_channel(db, key, holder))
 
 
-def _rows(contacts: Iterator[NewContact]) -> list[_Row]:
+def _rows(contacts: Iterator[object]) -> list[_Row]:
     """Take some contacts, as they are stored."""
     rows: list[_Row] = []
     for contact in islice(contacts, _BATCH):
