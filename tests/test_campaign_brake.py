@@ -94,6 +94,18 @@ def test_an_answered_probe_ends_the_pause() -> None:
     assert breaker.wait(20.0) == 5
 
 
+def test_what_led_to_a_pause_does_not_lead_to_the_next() -> None:
+    """After a pause, sends are counted afresh: four unknown ones are too few again."""
+    breaker = tripped(0.0)
+    assert breaker.wait(5.0) == 0
+    breaker.ended(6.0, began=5.0, unknown=False)
+
+    for n in range(4):
+        breaker.ended(10.0 + n, began=9.0, unknown=True)
+
+    assert not breaker.open
+
+
 def test_what_was_sent_before_the_pause_ends_nothing() -> None:
     """An answer to a send from before says nothing of how things are now."""
     breaker = tripped(100.0)
@@ -182,8 +194,9 @@ def test_a_burst_of_refusals_is_one(round_trip: float, until: float) -> None:
     slowdown = Slowdown(50)
     slowdown.refused(0.0, round_trip=round_trip)
 
-    slowdown.refused(until - 0.01, round_trip=round_trip)
     once = slowdown.rate(until)
+    slowdown.refused(until - 0.01, round_trip=round_trip)
+    assert slowdown.rate(until) == once
     slowdown.refused(until, round_trip=round_trip)
 
     assert slowdown.rate(until) == pytest.approx(max(0.7 * once, 0.5))

@@ -95,6 +95,7 @@ def test_a_number_is_read_as_people_write_it(
         ("", None, Kind.NO_NUMBER),
         (" \u200e ", "91", Kind.NO_NUMBER),
         ("n/a", None, Kind.NOT_A_NUMBER),
+        ("Phone 1.", None, Kind.NOT_A_NUMBER),
         ("9" * 65, None, Kind.NOT_A_NUMBER),
         ("٩١٩٨٧٦٥٤٣٢١٠", None, Kind.NOT_A_NUMBER),
         ("91+9876543210", None, Kind.NOT_A_NUMBER),
@@ -103,9 +104,12 @@ def test_a_number_is_read_as_people_write_it(
         ("919876543210, 919876543211", None, Kind.NOT_A_NUMBER),
         ("+44 (0)20 7946 0958", None, Kind.NOT_A_NUMBER),
         ("+1 117 555 0123", None, Kind.NOT_A_NUMBER),
+        ("+49 030 123456", None, Kind.NOT_A_NUMBER),
+        ("+91 0987654321", None, Kind.NOT_A_NUMBER),
         ("9.19E+11", None, Kind.DIGITS_LOST),
         ("9.19E+11", "91", Kind.DIGITS_LOST),
         ("9E+11", None, Kind.DIGITS_LOST),
+        ("4.4207946095E+11", None, Kind.DIGITS_LOST),
         ("9.198765432E+11", None, Kind.DIGITS_LOST),
         ("919876543210.", None, Kind.DIGITS_LOST),
         ("919876543210.5", None, Kind.DIGITS_LOST),
@@ -265,6 +269,7 @@ def test_one_wrong_byte_costs_one_row() -> None:
     file = opened(text)
 
     assert file.encoding.name == "Windows-1252"  # two wrong bytes against one right character
+    assert opened(text[:-2]).encoding.name == "UTF-8, but for 1 bytes"
     file = opened(text.replace(b"number,name", "number,näme für alle".encode()))
     assert file.encoding.name == "UTF-8, but for 2 bytes"
     assert [getattr(item, "kind", None) for item in file] == [
@@ -480,6 +485,7 @@ def test_a_file_without_header_is_read_from_its_first_row() -> None:
         ("9876543210\n9876543211\n", {}),
         ("9.19E+11\n9.19E+11\n", {}),
         ("919876543210,919876543211\n919876543212,919876543213\n", {"column": "column_1"}),
+        ("Asha,mobile,919876543210\nBo,mobile,919876543211\n", {}),
         ("note,x\n919876543210,x\n919876543211,x\n", {"header": False}),
     ],
 )

@@ -30,10 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Brake", "Breaker", "Slowdown"]
 
-# The breaker looks at so many sends, and trips at so many of them that are so large a share.
+# The breaker looks at so many sends, and trips at so many of them: five, and a fifth at least.
 _WINDOW = 25
-_LEAST = 5
-_SHARE = 0.2
+_MOST = 5
 _FIRST_PROBE = 5.0
 _LONGEST_PAUSE = 120.0
 
@@ -107,8 +106,7 @@ class Breaker:
 
     def _look(self, now: float, *, unknown: bool) -> None:
         self._last.append(unknown)
-        bad = sum(self._last)
-        if bad >= _LEAST and bad >= _SHARE * len(self._last):
+        if sum(self._last) >= _MOST:
             self._opened = now
             self._next_probe = now + self._pause
             # What was seen is dealt with; after the pause it is looked at afresh.

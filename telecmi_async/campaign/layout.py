@@ -130,8 +130,7 @@ def _sniff(preview: Sequence[Line]) -> str:
 
 def _is_header(first: Sequence[str], column: str | None, country: str | None) -> bool:
     """Tell whether a file's first row names its columns: it does unless it holds a number."""
-    keys = {column_key(cell) for cell in first}
-    if keys & NUMBER_NAMES or (column is not None and column_key(column) in keys):
+    if column is not None and column_key(column) in {column_key(cell) for cell in first}:
         return True
     return not any(_numeric(cell, country) for cell in first)
 

@@ -25,12 +25,12 @@ _SEPARATORS = re.compile(r"[\s().\-\u2010-\u2015\u2212]+")
 _FORMULA = re.compile(r'="(.*)"')
 _SCIENTIFIC = re.compile(r"\+?([0-9])(?:[.,]([0-9]*))?[eE]\+?([0-9]{1,3})", re.ASCII)
 _FLOAT = re.compile(r"([0-9]{7,15})\.0+", re.ASCII)
-_POINT = re.compile(r"\.[0-9]?\Z")
+_POINT = re.compile(r"[+0-9][0-9\s()\-.]*\.[0-9]?")
 _SEVERAL = re.compile(
     r"[0-9](?:[ ()-]?[0-9]){6,}\D*?[/,;|&\n].*[0-9](?:[ ()-]?[0-9]){6,}", re.ASCII
 )
 _EXTENSION = re.compile(r"[0-9][\s)]*(?:[,;]?\s*(?:ext\w*|x)\b|x[0-9]|[;#*])", re.IGNORECASE)
-_NANP = re.compile(r"1[2-9][0-9]{2}[2-9][0-9]{6}")
+_NANP = re.compile(r"[2-9][0-9]{2}[2-9][0-9]{6}")
 _LONGEST_CELL = 64
 
 #: How many digits follow the country code, where that is sure.
@@ -111,7 +111,7 @@ def _spreadsheet(text: str) -> str | Flaw:
         )
     if found := _FLOAT.fullmatch(text):
         return found[1]
-    if _POINT.search(text):
+    if _POINT.fullmatch(text):
         return Flaw(
             Kind.DIGITS_LOST,
             "ends in a decimal point: a table took the number for a quantity; store the column "
@@ -172,7 +172,7 @@ def _national(digits: str, country: str) -> int | Flaw:
                 f"{_WITH_PLUS}",
             )
         digits = digits[1:]
-        if fewest <= len(digits) <= most and not digits.startswith("0"):
+        if fewest <= len(digits) <= most:
             return _international(country + digits)
     else:
         fits = fewest <= len(digits) <= most
@@ -206,17 +206,28 @@ def _international(digits: str) -> int | Flaw:
     if code is None:
         return Flaw(Kind.UNKNOWN_COUNTRY, "begins with a code that no country has")
     base = "1" if code.digits.startswith("1") else code.digits
-    fewest, most = _LENGTHS.get(base, (1, 15))
-    national = len(digits) - len(base)
-    if not fewest <= national <= most:
+    return _wrong_for(base, digits[len(base) :]) or number
+
+
+def _wrong_for(code: str, national: str) -> Flaw | None:
+    """Return what is wrong with the digits that follow a country code, as far as that is sure."""
+    if national.startswith("0") and f"|{code}|" in _TRUNK_0:
+        return Flaw(
+            Kind.NOT_A_NUMBER,
+            "has a 0 after its country code, which is dialled within the country only: leave it "
+            "out",
+        )
+    fewest, most = _LENGTHS.get(code, (1, 15))
+    if not fewest <= len(national) <= most:
         length = str(fewest) if fewest == most else f"{fewest} to {most}"
         return Flaw(
             Kind.WRONG_LENGTH,
-            f"has {national} digits after +{base}, and its numbers have {length}: {_WITH_PLUS}",
+            f"has {len(national)} digits after +{code}, and its numbers have {length}: "
+            f"{_WITH_PLUS}",
         )
-    if base == "1" and not _NANP.fullmatch(digits):
+    if code == "1" and not _NANP.fullmatch(national):
         return Flaw(
             Kind.NOT_A_NUMBER,
             f"is no number of +1, whose area codes and exchanges start with 2 to 9: {_WITH_PLUS}",
         )
-    return number
+    return None
