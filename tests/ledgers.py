@@ -6,18 +6,20 @@ import itertools
 from typing import TYPE_CHECKING
 
 from attrs import define
+from pg_ledgers import ClockedLedger
 
 from telecmi_async.ledger import Limits, NewContact, Outcome, SqliteLedger
 from telecmi_async.ledger.states import ContactState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from telecmi_async.ledger import Claim, Intent, Ledger, Refusal
 
 #: Kinds of ledgers, and the event loops each works on.
-SETTINGS = [("sqlite", "asyncio"), ("sqlite", "trio")]
+SETTINGS = [(kind, loop) for kind in ("sqlite", "postgres") for loop in ("asyncio", "trio")]
 FIRST = 910000000000
 NO_LIMITS = Limits()
 LEASE = 60.0
@@ -40,9 +42,12 @@ class Clock:
         return self.time
 
 
-def open_ledger(kind: str, folder: Path, clock: Clock) -> AbstractAsyncContextManager[Ledger]:
+def open_ledger(
+    kind: str, folder: Path, clock: Callable[[], float]
+) -> AbstractAsyncContextManager[Ledger]:
     """Return a ledger to be entered; all that one test makes share what they keep."""
-    assert kind == "sqlite"
+    if kind == "postgres":
+        return ClockedLedger(folder, clock)
     return SqliteLedger(folder / "ledger.db", clock=clock)
 
 

@@ -6,6 +6,8 @@ copied to where anybody may read them, and run as nobody.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import importlib.util
 import os
 import shutil
@@ -22,7 +24,7 @@ import psycopg
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["PgServer"]
+__all__ = ["PgServer", "shared"]
 
 NOBODY = "nobody"
 #: Nothing of a test outlives its machine, so nothing waits for a disk.
@@ -139,3 +141,11 @@ class PgServer:
     ) -> None:
         self.kill()
         shutil.rmtree(self._folder)
+
+
+@functools.cache
+def shared() -> PgServer:
+    """Return the server that most tests share; it ends with the run."""
+    server = PgServer().__enter__()
+    atexit.register(server.__exit__, None, None, None)
+    return server

@@ -39,7 +39,6 @@ __all__ = ["Lane"]
 _TOGETHER: Final = 64
 _SHORTEST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
-_TRIES: Final = 5
 # Deadlock and serialisation failure: the server undid it, and it may be put again.
 _UNDONE: Final = ("40001", "40P01")
 # The server ends, or it ended the connection.
@@ -69,6 +68,14 @@ class _Job(Waiter[Any]):
     """Something to do, and who waits for it."""
 
     work: _Work
+    #: Whether there is an answer or a failure.
+    is_over: bool = False
+
+    def end(self, answer: Any) -> None:
+        self.answer, self.is_over = answer, True
+
+    def fail(self, failure: TelecmiError) -> None:
+        self.failure, self.is_over = failure, True
 
 
 class Lane:
@@ -163,70 +170,72 @@ class Lane:
             self._connection.close()
 
     def _answer(self, jobs: Sequence[_Job]) -> None:
-        """Find each job's answer, or its failure."""
+        """Find each job's answer, or its failure. All of them have the same time for it."""
+        until = monotonic() + self._door.timeout
         questions = [job.work for job in jobs if isinstance(job.work, _Question)]
         again = False
-        if len(jobs) == len(questions) > 1:
-            try:
-                answers = self._put_together(questions)
-            except Exception as error:  # noqa: BLE001  # each has its own error below
-                again = self._is_lost(error)
-            else:
-                for job, answer in zip(jobs, answers, strict=True):
-                    job.answer = answer
-                return
-        for job in jobs:
-            try:
-                job.answer = self._put_alone(job.work, again=again)
-            except TelecmiError as error:
-                job.failure = error
-            except Exception as error:  # noqa: BLE001  # whatever it is, somebody waits
-                job.failure = StoreError(f"the ledger's database failed ({_named(error)})")
+        try:
+            if len(jobs) == len(questions) > 1:
+                again = self._put_together(jobs, questions, until)
+            for job in jobs:
+                self._put_alone(job, until, again=again)
+        except StoreError as error:  # there is no connection, for none of them
+            for job in jobs:
+                if not job.is_over:
+                    job.fail(StoreError(*error.args))
 
-    def _put_together(self, questions: Sequence[_Question]) -> list[_Rows]:
-        connection = self._open()
-        with connection.pipeline() as pipeline:
-            cursors: list[Any] = []
-            for question in questions:
-                cursors.append(question.put(connection, again=False))
-                if self._apart:
-                    pipeline.sync()
-        return [cursor.fetchall() for cursor in cursors]
-
-    def _put_alone(self, work: _Work, *, again: bool) -> Any:
-        tries = 0
-        while True:
-            connection = self._open()
-            try:
-                if isinstance(work, _Question):
-                    return work.put(connection, again=again).fetchall()
-                return work(connection)
-            except Exception as error:
-                tries += 1
-                lost = self._is_lost(error)
-                undone = getattr(error, "sqlstate", None) in _UNDONE
-                may_repeat = isinstance(work, _Question) and tries < _TRIES
-                if not may_repeat or not (lost or undone):
-                    raise
-                again = again or lost
-
-    def _is_lost(self, error: Exception) -> bool:
-        """Tell whether the connection broke, and let go of it then."""
-        if self._connection is None:
-            return False
-        if self._connection.closed or str(getattr(error, "sqlstate", "")).startswith(_ENDED):
-            self._connection.close()
-            return True
+    def _put_together(
+        self, jobs: Sequence[_Job], questions: Sequence[_Question], until: float
+    ) -> bool:
+        """Put questions in one round trip; tell if nobody knows whether they were put."""
+        connection = self._open(until)
+        try:
+            with connection.pipeline() as pipeline:
+                cursors: list[Any] = []
+                for question in questions:
+                    cursors.append(question.put(connection, again=False))
+                    if self._apart:
+                        pipeline.sync()
+            answers = [cursor.fetchall() for cursor in cursors]
+        except Exception as error:  # noqa: BLE001  # each has its own, when it is put alone
+            lost = _is_lost(connection, error)
+            # psycopg takes statements for prepared that the server left out after the error.
+            connection.close()
+            return lost
+        for job, answer in zip(jobs, answers, strict=True):
+            job.end(answer)
         return False
 
-    def _open(self) -> _Connection:
-        """Return the connection; a new one if it broke, which is tried for a while.
+    def _put_alone(self, job: _Job, until: float, *, again: bool) -> None:
+        """Put a question until there is an answer, or do something once.
+
+        Raises:
+            StoreError: There is no connection.
+        """
+        while not job.is_over:
+            connection = self._open(until)
+            try:
+                if isinstance(job.work, _Question):
+                    job.end(job.work.put(connection, again=again).fetchall())
+                else:
+                    job.end(job.work(connection))
+            except TelecmiError as error:
+                job.fail(error)
+            except Exception as error:  # noqa: BLE001  # whatever it is, somebody waits
+                lost = _is_lost(connection, error)
+                again = again or lost
+                undone = getattr(error, "sqlstate", None) in _UNDONE
+                may_repeat = isinstance(job.work, _Question) and monotonic() < until
+                if not may_repeat or not (lost or undone):
+                    job.fail(StoreError(f"the ledger's database failed ({_named(error)})"))
+
+    def _open(self, until: float) -> _Connection:
+        """Return the connection; if it broke, a new one, tried for until a moment.
 
         Raises:
             StoreError: There is none to be had.
         """
         first = self._connection is None
-        until = monotonic() + self._door.timeout
         while self._connection is None or self._connection.closed:
             try:
                 self._connection = self._door.open(durable=self._durable)
@@ -238,6 +247,14 @@ class Lane:
                 self._closing.wait(self._pause)
                 self._pause = min(2 * self._pause, _LONGEST_PAUSE)
         return self._connection
+
+
+def _is_lost(connection: _Connection, error: Exception) -> bool:
+    """Tell whether the connection broke, and close it then."""
+    if connection.closed or str(getattr(error, "sqlstate", "")).startswith(_ENDED):
+        connection.close()
+        return True
+    return False
 
 
 def _named(error: Exception) -> str:

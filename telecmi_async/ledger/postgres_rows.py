@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from telecmi_async._wording import shown
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.base import Claim, Contact, NewContact, Passage
 from telecmi_async.ledger.migrate import scripts
 from telecmi_async.ledger.states import ContactState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from psycopg import Connection
 
@@ -38,6 +39,7 @@ __all__ = [
     "claim_of",
     "clean",
     "contact_of",
+    "encode",
     "loading",
     "migrate",
     "tidy",
@@ -102,6 +104,21 @@ HISTORY: Final = "SELECT at, what, detail, token FROM passage WHERE contact = %s
 def clean(text: str) -> str:
     """Return a text as PostgreSQL takes it: without zeros and half characters."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def encode(given: Mapping[str, object], what: str) -> str:
+    """Return a mapping as JSON.
+
+    Raises:
+        ConfigurationError: It is none of JSON's.
+    """
+    try:
+        return json.dumps(dict(given), allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise ConfigurationError(
+            f"{what} must hold what JSON can: strings, numbers, booleans, None, lists and "
+            "mappings of such"
+        ) from None
 
 
 def claim_of(row: tuple[Any, ...]) -> Claim:
@@ -177,6 +194,7 @@ def loading(
     """Return what loads contacts in one transaction, and tells how many were new."""
 
     def load(connection: Connection[tuple[Any, ...]]) -> int:
+        lines = [_line_of(n, contact) for n, contact in enumerate(batch)]
         with connection.transaction(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = 0")
             cursor.execute(
@@ -185,11 +203,8 @@ def loading(
                 " ON COMMIT DELETE ROWS"
             )
             with cursor.copy("COPY incoming FROM STDIN") as copy:
-                for n, contact in enumerate(batch):
-                    columns = json.dumps(dict(contact.columns))
-                    copy.write_row(
-                        (n, contact.number, columns, contact.not_before, contact.not_after)
-                    )
+                for line in lines:
+                    copy.write_row(line)
             cursor.execute(
                 "INSERT INTO contact (campaign, number, columns, not_before, not_after)"
                 " SELECT %s::integer, number, columns, not_before, not_after FROM incoming"
@@ -199,6 +214,18 @@ def loading(
             return cursor.rowcount
 
     return load
+
+
+def _line_of(n: int, contact: NewContact) -> tuple[object, ...]:
+    """Return what is loaded of a contact.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if not isinstance(cast("object", contact), NewContact):
+        raise ConfigurationError(f"contacts must be NewContact, not {shown(contact)}")
+    columns = encode(contact.columns, "columns")
+    return (n, contact.number, columns, contact.not_before, contact.not_after)
 
 
 def tidy(connection: Connection[tuple[Any, ...]]) -> None:

@@ -64,7 +64,6 @@ BEGIN
 END
 $$;
 
--- Claims and sends.
 CREATE FUNCTION renew(p_worker text, p_lease double precision)
 RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
@@ -73,7 +72,7 @@ BEGIN
     UPDATE contact c SET lease_until = greatest(c.lease_until, clock() + p_lease)
     WHERE c.id IN (
         SELECT h.id FROM contact h
-        WHERE h.worker = p_worker AND h.state IN ('claimed', 'sending')
+        WHERE h.worker = p_worker AND h.state = 'claimed'
         ORDER BY h.id FOR UPDATE
     );
     GET DIAGNOSTICS held = ROW_COUNT;

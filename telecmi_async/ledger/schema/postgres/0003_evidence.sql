@@ -33,7 +33,8 @@ BEGIN
         talk_seconds = greatest(t.talk_seconds, p_talk), cost = greatest(t.cost, p_cost)
     WHERE t.token = s.token;
     IF s.fate = 'absent' OR more > 0 THEN
-        PERFORM count_up(c.campaign, s.at, 0, (s.fate = 'absent')::integer, COALESCE(more, 0));
+        PERFORM count_up(c.campaign, s.at, 0, CASE s.fate WHEN 'absent' THEN 1 ELSE 0 END,
+            COALESCE(more, 0));
     END IF;
     UPDATE contact k SET
         state = CASE WHEN p_over OR k.state = 'finished' THEN 'finished'::contact_state

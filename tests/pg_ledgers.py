@@ -1,0 +1,56 @@
+"""A ledger in PostgreSQL whose clock is moved by the test."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Self
+
+from pg_server import shared
+
+from telecmi_async.ledger.postgres import PostgresLedger
+from telecmi_async.ledger.postgres_lane import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["ClockedLedger"]
+
+# The server's own clock goes on where nothing was set.
+CLOCK = """
+    CREATE OR REPLACE FUNCTION clock() RETURNS double precision LANGUAGE sql VOLATILE AS $$
+        SELECT coalesce(nullif(current_setting('test.clock', true), '')::double precision,
+            extract(epoch FROM clock_timestamp())::double precision)
+    $$"""
+SET = "SELECT set_config('test.clock', %s, false)"
+
+
+class ClockedLane(Lane):
+    """Tells its connection the time before each question."""
+
+    clock: Callable[[], float]
+
+    async def ask(self, sql: str, *values: object, says_again: bool = False) -> Any:
+        await super().ask(SET, repr(self.clock()))
+        return await super().ask(sql, *values, says_again=says_again)
+
+
+class ClockedLedger(PostgresLedger):
+    """Keeps its contacts in the schema that belongs to a folder.
+
+    Args:
+        folder: Ledgers of one folder keep the same.
+        clock: Tells the time.
+    """
+
+    def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
+        name = hashlib.sha256(str(folder).encode()).hexdigest()[:20]
+        super().__init__(shared().url(), schema=f"test_{name}")
+        for lane in (self._moves, self._looks, self._paces):
+            lane.__class__ = ClockedLane
+            lane.clock = clock  # type: ignore[attr-defined]  # it is a ClockedLane now
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        await self._looks.do(lambda connection: connection.execute(CLOCK.encode()))
+        return self
