@@ -114,7 +114,8 @@ class CallService:
         limit = parse_instance("rate", rate, RateLimit)
         sources = Sources.of(events)
         channels = None if limit.live_calls is None else Channels(limit.live_calls)
-        self._window = 2 * limit.max_in_flight
+        #: How many requests may be waiting for TeleCMI's reply at the same time.
+        self.max_in_flight = limit.max_in_flight
         self._transport = HttpxTransport(
             default_client() if http_client is None else http_client, owned=http_client is None
         )
@@ -132,7 +133,7 @@ class CallService:
         )
         references = References(self._credentials.secret)
         signed = sources.store is not None if reference is None else reference
-        self._sign = references.sign if signed else None
+        self._sign, self._signed = references.sign, signed
         self._tracker = Tracker.of(
             sources,
             self._host,
@@ -261,7 +262,7 @@ class CallService:
 
             return start_item(item, one, on_settled)
 
-        feed = Feed(requests, start, window=self._window, on_progress=on_progress)
+        feed = Feed(requests, start, window=2 * self.max_in_flight, on_progress=on_progress)
         self._feeds.add(feed)
         try:
             self._host.start(Feed.run, feed, self._feed_ended)
@@ -271,10 +272,7 @@ class CallService:
         return CallStream(feed)
 
     def place(self, request: CallRequest, permit: Permit, timeouts: Timeouts) -> CallHandle:
-        """Place a call, once at most, that asks ``permit`` right before it leaves.
-
-        It is what campaigns use; see `telecmi_async.dial.Permit`. It raises as `make_call`.
-        """
+        """Place a call once at most, with its reference, if its permit says so: for campaigns."""
         self._check_open()
         options = (RetryPolicy(attempts=1, at_most_once=True), timeouts)
         return CallHandle(self._start(request, request, options, permit=permit))
@@ -361,7 +359,7 @@ class CallService:
             )
         region = route(request.region or self._region, request.to)
         call = Call(request, source=source, region=region)
-        more = {FIELD: self._sign(call.reference)} if self._sign else {}
+        more = {FIELD: self._sign(call.reference)} if self._signed or permit else {}
         wire = Wire(encode_request(request, self._credentials, from_=from_, more_params=more))
         call.on_settled = on_settled
         if self._tracker is not None:

@@ -200,17 +200,20 @@ class Campaign:
             await anyio.sleep(_POLL)
 
     async def _await_outcomes(self) -> None:
-        """Wait for the ends of calls that were placed, as long as they can be heard of."""
+        """Wait for the ends of calls, and for signs of unknown ones, while they may come."""
         if self._receiver is None or self._worker.leaving:
             return
-        until = anyio.current_time() + self._patience.outcomes
-        while anyio.current_time() < until and not self._worker.leaving:
+        began = anyio.current_time()
+        while not self._worker.leaving:
+            waited = anyio.current_time() - began
             try:
                 state = await self._ledger.state(self.name)
             except StoreError as error:
                 await self._worker.store_fails(error)
                 continue
-            if not state.counts[ContactState.PLACED] or state.status == "stopped":
+            placed = state.counts[ContactState.PLACED] and waited < self._patience.outcomes
+            unknown = state.counts[ContactState.UNKNOWN] and waited < self._patience.evidence
+            if state.status == "stopped" or not (placed or unknown):
                 return
             await self._worker.wait(_POLL)
 

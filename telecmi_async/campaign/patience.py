@@ -33,6 +33,7 @@ class Patience:
         grace: How much later than all of that a send without an outcome is taken for unknown.
         outcomes: How long `Campaign.run` waits, when all is dialled, for calls to be over.
             TeleCMI sends a record for the last time half an hour after a call's end.
+        evidence: How long it waits then for a sign of calls whose fate is unknown.
         proof: How long after a request of unknown fate its events must have come: the longest
             call, and that half hour.
 
@@ -47,6 +48,7 @@ class Patience:
     )
     grace: float = _seconds(30.0)
     outcomes: float = _seconds(31 * 60.0)
+    evidence: float = _seconds(120.0)
     proof: float = _seconds(5_400.0 + 31 * 60.0)
 
     @property

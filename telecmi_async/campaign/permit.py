@@ -26,13 +26,14 @@ class SendPermit:
         fence: Within how many seconds of the intent the request must leave.
     """
 
-    __slots__ = ("_fence", "_intend", "refusal", "token")
+    __slots__ = ("_answered", "_fence", "_intend", "refusal", "token")
 
     def __init__(
         self, intend: Callable[[str], Awaitable[Intent | Refusal | None]], fence: float
     ) -> None:
         self._intend = intend
         self._fence = fence
+        self._answered: anyio.Event | None = None
         #: The send's id, if its intent is, or may be, on record.
         self.token: str | None = None
         #: Why it may not be sent, if a rule says so.
@@ -40,6 +41,21 @@ class SendPermit:
 
     async def __call__(self, call: Call) -> float:
         """Put the intent on record, and return by when the request must have left."""
+        self._answered = anyio.Event()
+        try:
+            return await self._ask(call)
+        finally:
+            self._answered.set()
+
+    async def ended(self) -> None:
+        """Wait until it is known whether an intent is on record.
+
+        A call that is cancelled meanwhile is over before.
+        """
+        if self._answered is not None:
+            await self._answered.wait()
+
+    async def _ask(self, call: Call) -> float:
         # Counted from before the intent: a process that slept meanwhile is late by that much.
         send_by = anyio.current_time() + self._fence
         self.token = call.reference

@@ -38,7 +38,8 @@ class Pace:
     Args:
         calls_per_second: How many calls start in a second, over all workers of this ledger.
         live_calls: How many may be live, likewise; ``None`` for any number.
-        window: How many contacts one worker deals with at a time.
+        window: How many contacts one worker deals with at a time, but no more than its
+            service's ``max_in_flight``.
         shared: What the limits are shared under: campaigns that name the same share them.
 
     Raises:

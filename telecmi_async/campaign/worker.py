@@ -17,6 +17,7 @@ under the old one: whatever was left there runs out, and is dialled then.
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from collections import deque
 from typing import TYPE_CHECKING, Final
@@ -33,6 +34,7 @@ from telecmi_async.errors import (
     CallCancelled,
     ConfigurationError,
     InvalidCall,
+    RateLimited,
     ServiceClosed,
     StoreError,
     TelecmiError,
@@ -114,6 +116,9 @@ class Worker:
         self._pace = settings.pace
         self._patience = patience
         self._brake = Brake(settings.pace.calls_per_second)
+        # What waits in the service has had its turn, and would leave all at once after a pause.
+        self._window = min(settings.pace.window, service.max_in_flight)
+        self._resume_at = -math.inf
         self._live = LiveCalls(ledger, campaign, settings.pace)
         self._under_way = 0
         self._waiting: deque[_Send] = deque()
@@ -173,7 +178,7 @@ class Worker:
     async def _claim_and_start(self, calls: TaskGroup) -> None:
         """Claim contacts and start their calls until nothing is left for anybody."""
         while not self.leaving:
-            room = min(self._pace.window - self._under_way, self._brake.room())
+            room = min(self._window - self._under_way, self._brake.room())
             owner = self.owner
             claims: list[Claim] = []
             try:
@@ -247,7 +252,7 @@ class Worker:
 
     async def _turn(self, send: _Send) -> bool:
         """Wait for the brake, a channel and a turn that all workers share."""
-        while (pause := self._brake.wait(anyio.current_time())) > 0:
+        while (pause := self._held_up()) > 0:
             if not await self._pause(min(pause, _POLL)):
                 return False
         send.probe = self._brake.open
@@ -266,6 +271,11 @@ class Worker:
                 return False
         send.began = anyio.current_time()
         return not self._halted
+
+    def _held_up(self) -> float:
+        """Return for how many seconds nothing may be sent."""
+        now = anyio.current_time()
+        return max(self._resume_at - now, 0.0) or self._brake.wait(now)
 
     async def _give_back(self) -> None:
         """Give the contacts back that wait; if the ledger fails, their leases run out."""
@@ -318,6 +328,7 @@ class Worker:
             failure = error
         finally:
             self._handles.discard(handle)
+        await permit.ended()
         if permit.token is None:
             self._probed(send)
             if permit.refusal is None:  # it was cancelled before, or lost
@@ -327,18 +338,12 @@ class Worker:
         return await self._settle(send, permit.token, handle, failure)
 
     async def _refused(self, send: _Send, error: InvalidCall | ServiceClosed) -> None:
-        """Deal with what the service does not take."""
-        self._probed(send)
-        if isinstance(error, InvalidCall) and error.path != "from":
-            refusal = Refusal(rule="invalid", reason=str(error))
-            await self._ledger.block(send.claim, send.owner, refusal)
-            return
-        # It is not this contact's fault: no other could be sent either.
+        """Leave, since the service takes no call of this campaign; it is no contact's fault."""
+        self.failure = error
         if isinstance(error, InvalidCall):
-            self.failure = ConfigurationError(f"the caller id {error.message}")
-        else:
-            self.failure = error
+            self.failure = ConfigurationError(f"the call's {error}")
         self.leave()
+        self._probed(send)
         await self._ledger.release(send.claim, send.owner)
 
     async def _intend(self, send: _Send, token: str) -> Intent | Refusal | None:
@@ -380,6 +385,8 @@ class Worker:
             sends=send.claim.sends + 1,
             retries=self._settings.retries,
         )
+        if isinstance(error, RateLimited):
+            self._resume_at = max(self._resume_at, anyio.current_time() + outcome.pause)
         if not await self._record(token, outcome):
             # Its intent may never have been on record.
             await self._ledger.release(send.claim, send.owner)

@@ -1,0 +1,126 @@
+"""One worker process of a campaign, with a receiver on a port. `crash` starts it and kills it.
+
+It is told in a line of JSON what to do, says when it begins, and how the campaign stands when
+nothing is left to be dialled.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from telecmi_async import CallService, Hangup, Receiver, Timeouts
+from telecmi_async.campaign import Campaign, Pace, Patience, Retries, Settings
+from telecmi_async.ledger import NewContact, SqliteLedger
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from anyio.abc import SocketStream
+
+    from telecmi_async.ledger import Ledger
+
+TOKEN = "t" * 43
+FROM = 19170000000
+FIRST = 19170100000
+#: Six seconds after its intent, a send without an outcome is unknown.
+PATIENCE = Patience(
+    claim=3.0,
+    fence=2.0,
+    timeouts=Timeouts(connect=1.0, write=1.0, read=2.0, total=3.0),
+    grace=1.0,
+    outcomes=12.0,
+    evidence=6.0,
+)
+
+
+def open_ledger(where: str) -> AbstractAsyncContextManager[Ledger]:
+    """Return the ledger at a path, or at a database's address."""
+    if where.startswith("postgresql://"):
+        from telecmi_async.ledger.postgres import PostgresLedger  # noqa: PLC0415  # an extra
+
+        return PostgresLedger(where)
+    return SqliteLedger(where)
+
+
+def contacts(count: int) -> list[NewContact]:
+    """Return the campaign's contacts."""
+    return [NewContact(number=FIRST + row, columns={"row": str(row)}) for row in range(count)]
+
+
+def settings_of(rate: float) -> Settings:
+    """Return the campaign's settings."""
+    return Settings(
+        flow=[{"action": "speak", "text": "Row {row}"}, Hangup()],
+        pace=Pace(calls_per_second=rate, window=20),
+        retries=Retries(first=0.2),
+    )
+
+
+async def serve(stream: SocketStream, receiver: Receiver) -> None:
+    """Take one webhook, as the smallest of web servers."""
+    async with stream:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += await stream.receive()
+        head, _, body = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        method, path, _ = first.split(" ")
+        headers = {
+            name.lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in lines)
+        }
+        while len(body) < int(headers["content-length"]):
+            body += await stream.receive()
+        reply = await receiver.handle(method, path, headers, body)
+        await stream.send(f"HTTP/1.1 {reply.status} .\r\nConnection: close\r\n\r\n".encode())
+
+
+async def main(options: dict[str, Any]) -> None:
+    """Dial until nothing is left."""
+    receiver = Receiver(TOKEN)
+
+    async def handle(stream: SocketStream) -> None:
+        try:
+            await serve(stream, receiver)
+        except (anyio.BrokenResourceError, anyio.EndOfStream):
+            pass  # whoever called was killed
+
+    listener = await anyio.create_tcp_listener(
+        local_host="127.0.0.1", local_port=options["port"], reuse_port=True,
+        family=socket.AF_INET,
+    )  # fmt: skip
+    async with (
+        listener,
+        anyio.create_task_group() as tasks,
+        open_ledger(options["ledger"]) as ledger,
+    ):
+        async with receiver, CallService(
+            2222226, "simulated-secret", from_=FROM, base_url=options["base_url"],
+            events=receiver,
+        ) as service:  # fmt: skip
+            campaign = Campaign(
+                ledger,
+                service,
+                "crash",
+                settings_of(options["rate"]),
+                receiver=receiver,
+                patience=PATIENCE,
+            )
+            tasks.start_soon(listener.serve, handle)
+            await campaign.load(contacts(options["contacts"]))
+            sys.stdout.write("dialling\n")
+            sys.stdout.flush()
+            state = await campaign.run()
+            counts = {str(name): count for name, count in state.counts.items() if count}
+            sys.stdout.write(json.dumps(counts) + "\n")
+        tasks.cancel_scope.cancel()
+
+
+if __name__ == "__main__":
+    told = json.loads(sys.argv[1])
+    anyio.run(main, told, backend=told["backend"])

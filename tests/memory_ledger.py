@@ -1,0 +1,94 @@
+"""A ledger on the virtual clock: SQLite's own jobs, in memory, and without its threads.
+
+`telecmi_async.ledger.SqliteLedger` works in threads, and a virtual clock jumps while a thread
+works. Here each job is done at once; all else is the same.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import anyio
+
+from telecmi_async.errors import StoreError
+from telecmi_async.ledger import Loaded, SqliteLedger, sqlite_claims
+from telecmi_async.ledger.migrate import migrate, scripts
+from telecmi_async.ledger.sqlite import _rows
+from telecmi_async.ledger.writer import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from telecmi_async.ledger import NewContact
+
+_T = TypeVar("_T")
+#: What the time is when the event loop's clock is at 0.
+EPOCH = 1_800_000_000.0
+
+
+def loop_clock() -> float:
+    """Tell the time by the event loop's clock."""
+    return EPOCH + anyio.current_time()
+
+
+class MemoryLedger(SqliteLedger):
+    """A ledger whose jobs are done at once.
+
+    Args:
+        clock: Tells the time.
+    """
+
+    def __init__(self, clock: Callable[[], float] = loop_clock) -> None:
+        super().__init__("it has no file", clock=lambda: clock() + self.ahead)
+        self._db = sqlite3.connect(":memory:", isolation_level=None)
+        self._db.execute("PRAGMA foreign_keys = ON")
+        migrate(self._db, scripts("sqlite"))
+        #: How many seconds it is ahead of its clock.
+        self.ahead = 0.0
+        #: Whether it is gone: every job fails.
+        self.gone = False
+        #: Whether jobs are done, and said to have failed all the same.
+        self.mute = False
+        #: How many jobs were asked for.
+        self.jobs = 0
+
+    async def __aenter__(self) -> Self:
+        """Nothing is to be opened."""
+        return self
+
+    async def aclose(self) -> None:
+        """Close it; what it keeps stays for whoever holds it."""
+
+    async def _write(self, work: Callable[[sqlite3.Connection, float], _T]) -> _T:
+        # As the real one: not begun if cancelled, and then waited for.
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        with anyio.CancelScope(shield=True):
+            await anyio.lowlevel.checkpoint()
+        self.jobs += 1
+        if self.gone:
+            raise StoreError("the ledger failed: the disk is full (SQLITE_FULL)")
+        self._db.execute("SAVEPOINT job")
+        try:
+            result = work(self._db, self._clock())
+        except Exception as error:  # noqa: BLE001  # as the real one
+            self._db.execute("ROLLBACK TO job")
+            self._db.execute("RELEASE job")
+            raise explain(error) from None
+        self._db.execute("RELEASE job")
+        if self.mute:
+            raise StoreError("the ledger failed: nobody knows what it did")
+        return result
+
+    async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        return await self._write(lambda db, _: work(db))
+
+    async def load(self, name: str, contacts: Iterable[NewContact]) -> Loaded:
+        """Add contacts, all at once."""
+        rows = _rows(iter(contacts))
+        return await self._write(lambda db, now: sqlite_claims.load(db, now, name, rows))
+
+    async def forbid(self, numbers: Iterable[int], source: str) -> int:
+        """Add numbers to the do-not-call list, all at once."""
+        some = list(numbers)
+        return await self._write(lambda db, now: sqlite_claims.forbid(db, now, some, source))

@@ -1,0 +1,1094 @@
+"""A campaign on a ledger in memory and the simulator, on the virtual clock."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+from attrs import frozen
+from fake_telecmi import FakeTelecmi, always
+from memory_ledger import EPOCH, MemoryLedger
+
+from telecmi_async import (
+    CallService,
+    ConfigurationError,
+    Hangup,
+    RateLimit,
+    Receiver,
+    ServiceClosed,
+    StoreError,
+)
+from telecmi_async.campaign import (
+    CallingWindow,
+    Campaign,
+    CostCap,
+    FrequencyCap,
+    Pace,
+    Patience,
+    Retries,
+    Rules,
+    Settings,
+)
+from telecmi_async.ledger import ContactState, NewContact
+from telecmi_async.simulator import Fault, Simulator, Webhooks
+from telecmi_async.testing import cancel_everywhere
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from telecmi_async.ledger import CampaignState, Claim
+
+pytestmark = pytest.mark.anyio
+
+S = ContactState
+FROM = 19170000000
+FIRST = 19170100000
+TOKEN = "t" * 43
+GREETING = [{"action": "speak", "text": "Hello {name}"}, Hangup()]
+# A test that waits for proof need not wait for two hours of virtual time.
+SHORT = Patience(outcomes=200.0, proof=300.0)
+
+
+def settings(rate: float = 50.0, **more: Any) -> Settings:
+    """Return settings for a quick campaign."""
+    pace = more.pop("pace", {})
+    return Settings(
+        flow=more.pop("flow", GREETING),
+        pace=Pace(calls_per_second=rate, **pace),
+        retries=more.pop("retries", Retries(first=1.0, attempts=3)),
+        **more,
+    )
+
+
+def contacts(count: int, first: int = FIRST) -> list[NewContact]:
+    """Return contacts with a name each."""
+    return [
+        NewContact(number=number, columns={"name": f"N{number}"})
+        for number in range(first, first + count)
+    ]
+
+
+@frozen
+class Scene:
+    """A ledger, a simulator, and a service whose calls end there."""
+
+    ledger: MemoryLedger
+    simulator: Simulator
+    service: CallService
+    receiver: Receiver
+
+    def campaign(self, config: Settings | None = None, **more: Any) -> Campaign:
+        """Return a worker's view of the campaign."""
+        more = {"receiver": self.receiver, "patience": SHORT} | more
+        name = more.pop("name", "spring")
+        return Campaign(self.ledger, self.service, name, config or settings(), **more)
+
+    async def counted(self, name: str = "spring") -> dict[str, int]:
+        """How many contacts are in each state that has any."""
+        state = await self.ledger.state(name)
+        return {str(found): count for found, count in state.counts.items() if count}
+
+    async def story(self, number: int = FIRST, name: str = "spring") -> list[str]:
+        """What happened to a contact."""
+        contact = await self.ledger.find(name, number)
+        assert contact is not None
+        return [passage.what for passage in contact.history]
+
+
+@asynccontextmanager
+async def scene(
+    *faults: Fault,
+    limit: RateLimit | None = None,
+    reference: bool | None = None,
+    **options: Any,
+) -> AsyncIterator[Scene]:
+    """A simulator of quick calls, with a receiver."""
+    options = {"magic": False, "ring": 1.0, "talk": 2.0, "latency": 0.1} | options
+    simulator = Simulator(**options)
+    for fault in faults:
+        simulator.faults.add(fault)
+    receiver = Receiver(TOKEN)
+    async with (
+        receiver,
+        simulator.service(
+            from_=FROM, events=receiver, rate=limit, reference=reference
+        ) as service,
+    ):
+        yield Scene(MemoryLedger(), simulator, service, receiver)
+    simulator.no_duplicates()
+
+
+# --- everybody, once ---------------------------------------------------------------------
+
+
+async def test_everybody_is_dialled_once_and_heard_of() -> None:
+    """All contacts are called, and how each call went is on record."""
+    async with scene() as here:
+        campaign = here.campaign()
+        loaded = await campaign.load(contacts(30))
+
+        state = await campaign.run()
+
+        contact = await here.ledger.find("spring", FIRST)
+        assert loaded.added == 30
+        assert state.counts[S.FINISHED] == state.total == state.sends == 30
+        assert here.simulator.requests == here.simulator.numbers() == 30
+        assert contact is not None
+        assert contact.answered is True
+        assert contact.talk_seconds == 2
+        assert contact.cost
+        assert state.cost > 0
+
+
+async def test_a_contact_is_told_what_its_columns_say() -> None:
+    """The flow is filled from the contact's columns."""
+    async with scene() as here:
+        campaign = here.campaign()
+        await campaign.load(contacts(1))
+
+        await campaign.run()
+
+        (call,) = here.simulator.calls
+        assert call.pcmo[0]["text"] == f"Hello N{FIRST}"
+
+
+async def test_a_campaign_that_is_loaded_and_run_again_dials_nobody_again() -> None:
+    """Contacts that are known stay as they are."""
+    async with scene() as here:
+        await here.campaign().load(contacts(5))
+        await here.campaign().run()
+
+        loaded = await here.campaign().load(contacts(6))
+        state = await here.campaign().run()
+
+        assert (loaded.added, loaded.known) == (1, 5)
+        assert here.simulator.requests == state.total == 6
+
+
+async def test_without_a_receiver_calls_are_placed_and_no_more_is_known() -> None:
+    """It does not wait for what it cannot hear of."""
+    async with scene() as here:
+        campaign = Campaign(here.ledger, here.service, "spring", settings())
+        await campaign.load(contacts(3))
+
+        await campaign.run()
+
+        assert await here.counted() == {"placed": 3}
+
+
+async def test_outcomes_are_waited_for_no_longer_than_they_can_come() -> None:
+    """A call whose record never comes does not hold the campaign up for ever."""
+    async with scene() as here:
+        here.simulator.webhooks = Webhooks()
+        campaign = here.campaign()
+        await campaign.load(contacts(1))
+        began = anyio.current_time()
+
+        state = await campaign.run()
+
+        assert state.counts[S.PLACED] == 1
+        assert 200 <= anyio.current_time() - began < 210
+
+
+async def test_workers_share_the_contacts() -> None:
+    """Two workers of one campaign dial everybody once between them."""
+    async with scene() as here, anyio.create_task_group() as tasks:
+        config = settings(pace={"window": 5})
+        one, two = here.campaign(config), here.campaign(config, receiver=None)
+        await one.load(contacts(40))
+
+        tasks.start_soon(one.run)
+        tasks.start_soon(two.run)
+
+    owners = {p.detail for p in await claims_of(here)}
+    assert here.simulator.requests == here.simulator.numbers() == 40
+    assert len(owners) == 2
+
+
+async def claims_of(here: Scene) -> list[Any]:
+    """All claims of all contacts."""
+    found: list[Any] = []
+    async for contact in here.ledger.contacts("spring"):
+        full = await here.ledger.find("spring", contact.number)
+        assert full is not None
+        found += [passage for passage in full.history if passage.what == "claim"]
+    return found
+
+
+async def test_what_a_dead_worker_was_sending_is_unknown_and_what_it_had_claimed_is_dialled() -> (
+    None
+):
+    """Nobody dials what may have rung; a claim alone is nothing."""
+    async with scene() as here:
+        campaign = here.campaign()
+        await campaign.load(contacts(3))
+        sent, _ = await here.ledger.claim("spring", "dead", most=2, lease=60)
+        limits = settings().rules.limits(0.0)
+        await here.ledger.intend(sent, "dead", "tcm_x", limits=limits, fence=30, lease=120)
+
+        await campaign.run()
+
+        assert await here.counted() == {"finished": 2, "unknown": 1}
+        assert here.simulator.placed(FIRST) == 0
+
+
+# --- what a send comes to ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "attempts", "ends", "sends"),
+    [
+        ("vendor_502", 2, "finished", 3),
+        ("vendor_502", None, "rejected", 3),
+        ("missing_property", None, "rejected", 1),
+        ("rate_limited", 2, "finished", 3),
+        ("unavailable", 1, "finished", 2),
+        ("reply_lost", None, "finished", 1),
+        ("gateway_502_placed", None, "finished", 1),
+        ("no_request_id", None, "finished", 1),
+        ("gateway_502", None, "unknown", 1),
+        ("reset", None, "unknown", 1),
+    ],
+)
+async def test_a_contact_is_sent_again_only_if_it_was_certainly_not_dialled(
+    fault: str, attempts: int | None, ends: str, sends: int
+) -> None:
+    """What TeleCMI refused may be tried again; what is unknown waits for evidence."""
+    async with scene(Fault(fault, attempts=attempts)) as here:
+        campaign = here.campaign()
+        await campaign.load(contacts(1))
+
+        await campaign.run()
+
+        assert await here.counted() == {ends: 1}
+        assert here.simulator.requests == sends
+
+
+async def test_who_cannot_be_reached_is_tried_as_often_as_said_and_has_failed() -> None:
+    """Connections that fail prove that nothing was sent."""
+    fake = FakeTelecmi(always(lambda: httpx.ConnectError("refused")))
+    ledger = MemoryLedger()
+    async with fake.service() as service:
+        campaign = Campaign(ledger, service, "spring", settings())
+        await campaign.load(contacts(1))
+
+        state = await campaign.run()
+
+    assert state.counts[S.FAILED] == 1
+    assert len(fake.requests) == 3
+    assert [b - a for a, b in zip(fake.starts, fake.starts[1:], strict=False)] >= [1.0, 2.0]
+
+
+async def test_an_event_finds_an_unknown_send_after_a_restart() -> None:
+    """Evidence counts in whichever process it arrives."""
+    async with scene(Fault("reply_lost"), ring=300.0) as here:
+        first = here.campaign(patience=Patience(outcomes=1.0), receiver=None)
+        await first.load(contacts(2))
+        await first.run()
+        before = await here.counted()
+
+        here.campaign()
+        await anyio.sleep(400)
+
+        assert before == {"unknown": 2}
+        assert await here.counted() == {"finished": 2}
+
+
+# --- policies for unknown ones -----------------------------------------------------------
+
+
+async def test_an_unknown_contact_is_dialled_again_once_its_absence_is_proven() -> None:
+    """Its events did not come, while those of others did: it was not dialled."""
+    async with scene(Fault("reset", to=FIRST, attempts=1), ring=60.0) as here:
+        campaign = here.campaign(settings(unknown="retry_after_proof"))
+        await campaign.load(contacts(3))
+        began = anyio.current_time()
+
+        await campaign.run()
+
+        assert await here.counted() == {"finished": 3}
+        assert here.simulator.requests == 4
+        assert anyio.current_time() - began > SHORT.proof
+        assert "absolve" in await here.story()
+
+
+async def test_what_is_never_proven_stays_unknown_and_the_campaign_ends() -> None:
+    """Where no event arrives at all, silence proves nothing."""
+    async with scene(Fault("reset")) as here:
+        campaign = here.campaign(settings(unknown="retry_after_proof"))
+        await campaign.load(contacts(2))
+
+        state = await campaign.run()
+
+        assert state.counts[S.UNKNOWN] == here.simulator.requests == 2
+
+
+async def test_an_unknown_contact_is_given_up_once_its_absence_is_proven() -> None:
+    """It is noted as failed, and not dialled again."""
+    async with scene(Fault("reset", to=FIRST), ring=60.0) as here:
+        campaign = here.campaign(settings(unknown="give_up"))
+        await campaign.load(contacts(2))
+        late = NewContact(number=FIRST + 9, columns={"name": "late"}, not_before=EPOCH + 900)
+        await campaign.load([late])
+
+        await campaign.run()
+
+        assert await here.counted() == {"failed": 1, "finished": 2}
+        assert here.simulator.requests == 3
+
+
+async def test_an_unknown_contact_is_held_however_long_it_takes() -> None:
+    """By default nobody is dialled again without somebody's decision."""
+    async with scene(Fault("reset", to=FIRST)) as here:
+        campaign = here.campaign()
+        late = NewContact(number=FIRST + 9, columns={"name": "late"}, not_before=EPOCH + 900)
+        await campaign.load([*contacts(2), late])
+
+        await campaign.run()
+
+        assert await here.counted() == {"unknown": 1, "finished": 2}
+
+
+# --- brakes ------------------------------------------------------------------------------
+
+
+async def test_too_many_unknown_sends_stop_the_dialling_until_a_probe_is_answered() -> None:
+    """No calls are better than a thousand of unknown fate."""
+    async with scene(Fault("reset")) as here, anyio.create_task_group() as tasks:
+        campaign = here.campaign(receiver=None)
+        await campaign.load(contacts(100))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(60)
+        braked = here.simulator.requests
+
+        here.simulator.faults.clear()
+        await anyio.sleep(180)
+
+        assert braked < 20
+        assert here.simulator.requests == 100
+        assert await here.counted() == {"unknown": braked, "placed": 100 - braked}
+
+
+async def test_what_had_its_turn_already_is_braked_too() -> None:
+    """Sends that wait in the service when the breaker opens are put back."""
+    async with (
+        scene(Fault("reset"), limit=RateLimit(2.0)) as here,
+        anyio.create_task_group() as tasks,
+    ):
+        campaign = here.campaign(receiver=None)
+        await campaign.load(contacts(40))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(20)
+
+        requests = here.simulator.requests
+        reasons = [contact.reason async for contact in here.ledger.contacts("spring")]
+        tasks.cancel_scope.cancel()
+
+    assert requests < 10
+    assert sum(reason.startswith("brake") for reason in reasons) > 10
+
+
+async def test_a_probe_that_was_not_sent_makes_way_for_another() -> None:
+    """A rule that stands against the probed contact does not end the probing."""
+    async with scene(Fault("reset")) as here, anyio.create_task_group() as tasks:
+        campaign = here.campaign(receiver=None)
+        await campaign.load(contacts(12))
+        await here.ledger.forbid(range(FIRST + 5, FIRST + 11), "the register")
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(1)
+        here.simulator.faults.clear()
+
+        await anyio.sleep(600)
+
+        assert here.simulator.placed(FIRST + 11) == 1
+
+
+async def test_a_campaign_slows_down_when_told_to(caplog: pytest.LogCaptureFixture) -> None:
+    """TeleCMI's "too many" cuts the rate, and everybody is dialled all the same."""
+    async with scene(calls_per_second=5) as here:
+        campaign = here.campaign(settings(20.0))
+        await campaign.load(contacts(200))
+
+        state = await campaign.run()
+
+        assert state.counts[S.FINISHED] == 200
+        assert here.simulator.requests < 300
+    assert "19170" not in caplog.text
+
+
+# --- pause, stop, leave ------------------------------------------------------------------
+
+
+async def test_a_campaign_is_paused_and_resumed_from_elsewhere() -> None:
+    """What was sent goes on; nothing more is started until somebody resumes."""
+    async with scene() as here, anyio.create_task_group() as tasks:
+        campaign, elsewhere = here.campaign(settings(5.0)), here.campaign(settings(5.0))
+        await campaign.load(contacts(30))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(2)
+
+        await elsewhere.pause("lunch")
+        await anyio.sleep(1.5)
+        paused = here.simulator.requests
+        await anyio.sleep(60)
+        still, state = here.simulator.requests, await campaign.state()
+        await elsewhere.resume()
+
+    assert 5 < paused < 20
+    assert still == paused
+    assert (state.status, state.why) == ("paused", "lunch")
+    assert state.counts[S.CLAIMED] == 0
+    assert await here.counted() == {"finished": 30}
+
+
+@pytest.mark.parametrize("pace", [{}, {"live_calls": 1}], ids=["turn", "channel"])
+async def test_a_campaign_is_stopped_from_elsewhere(pace: dict[str, int]) -> None:
+    """Its workers leave, wherever they wait, and what is left can be dialled later."""
+    config = settings(0.05, pace=pace)
+    async with scene(talk=5_000.0) as here:
+        campaign = here.campaign(config)
+        await campaign.load(contacts(3))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(campaign.run)
+            await anyio.sleep(30)
+            await here.campaign(config).stop("enough")
+
+        state = await here.campaign(config).run()
+
+        assert state.status == "stopped"
+        assert here.simulator.requests in {1, 2}
+        assert state.counts[S.CLAIMED] == state.counts[S.SENDING] == 0
+
+
+async def test_a_worker_stops_waiting_for_the_brake_when_the_campaign_is_stopped() -> None:
+    """A pause of two minutes is no reason to stay."""
+    async with scene(Fault("reset")) as here:
+        campaign = here.campaign(receiver=None)
+        await campaign.load(contacts(20))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(campaign.run)
+            await anyio.sleep(1.5)
+            began = anyio.current_time()
+            await campaign.stop()
+
+        assert anyio.current_time() - began < 2
+        assert (await campaign.state()).counts[S.PENDING] > 0
+
+
+async def test_a_worker_that_leaves_starts_nothing_more_and_settles_what_was_sent() -> None:
+    """What waits in the service is given back; what left is awaited."""
+    async with scene(latency=5.0, limit=RateLimit(2.0)) as here:
+        campaign = here.campaign()
+        await campaign.load(contacts(20))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(campaign.run)
+            await anyio.sleep(2)
+            campaign.leave()
+
+        requests = here.simulator.requests
+        counts = await here.counted()
+        assert 2 < requests < 8
+        assert counts == {"pending": 20 - requests, "finished": requests}
+
+
+async def test_outcomes_are_not_waited_for_once_it_leaves() -> None:
+    """Whoever leaves has no patience for calls that go on."""
+    async with scene(talk=100.0) as here:
+        campaign = here.campaign()
+        await campaign.load(contacts(1))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(campaign.run)
+            await anyio.sleep(20)
+            campaign.leave()
+
+        assert anyio.current_time() < 30
+
+
+async def test_a_closed_service_ends_the_run_and_burns_nobody() -> None:
+    """What was not sent is pending still."""
+    async with scene(limit=RateLimit(5.0)) as here:
+        campaign = here.campaign()
+        await campaign.load(contacts(20))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(close_later, here.service)
+            with pytest.raises(ServiceClosed):
+                await campaign.run()
+
+        counts = await here.counted()
+        assert counts["pending"] == 20 - here.simulator.requests
+        assert set(counts) <= {"pending", "placed", "finished"}
+
+
+async def close_later(service: CallService) -> None:
+    """Close a service in the middle of a campaign."""
+    await anyio.sleep(1)
+    await service.aclose()
+
+
+async def test_cancelled_anywhere_nobody_is_dialled_twice_or_forgotten() -> None:
+    """Whatever was under way is on record, and another run finishes the rest."""
+
+    async def setup() -> Scene:
+        simulator = Simulator(magic=False, latency=0.05, life=None)
+        simulator.faults.add(Fault("vendor_502", to=FIRST, attempts=1))
+        fake = httpx.AsyncClient(transport=simulator.transport())
+        service = CallService(2222226, simulator.secret, from_=FROM, http_client=fake)
+        here = Scene(MemoryLedger(), simulator, service, Receiver(TOKEN))
+        await here.campaign(receiver=None).load(contacts(3))
+        return here
+
+    config = settings(10.0, pace={"live_calls": 5})
+
+    async def run(here: Scene) -> None:
+        async with here.service:
+            await Campaign(here.ledger, here.service, "spring", settings()).run()
+
+    async def check(here: Scene) -> None:
+        state = await here.ledger.state("spring")
+        assert state.counts[S.SENDING] == state.counts[S.CLAIMED] == 0
+        client = httpx.AsyncClient(transport=here.simulator.transport())
+        async with (
+            client,
+            CallService(
+                2222226, here.simulator.secret, from_=FROM, http_client=client
+            ) as service,
+        ):
+            await Campaign(here.ledger, service, "spring", settings()).run()
+        here.simulator.no_duplicates()
+        state = await here.ledger.state("spring")
+        assert state.counts[S.PLACED] + state.counts[S.UNKNOWN] == state.total == 3
+        assert here.simulator.numbers() == 3
+
+    assert config.pace.live_calls == 5
+    assert await cancel_everywhere(run, setup=setup, check=check) > 5
+
+
+# --- rules at the moment of sending ------------------------------------------------------
+
+
+async def test_a_number_that_is_forbidden_after_its_claim_is_not_dialled() -> None:
+    """The do-not-call list is looked at when the request is about to leave."""
+    async with scene(limit=RateLimit(0.5)) as here, anyio.create_task_group() as tasks:
+        campaign = here.campaign()
+        await campaign.load(contacts(5))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(1)
+        claimed = await here.counted()
+
+        await here.ledger.forbid([FIRST + 4], "the register")
+
+    assert claimed["claimed"] == 4
+    assert await here.counted() == {"blocked": 1, "finished": 4}
+    assert here.simulator.placed(FIRST + 4) == 0
+
+
+async def test_a_window_that_closes_while_a_contact_waits_keeps_it_for_the_next_day() -> None:
+    """Nobody's phone rings after hours, because the queue was long."""
+    opens = datetime.fromtimestamp(EPOCH, UTC)
+    closes = datetime.fromtimestamp(EPOCH + 300, UTC)
+    window = CallingWindow(opens.strftime("%H:%M"), closes.strftime("%H:%M"), ring_time=60.0)
+    config = settings(rules=Rules(window=window))
+    zone = {"name": "x", "timezone": "UTC"}
+    async with scene(limit=RateLimit(0.01)) as here, anyio.create_task_group() as tasks:
+        campaign = here.campaign(config)
+        rows = [NewContact(number=FIRST + row, columns=zone) for row in range(4)]
+        await campaign.load(rows)
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(1_000)
+
+        dialled, contact = here.simulator.requests, await here.ledger.find("spring", FIRST + 3)
+        late = NewContact(number=FIRST + 9, columns=zone)
+        await campaign.load([late])
+        await anyio.sleep(10)
+        refused_at_once = await here.ledger.find("spring", FIRST + 9)
+        here.ledger.ahead = 24 * 3600 - 1_200
+
+    assert 1 < dialled < 4
+    assert contact is not None
+    assert contact.reason.startswith("calling_window")
+    assert refused_at_once is not None
+    assert [p.what for p in refused_at_once.history] == ["claim", "postpone"]
+    assert here.simulator.requests == 5
+
+
+async def test_a_number_that_another_campaign_dialled_meanwhile_waits_for_its_cap() -> None:
+    """The cap on calls to one number holds over all campaigns of a ledger."""
+    config = settings(rules=Rules(per_number=FrequencyCap(1, per=600)))
+    async with scene(life=None) as here:
+        spring = here.campaign(config, receiver=None)
+        autumn = here.campaign(config, receiver=None, name="autumn")
+        for campaign in (spring, autumn):
+            await campaign.load(contacts(1))
+        began = anyio.current_time()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(spring.run)
+            tasks.start_soon(autumn.run)
+
+        assert here.simulator.placed(FIRST) == 2
+        assert anyio.current_time() - began > 600
+        here.simulator.__init__(magic=False)  # type: ignore[misc]  # twice is right here
+
+
+async def test_a_campaign_stops_when_it_has_cost_enough() -> None:
+    """The cap on costs asks for somebody's decision, and keeps the contacts."""
+    async with scene() as here:
+        campaign = here.campaign(settings(1.0, rules=Rules(cost=CostCap(0.5))))
+        await campaign.load(contacts(50))
+
+        state = await campaign.run()
+
+        assert state.status == "stopped"
+        assert "cost" in state.why
+        assert state.counts[S.PENDING] > 20
+
+
+async def test_a_contact_that_cannot_be_called_is_blocked_alone() -> None:
+    """A column that is missing is one contact's trouble."""
+    async with scene() as here:
+        campaign = here.campaign()
+        await campaign.load([NewContact(number=FIRST), *contacts(3, FIRST + 1)])
+
+        await campaign.run()
+
+        contact = await here.ledger.find("spring", FIRST)
+        assert await here.counted() == {"blocked": 1, "finished": 3}
+        assert contact is not None
+        assert contact.reason.startswith('invalid: pcmo[0].text: needs the column "name"')
+
+
+async def test_without_a_caller_id_nobody_is_burnt() -> None:
+    """What is wrong with all contacts is said, and blocks none."""
+    fake = FakeTelecmi()
+    ledger = MemoryLedger()
+    async with fake.service(from_=None) as service:
+        campaign = Campaign(ledger, service, "spring", settings())
+        await campaign.load(contacts(3))
+
+        with pytest.raises(ConfigurationError, match="from: is missing"):
+            await campaign.run()
+
+    state = await ledger.state("spring")
+    assert state.counts[S.PENDING] == 3
+    assert fake.requests == []
+
+
+async def test_credentials_that_are_refused_pause_the_campaign(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The list is not burnt: it goes on once they are right."""
+    async with scene(Fault("credentials")) as here, anyio.create_task_group() as tasks:
+        campaign = here.campaign()
+        await campaign.load(contacts(200))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(30)
+        state, requests = await campaign.state(), here.simulator.requests
+
+        here.simulator.faults.clear()
+        await campaign.resume()
+
+    assert (state.status, state.counts[S.PENDING]) == ("paused", 200)
+    assert "credentials" in state.why
+    assert requests < 40
+    assert await here.counted() == {"finished": 200}
+    assert sum("refused the credentials" in r.message for r in caplog.records) == 1
+
+
+# --- pace and channels, shared -----------------------------------------------------------
+
+
+async def test_workers_share_the_pace() -> None:
+    """Two workers start no more calls in a second than one."""
+    async with scene() as here, anyio.create_task_group() as tasks:
+        one, two = here.campaign(settings(10.0)), here.campaign(settings(10.0))
+        await one.load(contacts(60))
+
+        tasks.start_soon(one.run)
+        tasks.start_soon(two.run)
+
+    assert here.simulator.busiest_second() <= 11
+    assert here.simulator.pace() > 9.5
+
+
+async def test_workers_share_the_channels() -> None:
+    """No more calls are live than there are channels, whoever placed them."""
+    most = 0
+    config = settings(pace={"live_calls": 4})
+    async with scene() as here:
+        one, two = here.campaign(config), here.campaign(config)
+        await one.load(contacts(40))
+
+        async def look() -> None:
+            nonlocal most
+            while True:
+                most = max(most, sum(not call.over for call in here.simulator.calls))
+                await anyio.sleep(0.1)
+
+        async with anyio.create_task_group() as lookers:
+            lookers.start_soon(look)
+            async with anyio.create_task_group() as runs:
+                runs.start_soon(one.run)
+                runs.start_soon(two.run)
+            lookers.cancel_scope.cancel()
+
+    assert most == 4
+    assert await here.counted() == {"finished": 40}
+
+
+async def test_a_channel_is_free_again_when_nothing_was_placed() -> None:
+    """What was refused holds no channel."""
+    config = settings(pace={"live_calls": 1})
+    async with scene(Fault("missing_property", share=0.7)) as here:
+        campaign = here.campaign(config)
+        await campaign.load(contacts(10))
+
+        state = await campaign.run()
+
+        assert state.counts[S.REJECTED] > 2
+        assert state.counts[S.REJECTED] + state.counts[S.FINISHED] == 10
+
+
+async def test_a_pace_slower_than_leases_works() -> None:
+    """One call in two minutes is kept to, and no claim is lost over it."""
+    async with scene() as here, anyio.create_task_group() as tasks:
+        one, two = here.campaign(settings(1 / 120)), here.campaign(settings(1 / 120))
+        await one.load(contacts(5))
+        began = anyio.current_time()
+        tasks.start_soon(one.run)
+        tasks.start_soon(two.run)
+
+    assert 480 <= anyio.current_time() - began < 720
+    assert here.ledger.jobs < 20_000
+
+
+# --- a ledger that fails -----------------------------------------------------------------
+
+
+async def test_a_ledger_that_is_gone_stops_the_dialling_until_it_is_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nothing is dialled meanwhile, it is said once, and then it goes on."""
+    async with scene() as here, anyio.create_task_group() as tasks:
+        campaign = here.campaign(settings(10.0))
+        await campaign.load(contacts(60))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(2)
+
+        here.ledger.gone = True
+        await anyio.sleep(0.5)
+        before = here.simulator.requests
+        await anyio.sleep(10)
+        after, here.ledger.gone = here.simulator.requests, False
+
+    assert before == after
+    assert await here.counted() == {"finished": 60}
+    said = [r.message for r in caplog.records if r.name == "telecmi_async"]
+    assert len([text for text in said if "the ledger fails" in text]) == 1
+    assert len([text for text in said if "goes on" in text]) == 1
+
+
+@pytest.mark.parametrize("at", [0.01, 0.02, 0.05, 0.11, 0.5, 1.0, 1.01])
+async def test_what_a_failing_ledger_did_unseen_does_no_harm(at: float) -> None:
+    """It may have done what it said it did not: nobody is dialled twice, or forgotten."""
+    async with scene() as here, anyio.create_task_group() as tasks:
+        campaign = here.campaign(settings(10.0, pace={"live_calls": 30}))
+        await campaign.load(contacts(40))
+        tasks.start_soon(campaign.run)
+        for _ in range(5):
+            await anyio.sleep(at)
+            here.ledger.mute = True
+            await anyio.sleep(1.0)
+            here.ledger.mute = False
+            await anyio.sleep(5.0)
+
+    state = await here.ledger.state("spring")
+    assert state.counts[S.FINISHED] == state.total == 40
+
+
+async def test_an_answer_is_put_on_record_though_the_ledger_failed_meanwhile() -> None:
+    """A call that TeleCMI accepted does not become unknown for that."""
+    async with scene(latency=5.0) as here, anyio.create_task_group() as tasks:
+        campaign = here.campaign(receiver=None)
+        await campaign.load(contacts(3))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(1)
+        sending = await here.counted()
+
+        here.ledger.gone = True
+        await anyio.sleep(30)
+        here.ledger.gone = False
+
+    assert sending == {"sending": 3}
+    assert await here.counted() == {"placed": 3}
+
+
+async def test_an_answer_that_cannot_be_put_on_record_for_long_is_given_up() -> None:
+    """By then the send is unknown to everybody else, until an event comes."""
+    async with scene(latency=5.0) as here, anyio.create_task_group() as tasks:
+        campaign = here.campaign(receiver=None)
+        await campaign.load(contacts(1))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(1)
+
+        here.ledger.gone = True
+        await anyio.sleep(200)
+        here.ledger.gone = False
+
+    assert await here.counted() == {"unknown": 1}
+
+
+async def test_an_event_is_kept_until_the_ledger_is_back() -> None:
+    """What is heard while it fails is put on record afterwards."""
+    async with scene(ring=5.0) as here, anyio.create_task_group() as tasks:
+        campaign = here.campaign()
+        await campaign.load(contacts(2))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(3)
+
+        here.ledger.gone = True
+        await anyio.sleep(60)
+        here.ledger.gone = False
+
+    assert await here.counted() == {"finished": 2}
+
+
+async def test_an_event_is_given_up_when_the_ledger_stays_away(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nothing waits for ever; that it was lost is in the log."""
+    async with scene(ring=5.0) as here:
+        campaign = here.campaign(patience=Patience(outcomes=20.0))
+        await campaign.load(contacts(1))
+        with anyio.move_on_after(3):
+            await campaign.run()
+
+        here.ledger.gone = True
+        await anyio.sleep(60)
+
+        assert "handler" in caplog.text
+
+
+async def test_a_ledger_that_fails_at_the_beginning_is_said_at_once() -> None:
+    """Nobody waits for what never worked."""
+    async with scene() as here:
+        campaign = here.campaign()
+        here.ledger.gone = True
+
+        with pytest.raises(StoreError):
+            await campaign.run()
+
+
+async def test_a_ledger_that_fails_at_the_end_is_waited_for() -> None:
+    """Outcomes are waited for all the same."""
+    async with scene(talk=20.0) as here, anyio.create_task_group() as tasks:
+        campaign = here.campaign()
+        await campaign.load(contacts(1))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(5)
+
+        here.ledger.gone = True
+        await anyio.sleep(8)
+        here.ledger.gone = False
+
+    assert await here.counted() == {"finished": 1}
+
+
+async def test_cancelled_while_the_ledger_fails_it_ends_when_sends_are_no_longer_its_own() -> (
+    None
+):
+    """What was sent may yet be put on record; what is only held runs out by itself."""
+    async with scene() as here:
+        campaign = here.campaign(settings(2.0))
+        await campaign.load(contacts(20))
+        with anyio.move_on_after(3):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(campaign.run)
+                await anyio.sleep(2)
+                here.ledger.gone = True
+                await anyio.sleep(60)
+
+        assert anyio.current_time() < 3 + SHORT.send + 10
+        here.ledger.gone = False
+        state = await here.campaign(settings(2.0)).run()
+        assert state.counts[S.FINISHED] == 20
+
+
+# --- lost claims -------------------------------------------------------------------------
+
+
+async def test_a_claim_that_was_lost_is_not_sent() -> None:
+    """A worker that froze beyond its lease sends nothing of what others may dial."""
+    async with scene(limit=RateLimit(0.1)) as here, anyio.create_task_group() as tasks:
+        campaign = here.campaign(receiver=None)
+        await campaign.load(contacts(3))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(1)
+
+        taken = await steal(here)
+        await anyio.sleep(60)
+        requests = here.simulator.requests
+        for claim in taken:
+            await here.ledger.release(claim, "thief")
+
+    assert len(taken) == 2
+    assert requests == 1
+    assert here.simulator.requests == 3
+
+
+async def steal(here: Scene) -> list[Claim]:
+    """Claim what another has claimed, as if its lease were over."""
+    here.ledger._db.execute("UPDATE contact SET lease_until = 0 WHERE state = 'claimed'")
+    await here.ledger.reap("spring")
+    return await here.ledger.claim("spring", "thief", most=10, lease=1000)
+
+
+async def test_a_contact_that_was_lost_is_not_blocked_either() -> None:
+    """A rule that stands against it is no longer this worker's to note."""
+    async with scene(limit=RateLimit(0.1)) as here, anyio.create_task_group() as tasks:
+        end = EPOCH + anyio.current_time() + 5
+        campaign = here.campaign(settings(rules=Rules(not_after=end)), receiver=None)
+        await campaign.load(contacts(2))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(1)
+
+        (claim,) = await steal(here)
+        await anyio.sleep(30)
+        state = await campaign.state()
+        await here.ledger.release(claim, "thief")
+
+    assert state.counts[S.BLOCKED] == 0
+    assert await here.counted() == {"placed": 1, "blocked": 1}
+
+
+async def test_a_request_that_leaves_too_late_is_not_sent() -> None:
+    """A worker that was frozen after its intent sends not one byte."""
+    async with scene() as here:
+        campaign = here.campaign(patience=Patience(fence=1e-9, proof=300.0))
+        await campaign.load(contacts(1))
+        real = here.ledger.intend
+
+        async def frozen(*args: Any, **more: Any) -> Any:
+            found = await real(*args, **more)
+            await anyio.sleep(1)
+            return found
+
+        here.ledger.intend = frozen  # type: ignore[method-assign]  # a process that froze
+
+        await campaign.run()
+
+        assert await here.counted() == {"failed": 1}
+        assert here.simulator.requests == 0
+
+
+async def test_a_worker_that_leaves_while_an_intent_is_put_on_record_takes_it_back() -> None:
+    """Nothing was sent, so nothing is unknown."""
+    async with scene() as here:
+        campaign = here.campaign()
+        await campaign.load(contacts(1))
+        real = here.ledger.intend
+
+        async def slow(*args: Any, **more: Any) -> Any:
+            await anyio.sleep(5)
+            return await real(*args, **more)
+
+        here.ledger.intend = slow  # type: ignore[method-assign]  # a disk that is busy
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(campaign.run)
+            await anyio.sleep(2)
+            campaign.leave()
+
+        assert await here.counted() == {"pending": 1}
+        assert await here.story() == ["claim", "intend", "retry"]
+        assert here.simulator.requests == 0
+
+
+async def test_workers_left_behind_are_spoken_of(caplog: pytest.LogCaptureFixture) -> None:
+    """An operator learns that phones may have rung."""
+    async with scene() as here:
+        campaign = here.campaign()
+        await campaign.load(contacts(1))
+        (claim,) = await here.ledger.claim("spring", "dead", most=1, lease=60)
+        limits = settings().rules.limits(0.0)
+        await here.ledger.intend(claim, "dead", "tcm_x", limits=limits, fence=30, lease=5)
+
+        await campaign.run()
+
+    assert "1 sends were left behind" in caplog.text
+
+
+# --- begun, taken up, told of ------------------------------------------------------------
+
+
+async def test_a_campaign_is_taken_up_with_the_settings_it_was_begun_with() -> None:
+    """Whoever goes on with it needs its name only."""
+    config = settings(7.0, unknown="give_up", from_=FROM)
+    async with scene() as here:
+        await here.campaign(config).load(contacts(1))
+
+        again = await Campaign.take_up(here.ledger, here.service, "spring")
+
+        assert again.settings == config
+
+
+async def test_other_settings_for_the_same_campaign_are_refused() -> None:
+    """A campaign does not change under its workers' hands."""
+    async with scene() as here:
+        await here.campaign(settings(7.0)).load(contacts(1))
+
+        with pytest.raises(ConfigurationError, match="with other settings"):
+            await here.campaign(settings(8.0)).run()
+        with pytest.raises(ConfigurationError, match="there is no campaign 'autumn'"):
+            await Campaign.take_up(here.ledger, here.service, "autumn")
+
+
+async def test_progress_is_told_and_what_it_raises_disturbs_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A display that fails stops no calls."""
+    told: list[CampaignState] = []
+
+    def show(state: CampaignState) -> None:
+        told.append(state)
+        raise RuntimeError("no terminal")
+
+    async with scene() as here:
+        campaign = here.campaign(settings(5.0))
+        await campaign.load(contacts(10))
+
+        await campaign.run(on_progress=show)
+
+    assert len(told) > 3
+    assert all(state.total == 10 for state in told)
+    assert "on_progress failed" in caplog.text
+    assert await here.counted() == {"finished": 10}
+
+
+async def test_events_of_strangers_are_none_of_its_business() -> None:
+    """A call that came in, or that somebody else placed, changes nothing."""
+    async with scene() as here:
+        campaign = here.campaign()
+        await campaign.load(contacts(1))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(campaign.run)
+            await here.service.make_call(to=FIRST + 50, pcmo=[Hangup()])
+            here.simulator.call_in(from_=FIRST, to=FROM)
+
+        assert await here.counted() == {"finished": 1}
+
+
+async def test_no_number_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Logs say nothing of who is called."""
+    caplog.set_level(logging.DEBUG)
+    async with scene(Fault("reset", share=0.3), Fault("missing_property", share=0.5)) as here:
+        campaign = here.campaign()
+        await campaign.load(contacts(10))
+
+        await campaign.run()
+
+    assert "191701" not in "".join(r.getMessage() for r in caplog.records)

@@ -1,0 +1,132 @@
+"""What a send came to, as a ledger notes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from telecmi_async import errors
+from telecmi_async.campaign import Retries
+from telecmi_async.campaign.outcome import SendVerdict, outcome_of
+from telecmi_async.errors import ConfigurationError
+from telecmi_async.ledger import ContactState, Outcome
+
+if TYPE_CHECKING:
+    from telecmi_async.errors import TelecmiError
+
+S = ContactState
+RETRIES = Retries(attempts=3, first=10.0, longest=60.0)
+
+
+def noted(error: TelecmiError | None, *, sends: int = 1) -> SendVerdict:
+    """Return what is noted of a send that raised this."""
+    return outcome_of(error, request_id=None, sends=sends, retries=RETRIES)
+
+
+def limited(after: float | None) -> errors.RateLimited:
+    """TeleCMI said "too many"."""
+    error = errors.RateLimited("too many", status=429, code=429)
+    error.retry_after = after
+    return error
+
+
+def refused(
+    kind: type[errors.CallRejected] = errors.CallRejected, code: int = 422
+) -> errors.CallRejected:
+    """TeleCMI said no."""
+    return kind("no", status=code, code=code)
+
+
+def test_an_accepted_send_is_placed() -> None:
+    """TeleCMI's id is kept."""
+    verdict = outcome_of(None, request_id="r" * 43, sends=1, retries=RETRIES)
+
+    assert verdict == SendVerdict(state=S.PLACED, request_id="r" * 43)
+
+
+@pytest.mark.parametrize("sends", [1, 9])
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.CallOutcomeUnknown("no answer", reference="tcm_x", cause="ReadTimeout"),
+        errors.TelecmiError("nobody knows what this is"),
+    ],
+    ids=["unknown", "odd"],
+)
+def test_what_may_have_rung_is_unknown_however_often(error: TelecmiError, sends: int) -> None:
+    """Only what is certain is anything else."""
+    assert noted(error, sends=sends).state is S.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("after", "pause"), [(None, 1.0), (0.2, 1.0), (7.0, 7.0), (1e9, 3_600.0)]
+)
+def test_too_many_is_tried_again_after_the_pause_that_was_asked_for(
+    after: float | None, pause: float
+) -> None:
+    """It counts as no failure of the contact's, however often."""
+    verdict = noted(limited(after), sends=99)
+
+    assert (verdict.state, verdict.pause) == (S.PENDING, pause)
+
+
+def test_refused_credentials_are_nobodys_fault() -> None:
+    """The contact is dialled when they are right."""
+    verdict = noted(refused(errors.AuthenticationError, 420), sends=99)
+
+    assert (verdict.state, verdict.pause) == (S.PENDING, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "last"),
+    [
+        (refused(errors.MissingProperty, 502), S.REJECTED),
+        (errors.NotSent("connect timed out"), S.FAILED),
+    ],
+    ids=["502", "not sent"],
+)
+def test_what_may_pass_is_tried_again_until_its_attempts_are_used_up(
+    error: TelecmiError, last: ContactState
+) -> None:
+    """The pause doubles from one attempt to the next."""
+    verdicts = [noted(error, sends=sends) for sends in (1, 2, 3)]
+
+    assert [verdict.state for verdict in verdicts] == [S.PENDING, S.PENDING, last]
+    assert [verdict.pause for verdict in verdicts] == [10.0, 20.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "error", [refused(), refused(errors.MissingProperty, 422), refused(code=404)]
+)
+def test_what_telecmi_refuses_is_rejected_at_once(error: TelecmiError) -> None:
+    """The same request would be refused again."""
+    assert noted(error).state is S.REJECTED
+
+
+def test_what_was_cancelled_is_dialled_later() -> None:
+    """Nothing was sent."""
+    assert noted(errors.CallCancelled("cancelled")) == SendVerdict(
+        state=S.PENDING, detail="cancelled"
+    )
+
+
+def test_a_verdict_becomes_an_outcome_at_the_ledgers_time() -> None:
+    """A pause is counted from there."""
+    verdict = SendVerdict(state=S.PENDING, detail="why", pause=5.0)
+
+    assert verdict.at(100.0) == Outcome(state=S.PENDING, detail="why", not_before=105.0)
+
+
+def test_pauses_grow_to_their_longest() -> None:
+    """However often it was tried."""
+    assert [RETRIES.pause(sends) for sends in (1, 2, 3, 4, 5000)] == [10, 20, 40, 60, 60]
+
+
+@pytest.mark.parametrize(
+    "more", [{"attempts": 0}, {"first": 0}, {"longest": -1}, {"attempts": 1.5}]
+)
+def test_retries_that_cannot_work_are_refused(more: dict[str, float]) -> None:
+    """A wrong value is said at once."""
+    with pytest.raises(ConfigurationError):
+        Retries(**more)  # type: ignore[arg-type]  # wrong on purpose

@@ -1,0 +1,129 @@
+"""What a campaign is begun with, and how long a worker waits."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from telecmi_async import Hangup, Timeouts
+from telecmi_async.campaign import (
+    CallingWindow,
+    CostCap,
+    DailyCap,
+    FrequencyCap,
+    Pace,
+    Patience,
+    Retries,
+    Rules,
+    Settings,
+    Template,
+)
+from telecmi_async.errors import ConfigurationError, InvalidCall
+
+FLOW = [{"action": "speak", "text": "Hello {name}"}, Hangup()]
+FULL = Settings(
+    flow=FLOW,
+    rules=Rules(
+        window=CallingWindow("09:00", "21:00"),
+        per_number=[FrequencyCap(1, per=3600)],
+        per_day=DailyCap(100, timezone="Asia/Kolkata"),
+        cost=CostCap(50.0),
+        not_after=1_900_000_000.0,
+        do_not_call=False,
+    ),
+    pace=Pace(calls_per_second=2.5, live_calls=10, window=5, shared="trunk"),
+    retries=Retries(attempts=2, first=1.5, longest=9.0),
+    unknown="retry_after_proof",
+    from_="+91 70000 00000",
+)
+
+
+@pytest.mark.parametrize("settings", [Settings(flow=FLOW), FULL], ids=["least", "all"])
+def test_settings_survive_a_ledger(settings: Settings) -> None:
+    """What is kept as JSON is what the campaign was begun with."""
+    kept = json.loads(json.dumps(settings.dump()))
+
+    assert Settings.parse(kept) == settings
+
+
+def test_an_action_that_nobody_knows_survives_too() -> None:
+    """A ledger may hold what a `Raw` sent."""
+    kept = Settings(flow=FLOW).dump() | {"flow": [{"action": "dance"}]}
+
+    assert Settings.parse(kept).flow.dump() == [{"action": "dance"}]
+
+
+def test_a_flow_becomes_a_template_and_a_template_stays() -> None:
+    """Either may be given."""
+    template = Template(FLOW)
+
+    assert Settings(flow=template).flow is template
+    assert Settings(flow=FLOW).flow == template
+
+
+def test_no_caller_id_is_shown() -> None:
+    """It is a phone number like any other."""
+    assert "7000" not in repr(FULL)
+    assert "from_=None" in repr(Settings(flow=FLOW))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        {},
+        FULL.dump() | {"pace": None},
+        FULL.dump() | {"pace": {"cps": 1}},
+        FULL.dump() | {"flow": []},
+        FULL.dump() | {"unknown": "whatever"},
+        FULL.dump() | {"from": "nobody"},
+        FULL.dump() | {"rules": {"widnow": None}},
+    ],
+)
+def test_what_are_no_settings_is_refused(data: Any) -> None:
+    """A ledger that somebody edited is said to be unreadable, without a traceback."""
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.parse(data)
+
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        (Pace, {"calls_per_second": 0}),
+        (Pace, {"calls_per_second": 10_001}),
+        (Pace, {"live_calls": 0}),
+        (Pace, {"window": 0}),
+        (Settings, {"flow": FLOW, "unknown": "dial"}),
+        (Settings, {"flow": FLOW, "from_": "nobody"}),
+        (Patience, {"claim": 0}),
+        (Patience, {"fence": -1}),
+        (Patience, {"proof": "long"}),
+    ],
+)
+def test_values_that_cannot_work_are_refused(kind: Any, more: dict[str, Any]) -> None:
+    """A wrong value is said at once."""
+    with pytest.raises(ConfigurationError):
+        kind(**more)
+
+
+def test_a_flow_that_is_none_is_refused() -> None:
+    """Before anybody is loaded."""
+    with pytest.raises(InvalidCall):
+        Settings(flow=[])
+
+
+def test_a_send_is_its_workers_until_it_must_be_over() -> None:
+    """Nobody takes a send for unknown that may still be answered."""
+    patience = Patience(
+        claim=timedelta(minutes=1), fence=2, timeouts=Timeouts(total=10), grace=3
+    )
+
+    assert patience.claim == 60.0
+    assert patience.send == 2 + 10 + 3
+    assert Patience().send == 30 + 60 + 30
