@@ -11,7 +11,6 @@ import functools
 import importlib.util
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["PgServer", "shared"]
 
 NOBODY = "nobody"
+# The server ends when whoever started it does, though that be killed: its input ends then.
+WATCHED = '"$@" & pid=$!; read -r _; kill -QUIT $pid; wait $pid'
 #: Nothing of a test outlives its machine, so nothing waits for a disk.
 SETTINGS = {"fsync": "off", "max_connections": "60", "shared_buffers": "64MB"}
 
@@ -85,18 +86,20 @@ class PgServer:
         for name, value in {**self.settings, "port": str(self.port)}.items():
             command += ["-c", f"{name}={value}"]
         command += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
-        log = (self._folder / "log").open("ab")
-        with log:
+        with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, **self._user
+                ["sh", "-c", WATCHED, "sh", *command],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.PIPE,
+                **self._user,
             )
         until = time.monotonic() + 60
         while True:
             try:
                 self.client().close()
             except psycopg.OperationalError:
-                assert self._process.poll() is None, (self._folder / "log").read_text()
-                assert time.monotonic() < until
+                assert time.monotonic() < until, (self._folder / "log").read_text()
                 time.sleep(0.02)
             else:
                 return
@@ -104,8 +107,7 @@ class PgServer:
     def kill(self) -> None:
         """End it at once, as a crash would."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGQUIT)
-            self._process.wait()
+            self._process.communicate()
             self._process = None
 
     def __enter__(self) -> Self:
