@@ -344,7 +344,7 @@ async def test_the_same_worker_cannot_use_an_old_claim(ledger: Ledger, clock: Cl
     assert await ledger.release(new, "w") is True
 
 
-async def test_leases_are_lengthened_and_never_cut(ledger: Ledger, clock: Clock) -> None:
+async def test_leases_are_lengthened(ledger: Ledger, clock: Clock) -> None:
     """All that a worker holds, and nobody else's."""
     await begin(ledger, 3)
     await ledger.claim("spring", "a", most=2, lease=10)
@@ -530,6 +530,19 @@ async def test_a_campaign_makes_so_many_calls_a_day(ledger: Ledger, clock: Clock
 
     assert (refusal.rule, refusal.until) == ("per_day", began + DAY)
     assert isinstance(await intend(ledger, claim, new_token(), limits=tomorrow), Intent)
+
+
+async def test_a_day_may_begin_at_any_second(ledger: Ledger, clock: Clock) -> None:
+    """Of the minutes around its beginning those count that are in it, and rang."""
+    await begin(ledger, 6)
+    limits = Limits(per_day=2, day_began=clock.time + 100)
+    for later, outcome in ((0, PLACED), (100, PLACED), (50, REJECTED), (1, REJECTED)):
+        clock.time += later
+        await send(ledger, outcome)
+    claim = await take(ledger)
+
+    assert isinstance(await intend(ledger, claim, new_token(), limits=limits), Intent)
+    assert (await refused(ledger, limits)).rule == "per_day"
 
 
 async def test_a_day_may_begin_on_the_quarter_itself(ledger: Ledger, clock: Clock) -> None:
@@ -1000,6 +1013,24 @@ async def test_an_absolved_send_counts_no_more_and_evidence_still_does(
     assert isinstance(await intend(ledger, absolved, new_token(), limits=limits), Intent)
     assert await ledger.heard(token=token, request_id=None, at=clock.time) is True
     assert (await counted(ledger))["placed"] == 1
+
+
+async def test_an_answer_that_comes_after_the_proof_still_counts(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """A worker that was frozen for hours knows better."""
+    await begin(ledger, 2)
+    _, token = await send(ledger)
+    _, other = await send(ledger, PLACED)
+    clock.time += FENCE + OLDER + 1
+    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.reap("spring")
+    await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof")
+    before = await counted(ledger)
+
+    assert await ledger.settle(token, PLACED) is True
+    assert before == {"finished": 1, "pending": 1}
+    assert await counted(ledger) == {"finished": 1, "placed": 1}
 
 
 async def test_an_absolved_send_that_was_redialled_moves_nothing(

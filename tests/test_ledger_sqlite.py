@@ -582,6 +582,18 @@ async def test_a_transaction_that_cannot_be_undone_does_not_end_the_thread(
     assert await ledger.create("spring", {}) is True
 
 
+async def test_a_lease_is_never_cut(path: Path) -> None:
+    """Who renews for a shorter time than is left changes nothing."""
+    clock = Clock()
+    async with SqliteLedger(path, clock=clock) as ledger:
+        await begin(ledger)
+        await take(ledger)
+        await ledger.renew("w", lease=1)
+        clock.time += 2
+
+        assert (await ledger.reap("spring")).released == 0
+
+
 # -- what goes wrong
 
 

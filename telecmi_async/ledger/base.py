@@ -322,7 +322,8 @@ class Ledger(Protocol):
 
         Returns:
             The intent; a refusal, and the contact is pending again (``until``) or blocked; or
-            ``None``: the claim was lost, and nothing may be sent.
+            ``None``: the claim was lost, and nothing may be sent. What ``campaign``, ``per_day``
+            and ``cost`` forbid may be allowed later, and is not blocked.
         """
         ...
 
@@ -367,7 +368,8 @@ class Ledger(Protocol):
 
         Proof needs all of: the send is older than ``older_than`` seconds past its ``send_by``,
         no event of it came, and the event channel is proven alive: an event arrived of another
-        send of about the same time, after this one would have been heard of.
+        send of about the same time (``older_than`` before or after), later than this one's
+        ``send_by``.
 
         Args:
             name: The campaign.
@@ -407,7 +409,9 @@ class Ledger(Protocol):
         """Reserve one start under several limits at once, or none of them.
 
         The law is the same everywhere: ``tat = max(tat, now); wait = tat - now;
-        tat += interval``, with the ledger's clock.
+        tat += interval``, with the ledger's clock. Under several limits the start is when the
+        last of them allows it, and each counts it from that moment: otherwise it would come on
+        top of the starts that another one has granted for then.
 
         Args:
             keys: Pairs of a limit's name and its interval in seconds.
