@@ -9,27 +9,25 @@ from typing import TYPE_CHECKING, cast
 import anyio
 
 from telecmi_async import (
-    AuthenticationError,
     CallHandle,
-    CallOutcomeUnknown,
     CallRequest,
     CallService,
-    ConfigurationError,
     Flow,
     InvalidCall,
     TelecmiError,
     dump_pcmo,
 )
-from telecmi_async._settings import environment_variable, required_variable
-from telecmi_async.cli.exits import Exit
+from telecmi_async._settings import environment_variable
+from telecmi_async.cli.account import account_of
+from telecmi_async.cli.exits import Exit, exit_of
 from telecmi_async.codec import parse_json
-from telecmi_async.credentials import Credentials
-from telecmi_async.endpoints import BASE_URL, make_call_url, parse_base_url
+from telecmi_async.endpoints import make_call_url
 from telecmi_async.phone import Region, mask, route
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from telecmi_async.cli.account import Account
     from telecmi_async.cli.terminal import Terminal
 
 __all__ = ["run"]
@@ -65,32 +63,25 @@ def run(
 
     Raises:
         ConfigurationError: ``TELECMI_BASE_URL`` cannot work.
+        Stop: There are no credentials.
         InvalidCall: An argument, or the file it names, cannot be sent as it is.
     """
-    environ = terminal.environ
-    base_url = parse_base_url(environment_variable(environ, "TELECMI_BASE_URL") or BASE_URL)
     request = CallRequest(
         to=to,
-        from_=_caller_id(from_, environ),
+        from_=_caller_id(from_, terminal.environ),
         pcmo=Flow.parse(_read(terminal, pcmo)),
         extra_params=_extra_params(extra_params),
         duration=duration,
         region=region,
     )
-    try:
-        credentials = Credentials(
-            required_variable(environ, "TELECMI_APP_ID"),
-            required_variable(environ, "TELECMI_SECRET"),
-        )
-    except ConfigurationError as error:
-        return _give_up(terminal, str(error), Exit.CREDENTIALS)
-    _show(terminal, request, base_url)
+    account = account_of(terminal)
+    _show(terminal, request, account.base_url)
     if not confirmed:
         if pcmo == "-" or not terminal.can_ask:
             return _give_up(terminal, "nobody is here to ask: add --yes", Exit.USAGE)
         if terminal.ask("Place it? Type yes: ").lower() not in {"y", "yes"}:
             return _give_up(terminal, "not placed", Exit.FAILED)
-    return _place(terminal, credentials, base_url, request, as_json=as_json)
+    return _place(terminal, account, request, as_json=as_json)
 
 
 def _give_up(terminal: Terminal, why: str, code: Exit) -> Exit:
@@ -141,8 +132,7 @@ def _show(terminal: Terminal, request: CallRequest, base_url: str) -> None:
 
 def _place(
     terminal: Terminal,
-    credentials: Credentials,
-    base_url: str,
+    account: Account,
     request: CallRequest,
     *,
     as_json: bool,
@@ -152,7 +142,7 @@ def _place(
 
     async def place() -> None:
         async with CallService(
-            credentials.app_id, credentials.secret, base_url=base_url
+            account.credentials.app_id, account.credentials.secret, base_url=account.base_url
         ) as service:
             handle = service.make_call(
                 to=request.to,
@@ -181,7 +171,7 @@ def _place(
     elif handle.accepted:
         terminal.put(handle.request_id)
     terminal.say(_words(handle))
-    return Exit.INTERRUPTED if interrupted else _exit(handle.error)
+    return Exit.INTERRUPTED if interrupted else exit_of(handle.error)
 
 
 def _as_json(handle: CallHandle) -> dict[str, object]:
@@ -212,15 +202,3 @@ def _words(handle: CallHandle) -> str:
     if error.safe_to_redial:
         return f"{error}. No phone rang."
     return f"{error}. A phone may have rung: find out before you dial again."
-
-
-def _exit(error: TelecmiError | None) -> Exit:
-    match error:
-        case None:
-            return Exit.OK
-        case AuthenticationError():
-            return Exit.CREDENTIALS
-        case CallOutcomeUnknown():
-            return Exit.UNKNOWN
-        case _:
-            return Exit.FAILED

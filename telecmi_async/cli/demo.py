@@ -1,30 +1,57 @@
-"""``telecmi-async demo``: the package at work on this machine, in a few seconds."""
+"""``telecmi-async demo``: a campaign on this machine that is killed in the middle and resumed."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import islice
+from pathlib import Path
+from time import time
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from attrs import define, field
 
-from telecmi_async import CallRequest, CallService, CallStream, Flow, RateLimit
-from telecmi_async.cli.display import display_for
-from telecmi_async.cli.exits import Exit
+from telecmi_async import CallService, Receiver
+from telecmi_async.campaign import Campaign, Pace, Retries, Settings
+from telecmi_async.cli.display import Display, display_for
+from telecmi_async.cli.exits import Exit, Stop
+from telecmi_async.cli.meter import Meter
 from telecmi_async.cli.report import Report
-from telecmi_async.simulator import Simulator
+from telecmi_async.ledger import ContactState, Ledger, NewContact, SqliteLedger
+from telecmi_async.receiver import new_token
+from telecmi_async.simulator import Simulator, Webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Generator, Iterator
 
-    from telecmi_async.cli.display import Display
     from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.ledger import CampaignState
 
 __all__ = ["fictional_numbers", "run"]
 
-_LATENCY: Final = (0.03, 0.05)  # seconds: what a server on the same continent needs
+_NAME: Final = "demo"
+_LATENCY: Final = (0.08, 0.15)  # seconds: so that some are under way when it is killed
 _CALLER_ID: Final = 12025550199
-_SAMPLES: Final = 3
+_FLOW: Final = [
+    {"action": "speak", "text": "Hello {name}, your order has arrived."},
+    {"action": "hangup"},
+]
+_LOOK: Final = 0.1
+# The share of calls after which it is killed, and the one at which nothing is waited for.
+_KILL_FROM: Final = 0.4
+_KILL_AT: Final = 0.6
+# How fast time passes in calls: who does not answer is rung for half a minute.
+_SPEED: Final = 60.0
+# Later than any lease of a worker that died.
+_AHEAD: Final = 600.0
+# How long records of the last calls may take to come, once all calls are placed.
+_LAST_RECORDS: Final = 5.0
+_OVER: Final = 60.0
 
 
 def fictional_numbers() -> Iterator[int]:
@@ -46,7 +73,7 @@ def run(
     error_share: float,
     seed: int,
 ) -> int:
-    """Place calls to a simulated TeleCMI, show how it goes, and print a table.
+    """Run a campaign on a simulated TeleCMI, kill its process, resume it, and print a table.
 
     Args:
         terminal: What to write to.
@@ -60,73 +87,173 @@ def run(
 
     Raises:
         ConfigurationError: An argument cannot be right.
+        Stop: A worker ended that should not.
     """
-    simulator = Simulator(seed=seed, latency=_LATENCY, error_502_share=error_share)
-    report = anyio.run(partial(_place, terminal, simulator, calls, calls_per_second))
+    simulator = Simulator(
+        seed=seed,
+        latency=_LATENCY,
+        error_502_share=error_share,
+        magic=False,
+        answered_share=0.8,
+        speed=_SPEED,
+    )
+    settings = Settings(
+        flow=_FLOW,
+        from_=_CALLER_ID,
+        pace=Pace(calls_per_second=calls_per_second, window=20),
+        retries=Retries(attempts=8, first=0.3),
+    )
+    report = anyio.run(partial(_play, terminal, simulator, settings, calls))
     terminal.put()
     report.print(terminal)
     return Exit.FAILED if report.problems() else Exit.OK
 
 
-async def _place(
-    terminal: Terminal, simulator: Simulator, calls: int, calls_per_second: float
+@define
+class _Stage:
+    """Where the demo plays: a ledger, a simulator on a port, and what shows how it goes."""
+
+    path: Path
+    ledger: Ledger
+    base_url: str
+    display: Display
+    #: How many seconds the ledger's clock is ahead of this machine's.
+    ahead: list[float]
+    meter: Meter = field(factory=Meter)
+
+    async def look(self) -> CampaignState:
+        """Show where things stand."""
+        state = await self.ledger.state(_NAME)
+        self.display.show(self.meter.look(state, anyio.current_time()))
+        return state
+
+
+async def _play(
+    terminal: Terminal, simulator: Simulator, settings: Settings, calls: int
 ) -> Report:
-    async with (
-        simulator.serve() as base_url,
-        CallService(
-            simulator.app_id,
-            simulator.secret,
-            from_=_CALLER_ID,
-            base_url=base_url,
-            rate=RateLimit(calls_per_second),
-            seed=simulator.seed,
-        ) as service,
-    ):
-        _introduce(terminal, simulator, calls, calls_per_second, base_url)
-        display = display_for(terminal, calls)
-        samples: list[tuple[int, str]] = []
-        stream = service.make_calls(_requests(calls))
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_watch, stream, display)
-                async for call in stream:
-                    if call.accepted and len(samples) < _SAMPLES and call.request is not None:
-                        samples.append((call.request.to, call.request_id))
-                tasks.cancel_scope.cancel()
-        finally:
-            display.finish(stream.progress)  # also when Ctrl-C ends it
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        async with _staged(terminal, simulator, settings, Path(folder), calls) as stage:
+            try:
+                with anyio.fail_after(_OVER + calls / settings.pace.calls_per_second):
+                    await _first_act(terminal, simulator, stage, calls)
+                    state = await _second_act(simulator, stage)
+            except TimeoutError:
+                raise Stop(Exit.FAILED, "it took far too long, and was given up") from None
+            answered = 0
+            async for contact in stage.ledger.contacts(_NAME):
+                answered += contact.answered is True
     return Report(
-        progress=stream.progress,
+        state=state,
+        answered=answered,
         simulator=simulator,
-        calls_per_second=calls_per_second,
-        samples=tuple(samples),
+        calls_per_second=settings.pace.calls_per_second,
     )
 
 
-def _requests(calls: int) -> Iterator[CallRequest]:
-    flow = Flow().play("welcome.wav").hangup()
-    for to in islice(fictional_numbers(), calls):
-        yield CallRequest(to=to, pcmo=flow)
+@asynccontextmanager
+async def _staged(
+    terminal: Terminal, simulator: Simulator, settings: Settings, folder: Path, calls: int
+) -> AsyncGenerator[_Stage]:
+    ahead = [0.0]
+    receiver = Receiver(new_token())
+    simulator.webhooks = Webhooks(receiver)
+    path = folder / "ledger.db"
+    async with (
+        receiver,
+        SqliteLedger(path, clock=lambda: time() + ahead[0]) as ledger,
+        simulator.serve() as base_url,
+        CallService(
+            simulator.app_id, simulator.secret, base_url=base_url, events=receiver
+        ) as service,
+    ):
+        # This process places no call. It hears of them, as a web application would.
+        campaign = Campaign(ledger, service, _NAME, settings, receiver=receiver)
+        await campaign.load(
+            NewContact(number=number, columns={"name": f"customer {n}"})
+            for n, number in enumerate(islice(fictional_numbers(), calls), 1)
+        )
+        _introduce(terminal, simulator, settings, calls, base_url)
+        yield _Stage(path, ledger, base_url, display_for(terminal, every=1.0), ahead)
 
 
 def _introduce(
-    terminal: Terminal,
-    simulator: Simulator,
-    calls: int,
-    calls_per_second: float,
-    base_url: str,
+    terminal: Terminal, simulator: Simulator, settings: Settings, calls: int, base_url: str
 ) -> None:
-    shortest, longest = (round(1_000 * seconds) for seconds in simulator.latency)
     share = f"{100 * simulator.error_502_share:g} %"
     terminal.put(
         terminal.style("TeleCMI is simulated on this machine: no phone rings.", "bold")
     )
-    terminal.put(f"{calls} calls, {calls_per_second:g} a second, over HTTP to {base_url}")
-    terminal.put(f"An answer takes {shortest} to {longest} ms, and {share} are a 502.")
+    terminal.put(
+        f"A campaign of {calls} calls, {settings.pace.calls_per_second:g} a second, to "
+        f"{base_url}"
+    )
+    terminal.put(f"{share} of the answers are a 502, and 20 % of the people do not answer.")
     terminal.put()
 
 
-async def _watch(stream: CallStream, display: Display) -> None:
-    while True:
-        display.show(stream.progress)
-        await anyio.sleep(display.every)
+async def _first_act(
+    terminal: Terminal, simulator: Simulator, stage: _Stage, calls: int
+) -> None:
+    """Start a worker, kill it in the middle, and say how it left things."""
+    with _worker(simulator, stage) as process:
+        while process.poll() is None:
+            await anyio.sleep(_LOOK)
+            state = await stage.look()
+            busy = state.counts[ContactState.SENDING] > 0
+            if state.sends >= (_KILL_FROM if busy else _KILL_AT) * calls:
+                break
+        _check(process)
+    state = await stage.ledger.state(_NAME)
+    sending, claimed = (
+        state.counts[each] for each in (ContactState.SENDING, ContactState.CLAIMED)
+    )
+    stage.display.note(
+        terminal.style(f"Killed process {process.pid}, as a power cut would.", "bold")
+    )
+    stage.display.note(
+        f"{sending} calls were being sent and may have rung, {claimed} more were next."
+    )
+    stage.display.note("Another process resumes, once the dead one's leases are over: here the")
+    stage.display.note("ledger's clock is put forward instead, which saves two minutes.")
+
+
+async def _second_act(simulator: Simulator, stage: _Stage) -> CampaignState:
+    """Have another worker go on to the end, and return how things stand then."""
+    stage.ahead[0] += _AHEAD
+    stage.meter = Meter()
+    with _worker(simulator, stage) as process:
+        while process.poll() is None:
+            await anyio.sleep(_LOOK)
+            await stage.look()
+        _check(process)
+    with anyio.move_on_after(_LAST_RECORDS):
+        while (await stage.look()).counts[ContactState.PLACED]:  # noqa: ASYNC110  # another process is watched
+            await anyio.sleep(_LOOK)
+    state = await stage.look()
+    stage.display.finish(stage.meter.look(state, anyio.current_time()))
+    return state
+
+
+@contextmanager
+def _worker(simulator: Simulator, stage: _Stage) -> Generator[subprocess.Popen[bytes]]:
+    """Run a worker in a process of its own, which never outlives the context."""
+    environ = {
+        **os.environ,
+        "TELECMI_APP_ID": str(simulator.app_id),
+        "TELECMI_SECRET": simulator.secret,
+        "TELECMI_BASE_URL": stage.base_url,
+    }
+    command = [sys.executable, "-m", "telecmi_async.cli.worker"]
+    arguments = [str(stage.path), _NAME, str(stage.ahead[0])]
+    process = subprocess.Popen([*command, *arguments], env=environ)  # noqa: S603  # this package's own
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _check(process: subprocess.Popen[bytes]) -> None:
+    """Stop if a worker ended with an error; it has said which."""
+    if process.poll():
+        raise Stop(Exit.FAILED, f"a worker ended with {process.returncode}")

@@ -1,90 +1,107 @@
-"""How far the demo is: one line that changes, or a new line each second."""
+"""How far a campaign is: a panel, one line that changes, or a new line now and then."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+import anyio
 
 if TYPE_CHECKING:
-    from telecmi_async import Progress
+    from telecmi_async.cli.meter import View
     from telecmi_async.cli.terminal import Terminal
 
 __all__ = ["ChangingLine", "Display", "PlainLines", "display_for"]
 
-_WIDEST_BAR: Final = 50
+_WIDEST_BAR: Final = 40
 _FULL, _EMPTY = "━", "╌"
 
 
 class Display(Protocol):
-    """Shows how far a stream of calls is."""
+    """Shows how far a campaign is."""
 
-    #: Seconds between two calls of `show`.
-    every: ClassVar[float]
-
-    def show(self, progress: Progress) -> None:
-        """Show where things stand."""
+    def show(self, view: View) -> None:
+        """Show where things stand; it may be asked for as often as one likes."""
         ...
 
-    def finish(self, progress: Progress) -> None:
-        """Show where things stand for the last time."""
+    def note(self, text: str) -> None:
+        """Say something in between."""
+        ...
+
+    def finish(self, view: View | None) -> None:
+        """Show where things stand for the last time, if that is known."""
         ...
 
 
-def display_for(terminal: Terminal, calls: int) -> Display:
-    """Return what suits a terminal, or the file or pipe in its place."""
-    kind = ChangingLine if terminal.can_redraw else PlainLines
-    return kind(terminal, calls)
+def display_for(terminal: Terminal, *, every: float = 10.0) -> Display:
+    """Return what suits a terminal, or the file or pipe in its place.
 
-
-def _words(progress: Progress, calls: int) -> str:
-    return (
-        f"{progress.settled:>{len(str(calls))}} of {calls} calls, "
-        f"{progress.retried} retried, {progress.seconds:.1f} s"
-    )
+    Args:
+        terminal: Its results are drawn on.
+        every: Seconds between two lines of what cannot be redrawn.
+    """
+    if not terminal.can_redraw:
+        return PlainLines(terminal, every)
+    try:
+        from telecmi_async.cli.panel import Panel  # noqa: PLC0415  # rich is an extra
+    except ImportError:
+        return ChangingLine(terminal)
+    return Panel(terminal)
 
 
 class PlainLines:
-    """A line each second, for what keeps all of them."""
+    """A line now and then, for what keeps all of them."""
 
-    every: ClassVar[float] = 1.0
-
-    def __init__(self, terminal: Terminal, calls: int) -> None:
+    def __init__(self, terminal: Terminal, every: float) -> None:
         self._terminal = terminal
-        self._calls = calls
+        self._every = every
+        self._next: float | None = None
 
-    def show(self, progress: Progress) -> None:
-        """Print where things stand, once there is anything."""
-        if progress.settled:
-            self._terminal.put(_words(progress, self._calls))
+    def show(self, view: View) -> None:
+        """Print where things stand, unless that was a moment ago."""
+        now = anyio.current_time()
+        if self._next is None:
+            self._next = now + self._every
+        elif now >= self._next:
+            self._next += self._every
+            self._terminal.put(view.words())
 
-    def finish(self, progress: Progress) -> None:
+    def note(self, text: str) -> None:
+        """Print it."""
+        self._terminal.put(text)
+
+    def finish(self, view: View | None) -> None:
         """Print where things stand."""
-        self._terminal.put(_words(progress, self._calls))
+        if view is not None:
+            self._terminal.put(view.words())
 
 
 class ChangingLine:
-    """A bar that grows, for a terminal."""
+    """A bar that grows, for a terminal without rich."""
 
-    every: ClassVar[float] = 0.1
-
-    def __init__(self, terminal: Terminal, calls: int) -> None:
+    def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
-        self._calls = calls
         full, empty = (_FULL, _EMPTY) if terminal.shows(_FULL + _EMPTY) else ("=", " ")
         self._full, self._empty = full, empty
 
-    def show(self, progress: Progress) -> None:
+    def show(self, view: View) -> None:
         """Draw the line anew."""
         # One column stays free: a full line would wrap and could not be redrawn.
         columns = self._terminal.width - 1
-        words = _words(progress, self._calls)[:columns]
+        words = view.words()[:columns]
         width = max(min(_WIDEST_BAR, columns - len(words) - 2), 0)
-        done = width * progress.settled // self._calls
+        done = width * view.done // max(view.state.total, 1)
         bar = self._terminal.style(self._full * done, "green")
         self._terminal.redraw(
             f"{bar}{self._empty * (width - done)}{'  ' if width else ''}{words}"
         )
 
-    def finish(self, progress: Progress) -> None:
+    def note(self, text: str) -> None:
+        """Put it above the line."""
+        self._terminal.redraw("")
+        self._terminal.put(text)
+
+    def finish(self, view: View | None) -> None:
         """Draw the line for the last time."""
-        self.show(progress)
+        if view is not None:
+            self.show(view)
         self._terminal.put()

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from enum import IntEnum, unique
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["Exit"]
+from telecmi_async import errors
+
+if TYPE_CHECKING:
+    from telecmi_async.errors import TelecmiError
+
+__all__ = ["Exit", "Stop", "exit_of"]
 
 
 @unique
@@ -17,9 +23,42 @@ class Exit(IntEnum):
     FAILED = 1
     #: The arguments, or a file they name, cannot be used. Nothing was done.
     USAGE = 2
+    #: A part of it was done: some contacts were rejected, failed, blocked or are left.
+    PARTLY = 3
     #: The app id or the secret is missing, or TeleCMI refused them.
     CREDENTIALS = 4
+    #: TeleCMI said "too many", or a cap of the account or the campaign is reached.
+    QUOTA = 5
+    #: TeleCMI, or the ledger's database, cannot be reached.
+    UNAVAILABLE = 6
     #: A phone may have rung. Find out before you dial again.
     UNKNOWN = 7
+    #: Phones may not ring now: it is outside the calling hours.
+    OUTSIDE_HOURS = 8
     #: Ctrl-C, as shells have it: 128 and the signal's number.
     INTERRUPTED = 130
+
+
+class Stop(Exception):  # nothing failed: a command ends here
+    """Ends a command with an exit code and words that say why."""
+
+    def __init__(self, code: Exit, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+_EXITS: Final[dict[type[TelecmiError], Exit]] = {
+    errors.AuthenticationError: Exit.CREDENTIALS,
+    errors.CallOutcomeUnknown: Exit.UNKNOWN,
+    errors.ConfigurationError: Exit.USAGE,
+    errors.InvalidCall: Exit.USAGE,
+    errors.NotSent: Exit.UNAVAILABLE,
+    errors.RateLimited: Exit.QUOTA,
+    errors.RequestFailed: Exit.UNAVAILABLE,
+    errors.StoreError: Exit.UNAVAILABLE,
+}
+
+
+def exit_of(error: TelecmiError | None) -> Exit:
+    """Return the exit code of what a call, or a question to TeleCMI, came to."""
+    return Exit.OK if error is None else _EXITS.get(type(error), Exit.FAILED)

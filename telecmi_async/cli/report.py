@@ -1,4 +1,4 @@
-"""What the demo found, as a table, and what would be wrong with it."""
+"""What the demo came to, as a table, and what would be wrong with it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from telecmi_async import Progress
-from telecmi_async.phone import mask
+from telecmi_async.ledger import CampaignState, ContactState
 from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -20,23 +19,30 @@ __all__ = ["Report"]
 
 # Columns that the longest row takes with its note.
 _WITH_NOTES: Final = 76
+_OPEN: Final = (ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING)
+_CALLED: Final = (ContactState.PLACED, ContactState.FINISHED)
 
 
 @frozen(kw_only=True)
 class Report:
-    """The demo's results: what the service says, and what the simulator saw.
+    """The demo's results: what the ledger says, and what the simulator saw.
 
     Args:
-        progress: What the service says of its calls.
-        simulator: What they arrived at.
+        state: What the ledger says in the end.
+        answered: How many people answered, by the ledger.
+        simulator: Where the calls arrived.
         calls_per_second: The rate that was asked for.
-        samples: Some numbers with their ``request_id``.
     """
 
-    progress: Progress
+    state: CampaignState
+    answered: int
     simulator: Simulator
     calls_per_second: float
-    samples: tuple[tuple[int, str], ...]
+
+    @property
+    def forgotten(self) -> int:
+        """How many contacts nothing came of."""
+        return sum(self.state.counts[each] for each in _OPEN)
 
     def problems(self) -> list[str]:
         """Return what should not have happened, in words; nothing if all is well.
@@ -44,53 +50,49 @@ class Report:
         Requests that left evenly may bunch a little before they arrive, so the busiest second
         may hold a twentieth more than the limit, and at least one.
         """
-        progress, simulator = self.progress, self.simulator
-        strays = progress.not_sent + progress.cancelled + progress.invalid + progress.unknown
+        counts, simulator = self.state.counts, self.simulator
+        called = sum(counts[each] for each in _CALLED)
+        strays = sum(
+            counts[each]
+            for each in (ContactState.REJECTED, ContactState.FAILED, ContactState.BLOCKED)
+        )
         crowd = simulator.busiest_second() - math.ceil(self.calls_per_second)
         checks = {
             f"{simulator.duplicates()} numbers were dialled twice": simulator.duplicates(),
-            f"{strays} calls were neither accepted nor rejected": strays,
-            f"{progress.accepted} calls were accepted and {simulator.numbers()} numbers "
-            "dialled": progress.accepted != simulator.numbers(),
+            f"{self.forgotten} contacts were forgotten": self.forgotten,
+            f"{strays} calls were rejected, failed or blocked": strays,
+            f"the ledger says that {called} were called, and the simulator called "
+            f"{simulator.numbers()}": called != simulator.numbers(),
             f"{crowd} requests too many arrived in one second": crowd
             > max(1, self.calls_per_second / 20),
         }
         return [problem for problem, found in checks.items() if found]
 
     def print(self, terminal: Terminal) -> None:
-        """Print the table, some ids, and what is wrong if anything is."""
+        """Print the table, and what is wrong if anything is."""
         wide = terminal.width >= _WITH_NOTES
         for label, value, note in self._rows():
             shown = f"  {label:<33} {value:>7}"
             if note and wide:
                 shown += terminal.style(f"   {note}", "dim")
             terminal.put(shown.rstrip())
-        if self.samples:
-            terminal.put()
-            terminal.put("  the first request_ids")
-        for to, request_id in self.samples:
-            terminal.put(f"  {mask(to)}  {request_id}")
         for problem in self.problems():
             terminal.put(terminal.style(f"  wrong: {problem}", "red"))
+        terminal.put()
+        terminal.put(terminal.style(f"dialled twice: {self.simulator.duplicates()}", "bold"))
 
     def _rows(self) -> Iterator[tuple[str, str, str]]:
-        progress, simulator = self.progress, self.simulator
-        yield "accepted", str(progress.accepted), ""
-        yield "  after at least one retry", str(progress.retried), "the first answer was a 502"
-        yield "rejected", str(progress.rejected), ""
-        yield "outcome unknown", str(progress.unknown), ""
-        for label, count in (
-            ("not sent", progress.not_sent),
-            ("cancelled", progress.cancelled),
+        counts, simulator = self.state.counts, self.simulator
+        yield "contacts", str(self.state.total), ""
+        yield "  over", str(counts[ContactState.FINISHED]), "TeleCMI's records say how it went"
+        yield "    answered", str(self.answered), ""
+        for state, label, note in (
+            (ContactState.PLACED, "  called, its record to come", ""),
+            (ContactState.UNKNOWN, "  may have rung", "kept as unknown, and not dialled again"),
         ):
-            if count:
-                yield label, str(count), ""
-        yield "", "", ""
+            if counts[state]:
+                yield label, str(counts[state]), note
+        yield "forgotten", str(self.forgotten), ""
+        yield "requests", str(simulator.requests), "a 502 of TeleCMI is tried again"
         yield "calls per second, asked for", f"{self.calls_per_second:g}", ""
-        yield (
-            "calls per second, reached",
-            f"{simulator.pace():.1f}",
-            "as they arrived, retries too",
-        )
         yield "in the busiest second", str(simulator.busiest_second()), "wherever it begins"
-        yield "numbers dialled twice", str(simulator.duplicates()), ""

@@ -6,13 +6,14 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final, TextIO
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 __all__ = ["Terminal"]
 
-_STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32"}
+_STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 _BACK_AND_CLEAR: Final = "\r\x1b[K"
 
 
@@ -37,6 +38,11 @@ class Terminal:
         """Return this process's own."""
         return cls(stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr, environ=os.environ)
 
+    @property
+    def words(self) -> Terminal:
+        """This terminal with words for results: what is drawn goes to stderr."""
+        return evolve(self, stdout=self.stderr)
+
     def put(self, text: str = "") -> None:
         """Write a line of results."""
         print(self._plain(text, self.stdout), file=self.stdout, flush=True)
@@ -44,6 +50,11 @@ class Terminal:
     def say(self, text: str = "") -> None:
         """Write a line of words."""
         print(self._plain(text, self.stderr), file=self.stderr, flush=True)
+
+    def give_up_results(self) -> None:
+        """Have nothing more written to stdout, whose reader is gone."""
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
 
     def redraw(self, text: str) -> None:
         """Replace the line that results are on."""

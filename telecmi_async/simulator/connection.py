@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import anyio
 import h11
@@ -20,12 +21,11 @@ from telecmi_async.simulator.answer import refused
 from telecmi_async.simulator.fault import Breach
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from anyio.abc import ByteStream
 
-    from telecmi_async.simulator.answer import Answer
-    from telecmi_async.simulator.simulator import Simulator
-
-__all__ = ["Connection", "Limits"]
+__all__ = ["Answerer", "Connection", "Decided", "Limits", "Said"]
 
 _CHUNK: Final = 65_536
 # How it shows that the client went away, or does not take its answer.
@@ -45,6 +45,58 @@ _PROBLEMS: Final = {
     413: "the body is too large",
     431: "the headers are too large",
 }
+
+
+class Said(Protocol):
+    """What is sent back."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """The body."""
+        ...
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Every header, in a list of its own."""
+        ...
+
+
+class Decided(Protocol):
+    """What becomes of one request."""
+
+    @property
+    def delay(self) -> float:
+        """Seconds to wait before the answer is sent."""
+        ...
+
+    @property
+    def answer(self) -> Said:
+        """What to send."""
+        ...
+
+    @property
+    def breach(self) -> Breach | None:
+        """What happens to the connection instead, or while it is sent."""
+        ...
+
+
+class Answerer(Protocol):
+    """Who answers: a simulator, or whoever else is reached on a port."""
+
+    def receive(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, at: float
+    ) -> Decided | Awaitable[Decided]:
+        """Take one request, at once or after a while, and say what becomes of it."""
+        ...
+
+    def leave(self) -> None:
+        """Note that a request that was received is no longer under way."""
+        ...
 
 
 @frozen(kw_only=True)
@@ -92,13 +144,13 @@ class Connection:
 
     Args:
         stream: The stream; it is not closed here.
-        simulator: Who answers.
+        answerer: Who answers.
         limits: What the client is held to.
     """
 
-    def __init__(self, stream: ByteStream, simulator: Simulator, limits: Limits) -> None:
+    def __init__(self, stream: ByteStream, answerer: Answerer, limits: Limits) -> None:
         self._stream = stream
-        self._simulator = simulator
+        self._answerer = answerer
         self._limits = limits
         self._wire = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes)
         self._resting: anyio.CancelScope | None = None
@@ -181,8 +233,8 @@ class Connection:
             self._wire.receive_data(b"")
 
     async def _answer(self, request: _Request) -> None:
-        """Ask the simulator, wait as long as it says, and send its answer."""
-        decision = self._simulator.receive(
+        """Ask who answers, wait as long as it says, and send its answer."""
+        decision = self._answerer.receive(
             request.method,
             request.path,
             request.headers,
@@ -190,15 +242,17 @@ class Connection:
             at=anyio.current_time(),
         )
         try:
+            if isinstance(decision, Awaitable):
+                decision = await decision
             await anyio.sleep(decision.delay)
             if decision.breach is None:
                 await self._send(decision.answer, with_body=request.method != "HEAD")
             else:
                 await self._break(decision.answer, decision.breach)
         finally:
-            self._simulator.leave()
+            self._answerer.leave()
 
-    async def _break(self, answer: Answer, breach: Breach) -> None:
+    async def _break(self, answer: Said, breach: Breach) -> None:
         """Send what arrives of an answer before the connection breaks, and break it."""
         self._stopping = True
         if breach is Breach.RESET:
@@ -216,7 +270,7 @@ class Connection:
             await anyio.sleep(_DRIP_SECONDS)
         await self._write(h11.EndOfMessage())
 
-    async def _send(self, answer: Answer, *, with_body: bool = True) -> None:
+    async def _send(self, answer: Said, *, with_body: bool = True) -> None:
         headers = answer.headers
         if self._stopping:
             headers.append(("Connection", "close"))

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteStream, Listener
 
-    from telecmi_async.simulator.connection import Limits
+    from telecmi_async.simulator.connection import Answerer, Limits
     from telecmi_async.simulator.simulator import Simulator
 
-__all__ = ["Server", "serve"]
+__all__ = ["Server", "listen", "serve"]
 
 _LARGEST_PORT = 65_535
 
@@ -32,12 +32,12 @@ class Server:
     """Serves the connections of a listener until it is told to stop.
 
     Args:
-        simulator: Who answers.
+        answerer: Who answers.
         limits: What clients are held to.
     """
 
-    def __init__(self, simulator: Simulator, limits: Limits) -> None:
-        self._simulator = simulator
+    def __init__(self, answerer: Answerer, limits: Limits) -> None:
+        self._answerer = answerer
         self._limits = limits
         self._accepting = anyio.CancelScope()
         self._connections: set[Connection] = set()
@@ -52,7 +52,7 @@ class Server:
 
     async def handle(self, stream: ByteStream) -> None:
         """Serve one connection to its end."""
-        connection = Connection(stream, self._simulator, self._limits)
+        connection = Connection(stream, self._answerer, self._limits)
         self._connections.add(connection)
         try:
             if not self._stopping:
@@ -93,7 +93,7 @@ async def serve(
         ConfigurationError: Nothing can listen there.
     """
     failure: BaseException | None = None
-    listener = await _listen(host, port)
+    listener = await listen(host, port)
     async with listener, simulator.running(), anyio.create_task_group() as tasks:
         server = Server(simulator, limits)
         tasks.start_soon(server.accept, listener)
@@ -111,7 +111,12 @@ async def serve(
             del failure  # or it would hold this frame, which holds it
 
 
-async def _listen(host: str, port: int) -> Listener[ByteStream]:
+async def listen(host: str, port: int) -> Listener[ByteStream]:
+    """Return a listener on a port.
+
+    Raises:
+        ConfigurationError: Nothing can listen there.
+    """
     if not 0 <= port <= _LARGEST_PORT:
         raise ConfigurationError(f"port must be from 0 to {_LARGEST_PORT}, not {port}")
     try:

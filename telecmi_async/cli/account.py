@@ -1,0 +1,87 @@
+"""Secrets and settings of a command: from the environment, from files, from stdin.
+
+Never from arguments, which are there for all users of the machine to see.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from telecmi_async._settings import environment_variable, required_variable
+from telecmi_async.cli.exits import Exit, Stop
+from telecmi_async.credentials import Credentials, Secret
+from telecmi_async.endpoints import BASE_URL, parse_base_url
+from telecmi_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from telecmi_async.cli.terminal import Terminal
+
+__all__ = ["Account", "account_of", "secret_variable"]
+
+# Longer than any secret: a wrong file is not read to its end.
+_LONGEST = 4_096
+
+
+@frozen
+class Account:
+    """Whose calls they are, and where TeleCMI is.
+
+    Args:
+        credentials: App id and secret.
+        base_url: The API's address.
+        from_: The caller id of calls that name none.
+    """
+
+    credentials: Credentials
+    base_url: str
+    from_: str | None
+
+
+def account_of(terminal: Terminal, *, secret_stdin: bool = False) -> Account:
+    """Return the account that the environment names.
+
+    Args:
+        terminal: Whose environment.
+        secret_stdin: Whether the secret is the first line of stdin.
+
+    Raises:
+        Stop: The app id or the secret is missing.
+        ConfigurationError: ``TELECMI_BASE_URL`` cannot work.
+    """
+    environ = terminal.environ
+    base_url = parse_base_url(environment_variable(environ, "TELECMI_BASE_URL") or BASE_URL)
+    try:
+        app_id = required_variable(environ, "TELECMI_APP_ID")
+        if secret_stdin:
+            secret = Secret(terminal.stdin.readline().strip())
+        else:
+            secret = secret_variable(environ, "TELECMI_SECRET")
+        credentials = Credentials(app_id, secret)
+    except ConfigurationError as error:
+        raise Stop(Exit.CREDENTIALS, str(error)) from None
+    return Account(credentials, base_url, environment_variable(environ, "TELECMI_FROM") or None)
+
+
+def secret_variable(environ: Mapping[str, str], name: str) -> Secret:
+    """Return what a variable holds, or the file that the variable with ``_FILE`` names.
+
+    Raises:
+        ConfigurationError: Neither is set, or the file cannot be read.
+    """
+    given = environment_variable(environ, name)
+    file = environment_variable(environ, f"{name}_FILE")
+    if given or not file:
+        return Secret(given or required_variable(environ, name))
+    try:
+        with Path(file).open(encoding="utf-8") as opened:
+            return Secret(opened.read(_LONGEST).strip())
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ConfigurationError(
+            f"cannot read the file that {name}_FILE names: {why}"
+        ) from None

@@ -1,0 +1,182 @@
+"""Carries a campaign out before the user's eyes, and says what came of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from telecmi_async.cli.display import display_for
+from telecmi_async.cli.exits import Exit
+from telecmi_async.cli.interrupts import interrupts
+from telecmi_async.cli.meter import Meter
+from telecmi_async.ledger import ContactState
+
+if TYPE_CHECKING:
+    from telecmi_async.campaign import Campaign
+    from telecmi_async.cli.display import Display
+    from telecmi_async.cli.interrupts import Interrupts
+    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.ledger import CampaignState, Ledger
+
+__all__ = ["carry_out", "exit_for", "state_as_json", "tell"]
+
+_LOOK: Final = 0.1
+# A retry comes within the hour. What is due later waits for the calling hours, or the next day.
+_LONG: Final = 3_660.0
+_REFUSED: Final = "TeleCMI refused the credentials"
+_BUSY: Final = (ContactState.CLAIMED, ContactState.SENDING, ContactState.PLACED)
+_PART: Final = (
+    ContactState.PENDING,
+    ContactState.CLAIMED,
+    ContactState.SENDING,
+    ContactState.REJECTED,
+    ContactState.FAILED,
+    ContactState.BLOCKED,
+)
+
+
+class _Watch:
+    """Shows a campaign's progress, and has its worker leave when there is a reason."""
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        ledger: Ledger,
+        display: Display,
+        pressed: Interrupts,
+        *,
+        patient: bool,
+    ) -> None:
+        self.why: Exit | None = None
+        self._campaign = campaign
+        self._ledger = ledger
+        self._display = display
+        self._pressed = pressed
+        self._patient = patient
+        self.meter = Meter()
+        self._state: CampaignState | None = None
+        self._paused = False
+
+    def show(self, state: CampaignState) -> None:
+        """Take a look at the campaign."""
+        self._state = state
+        self._display.show(self.meter.look(state, anyio.current_time()))
+
+    async def mind(self) -> None:
+        """Watch for reasons to leave until there is one."""
+        while self.why is None:
+            await anyio.sleep(_LOOK)
+            if self._pressed.count:
+                self._leave(
+                    Exit.INTERRUPTED,
+                    "No more calls are started; waiting for what was sent. Ctrl-C again leaves "
+                    "at once.",
+                )
+            elif (state := self._state) is not None:
+                self._state = None
+                await self._look(state)
+
+    async def _look(self, state: CampaignState) -> None:
+        if state.status == "paused" and state.why == _REFUSED:
+            self._leave(Exit.CREDENTIALS, f"{_REFUSED}: nobody was called since.")
+            return
+        if (state.status == "paused") is not self._paused:
+            self._paused = not self._paused
+            said = f"Paused{f' ({state.why})' if state.why else ''}: waiting for `resume`."
+            self._display.note(said if self._paused else "Going on.")
+        if self._patient or any(state.counts[each] for each in _BUSY):
+            return
+        due = await self._ledger.next_due(self._campaign.name)
+        if due is not None and due > await self._ledger.now() + _LONG:
+            self._leave(
+                Exit.OUTSIDE_HOURS,
+                "Nobody who is left may be called within the hour: `resume` goes on then.",
+            )
+
+    def _leave(self, why: Exit, words: str) -> None:
+        self.why = why
+        self._display.note(words)
+        self._campaign.leave()
+
+
+async def carry_out(
+    terminal: Terminal, campaign: Campaign, ledger: Ledger, *, patient: bool
+) -> tuple[CampaignState, Exit]:
+    """Run a campaign, show how it goes on stderr, and return how it ended.
+
+    Args:
+        terminal: Where.
+        campaign: The campaign.
+        ledger: Its ledger; open.
+        patient: Whether to wait for calling hours that are more than an hour away.
+
+    Raises:
+        ServiceClosed: The service was closed meanwhile.
+        StoreError: The ledger fails at the beginning or at the end.
+    """
+    display = display_for(terminal.words)
+    failure: Exception | None = None
+    final: CampaignState | None = None
+    with interrupts(terminal) as pressed:
+        watch = _Watch(campaign, ledger, display, pressed, patient=patient)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch.mind)
+            try:
+                final = await campaign.run(on_progress=watch.show)
+            except Exception as error:  # noqa: BLE001  # raised again below, as itself
+                failure = error
+            tasks.cancel_scope.cancel()
+        display.finish(None if final is None else watch.meter.look(final, anyio.current_time()))
+    if failure is not None:
+        raise failure
+    assert final is not None, "it came to an end"  # noqa: S101  # for type checkers
+    return final, exit_for(final, watch.why)
+
+
+def exit_for(state: CampaignState, why: Exit | None = None) -> Exit:
+    """Return the exit code of a campaign that was left as it stands.
+
+    Args:
+        state: How it stands.
+        why: Why it was left before its end, if it was.
+    """
+    if why is Exit.INTERRUPTED:
+        return why
+    if state.counts[ContactState.UNKNOWN]:
+        return Exit.UNKNOWN
+    if why is not None:
+        return why
+    return Exit.PARTLY if any(state.counts[each] for each in _PART) else Exit.OK
+
+
+def state_as_json(state: CampaignState) -> dict[str, object]:
+    """Return how a campaign stands, for other programs."""
+    return {
+        "campaign": state.name,
+        "status": state.status,
+        "why": state.why,
+        "contacts": state.total,
+        "counts": {str(each): state.counts[each] for each in ContactState},
+        "sends": state.sends,
+        "cost": state.cost,
+    }
+
+
+def tell(terminal: Terminal, state: CampaignState, *, as_json: bool) -> None:
+    """Print how a campaign stands, and say what can be done about it."""
+    if as_json:
+        terminal.put(json.dumps(state_as_json(state)))
+    else:
+        for each in ContactState:
+            if state.counts[each]:
+                terminal.put(f"{each:<10} {state.counts[each]:>9}")
+        terminal.put(f"{'requests':<10} {state.sends:>9}")
+        if state.cost:
+            terminal.put(f"{'cost':<10} {state.cost:>9.2f}")
+    if unknown := state.counts[ContactState.UNKNOWN]:
+        terminal.say(
+            f"Of {unknown} nobody knows whether a phone rang, and they are not dialled again: "
+            "`why` tells what happened, `retry-unknown` is your decision."
+        )

@@ -1,0 +1,282 @@
+"""``telecmi-async dial``: call everybody in a file, once, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import anyio.to_thread
+import attrs
+from attrs import frozen
+
+from telecmi_async import CallService, Receiver
+from telecmi_async.campaign import (
+    CallingWindow,
+    Campaign,
+    CostCap,
+    Pace,
+    Rules,
+    Settings,
+    Template,
+    UnknownPolicy,
+)
+from telecmi_async.campaign.contacts import ContactsFile, Rejection
+from telecmi_async.campaign.flaw import Kind
+from telecmi_async.campaign.seen import Seen
+from telecmi_async.cli import plan as plans
+from telecmi_async.cli.account import Account, account_of
+from telecmi_async.cli.carry import carry_out, exit_for, tell
+from telecmi_async.cli.confirm import confirm
+from telecmi_async.cli.exits import Exit, Stop
+from telecmi_async.cli.ledgers import opened
+from telecmi_async.cli.line import line
+from telecmi_async.errors import ConfigurationError, InvalidCall
+from telecmi_async.ledger import ContactState, Ledger, SqliteLedger
+from telecmi_async.receiver import new_token
+from telecmi_async.simulator import Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from contextlib import AbstractAsyncContextManager
+
+    from telecmi_async.cli.plan import Plan
+    from telecmi_async.cli.terminal import Terminal
+
+__all__ = ["Order", "run"]
+
+_OPEN: Final = (ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING)
+_CALLER_ID: Final = 12025550199
+# A rehearsal does not take hours, however slowly the real thing dials.
+_FAST: Final = 200.0
+
+
+@frozen(kw_only=True)
+class Order:
+    """What `dial` was asked for; see its help."""
+
+    contacts: str
+    flow: str
+    ledger: str | None
+    name: str | None
+    calls_per_second: float
+    live_calls: int | None
+    from_: str | None
+    country: str | None
+    column: str | None
+    window: CallingWindow | None
+    most_cost: float | None
+    do_not_call: str | None
+    unknown: UnknownPolicy
+    webhook_host: str
+    webhook_port: int | None
+    confirmed: int | None
+    dry_run: bool
+    patient: bool
+    secret_stdin: bool
+    as_json: bool
+
+    @property
+    def campaign(self) -> str:
+        """The campaign's name: the file's if none is given."""
+        return self.name or Path(self.contacts).stem
+
+
+@frozen
+class _Exchange:
+    """What a campaign is carried out with."""
+
+    ledger: Ledger
+    service: CallService
+    receiver: Receiver | None
+
+
+def run(terminal: Terminal, **given: Any) -> int:
+    """Show the plan, have it confirmed, and carry it out.
+
+    Args:
+        terminal: What to read from and write to.
+        given: See `Order`.
+
+    Returns:
+        An `Exit`.
+
+    Raises:
+        Stop: It is not carried out.
+        TelecmiError: A file or an argument cannot be used, or the ledger fails.
+    """
+    order = Order(**given)
+    if order.flow == "-" and order.secret_stdin:
+        raise ConfigurationError("stdin cannot hold both the flow and the secret")
+    account = None if order.dry_run else account_of(terminal, secret_stdin=order.secret_stdin)
+    settings = _settings(terminal, order, account)
+    file = ContactsFile(
+        order.contacts,
+        column=order.column,
+        country=order.country,
+        check=lambda contact: settings.flow.fill(contact.columns),
+    )
+    plans.check_columns(file, settings)
+    plan = plans.draw_up(file, settings, time())
+    if not plan.contacts:
+        plans.show(terminal, plan, settings, name=order.campaign, count=0)
+        raise Stop(Exit.USAGE, "no row of the file can be dialled")
+    exchange = _rehearsal(plan) if account is None else _for_real(terminal, order, account)
+    forbidden = _forbidden(order)
+    return anyio.run(partial(_dial, terminal, order, file, plan, settings, forbidden, exchange))
+
+
+def _settings(terminal: Terminal, order: Order, account: Account | None) -> Settings:
+    """Return what the campaign is begun with."""
+    from_ = order.from_ or (str(_CALLER_ID) if account is None else account.from_)
+    if from_ is None:
+        raise InvalidCall("is missing: give --from, or set TELECMI_FROM", path="from")
+    cost = None if order.most_cost is None else CostCap(order.most_cost)
+    return Settings(
+        flow=Template.parse(read_flow(terminal, order.flow)),
+        from_=from_,
+        pace=Pace(calls_per_second=order.calls_per_second, live_calls=order.live_calls),
+        rules=Rules(window=order.window, cost=cost),
+        unknown=order.unknown,
+    )
+
+
+def read_flow(terminal: Terminal, name: str) -> str | bytes:
+    """Return what a file holds, or stdin for ``-``.
+
+    Raises:
+        InvalidCall: It cannot be read.
+    """
+    if name == "-":
+        return terminal.stdin.read()
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise InvalidCall(f"cannot read {name}: {error.strerror}", path="flow") from None
+
+
+def _forbidden(order: Order) -> list[int]:
+    """Return the numbers that must not be called."""
+    if order.do_not_call is None:
+        return []
+    numbers: list[int] = []
+    for item in ContactsFile(order.do_not_call, country=order.country):
+        if not isinstance(item, Rejection):
+            numbers.append(item.number)
+        elif item.kind is not Kind.DUPLICATE:  # whoever stands there might be called after all
+            raise ConfigurationError(
+                f"{order.do_not_call}, row {item.row}: {item.reason}; nobody is called until "
+                "every number that must not be called can be read"
+            )
+    return numbers
+
+
+@asynccontextmanager
+async def _for_real(
+    terminal: Terminal, order: Order, account: Account
+) -> AsyncGenerator[_Exchange]:
+    host, port = order.webhook_host, order.webhook_port
+    async with (
+        opened(terminal, order.ledger, new=True) as ledger,
+        line(terminal, account, host=host, port=port) as (service, receiver),
+    ):
+        yield _Exchange(ledger, service, receiver)
+
+
+@asynccontextmanager
+async def _rehearsal(plan: Plan) -> AsyncGenerator[_Exchange]:
+    """Put a simulator in TeleCMI's place, and a ledger that is thrown away.
+
+    Its clock begins when the first contact may be called, so that a window that is closed now
+    does not end the rehearsal.
+    """
+    ahead = 0.0 if plan.open_now or plan.opens is None else plan.opens - time()
+    simulator = Simulator(life="immediate", magic=False, latency=0.01)
+    receiver = Receiver(new_token())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rehearsal.db"
+        async with (
+            SqliteLedger(path, clock=lambda: time() + ahead) as ledger,
+            simulator.service(events=receiver) as service,
+        ):
+            yield _Exchange(ledger, service, receiver)
+
+
+async def _dial(
+    terminal: Terminal,
+    order: Order,
+    file: ContactsFile,
+    plan: Plan,
+    settings: Settings,
+    forbidden: list[int],
+    opening: AbstractAsyncContextManager[_Exchange],
+) -> Exit:
+    """Confirm the plan with what the ledger knows already, and carry it out."""
+    name = order.campaign
+    async with opening as exchange:
+        ledger = exchange.ledger
+        count = await _to_dial(ledger, name, file, plan)
+        plans.show(terminal, plan, settings, name=name, count=count)
+        if forbidden:
+            terminal.say(f"  {'do not':<10} call {len(forbidden)} more numbers")
+        if not count:
+            terminal.say("All of them are in the ledger, and nothing is left to be done.")
+            state = await ledger.state(name)
+            tell(terminal, state, as_json=order.as_json)
+            return exit_for(state)
+        if order.dry_run:
+            settings = _hurried(settings)
+            pace = settings.pace.calls_per_second
+            terminal.say(f"A dry run, on a simulator, at {pace:g} a second: no phone rings.")
+        else:
+            if not plan.open_now and not order.patient:
+                raise Stop(Exit.OUTSIDE_HOURS, _closed(plan))
+            confirm(terminal, count, given=order.confirmed, can_ask=_stdin_is_free(order))
+        campaign = Campaign(
+            ledger, exchange.service, name, settings, receiver=exchange.receiver
+        )
+        await ledger.forbid(forbidden, order.do_not_call or "")
+        await campaign.load(file.contacts())
+        state, code = await carry_out(terminal, campaign, ledger, patient=order.patient)
+        tell(terminal, state, as_json=order.as_json)
+        return code
+
+
+def _hurried(settings: Settings) -> Settings:
+    """Return settings under which a rehearsal is soon over."""
+    pace = settings.pace
+    faster = max(_FAST, pace.calls_per_second)
+    return attrs.evolve(settings, pace=attrs.evolve(pace, calls_per_second=faster))
+
+
+def _stdin_is_free(order: Order) -> bool:
+    return order.flow != "-" and not order.secret_stdin
+
+
+def _closed(plan: Plan) -> str:
+    if plan.opens is None:
+        return "nobody in the file may be called, now or later: see the rules above"
+    opens = datetime.fromtimestamp(plan.opens).astimezone()
+    return (
+        f"nobody may be called now; the first may at {opens:%Y-%m-%d %H:%M %Z}. --wait waits for "
+        "it, and --window says when phones may ring"
+    )
+
+
+async def _to_dial(ledger: Ledger, name: str, file: ContactsFile, plan: Plan) -> int:
+    """Return how many contacts would be dialled: the file's new ones, and those left over."""
+    if await ledger.settings(name) is None:
+        return plan.contacts
+    known = Seen()
+    async for contact in ledger.contacts(name):
+        known.first(contact.number, 1)
+    new = await anyio.to_thread.run_sync(
+        lambda: sum(known.first(contact.number, 2) == 2 for contact in file.contacts())
+    )
+    state = await ledger.state(name)
+    return new + sum(state.counts[each] for each in _OPEN)

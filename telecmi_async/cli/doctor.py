@@ -1,0 +1,175 @@
+"""``telecmi-async doctor``: whether everything is in place for a call, without placing one."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import anyio.to_thread
+from attrs import asdict, frozen
+
+from telecmi_async import CallService, Receiver
+from telecmi_async.campaign.zones import zone_named
+from telecmi_async.cli.account import account_of
+from telecmi_async.cli.exits import Exit, Stop, exit_of
+from telecmi_async.cli.hearing import hearing, webhook_token
+from telecmi_async.cli.ledgers import opened
+from telecmi_async.cli.wire import Came, Unreachable, send
+from telecmi_async.errors import TelecmiError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from telecmi_async.cli.account import Account
+    from telecmi_async.cli.terminal import Terminal
+
+__all__ = ["run"]
+
+# Signed requests elsewhere tolerate minutes; a calling window is wrong by as much as the clock.
+_MOST_SKEW: Final = 30.0
+_CERTIFICATE_DAYS: Final = 14
+_PING: Final = b'{"type": "ping"}'
+
+
+@frozen
+class _Finding:
+    """What was found out about one thing."""
+
+    what: str
+    exit: Exit
+    words: str
+
+
+def run(
+    terminal: Terminal,
+    *,
+    ledger: str | None,
+    webhook_url: str | None,
+    webhook_host: str,
+    webhook_port: int,
+    secret_stdin: bool,
+    as_json: bool,
+) -> int:
+    """Look at credentials, TLS, clock, time zones, and at ledger and webhooks if they are named.
+
+    Returns:
+        `Exit.OK`, or what the first finding says that is wrong.
+
+    Raises:
+        ConfigurationError: ``TELECMI_BASE_URL`` cannot work.
+    """
+
+    async def examine() -> list[_Finding]:
+        found = [each async for each in _account(terminal, secret_stdin=secret_stdin)]
+        found.append(_zones())
+        if ledger is not None:
+            found.append(await _ledger(terminal, ledger))
+        if webhook_url is not None:
+            found.append(await _webhooks(terminal, webhook_url, webhook_host, webhook_port))
+        return found
+
+    found = anyio.run(examine)
+    for each in found:
+        good = each.exit is Exit.OK
+        if as_json:
+            terminal.put(json.dumps({**asdict(each), "ok": good}))
+        else:
+            mark = terminal.style("ok   ", "green") if good else terminal.style("wrong", "red")
+            terminal.put(f"{mark}  {each.what:<12}  {each.words}")
+    return next((each.exit for each in found if each.exit is not Exit.OK), Exit.OK)
+
+
+async def _account(terminal: Terminal, *, secret_stdin: bool) -> AsyncIterator[_Finding]:
+    try:
+        account = account_of(terminal, secret_stdin=secret_stdin)
+    except Stop as stop:
+        yield _Finding("credentials", stop.code, str(stop))
+        return
+    yield await _credentials(account)
+    try:
+        came = await anyio.to_thread.run_sync(send, "HEAD", account.base_url)
+    except Unreachable as error:
+        yield _Finding("connection", Exit.UNAVAILABLE, str(error))
+        return
+    if came.tls is not None:
+        yield _certificate(came.tls)
+    yield _clock(came)
+
+
+async def _credentials(account: Account) -> _Finding:
+    credentials = account.credentials
+    try:
+        async with CallService(
+            credentials.app_id, credentials.secret, base_url=account.base_url
+        ) as service:
+            live = await service.channels()
+    except TelecmiError as error:
+        return _Finding("credentials", exit_of(error), str(error))
+    return _Finding("credentials", Exit.OK, f"TeleCMI takes them; {live} calls are live")
+
+
+def _certificate(tls: tuple[str, str]) -> _Finding:
+    version, ends = tls
+    left = datetime.strptime(ends, "%b %d %H:%M:%S %Y %Z").replace(tzinfo=UTC) - datetime.now(
+        UTC
+    )
+    words = f"{version}, a certificate for {left.days} days more"
+    soon = left.days < _CERTIFICATE_DAYS
+    return _Finding("TLS", Exit.UNAVAILABLE if soon else Exit.OK, words)
+
+
+def _clock(came: Came) -> _Finding:
+    try:
+        theirs = parsedate_to_datetime(came.headers["date"])
+        skew = (datetime.now(UTC) - theirs).total_seconds()
+    except (KeyError, ValueError, TypeError):
+        return _Finding("clock", Exit.OK, "TeleCMI's answer has no date to compare it with")
+    if abs(skew) > _MOST_SKEW:
+        way = "ahead of" if skew > 0 else "behind"
+        words = f"this machine is {abs(skew):.0f} s {way} TeleCMI: set its clock"
+        return _Finding("clock", Exit.FAILED, words)
+    return _Finding("clock", Exit.OK, "this machine's and TeleCMI's agree")
+
+
+def _zones() -> _Finding:
+    if zone_named("Asia/Kolkata") is None:
+        words = "this machine has no time zone database: pip install tzdata"
+        return _Finding("time zones", Exit.FAILED, words)
+    return _Finding("time zones", Exit.OK, "calling windows can be kept")
+
+
+async def _ledger(terminal: Terminal, ledger: str) -> _Finding:
+    try:
+        async with opened(terminal, ledger or None) as book:
+            names = await book.campaigns()
+    except Stop as stop:
+        return _Finding("ledger", stop.code, str(stop))
+    except TelecmiError as error:
+        return _Finding("ledger", exit_of(error), str(error))
+    return _Finding("ledger", Exit.OK, f"it answers, and has {len(names)} campaigns")
+
+
+async def _webhooks(terminal: Terminal, url: str, host: str, port: int) -> _Finding:
+    """Listen, and send something to the address that TeleCMI is told: it has to arrive here."""
+    try:
+        token = webhook_token(terminal)
+        receiver = Receiver(token.reveal())
+        address = f"{url.rstrip('/')}/{token.reveal()}"
+        async with hearing(receiver, host=host, port=port):
+            came = await anyio.to_thread.run_sync(partial(send, "POST", address, _PING))
+    except Unreachable as error:
+        return _Finding(
+            "webhooks", Exit.UNAVAILABLE, f"nobody answers at that address: {error}"
+        )
+    except TelecmiError as error:
+        return _Finding("webhooks", exit_of(error), str(error))
+    if receiver.counts.taken:
+        return _Finding("webhooks", Exit.OK, "what is sent to that address arrives here")
+    words = (
+        f"what is sent to that address does not arrive here: it was answered with {came.status}"
+    )
+    return _Finding("webhooks", Exit.UNAVAILABLE, words)

@@ -1,0 +1,60 @@
+"""Ctrl-C: once to stop starting calls and wait for what was sent, twice to be gone at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from telecmi_async.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from telecmi_async.cli.terminal import Terminal
+
+__all__ = ["Interrupts", "interrupts"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupts:
+    """How often somebody asked for the end.
+
+    A signal may come between any two steps of the program, so all that its handler does the
+    first time is to count. The second time the process ends there and then, as if it was
+    killed: what was sent is in the ledger, and becomes ``unknown`` when its lease is over.
+    """
+
+    def __init__(self, terminal: Terminal, end: Callable[[int], Any] = os._exit) -> None:
+        self.count = 0
+        self._terminal = terminal
+        self._end = end
+
+    def hear(self, *_: object) -> None:
+        """Take a signal."""
+        self.count += 1
+        if self.count > 1:
+            self._terminal.say()
+            self._terminal.say(
+                "Gone. Requests that were under way may ring: the ledger has them, and takes "
+                "them for unknown two minutes from now."
+            )
+            self._end(Exit.INTERRUPTED)
+
+
+@contextmanager
+def interrupts(terminal: Terminal) -> Generator[Interrupts]:
+    """Count Ctrl-C and SIGTERM instead of ending; in the main thread, where signals go."""
+    found = Interrupts(terminal)
+    if threading.current_thread() is not threading.main_thread():
+        yield found
+        return
+    before = {number: signal.signal(number, found.hear) for number in _SIGNALS}
+    try:
+        yield found
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,86 @@
+"""Which ledger a command works on: a file, or a PostgreSQL database."""
+
+from __future__ import annotations
+
+import re
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from telecmi_async.cli.account import secret_variable
+from telecmi_async.cli.exits import Exit, Stop
+from telecmi_async.credentials import Secret
+from telecmi_async.errors import ConfigurationError
+from telecmi_async.ledger import SqliteLedger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.ledger import Ledger
+
+__all__ = ["campaign_named", "opened"]
+
+_URL = re.compile(r"postgres(?:ql)?://")
+_WITH_PASSWORD = re.compile(r"//[^/@]*:[^/@]*@|[?&]password=")
+
+
+@asynccontextmanager
+async def opened(
+    terminal: Terminal, given: str | None, *, new: bool = False
+) -> AsyncGenerator[Ledger]:
+    """Open the ledger that an argument or the environment names, and look what is left behind.
+
+    Args:
+        terminal: Whose environment: ``TELECMI_LEDGER``, or ``TELECMI_LEDGER_FILE``.
+        given: The argument.
+        new: Whether a file that is not there is made.
+
+    Raises:
+        Stop: None is named, or there is no such file.
+        ConfigurationError: It cannot be opened, or a password stands in the argument.
+        StoreError: It does not answer.
+    """
+    if given is not None and _URL.match(given) and _WITH_PASSWORD.search(given):
+        raise ConfigurationError(
+            "all users of this machine see arguments: give a database with its password in "
+            "TELECMI_LEDGER, or in the file that TELECMI_LEDGER_FILE names"
+        )
+    try:
+        place = Secret(given) if given else secret_variable(terminal.environ, "TELECMI_LEDGER")
+    except ConfigurationError as error:
+        raise Stop(Exit.USAGE, f"no ledger: give --ledger ({error})") from None
+    async with _ledger_at(place, new=new) as ledger:
+        yield ledger
+
+
+def _ledger_at(place: Secret, *, new: bool) -> Ledger:
+    if _URL.match(place.reveal()):
+        from telecmi_async.ledger.postgres import PostgresLedger  # noqa: PLC0415  # an extra
+
+        return PostgresLedger(place.reveal())
+    path = Path(place.reveal())
+    if not new and not path.exists():
+        raise Stop(Exit.USAGE, f"there is no ledger {path}")
+    return SqliteLedger(path)
+
+
+async def campaign_named(ledger: Ledger, name: str | None) -> str:
+    """Return the campaign that is meant: the one named, or the only one there is.
+
+    What dead workers left behind is put right on the way, so that what is shown is true.
+
+    Raises:
+        Stop: There is none of that name, or several and none is named.
+        StoreError: The ledger does not answer.
+    """
+    names = await ledger.campaigns()
+    if name is None and len(names) == 1:
+        (name,) = names
+    if name is None:
+        which = f"it has {', '.join(names)}: give --name" if names else "it has none"
+        raise Stop(Exit.USAGE, f"which campaign of this ledger? {which}")
+    if name not in names:
+        raise Stop(Exit.USAGE, f"there is no campaign {name!r} in this ledger")
+    await ledger.reap(name)
+    return name

@@ -1,0 +1,89 @@
+"""How a campaign goes, from looks at it: how fast, how many are live, how long it will take."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from attrs import frozen
+
+from telecmi_async.ledger import CampaignState, ContactState
+
+__all__ = ["Meter", "View", "duration"]
+
+# Over how many seconds the rate is taken.
+_SPAN: Final = 10.0
+_OPEN: Final = (ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING)
+
+
+@frozen
+class View:
+    """A campaign at one moment.
+
+    Args:
+        state: What the ledger says.
+        rate: How many requests left in a second, lately.
+    """
+
+    state: CampaignState
+    rate: float
+
+    @property
+    def left(self) -> int:
+        """How many contacts are still to be dialled."""
+        return sum(self.state.counts[state] for state in _OPEN)
+
+    @property
+    def done(self) -> int:
+        """How many are not."""
+        return self.state.total - self.left
+
+    def words(self) -> str:
+        """Return it in one line."""
+        counts = self.state.counts
+        said = [
+            f"{self.done:>{len(str(self.state.total))}} of {self.state.total}",
+            f"{self.rate:.1f}/s",
+            f"{counts[ContactState.PLACED]} live",
+        ]
+        said += [
+            f"{counts[state]} {state}"
+            for state in (ContactState.UNKNOWN, ContactState.REJECTED, ContactState.FAILED,
+                          ContactState.BLOCKED)
+            if counts[state]
+        ]  # fmt: skip
+        if self.state.status != "running":
+            said.append(self.state.status)
+        elif self.left and self.rate:
+            said.append(f"{duration(self.left / self.rate)} left")
+        return ", ".join(said)
+
+
+class Meter:
+    """Turns looks at a campaign into views of it."""
+
+    def __init__(self) -> None:
+        self._looks: deque[tuple[float, int]] = deque()
+
+    def look(self, state: CampaignState, now: float) -> View:
+        """Return how it goes.
+
+        Args:
+            state: What the ledger says.
+            now: The time, in seconds.
+        """
+        self._looks.append((now, state.sends))
+        while len(self._looks) > 2 and self._looks[0][0] < now - _SPAN:
+            self._looks.popleft()
+        began, sends = self._looks[0]
+        passed = now - began
+        return View(state, (state.sends - sends) / passed if passed > 0 else 0.0)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words, as exact as people need it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5_400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

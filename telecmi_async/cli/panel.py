@@ -1,0 +1,89 @@
+"""How far a campaign is, drawn by rich: a bar, and under it a table of what came of calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from telecmi_async.ledger import ContactState
+
+if TYPE_CHECKING:
+    from telecmi_async.cli.meter import View
+    from telecmi_async.cli.terminal import Terminal
+
+__all__ = ["Panel"]
+
+_STYLES: Final = {
+    ContactState.FINISHED: "green",
+    ContactState.PLACED: "green",
+    ContactState.UNKNOWN: "bold yellow",
+    ContactState.REJECTED: "red",
+    ContactState.FAILED: "red",
+}
+_MEANINGS: Final = {
+    ContactState.PENDING: "to be dialled",
+    ContactState.CLAIMED: "about to be dialled",
+    ContactState.SENDING: "being sent",
+    ContactState.PLACED: "TeleCMI has the call",
+    ContactState.FINISHED: "over, and how it went is known",
+    ContactState.REJECTED: "TeleCMI refused it",
+    ContactState.FAILED: "could not be sent",
+    ContactState.BLOCKED: "a rule forbids it",
+    ContactState.UNKNOWN: "a phone may have rung: nobody is dialled again",
+}
+
+
+class Panel:
+    """Draws on a terminal, some lines that change."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._console = Console(
+            file=terminal.stdout,
+            force_terminal=True,
+            no_color=bool(terminal.environ.get("NO_COLOR")),
+            width=terminal.width,
+            highlight=False,
+            markup=False,
+        )
+        self._live = Live(console=self._console, auto_refresh=False)
+        self._began = False
+
+    def show(self, view: View) -> None:
+        """Draw all of it anew."""
+        if not self._began:
+            self._began = True
+            self._live.start()
+        self._live.update(_drawn(view), refresh=True)
+
+    def note(self, text: str) -> None:
+        """Put it above."""
+        self._console.print(text)
+
+    def finish(self, view: View | None) -> None:
+        """Draw it for the last time, and leave it there."""
+        if view is not None:
+            self.show(view)
+        if self._began:
+            self._live.stop()
+
+
+def _drawn(view: View) -> Group:
+    head = Table.grid(padding=(0, 2))
+    head.add_row(
+        ProgressBar(total=max(view.state.total, 1), completed=view.done, width=30),
+        Text(view.words()),
+    )
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(justify="right")
+    for state in ContactState:
+        if count := view.state.counts[state]:
+            style = _STYLES.get(state, "")
+            rows.add_row(
+                Text(str(count), style), Text(state, style), Text(_MEANINGS[state], "dim")
+            )
+    return Group(head, rows)

@@ -1,0 +1,123 @@
+"""What the arguments of several commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+from textwrap import fill
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  # it has no public name
+
+__all__ = [
+    "EXIT_CODES",
+    "WIDTH",
+    "Commands",
+    "add_behaviour",
+    "add_json",
+    "add_ledger",
+    "add_running",
+    "add_secret",
+    "add_yes",
+    "command",
+]
+
+WIDTH: Final = 78
+EXIT_CODES: Final = """\
+exit codes: 0 done, 1 failed (no phone rang), 2 wrong arguments or input, 3 partly done,
+4 credentials missing or refused, 5 too many calls for the account, 6 TeleCMI or the ledger not
+reached, 7 outcome unknown (a phone may have rung), 8 outside calling hours, 130 interrupted
+"""
+ENVIRONMENT: Final = """\
+environment: TELECMI_APP_ID and TELECMI_SECRET (needed), TELECMI_FROM, TELECMI_BASE_URL,
+TELECMI_LEDGER, TELECMI_WEBHOOK_TOKEN; a secret may be in a file instead that TELECMI_SECRET_FILE,
+TELECMI_LEDGER_FILE or TELECMI_WEBHOOK_TOKEN_FILE names
+
+"""
+
+
+def command(
+    commands: Commands, name: str, run: str, brief: str, description: str = ""
+) -> argparse.ArgumentParser:
+    """Add a command, which is run by a function of a module here: ``module:function``."""
+    found = commands.add_parser(
+        name,
+        help=brief,
+        description=fill(description or f"{brief[0].upper()}{brief[1:]}.", WIDTH),
+        epilog=f"{ENVIRONMENT}{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    found.set_defaults(run=run)
+    return found
+
+
+def add_ledger(parser: argparse.ArgumentParser) -> None:
+    """Take a ledger, and which of its campaigns."""
+    parser.add_argument(
+        "--ledger",
+        metavar="FILE",
+        help="the ledger: a file, or postgresql://… without a password (or TELECMI_LEDGER)",
+    )
+    parser.add_argument("--name", metavar="CAMPAIGN", help="the campaign, if it has several")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Take ``--json``."""
+    parser.add_argument(
+        "--json", dest="as_json", action="store_true", help="print the result as JSON"
+    )
+
+
+def add_yes(parser: argparse.ArgumentParser) -> None:
+    """Take how many calls are confirmed."""
+    parser.add_argument(
+        "--yes", dest="confirmed", type=int, metavar="N", help="confirm that N are called"
+    )
+
+
+def add_secret(parser: argparse.ArgumentParser) -> None:
+    """Take ``--secret-stdin``."""
+    parser.add_argument(
+        "--secret-stdin", action="store_true", help="read the secret from stdin, the first line"
+    )
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """Take what carrying a campaign out needs."""
+    parser.add_argument(
+        "--webhook-port",
+        type=int,
+        metavar="PORT",
+        help="hear of calls on this port; the address ends in TELECMI_WEBHOOK_TOKEN",
+    )
+    parser.add_argument(
+        "--webhook-host",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="the address to listen on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--wait",
+        dest="patient",
+        action="store_true",
+        help="wait for the calling hours instead of ending with exit code 8",
+    )
+    add_secret(parser)
+    add_json(parser)
+
+
+def add_behaviour(parser: argparse.ArgumentParser, *, error_share: float) -> None:
+    """Take how a simulator behaves."""
+    parser.add_argument(
+        "--errors-502",
+        dest="error_share",
+        type=float,
+        default=error_share,
+        metavar="SHARE",
+        help="the share of answers that are TeleCMI's 502, from 0 to 1 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, help="another seed, other answers (default: %(default)s)"
+    )

@@ -1,0 +1,119 @@
+"""``telecmi-async status``, ``pause`` and ``retry-unknown``: a campaign from outside."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import anyio
+
+from telecmi_async.cli.carry import exit_for, state_as_json, tell
+from telecmi_async.cli.confirm import confirm
+from telecmi_async.cli.exits import Exit, Stop
+from telecmi_async.cli.ledgers import campaign_named, opened
+from telecmi_async.ledger import ContactState
+from telecmi_async.phone import parse_number
+
+if TYPE_CHECKING:
+    from telecmi_async.cli.terminal import Terminal
+
+__all__ = ["pause", "retry_unknown", "run"]
+
+
+def run(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: bool) -> int:
+    """Print how a campaign stands, or each of them where there are several.
+
+    Returns:
+        The `Exit` that its own command would have ended with, had it been left now.
+
+    Raises:
+        Stop: There is no such campaign.
+        TelecmiError: The ledger cannot be used, or fails.
+    """
+
+    async def look() -> Exit:
+        async with opened(terminal, ledger) as book:
+            names = [name] if name is not None else await book.campaigns()
+            if len(names) <= 1:
+                state = await book.state(await campaign_named(book, name))
+                terminal.say(
+                    f"{state.name} {state.status}{f': {state.why}' if state.why else ''}"
+                )
+                tell(terminal, state, as_json=as_json)
+                return exit_for(state)
+            for each in names:
+                state = await book.state(await campaign_named(book, each))
+                left = sum(
+                    state.counts[at] for at in (ContactState.PENDING, ContactState.CLAIMED)
+                )
+                words = f"{each}: {state.status}, {state.total} contacts, {left} to be dialled"
+                terminal.put(json.dumps(state_as_json(state)) if as_json else words)
+            return Exit.OK
+
+    return anyio.run(look)
+
+
+def pause(terminal: Terminal, *, ledger: str | None, name: str | None) -> int:
+    """Ask all workers of a campaign to start nothing more until `resume`.
+
+    Returns:
+        An `Exit`.
+
+    Raises:
+        Stop: There is no such campaign.
+        TelecmiError: The ledger cannot be used, or fails.
+    """
+
+    async def ask() -> Exit:
+        async with opened(terminal, ledger) as book:
+            found = await campaign_named(book, name)
+            await book.direct(found, "paused", "from the command line")
+            terminal.say(f"{found} is paused; what was sent goes on.")
+            return Exit.OK
+
+    return anyio.run(ask)
+
+
+def retry_unknown(
+    terminal: Terminal,
+    *,
+    ledger: str | None,
+    name: str | None,
+    numbers: list[str],
+    confirmed: int | None,
+) -> int:
+    """Have contacts dialled again of whom nobody knows whether their phone rang.
+
+    Args:
+        terminal: What to read from and write to.
+        ledger: The ledger.
+        name: The campaign.
+        numbers: Whom; all of them if none is named.
+        confirmed: How many were confirmed beforehand.
+
+    Returns:
+        An `Exit`.
+
+    Raises:
+        Stop: There is no such campaign, or it was not confirmed.
+        TelecmiError: The ledger cannot be used, or fails.
+    """
+    wanted = [parse_number(number) for number in numbers]
+
+    async def retry() -> Exit:
+        async with opened(terminal, ledger) as book:
+            found = await campaign_named(book, name)
+            count = (await book.state(found)).counts[ContactState.UNKNOWN]
+            if wanted:
+                contacts = [await book.find(found, number) for number in wanted]
+                unknown = [each for each in contacts if each and each.state == "unknown"]
+                count = len({each.number for each in unknown})
+            if not count:
+                raise Stop(Exit.FAILED, "nobody like that is unknown in this campaign")
+            terminal.say(f"{count} may have been called already, and may be called again.")
+            confirm(terminal, count, given=confirmed)
+            terminal.put(str(await book.redial_unknown(found, wanted or None)))
+            terminal.say("They are pending: `resume` dials them.")
+            return Exit.OK
+
+    return anyio.run(retry)

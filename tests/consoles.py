@@ -1,0 +1,93 @@
+"""Terminals whose output can be read, and a TeleCMI for commands that run in this process."""
+
+from __future__ import annotations
+
+import io
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from anyio.from_thread import start_blocking_portal
+
+from telecmi_async.cli import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from telecmi_async.simulator import Simulator
+
+FROM = "19170000000"
+TO = "+1 917 000 0001"
+FLOW = '[{"action": "play", "file_name": "welcome.wav"}, {"action": "hangup"}]'
+
+
+class Stream(io.StringIO):
+    """A stream that says whether somebody sits at its end."""
+
+    def __init__(self, text: str = "", *, tty: bool = False) -> None:
+        super().__init__(text)
+        self.tty = tty
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self.tty
+
+
+class Console(Terminal):
+    """A terminal whose output can be read."""
+
+    @property
+    def out(self) -> str:
+        """What was printed as a result."""
+        assert isinstance(self.stdout, Stream)
+        return self.stdout.getvalue()
+
+    @property
+    def err(self) -> str:
+        """What was said."""
+        assert isinstance(self.stderr, Stream)
+        return self.stderr.getvalue()
+
+
+def console(
+    environ: Mapping[str, str] | None = None, *, typed: str = "", tty: bool = False
+) -> Console:
+    """A terminal with an environment, and somebody or nobody who types."""
+    return Console(
+        stdin=Stream(typed, tty=tty),
+        stdout=Stream(),
+        stderr=Stream(tty=tty),
+        environ=environ or {},
+    )
+
+
+@contextmanager
+def serving(simulator: Simulator) -> Iterator[dict[str, str]]:
+    """Serve a simulator from another thread; give the environment that leads there."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(simulator.serve()) as base_url,
+    ):
+        yield {
+            "TELECMI_APP_ID": str(simulator.app_id),
+            "TELECMI_SECRET": simulator.secret,
+            "TELECMI_FROM": FROM,
+            "TELECMI_BASE_URL": base_url,
+        }
+
+
+@contextmanager
+def interrupted(condition: threading.Event) -> Iterator[None]:
+    """Press Ctrl-C once a condition holds."""
+
+    def press() -> None:
+        assert condition.wait(10)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
