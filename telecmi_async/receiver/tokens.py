@@ -179,6 +179,8 @@ class TokenFilter(logging.Filter):
             record.args = tuple(map(self._hidden, record.args))
         else:  # a mapping with a mind of its own, such as gunicorn's
             record.msg, record.args = record.getMessage(), None
+        if record.exc_info and not record.exc_text:  # what formatters write of it
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
         for name, value in list(vars(record).items()):
             if name not in {"args", "exc_info"}:
                 setattr(record, name, self._hidden(value))
