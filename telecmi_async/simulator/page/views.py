@@ -59,7 +59,7 @@ def overview(simulator: Simulator, forms: Forms) -> View:
                     beside=tag("div", "Let time pass", *skips, classes="beside"),
                 ),
                 section(
-                    "Newest of the others",
+                    "Other calls",
                     _calls("Other calls", rest, simulator, "None is over yet."),
                 ),
             ]
