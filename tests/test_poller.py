@@ -187,7 +187,12 @@ async def test_a_record_that_was_sent_is_not_given_a_second_time() -> None:
 async def test_looking_goes_on_after_failures(caplog: pytest.LogCaptureFixture) -> None:
     """The log tells of the first."""
     telecmi = FakeTelecmi()
-    answers: list[Answer] = [httpx.ReadTimeout("slow"), httpx.Response(500), nothing_yet(), found(row())]
+    answers: list[Answer] = [
+        httpx.ReadTimeout("slow"),
+        httpx.Response(500),
+        nothing_yet(),
+        found(row()),
+    ]
     answer_others(telecmi, lambda n, _: answers[n])
     async with telecmi.service(events=POLLER) as service:
         call = await place(service)

@@ -43,7 +43,8 @@ def test_a_call_that_nobody_answers_ends_without_its_flow(ending: Any) -> None:
     call = lived(PLAY, callees={TO: Callee(ending=ending)})
 
     assert story(call) == ["a started", "a ringing", "a hangup", "a record"]
-    assert (call.answered, call.stage, call.talk_seconds, call.cost) == (False, ending, 0, 0)
+    assert (call.answered, call.stage, call.talk_seconds) == (False, ending, 0)
+    assert call.cost == 0
 
 
 def test_the_share_of_answers_is_kept() -> None:
@@ -132,7 +133,7 @@ def test_the_other_side_may_hang_up_early() -> None:
     whole = lived(bridge(OTHER), HANGUP, callees=script)
 
     def talk(call: Any) -> float:
-        return round(call.legs[1].ended - call.legs[1].answered, 6)
+        return float(round(call.legs[1].ended - call.legs[1].answered, 6))
 
     assert (talk(short), talk(limited), talk(whole)) == (4, 7, 300)
 

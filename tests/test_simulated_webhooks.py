@@ -134,10 +134,12 @@ async def test_no_delivery_is_an_unknown_event() -> None:
     """A busy callee's record, and one of a number nobody has, are records, too."""
     receiver = Listening()
     endings: list[Any] = ["busy", "failed", "missed"]
-    callees = {TO + n: Callee(ending=ending) for n, ending in enumerate(endings)}
+    callees: dict[int | str, Callee] = {
+        TO + n: Callee(ending=ending) for n, ending in enumerate(endings)
+    }
     simulator = Simulator(webhooks=receiver, callees=callees)
     async with simulator.running():
-        for to in callees:
+        for to in simulator.callees:
             place(simulator, to=to, at=anyio.current_time())
         await anyio.sleep(120)
 
@@ -388,7 +390,7 @@ async def until(holds: Callable[[], bool]) -> None:
     """Wait for real until something holds."""
     with anyio.fail_after(10):
         while not holds():
-            await anyio.wait_all_tasks_blocked() if False else await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()
 
 
 @pytest.mark.real_clock

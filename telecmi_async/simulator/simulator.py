@@ -96,7 +96,7 @@ class Simulator:
         ring: Seconds until somebody answers, or the shortest and the longest.
         talk: Seconds that people talk, likewise.
         answered_share: Which share of the people called answers, from 0 to 1.
-        magic: Whether the last four digits of a number can choose what happens; see `MAGIC`.
+        magic: Whether the last four digits of a number can choose what happens.
         callees: What the people at certain numbers do, by number. It can be changed while
             calls are placed.
         webhooks: Where events and records go: a `Receiver`, a URL, or `Webhooks` for how
@@ -185,7 +185,7 @@ class Simulator:
 
     @property
     def live(self) -> tuple[SimulatedCall, ...]:
-        """The calls that are alive: not over yet, or waiting for their records."""
+        """The calls that are not over yet, or wait for their records."""
         return tuple(self._world.live.values())
 
     @property
@@ -272,7 +272,7 @@ class Simulator:
 
     @property
     def asgi(self) -> Application:
-        """A bare ASGI application: mount it in a web application, or give it to a server."""
+        """A bare ASGI application, to be mounted in another or given to a server."""
         return Application(self)
 
     @asynccontextmanager
