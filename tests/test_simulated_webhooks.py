@@ -168,6 +168,23 @@ async def test_a_program_says_how_a_call_goes_on() -> None:
     assert steps == ["input", "speak", "hangup"]
 
 
+async def test_what_stands_in_an_address_comes_back() -> None:
+    """A receiver in the same process is asked with the query, as one at a URL is."""
+    receiver = Listening()
+    asked: list[dict[str, Any]] = []
+
+    @receiver.on_input("menu")
+    def menu(event: DigitsEvent) -> Flow:
+        asked.append(dict(event.query))
+        return Flow().hangup()
+
+    simulator = Simulator(webhooks=receiver, callees={TO: Callee(digits="1")})
+    url = receiver.url("https://example.com/telecmi", "menu", caller=TO, name="a b&c")
+    await live(simulator, {**ASK, "action_url": url}, seconds=60)
+
+    assert asked == [{"caller": str(TO), "name": "a b&c"}]
+
+
 @pytest.mark.parametrize(
     ("reply", "went_on"),
     [(lambda _: [Raw({"action": "speak", "text": "x"})], "speak"), (lambda _: 1 / 0, "hangup")],
