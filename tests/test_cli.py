@@ -31,6 +31,7 @@ from telecmi_async.simulator.dice import draw
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+MAIN = str(Path(telecmi_async.__file__).with_name("__main__.py"))
 FROM = "19170000000"
 TO = "+1 917 000 0001"
 FLOW = '[{"action": "play", "file_name": "welcome.wav"}, {"action": "hangup"}]'
@@ -260,7 +261,7 @@ def test_the_package_can_be_run(
     """``python -m telecmi_async`` is the command line, on the process's own streams."""
     monkeypatch.setattr(sys, "argv", ["telecmi-async", "--version"])
     with pytest.raises(SystemExit) as caught:
-        runpy.run_module("telecmi_async", run_name="__main__")
+        runpy.run_path(MAIN, run_name="__main__")
 
     assert caught.value.code == Exit.OK
     assert capsys.readouterr().out == "telecmi-async 1.2.3\n"
@@ -270,7 +271,7 @@ def test_importing_what_runs_the_package_runs_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Tools that import every module do not start the command line."""
-    runpy.run_module("telecmi_async.__main__", run_name="telecmi_async.__main__")
+    runpy.run_path(MAIN, run_name="telecmi_async.__main__")
 
     assert capsys.readouterr() == ("", "")
 
@@ -634,6 +635,28 @@ def test_simulate_serves_until_ctrl_c() -> None:
     assert statuses == [200, 200]
     assert "requests: 2, numbers dialled: 1, more than once: 1" in stderr.getvalue()
     assert "no phone rings" in stderr.getvalue()
+
+
+def test_simulate_says_where_its_page_is() -> None:
+    """The address that it prints leads to the page."""
+    stdout, stderr = Announcing(), Stream()
+    terminal = Terminal(stdin=Stream(), stdout=stdout, stderr=stderr, environ={})
+    asked = threading.Event()
+    pages: list[str] = []
+
+    def ask() -> None:
+        assert stdout.complete.wait(10)
+        address = re.search(r"shown at (http://\S+)", stderr.getvalue())
+        pages.append(httpx.get(address[1]).text if address else "")
+        asked.set()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    with interrupted(asked):
+        main(["simulate", "--port", "0"], terminal=terminal)
+    thread.join()
+
+    assert "Simulator: no phone rings." in pages[0]
 
 
 @pytest.mark.usefixtures("loop")
