@@ -637,7 +637,8 @@ def test_simulate_serves_until_ctrl_c() -> None:
     assert "no phone rings" in stderr.getvalue()
 
 
-def test_simulate_says_where_its_page_is() -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_simulate_says_where_its_page_is(host: str) -> None:
     """The address that it prints leads to the page."""
     stdout, stderr = Announcing(), Stream()
     terminal = Terminal(stdin=Stream(), stdout=stdout, stderr=stderr, environ={})
@@ -646,14 +647,14 @@ def test_simulate_says_where_its_page_is() -> None:
 
     def ask() -> None:
         assert stdout.complete.wait(10)
-        address = re.search(r"shown at (http://\S+)", stderr.getvalue())
+        address = re.search(r"on this machine at (http://\S+)", stderr.getvalue())
         pages.append(httpx.get(address[1]).text if address else "")
         asked.set()
 
     thread = threading.Thread(target=ask)
     thread.start()
     with interrupted(asked):
-        main(["simulate", "--port", "0"], terminal=terminal)
+        main(["simulate", "--host", host, "--port", "0"], terminal=terminal)
     thread.join()
 
     assert "Simulator: no phone rings." in pages[0]

@@ -104,7 +104,7 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """Return what the console says since this was last asked."""
-        log: list[dict[str, str]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]  # selenium's
+        log: list[dict[str, str]] = self.driver.execute("getLog", {"type": "browser"})["value"]
         return [entry["message"] for entry in log]
 
     def look(self, width: int, height: int, *, scheme: str = "light") -> None:
