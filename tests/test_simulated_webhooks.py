@@ -273,6 +273,31 @@ async def test_somebody_calls_in() -> None:
     assert receiver.counts.strays == 0
 
 
+async def test_who_calls_in_presses_keys_and_hangs_up() -> None:
+    """The script is that of the caller's number, not of the one that is called."""
+    receiver = Listening()
+    pressed: list[str] = []
+
+    @receiver.on_inbound
+    def answer(_: InboundRequest) -> Flow:
+        menu = receiver.url("https://example.com/telecmi", "menu")
+        return Flow().input(menu).hangup()
+
+    @receiver.on_input("menu")
+    def menu(event: DigitsEvent) -> Flow:
+        pressed.append(event.dtmf)
+        return Flow().speak("Please hold the line. " * 100).hangup()
+
+    caller = Callee(digits="1", hangs_up_after=20)
+    simulator = Simulator(webhooks=receiver, callees={TO: caller, FROM: Callee(digits="9")})
+    async with simulator.running():
+        call = simulator.call_in(from_=TO, to=FROM)
+        await anyio.sleep(100)
+
+    assert pressed == ["1"]
+    assert call.talk_seconds == 20
+
+
 @pytest.mark.parametrize("flow", [[Raw({"action": "hangup"})], None])
 async def test_a_call_that_comes_in_can_be_rejected(flow: Any) -> None:
     """By a hang-up first of all, or by nobody's answering."""
@@ -311,6 +336,7 @@ async def test_time_can_be_let_pass_and_messages_sent_again() -> None:
         await anyio.sleep(0.001)
 
     assert (before, len(records(receiver))) == (4, 5)
+    assert simulator.deliveries[-1].arrived == 5
     assert anyio.current_time() < 1
 
 

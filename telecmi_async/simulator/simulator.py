@@ -97,8 +97,8 @@ class Simulator:
         talk: Seconds that people talk, likewise.
         answered_share: Which share of the people called answers, from 0 to 1.
         magic: Whether the last four digits of a number can choose what happens.
-        callees: What the people at certain numbers do, by number. It can be changed while
-            calls are placed.
+        callees: What the people at certain numbers do, called or calling, by number. It can be
+            changed while calls are placed.
         webhooks: Where events and records go: a `Receiver`, a URL, or `Webhooks` for how
             badly. It can be changed at any time.
         speed: How many seconds pass in calls in one of the event loop's.
