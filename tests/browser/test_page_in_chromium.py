@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
-from browser.visiting import Browser, opened, serving
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 from simulated import place
 
+from browser.visiting import Browser, opened, serving
 from telecmi_async.simulator import Callee, Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from browser.visiting import Served
-
     from telecmi_async.simulator import SimulatedCall
 
 # For the documentation: TELECMI_PICTURE=docs/images/simulator.png nox -s browser
@@ -259,7 +258,7 @@ def test_a_fault_that_is_added_takes_effect(visitor: Browser) -> None:
         url = f"{served.address}/v2/global_pcmo_make_call"
         visitor.visit(f"{served.address}/faults")
         Select(visitor.one("#kind")).select_by_value("gateway_502")
-        visitor.one("#to").send_keys(f"+{TO}", Keys.ENTER)
+        visitor.write("#to", f"+{TO}", Keys.ENTER)
         visitor.until(lambda: visitor.all("#f-1"))
         during = httpx.post(url, json=fields)
         visitor.press("Remove")
@@ -274,7 +273,7 @@ def test_what_cannot_be_is_refused_in_words(visitor: Browser) -> None:
     """The page says why, and stays as it is."""
     with serving(Simulator()) as served:
         visitor.visit(f"{served.address}/faults")
-        visitor.one("#to").send_keys("12", Keys.ENTER)
+        visitor.write("#to", "12", Keys.ENTER)
         visitor.until(lambda: visitor.all(".problem"))
 
         assert "Fault.to: must have 7 to 15 digits" in visitor.text(".problem")
@@ -307,7 +306,7 @@ def test_a_call_is_driven_by_hand(visitor: Browser) -> None:
         visitor.visit(f"{served.address}/call?id={placed.request_id}")
         visitor.press("Answer")
         visitor.until(lambda: visitor.all("#keys"))
-        visitor.one("#keys").send_keys("7", Keys.ENTER)
+        visitor.write("#keys", "7", Keys.ENTER)
         visitor.until(lambda: "1 pressed" in visitor.text())
         visitor.press("Hang up")
         visitor.until(lambda: not visitor.all(".hand"))

@@ -93,8 +93,19 @@ class Browser:
         return self.one(selector).text
 
     def press(self, words: str) -> None:
-        """Press the first button that says so."""
-        next(button for button in self.all("button") if button.text == words).click()
+        """Press the first button that says so, as soon as there is one."""
+
+        def pressed() -> bool:
+            button = next((one for one in self.all("button") if one.text == words), None)
+            if button is not None:
+                button.click()
+            return button is not None
+
+        self.until(pressed)
+
+    def write(self, selector: str, *keys: str) -> None:
+        """Write into a field, as soon as there is one."""
+        self.until(lambda: self.one(selector).send_keys(*keys) is None)
 
     def until(self, holds: Callable[[], object]) -> None:
         """Wait until something holds, whatever is loaded or replaced meanwhile."""
