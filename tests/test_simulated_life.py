@@ -350,7 +350,8 @@ def test_only_the_newest_calls_are_remembered() -> None:
     assert [call.to for call in simulator.calls] == [TO + 3, TO + 4]
     assert simulator.call(first.request_id) is first
     pass_time(simulator, 1_000.0)
-    assert simulator.call(first.request_id) is None
+    with pytest.raises(LookupError, match="among the newest"):
+        simulator.call(first.request_id)
     assert simulator.live == ()
 
 

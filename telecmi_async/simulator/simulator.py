@@ -179,9 +179,16 @@ class Simulator:
         """The newest calls that were placed, oldest first, at most ``keep`` of them."""
         return tuple(self._world.calls.values())
 
-    def call(self, request_id: str) -> SimulatedCall | None:
-        """Return the call that has an id, if it is alive or among the newest."""
-        return self._world.find(request_id)
+    def call(self, request_id: str) -> SimulatedCall:
+        """Return the call that has an id.
+
+        Raises:
+            LookupError: It is neither alive nor among the newest.
+        """
+        found = self._world.find(request_id)
+        if found is None:
+            raise LookupError("no call that is alive, or among the newest, has this id")
+        return found
 
     @property
     def live(self) -> tuple[SimulatedCall, ...]:
