@@ -434,7 +434,7 @@ def test_messages_tell_what_became_of_them() -> None:
     found["started", "a"].tries = found["started", "a"].arrived = 0
     seen = see(simulator, "/deliveries")
 
-    for says in ("1 of 4", "500", "204 taken", "lost", "not sent yet", "no more"):
+    for says in ("1 of 4", "500", "204 taken", "lost", "not sent yet", "no answer yet"):
         assert says in seen.words
     assert any(word.startswith("in 4 min") for word in seen.words)
     assert "They go to a URL, which is not shown: it holds a token." in seen.words

@@ -105,7 +105,12 @@ class Browser:
 
     def write(self, selector: str, *keys: str) -> None:
         """Write into a field, as soon as there is one."""
-        self.until(lambda: self.one(selector).send_keys(*keys) is None)
+
+        def written() -> bool:
+            self.one(selector).send_keys(*keys)
+            return True
+
+        self.until(written)
 
     def until(self, holds: Callable[[], object]) -> None:
         """Wait until something holds, whatever is loaded or replaced meanwhile."""
