@@ -145,17 +145,23 @@ def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "that leads programs here is printed on stdout. Ctrl-C ends it, with exit code 130.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
+    # Left out where they are not given: else the help would say "default: None".
+    simulate.set_defaults(cps=None, webhooks=None)
     simulate.add_argument("--port", type=int, default=8787, help="0 for any free port")
     simulate.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     simulate.add_argument(
         "--latency", type=float, default=0.0, help="seconds before each answer"
     )
     simulate.add_argument(
-        "--cps", type=int, default=None, help="calls per second above which it answers 429"
+        "--cps",
+        type=int,
+        default=argparse.SUPPRESS,
+        help="calls per second above which it answers 429 (default: never)",
     )
     simulate.add_argument(
         "--webhooks",
         metavar="URL",
+        default=argparse.SUPPRESS,
         help="where events and records go (default: $TELECMI_WEBHOOK_URL, if it is set)",
     )
     simulate.add_argument(

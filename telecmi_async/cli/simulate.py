@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
 
 __all__ = ["run"]
+
+_CALLER_ID: Final = 19170000000  # any number will do here
 
 
 def run(
@@ -70,5 +72,6 @@ async def _serve(terminal: Terminal, simulator: Simulator, *, host: str, port: i
         terminal.say("In the environment of your program:")
         terminal.put(f"TELECMI_BASE_URL={base_url}")
         terminal.put(f"TELECMI_APP_ID={simulator.app_id}")
+        terminal.put(f"TELECMI_FROM={_CALLER_ID}")
         terminal.put(f"TELECMI_SECRET={simulator.secret}")
         await anyio.sleep_forever()
