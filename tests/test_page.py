@@ -434,16 +434,18 @@ def test_messages_tell_what_became_of_them() -> None:
     found["started", "a"].tries = found["started", "a"].arrived = 0
     seen = see(simulator, "/deliveries")
 
-    for says in ("1 of 4", "500", "204 taken", "lost", "not sent yet", "no answer yet"):
+    for says in ("1 of 4", "500", "204 taken", "lost", "not sent yet", "no more"):
         assert says in seen.words
     assert any(word.startswith("in 4 min") for word in seen.words)
     assert "They go to a URL, which is not shown: it holds a token." in seen.words
 
     found["record", "a"].status = 204
+    found["hangup", "a"].arrived = 1
+    later = see(simulator, "/deliveries").words
 
-    assert not any(
-        word.startswith("in 4 min") for word in see(simulator, "/deliveries").words
-    ), "it is not sent again"
+    assert not any(word.startswith("in 4 min") for word in later), "it is not sent again"
+    assert "no answer yet" in later
+    assert "lost" not in later
 
 
 def test_messages_that_are_too_many_are_counted() -> None:
