@@ -183,7 +183,7 @@ class Tracker:
                 "must be the id that TeleCMI gave an accepted call", path="request_id"
             )
         call = self._calls.get(request_id)
-        if call is None:
+        if call is None or not _is_known_as(call, request_id):
             call = Call(None, source=request_id, region=None)
             call.watch = self
             call.adopt(request_id)
@@ -232,14 +232,13 @@ class Tracker:
             if other and other is not call and other.request_id == call.request_id:
                 self._pair(call, other)
             self._calls[call.request_id] = call
-            if not self.by_reference:
-                self._remember(call.request_id)
+            self._remember(call.request_id)
         self._look_up(call.request_id, call.reference if self.by_reference else None)
         if self._polling is not None:
             self._polling.look(call)
 
     def _remember(self, request_id: str) -> None:
-        """Know for a while whose an event is that bears no reference, its handle being gone."""
+        """Know for a while whose an event is that brings no reference, its handle being gone."""
         self._placed[request_id] = None
         if len(self._placed) > _MOST_PLACED:
             self._placed.popitem(last=False)
@@ -294,13 +293,21 @@ class Tracker:
     def take(self, filed: FiledEvent) -> None:
         """Hand an event to its call, and learn the ids of the call that it brings."""
         call, proven = self._whose(filed)
-        if call is None or not self._tell(call, filed.key, filed.event, proven=proven):
+        if call is None:
+            if filed.event.request_id in self._placed:  # its handle is gone
+                self._claim(filed)
+            return
+        if not self._tell(call, filed.key, filed.event, proven=proven):
             return
         if call.history is not None and len(call.history.events) <= _TEACHING:
             taught = (filed.event.cmiuuid, filed.event.request_id if proven else None)
             fresh = [name for name in taught if name and name not in self._calls]
             self._calls.update(dict.fromkeys(fresh, call))
             self._look_up(*fresh)
+        self._claim(filed)
+
+    def _claim(self, filed: FiledEvent) -> None:
+        """Have the user's handlers hear of an event that turned out to be ours."""
         if not filed.ours and self._sources.dispatch is not None:
             self._claims.append(filed)
             self._wake()
@@ -423,3 +430,11 @@ class Tracker:
         refused.safe_to_redial = False
         history = call.history = call.history or History()
         history.fail(refused)
+
+
+def _is_known_as(call: Call, request_id: str) -> bool:
+    """Tell whether an id is a request's of this call, and not what somebody called its leg."""
+    events = call.history.known() if call.history is not None else ()
+    return call.request_id == request_id or any(
+        event.request_id == request_id for _, event in events
+    )
