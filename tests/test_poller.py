@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 from fake_telecmi import FLOW, TO, FakeTelecmi, always
@@ -18,11 +19,13 @@ from telecmi_async import (
     CallService,
     CdrPoller,
     ConfigurationError,
+    RateLimit,
     Receiver,
     RequestFailed,
     ServiceClosed,
     WaitTimeout,
 )
+from telecmi_async._eventloop import is_asyncio
 from telecmi_async.events import Stage
 from telecmi_async.sources import Sources
 from telecmi_async.store import MemoryStore
@@ -312,6 +315,27 @@ async def test_cancelled_anywhere_a_wait_leaves_no_look_up_behind(
 
         for edge in {False, anyio_backend_name == "asyncio"}:
             assert await cancel_everywhere(wait, setup=setup, check=check, edge=edge) >= 1
+
+
+async def test_where_all_is_cancelled_no_look_begins_anew() -> None:
+    """However long it takes until the service is closed, and though the call is wanted still."""
+    telecmi = FakeTelecmi()
+    limit = RateLimit(live_calls=1)
+    with anyio.CancelScope() as scope:
+        async with telecmi.service(events=POLLER, rate=limit) as service:
+            await place(service)
+            assert service._tracker is not None
+            polling = service._tracker._polling
+            assert polling is not None
+            await anyio.sleep(1)
+            scope.cancel()
+            with anyio.CancelScope(shield=True):
+                for _ in range(20):
+                    await anyio.lowlevel.checkpoint()
+            left = len(polling._calls)
+
+    # On asyncio the service's tasks are not in the scope.
+    assert left == int(is_asyncio(service._host.loop))
 
 
 def test_the_intervals_never_end() -> None:
