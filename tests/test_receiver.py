@@ -344,6 +344,23 @@ async def test_a_receiver_apart_from_the_service_checks_references_with_the_secr
     assert [filed.ours for filed in found] == [True]
 
 
+async def test_references_are_checked_when_their_service_is_closed() -> None:
+    """Its calls go on, and another process may wait for them: by their references, too."""
+    receiver = Receiver(TOKEN)
+    heard = heard_by(receiver)
+    async with receiver:
+        for _ in range(3):
+            async with FakeTelecmi().service(events=receiver) as service:
+                call = await service.make_call(to=TO, pcmo=FLOW)
+        await post(receiver, record(OTHER_ID) | WRONG)
+        await post(receiver, record(call.request_id) | signed(call.reference))
+        found = await receiver.store.get([call.reference])
+
+    assert [event.request_id for event in heard] == [call.request_id]
+    assert (receiver.counts.forged, len(found)) == (1, 1)
+    assert len(receiver._references) == 1
+
+
 async def test_two_services_share_a_receiver() -> None:
     """Each one's calls are known, by id and by reference; one that is closed is forgotten."""
     receiver = Receiver(TOKEN)
