@@ -112,6 +112,7 @@ def test_the_address_goes_into_a_call_flow_and_shows_in_no_repr() -> None:
     flow = Flow([Input(receiver.url("https://example.com/telecmi", order=42))])
 
     assert receiver.url("https://example.com") == f"https://example.com/{TOKEN}"
+    assert receiver.url("https://example.com", caller=None).endswith(TOKEN)
     assert repr(flow) == "Flow([Input('https://example.com/telecmi/•••?order=42')])"
 
 
