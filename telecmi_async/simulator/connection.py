@@ -6,6 +6,7 @@ large, too slow or no HTTP at all gets the status that says so, and that is its 
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import struct
 from typing import TYPE_CHECKING, Final, cast
@@ -38,6 +39,7 @@ _GONE: Final = (
 # How long a client that was refused may go on talking. A socket that is closed with something
 # unread resets the connection, and takes the refusal with it.
 _LINGER_SECONDS: Final = 1.0
+_HERE: Final = ("127.0.0.1", 0)
 # From one byte of an answer that drips to the next.
 _DRIP_SECONDS: Final = 1.0
 _PROBLEMS: Final = {
@@ -103,6 +105,7 @@ class Connection:
         self._wire = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes)
         self._resting: anyio.CancelScope | None = None
         self._stopping = False
+        self._local = _is_local(stream)
 
     async def run(self) -> None:
         """Serve requests until the client leaves, errs, or `stop` is called."""
@@ -188,6 +191,7 @@ class Connection:
             request.headers,
             request.body,
             at=anyio.current_time(),
+            local=self._local,
         )
         try:
             await anyio.sleep(decision.delay)
@@ -241,3 +245,11 @@ class Connection:
             await self._stream.send_eof()
             while True:
                 await self._stream.receive(_CHUNK)
+
+
+def _is_local(stream: ByteStream) -> bool:
+    """Tell whether a stream's other end is on this machine."""
+    peer = stream.extra(SocketAttribute.remote_address, _HERE)  # noqa: S610  # anyio's, no database
+    address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)  # IPv4 on a socket of both kinds
+    return (mapped or address).is_loopback

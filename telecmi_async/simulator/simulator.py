@@ -366,7 +366,14 @@ class Simulator:
     # -- the rules
 
     def receive(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, at: float
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        at: float,
+        local: bool = True,
     ) -> Decision:
         """Take one request, and say what becomes of it.
 
@@ -379,9 +386,10 @@ class Simulator:
             headers: The headers, by lower-case name.
             body: The body.
             at: When it arrived, in seconds on the event loop's clock.
+            local: Whether it came from this machine: nobody else is shown the page.
         """
         self._world.advance(at)
-        shown = page.answer(self, method, path, headers, body)
+        shown = page.answer(self, method, path, headers, body) if local else None
         if shown is not None:
             self._ledger.visit()
             return Decision(0.0, shown)
