@@ -248,7 +248,8 @@ class Tracker:
 
         One that was taken up again may be over for days: it holds none.
         """
-        over = call.history is not None and call.history.state.over
+        events = call.history.events if call.history is not None else ()
+        over = any(map(call.is_ended_by, events))
         if call.request is None or over or not placed:
             channels.release(call)
         else:
