@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from posting import Request, part
 from simulated import FROM, HANGUP, TO, pass_time, place, post
 
 from telecmi_async.receiver import Receiver
@@ -883,3 +884,16 @@ def test_only_this_machine_is_shown_the_page(host: str, local: bool) -> None:
     )
 
     assert decision.answer.status == (200 if local else 404)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("client", "status"),
+    [(None, 200), (("::1", 1), 200), (("10.0.0.1", 1), 404), (("a-name", 1), 404)],
+)
+async def test_an_asgi_server_tells_where_a_client_is(client: object, status: int) -> None:
+    """Another's server may listen anywhere, too. A local socket's client has no address."""
+    request = Request(part(b""), path="/", method="GET", headers=[(b"host", b"127.0.0.1")])
+    request.scope["client"] = client
+
+    assert (await request.to(Simulator().asgi))[0] == status

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from telecmi_async.simulator.answer import Answer
     from telecmi_async.simulator.simulator import Simulator
 
-__all__ = ["Connection", "Limits"]
+__all__ = ["Connection", "Limits", "is_loopback"]
 
 _CHUNK: Final = 65_536
 # How it shows that the client went away, or does not take its answer.
@@ -250,6 +250,14 @@ class Connection:
 def _is_local(stream: ByteStream) -> bool:
     """Tell whether a stream's other end is on this machine."""
     peer = stream.extra(SocketAttribute.remote_address, _HERE)  # noqa: S610  # anyio's, no database
-    address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+    return is_loopback(str(peer[0]))
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address is this machine's own; a name is none."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
     mapped = getattr(address, "ipv4_mapped", None)  # IPv4 on a socket of both kinds
     return (mapped or address).is_loopback
