@@ -141,7 +141,10 @@ async def test_what_is_known_by_now_can_be_looked_at() -> None:
 
         assert (nothing.stage, nothing.request_id) == (Stage.NEW, None)
         assert (call.result.stage, call.result.request_id) == (Stage.RINGING, ID)
-        assert str(TO) not in repr(call.result)
+        assert repr(call.result) == (
+            f"CallResult(to=•••••••0001, request_id='{ID}', stage='ringing', answered=None, "
+            "talk_seconds=None, cost=None, complete=False, legs=1)"
+        )
 
 
 async def test_a_bridged_call_ends_with_the_records_of_both_legs() -> None:
