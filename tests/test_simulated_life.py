@@ -451,6 +451,7 @@ def test_commands_reach_a_call() -> None:
         ({"callees": {"home": Callee()}}, "Simulator.callees"),
         ({"webhooks": 7}, "webhooks must go to a Receiver or an http"),
         ({"webhooks": "ftp://example.com"}, "webhooks must go to a Receiver or an http"),
+        ({"webhooks": "example.com/a-token"}, "URL, not another text, which is not shown$"),
     ],
 )
 def test_an_option_that_cannot_be_right_is_refused(options: Any, message: str) -> None:
