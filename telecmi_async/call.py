@@ -243,17 +243,18 @@ class Call:
         if self.watch is not None:
             self.watch.settled(self)
 
-    def hear(self, key: str, event: Event, *, now: float, proven: bool) -> bool:
+    def hear(self, key: str, event: Event, *, size: int, now: float, proven: bool) -> bool:
         """Add an event of this call to its history; False if it was there before.
 
         Args:
             key: What the event has in common with its repeats.
             event: The event.
+            size: The bytes of its payload.
             now: The reading of the event loop's clock.
             proven: Whether it brought back the call's own reference.
         """
         history = self.history = self.history or History()
-        if not history.add(key, event, now=now):
+        if not history.add(key, event, size=size, now=now):
             return False
         if proven:
             self._take_proof(event.request_id or "")

@@ -263,8 +263,8 @@ class Tracker:
         """
         call.twin, other.twin = other, call
         for one, two in ((call, other), (other, call)):
-            for key, event in one.history.known() if one.history is not None else ():
-                two.hear(key, event, now=self._now(), proven=False)
+            for key, size, event in one.history.known() if one.history is not None else ():
+                two.hear(key, event, size=size, now=self._now(), proven=False)
 
     def over(self, call: Call) -> None:
         """Give the call's channel to the next one."""
@@ -298,11 +298,11 @@ class Tracker:
             if filed.event.request_id in self._placed:  # its handle is gone
                 self._claim(filed)
             return
-        if not self._tell(call, filed.key, filed.event, proven=proven):
+        if not self._tell(call, filed.key, filed.event, size=filed.size, proven=proven):
             return
         if call.history is not None and len(call.history.events) <= _TEACHING:
             taught = (filed.event.cmiuuid, filed.event.request_id if proven else None)
-            fresh = [name for name in taught if name and name not in self._calls]
+            fresh = [n for n in taught if n in filed.names and n not in self._calls]
             self._calls.update(dict.fromkeys(fresh, call))
             self._look_up(*fresh)
         self._claim(filed)
@@ -332,12 +332,12 @@ class Tracker:
                 return call, False
         return None, False
 
-    def _tell(self, call: Call, key: str, event: Event, *, proven: bool) -> bool:
+    def _tell(self, call: Call, key: str, event: Event, *, size: int, proven: bool) -> bool:
         """Add an event to what is known of a call; False if it was there before."""
         now = self._now()
-        fresh = call.hear(key, event, now=now, proven=proven)
+        fresh = call.hear(key, event, size=size, now=now, proven=proven)
         if call.twin is not None:
-            fresh |= call.twin.hear(key, event, now=now, proven=False)
+            fresh |= call.twin.hear(key, event, size=size, now=now, proven=False)
         return fresh
 
     def waiting(self) -> list[str]:
@@ -413,7 +413,7 @@ class Tracker:
         legs = call.history.state.legs if call.history is not None else ()
         if not any(leg.leg == record.leg and leg.record and leg.cmiuuid for leg in legs):
             key = json.dumps(record.raw, sort_keys=True)
-            self._tell(call, key, record, proven=False)
+            self._tell(call, key, record, size=len(key), proven=False)
 
     def _refuse(self, call: Call, error: AuthenticationError) -> None:
         """Look up no more: TeleCMI refuses. That says nothing about the call."""
@@ -435,7 +435,5 @@ class Tracker:
 
 def _is_known_as(call: Call, request_id: str) -> bool:
     """Tell whether an id is a request's of this call, and not what somebody called its leg."""
-    events = call.history.known() if call.history is not None else ()
-    return call.request_id == request_id or any(
-        event.request_id == request_id for _, event in events
-    )
+    events = call.history.events if call.history is not None else ()
+    return request_id == call.request_id or request_id in {e.request_id for e in events}

@@ -659,6 +659,25 @@ async def test_a_flood_of_events_does_not_grow_a_call() -> None:
         assert call.result.answered is True
 
 
+async def test_a_flood_of_large_events_does_not_grow_a_call() -> None:
+    """The bytes of its events are bounded, and no long text becomes a name."""
+    receiver = Receiver(token := new_token())
+    headers = {"content-type": "application/json"}
+    async with receiver, FakeTelecmi().service(events=receiver) as service:
+        call = await place(service)
+        for n in range(100):
+            body = json.dumps(payload("ringing", ids(0), cmiuuid=f"{n}" + "x" * 60_000))
+            await receiver.handle("POST", f"/{token}", headers, body.encode())
+        assert call._call.history is not None
+        assert service._tracker is not None
+        kept = call._call.history.events
+
+        assert sum(len(json.dumps(event.raw)) for event in kept) <= 1 << 20
+        assert len(kept) == 17
+        assert max(map(len, service._tracker._calls)) < 100
+        assert call.result.stage is Stage.RINGING
+
+
 async def test_one_iterator_may_serve_several_tasks() -> None:
     """Each event goes to one of them, and all of them end."""
     shelf = Shelf()
