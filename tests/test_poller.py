@@ -27,6 +27,7 @@ from telecmi_async import (
 )
 from telecmi_async._eventloop import is_asyncio
 from telecmi_async.events import Stage
+from telecmi_async.history import PATIENCE
 from telecmi_async.sources import Sources
 from telecmi_async.store import MemoryStore
 from telecmi_async.testing import cancel_everywhere
@@ -185,6 +186,25 @@ async def test_a_record_that_was_sent_is_not_given_a_second_time() -> None:
         assert [event.leg for event in call._call.history.events] == ["b", "a"]  # type: ignore[union-attr]  # it has one
         assert str(call.result.cost) == "0.5"
     assert len(looks(telecmi)) > 2
+
+
+@pytest.mark.parametrize("legs", [1, 2])
+async def test_a_look_up_stands_in_for_a_record_that_was_lost(legs: int) -> None:
+    """Of a leg whose events came, too; of several it cannot be told whose record it is."""
+    telecmi, shelf = FakeTelecmi(), Shelf()
+    answer_others(telecmi, lambda _, __: found(row(leg="b"), row()))
+    async with telecmi.service(events=[shelf, POLLER]) as service:
+        call = await place(service)
+        for n in range(legs):
+            await shelf.lay(payload("started", ID, leg="b", cmiuuid=f"leg-{n}"))
+        await shelf.lay(record(ID))
+        began = anyio.current_time()
+        result = await call.ended()
+        waited = anyio.current_time() - began
+
+    assert result.cost == 1
+    assert result.complete is (legs == 1)
+    assert round(waited) == (LOOKS[0] if legs == 1 else PATIENCE)
 
 
 async def test_looking_goes_on_after_failures(caplog: pytest.LogCaptureFixture) -> None:
