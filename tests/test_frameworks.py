@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import types
 from contextlib import asynccontextmanager, nullcontext
@@ -28,34 +27,16 @@ from telecmi_async import Receiver
 from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from telecmi_async.events import DigitsEvent
 
 # The frameworks use sockets, threads and their own loops.
-pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
-
-
-@pytest.fixture(autouse=True)
-def logs_stay_as_they_are() -> Iterator[None]:
-    """Frameworks set logging up for the whole process; other tests look at it."""
-    root = logging.getLogger()
-    loggers = [
-        root,
-        *(
-            each
-            for each in root.manager.loggerDict.values()
-            if isinstance(each, logging.Logger)
-        ),
-    ]
-    before = [
-        (each, each.level, each.disabled, each.propagate, each.handlers[:]) for each in loggers
-    ]
-    yield
-    for each, level, disabled, propagate, handlers in before:
-        each.setLevel(level)
-        each.disabled, each.propagate = disabled, propagate
-        each.handlers[:] = handlers
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.real_clock,
+    pytest.mark.usefixtures("logs_stay_as_they_are"),
+]
 
 
 PAGE = (Path(__file__).parents[1] / "docs" / "webhooks.md").read_text(encoding="utf-8")
