@@ -116,6 +116,17 @@ def lowest_of(requirement: Requirement) -> str:
     return f"{requirement.name}=={floor}"
 
 
+@nox.session(default=False, requires=["build"])
+def browser(session: nox.Session) -> None:
+    """Look at the simulator's page with Chromium, which must be installed."""
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        session.error(
+            "Chromium is missing. On Debian: apt-get install chromium chromium-driver"
+        )
+    install_wheel(session, *group("browser"))
+    run_pytest(session, "pytest", "tests/browser")
+
+
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Hold the line: every branch of the package, over all the interpreters that ran."""

@@ -48,17 +48,19 @@ nitpick_ignore_regex = [
     ),
     (r"py:.*", r"AbstractAsyncContextManager|timedelta"),
     # Aliases and type variables, which a signature shows by name.
+    (r"py:class", r"_\w+|Answer|Backend|CallType|Codes|Duration|Event(Source)?|FlowLike|Item"),
     (
         r"py:class",
-        r"_\w+|Answer|Backend|CallType|Codes|Duration|Event(Source)?|FlowLike|Item|JsonObject"
-        r"|Latency|ListenMode",
+        r"Dialect|Ending|JsonObject|Latency|ListenMode|Pace|Target|datetime|_settings\.Duration",
     ),
+    (r"py:.*", r"Redis|redis\.asyncio\.Redis"),
     (
         r"py:class",
         r"Decimal|Number|(telecmi_async\.)?(events\.\w+\.|_json\.)?(Event|JsonObject)",
     ),
     (r"py:class", r"RingType|Secret|VoiceQuality|(telecmi_async\.\w+\.)?Options"),
     (r"py:class", r"telecmi_async\.receiver\.\w+\.\w+"),
+    (r"py:class", r"telecmi_async\.simulator\.(asgi\.Application|fault\.Breach)"),
     # A module without a page of its own.
     (r"py:obj", r"telecmi_async\.verdict"),
 ]

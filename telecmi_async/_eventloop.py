@@ -56,6 +56,17 @@ def hand_over(loop: object, function: Callable[[_T], object], argument: _T) -> N
         return
 
 
+def nobody_cancelled() -> bool:
+    """Tell of a cancellation that was caught whether nobody asked the running task for it.
+
+    On asyncio it may come from a task that was awaited, and that somebody else cancelled.
+    """
+    if not is_asyncio(current_loop()):
+        return False
+    task = sys.modules["asyncio"].current_task()
+    return task is not None and not task.cancelling()
+
+
 def is_asyncio(loop: object) -> TypeGuard[asyncio.AbstractEventLoop]:
     """Tell whether a result of `current_loop` is one of asyncio's."""
     return hasattr(loop, "create_task")

@@ -21,6 +21,7 @@ import anyio
 
 from telecmi_async import errors
 from telecmi_async._eventloop import current_loop
+from telecmi_async.events import CallState
 from telecmi_async.history import History
 from telecmi_async.phone import mask, parse_number
 from telecmi_async.reference import new_reference
@@ -242,24 +243,34 @@ class Call:
         if self.watch is not None:
             self.watch.settled(self)
 
-    def hear(self, key: str, event: Event, *, now: float, proven: bool) -> bool:
+    def hear(self, key: str, event: Event, *, size: int, now: float, proven: bool) -> bool:
         """Add an event of this call to its history; False if it was there before.
 
         Args:
             key: What the event has in common with its repeats.
             event: The event.
+            size: The bytes of its payload.
             now: The reading of the event loop's clock.
             proven: Whether it brought back the call's own reference.
         """
         history = self.history = self.history or History()
-        was_over = history.state.over
-        if not history.add(key, event, now=now):
+        if not history.add(key, event, size=size, now=now):
             return False
         if proven:
             self._take_proof(event.request_id or "")
-        if history.state.over and not was_over and self.watch is not None:
+        if self.watch is not None and self.is_ended_by(event):
             self.watch.over(self)
         return True
+
+    def is_ended_by(self, event: Event) -> bool:
+        """Tell whether an event of this call shows that nothing of it is live any more.
+
+        An earlier attempt may have been placed as well, as a call of its own with an id of its
+        own. The end of that one is not the end of this one.
+        """
+        only = self.request_id is None and not self.attempts
+        named = event.request_id in {None, self.request_id} or only
+        return named and CallState().after(event).over
 
     def _take_proof(self, request_id: str) -> None:
         """Act on a proof that TeleCMI has the call, or has one more of it.

@@ -23,8 +23,10 @@ __all__ = ["PATIENCE", "History"]
 #: minute is for the way.
 PATIENCE = 31 * 60.0
 
-# Events of one call that are kept. Its state is made of all of them, however many there are.
+# Events of one call that are kept, and bytes of their payloads. Its state is made of all of
+# them, however many there are.
 _MOST = 1_000
+_MOST_BYTES = 1 << 20
 
 
 class History:
@@ -35,7 +37,16 @@ class History:
     and no longer.
     """
 
-    __slots__ = ("_changed", "_keys", "_until", "events", "failure", "state", "waiters")
+    __slots__ = (
+        "_changed",
+        "_keys",
+        "_room",
+        "_until",
+        "events",
+        "failure",
+        "state",
+        "waiters",
+    )
 
     def __init__(self) -> None:
         self.state = CallState()
@@ -44,16 +55,18 @@ class History:
         self.failure: TelecmiError | None = None
         #: How many tasks wait to hear more, as its watch counts them.
         self.waiters = 0
-        self._keys: dict[str, None] = {}  # of the events, in their order
+        self._keys: dict[str, int] = {}  # of the events, in their order, and their sizes
+        self._room = _MOST_BYTES
         self._until = math.inf
         self._changed: anyio.Event | None = None
 
-    def add(self, key: str, event: Event, *, now: float) -> bool:
+    def add(self, key: str, event: Event, *, size: int, now: float) -> bool:
         """Add an event; False if it was there before.
 
         Args:
             key: What it has in common with its repeats.
             event: The event.
+            size: The bytes of its payload.
             now: The reading of the event loop's clock.
         """
         if key in self._keys:
@@ -62,15 +75,18 @@ class History:
         self.state = self.state.after(event)
         if self.state.over and not was_over:
             self._until = now + PATIENCE
-        if len(self.events) < _MOST:
-            self._keys[key] = None
+        if len(self.events) < _MOST and size <= self._room:
+            self._room -= size
+            self._keys[key] = size
             self.events.append(event)
         self._wake()
         return True
 
-    def known(self) -> Iterator[tuple[str, Event]]:
-        """Return the events that are kept, each after what it has in common with repeats."""
-        return zip(tuple(self._keys), tuple(self.events), strict=True)
+    def known(self) -> Iterator[tuple[str, int, Event]]:
+        """Return the events that are kept, each after its key and size as `add` takes them."""
+        return zip(
+            tuple(self._keys), tuple(self._keys.values()), tuple(self.events), strict=True
+        )
 
     def fail(self, failure: TelecmiError) -> None:
         """Tell those who wait, and who will, that nothing more is heard."""

@@ -172,12 +172,16 @@ class Host:
         if self._task_group is not None:
             self._task_group.cancel_scope.cancel()
 
+    def is_inside(self) -> bool:
+        """Tell whether the running task is one of those that were started here."""
+        return self._starting > 0 or anyio.get_current_task().id in self._ids
+
     async def drain(self) -> None:
         """Wait until no task runs any more. Cancellation waits as well.
 
         A task that drains does not wait for itself, nor for others that do the same.
         """
-        inside = self._starting > 0 or anyio.get_current_task().id in self._ids
+        inside = self.is_inside()
         self._inside += inside
         if inside and self._quiet is not None:
             self._quiet.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING
 
 import anyio
@@ -126,6 +127,10 @@ class Polling:
                     await self._poll(call, call.request_id or "")
             except AuthenticationError as error:
                 self._refused(call, error)
+            except anyio.get_cancelled_exc_class():
+                # On trio all around it is cancelled for good: so would be another look's task.
+                self._stopped |= anyio.current_effective_deadline() == -math.inf
+                raise
             finally:
                 self._scopes.discard(scope)
 

@@ -71,6 +71,12 @@ class References:
     def __init__(self, secret: Secret) -> None:
         self._key = hmac.digest(secret.reveal().encode(), _PURPOSE, "sha256")
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, References) and hmac.compare_digest(self._key, other._key)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
     def __repr__(self) -> str:
         return "References()"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import frozen
 
 from telecmi_async.events import CallState
 from telecmi_async.phone import mask
@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["CallResult"]
 
 
-def _masked(number: int | None) -> str:
-    return "None" if number is None else mask(number)
-
-
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class CallResult:
     """What is known of a call, the same whichever way it came: by webhook or by look-up.
 
@@ -35,11 +31,19 @@ class CallResult:
         request: What was asked for; ``None`` for a call that was taken up again.
     """
 
-    to: int | None = field(repr=_masked)
+    to: int | None
     request_id: str | None
     reference: str
     state: CallState
-    request: CallRequest | None = field(default=None, repr=False)
+    request: CallRequest | None = None
+
+    def __repr__(self) -> str:
+        to = None if self.to is None else mask(self.to)
+        return (
+            f"CallResult(to={to}, request_id={self.request_id!r}, stage={self.stage.value!r}, "
+            f"answered={self.answered}, talk_seconds={self.talk_seconds}, cost={self.cost}, "
+            f"complete={self.complete}, legs={len(self.legs)})"
+        )
 
     @property
     def stage(self) -> Stage:

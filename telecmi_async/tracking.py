@@ -183,7 +183,7 @@ class Tracker:
                 "must be the id that TeleCMI gave an accepted call", path="request_id"
             )
         call = self._calls.get(request_id)
-        if call is None:
+        if call is None or not _is_known_as(call, request_id):
             call = Call(None, source=request_id, region=None)
             call.watch = self
             call.adopt(request_id)
@@ -232,14 +232,13 @@ class Tracker:
             if other and other is not call and other.request_id == call.request_id:
                 self._pair(call, other)
             self._calls[call.request_id] = call
-            if not self.by_reference:
-                self._remember(call.request_id)
+            self._remember(call.request_id)
         self._look_up(call.request_id, call.reference if self.by_reference else None)
         if self._polling is not None:
             self._polling.look(call)
 
     def _remember(self, request_id: str) -> None:
-        """Know for a while whose an event is that bears no reference, its handle being gone."""
+        """Know for a while whose an event is that brings no reference, its handle being gone."""
         self._placed[request_id] = None
         if len(self._placed) > _MOST_PLACED:
             self._placed.popitem(last=False)
@@ -249,7 +248,8 @@ class Tracker:
 
         One that was taken up again may be over for days: it holds none.
         """
-        over = call.history is not None and call.history.state.over
+        events = call.history.events if call.history is not None else ()
+        over = any(map(call.is_ended_by, events))
         if call.request is None or over or not placed:
             channels.release(call)
         else:
@@ -263,8 +263,8 @@ class Tracker:
         """
         call.twin, other.twin = other, call
         for one, two in ((call, other), (other, call)):
-            for key, event in one.history.known() if one.history is not None else ():
-                two.hear(key, event, now=self._now(), proven=False)
+            for key, size, event in one.history.known() if one.history is not None else ():
+                two.hear(key, event, size=size, now=self._now(), proven=False)
 
     def over(self, call: Call) -> None:
         """Give the call's channel to the next one."""
@@ -294,13 +294,21 @@ class Tracker:
     def take(self, filed: FiledEvent) -> None:
         """Hand an event to its call, and learn the ids of the call that it brings."""
         call, proven = self._whose(filed)
-        if call is None or not self._tell(call, filed.key, filed.event, proven=proven):
+        if call is None:
+            if filed.event.request_id in self._placed:  # its handle is gone
+                self._claim(filed)
+            return
+        if not self._tell(call, filed.key, filed.event, size=filed.size, proven=proven):
             return
         if call.history is not None and len(call.history.events) <= _TEACHING:
             taught = (filed.event.cmiuuid, filed.event.request_id if proven else None)
-            fresh = [name for name in taught if name and name not in self._calls]
+            fresh = [n for n in taught if n in filed.names and n not in self._calls]
             self._calls.update(dict.fromkeys(fresh, call))
             self._look_up(*fresh)
+        self._claim(filed)
+
+    def _claim(self, filed: FiledEvent) -> None:
+        """Have the user's handlers hear of an event that turned out to be ours."""
         if not filed.ours and self._sources.dispatch is not None:
             self._claims.append(filed)
             self._wake()
@@ -324,12 +332,12 @@ class Tracker:
                 return call, False
         return None, False
 
-    def _tell(self, call: Call, key: str, event: Event, *, proven: bool) -> bool:
+    def _tell(self, call: Call, key: str, event: Event, *, size: int, proven: bool) -> bool:
         """Add an event to what is known of a call; False if it was there before."""
         now = self._now()
-        fresh = call.hear(key, event, now=now, proven=proven)
+        fresh = call.hear(key, event, size=size, now=now, proven=proven)
         if call.twin is not None:
-            fresh |= call.twin.hear(key, event, now=now, proven=False)
+            fresh |= call.twin.hear(key, event, size=size, now=now, proven=False)
         return fresh
 
     def waiting(self) -> list[str]:
@@ -405,7 +413,7 @@ class Tracker:
         legs = call.history.state.legs if call.history is not None else ()
         if not any(leg.leg == record.leg and leg.record and leg.cmiuuid for leg in legs):
             key = json.dumps(record.raw, sort_keys=True)
-            self._tell(call, key, record, proven=False)
+            self._tell(call, key, record, size=len(key), proven=False)
 
     def _refuse(self, call: Call, error: AuthenticationError) -> None:
         """Look up no more: TeleCMI refuses. That says nothing about the call."""
@@ -423,3 +431,9 @@ class Tracker:
         refused.safe_to_redial = False
         history = call.history = call.history or History()
         history.fail(refused)
+
+
+def _is_known_as(call: Call, request_id: str) -> bool:
+    """Tell whether an id is a request's of this call, and not what somebody called its leg."""
+    events = call.history.events if call.history is not None else ()
+    return request_id == call.request_id or request_id in {e.request_id for e in events}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,7 @@ from telecmi_async.testing import VirtualClockLoop, virtual_backend
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 # The plugin is tested in runs of real pytest.
 pytest_plugins = ["pytester"]
@@ -39,3 +40,25 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run the tests that are asyncio's alone on the virtual clock too."""
     return {"virtual": VirtualClockLoop}
+
+
+@pytest.fixture
+def logs_stay_as_they_are() -> Iterator[None]:
+    """Frameworks set logging up for the whole process; other tests look at it."""
+    root = logging.getLogger()
+    loggers = [
+        root,
+        *(
+            each
+            for each in root.manager.loggerDict.values()
+            if isinstance(each, logging.Logger)
+        ),
+    ]
+    before = [
+        (each, each.level, each.disabled, each.propagate, each.handlers[:]) for each in loggers
+    ]
+    yield
+    for each, level, disabled, propagate, handlers in before:
+        each.setLevel(level)
+        each.disabled, each.propagate = disabled, propagate
+        each.handlers[:] = handlers

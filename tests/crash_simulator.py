@@ -30,10 +30,17 @@ class WritingSimulator(Simulator):
     log: int
 
     def receive(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, at: float
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        at: float,
+        local: bool = True,
     ) -> Decision:
         """Take a request; if it dials somebody, that is on disk before it is answered."""
-        decision = super().receive(method, path, headers, body, at=at)
+        decision = super().receive(method, path, headers, body, at=at, local=local)
         if decision.call is not None:
             params: Any = decision.call.extra_params
             reference = params["tcm_reference"].partition(".")[0]

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from fake_telecmi import FLOW, FROM, TO, FakeTelecmi
+from posting import INBOUND, REQUEST_ID, TOKEN, heard_by, post
+from shelf import record
 
 from telecmi_async import (
     CallCancelled,
     CallHandle,
     CallService,
+    Flow,
     InvalidCall,
+    Receiver,
     TelecmiError,
     WrongEventLoop,
 )
@@ -22,6 +26,8 @@ from telecmi_async.testing import cancel_everywhere
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from telecmi_async.events import Event
 
 pytestmark = pytest.mark.asyncio
 
@@ -174,3 +180,27 @@ async def test_a_source_that_is_cancelled_from_elsewhere_is_no_end() -> None:
                 calls.append(call)  # noqa: PERF401  # a comprehension would lose them
 
     assert len(calls) == 1
+
+
+async def test_a_handler_may_await_what_was_cancelled(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """On asyncio that raises in the handler, and cancels nothing of ours."""
+    receiver = Receiver(TOKEN)
+    gone = asyncio.create_task(asyncio.sleep(10))
+    gone.cancel()
+
+    @receiver.on_event
+    @receiver.on_inbound
+    async def fail(event: Event) -> Flow:
+        await gone
+        return Flow()
+
+    heard = heard_by(receiver)
+    async with receiver:
+        await post(receiver, record(REQUEST_ID))
+        reply = await post(receiver, INBOUND)
+
+    assert reply.body == b'[{"action":"hangup"}]'
+    assert len(heard) == 2
+    assert caplog.text.count("CancelledError") >= 3

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_nobody_is_dialled_twice_or_forgotten_by_workers_that_are_killed(tmp_path: Path) -> None:
+def test_nobody_is_dialled_twice_or_forgotten_by_workers_that_are_killed(
+    tmp_path: Path,
+) -> None:
     """Killed at random and frozen beyond its leases, a campaign reaches everybody once."""
     plan = Plan(
         tmp_path,

@@ -381,6 +381,26 @@ async def test_a_channel_belongs_to_the_call_and_not_to_an_attempt() -> None:
     assert telecmi.requests[0] == telecmi.requests[1] != telecmi.requests[2]
 
 
+@pytest.mark.parametrize("when", ["late", "while sending"])
+async def test_the_end_of_an_earlier_attempt_gives_no_channel_back(when: str) -> None:
+    """A gateway's 502 hid that it was placed; what was accepted afterwards is live."""
+    shelf, telecmi = Shelf(), FakeTelecmi(in_turn(gateway, lambda: accepted(1), accepted))
+    policy = RetryPolicy(wait_initial=0.001)
+    limit = RateLimit(live_calls=1)
+    async with telecmi.service(events=shelf, retry=policy, rate=limit) as service:
+        telecmi.delay = 5
+        first, second = start(service, 2)
+        await anyio.sleep(8 if when == "while sending" else 20)
+        await shelf.lay(record(ids(7), cmiuuid="leg-1", **signed(first.reference)))
+        await anyio.sleep(20)
+        waiting = second.status
+        assert (first.request_id, first.may_be_duplicate) == (ids(1), True)
+        await shelf.lay(record(ids(1), cmiuuid="leg-2", **signed(first.reference)))
+        await second
+
+    assert waiting == "queued"
+
+
 async def test_cancelled_at_the_moment_of_its_turn_a_call_leaves_no_channel_held() -> None:
     """Whatever comes first, the channel or the cancellation, the next call is served."""
     for turn in range(6):

@@ -24,6 +24,8 @@ from telecmi_async.cli import Exit, Terminal, call, main
 from telecmi_async.simulator import Simulator
 from telecmi_async.simulator.dice import draw
 
+MAIN = str(Path(telecmi_async.__file__).with_name("__main__.py"))
+
 
 @pytest.fixture
 def flow(tmp_path: Path) -> str:
@@ -71,8 +73,12 @@ def test_every_command_explains_itself(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """``--help`` prints what there is to know and succeeds."""
-    assert main([*command, "--help"]) == Exit.OK
-    assert "usage: telecmi-async" in capsys.readouterr().out
+    code = main([*command, "--help"])
+    out = capsys.readouterr().out
+
+    assert code == Exit.OK
+    assert "usage: telecmi-async" in out
+    assert "None" not in out
 
 
 def test_the_exit_codes_are_documented(capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,7 +193,7 @@ def test_the_package_can_be_run(
     """``python -m telecmi_async`` is the command line, on the process's own streams."""
     monkeypatch.setattr(sys, "argv", ["telecmi-async", "--version"])
     with pytest.raises(SystemExit) as caught:
-        runpy.run_module("telecmi_async", run_name="__main__")
+        runpy.run_path(MAIN, run_name="__main__")
 
     assert caught.value.code == Exit.OK
     assert capsys.readouterr().out == "telecmi-async 1.2.3\n"
@@ -197,7 +203,7 @@ def test_importing_what_runs_the_package_runs_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Tools that import every module do not start the command line."""
-    runpy.run_module("telecmi_async.__main__", run_name="telecmi_async.__main__")
+    runpy.run_path(MAIN, run_name="telecmi_async.__main__")
 
     assert capsys.readouterr() == ("", "")
 
@@ -547,7 +553,8 @@ def test_simulate_serves_until_ctrl_c() -> None:
         assert stdout.complete.wait(10)
         found = dict(line.split("=", 1) for line in stdout.getvalue().splitlines())
         fields = {"appid": int(found["TELECMI_APP_ID"]), "secret": found["TELECMI_SECRET"]}
-        more = {"from": 19170000000, "to": 19170000001, "pcmo": json.loads(FLOW)}
+        caller = int(found["TELECMI_FROM"])
+        more = {"from": caller, "to": 19170000001, "pcmo": json.loads(FLOW)}
         with httpx.Client() as client:
             url = f"{found['TELECMI_BASE_URL']}/global_pcmo_make_call"
             statuses.extend(client.post(url, json=fields | more).status_code for _ in "ab")
@@ -563,6 +570,29 @@ def test_simulate_serves_until_ctrl_c() -> None:
     assert statuses == [200, 200]
     assert "requests: 2, numbers dialled: 1, more than once: 1" in stderr.getvalue()
     assert "no phone rings" in stderr.getvalue()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_simulate_says_where_its_page_is(host: str) -> None:
+    """The address that it prints leads to the page."""
+    stdout, stderr = Announcing(), Stream()
+    terminal = Terminal(stdin=Stream(), stdout=stdout, stderr=stderr, environ={})
+    asked = threading.Event()
+    pages: list[str] = []
+
+    def ask() -> None:
+        assert stdout.complete.wait(10)
+        address = re.search(r"on this machine at (http://\S+)", stderr.getvalue())
+        pages.append(httpx.get(address[1]).text if address else "")
+        asked.set()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    with interrupted(asked):
+        main(["simulate", "--host", host, "--port", "0"], terminal=terminal)
+    thread.join()
+
+    assert "Simulator: no phone rings." in pages[0]
 
 
 @pytest.mark.usefixtures("loop")

@@ -87,7 +87,7 @@ async def run(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.usefixtures("account")
+@pytest.mark.usefixtures("account", "logs_stay_as_they_are")
 @pytest.mark.parametrize("page", pages_for(asyncio_only=False), ids=lambda page: page.name)
 async def test_every_python_block_runs(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The code of every page runs as it stands, and prints what the page says."""
@@ -95,7 +95,7 @@ async def test_every_python_block_runs(page: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.anyio
-@pytest.mark.usefixtures("account")
+@pytest.mark.usefixtures("account", "logs_stay_as_they_are")
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 @pytest.mark.parametrize("page", pages_for(asyncio_only=True), ids=lambda page: page.name)
 async def test_pages_about_asyncio_run(page: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,12 @@ if TYPE_CHECKING:
     from telecmi_async.events import DigitsEvent
 
 # The frameworks use sockets, threads and their own loops.
-pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.real_clock,
+    pytest.mark.usefixtures("logs_stay_as_they_are"),
+]
+
 
 PAGE = (Path(__file__).parents[1] / "docs" / "webhooks.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^(?:```|<!-- )python\n(.*?)^(?:```|-->)$", re.MULTILINE | re.DOTALL)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from posting import Request, part
 from simulated import FROM, HANGUP, TO, pass_time, place, post
 
 from telecmi_async.receiver import Receiver
 from telecmi_async.simulator import Callee, Fault, FaultKind, Simulator, Webhooks
 from telecmi_async.simulator.answer import Answer
+from telecmi_async.simulator.connection import _is_local
 from telecmi_async.simulator.page import words
 from telecmi_async.simulator.page.markup import tag
 from telecmi_async.simulator.page.routes import answer as page_answer
@@ -440,10 +442,12 @@ def test_messages_tell_what_became_of_them() -> None:
     assert "They go to a URL, which is not shown: it holds a token." in seen.words
 
     found["record", "a"].status = 204
+    found["hangup", "a"].arrived = 1
+    later = see(simulator, "/deliveries").words
 
-    assert not any(
-        word.startswith("in 4 min") for word in see(simulator, "/deliveries").words
-    ), "it is not sent again"
+    assert not any(word.startswith("in 4 min") for word in later), "it is not sent again"
+    assert "no answer yet" in later
+    assert "lost" not in later
 
 
 def test_messages_that_are_too_many_are_counted() -> None:
@@ -847,3 +851,49 @@ def test_without_javascript_the_page_loads_itself_again(view: str, again: bool) 
 
     assert (seen.values("meta", "http-equiv") == ["refresh"]) is again
     assert ("noscript", {}) in seen.elements or not again
+
+
+class Peer:
+    """A stream whose other end is somewhere."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+
+    def extra(self, _: object, __: object) -> tuple[str, int]:
+        """Say where."""
+        return self.host, 1
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:10.0.0.1", False),
+        ("10.0.0.1", False),
+        ("fe80::1%eth0", False),
+    ],
+)
+def test_only_this_machine_is_shown_the_page(host: str, local: bool) -> None:
+    """A client elsewhere may claim any Host; where it is tells its address."""
+    simulator = Simulator()
+    decision = simulator.receive(
+        "GET", "/", {"host": "127.0.0.1"}, b"", at=0.0, local=_is_local(cast("Any", Peer(host)))
+    )
+
+    assert decision.answer.status == (200 if local else 404)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("client", "status"),
+    [(None, 200), (("::1", 1), 200), (("10.0.0.1", 1), 404), (("a-name", 1), 404)],
+)
+async def test_an_asgi_server_tells_where_a_client_is(client: object, status: int) -> None:
+    """Another's server may listen anywhere, too. A local socket's client has no address."""
+    request = Request(part(b""), path="/", method="GET", headers=[(b"host", b"127.0.0.1")])
+    request.scope["client"] = client
+
+    assert (await request.to(Simulator().asgi))[0] == status

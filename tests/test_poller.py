@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 from fake_telecmi import FLOW, TO, FakeTelecmi, always
@@ -18,12 +19,15 @@ from telecmi_async import (
     CallService,
     CdrPoller,
     ConfigurationError,
+    RateLimit,
     Receiver,
     RequestFailed,
     ServiceClosed,
     WaitTimeout,
 )
+from telecmi_async._eventloop import is_asyncio
 from telecmi_async.events import Stage
+from telecmi_async.history import PATIENCE
 from telecmi_async.sources import Sources
 from telecmi_async.store import MemoryStore
 from telecmi_async.testing import cancel_everywhere
@@ -184,10 +188,34 @@ async def test_a_record_that_was_sent_is_not_given_a_second_time() -> None:
     assert len(looks(telecmi)) > 2
 
 
+@pytest.mark.parametrize("legs", [1, 2])
+async def test_a_look_up_stands_in_for_a_record_that_was_lost(legs: int) -> None:
+    """Of a leg whose events came, too; of several it cannot be told whose record it is."""
+    telecmi, shelf = FakeTelecmi(), Shelf()
+    answer_others(telecmi, lambda _, __: found(row(leg="b"), row()))
+    async with telecmi.service(events=[shelf, POLLER]) as service:
+        call = await place(service)
+        for n in range(legs):
+            await shelf.lay(payload("started", ID, leg="b", cmiuuid=f"leg-{n}"))
+        await shelf.lay(record(ID))
+        began = anyio.current_time()
+        result = await call.ended()
+        waited = anyio.current_time() - began
+
+    assert result.cost == 1
+    assert result.complete is (legs == 1)
+    assert round(waited) == (LOOKS[0] if legs == 1 else PATIENCE)
+
+
 async def test_looking_goes_on_after_failures(caplog: pytest.LogCaptureFixture) -> None:
     """The log tells of the first."""
     telecmi = FakeTelecmi()
-    answers: list[Answer] = [httpx.ReadTimeout("slow"), httpx.Response(500), nothing_yet(), found(row())]
+    answers: list[Answer] = [
+        httpx.ReadTimeout("slow"),
+        httpx.Response(500),
+        nothing_yet(),
+        found(row()),
+    ]
     answer_others(telecmi, lambda n, _: answers[n])
     async with telecmi.service(events=POLLER) as service:
         call = await place(service)
@@ -307,6 +335,27 @@ async def test_cancelled_anywhere_a_wait_leaves_no_look_up_behind(
 
         for edge in {False, anyio_backend_name == "asyncio"}:
             assert await cancel_everywhere(wait, setup=setup, check=check, edge=edge) >= 1
+
+
+async def test_where_all_is_cancelled_no_look_begins_anew() -> None:
+    """However long it takes until the service is closed, and though the call is wanted still."""
+    telecmi = FakeTelecmi()
+    limit = RateLimit(live_calls=1)
+    with anyio.CancelScope() as scope:
+        async with telecmi.service(events=POLLER, rate=limit) as service:
+            await place(service)
+            assert service._tracker is not None
+            polling = service._tracker._polling
+            assert polling is not None
+            await anyio.sleep(1)
+            scope.cancel()
+            with anyio.CancelScope(shield=True):
+                for _ in range(20):
+                    await anyio.lowlevel.checkpoint()
+            left = len(polling._calls)
+
+    # On asyncio the service's tasks are not in the scope.
+    assert left == int(is_asyncio(service._host.loop))
 
 
 def test_the_intervals_never_end() -> None:

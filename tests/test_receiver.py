@@ -43,6 +43,7 @@ from telecmi_async.events import (
     InboundRequest,
     LiveEvent,
     UnknownEvent,
+    parse_event,
 )
 from telecmi_async.receiver import Counts, Reply
 from telecmi_async.reference import FIELD, new_reference
@@ -318,6 +319,17 @@ async def test_a_wrong_code_is_no_proof(caplog: pytest.LogCaptureFixture) -> Non
     assert "aaaaaa" not in caplog.text
 
 
+def test_a_code_stands_in_no_repr() -> None:
+    """Also where TeleCMI made no JSON of it; the reference alone may be logged."""
+    reference = new_reference()
+    sent = REFERENCES.sign(reference)
+    shapes = [{FIELD: sent}, json.dumps({FIELD: sent}), f"{{{FIELD}:{sent}}}", sent]
+    shown = [repr(parse_event(payload("ringing", None, extra_params=text))) for text in shapes]
+
+    assert [sent.partition(".")[2][:3] in text for text in shown] == [False] * 4
+    assert [reference[:20] in text for text in shown] == [True] * 4
+
+
 async def test_a_receiver_apart_from_the_service_checks_references_with_the_secret() -> None:
     """A web process that places no calls is given the account's secret."""
     receiver = Receiver(TOKEN, secret="a-secret")
@@ -330,6 +342,23 @@ async def test_a_receiver_apart_from_the_service_checks_references_with_the_secr
 
     assert len(heard) == 1
     assert [filed.ours for filed in found] == [True]
+
+
+async def test_references_are_checked_when_their_service_is_closed() -> None:
+    """Its calls go on, and another process may wait for them: by their references, too."""
+    receiver = Receiver(TOKEN)
+    heard = heard_by(receiver)
+    async with receiver:
+        for _ in range(3):
+            async with FakeTelecmi().service(events=receiver) as service:
+                call = await service.make_call(to=TO, pcmo=FLOW)
+        await post(receiver, record(OTHER_ID) | WRONG)
+        await post(receiver, record(call.request_id) | signed(call.reference))
+        found = await receiver.store.get([call.reference])
+
+    assert [event.request_id for event in heard] == [call.request_id]
+    assert (receiver.counts.forged, len(found)) == (1, 1)
+    assert len(receiver._references) == 1
 
 
 async def test_two_services_share_a_receiver() -> None:
@@ -350,9 +379,12 @@ async def test_two_services_share_a_receiver() -> None:
             await first.ended()
             await second.ended()
         await post(receiver, record(f"{2:043d}", cmiuuid="another"))
+    strays = receiver.counts.strays
+    async with receiver:
+        await post(receiver, record(f"{3:043d}", cmiuuid="one more"))
 
-    assert len(heard) == 2
-    assert receiver.counts == Counts(taken=3, strays=1)
+    assert (len(heard), strays) == (3, 1), "where nobody listens, all is told"
+    assert receiver.counts == Counts(taken=4, strays=1)
 
 
 def accepted_as(request_id: str) -> httpx.Response:
@@ -380,13 +412,16 @@ async def test_what_cannot_be_kept_is_asked_for_again(
         nothing = list(heard)
         store.error = None
         taken = [await post(receiver, record(REQUEST_ID)) for _ in range(2)]
+        store.error = error
+        await post(receiver, record(REQUEST_ID))
 
     assert refused == [Reply(503, (("Retry-After", "5"),))] * 2
     assert [reply.status for reply in taken] == [204, 204]
     assert (nothing, len(heard)) == ([], 1)
     assert logged in caplog.text
-    assert caplog.text.count("TeleCMI is put off") <= 1
-    assert receiver.counts == Counts(taken=1, repeated=1, put_off=2)
+    # While it lasts, what is no surprise is logged once.
+    assert caplog.text.count(logged) == (2 if isinstance(error, StoreError) else 3)
+    assert receiver.counts == Counts(taken=1, repeated=1, put_off=3)
 
 
 async def test_a_question_is_answered_though_it_cannot_be_kept() -> None:
@@ -458,7 +493,7 @@ def test_tokens_that_can_be_guessed_are_refused() -> None:
         ({"fallback": [{"action": "nonsense"}]}, InvalidCall, "nonsense"),
         ({"fallback": None}, InvalidCall, "pcmo"),
         ({"secret": ""}, ConfigurationError, "secret"),
-        ({"secret": " pasted with blanks "}, ConfigurationError, "secret"),
+        ({"secret": " with bl-anks "}, ConfigurationError, "secret"),
         ({"answer_timeout": 0}, ConfigurationError, "answer_timeout"),
         ({"body_timeout": -1}, ConfigurationError, "body_timeout"),
     ],
@@ -471,6 +506,7 @@ def test_settings_that_cannot_work_are_refused(
         Receiver(TOKEN, **options)
 
     assert TOKEN not in locals_of(caught.value)
+    assert "bl-anks" not in locals_of(caught.value)
 
 
 def test_a_receiver_is_not_pickled() -> None:

@@ -70,7 +70,7 @@ async def test_each_address_has_its_handler() -> None:
 
     bodies = [
         (await post(receiver, DIGITS, path=path)).body
-        for path in (NAMED, f"/menu/{TOKEN}/", PATH, f"/{TOKEN}", f"/other/{TOKEN}")
+        for path in (NAMED, f"/menu//{TOKEN}/", PATH, f"/{TOKEN}", f"/other/{TOKEN}")
     ]
 
     assert [json.loads(body)[0]["file_name"] for body in bodies] == [
@@ -112,6 +112,7 @@ def test_the_address_goes_into_a_call_flow_and_shows_in_no_repr() -> None:
     flow = Flow([Input(receiver.url("https://example.com/telecmi", order=42))])
 
     assert receiver.url("https://example.com") == f"https://example.com/{TOKEN}"
+    assert receiver.url("https://example.com", caller=None).endswith(TOKEN)
     assert repr(flow) == "Flow([Input('https://example.com/telecmi/•••?order=42')])"
 
 
@@ -271,6 +272,58 @@ async def test_closing_waits_for_handlers_but_not_forever(
     assert "handlers of 1 events did not end" in caplog.text
 
 
+@pytest.mark.parametrize("handlers", [1, 2])
+async def test_a_handler_may_close_the_receiver(
+    handlers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It does not wait for itself, nor for another one that does the same."""
+    receiver = Receiver(TOKEN)
+    closed: list[float] = []
+
+    @receiver.on_event
+    async def close(event: Event) -> None:
+        await anyio.sleep(1)
+        await receiver.aclose()
+        closed.append(anyio.current_time() - began)
+
+    began = anyio.current_time()
+    async with receiver:
+        for leg in "ab"[:handlers]:
+            await post(receiver, payload("ringing", REQUEST_ID, leg=leg))
+
+    assert [round(seconds) for seconds in closed] == [1] * handlers
+    assert not caplog.text
+
+
+async def test_several_may_close_the_receiver() -> None:
+    """Each waits for the handlers, and no longer."""
+    receiver = Receiver(TOKEN)
+    receiver.on_event(lambda event: anyio.sleep(5))
+    began = anyio.current_time()
+    async with receiver, anyio.create_task_group() as tasks:
+        await post(receiver, record(REQUEST_ID))
+        for _ in range(3):
+            tasks.start_soon(receiver.aclose)
+
+    assert round(anyio.current_time() - began) == 5
+
+
+async def test_an_answer_that_is_cancelled_is_none() -> None:
+    """Whoever gave up gets no fallback instead."""
+    receiver = Receiver(TOKEN)
+    replies: list[object] = []
+
+    @receiver.on_inbound
+    async def think(event: Event) -> Flow:
+        await anyio.sleep(10)
+        return Flow().hangup()
+
+    with anyio.move_on_after(1) as scope:
+        replies.append(await post(receiver, INBOUND))
+
+    assert (scope.cancelled_caught, replies) == (True, [])
+
+
 async def test_closing_that_is_cancelled_takes_its_handlers_along() -> None:
     """A process that is told to end at once does."""
     receiver = Receiver(TOKEN)
@@ -399,11 +452,16 @@ async def test_handlers_run_where_the_receiver_is(anyio_backend: object) -> None
     assert [loop is here for loop in loops] == [True, False, True]
 
 
+@pytest.mark.real_clock
 async def test_closing_elsewhere_waits_for_nothing() -> None:
     """What runs in another loop cannot be waited for here."""
     receiver = Receiver(TOKEN)
-    receiver.on_event(lambda event: anyio.sleep(5))
+    go_on = anyio.Event()
+    receiver.on_event(lambda event: go_on.wait())
     async with receiver:
         await post(receiver, payload("ringing", REQUEST_ID, cmiuuid=LEG))
-        with anyio.fail_after(1):
-            await anyio.to_thread.run_sync(lambda: asyncio.run(receiver.aclose()))
+        with anyio.fail_after(10):
+            await anyio.to_thread.run_sync(
+                lambda: asyncio.run(receiver.aclose()), abandon_on_cancel=True
+            )
+        go_on.set()

@@ -126,14 +126,19 @@ def test_access_logs_show_no_token(
     assert OLD_TOKEN not in lines.all[0]
 
 
-def test_what_is_logged_with_an_error_stays_whole(lines: Lines) -> None:
-    """Its traceback is for the formatter to write."""
+def test_a_traceback_shows_no_token(lines: Lines) -> None:
+    """It stays a traceback, and what a handler is given of it stays an error."""
     try:
-        int("a bug")
+        int(f"no number: {PATH}")
     except ValueError:
         logging.getLogger(LOG).exception("failed")
 
-    assert "ValueError: invalid" in lines.lines[0]
+    assert (
+        "ValueError: invalid literal for int() with base 10: 'no number: /telecmi/•••'"
+        in (lines.lines[0])
+    )
+    assert TOKEN not in lines.lines[0]
+    assert "'exc_info': (<class 'ValueError'>, ValueError(" in lines.all[0]
 
 
 def test_without_names_the_known_servers_logs_are_meant() -> None:

@@ -134,10 +134,12 @@ async def test_no_delivery_is_an_unknown_event() -> None:
     """A busy callee's record, and one of a number nobody has, are records, too."""
     receiver = Listening()
     endings: list[Any] = ["busy", "failed", "missed"]
-    callees = {TO + n: Callee(ending=ending) for n, ending in enumerate(endings)}
+    callees: dict[int | str, Callee] = {
+        TO + n: Callee(ending=ending) for n, ending in enumerate(endings)
+    }
     simulator = Simulator(webhooks=receiver, callees=callees)
     async with simulator.running():
-        for to in callees:
+        for to in simulator.callees:
             place(simulator, to=to, at=anyio.current_time())
         await anyio.sleep(120)
 
@@ -164,6 +166,23 @@ async def test_a_program_says_how_a_call_goes_on() -> None:
     assert asked == ["12"]
     steps = [note.detail for note in call.timeline if note.what == "step"]
     assert steps == ["input", "speak", "hangup"]
+
+
+async def test_what_stands_in_an_address_comes_back() -> None:
+    """A receiver in the same process is asked with the query, as one at a URL is."""
+    receiver = Listening()
+    asked: list[dict[str, Any]] = []
+
+    @receiver.on_input("menu")
+    def menu(event: DigitsEvent) -> Flow:
+        asked.append(dict(event.query))
+        return Flow().hangup()
+
+    simulator = Simulator(webhooks=receiver, callees={TO: Callee(digits="1")})
+    url = receiver.url("https://example.com/telecmi", "menu", caller=TO, name="a b&c")
+    await live(simulator, {**ASK, "action_url": url}, seconds=60)
+
+    assert asked == [{"caller": str(TO), "name": "a b&c"}]
 
 
 @pytest.mark.parametrize(
@@ -254,6 +273,31 @@ async def test_somebody_calls_in() -> None:
     assert receiver.counts.strays == 0
 
 
+async def test_who_calls_in_presses_keys_and_hangs_up() -> None:
+    """The script is that of the caller's number, not of the one that is called."""
+    receiver = Listening()
+    pressed: list[str] = []
+
+    @receiver.on_inbound
+    def answer(_: InboundRequest) -> Flow:
+        menu = receiver.url("https://example.com/telecmi", "menu")
+        return Flow().input(menu).hangup()
+
+    @receiver.on_input("menu")
+    def menu(event: DigitsEvent) -> Flow:
+        pressed.append(event.dtmf)
+        return Flow().speak("Please hold the line. " * 100).hangup()
+
+    caller = Callee(digits="1", hangs_up_after=20)
+    simulator = Simulator(webhooks=receiver, callees={TO: caller, FROM: Callee(digits="9")})
+    async with simulator.running():
+        call = simulator.call_in(from_=TO, to=FROM)
+        await anyio.sleep(100)
+
+    assert pressed == ["1"]
+    assert call.talk_seconds == 20
+
+
 @pytest.mark.parametrize("flow", [[Raw({"action": "hangup"})], None])
 async def test_a_call_that_comes_in_can_be_rejected(flow: Any) -> None:
     """By a hang-up first of all, or by nobody's answering."""
@@ -292,6 +336,7 @@ async def test_time_can_be_let_pass_and_messages_sent_again() -> None:
         await anyio.sleep(0.001)
 
     assert (before, len(records(receiver))) == (4, 5)
+    assert simulator.deliveries[-1].arrived == 5
     assert anyio.current_time() < 1
 
 
@@ -388,7 +433,7 @@ async def until(holds: Callable[[], bool]) -> None:
     """Wait for real until something holds."""
     with anyio.fail_after(10):
         while not holds():
-            await anyio.wait_all_tasks_blocked() if False else await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()
 
 
 @pytest.mark.real_clock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import statistics
 import sys
@@ -47,6 +48,8 @@ class Worker:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=1 << 22,
+            # It shares the tests' own modules, and imports the package as this process does.
+            env={**os.environ, "PYTHONPATH": str(SCRIPT.parent)},
         )
         return cls(process)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import pickle
 import secrets
@@ -386,6 +387,45 @@ async def test_what_cannot_be_kept_is_asked_for_again() -> None:
         await receiver.aclose()
 
     assert len(heard) == 1
+
+
+async def test_an_event_whose_filing_was_not_confirmed_is_handed_on_once(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server did it and was too slow to say so: asked again it is no repeat, then it is."""
+    monkeypatch.setattr(module, "_MOST_UNANSWERED", 2)
+    event, *_ = events = [filed(record(ID, cmiuuid=f"leg-{n}")) for n in range(3)]
+    await store.put(claimed := stray(record(ID)))
+    run = store._server.run
+
+    async def lose(*question: Any) -> None:
+        await run(*question)
+        raise StoreError("it was too slow")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._server, "run", lose)
+        for late in events:
+            with pytest.raises(StoreError):
+                await store.put(late)
+        with pytest.raises(StoreError):
+            await store.claim(claimed.key)
+
+    assert [await store.claim(claimed.key) for _ in range(2)] == [True, False]
+    assert [await store.put(events[2]) for _ in range(2)] == [True, False]
+    assert await store.put(event) is False, "of many the latest are remembered"
+
+
+async def test_a_question_that_never_had_its_turn_leaves_nothing(store: RedisStore) -> None:
+    """Whoever gives up while others are asked starts nothing."""
+    slots, store._server._slots = store._server._slots, anyio.Semaphore(0)
+    with anyio.move_on_after(0.01):
+        await store.get([ID])
+    with anyio.move_on_after(0.01):
+        await store.by_key(["key"])
+    store._server._slots = slots
+    gc.collect()
+
+    assert await store.get([ID]) == []
 
 
 async def test_a_wrong_password_is_a_store_error_without_it(

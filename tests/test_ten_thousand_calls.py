@@ -35,7 +35,8 @@ pytestmark = pytest.mark.anyio
 def alive() -> int:
     """Count what the handles' side of calls is made of."""
     gc.collect()
-    return sum(isinstance(thing, Call | History | CallHandle) for thing in gc.get_objects())
+    # Not isinstance: other packages' lazy objects are woken by it.
+    return sum(type(thing) in {Call, History, CallHandle} for thing in gc.get_objects())
 
 
 async def test_every_handle_ends_with_the_truth() -> None:
@@ -54,10 +55,7 @@ async def test_every_handle_ends_with_the_truth() -> None:
     async def follow(handle: CallHandle) -> None:
         result = await handle.ended()
         call = simulator.call(result.request_id or "")
-        if call is None or (result.answered, result.talk_seconds) != (
-            call.answered,
-            call.talk_seconds,
-        ):
+        if (result.answered, result.talk_seconds) != (call.answered, call.talk_seconds):
             wrong.append((result, call))
 
     async with simulator.service(
@@ -79,7 +77,7 @@ async def test_every_handle_ends_with_the_truth() -> None:
         for handle in handles:
             call = simulator.call(handle.request_id)
             result = handle.result
-            if call is None or (result.complete, len(result.legs)) != (True, len(call.legs)):
+            if (result.complete, len(result.legs)) != (True, len(call.legs)):
                 wrong.append((result, call))
         waiters = sum(
             handle._call.history.waiters for handle in handles if handle._call.history

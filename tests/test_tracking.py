@@ -162,6 +162,19 @@ async def test_a_call_placed_twice_hears_of_both() -> None:
         assert service.handle_for(ids(7)).request_id == ids(0)
 
 
+async def test_what_an_event_calls_a_leg_is_no_call_to_be_taken_up() -> None:
+    """Who knows one call's id cannot have another's handle lead to it."""
+    shelf = Shelf()
+    async with FakeTelecmi().service(events=shelf) as service:
+        await (first := place(service))
+        await shelf.lay(payload("ringing", ids(0), cmiuuid=ids(7)))
+        second = service.handle_for(ids(7))
+        await shelf.lay(record(ids(7)))
+
+        assert second.request_id == ids(7)
+        assert stages(first, second) == [Stage.RINGING, Stage.COMPLETED]
+
+
 async def test_an_event_without_a_request_id_is_found_by_its_conversation() -> None:
     """Older editions send none; the conversation has the same id there."""
     shelf = Shelf()
@@ -191,6 +204,29 @@ async def test_what_is_left_of_a_call_whose_handle_is_gone_is_ours(*, reference:
             body = json.dumps(record(ids(n), **(mine if n == 0 else {}))).encode()
             await receiver.handle("POST", f"/{token}", headers, body)
         await anyio.sleep(1)
+
+    assert heard == [ids(0)]
+
+
+@pytest.mark.parametrize("reference", [True, False])
+@pytest.mark.parametrize("early", [True, False])
+async def test_what_brings_no_reference_is_ours_by_its_request(
+    *, early: bool, reference: bool
+) -> None:
+    """Also if it overtook the reply, and if nobody holds the call any more."""
+    receiver = Receiver(token := new_token())
+    heard: list[Any] = []
+    receiver.on_event(lambda event: heard.append(event.request_id))
+    headers = {"content-type": "application/json"}
+    options = {"events": receiver, "reference": reference}
+    async with receiver, FakeTelecmi(delay=5).service(**options) as service:
+        place(service)
+        await anyio.sleep(1 if early else 10)
+        gc.collect()
+        for n in (0, 7):
+            body = json.dumps(payload("started", ids(n))).encode()
+            await receiver.handle("POST", f"/{token}", headers, body)
+        await anyio.sleep(10)
 
     assert heard == [ids(0)]
 
@@ -621,6 +657,25 @@ async def test_a_flood_of_events_does_not_grow_a_call() -> None:
         assert len(service._tracker._calls) <= 203
         assert len(history.events) == len(history._keys) == 1_000
         assert call.result.answered is True
+
+
+async def test_a_flood_of_large_events_does_not_grow_a_call() -> None:
+    """The bytes of its events are bounded, and no long text becomes a name."""
+    receiver = Receiver(token := new_token())
+    headers = {"content-type": "application/json"}
+    async with receiver, FakeTelecmi().service(events=receiver) as service:
+        call = await place(service)
+        for n in range(100):
+            body = json.dumps(payload("ringing", ids(0), cmiuuid=f"{n}" + "x" * 60_000))
+            await receiver.handle("POST", f"/{token}", headers, body.encode())
+        assert call._call.history is not None
+        assert service._tracker is not None
+        kept = call._call.history.events
+
+        assert sum(len(json.dumps(event.raw)) for event in kept) <= 1 << 20
+        assert len(kept) == 17
+        assert max(map(len, service._tracker._calls)) < 100
+        assert call.result.stage is Stage.RINGING
 
 
 async def test_one_iterator_may_serve_several_tasks() -> None:

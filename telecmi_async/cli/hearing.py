@@ -50,10 +50,17 @@ class _Door:
         self._receiver = receiver
 
     async def receive(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, at: float
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        at: float,
+        local: bool,
     ) -> _Decision:
         """Take one request."""
-        del at
+        del at, local
         reply = await self._receiver.handle(method, path, headers, body)
         answered = list(reply.headers)
         if reply.status != 204:  # which has no body, and may not say how long it is

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
 
 __all__ = ["run"]
+
+_CALLER_ID: Final = 19170000000  # any number will do here
 
 
 def run(
@@ -64,8 +66,12 @@ def run(
 async def _serve(terminal: Terminal, simulator: Simulator, *, host: str, port: int) -> None:
     async with simulator.serve(host, port) as base_url:
         terminal.say("A TeleCMI simulated on this machine: no phone rings. Ctrl-C ends it.")
+        # Whoever listens everywhere is shown the page on this machine, too.
+        shown = base_url.removesuffix("v2").replace("//0.0.0.0:", "//127.0.0.1:")
+        terminal.say(f"What it does is shown on this machine at {shown}")
         terminal.say("In the environment of your program:")
         terminal.put(f"TELECMI_BASE_URL={base_url}")
         terminal.put(f"TELECMI_APP_ID={simulator.app_id}")
+        terminal.put(f"TELECMI_FROM={_CALLER_ID}")
         terminal.put(f"TELECMI_SECRET={simulator.secret}")
         await anyio.sleep_forever()

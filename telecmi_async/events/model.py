@@ -17,10 +17,11 @@ Field names are the vendor's (``from_`` is ``from``). Its types are not:
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum, unique
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import attrs
 from attrs import frozen
@@ -51,6 +52,7 @@ _HIDDEN = frozenset({"raw", "dtmf", "query"})
 # Too long for a phone number, and of nothing that could upset a log.
 _ID = re.compile(r"[\w-]{20,64}", re.ASCII)
 _LONGEST_PARAMS = 100
+_NO_QUERY = cast("Mapping[str, str]", JsonObject())
 # What proves that a call's own reference is genuine; see `telecmi_async.reference`.
 _CODE = re.compile(r"(tcm_[a-z2-7]{26})\.[a-z2-7]+")
 
@@ -229,7 +231,7 @@ class DigitsEvent(_Payload):
     """
 
     dtmf: str
-    query: JsonObject = attrs.field(factory=JsonObject)
+    query: Mapping[str, str] = _NO_QUERY
 
 
 @frozen(kw_only=True, repr=False)
@@ -242,7 +244,7 @@ class InboundRequest(_Payload):
         query: What stood behind ``?`` in the address that was asked.
     """
 
-    query: JsonObject = attrs.field(factory=JsonObject)
+    query: Mapping[str, str] = _NO_QUERY
 
 
 @frozen(kw_only=True, repr=False)

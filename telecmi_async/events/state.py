@@ -8,6 +8,7 @@ arrives: states that were made of the same events are equal.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from decimal import Decimal
 
 from attrs import frozen
@@ -102,8 +103,16 @@ class CallState:
 
     @property
     def recorded(self) -> bool:
-        """Whether the first leg's record is there, and that of each other leg heard of."""
-        return self._first is not None and all(leg.record for leg in self.legs)
+        """Whether the first leg's record is there, and that of each other leg heard of.
+
+        One that was looked up holds no id. It is certainly a leg's if that is the only one of
+        its name.
+        """
+        looked_up = {leg.leg for leg in self.legs if leg.record and not leg.cmiuuid}
+        named = Counter(leg.leg for leg in self.legs if leg.cmiuuid)
+        return self._first is not None and all(
+            leg.record or (leg.leg in looked_up and named[leg.leg] == 1) for leg in self.legs
+        )
 
     @property
     def talk_seconds(self) -> int | None:

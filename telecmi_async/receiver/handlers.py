@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 import anyio
 
+from telecmi_async._eventloop import nobody_cancelled
 from telecmi_async._wording import mask_in
 from telecmi_async.codec import encode_pcmo, parse_pcmo
 from telecmi_async.errors import ConfigurationError
@@ -94,7 +95,9 @@ class Handlers:
                 said = cast("Callable[[object], object]", handler)(question)
                 flow = await said if inspect.isawaitable(said) else said
                 return encode_pcmo(parse_pcmo(flow))
-            except Exception as error:  # noqa: BLE001  # whatever a handler raises
+            except _raised() as error:
+                if _is_ours_to_raise(error):
+                    raise
                 logger.error(  # noqa: TRY400  # its traceback is cleaned first
                     "the handler for %r failed; the fallback answers\n%s",
                     question,
@@ -115,7 +118,9 @@ class Handlers:
                 said = handler(event)
                 if inspect.isawaitable(said):
                     await said
-            except Exception as error:  # noqa: BLE001  # whatever a handler raises
+            except _raised() as error:
+                if _is_ours_to_raise(error):
+                    raise
                 logger.error(  # noqa: TRY400  # its traceback is cleaned first
                     "a handler failed on %r; the event is not repeated\n%s",
                     event,
@@ -123,7 +128,17 @@ class Handlers:
                 )
 
 
-def _trace(error: Exception, event: Event) -> str:
+def _raised() -> tuple[type[BaseException], ...]:
+    """Return what a handler may raise and nobody else shall hear of."""
+    return Exception, anyio.get_cancelled_exc_class()
+
+
+def _is_ours_to_raise(error: BaseException) -> bool:
+    """Tell whether we are cancelled ourselves, and not what a handler waited for."""
+    return not isinstance(error, Exception) and not nobody_cancelled()
+
+
+def _trace(error: BaseException, event: Event) -> str:
     """Return a traceback without phone numbers, and without the keys that were pressed.
 
     ``menu[event.dtmf]`` has them in its `KeyError`.

@@ -138,10 +138,11 @@ class Receiver:
             fallback, _settings.seconds_or_none("answer_timeout", answer_timeout)
         )
         self._teller = Teller(self._handlers)
-        self._references: list[References] = []
+        # Of one account there may be many services, one after the other.
+        self._references: dict[References, None] = {}
         if secret is not None:  # Credentials look whether it can be one
-            self._references.append(References(Credentials(1, secret).secret))
-        self._attached: list[tuple[References, Listener]] = []
+            self._references[References(Credentials(1, secret).secret)] = None
+        self._attached: list[Listener] = []
         self._unique = map(
             "{}.{}".format, itertools.repeat(secrets.token_hex(8)), itertools.count()
         )
@@ -205,14 +206,15 @@ class Receiver:
         """
         return self._handlers.add_inbound(handler)
 
-    def url(self, base: str, name: str = "", /, **query: str | int) -> str:
+    def url(self, base: str, name: str = "", /, **query: str | int | None) -> str:
         """Return the address of this receiver, with the newest token in it.
 
         Args:
             base: Where the receiver is mounted: ``"https://example.com/telecmi"``.
             name: Which `on_input` handler it is for.
             query: What the handler shall find in the event's ``query``: pressed keys bring
-                neither ``request_id`` nor ``extra_params`` along.
+                neither ``request_id`` nor ``extra_params`` along. What is ``None`` is left
+                out.
 
         Raises:
             ConfigurationError: ``name`` cannot be part of an address.
@@ -338,7 +340,7 @@ class Receiver:
         """Return an event as it is put into the store; None if it is forged."""
         reference = None
         if brings_reference(event):
-            keys = [*self._references, *(references for references, _ in self._attached)]
+            keys = self._references
             reference = next((found for key in keys if (found := key.find(event))), None)
             if reference is None and keys:
                 if not self._counts["forged"]:
@@ -363,7 +365,7 @@ class Receiver:
         return (
             event.request_id is None
             or not self._attached
-            or any(listener.wants(names) for _, listener in self._attached)
+            or any(listener.wants(names) for listener in self._attached)
         )
 
     # -- the user's handlers
@@ -399,8 +401,9 @@ class Receiver:
 
     def attach(self, references: References, listener: Listener) -> None:
         """Have a service listen, whose calls carry references that ``references`` finds."""
-        self._attached.append((references, listener))
+        self._references[references] = None  # for good: its calls go on when it is closed
+        self._attached.append(listener)
 
     def detach(self, listener: Listener) -> None:
         """Let a service go that was closed."""
-        self._attached = [pair for pair in self._attached if pair[1] is not listener]
+        self._attached = [other for other in self._attached if other is not listener]

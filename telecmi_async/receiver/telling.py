@@ -38,6 +38,7 @@ class Teller:
         self._handlers = handlers
         self._host = Host()
         self._running = 0
+        self._closing = 0  # handlers that close the receiver themselves
         self._quiet: anyio.Event | None = None
         self._closed = False
 
@@ -79,8 +80,12 @@ class Teller:
 
     def _ended(self, _: Event) -> None:
         self._running -= 1
-        if not self._running and self._quiet is not None:
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._quiet is not None:
             self._quiet.set()
+            self._quiet = None
 
     async def open(self) -> None:
         """Have tasks on trio, too."""
@@ -90,23 +95,30 @@ class Teller:
         self._closed = False
 
     async def aclose(self) -> None:
-        """Wait for what is under way; what takes longer than 30 seconds is cancelled."""
+        """Wait for what is under way; what takes longer than 30 seconds is cancelled.
+
+        A handler that closes does not wait for itself, nor for others that do the same.
+        """
         self._closed = True
         if not self._running or self._host.loop is not current_loop():
             return
+        inside = self._host.is_inside()
+        self._closing += inside
+        self._wake()
         try:
             with anyio.move_on_after(PATIENCE):
-                self._quiet = anyio.Event()
-                await self._quiet.wait()
+                while self._running > (self._closing if inside else 0):
+                    self._quiet = self._quiet or anyio.Event()
+                    await self._quiet.wait()
         finally:
-            if self._running:
-                logger.error(
-                    "handlers of %d events did not end, and are cancelled", self._running
-                )
+            left = self._running - (self._closing if inside else 0)
+            if left:
+                logger.error("handlers of %d events did not end, and are cancelled", left)
                 self._host.cancel()
             # Shielded, for on trio whoever opened the receiver is cancelled with its tasks.
             with anyio.CancelScope(shield=True):
                 await self._host.drain()
+            self._closing -= inside
 
     async def leave(self, error: BaseException | None) -> None:
         """Close after `open`."""

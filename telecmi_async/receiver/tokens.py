@@ -102,7 +102,7 @@ class Tokens:
             found |= hmac.compare_digest(given, token)
         return before.rpartition("/")[2] if found else None
 
-    def address(self, base: str, name: str, query: Mapping[str, str | int]) -> str:
+    def address(self, base: str, name: str, query: Mapping[str, str | int | None]) -> str:
         """Return a webhook's address, with the newest token.
 
         Raises:
@@ -112,7 +112,8 @@ class Tokens:
         if name:
             check_name(name)
             parts.insert(1, name)
-        return "/".join(parts) + (f"?{urlencode(query)}" if query else "")
+        told = {key: value for key, value in query.items() if value is not None}
+        return "/".join(parts) + (f"?{urlencode(told)}" if told else "")
 
     def hide(self, text: str) -> str:
         """Return a text without the tokens."""
@@ -132,16 +133,14 @@ def _parts(path: str) -> tuple[str, str]:
     return before.rstrip("/"), last
 
 
-def query_of(path: str) -> JsonObject:
+def query_of(path: str) -> Mapping[str, str]:
     """Return the query of a path, of names that come twice the last; empty if it is too long."""
+    query = path.partition("?")[2]
     try:
-        return JsonObject(
-            parse_qsl(
-                path.partition("?")[2], keep_blank_values=True, max_num_fields=_MOST_IN_A_QUERY
-            )
-        )
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_IN_A_QUERY)
     except ValueError:
-        return JsonObject()
+        pairs = []
+    return cast("Mapping[str, str]", JsonObject(pairs))
 
 
 def _usable(given: object) -> tuple[str, ...]:
@@ -179,6 +178,8 @@ class TokenFilter(logging.Filter):
             record.args = tuple(map(self._hidden, record.args))
         else:  # a mapping with a mind of its own, such as gunicorn's
             record.msg, record.args = record.getMessage(), None
+        if record.exc_info and not record.exc_text:  # what formatters write of it
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
         for name, value in list(vars(record).items()):
             if name not in {"args", "exc_info"}:
                 setattr(record, name, self._hidden(value))

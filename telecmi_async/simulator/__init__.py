@@ -13,18 +13,23 @@ from telecmi_async.simulator.answer import Envelope
 from telecmi_async.simulator.call import SimulatedCall
 from telecmi_async.simulator.callee import MAGIC, Callee
 from telecmi_async.simulator.connection import Limits
-from telecmi_async.simulator.fault import Fault, FaultKind
+from telecmi_async.simulator.fault import Fault, FaultKind, Faults
+from telecmi_async.simulator.leg import Leg, Note
 from telecmi_async.simulator.simulator import Simulator
 from telecmi_async.simulator.transport import SimulatorTransport
-from telecmi_async.simulator.webhooks import Webhooks
+from telecmi_async.simulator.webhooks import Delivery, Webhooks
 
 __all__ = [
     "MAGIC",
     "Callee",
+    "Delivery",
     "Envelope",
     "Fault",
     "FaultKind",
+    "Faults",
+    "Leg",
     "Limits",
+    "Note",
     "SimulatedCall",
     "Simulator",
     "SimulatorTransport",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import anyio
 
+from telecmi_async.simulator.connection import is_loopback
 from telecmi_async.simulator.fault import Breach
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Application:
             headers,
             bytes(body),
             at=anyio.current_time(),
+            local=_is_local(scope.get("client")),
         )
         try:
             await anyio.sleep(decision.delay)
@@ -92,6 +94,11 @@ class Application:
                 await send({"type": f"{message['type']}.complete"})
                 if message["type"] == "lifespan.shutdown":
                     return
+
+
+def _is_local(client: Sequence[object] | None) -> bool:
+    """Tell whether a client is on this machine; one without an address has a local socket."""
+    return client is None or is_loopback(str(client[0]))
 
 
 async def _send_answer(answer: Answer, send: _Send) -> None:

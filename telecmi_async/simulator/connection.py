@@ -6,6 +6,7 @@ large, too slow or no HTTP at all gets the status that says so, and that is its 
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import struct
 from collections.abc import Awaitable
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteStream
 
-__all__ = ["Answerer", "Connection", "Decided", "Limits", "Said"]
+__all__ = ["Answerer", "Connection", "Decided", "Limits", "Said", "is_loopback"]
 
 _CHUNK: Final = 65_536
 # How it shows that the client went away, or does not take its answer.
@@ -38,6 +39,7 @@ _GONE: Final = (
 # How long a client that was refused may go on talking. A socket that is closed with something
 # unread resets the connection, and takes the refusal with it.
 _LINGER_SECONDS: Final = 1.0
+_HERE: Final = ("127.0.0.1", 0)
 # From one byte of an answer that drips to the next.
 _DRIP_SECONDS: Final = 1.0
 _PROBLEMS: Final = {
@@ -89,7 +91,14 @@ class Answerer(Protocol):
     """Who answers: a simulator, or whoever else is reached on a port."""
 
     def receive(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, at: float
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        at: float,
+        local: bool,
     ) -> Decided | Awaitable[Decided]:
         """Take one request, at once or after a while, and say what becomes of it."""
         ...
@@ -155,6 +164,7 @@ class Connection:
         self._wire = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes)
         self._resting: anyio.CancelScope | None = None
         self._stopping = False
+        self._local = _is_local(stream)
 
     async def run(self) -> None:
         """Serve requests until the client leaves, errs, or `stop` is called."""
@@ -240,6 +250,7 @@ class Connection:
             request.headers,
             request.body,
             at=anyio.current_time(),
+            local=self._local,
         )
         try:
             if isinstance(decision, Awaitable):
@@ -295,3 +306,19 @@ class Connection:
             await self._stream.send_eof()
             while True:
                 await self._stream.receive(_CHUNK)
+
+
+def _is_local(stream: ByteStream) -> bool:
+    """Tell whether a stream's other end is on this machine."""
+    peer = stream.extra(SocketAttribute.remote_address, _HERE)  # noqa: S610  # anyio's, no database
+    return is_loopback(str(peer[0]))
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address is this machine's own; a name is none."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)  # IPv4 on a socket of both kinds
+    return (mapped or address).is_loopback

@@ -123,7 +123,8 @@ class Carrier:
         target = self._world.webhooks.to
         url = delivery.ask.url if delivery.ask else None
         if isinstance(target, Receiver):
-            path = urlsplit(url or target.url(_NOWHERE)).path
+            asked = urlsplit(url or target.url(_NOWHERE))
+            path = asked._replace(scheme="", netloc="", fragment="").geturl()
             answer = await target.handle("POST", path, _HEADERS, delivery.body)
             return answer.status, answer.body
         url = url or target or ""

@@ -59,7 +59,7 @@ class Leg:
 
     @property
     def talk_seconds(self) -> int:
-        """How long it was talked on, as its record says: in whole seconds of both clocks."""
+        """How long it was talked on, in whole seconds, as its record says."""
         if self.answered is None or self.ended is None:
             return 0
         return math.floor(self.ended) - math.floor(self.answered)

@@ -82,8 +82,9 @@ class Life:
         told: Told of all that happens, as it happens.
     """
 
-    __slots__ = ("_attempt", "_dialled", "_duration", "_habits", "_left", "_pcmo", "_presses",
-                 "_steps", "_told", "_who", "legs", "now", "over", "story", "to")  # fmt: skip
+    __slots__ = ("_attempt", "_dialled", "_duration", "_habits", "_left", "_pcmo", "_person",
+                 "_presses", "_steps", "_told", "_who", "legs", "now", "over", "story",
+                 "to")  # fmt: skip
 
     def __init__(
         self,
@@ -106,11 +107,12 @@ class Life:
         self._pcmo = pcmo
         self._told = told
         self._left: tuple[float, str] = (math.inf, "")
-        self._presses = iter(self._callee(to).digits)
+        inbound = pcmo is None
+        self._person = from_ if inbound else to
+        self._presses = iter(self._callee(self._person).digits)
         self._steps = 0
         self._who = ""
         self._dialled = 0
-        inbound = pcmo is None
         first = self._leg("a", to, from_, Direction.INBOUND if inbound else Direction.OUTBOUND)
         self.legs: list[Leg] = [first]
         self.story: Story = self._come_in() if inbound else self._go_out()
@@ -128,7 +130,7 @@ class Life:
             self._say("started", leg)
             answered = yield from self._ring([leg], 60.0)
             if answered is not None:
-                self._pick_up(leg, self._callee(self.to).hangs_up_after)
+                self._pick_up(leg)
                 yield from self._carry_out(self._pcmo or ())
         except HungUp as end:
             self._hang_up(end)
@@ -140,18 +142,18 @@ class Life:
             flow = yield from self._ask(None, None)
             # A hang-up that comes first rejects the call instead of answering it.
             if flow is not None and [action["action"] for action in flow[:1]] != ["hangup"]:
-                self._pick_up(leg, None)
+                self._pick_up(leg)
                 yield from self._carry_out(flow)
         except HungUp as end:
             self._hang_up(end)
         yield from self._finish()
 
-    def _pick_up(self, leg: Leg, hangs_up_after: float | None) -> None:
+    def _pick_up(self, leg: Leg) -> None:
         leg.answered = self.now
         leg.ending = "answered"
         if self._habits.pace != "manual":
             longest = self.now + (self._duration or _LONGEST)
-            leaves = self.now + (hangs_up_after or math.inf)
+            leaves = self.now + (self._callee(self._person).hangs_up_after or math.inf)
             self._left = min((longest, "the duration is over"), (leaves, "the callee"))
         self._say("answered", leg)
 

@@ -96,9 +96,9 @@ class Simulator:
         ring: Seconds until somebody answers, or the shortest and the longest.
         talk: Seconds that people talk, likewise.
         answered_share: Which share of the people called answers, from 0 to 1.
-        magic: Whether the last four digits of a number can choose what happens; see `MAGIC`.
-        callees: What the people at certain numbers do, by number. It can be changed while
-            calls are placed.
+        magic: Whether the last four digits of a number can choose what happens.
+        callees: What the people at certain numbers do, called or calling, by number. It can be
+            changed while calls are placed.
         webhooks: Where events and records go: a `Receiver`, a URL, or `Webhooks` for how
             badly. It can be changed at any time.
         speed: How many seconds pass in calls in one of the event loop's.
@@ -179,13 +179,20 @@ class Simulator:
         """The newest calls that were placed, oldest first, at most ``keep`` of them."""
         return tuple(self._world.calls.values())
 
-    def call(self, request_id: str) -> SimulatedCall | None:
-        """Return the call that has an id, if it is alive or among the newest."""
-        return self._world.find(request_id)
+    def call(self, request_id: str) -> SimulatedCall:
+        """Return the call that has an id.
+
+        Raises:
+            LookupError: It is neither alive nor among the newest.
+        """
+        found = self._world.find(request_id)
+        if found is None:
+            raise LookupError("no call that is alive, or among the newest, has this id")
+        return found
 
     @property
     def live(self) -> tuple[SimulatedCall, ...]:
-        """The calls that are alive: not over yet, or waiting for their records."""
+        """The calls that are not over yet, or wait for their records."""
         return tuple(self._world.live.values())
 
     @property
@@ -272,7 +279,7 @@ class Simulator:
 
     @property
     def asgi(self) -> Application:
-        """A bare ASGI application: mount it in a web application, or give it to a server."""
+        """A bare ASGI application, to be mounted in another or given to a server."""
         return Application(self)
 
     @asynccontextmanager
@@ -359,7 +366,14 @@ class Simulator:
     # -- the rules
 
     def receive(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, at: float
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        at: float,
+        local: bool = True,
     ) -> Decision:
         """Take one request, and say what becomes of it.
 
@@ -372,9 +386,10 @@ class Simulator:
             headers: The headers, by lower-case name.
             body: The body.
             at: When it arrived, in seconds on the event loop's clock.
+            local: Whether it came from this machine: nobody else is shown the page.
         """
         self._world.advance(at)
-        shown = page.answer(self, method, path, headers, body)
+        shown = page.answer(self, method, path, headers, body) if local else None
         if shown is not None:
             self._ledger.visit()
             return Decision(0.0, shown)

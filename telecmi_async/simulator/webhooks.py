@@ -32,9 +32,9 @@ def _parse_target(value: Target | None) -> Target | None:
         return value
     if isinstance(target, str) and host_of(target):
         return target
-    raise ConfigurationError(
-        f"webhooks must go to a Receiver or an http(s) URL, not {shown(target)}"
-    )
+    # An address may hold a token, all the more if it is one without its scheme.
+    given = "another text, which is not shown" if isinstance(target, str) else shown(target)
+    raise ConfigurationError(f"webhooks must go to a Receiver or an http(s) URL, not {given}")
 
 
 def host_of(url: str) -> str:

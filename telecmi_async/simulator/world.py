@@ -325,6 +325,7 @@ class World:
 
     def send_again(self, delivery: Delivery) -> None:
         """Send a message once more, at once."""
+        delivery.arrived += 1
         self._hand_out(delivery)
         self.changed()
 

@@ -95,8 +95,8 @@ class Listener(Protocol):
 class EventStore(Protocol):
     """Carries events from receivers to services, within a process or between many.
 
-    An implementer must keep an event before it tells anybody: one of ours for `KEPT` seconds,
-    another one for `STRAYING`, and either within a bound of its own. What it hands out it must
+    An implementer must keep an event before it tells anybody: one of ours for ``KEPT`` seconds,
+    another one for ``STRAYING``, and either within a bound of its own. What it hands out it must
     keep, for a call may be taken up again. It must never raise what is foreign: what fails
     becomes a `StoreError`.
 

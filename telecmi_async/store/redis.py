@@ -33,6 +33,7 @@ logger = logging.getLogger("telecmi_async")
 
 _AT_ONCE: Final = 500
 _TOKEN_BYTES: Final = 8
+_MOST_UNANSWERED: Final = 10_000
 _whole: Final = _settings.whole(1)
 
 
@@ -107,6 +108,8 @@ class RedisStore:
         for name, bound in bounds.items():
             _whole(self, _Named(name), bound)
         self._bounds = tuple(bounds.values())
+        # By key, the tokens of questions whose answers never came.
+        self._unanswered: dict[str, str] = {}
         self._server = Server(given, timeout=seconds)
         with contextlib.suppress(WrongEventLoop):  # none may be running yet
             self._server.bind()
@@ -127,12 +130,19 @@ class RedisStore:
         return await self._file(key, 1, "", "")
 
     async def _file(self, key: str, ours: int, head: str, body: str) -> bool:
-        # A client may ask twice if its connection broke: by the token it is told the same.
-        token = secrets.token_hex(_TOKEN_BYTES)
+        # A client may ask twice if its connection broke, and so may we, if the answer did not
+        # come: by the token it is told the same.
+        token = self._unanswered.pop(key, None) or secrets.token_hex(_TOKEN_BYTES)
         times = [int(seconds * 1000) for seconds in (KEPT, STRAYING, REMEMBERED)]
-        answer = await self._server.run(
-            FILE, self._prefix, key, token, ours, head, body, *times, *self._bounds
-        )
+        try:
+            answer = await self._server.run(
+                FILE, self._prefix, key, token, ours, head, body, *times, *self._bounds
+            )
+        except BaseException:
+            self._unanswered[key] = token
+            if len(self._unanswered) > _MOST_UNANSWERED:
+                del self._unanswered[next(iter(self._unanswered))]
+            raise
         return bool(answer)
 
     async def get(self, names: Collection[str]) -> list[FiledEvent]:

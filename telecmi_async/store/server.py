@@ -12,7 +12,7 @@ from telecmi_async.credentials import Redactor, Secret
 from telecmi_async.errors import ConfigurationError, StoreError, WrongEventLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
 __all__ = ["Server"]
 
@@ -83,7 +83,7 @@ class Server:
             StoreError: As for `ask`.
         """
         work = self.bind().register_script(script)
-        return await self.ask(self._in_time(work(args=arguments)))
+        return await self.ask(self._in_time(lambda: work(args=arguments)))
 
     async def fetch(self, names: Sequence[str]) -> list[str | bytes | None]:
         """Return what the server has under these names.
@@ -91,13 +91,16 @@ class Server:
         Raises:
             StoreError: As for `ask`.
         """
-        found: list[str | bytes | None] = await self.ask(self._in_time(self.bind().mget(names)))
+        client = self.bind()
+        found: list[str | bytes | None] = await self.ask(
+            self._in_time(lambda: client.mget(names))
+        )
         return found
 
-    async def _in_time(self, work: Awaitable[_T]) -> _T:
+    async def _in_time(self, work: Callable[[], Awaitable[_T]]) -> _T:
         with anyio.fail_after(self.timeout):
             async with self._slots:
-                return await work
+                return await work()
 
     async def ask(self, work: Awaitable[_T]) -> _T:
         """Await what redis-py does. All that it raises becomes a `StoreError`.

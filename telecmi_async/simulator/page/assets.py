@@ -29,11 +29,6 @@ _SCRIPT: Final = """\
     state.className = kind;
   };
 
-  const writing = (form) => {
-    const active = document.activeElement;
-    return form.contains(active) && active.nodeName !== "BUTTON";
-  };
-
   const dress = (old, fresh) => {
     for (const { name } of [...old.attributes]) {
       if (!fresh.hasAttribute(name)) old.removeAttribute(name);
@@ -69,12 +64,13 @@ _SCRIPT: Final = """\
     }
   };
 
+  // What was typed is no attribute: it stays.
   const change = (old, fresh) => {
     if (old.nodeName !== fresh.nodeName) {
       old.replaceWith(fresh);
     } else if (old.nodeType !== Node.ELEMENT_NODE) {
       if (old.data !== fresh.data) old.data = fresh.data;
-    } else if (old.nodeName !== "FORM" || !writing(old)) {
+    } else {
       dress(old, fresh);
       fill(old, fresh);
     }

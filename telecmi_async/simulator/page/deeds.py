@@ -85,9 +85,10 @@ def _clear_faults(simulator: Simulator, _: Mapping[str, str]) -> str:
 
 def _command(simulator: Simulator, fields: Mapping[str, str]) -> str:
     """Do something in a call by hand; `SimulatedCall` decides whether it waits for that."""
-    call = simulator.call(fields.get("call", ""))
-    if call is None:
-        raise Refusal(404, "That call is over, and no longer among the newest.")
+    try:
+        call = simulator.call(fields.get("call", ""))
+    except LookupError:
+        raise Refusal(404, "That call is over, and no longer among the newest.") from None
     try:
         match fields["do"]:
             case "answer":

@@ -47,7 +47,7 @@ def messages(simulator: Simulator, forms: Forms, about: Sequence[Delivery]) -> H
     more = len(about) - len(newest)
     return joined(
         [
-            table("Messages", columns, rows, empty="No message yet."),
+            table("Messages", columns, rows, empty="No message yet.", classes="messages"),
             tag("p", f"and {more:,} older ones", classes="more") if more else None,
         ]
     )
@@ -80,7 +80,7 @@ def _answer(delivery: Delivery) -> Html:
     if status is not None:
         return chip("good", f"{status} taken") if _taken(status) else chip("bad", f"{status}")
     if delivery.arrived or delivery.ask:
-        return chip("busy", "none yet")
+        return chip("busy", "no answer yet")
     return chip("bad", "lost") if delivery.tries else chip("", "not sent yet")
 
 

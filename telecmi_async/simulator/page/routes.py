@@ -111,8 +111,12 @@ def _show(
 ) -> Answer:
     forms = Forms(_token(simulator))
     if path == _CALL:
-        call = simulator.call(_fields(query).get("id", ""))
-        view = gone() if call is None else call_view(simulator, forms, call)
+        try:
+            call = simulator.call(_fields(query).get("id", ""))
+        except LookupError:
+            view = gone()
+        else:
+            view = call_view(simulator, forms, call)
     else:
         view = _VIEWS[path](simulator, forms)
     page = document(simulator, view, refusal.why if refusal else None)

@@ -186,7 +186,11 @@ label { display: block; margin-bottom: .25rem; color: var(--soft); font-size: .8
   h1 { font-size: 1.5rem; }
   th, td { padding: .5rem .625rem; }
   .facts { grid-template-columns: repeat(2, 1fr); gap: .75rem 1rem; }
-  .calls thead { position: absolute; clip-path: inset(50%); }
+  .messages tr { display: grid; grid-template-columns: 7rem 1fr auto; padding: .25rem 0; }
+  .messages td { padding: .125rem .625rem; }
+  .messages td:nth-child(2)::before { content: "leg "; }
+  .messages td:last-child { grid-column: 1 / -1; }
+  .calls thead, .messages thead { position: absolute; clip-path: inset(50%); }
   .calls tr { display: grid; grid-template-columns: 1fr auto 7rem; }
   .calls td { padding-bottom: 0; }
   .calls td:last-child { grid-column: 1 / -1; padding: .25rem .625rem .5rem; }

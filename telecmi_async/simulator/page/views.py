@@ -59,7 +59,7 @@ def overview(simulator: Simulator, forms: Forms) -> View:
                     beside=tag("div", "Let time pass", *skips, classes="beside"),
                 ),
                 section(
-                    "Newest of the others",
+                    "Other calls",
                     _calls("Other calls", rest, simulator, "None is over yet."),
                 ),
             ]
@@ -186,17 +186,18 @@ def _by_hand(forms: Forms, call: SimulatedCall, waits: frozenset[str]) -> Html |
     press = forms.form(
         "press", tag("label", "Keys", for_="keys"), keys, tag("button", "Press"), call=this
     )
-    return section(
-        "By hand",
-        tag(
-            "div",
-            forms.button("answer", "Answer", call=this) if "answer" in waits else None,
-            forms.button("miss", "Let it ring in vain", call=this) if "miss" in waits else None,
-            press if "press" in waits else None,
-            forms.button("hangup", "Hang up", call=this),
-            classes="hand",
-        ),
-    )
+    ways = {
+        "answer": forms.button("answer", "Answer", call=this),
+        "miss": forms.button("miss", "Let it ring in vain", call=this),
+        "press": press,
+        "hangup": forms.button("hangup", "Hang up", call=this),
+    }
+    shown = [
+        tag("div", way, id=f"hand-{name}")
+        for name, way in ways.items()
+        if name in waits or name == "hangup"
+    ]
+    return section("By hand", tag("div", *shown, classes="hand"))
 
 
 def _flow(call: SimulatedCall) -> Html:

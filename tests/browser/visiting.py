@@ -1,0 +1,152 @@
+"""A simulator on a port, and Chromium to look at it with."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from attrs import define
+from selenium import webdriver
+from selenium.common.exceptions import (
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+
+from telecmi_async.simulator import Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from selenium.webdriver.remote.webelement import WebElement
+
+T = TypeVar("T")
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",  # in a container nobody is root of anything else
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--host-resolver-rules=MAP attacker.example 127.0.0.1",
+)
+_SECONDS = 15
+
+
+@define
+class Served:
+    """A simulator on a port, in a thread of its own."""
+
+    simulator: Simulator
+    address: str
+    portal: BlockingPortal
+
+    def run(self, function: Callable[[], T]) -> T:
+        """Call something where the simulator runs."""
+
+        async def there() -> T:
+            return function()
+
+        return self.portal.call(there)
+
+
+@contextmanager
+def serving(simulator: Simulator) -> Iterator[Served]:
+    """Serve a simulator while the context is open."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(simulator.serve()) as base_url,
+    ):
+        yield Served(simulator, base_url.removesuffix("/v2"), portal)
+
+
+class Browser:
+    """What a visitor can do."""
+
+    def __init__(self, driver: webdriver.Chrome) -> None:
+        self.driver = driver
+
+    def visit(self, address: str) -> None:
+        self.driver.get(address)
+
+    def run(self, script: str) -> Any:
+        return self.driver.execute_script(script)
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def one(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def text(self, selector: str = "main") -> str:
+        return self.one(selector).text
+
+    def press(self, words: str) -> None:
+        """Press the first button that says so, as soon as there is one."""
+
+        def pressed() -> bool:
+            button = next((one for one in self.all("button") if one.text == words), None)
+            if button is not None:
+                button.click()
+            return button is not None
+
+        self.until(pressed)
+
+    def write(self, selector: str, *keys: str) -> None:
+        """Write into a field, as soon as there is one."""
+
+        def written() -> bool:
+            self.one(selector).send_keys(*keys)
+            return True
+
+        self.until(written)
+
+    def until(self, holds: Callable[[], object]) -> None:
+        """Wait until something holds, whatever is loaded or replaced meanwhile."""
+        passing = (NoSuchElementException, StaleElementReferenceException)
+        wait = WebDriverWait(self.driver, _SECONDS, 0.05, ignored_exceptions=passing)
+        wait.until(lambda _: holds())
+
+    def complaints(self) -> list[str]:
+        """Return what the console says since this was last asked."""
+        log: list[dict[str, str]] = self.driver.execute("getLog", {"type": "browser"})["value"]
+        return [entry["message"] for entry in log]
+
+    def look(self, width: int, height: int, *, scheme: str = "light") -> None:
+        """Have a screen of a size, in a colour scheme."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+@contextmanager
+def opened(profile: Path, *, javascript: bool) -> Iterator[Browser]:
+    """Open Chromium, with a profile that nobody used before."""
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or chromedriver is None:
+        pytest.fail("Chromium is missing: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    if not javascript:
+        forbidden = {"profile.managed_default_content_settings.javascript": 2}
+        options.add_experimental_option("prefs", forbidden)
+    driver = webdriver.Chrome(options=options, service=Service(chromedriver))
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()
