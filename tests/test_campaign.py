@@ -84,9 +84,9 @@ class Scene:
 
     def campaign(self, config: Settings | None = None, **more: Any) -> Campaign:
         """Return a worker's view of the campaign."""
-        more = {"receiver": self.receiver, "patience": SHORT} | more
         name = more.pop("name", "spring")
-        return Campaign(self.ledger, self.service, name, config or settings(), **more)
+        options: dict[str, Any] = {"receiver": self.receiver, "patience": SHORT, **more}
+        return Campaign(self.ledger, self.service, name, config or settings(), **options)
 
     async def counted(self, name: str = "spring") -> dict[str, int]:
         """How many contacts are in each state that has any."""
@@ -508,7 +508,7 @@ async def test_a_worker_that_leaves_as_a_call_is_placed_does_not_send_it() -> No
                 campaign.leave()
             return real(*given)
 
-        here.service.place = place  # type: ignore[method-assign]  # the moment
+        here.service.place = place  # type: ignore[assignment,method-assign]  # the moment
 
         await campaign.run()
 
