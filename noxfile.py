@@ -205,6 +205,15 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def crash(session: nox.Session) -> None:
+    """Kill and freeze workers of campaigns at random, and count who was dialled twice."""
+    session.install(".", *group("tests"))
+    for options in (["--kills=200"], ["--kills=200", "--workers=3", "--postgres"]):
+        session.run("python", "tests/crash.py", *options, *session.posargs)
+    session.run("python", "tests/crash.py", "--kills=10", "--stops=20", "--workers=3")
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Print what the package costs, and what it saves."""
     session.install(".", *group("tests"))

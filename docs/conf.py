@@ -46,7 +46,7 @@ nitpick_ignore_regex = [
         r"py:.*",
         r"(anyio|asyncio|attrs?|collections|datetime|decimal|enum|httpx|ssl|trio|typing)\..*",
     ),
-    (r"py:.*", r"AbstractAsyncContextManager|timedelta"),
+    (r"py:.*", r"AbstractAsyncContextManager|date|datetime|timedelta"),
     # Aliases and type variables, which a signature shows by name.
     (r"py:class", r"_\w+|Answer|Backend|CallType|Codes|Duration|Event(Source)?|FlowLike|Item"),
     (
@@ -58,7 +58,7 @@ nitpick_ignore_regex = [
         r"py:class",
         r"Decimal|Number|(telecmi_async\.)?(events\.\w+\.|_json\.)?(Event|JsonObject)",
     ),
-    (r"py:class", r"RingType|Secret|VoiceQuality|(telecmi_async\.\w+\.)?Options"),
+    (r"py:class", r"RingType|Secret|UnknownPolicy|VoiceQuality|(telecmi_async\.\w+\.)?Options"),
     (r"py:class", r"telecmi_async\.receiver\.\w+\.\w+"),
     (r"py:class", r"telecmi_async\.simulator\.(asgi\.Application|fault\.Breach)"),
     # A module without a page of its own.
@@ -72,7 +72,9 @@ LINKED = set(telecmi_async.__all__) - {"Action"}
 HOMES = [
     "telecmi_async",
     "telecmi_async.CallService",
+    "telecmi_async.campaign",
     "telecmi_async.events",
+    "telecmi_async.ledger",
     "telecmi_async.receiver",
     "telecmi_async.simulator",
 ]

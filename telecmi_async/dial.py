@@ -188,6 +188,7 @@ class Dialler:
         """Ask for the permit, if one is needed, and return by when the request must leave."""
         if order.permit is None:
             return None
+        send_by: float | None = None
         with anyio.CancelScope(shield=True):
             send_by = await order.permit(order.call)
         await anyio.lowlevel.checkpoint_if_cancelled()

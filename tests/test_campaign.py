@@ -84,9 +84,9 @@ class Scene:
 
     def campaign(self, config: Settings | None = None, **more: Any) -> Campaign:
         """Return a worker's view of the campaign."""
-        more = {"receiver": self.receiver, "patience": SHORT} | more
         name = more.pop("name", "spring")
-        return Campaign(self.ledger, self.service, name, config or settings(), **more)
+        options: dict[str, Any] = {"receiver": self.receiver, "patience": SHORT, **more}
+        return Campaign(self.ledger, self.service, name, config or settings(), **options)
 
     async def counted(self, name: str = "spring") -> dict[str, int]:
         """How many contacts are in each state that has any."""
@@ -396,7 +396,7 @@ async def test_what_had_its_turn_already_is_braked_too() -> None:
 async def test_a_probe_that_was_not_sent_makes_way_for_another() -> None:
     """A rule that stands against the probed contact does not end the probing."""
     async with scene(Fault("reset")) as here, anyio.create_task_group() as tasks:
-        campaign = here.campaign(receiver=None)
+        campaign = here.campaign(settings(5.0), receiver=None)
         await campaign.load(contacts(12))
         await here.ledger.forbid(range(FIRST + 5, FIRST + 11), "the register")
         tasks.start_soon(campaign.run)
@@ -450,7 +450,7 @@ async def test_a_campaign_is_paused_and_resumed_from_elsewhere() -> None:
 async def test_a_campaign_is_stopped_from_elsewhere(pace: dict[str, int]) -> None:
     """Its workers leave, wherever they wait, and what is left can be dialled later."""
     config = settings(0.05, pace=pace)
-    async with scene(talk=5_000.0) as here:
+    async with scene(ring=5_000.0) as here:
         campaign = here.campaign(config)
         await campaign.load(contacts(3))
         async with anyio.create_task_group() as tasks:
@@ -496,9 +496,29 @@ async def test_a_worker_that_leaves_starts_nothing_more_and_settles_what_was_sen
         assert counts == {"pending": 20 - requests, "finished": requests}
 
 
+async def test_a_worker_that_leaves_as_a_call_is_placed_does_not_send_it() -> None:
+    """Between a contact's turn and its call there is a moment, too."""
+    async with scene(limit=RateLimit(1.0)) as here:
+        campaign = here.campaign()
+        await campaign.load(contacts(5))
+        real = here.service.place
+
+        def place(*given: Any) -> Any:
+            if given[0].to == FIRST + 2:
+                campaign.leave()
+            return real(*given)
+
+        here.service.place = place  # type: ignore[assignment,method-assign]  # the moment
+
+        await campaign.run()
+
+        assert here.simulator.placed(FIRST + 2) == 0
+        assert (await campaign.state()).counts[S.PENDING] >= 3
+
+
 async def test_outcomes_are_not_waited_for_once_it_leaves() -> None:
     """Whoever leaves has no patience for calls that go on."""
-    async with scene(talk=100.0) as here:
+    async with scene(ring=100.0) as here:
         campaign = here.campaign()
         await campaign.load(contacts(1))
         async with anyio.create_task_group() as tasks:
@@ -757,13 +777,20 @@ async def test_a_channel_is_free_again_when_nothing_was_placed() -> None:
 async def test_a_pace_slower_than_leases_works() -> None:
     """One call in two minutes is kept to, and no claim is lost over it."""
     async with scene() as here, anyio.create_task_group() as tasks:
-        one, two = here.campaign(settings(1 / 120)), here.campaign(settings(1 / 120))
-        await one.load(contacts(5))
+        config = settings(1 / 120, pace={"window": 1})
+        workers = [here.campaign(config) for _ in range(4)]
+        await workers[0].load(contacts(12))
         began = anyio.current_time()
-        tasks.start_soon(one.run)
-        tasks.start_soon(two.run)
+        for worker in workers:
+            tasks.start_soon(worker.run)
+        await anyio.sleep(5 * 120 + 10)
+        dialled = here.simulator.requests
+        await workers[0].stop()
+        stopped = anyio.current_time()
 
-    assert 480 <= anyio.current_time() - began < 720
+    assert dialled == 6
+    assert anyio.current_time() - stopped < 2
+    assert anyio.current_time() - began > 600
     assert here.ledger.jobs < 20_000
 
 

@@ -23,7 +23,7 @@ from telecmi_async.campaign import (
 )
 from telecmi_async.errors import ConfigurationError, InvalidCall
 
-FLOW = [{"action": "speak", "text": "Hello {name}"}, Hangup()]
+FLOW: list[Any] = [{"action": "speak", "text": "Hello {name}"}, Hangup()]
 FULL = Settings(
     flow=FLOW,
     rules=Rules(
@@ -120,9 +120,8 @@ def test_a_flow_that_is_none_is_refused() -> None:
 
 def test_a_send_is_its_workers_until_it_must_be_over() -> None:
     """Nobody takes a send for unknown that may still be answered."""
-    patience = Patience(
-        claim=timedelta(minutes=1), fence=2, timeouts=Timeouts(total=10), grace=3
-    )
+    claim: Any = timedelta(minutes=1)
+    patience = Patience(claim=claim, fence=2, timeouts=Timeouts(total=10), grace=3)
 
     assert patience.claim == 60.0
     assert patience.send == 2 + 10 + 3

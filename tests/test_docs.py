@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import gc
 import inspect
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from memory_ledger import MemoryLedger
 
 from telecmi_async.simulator import Simulator
 
@@ -57,6 +59,9 @@ def blocks_of(page: Path) -> Iterator[Block]:
 def account(monkeypatch: pytest.MonkeyPatch) -> None:
     """An account on the simulator, where every service of a page finds itself."""
     simulator = Simulator(secret="your-secret")
+    # A ledger's threads would make the virtual clock jump.
+    ledgers = functools.cache(lambda _path: MemoryLedger())
+    monkeypatch.setattr("telecmi_async.ledger.SqliteLedger", ledgers)
     monkeypatch.setattr("telecmi_async.transport.client.Lanes", lambda _: simulator.transport())
     for name, value in {
         "TELECMI_APP_ID": str(simulator.app_id),

@@ -26,7 +26,7 @@ _LOOK: Final = 0.1
 # A retry comes within the hour. What is due later waits for the calling hours, or the next day.
 _LONG: Final = 3_660.0
 _REFUSED: Final = "TeleCMI refused the credentials"
-_BUSY: Final = (ContactState.CLAIMED, ContactState.SENDING, ContactState.PLACED)
+_BUSY: Final = (ContactState.CLAIMED, ContactState.SENDING)
 _PART: Final = (
     ContactState.PENDING,
     ContactState.CLAIMED,
@@ -48,6 +48,7 @@ class _Watch:
         pressed: Interrupts,
         *,
         patient: bool,
+        hears: bool,
     ) -> None:
         self.why: Exit | None = None
         self._campaign = campaign
@@ -55,9 +56,12 @@ class _Watch:
         self._display = display
         self._pressed = pressed
         self._patient = patient
+        # Calls that are live are waited for, if their ends will be heard of.
+        self._busy = (*_BUSY, ContactState.PLACED) if hears else _BUSY
         self.meter = Meter()
         self._state: CampaignState | None = None
         self._paused = False
+        self._idle = 0
 
     def show(self, state: CampaignState) -> None:
         """Take a look at the campaign."""
@@ -86,14 +90,23 @@ class _Watch:
             self._paused = not self._paused
             said = f"Paused{f' ({state.why})' if state.why else ''}: waiting for `resume`."
             self._display.note(said if self._paused else "Going on.")
-        if self._patient or any(state.counts[each] for each in _BUSY):
-            return
-        due = await self._ledger.next_due(self._campaign.name)
-        if due is not None and due > await self._ledger.now() + _LONG:
+        if not self._patient and await self._nobody_is_due():
             self._leave(
                 Exit.OUTSIDE_HOURS,
                 "Nobody who is left may be called within the hour: `resume` goes on then.",
             )
+
+    async def _nobody_is_due(self) -> bool:
+        """Tell whether all that is left is for much later: twice in a row, for looks are not one.
+
+        Between the look at who is pending and the one at who is not, a contact may move.
+        """
+        due = await self._ledger.next_due(self._campaign.name)
+        later = due is not None and due > await self._ledger.now() + _LONG
+        counts = (await self._ledger.state(self._campaign.name)).counts
+        idle = later and not any(counts[each] for each in self._busy)
+        self._idle = self._idle + 1 if idle else 0
+        return self._idle > 1
 
     def _leave(self, why: Exit, words: str) -> None:
         self.why = why
@@ -102,7 +115,7 @@ class _Watch:
 
 
 async def carry_out(
-    terminal: Terminal, campaign: Campaign, ledger: Ledger, *, patient: bool
+    terminal: Terminal, campaign: Campaign, ledger: Ledger, *, patient: bool, hears: bool
 ) -> tuple[CampaignState, Exit]:
     """Run a campaign, show how it goes on stderr, and return how it ended.
 
@@ -111,6 +124,7 @@ async def carry_out(
         campaign: The campaign.
         ledger: Its ledger; open.
         patient: Whether to wait for calling hours that are more than an hour away.
+        hears: Whether the campaign hears how its calls go.
 
     Raises:
         ServiceClosed: The service was closed meanwhile.
@@ -120,7 +134,7 @@ async def carry_out(
     failure: Exception | None = None
     final: CampaignState | None = None
     with interrupts(terminal) as pressed:
-        watch = _Watch(campaign, ledger, display, pressed, patient=patient)
+        watch = _Watch(campaign, ledger, display, pressed, patient=patient, hears=hears)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch.mind)
             try:

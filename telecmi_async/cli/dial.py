@@ -242,7 +242,13 @@ async def _dial(
         )
         await ledger.forbid(forbidden, order.do_not_call or "")
         await campaign.load(file.contacts())
-        state, code = await carry_out(terminal, campaign, ledger, patient=order.patient)
+        state, code = await carry_out(
+            terminal,
+            campaign,
+            ledger,
+            patient=order.patient,
+            hears=exchange.receiver is not None,
+        )
         tell(terminal, state, as_json=order.as_json)
         return code
 

@@ -60,7 +60,9 @@ def run(
             if campaign.settings.from_ is None and account.from_ is None:
                 raise InvalidCall("is missing: set TELECMI_FROM", path="from")
             await campaign.resume()
-            state, code = await carry_out(terminal, campaign, book, patient=patient)
+            state, code = await carry_out(
+                terminal, campaign, book, patient=patient, hears=receiver is not None
+            )
             tell(terminal, state, as_json=as_json)
             return code
 

@@ -1,0 +1,127 @@
+"""What a campaign with a ledger costs over ``make_calls`` without one, and what memory it needs.
+
+CPU time per call on the in-process simulator, with 1 and with 20 requests in flight, for calls
+of `make_calls`, and of a campaign whose contacts are in a SQLite file on a disk; then the peak
+of resident memory of a campaign of many contacts against one of 1,000. Each is measured in a
+process of its own.
+
+    python benchmarks/campaign.py [--calls 2000] [--contacts 100000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from telecmi_async import CallRequest, RateLimit
+from telecmi_async.campaign import Campaign, Pace, Settings
+from telecmi_async.ledger import ContactState, NewContact, SqliteLedger
+from telecmi_async.simulator import Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FIRST = 19170000000
+FLOW = [{"action": "speak", "text": "Hello"}, {"action": "hangup"}]
+# So that there is something to wait for, as there is in life.
+LATENCY = 0.002
+
+
+def contacts(count: int) -> Iterator[NewContact]:
+    """Return as many contacts, one at a time."""
+    for row in range(count):
+        yield NewContact(number=FIRST + row, columns={"row": str(row)})
+
+
+async def stream(calls: int, in_flight: int) -> None:
+    """Place calls without a ledger."""
+    limit = RateLimit(max_in_flight=in_flight)
+    simulator = Simulator(latency=LATENCY, life=None, magic=False, keep=0)
+    async with simulator.service(from_=FIRST, rate=limit) as service:
+        rows = (CallRequest(to=FIRST + row, pcmo=FLOW) for row in range(calls))
+        accepted = 0
+        began = time.process_time()
+        async for call in service.make_calls(rows):
+            accepted += call.accepted
+        report(began, calls)
+    if accepted != calls:
+        sys.exit(f"only {accepted} of {calls} were accepted")
+
+
+async def campaign(calls: int, in_flight: int) -> None:
+    """Dial the contacts of a ledger."""
+    limit = RateLimit(max_in_flight=in_flight)
+    simulator = Simulator(latency=LATENCY, life=None, magic=False, keep=0)
+    settings = Settings(flow=FLOW, pace=Pace(calls_per_second=10_000, window=100))
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        path = Path(folder, "ledger.db")
+        async with (
+            SqliteLedger(path) as ledger,
+            simulator.service(from_=FIRST, rate=limit) as service,
+        ):
+            dialler = Campaign(ledger, service, "benchmark", settings)
+            await dialler.load(contacts(calls))
+            began = time.process_time()
+            state = await dialler.run()
+            report(began, calls)
+    if state.counts[ContactState.PLACED] != calls:
+        sys.exit(f"only {state.counts[ContactState.PLACED]} of {calls} were placed")
+
+
+def report(began: float, calls: int) -> None:
+    """Print what a child measured: milliseconds of CPU per call, and its peak in MB."""
+    spent = (time.process_time() - began) / calls * 1_000
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    sys.stdout.write(json.dumps([spent, peak]))
+
+
+def measure(kind: str, calls: int, in_flight: int) -> tuple[float, float]:
+    """Return what a process of its own measured."""
+    command = [sys.executable, __file__, "--child", kind, str(calls), str(in_flight)]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  # itself
+    spent, peak = json.loads(result.stdout)
+    return spent, peak
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--calls", type=int, default=2_000)
+    parser.add_argument("--contacts", type=int, default=100_000)
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        kind, calls, in_flight = options.child
+        run = {"stream": stream, "campaign": campaign}[kind]
+        asyncio.run(run(int(calls), int(in_flight)))
+        return
+    row: dict[str, float] = {}
+    for in_flight in (1, 20):
+        spent = {
+            kind: min(measure(kind, options.calls, in_flight)[0] for _ in range(3))
+            for kind in ("stream", "campaign")
+        }
+        row[f"stream_ms_{in_flight}"] = round(spent["stream"], 3)
+        row[f"campaign_ms_{in_flight}"] = round(spent["campaign"], 3)
+        row[f"ledger_ms_{in_flight}"] = round(spent["campaign"] - spent["stream"], 3)
+    print(json.dumps(row))
+    few = measure("campaign", 1_000, 20)[1]
+    many = measure("campaign", options.contacts, 20)[1]
+    row = {
+        "peak_mb_of_1000": round(few, 1),
+        f"peak_mb_of_{options.contacts}": round(many, 1),
+        "more_mb": round(many - few, 1),
+    }
+    print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()

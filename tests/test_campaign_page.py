@@ -1,0 +1,24 @@
+"""The page about campaigns says what is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from telecmi_async.ledger.states import MOVES
+
+PAGE = Path(__file__).parents[1] / "docs" / "campaigns.md"
+ROW = re.compile(r"^\| `(\w+)` \| ((?:`\w+`(?:, )?)+) \| `(\w+)` \|$", re.MULTILINE)
+
+
+def test_the_page_shows_all_moves_of_a_contact() -> None:
+    """The table of states is that of the code."""
+    shown = {
+        move: (set(re.findall(r"\w+", sources)), target)
+        for move, sources, target in ROW.findall(PAGE.read_text(encoding="utf-8"))
+    }
+
+    assert shown == {
+        str(move): ({str(source) for source in sources}, str(target))
+        for move, (sources, target) in MOVES.items()
+    }

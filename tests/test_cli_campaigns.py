@@ -1,0 +1,809 @@
+"""The command line's campaigns: ``dial``, ``resume``, ``status``, ``export``, ``why`` and such."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from consoles import FROM, Console, console, free_port, serving
+
+import telecmi_async
+from telecmi_async.campaign import Campaign, Pace, Settings
+from telecmi_async.cli import Exit, carry, main
+from telecmi_async.cli.exits import exit_of
+from telecmi_async.errors import CallCancelled, StoreError
+from telecmi_async.ledger import (
+    CampaignState,
+    ContactState,
+    Limits,
+    NewContact,
+    Outcome,
+    SqliteLedger,
+)
+from telecmi_async.phone import mask
+from telecmi_async.simulator import Fault, Simulator, Webhooks
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from telecmi_async.ledger import Ledger
+
+pytestmark = pytest.mark.usefixtures("loop")
+
+FLOW = '[{"action": "speak", "text": "Hello {name}"}, {"action": "hangup"}]'
+NUMBERS = range(19175550001, 19175550005)
+ROWS = "phone,name\n" + "".join(f"+{number},N{n}\n" for n, number in enumerate(NUMBERS))
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run commands on each event loop, though they only ever ask for asyncio."""
+    monkeypatch.setattr(anyio, "run", partial(anyio.run, backend=request.param))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with contacts and a flow."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "people.csv").write_text(ROWS)
+    (tmp_path / "flow.json").write_text(FLOW)
+    return tmp_path
+
+
+DIAL = ["dial", "people.csv", "--flow", "flow.json", "--cps", "200", "--ledger", "l.db"]
+ANY = ["--window", "any"]
+
+
+def dialled(
+    environ: Mapping[str, str], *more: str, typed: str = "", tty: bool = False
+) -> tuple[int, Console]:
+    """Run `dial` with more arguments; return its exit code and what it wrote."""
+    terminal = console(environ, typed=typed, tty=tty)
+    return main([*DIAL, *more], terminal=terminal), terminal
+
+
+def ran(*argv: str, **given: Any) -> tuple[int, Console]:
+    """Run a command; return its exit code and what it wrote."""
+    terminal = console(**given)
+    return main(argv, terminal=terminal), terminal
+
+
+def in_ledger(do: Callable[[SqliteLedger], Awaitable[Any]], path: str = "l.db") -> Any:
+    """Do something with a ledger."""
+
+    async def work() -> Any:
+        async with SqliteLedger(path) as ledger:
+            return await do(ledger)
+
+    return anyio.run(work)
+
+
+async def begin(ledger: Ledger, name: str = "people", **columns: str) -> None:
+    """Begin a campaign of all numbers."""
+    settings = Settings(flow=json.loads(FLOW), from_=FROM, pace=Pace(calls_per_second=20))
+    await ledger.create(name, settings.dump())
+    given = columns or {"name": "N"}
+    await ledger.load(name, [NewContact(number=number, columns=given) for number in NUMBERS])
+
+
+async def lose(ledger: Ledger, most: int = 1) -> None:
+    """Have sends of a campaign end unknown."""
+    for claim in await ledger.claim("people", "w", most=most, lease=60):
+        token = f"tcm_{claim.contact}"
+        await ledger.intend(claim, "w", token, limits=Limits(), fence=30, lease=90)
+        await ledger.settle(token, Outcome(state=ContactState.UNKNOWN, detail="no answer"))
+
+
+async def unknown_ledger(ledger: Ledger) -> None:
+    """A campaign with two sends of unknown fate."""
+    await begin(ledger)
+    await lose(ledger, 2)
+
+
+# --- dial -------------------------------------------------------------------------------
+
+
+def test_everybody_in_a_file_is_called_once(folder: Path) -> None:
+    """The plan is shown, each number is dialled, and the ledger knows of all."""
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        code, terminal = dialled(environ, *ANY, "--yes", "4", "--json")
+    result = json.loads(terminal.out)
+
+    assert code == Exit.OK
+    assert result["counts"]["placed"] == result["contacts"] == result["sends"] == 4
+    assert [simulator.placed(number) for number in NUMBERS] == [1, 1, 1, 1]
+    assert {call.from_ for call in simulator.calls} == {int(FROM)}
+    assert sorted(str(call.pcmo[0]["text"]) for call in simulator.calls) == [
+        f"Hello N{n}" for n in range(4)
+    ]
+    assert "rows       4, of which 4 can be dialled" in terminal.err
+    assert "countries  4 US/CA" in terminal.err
+    assert "4 of 4" in terminal.err
+    assert "9175550" not in terminal.err + terminal.out
+
+
+def test_the_same_command_again_calls_only_who_is_new(folder: Path) -> None:
+    """A file that has grown is dialled again, and nobody twice."""
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        dialled(environ, *ANY, "--yes", "4")
+        nothing_new, quiet = dialled(environ, *ANY)
+        (folder / "people.csv").write_text(f"{ROWS}+19175550009,N\n")
+        code, terminal = dialled(environ, *ANY, "--yes", "1")
+
+    assert nothing_new == code == Exit.OK
+    assert "nothing is left to be done" in quiet.err
+    assert "to dial    1\n" in terminal.err
+    assert simulator.numbers() == simulator.requests == 5
+
+
+def test_what_is_rejected_is_shown_before_anybody_is_called(folder: Path) -> None:
+    """Rows that cannot be dialled are counted and named, without their numbers."""
+    bad = "".join(f"9175550{n:03},N\n" for n in range(12))
+    (folder / "people.csv").write_text(f"{ROWS}+19175550001,again\n{bad}")
+    with serving(Simulator()) as environ:
+        code, terminal = dialled(environ, *ANY)
+
+    assert code == Exit.USAGE
+    assert "nobody is here to ask: add --yes 4" in terminal.err
+    assert "12 no country code, 1 duplicate" in terminal.err
+    assert "row 6: holds the same number as row 2" in terminal.err
+    assert "… and 3 rows more" in terminal.err
+    assert "917555" not in terminal.err
+
+
+def test_a_file_without_contacts_calls_nobody(folder: Path) -> None:
+    """Where no row can be dialled there is no campaign."""
+    (folder / "people.csv").write_text("phone,name\nx,N\n")
+    with serving(Simulator()) as environ:
+        code, terminal = dialled(environ, *ANY, "--yes", "0")
+
+    assert code == Exit.USAGE
+    assert "no row of the file can be dialled" in terminal.err
+    assert not (folder / "l.db").exists()
+
+
+def test_many_countries_are_not_all_listed(folder: Path) -> None:
+    """The plan names the countries with most contacts."""
+    codes = ["49301234567", "33123456789", "34912345678", "390612345678", "41441234567"]
+    codes += ["43112345678", "3222345678", "4521234567", "919876543210", "61212345678"]
+    (folder / "people.csv").write_text("phone\n" + "".join(f"+{code}\n" for code in codes))
+    (folder / "flow.json").write_text('[{"action": "hangup"}]')
+    with serving(Simulator()) as environ:
+        _, terminal = dialled(environ, *ANY, "--live-calls", "3")
+
+    assert "and 2 more\n" in terminal.err
+    assert "at most 3 live" in terminal.err
+
+
+@pytest.mark.parametrize(
+    ("rows", "typed", "code"),
+    [(4, "yes\n", 0), (4, "4\n", 1), (11, "11\n", 0), (11, "yes\n", 1), (11, "12\n", 1)],
+)
+def test_the_count_is_confirmed(folder: Path, rows: int, typed: str, code: int) -> None:
+    """Above ten, whoever confirms types how many are called."""
+    (folder / "people.csv").write_text(
+        "phone,name\n" + "".join(f"+1917555{n:04},N\n" for n in range(rows))
+    )
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        ended, terminal = dialled(environ, *ANY, typed=typed, tty=True)
+
+    assert ended == code
+    assert simulator.numbers() == (0 if code else rows)
+    assert ("nobody was called" in terminal.err) == bool(code)
+
+
+def test_a_count_that_is_not_the_plans_is_refused(folder: Path) -> None:
+    """``--yes`` with another number than the plan's calls nobody."""
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        code, terminal = dialled(environ, *ANY, "--yes", "5")
+
+    assert code == Exit.USAGE
+    assert "--yes 5 was given, and 4 would be called" in terminal.err
+    assert simulator.requests == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "environ", "message"),
+    [
+        (["--flow", "-", "--secret-stdin"], {}, "stdin cannot hold both"),
+        (["--flow", "none.json"], {}, "flow: cannot read none.json: No such file"),
+        (["--from", "x"], {}, "from_: must hold only digits"),
+        (["--country", "999"], {}, "country must be a country calling code"),
+        ([], {"TELECMI_FROM": ""}, "from: is missing: give --from"),
+        (["--cps", "0"], {}, "Pace.calls_per_second must be"),
+        (["--max-cost", "-1"], {}, "CostCap.most must be a positive sum"),
+        (["--ledger", "postgresql://me:pass1234@host/db"], {}, "all users of this machine see"),
+        (["--ledger", ""], {}, "no ledger: give --ledger"),
+        (["--webhook-port", "0"], {}, "TELECMI_WEBHOOK_TOKEN is not set"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(
+    folder: Path, change: list[str], environ: dict[str, str], message: str
+) -> None:
+    """A wrong argument is named, and nobody is called."""
+    simulator = Simulator()
+    with serving(simulator) as account:
+        code, terminal = dialled(account | environ, *ANY, "--yes", "4", *change)
+
+    assert code == Exit.USAGE
+    assert message in terminal.err.splitlines()[-1]
+    assert "pass1234" not in terminal.err
+    assert simulator.requests == 0
+
+
+def test_a_flow_needs_columns_of_the_file(folder: Path) -> None:
+    """A flow that names a column which is not there is refused, before any row is read."""
+    (folder / "flow.json").write_text(FLOW.replace("name", "surname"))
+    with serving(Simulator()) as environ:
+        code, terminal = dialled(environ, *ANY)
+
+    assert code == Exit.USAGE
+    assert '"surname"' in terminal.err
+    assert "in the contacts file" in terminal.err
+
+
+def test_contacts_may_be_json_lines(folder: Path) -> None:
+    """A file of objects has no columns of its own; each row is looked at."""
+    (folder / "people.csv").write_text(
+        '{"phone": "+19175550001", "name": "A"}\n{"phone": "+19175550002"}\n'
+    )
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        code, terminal = dialled(environ, *ANY, "--yes", "1")
+
+    assert code == Exit.OK
+    assert simulator.numbers() == 1
+    assert "1 flow" in terminal.err
+
+
+def test_a_window_that_is_not_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """The calling window is checked with the arguments."""
+    assert main([*DIAL, "--window", "9-21"]) == Exit.USAGE
+    assert "CallingWindow.start must be a time" in capsys.readouterr().err
+
+
+def test_numbers_on_the_list_are_not_called(folder: Path) -> None:
+    """Who is in the do-not-call file is blocked, and the run is partly done."""
+    (folder / "never.csv").write_text("phone\n+19175550002\n+19175550002\n")
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        code, terminal = dialled(environ, *ANY, "--do-not-call", "never.csv", "--yes", "4")
+
+    assert code == Exit.PARTLY
+    assert "do not     call 1 more numbers" in terminal.err
+    assert simulator.numbers() == 3
+    assert simulator.placed(19175550002) == 0
+
+
+def test_a_list_that_cannot_be_read_in_full_calls_nobody(folder: Path) -> None:
+    """A row of the do-not-call file that is no number may be somebody's."""
+    (folder / "never.csv").write_text("phone\n9.19E+11\n")
+    with serving(Simulator()) as environ:
+        code, terminal = dialled(environ, *ANY, "--do-not-call", "never.csv", "--yes", "4")
+
+    assert code == Exit.USAGE
+    assert "never.csv, row 2: " in terminal.err
+
+
+CLOSED = time.strftime("%H:%M", time.gmtime(time.time() + 7200))
+LATER = time.strftime("%H:%M", time.gmtime(time.time() + 10800))
+needs_day = pytest.mark.skipif(LATER < CLOSED, reason="a window ends on the day it begins")
+
+
+def closed_now(folder: Path) -> list[str]:
+    """Contacts in UTC, and a window that opens in two hours."""
+    (folder / "people.csv").write_text(
+        "phone,name,timezone\n" + "".join(f"+{number},N,UTC\n" for number in NUMBERS)
+    )
+    return ["--window", f"{CLOSED}-{LATER}"]
+
+
+@needs_day
+def test_outside_the_calling_hours_nobody_is_called(folder: Path) -> None:
+    """A window that is closed for everybody ends with a code of its own."""
+    simulator = Simulator()
+    window = closed_now(folder)
+    with serving(simulator) as environ:
+        code, terminal = dialled(environ, *window, "--yes", "4")
+
+    assert code == Exit.OUTSIDE_HOURS
+    assert "nobody may be called now; the first may at 20" in terminal.err
+    assert "now        0 may be called now, the others later" in terminal.err
+    assert simulator.requests == 0
+
+
+@needs_day
+def test_who_may_never_be_called_has_no_time_named(folder: Path) -> None:
+    """Where no row may be called at any hour, none is promised."""
+    window = closed_now(folder)
+    zones = "Pacific/Kiritimati"
+    (folder / "people.csv").write_text(f"phone,name,timezone\n+19175550001,N,{zones}\n")
+    with serving(Simulator()) as environ, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("telecmi_async.campaign.CallingWindow.opening", lambda *_: None)
+        code, terminal = dialled(environ, *window, "--yes", "1")
+
+    assert code == Exit.OUTSIDE_HOURS
+    assert "nobody in the file may be called, now or later" in terminal.err
+
+
+def test_a_dry_run_calls_nobody(folder: Path) -> None:
+    """The same plan is carried out on a simulator, without account or ledger."""
+    code, terminal = dialled({}, *ANY, "--dry-run", "--cps", "1", "--json")
+    result = json.loads(terminal.out)
+
+    assert code == Exit.OK
+    assert result["counts"]["finished"] == 4
+    assert "A dry run, on a simulator, at 200 a second: no phone rings." in terminal.err
+    assert not (folder / "l.db").exists()
+
+
+@needs_day
+def test_a_dry_run_does_not_wait_for_the_window(folder: Path) -> None:
+    """The rehearsal's clock begins when the window opens."""
+    code, terminal = dialled({}, *closed_now(folder), "--dry-run")
+
+    assert code == Exit.OK
+    assert "finished           4" in terminal.out
+
+
+def test_what_is_heard_of_calls_is_in_the_ledger(folder: Path) -> None:
+    """With a port for webhooks, it waits for the ends of calls and knows what they cost."""
+    simulator = Simulator(life="immediate")
+    token = "t" * 43
+
+    def tell(port: int) -> None:
+        simulator.webhooks = Webhooks(f"http://127.0.0.1:{port}/{token}")
+
+    with serving(simulator) as environ:
+        environ["TELECMI_WEBHOOK_TOKEN"] = token
+        port = free_port()
+        tell(port)
+        code, terminal = dialled(environ, *ANY, "--yes", "4", "--webhook-port", str(port))
+
+    assert code == Exit.OK
+    assert f"Listening for webhooks on 127.0.0.1 port {port}." in terminal.err
+    assert "finished           4" in terminal.out
+    assert "cost " in terminal.out
+
+
+def test_unknown_fates_have_their_own_code(folder: Path) -> None:
+    """A request whose answer was lost is kept as unknown, and the exit code says so."""
+    simulator = Simulator()
+    simulator.faults.add(Fault("reply_lost", to=NUMBERS[0]))
+    with serving(simulator) as environ:
+        code, terminal = dialled(environ, *ANY, "--yes", "4")
+
+    assert code == Exit.UNKNOWN
+    assert "unknown            1" in terminal.out
+    assert "Of 1 nobody knows whether a phone rang" in terminal.err
+
+
+def test_refused_credentials_end_a_campaign(folder: Path) -> None:
+    """It is left when TeleCMI refuses the secret, and everybody is still to be called."""
+    with serving(Simulator()) as environ:
+        environ["TELECMI_SECRET"] = "not-the-right-one"
+        code, terminal = dialled(environ, *ANY, "--yes", "4")
+        status, _ = ran("status", "--ledger", "l.db")
+
+    assert code == Exit.CREDENTIALS
+    assert "TeleCMI refused the credentials" in terminal.err
+    assert "pending            4" in terminal.out
+    assert status == Exit.PARTLY
+    assert "not-the-right-one" not in terminal.err
+
+
+def test_the_secret_may_come_from_stdin(folder: Path) -> None:
+    """``--secret-stdin`` reads it there, and then nobody can be asked."""
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        secret = environ.pop("TELECMI_SECRET") + "\n"
+        more = (*ANY, "--secret-stdin")
+        asked, _ = dialled(environ, *more, typed=secret, tty=True)
+        code, _ = dialled(environ, *more, "--yes", "4", typed=secret)
+
+    assert asked == Exit.USAGE
+    assert code == Exit.OK
+    assert simulator.numbers() == 4
+
+
+# --- resume -----------------------------------------------------------------------------
+
+
+def test_a_campaign_is_resumed(folder: Path) -> None:
+    """What is left is dialled, without questions."""
+    in_ledger(begin)
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        code, terminal = ran("resume", "--ledger", "l.db", "--json", environ=environ)
+
+    assert code == Exit.OK
+    assert json.loads(terminal.out)["counts"]["placed"] == 4
+    assert simulator.numbers() == simulator.requests == 4
+
+
+def test_a_paused_campaign_goes_on(folder: Path) -> None:
+    """`pause` asks workers to wait, and `resume` takes it back."""
+    in_ledger(begin)
+    paused, terminal = ran("pause", "--ledger", "l.db")
+    _, seen = ran("status", "--ledger", "l.db")
+    with serving(Simulator()) as environ:
+        code, _ = ran("resume", "--ledger", "l.db", environ=environ)
+
+    assert paused == code == Exit.OK
+    assert "people is paused; what was sent goes on." in terminal.err
+    assert "people paused: from the command line" in seen.err
+
+
+def test_a_worker_waits_while_its_campaign_is_paused(folder: Path) -> None:
+    """A pause from another process is shown, and so is its end."""
+    in_ledger(begin)
+    (folder / "people.csv").write_text(ROWS)
+    simulator = Simulator(latency=0.2)
+
+    def interfere() -> None:
+        async def directed() -> None:
+            async with SqliteLedger(folder / "l.db") as ledger:
+                while (await ledger.state("people")).sends < 1:  # noqa: ASYNC110  # a file tells nobody
+                    await anyio.sleep(0.01)
+                await ledger.direct("people", "paused", "lunch")
+                await anyio.sleep(1.5)
+                await ledger.direct("people", "running")
+
+        anyio.run(directed)
+
+    with serving(simulator) as environ:
+        thread = threading.Thread(target=interfere)
+        thread.start()
+        terminal = console(environ)
+        code = main(["resume", "--ledger", "l.db"], terminal=terminal)
+        thread.join()
+
+    assert code == Exit.OK
+    assert simulator.numbers() == 4
+    assert "Paused (lunch): waiting for `resume`.\nGoing on." in terminal.err
+
+
+def test_resume_needs_a_caller_id(folder: Path) -> None:
+    """A campaign without one takes the environment's, or is refused."""
+
+    async def begun(ledger: Ledger) -> None:
+        await ledger.create("people", Settings(flow=json.loads(FLOW)).dump())
+
+    in_ledger(begun)
+    with serving(Simulator()) as environ:
+        with_one, _ = ran("resume", "--ledger", "l.db", environ=environ)
+        del environ["TELECMI_FROM"]
+        code, terminal = ran("resume", "--ledger", "l.db", environ=environ)
+
+    assert with_one == Exit.OK
+    assert code == Exit.USAGE
+    assert "from: is missing: set TELECMI_FROM" in terminal.err
+
+
+@pytest.mark.parametrize(
+    ("patient", "code"), [(False, Exit.OUTSIDE_HOURS), (True, Exit.PARTLY)]
+)
+def test_who_is_due_much_later_is_left(folder: Path, *, patient: bool, code: Exit) -> None:
+    """Once nobody is due within the hour it ends, unless it is told to wait."""
+
+    async def postponed(ledger: Ledger) -> None:
+        await begin(ledger)
+        later = await ledger.now() + 7_200
+        await ledger.load("people", [NewContact(number=19175550009, not_before=later)])
+
+    in_ledger(postponed)
+    stop = threading.Timer(
+        3.0, lambda: in_ledger(lambda ledger: ledger.direct("people", "stopped"))
+    )
+    stop.start()
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        argv = ["resume", "--ledger", "l.db", *(["--wait"] if patient else [])]
+        ended, terminal = ran(*argv, environ=environ)
+    stop.join()
+
+    assert ended == code
+    assert simulator.numbers() == 4
+    assert ("Nobody who is left may be called within the hour" in terminal.err) is not patient
+
+
+# --- Ctrl-C -----------------------------------------------------------------------------
+
+
+def running(folder: Path, environ: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start a slow campaign in a process of its own."""
+    in_ledger(begin)
+    return subprocess.Popen(
+        [sys.executable, "-m", "telecmi_async", "resume", "--ledger", "l.db"],
+        cwd=folder,
+        env={
+            **os.environ,
+            **environ,
+            "PYTHONPATH": str(Path(telecmi_async.__file__).parents[1]),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    until = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_waits_for_what_was_sent_and_twice_does_not(folder: Path, presses: int) -> None:
+    """Once, what was sent is settled; twice, the ledger has it as being sent."""
+    simulator = Simulator(latency=1.5)
+    with serving(simulator) as environ:
+        process = running(folder, environ)
+        wait_for(lambda: simulator.requests >= 1)
+        process.send_signal(signal.SIGINT)
+        if presses == 2:
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    state = in_ledger(lambda ledger: ledger.state("people"))
+
+    assert process.returncode == Exit.INTERRUPTED
+    assert "No more calls are started; waiting for what was sent" in err
+    assert ("the ledger has them" in err) == (presses == 2)
+    assert (state.counts[ContactState.SENDING] > 0) == (presses == 2)
+    assert (state.counts[ContactState.PLACED] > 0) == (presses == 1)
+    assert "Traceback" not in out + err
+
+
+def test_an_interrupt_in_the_program_itself_is_counted(folder: Path) -> None:
+    """Ctrl-C in the main thread has the worker leave, and ends with 130."""
+    in_ledger(begin)
+    simulator = Simulator(latency=0.5)
+    with serving(simulator) as environ:
+
+        def press() -> None:
+            wait_for(lambda: simulator.requests >= 1)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+        thread = threading.Thread(target=press)
+        thread.start()
+        code, _ = ran("resume", "--ledger", "l.db", environ=environ)
+        thread.join()
+
+    assert code == Exit.INTERRUPTED
+    assert simulator.requests < 4
+
+
+def test_a_failure_comes_out_as_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run raises ends the command with its own code and words."""
+
+    async def run(*_: object, **__: object) -> None:
+        raise StoreError("the disk is full")
+
+    in_ledger(begin)
+    monkeypatch.setattr(Campaign, "run", run)
+    with serving(Simulator()) as environ:
+        code, terminal = ran("resume", "--ledger", "l.db", environ=environ)
+
+    assert code == Exit.UNAVAILABLE
+    assert terminal.err.endswith("telecmi-async resume: the disk is full\n")
+
+
+# --- looking ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "argv", [["status"], ["pause"], ["resume"], ["export"], ["why", "+1917555001"]]
+)
+def test_what_is_not_there_is_named(folder: Path, argv: list[str]) -> None:
+    """A ledger or a campaign that is not there is not made."""
+    with serving(Simulator()) as environ:
+        none, no_ledger = ran(*argv, "--ledger", "l.db", environ=environ)
+        in_ledger(begin)
+        other, no_campaign = ran(*argv, "--ledger", "l.db", "--name", "x", environ=environ)
+
+    assert none == other == Exit.USAGE
+    assert "there is no ledger l.db" in no_ledger.err
+    assert "there is no campaign 'x' in this ledger" in no_campaign.err
+
+
+def test_several_campaigns_need_a_name(folder: Path) -> None:
+    """`status` shows all of them; whatever acts on one has to be told which."""
+
+    async def two(ledger: Ledger) -> None:
+        await begin(ledger)
+        await begin(ledger, "second")
+
+    in_ledger(two)
+    environ = {"TELECMI_LEDGER": "l.db"}
+    code, terminal = ran("status", environ=environ)
+    _, as_json = ran("status", "--json", environ=environ)
+    _, one = ran("status", "--name", "second", environ=environ)
+    refused, which = ran("pause", environ=environ)
+
+    assert code == Exit.OK
+    assert terminal.out.splitlines() == [
+        f"{name}: running, 4 contacts, 4 to be dialled" for name in ("people", "second")
+    ]
+    assert [json.loads(line)["campaign"] for line in as_json.out.splitlines()] == [
+        "people",
+        "second",
+    ]
+    assert "pending            4" in one.out
+    assert refused == Exit.USAGE
+    assert "it has people, second: give --name" in which.err
+
+
+def test_an_empty_ledger_has_no_campaign(folder: Path) -> None:
+    """Where there is none, it is said."""
+    in_ledger(lambda ledger: ledger.now())
+    code, terminal = ran("status", "--ledger", "l.db")
+
+    assert code == Exit.USAGE
+    assert "it has none" in terminal.err
+
+
+def test_a_ledger_may_be_named_in_a_file(folder: Path) -> None:
+    """``TELECMI_LEDGER_FILE`` names a file with the ledger's place."""
+    in_ledger(begin)
+    (folder / "place").write_text("l.db\n")
+    code, _ = ran("status", environ={"TELECMI_LEDGER_FILE": "place"})
+    missing, terminal = ran("status", environ={"TELECMI_LEDGER_FILE": "nowhere"})
+    (folder / "place").write_bytes(b"\xff")
+    binary, no_text = ran("status", environ={"TELECMI_LEDGER_FILE": "place"})
+
+    assert code == Exit.PARTLY
+    assert missing == binary == Exit.USAGE
+    assert "TELECMI_LEDGER_FILE names: No such file" in terminal.err
+    assert "it is no text" in no_text.err
+
+
+def test_a_database_is_opened_by_its_own_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A URL without a password, or one in the environment, leads to PostgreSQL."""
+    opened: list[str] = []
+
+    def make(place: str) -> None:
+        opened.append(place)
+        raise StoreError("no server")
+
+    monkeypatch.setattr("telecmi_async.ledger.postgres.PostgresLedger", make)
+    code, _ = ran("status", "--ledger", "postgresql://host/db")
+    again, terminal = ran(
+        "status", environ={"TELECMI_LEDGER": "postgres://me:pass1234@host/db"}
+    )
+
+    assert code == again == Exit.UNAVAILABLE
+    assert opened == ["postgresql://host/db", "postgres://me:pass1234@host/db"]
+    assert "pass1234" not in terminal.err
+
+
+def test_contacts_are_exported_masked_and_safe(folder: Path) -> None:
+    """A CSV row shows no number in full, and no cell is a formula."""
+    in_ledger(partial(begin, name="people", note="=cmd()", phone="+91 98765 43210"))
+    code, terminal = ran("export", "--ledger", "l.db")
+    rows = list(csv.DictReader(terminal.out.splitlines()))
+
+    assert code == Exit.OK
+    assert [row["number"] for row in rows] == [mask(number) for number in NUMBERS]
+    assert {row["column.note"] for row in rows} == {"'=cmd()"}
+    assert "98765" not in terminal.out
+    assert {row["state"] for row in rows} == {"pending"}
+
+
+def test_numbers_are_exported_in_full_on_request(folder: Path) -> None:
+    """``--reveal`` writes what the ledger has, and ``--state`` picks rows."""
+    in_ledger(unknown_ledger)
+    code, terminal = ran(
+        "export", "--ledger", "l.db", "--json", "--reveal", "--state", "unknown"
+    )
+    _, table = ran("export", "--ledger", "l.db", "--reveal", "--output", "out.csv")
+    rows = [json.loads(line) for line in terminal.out.splitlines()]
+
+    assert code == Exit.OK
+    assert [row["number"] for row in rows] == [str(number) for number in NUMBERS[:2]]
+    assert rows[0]["columns"] == {"name": "N"}
+    assert rows[0]["sent_at"].endswith("+00:00")
+    assert table.out == ""
+    assert (folder / "out.csv").read_text().count("\n") == 5
+
+
+def test_a_file_that_cannot_be_written_is_named(folder: Path) -> None:
+    """`export` says where it could not write."""
+    in_ledger(begin)
+    code, terminal = ran("export", "--ledger", "l.db", "--output", "no/out.csv")
+
+    assert code == Exit.USAGE
+    assert "cannot write no/out.csv: No such file" in terminal.err
+
+
+def test_why_tells_a_numbers_story(folder: Path) -> None:
+    """What happened to a number is told in its order, in words and as JSON."""
+
+    async def lived(ledger: Ledger) -> None:
+        await unknown_ledger(ledger)
+        at = await ledger.now()
+        token = "tcm_1"
+        await ledger.heard(
+            token=token, request_id="r", at=at, over=True, answered=True, talk_seconds=7
+        )
+        token = "tcm_2"
+        await ledger.heard(token=token, request_id="s", at=at, over=True, answered=False)
+
+    in_ledger(lived)
+    code, answered = ran("why", str(NUMBERS[0]), "--ledger", "l.db")
+    _, missed = ran("why", str(NUMBERS[1]), "--ledger", "l.db", "--name", "people")
+    _, untouched = ran("why", str(NUMBERS[2]), "--ledger", "l.db")
+    _, as_json = ran("why", str(NUMBERS[0]), "--ledger", "l.db", "--json")
+    unheard, nobody = ran("why", "+14155550100", "--ledger", "l.db")
+
+    assert code == Exit.OK
+    assert answered.out.startswith(f"{mask(NUMBERS[0])} in people is finished")
+    assert "  sent once\n  answered, 7 s\n" in answered.out
+    assert "not answered" in missed.out
+    assert "nothing was ever sent" in untouched.out
+    assert [each["what"] for each in json.loads(as_json.out)["history"]][:3] == [
+        "claim",
+        "intend",
+        "lose",
+    ]
+    assert unheard == Exit.FAILED
+    assert "is in no campaign" in nobody.err
+    assert "917555" not in answered.out + as_json.out
+
+
+# --- retry-unknown ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("numbers", "count"), [([], 2), ([str(NUMBERS[0])], 1)])
+def test_unknown_contacts_are_dialled_again_by_decision(
+    folder: Path, numbers: list[str], count: int
+) -> None:
+    """All of them, or those that are named, become pending once it is confirmed."""
+    in_ledger(unknown_ledger)
+    asked, _ = ran("retry-unknown", *numbers, "--ledger", "l.db")
+    code, terminal = ran("retry-unknown", *numbers, "--ledger", "l.db", "--yes", str(count))
+    state = in_ledger(lambda ledger: ledger.state("people"))
+
+    assert asked == Exit.USAGE
+    assert code == Exit.OK
+    assert terminal.out == f"{count}\n"
+    assert state.counts[ContactState.UNKNOWN] == 2 - count
+
+
+def test_nothing_unknown_is_nothing_to_retry(folder: Path) -> None:
+    """Whoever is not unknown is not dialled again this way."""
+    in_ledger(unknown_ledger)
+    code, terminal = ran("retry-unknown", str(NUMBERS[3]), "--ledger", "l.db", "--yes", "0")
+
+    assert code == Exit.FAILED
+    assert "nobody like that is unknown" in terminal.err
+
+
+# --- exit codes -------------------------------------------------------------------------
+
+
+def test_an_interrupt_comes_before_what_is_unknown() -> None:
+    """Who pressed Ctrl-C gets a shell's code; else what is unknown comes first."""
+    counts = dict.fromkeys(ContactState, 0) | {ContactState.UNKNOWN: 1}
+    state = CampaignState(name="x", status="running", why="", counts=counts, sends=1, cost=0.0)
+
+    assert carry.exit_for(state, Exit.INTERRUPTED) is Exit.INTERRUPTED
+    assert carry.exit_for(state, Exit.CREDENTIALS) is Exit.UNKNOWN
+    assert exit_of(CallCancelled("x")) is Exit.FAILED
