@@ -125,7 +125,7 @@ def test_everybody_in_a_file_is_called_once(folder: Path) -> None:
     assert result["counts"]["placed"] == result["contacts"] == result["sends"] == 4
     assert [simulator.placed(number) for number in NUMBERS] == [1, 1, 1, 1]
     assert {call.from_ for call in simulator.calls} == {int(FROM)}
-    assert sorted(call.pcmo[0]["text"] for call in simulator.calls) == [
+    assert sorted(str(call.pcmo[0]["text"]) for call in simulator.calls) == [
         f"Hello N{n}" for n in range(4)
     ]
     assert "rows       4, of which 4 can be dialled" in terminal.err

@@ -50,7 +50,7 @@ def terminal_on(screen: Screen, environ: dict[str, str] = NO_ENVIRONMENT) -> Ter
     return Terminal(stdin=io.StringIO(), stdout=screen, stderr=io.StringIO(), environ=environ)
 
 
-def state(status: str = "running", sends: int = 0, **counts: int) -> CampaignState:
+def state(*, status: str = "running", sends: int = 0, **counts: int) -> CampaignState:
     """A campaign with so many contacts in some states."""
     return CampaignState(
         name="x",
@@ -150,7 +150,7 @@ def test_the_numbers_are_nobodys() -> None:
 def report(simulator: Simulator | None = None, **counts: int) -> Report:
     """A report of a campaign that stands so."""
     return Report(
-        state=state(**counts),
+        state=state(status="running", sends=0, **counts),
         answered=0,
         simulator=Simulator() if simulator is None else simulator,
         calls_per_second=50,
@@ -253,7 +253,7 @@ def test_a_terminal_without_these_characters_gets_others() -> None:
     screen = Screen(tty=True, encoding="ascii")
     terminal = terminal_on(screen, {"NO_COLOR": "1"})
     line = ChangingLine(terminal)
-    line.show(View(state("paused", pending=1, finished=1), 0.0))
+    line.show(View(state(status="paused", pending=1, finished=1), 0.0))
     line.finish(None)
     terminal.put("•1234")
 
