@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import httpx
 import pytest
 from consoles import Console, console, free_port, serving
 
-from telecmi_async.cli import Exit, doctor, main
+from telecmi_async.cli import Exit, doctor, main, wire
 from telecmi_async.cli.hearing import hearing
 from telecmi_async.cli.interrupts import Interrupts, interrupts
 from telecmi_async.cli.wire import Came, Unreachable, send
@@ -223,6 +224,28 @@ def test_a_certificate_that_is_not_trusted_is_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("http.client.HTTPSConnection.connect", connect)
     with pytest.raises(Unreachable, match="not trusted: certificate has expired"):
         send("HEAD", "https://example.com")
+
+
+class Sealed(ssl.SSLSocket):
+    """A socket with TLS that was never connected."""
+
+    def __init__(self) -> None:
+        """It needs nothing."""
+
+    def getpeercert(self, binary_form: bool = False) -> Any:  # as there
+        return {"notAfter": "Jan  1 00:00:00 2030 GMT"}
+
+    def version(self) -> str:
+        return "TLSv1.3"
+
+
+def test_a_certificate_says_when_it_ends() -> None:
+    """The protocol and the certificate's end are read from the connection."""
+    connection = http.client.HTTPConnection("example.com")
+    connection.sock = Sealed.__new__(Sealed)
+
+    assert wire._tls(connection) == ("TLSv1.3", "Jan  1 00:00:00 2030 GMT")
+    connection.sock = None
 
 
 # --- doctor -----------------------------------------------------------------------------
