@@ -271,6 +271,16 @@ def test_contacts_may_be_json_lines(folder: Path) -> None:
     assert "1 flow" in terminal.err
 
 
+def test_a_file_without_a_header_is_told(folder: Path) -> None:
+    """What people should know of the file's layout stands in the plan."""
+    (folder / "people.csv").write_text("+19175550001,N\n+19175550002,M\n")
+    (folder / "flow.json").write_text('[{"action": "hangup"}]')
+    with serving(Simulator()) as environ:
+        _, terminal = dialled(environ, *ANY)
+
+    assert "note       it has no header" in terminal.err
+
+
 def test_a_window_that_is_not_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """The calling window is checked with the arguments."""
     assert main([*DIAL, "--window", "9-21"]) == Exit.USAGE

@@ -1,4 +1,4 @@
-"""The command line's ``demo``, and how it shows itself."""
+"""The command line's ``demo``, and how the progress of campaigns is shown."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ import re
 import subprocess
 import sys
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import anyio
 import pytest
 
 import telecmi_async
-from telecmi_async import CallService, Progress, RetryPolicy
 from telecmi_async.cli import Exit, Terminal, demo, main
 from telecmi_async.cli.demo import fictional_numbers
-from telecmi_async.cli.display import ChangingLine, PlainLines, display_for
+from telecmi_async.cli.display import ChangingLine, Display, PlainLines, display_for
+from telecmi_async.cli.meter import Meter, View, duration
+from telecmi_async.cli.panel import Panel
 from telecmi_async.cli.report import Report
+from telecmi_async.ledger import CampaignState, ContactState
 from telecmi_async.simulator import Simulator
 
-ESCAPE = re.compile(r"\x1b\[[0-9;]*[mK]")
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 NO_ENVIRONMENT: dict[str, str] = {}
 
 
@@ -47,45 +50,31 @@ def terminal_on(screen: Screen, environ: dict[str, str] = NO_ENVIRONMENT) -> Ter
     return Terminal(stdin=io.StringIO(), stdout=screen, stderr=io.StringIO(), environ=environ)
 
 
+def state(*, status: str = "running", sends: int = 0, **counts: int) -> CampaignState:
+    """A campaign with so many contacts in some states."""
+    return CampaignState(
+        name="x",
+        status=status,
+        why="",
+        counts={each: counts.get(each, 0) for each in ContactState},
+        sends=sends,
+        cost=0.0,
+    )
+
+
 def rows(text: str) -> dict[str, str]:
     """The table's labels and values."""
-    found = re.findall(r"^  (?:  )?(\S.*?) {2,}(\S+)", ESCAPE.sub("", text), re.MULTILINE)
+    found = re.findall(r"^ +(\S.*?) {2,}(\S+)", ESCAPE.sub("", text), re.MULTILINE)
     return dict(found)
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run commands on each event loop, though they only ever ask for asyncio."""
-    monkeypatch.setattr(anyio, "run", partial(anyio.run, backend=request.param))
+# --- the demo ---------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("loop")
-def test_the_demo_shows_what_it_promises() -> None:
-    """Every call is accepted once, retries included, and the table says so."""
-    screen = Screen()
-    arguments = ["--calls", "40", "--cps", "100", "--errors-502", "0.1"]
-    code = main(["demo", *arguments], terminal=terminal_on(screen))
-    text = screen.shown()
-    table = rows(text)
-
-    assert code == Exit.OK
-    assert "no phone rings" in text
-    assert "40 calls, 100 a second, over HTTP to http://127.0.0.1:" in text
-    assert "10 % are a 502" in text
-    assert table["accepted"] == "40"
-    assert int(table["after at least one retry"]) > 0
-    assert table["rejected"] == table["outcome unknown"] == "0"
-    assert table["calls per second, asked for"] == "100"
-    assert 50 < float(table["calls per second, reached"]) < 130
-    assert table["numbers dialled twice"] == "0"
-    assert len(re.findall(r"^  •••••••\d{4}  \w{43}$", text, re.MULTILINE)) == 3
-    assert "\x1b" not in text
-
-
-def test_the_demo_runs_as_a_program() -> None:
-    """As a process of its own it succeeds, and complains about nothing."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "telecmi_async", "demo", "--calls", "8"],
+def run_demo(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run the demo as a program."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "telecmi_async", "demo", *arguments],
         check=False,
         capture_output=True,
         text=True,
@@ -94,206 +83,247 @@ def test_the_demo_runs_as_a_program() -> None:
             "PYTHONPATH": str(Path(telecmi_async.__file__).parents[1]),
             "PYTHONIOENCODING": "utf-8",
         },
-        timeout=60,
+        timeout=timeout,
     )
 
-    assert done.returncode == Exit.OK
-    assert rows(done.stdout)["accepted"] == "8"
+
+def test_the_demo_is_killed_resumed_and_dials_nobody_twice() -> None:
+    """As a program, it ends well, soon, and shows what it promises."""
+    done = run_demo("--calls", "60", "--cps", "40")
+    table = rows(done.stdout)
+
+    assert done.returncode == Exit.OK, done.stdout + done.stderr
     assert done.stderr == ""
+    assert "no phone rings" in done.stdout
+    assert re.search(r"Killed process \d+", done.stdout)
+    assert table["contacts"] == "60"
+    assert table["forgotten"] == "0"
+    assert int(table["over"]) + int(table.get("may have rung", 0)) == 60
+    assert done.stdout.endswith("\ndialled twice: 0\n")
+    assert "\x1b" not in done.stdout
 
 
-def test_when_every_answer_is_a_502_the_demo_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls that are refused for good are counted as rejected, have no id, and are no fault."""
-    monkeypatch.setattr(
-        demo, "CallService", partial(CallService, retry=RetryPolicy(attempts=2))
-    )
-    screen = Screen()
-    arguments = ["--calls", "2", "--cps", "1000", "--errors-502", "1"]
-    code = main(["demo", *arguments], terminal=terminal_on(screen))
-
-    assert code == Exit.OK
-    assert rows(screen.shown())["rejected"] == "2"
-    assert "request_ids" not in screen.shown()
-
-
-def test_on_a_terminal_one_line_changes() -> None:
-    """A terminal sees a line that is drawn again and again, and styles."""
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_demo_runs_in_this_process(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On either loop, on a terminal, all contacts are dealt with."""
+    monkeypatch.setattr(anyio, "run", partial(anyio.run, backend=backend))
     screen = Screen(tty=True)
-    code = main(["demo", "--calls", "10"], terminal=terminal_on(screen))
-    text = screen.shown()
+    code = main(["demo", "--calls", "20", "--cps", "40"], terminal=terminal_on(screen))
 
     assert code == Exit.OK
-    assert text.count("\r\x1b[K") > 2
-    assert re.search(r"━+\x1b\[0m  10 of 10 calls, \d retried, \d\.\d s\n", text)
+    assert "dialled twice: 0" in screen.shown()
 
 
-def test_numbers_are_fictional() -> None:
-    """Each number is reserved for fiction, of eleven digits, and comes once."""
-    numbers = list(fictional_numbers())
+def test_a_worker_that_fails_ends_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the worker says is no mystery: its exit code is named."""
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    terminal = terminal_on(Screen())
 
-    assert len(set(numbers)) == len(numbers) > 50_000
+    assert main(["demo", "--calls", "1"], terminal=terminal) == Exit.FAILED
+    assert isinstance(terminal.stderr, io.StringIO)
+    assert "a worker ended with 1" in terminal.stderr.getvalue()
+
+
+def test_a_demo_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for ever, and no worker is left behind."""
+    monkeypatch.setattr(demo, "_OVER", 0.1)
+    terminal = terminal_on(Screen())
+
+    code = main(["demo", "--calls", "1", "--cps", "10000"], terminal=terminal)
+
+    assert code == Exit.FAILED
+    assert isinstance(terminal.stderr, io.StringIO)
+    assert "it took far too long" in terminal.stderr.getvalue()
+
+
+def test_the_numbers_are_nobodys() -> None:
+    """Each is a line 01xx of an exchange 555, and none comes twice."""
+    numbers = list(islice(fictional_numbers(), 1_000))
+
+    assert len(set(numbers)) == 1_000
     assert all(re.fullmatch(r"1[2-9]\d\d55501\d\d", str(number)) for number in numbers)
-    assert not any(str(number)[2:4] == "11" for number in numbers)
 
 
-def report(simulator: Simulator, progress: Progress) -> Report:
-    """What a run with a limit of 50 would end with."""
-    samples = ((19170000001, "x" * 43),)
-    return Report(progress=progress, simulator=simulator, calls_per_second=50, samples=samples)
+# --- its table --------------------------------------------------------------------------
 
 
-def dial(simulator: Simulator, to: int, at: float = 0.0) -> None:
-    """Have a number dialled."""
-    body = (
-        f'{{"appid": {simulator.app_id}, "secret": "{simulator.secret}", "from": 19170000000,'
-        f'"to": {to}, "pcmo": [{{"action": "hangup"}}]}}'
+def report(simulator: Simulator | None = None, **counts: int) -> Report:
+    """A report of a campaign that stands so."""
+    return Report(
+        state=state(status="running", sends=0, **counts),
+        answered=0,
+        simulator=Simulator() if simulator is None else simulator,
+        calls_per_second=50,
     )
-    headers = {"content-type": "application/json"}
-    simulator.receive("POST", "/v2/global_pcmo_make_call", headers, body.encode(), at=at)
-    simulator.leave()
 
 
-def crowded(requests: int) -> Simulator:
-    """A simulator that was asked so often within a second."""
-    simulator = Simulator()
-    for n in range(requests):
-        dial(simulator, 19170000000 + n)
-    return simulator
+class Crowded(Simulator):
+    """A simulator that saw a busy second, and numbers that were dialled twice."""
+
+    busiest: int = 0
+    twice: int = 0
+
+    def busiest_second(self) -> int:
+        return self.busiest
+
+    def duplicates(self) -> int:
+        return self.twice
 
 
-def dialled_twice() -> Simulator:
-    """A simulator that dialled one number twice."""
-    simulator = Simulator()
-    dial(simulator, 19170000001)
-    dial(simulator, 19170000001)
+def crowded(*, busiest: int = 0, twice: int = 0) -> Simulator:
+    """Such a simulator."""
+    simulator = Crowded()
+    object.__setattr__(simulator, "busiest", busiest)
+    object.__setattr__(simulator, "twice", twice)
     return simulator
 
 
 @pytest.mark.parametrize(
-    ("simulator", "progress", "problem"),
+    ("found", "problem"),
     [
-        (Simulator(), Progress(unknown=1), "1 calls were neither accepted nor rejected"),
-        (Simulator(), Progress(not_sent=1, cancelled=2, invalid=3), "6 calls were neither"),
-        (Simulator(), Progress(accepted=1), "1 calls were accepted and 0 numbers dialled"),
-        (dialled_twice(), Progress(accepted=1), "1 numbers were dialled twice"),
-        (crowded(53), Progress(accepted=53), "3 requests too many arrived in one second"),
+        (report(crowded(twice=2)), "2 numbers were dialled twice"),
+        (report(pending=1, sending=1), "2 contacts were forgotten"),
+        (report(rejected=1), "1 calls were rejected, failed or blocked"),
+        (report(finished=3), "the ledger says that 3 were called, and the simulator called 0"),
+        (report(crowded(busiest=53)), "3 requests too many arrived in one second"),
     ],
 )
-def test_what_should_not_happen_is_a_problem(
-    simulator: Simulator, progress: Progress, problem: str
-) -> None:
+def test_what_should_not_happen_is_said(found: Report, problem: str) -> None:
     """Each thing that can go wrong is found, alone, and printed."""
     screen = Screen()
-    found = report(simulator, progress)
     found.print(terminal_on(screen))
 
-    assert len(found.problems()) == 1
-    assert found.problems()[0].startswith(problem)
+    assert found.problems() == [problem]
     assert f"  wrong: {problem}" in screen.shown()
 
 
-def test_two_requests_in_fifty_may_bunch_on_the_way() -> None:
+def test_a_few_requests_may_bunch_on_the_way() -> None:
     """A busiest second a little above the limit is shown, and is no problem."""
-    assert report(crowded(52), Progress(accepted=52)).problems() == []
+    assert report(crowded(busiest=52)).problems() == []
 
 
-def test_a_problem_is_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A demo with a problem fails."""
-    monkeypatch.setattr(Report, "problems", lambda _: ["something"])
+def test_what_is_open_has_a_row_if_there_is_any() -> None:
+    """Rows for what need not happen are shown only if it did."""
     screen = Screen()
-
-    assert main(["demo", "--calls", "1"], terminal=terminal_on(screen)) == Exit.FAILED
-    assert "wrong: something" in screen.shown()
-
-
-def test_calls_that_were_not_sent_have_a_row_if_there_are_any() -> None:
-    """Rows for what should not happen are shown only if it did."""
-    screen = Screen()
-    report(Simulator(), Progress(not_sent=2, cancelled=1)).print(terminal_on(screen))
+    report(unknown=2, placed=1).print(terminal_on(screen))
     table = rows(screen.shown())
 
-    assert (table["not sent"], table["cancelled"]) == ("2", "1")
+    assert (table["may have rung"], table["called, its record to come"]) == ("2", "1")
 
 
-@pytest.mark.parametrize(("columns", "longest"), [("60", 60), ("80", 79), ("120", 119)])
+# --- progress ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "120"])
+@pytest.mark.parametrize("kind", [ChangingLine, Panel])
 def test_no_line_is_longer_than_the_terminal(
-    columns: str, longest: int, monkeypatch: pytest.MonkeyPatch
+    columns: str, kind: type[ChangingLine | Panel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The table leaves its notes out where they have no room, and never wraps."""
+    """The table leaves its notes out where they have no room, and nothing wraps."""
     monkeypatch.setenv("COLUMNS", columns)
     screen = Screen(tty=True)
     terminal = terminal_on(screen)
-    report(crowded(50), Progress(accepted=50)).print(terminal)
-    display_for(terminal, 100).finish(Progress(accepted=50, seconds=1.0))
+    report(unknown=1).print(terminal)
+    display = kind(terminal)
+    display.show(View(state(pending=100, placed=7, unknown=3, finished=90), 12.5))
+    display.note("a note")
+    display.finish(View(state(finished=200), 1.0))
     lines = ESCAPE.sub("", screen.shown()).replace("\r", "\n").splitlines()
 
-    assert max(map(len, lines)) <= longest
-    assert ("retries too" in screen.shown()) == (columns != "60")
+    assert max(map(len, lines)) <= int(columns)
+    assert "a note" in lines
+    assert ("nobody is dialled again for it" in screen.shown()) == (columns != "60")
 
 
-@pytest.mark.parametrize(
-    ("settled", "drawn"), [(0, "╌" * 50), (50, "━" * 25 + "╌" * 25), (100, "━" * 50)]
-)
-def test_the_bar_grows(settled: int, drawn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bar shows the share of calls that are settled."""
+def test_the_bar_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bar shows the share of contacts that are dealt with."""
     monkeypatch.setenv("COLUMNS", "120")
     screen = Screen(tty=True)
-    terminal = terminal_on(screen, {"NO_COLOR": "1"})
-    ChangingLine(terminal, 100).show(Progress(accepted=settled, retried=3, seconds=2.25))
+    view = View(state(pending=50, placed=20, failed=10, finished=20), 2.0)
+    ChangingLine(terminal_on(screen, {"NO_COLOR": "1"})).show(view)
 
-    assert screen.shown() == f"\r\x1b[K{drawn}  {settled:>3} of 100 calls, 3 retried, 2.2 s"
-
-
-def test_a_narrow_terminal_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no room the bar goes first, and then the words' end."""
-    monkeypatch.setenv("COLUMNS", "20")
-    screen = Screen(tty=True)
-    ChangingLine(terminal_on(screen, {"NO_COLOR": "1"}), 100).show(Progress(accepted=7))
-
-    assert screen.shown() == "\r\x1b[K  7 of 100 calls, 0"
+    drawn = "━" * 20 + "╌" * 20
+    assert (
+        screen.shown() == f"\r\x1b[K{drawn}   50 of 100, 2.0/s, 20 live, 10 failed, 25 s left"
+    )
 
 
 def test_a_terminal_without_these_characters_gets_others() -> None:
     """What a terminal cannot show is drawn with what it can, or as a question mark."""
     screen = Screen(tty=True, encoding="ascii")
     terminal = terminal_on(screen, {"NO_COLOR": "1"})
-    ChangingLine(terminal, 2).show(Progress(accepted=1))
+    line = ChangingLine(terminal)
+    line.show(View(state(status="paused", pending=1, finished=1), 0.0))
+    line.finish(None)
     terminal.put("•1234")
 
-    assert re.fullmatch(r"\r\x1b\[K=+ +1 of 2 calls, 0 retried, 0\.0 s\?1234\n", screen.shown())
+    assert re.fullmatch(
+        r"\r\x1b\[K=+ +1 of 2, 0\.0/s, 0 live, paused\n\?1234\n", screen.shown()
+    )
 
 
-def test_plain_lines_wait_until_there_is_something() -> None:
-    """A file gets no line before the first call is settled, and always a last one."""
+@pytest.mark.anyio
+async def test_plain_lines_come_now_and_then() -> None:
+    """A pipe gets a line every so many seconds, notes at once, and always a last one."""
     screen = Screen()
-    lines = PlainLines(terminal_on(screen), 20)
-    for progress in (Progress(), Progress(accepted=5, seconds=1.0)):
-        lines.show(progress)
-    lines.finish(Progress(accepted=20, retried=1, seconds=1.44))
+    lines = PlainLines(terminal_on(screen), 10.0)
+    for n in range(25):
+        lines.show(View(state(pending=30 - n, finished=n), 1.0))
+        await anyio.sleep(1)
+    lines.note("a note")
+    lines.finish(None)
+    lines.finish(View(state(finished=30), 1.0))
 
     assert screen.shown().splitlines() == [
-        " 5 of 20 calls, 0 retried, 1.0 s",
-        "20 of 20 calls, 1 retried, 1.4 s",
+        "10 of 30, 1.0/s, 0 live, 20 s left",
+        "20 of 30, 1.0/s, 0 live, 10 s left",
+        "a note",
+        "30 of 30, 1.0/s, 0 live",
     ]
 
 
+def test_a_meter_looks_back_ten_seconds() -> None:
+    """The rate is that of the last seconds, and nothing is said before two looks."""
+    meter = Meter()
+    rates = [
+        meter.look(state(sends=sends), at).rate for at, sends in ((0, 0), (5, 50), (20, 80))
+    ]
+
+    assert rates == [0.0, 10.0, 2.0]
+
+
 @pytest.mark.parametrize(
-    ("tty", "environ", "redraws", "styles"),
+    ("seconds", "words"), [(0.4, "0 s"), (89, "89 s"), (600, "10 min"), (9_000, "2.5 h")]
+)
+def test_durations_are_as_exact_as_people_need(seconds: float, words: str) -> None:
+    """Seconds, then minutes, then hours."""
+    assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("tty", "environ", "kind", "styles"),
     [
-        (True, {}, True, True),
-        (True, {"TERM": "xterm", "NO_COLOR": ""}, True, True),
-        (True, {"NO_COLOR": "1"}, True, False),
-        (True, {"TERM": "dumb"}, False, False),
-        (False, {}, False, False),
+        (True, {}, Panel, True),
+        (True, {"TERM": "xterm", "NO_COLOR": ""}, Panel, True),
+        (True, {"NO_COLOR": "1"}, Panel, False),
+        (True, {"TERM": "dumb"}, PlainLines, False),
+        (False, {}, PlainLines, False),
     ],
 )
 def test_a_terminals_wishes_are_respected(
-    environ: dict[str, str], *, tty: bool, redraws: bool, styles: bool
+    environ: dict[str, str], kind: type[Display], *, tty: bool, styles: bool
 ) -> None:
     """NO_COLOR, TERM=dumb and pipes get what they can show."""
     terminal = terminal_on(Screen(tty=tty), environ)
+    display = display_for(terminal)
+    display.finish(None)
 
-    assert terminal.can_redraw == redraws
-    assert isinstance(display_for(terminal, 1), ChangingLine if redraws else PlainLines)
+    assert isinstance(display, kind)
     assert (terminal.style("x", "green") == "\x1b[32mx\x1b[0m") == styles
-    assert styles or terminal.style("x", "green") == "x"
+
+
+def test_without_rich_there_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra is missed by nobody who does not look."""
+    monkeypatch.setitem(sys.modules, "telecmi_async.cli.panel", None)
+
+    assert isinstance(display_for(terminal_on(Screen(tty=True))), ChangingLine)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from telecmi_async.cli.plan import Plan
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["Order", "run"]
+__all__ = ["Order", "read_flow", "run"]
 
 _OPEN: Final = (ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING)
 _CALLER_ID: Final = 12025550199

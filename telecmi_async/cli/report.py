@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Report"]
 
 # Columns that the longest row takes with its note.
-_WITH_NOTES: Final = 76
+_WITH_NOTES: Final = 79
 _OPEN: Final = (ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING)
 _CALLED: Final = (ContactState.PLACED, ContactState.FINISHED)
 
@@ -88,7 +88,7 @@ class Report:
         yield "    answered", str(self.answered), ""
         for state, label, note in (
             (ContactState.PLACED, "  called, its record to come", ""),
-            (ContactState.UNKNOWN, "  may have rung", "kept as unknown, and not dialled again"),
+            (ContactState.UNKNOWN, "  may have rung", "nobody is dialled again for it"),
         ):
             if counts[state]:
                 yield label, str(counts[state]), note

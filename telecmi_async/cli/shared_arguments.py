@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import argparse
 from textwrap import fill
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  # it has no public name
+from typing import Final, TypeAlias
 
 __all__ = [
     "EXIT_CODES",
@@ -25,6 +20,8 @@ __all__ = [
 ]
 
 WIDTH: Final = 78
+#: What commands are added to; argparse has no public name for it.
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # see above
 EXIT_CODES: Final = """\
 exit codes: 0 done, 1 failed (no phone rang), 2 wrong arguments or input, 3 partly done,
 4 credentials missing or refused, 5 too many calls for the account, 6 TeleCMI or the ledger not

@@ -1,0 +1,397 @@
+"""The command line's ``flow``, ``hook`` and ``doctor``, and where its secrets come from."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import ssl
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+from consoles import Console, console, free_port, serving
+
+from telecmi_async.cli import Exit, doctor, main, wire
+from telecmi_async.cli.hearing import hearing
+from telecmi_async.cli.interrupts import Interrupts, interrupts
+from telecmi_async.cli.wire import Came, Unreachable, send
+from telecmi_async.ledger import SqliteLedger
+from telecmi_async.receiver import Receiver
+from telecmi_async.simulator import Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TOKEN = "t" * 43
+EVENT = {"type": "ping", "to": "919876543210"}
+
+
+def ran(*argv: str, **given: Any) -> tuple[int, Console]:
+    """Run a command; return its exit code and what it wrote."""
+    terminal = console(**given)
+    return main(argv, terminal=terminal), terminal
+
+
+# --- flow -------------------------------------------------------------------------------
+
+FLOW = json.dumps(
+    [
+        {"action": "speak", "text": "Hello {name}"},
+        {
+            "action": "bridge",
+            "from": 919876543210,
+            "connect": [{"type": "pstn", "number": 919876543211}],
+        },
+    ]
+)
+
+
+def test_a_flow_is_checked() -> None:
+    """Its actions are named, and the columns it is filled from."""
+    code, terminal = ran("flow", "check", "-", typed=FLOW)
+    _, as_json = ran("flow", "check", "-", "--json", typed=FLOW)
+    bad, refused = ran("flow", "check", "-", typed='[{"action": "speek"}]')
+    _, none = ran("flow", "check", "-", typed='[{"action": "hangup"}]')
+
+    assert code == Exit.OK
+    assert terminal.out == "2 actions: speak, bridge\ncolumns: name\n"
+    assert json.loads(as_json.out) == {"actions": ["speak", "bridge"], "columns": ["name"]}
+    assert bad == Exit.USAGE
+    assert "speak" in refused.err
+    assert none.out.endswith("columns: none\n")
+
+
+def test_a_flow_is_shown_as_a_tree() -> None:
+    """Each action has its options under it, and no number is shown in full."""
+    code, terminal = ran("flow", "show", "-", typed=FLOW)
+    _, as_json = ran("flow", "show", "-", "--json", typed=FLOW)
+
+    assert code == Exit.OK
+    assert terminal.out.splitlines()[:3] == ["1. speak", "   text: Hello {name}", "2. bridge"]
+    assert "   connect\n      [0]\n" in terminal.out
+    assert "98765" not in terminal.out + as_json.out
+
+
+# --- hook -------------------------------------------------------------------------------
+
+
+def press_when(condition: threading.Event) -> threading.Thread:
+    """Press Ctrl-C once a condition holds."""
+
+    def press() -> None:
+        assert condition.wait(15)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("reveal", [True, False])
+def test_events_are_printed_as_they_arrive(*, reveal: bool) -> None:
+    """Each is a line of JSON, masked unless it shall be replayed."""
+    port = free_port()
+    done = threading.Event()
+    statuses: list[int] = []
+
+    def post() -> None:
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(100):
+            try:
+                statuses.append(httpx.post(f"{url}/{TOKEN}", json=EVENT).status_code)
+                break
+            except httpx.ConnectError:
+                time.sleep(0.05)
+        statuses.append(httpx.post(f"{url}/wrong", json=EVENT).status_code)
+        done.set()
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    pressing = press_when(done)
+    more = ["--reveal"] if reveal else []
+    code, terminal = ran(
+        "hook", "listen", "--port", str(port), *more, environ={"TELECMI_WEBHOOK_TOKEN": TOKEN}
+    )
+    thread.join()
+    pressing.join()
+
+    assert code == Exit.INTERRUPTED
+    assert statuses == [204, 404]
+    assert json.loads(terminal.out)["type"] == "ping"
+    assert ("919876543210" in terminal.out) is reveal
+    assert "taken: 1, repeated: 0, refused: 1" in terminal.err
+    assert TOKEN not in terminal.err + terminal.out
+
+
+def test_listening_needs_a_token() -> None:
+    """Without one a new one is proposed, and nothing is listened to."""
+    code, terminal = ran("hook", "listen", "--port", "0")
+
+    assert code == Exit.USAGE
+    assert "the environment variable TELECMI_WEBHOOK_TOKEN is not set" in terminal.err
+
+
+@pytest.mark.anyio
+@pytest.mark.real_clock
+async def test_an_error_while_listening_comes_out_as_itself() -> None:
+    """No group of errors is made of it."""
+    with pytest.raises(KeyError):
+        async with hearing(Receiver(TOKEN), host="127.0.0.1", port=0):
+            raise KeyError
+
+
+class Answering(BaseHTTPRequestHandler):
+    """Answers 204 to whoever brings the token, and keeps the time of another century."""
+
+    bodies: list[bytes] = []  # noqa: RUF012  # one server a test
+
+    def do_POST(self) -> None:
+        self.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(204 if self.path == f"/{TOKEN}?a=1" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """A server that takes events; its address."""
+    Answering.bodies = []
+    found = HTTPServer(("127.0.0.1", 0), Answering)
+    thread = threading.Thread(target=found.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{found.server_port}"
+    finally:
+        found.shutdown()
+        thread.join()
+        found.server_close()
+
+
+def test_events_are_sent_again(server: str, tmp_path: Path) -> None:
+    """Each line of a file, or of stdin, is posted in its order, and refusals are counted."""
+    (tmp_path / "events").write_text('{"n": 1}\n\n{"n": 2}\n')
+    code, terminal = ran(
+        "hook", "replay", str(tmp_path / "events"), "--to", f"{server}/{TOKEN}?a=1"
+    )
+    partly, refused = ran("hook", "replay", "-", "--to", server, typed='{"n": 3}\n\n')
+
+    assert code == Exit.OK
+    assert json.loads(terminal.out) == {"taken": 2, "not_taken": 0}
+    assert [json.loads(body)["n"] for body in Answering.bodies] == [1, 2, 3]
+    assert partly == Exit.PARTLY
+    assert "event 1 was answered with 404" in refused.err
+
+
+def test_what_cannot_be_sent_again_is_named(tmp_path: Path) -> None:
+    """A file that is not there, one that is no text, an address that is none, nobody there."""
+    (tmp_path / "binary").write_bytes(b"\xff\n")
+    url = f"http://127.0.0.1:{free_port()}/x"
+
+    for file, to, code, message in (
+        (str(tmp_path / "none"), url, Exit.USAGE, "No such file"),
+        (str(tmp_path / "binary"), url, Exit.USAGE, "it is no text"),
+        ("-", "ftp://example.com", Exit.USAGE, "give an address that begins with https://"),
+        ("-", url, Exit.UNAVAILABLE, "event 1: Connection refused"),
+    ):
+        ended, terminal = ran("hook", "replay", file, "--to", to, typed="{}\n")
+        assert (ended, message in terminal.err) == (code, True), terminal.err
+
+
+def test_who_speaks_no_tls_is_unreachable(server: str) -> None:
+    """A certificate is asked for where the address says https."""
+    with pytest.raises(Unreachable):
+        send("HEAD", server.replace("http:", "https:"))
+
+
+def test_a_certificate_that_is_not_trusted_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why it is not trusted is said."""
+
+    def connect(_: object) -> None:
+        error = ssl.SSLCertVerificationError(1, "no")
+        error.verify_message = "certificate has expired"
+        raise error
+
+    monkeypatch.setattr("http.client.HTTPSConnection.connect", connect)
+    with pytest.raises(Unreachable, match="not trusted: certificate has expired"):
+        send("HEAD", "https://example.com")
+
+
+class Sealed(ssl.SSLSocket):
+    """A socket with TLS that was never connected."""
+
+    def __init__(self) -> None:
+        """It needs nothing."""
+
+    def getpeercert(self, binary_form: bool = False) -> Any:  # as there
+        return {"notAfter": "Jan  1 00:00:00 2030 GMT"}
+
+    def version(self) -> str:
+        return "TLSv1.3"
+
+
+def test_a_certificate_says_when_it_ends() -> None:
+    """The protocol and the certificate's end are read from the connection."""
+    connection = http.client.HTTPConnection("example.com")
+    connection.sock = Sealed.__new__(Sealed)
+
+    assert wire._tls(connection) == ("TLSv1.3", "Jan  1 00:00:00 2030 GMT")
+    connection.sock = None
+
+
+# --- doctor -----------------------------------------------------------------------------
+
+
+def test_all_is_well(tmp_path: Path) -> None:
+    """Credentials, clock, zones, ledger and webhooks are looked at, and nobody is called."""
+
+    async def make() -> None:
+        async with SqliteLedger(tmp_path / "l.db"):
+            pass
+
+    anyio.run(make)
+    port = free_port()
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        environ |= {"TELECMI_WEBHOOK_TOKEN": TOKEN}
+        argv = [
+            "--ledger",
+            str(tmp_path / "l.db"),
+            "--webhook-url",
+            f"http://127.0.0.1:{port}/",
+        ]
+        code, terminal = ran("doctor", *argv, "--webhook-port", str(port), environ=environ)
+        _, as_json = ran("doctor", "--json", environ=environ)
+
+    assert code == Exit.OK
+    whats = [line.split()[1] for line in terminal.out.splitlines()]
+    assert whats == ["credentials", "clock", "time", "ledger", "webhooks"]
+    assert all(json.loads(line)["ok"] for line in as_json.out.splitlines())
+    assert simulator.numbers() == 0
+
+
+def test_what_is_wrong_is_found(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each thing that is wrong is named, and the first has the exit code."""
+    monkeypatch.setattr(doctor, "zone_named", lambda _: None)
+    (tmp_path / "no.db").write_text("this is no ledger at all, and never was one")
+    nothing, bare = ran("doctor", "--ledger", str(tmp_path / "none.db"))
+    with serving(Simulator()) as environ:
+        environ |= {"TELECMI_WEBHOOK_TOKEN": TOKEN, "TELECMI_SECRET": "not-the-right-one"}
+        argv = ["--ledger", str(tmp_path / "no.db"), "--webhook-port", "0", "--webhook-url"]
+        code, terminal = ran("doctor", *argv, server, environ=environ)
+        gone = f"http://127.0.0.1:{free_port()}"
+        _, unreachable = ran("doctor", *argv, gone, environ=environ)
+        del environ["TELECMI_WEBHOOK_TOKEN"]
+        _, no_token = ran("doctor", *argv, gone, environ=environ)
+        environ["TELECMI_BASE_URL"] = f"{gone}/v2"
+        _, away = ran("doctor", environ=environ)
+
+    assert nothing == code == Exit.CREDENTIALS
+    assert "wrong  credentials   the environment variable TELECMI_APP_ID" in bare.out
+    assert "there is no ledger" in bare.out
+    assert "pip install tzdata" in terminal.out
+    assert "does not arrive here: it was answered with 404" in terminal.out
+    assert terminal.out.count("wrong  ") == 4
+    assert "nobody answers at that address: Connection refused" in unreachable.out
+    assert "TELECMI_WEBHOOK_TOKEN is not set" in no_token.out
+    assert "wrong  connection" in away.out
+
+
+@pytest.mark.parametrize(
+    ("late", "code", "words"),
+    [(100, Exit.FAILED, "behind"), (-100, Exit.FAILED, "ahead of"), (0, Exit.OK, "agree")],
+)
+def test_a_clock_that_is_wrong_is_told(late: int, code: Exit, words: str) -> None:
+    """It is compared with the date of TeleCMI's answer."""
+    theirs = datetime.now(UTC) + timedelta(seconds=late)
+    date = theirs.strftime("%a, %d %b %Y %H:%M:%S GMT")
+    found = doctor._clock(Came(200, {"date": date}, None))
+
+    assert found.exit is code
+    assert words in found.words
+
+
+@pytest.mark.parametrize(("days", "code"), [(90, Exit.OK), (3, Exit.UNAVAILABLE)])
+def test_a_certificate_that_ends_soon_is_told(
+    days: int, code: Exit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TLS is looked at where there is any."""
+    ends = (datetime.now(UTC) + timedelta(days=days)).strftime("%b %d %H:%M:%S %Y GMT")
+    monkeypatch.setattr(doctor, "send", lambda *_: Came(200, {}, ("TLSv1.3", ends)))
+    with serving(Simulator()) as environ:
+        ended, terminal = ran("doctor", environ=environ)
+
+    assert ended == code
+    assert "TLSv1.3, a certificate for" in terminal.out
+
+
+# --- secrets and signals ----------------------------------------------------------------
+
+
+def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
+    """``TELECMI_SECRET_FILE`` names a file, as containers have them."""
+    with serving(Simulator()) as environ:
+        (tmp_path / "secret").write_text(environ.pop("TELECMI_SECRET") + "\n")
+        environ["TELECMI_SECRET_FILE"] = str(tmp_path / "secret")
+        code, _ = ran("doctor", environ=environ)
+
+    assert code == Exit.OK
+
+
+def test_twice_ends_at_once() -> None:
+    """The second signal ends the process there and then."""
+    ends: list[int] = []
+    terminal = console()
+    pressed = Interrupts(terminal, ends.append)
+    for _ in range(2):
+        pressed.hear()
+
+    assert ends == [Exit.INTERRUPTED]
+    assert "the ledger has them" in terminal.err
+
+
+def test_signals_are_for_the_main_thread() -> None:
+    """Elsewhere nothing is registered, and what was registered before comes back."""
+    before = signal.getsignal(signal.SIGINT)
+    counts: list[int] = []
+
+    def elsewhere() -> None:
+        with interrupts(console()) as pressed:
+            counts.append(pressed.count)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    with interrupts(console()):
+        assert signal.getsignal(signal.SIGINT) is not before
+
+    assert counts == [0]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_reader_that_has_enough_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """``telecmi-async export | head`` ends quietly."""
+
+    def check(*_: object, **__: object) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("telecmi_async.cli.flow.check", check)
+    with (tmp_path / "out").open("w") as file:
+        terminal = Console(
+            stdin=console().stdin, stdout=file, stderr=console().stderr, environ=os.environ
+        )
+        assert main(["flow", "check", "-"], terminal=terminal) == Exit.OK
+    assert main(["flow", "check", "-"], terminal=console()) == Exit.OK
