@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import runpy
 import socket
 import subprocess
 import sys
 import threading
 from functools import partial
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import anyio
@@ -24,7 +24,7 @@ from telecmi_async.cli import Exit, Terminal, call, main
 from telecmi_async.simulator import Simulator
 from telecmi_async.simulator.dice import draw
 
-MAIN = str(Path(telecmi_async.__file__).with_name("__main__.py"))
+MAIN = Path(telecmi_async.__file__).with_name("__main__.py")
 
 
 @pytest.fixture
@@ -186,6 +186,12 @@ def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def run_as(name: str) -> None:
+    """Run what runs the package, as runpy does where pytest has not put a loader before it."""
+    code = compile(MAIN.read_text(encoding="utf-8"), str(MAIN), "exec")
+    exec(code, {"__name__": name, "__spec__": find_spec("telecmi_async.__main__")})
+
+
 @pytest.mark.usefixtures("version")
 def test_the_package_can_be_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -193,7 +199,7 @@ def test_the_package_can_be_run(
     """``python -m telecmi_async`` is the command line, on the process's own streams."""
     monkeypatch.setattr(sys, "argv", ["telecmi-async", "--version"])
     with pytest.raises(SystemExit) as caught:
-        runpy.run_path(MAIN, run_name="__main__")
+        run_as("__main__")
 
     assert caught.value.code == Exit.OK
     assert capsys.readouterr().out == "telecmi-async 1.2.3\n"
@@ -203,7 +209,7 @@ def test_importing_what_runs_the_package_runs_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Tools that import every module do not start the command line."""
-    runpy.run_path(MAIN, run_name="telecmi_async.__main__")
+    run_as("telecmi_async.__main__")
 
     assert capsys.readouterr() == ("", "")
 
