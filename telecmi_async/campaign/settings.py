@@ -43,8 +43,8 @@ class Pace:
     Args:
         calls_per_second: How many calls start in a second, over all workers of this ledger.
         live_calls: How many may be live, likewise; ``None`` for any number.
-        window: How many contacts one worker deals with at a time, but no more than its
-            service's ``max_in_flight``.
+        window: How many requests one worker has under way at a time, and twice as many as it
+            claims at once; never more than its service's ``max_in_flight``.
         shared: What the limits are shared under: campaigns that name the same share them.
         caller_id_calls_per_second: How many calls of one caller id start in a second, besides;
             the campaign must name it (`Settings.from_`). ``None`` for no limit of its own.

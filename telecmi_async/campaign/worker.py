@@ -191,7 +191,8 @@ class Worker:
     async def _claim_and_start(self, calls: TaskGroup) -> None:
         """Claim contacts and start their calls until nothing is left for anybody."""
         while not self.leaving:
-            room = min(self._window - self._under_way, self._brake.room())
+            # Some at once, for each time is a transaction.
+            room = min((self._window + 1) // 2, self._brake.room())
             owner = self.owner
             claims: list[Claim] = []
             try:
@@ -275,7 +276,9 @@ class Worker:
         return not self._halted
 
     def _held_up(self) -> float:
-        """Return for how many seconds nothing may be sent."""
+        """Return for how many seconds nothing may be sent, or when to look again."""
+        if self._under_way >= self._window:
+            return _POLL
         now = anyio.current_time()
         return max(self._resume_at - now, 0.0) or self._brake.wait(now)
 
