@@ -45,7 +45,7 @@ LAYERS: list[set[str]] = [
         "store",
         "transport",
     },
-    {"options"},
+    {"limits", "options"},
     {"call", "host"},
     {"dial", "handle", "lookup", "receiver"},
     {"sources", "stream", "tracking"},

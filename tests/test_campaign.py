@@ -736,6 +736,28 @@ async def test_workers_share_the_pace() -> None:
     assert here.simulator.pace() > 9.5
 
 
+async def test_starts_keep_their_distance_when_many_replies_come_at_once() -> None:
+    """What waits for a free request does not leave in a crowd."""
+
+    class Stalling(FakeTelecmi):
+        """Replies every ten seconds, to all who wait."""
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            self.delay = 10 - anyio.current_time() % 10
+            return await super().handle_async_request(request)
+
+    fake, ledger = Stalling(), MemoryLedger()
+    async with fake.service(rate=RateLimit(max_in_flight=5)) as service:
+        campaign = Campaign(ledger, service, "spring", settings(10.0))
+        await campaign.load(contacts(20))
+
+        await campaign.run()
+
+    gaps = [after - before for before, after in zip(fake.starts, fake.starts[1:], strict=False)]
+    assert fake.max_in_flight == 5
+    assert min(gaps) > 0.099
+
+
 async def test_workers_share_the_channels() -> None:
     """No more calls are live than there are channels, whoever placed them."""
     most = 0
@@ -756,6 +778,8 @@ async def test_workers_share_the_channels() -> None:
                 runs.start_soon(one.run)
                 runs.start_soon(two.run)
             lookers.cancel_scope.cancel()
+
+        assert anyio.current_time() < 120
 
     assert most == 4
     assert await here.counted() == {"finished": 40}

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 
-from telecmi_async.campaign.live import LiveCalls
 from telecmi_async.campaign.patience import Patience
 from telecmi_async.campaign.settings import Settings
 from telecmi_async.campaign.worker import Worker
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from telecmi_async.events import Event
     from telecmi_async.ledger import CampaignState, Ledger, Loaded, NewContact
+    from telecmi_async.limits import SharedLimits
     from telecmi_async.receiver import Receiver
     from telecmi_async.service import CallService
 
@@ -43,6 +43,8 @@ class Campaign:
         worker: This worker's name in the ledger; a random one if not given. No two may have
             the same at one time.
         patience: How long it waits for things; the defaults do.
+        limits: What all workers share the pace by, if not by the ledger, such as a
+            `telecmi_async.limits.RedisLimits`. While they fail, nothing is dialled.
     """
 
     def __init__(
@@ -55,14 +57,16 @@ class Campaign:
         receiver: Receiver | None = None,
         worker: str | None = None,
         patience: Patience | None = None,
+        limits: SharedLimits | None = None,
     ) -> None:
         self.name = name
         self.settings = settings
         self._ledger = ledger
         self._receiver = receiver
         self._patience = patience or Patience()
-        self._live = LiveCalls(ledger, name, settings.pace)
-        self._worker = Worker(ledger, service, name, settings, self._patience, name=worker)
+        self._worker = Worker(
+            ledger, service, name, settings, self._patience, name=worker, limits=limits
+        )
         if receiver is not None:
             receiver.on_event(self._hear)
 
@@ -76,6 +80,7 @@ class Campaign:
         receiver: Receiver | None = None,
         worker: str | None = None,
         patience: Patience | None = None,
+        limits: SharedLimits | None = None,
     ) -> Self:
         """Return a campaign that was begun before, by whomever.
 
@@ -88,7 +93,14 @@ class Campaign:
             raise ConfigurationError(f"there is no campaign {name!r} in this ledger")
         settings = Settings.parse(data)
         return cls(
-            ledger, service, name, settings, receiver=receiver, worker=worker, patience=patience
+            ledger,
+            service,
+            name,
+            settings,
+            receiver=receiver,
+            worker=worker,
+            patience=patience,
+            limits=limits,
         )
 
     # -- what users ask
@@ -166,6 +178,7 @@ class Campaign:
     async def _tidy(self) -> None:
         """Keep this worker's leases, and pick up what others left behind."""
         while True:
+            await self._worker.live.free_owed()
             try:
                 await self._ledger.renew(self._worker.owner, lease=self._patience.claim)
                 found = await self._ledger.reap(self.name)
@@ -246,4 +259,4 @@ class Campaign:
             detail=str(getattr(event, "status", "") or ""),
         )
         if known and record is not None and event.to:
-            await self._live.free(event.to)
+            await self._worker.live.free(event.to)

@@ -1,14 +1,19 @@
-"""The channels of live calls, which all workers of a ledger share."""
+"""The channels of live calls, which all workers of a campaign share."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
+
+from telecmi_async.errors import StoreError
 
 if TYPE_CHECKING:
     from telecmi_async.campaign.settings import Pace
-    from telecmi_async.ledger import Ledger
+    from telecmi_async.limits import SharedLimits
 
 __all__ = ["LiveCalls"]
+
+logger = logging.getLogger("telecmi_async")
 
 # How long a call may hold its channel whose end is not heard of: what TeleCMI's SDK assumes a
 # call may last, and a minute of ringing.
@@ -22,29 +27,56 @@ class LiveCalls:
     name of the number, so that whoever dials it after a crash takes the same one.
 
     Args:
-        ledger: Where channels are leased.
+        limits: Where channels are leased.
         campaign: The campaign's name.
         pace: Its limits.
     """
 
-    __slots__ = ("_campaign", "_ledger", "_limit", "_shared")
+    __slots__ = ("_campaign", "_limit", "_limits", "_owed", "_shared")
 
-    def __init__(self, ledger: Ledger, campaign: str, pace: Pace) -> None:
-        self._ledger = ledger
+    def __init__(self, limits: SharedLimits, campaign: str, pace: Pace) -> None:
+        self._limits = limits
         self._campaign = campaign
         self._limit = pace.live_calls
         self._shared = pace.shared
+        # What could not be given back, in the order in which it was tried.
+        self._owed: dict[str, None] = {}
 
     async def take(self, number: int) -> bool:
-        """Take a channel for a call to a number; False if all are taken."""
-        return self._limit is None or await self._ledger.lease_channel(
-            self._shared, self._holder(number), limit=self._limit, seconds=_LONGEST_CALL
+        """Take a channel for a call to a number; False if all are taken.
+
+        Raises:
+            StoreError: The limits fail.
+        """
+        if self._limit is None:
+            return True
+        holder = self._holder(number)
+        self._owed.pop(holder, None)
+        return await self._limits.lease_channel(
+            self._shared, holder, limit=self._limit, seconds=_LONGEST_CALL
         )
 
     async def free(self, number: int | str) -> None:
-        """Give the channel of a call to a number back."""
+        """Give the channel of a call to a number back; if that fails, `free_owed` does later."""
         if self._limit is not None:
-            await self._ledger.free_channel(self._shared, self._holder(number))
+            self._owed[self._holder(number)] = None
+            await self.free_owed()
+
+    async def free_owed(self) -> None:
+        """Give back what could not be given back before, as far as the limits work."""
+        while self._owed:
+            holder = next(iter(self._owed))
+            try:
+                await self._limits.free_channel(self._shared, holder)
+            except StoreError as error:
+                logger.warning(
+                    "campaign %s: %d channels are given back later: %s",
+                    self._campaign,
+                    len(self._owed),
+                    error,
+                )
+                return
+            self._owed.pop(holder, None)
 
     def _holder(self, number: int | str) -> str:
         return f"{self._campaign}/{number}"

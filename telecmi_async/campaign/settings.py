@@ -28,7 +28,12 @@ UnknownPolicy: TypeAlias = Literal["hold", "retry_after_proof", "give_up"]
 def _check_rate(owner: object, attribute: _settings.Field, value: float) -> None:
     _settings.positive(owner, attribute, value)
     if value > 10_000:
-        raise ConfigurationError("Pace.calls_per_second must be at most 10000")
+        raise ConfigurationError(f"Pace.{attribute.name} must be at most 10000")
+
+
+def _check_rate_or_none(owner: object, attribute: _settings.Field, value: float | None) -> None:
+    if value is not None:
+        _check_rate(owner, attribute, value)
 
 
 @frozen(kw_only=True)
@@ -38,9 +43,13 @@ class Pace:
     Args:
         calls_per_second: How many calls start in a second, over all workers of this ledger.
         live_calls: How many may be live, likewise; ``None`` for any number.
-        window: How many contacts one worker deals with at a time, but no more than its
-            service's ``max_in_flight``.
+        window: How many requests one worker has under way at a time, and twice as many as it
+            claims at once; never more than its service's ``max_in_flight``.
         shared: What the limits are shared under: campaigns that name the same share them.
+        caller_id_calls_per_second: How many calls of one caller id start in a second, besides;
+            the campaign must name it (`Settings.from_`). ``None`` for no limit of its own.
+        campaign_calls_per_second: How many of this campaign's, likewise. A call starts once all
+            of its limits allow it.
 
     Raises:
         ConfigurationError: A value cannot be right.
@@ -50,6 +59,10 @@ class Pace:
     live_calls: int | None = field(default=None, validator=_settings.whole_or_none(1))
     window: int = field(default=40, validator=_settings.whole(1))
     shared: str = field(default="account", validator=attrs.validators.instance_of(str))
+    caller_id_calls_per_second: float | None = field(
+        default=None, validator=_check_rate_or_none
+    )
+    campaign_calls_per_second: float | None = field(default=None, validator=_check_rate_or_none)
 
 
 def _parse_flow(value: FlowLike | Template) -> Template:
@@ -93,6 +106,13 @@ class Settings:
         default="hold", validator=_settings.one_of("hold", "retry_after_proof", "give_up")
     )
     from_: int | None = field(default=None, converter=_parse_from, repr=_masked)
+
+    def __attrs_post_init__(self) -> None:
+        if self.pace.caller_id_calls_per_second is not None and self.from_ is None:
+            raise ConfigurationError(
+                "Pace.caller_id_calls_per_second needs Settings.from_: workers whose services "
+                "have different caller ids would share one limit"
+            )
 
     def dump(self) -> dict[str, object]:
         """Return them as JSON."""

@@ -29,6 +29,7 @@ from telecmi_async.campaign.brake import Brake
 from telecmi_async.campaign.live import LiveCalls
 from telecmi_async.campaign.outcome import SendVerdict, outcome_of
 from telecmi_async.campaign.permit import SendPermit
+from telecmi_async.campaign.turns import Turns
 from telecmi_async.errors import (
     AuthenticationError,
     CallCancelled,
@@ -49,15 +50,15 @@ if TYPE_CHECKING:
     from telecmi_async.campaign.settings import Settings
     from telecmi_async.handle import CallHandle
     from telecmi_async.ledger import CampaignState, Ledger
+    from telecmi_async.limits import SharedLimits
     from telecmi_async.service import CallService
 
 __all__ = ["Worker"]
 
 logger = logging.getLogger("telecmi_async")
 
-# How often it looks whether there is something to do, or a channel is free.
+# How often it looks whether there is something to do.
 _POLL: Final = 1.0
-_CHANNEL_POLL: Final = 0.25
 # Between two tries of a ledger that fails.
 _STORE_PAUSE: Final = 2.0
 
@@ -89,6 +90,7 @@ class Worker:
         settings: What it was begun with.
         patience: How long it waits for things.
         name: The worker's own name; a random one if not given.
+        limits: What grants starts and channels; the ledger if not given.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Worker:
         patience: Patience,
         *,
         name: str | None = None,
+        limits: SharedLimits | None = None,
     ) -> None:
         self._name = name or secrets.token_hex(8)
         #: Under which name it claims now.
@@ -113,13 +116,23 @@ class Worker:
         self._service = service
         self._campaign = campaign
         self._settings = settings
-        self._pace = settings.pace
         self._patience = patience
         self._brake = Brake(settings.pace.calls_per_second)
         # What waits in the service has had its turn, and would leave all at once after a pause.
         self._window = min(settings.pace.window, service.max_in_flight)
         self._resume_at = -math.inf
-        self._live = LiveCalls(ledger, campaign, settings.pace)
+        #: The channels of live calls.
+        self.live = LiveCalls(limits or ledger, campaign, settings.pace)
+        self._turns = Turns(
+            limits or ledger,
+            self.live,
+            campaign,
+            settings,
+            rate=lambda: self._brake.rate(anyio.current_time()),
+            pause=self._pause,
+            longest=patience.claim,
+            apart=limits is not None and limits is not ledger,
+        )
         self._under_way = 0
         self._waiting: deque[_Send] = deque()
         self._handles: set[CallHandle] = set()
@@ -178,7 +191,8 @@ class Worker:
     async def _claim_and_start(self, calls: TaskGroup) -> None:
         """Claim contacts and start their calls until nothing is left for anybody."""
         while not self.leaving:
-            room = min(self._window - self._under_way, self._brake.room())
+            # Some at once, for each time is a transaction.
+            room = min((self._window + 1) // 2, self._brake.room())
             owner = self.owner
             claims: list[Claim] = []
             try:
@@ -256,24 +270,15 @@ class Worker:
             if not await self._pause(min(pause, _POLL)):
                 return False
         send.probe = self._brake.open
-        while not await self._live.take(send.claim.number):
-            if not await self._pause(_CHANNEL_POLL):
-                return False
-        interval = 1.0 / self._brake.rate(anyio.current_time())
-        longest = max(self._patience.claim, interval)
-        keys = [(self._pace.shared, interval)]
-        while (wait := await self._ledger.reserve(keys, longest=longest)) is None:
-            if not await self._pause(_POLL):
-                return False
-        until = anyio.current_time() + wait
-        while (rest := until - anyio.current_time()) > 0:
-            if not await self._pause(rest):
-                return False
+        if not await self._turns.take(send.claim.number):
+            return False
         send.began = anyio.current_time()
         return not self._halted
 
     def _held_up(self) -> float:
-        """Return for how many seconds nothing may be sent."""
+        """Return for how many seconds nothing may be sent, or when to look again."""
+        if self._under_way >= self._window:
+            return _POLL
         now = anyio.current_time()
         return max(self._resume_at - now, 0.0) or self._brake.wait(now)
 
@@ -285,7 +290,7 @@ class Worker:
                     send = self._waiting.popleft()
                     self._probed(send)
                     await self._ledger.release(send.claim, send.owner)
-                    await self._live.free(send.claim.number)
+                    await self.live.free(send.claim.number)
             except StoreError as error:
                 self._say(error)
                 self._waiting.clear()
@@ -303,7 +308,7 @@ class Worker:
         try:
             with anyio.CancelScope(shield=True):
                 if not await self._send(send, request):
-                    await self._live.free(send.claim.number)
+                    await self.live.free(send.claim.number)
         except StoreError as error:
             self._say(error)
         finally:

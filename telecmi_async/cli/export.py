@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING
 
 import anyio
 
+from telecmi_async.campaign import export
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import campaign_named, opened
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger import ContactState
-from telecmi_async.phone import mask, mask_in, parse_number
+from telecmi_async.phone import mask, parse_number
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Sequence
+    from collections.abc import AsyncIterator, Generator
 
+    from telecmi_async.campaign.export import Target
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.ledger import Contact, Ledger
 
-__all__ = ["FIELDS", "Target", "run", "why"]
-
-#: What an exported row begins with; a contact's own columns follow, each under ``column.``.
-FIELDS: Final = (
-    "number", "state", "reason", "sends", "request_id", "answered", "talk_seconds", "cost",
-    "sent_at", "finished_at",
-)  # fmt: skip
-# A spreadsheet takes what begins so for a formula.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+__all__ = ["run", "why"]
 
 
 def run(
@@ -64,81 +56,15 @@ def run(
     """
     wanted = [ContactState(state) for state in states]
 
-    async def export() -> Exit:
+    async def write() -> Exit:
         async with opened(terminal, ledger) as book:
             found = await campaign_named(book, name)
             with _target(terminal, output) as target:
-                if kind == "jsonl":
-                    async for contact in book.contacts(found, states=wanted):
-                        row = _row(contact, reveal=reveal)
-                        columns = _columns(contact, reveal=reveal)
-                        target.write(json.dumps({**row, "columns": columns}) + "\n")
-                else:
-                    await _write_csv(target, book, found, wanted, reveal=reveal)
+                writer = export.write_jsonl if kind == "jsonl" else export.write_csv
+                await writer(target, book, found, states=wanted, masked=not reveal)
         return Exit.OK
 
-    return anyio.run(export)
-
-
-class Target(Protocol):
-    """What rows are written to."""
-
-    def write(self, text: str, /) -> object:
-        """Write some text."""
-        ...
-
-
-async def _write_csv(
-    target: Target, book: Ledger, name: str, wanted: Sequence[ContactState], *, reveal: bool
-) -> None:
-    """Write rows that a spreadsheet opens and takes for nothing but text and numbers."""
-    names: dict[str, None] = {}
-    async for contact in book.contacts(name, states=wanted):
-        names.update(dict.fromkeys(contact.columns))
-    writer = csv.writer(target, lineterminator="\n")
-    writer.writerow([*FIELDS, *(_cell(f"column.{key}") for key in names)])
-    async for contact in book.contacts(name, states=wanted):
-        columns = _columns(contact, reveal=reveal)
-        row = _row(contact, reveal=reveal)
-        writer.writerow(
-            [
-                _cell(value)
-                for value in (*row.values(), *(columns.get(key, "") for key in names))
-            ]
-        )
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return value
-
-
-def _row(contact: Contact, *, reveal: bool) -> dict[str, object]:
-    return {
-        "number": str(contact.number) if reveal else mask(contact.number),
-        "state": str(contact.state),
-        "reason": contact.reason,
-        "sends": contact.sends,
-        "request_id": contact.request_id,
-        "answered": contact.answered,
-        "talk_seconds": contact.talk_seconds,
-        "cost": contact.cost,
-        "sent_at": _moment(contact.sent_at),
-        "finished_at": _moment(contact.finished_at),
-    }
-
-
-def _columns(contact: Contact, *, reveal: bool) -> dict[str, str]:
-    if reveal:
-        return dict(contact.columns)
-    return {key: mask_in(value) for key, value in contact.columns.items()}
-
-
-def _moment(at: float | None) -> str | None:
-    if at is None:
-        return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    return anyio.run(write)
 
 
 @contextmanager
@@ -209,17 +135,10 @@ async def _campaigns(book: Ledger, name: str | None) -> AsyncIterator[str]:
 
 def _show(terminal: Terminal, campaign: str, contact: Contact, *, as_json: bool) -> None:
     if as_json:
-        history = [
-            {
-                "at": _moment(each.at),
-                "what": each.what,
-                "detail": each.detail,
-                "send": each.token,
-            }
-            for each in contact.history
-        ]
-        row = {"campaign": campaign, **_row(contact, reveal=False), "history": history}
-        terminal.put(json.dumps(row))
+        told = export.row_of(contact, masked=True)
+        del told["columns"]
+        row = {"campaign": campaign, **told, "history": export.history(contact)}
+        terminal.put(json.dumps(row, default=export.iso))
         return
     because = f": {contact.reason}" if contact.reason else ""
     terminal.put(f"{mask(contact.number)} in {campaign} is {contact.state}{because}")
@@ -231,5 +150,6 @@ def _show(terminal: Terminal, campaign: str, contact: Contact, *, as_json: bool)
             if contact.answered
             else "  not answered"
         )
-    for each in contact.history:
-        terminal.put(f"  {_moment(each.at)}  {each.what:<9} {each.detail}".rstrip())
+    for each in export.history(contact):
+        at = export.iso(each["at"])
+        terminal.put(f"  {at}  {each['what']:<9} {each['detail']}".rstrip())

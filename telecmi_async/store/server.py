@@ -1,4 +1,4 @@
-"""A Redis or Valkey server, as a store asks it. All that redis-py raises is mapped here."""
+"""A Redis or Valkey server, as stores and limits ask it. All that redis-py raises is mapped here."""
 
 from __future__ import annotations
 
@@ -28,20 +28,31 @@ class Server:
     Args:
         redis: A URL as a `Secret`, or a client of the user's own, which is never closed.
         timeout: How long one question may take, in seconds.
+        user: The class that asks, as its errors name it.
+        task: What it does for its users, likewise.
+        on_trio: What to do instead on trio.
 
     Raises:
         ConfigurationError: It is neither, there is no redis-py, or the event loop that is
             running is trio's.
     """
 
-    def __init__(self, redis: object, *, timeout: float) -> None:
+    def __init__(
+        self,
+        redis: object,
+        *,
+        timeout: float,
+        user: str = "RedisStore",
+        task: str = "the store of events",
+        on_trio: str = "serve from one process with the default store",
+    ) -> None:
+        self._user, self._task, self._on_trio = user, task, on_trio
         self._url = redis if isinstance(redis, Secret) else None
         self._given: Any = redis
         self.timeout = timeout
         if self._url is None and not callable(getattr(self._given, "register_script", None)):
             raise ConfigurationError(
-                "RedisStore wants a URL such as redis://localhost:6379, or a "
-                "redis.asyncio.Redis"
+                f"{user} wants a URL such as redis://localhost:6379, or a redis.asyncio.Redis"
             )
         self._client = self._connect()
         self._redact = Redactor(Secret(_password_of(self._client)))
@@ -49,7 +60,9 @@ class Server:
         self._slots = anyio.Semaphore(_AT_ONCE)
 
     def _connect(self) -> Any:
-        return self._given if self._url is None else _client(self._url, self.timeout)
+        return (
+            self._given if self._url is None else _client(self._url, self.timeout, self._user)
+        )
 
     def bind(self) -> Any:
         """Belong to the running loop, and return the client that may be used in it.
@@ -61,15 +74,15 @@ class Server:
         loop = current_loop()
         if not is_asyncio(loop):
             raise ConfigurationError(
-                "RedisStore works on asyncio only, for so does redis-py; on trio, serve from "
-                "one process with the default store"
+                f"{self._user} works on asyncio only, for so does redis-py; on trio, "
+                f"{self._on_trio}"
             )
         if self._loop is not loop:
             if self._loop is not None:
                 if is_asyncio(self._loop) and not self._loop.is_closed():
                     raise WrongEventLoop(
-                        "a RedisStore belongs to the event loop it was first used in; make one "
-                        "for every event loop"
+                        f"a {self._user} belongs to the event loop it was first used in; make "
+                        "one for every event loop"
                     )
                 self._client = self._connect()
             self._slots = anyio.Semaphore(_AT_ONCE)
@@ -114,7 +127,7 @@ class Server:
             said = self._redact.text(str(error)[:200])
             failure = f"{type(error).__name__}: {said}" if said else type(error).__name__
         # Raised out here it carries no foreign error, whose frames know the password.
-        raise StoreError(f"the store of events failed ({failure})")
+        raise StoreError(f"{self._task} failed ({failure})")
 
     async def close(self) -> None:
         """Close the connections, unless the client is the user's own."""
@@ -122,7 +135,7 @@ class Server:
             await self.ask(self.bind().aclose())
 
 
-def _client(url: Secret, timeout: float) -> Any:
+def _client(url: Secret, timeout: float, user: str) -> Any:
     """Return a client for a URL.
 
     Raises:
@@ -134,7 +147,7 @@ def _client(url: Secret, timeout: float) -> Any:
         errors = importlib.import_module("redis.exceptions")
     except ImportError:
         raise ConfigurationError(
-            "RedisStore needs redis-py: pip install 'telecmi-async[redis]'"
+            f"{user} needs redis-py: pip install 'telecmi-async[redis]'"
         ) from None
     client: Any = None
     try:

@@ -1,0 +1,214 @@
+"""A campaign's contacts for whoever analyses them: rows, columns, CSV and JSON lines."""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+from telecmi_async.phone import mask, mask_in
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from telecmi_async.ledger import Contact, ContactState, Ledger
+
+__all__ = [
+    "FIELDS",
+    "Target",
+    "counts",
+    "history",
+    "iso",
+    "row_of",
+    "rows",
+    "table",
+    "write_csv",
+    "write_jsonl",
+]
+
+#: What a row begins with, in this order. A contact's own columns follow.
+FIELDS: Final[tuple[str, ...]] = (
+    "number", "state", "reason", "sends", "request_id", "answered", "talk_seconds", "cost",
+    "sent_at", "finished_at",
+)  # fmt: skip
+# A spreadsheet takes what begins so for a formula.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+class Target(Protocol):
+    """What rows are written to: a text file, for instance, opened with ``newline=""``."""
+
+    def write(self, text: str, /) -> object:
+        """Write some text."""
+        ...
+
+
+def row_of(contact: Contact, *, masked: bool = False) -> dict[str, object]:
+    """Return a contact as a row: `FIELDS`, and ``columns``, a dict of its own columns.
+
+    Args:
+        contact: The contact.
+        masked: Whether phone numbers are masked, those in its columns too.
+
+    Returns:
+        Texts, numbers, a boolean, and `datetime` objects in UTC. What is not known is ``None``.
+    """
+    columns = dict(contact.columns)
+    return {
+        "number": mask(contact.number) if masked else str(contact.number),
+        "state": str(contact.state),
+        "reason": contact.reason,
+        "sends": contact.sends,
+        "request_id": contact.request_id,
+        "answered": contact.answered,
+        "talk_seconds": contact.talk_seconds,
+        "cost": contact.cost,
+        "sent_at": _moment(contact.sent_at),
+        "finished_at": _moment(contact.finished_at),
+        "columns": {key: mask_in(value) for key, value in columns.items()}
+        if masked
+        else columns,
+    }
+
+
+def history(contact: Contact) -> list[dict[str, Any]]:
+    """Return what happened to a contact, as `Ledger.find` knows it, oldest first.
+
+    Returns:
+        Rows of ``at`` (a `datetime` in UTC), ``what`` (the move, or ``event``), ``detail``
+        (the rule, the outcome, the reason) and ``send`` (the token of the send it is about).
+    """
+    return [
+        {
+            "at": _moment(each.at),
+            "what": each.what,
+            "detail": each.detail,
+            "send": each.token,
+        }
+        for each in contact.history
+    ]
+
+
+async def counts(ledger: Ledger, name: str) -> dict[str, int]:
+    """Return how many contacts of a campaign are in each state, those with none included.
+
+    Raises:
+        ConfigurationError: There is none of that name.
+        StoreError: The ledger fails.
+    """
+    state = await ledger.state(name)
+    return {str(each): count for each, count in state.counts.items()}
+
+
+async def rows(
+    ledger: Ledger, name: str, *, states: Sequence[ContactState] = (), masked: bool = False
+) -> AsyncIterator[dict[str, object]]:
+    """Iterate over a campaign's contacts as rows, in the order of loading.
+
+    Args:
+        ledger: The ledger; open.
+        name: The campaign's name.
+        states: Only those in these states; all if none is named.
+        masked: Whether phone numbers are masked, those in columns too.
+
+    Raises:
+        StoreError: The ledger fails.
+    """
+    async for contact in ledger.contacts(name, states=states):
+        yield row_of(contact, masked=masked)
+
+
+async def table(
+    ledger: Ledger, name: str, *, states: Sequence[ContactState] = (), masked: bool = False
+) -> dict[str, list[object]]:
+    """Return a campaign's contacts as plain columns, as pandas and polars take them.
+
+    All lists are of one length. A contact's own columns are called ``column.NAME``, in the
+    order in which they are first seen; who lacks one has ``None`` there. Arguments and errors
+    are those of `rows`.
+    """
+    found: dict[str, list[object]] = {key: [] for key in FIELDS}
+    length = 0
+    async for row in rows(ledger, name, states=states, masked=masked):
+        flat = _flat(row)
+        for key in flat:
+            if key not in found:
+                found[key] = [None] * length
+        for key, column in found.items():
+            column.append(flat.get(key))
+        length += 1
+    return found
+
+
+async def write_csv(
+    target: Target,
+    ledger: Ledger,
+    name: str,
+    *,
+    states: Sequence[ContactState] = (),
+    masked: bool = False,
+) -> None:
+    """Write a campaign's contacts as CSV, a row each, with the columns of `table`.
+
+    A text that a spreadsheet would take for a formula gets a ``'`` before it. Moments are in
+    ISO 8601, what is not known is empty. The ledger is read twice, since columns are named
+    first; no more than a few rows are in memory. Arguments and errors are those of `rows`.
+    """
+    keys = dict.fromkeys(FIELDS)
+    async for row in rows(ledger, name, states=states, masked=masked):
+        keys.update(dict.fromkeys(_flat(row)))
+    # With this end of a row it quotes what has either half of it, on every version of Python.
+    writer = csv.writer(_Lines(target), lineterminator="\r\n")
+    writer.writerow([_cell(key) for key in keys])
+    async for row in rows(ledger, name, states=states, masked=masked):
+        flat = _flat(row)
+        writer.writerow([_cell(flat.get(key)) for key in keys])
+
+
+async def write_jsonl(
+    target: Target,
+    ledger: Ledger,
+    name: str,
+    *,
+    states: Sequence[ContactState] = (),
+    masked: bool = False,
+) -> None:
+    """Write a campaign's contacts as JSON, an object a line, as `row_of` has them.
+
+    Moments are in ISO 8601. Arguments and errors are those of `rows`.
+    """
+    async for row in rows(ledger, name, states=states, masked=masked):
+        target.write(json.dumps(row, default=iso) + "\n")
+
+
+class _Lines:
+    """Ends rows as other tools of a shell end their lines."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def write(self, text: str, /) -> object:
+        return self._target.write(text.removesuffix("\r\n") + "\n")
+
+
+def _flat(row: Mapping[str, object]) -> dict[str, object]:
+    """Return a row whose contact's own columns stand beside the others."""
+    flat = dict(row)
+    columns = cast("dict[str, str]", flat.pop("columns"))
+    return flat | {f"column.{key}": value for key, value in columns.items()}
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return iso(value) if isinstance(value, datetime) else value
+
+
+def iso(moment: datetime) -> str:
+    """Return a moment in ISO 8601, as exports have it."""
+    return moment.isoformat(timespec="milliseconds")
+
+
+def _moment(at: float | None) -> datetime | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC)

@@ -1,0 +1,160 @@
+"""What a worker waits for before each call: a channel and a start, shared by all workers."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from telecmi_async.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from telecmi_async.campaign.live import LiveCalls
+    from telecmi_async.campaign.settings import Settings
+    from telecmi_async.limits import SharedLimits
+
+__all__ = ["Turns"]
+
+logger = logging.getLogger("telecmi_async")
+
+# What an interval is longer than ``1 / rate``: more than `telecmi_async.rate.Spacing` spares, for
+# here nobody sees all starts, and processes are late independently. 98.6 % of the rate are left.
+_MARGIN: Final = 1.014
+# How often it looks whether a channel is free, a start is near enough, the limits are back.
+_CHANNEL_POLL: Final = 0.25
+_POLL: Final = 1.0
+# A start that is later than this, or than half an interval, is given up for another: late ones
+# would come on top of those that are granted for then.
+_LATE: Final = 0.02
+# Starts that are closer together than this are reserved one ahead, for the next one would be
+# over before it was asked for.
+_CLOSE: Final = 0.02
+
+
+class Turns:
+    """Lets one call after another start, as the shared limits allow.
+
+    One start is reserved at a time, two if they are close together: a worker that dies or is
+    paused wastes no more than those, and however late it wakes up, it brings so many calls too
+    many to that second, not a crowd.
+
+    Args:
+        limits: What grants starts.
+        live: The channels of live calls.
+        campaign: The campaign's name.
+        settings: What it was begun with.
+        rate: Tells how many calls of all campaigns that share may start in a second now.
+        pause: Waits so many seconds at most; tells whether dialling goes on.
+        longest: The longest wait for a start, in seconds, unless an interval is longer.
+        apart: Whether the limits are kept elsewhere than the contacts. Then it waits here until
+            they are back, if they fail; else it raises, for the contacts are gone as well.
+    """
+
+    def __init__(
+        self,
+        limits: SharedLimits,
+        live: LiveCalls,
+        campaign: str,
+        settings: Settings,
+        *,
+        rate: Callable[[], float],
+        pause: Callable[[float], Awaitable[bool]],
+        longest: float,
+        apart: bool,
+    ) -> None:
+        self._limits = limits
+        self._live = live
+        self._campaign = campaign
+        self._settings = settings
+        self._rate = rate
+        self._pause = pause
+        self._longest = longest
+        self._apart = apart
+        self._failed = False
+        # When the start is that was reserved ahead.
+        self._ahead: float | None = None
+
+    async def take(self, number: int) -> bool:
+        """Wait for a call's turn; False if dialling does not go on.
+
+        Raises:
+            StoreError: The limits fail, and they are not kept apart.
+        """
+        while True:
+            try:
+                taken = await self._channel(number) and await self._start()
+            except StoreError as error:
+                if not self._apart:
+                    raise
+                self._say(error)
+                if not await self._pause(_POLL):
+                    return False
+            else:
+                self._say(None)
+                return taken
+
+    async def _channel(self, number: int) -> bool:
+        while not await self._live.take(number):
+            if not await self._pause(_CHANNEL_POLL):
+                return False
+        return True
+
+    async def _start(self) -> bool:
+        """Wait for a start. If it woke up too late for it, it takes another, but only once."""
+        again = True
+        while (due := await self._next()) is not None:
+            while (rest := due - anyio.current_time()) > 0:
+                if not await self._pause(rest):
+                    return False
+            if -rest <= self._lateness() or not again:
+                return True
+            again = False
+        return False
+
+    async def _next(self) -> float | None:
+        """Return when the next start is that was reserved; ``None`` if dialling stops."""
+        due, self._ahead = self._ahead, None
+        if due is None or anyio.current_time() - due > self._lateness():
+            while (due := await self._reserve()) is None:
+                if not await self._pause(_POLL):
+                    return None
+        if max(interval for _, interval in self._keys()) < _CLOSE:
+            self._ahead = await self._reserve()
+        return due
+
+    async def _reserve(self) -> float | None:
+        """Reserve a start, and return when it is; ``None`` if that is too far away."""
+        keys = self._keys()
+        longest = max(self._longest, *(interval for _, interval in keys))
+        wait = await self._limits.reserve(keys, longest=longest)
+        return None if wait is None else anyio.current_time() + wait
+
+    def _lateness(self) -> float:
+        return max(_LATE, min(interval for _, interval in self._keys()) / 2)
+
+    def _keys(self) -> list[tuple[str, float]]:
+        """Return the names of all limits that count, and their intervals."""
+        pace = self._settings.pace
+        rates = {
+            pace.shared: self._rate(),
+            f"{pace.shared}/from/{self._settings.from_}": pace.caller_id_calls_per_second,
+            f"{pace.shared}/campaign/{self._campaign}": pace.campaign_calls_per_second,
+        }
+        return [(key, _MARGIN / rate) for key, rate in rates.items() if rate is not None]
+
+    def _say(self, error: StoreError | None) -> None:
+        """Say once that the limits fail, and once that they are back."""
+        if error is not None and not self._failed:
+            logger.error(
+                "campaign %s: nothing is dialled, for the shared limits fail: %s",
+                self._campaign,
+                error,
+            )
+        elif error is None and self._failed:
+            logger.warning(
+                "campaign %s: the shared limits are back; dialling goes on", self._campaign
+            )
+        self._failed = error is not None

@@ -1,0 +1,50 @@
+"""What a campaign needs of whatever keeps the limits that its workers share.
+
+Every `telecmi_async.ledger.Ledger` is one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["SharedLimits"]
+
+
+class SharedLimits(Protocol):
+    """Grants starts and channels to all who name the same keys, in one process or many.
+
+    An implementer must decide each grant in one step that nobody can come between, by a clock
+    that all of them share; must turn whatever fails into a `StoreError`; and must never grant
+    anything by itself when it cannot ask.
+    """
+
+    async def reserve(
+        self, keys: Sequence[tuple[str, float]], *, longest: float
+    ) -> float | None:
+        """Reserve one start under several limits at once, or under none of them.
+
+        The law: the start is when the last of the limits allows it, ``start = max(now, due of
+        each)``, and then each of them has ``due = start + interval``.
+
+        Args:
+            keys: Pairs of a limit's name and its interval in seconds.
+            longest: The longest wait that is of use.
+
+        Returns:
+            How many seconds to wait; ``None`` if that were longer, and nothing is reserved.
+        """
+        ...
+
+    async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
+        """Take one of a number of channels for so many seconds; False if all are taken.
+
+        Who holds one already keeps it, for so many seconds from now.
+        """
+        ...
+
+    async def free_channel(self, key: str, holder: str) -> None:
+        """Give a channel back; nothing happens if it is not held."""
+        ...

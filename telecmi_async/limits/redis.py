@@ -1,0 +1,145 @@
+"""Limits that processes share through a Redis or Valkey server."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Final, NoReturn, Self, cast
+
+from attrs import frozen
+
+from telecmi_async import _settings
+from telecmi_async.credentials import Secret
+from telecmi_async.errors import ConfigurationError, WrongEventLoop
+from telecmi_async.limits.scripts import FREE, LEASE, RESERVE
+from telecmi_async.store.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from redis.asyncio import Redis
+
+__all__ = ["RedisLimits"]
+
+_MICRO: Final = 1_000_000
+
+
+@frozen
+class _Named:
+    """A setting, as checks ask for it."""
+
+    name: str
+
+
+class RedisLimits:
+    """Shares limits between processes, through a Redis or Valkey server. On asyncio only.
+
+    A campaign takes the limits of its ledger unless it is given others. These are for
+    campaigns whose ledgers are different databases, or for high rates: a grant is one script,
+    which is one round trip, by the server's own clock::
+
+        async with RedisLimits(os.environ["REDIS_URL"]) as limits:
+            await Campaign(ledger, service, "spring", settings, limits=limits).run()
+
+    While the server is gone nothing is granted: each question raises a `StoreError`. A server
+    that comes back without its data has forgotten which starts it granted for the next moment,
+    and who holds channels.
+
+    Args:
+        redis: The server's URL, as ``redis://``, ``rediss://`` or ``unix://``, or a client of
+            your own, a `redis.asyncio.Redis`, that is used and never closed. Redis Cluster is
+            not supported.
+        prefix: What all keys begin with: one for each TeleCMI account.
+        timeout: How long one question to the server may take, in seconds or as a `timedelta`.
+
+    Raises:
+        ConfigurationError: A value that cannot work; redis-py is not installed; or the event
+            loop that is running is trio's.
+    """
+
+    def __init__(
+        self,
+        redis: str | Redis,
+        *,
+        prefix: str = "telecmi",
+        timeout: _settings.Duration = 5.0,
+    ) -> None:
+        given = Secret(redis) if isinstance(redis, str) else redis
+        del redis  # a traceback may show locals
+        if not isinstance(cast("object", prefix), str) or not prefix.isprintable():
+            raise ConfigurationError("prefix must be a text without control characters")
+        self._prefix = prefix
+        seconds = _settings.to_seconds(timeout)
+        _settings.positive(self, _Named("timeout"), seconds)
+        self._server = Server(
+            given,
+            timeout=seconds,
+            user="RedisLimits",
+            task="asking for the shared limits",
+            on_trio="leave a campaign the limits of its ledger",
+        )
+        with contextlib.suppress(WrongEventLoop):  # none may be running yet
+            self._server.bind()
+
+    def __repr__(self) -> str:
+        return f"<RedisLimits {getattr(self, '_prefix', '?')}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("RedisLimits are not pickled: make them in every process")
+
+    async def reserve(
+        self, keys: Sequence[tuple[str, float]], *, longest: float
+    ) -> float | None:
+        """Reserve one start under all of these limits, or under none of them.
+
+        Args:
+            keys: Pairs of a limit's name and its interval in seconds.
+            longest: The longest wait that is of use.
+
+        Returns:
+            How many seconds to wait; ``None`` if that were longer, and nothing is reserved.
+
+        Raises:
+            StoreError: The server cannot be reached, or it refuses. A start may be reserved
+                that nobody makes.
+        """
+        pairs: list[str] = []
+        for key, interval in keys:
+            pairs += (key, repr(interval * _MICRO))
+        wait = int(
+            await self._server.run(RESERVE, self._prefix, repr(longest * _MICRO), *pairs)
+        )
+        return None if wait < 0 else wait / _MICRO
+
+    async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
+        """Take one of a number of channels for so many seconds; False if all are taken.
+
+        Raises:
+            StoreError: The server cannot be reached, or it refuses.
+        """
+        micros = repr(seconds * _MICRO)
+        return bool(await self._server.run(LEASE, self._prefix, key, holder, limit, micros))
+
+    async def free_channel(self, key: str, holder: str) -> None:
+        """Give a channel back.
+
+        Raises:
+            StoreError: The server cannot be reached, or it refuses.
+        """
+        await self._server.run(FREE, self._prefix, key, holder)
+
+    async def aclose(self) -> None:
+        """Close the connections, unless the client is your own."""
+        await self._server.close()
+
+    async def __aenter__(self) -> Self:
+        self._server.bind()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()

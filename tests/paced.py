@@ -1,0 +1,206 @@
+"""Processes that share one limit, and a simulator that writes down when their calls arrive.
+
+`measure` starts them: it is what the benchmark and the tests of shared limits have in common.
+Run as a script, this is one of those processes.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from contextlib import AsyncExitStack
+from typing import IO, TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+from attrs import frozen
+
+from telecmi_async import CallService, RateLimit
+from telecmi_async.campaign import Pace, Settings
+from telecmi_async.campaign.live import LiveCalls
+from telecmi_async.campaign.turns import Turns
+from telecmi_async.ledger import SqliteLedger
+from telecmi_async.limits import RedisLimits
+from telecmi_async.simulator import Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from anyio.abc import TaskGroup
+
+    from telecmi_async.limits import SharedLimits
+    from telecmi_async.simulator.answer import Decision
+
+FIRST = 19170000000
+FLOW = [{"action": "hangup"}]
+
+
+@frozen
+class Measured:
+    """What a run came to.
+
+    Args:
+        rate: What was asked for.
+        arrivals: When calls arrived, in seconds, in order.
+    """
+
+    rate: float
+    arrivals: list[float]
+
+    @property
+    def worst(self) -> int:
+        """The most arrivals in any window of one second."""
+        first, most = 0, 0
+        for last, at in enumerate(self.arrivals):
+            while at - self.arrivals[first] >= 1.0:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
+
+    @property
+    def reached(self) -> float:
+        """The share of the rate that was reached."""
+        span = self.arrivals[-1] - self.arrivals[0]
+        return (len(self.arrivals) - 1) / span / self.rate
+
+
+def measure(where: str, rate: float, seconds: float, *, processes: int = 2) -> Measured:
+    """Let processes dial for some seconds, as fast as the limit lets them.
+
+    Args:
+        where: What they share: a file's path, or the URL of a PostgreSQL or Valkey server.
+        rate: How many calls may start in a second.
+        seconds: For how long they dial.
+        processes: How many there are.
+    """
+    with _started({"serve": True}) as server:
+        url = _line(server.stdout)
+        order = {"where": where, "rate": rate, "seconds": seconds, "url": url}
+        workers = [_started(order | {"first": FIRST + row * 10**6}) for row in range(processes)]
+        for worker in workers:
+            assert _line(worker.stdout) == "ready"
+        for worker in workers:
+            assert worker.stdin is not None
+            worker.stdin.write("go\n")
+            worker.stdin.flush()
+        for worker in workers:
+            with worker:
+                assert worker.wait(60) == 0
+        said, _ = server.communicate("stop\n", 60)
+    return Measured(rate, sorted(json.loads(said)))
+
+
+def _started(order: Mapping[str, object]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", __file__, json.dumps(order)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _line(stream: IO[str] | None) -> str:
+    assert stream is not None
+    return stream.readline().rstrip()
+
+
+# -- what runs in the processes
+
+
+def say(word: str) -> None:
+    """Tell whoever started this."""
+    sys.stdout.write(word + "\n")
+    sys.stdout.flush()
+
+
+class WritingSimulator(Simulator):
+    """A simulator that remembers when requests arrived."""
+
+    arrivals: list[float]
+
+    def receive(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, at: float
+    ) -> Decision:
+        """Take a request."""
+        self.arrivals.append(at)
+        return super().receive(method, path, headers, body, at=at)
+
+
+async def serve() -> None:
+    """Serve until it is told to stop; then say when requests arrived."""
+    simulator = WritingSimulator(life=None, magic=False, keep=0, latency=0.0)
+    simulator.arrivals = []
+    async with simulator.serve() as url:
+        say(url)
+        await anyio.to_thread.run_sync(sys.stdin.readline)
+    say(json.dumps(simulator.arrivals))
+
+
+def shared(where: str) -> AbstractAsyncContextManager[SharedLimits]:
+    """Return the limits that are kept there."""
+    if where.startswith("redis://"):
+        return RedisLimits(where)
+    if where.startswith("postgresql://"):
+        from telecmi_async.ledger.postgres import PostgresLedger  # noqa: PLC0415  # an extra
+
+        return PostgresLedger(where)
+    return SqliteLedger(where)
+
+
+async def dial(order: Mapping[str, Any]) -> None:
+    """Dial as fast as the limits let this process."""
+    settings = Settings(flow=FLOW, pace=Pace(calls_per_second=order["rate"]))
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(
+            CallService(
+                2222226,
+                "simulated-secret",
+                from_=FIRST,
+                base_url=order["url"],
+                rate=RateLimit(max_in_flight=40),
+            )
+        )
+        limits = await stack.enter_async_context(shared(order["where"]))
+        turns = Turns(
+            limits,
+            LiveCalls(limits, "paced", settings.pace),
+            "paced",
+            settings,
+            rate=lambda: order["rate"],
+            pause=_pause,
+            longest=60.0,
+            apart=True,
+        )
+        say("ready")
+        await anyio.to_thread.run_sync(sys.stdin.readline)
+        async with anyio.create_task_group() as calls:
+            await _dial_all(service, turns, order, calls)
+
+
+async def _dial_all(
+    service: CallService, turns: Turns, order: Mapping[str, Any], calls: TaskGroup
+) -> None:
+    async def call(number: int) -> None:
+        await service.make_call(to=number, pcmo=FLOW)
+
+    number, until = order["first"], time.monotonic() + order["seconds"]
+    while time.monotonic() < until:
+        await turns.take(number)
+        calls.start_soon(call, number)
+        number += 1
+
+
+async def _pause(seconds: float) -> bool:
+    await anyio.sleep(seconds)
+    return True
+
+
+if __name__ == "__main__":
+    told = json.loads(sys.argv[1])
+    if told.get("serve"):
+        anyio.run(serve)
+    else:
+        anyio.run(dial, told)

@@ -1,0 +1,369 @@
+"""Turns that workers share: what is asked of the limits, and what happens when those fail."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from attrs import define, field
+from memory_ledger import MemoryLedger
+
+from telecmi_async import CallService, ConfigurationError, StoreError
+from telecmi_async.campaign import Campaign, Pace, Settings
+from telecmi_async.campaign.live import LiveCalls
+from telecmi_async.campaign.turns import Turns
+from telecmi_async.ledger import NewContact
+from telecmi_async.simulator import Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+pytestmark = pytest.mark.anyio
+
+FROM = 19170000000
+FIRST = 19170100000
+FLOW = [{"action": "hangup"}]
+
+
+@define
+class Granting:
+    """Limits that answer what they are told to, and remember what they were asked.
+
+    Args:
+        waits: What `reserve` answers, one after another; then 0.
+        failures: How many questions fail at first.
+    """
+
+    waits: list[float | None] = field(factory=list)
+    failures: int = 0
+    asked: list[list[tuple[str, float]]] = field(factory=list)
+    channels: list[str] = field(factory=list)
+
+    async def reserve(
+        self, keys: Sequence[tuple[str, float]], *, longest: float
+    ) -> float | None:
+        """Grant a start."""
+        self._fail()
+        self.asked.append(list(keys))
+        return self.waits.pop(0) if self.waits else 0.0
+
+    async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
+        """Grant a channel if there is one."""
+        self._fail()
+        if holder not in self.channels and len(self.channels) >= limit:
+            return False
+        self.channels.append(holder)
+        return True
+
+    async def free_channel(self, key: str, holder: str) -> None:
+        """Take a channel back."""
+        self._fail()
+        self.channels.remove(holder)
+
+    def _fail(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise StoreError("they are gone")
+
+
+def turns(
+    limits: Granting,
+    *,
+    sleeps: dict[float, float] | None = None,
+    stop_after: int = 1000,
+    apart: bool = True,
+    **more: Any,
+) -> Turns:
+    """Return turns; those who sleep may oversleep, and dialling may stop after some pauses."""
+    settings = Settings(flow=FLOW, pace=Pace(**{"calls_per_second": 1.0} | more), from_=FROM)
+    pauses = iter(range(stop_after))
+
+    async def pause(seconds: float) -> bool:
+        await anyio.sleep(seconds + (sleeps or {}).get(round(seconds, 3), 0.0))
+        return next(pauses, None) is not None
+
+    return Turns(
+        limits,
+        LiveCalls(limits, "spring", settings.pace),
+        "spring",
+        settings,
+        rate=lambda: settings.pace.calls_per_second,
+        pause=pause,
+        longest=60.0,
+        apart=apart,
+    )
+
+
+async def test_all_limits_are_asked_for_together() -> None:
+    """Those of the account, of the caller id and of the campaign, in one question."""
+    limits = Granting()
+
+    await turns(
+        limits,
+        calls_per_second=10.0,
+        caller_id_calls_per_second=4.0,
+        campaign_calls_per_second=2.0,
+        shared="main",
+    ).take(FIRST)
+
+    (keys,) = limits.asked
+    assert [(key, round(1 / interval)) for key, interval in keys] == [
+        ("main", 10),
+        (f"main/from/{FROM}", 4),
+        ("main/campaign/spring", 2),
+    ]
+
+
+async def test_a_slow_limit_allows_to_wait_for_it() -> None:
+    """A start every ten minutes is granted, though workers wait for one minute else."""
+
+    @define
+    class Strict(Granting):
+        async def reserve(
+            self, keys: Sequence[tuple[str, float]], *, longest: float
+        ) -> float | None:
+            return longest
+
+    began = anyio.current_time()
+    await turns(Strict(), calls_per_second=1 / 600).take(FIRST)
+
+    assert anyio.current_time() - began == pytest.approx(600, rel=0.02)
+
+
+async def test_a_start_that_is_too_far_away_is_asked_for_again() -> None:
+    """As long as dialling goes on."""
+    limits = Granting([None, None, 3.0])
+    began = anyio.current_time()
+
+    assert await turns(limits).take(FIRST) is True
+
+    assert anyio.current_time() - began == pytest.approx(2 + 3)
+    assert await turns(Granting([None] * 9), stop_after=3).take(FIRST) is False
+
+
+async def test_who_wakes_up_too_late_takes_another_start_but_only_once() -> None:
+    """A late start would come on top of those that others have been granted for then."""
+    limits = Granting([3.0, 4.0, 5.0])
+    late = turns(limits, sleeps={3.0: 0.6, 4.0: 0.6})
+    began = anyio.current_time()
+
+    await late.take(FIRST)
+
+    assert anyio.current_time() - began == pytest.approx(3.6 + 4.6)
+    assert len(limits.asked) == 2
+
+
+async def test_who_wakes_up_a_little_late_starts() -> None:
+    """By less than half an interval: an exact timer is nobody's."""
+    limits = Granting([3.0])
+
+    await turns(limits, sleeps={3.0: 0.4}).take(FIRST)
+
+    assert len(limits.asked) == 1
+
+
+async def test_starts_that_are_close_are_reserved_one_ahead() -> None:
+    """So none is over before it is asked for; after a pause another is taken."""
+    limits = Granting([0.0, 0.01, 0.02, 0.0, 0.01])
+    quick = turns(limits, calls_per_second=100.0)
+    began = anyio.current_time()
+
+    await quick.take(FIRST)
+    await quick.take(FIRST)
+    second = anyio.current_time() - began
+    asked = len(limits.asked)
+    await anyio.sleep(1)
+    await quick.take(FIRST)
+
+    assert second == pytest.approx(0.01)
+    assert asked == 3
+    assert len(limits.asked) == 5
+    assert anyio.current_time() - began == pytest.approx(1.01)
+
+
+@pytest.mark.parametrize(
+    ("grants", "more"),
+    [
+        ({"waits": [5.0]}, {}),
+        ({"channels": ["another"]}, {"live_calls": 1}),
+        ({"failures": 9}, {}),
+    ],
+    ids=["start", "channel", "failing"],
+)
+async def test_nobody_waits_when_dialling_stops(
+    grants: dict[str, Any], more: dict[str, Any]
+) -> None:
+    """For a start, for a channel, or for limits that fail."""
+    limits = Granting(**copy.deepcopy(grants))
+
+    assert await turns(limits, stop_after=0, **more).take(FIRST) is False
+
+
+async def test_a_channel_that_becomes_free_is_taken() -> None:
+    """It looks again and again while dialling goes on."""
+    limits = Granting(channels=["another"])
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(turns(limits, live_calls=1).take, FIRST)
+        await anyio.sleep(10)
+        limits.channels.clear()
+
+    assert limits.channels == [f"spring/{FIRST}"]
+
+
+async def test_channels_that_nobody_counts_are_not_asked_for() -> None:
+    """Without a limit on live calls there is nothing to take or to free."""
+    limits = Granting(failures=1)
+    live = LiveCalls(limits, "spring", Pace())
+
+    assert await live.take(FIRST) is True
+    await live.free(FIRST)
+
+    assert limits.failures == 1
+
+
+async def test_limits_that_fail_are_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    """It says so once, and once more when they are back."""
+    caplog.set_level(logging.WARNING, "telecmi_async")
+    limits = Granting(failures=3)
+    began = anyio.current_time()
+
+    assert await turns(limits, live_calls=1).take(FIRST) is True
+
+    assert anyio.current_time() - began == pytest.approx(3)
+    assert [record.getMessage() for record in caplog.records] == [
+        "campaign spring: nothing is dialled, for the shared limits fail: they are gone",
+        "campaign spring: the shared limits are back; dialling goes on",
+    ]
+
+
+async def test_a_ledger_that_fails_is_the_workers_affair() -> None:
+    """Contacts that are held are lost with it: nobody waits here."""
+    with pytest.raises(StoreError):
+        await turns(Granting(failures=1), apart=False).take(FIRST)
+
+
+async def test_a_channel_that_cannot_be_given_back_is_given_back_later(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """In the order in which it was tried; not, if it is taken again meanwhile."""
+    caplog.set_level(logging.WARNING, "telecmi_async")
+    limits = Granting()
+    live = LiveCalls(limits, "spring", Pace(live_calls=9))
+    for number in (1, 2, 3):
+        await live.take(number)
+    limits.failures = 2
+
+    await live.free(1)
+    await live.free(2)
+    await live.take(1)
+    await live.free_owed()
+
+    assert limits.channels == ["spring/1", "spring/3", "spring/1"]
+    assert len(caplog.records) == 2
+    assert "2 channels are given back later: they are gone" in caplog.records[1].getMessage()
+
+
+async def test_a_caller_id_with_a_limit_is_named() -> None:
+    """Else workers with different caller ids would share it."""
+    with pytest.raises(ConfigurationError, match="from_"):
+        Settings(flow=FLOW, pace=Pace(caller_id_calls_per_second=1.0))
+
+
+@pytest.mark.parametrize("name", ["caller_id_calls_per_second", "campaign_calls_per_second"])
+@pytest.mark.parametrize("rate", [0, -1.0, 10_001, "fast"])
+async def test_rates_that_cannot_be_are_refused(name: str, rate: Any) -> None:
+    """By the name of the field."""
+    with pytest.raises(ConfigurationError, match=name):
+        Pace(**{name: rate})
+
+
+# --- whole campaigns ---------------------------------------------------------------------
+
+
+def contacts(count: int, first: int = FIRST) -> list[NewContact]:
+    """Return contacts."""
+    return [NewContact(number=number) for number in range(first, first + count)]
+
+
+async def run(
+    service: CallService, limits: MemoryLedger, name: str, settings: Settings, first: int
+) -> None:
+    """Dial ten contacts of a ledger that nobody else has."""
+    campaign = Campaign(MemoryLedger(), service, name, settings, limits=limits)
+    await campaign.load(contacts(10, first))
+    await campaign.run()
+
+
+async def test_campaigns_of_different_ledgers_share_their_limits() -> None:
+    """Two campaigns make as many calls a second as one would."""
+    simulator, limits = Simulator(life=None, magic=False), MemoryLedger()
+    settings = Settings(flow=FLOW, pace=Pace(calls_per_second=2.0))
+    began = anyio.current_time()
+
+    async with simulator.service(from_=FROM) as service, anyio.create_task_group() as tasks:
+        tasks.start_soon(run, service, limits, "spring", settings, FIRST)
+        tasks.start_soon(run, service, limits, "summer", settings, FIRST + 100)
+
+    assert simulator.requests == 20
+    assert simulator.busiest_second() <= 3
+    assert 19 / 2 <= anyio.current_time() - began < 12
+
+
+async def test_a_caller_id_is_shared_and_a_campaign_has_its_own() -> None:
+    """Two campaigns of one caller id wait for that, though the account allows more."""
+    simulator, limits = Simulator(life=None, magic=False), MemoryLedger()
+    pace = Pace(
+        calls_per_second=100.0, caller_id_calls_per_second=2.0, campaign_calls_per_second=50.0
+    )
+    settings = Settings(flow=FLOW, pace=pace, from_=FROM)
+    began = anyio.current_time()
+
+    async with simulator.service(from_=FROM) as service, anyio.create_task_group() as tasks:
+        tasks.start_soon(run, service, limits, "spring", settings, FIRST)
+        tasks.start_soon(run, service, limits, "summer", settings, FIRST + 100)
+
+    assert simulator.requests == 20
+    assert 19 / 2 <= anyio.current_time() - began < 12
+
+
+async def test_nothing_is_dialled_while_the_limits_are_gone() -> None:
+    """Its contacts stay with the worker, and it goes on where it was."""
+    simulator, ledger, limits = (
+        Simulator(life=None, magic=False),
+        MemoryLedger(),
+        MemoryLedger(),
+    )
+    settings = Settings(flow=FLOW, pace=Pace(calls_per_second=2.0, live_calls=50))
+    limits.gone = True
+    async with simulator.service(from_=FROM) as service, anyio.create_task_group() as tasks:
+        campaign = Campaign(ledger, service, "spring", settings, limits=limits)
+        await campaign.load(contacts(10))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(100)
+        meanwhile = simulator.requests
+        limits.gone = False
+
+    state = await ledger.state("spring")
+    assert meanwhile == 0
+    assert simulator.requests == state.sends == 10
+
+
+async def test_a_campaign_that_is_taken_up_takes_other_limits_too() -> None:
+    """They are nothing that a ledger knows."""
+    simulator, ledger, limits = (
+        Simulator(life=None, magic=False),
+        MemoryLedger(),
+        MemoryLedger(),
+    )
+    async with simulator.service(from_=FROM) as service:
+        settings = Settings(flow=FLOW)
+        await Campaign(ledger, service, "spring", settings).load(contacts(3))
+        campaign = await Campaign.take_up(ledger, service, "spring", limits=limits)
+        before = limits.jobs
+        await campaign.run()
+
+    assert limits.jobs - before == simulator.requests == 3
