@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import subprocess
 import sys
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
+from consoles import TO, serving
 
 import telecmi_async
-from telecmi_async.cli import Exit, Terminal, demo, main
+from telecmi_async.campaign import Pace, Settings
+from telecmi_async.cli import Exit, Terminal, demo, main, worker
 from telecmi_async.cli.demo import fictional_numbers
 from telecmi_async.cli.display import ChangingLine, Display, PlainLines, display_for
 from telecmi_async.cli.meter import Meter, View, duration
 from telecmi_async.cli.panel import Panel
 from telecmi_async.cli.report import Report
-from telecmi_async.ledger import CampaignState, ContactState
+from telecmi_async.ledger import CampaignState, ContactState, NewContact, SqliteLedger
 from telecmi_async.simulator import Simulator
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -327,3 +331,62 @@ def test_without_rich_there_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "telecmi_async.cli.panel", None)
 
     assert isinstance(display_for(terminal_on(Screen(tty=True))), ChangingLine)
+
+
+def test_fictional_numbers_come_to_an_end() -> None:
+    """A hundred in every area code, and none twice."""
+    numbers = list(fictional_numbers())
+
+    assert len(numbers) == len(set(numbers)) == 100 * sum(n % 100 != 11 for n in range(203, 990))
+
+
+class Placed:
+    """A stage on which calls are placed, and over at the second look."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    async def look(self) -> CampaignState:
+        """Say how things stand."""
+        self.looks += 1
+        counts = dict.fromkeys(ContactState, 0)
+        counts[ContactState.PLACED] = 2 - self.looks
+        return CampaignState(
+            name="demo", status="running", why="", counts=counts, sends=2, cost=0.0
+        )
+
+
+@pytest.mark.anyio
+async def test_the_records_of_the_last_calls_are_waited_for() -> None:
+    """As long as there is a call whose end was not told."""
+    stage: Any = Placed()
+    await demo._last_records(stage)
+
+    assert stage.looks == 2
+
+
+def test_the_demos_worker_dials_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on with the ledger's campaign, and ends when all is dialled."""
+    path = str(tmp_path / "demo.db")
+    log = logging.getLogger("telecmi_async")
+    before = log.level
+    simulator = Simulator(life=None)
+    settings = Settings(flow=[{"action": "hangup"}], pace=Pace(calls_per_second=100))
+
+    async def begin() -> None:
+        async with SqliteLedger(path) as ledger:
+            await ledger.create("demo", settings.dump())
+            await ledger.load("demo", [NewContact(number=int(TO.strip("+").replace(" ", "")))])
+
+    anyio.run(begin)
+    with serving(simulator) as environ:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        try:
+            worker.main([path, "demo", "0"])
+        finally:
+            log.setLevel(before)
+
+    assert simulator.placed(TO) == 1

@@ -227,11 +227,16 @@ async def _second_act(simulator: Simulator, stage: _Stage) -> CampaignState:
             await stage.look()
         _check(process)
     with anyio.move_on_after(_LAST_RECORDS):
-        while (await stage.look()).counts[ContactState.PLACED]:  # noqa: ASYNC110  # another process is watched
-            await anyio.sleep(_LOOK)
+        await _last_records(stage)
     state = await stage.look()
     stage.display.finish(stage.meter.look(state, anyio.current_time()))
     return state
+
+
+async def _last_records(stage: _Stage) -> None:
+    """Wait for the records of calls that were placed."""
+    while (await stage.look()).counts[ContactState.PLACED]:  # noqa: ASYNC110  # another process is watched
+        await anyio.sleep(_LOOK)
 
 
 @contextmanager

@@ -72,7 +72,11 @@ def run(
             found.append(await _webhooks(terminal, webhook_url, webhook_host, webhook_port))
         return found
 
-    found = anyio.run(examine)
+    return _report(terminal, anyio.run(examine), as_json=as_json)
+
+
+def _report(terminal: Terminal, found: list[_Finding], *, as_json: bool) -> int:
+    """Show what was found, and return what the first thing that is wrong says."""
     for each in found:
         good = each.exit is Exit.OK
         if as_json:

@@ -61,7 +61,11 @@ def listen(terminal: Terminal, *, host: str, port: int, reveal: bool) -> int:
                 await anyio.sleep(_LOOK)
 
     with interrupts(terminal) as pressed:
-        anyio.run(serve, pressed)
+        return _sum_up(terminal, receiver, anyio.run(serve, pressed))
+
+
+def _sum_up(terminal: Terminal, receiver: Receiver, _: None) -> int:
+    """Say what came in while it listened."""
     counts = receiver.counts
     terminal.say(
         f"taken: {counts.taken}, repeated: {counts.repeated}, refused: {counts.refused}"
