@@ -165,23 +165,31 @@ async def test_who_wakes_up_a_little_late_starts() -> None:
     assert len(limits.asked) == 1
 
 
-async def test_starts_that_are_close_are_reserved_one_ahead() -> None:
-    """So none is over before it is asked for; after a pause another is taken."""
-    limits = Granting([0.0, 0.01, 0.02, 0.0, 0.01])
+async def test_starts_that_are_close_are_reserved_ahead() -> None:
+    """So none is over before it is asked for; those that a pause outlasts are not made."""
+    limits = Granting([0.0, 0.01, 0.02, 0.02, 0.0, 0.01, 0.02])
     quick = turns(limits, calls_per_second=100.0)
     began = anyio.current_time()
 
     await quick.take(FIRST)
+    first = len(limits.asked)
     await quick.take(FIRST)
-    second = anyio.current_time() - began
-    asked = len(limits.asked)
+    second, at = len(limits.asked), anyio.current_time() - began
     await anyio.sleep(1)
     await quick.take(FIRST)
 
-    assert second == pytest.approx(0.01)
-    assert asked == 3
-    assert len(limits.asked) == 5
+    assert (first, second, len(limits.asked)) == (3, 4, 7)
+    assert at == pytest.approx(0.01)
     assert anyio.current_time() - began == pytest.approx(1.01)
+
+
+async def test_none_is_reserved_ahead_that_is_too_far_away() -> None:
+    """The start that is there is made all the same."""
+    limits = Granting([0.0, None])
+
+    assert await turns(limits, calls_per_second=100.0).take(FIRST) is True
+
+    assert len(limits.asked) == 2
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ async def write_csv(
     ISO 8601, what is not known is empty. The ledger is read twice, since columns are named
     first; no more than a few rows are in memory. Arguments and errors are those of `rows`.
     """
-    keys = dict.fromkeys(FIELDS)
+    keys: dict[str, None] = dict.fromkeys(FIELDS)
     async for row in rows(ledger, name, states=states, masked=masked):
         keys.update(dict.fromkeys(_flat(row)))
     # With this end of a row it quotes what has either half of it, on every version of Python.
