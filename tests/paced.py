@@ -122,11 +122,18 @@ class WritingSimulator(Simulator):
     arrivals: list[float]
 
     def receive(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, at: float
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        at: float,
+        local: bool = True,
     ) -> Decision:
         """Take a request."""
         self.arrivals.append(at)
-        return super().receive(method, path, headers, body, at=at)
+        return super().receive(method, path, headers, body, at=at, local=local)
 
 
 async def serve() -> None:

@@ -337,7 +337,9 @@ def test_fictional_numbers_come_to_an_end() -> None:
     """A hundred in every area code, and none twice."""
     numbers = list(fictional_numbers())
 
-    assert len(numbers) == len(set(numbers)) == 100 * sum(n % 100 != 11 for n in range(203, 990))
+    assert (
+        len(numbers) == len(set(numbers)) == 100 * sum(n % 100 != 11 for n in range(203, 990))
+    )
 
 
 class Placed:
