@@ -226,6 +226,13 @@ def test_delimiters_and_line_ends_are_found_out(delimiter: str, said: bool, end:
     assert list(file.contacts())[1].columns["name"] == "Rao, A.; | \tB"
 
 
+def test_the_delimiter_that_fits_more_lines_wins() -> None:
+    """One that stands in a heading only, or in a name, does not."""
+    text = "number,name;title\n919876543210,A\n919876543211,B\n"
+
+    assert opened(text, delimiter=None).delimiter == ","
+
+
 def test_excels_own_hint_is_followed() -> None:
     """A first line "sep=;" names the delimiter, and is no row."""
     text = "sep=;\nname;number\nA,B;919876543210\n"

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from functools import partial
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -387,7 +388,9 @@ def test_the_demos_worker_dials_what_is_left(
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
         try:
-            worker.main([path, "demo", "0"])
+            monkeypatch.setattr(sys, "argv", ["worker", path, "demo", "0"])
+            code = compile(Path(worker.__file__).read_text("utf-8"), worker.__file__, "exec")
+            exec(code, {"__name__": "__main__", "__spec__": find_spec(worker.__name__)})
         finally:
             log.setLevel(before)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Self
 
 import redis
@@ -32,7 +33,8 @@ class ValkeyServer:
 
     def start(self) -> None:
         """Start it, at the same port as before."""
-        self._process = Process(port=self.port)
+        # Not the package's own choice: another run beside this one would make the same.
+        self._process = Process(port=self.port or _free_port())
         self._process.start()
         self.port = self._process.port
         if self.password:
@@ -60,3 +62,10 @@ class ValkeyServer:
         traceback: TracebackType | None,
     ) -> None:
         self.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -45,7 +45,7 @@ class Target(Protocol):
 
 
 def row_of(contact: Contact, *, masked: bool = False) -> dict[str, object]:
-    """Return a contact as a row: `FIELDS`, and ``columns``, a dict of its own columns.
+    """Return a contact as a row: ``FIELDS``, and ``columns``, a dict of its own columns.
 
     Args:
         contact: The contact.
@@ -73,7 +73,7 @@ def row_of(contact: Contact, *, masked: bool = False) -> dict[str, object]:
 
 
 def history(contact: Contact) -> list[dict[str, Any]]:
-    """Return what happened to a contact, as `Ledger.find` knows it, oldest first.
+    """Return what happened to a contact, as ``Ledger.find`` knows it, oldest first.
 
     Returns:
         Rows of ``at`` (a `datetime` in UTC), ``what`` (the move, or ``event``), ``detail``

@@ -47,7 +47,7 @@ class Pace:
             claims at once; never more than its service's ``max_in_flight``.
         shared: What the limits are shared under: campaigns that name the same share them.
         caller_id_calls_per_second: How many calls of one caller id start in a second, besides;
-            the campaign must name it (`Settings.from_`). ``None`` for no limit of its own.
+            the campaign must name it (``Settings.from_``). ``None`` for no limit of its own.
         campaign_calls_per_second: How many of this campaign's, likewise. A call starts once all
             of its limits allow it.
 

@@ -22,8 +22,8 @@ __all__ = ["Turns"]
 logger = logging.getLogger("telecmi_async")
 
 # What an interval is longer than ``1 / rate``: more than `telecmi_async.rate.Spacing` spares, for
-# here nobody sees all starts, and processes are late independently. 98.8 % of the rate are left.
-_MARGIN: Final = 1.012
+# here nobody sees all starts, and processes are late independently. 98.4 % of the rate are left.
+_MARGIN: Final = 1.016
 # How often it looks whether a channel is free, a start is near enough, the limits are back.
 _CHANNEL_POLL: Final = 0.25
 _POLL: Final = 1.0

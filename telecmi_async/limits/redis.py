@@ -47,7 +47,7 @@ class RedisLimits:
 
     Args:
         redis: The server's URL, as ``redis://``, ``rediss://`` or ``unix://``, or a client of
-            your own, a `redis.asyncio.Redis`, that is used and never closed. Redis Cluster is
+            your own, a ``redis.asyncio.Redis``, that is used and never closed. Redis Cluster is
             not supported.
         prefix: What all keys begin with: one for each TeleCMI account.
         timeout: How long one question to the server may take, in seconds or as a `timedelta`.
