@@ -211,7 +211,7 @@ async def _first_act(
         terminal.style(f"Killed process {process.pid}, as a power cut would.", "bold")
     )
     stage.display.note(
-        f"{sending} calls were being sent and may have rung, {claimed} more were next."
+        f"Calls being sent, which may have rung: {sending}. Next in its hands: {claimed}."
     )
     stage.display.note("Another process resumes, once the dead one's leases are over: here the")
     stage.display.note("ledger's clock is put forward instead, which saves two minutes.")
