@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -44,8 +45,10 @@ def anyio_backend(setting: tuple[str, str]) -> str:
 def start(setting: tuple[str, str], tmp_path: Path) -> Callable[[str], subprocess.Popen[str]]:
     """What starts a worker process on the test's ledger."""
     command = [sys.executable, "-W", "error", str(SCRIPT), *setting, str(tmp_path)]
+    # It shares the tests' own modules, and imports the package as this process does.
+    env = {**os.environ, "PYTHONPATH": str(SCRIPT.parent)}
     return lambda name: subprocess.Popen(
-        [*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
     )
 
 
