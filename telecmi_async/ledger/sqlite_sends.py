@@ -298,9 +298,9 @@ def _tell_contact(db: sqlite3.Connection, contact: int) -> None:
     """Let a contact know what all its sends came to, two that were placed included."""
     db.execute(
         "UPDATE contact SET (answered, talk_seconds, cost) = "
-        "(SELECT max(answered), sum(talk_seconds), sum(cost) FROM send WHERE contact = ?1 "
-        "AND number = contact.number) WHERE id = ?1",
-        (contact,),
+        "(SELECT max(answered), sum(talk_seconds), sum(cost) FROM send "
+        "WHERE contact = :contact AND number = contact.number) WHERE id = :contact",
+        {"contact": contact},
     )
 
 
