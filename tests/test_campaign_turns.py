@@ -16,7 +16,7 @@ from telecmi_async.campaign import Campaign, Pace, Settings
 from telecmi_async.campaign.live import LiveCalls
 from telecmi_async.campaign.turns import Turns
 from telecmi_async.ledger import NewContact
-from telecmi_async.simulator import Simulator
+from telecmi_async.simulator import Fault, Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -338,8 +338,11 @@ async def test_a_caller_id_is_shared_and_a_campaign_has_its_own() -> None:
     assert 19 / 2 <= anyio.current_time() - began < 12
 
 
-async def test_nothing_is_dialled_while_the_limits_are_gone() -> None:
+async def test_nothing_is_dialled_while_the_limits_are_gone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """Its contacts stay with the worker, and it goes on where it was."""
+    caplog.set_level(logging.WARNING, "telecmi_async")
     simulator, ledger, limits = (
         Simulator(life=None, magic=False),
         MemoryLedger(),
@@ -358,6 +361,35 @@ async def test_nothing_is_dialled_while_the_limits_are_gone() -> None:
     state = await ledger.state("spring")
     assert meanwhile == 0
     assert simulator.requests == state.sends == 10
+    assert len(caplog.records) == 2
+    assert not any("the ledger fails" in record.getMessage() for record in caplog.records)
+
+
+async def test_a_campaign_gives_channels_back_once_the_limits_are_there_again() -> None:
+    """The channel of a call that was refused while they were gone holds nobody up for long."""
+
+    @define
+    class Forgetful(Granting):
+        tries: int = 0
+
+        async def free_channel(self, key: str, holder: str) -> None:
+            self.tries += 1
+            if self.tries == 1:
+                raise StoreError("they are gone")
+            self.channels.remove(holder)
+
+    simulator, limits = Simulator(life=None, magic=False), Forgetful()
+    simulator.faults.add(Fault("missing_property", to=FIRST))
+    settings = Settings(flow=FLOW, pace=Pace(live_calls=1))
+    began = anyio.current_time()
+    async with simulator.service(from_=FROM) as service:
+        campaign = Campaign(MemoryLedger(), service, "spring", settings, limits=limits)
+        await campaign.load(contacts(2))
+        await campaign.run()
+
+    assert simulator.requests == 2
+    assert limits.channels == [f"spring/{FIRST + 1}"]
+    assert anyio.current_time() - began < 30
 
 
 async def test_a_campaign_that_is_taken_up_takes_other_limits_too() -> None:
