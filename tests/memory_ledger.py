@@ -7,6 +7,7 @@ works. Here each job is done at once; all else is the same.
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import anyio
@@ -42,6 +43,8 @@ class MemoryLedger(SqliteLedger):
     def __init__(self, clock: Callable[[], float] = loop_clock) -> None:
         super().__init__("it has no file", clock=lambda: clock() + self.ahead)
         self._db = sqlite3.connect(":memory:", isolation_level=None)
+        # From 3.13 on a connection wants to be closed, and nobody closes a ledger in memory.
+        weakref.finalize(self, self._db.close)
         self._db.execute("PRAGMA foreign_keys = ON")
         migrate(self._db, scripts("sqlite"))
         #: How many seconds it is ahead of its clock.
