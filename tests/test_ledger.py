@@ -1069,10 +1069,24 @@ async def test_starts_are_spaced(ledger: Ledger, clock: Clock) -> None:
     clock.time += 100
     idle = await ledger.reserve(keys, longest=0.0)
 
-    assert waits[3] is None
-    assert waits[:3] == [0.0, pytest.approx(0.5, abs=1e-6), pytest.approx(1.0, abs=1e-6)]
-    assert next_wait == pytest.approx(0.9, abs=1e-6)
-    assert idle == 0.0
+    assert waits == [[pytest.approx(wait, abs=1e-6)] for wait in (0.0, 0.5, 1.0)] + [[]]
+    assert next_wait == [pytest.approx(0.9, abs=1e-6)]
+    assert idle == [0.0]
+
+
+async def test_several_starts_are_reserved_at_once(ledger: Ledger) -> None:
+    """As if they had been asked for one after another: as many as are near enough."""
+    keys = [("account", 1.0), ("caller", 2.0)]
+
+    waits = await ledger.reserve(keys, longest=7.0, most=3)
+    rest = await ledger.reserve(keys, longest=9.0, most=3)
+    none = await ledger.reserve(keys, longest=9.0, most=3)
+    account = await ledger.reserve([("account", 1.0)], longest=100, most=2)
+
+    assert waits == [pytest.approx(wait, abs=1e-6) for wait in (0.0, 2.0, 4.0)]
+    assert rest == [pytest.approx(wait, abs=1e-6) for wait in (6.0, 8.0)]
+    assert none == []
+    assert account == [pytest.approx(wait, abs=1e-6) for wait in (9.0, 10.0)]
 
 
 async def test_no_limit_is_passed_by_who_is_under_several(ledger: Ledger, clock: Clock) -> None:
@@ -1080,11 +1094,10 @@ async def test_no_limit_is_passed_by_who_is_under_several(ledger: Ledger, clock:
     account, slow = ("account", 0.1), ("campaign", 1.0)
     starts: list[float] = []
     for turn in range(60):
-        wait = await ledger.reserve(
-            [account, slow] if turn % 3 == 0 else [account], longest=1.5
+        waits = await ledger.reserve(
+            [account, slow] if turn % 3 == 0 else [account], longest=1.5, most=1 + turn % 2
         )
-        if wait is not None:
-            starts.append(clock.time + wait)
+        starts += [clock.time + wait for wait in waits]
         clock.time += 0.03
 
     starts.sort()

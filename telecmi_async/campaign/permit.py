@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from telecmi_async._eventloop import current_time
 from telecmi_async.errors import CallCancelled, StoreError
 from telecmi_async.ledger import Intent, Refusal
 
@@ -57,7 +58,7 @@ class SendPermit:
 
     async def _ask(self, call: Call) -> float:
         # Counted from before the intent: a process that slept meanwhile is late by that much.
-        send_by = anyio.current_time() + self._fence
+        send_by = current_time() + self._fence
         self.token = call.reference
         try:
             answer = await self._intend(self.token)

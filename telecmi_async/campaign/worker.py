@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from attrs import define
 
+from telecmi_async._eventloop import current_time
 from telecmi_async.campaign.brake import Brake
 from telecmi_async.campaign.live import LiveCalls
 from telecmi_async.campaign.outcome import SendVerdict, outcome_of
@@ -128,7 +129,7 @@ class Worker:
             self.live,
             campaign,
             settings,
-            rate=lambda: self._brake.rate(anyio.current_time()),
+            rate=lambda: self._brake.rate(current_time()),
             pause=self._pause,
             longest=patience.claim,
             apart=limits is not None and limits is not ledger,
@@ -136,7 +137,7 @@ class Worker:
         self._under_way = 0
         self._waiting: deque[_Send] = deque()
         self._handles: set[CallHandle] = set()
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None
         self._failures = 0
         self._store_failed = False
         # Since when nothing was left but what is unknown.
@@ -159,11 +160,13 @@ class Worker:
 
     def wake(self) -> None:
         """Look again at once."""
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     async def wait(self, seconds: float) -> None:
         """Wait until something changes, but no longer than so many seconds."""
+        self._changed = self._changed or anyio.Event()
         with anyio.move_on_after(seconds):
             await self._changed.wait()
 
@@ -228,7 +231,7 @@ class Worker:
         if not state.counts[ContactState.UNKNOWN]:
             return True
         # What is not proven by then never is, unless somebody dials again.
-        now = anyio.current_time()
+        now = current_time()
         self._idle_since = self._idle_since or now
         return now - self._idle_since > self._patience.send + self._patience.proof
 
@@ -272,14 +275,14 @@ class Worker:
         send.probe = self._brake.open
         if not await self._turns.take(send.claim.number):
             return False
-        send.began = anyio.current_time()
+        send.began = current_time()
         return not self._halted
 
     def _held_up(self) -> float:
         """Return for how many seconds nothing may be sent, or when to look again."""
         if self._under_way >= self._window:
             return _POLL
-        now = anyio.current_time()
+        now = current_time()
         return max(self._resume_at - now, 0.0) or self._brake.wait(now)
 
     async def _give_back(self) -> None:
@@ -298,7 +301,7 @@ class Worker:
     def _probed(self, send: _Send) -> None:
         """Let another find out what this one did not."""
         if send.probe:
-            now = anyio.current_time()
+            now = current_time()
             self._brake.record(CallCancelled("it was not sent"), now, began=now)
 
     # -- sending
@@ -339,7 +342,7 @@ class Worker:
             if permit.refusal is None:  # it was cancelled before, or lost
                 await self._ledger.release(send.claim, send.owner)
             return False
-        self._brake.record(failure, anyio.current_time(), began=send.began)
+        self._brake.record(failure, current_time(), began=send.began)
         return await self._settle(send, permit.token, handle, failure)
 
     async def _refused(self, send: _Send, error: InvalidCall | ServiceClosed) -> None:
@@ -391,7 +394,7 @@ class Worker:
             retries=self._settings.retries,
         )
         if isinstance(error, RateLimited):
-            self._resume_at = max(self._resume_at, anyio.current_time() + outcome.pause)
+            self._resume_at = max(self._resume_at, current_time() + outcome.pause)
         if not await self._record(token, outcome):
             # Its intent may never have been on record.
             await self._ledger.release(send.claim, send.owner)
@@ -401,12 +404,12 @@ class Worker:
 
     async def _record(self, token: str, verdict: SendVerdict) -> bool:
         """Put an outcome on record, however long the ledger takes to come back."""
-        until = anyio.current_time() + self._patience.send
+        until = current_time() + self._patience.send
         while True:
             try:
                 return await self._ledger.settle(token, verdict.at(await self._ledger.now()))
             except StoreError as error:
-                if anyio.current_time() > until:
+                if current_time() > until:
                     raise
                 await self.store_fails(error)
 
