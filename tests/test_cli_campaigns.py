@@ -560,7 +560,7 @@ def running(folder: Path, environ: Mapping[str, str]) -> subprocess.Popen[str]:
 
 def wait_for(condition: Callable[[], bool]) -> None:
     """Wait until something holds."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -577,7 +577,7 @@ def test_ctrl_c_waits_for_what_was_sent_and_twice_does_not(folder: Path, presses
         if presses == 2:
             time.sleep(0.3)
             process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
     state = in_ledger(lambda ledger: ledger.state("people"))
 
     assert process.returncode == Exit.INTERRUPTED
