@@ -23,10 +23,14 @@ pytest_plugins = ["pytester"]
 settings.register_profile("telecmi_async", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("telecmi_async")
 
-# Coverage is measured in the processes that run tests, and not in those that tests start: some
-# of these are killed, and all would start more slowly.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Measure coverage where tests run, and not in processes that they start.
+
+    Some of these are killed, and all would start more slowly.
+    """
+    if not config.getoption("numprocesses", None):  # else it is pytest's own that are started
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
 @pytest.fixture(params=["asyncio", "trio"])
