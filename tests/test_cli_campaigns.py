@@ -517,15 +517,21 @@ def test_who_is_due_much_later_is_left(folder: Path, *, patient: bool, code: Exi
         await ledger.load("people", [NewContact(number=19175550009, not_before=later)])
 
     in_ledger(postponed)
-    stop = threading.Timer(
-        3.0, lambda: in_ledger(lambda ledger: ledger.direct("people", "stopped"))
-    )
-    stop.start()
     simulator = Simulator()
+
+    def stop() -> None:
+        wait_for(lambda: simulator.numbers() == 4)
+        time.sleep(1.0)  # by itself it would end before
+        in_ledger(lambda ledger: ledger.direct("people", "stopped"))
+
+    stopper = threading.Thread(target=stop)
+    if patient:
+        stopper.start()
     with serving(simulator) as environ:
         argv = ["resume", "--ledger", "l.db", *(["--wait"] if patient else [])]
         ended, terminal = ran(*argv, environ=environ)
-    stop.join()
+    if patient:
+        stopper.join()
 
     assert ended == code
     assert simulator.numbers() == 4
@@ -554,7 +560,7 @@ def running(folder: Path, environ: Mapping[str, str]) -> subprocess.Popen[str]:
 
 def wait_for(condition: Callable[[], bool]) -> None:
     """Wait until something holds."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -571,7 +577,7 @@ def test_ctrl_c_waits_for_what_was_sent_and_twice_does_not(folder: Path, presses
         if presses == 2:
             time.sleep(0.3)
             process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
     state = in_ledger(lambda ledger: ledger.state("people"))
 
     assert process.returncode == Exit.INTERRUPTED

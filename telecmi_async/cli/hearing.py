@@ -9,6 +9,7 @@ import anyio
 from anyio.abc import SocketAttribute
 from attrs import frozen
 
+from telecmi_async._eventloop import OwnError
 from telecmi_async.cli.account import secret_variable
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.receiver import new_token
@@ -78,7 +79,7 @@ async def hearing(receiver: Receiver, *, host: str, port: int) -> AsyncGenerator
     Raises:
         ConfigurationError: Nothing can listen there.
     """
-    failure: BaseException | None = None
+    own = OwnError()
     async with (
         receiver,
         await listen(host, port) as listener,
@@ -87,17 +88,12 @@ async def hearing(receiver: Receiver, *, host: str, port: int) -> AsyncGenerator
         server = Server(_Door(receiver), Limits())
         tasks.start_soon(server.accept, listener)
         try:
-            yield listener.extra(SocketAttribute.local_port)  # noqa: S610  # anyio's, no database
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # raised again below
-            failure = error
+            with own:
+                yield listener.extra(SocketAttribute.local_port)  # noqa: S610  # anyio's, no database
         finally:
             await server.stop()
             tasks.cancel_scope.cancel()
-    if failure is not None:  # as itself, while the task group would have wrapped it
-        try:
-            raise failure
-        finally:
-            del failure
+    own.raise_it()
 
 
 def webhook_token(terminal: Terminal) -> Secret:

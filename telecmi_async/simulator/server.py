@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import SocketAttribute
 
+from telecmi_async._eventloop import OwnError
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.simulator.connection import Connection
 
@@ -92,23 +93,18 @@ async def serve(
     Raises:
         ConfigurationError: Nothing can listen there.
     """
-    failure: BaseException | None = None
+    own = OwnError()
     listener = await listen(host, port)
     async with listener, simulator.running(), anyio.create_task_group() as tasks:
         server = Server(simulator, limits)
         tasks.start_soon(server.accept, listener)
         try:
-            yield _base_url(host, listener.extra(SocketAttribute.local_port))  # noqa: S610  # anyio's, no database
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # raised again below
-            failure = error
+            with own:
+                yield _base_url(host, listener.extra(SocketAttribute.local_port))  # noqa: S610  # anyio's, no database
         finally:
             await server.stop()
             tasks.cancel_scope.cancel()
-    if failure is not None:  # as itself, while the task group would have wrapped it
-        try:
-            raise failure
-        finally:
-            del failure  # or it would hold this frame, which holds it
+    own.raise_it()
 
 
 async def listen(host: str, port: int) -> Listener[ByteStream]:
