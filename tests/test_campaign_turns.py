@@ -296,6 +296,64 @@ async def test_a_channel_that_cannot_be_given_back_is_given_back_later(
     assert "2 channels are given back later: they are gone" in caplog.records[1].getMessage()
 
 
+@define
+class Slow(Granting):
+    """Limits that take a second to take a channel back."""
+
+    freed: list[str] = field(factory=list)
+
+    async def free_channel(self, key: str, holder: str) -> None:
+        """Take a channel back, after a while."""
+        self.freed.append(holder)
+        await anyio.sleep(1)
+        await super().free_channel(key, holder)
+
+
+async def test_calls_that_end_together_are_given_back_once_each() -> None:
+    """Each by the event that ends it: else a hundred ends were ten thousand questions."""
+    limits = Slow()
+    live = LiveCalls(limits, "spring", Pace(live_calls=100))
+    for number in range(100):
+        await live.take(number)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(100):
+            tasks.start_soon(live.free, number)
+
+    assert sorted(limits.freed) == sorted(f"spring/{number}" for number in range(100))
+    assert limits.channels == []
+
+
+async def test_a_channel_is_owed_when_giving_it_back_was_cancelled() -> None:
+    """Nobody knows whether the question arrived."""
+    limits = Slow()
+    live = LiveCalls(limits, "spring", Pace(live_calls=1))
+    await live.take(1)
+
+    with anyio.move_on_after(0.5):
+        await live.free(1)
+    assert limits.channels == ["spring/1"]
+    await live.free_owed()
+
+    assert limits.channels == []
+
+
+async def test_a_channel_that_is_taken_anew_is_not_owed() -> None:
+    """Not even if giving it back failed afterwards: it would be a live call's."""
+    limits = Slow()
+    live = LiveCalls(limits, "spring", Pace(live_calls=1))
+    await live.take(1)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(live.free, 1)
+        await anyio.wait_all_tasks_blocked()
+        await live.take(1)
+        limits.failures = 1
+    await live.free_owed()
+
+    assert limits.freed == ["spring/1"]
+
+
 async def test_a_caller_id_with_a_limit_is_named() -> None:
     """Else workers with different caller ids would share it."""
     with pytest.raises(ConfigurationError, match="from_"):

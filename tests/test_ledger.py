@@ -26,7 +26,7 @@ from ledgers import (
     take,
 )
 
-from telecmi_async import ConfigurationError, TelecmiError
+from telecmi_async import ConfigurationError, InvalidCall, TelecmiError
 from telecmi_async.ledger import (
     ContactState,
     Intent,
@@ -207,6 +207,55 @@ async def test_only_contacts_are_loaded(ledger: Ledger) -> None:
         await ledger.load("spring", [FIRST])  # type: ignore[list-item]  # a wrong type
 
     assert str(FIRST) not in str(caught.value)
+
+
+async def test_one_person_is_one_number(ledger: Ledger) -> None:
+    """However it is written: who is loaded twice would be dialled twice."""
+    number, text = 19170000001, "+1 (917) 000-0001"
+    await ledger.create("spring", {})
+
+    loaded = await ledger.load("spring", [NewContact(number=each) for each in (text, number)])
+    found = await ledger.find("spring", text)
+    await send(ledger, UNKNOWN)
+
+    assert loaded == Loaded(added=1, known=1)
+    assert found is not None
+    assert found.number == number
+    assert await ledger.redial_unknown("spring", [text]) == 1
+    assert await ledger.forbid([number, text], "own list") == 1
+
+
+@pytest.mark.parametrize("number", ["917 000 0001 x", "0917", 12, True, 1917.0, None])
+async def test_what_is_no_number_is_refused(ledger: Ledger, number: Any) -> None:
+    """By whatever takes numbers: on a list it would forbid nobody, and be found by nobody."""
+    await ledger.create("spring", {})
+
+    with pytest.raises(InvalidCall, match="number"):
+        NewContact(number=number)
+    with pytest.raises(InvalidCall, match="number"):
+        await ledger.find("spring", number)
+    with pytest.raises(InvalidCall, match="number"):
+        await ledger.forbid([number], "own list")
+    with pytest.raises(InvalidCall, match="number"):
+        await ledger.redial_unknown("spring", [number])
+
+
+async def test_a_call_that_is_heard_of_has_nothing_against_it(ledger: Ledger) -> None:
+    """Why it was unknown is in its history, and the reason is gone: "finished: started" is none."""
+    (number,) = await begin(ledger)
+    _, token = await send(ledger, Outcome(state=S.UNKNOWN, detail="its reply was lost"))
+    before = await ledger.find("spring", number)
+
+    await ledger.heard(token=token, request_id="r", at=await ledger.now(), detail="started")
+    after = await ledger.find("spring", number)
+
+    assert before is not None
+    assert after is not None
+    assert (before.reason, after.reason) == ("its reply was lost", "")
+    assert [passage.detail for passage in after.history[-2:]] == [
+        "its reply was lost",
+        "started",
+    ]
 
 
 async def test_columns_come_back_as_they_were(ledger: Ledger) -> None:

@@ -704,7 +704,7 @@ async def test_any_text_is_kept(schema: str) -> None:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda ledger: ledger.forbid([10**30], "x"),
+        lambda ledger: ledger.lease_channel("x", "y", limit=10**30, seconds=1),
         lambda ledger: ledger.heard(token="a\0b", request_id=None, at=0),
         lambda ledger: ledger.heard(token="\ud800", request_id=None, at=0),
     ],

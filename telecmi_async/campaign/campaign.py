@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 
+from telecmi_async._wording import did_you_mean
 from telecmi_async.campaign.patience import Patience
 from telecmi_async.campaign.settings import Settings
 from telecmi_async.campaign.worker import Worker
@@ -64,11 +66,16 @@ class Campaign:
         self._ledger = ledger
         self._receiver = receiver
         self._patience = patience or Patience()
-        self._worker = Worker(
-            ledger, service, name, settings, self._patience, name=worker, limits=limits
+        self._new_worker = partial(
+            Worker, ledger, service, name, settings, self._patience, name=worker, limits=limits
         )
+        self._worker = self._new_worker()
+        self._running = False
         if receiver is not None:
             receiver.on_event(self._hear)
+
+    def __repr__(self) -> str:
+        return f"<Campaign {self.name!r}{', running here' if self._running else ''}>"
 
     @classmethod
     async def take_up(
@@ -90,7 +97,9 @@ class Campaign:
         """
         data = await ledger.settings(name)
         if data is None:
-            raise ConfigurationError(f"there is no campaign {name!r} in this ledger")
+            names = await ledger.campaigns()
+            hint = did_you_mean(name, names) if names else "it has none"
+            raise ConfigurationError(f"there is no campaign {name!r} in this ledger: {hint}")
         settings = Settings.parse(data)
         return cls(
             ledger,
@@ -118,10 +127,12 @@ class Campaign:
     async def _begin(self) -> None:
         if await self._ledger.create(self.name, self.settings.dump()):
             return
-        if Settings.parse(await self._ledger.settings(self.name)) != self.settings:
+        kept = Settings.parse(await self._ledger.settings(self.name))
+        if others := self.settings.differences(kept):
             raise ConfigurationError(
-                f"the ledger has a campaign {self.name!r} with other settings: take it up with "
-                "Campaign.take_up, or choose another name"
+                f"the ledger has a campaign {self.name!r} with other settings "
+                f"({', '.join(others)}): take it up as it is with Campaign.take_up, or choose "
+                "another name"
             )
 
     async def state(self) -> CampaignState:
@@ -149,7 +160,8 @@ class Campaign:
     ) -> CampaignState:
         """Dial until nothing is left to be dialled, and what was dialled is over.
 
-        Cancelling it starts nothing more, and waits for what was sent.
+        Cancelling it starts nothing more, and waits for what was sent. It may be run again,
+        once it has returned, however it ended.
 
         Args:
             on_progress: A plain function that is told how the campaign stands, every second.
@@ -158,19 +170,30 @@ class Campaign:
             How it stands in the end.
 
         Raises:
-            ConfigurationError: The ledger has the campaign with other settings.
+            ConfigurationError: The ledger has the campaign with other settings; or it is
+                running already, in another task.
             ServiceClosed: The service was closed meanwhile.
             StoreError: The ledger fails at the beginning or at the end.
         """
-        await self._begin()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._tidy)
-            tasks.start_soon(self._watch, on_progress)
-            await self._worker.run()
-            await self._await_outcomes()
-            tasks.cancel_scope.cancel()
-        if self._worker.failure is not None:
-            raise self._worker.failure
+        if self._running:
+            raise ConfigurationError(
+                f"campaign {self.name!r} is running already, in another task: wait for it, or "
+                "make another Campaign, which is another worker"
+            )
+        self._running = True
+        try:
+            await self._begin()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._tidy)
+                tasks.start_soon(self._watch, on_progress)
+                await self._worker.run()
+                await self._await_outcomes()
+                tasks.cancel_scope.cancel()
+            if self._worker.failure is not None:
+                raise self._worker.failure
+        finally:
+            self._worker = self._new_worker()  # this one has left
+            self._running = False
         return await self._ledger.state(self.name)
 
     # -- what goes on beside

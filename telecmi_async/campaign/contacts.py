@@ -24,7 +24,7 @@ from telecmi_async.campaign.rules import ZONE_COLUMN
 from telecmi_async.campaign.seen import Seen
 from telecmi_async.campaign.zones import country_of, zone_named
 from telecmi_async.errors import ConfigurationError, InvalidCall
-from telecmi_async.ledger.base import NewContact
+from telecmi_async.ledger.contact import NewContact
 
 if TYPE_CHECKING:
     import os

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, Self
 
-from attrs import Factory, field, frozen
+from attrs import field, frozen
 
 from telecmi_async.ledger.states import ContactState
 from telecmi_async.phone import mask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
+
+    from telecmi_async.ledger.contact import NewContact
 
 __all__ = [
     "CampaignState",
@@ -26,29 +28,11 @@ __all__ = [
     "Ledger",
     "Limits",
     "Loaded",
-    "NewContact",
     "Outcome",
     "Passage",
     "Reaped",
     "Refusal",
 ]
-
-
-@frozen(kw_only=True)
-class NewContact:
-    """A contact to be loaded.
-
-    Args:
-        number: Whom to dial, with the country code.
-        columns: What else is known of it, by name; the flow's template is filled from it.
-        not_before: When it may be dialled at the earliest.
-        not_after: When it is not fresh any more; ``None`` for never.
-    """
-
-    number: int = field(repr=mask)
-    columns: Mapping[str, str] = field(factory=dict[str, str], repr=False)
-    not_before: float = 0.0
-    not_after: float | None = None
 
 
 @frozen(kw_only=True)
@@ -166,6 +150,18 @@ class Reaped:
     lost: int
 
 
+def _counted(counts: Mapping[ContactState, int]) -> str:
+    return repr({str(state): count for state, count in counts.items() if count})
+
+
+def _rounded(cost: float) -> str:
+    return repr(round(cost, 4))
+
+
+def _how_many(history: Sequence[Passage]) -> str:
+    return f"<{len(history)} passages>"
+
+
 @frozen(kw_only=True)
 class CampaignState:
     """A campaign as everybody sees it.
@@ -182,9 +178,9 @@ class CampaignState:
     name: str
     status: str
     why: str
-    counts: Mapping[ContactState, int]
+    counts: Mapping[ContactState, int] = field(repr=_counted)
     sends: int
-    cost: float
+    cost: float = field(repr=_rounded)
 
     @property
     def total(self) -> int:
@@ -214,7 +210,7 @@ class Contact:
     """A contact as it stands, for people and exports."""
 
     number: int = field(repr=mask)
-    state: ContactState
+    state: ContactState = field(repr=str)
     reason: str
     sends: int
     columns: Mapping[str, str] = field(repr=False)
@@ -224,7 +220,7 @@ class Contact:
     cost: float | None = None
     sent_at: float | None = None
     finished_at: float | None = None
-    history: Sequence[Passage] = Factory(tuple[Passage, ...])
+    history: Sequence[Passage] = field(factory=tuple[Passage, ...], repr=_how_many)
 
 
 class Ledger(Protocol):
@@ -379,14 +375,29 @@ class Ledger(Protocol):
         """
         ...
 
-    async def redial_unknown(self, name: str, numbers: Sequence[int] | None = None) -> int:
-        """Make unknown contacts pending by somebody's decision; return how many."""
+    async def redial_unknown(
+        self, name: str, numbers: Iterable[int | str] | None = None
+    ) -> int:
+        """Make unknown contacts pending by somebody's decision; return how many.
+
+        Args:
+            name: The campaign.
+            numbers: Whom, as people write them (else `InvalidCall`); all if not given.
+        """
         ...
 
     # -- do not call
 
-    async def forbid(self, numbers: Iterable[int], source: str) -> int:
-        """Add numbers to the do-not-call list of this ledger; return how many are new."""
+    async def forbid(self, numbers: Iterable[int | str], source: str) -> int:
+        """Add numbers to the do-not-call list of this ledger; return how many are new.
+
+        Args:
+            numbers: With their country codes, as people write them.
+            source: Where they come from, in words: it is the reason that contacts are blocked.
+
+        Raises:
+            InvalidCall: Something is no number. Those before it may be on the list.
+        """
         ...
 
     # -- looking
@@ -397,8 +408,16 @@ class Ledger(Protocol):
         """Iterate over contacts in the order of loading, without their histories."""
         ...
 
-    async def find(self, name: str, number: int) -> Contact | None:
-        """Return one contact with its whole history."""
+    async def find(self, name: str, number: int | str) -> Contact | None:
+        """Return one contact with its whole history; ``None`` if the campaign has it not.
+
+        Args:
+            name: The campaign.
+            number: Whose, with the country code, as people write it.
+
+        Raises:
+            InvalidCall: It is no number.
+        """
         ...
 
     # -- shared limits

@@ -17,7 +17,6 @@ from telecmi_async.ledger.base import (
     Intent,
     Limits,
     Loaded,
-    NewContact,
     Outcome,
     Reaped,
     Refusal,
@@ -25,9 +24,12 @@ from telecmi_async.ledger.base import (
 from telecmi_async.ledger.postgres_door import Door
 from telecmi_async.ledger.postgres_lane import Lane
 from telecmi_async.ledger.states import ContactState
+from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+
+    from telecmi_async.ledger.contact import NewContact
 
 __all__ = ["PostgresLedger"]
 
@@ -364,17 +366,19 @@ class PostgresLedger:
             return 0
         return int(await self._looks.value(rows.ABSOLVE, campaign, older_than, policy))
 
-    async def redial_unknown(self, name: str, numbers: Sequence[int] | None = None) -> int:
+    async def redial_unknown(
+        self, name: str, numbers: Iterable[int | str] | None = None
+    ) -> int:
         """Make unknown contacts pending by somebody's decision; return how many."""
-        wanted = None if numbers is None else list(numbers)
+        wanted = None if numbers is None else [parse_number(each) for each in numbers]
         return int(await self._looks.value(rows.REDIAL, await self._campaign(name), wanted))
 
     # -- do not call
 
-    async def forbid(self, numbers: Iterable[int], source: str) -> int:
+    async def forbid(self, numbers: Iterable[int | str], source: str) -> int:
         """Add numbers to the do-not-call list of this ledger; return how many are new."""
         added = 0
-        pending = iter(numbers)
+        pending = map(parse_number, numbers)
         while some := list(islice(pending, _AT_ONCE)):
             added += int(await self._moves.value(rows.FORBID, rows.clean(source), some))
         return added
@@ -393,9 +397,10 @@ class PostgresLedger:
             for row in page:
                 yield rows.contact_of(row)
 
-    async def find(self, name: str, number: int) -> Contact | None:
+    async def find(self, name: str, number: int | str) -> Contact | None:
         """Return one contact with its whole history."""
-        found = await self._looks.ask(rows.FIND, await self._campaign(name), number)
+        wanted = parse_number(number)
+        found = await self._looks.ask(rows.FIND, await self._campaign(name), wanted)
         if not found:
             return None
         history = await self._looks.ask(rows.HISTORY, found[0][0])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from telecmi_async._wording import shown
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.base import Claim, Contact, NewContact, Passage
+from telecmi_async.ledger.base import Claim, Contact, Passage
+from telecmi_async.ledger.contact import NewContact
 from telecmi_async.ledger.migrate import scripts
 from telecmi_async.ledger.states import ContactState
 

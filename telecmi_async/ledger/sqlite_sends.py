@@ -322,7 +322,8 @@ def _move(
         (contact, token, at, detail),
     ).fetchone()
     told: list[str] = []
-    accepted = db.execute(_ACCEPT, (detail, request_id, contact)).rowcount
+    # What stood against it before is over; the event itself is in its history.
+    accepted = db.execute(_ACCEPT, ("", request_id, contact)).rowcount
     if accepted or state not in {"placed", "finished"}:
         told.append(Move.ACCEPT)
     if over and db.execute(_FINISH, (at, contact)).rowcount:

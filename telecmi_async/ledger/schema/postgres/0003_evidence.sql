@@ -39,7 +39,8 @@ BEGIN
     UPDATE contact k SET
         state = CASE WHEN p_over OR k.state = 'finished' THEN 'finished'::contact_state
             ELSE 'placed' END,
-        reason = CASE WHEN k.state IN ('placed', 'finished') THEN k.reason ELSE p_detail END,
+        -- What stood against it before is over; the event itself is in its history.
+        reason = CASE WHEN k.state IN ('placed', 'finished') THEN k.reason ELSE '' END,
         -- Whoever claimed it must not send it.
         epoch = k.epoch + (k.state IN ('pending', 'claimed'))::integer,
         worker = NULL, lease_until = NULL,
