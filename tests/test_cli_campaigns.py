@@ -19,7 +19,7 @@ import pytest
 from consoles import FROM, Console, console, free_port, serving
 
 import telecmi_async
-from telecmi_async.campaign import Campaign, Pace, Settings
+from telecmi_async.campaign import Campaign, Pace, Rules, Settings
 from telecmi_async.cli import Exit, carry, main
 from telecmi_async.cli.exits import exit_of
 from telecmi_async.errors import CallCancelled, StoreError
@@ -814,6 +814,6 @@ def test_an_interrupt_comes_before_what_is_unknown() -> None:
     counts = dict.fromkeys(ContactState, 0) | {ContactState.UNKNOWN: 1}
     state = CampaignState(name="x", status="running", why="", counts=counts, sends=1, cost=0.0)
 
-    assert carry.exit_for(state, Exit.INTERRUPTED) is Exit.INTERRUPTED
-    assert carry.exit_for(state, Exit.CREDENTIALS) is Exit.UNKNOWN
+    assert carry.exit_for(state, Rules(), Exit.INTERRUPTED) is Exit.INTERRUPTED
+    assert carry.exit_for(state, Rules(), Exit.CREDENTIALS) is Exit.UNKNOWN
     assert exit_of(CallCancelled("x")) is Exit.FAILED

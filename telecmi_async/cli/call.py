@@ -19,7 +19,7 @@ from telecmi_async import (
 )
 from telecmi_async._settings import environment_variable
 from telecmi_async.cli.account import account_of
-from telecmi_async.cli.exits import Exit, exit_of
+from telecmi_async.cli.exits import Exit, Stop, exit_of
 from telecmi_async.codec import parse_json
 from telecmi_async.endpoints import make_call_url
 from telecmi_async.phone import Region, mask, route
@@ -63,7 +63,7 @@ def run(
 
     Raises:
         ConfigurationError: ``TELECMI_BASE_URL`` cannot work.
-        Stop: There are no credentials.
+        Stop: There are no credentials, or it is not confirmed.
         InvalidCall: An argument, or the file it names, cannot be sent as it is.
     """
     request = CallRequest(
@@ -78,15 +78,10 @@ def run(
     _show(terminal, request, account.base_url)
     if not confirmed:
         if pcmo == "-" or not terminal.can_ask:
-            return _give_up(terminal, "nobody is here to ask: add --yes", Exit.USAGE)
+            raise Stop(Exit.USAGE, "nobody is here to ask: add --yes")
         if terminal.ask("Place it? Type yes: ").lower() not in {"y", "yes"}:
-            return _give_up(terminal, "not placed", Exit.FAILED)
+            raise Stop(Exit.FAILED, "not placed")
     return _place(terminal, account, request, as_json=as_json)
-
-
-def _give_up(terminal: Terminal, why: str, code: Exit) -> Exit:
-    terminal.say(f"telecmi-async call: {why}")
-    return code
 
 
 def _caller_id(from_: str | None, environ: Mapping[str, str]) -> str:
@@ -164,7 +159,7 @@ def _place(
     except KeyboardInterrupt:
         interrupted = True
     if not handles:
-        return _give_up(terminal, "interrupted; nothing was sent", Exit.INTERRUPTED)
+        raise Stop(Exit.INTERRUPTED, "interrupted; nothing was sent")
     (handle,) = handles
     if as_json:
         terminal.put(json.dumps(_as_json(handle)))
@@ -189,6 +184,7 @@ def _as_json(handle: CallHandle) -> dict[str, object]:
         else {
             "type": type(error).__name__,
             "message": str(error),
+            "exit_code": int(exit_of(error)),
             "safe_to_redial": error.safe_to_redial,
         },
     }

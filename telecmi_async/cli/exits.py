@@ -27,7 +27,7 @@ class Exit(IntEnum):
     PARTLY = 3
     #: The app id or the secret is missing, or TeleCMI refused them.
     CREDENTIALS = 4
-    #: TeleCMI said "too many", or a cap of the account or the campaign is reached.
+    #: TeleCMI said "too many", or a cap of the campaign is reached: per day, per number, cost.
     QUOTA = 5
     #: TeleCMI, or the ledger's database, cannot be reached.
     UNAVAILABLE = 6
