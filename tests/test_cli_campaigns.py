@@ -228,7 +228,7 @@ def test_a_count_that_is_not_the_plans_is_refused(folder: Path) -> None:
         (["--cps", "0"], {}, "Pace.calls_per_second must be"),
         (["--max-cost", "-1"], {}, "CostCap.most must be a positive sum"),
         (["--ledger", "postgresql://me:pass1234@host/db"], {}, "all users of this machine see"),
-        (["--ledger", ""], {}, "no ledger: give --ledger"),
+        (["--ledger", ""], {}, "no ledger: give --ledger FILE"),
         (["--webhook-port", "0"], {}, "TELECMI_WEBHOOK_TOKEN is not set"),
     ],
 )

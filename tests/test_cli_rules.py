@@ -103,7 +103,10 @@ def test_a_campaign_may_be_closed_on_some_days() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--window", "9-21"], "--window, --days, --holiday: CallingWindow.start must be a time"),
+        (
+            ["--window", "9-21"],
+            "--window, --days, --holiday: CallingWindow.start must be a time",
+        ),
         (["--days", "monday"], "--window, --days, --holiday: CallingWindow.days must hold"),
         (["--holiday", "christmas"], "CallingWindow.holidays must hold dates such as"),
         (["--window", "any", "--days", "mon"], "--days and --holiday need a --window of hours"),
@@ -113,9 +116,15 @@ def test_a_campaign_may_be_closed_on_some_days() -> None:
         (["--per-day", "0"], "--per-day: DailyCap.count must be a whole number"),
         (["--per-day", "5@Mars"], "--per-day: DailyCap.timezone must be a time zone"),
         (["--max-cost", "-1"], "--max-cost: CostCap.most must be a positive sum"),
-        (["--not-after", "soon"], "--not-after: write a date, a time and its distance from UTC"),
+        (
+            ["--not-after", "soon"],
+            "--not-after: write a date, a time and its distance from UTC",
+        ),
         (["--not-after", "2026-01-01T10:00"], "--not-after: write a date, a time and its"),
-        (["--cps", "0"], "Pace.calls_per_second must be a positive number of calls in a second"),
+        (
+            ["--cps", "0"],
+            "Pace.calls_per_second must be a positive number of calls in a second",
+        ),
     ],
 )
 def test_a_rule_that_is_none_is_refused(arguments: list[str], message: str) -> None:
@@ -147,7 +156,15 @@ def test_a_number_that_was_called_lately_ends_with_that_code() -> None:
     with serving(simulator) as environ:
         ran(*DIAL, *ANY, "--yes", "4", environ=environ)
         code, terminal = ran(
-            *DIAL, *ANY, "--name", "second", "--per-number", "1/7d", "--yes", "4", environ=environ
+            *DIAL,
+            *ANY,
+            "--name",
+            "second",
+            "--per-number",
+            "1/7d",
+            "--yes",
+            "4",
+            environ=environ,
         )
 
     assert code == Exit.QUOTA
@@ -165,9 +182,9 @@ def test_a_cost_cap_stops_a_campaign() -> None:
             await ledger.create("people", begun.dump())
             await ledger.load("people", [NewContact(number=number) for number in NUMBERS])
             (claim,) = await ledger.claim("people", "w", most=1, lease=60)
-            await ledger.intend(claim, "w", "tcm_1", limits=Limits(), fence=30, lease=90)  # noqa: S106  # a send's id
+            await ledger.intend(claim, "w", "tcm_1", limits=Limits(), fence=30, lease=90)
             at = await ledger.now()
-            await ledger.heard(token="tcm_1", request_id="r", at=at, over=True, cost=0.5)  # noqa: S106  # likewise
+            await ledger.heard(token="tcm_1", request_id="r", at=at, over=True, cost=0.5)
 
     anyio.run(spend)
     simulator = Simulator()

@@ -352,10 +352,15 @@ def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
 def test_twice_ends_at_once() -> None:
     """The second signal ends the process there and then."""
     ends: list[int] = []
+    times = iter([0.0, 0.001, 0.3])
     terminal = console()
-    pressed = Interrupts(terminal, ends.append)
-    for _ in range(2):
-        pressed.hear()
+    pressed = Interrupts(terminal, ends.append, lambda: next(times))
+    pressed.hear()
+    pressed.hear()  # `timeout` sends it to the process, and to its group
+
+    assert (pressed.count, ends) == (1, [])
+
+    pressed.hear()
 
     assert ends == [Exit.INTERRUPTED]
     assert "the ledger has them" in terminal.err

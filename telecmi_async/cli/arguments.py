@@ -224,7 +224,12 @@ def _add_call(commands: Commands) -> None:
     )
     call.add_argument("--to", required=True, metavar="NUMBER", help="who is called")
     call.add_argument(
-        "--pcmo", required=True, metavar="FILE", help="the call flow as JSON; - for stdin"
+        "--flow",
+        "--pcmo",
+        dest="flow",
+        required=True,
+        metavar="FILE",
+        help="the call flow as JSON; - for stdin",
     )
     call.add_argument(
         "--extra-params", metavar="JSON", help="your own data, given back with every event"

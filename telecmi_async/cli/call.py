@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+import re
+from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 
@@ -20,6 +20,7 @@ from telecmi_async import (
 from telecmi_async._settings import environment_variable
 from telecmi_async.cli.account import account_of
 from telecmi_async.cli.exits import Exit, Stop, exit_of
+from telecmi_async.cli.reading import read_flow
 from telecmi_async.codec import parse_json
 from telecmi_async.endpoints import make_call_url
 from telecmi_async.phone import Region, mask, route
@@ -32,13 +33,16 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
+# What a campaign would fill from a contact's columns.
+_BLANK: Final = re.compile(r"(?<!\{)\{[^{}'\":,\[\]]+\}(?!\})")
+
 
 def run(
     terminal: Terminal,
     *,
     from_: str | None,
     to: str,
-    pcmo: str,
+    flow: str,
     extra_params: str | None,
     duration: int | None,
     region: str,
@@ -51,7 +55,7 @@ def run(
         terminal: What to read from and write to.
         from_: The caller id; ``TELECMI_FROM`` if not given.
         to: Who is called.
-        pcmo: The file with the call flow; ``-`` for stdin.
+        flow: The file with the call flow; ``-`` for stdin.
         extra_params: The user's own data, as JSON.
         duration: The longest the call may last, in seconds.
         region: Which endpoint takes it.
@@ -69,7 +73,7 @@ def run(
     request = CallRequest(
         to=to,
         from_=_caller_id(from_, terminal.environ),
-        pcmo=Flow.parse(_read(terminal, pcmo)),
+        pcmo=Flow.parse(read_flow(terminal, flow)),
         extra_params=_extra_params(extra_params),
         duration=duration,
         region=region,
@@ -77,7 +81,7 @@ def run(
     account = account_of(terminal)
     _show(terminal, request, account.base_url)
     if not confirmed:
-        if pcmo == "-" or not terminal.can_ask:
+        if flow == "-" or not terminal.can_ask:
             raise Stop(Exit.USAGE, "nobody is here to ask: add --yes")
         if terminal.ask("Place it? Type yes: ").lower() not in {"y", "yes"}:
             raise Stop(Exit.FAILED, "not placed")
@@ -89,15 +93,6 @@ def _caller_id(from_: str | None, environ: Mapping[str, str]) -> str:
     if not found:
         raise InvalidCall("is missing: give --from, or set TELECMI_FROM", path="from")
     return found
-
-
-def _read(terminal: Terminal, name: str) -> str | bytes:
-    if name == "-":
-        return terminal.stdin.read()
-    try:
-        return Path(name).read_bytes()
-    except OSError as error:
-        raise InvalidCall(f"cannot read {name}: {error.strerror}", path="pcmo") from None
 
 
 def _extra_params(text: str | None) -> Mapping[str, object] | None:
@@ -114,7 +109,7 @@ def _show(terminal: Terminal, request: CallRequest, base_url: str) -> None:
     lines = {
         "from": mask(request.from_ or 0),
         "to": mask(request.to),
-        "pcmo": ", ".join(actions),
+        "flow": ", ".join(actions),
         "extra_params": ", ".join(request.extra_params or ()),
         "duration": "" if request.duration is None else f"at most {request.duration} s",
         "POST": make_call_url(base_url, region),
@@ -123,6 +118,11 @@ def _show(terminal: Terminal, request: CallRequest, base_url: str) -> None:
     for name, value in lines.items():
         if value:
             terminal.say(f"  {name:<12}  {value}")
+    blank = _BLANK.search(str(dump_pcmo(request.pcmo)))
+    if blank:
+        terminal.say(
+            f"  {'note':<12}  {blank[0]} is sent as it stands: only `dial` fills it in"
+        )
 
 
 def _place(

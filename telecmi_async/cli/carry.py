@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import aclosing
+from shlex import quote
 from typing import TYPE_CHECKING, Final, cast
 
 import anyio
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.ledger import CampaignState, Contact, Ledger
 
-__all__ = ["carry_out", "exit_for", "state_as_json", "tell"]
+__all__ = ["BUSY", "carry_out", "exit_for", "state_as_json", "tell"]
 
 _LOOK: Final = 0.1
 # A retry comes within the hour. What is due later waits for the calling hours, or the next day.
@@ -33,7 +34,9 @@ _REFUSED: Final = "TeleCMI refused the credentials"
 # Rules that count: whoever they postpone is left because a cap is reached.
 _CAPS: Final = ("per_day", "per_number")
 _LEFT: Final = ContactState.PENDING
-_BUSY: Final = (ContactState.CLAIMED, ContactState.SENDING)
+#: States of contacts that some worker has in its hands.
+BUSY: Final = (ContactState.CLAIMED, ContactState.SENDING)
+_TO_DO: Final = (ContactState.PENDING, *BUSY)
 _PART: Final = (
     ContactState.PENDING,
     ContactState.CLAIMED,
@@ -64,8 +67,8 @@ class _Watch:
         self._pressed = pressed
         self._patient = patient
         # Calls that are live are waited for, if their ends will be heard of.
-        self._busy = (*_BUSY, ContactState.PLACED) if hears else _BUSY
-        self.meter = Meter()
+        self._busy = (*BUSY, ContactState.PLACED) if hears else BUSY
+        self.meter = Meter(hears=hears)
         self._state: CampaignState | None = None
         self._paused = False
         self._idle = 0
@@ -217,12 +220,22 @@ def state_as_json(state: CampaignState) -> dict[str, object]:
         "contacts": state.total,
         "counts": {str(each): state.counts[each] for each in ContactState},
         "sends": state.sends,
-        "cost": state.cost,
+        "cost": round(state.cost, 6),  # a sum of floats
     }
 
 
-def tell(terminal: Terminal, state: CampaignState, *, as_json: bool) -> None:
-    """Print how a campaign stands, and say what can be done about it."""
+def tell(
+    terminal: Terminal, state: CampaignState, *, as_json: bool, ledger: str | None = None
+) -> None:
+    """Print how a campaign stands, and say what can be done about it.
+
+    Args:
+        terminal: Where.
+        state: How it stands.
+        as_json: Whether it is printed as an object.
+        ledger: The ledger's argument, if the campaign can be gone on with; empty for the
+            environment's.
+    """
     if as_json:
         terminal.put(json.dumps(state_as_json(state)))
     else:
@@ -236,4 +249,10 @@ def tell(terminal: Terminal, state: CampaignState, *, as_json: bool) -> None:
         terminal.say(
             f"Of {unknown} nobody knows whether a phone rang, and they are not dialled again: "
             "`why` tells what happened, `retry-unknown` is your decision."
+        )
+    if ledger is not None and any(state.counts[each] for each in _TO_DO):
+        which = f" --ledger {quote(ledger)}" if ledger else ""
+        terminal.say(
+            "Some are left to be dialled. To go on: telecmi-async resume"
+            f"{which} --name {quote(state.name)}"
         )

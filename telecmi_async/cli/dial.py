@@ -34,6 +34,7 @@ from telecmi_async.cli.confirm import confirm
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import opened
 from telecmi_async.cli.line import line
+from telecmi_async.cli.reading import read_flow
 from telecmi_async.cli.rules import rules_of
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.ledger import ContactState, Ledger, SqliteLedger
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from telecmi_async.cli.plan import Plan
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["Order", "read_flow", "run"]
+__all__ = ["Order", "run"]
 
 _OPEN: Final = (ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING)
 _CALLER_ID: Final = 12025550199
@@ -165,20 +166,6 @@ def _settings(
     )
 
 
-def read_flow(terminal: Terminal, name: str) -> str | bytes:
-    """Return what a file holds, or stdin for ``-``.
-
-    Raises:
-        InvalidCall: It cannot be read.
-    """
-    if name == "-":
-        return terminal.stdin.read()
-    try:
-        return Path(name).read_bytes()
-    except OSError as error:
-        raise InvalidCall(f"cannot read {name}: {error.strerror}", path="flow") from None
-
-
 def _forbidden(order: Order) -> list[int]:
     """Return the numbers that must not be called."""
     if order.do_not_call is None:
@@ -271,7 +258,8 @@ async def _dial(
             patient=order.patient,
             hears=exchange.receiver is not None,
         )
-        tell(terminal, state, as_json=order.as_json)
+        ledger_named = None if order.dry_run else order.ledger or ""
+        tell(terminal, state, as_json=order.as_json, ledger=ledger_named)
         return code
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 # What may end a command without a fault of the program: it gets words, and no traceback.
-_EXPECTED: Final = (Stop, TelecmiError, KeyboardInterrupt, BrokenPipeError)
+_EXPECTED: Final = (Stop, TelecmiError, KeyboardInterrupt, OSError)
 
 
 def main(argv: Sequence[str] | None = None, *, terminal: Terminal | None = None) -> int:
@@ -44,7 +44,6 @@ def main(argv: Sequence[str] | None = None, *, terminal: Terminal | None = None)
     except SystemExit:  # argparse has printed the help
         return Exit.OK
     except Misused as misuse:
-        terminal.say(misuse.usage)
         return _fail(terminal, misuse.command, misuse, as_json="--json" in given)
     command = " ".join(filter(None, (options.command, getattr(options, "action", ""))))
     as_json = getattr(options, "as_json", False)
@@ -101,6 +100,9 @@ def _fail(terminal: Terminal, who: str, error: BaseException, *, as_json: bool) 
             code, kind = error.code, error.code.name.title().replace("_", "")
         case TelecmiError():
             code = exit_of(error)
+        case OSError():  # a disk is full, perhaps the one that results go to
+            terminal.give_up_results()
+            code, message = Exit.PARTLY, error.strerror or message
         case _:
             code, kind = Exit.USAGE, "Usage"
     terminal.say(f"{who}: {message}")

@@ -142,7 +142,8 @@ def _show(terminal: Terminal, campaign: str, contact: Contact, *, as_json: bool)
         row = {"campaign": campaign, **told, "history": export.history(contact)}
         terminal.put(json.dumps(row, default=export.iso))
         return
-    because = f": {contact.reason}" if contact.reason else ""
+    settled = contact.state in {ContactState.PLACED, ContactState.FINISHED}
+    because = f": {contact.reason}" if contact.reason and not settled else ""
     terminal.put(f"{mask(contact.number)} in {campaign} is {contact.state}{because}")
     times = "once" if contact.sends == 1 else f"{contact.sends} times"
     terminal.put(f"  sent {times}" if contact.sends else "  nothing was ever sent")

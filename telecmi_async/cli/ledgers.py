@@ -56,7 +56,9 @@ async def opened(
     try:
         place = Secret(given) if given else secret_variable(terminal.environ, "TELECMI_LEDGER")
     except ConfigurationError as error:
-        raise Stop(Exit.USAGE, f"no ledger: give --ledger ({error})") from None
+        raise Stop(
+            Exit.USAGE, f"no ledger: give --ledger FILE, or set TELECMI_LEDGER ({error})"
+        ) from None
     async with _ledger_at(place, new=new) as ledger:
         yield ledger
 

@@ -64,7 +64,7 @@ def run(
             state, code = await carry_out(
                 terminal, campaign, book, patient=patient, hears=receiver is not None
             )
-            tell(terminal, state, as_json=as_json)
+            tell(terminal, state, as_json=as_json, ledger=ledger or "")
             return code
 
     return anyio.run(partial(go_on, account))

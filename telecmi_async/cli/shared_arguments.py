@@ -44,9 +44,8 @@ class Misused(Exception):  # it becomes an exit code
     """The arguments cannot be right; the message says why."""
 
     def __init__(self, parser: argparse.ArgumentParser, message: str) -> None:
-        super().__init__(f"error: {message}")
+        super().__init__(f"{message} (see {parser.prog} --help)")
         self.command = parser.prog
-        self.usage = parser.format_usage().rstrip()
 
 
 class Parser(argparse.ArgumentParser):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from telecmi_async.campaign import Settings
-from telecmi_async.cli.carry import exit_for, state_as_json, tell
+from telecmi_async.cli.carry import BUSY, exit_for, state_as_json, tell
 from telecmi_async.cli.confirm import confirm
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import campaign_named, opened
@@ -42,7 +42,8 @@ def run(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: bo
                 terminal.say(
                     f"{state.name} {state.status}{f': {state.why}' if state.why else ''}"
                 )
-                tell(terminal, state, as_json=as_json)
+                idle = not any(state.counts[each] for each in BUSY)
+                tell(terminal, state, as_json=as_json, ledger=(ledger or "") if idle else None)
                 return exit_for(state, settings.rules)
             for each in names:
                 state = await book.state(await campaign_named(book, each))
