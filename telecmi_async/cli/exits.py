@@ -61,4 +61,6 @@ _EXITS: Final[dict[type[TelecmiError], Exit]] = {
 
 def exit_of(error: TelecmiError | None) -> Exit:
     """Return the exit code of what a call, or a question to TeleCMI, came to."""
-    return Exit.OK if error is None else _EXITS.get(type(error), Exit.FAILED)
+    if error is None:
+        return Exit.OK
+    return _EXITS.get(type(error)) or (Exit.FAILED if error.safe_to_redial else Exit.UNKNOWN)
