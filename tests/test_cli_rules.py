@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from consoles import FROM, Console, console, serving
+from consoles import FROM, Console, console, serving, zone_at_ten
 
 from telecmi_async import Hangup
 from telecmi_async.campaign import CostCap, Rules, Settings
@@ -28,7 +28,10 @@ ANY = ["--window", "any"]
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with contacts and a flow."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "people.csv").write_text("phone\n" + "".join(f"+{n}\n" for n in NUMBERS))
+    zone = zone_at_ten()
+    (tmp_path / "people.csv").write_text(
+        "phone,timezone\n" + "".join(f"+{n},{zone}\n" for n in NUMBERS)
+    )
     (tmp_path / "flow.json").write_text('[{"action": "hangup"}]')
     return tmp_path
 
@@ -54,7 +57,7 @@ def test_all_rules_can_be_written() -> None:
     with serving(Simulator()) as environ:
         code, terminal = ran(
             *DIAL,
-            *("--yes", "4", "--wait", "--window", "00:00-24:00", "--holiday", "2001-01-01"),
+            *("--yes", "4", "--window", "00:00-24:00", "--holiday", "2001-01-01"),
             *("--per-number", "9/24h", "--per-number", "20/7d", "--per-number", "5/90m"),
             *("--per-day", "500@Asia/Kolkata", "--max-cost", "9.5"),
             *("--not-after", "2099-12-24T18:00+05:30"),

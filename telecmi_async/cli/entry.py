@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import telecmi_async
 from telecmi_async.cli.arguments import make_parser
@@ -81,7 +81,7 @@ def _run(
 def _leaves(error: BaseException) -> Iterator[BaseException]:
     """Iterate over what a group of errors holds; an error is a group of one."""
     if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
+        for each in cast("BaseExceptionGroup[BaseException]", error).exceptions:
             yield from _leaves(each)
     else:
         yield error

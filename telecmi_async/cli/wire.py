@@ -44,12 +44,11 @@ def parse_address(url: str) -> SplitResult:
     """
     try:
         parts = urlsplit(url)
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return parts
     except ValueError:  # a port that is none
-        good = False
-    if not good:
-        raise ConfigurationError("give an address that begins with https:// or http://")
-    return parts
+        pass
+    raise ConfigurationError("give an address that begins with https:// or http://")
 
 
 def send(method: str, url: str, body: bytes | None = None) -> Came:
