@@ -5,6 +5,7 @@ The commands are imported when they are run: ``--help`` is quick.
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, cast
@@ -107,8 +108,6 @@ def _fail(terminal: Terminal, who: str, error: BaseException, *, as_json: bool) 
             code, kind = Exit.USAGE, "Usage"
     terminal.say(f"{who}: {message}")
     if as_json:
-        import json  # noqa: PLC0415  # no help waits for it
-
         found = {"type": kind, "message": message, "exit_code": int(code)}
         terminal.put(json.dumps({"error": found}))
     return code
