@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final, Self
 import anyio
 
 from telecmi_async._wording import did_you_mean
+from telecmi_async.campaign.evidence import put_on_record, record_of
 from telecmi_async.campaign.patience import Patience
 from telecmi_async.campaign.settings import Settings
 from telecmi_async.campaign.worker import Worker
 from telecmi_async.errors import ConfigurationError, StoreError
-from telecmi_async.events import CallRecord
 from telecmi_async.ledger import ContactState
 from telecmi_async.reference import reference_in
 
@@ -269,17 +269,6 @@ class Campaign:
         self._worker.wake()
 
     async def _note(self, event: Event) -> None:
-        record = event if isinstance(event, CallRecord) and event.leg in {None, "a"} else None
-        rate = None if record is None else record.call_rate
-        known = await self._ledger.heard(
-            token=reference_in(event),
-            request_id=event.request_id,
-            at=await self._ledger.now(),
-            over=record is not None,
-            answered=None if record is None else record.answered,
-            talk_seconds=None if record is None else record.talk_seconds,
-            cost=None if rate is None else float(rate),
-            detail=str(getattr(event, "status", "") or ""),
-        )
-        if known and record is not None and event.to:
+        known = await put_on_record(self._ledger, event)
+        if known and record_of(event) is not None and event.to:
             await self._worker.live.free(event.to)
