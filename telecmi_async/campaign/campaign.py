@@ -64,6 +64,7 @@ class Campaign:
         self._ledger = ledger
         self._receiver = receiver
         self._patience = patience or Patience()
+        self._running = False
         self._worker = Worker(
             ledger, service, name, settings, self._patience, name=worker, limits=limits
         )
@@ -149,7 +150,8 @@ class Campaign:
     ) -> CampaignState:
         """Dial until nothing is left to be dialled, and what was dialled is over.
 
-        Cancelling it starts nothing more, and waits for what was sent.
+        Cancelling it starts nothing more, and waits for what was sent. It may be run again
+        then, and goes on.
 
         Args:
             on_progress: A plain function that is told how the campaign stands, every second.
@@ -158,20 +160,42 @@ class Campaign:
             How it stands in the end.
 
         Raises:
-            ConfigurationError: The ledger has the campaign with other settings.
+            ConfigurationError: The ledger has the campaign with other settings; or this object
+                is running it.
             ServiceClosed: The service was closed meanwhile.
+            WrongEventLoop: The service belongs to another event loop.
             StoreError: The ledger fails at the beginning or at the end.
         """
-        await self._begin()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._tidy)
-            tasks.start_soon(self._watch, on_progress)
-            await self._worker.run()
-            await self._await_outcomes()
-            tasks.cancel_scope.cancel()
-        if self._worker.failure is not None:
-            raise self._worker.failure
-        return await self._ledger.state(self.name)
+        if self._running:
+            raise ConfigurationError(
+                f"this object runs already the campaign {self.name!r}: make another Campaign "
+                "for a second worker"
+            )
+        self._running = True
+        try:
+            await self._begin()
+            failure = await self._dial(on_progress)
+            if failure is not None:
+                raise failure
+            return await self._ledger.state(self.name)
+        finally:
+            self._running = False
+            self._worker.leaving, self._worker.failure = False, None
+
+    async def _dial(
+        self, on_progress: Callable[[CampaignState], object] | None
+    ) -> BaseException | None:
+        """Dial, with all that goes on beside; return what failed."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._tidy)
+                tasks.start_soon(self._watch, on_progress)
+                await self._worker.run()
+                await self._await_outcomes()
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            return _first(group)
+        return self._worker.failure
 
     # -- what goes on beside
 
@@ -260,3 +284,11 @@ class Campaign:
         )
         if known and record is not None and event.to:
             await self._worker.live.free(event.to)
+
+
+def _first(failure: BaseException) -> BaseException:
+    """Return what failed first; who interrupts counts for more than what fails."""
+    while isinstance(failure, BaseExceptionGroup):
+        inside: tuple[BaseException, ...] = failure.exceptions
+        failure = next((each for each in inside if not isinstance(each, Exception)), inside[0])
+    return failure
