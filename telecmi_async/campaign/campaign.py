@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 import anyio
@@ -66,11 +65,10 @@ class Campaign:
         self._ledger = ledger
         self._receiver = receiver
         self._patience = patience or Patience()
-        self._new_worker = partial(
-            Worker, ledger, service, name, settings, self._patience, name=worker, limits=limits
-        )
-        self._worker = self._new_worker()
         self._running = False
+        self._worker = Worker(
+            ledger, service, name, settings, self._patience, name=worker, limits=limits
+        )
         if receiver is not None:
             receiver.on_event(self._hear)
 
@@ -173,6 +171,7 @@ class Campaign:
             ConfigurationError: The ledger has the campaign with other settings; or it is
                 running already, in another task.
             ServiceClosed: The service was closed meanwhile.
+            WrongEventLoop: The service belongs to another event loop.
             StoreError: The ledger fails at the beginning or at the end.
         """
         if self._running:
@@ -183,18 +182,28 @@ class Campaign:
         self._running = True
         try:
             await self._begin()
+            failure = await self._dial(on_progress)
+            if failure is not None:
+                raise failure
+            return await self._ledger.state(self.name)
+        finally:
+            self._running = False
+            self._worker.leaving, self._worker.failure = False, None
+
+    async def _dial(
+        self, on_progress: Callable[[CampaignState], object] | None
+    ) -> BaseException | None:
+        """Dial, with all that goes on beside; return what failed."""
+        try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._tidy)
                 tasks.start_soon(self._watch, on_progress)
                 await self._worker.run()
                 await self._await_outcomes()
                 tasks.cancel_scope.cancel()
-            if self._worker.failure is not None:
-                raise self._worker.failure
-        finally:
-            self._worker = self._new_worker()  # this one has left
-            self._running = False
-        return await self._ledger.state(self.name)
+        except BaseExceptionGroup as group:
+            return _first(group)
+        return self._worker.failure
 
     # -- what goes on beside
 
@@ -272,3 +281,11 @@ class Campaign:
         known = await put_on_record(self._ledger, event)
         if known and record_of(event) is not None and event.to:
             await self._worker.live.free(event.to)
+
+
+def _first(failure: BaseException) -> BaseException:
+    """Return what failed first; who interrupts counts for more than what fails."""
+    while isinstance(failure, BaseExceptionGroup):
+        inside: tuple[BaseException, ...] = failure.exceptions
+        failure = next((each for each in inside if not isinstance(each, Exception)), inside[0])
+    return failure

@@ -37,7 +37,6 @@ from telecmi_async.errors import (
     ConfigurationError,
     InvalidCall,
     RateLimited,
-    ServiceClosed,
     StoreError,
     TelecmiError,
 )
@@ -176,13 +175,15 @@ class Worker:
 
     async def _pause(self, seconds: float) -> bool:
         """Wait a little; tell whether dialling goes on."""
-        await self.wait(seconds)
+        if not self._halted:  # whoever said so before this waits woke nobody
+            await self.wait(seconds)
         return not self._halted
 
     # -- claiming
 
     async def run(self) -> None:
         """Dial. Cancelling it starts nothing more, and waits for what was sent."""
+        self._idle_since = None
         async with anyio.create_task_group() as calls:
             try:
                 await self._claim_and_start(calls)
@@ -292,11 +293,15 @@ class Worker:
                 while self._waiting:
                     send = self._waiting.popleft()
                     self._probed(send)
-                    await self._ledger.release(send.claim, send.owner)
-                    await self.live.free(send.claim.number)
+                    if await self._release(send):
+                        await self.live.free(send.claim.number)
             except StoreError as error:
                 self._say(error)
                 self._waiting.clear()
+
+    async def _release(self, send: _Send) -> bool:
+        """Give a contact back; False if it was lost, and its channel may be another's by now."""
+        return await self._ledger.release(send.claim, send.owner)
 
     def _probed(self, send: _Send) -> None:
         """Let another find out what this one did not."""
@@ -319,13 +324,12 @@ class Worker:
             self.wake()
 
     async def _send(self, send: _Send, request: CallRequest) -> bool:
-        """Send one contact's request; tell whether a call may be live now."""
+        """Send one contact's request; tell whether its channel is to be kept."""
         permit = SendPermit(lambda token: self._intend(send, token), self._patience.fence)
         try:
             handle = self._service.place(request, permit, self._patience.timeouts)
-        except (InvalidCall, ServiceClosed) as error:
-            await self._refused(send, error)
-            return False
+        except TelecmiError as error:
+            return not await self._refused(send, error)
         self._handles.add(handle)
         if self.leaving:
             handle.cancel()
@@ -339,20 +343,21 @@ class Worker:
         await permit.ended()
         if permit.token is None:
             self._probed(send)
-            if permit.refusal is None:  # it was cancelled before, or lost
-                await self._ledger.release(send.claim, send.owner)
-            return False
+            # Without a refusal it was cancelled before, or lost.
+            return permit.refusal is None and not await self._release(send)
+        if permit.failure is not None:
+            await self.store_fails(permit.failure)
         self._brake.record(failure, current_time(), began=send.began)
         return await self._settle(send, permit.token, handle, failure)
 
-    async def _refused(self, send: _Send, error: InvalidCall | ServiceClosed) -> None:
+    async def _refused(self, send: _Send, error: TelecmiError) -> bool:
         """Leave, since the service takes no call of this campaign; it is no contact's fault."""
         self.failure = error
         if isinstance(error, InvalidCall):
             self.failure = ConfigurationError(f"the call's {error}")
         self.leave()
         self._probed(send)
-        await self._ledger.release(send.claim, send.owner)
+        return await self._release(send)
 
     async def _intend(self, send: _Send, token: str) -> Intent | Refusal | None:
         """Look at the rules once more, and put the intent to send on record."""
@@ -386,7 +391,7 @@ class Worker:
     async def _settle(
         self, send: _Send, token: str, handle: CallHandle, error: TelecmiError | None
     ) -> bool:
-        """Put on record what a send came to; tell whether a call may be live."""
+        """Put on record what a send came to; tell whether its channel is to be kept."""
         outcome = outcome_of(
             error,
             request_id=handle.request_id if error is None else None,
@@ -395,12 +400,11 @@ class Worker:
         )
         if isinstance(error, RateLimited):
             self._resume_at = max(self._resume_at, current_time() + outcome.pause)
-        if not await self._record(token, outcome):
-            # Its intent may never have been on record.
-            await self._ledger.release(send.claim, send.owner)
+        # Its intent may never have been on record.
+        ours = await self._record(token, outcome) or await self._release(send)
         if isinstance(error, AuthenticationError):
             await self._direct("paused", "TeleCMI refused the credentials")
-        return outcome.state in {ContactState.PLACED, ContactState.UNKNOWN}
+        return not ours or outcome.state in {ContactState.PLACED, ContactState.UNKNOWN}
 
     async def _record(self, token: str, verdict: SendVerdict) -> bool:
         """Put an outcome on record, however long the ledger takes to come back."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from attrs import field, frozen
 
 from telecmi_async.ledger.states import ContactState
+from telecmi_async.limits.base import SharedLimits
 from telecmi_async.phone import mask
 
 if TYPE_CHECKING:
@@ -223,8 +224,8 @@ class Contact:
     history: Sequence[Passage] = field(factory=tuple[Passage, ...], repr=_how_many)
 
 
-class Ledger(Protocol):
-    """Keeps the contacts of campaigns, for one process or many.
+class Ledger(SharedLimits, Protocol):
+    """Keeps the contacts of campaigns, for one process or many, and the limits that they share.
 
     An implementer must make every transition one guarded update in one transaction, durable
     before the method returns (a power loss after it must not lose it); must survive any number
@@ -418,35 +419,4 @@ class Ledger(Protocol):
         Raises:
             InvalidCall: It is no number.
         """
-        ...
-
-    # -- shared limits
-
-    async def reserve(
-        self, keys: Sequence[tuple[str, float]], *, longest: float, most: int = 1
-    ) -> list[float]:
-        """Reserve starts, each under all of several limits at once or under none of them.
-
-        The law is the same everywhere: ``tat = max(tat, now); wait = tat - now;
-        tat += interval``, with the ledger's clock. Under several limits a start is when the
-        last of them allows it, and each counts it from that moment: otherwise it would come on
-        top of the starts that another one has granted for then.
-
-        Args:
-            keys: Pairs of a limit's name and its interval in seconds.
-            longest: The longest wait that is of use.
-            most: How many starts to reserve, if none of them is longer away than that.
-
-        Returns:
-            How many seconds to wait for each start, the first one first; nothing if even that
-            one is too far away.
-        """
-        ...
-
-    async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
-        """Take one of a number of channels for so many seconds; False if all are taken."""
-        ...
-
-    async def free_channel(self, key: str, holder: str) -> None:
-        """Give a channel back."""
         ...

@@ -27,7 +27,9 @@ class SharedLimits(Protocol):
         """Reserve starts, each under all of several limits at once or under none of them.
 
         The law: a start is when the last of the limits allows it, ``start = max(now, due of
-        each)``, and then each of them has ``due = start + interval``.
+        each)``, and then each of them has ``due = start + interval``. Each counts it from that
+        moment: otherwise it would come on top of the starts that another one has granted for
+        then.
 
         Args:
             keys: Pairs of a limit's name and its interval in seconds.

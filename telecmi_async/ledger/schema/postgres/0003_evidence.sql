@@ -120,7 +120,7 @@ CREATE FUNCTION redial(p_campaign integer, p_numbers bigint[]) RETURNS integer L
     SELECT count(*)::integer FROM moved
 $$;
 
--- The law is in `Ledger.reserve`. Rows are locked in the order of their keys, before the clock
+-- The law is in `SharedLimits.reserve`. Rows are locked in the order of their keys, before the clock
 -- is read: who waits for a lock must not count from a time before it.
 CREATE FUNCTION reserve(p_keys text[], p_intervals double precision[],
     p_longest double precision, p_most integer)
