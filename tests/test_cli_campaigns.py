@@ -612,11 +612,45 @@ def test_an_interrupt_in_the_program_itself_is_counted(folder: Path) -> None:
     assert simulator.requests < 4
 
 
-def test_a_failure_comes_out_as_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a run raises ends the command with its own code and words."""
+def test_a_ledger_that_fails_for_a_while_ends_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it fails nobody is dialled, that is said, and then it goes on."""
+    no_claim, no_look = iter([True] * 2), iter([True] * 2)
+    claim, next_due = SqliteLedger.claim, SqliteLedger.next_due
+
+    async def claim_or_fail(*given: Any, **more: Any) -> Any:
+        if next(no_claim, False):
+            raise StoreError("the disk is full")
+        return await claim(*given, **more)
+
+    async def due_or_fail(*given: Any) -> Any:
+        if next(no_look, False):
+            raise StoreError("the disk is full")
+        return await next_due(*given)
+
+    in_ledger(begin)
+    monkeypatch.setattr(SqliteLedger, "claim", claim_or_fail)
+    monkeypatch.setattr(SqliteLedger, "next_due", due_or_fail)
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        code, terminal = ran("resume", "--ledger", "l.db", environ=environ)
+
+    assert code == Exit.OK
+    assert simulator.numbers() == simulator.requests == 4
+    assert "nothing is dialled, for the ledger fails: the disk is full\n" in terminal.err
+    assert "the ledger is back; dialling goes on" in terminal.err
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_failure_comes_out_as_itself(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, grouped: bool
+) -> None:
+    """What a run raises ends the command with its own code and words, alone or in a group."""
 
     async def run(*_: object, **__: object) -> None:
-        raise StoreError("the disk is full")
+        failure = StoreError("the disk is full")
+        raise ExceptionGroup("many", [failure]) if grouped else failure
 
     in_ledger(begin)
     monkeypatch.setattr(Campaign, "run", run)
