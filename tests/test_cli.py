@@ -580,6 +580,24 @@ def test_simulate_serves_until_ctrl_c() -> None:
     assert "no phone rings" in stderr.getvalue()
 
 
+def test_simulate_may_speak_json() -> None:
+    """Its environment is one object, and what was asked is another one in the end."""
+    stdout = Announcing()
+    terminal = Terminal(stdin=Stream(), stdout=stdout, stderr=Stream(), environ={})
+    with interrupted(stdout.complete):
+        code = main(["simulate", "--port", "0", "--json"], terminal=terminal)
+    environ, counts = (json.loads(line) for line in stdout.getvalue().splitlines())
+
+    assert code == Exit.INTERRUPTED
+    assert set(environ) == {
+        "TELECMI_BASE_URL",
+        "TELECMI_APP_ID",
+        "TELECMI_FROM",
+        "TELECMI_SECRET",
+    }
+    assert counts == {"requests": 0, "numbers": 0, "more_than_once": 0}
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_simulate_says_where_its_page_is(host: str) -> None:
     """The address that it prints leads to the page."""

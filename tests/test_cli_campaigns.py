@@ -149,6 +149,23 @@ def test_the_same_command_again_calls_only_who_is_new(folder: Path) -> None:
     assert simulator.numbers() == simulator.requests == 5
 
 
+def test_what_was_being_sent_is_not_to_be_dialled(folder: Path) -> None:
+    """Who confirms is told how many will be called, those of a dead worker not among them."""
+
+    async def cut_off(ledger: Ledger) -> None:
+        await begin(ledger)
+        (claim,) = await ledger.claim("people", "w", most=1, lease=60)
+        await ledger.intend(claim, "w", "tcm_1", limits=Limits(), fence=30, lease=90)
+
+    in_ledger(cut_off)
+    with serving(Simulator()) as environ:
+        code, terminal = dialled(environ, *ANY, "--cps", "20")
+
+    assert code == Exit.USAGE
+    assert "to dial    3\n" in terminal.err
+    assert "add --yes 3" in terminal.err
+
+
 def test_what_is_rejected_is_shown_before_anybody_is_called(folder: Path) -> None:
     """Rows that cannot be dialled are counted and named, without their numbers."""
     bad = "".join(f"9175550{n:03},N\n" for n in range(12))
@@ -442,13 +459,14 @@ def test_a_campaign_is_resumed(folder: Path) -> None:
 def test_a_paused_campaign_goes_on(folder: Path) -> None:
     """`pause` asks workers to wait, and `resume` takes it back."""
     in_ledger(begin)
-    paused, terminal = ran("pause", "--ledger", "l.db")
+    paused, terminal = ran("pause", "--ledger", "l.db", "--json")
     _, seen = ran("status", "--ledger", "l.db")
     with serving(Simulator()) as environ:
         code, _ = ran("resume", "--ledger", "l.db", environ=environ)
 
     assert paused == code == Exit.OK
     assert "people is paused; what was sent goes on." in terminal.err
+    assert json.loads(terminal.out)["status"] == "paused"
     assert "people paused: from the command line" in seen.err
 
 
@@ -600,11 +618,45 @@ def test_an_interrupt_in_the_program_itself_is_counted(folder: Path) -> None:
     assert simulator.requests < 4
 
 
-def test_a_failure_comes_out_as_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a run raises ends the command with its own code and words."""
+def test_a_ledger_that_fails_for_a_while_ends_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it fails nobody is dialled, that is said, and then it goes on."""
+    no_claim, no_look = iter([True] * 2), iter([True] * 2)
+    claim, next_due = SqliteLedger.claim, SqliteLedger.next_due
+
+    async def claim_or_fail(*given: Any, **more: Any) -> Any:
+        if next(no_claim, False):
+            raise StoreError("the disk is full")
+        return await claim(*given, **more)
+
+    async def due_or_fail(*given: Any) -> Any:
+        if next(no_look, False):
+            raise StoreError("the disk is full")
+        return await next_due(*given)
+
+    in_ledger(begin)
+    monkeypatch.setattr(SqliteLedger, "claim", claim_or_fail)
+    monkeypatch.setattr(SqliteLedger, "next_due", due_or_fail)
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        code, terminal = ran("resume", "--ledger", "l.db", environ=environ)
+
+    assert code == Exit.OK
+    assert simulator.numbers() == simulator.requests == 4
+    assert "nothing is dialled, for the ledger fails: the disk is full\n" in terminal.err
+    assert "the ledger is back; dialling goes on" in terminal.err
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_failure_comes_out_as_itself(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, grouped: bool
+) -> None:
+    """What a run raises ends the command with its own code and words, alone or in a group."""
 
     async def run(*_: object, **__: object) -> None:
-        raise StoreError("the disk is full")
+        failure = StoreError("the disk is full")
+        raise ExceptionGroup("many", [failure]) if grouped else failure
 
     in_ledger(begin)
     monkeypatch.setattr(Campaign, "run", run)
@@ -796,13 +848,36 @@ def test_unknown_contacts_are_dialled_again_by_decision(
     assert state.counts[ContactState.UNKNOWN] == 2 - count
 
 
+def test_a_decision_may_be_told_as_json(folder: Path) -> None:
+    """How many are pending again is an object for programs."""
+    in_ledger(unknown_ledger)
+    _, terminal = ran("retry-unknown", "--ledger", "l.db", "--yes", "2", "--json")
+
+    assert json.loads(terminal.out) == {"campaign": "people", "pending_again": 2}
+
+
 def test_nothing_unknown_is_nothing_to_retry(folder: Path) -> None:
     """Whoever is not unknown is not dialled again this way."""
     in_ledger(unknown_ledger)
     code, terminal = ran("retry-unknown", str(NUMBERS[3]), "--ledger", "l.db", "--yes", "0")
 
     assert code == Exit.FAILED
-    assert "nobody like that is unknown" in terminal.err
+    assert "nobody like that is unknown in this campaign\n" in terminal.err
+
+
+def test_what_is_being_sent_is_not_yet_unknown(folder: Path) -> None:
+    """Who was being sent when a worker died cannot be decided about before its lease is over."""
+
+    async def cut_off(ledger: Ledger) -> None:
+        await begin(ledger)
+        (claim,) = await ledger.claim("people", "w", most=1, lease=60)
+        await ledger.intend(claim, "w", "tcm_1", limits=Limits(), fence=30, lease=90)
+
+    in_ledger(cut_off)
+    code, terminal = ran("retry-unknown", "--ledger", "l.db", "--yes", "1")
+
+    assert code == Exit.FAILED
+    assert "; 1 are being sent: if their worker is gone, they count as unknown" in terminal.err
 
 
 # --- exit codes -------------------------------------------------------------------------

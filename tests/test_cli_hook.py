@@ -26,8 +26,10 @@ from telecmi_async.ledger import ContactState, NewContact, SqliteLedger
 from telecmi_async.simulator import Simulator, Webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
+
+    from telecmi_async.store import FiledEvent
 
 TOKEN = "t" * 43
 NUMBERS = range(19175550001, 19175550005)
@@ -215,6 +217,21 @@ def test_telecmi_is_put_off_while_the_ledger_fails(monkeypatch: pytest.MonkeyPat
     assert terminal.out.count("\n") == 1
 
 
+class _Nobody:
+    """A listener who wants nothing."""
+
+    def wants(self, names: Collection[str]) -> bool:
+        """Nothing."""
+        return False
+
+    def take(self, filed: FiledEvent) -> None:
+        """Never called."""
+
+    def waiting(self) -> list[str]:
+        """Nothing."""
+        return []
+
+
 @pytest.mark.anyio
 @pytest.mark.real_clock
 async def test_what_is_recorded_is_a_store_of_events() -> None:
@@ -226,7 +243,8 @@ async def test_what_is_recorded_is_a_store_of_events() -> None:
 
         assert (first, again) == (True, False)
         assert await store.get(["name"]) == []
-        assert "follow" in repr(store.follow)
+        async with store.follow(_Nobody()):
+            assert not store.shared
 
 
 @pytest.mark.anyio

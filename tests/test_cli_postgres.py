@@ -65,8 +65,10 @@ def test_a_campaign_lives_in_a_database(place: dict[str, str]) -> None:
     assert "sesame" not in said
 
 
-def test_another_process_looks_on_while_one_dials(place: dict[str, str]) -> None:
+@pytest.mark.parametrize("kind", ["postgres", "sqlite"])
+def test_others_look_on_while_one_dials(place: dict[str, str], kind: str) -> None:
     """`status`, `pause` and `resume` work on a campaign that is being dialled elsewhere."""
+    place = place if kind == "postgres" else {"TELECMI_LEDGER": "l.db"}
     ended: list[int] = []
     simulator = Simulator()
     with serving(simulator) as environ:

@@ -11,9 +11,9 @@ import pytest
 from consoles import FROM, Console, console, serving, zone_at_ten
 
 from telecmi_async import Hangup
-from telecmi_async.campaign import CostCap, Rules, Settings
+from telecmi_async.campaign import CostCap, DailyCap, Rules, Settings
 from telecmi_async.cli import Exit, main
-from telecmi_async.ledger import Limits, NewContact, SqliteLedger
+from telecmi_async.ledger import Limits, NewContact, Refusal, SqliteLedger
 from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -151,6 +151,31 @@ def test_a_full_day_ends_with_a_code_of_its_own() -> None:
     assert "The calls of this day are made: `resume` goes on tomorrow." in terminal.err
     assert "pending            2" in terminal.out
     assert simulator.numbers() == simulator.requests == 2
+
+
+def test_what_happened_since_does_not_hide_a_full_day() -> None:
+    """The last rule that stood against a contact counts, though it was claimed once more."""
+
+    async def put_off() -> None:
+        begun = Settings(
+            flow=[Hangup()], from_=int(FROM), rules=Rules(per_day=DailyCap(1))
+        ).dump()
+        async with SqliteLedger("l.db") as ledger:
+            await ledger.create("people", begun)
+            await ledger.load("people", [NewContact(number=NUMBERS[0])])
+            now = await ledger.now()
+            (claim,) = await ledger.claim("people", "w", most=1, lease=60)
+            full = Refusal(rule="per_day", reason="it is full", until=now)
+            await ledger.block(claim, "w", full)
+            (claim,) = await ledger.claim("people", "w", most=1, lease=60)
+            await ledger.release(claim, "w", not_before=now + 60)
+
+    anyio.run(put_off)
+    with serving(Simulator()) as environ:
+        code, terminal = ran("resume", "--ledger", "l.db", environ=environ)
+
+    assert code == Exit.QUOTA
+    assert "The calls of this day are made" in terminal.err
 
 
 def test_a_number_that_was_called_lately_ends_with_that_code() -> None:

@@ -366,6 +366,20 @@ def test_twice_ends_at_once() -> None:
     assert "the ledger has them" in terminal.err
 
 
+def test_a_question_may_be_asked_in_any_thread() -> None:
+    """Ctrl-C is for the main thread; elsewhere an answer is awaited all the same."""
+    answers: list[str] = []
+    terminal = console(typed="one\ntwo\n", tty=True)
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=lambda: answers.append(terminal.ask("? ")))
+    thread.start()
+    thread.join()
+    answers.append(terminal.ask("? "))
+
+    assert answers == ["one", "two"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_signals_are_for_the_main_thread() -> None:
     """Elsewhere nothing is registered, and what was registered before comes back."""
     before = signal.getsignal(signal.SIGINT)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import aclosing
+import logging
+from contextlib import aclosing, contextmanager, suppress
 from shlex import quote
 from typing import TYPE_CHECKING, Final, cast
 
@@ -13,11 +14,12 @@ from telecmi_async.cli.display import display_for
 from telecmi_async.cli.exits import Exit
 from telecmi_async.cli.interrupts import interrupts
 from telecmi_async.cli.meter import Meter
+from telecmi_async.errors import StoreError
 from telecmi_async.ledger import ContactState
 from telecmi_async.ledger.states import Move
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Generator
 
     from telecmi_async.campaign import Campaign, Rules
     from telecmi_async.cli.display import Display
@@ -90,7 +92,8 @@ class _Watch:
                 )
             elif (state := self._state) is not None:
                 self._state = None
-                await self._look(state)
+                with suppress(StoreError):  # the campaign waits until the ledger is back
+                    await self._look(state)
 
     async def _look(self, state: CampaignState) -> None:
         if state.status == "paused" and state.why == _REFUSED:
@@ -155,6 +158,30 @@ class _Watch:
         self._campaign.leave()
 
 
+class _Notes(logging.Handler):
+    """Says what is logged where it does not disturb what is drawn."""
+
+    def __init__(self, display: Display) -> None:
+        super().__init__(logging.WARNING)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it."""
+        self._display.note(self.format(record))
+
+
+@contextmanager
+def _warnings(display: Display) -> Generator[None]:
+    """Have the package's warnings shown on a display."""
+    logger = logging.getLogger("telecmi_async")
+    notes = _Notes(display)
+    logger.addHandler(notes)
+    try:
+        yield
+    finally:
+        logger.removeHandler(notes)
+
+
 async def carry_out(
     terminal: Terminal, campaign: Campaign, ledger: Ledger, *, patient: bool, hears: bool
 ) -> tuple[CampaignState, Exit]:
@@ -174,7 +201,7 @@ async def carry_out(
     display = display_for(terminal.words)
     failure: Exception | None = None
     final: CampaignState | None = None
-    with interrupts(terminal) as pressed:
+    with interrupts(terminal) as pressed, _warnings(display):
         watch = _Watch(campaign, ledger, display, pressed, patient=patient, hears=hears)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch.mind)

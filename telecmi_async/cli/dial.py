@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Order", "run"]
 
-_OPEN: Final = (ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING)
+_TO_DIAL: Final = (ContactState.PENDING, ContactState.CLAIMED)
 _CALLER_ID: Final = 12025550199
 # A rehearsal does not take hours, however slowly the real thing dials.
 _FAST: Final = 200.0
@@ -302,6 +302,7 @@ async def _to_dial(ledger: Ledger, name: str, file: ContactsFile, plan: Plan) ->
     """Return how many contacts would be dialled: the file's new ones, and those left over."""
     if await ledger.settings(name) is None:
         return plan.contacts
+    await ledger.reap(name)  # what a dead worker was sending is not dialled again
     known = Seen()
     async for contact in ledger.contacts(name):
         known.first(contact.number, 1)
@@ -309,4 +310,4 @@ async def _to_dial(ledger: Ledger, name: str, file: ContactsFile, plan: Plan) ->
         lambda: sum(known.first(contact.number, 2) == 2 for contact in file.contacts())
     )
     state = await ledger.state(name)
-    return new + sum(state.counts[each] for each in _OPEN)
+    return new + sum(state.counts[each] for each in _TO_DIAL)

@@ -69,7 +69,7 @@ def listen(
     token = webhook_token(terminal).reveal()
     target = None if forward_to is None else _target(terminal, forward_to)
 
-    async def serve(pressed: Interrupts) -> None:
+    async def serve(pressed: Interrupts) -> Exit:
         async with AsyncExitStack() as stack:
             store = None
             if is_named(terminal, ledger):
@@ -88,10 +88,10 @@ def listen(
             while not pressed.count:  # noqa: ASYNC110  # a signal may set no event
                 await anyio.sleep(_LOOK)
         _sum_up(terminal, receiver, store)
+        return Exit.INTERRUPTED
 
     with interrupts(terminal) as pressed:
-        anyio.run(serve, pressed)
-    return Exit.INTERRUPTED
+        return anyio.run(serve, pressed)
 
 
 def _sum_up(terminal: Terminal, receiver: Receiver, store: LedgerStore | None) -> None:

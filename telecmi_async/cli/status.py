@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
 
 __all__ = ["pause", "retry_unknown", "run"]
+
+_SENDING: Final = (
+    "being sent: if their worker is gone, they count as unknown two minutes after it began"
+)
 
 
 def run(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: bool) -> int:
@@ -111,13 +115,19 @@ def retry_unknown(
     async def retry() -> Exit:
         async with opened(terminal, ledger) as book:
             found = await campaign_named(book, name)
-            count = (await book.state(found)).counts[ContactState.UNKNOWN]
+            counts = (await book.state(found)).counts
+            count = counts[ContactState.UNKNOWN]
             if wanted:
                 contacts = [await book.find(found, number) for number in wanted]
                 unknown = [each for each in contacts if each and each.state == "unknown"]
                 count = len({each.number for each in unknown})
             if not count:
-                raise Stop(Exit.FAILED, "nobody like that is unknown in this campaign")
+                sending = counts[ContactState.SENDING]
+                raise Stop(
+                    Exit.FAILED,
+                    "nobody like that is unknown in this campaign"
+                    + (f"; {sending} are {_SENDING}" if sending else ""),
+                )
             terminal.say(f"{count} may have been called already, and may be called again.")
             confirm(terminal, count, given=confirmed)
             moved = await book.redial_unknown(found, wanted or None)
