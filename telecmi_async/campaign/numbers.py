@@ -47,6 +47,7 @@ _TRUNK_0: Final = (
 )
 _TOO_LONG = Flaw(Kind.NOT_A_NUMBER, "is no phone number: it is too long")
 _WITH_PLUS = "write it with + and its country code"
+_ANOTHER = "correct it, or write it with + and its country code if it is another country's"
 
 
 def parse_country(value: object) -> str | None:
@@ -223,11 +224,12 @@ def _wrong_for(code: str, national: str) -> Flaw | None:
         return Flaw(
             Kind.WRONG_LENGTH,
             f"has {len(national)} digits after +{code}, and its numbers have {length}: "
-            f"{_WITH_PLUS}",
+            f"{_ANOTHER}",
         )
     if code == "1" and not _NANP.fullmatch(national):
         return Flaw(
             Kind.NOT_A_NUMBER,
-            f"is no number of +1, whose area codes and exchanges start with 2 to 9: {_WITH_PLUS}",
+            "is no number of +1, whose area codes and exchanges start with 2 to 9, as in "
+            f"+1 212 555 0123: {_ANOTHER}",
         )
     return None
