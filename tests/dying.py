@@ -7,6 +7,7 @@ When the others have finished the campaign, it says how it stands.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -323,13 +324,19 @@ def main(told: dict[str, Any]) -> None:
         for row, (point, how) in enumerate(points)
     ]
     runs = [Run(scenario, base_url, workers, row) for row, scenario in enumerate(scenarios)]
-    for run in runs:
-        run.begin()
-    for run in runs:
-        run.replace()
-    for run in runs:
-        run.finish()
-    os.kill(server, signal.SIGKILL)
+    try:
+        # Some at a time: a database has only so many connections.
+        for some in (runs[:5], runs[5:]):
+            for run in some:
+                run.begin()
+            for run in some:
+                run.replace()
+            for run in some:
+                run.finish()
+    finally:
+        for process in [server, *(process for run in runs for process in run.processes)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
     lines = [line.split() for line in (folder / "log").read_text().splitlines()]
     log = [(int(number), token) for number, token in lines]
 

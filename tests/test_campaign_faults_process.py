@@ -9,9 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from dying import CONTACTS, FROZEN, KILLED
+from faulted import NAME, contacts, scene
 from pg_server import shared
+
+from telecmi_async.ledger import ContactState, Limits, Outcome
+from telecmi_async.simulator import Fault
 
 SCRIPT = Path(__file__).with_name("dying.py")
 #: What becomes of the contact that a worker was about when it was killed, and whether it rang.
@@ -77,3 +82,32 @@ def test_a_worker_that_is_frozen_beyond_its_leases_sends_nothing_when_it_wakes_u
     assert end["dialled"] == (point == "claimed")
     assert end["state"] == ("placed" if point == "claimed" else "unknown")
     assert end["before"].get("placed", 0) == end["log"] == CONTACTS - (point == "intended")
+
+
+@pytest.mark.anyio
+async def test_a_worker_that_wakes_up_among_unknown_sends_does_not_wait_for_what_it_lost() -> (
+    None
+):
+    """Contacts that others took meanwhile use up no probe, and lengthen no pause."""
+    async with scene(Fault("reset", attempts=1), latency=5.0) as here:
+        campaign = here.campaign(receiver=None)
+        await campaign.load(contacts(40))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(campaign.run)
+            await anyio.sleep(4)
+            held = (await here.ledger.state(NAME)).counts[ContactState.CLAIMED]
+            here.ledger._db.execute("UPDATE contact SET lease_until = 0 WHERE state = 'claimed'")
+            await here.ledger.reap(NAME)
+            for claim in await here.ledger.claim(NAME, "another", most=40, lease=60):
+                await here.ledger.intend(
+                    claim, "another", f"tcm_{claim.contact}", limits=Limits(), fence=30, lease=60
+                )
+                await here.ledger.settle(
+                    f"tcm_{claim.contact}", Outcome(state=ContactState.PLACED)
+                )
+            woke = anyio.current_time()
+
+        states = await here.account(40)
+        assert held > 5
+        assert set(states) == {"placed", "unknown"}
+        assert anyio.current_time() - woke < 30

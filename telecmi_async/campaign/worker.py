@@ -33,7 +33,6 @@ from telecmi_async.campaign.permit import SendPermit
 from telecmi_async.campaign.turns import Turns
 from telecmi_async.errors import (
     AuthenticationError,
-    CallCancelled,
     ConfigurationError,
     InvalidCall,
     RateLimited,
@@ -306,8 +305,7 @@ class Worker:
     def _probed(self, send: _Send) -> None:
         """Let another find out what this one did not."""
         if send.probe:
-            now = current_time()
-            self._brake.record(CallCancelled("it was not sent"), now, began=now)
+            self._brake.withdraw()
 
     # -- sending
 
