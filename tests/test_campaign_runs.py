@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from test_campaign import FIRST, contacts, scene, settings
+from test_campaign import FIRST, SHORT, contacts, scene, settings
 
 from telecmi_async import ConfigurationError, StoreError, WrongEventLoop
 from telecmi_async.ledger import ContactState
+from telecmi_async.simulator import Fault
 
 if TYPE_CHECKING:
     from test_campaign import Scene
@@ -140,6 +141,28 @@ async def test_whoever_leaves_as_a_start_is_granted_does_not_wait_for_it() -> No
 
         assert anyio.current_time() < 10
         assert await here.counted() == {"pending": 1}
+
+
+# --- clocks ------------------------------------------------------------------------------
+
+
+async def test_a_clock_that_jumps_proves_nothing() -> None:
+    """Nor does a machine that slept: events need time to come, and someone to take them."""
+    config = settings(10.0, unknown="retry_after_proof")
+    async with scene(Fault("reset", to=FIRST, attempts=1), ring=60.0) as here:
+        async with anyio.create_task_group() as tasks:
+            campaign = here.campaign(config)
+            await campaign.load(contacts(3))
+            began = anyio.current_time()
+            tasks.start_soon(campaign.run)
+            await anyio.sleep(100)
+            here.ledger.ahead += 7200
+            await anyio.sleep(100)
+            early = await here.counted()
+
+        assert early == {"finished": 2, "unknown": 1}
+        assert await here.counted() == {"finished": 3}
+        assert anyio.current_time() - began > SHORT.proof
 
 
 # --- a worker that froze -----------------------------------------------------------------

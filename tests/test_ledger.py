@@ -975,6 +975,8 @@ async def test_a_decision_dials_unknown_ones_again(ledger: Ledger) -> None:
 
 
 OLDER = 600.0
+# For how many seconds after a call's end TeleCMI sends its record again.
+RESENT = 1800.0
 POLICIES = {"retry_after_proof": "pending", "give_up": "failed"}
 
 
@@ -1031,6 +1033,60 @@ async def test_what_was_heard_too_early_proves_nothing(ledger: Ledger, clock: Cl
     clock.time = send_by + OLDER + 1
 
     assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 0
+
+
+async def test_an_event_soon_afterwards_is_enough(ledger: Ledger, clock: Clock) -> None:
+    """The channel lived while TeleCMI would still have sent this one's record again."""
+    send_by = await lose_one(ledger, clock)
+    _, other = await send(ledger, PLACED)
+    clock.time = send_by + 1
+    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    clock.time = send_by + OLDER + 1
+
+    assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 1
+
+
+@pytest.mark.parametrize("later", [RESENT + 1, 4 * RESENT + 1])
+async def test_what_was_heard_much_later_proves_nothing(
+    ledger: Ledger, clock: Clock, later: float
+) -> None:
+    """A receiver that was down for long has missed its record, and hears of new calls."""
+    older = 4 * RESENT
+    send_by = await lose_one(ledger, clock)
+    clock.time = send_by + RESENT + 1
+    _, other = await send(ledger, PLACED)
+    clock.time = send_by + later
+    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    clock.time = send_by + older + 1
+
+    assert await ledger.absolve("spring", older_than=older, policy="retry_after_proof") == 0
+
+
+async def test_a_record_that_did_not_come_casts_doubt(ledger: Ledger, clock: Clock) -> None:
+    """Where the record of a call of that time is missing, this one's may be missing, too."""
+    send_by = await lose_one(ledger, clock)
+    _, other = await send(ledger, PLACED)
+    _, silent = await send(ledger, PLACED)
+    clock.time = send_by + 10
+    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    clock.time = send_by + OLDER + 1
+    doubtful = await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof")
+    await ledger.heard(token=silent, request_id=None, at=clock.time, over=True)
+
+    assert doubtful == 0
+    assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 1
+
+
+async def test_a_record_of_another_time_casts_no_doubt(ledger: Ledger, clock: Clock) -> None:
+    """What goes on now says nothing about then."""
+    send_by = await lose_one(ledger, clock)
+    _, other = await send(ledger, PLACED)
+    clock.time = send_by + 10
+    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    clock.time = send_by + RESENT + OLDER + 1
+    await send(ledger, PLACED)
+
+    assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 1
 
 
 async def test_a_send_of_another_time_proves_nothing(ledger: Ledger, clock: Clock) -> None:

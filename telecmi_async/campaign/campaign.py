@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Final, Self
 
 import anyio
@@ -66,6 +67,8 @@ class Campaign:
         self._receiver = receiver
         self._patience = patience or Patience()
         self._running = False
+        # By how much the ledger's clock is ahead of the event loop's, at the least so far.
+        self._least_ahead = math.inf
         self._worker = Worker(
             ledger, service, name, settings, self._patience, name=worker, limits=limits
         )
@@ -222,11 +225,21 @@ class Campaign:
                         found.lost,
                     )
                 await self._ledger.absolve(
-                    self.name, older_than=self._patience.proof, policy=self.settings.unknown
+                    self.name, older_than=await self._proof(), policy=self.settings.unknown
                 )
             except StoreError as error:
                 await self._worker.store_fails(error)
             await anyio.sleep(self._patience.claim / 6)
+
+    async def _proof(self) -> float:
+        """Return after how many seconds by the ledger's clock silence may prove something.
+
+        Where that clock ran ahead of this loop's, it was set, or the machine slept: nobody could
+        hear of a call in these seconds.
+        """
+        ahead = await self._ledger.now() - anyio.current_time()
+        self._least_ahead = min(self._least_ahead, ahead)
+        return self._patience.proof + ahead - self._least_ahead
 
     async def _watch(self, on_progress: Callable[[CampaignState], object] | None) -> None:
         """See what the campaign's workers are asked to do, and tell how it stands."""

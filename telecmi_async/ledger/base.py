@@ -363,10 +363,11 @@ class Ledger(SharedLimits, Protocol):
     async def absolve(self, name: str, *, older_than: float, policy: str) -> int:
         """Make unknown contacts pending whose calls are proven absent; return how many.
 
-        Proof needs all of: the send is older than ``older_than`` seconds past its ``send_by``,
-        no event of it came, and the event channel is proven alive: an event arrived of another
-        send of about the same time (``older_than`` before or after), later than this one's
-        ``send_by``.
+        Proof needs all of: ``older_than`` seconds have passed since its ``send_by``, and no
+        event of it came; an event arrived of another send of the campaign, in the half hour
+        after that ``send_by``, so that TeleCMI would have reached somebody with this one's
+        record at last, which it sends again for half an hour; and no contact of the campaign
+        that was sent to within half an hour of it waits for its record still.
 
         Args:
             name: The campaign.

@@ -65,7 +65,8 @@ END
 $$;
 
 -- Unknown contacts that are proven not to have been called: no event came of the send though
--- there was time, and one of another send of about the same time arrived after that.
+-- there was time; one of another send arrived in the half hour in which this one's record would
+-- have been sent again; and no call of about that time is without its record.
 CREATE FUNCTION absolve(p_campaign integer, p_older double precision, p_policy text)
 RETURNS integer LANGUAGE sql AS $$
     WITH silent AS (
@@ -74,9 +75,14 @@ RETURNS integer LANGUAGE sql AS $$
             AND s.heard IS NULL AND s.send_by + p_older < clock()
             AND EXISTS (
                 SELECT FROM send o
-                WHERE o.campaign = s.campaign AND o.token <> s.token
-                    AND o.at BETWEEN s.at - p_older AND s.at + p_older
-                    AND o.heard >= s.send_by + p_older
+                WHERE o.campaign = s.campaign
+                    AND o.at BETWEEN s.at - p_older AND s.send_by + 1800
+                    AND o.heard > s.send_by AND o.heard <= s.send_by + 1800
+            )
+            AND NOT EXISTS (
+                SELECT FROM contact p
+                WHERE p.campaign = s.campaign AND p.state = 'placed'
+                    AND p.sent_at BETWEEN s.at - 1800 AND s.send_by + 1800
             )
         ORDER BY c.id FOR UPDATE OF c SKIP LOCKED
     ), moved AS (
