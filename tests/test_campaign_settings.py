@@ -116,7 +116,7 @@ def test_values_that_cannot_work_are_refused(kind: Any, more: dict[str, Any]) ->
 def test_a_rate_that_cannot_be_is_said_to_be_one(rate: Any) -> None:
     """The message speaks of calls, not of seconds."""
     with pytest.raises(
-        ConfigurationError, match=r"calls_per_second must be .* calls per second"
+        ConfigurationError, match=r"calls_per_second must be .* calls in a second"
     ):
         Pace(calls_per_second=rate)
 
