@@ -54,10 +54,7 @@ _TO_DIAL: Final = (ContactState.PENDING, ContactState.CLAIMED)
 _CALLER_ID: Final = 12025550199
 # A rehearsal does not take hours, however slowly the real thing dials.
 _FAST: Final = 200.0
-_DEAF: Final = (
-    "what calls cost is heard of by webhooks: without --webhook-url here, or `hook listen` on "
-    "the ledger elsewhere, no cost is ever known"
-)
+_DEAF: Final = "without --webhook-url, or `hook listen` on the ledger elsewhere,"
 
 
 @frozen(kw_only=True)
@@ -231,8 +228,8 @@ async def _dial(
         plans.show(terminal, plan, settings, name=name, count=count)
         if forbidden:
             terminal.say(f"  {'do not':<10} call {len(forbidden)} more numbers")
-        if settings.rules.cost is not None and exchange.receiver is None:
-            terminal.say(f"  {'note':<10} {_DEAF}")
+        if exchange.receiver is None:
+            _warn_of_deafness(terminal, settings)
         if not count:
             terminal.say("All of them are in the ledger, and nothing is left to be done.")
             state = await ledger.state(name)
@@ -261,6 +258,14 @@ async def _dial(
         ledger_named = None if order.dry_run else order.ledger or ""
         tell(terminal, state, as_json=order.as_json, ledger=ledger_named)
         return code
+
+
+def _warn_of_deafness(terminal: Terminal, settings: Settings) -> None:
+    """Say which rules need webhooks, for whoever has none here."""
+    if settings.rules.cost is not None:
+        terminal.say(f"  {'note':<10} {_DEAF} nobody knows what calls cost")
+    if settings.pace.live_calls is not None:
+        terminal.say(f"  {'note':<10} {_DEAF} a call is taken for live for 91 minutes")
 
 
 def _hurried(settings: Settings) -> Settings:
