@@ -140,7 +140,9 @@ def run(terminal: Terminal, **given: Any) -> int:
     plans.check_columns(file, settings)
     plan = plans.draw_up(file, settings, time())
     if not plan.contacts:
-        plans.show(terminal, plan, settings, name=order.campaign, count=0)
+        plans.show(
+            terminal, plan, settings, name=order.campaign, count=0, country=order.country
+        )
         raise Stop(Exit.USAGE, "no row of the file can be dialled")
     exchange = _rehearsal(plan) if account is None else _for_real(terminal, order, account)
     forbidden = _forbidden(order)
@@ -225,7 +227,7 @@ async def _dial(
         ledger = exchange.ledger
         await _check_begun(ledger, name, settings)
         count = await _to_dial(ledger, name, file, plan)
-        plans.show(terminal, plan, settings, name=name, count=count)
+        plans.show(terminal, plan, settings, name=name, count=count, country=order.country)
         if forbidden:
             terminal.say(f"  {'do not':<10} call {len(forbidden)} more numbers")
         if exchange.receiver is None:
