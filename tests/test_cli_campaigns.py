@@ -176,6 +176,7 @@ def test_what_is_rejected_is_shown_before_anybody_is_called(folder: Path) -> Non
     assert code == Exit.USAGE
     assert "nobody is here to ask: add --yes 4" in terminal.err
     assert "12 no country code, 1 duplicate" in terminal.err
+    assert "--country 91, or another, reads numbers without a country code" in terminal.err
     assert "row 6: holds the same number as row 2" in terminal.err
     assert "… and 3 rows more" in terminal.err
     assert "917555" not in terminal.err
@@ -359,6 +360,7 @@ def test_who_may_never_be_called_has_no_time_named(folder: Path) -> None:
         code, terminal = dialled(environ, *window, "--yes", "1")
 
     assert code == Exit.OUTSIDE_HOURS
+    assert "0 may be called now, the others never, by the rules below" in terminal.err
     assert "nobody in the file may be called, now or later" in terminal.err
 
 

@@ -59,7 +59,7 @@ def test_all_rules_can_be_written() -> None:
             *DIAL,
             *("--yes", "4", "--window", "00:00-24:00", "--holiday", "2001-01-01"),
             *("--per-number", "9/24h", "--per-number", "20/7d", "--per-number", "5/90m"),
-            *("--per-day", "500@Asia/Kolkata", "--max-cost", "9.5"),
+            *("--per-day", "500@Asia/Kolkata", "--max-cost", "9.5", "--live-calls", "9"),
             *("--not-after", "2099-12-24T18:00+05:30"),
             environ=environ,
         )
@@ -84,7 +84,8 @@ def test_all_rules_can_be_written() -> None:
         "no more once they have cost 9.5",
         "none after 2099-12-24 12:30:00+00:00",
         "the do-not-call list counts",
-        "without --webhook-url here",
+        "without --webhook-url, or `hook listen` on the ledger elsewhere, nobody knows what",
+        "elsewhere, a call is taken for live for 91 minutes",
     ):
         assert said in terminal.err
 

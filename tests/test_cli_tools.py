@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOKEN = "t" * 43
-EVENT = {"type": "ping", "to": "919876543210"}
+EVENT = {"type": "ping", "to": "919876543210", "from": 919876543211, "legs": [919876543212]}
 
 
 def ran(*argv: str, **given: Any) -> tuple[int, Console]:
@@ -78,6 +78,7 @@ def test_a_flow_is_shown_as_a_tree() -> None:
     assert terminal.out.splitlines()[:3] == ["1. speak", "   text: Hello {name}", "2. bridge"]
     assert "   connect\n      [0]\n" in terminal.out
     assert "98765" not in terminal.out + as_json.out
+    assert json.loads(as_json.out)[1]["from"] == "••••••••3210"
 
 
 # --- hook -------------------------------------------------------------------------------
@@ -125,7 +126,9 @@ def test_events_are_printed_as_they_arrive(*, reveal: bool) -> None:
 
     assert code == Exit.INTERRUPTED
     assert statuses == [204, 404]
-    assert json.loads(terminal.out)["type"] == "ping"
+    shown = json.loads(terminal.out)
+    assert (shown["type"], len(shown["legs"])) == ("ping", 1)
+    assert (shown["from"] == 919876543211) is reveal
     assert ("919876543210" in terminal.out) is reveal
     assert "taken: 1, repeated: 0, refused: 1" in terminal.err
     assert TOKEN not in terminal.err + terminal.out

@@ -42,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version")
-    commands = parser.add_subparsers(dest="command", title="commands", metavar="")
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
     _add_demo(commands)
     add_campaigns(commands)
     _add_flow(commands)
@@ -82,7 +82,9 @@ def _add_demo(commands: Commands) -> None:
 
 def _add_flow(commands: Commands) -> None:
     flow = commands.add_parser("flow", help="check a call flow, or show it")
-    actions = flow.add_subparsers(dest="action", title="commands", metavar="", required=True)
+    actions = flow.add_subparsers(
+        dest="action", title="commands", metavar="COMMAND", required=True
+    )
     for name, brief in (
         ("check", "say whether it is one, and which columns it is filled from"),
         ("show", "print it as a tree"),
@@ -94,7 +96,9 @@ def _add_flow(commands: Commands) -> None:
 
 def _add_hook(commands: Commands) -> None:
     hook = commands.add_parser("hook", help="print webhooks as they arrive, or send them again")
-    actions = hook.add_subparsers(dest="action", title="commands", metavar="", required=True)
+    actions = hook.add_subparsers(
+        dest="action", title="commands", metavar="COMMAND", required=True
+    )
     listen = command(
         actions,
         "listen",
@@ -117,7 +121,7 @@ def _add_hook(commands: Commands) -> None:
         help="the address to listen on (default: %(default)s)",
     )
     listen.add_argument("--reveal", action="store_true", help="print numbers in full")
-    add_ledger(listen, named=False)
+    add_ledger(listen, name=None)
     _add_forward(listen, "send each event on to this address, too")
     add_json(listen, "print errors as JSON, too")
     replay = command(

@@ -47,9 +47,12 @@ def _add_dial(commands: Commands) -> None:
     )
     dial.add_argument("contacts", help="CSV or JSON lines, with a column of numbers")
     dial.add_argument(
-        "--flow", required=True, metavar="FILE", help="the call flow; - for stdin"
+        "--flow",
+        required=True,
+        metavar="FILE",
+        help="the call flow as JSON, with {name} for what the column name says; - for stdin",
     )
-    add_ledger(dial)
+    add_ledger(dial, name="what the campaign is called (default: as the file)")
     dial.add_argument(
         "--cps",
         dest="calls_per_second",
@@ -59,7 +62,10 @@ def _add_dial(commands: Commands) -> None:
         help="calls per second (default: %(default)s)",
     )
     dial.add_argument(
-        "--live-calls", type=int, metavar="N", help="how many may be live at once"
+        "--live-calls",
+        type=int,
+        metavar="N",
+        help="how many may be live at once; needs webhooks",
     )
     dial.add_argument(
         "--from", dest="from_", metavar="NUMBER", help="the caller id (or TELECMI_FROM)"
@@ -75,9 +81,12 @@ def _add_dial(commands: Commands) -> None:
         "--unknown",
         choices=["hold", "retry_after_proof", "give_up"],
         default="hold",
-        help="what becomes of whose phone may have rung (default: %(default)s)",
+        help="whose phone may have rung is kept as unknown, or called again or given up once it "
+        "is proven that none rang (default: %(default)s)",
     )
-    dial.add_argument("--dry-run", action="store_true", help="do all of it on a simulator")
+    dial.add_argument(
+        "--dry-run", action="store_true", help="do all of it on a simulator: no phone rings"
+    )
     add_yes(dial)
     add_running(dial)
 
@@ -121,8 +130,7 @@ def _add_rules(dial: argparse.ArgumentParser) -> None:
         dest="most_cost",
         type=float,
         metavar="SUM",
-        help="no more calls once they have cost so much; needs --webhook-url or --webhook-port, "
-        "or a `hook listen` on the ledger",
+        help="no more calls once they have cost so much; needs webhooks",
     )
     rules.add_argument(
         "--not-after",

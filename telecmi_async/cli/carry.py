@@ -33,6 +33,11 @@ _LOOK: Final = 0.1
 # A retry comes within the hour. What is due later waits for the calling hours, or the next day.
 _LONG: Final = 3_660.0
 _REFUSED: Final = "TeleCMI refused the credentials"
+_TOMORROW: Final = "The calls of this day are made: `resume` goes on tomorrow."
+_LATER: Final = (
+    "Nobody who is left may be called within the hour: `resume` goes on then, and `why` tells "
+    "which rule it is."
+)
 # Rules that count: whoever they postpone is left because a cap is reached.
 _CAPS: Final = ("per_day", "per_number")
 _LEFT: Final = ContactState.PENDING
@@ -74,6 +79,7 @@ class _Watch:
         self._state: CampaignState | None = None
         self._paused = False
         self._idle = 0
+        self._sends = -1
 
     def show(self, state: CampaignState) -> None:
         """Take a look at the campaign."""
@@ -105,16 +111,14 @@ class _Watch:
             self._display.note(said if self._paused else "Going on.")
         if self._patient:
             return
-        if await self._day_is_full():
-            self._leave(
-                Exit.QUOTA, "The calls of this day are made: `resume` goes on tomorrow."
-            )
+        sent, self._sends = self._sends, state.sends
+        if state.sends == sent and await self._day_is_full():
+            self._leave(Exit.QUOTA, _TOMORROW)
         elif await self._nobody_is_due():
             rule, _ = await self._last_rule()
             self._leave(
                 Exit.QUOTA if rule in _CAPS else Exit.OUTSIDE_HOURS,
-                "Nobody who is left may be called within the hour: `resume` goes on then, and "
-                "`why` tells which rule it is.",
+                _TOMORROW if rule == "per_day" else _LATER,
             )
 
     async def _day_is_full(self) -> bool:

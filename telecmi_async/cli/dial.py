@@ -54,10 +54,7 @@ _TO_DIAL: Final = (ContactState.PENDING, ContactState.CLAIMED)
 _CALLER_ID: Final = 12025550199
 # A rehearsal does not take hours, however slowly the real thing dials.
 _FAST: Final = 200.0
-_DEAF: Final = (
-    "what calls cost is heard of by webhooks: without --webhook-url here, or `hook listen` on "
-    "the ledger elsewhere, no cost is ever known"
-)
+_DEAF: Final = "without --webhook-url, or `hook listen` on the ledger elsewhere,"
 
 
 @frozen(kw_only=True)
@@ -143,7 +140,9 @@ def run(terminal: Terminal, **given: Any) -> int:
     plans.check_columns(file, settings)
     plan = plans.draw_up(file, settings, time())
     if not plan.contacts:
-        plans.show(terminal, plan, settings, name=order.campaign, count=0)
+        plans.show(
+            terminal, plan, settings, name=order.campaign, count=0, country=order.country
+        )
         raise Stop(Exit.USAGE, "no row of the file can be dialled")
     exchange = _rehearsal(plan) if account is None else _for_real(terminal, order, account)
     forbidden = _forbidden(order)
@@ -228,11 +227,11 @@ async def _dial(
         ledger = exchange.ledger
         await _check_begun(ledger, name, settings)
         count = await _to_dial(ledger, name, file, plan)
-        plans.show(terminal, plan, settings, name=name, count=count)
+        plans.show(terminal, plan, settings, name=name, count=count, country=order.country)
         if forbidden:
             terminal.say(f"  {'do not':<10} call {len(forbidden)} more numbers")
-        if settings.rules.cost is not None and exchange.receiver is None:
-            terminal.say(f"  {'note':<10} {_DEAF}")
+        if exchange.receiver is None:
+            _warn_of_deafness(terminal, settings)
         if not count:
             terminal.say("All of them are in the ledger, and nothing is left to be done.")
             state = await ledger.state(name)
@@ -261,6 +260,14 @@ async def _dial(
         ledger_named = None if order.dry_run else order.ledger or ""
         tell(terminal, state, as_json=order.as_json, ledger=ledger_named)
         return code
+
+
+def _warn_of_deafness(terminal: Terminal, settings: Settings) -> None:
+    """Say which rules need webhooks, for whoever has none here."""
+    if settings.rules.cost is not None:
+        terminal.say(f"  {'note':<10} {_DEAF} nobody knows what calls cost")
+    if settings.pace.live_calls is not None:
+        terminal.say(f"  {'note':<10} {_DEAF} a call is taken for live for 91 minutes")
 
 
 def _hurried(settings: Settings) -> Settings:

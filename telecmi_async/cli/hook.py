@@ -17,10 +17,10 @@ from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.hearing import hearing, webhook_token
 from telecmi_async.cli.interrupts import interrupts
 from telecmi_async.cli.ledgers import is_named, opened
+from telecmi_async.cli.masking import masked
 from telecmi_async.cli.recording import LedgerStore
 from telecmi_async.cli.wire import Unreachable, parse_address, send
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.phone import mask_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,12 +103,12 @@ def _sum_up(terminal: Terminal, receiver: Receiver, store: LedgerStore | None) -
 
 
 def _show(terminal: Terminal, event: Event, *, reveal: bool) -> None:
-    text = _line(event)
-    terminal.put(text if reveal else mask_in(text))
+    raw = thaw(event.raw)
+    terminal.put(_line(raw if reveal else masked(raw)))
 
 
-def _line(event: Event) -> str:
-    return json.dumps(thaw(event.raw), ensure_ascii=False)
+def _line(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 class _Forward:
@@ -124,7 +124,7 @@ class _Forward:
         async with self._lock:
             try:
                 came = await anyio.to_thread.run_sync(
-                    send, "POST", self._url, _line(event).encode()
+                    send, "POST", self._url, _line(thaw(event.raw)).encode()
                 )
             except Unreachable as error:
                 self._terminal.say(f"an event was not sent on: {error}")

@@ -70,7 +70,7 @@ def _ledger_at(place: Secret, *, new: bool) -> Ledger:
         return PostgresLedger(place.reveal())
     path = Path(place.reveal())
     if not new and not path.exists():
-        raise Stop(Exit.USAGE, f"there is no ledger {path}")
+        raise Stop(Exit.USAGE, f"there is no ledger {path}: `dial` makes one")
     return SqliteLedger(path)
 
 

@@ -28,14 +28,22 @@ WIDTH: Final = 78
 #: What commands are added to; argparse has no public name for it.
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # see above
 EXIT_CODES: Final = """\
-exit codes: 0 done, 1 failed (no phone rang), 2 wrong arguments or input, 3 partly done,
-4 credentials missing or refused, 5 too many calls, or a cap is reached, 6 TeleCMI or the ledger
-not reached, 7 outcome unknown (a phone may have rung), 8 outside calling hours, 130 interrupted
+exit codes:
+  0  done                               5  too many calls, or a cap is reached
+  1  failed: no phone rang              6  TeleCMI or the ledger not reached
+  2  wrong arguments or input           7  unknown: a phone may have rung
+  3  partly done                        8  outside the calling hours
+  4  credentials missing or refused   130  interrupted
 """
 ENVIRONMENT: Final = """\
-environment: TELECMI_APP_ID and TELECMI_SECRET (needed), TELECMI_FROM, TELECMI_BASE_URL,
-TELECMI_LEDGER, TELECMI_WEBHOOK_TOKEN; a secret may be in a file instead that TELECMI_SECRET_FILE,
-TELECMI_LEDGER_FILE or TELECMI_WEBHOOK_TOKEN_FILE names
+environment:
+  TELECMI_APP_ID, TELECMI_SECRET   the account; whatever calls somebody needs it
+  TELECMI_FROM                     the caller id
+  TELECMI_LEDGER                   the ledger, with its password if it has one
+  TELECMI_WEBHOOK_TOKEN            what the address of webhooks ends in
+  TELECMI_BASE_URL                 where TeleCMI is, if it is a simulator
+A secret may be in a file that TELECMI_SECRET_FILE, TELECMI_LEDGER_FILE or
+TELECMI_WEBHOOK_TOKEN_FILE names instead.
 
 """
 
@@ -75,17 +83,19 @@ def command(
     return found
 
 
-def add_ledger(parser: argparse.ArgumentParser, *, named: bool = True) -> None:
-    """Take a ledger, and which of its campaigns where it is about one."""
+def add_ledger(
+    parser: argparse.ArgumentParser,
+    *,
+    name: str | None = "which campaign, if the ledger has several",
+) -> None:
+    """Take a ledger, and the name of one of its campaigns unless its help is ``None``."""
     parser.add_argument(
         "--ledger",
         metavar="FILE",
         help="the ledger: a file, or postgresql://… without a password (or TELECMI_LEDGER)",
     )
-    if named:
-        parser.add_argument(
-            "--name", metavar="CAMPAIGN", help="the campaign, if it has several"
-        )
+    if name is not None:
+        parser.add_argument("--name", metavar="CAMPAIGN", help=name)
 
 
 def add_json(
@@ -98,7 +108,7 @@ def add_json(
 def add_yes(parser: argparse.ArgumentParser) -> None:
     """Take how many calls are confirmed."""
     parser.add_argument(
-        "--yes", dest="confirmed", type=int, metavar="N", help="confirm that N are called"
+        "--yes", dest="confirmed", type=int, metavar="N", help="do not ask: N will be called"
     )
 
 
