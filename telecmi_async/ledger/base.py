@@ -18,7 +18,7 @@ from telecmi_async.phone import mask
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from telecmi_async.ledger.contact import NewContact
+    from telecmi_async.ledger.contact import Loaded, NewContact
 
 __all__ = [
     "CampaignState",
@@ -27,25 +27,11 @@ __all__ = [
     "Intent",
     "Ledger",
     "Limits",
-    "Loaded",
     "Outcome",
     "Passage",
     "Reaped",
     "Refusal",
 ]
-
-
-@frozen(kw_only=True)
-class Loaded:
-    """What became of contacts that were loaded.
-
-    Args:
-        added: How many are new.
-        known: How many were in the campaign already; they are left as they are.
-    """
-
-    added: int
-    known: int
 
 
 @frozen(kw_only=True)
@@ -181,6 +167,14 @@ class CampaignState:
     counts: Mapping[ContactState, int] = field(repr=_counted)
     sends: int
     cost: float = field(repr=_rounded)
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count} {state}" for state, count in self.counts.items() if count)
+        status = f"{self.status} ({self.why})" if self.why else self.status
+        return (
+            f"{self.name}, {status}: {counts or 'no contacts'}; {self.sends} sends, "
+            f"cost {_rounded(self.cost)}"
+        )
 
     @property
     def total(self) -> int:
