@@ -201,7 +201,11 @@ class Passage:
 
 @frozen(kw_only=True)
 class Contact:
-    """A contact as it stands, for people and exports."""
+    """A contact as it stands, for people and exports.
+
+    Times are seconds since 1970 (UTC). ``waits_until`` is when it may be dialled at the
+    earliest, if something makes it wait.
+    """
 
     number: int = field(repr=mask)
     state: ContactState = field(repr=str)
@@ -214,6 +218,7 @@ class Contact:
     cost: float | None = None
     sent_at: float | None = None
     finished_at: float | None = None
+    waits_until: float | None = None
     history: Sequence[Passage] = field(factory=tuple[Passage, ...], repr=_how_many)
 
 
