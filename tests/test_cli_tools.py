@@ -181,9 +181,9 @@ def test_events_are_sent_again(server: str, tmp_path: Path) -> None:
     """Each line of a file, or of stdin, is posted in its order, and refusals are counted."""
     (tmp_path / "events").write_text('{"n": 1}\n\n{"n": 2}\n')
     code, terminal = ran(
-        "hook", "replay", str(tmp_path / "events"), "--to", f"{server}/{TOKEN}?a=1"
+        "hook", "replay", str(tmp_path / "events"), "--forward-to", f"{server}/{TOKEN}?a=1"
     )
-    partly, refused = ran("hook", "replay", "-", "--to", server, typed='{"n": 3}\n\n')
+    partly, refused = ran("hook", "replay", "-", "--forward-to", server, typed='{"n": 3}\n\n')
 
     assert code == Exit.OK
     assert json.loads(terminal.out) == {"taken": 2, "not_taken": 0}
@@ -203,7 +203,7 @@ def test_what_cannot_be_sent_again_is_named(tmp_path: Path) -> None:
         ("-", "ftp://example.com", Exit.USAGE, "give an address that begins with https://"),
         ("-", url, Exit.UNAVAILABLE, "event 1: Connection refused"),
     ):
-        ended, terminal = ran("hook", "replay", file, "--to", to, typed="{}\n")
+        ended, terminal = ran("hook", "replay", file, "--forward-to", to, typed="{}\n")
         assert (ended, message in terminal.err) == (code, True), terminal.err
 
 
@@ -303,7 +303,7 @@ def test_what_is_wrong_is_found(
     assert "pip install tzdata" in terminal.out
     assert "does not arrive here: it was answered with 404" in terminal.out
     assert terminal.out.count("wrong  ") == 4
-    assert "nobody answers at that address: Connection refused" in unreachable.out
+    assert f"nobody answers at {gone}: Connection refused" in unreachable.out
     assert "TELECMI_WEBHOOK_TOKEN is not set" in no_token.out
     assert "wrong  connection" in away.out
 
@@ -352,13 +352,32 @@ def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
 def test_twice_ends_at_once() -> None:
     """The second signal ends the process there and then."""
     ends: list[int] = []
+    times = iter([0.0, 0.001, 0.3])
     terminal = console()
-    pressed = Interrupts(terminal, ends.append)
-    for _ in range(2):
-        pressed.hear()
+    pressed = Interrupts(terminal, ends.append, lambda: next(times))
+    pressed.hear()
+    pressed.hear()  # `timeout` sends it to the process, and to its group
+
+    assert (pressed.count, ends) == (1, [])
+
+    pressed.hear()
 
     assert ends == [Exit.INTERRUPTED]
     assert "the ledger has them" in terminal.err
+
+
+def test_a_question_may_be_asked_in_any_thread() -> None:
+    """Ctrl-C is for the main thread; elsewhere an answer is awaited all the same."""
+    answers: list[str] = []
+    terminal = console(typed="one\ntwo\n", tty=True)
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=lambda: answers.append(terminal.ask("? ")))
+    thread.start()
+    thread.join()
+    answers.append(terminal.ask("? "))
+
+    assert answers == ["one", "two"]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_signals_are_for_the_main_thread() -> None:

@@ -574,7 +574,7 @@ async def test_a_transaction_that_cannot_be_undone_does_not_end_the_thread(
 
     writer = writer_of(ledger)
     together = writer._together
-    monkeypatch.setattr(writer, "_together", lambda db, jobs: together(Stuck(), jobs))  # type: ignore[arg-type]  # a broken one
+    monkeypatch.setattr(writer, "_together", lambda _, *rest: together(Stuck(), *rest))  # type: ignore[arg-type]  # a broken one
     with pytest.raises(StoreError, match="OperationalError"):
         await ledger.create("spring", {})
     monkeypatch.undo()

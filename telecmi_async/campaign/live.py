@@ -11,13 +11,18 @@ if TYPE_CHECKING:
     from telecmi_async.campaign.settings import Pace
     from telecmi_async.limits import SharedLimits
 
-__all__ = ["LiveCalls"]
+__all__ = ["LiveCalls", "holder_of"]
 
 logger = logging.getLogger("telecmi_async")
 
 # How long a call may hold its channel whose end is not heard of: what TeleCMI's SDK assumes a
 # call may last, and a minute of ringing.
 _LONGEST_CALL: Final = 5_460.0
+
+
+def holder_of(campaign: str, number: int | str) -> str:
+    """Return in whose name a call's channel is held."""
+    return f"{campaign}/{number}"
 
 
 class LiveCalls:
@@ -94,4 +99,4 @@ class LiveCalls:
         return True
 
     def _holder(self, number: int | str) -> str:
-        return f"{self._campaign}/{number}"
+        return holder_of(self._campaign, number)

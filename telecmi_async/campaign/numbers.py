@@ -139,7 +139,7 @@ def _more_than_a_number(text: str) -> Flaw | None:
 _LEADING_ZERO = Flaw(
     Kind.NO_COUNTRY_CODE,
     f"starts with 0 instead of its country code: {_WITH_PLUS}, or name the country of such "
-    'numbers (country="91" for India)',
+    "numbers (91 for India)",
 )
 
 
@@ -157,7 +157,7 @@ def _plain(digits: str, country: str | None) -> int | Flaw:
         return Flaw(
             Kind.NO_COUNTRY_CODE,
             f"has {len(digits)} digits and no +, so its country is not sure: {_WITH_PLUS}, or "
-            'name the country of such numbers (country="91" for India)',
+            "name the country of such numbers (91 for India)",
         )
     return _international(digits)
 

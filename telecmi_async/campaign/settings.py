@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
 
 import attrs
 from attrs import field, frozen
@@ -25,12 +25,15 @@ __all__ = ["Pace", "Settings", "UnknownPolicy"]
 #: that nobody was called, or given up.
 UnknownPolicy: TypeAlias = Literal["hold", "retry_after_proof", "give_up"]
 
+_FASTEST: Final = 10_000
+
 
 def _check_rate(owner: object, attribute: _settings.Field, value: float) -> None:
-    if not _settings.is_number(value) or not 0 < value <= 10_000:
+    del owner
+    if not _settings.is_number(value) or not 0 < value <= _FASTEST:
         raise ConfigurationError(
-            f"{type(owner).__name__}.{attribute.name} must be a number of calls per second above "
-            f"0, and at most 10000, not {shown(value)}"
+            f"Pace.{attribute.name} must be a positive number of calls in a second, at most "
+            f"{_FASTEST}, not {shown(value)}"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING, Final
 
 from telecmi_async.cli.shared_arguments import (
@@ -12,10 +11,10 @@ from telecmi_async.cli.shared_arguments import (
     add_yes,
     command,
 )
-from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from telecmi_async.campaign import CallingWindow
+    import argparse
+
     from telecmi_async.cli.shared_arguments import Commands
 
 __all__ = ["add_campaigns"]
@@ -71,21 +70,7 @@ def _add_dial(commands: Commands) -> None:
     dial.add_argument(
         "--column", metavar="NAME", help="the column that holds the numbers, if it is not found"
     )
-    dial.add_argument(
-        "--window",
-        type=_window,
-        default="09:00-21:00",
-        metavar="HH:MM-HH:MM",
-        help="when phones may ring, by the callee's clock; any for any time (default: %(default)s)",
-    )
-    dial.add_argument(
-        "--max-cost",
-        dest="most_cost",
-        type=float,
-        metavar="SUM",
-        help="what all calls may cost",
-    )
-    dial.add_argument("--do-not-call", metavar="FILE", help="numbers that are never called")
+    _add_rules(dial)
     dial.add_argument(
         "--unknown",
         choices=["hold", "retry_after_proof", "give_up"],
@@ -95,6 +80,55 @@ def _add_dial(commands: Commands) -> None:
     dial.add_argument("--dry-run", action="store_true", help="do all of it on a simulator")
     add_yes(dial)
     add_running(dial)
+
+
+def _add_rules(dial: argparse.ArgumentParser) -> None:
+    rules = dial.add_argument_group("rules that hold at the moment of sending")
+    rules.add_argument(
+        "--window",
+        default="09:00-21:00",
+        metavar="HH:MM-HH:MM",
+        help="when phones may ring, by the callee's clock; any for any time (default: %(default)s)",
+    )
+    rules.add_argument(
+        "--days", metavar="DAYS", help="on which days, such as mon,tue,sat (default: all)"
+    )
+    rules.add_argument(
+        "--holiday",
+        dest="holidays",
+        action="append",
+        default=[],
+        metavar="DATE",
+        help="a day on which no phone rings, such as 2026-12-25; may be repeated",
+    )
+    rules.add_argument("--do-not-call", metavar="FILE", help="numbers that are never called")
+    rules.add_argument(
+        "--per-number",
+        action="append",
+        default=[],
+        metavar="N/TIME",
+        help="how often a number is called in all campaigns of the ledger, such as 1/24h or "
+        "3/7d; may be repeated",
+    )
+    rules.add_argument(
+        "--per-day",
+        metavar="N[@ZONE]",
+        help="how many calls a day, such as 500@Asia/Kolkata; the zone says when a day begins "
+        "(default: UTC)",
+    )
+    rules.add_argument(
+        "--max-cost",
+        dest="most_cost",
+        type=float,
+        metavar="SUM",
+        help="no more calls once they have cost so much; needs --webhook-url or --webhook-port, "
+        "or a `hook listen` on the ledger",
+    )
+    rules.add_argument(
+        "--not-after",
+        metavar="TIME",
+        help="when the calls are of use no more, such as 2026-12-24T18:00+05:30",
+    )
 
 
 def _add_resume(commands: Commands) -> None:
@@ -107,6 +141,7 @@ def _add_resume(commands: Commands) -> None:
         commands, "pause", "status:pause", "have all workers of a campaign start nothing more"
     )
     add_ledger(pause)
+    add_json(pause)
 
 
 def _add_looks(commands: Commands) -> None:
@@ -123,8 +158,7 @@ def _add_looks(commands: Commands) -> None:
         "--format",
         dest="kind",
         choices=["csv", "jsonl"],
-        default="csv",
-        help="how (default: %(default)s)",
+        help="how (default: csv, or jsonl with --json)",
     )
     export.add_argument(
         "--state",
@@ -136,13 +170,7 @@ def _add_looks(commands: Commands) -> None:
     )
     export.add_argument("--output", metavar="FILE", help="where to; stdout if not given")
     export.add_argument("--reveal", action="store_true", help="write numbers in full")
-    export.add_argument(
-        "--json",
-        dest="kind",
-        action="store_const",
-        const="jsonl",
-        help="the same as --format jsonl",
-    )
+    add_json(export, "an object a line, as --format jsonl does, and errors as JSON")
 
 
 def _add_retry_unknown(commands: Commands) -> None:
@@ -155,15 +183,4 @@ def _add_retry_unknown(commands: Commands) -> None:
     retry.add_argument("numbers", nargs="*", help="whom; all of them if none is named")
     add_ledger(retry)
     add_yes(retry)
-
-
-def _window(text: str) -> CallingWindow | None:
-    if text == "any":
-        return None
-    from telecmi_async.campaign import CallingWindow  # noqa: PLC0415  # see above
-
-    start, _, end = text.partition("-")
-    try:
-        return CallingWindow(start=start.strip(), end=end.strip())
-    except ConfigurationError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    add_json(retry)

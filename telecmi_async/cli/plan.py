@@ -23,6 +23,11 @@ __all__ = ["Plan", "check_columns", "draw_up", "show"]
 
 _EXAMPLES: Final = 10
 _COUNTRIES: Final = 8
+_UNKNOWN: Final = {
+    "hold": "is not called again unless you say so",
+    "retry_after_proof": "is called again once it is proven that none rang",
+    "give_up": "is given up once it is proven that none rang",
+}
 
 
 @frozen(kw_only=True)
@@ -121,7 +126,8 @@ def show(terminal: Terminal, plan: Plan, settings: Settings, *, name: str, count
         "flow": ", ".join(str(action.get("action")) for action in settings.flow.dump()),
         "pace": f"{pace.calls_per_second:g} a second{live}: "
         f"at least {duration(count / pace.calls_per_second)}",
-        "unknown": f"{settings.unknown}: whose phone may have rung",
+        "unknown": f"whose phone may have rung {_UNKNOWN[settings.unknown]}",
+        "window": "" if settings.rules.window else "any: phones may ring at any hour",
     }
     for label, value in lines.items():
         if value:

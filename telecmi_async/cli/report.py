@@ -68,6 +68,20 @@ class Report:
         }
         return [problem for problem, found in checks.items() if found]
 
+    def as_json(self) -> dict[str, object]:
+        """Return it for other programs."""
+        return {
+            "contacts": self.state.total,
+            "counts": {str(each): self.state.counts[each] for each in ContactState},
+            "answered": self.answered,
+            "forgotten": self.forgotten,
+            "requests": self.simulator.requests,
+            "calls_per_second": self.calls_per_second,
+            "busiest_second": self.simulator.busiest_second(),
+            "dialled_twice": self.simulator.duplicates(),
+            "problems": self.problems(),
+        }
+
     def print(self, terminal: Terminal) -> None:
         """Print the table, and what is wrong if anything is."""
         wide = terminal.width >= _WITH_NOTES

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from attrs import field, frozen
 
 from telecmi_async.ledger.states import ContactState
+from telecmi_async.limits.base import SharedLimits
 from telecmi_async.phone import mask
 
 if TYPE_CHECKING:
@@ -222,8 +223,8 @@ class Contact:
     history: Sequence[Passage] = field(factory=tuple[Passage, ...], repr=_how_many)
 
 
-class Ledger(Protocol):
-    """Keeps the contacts of campaigns, for one process or many.
+class Ledger(SharedLimits, Protocol):
+    """Keeps the contacts of campaigns, for one process or many, and the limits that they share.
 
     An implementer must make every transition one guarded update in one transaction, durable
     before the method returns (a power loss after it must not lose it); must survive any number
@@ -361,10 +362,11 @@ class Ledger(Protocol):
     async def absolve(self, name: str, *, older_than: float, policy: str) -> int:
         """Make unknown contacts pending whose calls are proven absent; return how many.
 
-        Proof needs all of: the send is older than ``older_than`` seconds past its ``send_by``,
-        no event of it came, and the event channel is proven alive: an event arrived of another
-        send of about the same time (``older_than`` before or after), later than this one's
-        ``send_by``.
+        Proof needs all of: ``older_than`` seconds have passed since its ``send_by``, and no
+        event of it came; an event arrived of another send of the campaign, in the half hour
+        after that ``send_by``, so that TeleCMI would have reached somebody with this one's
+        record at last, which it sends again for half an hour; and no contact of the campaign
+        that was sent to within half an hour of it waits for its record still.
 
         Args:
             name: The campaign.
@@ -417,33 +419,4 @@ class Ledger(Protocol):
         Raises:
             InvalidCall: It is no number.
         """
-        ...
-
-    # -- shared limits
-
-    async def reserve(
-        self, keys: Sequence[tuple[str, float]], *, longest: float
-    ) -> float | None:
-        """Reserve one start under several limits at once, or none of them.
-
-        The law is the same everywhere: ``tat = max(tat, now); wait = tat - now;
-        tat += interval``, with the ledger's clock. Under several limits the start is when the
-        last of them allows it, and each counts it from that moment: otherwise it would come on
-        top of the starts that another one has granted for then.
-
-        Args:
-            keys: Pairs of a limit's name and its interval in seconds.
-            longest: The longest wait that is of use.
-
-        Returns:
-            How many seconds to wait; ``None`` if that were longer, and nothing is reserved.
-        """
-        ...
-
-    async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
-        """Take one of a number of channels for so many seconds; False if all are taken."""
-        ...
-
-    async def free_channel(self, key: str, holder: str) -> None:
-        """Give a channel back."""
         ...

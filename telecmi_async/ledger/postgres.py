@@ -409,22 +409,16 @@ class PostgresLedger:
     # -- shared limits
 
     async def reserve(
-        self, keys: Sequence[tuple[str, float]], *, longest: float
-    ) -> float | None:
-        """Reserve one start under several limits at once, or none of them.
-
-        Args:
-            keys: Pairs of a limit's name and its interval in seconds.
-            longest: The longest wait that is of use.
-
-        Returns:
-            How many seconds to wait; ``None`` if that were longer, and nothing is reserved.
-        """
+        self, keys: Sequence[tuple[str, float]], *, longest: float, most: int = 1
+    ) -> list[float]:
+        """Reserve starts, each under all of several limits at once or under none of them."""
         slowest: dict[str, float] = {}
         for key, interval in keys:
             slowest[key] = max(float(interval), slowest.get(key, 0.0))
-        wait = await self._paces.value(rows.RESERVE, [*slowest], [*slowest.values()], longest)
-        return None if wait is None else float(wait)
+        waits: list[float] = await self._paces.value(
+            rows.RESERVE, [*slowest], [*slowest.values()], longest, most
+        )
+        return waits
 
     async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
         """Take one of a number of channels for so many seconds; False if all are taken."""

@@ -88,7 +88,7 @@ FORBID: Final = """
         SELECT DISTINCT n, %s, clock() FROM unnest(%s::bigint[]) n ORDER BY n
         ON CONFLICT (number) DO NOTHING RETURNING 1
     ) SELECT count(*) FROM added"""
-RESERVE: Final = "SELECT reserve(%s::text[], %s::double precision[], %s)"
+RESERVE: Final = "SELECT reserve(%s::text[], %s::double precision[], %s, %s::integer)"
 LEASE: Final = "SELECT lease_channel(%s, %s, %s::integer, %s)"
 FREE: Final = "DELETE FROM channel WHERE key = %s AND holder = %s RETURNING 1"
 

@@ -334,10 +334,12 @@ class SqliteLedger:
     # -- shared limits
 
     async def reserve(
-        self, keys: Sequence[tuple[str, float]], *, longest: float
-    ) -> float | None:
-        """Reserve one start under several limits at once, or none of them."""
-        return await self._write(lambda db, now: sqlite_limits.reserve(db, now, keys, longest))
+        self, keys: Sequence[tuple[str, float]], *, longest: float, most: int = 1
+    ) -> list[float]:
+        """Reserve starts, each under all of several limits at once or under none of them."""
+        return await self._write(
+            lambda db, now: sqlite_limits.reserve(db, now, keys, longest, most)
+        )
 
     async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
         """Take one of a number of channels for so many seconds; False if all are taken."""

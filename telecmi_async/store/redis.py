@@ -12,6 +12,7 @@ import anyio
 from attrs import frozen
 
 from telecmi_async import _settings
+from telecmi_async._eventloop import OwnError
 from telecmi_async.credentials import Secret
 from telecmi_async.errors import ConfigurationError, WrongEventLoop
 from telecmi_async.events import parse_event
@@ -177,16 +178,13 @@ class RedisStore:
     @contextlib.asynccontextmanager
     async def _followed(self, listener: Listener) -> AsyncGenerator[None]:
         ear = Ear(self._server, f"{self._prefix}:events", self, listener)
-        failure: Exception | None = None
+        own = OwnError()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ear.listen_always)
-            try:
+            with own:
                 yield
-            except Exception as error:  # noqa: BLE001  # raised below, in no group
-                failure = error
             tasks.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+        own.raise_it()
 
     async def aclose(self) -> None:
         """Close the connections, unless the client is your own."""
