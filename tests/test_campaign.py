@@ -578,6 +578,11 @@ async def test_how_a_campaign_stands_is_read_at_a_glance() -> None:
         contact = await here.ledger.find("spring", FIRST)
 
         assert "counts={'finished': 2}, sends=2, cost=0.78)" in repr(state)
+        assert str(state) == "spring, running: 2 finished; 2 sends, cost 0.78"
+        await campaign.pause("lunch")
+        await here.ledger.create("autumn", {})
+        assert str(await campaign.state()).startswith("spring, paused (lunch): ")
+        assert "autumn, running: no contacts; 0 sends" in str(await here.ledger.state("autumn"))
         assert "state=finished" in repr(contact)
         assert repr(contact).endswith("history=<7 passages>)")
 

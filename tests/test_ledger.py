@@ -661,6 +661,7 @@ async def test_a_rule_of_the_engines_postpones_or_blocks(ledger: Ledger, clock: 
         (S.BLOCKED, "country: not among the countries"),
     ]
     assert [one.history[-1].what for one in found if one is not None] == ["postpone", "block"]
+    assert [one.waits_until for one in found if one is not None] == [until, None]
 
 
 # -- the outcome

@@ -9,13 +9,12 @@ from telecmi_async.ledger.base import (
     Intent,
     Ledger,
     Limits,
-    Loaded,
     Outcome,
     Passage,
     Reaped,
     Refusal,
 )
-from telecmi_async.ledger.contact import NewContact
+from telecmi_async.ledger.contact import Loaded, NewContact
 from telecmi_async.ledger.postgres import PostgresLedger
 from telecmi_async.ledger.sqlite import SqliteLedger
 from telecmi_async.ledger.states import FINAL, MOVES, ContactState, Move, targets

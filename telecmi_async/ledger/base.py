@@ -19,7 +19,7 @@ from telecmi_async.phone import mask
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from telecmi_async.ledger.contact import NewContact
+    from telecmi_async.ledger.contact import Loaded, NewContact
 
 __all__ = [
     "CampaignState",
@@ -28,25 +28,11 @@ __all__ = [
     "Intent",
     "Ledger",
     "Limits",
-    "Loaded",
     "Outcome",
     "Passage",
     "Reaped",
     "Refusal",
 ]
-
-
-@frozen(kw_only=True)
-class Loaded:
-    """What became of contacts that were loaded.
-
-    Args:
-        added: How many are new.
-        known: How many were in the campaign already; they are left as they are.
-    """
-
-    added: int
-    known: int
 
 
 @frozen(kw_only=True)
@@ -183,6 +169,14 @@ class CampaignState:
     sends: int
     cost: float = field(repr=_rounded)
 
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count} {state}" for state, count in self.counts.items() if count)
+        status = f"{self.status} ({self.why})" if self.why else self.status
+        return (
+            f"{self.name}, {status}: {counts or 'no contacts'}; {self.sends} sends, "
+            f"cost {_rounded(self.cost)}"
+        )
+
     @property
     def total(self) -> int:
         """How many contacts it has."""
@@ -208,7 +202,11 @@ class Passage:
 
 @frozen(kw_only=True)
 class Contact:
-    """A contact as it stands, for people and exports."""
+    """A contact as it stands, for people and exports.
+
+    Times are seconds since 1970 (UTC). ``waits_until`` is when it may be dialled at the
+    earliest, if something makes it wait.
+    """
 
     number: int = field(repr=mask)
     state: ContactState = field(repr=str)
@@ -221,6 +219,7 @@ class Contact:
     cost: float | None = None
     sent_at: float | None = None
     finished_at: float | None = None
+    waits_until: float | None = None
     history: Sequence[Passage] = field(factory=tuple[Passage, ...], repr=_how_many)
 
 

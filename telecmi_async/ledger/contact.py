@@ -13,7 +13,7 @@ from telecmi_async._wording import shown, step
 from telecmi_async.errors import InvalidCall
 from telecmi_async.phone import mask, parse_number
 
-__all__ = ["NewContact"]
+__all__ = ["Loaded", "NewContact"]
 
 
 def _number(value: int | str) -> int:
@@ -69,3 +69,16 @@ class NewContact:
     )
     not_before: float = field(default=0.0, converter=_moment)
     not_after: float | None = field(default=None, converter=_moment_or_none)
+
+
+@frozen(kw_only=True)
+class Loaded:
+    """What became of contacts that were loaded.
+
+    Args:
+        added: How many are new.
+        known: How many were in the campaign already; they are left as they are.
+    """
+
+    added: int
+    known: int

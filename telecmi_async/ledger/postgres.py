@@ -16,11 +16,11 @@ from telecmi_async.ledger.base import (
     Contact,
     Intent,
     Limits,
-    Loaded,
     Outcome,
     Reaped,
     Refusal,
 )
+from telecmi_async.ledger.contact import Loaded
 from telecmi_async.ledger.postgres_door import Door
 from telecmi_async.ledger.postgres_lane import Lane
 from telecmi_async.ledger.states import ContactState

@@ -94,7 +94,8 @@ FREE: Final = "DELETE FROM channel WHERE key = %s AND holder = %s RETURNING 1"
 
 _CONTACT: Final = """
     SELECT c.id, c.number, c.state::text, c.reason, c.sends, c.columns, c.request_id,
-        c.answered, c.talk_seconds, c.cost, c.sent_at, c.finished_at
+        c.answered, c.talk_seconds, c.cost, c.sent_at, c.finished_at,
+        CASE c.state WHEN 'pending' THEN nullif(c.not_before, 0) END
     FROM contact c WHERE c.campaign = %s"""
 CONTACTS: Final = f"""{_CONTACT}
     AND c.id > %s AND c.state = ANY (%s::contact_state[]) ORDER BY c.id LIMIT %s"""
@@ -138,7 +139,7 @@ def claim_of(row: tuple[Any, ...]) -> Claim:
 def contact_of(row: tuple[Any, ...], history: Sequence[tuple[Any, ...]] = ()) -> Contact:
     """Return the contact that a row tells of."""
     (_, number, state, reason, sends, columns, request_id, *rest) = row
-    (answered, talk_seconds, cost, sent_at, finished_at) = rest
+    (answered, talk_seconds, cost, sent_at, finished_at, waits_until) = rest
     return Contact(
         number=number,
         state=ContactState(state),
@@ -151,6 +152,7 @@ def contact_of(row: tuple[Any, ...], history: Sequence[tuple[Any, ...]] = ()) ->
         cost=cost,
         sent_at=sent_at,
         finished_at=finished_at,
+        waits_until=waits_until,
         history=tuple(
             Passage(at=at, what=what, detail=detail, token=token)
             for at, what, detail, token in history

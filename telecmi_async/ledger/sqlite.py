@@ -21,8 +21,7 @@ from telecmi_async.ledger import (
     sqlite_sends,
     sqlite_views,
 )
-from telecmi_async.ledger.base import Loaded
-from telecmi_async.ledger.contact import NewContact
+from telecmi_async.ledger.contact import Loaded, NewContact
 from telecmi_async.ledger.writer import Clerk
 from telecmi_async.phone import parse_number
 
