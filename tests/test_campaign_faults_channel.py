@@ -56,7 +56,7 @@ async def told(webhooks: Webhooks, *, latency: float = 0.1) -> dict[int, tuple[A
         Webhooks(double_share=1.0),
         Webhooks(delay=(0.0, 20.0)),
         Webhooks(delay=(600.0, 600.0)),
-        Webhooks(drop_share=0.1, double_share=0.3, delay=(0.0, 120.0), dialect="mixed"),
+        Webhooks(drop_share=0.1, double_share=0.3, delay=(0.0, 120.0)),
     ],
     ids=["lost", "doubled", "out of order", "ten minutes late", "all of that"],
 )

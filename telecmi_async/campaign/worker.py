@@ -356,6 +356,9 @@ class Worker:
         if refusal is None and self._brake.open and not send.probe:
             reason = "too many of the last sends ended unknown"
             refusal = Refusal(rule="brake", reason=reason, until=now)
+        elif refusal is None and (rest := self._resume_at - anyio.current_time()) > 0:
+            reason = "TeleCMI asked for a pause"
+            refusal = Refusal(rule="pause", reason=reason, until=now + rest)
         if refusal is not None:
             kept = await self._ledger.block(claim, send.owner, refusal)
             return refusal if kept else None
@@ -393,6 +396,8 @@ class Worker:
         if not await self._record(token, outcome):
             # Its intent may never have been on record.
             await self._ledger.release(send.claim, send.owner)
+        if isinstance(error, RateLimited):
+            await self._turns.hold(outcome.pause)
         if isinstance(error, AuthenticationError):
             await self._direct("paused", "TeleCMI refused the credentials")
         return outcome.state in {ContactState.PLACED, ContactState.UNKNOWN}
