@@ -29,7 +29,7 @@ ENDS = {
     "outcome not committed": ("unknown", {1}),
     "settled": ("placed", {1}),
 }
-SETTINGS = [(kind, workers) for kind in ("sqlite", "postgres") for workers in (1, 3)]
+SETTINGS = [("sqlite", 1), ("sqlite", 3), ("postgres", 3)]
 
 
 @pytest.fixture(scope="module", params=SETTINGS, ids=lambda found: f"{found[0]}-{found[1]}")

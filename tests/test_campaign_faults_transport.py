@@ -17,6 +17,7 @@ from faulted import (
     FROM,
     NAME,
     SHORT,
+    Request,
     account,
     busiest,
     contacts,
@@ -351,3 +352,36 @@ async def test_too_many_pauses_a_worker_for_as_long_as_is_asked(
     # The reply takes half a second.
     assert shortest - 0.5 <= max(gaps) <= longest
     assert sum(gap > shortest / 2 for gap in gaps) == 1 or shortest < 1
+
+
+@pytest.mark.parametrize("retry_after", [1, 30, 600])
+async def test_too_many_pauses_all_workers(retry_after: int) -> None:
+    """What is asked of one is asked of the account; afterwards they share their pace as before."""
+
+    def script(number: int) -> httpx.Response:
+        until = 1.0 + retry_after
+        refuses = 1.0 <= anyio.current_time() < until
+        return refused(429, retry_after=str(retry_after)) if refuses else accepted(number)
+
+    fakes, ledger = [FakeTelecmi(script) for _ in range(3)], MemoryLedger()
+    config = settings(10.0, pace={"window": 10})
+    async with (
+        fakes[0].service() as one,
+        fakes[1].service() as two,
+        fakes[2].service() as three,
+        anyio.create_task_group() as tasks,
+    ):
+        workers = [Campaign(ledger, service, NAME, config) for service in (one, two, three)]
+        await workers[0].load(contacts(60))
+        for worker in workers:
+            tasks.start_soon(worker.run)
+
+    starts = sorted(at for fake in fakes for at in fake.starts)
+    paused = [at for at in starts if 1.0 <= at < 1.0 + retry_after]
+    log = [Request(at, 0, "", dialled=False) for at in starts]
+    assert await account(ledger, [], 60) == {"placed": 60}
+    # One each that had been reserved before.
+    assert len(paused) <= 4
+    assert len(starts) == 60 + len(paused)
+    assert busiest(log) <= 11
+    assert starts[-1] < 1.0 + 2 * retry_after + 20

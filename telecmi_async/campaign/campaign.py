@@ -272,8 +272,23 @@ class Campaign:
             placed = state.counts[ContactState.PLACED] and waited < self._patience.outcomes
             unknown = state.counts[ContactState.UNKNOWN] and waited < self._patience.evidence
             if state.status == "stopped" or not (placed or unknown):
+                self._say_unheard(state)
                 return
             await self._worker.wait(_POLL)
+
+    def _say_unheard(self, state: CampaignState) -> None:
+        """Have somebody look at the webhooks, if they are missed."""
+        placed, unknown = (
+            state.counts[each] for each in (ContactState.PLACED, ContactState.UNKNOWN)
+        )
+        if placed and state.status != "stopped":
+            logger.warning(
+                "campaign %s: the ends of %d calls were not heard of, and %d sends are of unknown "
+                "fate: do TeleCMI's webhooks reach the receiver?",
+                self.name,
+                placed,
+                unknown,
+            )
 
     async def _hear(self, event: Event) -> None:
         """Put on record what is heard of a call, however long the ledger takes to come back."""

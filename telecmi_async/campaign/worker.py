@@ -222,13 +222,11 @@ class Worker:
         self.hear_of(state)
         if state.status == "stopped":
             return True
-        open_states = (ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING)
-        if any(state.counts[each] for each in open_states):
+        if state.left:
             self._idle_since = None
             return False
-        if self._settings.unknown != "retry_after_proof":
-            return True
-        if not state.counts[ContactState.UNKNOWN]:
+        unknown = state.counts[ContactState.UNKNOWN]
+        if not unknown or self._settings.unknown != "retry_after_proof":
             return True
         # What is not proven by then never is, unless somebody dials again.
         now = current_time()
@@ -364,6 +362,8 @@ class Worker:
         if refusal is None and self._brake.open and not send.probe:
             reason = "too many of the last sends ended unknown"
             refusal = Refusal(rule="brake", reason=reason, until=now)
+        elif refusal is None and (rest := self._resume_at - current_time()) > 0:
+            refusal = Refusal(rule="pause", reason="TeleCMI asked for it", until=now + rest)
         if refusal is not None:
             kept = await self._ledger.block(claim, send.owner, refusal)
             return refusal if kept else None
@@ -400,6 +400,8 @@ class Worker:
             self._resume_at = max(self._resume_at, current_time() + outcome.pause)
         # Its intent may never have been on record.
         ours = await self._record(token, outcome) or await self._release(send)
+        if isinstance(error, RateLimited):
+            await self._turns.hold(outcome.pause)
         if isinstance(error, AuthenticationError):
             await self._direct("paused", "TeleCMI refused the credentials")
         return not ours or outcome.state in {ContactState.PLACED, ContactState.UNKNOWN}

@@ -13,7 +13,6 @@ __all__ = ["Meter", "View", "duration"]
 
 # Over how many seconds the rate is taken.
 _SPAN: Final = 10.0
-_OPEN: Final = (ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING)
 
 
 @frozen
@@ -33,7 +32,7 @@ class View:
     @property
     def left(self) -> int:
         """How many contacts are still to be dialled."""
-        return sum(self.state.counts[state] for state in _OPEN)
+        return self.state.left
 
     @property
     def done(self) -> int:

@@ -19,7 +19,6 @@ __all__ = ["Report"]
 
 # Columns that the longest row takes with its note.
 _WITH_NOTES: Final = 79
-_OPEN: Final = (ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING)
 _CALLED: Final = (ContactState.PLACED, ContactState.FINISHED)
 
 
@@ -42,7 +41,7 @@ class Report:
     @property
     def forgotten(self) -> int:
         """How many contacts nothing came of."""
-        return sum(self.state.counts[each] for each in _OPEN)
+        return self.state.left
 
     def problems(self) -> list[str]:
         """Return what should not have happened, in words; nothing if all is well.

@@ -8,7 +8,7 @@ it. Times are seconds since 1970 (UTC).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from attrs import field, frozen
 
@@ -149,6 +149,9 @@ def _how_many(history: Sequence[Passage]) -> str:
     return f"<{len(history)} passages>"
 
 
+_LEFT: Final = (ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING)
+
+
 @frozen(kw_only=True)
 class CampaignState:
     """A campaign as everybody sees it.
@@ -181,6 +184,11 @@ class CampaignState:
     def total(self) -> int:
         """How many contacts it has."""
         return sum(self.counts.values())
+
+    @property
+    def left(self) -> int:
+        """How many contacts are to be dialled, or are being dialled."""
+        return sum(self.counts[state] for state in _LEFT)
 
 
 @frozen(kw_only=True)
