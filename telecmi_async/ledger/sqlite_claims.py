@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from telecmi_async._wording import listed, shown
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.base import Claim, Loaded, Reaped
+from telecmi_async.ledger.given import clean
 from telecmi_async.ledger.states import MOVES, ContactState, Move
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def put_back(
 ) -> bool:
     """Postpone or block a contact because a rule says so."""
     held = (claim.contact, worker, claim.epoch)
-    why = f"{refusal.rule}: {refusal.reason}"
+    why = clean(f"{refusal.rule}: {refusal.reason}")
     if refusal.until is None:
         move, cursor = Move.BLOCK, db.execute(_BLOCK, (why, *held))
     else:
