@@ -829,6 +829,57 @@ async def test_what_is_heard_once_is_known_however_often_it_comes(ledger: Ledger
     assert [passage.detail for passage in found.history].count("ringing") == 1
 
 
+@pytest.mark.parametrize(
+    "odd", ["\ud83d", "a\0b", "x" * 300, "".join(map(chr, range(256, 4096)))]
+)
+async def test_whatever_telecmi_says_is_put_on_record(ledger: Ledger, odd: str) -> None:
+    """A text that a database cannot hold does not make a call unknown, nor stop a worker."""
+    await begin(ledger, 3)
+    _, token = await send(ledger, Outcome(state=S.PLACED, request_id=odd, detail=odd))
+    _, unheard = await send(ledger, UNKNOWN)
+    rejected, _ = await send(ledger, Outcome(state=S.REJECTED, detail=odd))
+    heard = [
+        await ledger.heard(token=None, request_id=odd, at=1.0, over=True, detail=odd),
+        await ledger.heard(token=unheard, request_id=odd, at=1.0, over=True),
+    ]
+    refused = await ledger.find("spring", rejected.number)
+    await ledger.direct("spring", "paused", odd)
+    await ledger.forbid([FIRST], odd)
+
+    assert token
+    assert heard == [True, True]
+    assert await counted(ledger) == {"finished": 2, "rejected": 1}
+    assert refused is not None
+    assert refused.reason == odd.replace("\ud83d", "?").replace("\0", "")
+
+
+async def test_a_record_of_a_call_that_took_years_is_put_on_record(ledger: Ledger) -> None:
+    """Somebody's clock is wrong; the call is over all the same."""
+    await begin(ledger, 1)
+    claim, token = await send(ledger, PLACED)
+
+    await ledger.heard(
+        token=token, request_id=None, at=1.0, over=True, answered=True, talk_seconds=10**18 - 1
+    )
+
+    found = await ledger.find("spring", claim.number)
+    assert found is not None
+    assert found.state is S.FINISHED
+    assert found.talk_seconds == 100_000_000
+
+
+async def test_a_limit_may_be_larger_than_any_count(ledger: Ledger) -> None:
+    """Whoever wants none writes many nines."""
+    most = 10**30
+    await begin(ledger, 1)
+    limits = Limits(per_number=[(most, 60.0)], per_day=most)
+
+    assert isinstance(
+        await intend(ledger, await take(ledger), new_token(), limits=limits), Intent
+    )
+    assert await ledger.lease_channel("k", "a", limit=most, seconds=1.0) is True
+
+
 async def test_a_record_without_a_price_costs_nothing_yet(ledger: Ledger) -> None:
     """What comes later counts, and nothing is not a sum."""
     (number,) = await begin(ledger)

@@ -612,7 +612,7 @@ async def test_a_value_that_cannot_be_kept_is_an_error_of_ours(ledger: SqliteLed
     await begin(ledger)
 
     with pytest.raises(StoreError) as caught:
-        await ledger.claim("spring", "one", most=10**30, lease=1)
+        await writer_of(ledger).do(lambda db, _: db.execute("SELECT ?", (10**30,)))
 
     assert "000" not in str(caught.value)
     assert caught.value.__cause__ is None

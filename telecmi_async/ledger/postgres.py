@@ -21,6 +21,7 @@ from telecmi_async.ledger.base import (
     Refusal,
 )
 from telecmi_async.ledger.contact import Loaded
+from telecmi_async.ledger.given import INT_32, clean, id_of, json_of, talk_of
 from telecmi_async.ledger.postgres_door import Door
 from telecmi_async.ledger.postgres_lane import Lane
 from telecmi_async.ledger.states import ContactState
@@ -131,7 +132,7 @@ class PostgresLedger:
         Raises:
             ConfigurationError: The settings are not JSON's.
         """
-        text = rows.encode(settings, "settings")
+        text = json_of(settings, "settings")
         made = await self._moves.ask(rows.CREATE, name, text, name, text, says_again=True)
         return bool(made)
 
@@ -170,7 +171,7 @@ class PostgresLedger:
         if status not in _STATUSES:
             raise ConfigurationError(f"status must be {listed(_STATUSES)}, not {shown(status)}")
         campaign = await self._campaign(name)
-        await self._moves.ask(rows.DIRECT, status, rows.clean(why), campaign)
+        await self._moves.ask(rows.DIRECT, status, clean(why), campaign)
 
     async def state(self, name: str) -> CampaignState:
         """Return how a campaign stands: a million contacts are counted in a tenth of a second.
@@ -200,7 +201,7 @@ class PostgresLedger:
 
         Raises:
             ConfigurationError: There is no campaign of that name, or what is to be loaded is no
-                `NewContact`.
+                `NewContact`, or one that cannot be kept.
         """
         campaign = await self._campaign(name)
         lane = Lane(self._door)
@@ -245,7 +246,7 @@ class PostgresLedger:
         self, claim: Claim, worker: str, move: str, reason: str, until: float | None
     ) -> bool:
         done: bool = await self._moves.value(
-            rows.PUT_BACK, claim.contact, claim.epoch, worker, move, rows.clean(reason), until,
+            rows.PUT_BACK, claim.contact, claim.epoch, worker, move, clean(reason), until,
             says_again=True,
         )  # fmt: skip
         return done
@@ -289,9 +290,10 @@ class PostgresLedger:
         found = await self._moves.ask(
             rows.INTEND, claim.contact, claim.epoch, worker, token, fence, lease,
             limits.check_do_not_call,
-            [count for count, _ in limits.per_number],
+            [min(count, INT_32) for count, _ in limits.per_number],
             [float(seconds) for _, seconds in limits.per_number],
-            limits.per_day, limits.day_began, limits.cost, says_again=True,
+            None if limits.per_day is None else min(limits.per_day, INT_32),
+            limits.day_began, limits.cost, says_again=True,
         )  # fmt: skip
         if not found:
             return None
@@ -319,8 +321,8 @@ class PostgresLedger:
                 f"a send comes to {listed(_OUTCOMES)}, not to {shown(outcome.state)}"
             )
         done: bool = await self._moves.value(
-            rows.SETTLE, token, outcome.state.value, rows.clean(outcome.detail),
-            outcome.request_id, outcome.not_before, says_again=True,
+            rows.SETTLE, token, outcome.state.value, clean(outcome.detail),
+            id_of(outcome.request_id), outcome.not_before, says_again=True,
         )  # fmt: skip
         return done
 
@@ -348,8 +350,8 @@ class PostgresLedger:
         It is found by its token, else by its ``request_id``. False if neither is known here.
         """
         done: bool = await self._moves.value(
-            rows.HEARD, token, request_id, at, over, answered, talk_seconds, cost,
-            rows.clean(detail),
+            rows.HEARD, token, id_of(request_id), at, over, answered, talk_of(talk_seconds),
+            cost, clean(detail),
         )  # fmt: skip
         return done
 
@@ -380,7 +382,7 @@ class PostgresLedger:
         added = 0
         pending = map(parse_number, numbers)
         while some := list(islice(pending, _AT_ONCE)):
-            added += int(await self._moves.value(rows.FORBID, rows.clean(source), some))
+            added += int(await self._moves.value(rows.FORBID, clean(source), some))
         return added
 
     # -- looking
@@ -422,7 +424,8 @@ class PostgresLedger:
 
     async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
         """Take one of a number of channels for so many seconds; False if all are taken."""
-        done: bool = await self._moves.value(rows.LEASE, key, holder, limit, seconds)
+        most = min(limit, INT_32)
+        done: bool = await self._moves.value(rows.LEASE, key, holder, most, seconds)
         return done
 
     async def free_channel(self, key: str, holder: str) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
-from telecmi_async._wording import shown
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.base import Claim, Contact, Passage
-from telecmi_async.ledger.contact import NewContact
+from telecmi_async.ledger.given import row_of
 from telecmi_async.ledger.migrate import scripts
 from telecmi_async.ledger.states import ContactState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from psycopg import Connection
+
+    from telecmi_async.ledger.contact import NewContact
 
 __all__ = [
     "ABSOLVE",
@@ -38,9 +38,7 @@ __all__ = [
     "SETTLE",
     "STATE",
     "claim_of",
-    "clean",
     "contact_of",
-    "encode",
     "loading",
     "migrate",
     "tidy",
@@ -101,26 +99,6 @@ CONTACTS: Final = f"""{_CONTACT}
     AND c.id > %s AND c.state = ANY (%s::contact_state[]) ORDER BY c.id LIMIT %s"""
 FIND: Final = f"{_CONTACT} AND c.number = %s"
 HISTORY: Final = "SELECT at, what, detail, token FROM passage WHERE contact = %s ORDER BY id"
-
-
-def clean(text: str) -> str:
-    """Return a text as PostgreSQL takes it: without zeros and half characters."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
-
-
-def encode(given: Mapping[str, object], what: str) -> str:
-    """Return a mapping as JSON.
-
-    Raises:
-        ConfigurationError: It is none of JSON's.
-    """
-    try:
-        return json.dumps(dict(given), allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
-        raise ConfigurationError(
-            f"{what} must hold what JSON can: strings, numbers, booleans, None, lists and "
-            "mappings of such"
-        ) from None
 
 
 def claim_of(row: tuple[Any, ...]) -> Claim:
@@ -197,7 +175,7 @@ def loading(
     """Return what loads contacts in one transaction, and tells how many were new."""
 
     def load(connection: Connection[tuple[Any, ...]]) -> int:
-        lines = [_line_of(n, contact) for n, contact in enumerate(batch)]
+        lines = [(n, *row_of(contact)) for n, contact in enumerate(batch)]
         with connection.transaction(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = 0")
             cursor.execute(
@@ -217,18 +195,6 @@ def loading(
             return cursor.rowcount
 
     return load
-
-
-def _line_of(n: int, contact: NewContact) -> tuple[object, ...]:
-    """Return what is loaded of a contact.
-
-    Raises:
-        ConfigurationError: It is none.
-    """
-    if not isinstance(cast("object", contact), NewContact):
-        raise ConfigurationError(f"contacts must be NewContact, not {shown(contact)}")
-    columns = encode(contact.columns, "columns")
-    return (n, contact.number, columns, contact.not_before, contact.not_after)
 
 
 def tidy(connection: Connection[tuple[Any, ...]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from functools import partial
@@ -21,7 +20,8 @@ from telecmi_async.ledger import (
     sqlite_sends,
     sqlite_views,
 )
-from telecmi_async.ledger.contact import Loaded, NewContact
+from telecmi_async.ledger.contact import Loaded
+from telecmi_async.ledger.given import clean, id_of, json_of, row_of, talk_of
 from telecmi_async.ledger.writer import Clerk
 from telecmi_async.phone import parse_number
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Reaped,
         Refusal,
     )
+    from telecmi_async.ledger.contact import NewContact
     from telecmi_async.ledger.states import ContactState
 
 __all__ = ["SqliteLedger"]
@@ -50,7 +51,6 @@ _Row = tuple[int, str, float, float | None]
 _OLDEST: Final = (3, 35, 0)
 # Rows that share a transaction: few enough that a send does not wait long behind them.
 _BATCH: Final = 1000
-_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class SqliteLedger:
@@ -159,13 +159,7 @@ class SqliteLedger:
         Raises:
             ConfigurationError: The settings are not JSON's.
         """
-        try:
-            text = json.dumps(dict(settings), allow_nan=False)
-        except (TypeError, ValueError, RecursionError):
-            raise ConfigurationError(
-                "settings must hold what JSON can: strings, numbers, booleans, None, lists "
-                "and mappings of such"
-            ) from None
+        text = json_of(settings, "settings")
         return await self._write(lambda db, now: sqlite_claims.create(db, now, name, text))
 
     async def settings(self, name: str) -> Mapping[str, object] | None:
@@ -178,7 +172,7 @@ class SqliteLedger:
 
     async def direct(self, name: str, status: str, why: str = "") -> None:
         """Ask all workers of a campaign to run, pause or stop."""
-        await self._write(lambda db, _: sqlite_claims.direct(db, name, status, why))
+        await self._write(lambda db, _: sqlite_claims.direct(db, name, status, clean(why)))
 
     async def state(self, name: str) -> CampaignState:
         """Return how a campaign stands: read, not counted, so it takes the same at any size."""
@@ -194,7 +188,8 @@ class SqliteLedger:
         there are left as they are.
 
         Raises:
-            ConfigurationError: There is no such campaign, or something is no `NewContact`.
+            ConfigurationError: There is no such campaign, or something is no `NewContact`, or
+                one that cannot be kept.
         """
         await self._read(lambda db: sqlite_claims.campaign_id(db, name))
         added = known = 0
@@ -276,13 +271,13 @@ class SqliteLedger:
             partial(
                 sqlite_sends.hear,
                 token=token,
-                request_id=request_id,
+                request_id=id_of(request_id),
                 at=at,
                 over=over,
                 answered=answered,
-                talk_seconds=talk_seconds,
+                talk_seconds=talk_of(talk_seconds),
                 cost=cost,
-                detail=detail,
+                detail=clean(detail),
             )
         )
 
@@ -306,7 +301,7 @@ class SqliteLedger:
         new = 0
         rest = iter(numbers)
         while batch := await anyio.to_thread.run_sync(_some, rest):
-            add = partial(sqlite_claims.forbid, numbers=batch, source=source)
+            add = partial(sqlite_claims.forbid, numbers=batch, source=clean(source))
             new += await self._write(add)
         return new
 
@@ -354,13 +349,7 @@ class SqliteLedger:
 
 def _rows(contacts: Iterator[object]) -> list[_Row]:
     """Take some contacts, as they are stored."""
-    rows: list[_Row] = []
-    for contact in islice(contacts, _BATCH):
-        if not isinstance(contact, NewContact):
-            raise ConfigurationError(f"contacts must be NewContact, not {shown(contact)}")
-        columns = _encode(dict(contact.columns))
-        rows.append((contact.number, columns, contact.not_before, contact.not_after))
-    return rows
+    return [row_of(contact) for contact in islice(contacts, _BATCH)]
 
 
 def _some(numbers: Iterator[int | str]) -> list[int]:

@@ -9,6 +9,7 @@ from telecmi_async._wording import listed, shown
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.base import Claim, Reaped
 from telecmi_async.ledger.contact import Loaded
+from telecmi_async.ledger.given import clean
 from telecmi_async.ledger.states import MOVES, ContactState, Move
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def put_back(
 ) -> bool:
     """Postpone or block a contact because a rule says so."""
     held = (claim.contact, worker, claim.epoch)
-    why = f"{refusal.rule}: {refusal.reason}"
+    why = clean(f"{refusal.rule}: {refusal.reason}")
     if refusal.until is None:
         move, cursor = Move.BLOCK, db.execute(_BLOCK, (why, *held))
     else:

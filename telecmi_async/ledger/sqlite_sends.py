@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from telecmi_async._wording import listed, shown
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.base import Intent, Refusal
+from telecmi_async.ledger.given import INT_64, clean, id_of
 from telecmi_async.ledger.sqlite_claims import campaign_id, guarded, put_back, record
 from telecmi_async.ledger.states import ContactState, Move
 
@@ -157,7 +158,7 @@ def _too_often(
         row = db.execute(
             "SELECT at + ? FROM send WHERE number = ? AND at + ? > ? AND state <> 'absent' "
             "ORDER BY at DESC LIMIT 1 OFFSET ?",
-            (seconds, number, seconds, now, count - 1),
+            (seconds, number, seconds, now, min(count - 1, INT_64)),
         ).fetchone()
         if row is not None and (worst is None or row[0] > (worst.until or 0.0)):
             worst = Refusal(rule="per_number", reason=reason, until=row[0])
@@ -205,7 +206,7 @@ def settle(db: sqlite3.Connection, now: float, token: str, outcome: Outcome) -> 
             f"a send comes to {listed(_OUTCOMES)}, not to {shown(outcome.state)}"
         )
     state, move = _OUTCOMES[outcome.state]
-    detail, request_id = outcome.detail, outcome.request_id
+    detail, request_id = clean(outcome.detail), id_of(outcome.request_id)
     send = db.execute(
         "UPDATE send SET state = ?, detail = ?, request_id = coalesce(request_id, ?) "
         "WHERE token = ? AND (state = 'sending' OR ? AND state IN ('unknown', 'absent')) "
