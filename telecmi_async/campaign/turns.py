@@ -99,6 +99,17 @@ class Turns:
                 self._say(None)
                 return taken
 
+    async def another(self) -> bool:
+        """Wait for a start in place of one that is over; False if there is none."""
+        try:
+            due = await self._reserve()
+        except StoreError:
+            return False
+        while due is not None and (rest := due - anyio.current_time()) > 0:
+            if not await self._pause(rest):
+                return False
+        return due is not None
+
     async def _channel(self, number: int) -> bool:
         while not await self._live.take(number):
             if not await self._pause(_CHANNEL_POLL):

@@ -322,7 +322,9 @@ class Worker:
 
     async def _send(self, send: _Send, request: CallRequest) -> bool:
         """Send one contact's request; tell whether its channel is to be kept."""
-        permit = SendPermit(lambda token: self._intend(send, token), self._patience.fence)
+        permit = SendPermit(
+            lambda token: self._intend(send, token), self._patience.fence, self._turns.another
+        )
         try:
             handle = self._service.place(request, permit, self._patience.timeouts)
         except TelecmiError as error:
