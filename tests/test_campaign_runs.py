@@ -121,6 +121,28 @@ async def test_a_ledger_that_takes_no_intent_dials_nobody_and_is_spoken_of(
     assert here.ledger.jobs < 300
 
 
+@pytest.mark.parametrize("stall", [3.0, 40.0])
+async def test_intents_that_were_stuck_do_not_leave_all_at_once(stall: float) -> None:
+    """The starts they had been granted are over: each takes another, or is given back."""
+    async with scene() as here:
+        campaign = here.campaign(settings(10.0))
+        await campaign.load(contacts(100))
+        real, until = here.ledger.intend, anyio.current_time() + 3 + stall
+
+        async def intend(*given: Any, **more: Any) -> Any:
+            if until - stall < anyio.current_time() < until:
+                await anyio.sleep(until - anyio.current_time())
+            return await real(*given, **more)
+
+        here.ledger.intend = intend  # type: ignore[method-assign]  # a disk that is stuck
+        await campaign.run()
+
+        starts = sorted(call.timeline[0].at for call in here.simulator.calls)
+        most = max(sum(at <= other < at + 1 for other in starts) for at in starts)
+        assert most <= 16
+        assert await here.counted() == {"finished": 100}
+
+
 # --- leaving -----------------------------------------------------------------------------
 
 

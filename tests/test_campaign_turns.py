@@ -486,3 +486,32 @@ async def test_a_campaign_that_is_taken_up_takes_other_limits_too() -> None:
         await campaign.run()
 
     assert limits.jobs - before == simulator.requests == 3
+
+
+async def test_who_was_too_late_takes_another_start() -> None:
+    """It is reserved like any other, and waited for though something wakes it up before."""
+    limits = Granting(waits=[2.0])
+    mine = turns(limits)
+    woken = mine._pause
+
+    async def pause(seconds: float) -> bool:
+        return await woken(min(seconds, 0.5))
+
+    mine._pause = pause
+    began = anyio.current_time()
+
+    assert await mine.another() is True
+    assert anyio.current_time() - began == pytest.approx(2.0)
+    assert len(limits.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "stop_after"),
+    [(Granting(waits=[None]), 9), (Granting(failures=1), 9), (Granting(waits=[2.0]), 0)],
+    ids=["too far away", "they fail", "dialling stops"],
+)
+async def test_where_there_is_no_other_start_there_is_none(
+    limits: Granting, stop_after: int
+) -> None:
+    """The contact is given back."""
+    assert await turns(copy.deepcopy(limits), stop_after=stop_after).another() is False

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -29,6 +31,7 @@ from telecmi_async.ledger import (
     NewContact,
     Outcome,
     Refusal,
+    postgres_door,
 )
 from telecmi_async.ledger.postgres import PostgresLedger
 from telecmi_async.ledger.postgres_door import Door
@@ -283,6 +286,37 @@ async def test_a_server_restarts(schema: str) -> None:
 
 
 # -- several workers
+
+
+@pytest.mark.parametrize("together", [1, 5])
+async def test_a_server_that_is_frozen_is_not_waited_for(
+    schema: str, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    """It ends no statement itself; who asked is told, and goes on when it is back."""
+    monkeypatch.setattr(postgres_door, "GRACE", 0.2)
+    async with PostgresLedger(shared().url(), schema=schema, timeout=0.5) as ledger:
+        await ledger.create("spring", {})
+        backend = await ledger._moves.value("SELECT pg_backend_pid()")
+        failures: list[StoreError] = []
+
+        async def ask() -> None:
+            try:
+                await ledger.direct("spring", "paused")
+            except StoreError as error:
+                failures.append(error)
+
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            with anyio.fail_after(20):
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(together):
+                        tasks.start_soon(ask)
+        finally:
+            os.kill(backend, signal.SIGCONT)
+        await ledger.direct("spring", "stopped")
+
+        assert (await ledger.state("spring")).status == "stopped"
+        assert len(failures) <= together
 
 
 async def test_three_processes_share_the_contacts(schema: str) -> None:

@@ -255,6 +255,12 @@ def a_call() -> Call:
     return Made(REQUEST, source=REQUEST, region=None)
 
 
+async def next_turn() -> bool:
+    """Grant another turn, a second later."""
+    await anyio.sleep(1)
+    return True
+
+
 async def test_an_intent_on_record_is_a_permit_for_as_long_as_its_fence() -> None:
     """It is counted from before the intent: who slept meanwhile is late by that much."""
 
@@ -262,12 +268,30 @@ async def test_an_intent_on_record_is_a_permit_for_as_long_as_its_fence() -> Non
         await anyio.sleep(7)
         return Intent(token=token, send_by=0.0)
 
-    permit, call = SendPermit(intend, 30.0), a_call()
+    permit, call = SendPermit(intend, 30.0, next_turn), a_call()
     began = anyio.current_time()
 
     send_by = await permit(call)
 
     assert send_by == began + 30.0
+    assert permit.token == call.reference
+    assert anyio.current_time() == began + 8.0
+
+
+async def test_an_intent_that_was_stuck_needs_another_turn() -> None:
+    """If there is none, nothing is sent, and the intent is taken back."""
+
+    async def intend(token: str) -> Intent:
+        await anyio.sleep(2)
+        return Intent(token=token, send_by=0.0)
+
+    async def turn() -> bool:
+        return False
+
+    permit, call = SendPermit(intend, 30.0, turn), a_call()
+
+    with pytest.raises(CallCancelled, match="turn"):
+        await permit(call)
     assert permit.token == call.reference
 
 
@@ -278,7 +302,7 @@ async def test_what_a_rule_forbids_has_no_token() -> None:
     async def intend(_: str) -> Refusal:
         return refusal
 
-    permit = SendPermit(intend, 30.0)
+    permit = SendPermit(intend, 30.0, next_turn)
 
     with pytest.raises(CallCancelled, match="do_not_call"):
         await permit(a_call())
@@ -291,7 +315,7 @@ async def test_what_was_lost_has_no_token_either() -> None:
     async def intend(_: str) -> None:
         return None
 
-    permit = SendPermit(intend, 30.0)
+    permit = SendPermit(intend, 30.0, next_turn)
 
     with pytest.raises(CallCancelled, match="lost"):
         await permit(a_call())
@@ -304,7 +328,7 @@ async def test_a_ledger_that_fails_leaves_a_token_that_may_be_on_record() -> Non
     async def intend(_: str) -> None:
         raise StoreError("the disk is full")
 
-    permit, call = SendPermit(intend, 30.0), a_call()
+    permit, call = SendPermit(intend, 30.0, next_turn), a_call()
 
     with pytest.raises(CallCancelled, match="the disk is full"):
         await permit(call)

@@ -6,21 +6,42 @@ import logging
 from typing import TYPE_CHECKING
 
 import anyio
+from attrs import define
 
 from telecmi_async._eventloop import current_time
 from telecmi_async.errors import CallCancelled, StoreError
-from telecmi_async.ledger import Intent, Refusal
+from telecmi_async.ledger import Claim, Intent, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from telecmi_async.call import Call
 
-__all__ = ["SendPermit"]
+__all__ = ["Send", "SendPermit"]
 
 logger = logging.getLogger("telecmi_async")
 
 _STRANGE = "the ledger raised what is no StoreError"
+# An intent that takes so many seconds was stuck, and others with it: if all of them left when it
+# is on record, they would be too many for that second.
+_SLOW = 0.5
+
+
+@define(eq=False)
+class Send:
+    """A contact on its way to being sent.
+
+    Args:
+        claim: The contact.
+        owner: The name under which it is held.
+        probe: Whether it is to find out if calls can be placed again.
+        began: When it had its turn.
+    """
+
+    claim: Claim
+    owner: str
+    probe: bool = False
+    began: float = 0.0
 
 
 class SendPermit:
@@ -30,15 +51,21 @@ class SendPermit:
         intend: Puts the intent of a token on record, or says why not; ``None`` if the contact
             was lost to another worker.
         fence: Within how many seconds of the intent the request must leave.
+        turn: Waits for another turn, where the intent took so long that the first one is over;
+            tells whether there is one.
     """
 
-    __slots__ = ("_answered", "_fence", "_intend", "failure", "refusal", "token")
+    __slots__ = ("_answered", "_fence", "_intend", "_turn", "failure", "refusal", "token")
 
     def __init__(
-        self, intend: Callable[[str], Awaitable[Intent | Refusal | None]], fence: float
+        self,
+        intend: Callable[[str], Awaitable[Intent | Refusal | None]],
+        fence: float,
+        turn: Callable[[], Awaitable[bool]],
     ) -> None:
         self._intend = intend
         self._fence = fence
+        self._turn = turn
         self._answered: anyio.Event | None = None
         #: The send's id, if its intent is, or may be, on record.
         self.token: str | None = None
@@ -77,6 +104,9 @@ class SendPermit:
                 f"nothing was sent, for the ledger fails: {self.failure}"
             ) from None
         if isinstance(answer, Intent):
+            stuck = current_time() > send_by - self._fence + _SLOW
+            if stuck and not await self._turn():
+                raise CallCancelled("its turn was over before its intent was on record")
             return send_by
         self.token, self.refusal = None, answer
         why = "the contact was lost" if answer is None else f"a rule forbids it ({answer.rule})"

@@ -113,6 +113,17 @@ class Turns:
                 [(self._settings.pace.shared, seconds)], longest=seconds / 2
             )
 
+    async def another(self) -> bool:
+        """Wait for a start in place of one that is over; False if there is none."""
+        try:
+            dues = await self._reserve(self._keys(), 1)
+        except StoreError:
+            return False
+        while dues and (rest := dues[0] - current_time()) > 0:
+            if not await self._pause(rest):
+                return False
+        return bool(dues)
+
     async def _channel(self, number: int) -> bool:
         while not await self._live.take(number):
             if not await self._pause(_CHANNEL_POLL):
@@ -145,18 +156,18 @@ class Turns:
         apart = max(interval for _, interval in keys)
         most = max(_AHEAD, int(_SPARED / apart)) if apart < _CLOSE else 0
         if not self._ahead:
-            await self._reserve(keys, 1 + most)
+            self._ahead.extend(await self._reserve(keys, 1 + most))
         due = self._ahead.popleft() if self._ahead else None
         if due is not None and len(self._ahead) <= most // 2 < most:
-            await self._reserve(keys, most - len(self._ahead))
+            self._ahead.extend(await self._reserve(keys, most - len(self._ahead)))
         return due
 
-    async def _reserve(self, keys: list[tuple[str, float]], most: int) -> None:
-        """Reserve so many starts, as far as they are not too far away."""
+    async def _reserve(self, keys: list[tuple[str, float]], most: int) -> list[float]:
+        """Reserve so many starts, as far as they are not too far away; return when they are."""
         longest = max(self._longest, *(interval for _, interval in keys))
         waits = await self._limits.reserve(keys, longest=longest, most=most)
         now = current_time()
-        self._ahead.extend(now + wait for wait in waits)
+        return [now + wait for wait in waits]
 
     def _keys(self) -> list[tuple[str, float]]:
         """Return the names of all limits that count, and their intervals."""

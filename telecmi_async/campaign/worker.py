@@ -23,13 +23,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import anyio
-from attrs import define
 
 from telecmi_async._eventloop import current_time
 from telecmi_async.campaign.brake import Brake
 from telecmi_async.campaign.live import LiveCalls
 from telecmi_async.campaign.outcome import SendVerdict, outcome_of
-from telecmi_async.campaign.permit import SendPermit
+from telecmi_async.campaign.permit import Send, SendPermit
 from telecmi_async.campaign.turns import Turns
 from telecmi_async.errors import (
     AuthenticationError,
@@ -60,23 +59,6 @@ logger = logging.getLogger("telecmi_async")
 _POLL: Final = 1.0
 # Between two tries of a ledger that fails.
 _STORE_PAUSE: Final = 2.0
-
-
-@define(eq=False)
-class _Send:
-    """A contact on its way to being sent.
-
-    Args:
-        claim: The contact.
-        owner: The name under which it is held.
-        probe: Whether it is to find out if calls can be placed again.
-        began: When it had its turn.
-    """
-
-    claim: Claim
-    owner: str
-    probe: bool = False
-    began: float = 0.0
 
 
 class Worker:
@@ -133,7 +115,7 @@ class Worker:
             apart=limits is not None and limits is not ledger,
         )
         self._under_way = 0
-        self._waiting: deque[_Send] = deque()
+        self._waiting: deque[Send] = deque()
         self._handles: set[CallHandle] = set()
         self._changed: anyio.Event | None = None
         self._failures = 0
@@ -209,7 +191,7 @@ class Worker:
             except StoreError as error:
                 await self.store_fails(error)
                 continue
-            self._waiting.extend(_Send(claim, owner) for claim in claims)
+            self._waiting.extend(Send(claim, owner) for claim in claims)
             while self._waiting and not self._halted:
                 await self._start(self._waiting[0], calls)
             await self._give_back()
@@ -233,7 +215,7 @@ class Worker:
         self._idle_since = self._idle_since or now
         return now - self._idle_since > self._patience.send + self._patience.proof
 
-    async def _start(self, send: _Send, calls: TaskGroup) -> None:
+    async def _start(self, send: Send, calls: TaskGroup) -> None:
         """Wait for a contact's turn, and let its call run."""
         try:
             request = await self._request(send)
@@ -249,7 +231,7 @@ class Worker:
             self._under_way += 1
             calls.start_soon(self._dial, send, request)
 
-    async def _request(self, send: _Send) -> CallRequest | None:
+    async def _request(self, send: Send) -> CallRequest | None:
         """Return what is sent to a contact; ``None`` if a rule stands against it already."""
         claim = send.claim
         refusal = await self._judge(claim)
@@ -265,7 +247,7 @@ class Worker:
         await self._ledger.block(claim, send.owner, refusal)
         return None
 
-    async def _turn(self, send: _Send) -> bool:
+    async def _turn(self, send: Send) -> bool:
         """Wait for the brake, a channel and a turn that all workers share."""
         while (pause := self._held_up()) > 0:
             if not await self._pause(min(pause, _POLL)):
@@ -296,18 +278,18 @@ class Worker:
                 self._say(error)
                 self._waiting.clear()
 
-    async def _release(self, send: _Send) -> bool:
+    async def _release(self, send: Send) -> bool:
         """Give a contact back; False if it was lost, and its channel may be another's by now."""
         return await self._ledger.release(send.claim, send.owner)
 
-    def _probed(self, send: _Send) -> None:
+    def _probed(self, send: Send) -> None:
         """Let another find out what this one did not."""
         if send.probe:
             self._brake.withdraw()
 
     # -- sending
 
-    async def _dial(self, send: _Send, request: CallRequest) -> None:
+    async def _dial(self, send: Send, request: CallRequest) -> None:
         """Take one contact through one send, and put on record what it came to."""
         try:
             with anyio.CancelScope(shield=True):
@@ -319,9 +301,11 @@ class Worker:
             self._under_way -= 1
             self.wake()
 
-    async def _send(self, send: _Send, request: CallRequest) -> bool:
+    async def _send(self, send: Send, request: CallRequest) -> bool:
         """Send one contact's request; tell whether its channel is to be kept."""
-        permit = SendPermit(lambda token: self._intend(send, token), self._patience.fence)
+        permit = SendPermit(
+            lambda token: self._intend(send, token), self._patience.fence, self._turns.another
+        )
         try:
             handle = self._service.place(request, permit, self._patience.timeouts)
         except TelecmiError as error:
@@ -346,7 +330,7 @@ class Worker:
         self._brake.record(failure, current_time(), began=send.began)
         return await self._settle(send, permit.token, handle, failure)
 
-    async def _refused(self, send: _Send, error: TelecmiError) -> bool:
+    async def _refused(self, send: Send, error: TelecmiError) -> bool:
         """Leave, since the service takes no call of this campaign; it is no contact's fault."""
         self.failure = error
         if isinstance(error, InvalidCall):
@@ -355,7 +339,7 @@ class Worker:
         self._probed(send)
         return await self._release(send)
 
-    async def _intend(self, send: _Send, token: str) -> Intent | Refusal | None:
+    async def _intend(self, send: Send, token: str) -> Intent | Refusal | None:
         """Look at the rules once more, and put the intent to send on record."""
         claim, now = send.claim, await self._ledger.now()
         refusal = await self._judge(claim)
@@ -387,7 +371,7 @@ class Worker:
         )
 
     async def _settle(
-        self, send: _Send, token: str, handle: CallHandle, error: TelecmiError | None
+        self, send: Send, token: str, handle: CallHandle, error: TelecmiError | None
     ) -> bool:
         """Put on record what a send came to; tell whether its channel is to be kept."""
         outcome = outcome_of(

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+import functools
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
 
 from telecmi_async.credentials import Redactor, Secret
 from telecmi_async.errors import ConfigurationError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
     from psycopg import Connection
 
-__all__ = ["Door"]
+__all__ = ["GRACE", "Door"]
+
+#: For how many seconds longer than a statement may take the server may say nothing.
+GRACE: Final = 2.0
 
 
 class Door:
@@ -55,7 +60,9 @@ class Door:
         from psycopg.types.numeric import Int8Dumper  # noqa: PLC0415  # the same
 
         try:
-            connection = psycopg.connect(autocommit=True, **self._known())
+            made: Any = _watched_connection().connect(autocommit=True, **self._known())
+            made.silence = self.timeout + GRACE
+            connection: Connection[tuple[Any, ...]] = made
             # One type for all numbers: statements are prepared once.
             connection.adapters.register_dumper(int, Int8Dumper)
             connection.execute(
@@ -70,6 +77,40 @@ class Door:
             return connection
         # Raised out here it carries no foreign error, whose frames know the password.
         raise StoreError(f"the ledger's database cannot be reached ({said})")
+
+
+@functools.cache
+def _watched_connection() -> type[Any]:
+    """Return a class of connections that break when the server says nothing for too long.
+
+    The server ends a statement that takes too long; one that is frozen does not.
+    """
+    from psycopg import Connection, OperationalError  # noqa: PLC0415  # an extra
+
+    class WatchedConnection(Connection[tuple[Any, ...]]):
+        #: For how many seconds the server may say nothing; ``None`` for any time.
+        silence: float | None = None
+
+        def wait(self, gen: Any, *more: Any, **named: Any) -> Any:
+            watched = gen if self.silence is None else self._watch(gen, self.silence)
+            return super().wait(watched, *more, **named)
+
+        def _watch(self, gen: Any, silence: float) -> Generator[Any, Any, Any]:
+            until = monotonic() + silence
+            try:
+                wanted = next(gen)
+                while True:
+                    ready = yield wanted
+                    if ready:
+                        until = monotonic() + silence
+                    elif monotonic() > until:
+                        self.close()
+                        raise OperationalError("the server says nothing")
+                    wanted = gen.send(ready)
+            except StopIteration as end:
+                return end.value
+
+    return WatchedConnection
 
 
 def _parse(given: Secret) -> Mapping[str, Any]:

@@ -28,7 +28,7 @@ from telecmi_async.errors import StoreError, TelecmiError
 from telecmi_async.ledger.waiter import Waiter, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from psycopg import Connection
 
@@ -218,7 +218,8 @@ class Lane:
                 if isinstance(job.work, _Question):
                     job.end(job.work.put(connection, again=again).fetchall())
                 else:
-                    job.end(job.work(connection))
+                    with _however_long(connection):
+                        job.end(job.work(connection))
             except TelecmiError as error:
                 job.fail(error)
             except Exception as error:  # noqa: BLE001  # whatever it is, somebody waits
@@ -247,6 +248,16 @@ class Lane:
                 self._closing.wait(self._pause)
                 self._pause = min(2 * self._pause, _LONGEST_PAUSE)
         return self._connection
+
+
+@contextlib.contextmanager
+def _however_long(connection: Any) -> Iterator[None]:
+    """Let the server be silent for a while: it loads, or tidies up."""
+    connection.silence, silence = None, connection.silence
+    try:
+        yield
+    finally:
+        connection.silence = silence
 
 
 def _is_lost(connection: _Connection, error: Exception) -> bool:
