@@ -300,7 +300,7 @@ async def test_a_channel_that_cannot_be_given_back_is_given_back_later(
 class Slow(Granting):
     """Limits that take a second to take a channel back."""
 
-    freed: list[str] = field(factory=list)
+    freed: list[str] = field(factory=list[str])
 
     async def free_channel(self, key: str, holder: str) -> None:
         """Take a channel back, after a while."""
