@@ -11,7 +11,7 @@ import pytest
 from attrs import define, field
 from memory_ledger import MemoryLedger
 
-from telecmi_async import CallService, ConfigurationError, StoreError
+from telecmi_async import CallService, ConfigurationError, Receiver, StoreError
 from telecmi_async.campaign import Campaign, Pace, Settings
 from telecmi_async.campaign.live import LiveCalls
 from telecmi_async.campaign.turns import Turns
@@ -486,3 +486,22 @@ async def test_a_campaign_that_is_taken_up_takes_other_limits_too() -> None:
         await campaign.run()
 
     assert limits.jobs - before == simulator.requests == 3
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["ledger", "limits"])
+async def test_who_only_hears_gives_back_the_channels_of_all_campaigns(apart: bool) -> None:
+    """A web application takes up one campaign, and hears for those of other processes too."""
+    receiver, ledger = Receiver("t" * 43), MemoryLedger()
+    limits = MemoryLedger() if apart else None
+    simulator = Simulator(magic=False, ring=1.0, talk=2.0)
+    began = anyio.current_time()
+    async with receiver, simulator.service(from_=FROM, events=receiver) as service:
+        await Campaign(ledger, service, "autumn", Settings(flow=FLOW)).load(contacts(6))
+        await Campaign.take_up(ledger, service, "autumn", receiver=receiver, limits=limits)
+        settings = Settings(flow=FLOW, pace=Pace(calls_per_second=10.0, live_calls=2))
+        campaign = Campaign(ledger, service, "spring", settings, limits=limits)
+        await campaign.load(contacts(6))
+        await campaign.run()
+
+    assert simulator.requests == 6
+    assert anyio.current_time() - began < 60
