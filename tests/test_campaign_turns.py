@@ -338,6 +338,23 @@ async def test_a_channel_is_owed_when_giving_it_back_was_cancelled() -> None:
     assert limits.channels == []
 
 
+async def test_what_is_owed_stays_owed_while_the_limits_fail() -> None:
+    """One question is enough to know that they do."""
+    limits = Granting()
+    live = LiveCalls(limits, "spring", Pace(live_calls=9))
+    for number in (1, 2):
+        await live.take(number)
+    limits.failures = 3
+    await live.free(1)
+    await live.free(2)
+
+    await live.free_owed()
+    assert limits.channels == ["spring/1", "spring/2"]
+    await live.free_owed()
+
+    assert (limits.channels, limits.failures) == ([], 0)
+
+
 async def test_a_channel_that_is_taken_anew_is_not_owed() -> None:
     """Not even if giving it back failed afterwards: it would be a live call's."""
     limits = Slow()
