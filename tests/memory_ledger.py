@@ -43,8 +43,9 @@ class MemoryLedger(SqliteLedger):
 
     def __init__(self, clock: Callable[[], float] = loop_clock) -> None:
         super().__init__("it has no file", clock=lambda: clock() + self.ahead)
-        self._db = sqlite3.connect(":memory:", isolation_level=None)
-        # From 3.13 on a connection wants to be closed, and nobody closes a ledger in memory.
+        # From 3.13 on a connection wants to be closed, and nobody closes a ledger in memory: it
+        # is closed in whichever thread collects it.
+        self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         weakref.finalize(self, self._db.close)
         self._db.execute("PRAGMA foreign_keys = ON")
         migrate(self._db, scripts("sqlite"))

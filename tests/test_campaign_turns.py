@@ -11,7 +11,7 @@ import pytest
 from attrs import define, field
 from memory_ledger import MemoryLedger
 
-from telecmi_async import CallService, ConfigurationError, StoreError
+from telecmi_async import CallService, ConfigurationError, Receiver, StoreError
 from telecmi_async.campaign import Campaign, Pace, Settings
 from telecmi_async.campaign.live import LiveCalls
 from telecmi_async.campaign.turns import Turns
@@ -300,7 +300,7 @@ async def test_a_channel_that_cannot_be_given_back_is_given_back_later(
 class Slow(Granting):
     """Limits that take a second to take a channel back."""
 
-    freed: list[str] = field(factory=list)
+    freed: list[str] = field(factory=list[str])
 
     async def free_channel(self, key: str, holder: str) -> None:
         """Take a channel back, after a while."""
@@ -336,6 +336,23 @@ async def test_a_channel_is_owed_when_giving_it_back_was_cancelled() -> None:
     await live.free_owed()
 
     assert limits.channels == []
+
+
+async def test_what_is_owed_stays_owed_while_the_limits_fail() -> None:
+    """One question is enough to know that they do."""
+    limits = Granting()
+    live = LiveCalls(limits, "spring", Pace(live_calls=9))
+    for number in (1, 2):
+        await live.take(number)
+    limits.failures = 3
+    await live.free(1)
+    await live.free(2)
+
+    await live.free_owed()
+    assert limits.channels == ["spring/1", "spring/2"]
+    await live.free_owed()
+
+    assert (limits.channels, limits.failures) == ([], 0)
 
 
 async def test_a_channel_that_is_taken_anew_is_not_owed() -> None:
@@ -515,3 +532,22 @@ async def test_where_there_is_no_other_start_there_is_none(
 ) -> None:
     """The contact is given back."""
     assert await turns(copy.deepcopy(limits), stop_after=stop_after).another() is False
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["ledger", "limits"])
+async def test_who_only_hears_gives_back_the_channels_of_all_campaigns(apart: bool) -> None:
+    """A web application takes up one campaign, and hears for those of other processes too."""
+    receiver, ledger = Receiver("t" * 43), MemoryLedger()
+    limits = MemoryLedger() if apart else None
+    simulator = Simulator(magic=False, ring=1.0, talk=2.0)
+    began = anyio.current_time()
+    async with receiver, simulator.service(from_=FROM, events=receiver) as service:
+        await Campaign(ledger, service, "autumn", Settings(flow=FLOW)).load(contacts(6))
+        await Campaign.take_up(ledger, service, "autumn", receiver=receiver, limits=limits)
+        settings = Settings(flow=FLOW, pace=Pace(calls_per_second=10.0, live_calls=2))
+        campaign = Campaign(ledger, service, "spring", settings, limits=limits)
+        await campaign.load(contacts(6))
+        await campaign.run()
+
+    assert simulator.requests == 6
+    assert anyio.current_time() - began < 60

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 import anyio
 
 from telecmi_async._wording import did_you_mean
-from telecmi_async.campaign.evidence import put_on_record, record_of
+from telecmi_async.campaign.evidence import free_channel, put_on_record, record_of
 from telecmi_async.campaign.patience import Patience
 from telecmi_async.campaign.settings import Settings
 from telecmi_async.campaign.worker import Worker
@@ -65,6 +65,7 @@ class Campaign:
         self.settings = settings
         self._ledger = ledger
         self._receiver = receiver
+        self._limits = limits
         self._patience = patience or Patience()
         self._running = False
         # By how much the ledger's clock is ahead of the event loop's, at the least so far.
@@ -307,8 +308,13 @@ class Campaign:
 
     async def _note(self, event: Event) -> None:
         known = await put_on_record(self._ledger, event)
-        if known and record_of(event) is not None and event.to:
-            await self._worker.live.free(event.to)
+        record = record_of(event)
+        if not known or record is None:
+            return
+        if not self._running:  # it may hear for any campaign of the ledger
+            await free_channel(self._ledger, record, self._limits)
+        else:
+            await self._worker.live.free(record.to or "")
 
 
 def _first(failure: BaseException) -> BaseException:

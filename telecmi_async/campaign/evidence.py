@@ -12,6 +12,7 @@ from telecmi_async.reference import reference_in
 if TYPE_CHECKING:
     from telecmi_async.events import Event
     from telecmi_async.ledger import Ledger
+    from telecmi_async.limits import SharedLimits
 
 __all__ = ["free_channel", "put_on_record", "record_of"]
 
@@ -51,7 +52,9 @@ async def put_on_record(ledger: Ledger, event: Event) -> bool:
     )
 
 
-async def free_channel(ledger: Ledger, record: CallRecord) -> None:
+async def free_channel(
+    ledger: Ledger, record: CallRecord, limits: SharedLimits | None = None
+) -> None:
     """Give back the channel of a call that is over, whichever campaign of the ledger it is of.
 
     It is for whoever hears of calls without dialling. Workers free their own channels.
@@ -59,9 +62,10 @@ async def free_channel(ledger: Ledger, record: CallRecord) -> None:
     Args:
         ledger: The ledger; open. It has the record already.
         record: The call's record.
+        limits: Where channels are leased, if not in the ledger.
 
     Raises:
-        StoreError: The ledger fails; doing it again does no harm.
+        StoreError: The ledger or the limits fail; doing it again does no harm.
     """
     number = record.to or ""
     if not (number.isascii() and number.isdecimal()):
@@ -72,4 +76,4 @@ async def free_channel(ledger: Ledger, record: CallRecord) -> None:
             continue
         contact = await ledger.find(name, int(number))
         if contact is not None and contact.request_id == record.request_id:
-            await ledger.free_channel(pace.shared, holder_of(name, number))
+            await (limits or ledger).free_channel(pace.shared, holder_of(name, number))
