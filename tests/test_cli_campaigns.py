@@ -89,9 +89,11 @@ def in_ledger(do: Callable[[SqliteLedger], Awaitable[Any]], path: str = "l.db") 
     return anyio.run(work)
 
 
-async def begin(ledger: Ledger, name: str = "people", **columns: str) -> None:
+async def begin(
+    ledger: Ledger, name: str = "people", pace: float = 20.0, **columns: str
+) -> None:
     """Begin a campaign of all numbers."""
-    settings = Settings(flow=json.loads(FLOW), from_=FROM, pace=Pace(calls_per_second=20))
+    settings = Settings(flow=json.loads(FLOW), from_=FROM, pace=Pace(calls_per_second=pace))
     await ledger.create(name, settings.dump())
     given = columns or {"name": "N"}
     await ledger.load(name, [NewContact(number=number, columns=given) for number in NUMBERS])
@@ -603,8 +605,8 @@ def test_ctrl_c_waits_for_what_was_sent_and_twice_does_not(folder: Path, presses
 
 def test_an_interrupt_in_the_program_itself_is_counted(folder: Path) -> None:
     """Ctrl-C in the main thread has the worker leave, and ends with 130."""
-    in_ledger(begin)
-    simulator = Simulator(latency=0.5)
+    in_ledger(partial(begin, pace=0.5))
+    simulator = Simulator()
     with serving(simulator) as environ:
 
         def press() -> None:
