@@ -173,7 +173,8 @@ class Scene:
         name = more.pop("name", NAME)
         options: dict[str, Any] = {"receiver": self.receiver, "patience": SHORT, **more}
         service = options.pop("service", self.service)
-        return Campaign(self.ledger, service, name, config or settings(), **options)
+        ledger = options.pop("ledger", self.ledger)
+        return Campaign(ledger, service, name, config or settings(), **options)
 
     async def account(self, total: int, **more: Any) -> dict[str, int]:
         """Hold the ledger against the simulator's log."""
