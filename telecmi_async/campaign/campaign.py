@@ -227,7 +227,8 @@ class Campaign:
             placed = state.counts[ContactState.PLACED] and waited < self._patience.outcomes
             unknown = state.counts[ContactState.UNKNOWN] and waited < self._patience.evidence
             if state.status == "stopped" or not (placed or unknown):
-                return self._say_unheard(state)
+                self._say_unheard(state)
+                return
             await self._worker.wait(_POLL)
 
     def _say_unheard(self, state: CampaignState) -> None:
