@@ -227,6 +227,7 @@ def crash(session: nox.Session) -> None:
     for options in (["--kills=200"], ["--kills=200", "--workers=3", "--postgres"]):
         session.run("python", "tests/crash.py", *options, *session.posargs)
     session.run("python", "tests/crash.py", "--kills=10", "--stops=20", "--workers=3")
+    session.run("python", "tests/soaking.py", "--contacts=10000")
 
 
 @nox.session(default=False)

@@ -231,7 +231,9 @@ class Work:
         process = self.stack.enter_context(child("crash_worker.py", told, errors))
         assert process.stdout is not None
         said = process.stdout.readline()
-        assert said == "dialling\n", f"a worker said {said!r}; see {errors.name}"
+        if said != "dialling\n":
+            process.wait()
+            raise AssertionError(f"a worker did not begin:\n{self.errors()}")
         return process
 
 

@@ -45,7 +45,10 @@ FROZEN = ["claimed", "intended"]
 CONTACTS = 9
 # So that a second or two are longer than any lease.
 PATIENCE = Patience(
-    claim=1.5, fence=1.0, timeouts=Timeouts(connect=0.9, write=0.9, read=0.9, total=1.0), grace=0.3
+    claim=1.5,
+    fence=1.0,
+    timeouts=Timeouts(connect=0.9, write=0.9, read=0.9, total=1.0),
+    grace=0.3,
 )
 # What a worker has under way is one, so that it is known whom it was about.
 SETTINGS = Settings(
@@ -77,7 +80,7 @@ class Ending:
             os.kill(os.getpid(), self.how)
 
 
-def haunt(ledger: Any, ending: Ending) -> None:
+def haunt(ledger: Any, ending: Ending) -> None:  # noqa: C901  # a hook for each point
     """Let a worker's ledger and transport end it at its point."""
     claim, intend, settle, trace = ledger.claim, ledger.intend, ledger.settle, _Probe.trace
 
@@ -112,18 +115,22 @@ def haunt(ledger: Any, ending: Ending) -> None:
             ending.here("request sent")
 
     if ending.how == signal.SIGSTOP:
-        # It must not be frozen in the midst of a transaction: nobody could write meanwhile.
-        renew, reap = ledger.renew, ledger.reap
-
-        async def renewing(*args: Any, **more: Any) -> int:
-            return await renew(*args, **more) if ending.note.exists() else 0
-
-        async def reaping(*args: Any) -> Reaped:
-            return await reap(*args) if ending.note.exists() else Reaped(released=0, lost=0)
-
-        ledger.renew, ledger.reap = renewing, reaping
+        write_nothing_beside(ledger, ending.note)
     ledger.claim, ledger.intend, ledger.settle = claiming, intending, settling
-    _Probe.trace = tracing  # type: ignore[method-assign]  # this process is to die by it
+    _Probe.trace = tracing  # type: ignore[method-assign, assignment]  # this process is to die by it
+
+
+def write_nothing_beside(ledger: Any, note: Path) -> None:
+    """Keep a worker from being frozen in the midst of a transaction: nobody could write then."""
+    renew, reap = ledger.renew, ledger.reap
+
+    async def renewing(*args: Any, **more: Any) -> int:
+        return await renew(*args, **more) if _is_there(note) else 0
+
+    async def reaping(*args: Any) -> Reaped:
+        return await reap(*args) if _is_there(note) else Reaped(released=0, lost=0)
+
+    ledger.renew, ledger.reap = renewing, reaping
 
 
 def leave_some(ledger: Any, note: Path) -> None:
@@ -132,7 +139,7 @@ def leave_some(ledger: Any, note: Path) -> None:
 
     async def claiming(*args: Any, **more: Any) -> Any:
         nonlocal claimed
-        while claimed > 1 and not note.exists():  # noqa: ASYNC110  # another process's file
+        while claimed > 1 and not _is_there(note):  # noqa: ASYNC110  # another process's file
             await anyio.sleep(0.02)
         found = await claim(*args, **more)
         claimed += len(found)
@@ -141,13 +148,21 @@ def leave_some(ledger: Any, note: Path) -> None:
     ledger.claim = claiming
 
 
+def _is_there(note: Path) -> bool:
+    return note.exists()
+
+
 def _never_commit(ledger: Any, end: Callable[[], None]) -> None:
     """Let the next transaction end the process when it has done its work."""
     if isinstance(ledger, SqliteLedger):
         write = ledger._write
 
         async def writing(work: Any) -> Any:
-            return await write(lambda db, now: (work(db, now), end()))
+            def working(db: Any, now: float) -> None:
+                work(db, now)
+                end()
+
+            return await write(working)
 
         ledger._write = writing  # type: ignore[method-assign]  # as above
         return
@@ -190,9 +205,7 @@ class Scenario:
         """Dial until nothing is left to be dialled."""
         async with (
             self.ledger() as ledger,
-            CallService(
-                2222226, "simulated-secret", from_=FROM, base_url=base_url
-            ) as service,
+            CallService(2222226, "simulated-secret", from_=FROM, base_url=base_url) as service,
         ):
             campaign = Campaign(
                 ledger, service, NAME, SETTINGS, worker=f"w{number}", patience=PATIENCE
@@ -244,9 +257,10 @@ async def serve(log: Path, port: int) -> None:
 
 def fork(work: Callable[..., Awaitable[None]], *args: Any, backend: str = "asyncio") -> int:
     """Run something in a process of its own; return the process's number."""
-    if process := os.fork():
-        return process
-    _child(lambda: anyio.run(work, *args, backend=backend))
+    process = os.fork()
+    if not process:
+        _child(lambda: anyio.run(work, *args, backend=backend))
+    return process
 
 
 def _child(work: Callable[[], None]) -> NoReturn:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 from memory_ledger import MemoryLedger
 
-from telecmi_async import Hangup, Receiver
+from telecmi_async import CallService, Hangup, Receiver
 from telecmi_async.campaign import Campaign, Pace, Patience, Retries, Settings
 from telecmi_async.ledger import ContactState, NewContact
 from telecmi_async.simulator import Simulator
@@ -22,7 +22,7 @@ from telecmi_async.simulator import Simulator
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
-    from telecmi_async import CallService, RateLimit
+    from telecmi_async import RateLimit
     from telecmi_async.ledger import Contact, Ledger
     from telecmi_async.simulator import Fault
     from telecmi_async.simulator.answer import Decision
@@ -32,7 +32,7 @@ FROM = 19170000000
 FIRST = 19170100000
 NAME = "spring"
 TOKEN = "t" * 43
-GREETING = [{"action": "speak", "text": "Hello {name}"}, Hangup()]
+GREETING: list[Any] = [{"action": "speak", "text": "Hello {name}"}, Hangup()]
 #: A test that waits for proof need not wait for two hours of virtual time.
 SHORT = Patience(outcomes=2_200.0, proof=2_400.0)
 #: What a contact is that may have been dialled, as far as the ledger knows.
@@ -125,7 +125,7 @@ async def account(
         name: The campaign.
         open_: How many are still to be dialled.
     """
-    log = [request for request in log]
+    log = list(log)
     people = await everybody(ledger, name)
     state = await ledger.state(name)
     dialled = Counter(request.number for request in log if request.dialled)
@@ -173,7 +173,8 @@ class Scene:
         name = more.pop("name", NAME)
         options: dict[str, Any] = {"receiver": self.receiver, "patience": SHORT, **more}
         service = options.pop("service", self.service)
-        return Campaign(self.ledger, service, name, config or settings(), **options)
+        ledger = options.pop("ledger", self.ledger)
+        return Campaign(ledger, service, name, config or settings(), **options)
 
     async def account(self, total: int, **more: Any) -> dict[str, int]:
         """Hold the ledger against the simulator's log."""

@@ -915,6 +915,28 @@ async def test_a_ledger_that_is_gone_stops_the_dialling_until_it_is_back(
     assert len([text for text in said if "goes on" in text]) == 1
 
 
+async def test_a_ledger_that_was_not_asked_is_not_said_to_be_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A worker of a campaign that is paused has nothing to ask while a send is under way."""
+    caplog.set_level(logging.WARNING, "telecmi_async")
+    async with scene(latency=20.0) as here, anyio.create_task_group() as tasks:
+        campaign = here.campaign()
+        await campaign.load(contacts(1))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(1)
+        await campaign.pause()
+        await anyio.sleep(2)
+        here.ledger.gone = True
+        await anyio.sleep(10)
+        said = [record.getMessage() for record in caplog.records]
+        here.ledger.gone = False
+        await campaign.resume()
+
+    assert len(said) == 1
+    assert "the ledger fails" in said[0]
+
+
 @pytest.mark.parametrize("at", [0.01, 0.02, 0.05, 0.11, 0.5, 1.0, 1.01])
 async def test_what_a_failing_ledger_did_unseen_does_no_harm(at: float) -> None:
     """It may have done what it said it did not: nobody is dialled twice, or forgotten."""

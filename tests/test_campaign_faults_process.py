@@ -96,11 +96,18 @@ async def test_a_worker_that_wakes_up_among_unknown_sends_does_not_wait_for_what
             tasks.start_soon(campaign.run)
             await anyio.sleep(4)
             held = (await here.ledger.state(NAME)).counts[ContactState.CLAIMED]
-            here.ledger._db.execute("UPDATE contact SET lease_until = 0 WHERE state = 'claimed'")
+            here.ledger._db.execute(
+                "UPDATE contact SET lease_until = 0 WHERE state = 'claimed'"
+            )
             await here.ledger.reap(NAME)
             for claim in await here.ledger.claim(NAME, "another", most=40, lease=60):
                 await here.ledger.intend(
-                    claim, "another", f"tcm_{claim.contact}", limits=Limits(), fence=30, lease=60
+                    claim,
+                    "another",
+                    f"tcm_{claim.contact}",
+                    limits=Limits(),
+                    fence=30,
+                    lease=60,
                 )
                 await here.ledger.settle(
                     f"tcm_{claim.contact}", Outcome(state=ContactState.PLACED)

@@ -83,7 +83,7 @@ class CopyingSimulator(WritingSimulator):
 
 def after(copy: Path, log: int) -> None:
     """Let some of what was not on disk yet be there: a part of it, then rubbish."""
-    with open(f"{copy}-wal", "ab") as file:
+    with copy.with_name(f"{copy.name}-wal").open("ab") as file:
         file.write(bytes(range(256)) * log)
 
 

@@ -37,7 +37,6 @@ from telecmi_async.simulator import Fault, FaultKind, Webhooks
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from telecmi_async.ledger import Ledger
 
 pytestmark = pytest.mark.anyio
 
@@ -94,9 +93,7 @@ async def test_who_cannot_be_connected_to_is_tried_again_and_has_failed(
         open_ledger("sqlite", tmp_path, time.time) as ledger,
         CallService(2222226, "a-secret", from_=FROM, base_url=unreachable) as service,
     ):
-        campaign = Campaign(
-            ledger, service, NAME, settings(retries=QUICK), patience=IMPATIENT
-        )
+        campaign = Campaign(ledger, service, NAME, settings(retries=QUICK), patience=IMPATIENT)
         await campaign.load(contacts(2))
 
         await campaign.run()
@@ -119,9 +116,7 @@ async def test_who_cannot_be_spoken_to_in_secret_is_sent_nothing(
             2222226, "a-secret", from_=FROM, base_url=server.url.replace("http", "https")
         ) as service,
     ):
-        campaign = Campaign(
-            ledger, service, NAME, settings(retries=QUICK), patience=IMPATIENT
-        )
+        campaign = Campaign(ledger, service, NAME, settings(retries=QUICK), patience=IMPATIENT)
         await campaign.load(contacts(2))
 
         await campaign.run()
@@ -131,9 +126,7 @@ async def test_who_cannot_be_spoken_to_in_secret_is_sent_nothing(
         assert server.connections == 4
 
 
-@pytest.mark.parametrize(
-    "error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout]
-)
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout])
 async def test_what_never_left_the_client_is_tried_again(error: type[Exception]) -> None:
     """An error that only connecting can raise proves that nothing was sent."""
     fake, ledger = FakeTelecmi(lambda n: error("no") if n < 4 else accepted(n)), MemoryLedger()

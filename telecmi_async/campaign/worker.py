@@ -185,9 +185,9 @@ class Worker:
                     claims = await self._ledger.claim(
                         self._campaign, owner, most=room, lease=self._patience.claim
                     )
+                    self._store_works()
                 if not claims and not self._under_way and await self._is_done():
                     return
-                self._store_works()
             except StoreError as error:
                 await self.store_fails(error)
                 continue
