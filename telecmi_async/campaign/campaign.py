@@ -12,7 +12,7 @@ from telecmi_async.campaign.settings import Settings
 from telecmi_async.campaign.worker import Worker
 from telecmi_async.errors import ConfigurationError, StoreError
 from telecmi_async.events import CallRecord
-from telecmi_async.ledger import ContactState
+from telecmi_async.ledger import ContactState, Heard
 from telecmi_async.reference import reference_in
 
 if TYPE_CHECKING:
@@ -249,14 +249,16 @@ class Campaign:
         record = event if isinstance(event, CallRecord) and event.leg in {None, "a"} else None
         rate = None if record is None else record.call_rate
         known = await self._ledger.heard(
-            token=reference_in(event),
-            request_id=event.request_id,
-            at=await self._ledger.now(),
-            over=record is not None,
-            answered=None if record is None else record.answered,
-            talk_seconds=None if record is None else record.talk_seconds,
-            cost=None if rate is None else float(rate),
-            detail=str(getattr(event, "status", "") or ""),
+            Heard(
+                token=reference_in(event),
+                request_id=event.request_id,
+                at=await self._ledger.now(),
+                over=record is not None,
+                answered=None if record is None else record.answered,
+                talk_seconds=None if record is None else record.talk_seconds,
+                cost=None if rate is None else float(rate),
+                detail=str(getattr(event, "status", "") or ""),
+            )
         )
         if known and record is not None and event.to:
             await self._worker.live.free(event.to)

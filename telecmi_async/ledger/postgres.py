@@ -14,6 +14,7 @@ from telecmi_async.ledger.base import (
     CampaignState,
     Claim,
     Contact,
+    Heard,
     Intent,
     Limits,
     Loaded,
@@ -329,25 +330,14 @@ class PostgresLedger:
 
     # -- evidence
 
-    async def heard(
-        self,
-        *,
-        token: str | None,
-        request_id: str | None,
-        at: float,
-        over: bool = False,
-        answered: bool | None = None,
-        talk_seconds: int | None = None,
-        cost: float | None = None,
-        detail: str = "",
-    ) -> bool:
+    async def heard(self, event: Heard) -> bool:
         """Note an event of a call: it was placed, and perhaps it is over.
 
         It is found by its token, else by its ``request_id``. False if neither is known here.
         """
         done: bool = await self._moves.value(
-            rows.HEARD, token, request_id, at, over, answered, talk_seconds, cost,
-            rows.clean(detail),
+            rows.HEARD, event.token, event.request_id, event.at, event.over, event.answered,
+            event.talk_seconds, event.cost, rows.clean(event.detail),
         )  # fmt: skip
         return done
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         CampaignState,
         Claim,
         Contact,
+        Heard,
         Intent,
         Limits,
         Outcome,
@@ -258,32 +259,9 @@ class SqliteLedger:
 
     # -- evidence
 
-    async def heard(
-        self,
-        *,
-        token: str | None,
-        request_id: str | None,
-        at: float,
-        over: bool = False,
-        answered: bool | None = None,
-        talk_seconds: int | None = None,
-        cost: float | None = None,
-        detail: str = "",
-    ) -> bool:
+    async def heard(self, event: Heard) -> bool:
         """Note an event of a call: it was placed, and perhaps it is over."""
-        return await self._write(
-            partial(
-                sqlite_sends.hear,
-                token=token,
-                request_id=request_id,
-                at=at,
-                over=over,
-                answered=answered,
-                talk_seconds=talk_seconds,
-                cost=cost,
-                detail=detail,
-            )
-        )
+        return await self._write(lambda db, now: sqlite_sends.hear(db, now, event))
 
     async def absolve(self, name: str, *, older_than: float, policy: str) -> int:
         """Make unknown contacts pending whose calls are proven absent; return how many."""
