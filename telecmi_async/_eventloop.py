@@ -45,6 +45,11 @@ def clock_of(loop: object) -> Callable[[], float]:
     return loop.time if is_asyncio(loop) else sys.modules["trio"].current_time
 
 
+def current_time() -> float:
+    """Return the reading of the running event loop's clock, in seconds."""
+    return clock_of(current_loop())()
+
+
 def hand_over(loop: object, function: Callable[[_T], object], argument: _T) -> None:
     """Call a function soon, within the event loop that an earlier `current_loop` gave.
 

@@ -17,6 +17,7 @@ from telecmi_async.ledger import Loaded, SqliteLedger, sqlite_claims
 from telecmi_async.ledger.migrate import migrate, scripts
 from telecmi_async.ledger.sqlite import _rows
 from telecmi_async.ledger.writer import explain
+from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -91,7 +92,7 @@ class MemoryLedger(SqliteLedger):
         rows = _rows(iter(contacts))
         return await self._write(lambda db, now: sqlite_claims.load(db, now, name, rows))
 
-    async def forbid(self, numbers: Iterable[int], source: str) -> int:
+    async def forbid(self, numbers: Iterable[int | str], source: str) -> int:
         """Add numbers to the do-not-call list, all at once."""
-        some = list(numbers)
+        some = [parse_number(each) for each in numbers]
         return await self._write(lambda db, now: sqlite_claims.forbid(db, now, some, source))

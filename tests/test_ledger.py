@@ -26,7 +26,7 @@ from ledgers import (
     take,
 )
 
-from telecmi_async import ConfigurationError, TelecmiError
+from telecmi_async import ConfigurationError, InvalidCall, TelecmiError
 from telecmi_async.ledger import (
     ContactState,
     Heard,
@@ -208,6 +208,57 @@ async def test_only_contacts_are_loaded(ledger: Ledger) -> None:
         await ledger.load("spring", [FIRST])  # type: ignore[list-item]  # a wrong type
 
     assert str(FIRST) not in str(caught.value)
+
+
+async def test_one_person_is_one_number(ledger: Ledger) -> None:
+    """However it is written: who is loaded twice would be dialled twice."""
+    number, text = 19170000001, "+1 (917) 000-0001"
+    await ledger.create("spring", {})
+
+    loaded = await ledger.load("spring", [NewContact(number=each) for each in (text, number)])
+    found = await ledger.find("spring", text)
+    await send(ledger, UNKNOWN)
+
+    assert loaded == Loaded(added=1, known=1)
+    assert found is not None
+    assert found.number == number
+    assert await ledger.redial_unknown("spring", [text]) == 1
+    assert await ledger.forbid([number, text], "own list") == 1
+
+
+@pytest.mark.parametrize("number", ["917 000 0001 x", "0917", 12, True, 1917.0, None])
+async def test_what_is_no_number_is_refused(ledger: Ledger, number: Any) -> None:
+    """By whatever takes numbers: on a list it would forbid nobody, and be found by nobody."""
+    await ledger.create("spring", {})
+
+    with pytest.raises(InvalidCall, match="number"):
+        NewContact(number=number)
+    with pytest.raises(InvalidCall, match="number"):
+        await ledger.find("spring", number)
+    with pytest.raises(InvalidCall, match="number"):
+        await ledger.forbid([number], "own list")
+    with pytest.raises(InvalidCall, match="number"):
+        await ledger.redial_unknown("spring", [number])
+
+
+async def test_a_call_that_is_heard_of_has_nothing_against_it(ledger: Ledger) -> None:
+    """Why it was unknown is in its history, and the reason is gone: "finished: started" is none."""
+    (number,) = await begin(ledger)
+    _, token = await send(ledger, Outcome(state=S.UNKNOWN, detail="its reply was lost"))
+    before = await ledger.find("spring", number)
+
+    await ledger.heard(
+        Heard(token=token, request_id="r", at=await ledger.now(), detail="started")
+    )
+    after = await ledger.find("spring", number)
+
+    assert before is not None
+    assert after is not None
+    assert (before.reason, after.reason) == ("its reply was lost", "")
+    assert [passage.detail for passage in after.history[-2:]] == [
+        "its reply was lost",
+        "started",
+    ]
 
 
 async def test_columns_come_back_as_they_were(ledger: Ledger) -> None:
@@ -613,6 +664,7 @@ async def test_a_rule_of_the_engines_postpones_or_blocks(ledger: Ledger, clock: 
         (S.BLOCKED, "country: not among the countries"),
     ]
     assert [one.history[-1].what for one in found if one is not None] == ["postpone", "block"]
+    assert [one.waits_until for one in found if one is not None] == [until, None]
 
 
 # -- the outcome
@@ -929,6 +981,8 @@ async def test_a_decision_dials_unknown_ones_again(ledger: Ledger) -> None:
 
 
 OLDER = 600.0
+# For how many seconds after a call's end TeleCMI sends its record again.
+RESENT = 1800.0
 POLICIES = {"retry_after_proof": "pending", "give_up": "failed"}
 
 
@@ -985,6 +1039,60 @@ async def test_what_was_heard_too_early_proves_nothing(ledger: Ledger, clock: Cl
     clock.time = send_by + OLDER + 1
 
     assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 0
+
+
+async def test_an_event_soon_afterwards_is_enough(ledger: Ledger, clock: Clock) -> None:
+    """The channel lived while TeleCMI would still have sent this one's record again."""
+    send_by = await lose_one(ledger, clock)
+    _, other = await send(ledger, PLACED)
+    clock.time = send_by + 1
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
+    clock.time = send_by + OLDER + 1
+
+    assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 1
+
+
+@pytest.mark.parametrize("later", [RESENT + 1, 4 * RESENT + 1])
+async def test_what_was_heard_much_later_proves_nothing(
+    ledger: Ledger, clock: Clock, later: float
+) -> None:
+    """A receiver that was down for long has missed its record, and hears of new calls."""
+    older = 4 * RESENT
+    send_by = await lose_one(ledger, clock)
+    clock.time = send_by + RESENT + 1
+    _, other = await send(ledger, PLACED)
+    clock.time = send_by + later
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
+    clock.time = send_by + older + 1
+
+    assert await ledger.absolve("spring", older_than=older, policy="retry_after_proof") == 0
+
+
+async def test_a_record_that_did_not_come_casts_doubt(ledger: Ledger, clock: Clock) -> None:
+    """Where the record of a call of that time is missing, this one's may be missing, too."""
+    send_by = await lose_one(ledger, clock)
+    _, other = await send(ledger, PLACED)
+    _, silent = await send(ledger, PLACED)
+    clock.time = send_by + 10
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
+    clock.time = send_by + OLDER + 1
+    doubtful = await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof")
+    await ledger.heard(Heard(token=silent, request_id=None, at=clock.time, over=True))
+
+    assert doubtful == 0
+    assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 1
+
+
+async def test_a_record_of_another_time_casts_no_doubt(ledger: Ledger, clock: Clock) -> None:
+    """What goes on now says nothing about then."""
+    send_by = await lose_one(ledger, clock)
+    _, other = await send(ledger, PLACED)
+    clock.time = send_by + 10
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
+    clock.time = send_by + RESENT + OLDER + 1
+    await send(ledger, PLACED)
+
+    assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 1
 
 
 async def test_a_send_of_another_time_proves_nothing(ledger: Ledger, clock: Clock) -> None:
@@ -1072,10 +1180,24 @@ async def test_starts_are_spaced(ledger: Ledger, clock: Clock) -> None:
     clock.time += 100
     idle = await ledger.reserve(keys, longest=0.0)
 
-    assert waits[3] is None
-    assert waits[:3] == [0.0, pytest.approx(0.5, abs=1e-6), pytest.approx(1.0, abs=1e-6)]
-    assert next_wait == pytest.approx(0.9, abs=1e-6)
-    assert idle == 0.0
+    assert waits == [[pytest.approx(wait, abs=1e-6)] for wait in (0.0, 0.5, 1.0)] + [[]]
+    assert next_wait == [pytest.approx(0.9, abs=1e-6)]
+    assert idle == [0.0]
+
+
+async def test_several_starts_are_reserved_at_once(ledger: Ledger) -> None:
+    """As if they had been asked for one after another: as many as are near enough."""
+    keys = [("account", 1.0), ("caller", 2.0)]
+
+    waits = await ledger.reserve(keys, longest=7.0, most=3)
+    rest = await ledger.reserve(keys, longest=9.0, most=3)
+    none = await ledger.reserve(keys, longest=9.0, most=3)
+    account = await ledger.reserve([("account", 1.0)], longest=100, most=2)
+
+    assert waits == [pytest.approx(wait, abs=1e-6) for wait in (0.0, 2.0, 4.0)]
+    assert rest == [pytest.approx(wait, abs=1e-6) for wait in (6.0, 8.0)]
+    assert none == []
+    assert account == [pytest.approx(wait, abs=1e-6) for wait in (9.0, 10.0)]
 
 
 async def test_no_limit_is_passed_by_who_is_under_several(ledger: Ledger, clock: Clock) -> None:
@@ -1083,11 +1205,10 @@ async def test_no_limit_is_passed_by_who_is_under_several(ledger: Ledger, clock:
     account, slow = ("account", 0.1), ("campaign", 1.0)
     starts: list[float] = []
     for turn in range(60):
-        wait = await ledger.reserve(
-            [account, slow] if turn % 3 == 0 else [account], longest=1.5
+        waits = await ledger.reserve(
+            [account, slow] if turn % 3 == 0 else [account], longest=1.5, most=1 + turn % 2
         )
-        if wait is not None:
-            starts.append(clock.time + wait)
+        starts += [clock.time + wait for wait in waits]
         clock.time += 0.03
 
     starts.sort()

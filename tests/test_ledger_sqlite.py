@@ -574,7 +574,7 @@ async def test_a_transaction_that_cannot_be_undone_does_not_end_the_thread(
 
     writer = writer_of(ledger)
     together = writer._together
-    monkeypatch.setattr(writer, "_together", lambda db, jobs: together(Stuck(), jobs))  # type: ignore[arg-type]  # a broken one
+    monkeypatch.setattr(writer, "_together", lambda _, *rest: together(Stuck(), *rest))  # type: ignore[arg-type]  # a broken one
     with pytest.raises(StoreError, match="OperationalError"):
         await ledger.create("spring", {})
     monkeypatch.undo()
@@ -612,7 +612,7 @@ async def test_a_value_that_cannot_be_kept_is_an_error_of_ours(ledger: SqliteLed
     await begin(ledger)
 
     with pytest.raises(StoreError) as caught:
-        await ledger.load("spring", [NewContact(number=10**30)])
+        await ledger.claim("spring", "one", most=10**30, lease=1)
 
     assert "000" not in str(caught.value)
     assert caught.value.__cause__ is None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 
+from telecmi_async._wording import did_you_mean
+from telecmi_async.campaign.evidence import put_on_record, record_of
 from telecmi_async.campaign.patience import Patience
 from telecmi_async.campaign.settings import Settings
 from telecmi_async.campaign.worker import Worker
 from telecmi_async.errors import ConfigurationError, StoreError
-from telecmi_async.events import CallRecord
-from telecmi_async.ledger import ContactState, Heard
+from telecmi_async.ledger import ContactState
 from telecmi_async.reference import reference_in
 
 if TYPE_CHECKING:
@@ -64,11 +66,17 @@ class Campaign:
         self._ledger = ledger
         self._receiver = receiver
         self._patience = patience or Patience()
+        self._running = False
+        # By how much the ledger's clock is ahead of the event loop's, at the least so far.
+        self._least_ahead = math.inf
         self._worker = Worker(
             ledger, service, name, settings, self._patience, name=worker, limits=limits
         )
         if receiver is not None:
             receiver.on_event(self._hear)
+
+    def __repr__(self) -> str:
+        return f"<Campaign {self.name!r}{', running here' if self._running else ''}>"
 
     @classmethod
     async def take_up(
@@ -90,7 +98,9 @@ class Campaign:
         """
         data = await ledger.settings(name)
         if data is None:
-            raise ConfigurationError(f"there is no campaign {name!r} in this ledger")
+            names = await ledger.campaigns()
+            hint = did_you_mean(name, names) if names else "it has none"
+            raise ConfigurationError(f"there is no campaign {name!r} in this ledger: {hint}")
         settings = Settings.parse(data)
         return cls(
             ledger,
@@ -118,10 +128,12 @@ class Campaign:
     async def _begin(self) -> None:
         if await self._ledger.create(self.name, self.settings.dump()):
             return
-        if Settings.parse(await self._ledger.settings(self.name)) != self.settings:
+        kept = Settings.parse(await self._ledger.settings(self.name))
+        if others := self.settings.differences(kept):
             raise ConfigurationError(
-                f"the ledger has a campaign {self.name!r} with other settings: take it up with "
-                "Campaign.take_up, or choose another name"
+                f"the ledger has a campaign {self.name!r} with other settings "
+                f"({', '.join(others)}): take it up as it is with Campaign.take_up, or choose "
+                "another name"
             )
 
     async def state(self) -> CampaignState:
@@ -149,7 +161,8 @@ class Campaign:
     ) -> CampaignState:
         """Dial until nothing is left to be dialled, and what was dialled is over.
 
-        Cancelling it starts nothing more, and waits for what was sent.
+        Cancelling it starts nothing more, and waits for what was sent. It may be run again,
+        once it has returned, however it ended.
 
         Args:
             on_progress: A plain function that is told how the campaign stands, every second.
@@ -158,20 +171,42 @@ class Campaign:
             How it stands in the end.
 
         Raises:
-            ConfigurationError: The ledger has the campaign with other settings.
+            ConfigurationError: The ledger has the campaign with other settings; or it is
+                running already, in another task.
             ServiceClosed: The service was closed meanwhile.
+            WrongEventLoop: The service belongs to another event loop.
             StoreError: The ledger fails at the beginning or at the end.
         """
-        await self._begin()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._tidy)
-            tasks.start_soon(self._watch, on_progress)
-            await self._worker.run()
-            await self._await_outcomes()
-            tasks.cancel_scope.cancel()
-        if self._worker.failure is not None:
-            raise self._worker.failure
-        return await self._ledger.state(self.name)
+        if self._running:
+            raise ConfigurationError(
+                f"campaign {self.name!r} is running already, in another task: wait for it, or "
+                "make another Campaign, which is another worker"
+            )
+        self._running = True
+        try:
+            await self._begin()
+            failure = await self._dial(on_progress)
+            if failure is not None:
+                raise failure
+            return await self._ledger.state(self.name)
+        finally:
+            self._running = False
+            self._worker.leaving, self._worker.failure = False, None
+
+    async def _dial(
+        self, on_progress: Callable[[CampaignState], object] | None
+    ) -> BaseException | None:
+        """Dial, with all that goes on beside; return what failed."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._tidy)
+                tasks.start_soon(self._watch, on_progress)
+                await self._worker.run()
+                await self._await_outcomes()
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            return _first(group)
+        return self._worker.failure
 
     # -- what goes on beside
 
@@ -190,11 +225,21 @@ class Campaign:
                         found.lost,
                     )
                 await self._ledger.absolve(
-                    self.name, older_than=self._patience.proof, policy=self.settings.unknown
+                    self.name, older_than=await self._proof(), policy=self.settings.unknown
                 )
             except StoreError as error:
                 await self._worker.store_fails(error)
             await anyio.sleep(self._patience.claim / 6)
+
+    async def _proof(self) -> float:
+        """Return after how many seconds by the ledger's clock silence may prove something.
+
+        Where that clock ran ahead of this loop's, it was set, or the machine slept: nobody could
+        hear of a call in these seconds.
+        """
+        ahead = await self._ledger.now() - anyio.current_time()
+        self._least_ahead = min(self._least_ahead, ahead)
+        return self._patience.proof + ahead - self._least_ahead
 
     async def _watch(self, on_progress: Callable[[CampaignState], object] | None) -> None:
         """See what the campaign's workers are asked to do, and tell how it stands."""
@@ -227,8 +272,23 @@ class Campaign:
             placed = state.counts[ContactState.PLACED] and waited < self._patience.outcomes
             unknown = state.counts[ContactState.UNKNOWN] and waited < self._patience.evidence
             if state.status == "stopped" or not (placed or unknown):
+                self._say_unheard(state)
                 return
             await self._worker.wait(_POLL)
+
+    def _say_unheard(self, state: CampaignState) -> None:
+        """Have somebody look at the webhooks, if they are missed."""
+        placed, unknown = (
+            state.counts[each] for each in (ContactState.PLACED, ContactState.UNKNOWN)
+        )
+        if placed and state.status != "stopped":
+            logger.warning(
+                "campaign %s: the ends of %d calls were not heard of, and %d sends are of unknown "
+                "fate: do TeleCMI's webhooks reach the receiver?",
+                self.name,
+                placed,
+                unknown,
+            )
 
     async def _hear(self, event: Event) -> None:
         """Put on record what is heard of a call, however long the ledger takes to come back."""
@@ -246,19 +306,14 @@ class Campaign:
         self._worker.wake()
 
     async def _note(self, event: Event) -> None:
-        record = event if isinstance(event, CallRecord) and event.leg in {None, "a"} else None
-        rate = None if record is None else record.call_rate
-        known = await self._ledger.heard(
-            Heard(
-                token=reference_in(event),
-                request_id=event.request_id,
-                at=await self._ledger.now(),
-                over=record is not None,
-                answered=None if record is None else record.answered,
-                talk_seconds=None if record is None else record.talk_seconds,
-                cost=None if rate is None else float(rate),
-                detail=str(getattr(event, "status", "") or ""),
-            )
-        )
-        if known and record is not None and event.to:
+        known = await put_on_record(self._ledger, event)
+        if known and record_of(event) is not None and event.to:
             await self._worker.live.free(event.to)
+
+
+def _first(failure: BaseException) -> BaseException:
+    """Return what failed first; who interrupts counts for more than what fails."""
+    while isinstance(failure, BaseExceptionGroup):
+        inside: tuple[BaseException, ...] = failure.exceptions
+        failure = next((each for each in inside if not isinstance(each, Exception)), inside[0])
+    return failure

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import anyio
 
+from telecmi_async._eventloop import current_time
 from telecmi_async.errors import CallCancelled, StoreError
 from telecmi_async.ledger import Intent, Refusal
 
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from telecmi_async.call import Call
 
 __all__ = ["SendPermit"]
+
+logger = logging.getLogger("telecmi_async")
+
+_STRANGE = "the ledger raised what is no StoreError"
 
 
 class SendPermit:
@@ -26,7 +32,7 @@ class SendPermit:
         fence: Within how many seconds of the intent the request must leave.
     """
 
-    __slots__ = ("_answered", "_fence", "_intend", "refusal", "token")
+    __slots__ = ("_answered", "_fence", "_intend", "failure", "refusal", "token")
 
     def __init__(
         self, intend: Callable[[str], Awaitable[Intent | Refusal | None]], fence: float
@@ -36,6 +42,8 @@ class SendPermit:
         self._answered: anyio.Event | None = None
         #: The send's id, if its intent is, or may be, on record.
         self.token: str | None = None
+        #: Why nobody knows whether the intent is on record, if the ledger failed.
+        self.failure: StoreError | None = None
         #: Why it may not be sent, if a rule says so.
         self.refusal: Refusal | None = None
 
@@ -57,12 +65,17 @@ class SendPermit:
 
     async def _ask(self, call: Call) -> float:
         # Counted from before the intent: a process that slept meanwhile is late by that much.
-        send_by = anyio.current_time() + self._fence
+        send_by = current_time() + self._fence
         self.token = call.reference
         try:
             answer = await self._intend(self.token)
-        except StoreError as error:
-            raise CallCancelled(f"nothing was sent, for the ledger fails: {error}") from None
+        except Exception as error:
+            self.failure = error if isinstance(error, StoreError) else StoreError(_STRANGE)
+            if error is not self.failure:
+                logger.exception(_STRANGE)
+            raise CallCancelled(
+                f"nothing was sent, for the ledger fails: {self.failure}"
+            ) from None
         if isinstance(answer, Intent):
             return send_by
         self.token, self.refusal = None, answer

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from attrs import define
 
+from telecmi_async._eventloop import current_time
 from telecmi_async.campaign.brake import Brake
 from telecmi_async.campaign.live import LiveCalls
 from telecmi_async.campaign.outcome import SendVerdict, outcome_of
@@ -32,11 +33,9 @@ from telecmi_async.campaign.permit import SendPermit
 from telecmi_async.campaign.turns import Turns
 from telecmi_async.errors import (
     AuthenticationError,
-    CallCancelled,
     ConfigurationError,
     InvalidCall,
     RateLimited,
-    ServiceClosed,
     StoreError,
     TelecmiError,
 )
@@ -128,7 +127,7 @@ class Worker:
             self.live,
             campaign,
             settings,
-            rate=lambda: self._brake.rate(anyio.current_time()),
+            rate=lambda: self._brake.rate(current_time()),
             pause=self._pause,
             longest=patience.claim,
             apart=limits is not None and limits is not ledger,
@@ -136,7 +135,7 @@ class Worker:
         self._under_way = 0
         self._waiting: deque[_Send] = deque()
         self._handles: set[CallHandle] = set()
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None
         self._failures = 0
         self._store_failed = False
         # Since when nothing was left but what is unknown.
@@ -159,11 +158,13 @@ class Worker:
 
     def wake(self) -> None:
         """Look again at once."""
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     async def wait(self, seconds: float) -> None:
         """Wait until something changes, but no longer than so many seconds."""
+        self._changed = self._changed or anyio.Event()
         with anyio.move_on_after(seconds):
             await self._changed.wait()
 
@@ -173,13 +174,15 @@ class Worker:
 
     async def _pause(self, seconds: float) -> bool:
         """Wait a little; tell whether dialling goes on."""
-        await self.wait(seconds)
+        if not self._halted:  # whoever said so before this waits woke nobody
+            await self.wait(seconds)
         return not self._halted
 
     # -- claiming
 
     async def run(self) -> None:
         """Dial. Cancelling it starts nothing more, and waits for what was sent."""
+        self._idle_since = None
         async with anyio.create_task_group() as calls:
             try:
                 await self._claim_and_start(calls)
@@ -219,16 +222,14 @@ class Worker:
         self.hear_of(state)
         if state.status == "stopped":
             return True
-        open_states = (ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING)
-        if any(state.counts[each] for each in open_states):
+        if state.left:
             self._idle_since = None
             return False
-        if self._settings.unknown != "retry_after_proof":
-            return True
-        if not state.counts[ContactState.UNKNOWN]:
+        unknown = state.counts[ContactState.UNKNOWN]
+        if not unknown or self._settings.unknown != "retry_after_proof":
             return True
         # What is not proven by then never is, unless somebody dials again.
-        now = anyio.current_time()
+        now = current_time()
         self._idle_since = self._idle_since or now
         return now - self._idle_since > self._patience.send + self._patience.proof
 
@@ -272,14 +273,14 @@ class Worker:
         send.probe = self._brake.open
         if not await self._turns.take(send.claim.number):
             return False
-        send.began = anyio.current_time()
+        send.began = current_time()
         return not self._halted
 
     def _held_up(self) -> float:
         """Return for how many seconds nothing may be sent, or when to look again."""
         if self._under_way >= self._window:
             return _POLL
-        now = anyio.current_time()
+        now = current_time()
         return max(self._resume_at - now, 0.0) or self._brake.wait(now)
 
     async def _give_back(self) -> None:
@@ -289,17 +290,20 @@ class Worker:
                 while self._waiting:
                     send = self._waiting.popleft()
                     self._probed(send)
-                    await self._ledger.release(send.claim, send.owner)
-                    await self.live.free(send.claim.number)
+                    if await self._release(send):
+                        await self.live.free(send.claim.number)
             except StoreError as error:
                 self._say(error)
                 self._waiting.clear()
 
+    async def _release(self, send: _Send) -> bool:
+        """Give a contact back; False if it was lost, and its channel may be another's by now."""
+        return await self._ledger.release(send.claim, send.owner)
+
     def _probed(self, send: _Send) -> None:
         """Let another find out what this one did not."""
         if send.probe:
-            now = anyio.current_time()
-            self._brake.record(CallCancelled("it was not sent"), now, began=now)
+            self._brake.withdraw()
 
     # -- sending
 
@@ -316,13 +320,12 @@ class Worker:
             self.wake()
 
     async def _send(self, send: _Send, request: CallRequest) -> bool:
-        """Send one contact's request; tell whether a call may be live now."""
+        """Send one contact's request; tell whether its channel is to be kept."""
         permit = SendPermit(lambda token: self._intend(send, token), self._patience.fence)
         try:
             handle = self._service.place(request, permit, self._patience.timeouts)
-        except (InvalidCall, ServiceClosed) as error:
-            await self._refused(send, error)
-            return False
+        except TelecmiError as error:
+            return not await self._refused(send, error)
         self._handles.add(handle)
         if self.leaving:
             handle.cancel()
@@ -336,20 +339,21 @@ class Worker:
         await permit.ended()
         if permit.token is None:
             self._probed(send)
-            if permit.refusal is None:  # it was cancelled before, or lost
-                await self._ledger.release(send.claim, send.owner)
-            return False
-        self._brake.record(failure, anyio.current_time(), began=send.began)
+            # Without a refusal it was cancelled before, or lost.
+            return permit.refusal is None and not await self._release(send)
+        if permit.failure is not None:
+            await self.store_fails(permit.failure)
+        self._brake.record(failure, current_time(), began=send.began)
         return await self._settle(send, permit.token, handle, failure)
 
-    async def _refused(self, send: _Send, error: InvalidCall | ServiceClosed) -> None:
+    async def _refused(self, send: _Send, error: TelecmiError) -> bool:
         """Leave, since the service takes no call of this campaign; it is no contact's fault."""
         self.failure = error
         if isinstance(error, InvalidCall):
             self.failure = ConfigurationError(f"the call's {error}")
         self.leave()
         self._probed(send)
-        await self._ledger.release(send.claim, send.owner)
+        return await self._release(send)
 
     async def _intend(self, send: _Send, token: str) -> Intent | Refusal | None:
         """Look at the rules once more, and put the intent to send on record."""
@@ -358,6 +362,8 @@ class Worker:
         if refusal is None and self._brake.open and not send.probe:
             reason = "too many of the last sends ended unknown"
             refusal = Refusal(rule="brake", reason=reason, until=now)
+        elif refusal is None and (rest := self._resume_at - current_time()) > 0:
+            refusal = Refusal(rule="pause", reason="TeleCMI asked for it", until=now + rest)
         if refusal is not None:
             kept = await self._ledger.block(claim, send.owner, refusal)
             return refusal if kept else None
@@ -383,7 +389,7 @@ class Worker:
     async def _settle(
         self, send: _Send, token: str, handle: CallHandle, error: TelecmiError | None
     ) -> bool:
-        """Put on record what a send came to; tell whether a call may be live."""
+        """Put on record what a send came to; tell whether its channel is to be kept."""
         outcome = outcome_of(
             error,
             request_id=handle.request_id if error is None else None,
@@ -391,22 +397,23 @@ class Worker:
             retries=self._settings.retries,
         )
         if isinstance(error, RateLimited):
-            self._resume_at = max(self._resume_at, anyio.current_time() + outcome.pause)
-        if not await self._record(token, outcome):
-            # Its intent may never have been on record.
-            await self._ledger.release(send.claim, send.owner)
+            self._resume_at = max(self._resume_at, current_time() + outcome.pause)
+        # Its intent may never have been on record.
+        ours = await self._record(token, outcome) or await self._release(send)
+        if isinstance(error, RateLimited):
+            await self._turns.hold(outcome.pause)
         if isinstance(error, AuthenticationError):
             await self._direct("paused", "TeleCMI refused the credentials")
-        return outcome.state in {ContactState.PLACED, ContactState.UNKNOWN}
+        return not ours or outcome.state in {ContactState.PLACED, ContactState.UNKNOWN}
 
     async def _record(self, token: str, verdict: SendVerdict) -> bool:
         """Put an outcome on record, however long the ledger takes to come back."""
-        until = anyio.current_time() + self._patience.send
+        until = current_time() + self._patience.send
         while True:
             try:
                 return await self._ledger.settle(token, verdict.at(await self._ledger.now()))
             except StoreError as error:
-                if anyio.current_time() > until:
+                if current_time() > until:
                     raise
                 await self.store_fails(error)
 

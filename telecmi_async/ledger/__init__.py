@@ -10,13 +10,13 @@ from telecmi_async.ledger.base import (
     Intent,
     Ledger,
     Limits,
-    Loaded,
-    NewContact,
     Outcome,
     Passage,
     Reaped,
     Refusal,
 )
+from telecmi_async.ledger.contact import Loaded, NewContact
+from telecmi_async.ledger.postgres import PostgresLedger
 from telecmi_async.ledger.sqlite import SqliteLedger
 from telecmi_async.ledger.states import FINAL, MOVES, ContactState, Move, targets
 
@@ -36,6 +36,7 @@ __all__ = [
     "NewContact",
     "Outcome",
     "Passage",
+    "PostgresLedger",
     "Reaped",
     "Refusal",
     "SqliteLedger",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from telecmi_async._wording import shown
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.base import Claim, Contact, NewContact, Passage
+from telecmi_async.ledger.base import Claim, Contact, Passage
+from telecmi_async.ledger.contact import NewContact
 from telecmi_async.ledger.migrate import scripts
 from telecmi_async.ledger.states import ContactState
 
@@ -87,13 +88,14 @@ FORBID: Final = """
         SELECT DISTINCT n, %s, clock() FROM unnest(%s::bigint[]) n ORDER BY n
         ON CONFLICT (number) DO NOTHING RETURNING 1
     ) SELECT count(*) FROM added"""
-RESERVE: Final = "SELECT reserve(%s::text[], %s::double precision[], %s)"
+RESERVE: Final = "SELECT reserve(%s::text[], %s::double precision[], %s, %s::integer)"
 LEASE: Final = "SELECT lease_channel(%s, %s, %s::integer, %s)"
 FREE: Final = "DELETE FROM channel WHERE key = %s AND holder = %s RETURNING 1"
 
 _CONTACT: Final = """
     SELECT c.id, c.number, c.state::text, c.reason, c.sends, c.columns, c.request_id,
-        c.answered, c.talk_seconds, c.cost, c.sent_at, c.finished_at
+        c.answered, c.talk_seconds, c.cost, c.sent_at, c.finished_at,
+        CASE c.state WHEN 'pending' THEN nullif(c.not_before, 0) END
     FROM contact c WHERE c.campaign = %s"""
 CONTACTS: Final = f"""{_CONTACT}
     AND c.id > %s AND c.state = ANY (%s::contact_state[]) ORDER BY c.id LIMIT %s"""
@@ -137,7 +139,7 @@ def claim_of(row: tuple[Any, ...]) -> Claim:
 def contact_of(row: tuple[Any, ...], history: Sequence[tuple[Any, ...]] = ()) -> Contact:
     """Return the contact that a row tells of."""
     (_, number, state, reason, sends, columns, request_id, *rest) = row
-    (answered, talk_seconds, cost, sent_at, finished_at) = rest
+    (answered, talk_seconds, cost, sent_at, finished_at, waits_until) = rest
     return Contact(
         number=number,
         state=ContactState(state),
@@ -150,6 +152,7 @@ def contact_of(row: tuple[Any, ...], history: Sequence[tuple[Any, ...]] = ()) ->
         cost=cost,
         sent_at=sent_at,
         finished_at=finished_at,
+        waits_until=waits_until,
         history=tuple(
             Passage(at=at, what=what, detail=detail, token=token)
             for at, what, detail, token in history

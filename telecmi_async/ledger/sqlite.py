@@ -21,8 +21,9 @@ from telecmi_async.ledger import (
     sqlite_sends,
     sqlite_views,
 )
-from telecmi_async.ledger.base import Loaded, NewContact
+from telecmi_async.ledger.contact import Loaded, NewContact
 from telecmi_async.ledger.writer import Clerk
+from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
     import os
@@ -269,13 +270,16 @@ class SqliteLedger:
             lambda db, now: sqlite_sends.absolve(db, now, name, older_than, policy)
         )
 
-    async def redial_unknown(self, name: str, numbers: Sequence[int] | None = None) -> int:
+    async def redial_unknown(
+        self, name: str, numbers: Iterable[int | str] | None = None
+    ) -> int:
         """Make unknown contacts pending by somebody's decision; return how many."""
-        return await self._write(lambda db, now: sqlite_sends.redial(db, now, name, numbers))
+        wanted = None if numbers is None else [parse_number(each) for each in numbers]
+        return await self._write(lambda db, now: sqlite_sends.redial(db, now, name, wanted))
 
     # -- do not call
 
-    async def forbid(self, numbers: Iterable[int], source: str) -> int:
+    async def forbid(self, numbers: Iterable[int | str], source: str) -> int:
         """Add numbers to the do-not-call list of this ledger; return how many are new."""
         new = 0
         rest = iter(numbers)
@@ -300,17 +304,20 @@ class SqliteLedger:
                 return
             after = found[-1][0]
 
-    async def find(self, name: str, number: int) -> Contact | None:
+    async def find(self, name: str, number: int | str) -> Contact | None:
         """Return one contact with its whole history."""
-        return await self._read(lambda db: sqlite_views.find(db, name, number))
+        wanted = parse_number(number)
+        return await self._read(lambda db: sqlite_views.find(db, name, wanted))
 
     # -- shared limits
 
     async def reserve(
-        self, keys: Sequence[tuple[str, float]], *, longest: float
-    ) -> float | None:
-        """Reserve one start under several limits at once, or none of them."""
-        return await self._write(lambda db, now: sqlite_limits.reserve(db, now, keys, longest))
+        self, keys: Sequence[tuple[str, float]], *, longest: float, most: int = 1
+    ) -> list[float]:
+        """Reserve starts, each under all of several limits at once or under none of them."""
+        return await self._write(
+            lambda db, now: sqlite_limits.reserve(db, now, keys, longest, most)
+        )
 
     async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
         """Take one of a number of channels for so many seconds; False if all are taken."""
@@ -334,5 +341,5 @@ def _rows(contacts: Iterator[object]) -> list[_Row]:
     return rows
 
 
-def _some(numbers: Iterator[int]) -> list[int]:
-    return list(islice(numbers, _BATCH))
+def _some(numbers: Iterator[int | str]) -> list[int]:
+    return [parse_number(each) for each in islice(numbers, _BATCH)]

@@ -23,6 +23,8 @@ _DAY: Final = 86400.0
 _SOON: Final = 60.0
 _LATER: Final = 3600.0
 _QUARTER: Final = 900
+#: For how many seconds after a call's end TeleCMI sends its record again.
+_RESENT: Final = 1800.0
 
 _INTEND: Final = guarded(
     Move.INTEND,
@@ -54,15 +56,20 @@ _SETTLED: Final = {
 
 #: What becomes of unknown sends that are proven absent: the contact's move.
 _POLICIES: Final = {"retry_after_proof": Move.ABSOLVE, "give_up": Move.GIVE_UP}
-# The other send is of about the same time, and something was heard of it after this one must
-# have left: its events would have come, too. The newest are the likeliest.
+# Something was heard of another send while this one's record would have been sent again, had it
+# been missed, and no call of about that time is without its record. See `Ledger.absolve`.
 _PROVEN: Final = """
 SELECT s.token, s.contact, s.epoch FROM send AS s INDEXED BY send_unknown
 WHERE s.campaign = :campaign AND s.state = 'unknown' AND s.send_by + :older < :now
-AND (
+AND NOT EXISTS (
+    SELECT 1 FROM contact AS c INDEXED BY contact_placed
+    WHERE c.campaign = s.campaign AND c.state = 'placed'
+    AND c.sent_at BETWEEN s.at - :resent AND s.send_by + :resent
+) AND (
     SELECT 1 FROM send AS o INDEXED BY send_campaign
-    WHERE o.campaign = s.campaign AND o.at BETWEEN s.at - :older AND s.send_by + :older
-    AND o.heard_at > s.send_by ORDER BY o.at DESC LIMIT 1
+    WHERE o.campaign = s.campaign AND o.at BETWEEN s.at - :older AND s.send_by + :resent
+    AND o.heard_at > s.send_by AND o.heard_at <= s.send_by + :resent
+    ORDER BY o.at DESC LIMIT 1
 ) IS NOT NULL
 """
 _ABSOLVED: Final = {
@@ -300,7 +307,8 @@ def _move(db: sqlite3.Connection, contact: int, token: str, state: str, event: H
         (contact, token, event.at, event.detail),
     ).fetchone()
     told: list[str] = []
-    accepted = db.execute(_ACCEPT, (event.detail, event.request_id, contact)).rowcount
+    # What stood against it before is over; the event itself is in its history.
+    accepted = db.execute(_ACCEPT, ("", event.request_id, contact)).rowcount
     if accepted or state not in {"placed", "finished"}:
         told.append(Move.ACCEPT)
     if event.over and db.execute(_FINISH, (event.at, contact)).rowcount:
@@ -328,7 +336,8 @@ def absolve(
     move = _POLICIES[policy]
     why = f"no event of it came within {older_than:g} seconds, while others' did"
     absolved = 0
-    proven = db.execute(_PROVEN, {"campaign": campaign, "older": older_than, "now": now})
+    times = {"older": older_than, "resent": _RESENT, "now": now}
+    proven = db.execute(_PROVEN, {"campaign": campaign, **times})
     for token, contact, epoch in proven.fetchall():
         moved = db.execute(_ABSOLVED[move], (why, contact, epoch)).rowcount
         db.execute("UPDATE send SET state = 'absent' WHERE token = ?", (token,))

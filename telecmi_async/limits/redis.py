@@ -72,28 +72,31 @@ class RedisLimits:
         raise TypeError("RedisLimits are not pickled: make them in every process")
 
     async def reserve(
-        self, keys: Sequence[tuple[str, float]], *, longest: float
-    ) -> float | None:
-        """Reserve one start under all of these limits, or under none of them.
+        self, keys: Sequence[tuple[str, float]], *, longest: float, most: int = 1
+    ) -> list[float]:
+        """Reserve starts, each under all of these limits or under none of them.
 
         Args:
             keys: Pairs of a limit's name and its interval in seconds.
             longest: The longest wait that is of use.
+            most: How many starts to reserve, if none of them is longer away than that.
 
         Returns:
-            How many seconds to wait; ``None`` if that were longer, and nothing is reserved.
+            How many seconds to wait for each start, the first one first; nothing if even that
+            one is too far away.
 
         Raises:
-            StoreError: The server cannot be reached, or it refuses. A start may be reserved
+            StoreError: The server cannot be reached, or it refuses. Starts may be reserved
                 that nobody makes.
         """
         pairs: list[str] = []
         for key, interval in keys:
             pairs += (key, repr(interval * _MICRO))
-        wait = int(
-            await self._server.run(RESERVE, self._prefix, repr(longest * _MICRO), *pairs)
+        wait, count = await self._server.run(
+            RESERVE, self._prefix, repr(longest * _MICRO), most, *pairs
         )
-        return None if wait < 0 else wait / _MICRO
+        apart = max(interval for _, interval in keys)
+        return [int(wait) / _MICRO + apart * n for n in range(int(count))]
 
     async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
         """Take one of a number of channels for so many seconds; False if all are taken.

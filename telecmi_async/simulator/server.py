@@ -14,14 +14,15 @@ from anyio.abc import SocketAttribute
 
 from telecmi_async._eventloop import OwnError
 from telecmi_async.errors import ConfigurationError
+from telecmi_async.simulator.answer import refused
 from telecmi_async.simulator.connection import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from anyio.abc import ByteStream, Listener
 
-    from telecmi_async.simulator.connection import Answerer, Limits
+    from telecmi_async.simulator.connection import Answerer, Limits, Said
     from telecmi_async.simulator.simulator import Simulator
 
 __all__ = ["Server", "listen", "serve"]
@@ -35,11 +36,19 @@ class Server:
     Args:
         answerer: Who answers.
         limits: What clients are held to.
+        refuse: What is said to what is no request: a function of the status and of a message.
     """
 
-    def __init__(self, answerer: Answerer, limits: Limits) -> None:
+    def __init__(
+        self,
+        answerer: Answerer,
+        limits: Limits,
+        *,
+        refuse: Callable[[int, str], Said] = refused,
+    ) -> None:
         self._answerer = answerer
         self._limits = limits
+        self._refuse = refuse
         self._accepting = anyio.CancelScope()
         self._connections: set[Connection] = set()
         self._empty = anyio.Event()
@@ -53,7 +62,7 @@ class Server:
 
     async def handle(self, stream: ByteStream) -> None:
         """Serve one connection to its end."""
-        connection = Connection(stream, self._answerer, self._limits)
+        connection = Connection(stream, self._answerer, self._limits, self._refuse)
         self._connections.add(connection)
         try:
             if not self._stopping:

@@ -47,6 +47,7 @@ CREATE TABLE contact (
 CREATE INDEX contact_due ON contact (campaign, not_before, id) WHERE state = 'pending';
 CREATE INDEX contact_claimed ON contact (campaign, lease_until) WHERE state = 'claimed';
 CREATE INDEX contact_unknown ON contact (campaign) WHERE state = 'unknown';
+CREATE INDEX contact_placed ON contact (campaign, sent_at) WHERE state = 'placed';
 
 -- One intent to send, and what came of it. Once it is on record a phone may ring, until it is
 -- proven that none did: then it is 'absent', and counts under no limit.
