@@ -26,7 +26,7 @@ from crash_worker import FROM, contacts
 
 from telecmi_async import CallService, Hangup, Timeouts
 from telecmi_async.campaign import Campaign, Pace, Patience, Retries, Settings
-from telecmi_async.ledger import Reaped, SqliteLedger
+from telecmi_async.ledger import Heard, Reaped, SqliteLedger
 from telecmi_async.ledger.postgres import PostgresLedger
 from telecmi_async.transport.client import _Probe
 
@@ -230,7 +230,8 @@ class Scenario:
             before = await counted(ledger)
             state = {c.number: str(c.state) for c in found}.get(victim)
             for _, token in mine:
-                await ledger.heard(token=token, request_id=None, at=await ledger.now())
+                at = await ledger.now()
+                await ledger.heard(Heard(token=token, request_id=None, at=at))
             return {
                 "point": self.point, "how": self.how, "victim": victim, "state": state,
                 "dialled": sum(number == victim for number, _ in mine),

@@ -26,6 +26,7 @@ from telecmi_async.errors import CallCancelled, StoreError
 from telecmi_async.ledger import (
     CampaignState,
     ContactState,
+    Heard,
     Limits,
     NewContact,
     Outcome,
@@ -806,10 +807,10 @@ def test_why_tells_a_numbers_story(folder: Path) -> None:
         at = await ledger.now()
         token = "tcm_1"
         await ledger.heard(
-            token=token, request_id="r", at=at, over=True, answered=True, talk_seconds=7
+            Heard(token=token, request_id="r", at=at, over=True, answered=True, talk_seconds=7)
         )
         token = "tcm_2"
-        await ledger.heard(token=token, request_id="s", at=at, over=True, answered=False)
+        await ledger.heard(Heard(token=token, request_id="s", at=at, over=True, answered=False))
 
     in_ledger(lived)
     code, answered = ran("why", str(NUMBERS[0]), "--ledger", "l.db")

@@ -13,7 +13,7 @@ from consoles import FROM, Console, console, serving, zone_at_ten
 from telecmi_async import Hangup
 from telecmi_async.campaign import CostCap, DailyCap, Rules, Settings
 from telecmi_async.cli import Exit, main
-from telecmi_async.ledger import Limits, NewContact, Refusal, SqliteLedger
+from telecmi_async.ledger import Heard, Limits, NewContact, Refusal, SqliteLedger
 from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def test_a_cost_cap_stops_a_campaign() -> None:
             (claim,) = await ledger.claim("people", "w", most=1, lease=60)
             await ledger.intend(claim, "w", "tcm_1", limits=Limits(), fence=30, lease=90)
             at = await ledger.now()
-            await ledger.heard(token="tcm_1", request_id="r", at=at, over=True, cost=0.5)
+            await ledger.heard(Heard(token="tcm_1", request_id="r", at=at, over=True, cost=0.5))
 
     anyio.run(spend)
     simulator = Simulator()

@@ -29,6 +29,7 @@ from ledgers import (
 from telecmi_async import ConfigurationError, InvalidCall, TelecmiError
 from telecmi_async.ledger import (
     ContactState,
+    Heard,
     Intent,
     Ledger,
     Limits,
@@ -246,7 +247,9 @@ async def test_a_call_that_is_heard_of_has_nothing_against_it(ledger: Ledger) ->
     _, token = await send(ledger, Outcome(state=S.UNKNOWN, detail="its reply was lost"))
     before = await ledger.find("spring", number)
 
-    await ledger.heard(token=token, request_id="r", at=await ledger.now(), detail="started")
+    await ledger.heard(
+        Heard(token=token, request_id="r", at=await ledger.now(), detail="started")
+    )
     after = await ledger.find("spring", number)
 
     assert before is not None
@@ -627,7 +630,7 @@ async def test_what_calls_may_cost_is_limited(ledger: Ledger, clock: Clock) -> N
     await begin(ledger, 3)
     for cost in (0.5, 0.25):
         _, token = await send(ledger, PLACED)
-        await ledger.heard(token=token, request_id=None, at=1.0, over=True, cost=cost)
+        await ledger.heard(Heard(token=token, request_id=None, at=1.0, over=True, cost=cost))
 
     refusal = await refused(ledger, Limits(cost=0.75))
     assert refusal.until is not None
@@ -750,11 +753,13 @@ async def test_an_event_tells_how_a_call_went(ledger: Ledger, clock: Clock) -> N
     _, token = await send(ledger, Outcome(state=S.PLACED, request_id="r-1"))
     over = clock.time + 60
 
-    assert await ledger.heard(token=token, request_id="r-1", at=clock.time, detail="ringing")
     assert await ledger.heard(
+        Heard(token=token, request_id="r-1", at=clock.time, detail="ringing")
+    )
+    assert await ledger.heard(Heard(
         token=None, request_id="r-1", at=over, over=True, answered=True, talk_seconds=40,
         cost=0.5, detail="record",
-    )  # fmt: skip
+    ))  # fmt: skip
 
     found = await ledger.find("spring", number)
     state = await ledger.state("spring")
@@ -773,8 +778,8 @@ async def test_an_event_of_a_stranger_is_no_event_of_ours(ledger: Ledger) -> Non
     """Nothing is known by its ids, or it has none."""
     await begin(ledger)
 
-    assert await ledger.heard(token="tcm_x", request_id="r-x", at=1.0) is False
-    assert await ledger.heard(token=None, request_id=None, at=1.0) is False
+    assert await ledger.heard(Heard(token="tcm_x", request_id="r-x", at=1.0)) is False
+    assert await ledger.heard(Heard(token=None, request_id=None, at=1.0)) is False
 
 
 async def test_a_token_that_is_not_ours_leaves_the_request_id(ledger: Ledger) -> None:
@@ -782,7 +787,7 @@ async def test_a_token_that_is_not_ours_leaves_the_request_id(ledger: Ledger) ->
     await begin(ledger)
     await send(ledger, Outcome(state=S.PLACED, request_id="r-2"))
 
-    assert await ledger.heard(token="tcm_x", request_id="r-2", at=1.0, over=True) is True
+    assert await ledger.heard(Heard(token="tcm_x", request_id="r-2", at=1.0, over=True)) is True
     assert await counted(ledger) == {"finished": 1}
 
 
@@ -791,13 +796,13 @@ async def test_an_event_is_faster_than_the_answer(ledger: Ledger, over: bool) ->
     """Settling changes nothing then, but gives the call its id, by which more is heard."""
     (number,) = await begin(ledger)
     _, token = await send(ledger)
-    await ledger.heard(token=token, request_id=None, at=1.0, over=over, cost=0.25)
+    await ledger.heard(Heard(token=token, request_id=None, at=1.0, over=over, cost=0.25))
     state = "finished" if over else "placed"
 
     assert await ledger.settle(token, RETRY) is False
     assert await ledger.settle(token, Outcome(state=S.PLACED, request_id="r-3")) is False
     assert await counted(ledger) == {state: 1}
-    assert await ledger.heard(token=None, request_id="r-3", at=2.0, over=True, cost=0.5)
+    assert await ledger.heard(Heard(token=None, request_id="r-3", at=2.0, over=True, cost=0.5))
 
     found = await ledger.find("spring", number)
 
@@ -818,7 +823,7 @@ async def test_what_is_heard_once_is_known_however_often_it_comes(ledger: Ledger
         "token": token, "request_id": "r-4", "at": 3.0, "answered": False, "detail": "ringing",
     }  # fmt: skip
     for event in (record, ringing, record, ringing):
-        assert await ledger.heard(**event) is True
+        assert await ledger.heard(Heard(**event)) is True
 
     found = await ledger.find("spring", number)
 
@@ -839,8 +844,8 @@ async def test_whatever_telecmi_says_is_put_on_record(ledger: Ledger, odd: str) 
     _, unheard = await send(ledger, UNKNOWN)
     rejected, _ = await send(ledger, Outcome(state=S.REJECTED, detail=odd))
     heard = [
-        await ledger.heard(token=None, request_id=odd, at=1.0, over=True, detail=odd),
-        await ledger.heard(token=unheard, request_id=odd, at=1.0, over=True),
+        await ledger.heard(Heard(token=None, request_id=odd, at=1.0, over=True, detail=odd)),
+        await ledger.heard(Heard(token=unheard, request_id=odd, at=1.0, over=True)),
     ]
     refused = await ledger.find("spring", rejected.number)
     await ledger.direct("spring", "paused", odd)
@@ -858,8 +863,9 @@ async def test_a_record_of_a_call_that_took_years_is_put_on_record(ledger: Ledge
     await begin(ledger, 1)
     claim, token = await send(ledger, PLACED)
 
+    long = 10**18 - 1
     await ledger.heard(
-        token=token, request_id=None, at=1.0, over=True, answered=True, talk_seconds=10**18 - 1
+        Heard(token=token, request_id=None, at=1.0, over=True, answered=True, talk_seconds=long)
     )
 
     found = await ledger.find("spring", claim.number)
@@ -884,9 +890,9 @@ async def test_a_record_without_a_price_costs_nothing_yet(ledger: Ledger) -> Non
     """What comes later counts, and nothing is not a sum."""
     (number,) = await begin(ledger)
     _, token = await send(ledger, PLACED)
-    await ledger.heard(token=token, request_id=None, at=1.0, over=True, answered=False)
+    await ledger.heard(Heard(token=token, request_id=None, at=1.0, over=True, answered=False))
     before = await ledger.find("spring", number)
-    await ledger.heard(token=token, request_id=None, at=2.0, over=True, cost=0.0)
+    await ledger.heard(Heard(token=token, request_id=None, at=2.0, over=True, cost=0.0))
     after = await ledger.find("spring", number)
 
     assert before is not None
@@ -916,7 +922,7 @@ async def test_evidence_counts_from_any_state(
     token = await put_into(ledger, state, clock)
     assert await counted(ledger) == {state.value: 1}
 
-    assert await ledger.heard(token=token, request_id=None, at=1.0, over=over) is True
+    assert await ledger.heard(Heard(token=token, request_id=None, at=1.0, over=over)) is True
 
     found = await ledger.find("spring", number)
     assert found is not None
@@ -930,7 +936,7 @@ async def test_who_claimed_it_meanwhile_must_not_send(ledger: Ledger) -> None:
     await begin(ledger)
     _, token = await send(ledger, RETRY)
     claim = await take(ledger)
-    await ledger.heard(token=token, request_id=None, at=1.0)
+    await ledger.heard(Heard(token=token, request_id=None, at=1.0))
 
     assert await intend(ledger, claim, new_token()) is None
     assert await ledger.release(claim, "w") is False
@@ -943,7 +949,7 @@ async def test_an_event_of_a_send_that_was_thought_absent_counts_under_limits(
     """It rang after all."""
     numbers = await begin(ledger, 2)
     _, token = await send(ledger, REJECTED)
-    await ledger.heard(token=token, request_id=None, at=1.0, over=True)
+    await ledger.heard(Heard(token=token, request_id=None, at=1.0, over=True))
     await ledger.create("autumn", {})
     await ledger.load("autumn", [NewContact(number=numbers[0])])
 
@@ -960,9 +966,9 @@ async def test_two_calls_to_one_contact_are_seen(ledger: Ledger, by_event: bool)
     _, first = await send(ledger, UNKNOWN)
     await ledger.redial_unknown("spring")
     _, second = await send(ledger)
-    await ledger.heard(token=first, request_id=None, at=1.0, over=True, cost=0.5)
+    await ledger.heard(Heard(token=first, request_id=None, at=1.0, over=True, cost=0.5))
     if by_event:
-        await ledger.heard(token=second, request_id=None, at=2.0, over=True, cost=0.25)
+        await ledger.heard(Heard(token=second, request_id=None, at=2.0, over=True, cost=0.25))
     else:
         await ledger.settle(second, PLACED)
 
@@ -985,7 +991,7 @@ async def test_the_end_of_a_second_send_does_not_hide_the_first(
     _, first = await send(ledger, UNKNOWN)
     await ledger.redial_unknown("spring")
     _, second = await send(ledger)
-    await ledger.heard(token=first, request_id=None, at=1.0)
+    await ledger.heard(Heard(token=first, request_id=None, at=1.0))
 
     assert await ledger.settle(second, outcome) is False
     assert await counted(ledger) == {"placed": 1}
@@ -999,7 +1005,7 @@ async def test_a_second_send_that_is_left_behind_does_not_hide_the_first(
     _, first = await send(ledger, UNKNOWN)
     await ledger.redial_unknown("spring")
     await send(ledger)
-    await ledger.heard(token=first, request_id=None, at=1.0)
+    await ledger.heard(Heard(token=first, request_id=None, at=1.0))
     clock.time += LEASE + 1
     await ledger.reap("spring")
 
@@ -1053,7 +1059,7 @@ async def test_absence_is_proven_by_what_is_heard_of_others(
     _, other = await send(ledger, PLACED)
     clock.time = send_by + OLDER + 1
     unproven = await ledger.absolve("spring", older_than=OLDER, policy=policy)
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
 
     assert unproven == 0
     assert await ledger.absolve("spring", older_than=OLDER, policy="hold") == 0
@@ -1071,7 +1077,7 @@ async def test_nothing_is_proven_before_it_is_late(ledger: Ledger, clock: Clock)
     send_by = await lose_one(ledger, clock)
     _, other = await send(ledger, PLACED)
     clock.time = send_by + OLDER - 1
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
 
     assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 0
     assert (await counted(ledger))["unknown"] == 1
@@ -1081,7 +1087,7 @@ async def test_what_was_heard_too_early_proves_nothing(ledger: Ledger, clock: Cl
     """The channel may have died before this one's events came."""
     send_by = await lose_one(ledger, clock)
     _, other = await send(ledger, PLACED)
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
     clock.time = send_by + OLDER + 1
 
     assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 0
@@ -1092,7 +1098,7 @@ async def test_an_event_soon_afterwards_is_enough(ledger: Ledger, clock: Clock) 
     send_by = await lose_one(ledger, clock)
     _, other = await send(ledger, PLACED)
     clock.time = send_by + 1
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
     clock.time = send_by + OLDER + 1
 
     assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 1
@@ -1108,7 +1114,7 @@ async def test_what_was_heard_much_later_proves_nothing(
     clock.time = send_by + RESENT + 1
     _, other = await send(ledger, PLACED)
     clock.time = send_by + later
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
     clock.time = send_by + older + 1
 
     assert await ledger.absolve("spring", older_than=older, policy="retry_after_proof") == 0
@@ -1120,10 +1126,10 @@ async def test_a_record_that_did_not_come_casts_doubt(ledger: Ledger, clock: Clo
     _, other = await send(ledger, PLACED)
     _, silent = await send(ledger, PLACED)
     clock.time = send_by + 10
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
     clock.time = send_by + OLDER + 1
     doubtful = await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof")
-    await ledger.heard(token=silent, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=silent, request_id=None, at=clock.time, over=True))
 
     assert doubtful == 0
     assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 1
@@ -1134,7 +1140,7 @@ async def test_a_record_of_another_time_casts_no_doubt(ledger: Ledger, clock: Cl
     send_by = await lose_one(ledger, clock)
     _, other = await send(ledger, PLACED)
     clock.time = send_by + 10
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
     clock.time = send_by + RESENT + OLDER + 1
     await send(ledger, PLACED)
 
@@ -1146,7 +1152,7 @@ async def test_a_send_of_another_time_proves_nothing(ledger: Ledger, clock: Cloc
     send_by = await lose_one(ledger, clock)
     clock.time = send_by + OLDER + DAY
     _, other = await send(ledger, PLACED)
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
 
     assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 0
 
@@ -1158,7 +1164,7 @@ async def test_an_absolved_send_counts_no_more_and_evidence_still_does(
     send_by = await lose_one(ledger, clock)
     _, other = await send(ledger, PLACED)
     clock.time = send_by + OLDER + 1
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
     await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof")
     limits = Limits(per_number=[(1, 10 * DAY)])
     first, second = await ledger.claim("spring", "w", most=2, lease=LEASE)
@@ -1168,7 +1174,7 @@ async def test_an_absolved_send_counts_no_more_and_evidence_still_does(
     token = next(p.token for p in found.history if p.what == "intend")
 
     assert isinstance(await intend(ledger, absolved, new_token(), limits=limits), Intent)
-    assert await ledger.heard(token=token, request_id=None, at=clock.time) is True
+    assert await ledger.heard(Heard(token=token, request_id=None, at=clock.time)) is True
     assert (await counted(ledger))["placed"] == 1
 
 
@@ -1180,7 +1186,7 @@ async def test_an_answer_that_comes_after_the_proof_still_counts(
     _, token = await send(ledger)
     _, other = await send(ledger, PLACED)
     clock.time += FENCE + OLDER + 1
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
     await ledger.reap("spring")
     await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof")
     before = await counted(ledger)
@@ -1198,7 +1204,7 @@ async def test_an_absolved_send_that_was_redialled_moves_nothing(
     await ledger.redial_unknown("spring")
     _, other = await send(ledger, PLACED)
     clock.time = send_by + OLDER + 1
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
     before = await counted(ledger)
 
     assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 0

@@ -25,6 +25,7 @@ from telecmi_async.errors import ConfigurationError, StoreError
 from telecmi_async.ledger import (
     Claim,
     ContactState,
+    Heard,
     Intent,
     Ledger,
     Limits,
@@ -739,8 +740,8 @@ async def test_any_text_is_kept(schema: str) -> None:
     "ask",
     [
         lambda ledger: ledger.lease_channel("x", "y", limit=10**30, seconds=1),
-        lambda ledger: ledger.heard(token="a\0b", request_id=None, at=0),
-        lambda ledger: ledger.heard(token="\ud800", request_id=None, at=0),
+        lambda ledger: ledger.heard(Heard(token="a\0b", request_id=None, at=0)),
+        lambda ledger: ledger.heard(Heard(token="\ud800", request_id=None, at=0)),
     ],
     ids=["a number too large", "a zero", "half a character"],
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from telecmi_async.campaign.live import holder_of
 from telecmi_async.campaign.settings import Settings
 from telecmi_async.events import CallRecord
+from telecmi_async.ledger import Heard
 from telecmi_async.reference import reference_in
 
 if TYPE_CHECKING:
@@ -41,14 +42,16 @@ async def put_on_record(ledger: Ledger, event: Event) -> bool:
     record = record_of(event)
     rate = None if record is None else record.call_rate
     return await ledger.heard(
-        token=token,
-        request_id=event.request_id,
-        at=await ledger.now(),
-        over=record is not None,
-        answered=None if record is None else record.answered,
-        talk_seconds=None if record is None else record.talk_seconds,
-        cost=None if rate is None else float(rate),
-        detail=str(getattr(event, "status", "") or ""),
+        Heard(
+            token=token,
+            request_id=event.request_id,
+            at=await ledger.now(),
+            over=record is not None,
+            answered=None if record is None else record.answered,
+            talk_seconds=None if record is None else record.talk_seconds,
+            cost=None if rate is None else float(rate),
+            detail=str(getattr(event, "status", "") or ""),
+        )
     )
 
 

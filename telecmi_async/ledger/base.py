@@ -25,6 +25,7 @@ __all__ = [
     "CampaignState",
     "Claim",
     "Contact",
+    "Heard",
     "Intent",
     "Ledger",
     "Limits",
@@ -54,6 +55,31 @@ class Claim:
     epoch: int
     sends: int
     not_after: float | None = None
+
+
+@frozen(kw_only=True)
+class Heard:
+    """What an event says of a call.
+
+    Args:
+        token: The token of its send, as it came back; ``None`` if it did not.
+        request_id: TeleCMI's id of its request.
+        at: When it came.
+        over: Whether the call is over.
+        answered: Whether somebody answered; ``None`` if the event does not say.
+        talk_seconds: How long they talked, likewise.
+        cost: What the call cost, likewise.
+        detail: The event in a word or two, for people.
+    """
+
+    token: str | None
+    request_id: str | None
+    at: float
+    over: bool = False
+    answered: bool | None = None
+    talk_seconds: int | None = None
+    cost: float | None = None
+    detail: str = ""
 
 
 @frozen(kw_only=True)
@@ -348,18 +374,7 @@ class Ledger(SharedLimits, Protocol):
 
     # -- evidence
 
-    async def heard(
-        self,
-        *,
-        token: str | None,
-        request_id: str | None,
-        at: float,
-        over: bool = False,
-        answered: bool | None = None,
-        talk_seconds: int | None = None,
-        cost: float | None = None,
-        detail: str = "",
-    ) -> bool:
+    async def heard(self, event: Heard) -> bool:
         """Note an event of a call: it was placed, and perhaps it is over.
 
         It counts from any state but ``finished``. It is found by its token, else by its

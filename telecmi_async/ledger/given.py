@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve
+
 from telecmi_async._wording import shown
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.contact import NewContact
@@ -16,7 +18,9 @@ from telecmi_async.ledger.contact import NewContact
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["INT_32", "INT_64", "clean", "id_of", "json_of", "row_of", "talk_of"]
+    from telecmi_async.ledger.base import Heard
+
+__all__ = ["INT_32", "INT_64", "clean", "heard_of", "id_of", "json_of", "row_of"]
 
 #: The largest whole numbers that columns hold.
 INT_32: Final = 2**31 - 1
@@ -40,9 +44,15 @@ def id_of(given: str | None) -> str | None:
     return None if given is None else clean(given[:_LONGEST_ID])
 
 
-def talk_of(seconds: int | None) -> int | None:
-    """Return for how long somebody talked."""
-    return None if seconds is None else min(seconds, _LONGEST_TALK)
+def heard_of(event: Heard) -> Heard:
+    """Return what was heard of a call, as it can be kept."""
+    talk = event.talk_seconds
+    return evolve(
+        event,
+        request_id=id_of(event.request_id),
+        talk_seconds=None if talk is None else min(talk, _LONGEST_TALK),
+        detail=clean(event.detail),
+    )
 
 
 def json_of(given: Mapping[str, object], what: str) -> str:

@@ -14,6 +14,7 @@ from telecmi_async.ledger.base import (
     CampaignState,
     Claim,
     Contact,
+    Heard,
     Intent,
     Limits,
     Outcome,
@@ -21,7 +22,7 @@ from telecmi_async.ledger.base import (
     Refusal,
 )
 from telecmi_async.ledger.contact import Loaded
-from telecmi_async.ledger.given import INT_32, clean, id_of, json_of, talk_of
+from telecmi_async.ledger.given import INT_32, clean, heard_of, id_of, json_of
 from telecmi_async.ledger.postgres_door import Door
 from telecmi_async.ledger.postgres_lane import Lane
 from telecmi_async.ledger.states import ContactState
@@ -333,25 +334,15 @@ class PostgresLedger:
 
     # -- evidence
 
-    async def heard(
-        self,
-        *,
-        token: str | None,
-        request_id: str | None,
-        at: float,
-        over: bool = False,
-        answered: bool | None = None,
-        talk_seconds: int | None = None,
-        cost: float | None = None,
-        detail: str = "",
-    ) -> bool:
+    async def heard(self, event: Heard) -> bool:
         """Note an event of a call: it was placed, and perhaps it is over.
 
         It is found by its token, else by its ``request_id``. False if neither is known here.
         """
+        event = heard_of(event)
         done: bool = await self._moves.value(
-            rows.HEARD, token, id_of(request_id), at, over, answered, talk_of(talk_seconds),
-            cost, clean(detail),
+            rows.HEARD, event.token, event.request_id, event.at, event.over, event.answered,
+            event.talk_seconds, event.cost, event.detail,
         )  # fmt: skip
         return done
 

@@ -21,7 +21,7 @@ from telecmi_async.ledger import (
     sqlite_views,
 )
 from telecmi_async.ledger.contact import Loaded
-from telecmi_async.ledger.given import clean, id_of, json_of, row_of, talk_of
+from telecmi_async.ledger.given import clean, heard_of, json_of, row_of
 from telecmi_async.ledger.writer import Clerk
 from telecmi_async.phone import parse_number
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         CampaignState,
         Claim,
         Contact,
+        Heard,
         Intent,
         Limits,
         Outcome,
@@ -254,32 +255,10 @@ class SqliteLedger:
 
     # -- evidence
 
-    async def heard(
-        self,
-        *,
-        token: str | None,
-        request_id: str | None,
-        at: float,
-        over: bool = False,
-        answered: bool | None = None,
-        talk_seconds: int | None = None,
-        cost: float | None = None,
-        detail: str = "",
-    ) -> bool:
+    async def heard(self, event: Heard) -> bool:
         """Note an event of a call: it was placed, and perhaps it is over."""
-        return await self._write(
-            partial(
-                sqlite_sends.hear,
-                token=token,
-                request_id=id_of(request_id),
-                at=at,
-                over=over,
-                answered=answered,
-                talk_seconds=talk_of(talk_seconds),
-                cost=cost,
-                detail=clean(detail),
-            )
-        )
+        event = heard_of(event)
+        return await self._write(lambda db, now: sqlite_sends.hear(db, now, event))
 
     async def absolve(self, name: str, *, older_than: float, policy: str) -> int:
         """Make unknown contacts pending whose calls are proven absent; return how many."""

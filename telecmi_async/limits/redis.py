@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Final, NoReturn, Self, cast
+from typing import TYPE_CHECKING, Final, NoReturn, Self
 
-from attrs import frozen
-
-from telecmi_async import _settings
 from telecmi_async.credentials import Secret
-from telecmi_async.errors import ConfigurationError, WrongEventLoop
 from telecmi_async.limits.scripts import FREE, LEASE, RESERVE
 from telecmi_async.store.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from redis.asyncio import Redis
+
+    from telecmi_async import _settings
 
 __all__ = ["RedisLimits"]
 
 _MICRO: Final = 1_000_000
-
-
-@frozen
-class _Named:
-    """A setting, as checks ask for it."""
-
-    name: str
 
 
 class RedisLimits:
@@ -66,20 +55,15 @@ class RedisLimits:
     ) -> None:
         given = Secret(redis) if isinstance(redis, str) else redis
         del redis  # a traceback may show locals
-        if not isinstance(cast("object", prefix), str) or not prefix.isprintable():
-            raise ConfigurationError("prefix must be a text without control characters")
         self._prefix = prefix
-        seconds = _settings.to_seconds(timeout)
-        _settings.positive(self, _Named("timeout"), seconds)
         self._server = Server(
+            self,
             given,
-            timeout=seconds,
-            user="RedisLimits",
+            prefix=prefix,
+            timeout=timeout,
             task="asking for the shared limits",
             on_trio="leave a campaign the limits of its ledger",
         )
-        with contextlib.suppress(WrongEventLoop):  # none may be running yet
-            self._server.bind()
 
     def __repr__(self) -> str:
         return f"<RedisLimits {getattr(self, '_prefix', '?')}>"
@@ -139,10 +123,5 @@ class RedisLimits:
         self._server.bind()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.aclose()

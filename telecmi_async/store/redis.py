@@ -6,15 +6,13 @@ import contextlib
 import json
 import logging
 import secrets
-from typing import TYPE_CHECKING, Final, NoReturn, Self, cast
+from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 import anyio
-from attrs import frozen
 
 from telecmi_async import _settings
 from telecmi_async._eventloop import OwnError
 from telecmi_async.credentials import Secret
-from telecmi_async.errors import ConfigurationError, WrongEventLoop
 from telecmi_async.events import parse_event
 from telecmi_async.store.base import KEPT, REMEMBERED, STRAYING, FiledEvent, Listener
 from telecmi_async.store.ear import Ear
@@ -24,7 +22,6 @@ from telecmi_async.store.server import Server
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
     from contextlib import AbstractAsyncContextManager
-    from types import TracebackType
 
     from redis.asyncio import Redis
 
@@ -36,13 +33,6 @@ _AT_ONCE: Final = 500
 _TOKEN_BYTES: Final = 8
 _MOST_UNANSWERED: Final = 10_000
 _whole: Final = _settings.whole(1)
-
-
-@frozen
-class _Named:
-    """A setting, as checks ask for it."""
-
-    name: str
 
 
 class RedisStore:
@@ -94,11 +84,7 @@ class RedisStore:
     ) -> None:
         given = Secret(redis) if isinstance(redis, str) else redis
         del redis  # a traceback may show locals
-        if not isinstance(cast("object", prefix), str) or not prefix.isprintable():
-            raise ConfigurationError("prefix must be a text without control characters")
         self._prefix = prefix
-        seconds = _settings.to_seconds(timeout)
-        _settings.positive(self, _Named("timeout"), seconds)
         bounds = {
             "keep": keep,
             "keep_bytes": keep_bytes,
@@ -107,13 +93,18 @@ class RedisStore:
             "remember": remember,
         }
         for name, bound in bounds.items():
-            _whole(self, _Named(name), bound)
+            _whole(self, _settings.Named(name), bound)
         self._bounds = tuple(bounds.values())
         # By key, the tokens of questions whose answers never came.
         self._unanswered: dict[str, str] = {}
-        self._server = Server(given, timeout=seconds)
-        with contextlib.suppress(WrongEventLoop):  # none may be running yet
-            self._server.bind()
+        self._server = Server(
+            self,
+            given,
+            prefix=prefix,
+            timeout=timeout,
+            task="the store of events",
+            on_trio="serve from one process with the default store",
+        )
 
     def __repr__(self) -> str:
         return f"<RedisStore {getattr(self, '_prefix', '?')}>"
@@ -194,12 +185,7 @@ class RedisStore:
         self._server.bind()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
 
