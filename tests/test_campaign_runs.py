@@ -227,6 +227,24 @@ async def test_a_worker_that_wakes_up_frees_no_channels_of_others() -> None:
     assert here.simulator.placed(FIRST) == 1
 
 
+async def test_a_record_of_another_campaign_frees_no_channel() -> None:
+    """Both call the same number, and each call has a channel of its own."""
+    held: list[int] = []
+    with pytest.raises(AssertionError, match="more than once"):  # by two campaigns
+        async with scene(ring=40.0) as here, anyio.create_task_group() as tasks:
+            for name in ("spring", "autumn"):
+                campaign = here.campaign(settings(5.0, pace={"live_calls": 2}), name=name)
+                await campaign.load(contacts(1))
+                tasks.start_soon(campaign.run)
+                await anyio.sleep(20)
+            for _ in range(3):
+                (count,) = here.ledger._db.execute("SELECT count(*) FROM channel").fetchone()
+                held.append(count)
+                await anyio.sleep(15)
+
+    assert held == [2, 1, 0]
+
+
 def _freeze(here: Scene, campaign: Campaign) -> anyio.Event:
     """Stop a worker from its next turn on; return what wakes it up."""
     by, awake, renew = campaign._worker, anyio.Event(), here.ledger.renew

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, cast
 
 import anyio
 
@@ -295,13 +295,20 @@ class Campaign:
             cost=None if rate is None else float(rate),
             detail=str(getattr(event, "status", "") or ""),
         )
-        if known and record is not None and event.to:
-            await self._worker.live.free(event.to)
+        if known and record is not None and await self._is_over(event.to):
+            await self._worker.live.free(event.to or "")
+
+    async def _is_over(self, number: str | None) -> bool:
+        """Tell whether a channel is free now: the record may be of another campaign's call."""
+        if self.settings.pace.live_calls is None or not (number or "").isdecimal():
+            return False
+        contact = await self._ledger.find(self.name, int(number or ""))
+        return contact is not None and contact.state is ContactState.FINISHED
 
 
 def _first(failure: BaseException) -> BaseException:
     """Return what failed first; who interrupts counts for more than what fails."""
     while isinstance(failure, BaseExceptionGroup):
-        inside: tuple[BaseException, ...] = failure.exceptions
+        inside = cast("tuple[BaseException, ...]", failure.exceptions)
         failure = next((each for each in inside if not isinstance(each, Exception)), inside[0])
     return failure

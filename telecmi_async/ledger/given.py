@@ -7,7 +7,7 @@ could not be put on record would be an unknown call. What somebody loads is refu
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from telecmi_async._settings import is_number
 from telecmi_async._wording import shown
@@ -69,7 +69,7 @@ def row_of(contact: object) -> tuple[int, str, float, float | None]:
     """
     if not isinstance(contact, NewContact):
         raise ConfigurationError(f"contacts must be NewContact, not {shown(contact)}")
-    number: object = contact.number
+    number = cast("object", contact.number)
     if not isinstance(number, int) or isinstance(number, bool) or abs(number) > INT_64:
         raise ConfigurationError("a contact's number must be a whole number of 64 bits")
     before, after = contact.not_before, contact.not_after
