@@ -8,7 +8,7 @@ import anyio
 import pytest
 from test_campaign import FIRST, SHORT, contacts, scene, settings
 
-from telecmi_async import ConfigurationError, StoreError, WrongEventLoop
+from telecmi_async import StoreError, WrongEventLoop
 from telecmi_async.ledger import ContactState
 from telecmi_async.simulator import Fault
 
@@ -154,11 +154,11 @@ async def test_whoever_leaves_as_a_start_is_granted_does_not_wait_for_it() -> No
         await here.ledger.reserve([("account", 100.0)], longest=1.0)
         real = here.ledger.reserve
 
-        async def reserve(*given: Any, **more: Any) -> float | None:
+        async def reserve(*given: Any, **more: Any) -> list[float]:
             campaign.leave()
             return await real(*given, **more)
 
-        here.ledger.reserve = reserve  # type: ignore[method-assign]  # the moment
+        here.ledger.reserve = reserve  # type: ignore[assignment,method-assign]  # the moment
         await campaign.run()
 
         assert anyio.current_time() < 10
@@ -211,6 +211,24 @@ async def test_a_worker_that_wakes_up_frees_no_channels_of_others() -> None:
 
     assert most == 3
     assert here.simulator.placed(FIRST) == 1
+
+
+async def test_a_record_of_another_campaign_frees_no_channel() -> None:
+    """Both call the same number, and each call has a channel of its own."""
+    held: list[int] = []
+    with pytest.raises(AssertionError, match="more than once"):  # by two campaigns
+        async with scene(ring=40.0) as here, anyio.create_task_group() as tasks:
+            for name in ("spring", "autumn"):
+                campaign = here.campaign(settings(5.0, pace={"live_calls": 2}), name=name)
+                await campaign.load(contacts(1))
+                tasks.start_soon(campaign.run)
+                await anyio.sleep(20)
+            for _ in range(3):
+                (count,) = here.ledger._db.execute("SELECT count(*) FROM channel").fetchone()
+                held.append(count)
+                await anyio.sleep(15)
+
+    assert held == [2, 1, 0]
 
 
 def _freeze(here: Scene, campaign: Campaign) -> anyio.Event:

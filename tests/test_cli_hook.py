@@ -17,11 +17,9 @@ import pytest
 from consoles import Console, console, free_port, serving
 
 from telecmi_async.campaign import Settings
-from telecmi_async.campaign.evidence import free_channel
 from telecmi_async.cli import Exit, main
 from telecmi_async.cli.recording import LedgerStore
 from telecmi_async.errors import StoreError
-from telecmi_async.events import CallRecord, parse_event
 from telecmi_async.ledger import ContactState, NewContact, SqliteLedger
 from telecmi_async.simulator import Simulator, Webhooks
 
@@ -245,24 +243,6 @@ async def test_what_is_recorded_is_a_store_of_events() -> None:
         assert await store.get(["name"]) == []
         async with store.follow(_Nobody()):
             assert not store.shared
-
-
-@pytest.mark.anyio
-@pytest.mark.real_clock
-@pytest.mark.parametrize("to", ["", "client-7", "19175550009"])
-async def test_a_channel_of_nobody_is_not_freed(to: str) -> None:
-    """A record of somebody who is in no campaign frees nothing."""
-    record = parse_event({"type": "cdr", "to": to, "request_id": "r" * 43, "duration": 1})
-    async with SqliteLedger("l.db") as ledger:
-        settings = Settings(flow=[{"action": "hangup"}]).dump()
-        await ledger.create("people", settings)
-        pace = {**settings["pace"], "live_calls": 1}  # type: ignore[dict-item]  # JSON
-        await ledger.create("limited", {**settings, "pace": pace})
-        await ledger.lease_channel("account", f"limited/{to}", limit=1, seconds=60)
-        assert isinstance(record, CallRecord)
-        await free_channel(ledger, record)
-
-        assert not await ledger.lease_channel("account", "limited/x", limit=1, seconds=60)
 
 
 # --- forwarding -------------------------------------------------------------------------

@@ -883,12 +883,12 @@ async def test_several_loops_share_a_ledger(ledger: SqliteLedger, other: str) ->
     await begin(ledger)
     _, token = await send(ledger)
 
-    async def hear() -> bool:
+    async def hear() -> str | None:
         return await ledger.heard(Heard(token=token, request_id=None, at=1.0))
 
     heard = await anyio.to_thread.run_sync(lambda: anyio.run(hear, backend=other))
 
-    assert heard is True
+    assert heard == "spring"
     assert await counted(ledger) == {"placed": 1}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, cast
 
 import anyio
 
@@ -307,19 +307,19 @@ class Campaign:
         self._worker.wake()
 
     async def _note(self, event: Event) -> None:
-        known = await put_on_record(self._ledger, event)
+        name = await put_on_record(self._ledger, event)
         record = record_of(event)
-        if not known or record is None:
+        if name is None or record is None:
             return
-        if not self._running:  # it may hear for any campaign of the ledger
-            await free_channel(self._ledger, record, self._limits)
-        else:
+        if name == self.name:
             await self._worker.live.free(record.to or "")
+        else:  # it hears for all campaigns of the ledger
+            await free_channel(self._ledger, name, record, self._limits)
 
 
 def _first(failure: BaseException) -> BaseException:
     """Return what failed first; who interrupts counts for more than what fails."""
     while isinstance(failure, BaseExceptionGroup):
-        inside: tuple[BaseException, ...] = failure.exceptions
+        inside = cast("tuple[BaseException, ...]", failure.exceptions)
         failure = next((each for each in inside if not isinstance(each, Exception)), inside[0])
     return failure

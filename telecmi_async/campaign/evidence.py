@@ -23,7 +23,7 @@ def record_of(event: Event) -> CallRecord | None:
     return event if isinstance(event, CallRecord) and event.leg in {None, "a"} else None
 
 
-async def put_on_record(ledger: Ledger, event: Event) -> bool:
+async def put_on_record(ledger: Ledger, event: Event) -> str | None:
     """Put an event on record; in any order, and however often, the same is known after.
 
     Args:
@@ -31,14 +31,14 @@ async def put_on_record(ledger: Ledger, event: Event) -> bool:
         event: What TeleCMI tells.
 
     Returns:
-        Whether the ledger knows the call.
+        The campaign whose call it is; ``None`` if the ledger does not know the call.
 
     Raises:
         StoreError: The ledger fails; doing it again does no harm.
     """
     token = reference_in(event)
     if token is None and event.request_id is None:
-        return False
+        return None
     record = record_of(event)
     rate = None if record is None else record.call_rate
     return await ledger.heard(
@@ -56,27 +56,22 @@ async def put_on_record(ledger: Ledger, event: Event) -> bool:
 
 
 async def free_channel(
-    ledger: Ledger, record: CallRecord, limits: SharedLimits | None = None
+    ledger: Ledger, name: str, record: CallRecord, limits: SharedLimits | None = None
 ) -> None:
-    """Give back the channel of a call that is over, whichever campaign of the ledger it is of.
+    """Give back the channel of a call that is over.
 
-    It is for whoever hears of calls without dialling. Workers free their own channels.
+    It is for whoever hears of a campaign's calls and does not dial them.
 
     Args:
         ledger: The ledger; open. It has the record already.
+        name: The campaign.
         record: The call's record.
         limits: Where channels are leased, if not in the ledger.
 
     Raises:
         StoreError: The ledger or the limits fail; doing it again does no harm.
     """
-    number = record.to or ""
-    if not (number.isascii() and number.isdecimal()):
-        return
-    for name in await ledger.campaigns():
-        pace = Settings.parse(await ledger.settings(name)).pace
-        if pace.live_calls is None:
-            continue
-        contact = await ledger.find(name, int(number))
-        if contact is not None and contact.request_id == record.request_id:
-            await (limits or ledger).free_channel(pace.shared, holder_of(name, number))
+    pace = Settings.parse(await ledger.settings(name)).pace
+    if pace.live_calls is not None:
+        holder = holder_of(name, record.to or "")
+        await (limits or ledger).free_channel(pace.shared, holder)

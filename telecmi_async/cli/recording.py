@@ -36,12 +36,12 @@ class LedgerStore:
 
     async def put(self, filed: FiledEvent) -> bool:
         """Put an event on record, a repeat too: the first time may have failed half-way."""
-        known = await put_on_record(self._ledger, filed.event)
+        campaign = await put_on_record(self._ledger, filed.event)
         record = record_of(filed.event)
-        if known and record is not None:
-            await free_channel(self._ledger, record)
+        if campaign is not None and record is not None:
+            await free_channel(self._ledger, campaign, record)
         fresh = await self._memory.put(filed)
-        self.known += known and fresh
+        self.known += campaign is not None and fresh
         return fresh
 
     async def get(self, names: Collection[str]) -> list[FiledEvent]:

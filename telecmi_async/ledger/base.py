@@ -374,11 +374,14 @@ class Ledger(SharedLimits, Protocol):
 
     # -- evidence
 
-    async def heard(self, event: Heard) -> bool:
+    async def heard(self, event: Heard) -> str | None:
         """Note an event of a call: it was placed, and perhaps it is over.
 
         It counts from any state but ``finished``. It is found by its token, else by its
-        ``request_id``. False if neither is known here.
+        ``request_id``.
+
+        Returns:
+            The campaign whose call it is; ``None`` if neither is known here.
         """
         ...
 

@@ -334,17 +334,20 @@ class PostgresLedger:
 
     # -- evidence
 
-    async def heard(self, event: Heard) -> bool:
+    async def heard(self, event: Heard) -> str | None:
         """Note an event of a call: it was placed, and perhaps it is over.
 
-        It is found by its token, else by its ``request_id``. False if neither is known here.
+        It is found by its token, else by its ``request_id``.
+
+        Returns:
+            The campaign whose call it is; ``None`` if neither is known here.
         """
         event = heard_of(event)
-        done: bool = await self._moves.value(
+        name: str | None = await self._moves.value(
             rows.HEARD, event.token, event.request_id, event.at, event.over, event.answered,
             event.talk_seconds, event.cost, event.detail,
         )  # fmt: skip
-        return done
+        return name
 
     async def absolve(self, name: str, *, older_than: float, policy: str) -> int:
         """Make unknown contacts pending whose calls are proven absent; return how many.

@@ -28,7 +28,7 @@ from telecmi_async.errors import StoreError, TelecmiError
 from telecmi_async.ledger.waiter import Waiter, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from psycopg import Connection
 
@@ -251,7 +251,7 @@ class Lane:
 
 
 @contextlib.contextmanager
-def _however_long(connection: Any) -> Iterator[None]:
+def _however_long(connection: Any) -> Generator[None]:
     """Let the server be silent for a while: it loads, or tidies up."""
     connection.silence, silence = None, connection.silence
     try:

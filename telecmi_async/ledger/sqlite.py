@@ -255,7 +255,7 @@ class SqliteLedger:
 
     # -- evidence
 
-    async def heard(self, event: Heard) -> bool:
+    async def heard(self, event: Heard) -> str | None:
         """Note an event of a call: it was placed, and perhaps it is over."""
         event = heard_of(event)
         return await self._write(lambda db, now: sqlite_sends.hear(db, now, event))

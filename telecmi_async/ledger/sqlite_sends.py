@@ -249,11 +249,11 @@ def _note_id(db: sqlite3.Connection, token: str, request_id: str | None) -> None
 # -- evidence
 
 
-def hear(db: sqlite3.Connection, now: float, event: Heard) -> bool:
+def hear(db: sqlite3.Connection, now: float, event: Heard) -> str | None:
     """Note an event. In any order, and however often each comes, the same is known after."""
     send = _find(db, event.token, event.request_id)
     if send is None:
-        return False
+        return None
     token, contact, campaign, state, paid = send
     finished = event.over or state == "finished"
     more = max((event.cost or 0.0) - (paid or 0.0), 0.0)
@@ -273,7 +273,8 @@ def hear(db: sqlite3.Connection, now: float, event: Heard) -> bool:
         db.execute("UPDATE campaign SET cost = cost + ? WHERE id = ?", (more, campaign))
     _tell_contact(db, contact)
     _move(db, contact, token, state, event)
-    return True
+    row = db.execute("SELECT name FROM campaign WHERE id = ?", (campaign,)).fetchone()
+    return str(row[0])
 
 
 def _find(

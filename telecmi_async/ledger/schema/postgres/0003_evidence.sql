@@ -4,7 +4,7 @@
 -- larger value is the later one: nobody talks less, nor is a call answered no more.
 CREATE FUNCTION heard(p_token text, p_request text, p_at double precision, p_over boolean,
     p_answered boolean, p_talk integer, p_cost double precision, p_detail text)
-RETURNS boolean LANGUAGE plpgsql AS $$
+RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     s send;
     c contact;
@@ -17,7 +17,7 @@ BEGIN
         SELECT * INTO s FROM send t WHERE t.request_id = p_request LIMIT 1;
     END IF;
     IF s.token IS NULL THEN
-        RETURN false;
+        RETURN NULL;
     END IF;
     SELECT * INTO c FROM contact k WHERE k.id = s.contact FOR UPDATE;
     SELECT * INTO s FROM send t WHERE t.token = s.token FOR UPDATE;
@@ -60,7 +60,7 @@ BEGIN
         ('event', is_news AND NOT is_first AND c.state IN ('placed', 'finished')
             AND NOT (p_over AND c.state <> 'finished'))
     ) AS told (what, is_so) WHERE told.is_so;
-    RETURN true;
+    RETURN (SELECT g.name FROM campaign g WHERE g.id = c.campaign);
 END
 $$;
 
