@@ -44,14 +44,14 @@ nitpick_ignore_regex = [
     # Documented by other projects.
     (
         r"py:.*",
-        r"(anyio|asyncio|attrs?|collections|datetime|decimal|enum|httpx|ssl|trio|typing)\..*",
+        r"(anyio|asyncio|attrs?|collections|datetime|decimal|enum|httpx|os|ssl|trio|typing)\..*",
     ),
     (r"py:.*", r"AbstractAsyncContextManager|date|datetime|timedelta"),
     # Aliases and type variables, which a signature shows by name.
     (r"py:class", r"_\w+|Answer|Backend|CallType|Codes|Duration|Event(Source)?|FlowLike|Item"),
     (
         r"py:class",
-        r"Dialect|Ending|JsonObject|Latency|ListenMode|Pace|Target|datetime|_settings\.Duration",
+        r"Dialect|Ending|Format|JsonObject|Latency|ListenMode|Pace|Target|datetime|_settings\.Duration",
     ),
     (r"py:.*", r"Redis|redis\.asyncio\.Redis"),
     (

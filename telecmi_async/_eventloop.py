@@ -1,4 +1,4 @@
-"""Which event loop is running, so that a service notices when it is used from another."""
+"""What anyio leaves open: which event loop is running, and errors that are no group's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from telecmi_async.errors import WrongEventLoop
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+    from types import TracebackType
 
 _T = TypeVar("_T")
 
@@ -44,6 +45,11 @@ def clock_of(loop: object) -> Callable[[], float]:
     return loop.time if is_asyncio(loop) else sys.modules["trio"].current_time
 
 
+def current_time() -> float:
+    """Return the reading of the running event loop's clock, in seconds."""
+    return clock_of(current_loop())()
+
+
 def hand_over(loop: object, function: Callable[[_T], object], argument: _T) -> None:
     """Call a function soon, within the event loop that an earlier `current_loop` gave.
 
@@ -65,6 +71,47 @@ def nobody_cancelled() -> bool:
         return False
     task = sys.modules["asyncio"].current_task()
     return task is not None and not task.cancelling()
+
+
+class OwnError:
+    """Keeps the error of a body aside while a task group is left, which would have wrapped it.
+
+    It is entered around the body, within the group::
+
+        own = OwnError()
+        async with anyio.create_task_group() as tasks:
+            with own:
+                yield
+            tasks.cancel_scope.cancel()
+        own.raise_it()
+    """
+
+    def __init__(self) -> None:
+        self._error: BaseException | None = None
+
+    def __enter__(self) -> None:
+        """Nothing has failed yet."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        # A cancellation is the group's business, and so is a generator's end.
+        if not isinstance(error, Exception | KeyboardInterrupt):
+            return False
+        self._error = error
+        return True
+
+    def raise_it(self) -> None:
+        """Raise the error, if there was one, as the body did."""
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # or it would hold this frame, which holds it
 
 
 def is_asyncio(loop: object) -> TypeGuard[asyncio.AbstractEventLoop]:

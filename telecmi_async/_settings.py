@@ -9,6 +9,8 @@ import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard
 
+from attrs import frozen
+
 from telecmi_async._wording import listed, shown
 from telecmi_async.errors import ConfigurationError
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Duration",
     "Field",
+    "Named",
     "environment_variable",
     "flag",
     "is_number",
@@ -44,6 +47,13 @@ class Field(Protocol):
     def name(self) -> str:
         """The field's name."""
         ...
+
+
+@frozen
+class Named:
+    """A setting of a class that is not attrs', as the checks ask for it."""
+
+    name: str
 
 
 def _wrong(owner: object, field: Field, wanted: str, value: object) -> ConfigurationError:

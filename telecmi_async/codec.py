@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from telecmi_async.request import CallRequest
 
 __all__ = [
+    "check_names",
     "decode_json",
     "dump_pcmo",
     "encode_body",
@@ -275,12 +276,24 @@ def _parser(kind: type[Any]) -> Callable[[Any], Any]:
     from cattrs.gen import make_dict_structure_fn  # noqa: PLC0415  # see the module's docstring
 
     build = make_dict_structure_fn(kind, _converter(), **_overrides(kind))
+    check = _checker(kind)  # type: ignore[arg-type]  # as in _dump
+
+    def parse(data: Mapping[object, object]) -> Any:
+        check(data)
+        return build(cast("Mapping[str, object]", data), kind)
+
+    return partial(_parse_connect, parse) if kind is Connect else parse
+
+
+@cache
+def _checker(kind: type[Any]) -> Callable[[Mapping[object, object]], None]:
+    """Return the function that checks the keys of an action's or a target's dict."""
     fields = attrs.fields(kind)
     tag = "type" if kind in _TARGETS.values() else "action"
     names = [wire_name(field) for field in fields if field.name != "array_key"]
     required = [wire_name(field) for field in fields if field.default is attrs.NOTHING]
 
-    def parse(data: Mapping[object, object]) -> Any:
+    def check(data: Mapping[object, object]) -> None:
         for key, value in data.items():
             if key not in names and key != tag:
                 raise _unknown_key(key, names, kind)
@@ -289,9 +302,37 @@ def _parser(kind: type[Any]) -> Callable[[Any], Any]:
         for name in required:
             if name not in data:
                 raise InvalidCall("is missing", path=name)
-        return build(cast("Mapping[str, object]", data), kind)
 
-    return partial(_parse_connect, parse) if kind is Connect else parse
+    return check
+
+
+def check_names(item: Mapping[object, object], path: str) -> None:
+    """Check the names in what is to become an action once its values are known.
+
+    Raises:
+        InvalidCall: No action has this name, or it or a target of it has no such key.
+    """
+    try:
+        kind = _kind(item, raw=False)
+        array = "call" if kind is Connect and "call" in item else "connect"
+        _checker(kind)({"connect" if key == array else key: item[key] for key in item})  # type: ignore[arg-type]  # as in _dump
+        targets = item.get(array)
+        if kind in _TARGETS and isinstance(targets, list):
+            _check_targets(_TARGETS[kind], cast("list[object]", targets), array)
+    except InvalidCall as error:
+        raise error.inside(path) from None
+
+
+def _check_targets(wanted: type[Any], targets: list[object], array: str) -> None:
+    for i, item in enumerate(targets):
+        if not isinstance(item, Mapping):
+            continue
+        target = cast("Mapping[object, object]", item)
+        try:
+            _check_type(target, wanted.type)
+            _checker(wanted)(target)  # type: ignore[arg-type]  # as in _dump
+        except InvalidCall as error:
+            raise error.inside(f"{array}[{i}]") from None
 
 
 def _unknown_key(key: object, names: Sequence[str], kind: type) -> InvalidCall:

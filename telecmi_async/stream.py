@@ -13,7 +13,7 @@ from collections.abc import (
     Iterable,
     Mapping,
 )
-from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, cast
+from typing import Protocol, Self, TypeAlias, cast
 
 import anyio
 import attrs
@@ -29,9 +29,6 @@ from telecmi_async.errors import (
 )
 from telecmi_async.handle import CallHandle
 from telecmi_async.request import CallRequest
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 #: One request of a stream: a `CallRequest`, or a mapping with the names of its fields.
 Item: TypeAlias = "CallRequest | Mapping[str, object]"
@@ -331,12 +328,7 @@ class CallStream:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
     def __del__(self) -> None:

@@ -24,6 +24,15 @@ settings.register_profile("telecmi_async", deadline=None, derandomize="CI" in os
 settings.load_profile("telecmi_async")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Measure coverage where tests run, and not in processes that they start.
+
+    Some of these are killed, and all would start more slowly.
+    """
+    if not config.getoption("numprocesses", None):  # else it is pytest's own that are started
+        os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """Run an async test on asyncio and on trio, on the virtual clock.

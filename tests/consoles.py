@@ -6,6 +6,7 @@ import io
 import signal
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -92,6 +93,13 @@ def interrupted(condition: threading.Event) -> Iterator[None]:
         yield
     finally:
         thread.join()
+
+
+def zone_at_ten() -> str:
+    """A time zone where it is about ten in the morning, whenever the tests run."""
+    ahead = (10 - time.gmtime().tm_hour + 12) % 24 - 12
+    # The names of these zones have their signs the wrong way round.
+    return f"Etc/GMT{-ahead:+d}" if ahead else "Etc/GMT"
 
 
 def free_port() -> int:

@@ -155,7 +155,12 @@ class Plan:
                     workers[place].send_signal(signal.SIGCONT)
                     tally.stops += 1
             for worker in workers:
-                said, _ = worker.communicate(timeout=_LONGEST)
+                try:
+                    said, _ = worker.communicate(timeout=_LONGEST)
+                except subprocess.TimeoutExpired:
+                    worker.send_signal(signal.SIGUSR1)  # it shows where it is
+                    time.sleep(1.0)
+                    raise AssertionError(f"a worker hangs:\n{work.errors()}") from None
                 assert worker.returncode == 0, said
         anyio.run(self.conserved)
         anyio.run(self.compare, tally)
@@ -205,6 +210,11 @@ class Work:
     stack: contextlib.ExitStack
     _started: int = 0
 
+    def errors(self) -> str:
+        """Return what all workers said of what went wrong."""
+        files = sorted(self.plan.folder.glob("worker*"))
+        return "\n".join(f"-- {file.name}\n{file.read_text()}" for file in files)
+
     def start(self) -> subprocess.Popen[str]:
         """Start a worker, and wait until it dials."""
         backends = self.plan.backends
@@ -221,7 +231,9 @@ class Work:
         process = self.stack.enter_context(child("crash_worker.py", told, errors))
         assert process.stdout is not None
         said = process.stdout.readline()
-        assert said == "dialling\n", f"a worker said {said!r}; see {errors.name}"
+        if said != "dialling\n":
+            process.wait()
+            raise AssertionError(f"a worker did not begin:\n{self.errors()}")
         return process
 
 

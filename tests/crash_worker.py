@@ -6,7 +6,9 @@ nothing is left to be dialled.
 
 from __future__ import annotations
 
+import faulthandler
 import json
+import signal
 import socket
 import sys
 from typing import TYPE_CHECKING, Any
@@ -122,5 +124,6 @@ async def main(options: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR1)
     told = json.loads(sys.argv[1])
     anyio.run(main, told, backend=told["backend"])

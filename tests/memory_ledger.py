@@ -17,6 +17,7 @@ from telecmi_async.ledger import Loaded, SqliteLedger, sqlite_claims
 from telecmi_async.ledger.migrate import migrate, scripts
 from telecmi_async.ledger.sqlite import _rows
 from telecmi_async.ledger.writer import explain
+from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,8 +43,9 @@ class MemoryLedger(SqliteLedger):
 
     def __init__(self, clock: Callable[[], float] = loop_clock) -> None:
         super().__init__("it has no file", clock=lambda: clock() + self.ahead)
-        self._db = sqlite3.connect(":memory:", isolation_level=None)
-        # From 3.13 on a connection wants to be closed, and nobody closes a ledger in memory.
+        # From 3.13 on a connection wants to be closed, and nobody closes a ledger in memory: it
+        # is closed in whichever thread collects it.
+        self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         weakref.finalize(self, self._db.close)
         self._db.execute("PRAGMA foreign_keys = ON")
         migrate(self._db, scripts("sqlite"))
@@ -91,7 +93,7 @@ class MemoryLedger(SqliteLedger):
         rows = _rows(iter(contacts))
         return await self._write(lambda db, now: sqlite_claims.load(db, now, name, rows))
 
-    async def forbid(self, numbers: Iterable[int], source: str) -> int:
+    async def forbid(self, numbers: Iterable[int | str], source: str) -> int:
         """Add numbers to the do-not-call list, all at once."""
-        some = list(numbers)
+        some = [parse_number(each) for each in numbers]
         return await self._write(lambda db, now: sqlite_claims.forbid(db, now, some, source))

@@ -36,7 +36,6 @@ LAYERS: list[set[str]] = [
     {"events", "flow", "request", "verdict"},
     {
         "history",
-        "ledger",
         "poller",
         "rate",
         "reference",
@@ -46,7 +45,7 @@ LAYERS: list[set[str]] = [
         "transport",
     },
     {"limits", "options"},
-    {"call", "host"},
+    {"call", "host", "ledger"},
     {"dial", "handle", "lookup", "receiver"},
     {"sources", "stream", "tracking"},
     {"service"},

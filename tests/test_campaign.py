@@ -516,6 +516,77 @@ async def test_a_worker_that_leaves_as_a_call_is_placed_does_not_send_it() -> No
         assert (await campaign.state()).counts[S.PENDING] >= 3
 
 
+@pytest.mark.parametrize("how", ["leave", "cancel", "stop"])
+async def test_a_campaign_that_left_may_be_run_again(how: str) -> None:
+    """In the next cell of a notebook it goes on, however the last run of it ended."""
+    async with scene() as here:
+        campaign = here.campaign(settings(5.0))
+        await campaign.load(contacts(20))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(campaign.run)
+            await anyio.sleep(2)
+            match how:
+                case "leave":
+                    campaign.leave()
+                case "stop":
+                    await campaign.stop()
+                case _:
+                    tasks.cancel_scope.cancel()
+        assert (await here.counted())["pending"] > 0
+
+        await campaign.resume()
+        await campaign.run()
+
+        assert await here.counted() == {"finished": 20}
+
+
+async def test_a_campaign_that_runs_is_not_run_beside_itself() -> None:
+    """A cell that is executed twice is told; another worker is another object."""
+    async with scene() as here:
+        campaign = here.campaign()
+        await campaign.load(contacts(5))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(campaign.run)
+            await anyio.sleep(0.05)
+            with pytest.raises(ConfigurationError, match="is running already"):
+                await campaign.run()
+            assert repr(campaign) == "<Campaign 'spring', running here>"
+
+        assert repr(campaign) == "<Campaign 'spring'>"
+        assert await here.counted() == {"finished": 5}
+
+
+async def test_a_worker_that_was_to_leave_before_it_began_does_not_begin() -> None:
+    """A signal may come at any time."""
+    async with scene() as here:
+        campaign = here.campaign()
+        await campaign.load(contacts(5))
+        campaign.leave()
+
+        await campaign.run()
+
+        assert await here.counted() == {"pending": 5}
+
+
+async def test_how_a_campaign_stands_is_read_at_a_glance() -> None:
+    """Nothing that is not there is shown, in a notebook as in a log."""
+    async with scene() as here:
+        campaign = here.campaign()
+        await campaign.load(contacts(2))
+
+        state = await campaign.run()
+        contact = await here.ledger.find("spring", FIRST)
+
+        assert "counts={'finished': 2}, sends=2, cost=0.78)" in repr(state)
+        assert str(state) == "spring, running: 2 finished; 2 sends, cost 0.78"
+        await campaign.pause("lunch")
+        await here.ledger.create("autumn", {})
+        assert str(await campaign.state()).startswith("spring, paused (lunch): ")
+        assert "autumn, running: no contacts; 0 sends" in str(await here.ledger.state("autumn"))
+        assert "state=finished" in repr(contact)
+        assert repr(contact).endswith("history=<7 passages>)")
+
+
 async def test_outcomes_are_not_waited_for_once_it_leaves() -> None:
     """Whoever leaves has no patience for calls that go on."""
     async with scene(ring=100.0) as here:
@@ -844,6 +915,28 @@ async def test_a_ledger_that_is_gone_stops_the_dialling_until_it_is_back(
     assert len([text for text in said if "goes on" in text]) == 1
 
 
+async def test_a_ledger_that_was_not_asked_is_not_said_to_be_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A worker of a campaign that is paused has nothing to ask while a send is under way."""
+    caplog.set_level(logging.WARNING, "telecmi_async")
+    async with scene(latency=20.0) as here, anyio.create_task_group() as tasks:
+        campaign = here.campaign()
+        await campaign.load(contacts(1))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(1)
+        await campaign.pause()
+        await anyio.sleep(2)
+        here.ledger.gone = True
+        await anyio.sleep(10)
+        said = [record.getMessage() for record in caplog.records]
+        here.ledger.gone = False
+        await campaign.resume()
+
+    assert len(said) == 1
+    assert "the ledger fails" in said[0]
+
+
 @pytest.mark.parametrize("at", [0.01, 0.02, 0.05, 0.11, 0.5, 1.0, 1.01])
 async def test_what_a_failing_ledger_did_unseen_does_no_harm(at: float) -> None:
     """It may have done what it said it did not: nobody is dialled twice, or forgotten."""
@@ -1092,10 +1185,18 @@ async def test_other_settings_for_the_same_campaign_are_refused() -> None:
     async with scene() as here:
         await here.campaign(settings(7.0)).load(contacts(1))
 
-        with pytest.raises(ConfigurationError, match="with other settings"):
-            await here.campaign(settings(8.0)).run()
-        with pytest.raises(ConfigurationError, match="there is no campaign 'autumn'"):
-            await Campaign.take_up(here.ledger, here.service, "autumn")
+        with pytest.raises(ConfigurationError, match=r"with other settings \(pace, unknown\)"):
+            await here.campaign(settings(8.0, unknown="give_up")).run()
+
+
+async def test_a_campaign_that_is_not_there_is_not_taken_up() -> None:
+    """Who misspelt its name is told of those that are there."""
+    async with scene() as here:
+        with pytest.raises(ConfigurationError, match=r"no campaign 'sprig' .*: it has none"):
+            await Campaign.take_up(here.ledger, here.service, "sprig")
+        await here.campaign().load(contacts(1))
+        with pytest.raises(ConfigurationError, match='did you mean "spring"'):
+            await Campaign.take_up(here.ledger, here.service, "sprig")
 
 
 async def test_progress_is_told_and_what_it_raises_disturbs_nothing(

@@ -304,3 +304,14 @@ def test_a_brake_needs_a_rate(rate: float) -> None:
     """Without a rate there is nothing to cut."""
     with pytest.raises(ConfigurationError, match="positive number of calls per second"):
         Brake(rate)
+
+
+def test_a_probe_that_is_given_up_makes_way_for_another_at_once() -> None:
+    """Whoever was to be probed is nobody to be called any more: nothing was learnt of the API."""
+    breaker = tripped(0.0)
+    assert breaker.wait(5.0) == 0
+    assert breaker.wait(5.0) == 120
+
+    breaker.withdraw()
+
+    assert breaker.wait(5.0) == 0

@@ -20,7 +20,7 @@ from telecmi_async.campaign.numbers import parse_country, read_number
 from telecmi_async.campaign.seen import Seen
 from telecmi_async.campaign.template import Template
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.base import NewContact
+from telecmi_async.ledger.contact import NewContact
 
 if TYPE_CHECKING:
     from pathlib import Path

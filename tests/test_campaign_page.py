@@ -8,7 +8,7 @@ from pathlib import Path
 from telecmi_async.ledger.states import MOVES
 
 PAGE = Path(__file__).parents[1] / "docs" / "campaigns.md"
-ROW = re.compile(r"^\| `(\w+)` \| ((?:`\w+`(?:, )?)+) \| `(\w+)` \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `(\w+)` \| ((?:`\w+`(?:, )?)+) → `(\w+)` \| [^|]+ \|$", re.MULTILINE)
 
 
 def test_the_page_shows_all_moves_of_a_contact() -> None:

@@ -359,7 +359,7 @@ def test_no_rule_is_hidden() -> None:
     )
     assert rules.describe() == (
         f"{window}, closed on holidays (1)",
-        "a number at most 3 times in 86400 s",
+        "a number at most 3 times in 1 day",
         "at most 100 a day (UTC)",
         "no more once they have cost 50",
         "none after 2026-12-01 00:00:00+00:00",
@@ -436,3 +436,17 @@ def test_a_rule_that_cannot_work_cannot_exist(
     """Each value is checked when it is made."""
     with pytest.raises(ConfigurationError, match=message):
         kind(**given)
+
+
+@pytest.mark.parametrize(
+    ("per", "words"),
+    [
+        (30, "in 30 s"), (90, "in 90 s"), (60, "in 1 minute"), (300, "in 5 minutes"),
+        (3_600, "in 1 hour"), (14_400, "in 4 hours"), (86_400, "in 1 day"), (0.5, "in 0.5 s"),
+    ],
+)  # fmt: skip
+def test_a_span_is_said_as_people_say_it(per: float, words: str) -> None:
+    """Nobody reads 604800 s as a week."""
+    assert Rules(per_number=FrequencyCap(1, per=per)).describe()[0] == (
+        f"a number at most once {words}"
+    )

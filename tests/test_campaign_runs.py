@@ -58,20 +58,6 @@ async def test_whoever_leaves_before_it_is_run_dials_nobody() -> None:
         assert second.counts[S.FINISHED] == 3
 
 
-async def test_a_campaign_is_not_run_twice_at_once() -> None:
-    """Two runs of one worker would take each other's contacts; the first is not disturbed."""
-    async with scene() as here, anyio.create_task_group() as tasks:
-        campaign = here.campaign(settings(10.0))
-        await campaign.load(contacts(10))
-        tasks.start_soon(campaign.run)
-        await anyio.sleep(0.5)
-
-        with pytest.raises(ConfigurationError, match="runs already"):
-            await campaign.run()
-
-    assert await here.counted() == {"finished": 10}
-
-
 # --- what goes wrong ---------------------------------------------------------------------
 
 

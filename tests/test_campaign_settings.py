@@ -112,6 +112,15 @@ def test_values_that_cannot_work_are_refused(kind: Any, more: dict[str, Any]) ->
         kind(**more)
 
 
+@pytest.mark.parametrize("rate", [0, -1.0, 10_001, "fast", True, None, float("nan")])
+def test_a_rate_that_cannot_be_is_said_to_be_one(rate: Any) -> None:
+    """The message speaks of calls, not of seconds."""
+    with pytest.raises(
+        ConfigurationError, match=r"calls_per_second must be .* calls in a second"
+    ):
+        Pace(calls_per_second=rate)
+
+
 def test_a_flow_that_is_none_is_refused() -> None:
     """Before anybody is loaded."""
     with pytest.raises(InvalidCall):

@@ -54,6 +54,61 @@ def test_a_flow_without_gaps_is_a_template_too() -> None:
     assert template.fill({})[0] is template.fill({})[0]
 
 
+WRONG: list[tuple[dict[str, object], str, str]] = [
+    ({"action": "speak", "txt": "{name}"}, "pcmo[1].txt", 'did you mean "text"'),
+    (
+        {"action": "bridge", "timeout": -1, "connect": [{"type": "pstn", "number": "{name}"}]},
+        "pcmo[1].timeout",
+        "must be",
+    ),
+    ({"action": "dance", "to": "{name}"}, "pcmo[1].action", "no action is named"),
+    ({"action": "input", "max_digit": "{name}"}, "pcmo[1].action_url", "is missing"),
+    ({"action": "play", "file_name": "{name}", "file_url": None}, "pcmo[1].file_url", "null"),
+    (
+        {"action": "bridge", "connect": [{"type": "pstn", "nmber": "{name}"}]},
+        "pcmo[1].connect[0].nmber",
+        'did you mean "number"',
+    ),
+    (
+        {"action": "bridge", "connect": [{"type": "sip", "number": "{name}"}]},
+        "pcmo[1].connect[0].type",
+        'must be "pstn"',
+    ),
+    (
+        {"action": "connect", "call": [{"type": "sip", "ide": "{name}"}]},
+        "pcmo[1].call[0].ide",
+        "has no key",
+    ),
+    ({"action": "bridge", "connect": ["{name}", 5]}, "pcmo[1].connect[1].number", "must have"),
+]
+
+
+@pytest.mark.parametrize(("action", "path", "message"), WRONG)
+def test_what_no_column_can_put_right_is_refused_at_once(
+    action: dict[str, object], path: str, message: str
+) -> None:
+    """Else all contacts of a campaign would be blocked, one after another."""
+    with pytest.raises(InvalidCall) as caught:
+        Template([{"action": "hangup"}, action])
+
+    assert caught.value.path == path
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        {"action": "stream", "ws_url": "{url}"},
+        {"action": "bridge", "connect": "{list}"},
+        {"action": "connect", "connect": [{"type": "sip", "user": "{agent}"}]},
+        {"action": "input", "action_url": "{url}", "max_digit": "{digits}"},
+    ],
+)
+def test_what_a_column_may_put_right_waits_for_it(action: dict[str, object]) -> None:
+    """Nobody knows yet what it holds."""
+    assert Template([action]).columns
+
+
 def test_actions_may_hold_gaps_where_text_goes() -> None:
     """Actions of the classes and plain dicts may stand side by side."""
     template = Template([Speak("Hello {name}"), {"action": "hangup"}])
@@ -155,10 +210,12 @@ def test_an_error_does_not_repeat_what_a_column_holds(
 
 def test_an_error_without_a_gap_of_its_own_says_little() -> None:
     """What is wrong with an action as a whole may hold what its columns do."""
-    template = Template([{"action": "input", "max_digit": "{x}"}])
+    template = Template([{"action": "bridge", "connect": ["{x}"]}])
 
-    with pytest.raises(InvalidCall, match=r"pcmo\[0\]\.action_url: cannot be sent with what"):
-        template.fill({"x": "1"})
+    with pytest.raises(
+        InvalidCall, match=r"pcmo\[0\]\.connect\[0\]\.number: cannot be sent with what"
+    ):
+        template.fill({"x": "nobody"})
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from attrs import define, field
 from memory_ledger import MemoryLedger
 
-from telecmi_async import CallService, ConfigurationError, StoreError
+from telecmi_async import CallService, ConfigurationError, Receiver, StoreError
 from telecmi_async.campaign import Campaign, Pace, Settings
 from telecmi_async.campaign.live import LiveCalls
 from telecmi_async.campaign.turns import Turns
@@ -33,22 +33,31 @@ class Granting:
     """Limits that answer what they are told to, and remember what they were asked.
 
     Args:
-        waits: What `reserve` answers, one after another; then 0.
+        waits: The starts that `reserve` grants, one after another; then 0. ``None`` ends an
+            answer early.
         failures: How many questions fail at first.
     """
 
     waits: list[float | None] = field(factory=list)
+    sizes: list[int] = field(factory=list)
     failures: int = 0
     asked: list[list[tuple[str, float]]] = field(factory=list)
     channels: list[str] = field(factory=list)
 
     async def reserve(
-        self, keys: Sequence[tuple[str, float]], *, longest: float
-    ) -> float | None:
-        """Grant a start."""
+        self, keys: Sequence[tuple[str, float]], *, longest: float, most: int = 1
+    ) -> list[float]:
+        """Grant starts."""
         self._fail()
         self.asked.append(list(keys))
-        return self.waits.pop(0) if self.waits else 0.0
+        self.sizes.append(most)
+        granted: list[float] = []
+        while len(granted) < most:
+            wait = self.waits.pop(0) if self.waits else 0.0
+            if wait is None:
+                break
+            granted.append(wait)
+        return granted
 
     async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
         """Grant a channel if there is one."""
@@ -123,9 +132,9 @@ async def test_a_slow_limit_allows_to_wait_for_it() -> None:
     @define
     class Strict(Granting):
         async def reserve(
-            self, keys: Sequence[tuple[str, float]], *, longest: float
-        ) -> float | None:
-            return longest
+            self, keys: Sequence[tuple[str, float]], *, longest: float, most: int = 1
+        ) -> list[float]:
+            return [longest]
 
     began = anyio.current_time()
     await turns(Strict(), calls_per_second=1 / 600).take(FIRST)
@@ -167,29 +176,41 @@ async def test_who_wakes_up_a_little_late_starts() -> None:
 
 async def test_starts_that_are_close_are_reserved_ahead() -> None:
     """So none is over before it is asked for; those that a pause outlasts are not made."""
-    limits = Granting([0.0, 0.01, 0.02, 0.02, 0.0, 0.01, 0.02])
+    limits = Granting([0.0, 0.01, 0.02, 0.03, 0.0, 0.01, 0.02])
     quick = turns(limits, calls_per_second=100.0)
     began = anyio.current_time()
 
     await quick.take(FIRST)
     first = len(limits.asked)
     await quick.take(FIRST)
-    second, at = len(limits.asked), anyio.current_time() - began
+    at = anyio.current_time() - began
     await anyio.sleep(1)
     await quick.take(FIRST)
 
-    assert (first, second, len(limits.asked)) == (3, 4, 7)
+    assert first == 1
+    assert limits.sizes == [3, 1, 3]
     assert at == pytest.approx(0.01)
     assert anyio.current_time() - began == pytest.approx(1.01)
 
 
+async def test_the_closer_starts_are_the_more_are_reserved_at_once() -> None:
+    """As many as the margin of the rate spares, so that each costs less."""
+    limits = Granting()
+    quick = turns(limits, calls_per_second=10_000.0)
+
+    for _ in range(100):
+        await quick.take(FIRST)
+
+    assert limits.sizes == [40] + [20] * 4
+
+
 async def test_none_is_reserved_ahead_that_is_too_far_away() -> None:
     """The start that is there is made all the same."""
-    limits = Granting([0.0, None])
+    limits = Granting([0.0, None, None])
 
     assert await turns(limits, calls_per_second=100.0).take(FIRST) is True
 
-    assert len(limits.asked) == 2
+    assert limits.sizes == [3, 2]
 
 
 @pytest.mark.parametrize(
@@ -273,6 +294,81 @@ async def test_a_channel_that_cannot_be_given_back_is_given_back_later(
     assert limits.channels == ["spring/1", "spring/3", "spring/1"]
     assert len(caplog.records) == 2
     assert "2 channels are given back later: they are gone" in caplog.records[1].getMessage()
+
+
+@define
+class Slow(Granting):
+    """Limits that take a second to take a channel back."""
+
+    freed: list[str] = field(factory=list[str])
+
+    async def free_channel(self, key: str, holder: str) -> None:
+        """Take a channel back, after a while."""
+        self.freed.append(holder)
+        await anyio.sleep(1)
+        await super().free_channel(key, holder)
+
+
+async def test_calls_that_end_together_are_given_back_once_each() -> None:
+    """Each by the event that ends it: else a hundred ends were ten thousand questions."""
+    limits = Slow()
+    live = LiveCalls(limits, "spring", Pace(live_calls=100))
+    for number in range(100):
+        await live.take(number)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(100):
+            tasks.start_soon(live.free, number)
+
+    assert sorted(limits.freed) == sorted(f"spring/{number}" for number in range(100))
+    assert limits.channels == []
+
+
+async def test_a_channel_is_owed_when_giving_it_back_was_cancelled() -> None:
+    """Nobody knows whether the question arrived."""
+    limits = Slow()
+    live = LiveCalls(limits, "spring", Pace(live_calls=1))
+    await live.take(1)
+
+    with anyio.move_on_after(0.5):
+        await live.free(1)
+    assert limits.channels == ["spring/1"]
+    await live.free_owed()
+
+    assert limits.channels == []
+
+
+async def test_what_is_owed_stays_owed_while_the_limits_fail() -> None:
+    """One question is enough to know that they do."""
+    limits = Granting()
+    live = LiveCalls(limits, "spring", Pace(live_calls=9))
+    for number in (1, 2):
+        await live.take(number)
+    limits.failures = 3
+    await live.free(1)
+    await live.free(2)
+
+    await live.free_owed()
+    assert limits.channels == ["spring/1", "spring/2"]
+    await live.free_owed()
+
+    assert (limits.channels, limits.failures) == ([], 0)
+
+
+async def test_a_channel_that_is_taken_anew_is_not_owed() -> None:
+    """Not even if giving it back failed afterwards: it would be a live call's."""
+    limits = Slow()
+    live = LiveCalls(limits, "spring", Pace(live_calls=1))
+    await live.take(1)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(live.free, 1)
+        await anyio.wait_all_tasks_blocked()
+        await live.take(1)
+        limits.failures = 1
+    await live.free_owed()
+
+    assert limits.freed == ["spring/1"]
 
 
 async def test_a_caller_id_with_a_limit_is_named() -> None:
@@ -436,3 +532,22 @@ async def test_where_there_is_no_other_start_there_is_none(
 ) -> None:
     """The contact is given back."""
     assert await turns(copy.deepcopy(limits), stop_after=stop_after).another() is False
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["ledger", "limits"])
+async def test_who_only_hears_gives_back_the_channels_of_all_campaigns(apart: bool) -> None:
+    """A web application takes up one campaign, and hears for those of other processes too."""
+    receiver, ledger = Receiver("t" * 43), MemoryLedger()
+    limits = MemoryLedger() if apart else None
+    simulator = Simulator(magic=False, ring=1.0, talk=2.0)
+    began = anyio.current_time()
+    async with receiver, simulator.service(from_=FROM, events=receiver) as service:
+        await Campaign(ledger, service, "autumn", Settings(flow=FLOW)).load(contacts(6))
+        await Campaign.take_up(ledger, service, "autumn", receiver=receiver, limits=limits)
+        settings = Settings(flow=FLOW, pace=Pace(calls_per_second=10.0, live_calls=2))
+        campaign = Campaign(ledger, service, "spring", settings, limits=limits)
+        await campaign.load(contacts(6))
+        await campaign.run()
+
+    assert simulator.requests == 6
+    assert anyio.current_time() - began < 60

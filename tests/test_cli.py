@@ -119,7 +119,7 @@ def test_the_version_is_the_installed_one() -> None:
         (["demo", "--errors-502", "5%"], "argument --errors-502: invalid float value: '5%'"),
         (["simulate", "--port", "x"], "argument --port: invalid int value: 'x'"),
         (["simulate", "--cps", "0.5"], "argument --cps: invalid int value: '0.5'"),
-        (["call", "--to", "1"], "the following arguments are required: --pcmo"),
+        (["call", "--to", "1"], "the following arguments are required: --flow/--pcmo"),
         (["call", "--to", "1", "--pcmo", "-", "--region", "mars"], "invalid choice: 'mars'"),
         (["call", "--to", "1", "--pcmo", "-", "--secret", "x"], "unrecognized arguments"),
     ],
@@ -159,11 +159,13 @@ def test_what_an_argument_stands_for_says_what_is_wrong(argv: list[str], message
 
 
 def test_help_imports_no_command() -> None:
-    """The help is printed before simulator and commands are imported."""
+    """The help waits for no command, nor for a library that takes its time."""
+    slow = {"anyio", "asyncio", "cattrs", "h11", "httpx", "rich", "sqlite3", "tenacity"}
     script = (
-        "import sys; from telecmi_async.cli import main; main(['--help'])\n"
+        "import sys; from telecmi_async.cli import main; main(['dial', '--help'])\n"
         "print([name for name in sys.modules if name.startswith('telecmi_async.simulator')"
-        " or name in {'telecmi_async.cli.demo', 'telecmi_async.cli.call'}])"
+        " or name in {'telecmi_async.cli.demo', 'telecmi_async.cli.dial'}"
+        f" or name in {slow!r}])"
     )
     done = run_python("-c", script)
 
@@ -245,7 +247,7 @@ def test_a_call_is_placed_and_its_id_printed(flow: str) -> None:
     assert [action["action"] for action in record.pcmo] == ["play", "hangup"]
     assert re.search(r"from +•••••••0000\n", terminal.err)
     assert re.search(r"to +•••••••0001\n", terminal.err)
-    assert re.search(r"pcmo +play, hangup\n", terminal.err)
+    assert re.search(r"flow +play, hangup\n", terminal.err)
     assert re.search(r"extra_params +order\n", terminal.err)
     assert re.search(r"duration +at most 90 s\n", terminal.err)
     assert re.search(r"POST +http://127\.0\.0\.1:\d+/v2/global_pcmo_make_call\n", terminal.err)
@@ -327,7 +329,7 @@ def test_where_nobody_can_be_asked_nothing_is_placed(
     [
         ({"--to": "0123"}, "to: must start with the country code"),
         ({"--from": "x"}, "from: must hold only digits"),
-        ({"--pcmo": "no-such-file.json"}, "pcmo: cannot read no-such-file.json: No such file"),
+        ({"--pcmo": "no-such-file.json"}, "flow: cannot read no-such-file.json: No such file"),
         ({"--duration": "0"}, "duration: must be between 1 and"),
         ({"--extra-params": "order=42"}, "extra_params: is no JSON"),
         ({"--extra-params": "[1]"}, "extra_params: must be a mapping"),
@@ -576,6 +578,24 @@ def test_simulate_serves_until_ctrl_c() -> None:
     assert statuses == [200, 200]
     assert "requests: 2, numbers dialled: 1, more than once: 1" in stderr.getvalue()
     assert "no phone rings" in stderr.getvalue()
+
+
+def test_simulate_may_speak_json() -> None:
+    """Its environment is one object, and what was asked is another one in the end."""
+    stdout = Announcing()
+    terminal = Terminal(stdin=Stream(), stdout=stdout, stderr=Stream(), environ={})
+    with interrupted(stdout.complete):
+        code = main(["simulate", "--port", "0", "--json"], terminal=terminal)
+    environ, counts = (json.loads(line) for line in stdout.getvalue().splitlines())
+
+    assert code == Exit.INTERRUPTED
+    assert set(environ) == {
+        "TELECMI_BASE_URL",
+        "TELECMI_APP_ID",
+        "TELECMI_FROM",
+        "TELECMI_SECRET",
+    }
+    assert counts == {"requests": 0, "numbers": 0, "more_than_once": 0}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])

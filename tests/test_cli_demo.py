@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import re
 import subprocess
@@ -117,6 +118,21 @@ def test_the_demo_runs_in_this_process(backend: str, monkeypatch: pytest.MonkeyP
 
     assert code == Exit.OK
     assert "dialled twice: 0" in screen.shown()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_demo_may_speak_json(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its results are one object on stdout, and what it tells meanwhile is on stderr."""
+    monkeypatch.setattr(anyio, "run", partial(anyio.run, backend=backend))
+    screen = Screen()
+    terminal = terminal_on(screen)
+    code = main(["demo", "--calls", "20", "--cps", "40", "--json"], terminal=terminal)
+    found = json.loads(screen.shown())
+
+    assert code == Exit.OK
+    assert (found["contacts"], found["dialled_twice"], found["problems"]) == (20, 0, [])
+    assert isinstance(terminal.stderr, io.StringIO)
+    assert "no phone rings" in terminal.stderr.getvalue()
 
 
 def test_a_worker_that_fails_ends_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOKEN = "t" * 43
-EVENT = {"type": "ping", "to": "919876543210"}
+EVENT = {"type": "ping", "to": "919876543210", "from": 919876543211, "legs": [919876543212]}
 
 
 def ran(*argv: str, **given: Any) -> tuple[int, Console]:
@@ -78,6 +78,7 @@ def test_a_flow_is_shown_as_a_tree() -> None:
     assert terminal.out.splitlines()[:3] == ["1. speak", "   text: Hello {name}", "2. bridge"]
     assert "   connect\n      [0]\n" in terminal.out
     assert "98765" not in terminal.out + as_json.out
+    assert json.loads(as_json.out)[1]["from"] == "••••••••3210"
 
 
 # --- hook -------------------------------------------------------------------------------
@@ -125,7 +126,9 @@ def test_events_are_printed_as_they_arrive(*, reveal: bool) -> None:
 
     assert code == Exit.INTERRUPTED
     assert statuses == [204, 404]
-    assert json.loads(terminal.out)["type"] == "ping"
+    shown = json.loads(terminal.out)
+    assert (shown["type"], len(shown["legs"])) == ("ping", 1)
+    assert (shown["from"] == 919876543211) is reveal
     assert ("919876543210" in terminal.out) is reveal
     assert "taken: 1, repeated: 0, refused: 1" in terminal.err
     assert TOKEN not in terminal.err + terminal.out
@@ -181,9 +184,9 @@ def test_events_are_sent_again(server: str, tmp_path: Path) -> None:
     """Each line of a file, or of stdin, is posted in its order, and refusals are counted."""
     (tmp_path / "events").write_text('{"n": 1}\n\n{"n": 2}\n')
     code, terminal = ran(
-        "hook", "replay", str(tmp_path / "events"), "--to", f"{server}/{TOKEN}?a=1"
+        "hook", "replay", str(tmp_path / "events"), "--forward-to", f"{server}/{TOKEN}?a=1"
     )
-    partly, refused = ran("hook", "replay", "-", "--to", server, typed='{"n": 3}\n\n')
+    partly, refused = ran("hook", "replay", "-", "--forward-to", server, typed='{"n": 3}\n\n')
 
     assert code == Exit.OK
     assert json.loads(terminal.out) == {"taken": 2, "not_taken": 0}
@@ -203,7 +206,7 @@ def test_what_cannot_be_sent_again_is_named(tmp_path: Path) -> None:
         ("-", "ftp://example.com", Exit.USAGE, "give an address that begins with https://"),
         ("-", url, Exit.UNAVAILABLE, "event 1: Connection refused"),
     ):
-        ended, terminal = ran("hook", "replay", file, "--to", to, typed="{}\n")
+        ended, terminal = ran("hook", "replay", file, "--forward-to", to, typed="{}\n")
         assert (ended, message in terminal.err) == (code, True), terminal.err
 
 
@@ -303,7 +306,7 @@ def test_what_is_wrong_is_found(
     assert "pip install tzdata" in terminal.out
     assert "does not arrive here: it was answered with 404" in terminal.out
     assert terminal.out.count("wrong  ") == 4
-    assert "nobody answers at that address: Connection refused" in unreachable.out
+    assert f"nobody answers at {gone}: Connection refused" in unreachable.out
     assert "TELECMI_WEBHOOK_TOKEN is not set" in no_token.out
     assert "wrong  connection" in away.out
 
@@ -352,13 +355,32 @@ def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
 def test_twice_ends_at_once() -> None:
     """The second signal ends the process there and then."""
     ends: list[int] = []
+    times = iter([0.0, 0.001, 0.3])
     terminal = console()
-    pressed = Interrupts(terminal, ends.append)
-    for _ in range(2):
-        pressed.hear()
+    pressed = Interrupts(terminal, ends.append, lambda: next(times))
+    pressed.hear()
+    pressed.hear()  # `timeout` sends it to the process, and to its group
+
+    assert (pressed.count, ends) == (1, [])
+
+    pressed.hear()
 
     assert ends == [Exit.INTERRUPTED]
     assert "the ledger has them" in terminal.err
+
+
+def test_a_question_may_be_asked_in_any_thread() -> None:
+    """Ctrl-C is for the main thread; elsewhere an answer is awaited all the same."""
+    answers: list[str] = []
+    terminal = console(typed="one\ntwo\n", tty=True)
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=lambda: answers.append(terminal.ask("? ")))
+    thread.start()
+    thread.join()
+    answers.append(terminal.ask("? "))
+
+    assert answers == ["one", "two"]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_signals_are_for_the_main_thread() -> None:

@@ -26,9 +26,10 @@ from ledgers import (
     take,
 )
 
-from telecmi_async import ConfigurationError, TelecmiError
+from telecmi_async import ConfigurationError, InvalidCall, TelecmiError
 from telecmi_async.ledger import (
     ContactState,
+    Heard,
     Intent,
     Ledger,
     Limits,
@@ -209,35 +210,55 @@ async def test_only_contacts_are_loaded(ledger: Ledger) -> None:
     assert str(FIRST) not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"number": 10**30},
-        {"number": True},
-        {"number": 91.5},
-        {"number": "919170000001"},
-        {"not_before": float("nan")},
-        {"not_before": float("inf")},
-        {"not_before": None},
-        {"not_after": float("nan")},
-        {"not_after": "tomorrow"},
-        {"columns": {"name": object()}},
-        {"columns": {"name": float("nan")}},
-        {"columns": 5},
-    ],
-    ids=str,
-)
-async def test_what_cannot_be_kept_is_not_loaded(ledger: Ledger, wrong: dict[str, Any]) -> None:
-    """It would be due never, or nobody could read it; it is not repeated."""
+async def test_one_person_is_one_number(ledger: Ledger) -> None:
+    """However it is written: who is loaded twice would be dialled twice."""
+    number, text = 19170000001, "+1 (917) 000-0001"
     await ledger.create("spring", {})
-    contact = NewContact(**{"number": FIRST} | wrong)
 
-    with pytest.raises(ConfigurationError) as caught:
-        await ledger.load("spring", [contact])
+    loaded = await ledger.load("spring", [NewContact(number=each) for each in (text, number)])
+    found = await ledger.find("spring", text)
+    await send(ledger, UNKNOWN)
 
-    assert caught.value.__cause__ is None
-    assert "0000" not in str(caught.value)
-    assert await counted(ledger) == {}
+    assert loaded == Loaded(added=1, known=1)
+    assert found is not None
+    assert found.number == number
+    assert await ledger.redial_unknown("spring", [text]) == 1
+    assert await ledger.forbid([number, text], "own list") == 1
+
+
+@pytest.mark.parametrize("number", ["917 000 0001 x", "0917", 12, True, 1917.0, None])
+async def test_what_is_no_number_is_refused(ledger: Ledger, number: Any) -> None:
+    """By whatever takes numbers: on a list it would forbid nobody, and be found by nobody."""
+    await ledger.create("spring", {})
+
+    with pytest.raises(InvalidCall, match="number"):
+        NewContact(number=number)
+    with pytest.raises(InvalidCall, match="number"):
+        await ledger.find("spring", number)
+    with pytest.raises(InvalidCall, match="number"):
+        await ledger.forbid([number], "own list")
+    with pytest.raises(InvalidCall, match="number"):
+        await ledger.redial_unknown("spring", [number])
+
+
+async def test_a_call_that_is_heard_of_has_nothing_against_it(ledger: Ledger) -> None:
+    """Why it was unknown is in its history, and the reason is gone: "finished: started" is none."""
+    (number,) = await begin(ledger)
+    _, token = await send(ledger, Outcome(state=S.UNKNOWN, detail="its reply was lost"))
+    before = await ledger.find("spring", number)
+
+    await ledger.heard(
+        Heard(token=token, request_id="r", at=await ledger.now(), detail="started")
+    )
+    after = await ledger.find("spring", number)
+
+    assert before is not None
+    assert after is not None
+    assert (before.reason, after.reason) == ("its reply was lost", "")
+    assert [passage.detail for passage in after.history[-2:]] == [
+        "its reply was lost",
+        "started",
+    ]
 
 
 async def test_columns_come_back_as_they_were(ledger: Ledger) -> None:
@@ -609,7 +630,7 @@ async def test_what_calls_may_cost_is_limited(ledger: Ledger, clock: Clock) -> N
     await begin(ledger, 3)
     for cost in (0.5, 0.25):
         _, token = await send(ledger, PLACED)
-        await ledger.heard(token=token, request_id=None, at=1.0, over=True, cost=cost)
+        await ledger.heard(Heard(token=token, request_id=None, at=1.0, over=True, cost=cost))
 
     refusal = await refused(ledger, Limits(cost=0.75))
     assert refusal.until is not None
@@ -643,6 +664,7 @@ async def test_a_rule_of_the_engines_postpones_or_blocks(ledger: Ledger, clock: 
         (S.BLOCKED, "country: not among the countries"),
     ]
     assert [one.history[-1].what for one in found if one is not None] == ["postpone", "block"]
+    assert [one.waits_until for one in found if one is not None] == [until, None]
 
 
 # -- the outcome
@@ -731,11 +753,13 @@ async def test_an_event_tells_how_a_call_went(ledger: Ledger, clock: Clock) -> N
     _, token = await send(ledger, Outcome(state=S.PLACED, request_id="r-1"))
     over = clock.time + 60
 
-    assert await ledger.heard(token=token, request_id="r-1", at=clock.time, detail="ringing")
     assert await ledger.heard(
+        Heard(token=token, request_id="r-1", at=clock.time, detail="ringing")
+    )
+    assert await ledger.heard(Heard(
         token=None, request_id="r-1", at=over, over=True, answered=True, talk_seconds=40,
         cost=0.5, detail="record",
-    )  # fmt: skip
+    ))  # fmt: skip
 
     found = await ledger.find("spring", number)
     state = await ledger.state("spring")
@@ -754,8 +778,8 @@ async def test_an_event_of_a_stranger_is_no_event_of_ours(ledger: Ledger) -> Non
     """Nothing is known by its ids, or it has none."""
     await begin(ledger)
 
-    assert await ledger.heard(token="tcm_x", request_id="r-x", at=1.0) is False
-    assert await ledger.heard(token=None, request_id=None, at=1.0) is False
+    assert await ledger.heard(Heard(token="tcm_x", request_id="r-x", at=1.0)) is False
+    assert await ledger.heard(Heard(token=None, request_id=None, at=1.0)) is False
 
 
 async def test_a_token_that_is_not_ours_leaves_the_request_id(ledger: Ledger) -> None:
@@ -763,7 +787,7 @@ async def test_a_token_that_is_not_ours_leaves_the_request_id(ledger: Ledger) ->
     await begin(ledger)
     await send(ledger, Outcome(state=S.PLACED, request_id="r-2"))
 
-    assert await ledger.heard(token="tcm_x", request_id="r-2", at=1.0, over=True) is True
+    assert await ledger.heard(Heard(token="tcm_x", request_id="r-2", at=1.0, over=True)) is True
     assert await counted(ledger) == {"finished": 1}
 
 
@@ -772,13 +796,13 @@ async def test_an_event_is_faster_than_the_answer(ledger: Ledger, over: bool) ->
     """Settling changes nothing then, but gives the call its id, by which more is heard."""
     (number,) = await begin(ledger)
     _, token = await send(ledger)
-    await ledger.heard(token=token, request_id=None, at=1.0, over=over, cost=0.25)
+    await ledger.heard(Heard(token=token, request_id=None, at=1.0, over=over, cost=0.25))
     state = "finished" if over else "placed"
 
     assert await ledger.settle(token, RETRY) is False
     assert await ledger.settle(token, Outcome(state=S.PLACED, request_id="r-3")) is False
     assert await counted(ledger) == {state: 1}
-    assert await ledger.heard(token=None, request_id="r-3", at=2.0, over=True, cost=0.5)
+    assert await ledger.heard(Heard(token=None, request_id="r-3", at=2.0, over=True, cost=0.5))
 
     found = await ledger.find("spring", number)
 
@@ -799,7 +823,7 @@ async def test_what_is_heard_once_is_known_however_often_it_comes(ledger: Ledger
         "token": token, "request_id": "r-4", "at": 3.0, "answered": False, "detail": "ringing",
     }  # fmt: skip
     for event in (record, ringing, record, ringing):
-        assert await ledger.heard(**event) is True
+        assert await ledger.heard(Heard(**event)) is True
 
     found = await ledger.find("spring", number)
 
@@ -820,8 +844,8 @@ async def test_whatever_telecmi_says_is_put_on_record(ledger: Ledger, odd: str) 
     _, unheard = await send(ledger, UNKNOWN)
     rejected, _ = await send(ledger, Outcome(state=S.REJECTED, detail=odd))
     heard = [
-        await ledger.heard(token=None, request_id=odd, at=1.0, over=True, detail=odd),
-        await ledger.heard(token=unheard, request_id=odd, at=1.0, over=True),
+        await ledger.heard(Heard(token=None, request_id=odd, at=1.0, over=True, detail=odd)),
+        await ledger.heard(Heard(token=unheard, request_id=odd, at=1.0, over=True)),
     ]
     refused = await ledger.find("spring", rejected.number)
     await ledger.direct("spring", "paused", odd)
@@ -839,8 +863,9 @@ async def test_a_record_of_a_call_that_took_years_is_put_on_record(ledger: Ledge
     await begin(ledger, 1)
     claim, token = await send(ledger, PLACED)
 
+    long = 10**18 - 1
     await ledger.heard(
-        token=token, request_id=None, at=1.0, over=True, answered=True, talk_seconds=10**18 - 1
+        Heard(token=token, request_id=None, at=1.0, over=True, answered=True, talk_seconds=long)
     )
 
     found = await ledger.find("spring", claim.number)
@@ -865,9 +890,9 @@ async def test_a_record_without_a_price_costs_nothing_yet(ledger: Ledger) -> Non
     """What comes later counts, and nothing is not a sum."""
     (number,) = await begin(ledger)
     _, token = await send(ledger, PLACED)
-    await ledger.heard(token=token, request_id=None, at=1.0, over=True, answered=False)
+    await ledger.heard(Heard(token=token, request_id=None, at=1.0, over=True, answered=False))
     before = await ledger.find("spring", number)
-    await ledger.heard(token=token, request_id=None, at=2.0, over=True, cost=0.0)
+    await ledger.heard(Heard(token=token, request_id=None, at=2.0, over=True, cost=0.0))
     after = await ledger.find("spring", number)
 
     assert before is not None
@@ -897,7 +922,7 @@ async def test_evidence_counts_from_any_state(
     token = await put_into(ledger, state, clock)
     assert await counted(ledger) == {state.value: 1}
 
-    assert await ledger.heard(token=token, request_id=None, at=1.0, over=over) is True
+    assert await ledger.heard(Heard(token=token, request_id=None, at=1.0, over=over)) is True
 
     found = await ledger.find("spring", number)
     assert found is not None
@@ -911,7 +936,7 @@ async def test_who_claimed_it_meanwhile_must_not_send(ledger: Ledger) -> None:
     await begin(ledger)
     _, token = await send(ledger, RETRY)
     claim = await take(ledger)
-    await ledger.heard(token=token, request_id=None, at=1.0)
+    await ledger.heard(Heard(token=token, request_id=None, at=1.0))
 
     assert await intend(ledger, claim, new_token()) is None
     assert await ledger.release(claim, "w") is False
@@ -924,7 +949,7 @@ async def test_an_event_of_a_send_that_was_thought_absent_counts_under_limits(
     """It rang after all."""
     numbers = await begin(ledger, 2)
     _, token = await send(ledger, REJECTED)
-    await ledger.heard(token=token, request_id=None, at=1.0, over=True)
+    await ledger.heard(Heard(token=token, request_id=None, at=1.0, over=True))
     await ledger.create("autumn", {})
     await ledger.load("autumn", [NewContact(number=numbers[0])])
 
@@ -941,9 +966,9 @@ async def test_two_calls_to_one_contact_are_seen(ledger: Ledger, by_event: bool)
     _, first = await send(ledger, UNKNOWN)
     await ledger.redial_unknown("spring")
     _, second = await send(ledger)
-    await ledger.heard(token=first, request_id=None, at=1.0, over=True, cost=0.5)
+    await ledger.heard(Heard(token=first, request_id=None, at=1.0, over=True, cost=0.5))
     if by_event:
-        await ledger.heard(token=second, request_id=None, at=2.0, over=True, cost=0.25)
+        await ledger.heard(Heard(token=second, request_id=None, at=2.0, over=True, cost=0.25))
     else:
         await ledger.settle(second, PLACED)
 
@@ -966,7 +991,7 @@ async def test_the_end_of_a_second_send_does_not_hide_the_first(
     _, first = await send(ledger, UNKNOWN)
     await ledger.redial_unknown("spring")
     _, second = await send(ledger)
-    await ledger.heard(token=first, request_id=None, at=1.0)
+    await ledger.heard(Heard(token=first, request_id=None, at=1.0))
 
     assert await ledger.settle(second, outcome) is False
     assert await counted(ledger) == {"placed": 1}
@@ -980,7 +1005,7 @@ async def test_a_second_send_that_is_left_behind_does_not_hide_the_first(
     _, first = await send(ledger, UNKNOWN)
     await ledger.redial_unknown("spring")
     await send(ledger)
-    await ledger.heard(token=first, request_id=None, at=1.0)
+    await ledger.heard(Heard(token=first, request_id=None, at=1.0))
     clock.time += LEASE + 1
     await ledger.reap("spring")
 
@@ -1034,7 +1059,7 @@ async def test_absence_is_proven_by_what_is_heard_of_others(
     _, other = await send(ledger, PLACED)
     clock.time = send_by + OLDER + 1
     unproven = await ledger.absolve("spring", older_than=OLDER, policy=policy)
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
 
     assert unproven == 0
     assert await ledger.absolve("spring", older_than=OLDER, policy="hold") == 0
@@ -1052,7 +1077,7 @@ async def test_nothing_is_proven_before_it_is_late(ledger: Ledger, clock: Clock)
     send_by = await lose_one(ledger, clock)
     _, other = await send(ledger, PLACED)
     clock.time = send_by + OLDER - 1
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
 
     assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 0
     assert (await counted(ledger))["unknown"] == 1
@@ -1062,7 +1087,7 @@ async def test_what_was_heard_too_early_proves_nothing(ledger: Ledger, clock: Cl
     """The channel may have died before this one's events came."""
     send_by = await lose_one(ledger, clock)
     _, other = await send(ledger, PLACED)
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
     clock.time = send_by + OLDER + 1
 
     assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 0
@@ -1073,7 +1098,7 @@ async def test_an_event_soon_afterwards_is_enough(ledger: Ledger, clock: Clock) 
     send_by = await lose_one(ledger, clock)
     _, other = await send(ledger, PLACED)
     clock.time = send_by + 1
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
     clock.time = send_by + OLDER + 1
 
     assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 1
@@ -1089,7 +1114,7 @@ async def test_what_was_heard_much_later_proves_nothing(
     clock.time = send_by + RESENT + 1
     _, other = await send(ledger, PLACED)
     clock.time = send_by + later
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
     clock.time = send_by + older + 1
 
     assert await ledger.absolve("spring", older_than=older, policy="retry_after_proof") == 0
@@ -1101,10 +1126,10 @@ async def test_a_record_that_did_not_come_casts_doubt(ledger: Ledger, clock: Clo
     _, other = await send(ledger, PLACED)
     _, silent = await send(ledger, PLACED)
     clock.time = send_by + 10
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
     clock.time = send_by + OLDER + 1
     doubtful = await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof")
-    await ledger.heard(token=silent, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=silent, request_id=None, at=clock.time, over=True))
 
     assert doubtful == 0
     assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 1
@@ -1115,7 +1140,7 @@ async def test_a_record_of_another_time_casts_no_doubt(ledger: Ledger, clock: Cl
     send_by = await lose_one(ledger, clock)
     _, other = await send(ledger, PLACED)
     clock.time = send_by + 10
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
     clock.time = send_by + RESENT + OLDER + 1
     await send(ledger, PLACED)
 
@@ -1127,7 +1152,7 @@ async def test_a_send_of_another_time_proves_nothing(ledger: Ledger, clock: Cloc
     send_by = await lose_one(ledger, clock)
     clock.time = send_by + OLDER + DAY
     _, other = await send(ledger, PLACED)
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
 
     assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 0
 
@@ -1139,7 +1164,7 @@ async def test_an_absolved_send_counts_no_more_and_evidence_still_does(
     send_by = await lose_one(ledger, clock)
     _, other = await send(ledger, PLACED)
     clock.time = send_by + OLDER + 1
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
     await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof")
     limits = Limits(per_number=[(1, 10 * DAY)])
     first, second = await ledger.claim("spring", "w", most=2, lease=LEASE)
@@ -1149,7 +1174,7 @@ async def test_an_absolved_send_counts_no_more_and_evidence_still_does(
     token = next(p.token for p in found.history if p.what == "intend")
 
     assert isinstance(await intend(ledger, absolved, new_token(), limits=limits), Intent)
-    assert await ledger.heard(token=token, request_id=None, at=clock.time) is True
+    assert await ledger.heard(Heard(token=token, request_id=None, at=clock.time)) is True
     assert (await counted(ledger))["placed"] == 1
 
 
@@ -1161,7 +1186,7 @@ async def test_an_answer_that_comes_after_the_proof_still_counts(
     _, token = await send(ledger)
     _, other = await send(ledger, PLACED)
     clock.time += FENCE + OLDER + 1
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
     await ledger.reap("spring")
     await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof")
     before = await counted(ledger)
@@ -1179,7 +1204,7 @@ async def test_an_absolved_send_that_was_redialled_moves_nothing(
     await ledger.redial_unknown("spring")
     _, other = await send(ledger, PLACED)
     clock.time = send_by + OLDER + 1
-    await ledger.heard(token=other, request_id=None, at=clock.time, over=True)
+    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
     before = await counted(ledger)
 
     assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 0
@@ -1207,10 +1232,24 @@ async def test_starts_are_spaced(ledger: Ledger, clock: Clock) -> None:
     clock.time += 100
     idle = await ledger.reserve(keys, longest=0.0)
 
-    assert waits[3] is None
-    assert waits[:3] == [0.0, pytest.approx(0.5, abs=1e-6), pytest.approx(1.0, abs=1e-6)]
-    assert next_wait == pytest.approx(0.9, abs=1e-6)
-    assert idle == 0.0
+    assert waits == [[pytest.approx(wait, abs=1e-6)] for wait in (0.0, 0.5, 1.0)] + [[]]
+    assert next_wait == [pytest.approx(0.9, abs=1e-6)]
+    assert idle == [0.0]
+
+
+async def test_several_starts_are_reserved_at_once(ledger: Ledger) -> None:
+    """As if they had been asked for one after another: as many as are near enough."""
+    keys = [("account", 1.0), ("caller", 2.0)]
+
+    waits = await ledger.reserve(keys, longest=7.0, most=3)
+    rest = await ledger.reserve(keys, longest=9.0, most=3)
+    none = await ledger.reserve(keys, longest=9.0, most=3)
+    account = await ledger.reserve([("account", 1.0)], longest=100, most=2)
+
+    assert waits == [pytest.approx(wait, abs=1e-6) for wait in (0.0, 2.0, 4.0)]
+    assert rest == [pytest.approx(wait, abs=1e-6) for wait in (6.0, 8.0)]
+    assert none == []
+    assert account == [pytest.approx(wait, abs=1e-6) for wait in (9.0, 10.0)]
 
 
 async def test_no_limit_is_passed_by_who_is_under_several(ledger: Ledger, clock: Clock) -> None:
@@ -1218,11 +1257,10 @@ async def test_no_limit_is_passed_by_who_is_under_several(ledger: Ledger, clock:
     account, slow = ("account", 0.1), ("campaign", 1.0)
     starts: list[float] = []
     for turn in range(60):
-        wait = await ledger.reserve(
-            [account, slow] if turn % 3 == 0 else [account], longest=1.5
+        waits = await ledger.reserve(
+            [account, slow] if turn % 3 == 0 else [account], longest=1.5, most=1 + turn % 2
         )
-        if wait is not None:
-            starts.append(clock.time + wait)
+        starts += [clock.time + wait for wait in waits]
         clock.time += 0.03
 
     starts.sort()

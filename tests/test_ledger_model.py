@@ -19,7 +19,16 @@ from ledgers import (
     open_ledger,
 )
 
-from telecmi_async.ledger import Claim, ContactState, Intent, Ledger, Move, Outcome, Refusal
+from telecmi_async.ledger import (
+    Claim,
+    ContactState,
+    Heard,
+    Intent,
+    Ledger,
+    Move,
+    Outcome,
+    Refusal,
+)
 from telecmi_async.ledger.states import MOVES
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
@@ -175,7 +184,7 @@ class Program:
         if self.sent:
             send, over = self.sent[pick // 2 % len(self.sent)], bool(pick % 2)
             assert await self.ledger.heard(
-                token=send.token, request_id=None, at=self.clock.time, over=over
+                Heard(token=send.token, request_id=None, at=self.clock.time, over=over)
             )
             send.row.move(Move.ACCEPT)
             if over:

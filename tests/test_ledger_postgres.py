@@ -25,6 +25,7 @@ from telecmi_async.errors import ConfigurationError, StoreError
 from telecmi_async.ledger import (
     Claim,
     ContactState,
+    Heard,
     Intent,
     Ledger,
     Limits,
@@ -390,11 +391,11 @@ async def test_reservations_are_shared(schema: str) -> None:
         PostgresLedger(url, schema=schema) as one,
         PostgresLedger(url, schema=schema) as two,
     ):
-        waits: list[float | None] = []
+        waits: list[float] = []
 
         async def start(ledger: Ledger, n: int) -> None:
             keys = [("account", 1.0), ("caller", 0.5)][:: 1 if n % 2 else -1]
-            waits.append(await ledger.reserve(keys, longest=1000))
+            waits.extend(await ledger.reserve(keys, longest=1000))
 
         before = await one.now()
         async with anyio.create_task_group() as group:
@@ -402,7 +403,7 @@ async def test_reservations_are_shared(schema: str) -> None:
                 group.start_soon(start, [one, two][n // 2 % 2], n)
         took = await one.now() - before
 
-        ordered = sorted(wait for wait in waits if wait is not None)
+        ordered = sorted(waits)
         assert len(ordered) == 60
         assert 59 - took <= ordered[-1] <= 59
 
@@ -738,9 +739,9 @@ async def test_any_text_is_kept(schema: str) -> None:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda ledger: ledger.forbid([10**30], "x"),
-        lambda ledger: ledger.heard(token="a\0b", request_id=None, at=0),
-        lambda ledger: ledger.heard(token="\ud800", request_id=None, at=0),
+        lambda ledger: ledger.lease_channel("x", "y", limit=10**30, seconds=1),
+        lambda ledger: ledger.heard(Heard(token="a\0b", request_id=None, at=0)),
+        lambda ledger: ledger.heard(Heard(token="\ud800", request_id=None, at=0)),
     ],
     ids=["a number too large", "a zero", "half a character"],
 )

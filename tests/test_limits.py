@@ -58,11 +58,26 @@ async def test_starts_are_spaced(limits: RedisLimits) -> None:
     another = await limits.reserve([("another", 1.0)], longest=0.0)
     further = await limits.reserve(keys, longest=10.0)
 
-    assert waits[0] == another == 0.0
-    assert waits[1] == pytest.approx(1.0, abs=NEARLY)
-    assert waits[2] == pytest.approx(2.0, abs=NEARLY)
-    assert waits[3:] == [None, None]
-    assert further == pytest.approx(3.0, abs=NEARLY)
+    assert waits[0] == another == [0.0]
+    assert waits[1] == [pytest.approx(1.0, abs=NEARLY)]
+    assert waits[2] == [pytest.approx(2.0, abs=NEARLY)]
+    assert waits[3:] == [[], []]
+    assert further == [pytest.approx(3.0, abs=NEARLY)]
+
+
+async def test_several_starts_are_reserved_at_once(limits: RedisLimits) -> None:
+    """As if they had been asked for one after another: as many as are near enough."""
+    keys = [("account", 1.0), ("from", 2.0)]
+
+    waits = await limits.reserve(keys, longest=7.0, most=3)
+    rest = await limits.reserve(keys, longest=9.0, most=3)
+    none = await limits.reserve(keys, longest=9.0, most=3)
+    account = await limits.reserve([("account", 1.0)], longest=100, most=2)
+
+    assert waits == [pytest.approx(wait, abs=NEARLY) for wait in (0.0, 2.0, 4.0)]
+    assert rest == [pytest.approx(wait, abs=NEARLY) for wait in (6.0, 8.0)]
+    assert none == []
+    assert account == [pytest.approx(wait, abs=NEARLY) for wait in (9.0, 10.0)]
 
 
 async def test_several_limits_are_granted_together_or_not_at_all(limits: RedisLimits) -> None:
@@ -75,11 +90,11 @@ async def test_several_limits_are_granted_together_or_not_at_all(limits: RedisLi
     together = await limits.reserve([account, caller, campaign], longest=100)
     after = await limits.reserve([account], longest=100)
 
-    assert first == 0.0
-    assert refused is None
-    assert alone == pytest.approx(1.0, abs=NEARLY)
-    assert together == pytest.approx(5.0, abs=NEARLY)
-    assert after == pytest.approx(6.0, abs=NEARLY)
+    assert first == [0.0]
+    assert refused == []
+    assert alone == [pytest.approx(1.0, abs=NEARLY)]
+    assert together == [pytest.approx(5.0, abs=NEARLY)]
+    assert after == [pytest.approx(6.0, abs=NEARLY)]
 
 
 async def test_no_two_starts_are_one(limits: RedisLimits) -> None:
@@ -87,15 +102,14 @@ async def test_no_two_starts_are_one(limits: RedisLimits) -> None:
     waits: list[float] = []
 
     async def ask() -> None:
-        wait = await limits.reserve([("account", 10.0)], longest=10_000)
-        assert wait is not None
-        waits.append(wait)
+        waits.extend(await limits.reserve([("account", 10.0)], longest=10_000))
 
     async with anyio.create_task_group() as tasks:
         for _ in range(100):
             tasks.start_soon(ask)
     waits.sort()
 
+    assert len(waits) == 100
     assert min(b - a for a, b in itertools.pairwise(waits)) > 10.0 - NEARLY
 
 
@@ -157,8 +171,8 @@ async def test_other_prefixes_are_other_accounts(
 ) -> None:
     """They share nothing."""
     async with RedisLimits(server.url, prefix="second") as second:
-        assert await limits.reserve([("account", 60.0)], longest=0) == 0.0
-        assert await second.reserve([("account", 60.0)], longest=0) == 0.0
+        assert await limits.reserve([("account", 60.0)], longest=0) == [0.0]
+        assert await second.reserve([("account", 60.0)], longest=0) == [0.0]
 
 
 async def test_a_server_that_forgot_the_scripts_is_told_them_again(
@@ -169,7 +183,7 @@ async def test_a_server_that_forgot_the_scripts_is_told_them_again(
     with server.client() as client:
         client.script_flush()
 
-    assert await limits.reserve([("account", 60.0)], longest=0) is None
+    assert await limits.reserve([("account", 60.0)], longest=0) == []
 
 
 async def test_a_server_that_is_gone_grants_nothing_until_it_is_back() -> None:
@@ -194,14 +208,14 @@ async def test_a_server_that_is_gone_grants_nothing_until_it_is_back() -> None:
 
             server.start()
 
-            assert await limits.reserve([("account", 1.0)], longest=0) == 0.0
+            assert await limits.reserve([("account", 1.0)], longest=0) == [0.0]
 
 
 async def test_a_client_of_your_own_is_used_and_not_closed(server: ValkeyServer) -> None:
     """Also one that decodes what it reads."""
     async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as client:
         async with RedisLimits(client, prefix="own") as limits:
-            assert await limits.reserve([("account", 1.0)], longest=0) == 0.0
+            assert await limits.reserve([("account", 1.0)], longest=0) == [0.0]
             assert await limits.lease_channel("account", "a", limit=1, seconds=1) is True
         assert await client.ping() is True
 

@@ -33,10 +33,16 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 def test_no_second_has_more_calls_than_the_limit_and_one(where: str, rate: float) -> None:
     """However the two take turns; most of the limit is used, though the machine be busy.
 
+    A limit that did not hold would let twice as many through each time; a busy machine that is
+    late with some and not with the next is given another try.
+
     `benchmarks/shared_limits.py` asks for 98 % of it, at 500 calls a second as well, where a busy
     machine is late by more than starts are apart.
     """
-    found = measure(where, rate, seconds=2.0)
+    for _ in range(3):
+        found = measure(where, rate, seconds=2.0)
+        if found.worst <= rate + 1:
+            break
 
     assert found.worst <= rate + 1
     assert found.reached > 0.5

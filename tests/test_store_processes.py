@@ -125,7 +125,7 @@ async def test_four_processes_lose_nothing_and_repeat_nothing() -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
                 readers = [tasks.create_task(read(worker, workers, sent)) for worker in workers]
-                await reports_of(workers, seconds=25)
+                await reports_of(workers, seconds=90)
                 await asyncio.sleep(0.3)  # should anything come twice, it comes now
                 reports = await reports_of(workers, seconds=1)
                 for worker in workers:

@@ -117,7 +117,7 @@ async def test_prefixes_keep_accounts_apart(store: RedisStore, server: ValkeySer
 async def test_forged_events_grow_no_memory_beyond_the_bound(server: ValkeyServer) -> None:
     """However many they are, the server holds as many as it is told to."""
     sizes: list[int] = []
-    async with RedisStore(server.url, strays=200, keep=200, remember=500) as store:
+    async with RedisStore(server.url, timeout=60, strays=200, keep=200, remember=500) as store:
         with server.client() as client:
             for start in range(0, 6_000, 1_000):
                 async with anyio.create_task_group() as tasks:

@@ -80,7 +80,7 @@ def redirect(status: str) -> Fault:
 
 
 READ = Timeouts(connect=5, write=5, read=0.05, total=10)
-TOTAL = Timeouts(connect=5, write=5, read=5, total=0.05)
+TOTAL = Timeouts(connect=5, write=5, read=5, total=0.2)
 
 FAULTS: dict[str, Fault] = {
     # Nothing of the request is read.

@@ -104,6 +104,10 @@ class Breaker:
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
         self._next_probe = now + self._pause
 
+    def withdraw(self) -> None:
+        """Hear that the probe was given up: another may go out in its place, at once."""
+        self._probe = None
+
     def _look(self, now: float, *, unknown: bool) -> None:
         self._last.append(unknown)
         if sum(self._last) >= _MOST:
@@ -187,6 +191,10 @@ class Brake:
     def wait(self, now: float) -> float:
         """Return how many seconds from now a send may start; see `Breaker.wait`."""
         return self._breaker.wait(now)
+
+    def withdraw(self) -> None:
+        """Hear that nothing came of the probe that `wait` let start; see `Breaker.withdraw`."""
+        self._breaker.withdraw()
 
     def rate(self, now: float) -> float:
         """Return how many calls may start in a second, now."""

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final, Self, cast
 
 import anyio
 
+from telecmi_async._wording import did_you_mean
+from telecmi_async.campaign.evidence import free_channel, put_on_record, record_of
 from telecmi_async.campaign.patience import Patience
 from telecmi_async.campaign.settings import Settings
 from telecmi_async.campaign.worker import Worker
 from telecmi_async.errors import ConfigurationError, StoreError
-from telecmi_async.events import CallRecord
 from telecmi_async.ledger import ContactState
 from telecmi_async.reference import reference_in
 
@@ -64,6 +65,7 @@ class Campaign:
         self.settings = settings
         self._ledger = ledger
         self._receiver = receiver
+        self._limits = limits
         self._patience = patience or Patience()
         self._running = False
         # By how much the ledger's clock is ahead of the event loop's, at the least so far.
@@ -73,6 +75,9 @@ class Campaign:
         )
         if receiver is not None:
             receiver.on_event(self._hear)
+
+    def __repr__(self) -> str:
+        return f"<Campaign {self.name!r}{', running here' if self._running else ''}>"
 
     @classmethod
     async def take_up(
@@ -94,7 +99,9 @@ class Campaign:
         """
         data = await ledger.settings(name)
         if data is None:
-            raise ConfigurationError(f"there is no campaign {name!r} in this ledger")
+            names = await ledger.campaigns()
+            hint = did_you_mean(name, names) if names else "it has none"
+            raise ConfigurationError(f"there is no campaign {name!r} in this ledger: {hint}")
         settings = Settings.parse(data)
         return cls(
             ledger,
@@ -122,10 +129,12 @@ class Campaign:
     async def _begin(self) -> None:
         if await self._ledger.create(self.name, self.settings.dump()):
             return
-        if Settings.parse(await self._ledger.settings(self.name)) != self.settings:
+        kept = Settings.parse(await self._ledger.settings(self.name))
+        if others := self.settings.differences(kept):
             raise ConfigurationError(
-                f"the ledger has a campaign {self.name!r} with other settings: take it up with "
-                "Campaign.take_up, or choose another name"
+                f"the ledger has a campaign {self.name!r} with other settings "
+                f"({', '.join(others)}): take it up as it is with Campaign.take_up, or choose "
+                "another name"
             )
 
     async def state(self) -> CampaignState:
@@ -153,8 +162,8 @@ class Campaign:
     ) -> CampaignState:
         """Dial until nothing is left to be dialled, and what was dialled is over.
 
-        Cancelling it starts nothing more, and waits for what was sent. It may be run again
-        then, and goes on.
+        Cancelling it starts nothing more, and waits for what was sent. It may be run again,
+        once it has returned, however it ended.
 
         Args:
             on_progress: A plain function that is told how the campaign stands, every second.
@@ -163,16 +172,16 @@ class Campaign:
             How it stands in the end.
 
         Raises:
-            ConfigurationError: The ledger has the campaign with other settings; or this object
-                is running it.
+            ConfigurationError: The ledger has the campaign with other settings; or it is
+                running already, in another task.
             ServiceClosed: The service was closed meanwhile.
             WrongEventLoop: The service belongs to another event loop.
             StoreError: The ledger fails at the beginning or at the end.
         """
         if self._running:
             raise ConfigurationError(
-                f"this object runs already the campaign {self.name!r}: make another Campaign "
-                "for a second worker"
+                f"campaign {self.name!r} is running already, in another task: wait for it, or "
+                "make another Campaign, which is another worker"
             )
         self._running = True
         try:
@@ -264,8 +273,23 @@ class Campaign:
             placed = state.counts[ContactState.PLACED] and waited < self._patience.outcomes
             unknown = state.counts[ContactState.UNKNOWN] and waited < self._patience.evidence
             if state.status == "stopped" or not (placed or unknown):
+                self._say_unheard(state)
                 return
             await self._worker.wait(_POLL)
+
+    def _say_unheard(self, state: CampaignState) -> None:
+        """Have somebody look at the webhooks, if they are missed."""
+        placed, unknown = (
+            state.counts[each] for each in (ContactState.PLACED, ContactState.UNKNOWN)
+        )
+        if placed and state.status != "stopped":
+            logger.warning(
+                "campaign %s: the ends of %d calls were not heard of, and %d sends are of unknown "
+                "fate: do TeleCMI's webhooks reach the receiver?",
+                self.name,
+                placed,
+                unknown,
+            )
 
     async def _hear(self, event: Event) -> None:
         """Put on record what is heard of a call, however long the ledger takes to come back."""
@@ -283,20 +307,14 @@ class Campaign:
         self._worker.wake()
 
     async def _note(self, event: Event) -> None:
-        record = event if isinstance(event, CallRecord) and event.leg in {None, "a"} else None
-        rate = None if record is None else record.call_rate
-        known = await self._ledger.heard(
-            token=reference_in(event),
-            request_id=event.request_id,
-            at=await self._ledger.now(),
-            over=record is not None,
-            answered=None if record is None else record.answered,
-            talk_seconds=None if record is None else record.talk_seconds,
-            cost=None if rate is None else float(rate),
-            detail=str(getattr(event, "status", "") or ""),
-        )
-        if known and record is not None and await self._is_over(event.to):
-            await self._worker.live.free(event.to or "")
+        known = await put_on_record(self._ledger, event)
+        record = record_of(event)
+        if not known or record is None:
+            return
+        if not self._running:  # it may hear for any campaign of the ledger
+            await free_channel(self._ledger, record, self._limits)
+        elif await self._is_over(record.to):
+            await self._worker.live.free(record.to or "")
 
     async def _is_over(self, number: str | None) -> bool:
         """Tell whether a channel is free now: the record may be of another campaign's call."""

@@ -24,7 +24,7 @@ from telecmi_async.campaign.rules import ZONE_COLUMN
 from telecmi_async.campaign.seen import Seen
 from telecmi_async.campaign.zones import country_of, zone_named
 from telecmi_async.errors import ConfigurationError, InvalidCall
-from telecmi_async.ledger.base import NewContact
+from telecmi_async.ledger.contact import NewContact
 
 if TYPE_CHECKING:
     import os
@@ -242,6 +242,10 @@ def _key(name: str) -> str:
     return ZONE_COLUMN if name.strip().casefold() in {"timezone", "time_zone", "tz"} else name
 
 
+def _counted(rejected: Mapping[Kind, int]) -> str:
+    return repr({str(kind): count for kind, count in rejected.items()})
+
+
 @frozen(kw_only=True)
 class Survey:
     """What a file of contacts holds, before anybody is dialled.
@@ -259,7 +263,7 @@ class Survey:
 
     rows: int
     contacts: int
-    rejected: Mapping[Kind, int]
+    rejected: Mapping[Kind, int] = field(repr=_counted)
     empty: int
     countries: Mapping[str, int]
     examples: tuple[Rejection, ...] = field(repr=False)

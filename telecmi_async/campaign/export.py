@@ -30,7 +30,7 @@ __all__ = [
 #: What a row begins with, in this order. A contact's own columns follow.
 FIELDS: Final[tuple[str, ...]] = (
     "number", "state", "reason", "sends", "request_id", "answered", "talk_seconds", "cost",
-    "sent_at", "finished_at",
+    "sent_at", "finished_at", "waits_until",
 )  # fmt: skip
 # A spreadsheet takes what begins so for a formula.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -66,6 +66,7 @@ def row_of(contact: Contact, *, masked: bool = False) -> dict[str, object]:
         "cost": contact.cost,
         "sent_at": _moment(contact.sent_at),
         "finished_at": _moment(contact.finished_at),
+        "waits_until": _moment(contact.waits_until),
         "columns": {key: mask_in(value) for key, value in columns.items()}
         if masked
         else columns,

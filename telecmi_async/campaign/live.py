@@ -11,13 +11,18 @@ if TYPE_CHECKING:
     from telecmi_async.campaign.settings import Pace
     from telecmi_async.limits import SharedLimits
 
-__all__ = ["LiveCalls"]
+__all__ = ["LiveCalls", "holder_of"]
 
 logger = logging.getLogger("telecmi_async")
 
 # How long a call may hold its channel whose end is not heard of: what TeleCMI's SDK assumes a
 # call may last, and a minute of ringing.
 _LONGEST_CALL: Final = 5_460.0
+
+
+def holder_of(campaign: str, number: int | str) -> str:
+    """Return in whose name a call's channel is held."""
+    return f"{campaign}/{number}"
 
 
 class LiveCalls:
@@ -32,7 +37,7 @@ class LiveCalls:
         pace: Its limits.
     """
 
-    __slots__ = ("_campaign", "_limit", "_limits", "_owed", "_shared")
+    __slots__ = ("_campaign", "_limit", "_limits", "_owed", "_paying", "_shared")
 
     def __init__(self, limits: SharedLimits, campaign: str, pace: Pace) -> None:
         self._limits = limits
@@ -41,6 +46,8 @@ class LiveCalls:
         self._shared = pace.shared
         # What could not be given back, in the order in which it was tried.
         self._owed: dict[str, None] = {}
+        # What is being given back: calls end together, and each is given back once.
+        self._paying: set[str] = set()
 
     async def take(self, number: int) -> bool:
         """Take a channel for a call to a number; False if all are taken.
@@ -52,31 +59,44 @@ class LiveCalls:
             return True
         holder = self._holder(number)
         self._owed.pop(holder, None)
+        self._paying.discard(holder)
         return await self._limits.lease_channel(
             self._shared, holder, limit=self._limit, seconds=_LONGEST_CALL
         )
 
     async def free(self, number: int | str) -> None:
         """Give the channel of a call to a number back; if that fails, `free_owed` does later."""
-        if self._limit is not None:
-            self._owed[self._holder(number)] = None
+        if self._limit is not None and await self._pay(self._holder(number)):
             await self.free_owed()
 
     async def free_owed(self) -> None:
         """Give back what could not be given back before, as far as the limits work."""
         while self._owed:
             holder = next(iter(self._owed))
-            try:
-                await self._limits.free_channel(self._shared, holder)
-            except StoreError as error:
-                logger.warning(
-                    "campaign %s: %d channels are given back later: %s",
-                    self._campaign,
-                    len(self._owed),
-                    error,
-                )
+            del self._owed[holder]
+            if not await self._pay(holder):
                 return
-            self._owed.pop(holder, None)
+
+    async def _pay(self, holder: str) -> bool:
+        """Give one channel back; tell whether that worked, or it is owed."""
+        self._paying.add(holder)
+        try:
+            await self._limits.free_channel(self._shared, holder)
+        except BaseException as error:
+            if holder in self._paying:  # else it was taken anew meanwhile
+                self._owed[holder] = None
+            if not isinstance(error, StoreError):
+                raise
+            logger.warning(
+                "campaign %s: %d channels are given back later: %s",
+                self._campaign,
+                len(self._owed),
+                error,
+            )
+            return False
+        finally:
+            self._paying.discard(holder)
+        return True
 
     def _holder(self, number: int | str) -> str:
-        return f"{self._campaign}/{number}"
+        return holder_of(self._campaign, number)

@@ -47,6 +47,7 @@ _TRUNK_0: Final = (
 )
 _TOO_LONG = Flaw(Kind.NOT_A_NUMBER, "is no phone number: it is too long")
 _WITH_PLUS = "write it with + and its country code"
+_ANOTHER = "correct it, or write it with + and its country code if it is another country's"
 
 
 def parse_country(value: object) -> str | None:
@@ -138,7 +139,7 @@ def _more_than_a_number(text: str) -> Flaw | None:
 _LEADING_ZERO = Flaw(
     Kind.NO_COUNTRY_CODE,
     f"starts with 0 instead of its country code: {_WITH_PLUS}, or name the country of such "
-    'numbers (country="91" for India)',
+    "numbers (91 for India)",
 )
 
 
@@ -156,7 +157,7 @@ def _plain(digits: str, country: str | None) -> int | Flaw:
         return Flaw(
             Kind.NO_COUNTRY_CODE,
             f"has {len(digits)} digits and no +, so its country is not sure: {_WITH_PLUS}, or "
-            'name the country of such numbers (country="91" for India)',
+            "name the country of such numbers (91 for India)",
         )
     return _international(digits)
 
@@ -223,11 +224,12 @@ def _wrong_for(code: str, national: str) -> Flaw | None:
         return Flaw(
             Kind.WRONG_LENGTH,
             f"has {len(national)} digits after +{code}, and its numbers have {length}: "
-            f"{_WITH_PLUS}",
+            f"{_ANOTHER}",
         )
     if code == "1" and not _NANP.fullmatch(national):
         return Flaw(
             Kind.NOT_A_NUMBER,
-            f"is no number of +1, whose area codes and exchanges start with 2 to 9: {_WITH_PLUS}",
+            "is no number of +1, whose area codes and exchanges start with 2 to 9, as in "
+            f"+1 212 555 0123: {_ANOTHER}",
         )
     return None

@@ -6,16 +6,18 @@ import logging
 from typing import TYPE_CHECKING
 
 import anyio
+from attrs import define
 
+from telecmi_async._eventloop import current_time
 from telecmi_async.errors import CallCancelled, StoreError
-from telecmi_async.ledger import Intent, Refusal
+from telecmi_async.ledger import Claim, Intent, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from telecmi_async.call import Call
 
-__all__ = ["SendPermit"]
+__all__ = ["Send", "SendPermit"]
 
 logger = logging.getLogger("telecmi_async")
 
@@ -23,6 +25,23 @@ _STRANGE = "the ledger raised what is no StoreError"
 # An intent that takes so many seconds was stuck, and others with it: if all of them left when it
 # is on record, they would be too many for that second.
 _SLOW = 0.5
+
+
+@define(eq=False)
+class Send:
+    """A contact on its way to being sent.
+
+    Args:
+        claim: The contact.
+        owner: The name under which it is held.
+        probe: Whether it is to find out if calls can be placed again.
+        began: When it had its turn.
+    """
+
+    claim: Claim
+    owner: str
+    probe: bool = False
+    began: float = 0.0
 
 
 class SendPermit:
@@ -73,7 +92,7 @@ class SendPermit:
 
     async def _ask(self, call: Call) -> float:
         # Counted from before the intent: a process that slept meanwhile is late by that much.
-        send_by = anyio.current_time() + self._fence
+        send_by = current_time() + self._fence
         self.token = call.reference
         try:
             answer = await self._intend(self.token)
@@ -85,7 +104,7 @@ class SendPermit:
                 f"nothing was sent, for the ledger fails: {self.failure}"
             ) from None
         if isinstance(answer, Intent):
-            stuck = anyio.current_time() > send_by - self._fence + _SLOW
+            stuck = current_time() > send_by - self._fence + _SLOW
             if stuck and not await self._turn():
                 raise CallCancelled("its turn was over before its intent was on record")
             return send_by

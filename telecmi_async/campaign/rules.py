@@ -279,7 +279,10 @@ class Rules:
                 f"calls start {self.window}, {self.window.ring_time:g} s before its end at the "
                 f"latest, in the callee's time zone{closed if self.window.holidays else ''}"
             )
-        said += [f"a number at most {c.count} times in {c.per:g} s" for c in self.per_number]
+        said += [
+            f"a number at most {'once' if c.count == 1 else f'{c.count} times'} in {_span(c.per)}"
+            for c in self.per_number
+        ]
         if self.per_day is not None:
             said.append(f"at most {self.per_day.count} a day ({self.per_day.timezone})")
         if self.cost is not None:
@@ -290,6 +293,15 @@ class Rules:
             )
         counts = "counts" if self.do_not_call else "does NOT count"
         return (*said, f"the do-not-call list {counts}")
+
+
+def _span(seconds: float) -> str:
+    """Return a time as people say it, if it is a whole number of something."""
+    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        count, rest = divmod(seconds, size)
+        if count and not rest:
+            return f"{count:g} {unit}{'s' if count > 1 else ''}"
+    return f"{seconds:g} s"
 
 
 def _why_never(window: CallingWindow, zone: str, zones: tuple[str, ...]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
 
 import attrs
 from attrs import field, frozen
 
 from telecmi_async import _settings
+from telecmi_async._wording import shown
 from telecmi_async.campaign.outcome import Retries
 from telecmi_async.campaign.rules import Rules
 from telecmi_async.campaign.template import Template
@@ -24,11 +25,16 @@ __all__ = ["Pace", "Settings", "UnknownPolicy"]
 #: that nobody was called, or given up.
 UnknownPolicy: TypeAlias = Literal["hold", "retry_after_proof", "give_up"]
 
+_FASTEST: Final = 10_000
+
 
 def _check_rate(owner: object, attribute: _settings.Field, value: float) -> None:
-    _settings.positive(owner, attribute, value)
-    if value > 10_000:
-        raise ConfigurationError(f"Pace.{attribute.name} must be at most 10000")
+    del owner
+    if not _settings.is_number(value) or not 0 < value <= _FASTEST:
+        raise ConfigurationError(
+            f"Pace.{attribute.name} must be a positive number of calls in a second, at most "
+            f"{_FASTEST}, not {shown(value)}"
+        )
 
 
 def _check_rate_or_none(owner: object, attribute: _settings.Field, value: float | None) -> None:
@@ -113,6 +119,11 @@ class Settings:
                 "Pace.caller_id_calls_per_second needs Settings.from_: workers whose services "
                 "have different caller ids would share one limit"
             )
+
+    def differences(self, other: Settings) -> list[str]:
+        """Return the names of the settings that another one has otherwise."""
+        names = [each.name for each in attrs.fields(Settings)]
+        return [name for name in names if getattr(self, name) != getattr(other, name)]
 
     def dump(self) -> dict[str, object]:
         """Return them as JSON."""

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from telecmi_async._json import freeze, thaw
 from telecmi_async._wording import did_you_mean, shown, step
-from telecmi_async.codec import dump_pcmo, parse_actions, parse_json, parse_pcmo
+from telecmi_async.codec import check_names, dump_pcmo, parse_actions, parse_json, parse_pcmo
 from telecmi_async.errors import InvalidCall
 from telecmi_async.flow import Flow
 from telecmi_async.pcmo import ACTIONS, Raw
@@ -37,6 +37,8 @@ _NO_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _WHOLE: Final = frozenset({"duration", "loop", "max_digit", "max_retry", "timeout"})
 _URLS: Final = frozenset({"action_url", "file_url", "ws_url"})
 _LONGEST_VALUE = 4_000
+# What stands for a column before there is a contact: a number, which is a text as well.
+_PROBE: Final = "19170000001"
 
 
 class _Gap(str):
@@ -201,13 +203,22 @@ class _Item:
         self.node = _compile(self.data, path, "", self.gaps)
         self.made: Action | None = None
         if not self.gaps:
-            # The flow before it is empty, so the error's own path is that of another action.
-            try:
-                (self.made,) = parse_actions([self._again({})])
-            except InvalidCall as error:
-                raise InvalidCall(
-                    error.message, path=error.path.replace("pcmo[0]", path, 1)
-                ) from None
+            self.made = _parsed(self._again({}), path)
+        elif self.kind is None:
+            self._check(path)
+
+    def _check(self, path: str) -> None:
+        """Refuse what no contact's columns can put right, before all of them are blocked."""
+        check_names(cast("Mapping[object, object]", thaw(self.data)), path)
+        columns = {name: _PROBE for gap in self.gaps for name in gap.gaps}
+        try:
+            _parsed(self._again(columns), path)
+        except InvalidCall as error:
+            where = error.path
+            if not any(
+                gap.path.startswith(where) or where.startswith(gap.path) for gap in self.gaps
+            ):
+                raise
 
     def fill(self, columns: Mapping[str, str]) -> Action | Mapping[str, object]:
         """Return the action of one contact, or the dict that becomes it."""
@@ -216,6 +227,16 @@ class _Item:
     def _again(self, columns: Mapping[str, str]) -> Action | Mapping[str, object]:
         filled = cast("Mapping[str, object]", _fill(self.node, columns))
         return filled if self.kind is None else self.kind(filled)
+
+
+def _parsed(item: object, path: str) -> Action:
+    """Return the action that stands at a path."""
+    # The flow before it is empty, so the error's own path is that of another action.
+    try:
+        (made,) = parse_actions([item])
+    except InvalidCall as error:
+        raise InvalidCall(error.message, path=error.path.replace("pcmo[0]", path, 1)) from None
+    return made
 
 
 def _known_or_raw(item: object) -> Mapping[str, object] | AnyAction:
@@ -242,11 +263,7 @@ def _plain(item: object, path: str) -> object:
     """Return an action as the dict that goes on the wire."""
     if isinstance(item, Mapping):
         return cast("Mapping[str, object]", item)
-    try:
-        (made,) = parse_actions([item])
-    except InvalidCall as error:
-        raise InvalidCall(error.message, path=error.path.replace("pcmo[0]", path, 1)) from None
-    (data,) = dump_pcmo([made])
+    (data,) = dump_pcmo([_parsed(item, path)])
     return data
 
 

@@ -23,16 +23,15 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import anyio
-from attrs import define
 
+from telecmi_async._eventloop import current_time
 from telecmi_async.campaign.brake import Brake
 from telecmi_async.campaign.live import LiveCalls
 from telecmi_async.campaign.outcome import SendVerdict, outcome_of
-from telecmi_async.campaign.permit import SendPermit
+from telecmi_async.campaign.permit import Send, SendPermit
 from telecmi_async.campaign.turns import Turns
 from telecmi_async.errors import (
     AuthenticationError,
-    CallCancelled,
     ConfigurationError,
     InvalidCall,
     RateLimited,
@@ -60,23 +59,6 @@ logger = logging.getLogger("telecmi_async")
 _POLL: Final = 1.0
 # Between two tries of a ledger that fails.
 _STORE_PAUSE: Final = 2.0
-
-
-@define(eq=False)
-class _Send:
-    """A contact on its way to being sent.
-
-    Args:
-        claim: The contact.
-        owner: The name under which it is held.
-        probe: Whether it is to find out if calls can be placed again.
-        began: When it had its turn.
-    """
-
-    claim: Claim
-    owner: str
-    probe: bool = False
-    began: float = 0.0
 
 
 class Worker:
@@ -127,15 +109,15 @@ class Worker:
             self.live,
             campaign,
             settings,
-            rate=lambda: self._brake.rate(anyio.current_time()),
+            rate=lambda: self._brake.rate(current_time()),
             pause=self._pause,
             longest=patience.claim,
             apart=limits is not None and limits is not ledger,
         )
         self._under_way = 0
-        self._waiting: deque[_Send] = deque()
+        self._waiting: deque[Send] = deque()
         self._handles: set[CallHandle] = set()
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None
         self._failures = 0
         self._store_failed = False
         # Since when nothing was left but what is unknown.
@@ -158,11 +140,13 @@ class Worker:
 
     def wake(self) -> None:
         """Look again at once."""
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     async def wait(self, seconds: float) -> None:
         """Wait until something changes, but no longer than so many seconds."""
+        self._changed = self._changed or anyio.Event()
         with anyio.move_on_after(seconds):
             await self._changed.wait()
 
@@ -201,13 +185,13 @@ class Worker:
                     claims = await self._ledger.claim(
                         self._campaign, owner, most=room, lease=self._patience.claim
                     )
+                    self._store_works()
                 if not claims and not self._under_way and await self._is_done():
                     return
-                self._store_works()
             except StoreError as error:
                 await self.store_fails(error)
                 continue
-            self._waiting.extend(_Send(claim, owner) for claim in claims)
+            self._waiting.extend(Send(claim, owner) for claim in claims)
             while self._waiting and not self._halted:
                 await self._start(self._waiting[0], calls)
             await self._give_back()
@@ -220,20 +204,18 @@ class Worker:
         self.hear_of(state)
         if state.status == "stopped":
             return True
-        open_states = (ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING)
-        if any(state.counts[each] for each in open_states):
+        if state.left:
             self._idle_since = None
             return False
-        if self._settings.unknown != "retry_after_proof":
-            return True
-        if not state.counts[ContactState.UNKNOWN]:
+        unknown = state.counts[ContactState.UNKNOWN]
+        if not unknown or self._settings.unknown != "retry_after_proof":
             return True
         # What is not proven by then never is, unless somebody dials again.
-        now = anyio.current_time()
+        now = current_time()
         self._idle_since = self._idle_since or now
         return now - self._idle_since > self._patience.send + self._patience.proof
 
-    async def _start(self, send: _Send, calls: TaskGroup) -> None:
+    async def _start(self, send: Send, calls: TaskGroup) -> None:
         """Wait for a contact's turn, and let its call run."""
         try:
             request = await self._request(send)
@@ -249,7 +231,7 @@ class Worker:
             self._under_way += 1
             calls.start_soon(self._dial, send, request)
 
-    async def _request(self, send: _Send) -> CallRequest | None:
+    async def _request(self, send: Send) -> CallRequest | None:
         """Return what is sent to a contact; ``None`` if a rule stands against it already."""
         claim = send.claim
         refusal = await self._judge(claim)
@@ -265,7 +247,7 @@ class Worker:
         await self._ledger.block(claim, send.owner, refusal)
         return None
 
-    async def _turn(self, send: _Send) -> bool:
+    async def _turn(self, send: Send) -> bool:
         """Wait for the brake, a channel and a turn that all workers share."""
         while (pause := self._held_up()) > 0:
             if not await self._pause(min(pause, _POLL)):
@@ -273,14 +255,14 @@ class Worker:
         send.probe = self._brake.open
         if not await self._turns.take(send.claim.number):
             return False
-        send.began = anyio.current_time()
+        send.began = current_time()
         return not self._halted
 
     def _held_up(self) -> float:
         """Return for how many seconds nothing may be sent, or when to look again."""
         if self._under_way >= self._window:
             return _POLL
-        now = anyio.current_time()
+        now = current_time()
         return max(self._resume_at - now, 0.0) or self._brake.wait(now)
 
     async def _give_back(self) -> None:
@@ -296,19 +278,18 @@ class Worker:
                 self._say(error)
                 self._waiting.clear()
 
-    async def _release(self, send: _Send) -> bool:
+    async def _release(self, send: Send) -> bool:
         """Give a contact back; False if it was lost, and its channel may be another's by now."""
         return await self._ledger.release(send.claim, send.owner)
 
-    def _probed(self, send: _Send) -> None:
+    def _probed(self, send: Send) -> None:
         """Let another find out what this one did not."""
         if send.probe:
-            now = anyio.current_time()
-            self._brake.record(CallCancelled("it was not sent"), now, began=now)
+            self._brake.withdraw()
 
     # -- sending
 
-    async def _dial(self, send: _Send, request: CallRequest) -> None:
+    async def _dial(self, send: Send, request: CallRequest) -> None:
         """Take one contact through one send, and put on record what it came to."""
         try:
             with anyio.CancelScope(shield=True):
@@ -320,7 +301,7 @@ class Worker:
             self._under_way -= 1
             self.wake()
 
-    async def _send(self, send: _Send, request: CallRequest) -> bool:
+    async def _send(self, send: Send, request: CallRequest) -> bool:
         """Send one contact's request; tell whether its channel is to be kept."""
         permit = SendPermit(
             lambda token: self._intend(send, token), self._patience.fence, self._turns.another
@@ -346,10 +327,10 @@ class Worker:
             return permit.refusal is None and not await self._release(send)
         if permit.failure is not None:
             await self.store_fails(permit.failure)
-        self._brake.record(failure, anyio.current_time(), began=send.began)
+        self._brake.record(failure, current_time(), began=send.began)
         return await self._settle(send, permit.token, handle, failure)
 
-    async def _refused(self, send: _Send, error: TelecmiError) -> bool:
+    async def _refused(self, send: Send, error: TelecmiError) -> bool:
         """Leave, since the service takes no call of this campaign; it is no contact's fault."""
         self.failure = error
         if isinstance(error, InvalidCall):
@@ -358,13 +339,15 @@ class Worker:
         self._probed(send)
         return await self._release(send)
 
-    async def _intend(self, send: _Send, token: str) -> Intent | Refusal | None:
+    async def _intend(self, send: Send, token: str) -> Intent | Refusal | None:
         """Look at the rules once more, and put the intent to send on record."""
         claim, now = send.claim, await self._ledger.now()
         refusal = await self._judge(claim)
         if refusal is None and self._brake.open and not send.probe:
             reason = "too many of the last sends ended unknown"
             refusal = Refusal(rule="brake", reason=reason, until=now)
+        elif refusal is None and (rest := self._resume_at - current_time()) > 0:
+            refusal = Refusal(rule="pause", reason="TeleCMI asked for it", until=now + rest)
         if refusal is not None:
             kept = await self._ledger.block(claim, send.owner, refusal)
             return refusal if kept else None
@@ -388,7 +371,7 @@ class Worker:
         )
 
     async def _settle(
-        self, send: _Send, token: str, handle: CallHandle, error: TelecmiError | None
+        self, send: Send, token: str, handle: CallHandle, error: TelecmiError | None
     ) -> bool:
         """Put on record what a send came to; tell whether its channel is to be kept."""
         outcome = outcome_of(
@@ -398,21 +381,23 @@ class Worker:
             retries=self._settings.retries,
         )
         if isinstance(error, RateLimited):
-            self._resume_at = max(self._resume_at, anyio.current_time() + outcome.pause)
+            self._resume_at = max(self._resume_at, current_time() + outcome.pause)
         # Its intent may never have been on record.
         ours = await self._record(token, outcome) or await self._release(send)
+        if isinstance(error, RateLimited):
+            await self._turns.hold(outcome.pause)
         if isinstance(error, AuthenticationError):
             await self._direct("paused", "TeleCMI refused the credentials")
         return not ours or outcome.state in {ContactState.PLACED, ContactState.UNKNOWN}
 
     async def _record(self, token: str, verdict: SendVerdict) -> bool:
         """Put an outcome on record, however long the ledger takes to come back."""
-        until = anyio.current_time() + self._patience.send
+        until = current_time() + self._patience.send
         while True:
             try:
                 return await self._ledger.settle(token, verdict.at(await self._ledger.now()))
             except StoreError as error:
-                if anyio.current_time() > until:
+                if current_time() > until:
                     raise
                 await self.store_fails(error)
 

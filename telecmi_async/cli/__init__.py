@@ -1,8 +1,8 @@
-"""The command line: ``telecmi-async demo``, ``simulate`` and ``call``.
+"""The command line, ``telecmi-async``.
 
 What a command prints for other programs goes to stdout, words for people to stderr, and how it
-went is the exit code: see `Exit`. Numbers are masked, and the secret comes from the
-environment alone, since the arguments of a program are there for all users to see.
+went is the exit code: see `Exit`. Numbers are masked, and secrets come from the environment,
+files or stdin, since the arguments of a program are there for all users to see.
 """
 
 from __future__ import annotations

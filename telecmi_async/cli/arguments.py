@@ -10,10 +10,14 @@ from telecmi_async._wording import shown
 from telecmi_async.cli.campaign_arguments import add_campaigns
 from telecmi_async.cli.shared_arguments import (
     EXIT_CODES,
+    WEBHOOK_PORT,
     WIDTH,
+    Parser,
     add_behaviour,
     add_json,
+    add_ledger,
     add_secret,
+    add_webhooks,
     command,
 )
 
@@ -31,14 +35,14 @@ _DESCRIPTION: Final = (
 
 def make_parser() -> argparse.ArgumentParser:
     """Return what reads the arguments of every command."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="telecmi-async",
         description=fill(_DESCRIPTION, WIDTH),
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version")
-    commands = parser.add_subparsers(dest="command", title="commands", metavar="")
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
     _add_demo(commands)
     add_campaigns(commands)
     _add_flow(commands)
@@ -73,11 +77,14 @@ def _add_demo(commands: Commands) -> None:
         help="calls per second (default: %(default)s)",
     )
     add_behaviour(demo, error_share=0.05)
+    add_json(demo)
 
 
 def _add_flow(commands: Commands) -> None:
     flow = commands.add_parser("flow", help="check a call flow, or show it")
-    actions = flow.add_subparsers(dest="action", title="commands", metavar="", required=True)
+    actions = flow.add_subparsers(
+        dest="action", title="commands", metavar="COMMAND", required=True
+    )
     for name, brief in (
         ("check", "say whether it is one, and which columns it is filled from"),
         ("show", "print it as a tree"),
@@ -89,10 +96,23 @@ def _add_flow(commands: Commands) -> None:
 
 def _add_hook(commands: Commands) -> None:
     hook = commands.add_parser("hook", help="print webhooks as they arrive, or send them again")
-    actions = hook.add_subparsers(dest="action", title="commands", metavar="", required=True)
-    listen = command(actions, "listen", "hook:listen", "print each event as a line of JSON")
+    actions = hook.add_subparsers(
+        dest="action", title="commands", metavar="COMMAND", required=True
+    )
+    listen = command(
+        actions,
+        "listen",
+        "hook:listen",
+        "print each event as a line of JSON",
+        "Take webhooks over and print each event as a line of JSON, until Ctrl-C. With a ledger "
+        "each is put on record there before TeleCMI gets its answer: so campaigns hear how "
+        "their calls went, on whatever machine they dial.",
+    )
     listen.add_argument(
-        "--port", type=int, default=8788, help="0 for any free one (default: %(default)s)"
+        "--port",
+        type=int,
+        default=WEBHOOK_PORT,
+        help="0 for any free one (default: %(default)s)",
     )
     listen.add_argument(
         "--host",
@@ -101,29 +121,41 @@ def _add_hook(commands: Commands) -> None:
         help="the address to listen on (default: %(default)s)",
     )
     listen.add_argument("--reveal", action="store_true", help="print numbers in full")
-    replay = command(actions, "replay", "hook:replay", "send printed events to an address")
+    add_ledger(listen, name=None)
+    _add_forward(listen, "send each event on to this address, too")
+    add_json(listen, "print errors as JSON, too")
+    replay = command(
+        actions,
+        "replay",
+        "hook:replay",
+        "send printed events to an address",
+        "Send events that `hook listen --reveal` printed to an address, in their order.",
+    )
     replay.add_argument("events", help="the file, an event a line; - for stdin")
-    replay.add_argument("--to", required=True, metavar="URL", help="the address, token and all")
+    _add_forward(replay, "the address", required=True)
+    add_json(replay, "print errors as JSON, too")
+
+
+def _add_forward(parser: argparse.ArgumentParser, what: str, *, required: bool = False) -> None:
+    parser.add_argument(
+        "--forward-to",
+        required=required,
+        metavar="URL",
+        help=f"{what}; {{token}} in it stands for TELECMI_WEBHOOK_TOKEN",
+    )
 
 
 def _add_doctor(commands: Commands) -> None:
     doctor = command(
         commands, "doctor", "doctor:run", "look whether everything is in place, and call nobody"
     )
-    doctor.add_argument("--ledger", metavar="FILE", help="look at a ledger, too")
     doctor.add_argument(
-        "--webhook-url",
-        metavar="URL",
-        help="look whether what is sent to this address, without the token, arrives here",
+        "--ledger", metavar="FILE", help="look at a ledger, too (or TELECMI_LEDGER)"
     )
-    doctor.add_argument(
-        "--webhook-port", type=int, default=8788, help="where it arrives (default: %(default)s)"
-    )
-    doctor.add_argument(
-        "--webhook-host",
-        metavar="ADDRESS",
-        default="127.0.0.1",
-        help="the address to listen on (default: %(default)s)",
+    add_webhooks(
+        doctor,
+        "look whether what is sent to the address that TeleCMI's dashboard has, without its "
+        "token, arrives here",
     )
     add_secret(doctor)
     add_json(doctor)
@@ -180,6 +212,7 @@ def _add_simulate(commands: Commands) -> None:
         help="the share of the people called who answer, from 0 to 1 (default: %(default)s)",
     )
     add_behaviour(simulate, error_share=0.0)
+    add_json(simulate, "print the environment, and in the end what was asked, as JSON")
 
 
 def _add_call(commands: Commands) -> None:
@@ -195,7 +228,12 @@ def _add_call(commands: Commands) -> None:
     )
     call.add_argument("--to", required=True, metavar="NUMBER", help="who is called")
     call.add_argument(
-        "--pcmo", required=True, metavar="FILE", help="the call flow as JSON; - for stdin"
+        "--flow",
+        "--pcmo",
+        dest="flow",
+        required=True,
+        metavar="FILE",
+        help="the call flow as JSON; - for stdin",
     )
     call.add_argument(
         "--extra-params", metavar="JSON", help="your own data, given back with every event"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+import re
+from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 
@@ -19,7 +19,8 @@ from telecmi_async import (
 )
 from telecmi_async._settings import environment_variable
 from telecmi_async.cli.account import account_of
-from telecmi_async.cli.exits import Exit, exit_of
+from telecmi_async.cli.exits import Exit, Stop, exit_of
+from telecmi_async.cli.reading import read_flow
 from telecmi_async.codec import parse_json
 from telecmi_async.endpoints import make_call_url
 from telecmi_async.phone import Region, mask, route
@@ -32,13 +33,16 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
+# What a campaign would fill from a contact's columns.
+_BLANK: Final = re.compile(r"(?<!\{)\{[^{}'\":,\[\]]+\}(?!\})")
+
 
 def run(
     terminal: Terminal,
     *,
     from_: str | None,
     to: str,
-    pcmo: str,
+    flow: str,
     extra_params: str | None,
     duration: int | None,
     region: str,
@@ -51,7 +55,7 @@ def run(
         terminal: What to read from and write to.
         from_: The caller id; ``TELECMI_FROM`` if not given.
         to: Who is called.
-        pcmo: The file with the call flow; ``-`` for stdin.
+        flow: The file with the call flow; ``-`` for stdin.
         extra_params: The user's own data, as JSON.
         duration: The longest the call may last, in seconds.
         region: Which endpoint takes it.
@@ -63,13 +67,13 @@ def run(
 
     Raises:
         ConfigurationError: ``TELECMI_BASE_URL`` cannot work.
-        Stop: There are no credentials.
+        Stop: There are no credentials, or it is not confirmed.
         InvalidCall: An argument, or the file it names, cannot be sent as it is.
     """
     request = CallRequest(
         to=to,
         from_=_caller_id(from_, terminal.environ),
-        pcmo=Flow.parse(_read(terminal, pcmo)),
+        pcmo=Flow.parse(read_flow(terminal, flow)),
         extra_params=_extra_params(extra_params),
         duration=duration,
         region=region,
@@ -77,16 +81,11 @@ def run(
     account = account_of(terminal)
     _show(terminal, request, account.base_url)
     if not confirmed:
-        if pcmo == "-" or not terminal.can_ask:
-            return _give_up(terminal, "nobody is here to ask: add --yes", Exit.USAGE)
+        if flow == "-" or not terminal.can_ask:
+            raise Stop(Exit.USAGE, "nobody is here to ask: add --yes")
         if terminal.ask("Place it? Type yes: ").lower() not in {"y", "yes"}:
-            return _give_up(terminal, "not placed", Exit.FAILED)
+            raise Stop(Exit.FAILED, "not placed")
     return _place(terminal, account, request, as_json=as_json)
-
-
-def _give_up(terminal: Terminal, why: str, code: Exit) -> Exit:
-    terminal.say(f"telecmi-async call: {why}")
-    return code
 
 
 def _caller_id(from_: str | None, environ: Mapping[str, str]) -> str:
@@ -94,15 +93,6 @@ def _caller_id(from_: str | None, environ: Mapping[str, str]) -> str:
     if not found:
         raise InvalidCall("is missing: give --from, or set TELECMI_FROM", path="from")
     return found
-
-
-def _read(terminal: Terminal, name: str) -> str | bytes:
-    if name == "-":
-        return terminal.stdin.read()
-    try:
-        return Path(name).read_bytes()
-    except OSError as error:
-        raise InvalidCall(f"cannot read {name}: {error.strerror}", path="pcmo") from None
 
 
 def _extra_params(text: str | None) -> Mapping[str, object] | None:
@@ -119,7 +109,7 @@ def _show(terminal: Terminal, request: CallRequest, base_url: str) -> None:
     lines = {
         "from": mask(request.from_ or 0),
         "to": mask(request.to),
-        "pcmo": ", ".join(actions),
+        "flow": ", ".join(actions),
         "extra_params": ", ".join(request.extra_params or ()),
         "duration": "" if request.duration is None else f"at most {request.duration} s",
         "POST": make_call_url(base_url, region),
@@ -128,6 +118,11 @@ def _show(terminal: Terminal, request: CallRequest, base_url: str) -> None:
     for name, value in lines.items():
         if value:
             terminal.say(f"  {name:<12}  {value}")
+    blank = _BLANK.search(str(dump_pcmo(request.pcmo)))
+    if blank:
+        terminal.say(
+            f"  {'note':<12}  {blank[0]} is sent as it stands: only `dial` fills it in"
+        )
 
 
 def _place(
@@ -164,7 +159,7 @@ def _place(
     except KeyboardInterrupt:
         interrupted = True
     if not handles:
-        return _give_up(terminal, "interrupted; nothing was sent", Exit.INTERRUPTED)
+        raise Stop(Exit.INTERRUPTED, "interrupted; nothing was sent")
     (handle,) = handles
     if as_json:
         terminal.put(json.dumps(_as_json(handle)))
@@ -189,6 +184,7 @@ def _as_json(handle: CallHandle) -> dict[str, object]:
         else {
             "type": type(error).__name__,
             "message": str(error),
+            "exit_code": int(exit_of(error)),
             "safe_to_redial": error.safe_to_redial,
         },
     }

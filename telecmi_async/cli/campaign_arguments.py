@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING, Final
 
 from telecmi_async.cli.shared_arguments import (
@@ -12,10 +11,10 @@ from telecmi_async.cli.shared_arguments import (
     add_yes,
     command,
 )
-from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from telecmi_async.campaign import CallingWindow
+    import argparse
+
     from telecmi_async.cli.shared_arguments import Commands
 
 __all__ = ["add_campaigns"]
@@ -48,9 +47,12 @@ def _add_dial(commands: Commands) -> None:
     )
     dial.add_argument("contacts", help="CSV or JSON lines, with a column of numbers")
     dial.add_argument(
-        "--flow", required=True, metavar="FILE", help="the call flow; - for stdin"
+        "--flow",
+        required=True,
+        metavar="FILE",
+        help="the call flow as JSON, with {name} for what the column name says; - for stdin",
     )
-    add_ledger(dial)
+    add_ledger(dial, name="what the campaign is called (default: as the file)")
     dial.add_argument(
         "--cps",
         dest="calls_per_second",
@@ -60,7 +62,10 @@ def _add_dial(commands: Commands) -> None:
         help="calls per second (default: %(default)s)",
     )
     dial.add_argument(
-        "--live-calls", type=int, metavar="N", help="how many may be live at once"
+        "--live-calls",
+        type=int,
+        metavar="N",
+        help="how many may be live at once; needs webhooks",
     )
     dial.add_argument(
         "--from", dest="from_", metavar="NUMBER", help="the caller id (or TELECMI_FROM)"
@@ -71,30 +76,67 @@ def _add_dial(commands: Commands) -> None:
     dial.add_argument(
         "--column", metavar="NAME", help="the column that holds the numbers, if it is not found"
     )
-    dial.add_argument(
-        "--window",
-        type=_window,
-        default="09:00-21:00",
-        metavar="HH:MM-HH:MM",
-        help="when phones may ring, by the callee's clock; any for any time (default: %(default)s)",
-    )
-    dial.add_argument(
-        "--max-cost",
-        dest="most_cost",
-        type=float,
-        metavar="SUM",
-        help="what all calls may cost",
-    )
-    dial.add_argument("--do-not-call", metavar="FILE", help="numbers that are never called")
+    _add_rules(dial)
     dial.add_argument(
         "--unknown",
         choices=["hold", "retry_after_proof", "give_up"],
         default="hold",
-        help="what becomes of whose phone may have rung (default: %(default)s)",
+        help="whose phone may have rung is kept as unknown, or called again or given up once it "
+        "is proven that none rang (default: %(default)s)",
     )
-    dial.add_argument("--dry-run", action="store_true", help="do all of it on a simulator")
+    dial.add_argument(
+        "--dry-run", action="store_true", help="do all of it on a simulator: no phone rings"
+    )
     add_yes(dial)
     add_running(dial)
+
+
+def _add_rules(dial: argparse.ArgumentParser) -> None:
+    rules = dial.add_argument_group("rules that hold at the moment of sending")
+    rules.add_argument(
+        "--window",
+        default="09:00-21:00",
+        metavar="HH:MM-HH:MM",
+        help="when phones may ring, by the callee's clock; any for any time (default: %(default)s)",
+    )
+    rules.add_argument(
+        "--days", metavar="DAYS", help="on which days, such as mon,tue,sat (default: all)"
+    )
+    rules.add_argument(
+        "--holiday",
+        dest="holidays",
+        action="append",
+        default=[],
+        metavar="DATE",
+        help="a day on which no phone rings, such as 2026-12-25; may be repeated",
+    )
+    rules.add_argument("--do-not-call", metavar="FILE", help="numbers that are never called")
+    rules.add_argument(
+        "--per-number",
+        action="append",
+        default=[],
+        metavar="N/TIME",
+        help="how often a number is called in all campaigns of the ledger, such as 1/24h or "
+        "3/7d; may be repeated",
+    )
+    rules.add_argument(
+        "--per-day",
+        metavar="N[@ZONE]",
+        help="how many calls a day, such as 500@Asia/Kolkata; the zone says when a day begins "
+        "(default: UTC)",
+    )
+    rules.add_argument(
+        "--max-cost",
+        dest="most_cost",
+        type=float,
+        metavar="SUM",
+        help="no more calls once they have cost so much; needs webhooks",
+    )
+    rules.add_argument(
+        "--not-after",
+        metavar="TIME",
+        help="when the calls are of use no more, such as 2026-12-24T18:00+05:30",
+    )
 
 
 def _add_resume(commands: Commands) -> None:
@@ -107,6 +149,7 @@ def _add_resume(commands: Commands) -> None:
         commands, "pause", "status:pause", "have all workers of a campaign start nothing more"
     )
     add_ledger(pause)
+    add_json(pause)
 
 
 def _add_looks(commands: Commands) -> None:
@@ -123,8 +166,7 @@ def _add_looks(commands: Commands) -> None:
         "--format",
         dest="kind",
         choices=["csv", "jsonl"],
-        default="csv",
-        help="how (default: %(default)s)",
+        help="how (default: csv, or jsonl with --json)",
     )
     export.add_argument(
         "--state",
@@ -136,13 +178,7 @@ def _add_looks(commands: Commands) -> None:
     )
     export.add_argument("--output", metavar="FILE", help="where to; stdout if not given")
     export.add_argument("--reveal", action="store_true", help="write numbers in full")
-    export.add_argument(
-        "--json",
-        dest="kind",
-        action="store_const",
-        const="jsonl",
-        help="the same as --format jsonl",
-    )
+    add_json(export, "an object a line, as --format jsonl does, and errors as JSON")
 
 
 def _add_retry_unknown(commands: Commands) -> None:
@@ -155,15 +191,4 @@ def _add_retry_unknown(commands: Commands) -> None:
     retry.add_argument("numbers", nargs="*", help="whom; all of them if none is named")
     add_ledger(retry)
     add_yes(retry)
-
-
-def _window(text: str) -> CallingWindow | None:
-    if text == "any":
-        return None
-    from telecmi_async.campaign import CallingWindow  # noqa: PLC0415  # see above
-
-    start, _, end = text.partition("-")
-    try:
-        return CallingWindow(start=start.strip(), end=end.strip())
-    except ConfigurationError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    add_json(retry)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+import logging
+from contextlib import aclosing, contextmanager, suppress
+from shlex import quote
+from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 
@@ -11,22 +14,36 @@ from telecmi_async.cli.display import display_for
 from telecmi_async.cli.exits import Exit
 from telecmi_async.cli.interrupts import interrupts
 from telecmi_async.cli.meter import Meter
+from telecmi_async.errors import StoreError
 from telecmi_async.ledger import ContactState
+from telecmi_async.ledger.states import Move
 
 if TYPE_CHECKING:
-    from telecmi_async.campaign import Campaign
+    from collections.abc import AsyncGenerator, Generator
+
+    from telecmi_async.campaign import Campaign, Rules
     from telecmi_async.cli.display import Display
     from telecmi_async.cli.interrupts import Interrupts
     from telecmi_async.cli.terminal import Terminal
-    from telecmi_async.ledger import CampaignState, Ledger
+    from telecmi_async.ledger import CampaignState, Contact, Ledger
 
-__all__ = ["carry_out", "exit_for", "state_as_json", "tell"]
+__all__ = ["BUSY", "carry_out", "exit_for", "state_as_json", "tell"]
 
 _LOOK: Final = 0.1
 # A retry comes within the hour. What is due later waits for the calling hours, or the next day.
 _LONG: Final = 3_660.0
 _REFUSED: Final = "TeleCMI refused the credentials"
-_BUSY: Final = (ContactState.CLAIMED, ContactState.SENDING)
+_TOMORROW: Final = "The calls of this day are made: `resume` goes on tomorrow."
+_LATER: Final = (
+    "Nobody who is left may be called within the hour: `resume` goes on then, and `why` tells "
+    "which rule it is."
+)
+# Rules that count: whoever they postpone is left because a cap is reached.
+_CAPS: Final = ("per_day", "per_number")
+_LEFT: Final = ContactState.PENDING
+#: States of contacts that some worker has in its hands.
+BUSY: Final = (ContactState.CLAIMED, ContactState.SENDING)
+_TO_DO: Final = (ContactState.PENDING, *BUSY)
 _PART: Final = (
     ContactState.PENDING,
     ContactState.CLAIMED,
@@ -57,11 +74,12 @@ class _Watch:
         self._pressed = pressed
         self._patient = patient
         # Calls that are live are waited for, if their ends will be heard of.
-        self._busy = (*_BUSY, ContactState.PLACED) if hears else _BUSY
-        self.meter = Meter()
+        self._busy = (*BUSY, ContactState.PLACED) if hears else BUSY
+        self.meter = Meter(hears=hears)
         self._state: CampaignState | None = None
         self._paused = False
         self._idle = 0
+        self._sends = -1
 
     def show(self, state: CampaignState) -> None:
         """Take a look at the campaign."""
@@ -80,7 +98,8 @@ class _Watch:
                 )
             elif (state := self._state) is not None:
                 self._state = None
-                await self._look(state)
+                with suppress(StoreError):  # the campaign waits until the ledger is back
+                    await self._look(state)
 
     async def _look(self, state: CampaignState) -> None:
         if state.status == "paused" and state.why == _REFUSED:
@@ -90,11 +109,40 @@ class _Watch:
             self._paused = not self._paused
             said = f"Paused{f' ({state.why})' if state.why else ''}: waiting for `resume`."
             self._display.note(said if self._paused else "Going on.")
-        if not self._patient and await self._nobody_is_due():
+        if self._patient:
+            return
+        sent, self._sends = self._sends, state.sends
+        if state.sends == sent and await self._day_is_full():
+            self._leave(Exit.QUOTA, _TOMORROW)
+        elif await self._nobody_is_due():
+            rule, _ = await self._last_rule()
             self._leave(
-                Exit.OUTSIDE_HOURS,
-                "Nobody who is left may be called within the hour: `resume` goes on then.",
+                Exit.QUOTA if rule in _CAPS else Exit.OUTSIDE_HOURS,
+                _TOMORROW if rule == "per_day" else _LATER,
             )
+
+    async def _day_is_full(self) -> bool:
+        """Tell whether the daily cap stopped somebody today: then it stops all the others, too.
+
+        They would be claimed and put off one by one, each when its turn comes.
+        """
+        per_day = self._campaign.settings.rules.per_day
+        if per_day is None:
+            return False
+        rule, at = await self._last_rule()
+        return rule == "per_day" and at >= per_day.began(await self._ledger.now())
+
+    async def _last_rule(self) -> tuple[str, float]:
+        """Return the rule that last stood against the first contact that is left, and when."""
+        name = self._campaign.name
+        contacts = self._ledger.contacts(name, states=[ContactState.PENDING])
+        async with aclosing(cast("AsyncGenerator[Contact]", contacts)) as pending:
+            first = await anext(pending, None)
+        found = None if first is None else await self._ledger.find(name, first.number)
+        for each in reversed(() if found is None else found.history):
+            if each.what == Move.POSTPONE:
+                return each.detail.partition(":")[0], each.at
+        return "", 0.0
 
     async def _nobody_is_due(self) -> bool:
         """Tell whether all that is left is for much later: twice in a row, for looks are not one.
@@ -112,6 +160,30 @@ class _Watch:
         self.why = why
         self._display.note(words)
         self._campaign.leave()
+
+
+class _Notes(logging.Handler):
+    """Says what is logged where it does not disturb what is drawn."""
+
+    def __init__(self, display: Display) -> None:
+        super().__init__(logging.WARNING)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it."""
+        self._display.note(self.format(record))
+
+
+@contextmanager
+def _warnings(display: Display) -> Generator[None]:
+    """Have the package's warnings shown on a display."""
+    logger = logging.getLogger("telecmi_async")
+    notes = _Notes(display)
+    logger.addHandler(notes)
+    try:
+        yield
+    finally:
+        logger.removeHandler(notes)
 
 
 async def carry_out(
@@ -133,7 +205,7 @@ async def carry_out(
     display = display_for(terminal.words)
     failure: Exception | None = None
     final: CampaignState | None = None
-    with interrupts(terminal) as pressed:
+    with interrupts(terminal) as pressed, _warnings(display):
         watch = _Watch(campaign, ledger, display, pressed, patient=patient, hears=hears)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch.mind)
@@ -146,14 +218,17 @@ async def carry_out(
     if failure is not None:
         raise failure
     assert final is not None, "it came to an end"  # noqa: S101  # for type checkers
-    return final, exit_for(final, watch.why)
+    if final.status == "stopped":
+        terminal.say(f"Stopped{f': {final.why}' if final.why else ''}.")
+    return final, exit_for(final, campaign.settings.rules, watch.why)
 
 
-def exit_for(state: CampaignState, why: Exit | None = None) -> Exit:
+def exit_for(state: CampaignState, rules: Rules, why: Exit | None = None) -> Exit:
     """Return the exit code of a campaign that was left as it stands.
 
     Args:
         state: How it stands.
+        rules: What it keeps to.
         why: Why it was left before its end, if it was.
     """
     if why is Exit.INTERRUPTED:
@@ -162,6 +237,8 @@ def exit_for(state: CampaignState, why: Exit | None = None) -> Exit:
         return Exit.UNKNOWN
     if why is not None:
         return why
+    if rules.cost is not None and state.cost >= rules.cost.most and state.counts[_LEFT]:
+        return Exit.QUOTA
     return Exit.PARTLY if any(state.counts[each] for each in _PART) else Exit.OK
 
 
@@ -174,12 +251,22 @@ def state_as_json(state: CampaignState) -> dict[str, object]:
         "contacts": state.total,
         "counts": {str(each): state.counts[each] for each in ContactState},
         "sends": state.sends,
-        "cost": state.cost,
+        "cost": round(state.cost, 6),  # a sum of floats
     }
 
 
-def tell(terminal: Terminal, state: CampaignState, *, as_json: bool) -> None:
-    """Print how a campaign stands, and say what can be done about it."""
+def tell(
+    terminal: Terminal, state: CampaignState, *, as_json: bool, ledger: str | None = None
+) -> None:
+    """Print how a campaign stands, and say what can be done about it.
+
+    Args:
+        terminal: Where.
+        state: How it stands.
+        as_json: Whether it is printed as an object.
+        ledger: The ledger's argument, if the campaign can be gone on with; empty for the
+            environment's.
+    """
     if as_json:
         terminal.put(json.dumps(state_as_json(state)))
     else:
@@ -193,4 +280,10 @@ def tell(terminal: Terminal, state: CampaignState, *, as_json: bool) -> None:
         terminal.say(
             f"Of {unknown} nobody knows whether a phone rang, and they are not dialled again: "
             "`why` tells what happened, `retry-unknown` is your decision."
+        )
+    if ledger is not None and any(state.counts[each] for each in _TO_DO):
+        which = f" --ledger {quote(ledger)}" if ledger else ""
+        terminal.say(
+            "Some are left to be dialled. To go on: telecmi-async resume"
+            f"{which} --name {quote(state.name)}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -72,6 +73,7 @@ def run(
     calls_per_second: float,
     error_share: float,
     seed: int,
+    as_json: bool,
 ) -> int:
     """Run a campaign on a simulated TeleCMI, kill its process, resume it, and print a table.
 
@@ -81,6 +83,7 @@ def run(
         calls_per_second: How fast.
         error_share: The share of 502s among the answers.
         seed: What all chance follows from.
+        as_json: Whether to print an object instead of the table.
 
     Returns:
         `Exit.OK`, or `Exit.FAILED` if anything happened that should not.
@@ -103,9 +106,13 @@ def run(
         pace=Pace(calls_per_second=calls_per_second, window=20),
         retries=Retries(attempts=8, first=0.3),
     )
-    report = anyio.run(partial(_play, terminal, simulator, settings, calls))
-    terminal.put()
-    report.print(terminal)
+    told = terminal.words if as_json else terminal
+    report = anyio.run(partial(_play, told, simulator, settings, calls))
+    if as_json:
+        terminal.put(json.dumps(report.as_json()))
+    else:
+        terminal.put()
+        report.print(terminal)
     return Exit.FAILED if report.problems() else Exit.OK
 
 

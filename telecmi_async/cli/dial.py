@@ -17,9 +17,7 @@ from attrs import frozen
 
 from telecmi_async import CallService, Receiver
 from telecmi_async.campaign import (
-    CallingWindow,
     Campaign,
-    CostCap,
     Pace,
     Rules,
     Settings,
@@ -36,6 +34,8 @@ from telecmi_async.cli.confirm import confirm
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import opened
 from telecmi_async.cli.line import line
+from telecmi_async.cli.reading import read_flow
+from telecmi_async.cli.rules import rules_of
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.ledger import ContactState, Ledger, SqliteLedger
 from telecmi_async.receiver import new_token
@@ -48,12 +48,13 @@ if TYPE_CHECKING:
     from telecmi_async.cli.plan import Plan
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["Order", "read_flow", "run"]
+__all__ = ["Order", "run"]
 
-_OPEN: Final = (ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING)
+_TO_DIAL: Final = (ContactState.PENDING, ContactState.CLAIMED)
 _CALLER_ID: Final = 12025550199
 # A rehearsal does not take hours, however slowly the real thing dials.
 _FAST: Final = 200.0
+_DEAF: Final = "without --webhook-url, or `hook listen` on the ledger elsewhere,"
 
 
 @frozen(kw_only=True)
@@ -69,10 +70,16 @@ class Order:
     from_: str | None
     country: str | None
     column: str | None
-    window: CallingWindow | None
+    window: str
+    days: str | None
+    holidays: list[str]
+    per_number: list[str]
+    per_day: str | None
     most_cost: float | None
+    not_after: str | None
     do_not_call: str | None
     unknown: UnknownPolicy
+    webhook_url: str | None
     webhook_host: str
     webhook_port: int | None
     confirmed: int | None
@@ -113,8 +120,17 @@ def run(terminal: Terminal, **given: Any) -> int:
     order = Order(**given)
     if order.flow == "-" and order.secret_stdin:
         raise ConfigurationError("stdin cannot hold both the flow and the secret")
+    rules = rules_of(
+        window=order.window,
+        days=order.days,
+        holidays=order.holidays,
+        per_number=order.per_number,
+        per_day=order.per_day,
+        most_cost=order.most_cost,
+        not_after=order.not_after,
+    )
     account = None if order.dry_run else account_of(terminal, secret_stdin=order.secret_stdin)
-    settings = _settings(terminal, order, account)
+    settings = _settings(terminal, order, rules, account)
     file = ContactsFile(
         order.contacts,
         column=order.column,
@@ -124,40 +140,29 @@ def run(terminal: Terminal, **given: Any) -> int:
     plans.check_columns(file, settings)
     plan = plans.draw_up(file, settings, time())
     if not plan.contacts:
-        plans.show(terminal, plan, settings, name=order.campaign, count=0)
+        plans.show(
+            terminal, plan, settings, name=order.campaign, count=0, country=order.country
+        )
         raise Stop(Exit.USAGE, "no row of the file can be dialled")
     exchange = _rehearsal(plan) if account is None else _for_real(terminal, order, account)
     forbidden = _forbidden(order)
     return anyio.run(partial(_dial, terminal, order, file, plan, settings, forbidden, exchange))
 
 
-def _settings(terminal: Terminal, order: Order, account: Account | None) -> Settings:
+def _settings(
+    terminal: Terminal, order: Order, rules: Rules, account: Account | None
+) -> Settings:
     """Return what the campaign is begun with."""
     from_ = order.from_ or (str(_CALLER_ID) if account is None else account.from_)
     if from_ is None:
         raise InvalidCall("is missing: give --from, or set TELECMI_FROM", path="from")
-    cost = None if order.most_cost is None else CostCap(order.most_cost)
     return Settings(
         flow=Template.parse(read_flow(terminal, order.flow)),
         from_=from_,
         pace=Pace(calls_per_second=order.calls_per_second, live_calls=order.live_calls),
-        rules=Rules(window=order.window, cost=cost),
+        rules=rules,
         unknown=order.unknown,
     )
-
-
-def read_flow(terminal: Terminal, name: str) -> str | bytes:
-    """Return what a file holds, or stdin for ``-``.
-
-    Raises:
-        InvalidCall: It cannot be read.
-    """
-    if name == "-":
-        return terminal.stdin.read()
-    try:
-        return Path(name).read_bytes()
-    except OSError as error:
-        raise InvalidCall(f"cannot read {name}: {error.strerror}", path="flow") from None
 
 
 def _forbidden(order: Order) -> list[int]:
@@ -180,10 +185,10 @@ def _forbidden(order: Order) -> list[int]:
 async def _for_real(
     terminal: Terminal, order: Order, account: Account
 ) -> AsyncGenerator[_Exchange]:
-    host, port = order.webhook_host, order.webhook_port
+    host, port, url = order.webhook_host, order.webhook_port, order.webhook_url
     async with (
         opened(terminal, order.ledger, new=True) as ledger,
-        line(terminal, account, host=host, port=port) as (service, receiver),
+        line(terminal, account, host=host, port=port, url=url) as (service, receiver),
     ):
         yield _Exchange(ledger, service, receiver)
 
@@ -220,15 +225,18 @@ async def _dial(
     name = order.campaign
     async with opening as exchange:
         ledger = exchange.ledger
+        await _check_begun(ledger, name, settings)
         count = await _to_dial(ledger, name, file, plan)
-        plans.show(terminal, plan, settings, name=name, count=count)
+        plans.show(terminal, plan, settings, name=name, count=count, country=order.country)
         if forbidden:
             terminal.say(f"  {'do not':<10} call {len(forbidden)} more numbers")
+        if exchange.receiver is None:
+            _warn_of_deafness(terminal, settings)
         if not count:
             terminal.say("All of them are in the ledger, and nothing is left to be done.")
             state = await ledger.state(name)
             tell(terminal, state, as_json=order.as_json)
-            return exit_for(state)
+            return exit_for(state, settings.rules)
         if order.dry_run:
             settings = _hurried(settings)
             pace = settings.pace.calls_per_second
@@ -249,8 +257,17 @@ async def _dial(
             patient=order.patient,
             hears=exchange.receiver is not None,
         )
-        tell(terminal, state, as_json=order.as_json)
+        ledger_named = None if order.dry_run else order.ledger or ""
+        tell(terminal, state, as_json=order.as_json, ledger=ledger_named)
         return code
+
+
+def _warn_of_deafness(terminal: Terminal, settings: Settings) -> None:
+    """Say which rules need webhooks, for whoever has none here."""
+    if settings.rules.cost is not None:
+        terminal.say(f"  {'note':<10} {_DEAF} nobody knows what calls cost")
+    if settings.pace.live_calls is not None:
+        terminal.say(f"  {'note':<10} {_DEAF} a call is taken for live for 91 minutes")
 
 
 def _hurried(settings: Settings) -> Settings:
@@ -274,10 +291,25 @@ def _closed(plan: Plan) -> str:
     )
 
 
+async def _check_begun(ledger: Ledger, name: str, settings: Settings) -> None:
+    """Refuse to go on with a campaign under other settings than it was begun with."""
+    begun = await ledger.settings(name)
+    if begun is None or Settings.parse(begun) == settings:
+        return
+    wanted = settings.dump()
+    other = ", ".join(key for key in wanted if begun.get(key) != wanted[key])
+    raise Stop(
+        Exit.USAGE,
+        f"the ledger has a campaign {name!r} that was begun with other settings ({other}): "
+        f"`resume --name {name}` goes on with those, `dial --name` with another name begins anew",
+    )
+
+
 async def _to_dial(ledger: Ledger, name: str, file: ContactsFile, plan: Plan) -> int:
     """Return how many contacts would be dialled: the file's new ones, and those left over."""
     if await ledger.settings(name) is None:
         return plan.contacts
+    await ledger.reap(name)  # what a dead worker was sending is not dialled again
     known = Seen()
     async for contact in ledger.contacts(name):
         known.first(contact.number, 1)
@@ -285,4 +317,4 @@ async def _to_dial(ledger: Ledger, name: str, file: ContactsFile, plan: Plan) ->
         lambda: sum(known.first(contact.number, 2) == 2 for contact in file.contacts())
     )
     state = await ledger.state(name)
-    return new + sum(state.counts[each] for each in _OPEN)
+    return new + sum(state.counts[each] for each in _TO_DIAL)

@@ -5,20 +5,26 @@ The commands are imported when they are run: ``--help`` is quick.
 
 from __future__ import annotations
 
+import json
+import sys
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
 
 import telecmi_async
 from telecmi_async.cli.arguments import make_parser
 from telecmi_async.cli.exits import Exit, Stop, exit_of
+from telecmi_async.cli.shared_arguments import Misused
 from telecmi_async.cli.terminal import Terminal
 from telecmi_async.errors import TelecmiError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["main"]
+
+# What may end a command without a fault of the program: it gets words, and no traceback.
+_EXPECTED: Final = (Stop, TelecmiError, KeyboardInterrupt, OSError)
 
 
 def main(argv: Sequence[str] | None = None, *, terminal: Terminal | None = None) -> int:
@@ -31,32 +37,34 @@ def main(argv: Sequence[str] | None = None, *, terminal: Terminal | None = None)
     Returns:
         The exit code; see `telecmi_async.cli.Exit`.
     """
+    terminal = terminal or Terminal.of_process()
+    given = sys.argv[1:] if argv is None else argv
     parser = make_parser()
     try:
-        options = parser.parse_args(argv)
-    except SystemExit as ending:  # argparse has said why
-        return Exit.OK if not ending.code else Exit.USAGE
-    terminal = terminal or Terminal.of_process()
+        options = parser.parse_args(given)
+    except SystemExit:  # argparse has printed the help
+        return Exit.OK
+    except Misused as misuse:
+        return _fail(terminal, misuse.command, misuse, as_json="--json" in given)
+    command = " ".join(filter(None, (options.command, getattr(options, "action", ""))))
+    as_json = getattr(options, "as_json", False)
     try:
         return _run(parser, options, terminal)
-    except Stop as stop:
-        terminal.say(f"telecmi-async {options.command}: {stop}")
-        return stop.code
-    except TelecmiError as error:
-        terminal.say(f"telecmi-async {options.command}: {error}")
-        return exit_of(error)
-    except KeyboardInterrupt:
-        return Exit.INTERRUPTED
-    except BrokenPipeError:  # whoever read the results has enough
-        terminal.give_up_results()
-        return Exit.OK
+    except BaseException as error:
+        leaves = list(_leaves(error))
+        if not all(isinstance(each, _EXPECTED) for each in leaves):
+            raise
+        first = next(
+            (each for each in leaves if isinstance(each, KeyboardInterrupt)), leaves[0]
+        )
+        return _fail(terminal, f"telecmi-async {command}", first, as_json=as_json)
 
 
 def _run(
     parser: argparse.ArgumentParser, options: argparse.Namespace, terminal: Terminal
 ) -> int:
     """Call the command's function with its arguments, which are named as they are."""
-    given = vars(options)
+    given = vars(options).copy()
     if given.pop("version"):
         terminal.put(f"telecmi-async {telecmi_async.__version__}")
         return Exit.OK
@@ -68,4 +76,38 @@ def _run(
     arguments = {name: value for name, value in given.items() if name not in names}
     command = getattr(import_module(f"telecmi_async.cli.{module}"), function)
     code: int = command(terminal, **arguments)
+    return code
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Iterate over what a group of errors holds; an error is a group of one."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
+
+
+def _fail(terminal: Terminal, who: str, error: BaseException, *, as_json: bool) -> int:
+    """Say why a command ended: words for people, and an object for programs."""
+    kind, message = type(error).__name__, str(error)
+    match error:
+        case BrokenPipeError():  # whoever read the results has enough
+            terminal.give_up_results()
+            return Exit.OK
+        case KeyboardInterrupt():
+            code, kind, message = Exit.INTERRUPTED, "Interrupted", "interrupted"
+        case Stop():
+            code, kind = error.code, error.code.name.title().replace("_", "")
+        case TelecmiError():
+            code = exit_of(error)
+        case OSError():  # a disk is full, perhaps the one that results go to
+            terminal.give_up_results()
+            code, message = Exit.PARTLY, error.strerror or message
+        case _:
+            code, kind = Exit.USAGE, "Usage"
+    terminal.say(f"{who}: {message}")
+    if as_json:
+        found = {"type": kind, "message": message, "exit_code": int(code)}
+        terminal.put(json.dumps({"error": found}))
     return code

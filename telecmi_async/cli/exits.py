@@ -27,7 +27,7 @@ class Exit(IntEnum):
     PARTLY = 3
     #: The app id or the secret is missing, or TeleCMI refused them.
     CREDENTIALS = 4
-    #: TeleCMI said "too many", or a cap of the account or the campaign is reached.
+    #: TeleCMI said "too many", or a cap of the campaign is reached: per day, per number, cost.
     QUOTA = 5
     #: TeleCMI, or the ledger's database, cannot be reached.
     UNAVAILABLE = 6
@@ -61,4 +61,6 @@ _EXITS: Final[dict[type[TelecmiError], Exit]] = {
 
 def exit_of(error: TelecmiError | None) -> Exit:
     """Return the exit code of what a call, or a question to TeleCMI, came to."""
-    return Exit.OK if error is None else _EXITS.get(type(error), Exit.FAILED)
+    if error is None:
+        return Exit.OK
+    return _EXITS.get(type(error)) or (Exit.FAILED if error.safe_to_redial else Exit.UNKNOWN)

@@ -32,9 +32,10 @@ def run(
     ledger: str | None,
     name: str | None,
     states: list[str],
-    kind: str,
+    kind: str | None,
     output: str | None,
     reveal: bool,
+    as_json: bool,
 ) -> int:
     """Write a campaign's contacts, one a row.
 
@@ -43,9 +44,10 @@ def run(
         ledger: The ledger.
         name: The campaign.
         states: Only those in these states; all if none is named.
-        kind: ``"csv"`` or ``"jsonl"``.
+        kind: ``"csv"`` or ``"jsonl"``; CSV if not given.
         output: The file to write; stdout if not given.
         reveal: Whether numbers are written in full.
+        as_json: Whether it is JSON if ``kind`` is not given.
 
     Returns:
         An `Exit`.
@@ -55,6 +57,7 @@ def run(
         TelecmiError: The ledger cannot be used, or fails.
     """
     wanted = [ContactState(state) for state in states]
+    kind = kind or ("jsonl" if as_json else "csv")
 
     async def write() -> Exit:
         async with opened(terminal, ledger) as book:
@@ -73,11 +76,10 @@ def _target(terminal: Terminal, output: str | None) -> Generator[Target]:
         yield _Lines(terminal)
         return
     try:
-        opened_file = Path(output).open("w", encoding="utf-8", newline="")  # noqa: SIM115  # below
-    except OSError as error:
+        with Path(output).open("w", encoding="utf-8", newline="") as opened_file:
+            yield opened_file
+    except OSError as error:  # the disk may be full
         raise ConfigurationError(f"cannot write {output}: {error.strerror}") from None
-    with opened_file:
-        yield opened_file
 
 
 class _Lines:
@@ -140,7 +142,8 @@ def _show(terminal: Terminal, campaign: str, contact: Contact, *, as_json: bool)
         row = {"campaign": campaign, **told, "history": export.history(contact)}
         terminal.put(json.dumps(row, default=export.iso))
         return
-    because = f": {contact.reason}" if contact.reason else ""
+    settled = contact.state in {ContactState.PLACED, ContactState.FINISHED}
+    because = f": {contact.reason}" if contact.reason and not settled else ""
     terminal.put(f"{mask(contact.number)} in {campaign} is {contact.state}{because}")
     times = "once" if contact.sends == 1 else f"{contact.sends} times"
     terminal.put(f"  sent {times}" if contact.sends else "  nothing was ever sent")

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 from telecmi_async.campaign import Template
-from telecmi_async.cli.dial import read_flow
 from telecmi_async.cli.exits import Exit
+from telecmi_async.cli.masking import masked
+from telecmi_async.cli.reading import read_flow
 from telecmi_async.phone import mask_in
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def show(terminal: Terminal, *, flow: str, as_json: bool) -> int:
     """
     actions = Template.parse(read_flow(terminal, flow), raw=True).dump()
     if as_json:
-        terminal.put(mask_in(json.dumps(actions)))
+        terminal.put(json.dumps(masked(actions)))
         return Exit.OK
     for number, action in enumerate(actions, 1):
         terminal.put(f"{number}. {action.get('action')}")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import anyio
+import anyio.to_thread
 from anyio.abc import SocketAttribute
 from attrs import frozen
 
+from telecmi_async._eventloop import OwnError
 from telecmi_async.cli.account import secret_variable
+from telecmi_async.cli.exits import Exit, Stop
+from telecmi_async.cli.wire import Unreachable, send
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.receiver import new_token
 from telecmi_async.simulator.connection import Limits
@@ -22,7 +27,9 @@ if TYPE_CHECKING:
     from telecmi_async.credentials import Secret
     from telecmi_async.receiver import Receiver
 
-__all__ = ["hearing", "webhook_token"]
+__all__ = ["check_reachable", "hearing", "webhook_token"]
+
+_PING: Final = b'{"type": "ping"}'
 
 
 @frozen
@@ -62,13 +69,22 @@ class _Door:
         """Take one request."""
         del at, local
         reply = await self._receiver.handle(method, path, headers, body)
-        answered = list(reply.headers)
-        if reply.status != 204:  # which has no body, and may not say how long it is
-            answered.append(("Content-Length", str(len(reply.body))))
-        return _Decision(_Answer(reply.status, reply.body, answered))
+        return _Decision(_answer(reply.status, reply.body, *reply.headers))
 
     def leave(self) -> None:
         """There is nothing to be noted."""
+
+
+def _answer(status: int, body: bytes, *headers: tuple[str, str]) -> _Answer:
+    answered = list(headers)
+    if status != 204:  # which has no body, and may not say how long it is
+        answered.append(("Content-Length", str(len(body))))
+    return _Answer(status, body, answered)
+
+
+def _refused(status: int, _: str) -> _Answer:
+    """Answer what is no request, as tersely as a receiver answers strangers."""
+    return _answer(status, b"")
 
 
 @asynccontextmanager
@@ -78,26 +94,49 @@ async def hearing(receiver: Receiver, *, host: str, port: int) -> AsyncGenerator
     Raises:
         ConfigurationError: Nothing can listen there.
     """
-    failure: BaseException | None = None
+    own = OwnError()
     async with (
         receiver,
         await listen(host, port) as listener,
         anyio.create_task_group() as tasks,
     ):
-        server = Server(_Door(receiver), Limits())
+        server = Server(_Door(receiver), Limits(), refuse=_refused)
         tasks.start_soon(server.accept, listener)
         try:
-            yield listener.extra(SocketAttribute.local_port)  # noqa: S610  # anyio's, no database
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # raised again below
-            failure = error
+            with own:
+                yield listener.extra(SocketAttribute.local_port)  # noqa: S610  # anyio's, no database
         finally:
             await server.stop()
             tasks.cancel_scope.cancel()
-    if failure is not None:  # as itself, while the task group would have wrapped it
-        try:
-            raise failure
-        finally:
-            del failure
+    own.raise_it()
+
+
+async def check_reachable(receiver: Receiver, token: Secret, url: str) -> None:
+    """Send something to the address that TeleCMI is told: it has to arrive at a receiver here.
+
+    Args:
+        receiver: The receiver; it is listening.
+        token: Its token.
+        url: The address, without the token.
+
+    Raises:
+        ConfigurationError: It is no address, or the token is in it.
+        Stop: It does not arrive.
+    """
+    if token.reveal() in url:
+        raise ConfigurationError(
+            "give --webhook-url without its token: all users of this machine see arguments"
+        )
+    before = receiver.counts.taken
+    try:
+        came = await anyio.to_thread.run_sync(partial(send, "POST", receiver.url(url), _PING))
+    except Unreachable as error:
+        raise Stop(Exit.UNAVAILABLE, f"nobody answers at {url}: {error}") from None
+    if receiver.counts.taken == before:
+        raise Stop(
+            Exit.UNAVAILABLE,
+            f"what is sent to {url} does not arrive here: it was answered with {came.status}",
+        )
 
 
 def webhook_token(terminal: Terminal) -> Secret:

@@ -1,21 +1,26 @@
-"""``telecmi-async hook``: see what TeleCMI sends, and send it to a program once more."""
+"""``telecmi-async hook``: see what TeleCMI sends, put it on record, and send it on."""
 
 from __future__ import annotations
 
 import json
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.to_thread
 
 from telecmi_async import Receiver
 from telecmi_async._json import thaw
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.hearing import hearing, webhook_token
 from telecmi_async.cli.interrupts import interrupts
-from telecmi_async.cli.wire import Unreachable, send
+from telecmi_async.cli.ledgers import is_named, opened
+from telecmi_async.cli.masking import masked
+from telecmi_async.cli.recording import LedgerStore
+from telecmi_async.cli.wire import Unreachable, parse_address, send
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.phone import mask_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,9 +32,19 @@ if TYPE_CHECKING:
 __all__ = ["listen", "replay"]
 
 _LOOK = 0.1
+_PLACE = "{token}"
 
 
-def listen(terminal: Terminal, *, host: str, port: int, reveal: bool) -> int:
+def listen(
+    terminal: Terminal,
+    *,
+    host: str,
+    port: int,
+    reveal: bool,
+    ledger: str | None,
+    forward_to: str | None,
+    as_json: bool,
+) -> int:
     """Print each event that arrives as a line of JSON, until Ctrl-C.
 
     Args:
@@ -37,49 +52,105 @@ def listen(terminal: Terminal, *, host: str, port: int, reveal: bool) -> int:
         host: The address to listen on.
         port: The port, or 0 for any free one.
         reveal: Whether numbers are printed in full; what is masked cannot be replayed.
+        ledger: The ledger whose campaigns hear of it, if one is named here or in the
+            environment.
+        forward_to: Where each event is sent on to.
+        as_json: It is JSON anyway.
 
     Returns:
         `Exit.INTERRUPTED`, since there is no other end.
 
     Raises:
         ConfigurationError: There is no token, or nothing can listen there.
+        Stop: There is no such ledger.
+        StoreError: It does not answer.
     """
-    receiver = Receiver(webhook_token(terminal).reveal())
+    del as_json
+    token = webhook_token(terminal).reveal()
+    target = None if forward_to is None else _target(terminal, forward_to)
 
-    @receiver.on_event
-    def show(event: Event) -> None:
-        text = json.dumps(thaw(event.raw), ensure_ascii=False)
-        terminal.put(text if reveal else mask_in(text))
-
-    async def serve(pressed: Interrupts) -> None:
-        async with hearing(receiver, host=host, port=port) as found:
+    async def serve(pressed: Interrupts) -> Exit:
+        async with AsyncExitStack() as stack:
+            store = None
+            if is_named(terminal, ledger):
+                store = LedgerStore(await stack.enter_async_context(opened(terminal, ledger)))
+            receiver = Receiver(token, store=store)
+            receiver.on_event(partial(_show, terminal, reveal=reveal))
+            if target is not None:
+                receiver.on_event(_Forward(terminal, target).send)
+            found = await stack.enter_async_context(hearing(receiver, host=host, port=port))
             terminal.say(
                 f"Listening on {host} port {found}; Ctrl-C ends it. The address ends in"
             )
             terminal.say("the token of TELECMI_WEBHOOK_TOKEN: /<token>")
+            if forward_to is not None:
+                terminal.say(f"Events are sent on to {forward_to}")
             while not pressed.count:  # noqa: ASYNC110  # a signal may set no event
                 await anyio.sleep(_LOOK)
+        _sum_up(terminal, receiver, store)
+        return Exit.INTERRUPTED
 
     with interrupts(terminal) as pressed:
-        return _sum_up(terminal, receiver, anyio.run(serve, pressed))
+        return anyio.run(serve, pressed)
 
 
-def _sum_up(terminal: Terminal, receiver: Receiver, _: None) -> int:
-    """Say what came in while it listened."""
+def _sum_up(terminal: Terminal, receiver: Receiver, store: LedgerStore | None) -> None:
     counts = receiver.counts
+    known = "" if store is None else f", of calls in the ledger: {store.known}"
     terminal.say(
-        f"taken: {counts.taken}, repeated: {counts.repeated}, refused: {counts.refused}"
+        f"taken: {counts.taken}{known}, repeated: {counts.repeated}, refused: {counts.refused}"
     )
-    return Exit.INTERRUPTED
 
 
-def replay(terminal: Terminal, *, events: str, to: str) -> int:
+def _show(terminal: Terminal, event: Event, *, reveal: bool) -> None:
+    raw = thaw(event.raw)
+    terminal.put(_line(raw if reveal else masked(raw)))
+
+
+def _line(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+class _Forward:
+    """Sends events on, in the order of their arrival, and says what could not be."""
+
+    def __init__(self, terminal: Terminal, url: str) -> None:
+        self._terminal = terminal
+        self._url = url
+        self._lock = anyio.Lock()
+
+    async def send(self, event: Event) -> None:
+        """Send one."""
+        async with self._lock:
+            try:
+                came = await anyio.to_thread.run_sync(
+                    send, "POST", self._url, _line(thaw(event.raw)).encode()
+                )
+            except Unreachable as error:
+                self._terminal.say(f"an event was not sent on: {error}")
+                return
+        if not 200 <= came.status < 300:
+            self._terminal.say(f"an event that was sent on was answered with {came.status}")
+
+
+def _target(terminal: Terminal, url: str) -> str:
+    """Return an address with the token in its place.
+
+    Raises:
+        ConfigurationError: There is no token, or it is no address.
+    """
+    parse_address(url)
+    return url.replace(_PLACE, webhook_token(terminal).reveal()) if _PLACE in url else url
+
+
+def replay(terminal: Terminal, *, events: str, forward_to: str, as_json: bool) -> int:
     """Send events of a file, one a line, to an address, in their order.
 
     Args:
         terminal: What to read from and write to.
         events: The file; ``-`` for stdin.
-        to: The address, token and all.
+        forward_to: The address; ``{token}`` in it stands for the token.
+        as_json: It is JSON anyway.
 
     Returns:
         `Exit.OK`, or `Exit.PARTLY` if some were not taken.
@@ -88,10 +159,12 @@ def replay(terminal: Terminal, *, events: str, to: str) -> int:
         ConfigurationError: The file cannot be read, or the address is none.
         Stop: Nobody answers there.
     """
+    del as_json
+    target = _target(terminal, forward_to)
     taken = other = 0
     for number, line in enumerate(_lines(terminal, events), 1):
         try:
-            status = send("POST", to, line.encode()).status
+            status = send("POST", target, line.encode()).status
         except Unreachable as error:
             raise Stop(Exit.UNAVAILABLE, f"event {number}: {error}") from None
         if 200 <= status < 300:

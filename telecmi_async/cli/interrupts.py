@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from telecmi_async.cli.exits import Exit
 
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Interrupts", "interrupts"]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+# `timeout` and others send a signal to a process, and at once to its group. Nobody presses
+# keys as fast.
+_TOGETHER: Final = 0.05
 
 
 class Interrupts:
@@ -28,13 +33,23 @@ class Interrupts:
     killed: what was sent is in the ledger, and becomes ``unknown`` when its lease is over.
     """
 
-    def __init__(self, terminal: Terminal, end: Callable[[int], Any] = os._exit) -> None:
+    def __init__(
+        self,
+        terminal: Terminal,
+        end: Callable[[int], Any] = os._exit,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.count = 0
         self._terminal = terminal
         self._end = end
+        self._clock = clock
+        self._last = -math.inf
 
     def hear(self, *_: object) -> None:
-        """Take a signal."""
+        """Take a signal; one that comes together with another is the same."""
+        last, self._last = self._last, self._clock()
+        if self._last - last < _TOGETHER:
+            return
         self.count += 1
         if self.count > 1:
             self._terminal.say()

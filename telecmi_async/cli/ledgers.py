@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from telecmi_async._settings import environment_variable
 from telecmi_async.cli.account import secret_variable
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.credentials import Secret
@@ -19,10 +20,16 @@ if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.ledger import Ledger
 
-__all__ = ["campaign_named", "opened"]
+__all__ = ["campaign_named", "is_named", "opened"]
 
 _URL = re.compile(r"postgres(?:ql)?://")
 _WITH_PASSWORD = re.compile(r"//[^/@]*:[^/@]*@|[?&]password=")
+
+
+def is_named(terminal: Terminal, given: str | None) -> bool:
+    """Tell whether an argument or the environment names a ledger."""
+    names = ("TELECMI_LEDGER", "TELECMI_LEDGER_FILE")
+    return bool(given or any(environment_variable(terminal.environ, name) for name in names))
 
 
 @asynccontextmanager
@@ -49,7 +56,9 @@ async def opened(
     try:
         place = Secret(given) if given else secret_variable(terminal.environ, "TELECMI_LEDGER")
     except ConfigurationError as error:
-        raise Stop(Exit.USAGE, f"no ledger: give --ledger ({error})") from None
+        raise Stop(
+            Exit.USAGE, f"no ledger: give --ledger FILE, or set TELECMI_LEDGER ({error})"
+        ) from None
     async with _ledger_at(place, new=new) as ledger:
         yield ledger
 
@@ -61,7 +70,7 @@ def _ledger_at(place: Secret, *, new: bool) -> Ledger:
         return PostgresLedger(place.reveal())
     path = Path(place.reveal())
     if not new and not path.exists():
-        raise Stop(Exit.USAGE, f"there is no ledger {path}")
+        raise Stop(Exit.USAGE, f"there is no ledger {path}: `dial` makes one")
     return SqliteLedger(path)
 
 

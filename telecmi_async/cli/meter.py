@@ -13,7 +13,6 @@ __all__ = ["Meter", "View", "duration"]
 
 # Over how many seconds the rate is taken.
 _SPAN: Final = 10.0
-_OPEN: Final = (ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING)
 
 
 @frozen
@@ -23,15 +22,17 @@ class View:
     Args:
         state: What the ledger says.
         rate: How many requests left in a second, lately.
+        hears: Whether the ends of calls are heard of. If not, nobody knows which are live.
     """
 
     state: CampaignState
     rate: float
+    hears: bool = True
 
     @property
     def left(self) -> int:
         """How many contacts are still to be dialled."""
-        return sum(self.state.counts[state] for state in _OPEN)
+        return self.state.left
 
     @property
     def done(self) -> int:
@@ -44,7 +45,7 @@ class View:
         said = [
             f"{self.done:>{len(str(self.state.total))}} of {self.state.total}",
             f"{self.rate:.1f}/s",
-            f"{counts[ContactState.PLACED]} live",
+            f"{counts[ContactState.PLACED]} {'live' if self.hears else 'placed'}",
         ]
         said += [
             f"{counts[state]} {state}"
@@ -60,9 +61,14 @@ class View:
 
 
 class Meter:
-    """Turns looks at a campaign into views of it."""
+    """Turns looks at a campaign into views of it.
 
-    def __init__(self) -> None:
+    Args:
+        hears: Whether the ends of calls are heard of.
+    """
+
+    def __init__(self, *, hears: bool = True) -> None:
+        self._hears = hears
         self._looks: deque[tuple[float, int]] = deque()
 
     def look(self, state: CampaignState, now: float) -> View:
@@ -77,7 +83,8 @@ class Meter:
             self._looks.popleft()
         began, sends = self._looks[0]
         passed = now - began
-        return View(state, (state.sends - sends) / passed if passed > 0 else 0.0)
+        rate = (state.sends - sends) / passed if passed > 0 else 0.0
+        return View(state, rate, self._hears)
 
 
 def duration(seconds: float) -> str:

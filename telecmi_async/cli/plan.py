@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from telecmi_async.campaign.contacts import Rejection
+from telecmi_async.campaign.flaw import Kind
 from telecmi_async.campaign.zones import country_of
 from telecmi_async.cli.meter import duration
 from telecmi_async.errors import InvalidCall
@@ -23,6 +24,11 @@ __all__ = ["Plan", "check_columns", "draw_up", "show"]
 
 _EXAMPLES: Final = 10
 _COUNTRIES: Final = 8
+_UNKNOWN: Final = {
+    "hold": "is not called again unless you say so",
+    "retry_after_proof": "is called again once it is proven that none rang",
+    "give_up": "is given up once it is proven that none rang",
+}
 
 
 @frozen(kw_only=True)
@@ -92,7 +98,15 @@ def draw_up(file: ContactsFile, settings: Settings, now: float) -> Plan:
     )
 
 
-def show(terminal: Terminal, plan: Plan, settings: Settings, *, name: str, count: int) -> None:
+def show(
+    terminal: Terminal,
+    plan: Plan,
+    settings: Settings,
+    *,
+    name: str,
+    count: int,
+    country: str | None,
+) -> None:
     """Say what is about to happen.
 
     Args:
@@ -101,6 +115,7 @@ def show(terminal: Terminal, plan: Plan, settings: Settings, *, name: str, count
         settings: What the campaign is begun with.
         name: The campaign's name.
         count: How many contacts it has to dial.
+        country: The country of numbers without its code, if one was given.
     """
     pace = settings.pace
     terminal.say(f"Campaign {name}:")
@@ -108,6 +123,7 @@ def show(terminal: Terminal, plan: Plan, settings: Settings, *, name: str, count
     most = list(plan.countries.items())[:_COUNTRIES]
     countries = ", ".join(f"{n} {country}" for country, n in most)
     others = len(plan.countries) - len(most)
+    others_may = "never, by the rules below" if plan.opens is None else "later"
     live = "" if pace.live_calls is None else f", at most {pace.live_calls} live"
     lines = {
         "rows": f"{plan.rows}, of which {plan.contacts} can be dialled",
@@ -116,12 +132,13 @@ def show(terminal: Terminal, plan: Plan, settings: Settings, *, name: str, count
         "to dial": str(count),
         "now": ""
         if plan.open_now == plan.contacts
-        else f"{plan.open_now} may be called now, the others later",
+        else f"{plan.open_now} may be called now, the others {others_may}",
         "from": "" if settings.from_ is None else mask(settings.from_),
         "flow": ", ".join(str(action.get("action")) for action in settings.flow.dump()),
         "pace": f"{pace.calls_per_second:g} a second{live}: "
         f"at least {duration(count / pace.calls_per_second)}",
-        "unknown": f"{settings.unknown}: whose phone may have rung",
+        "unknown": f"whose phone may have rung {_UNKNOWN[settings.unknown]}",
+        "window": "" if settings.rules.window else "any: phones may ring at any hour",
     }
     for label, value in lines.items():
         if value:
@@ -132,6 +149,10 @@ def show(terminal: Terminal, plan: Plan, settings: Settings, *, name: str, count
         terminal.say(f"  {'note':<10} {note}")
     for rejection in plan.examples:
         terminal.say(f"  row {rejection.row}: {rejection.reason}")
+    if plan.rejected.get(Kind.NO_COUNTRY_CODE) and not country:
+        terminal.say(
+            f"  {'note':<10} --country 91, or another, reads numbers without a country code"
+        )
     hidden = sum(plan.rejected.values()) - len(plan.examples)
     if hidden:
         terminal.say(f"  … and {hidden} rows more")

@@ -19,7 +19,6 @@ __all__ = ["Report"]
 
 # Columns that the longest row takes with its note.
 _WITH_NOTES: Final = 79
-_OPEN: Final = (ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING)
 _CALLED: Final = (ContactState.PLACED, ContactState.FINISHED)
 
 
@@ -42,7 +41,7 @@ class Report:
     @property
     def forgotten(self) -> int:
         """How many contacts nothing came of."""
-        return sum(self.state.counts[each] for each in _OPEN)
+        return self.state.left
 
     def problems(self) -> list[str]:
         """Return what should not have happened, in words; nothing if all is well.
@@ -67,6 +66,20 @@ class Report:
             > max(1, self.calls_per_second / 20),
         }
         return [problem for problem, found in checks.items() if found]
+
+    def as_json(self) -> dict[str, object]:
+        """Return it for other programs."""
+        return {
+            "contacts": self.state.total,
+            "counts": {str(each): self.state.counts[each] for each in ContactState},
+            "answered": self.answered,
+            "forgotten": self.forgotten,
+            "requests": self.simulator.requests,
+            "calls_per_second": self.calls_per_second,
+            "busiest_second": self.simulator.busiest_second(),
+            "dialled_twice": self.simulator.duplicates(),
+            "problems": self.problems(),
+        }
 
     def print(self, terminal: Terminal) -> None:
         """Print the table, and what is wrong if anything is."""

@@ -27,6 +27,7 @@ def run(
     *,
     ledger: str | None,
     name: str | None,
+    webhook_url: str | None,
     webhook_host: str,
     webhook_port: int | None,
     patient: bool,
@@ -49,7 +50,7 @@ def run(
     async def go_on(account: Account) -> Exit:
         async with (
             opened(terminal, ledger) as book,
-            line(terminal, account, host=webhook_host, port=webhook_port) as (
+            line(terminal, account, host=webhook_host, port=webhook_port, url=webhook_url) as (
                 service,
                 receiver,
             ),
@@ -63,7 +64,7 @@ def run(
             state, code = await carry_out(
                 terminal, campaign, book, patient=patient, hears=receiver is not None
             )
-            tell(terminal, state, as_json=as_json)
+            tell(terminal, state, as_json=as_json, ledger=ledger or "")
             return code
 
     return anyio.run(partial(go_on, account))

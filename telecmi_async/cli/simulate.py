@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime
 from functools import partial
@@ -33,6 +34,7 @@ def run(
     webhooks: str | None,
     speed: float,
     answered_share: float,
+    as_json: bool,
 ) -> int:
     """Serve until Ctrl-C, then say what was asked.
 
@@ -53,8 +55,15 @@ def run(
         starts_at=datetime.now(UTC),
     )
     try:
-        anyio.run(partial(_serve, terminal, simulator, host=host, port=port))
+        anyio.run(partial(_serve, terminal, simulator, host=host, port=port, as_json=as_json))
     except KeyboardInterrupt:
+        if as_json:
+            counts = {
+                "requests": simulator.requests,
+                "numbers": simulator.numbers(),
+                "more_than_once": simulator.duplicates(),
+            }
+            terminal.put(json.dumps(counts))
         terminal.say()
         terminal.say(
             f"requests: {simulator.requests}, numbers dialled: {simulator.numbers()}, "
@@ -63,15 +72,24 @@ def run(
     return Exit.INTERRUPTED
 
 
-async def _serve(terminal: Terminal, simulator: Simulator, *, host: str, port: int) -> None:
+async def _serve(
+    terminal: Terminal, simulator: Simulator, *, host: str, port: int, as_json: bool
+) -> None:
     async with simulator.serve(host, port) as base_url:
         terminal.say("A TeleCMI simulated on this machine: no phone rings. Ctrl-C ends it.")
         # Whoever listens everywhere is shown the page on this machine, too.
         shown = base_url.removesuffix("v2").replace("//0.0.0.0:", "//127.0.0.1:")
         terminal.say(f"What it does is shown on this machine at {shown}")
         terminal.say("In the environment of your program:")
-        terminal.put(f"TELECMI_BASE_URL={base_url}")
-        terminal.put(f"TELECMI_APP_ID={simulator.app_id}")
-        terminal.put(f"TELECMI_FROM={_CALLER_ID}")
-        terminal.put(f"TELECMI_SECRET={simulator.secret}")
+        environ = {
+            "TELECMI_BASE_URL": base_url,
+            "TELECMI_APP_ID": str(simulator.app_id),
+            "TELECMI_FROM": str(_CALLER_ID),
+            "TELECMI_SECRET": simulator.secret,
+        }
+        if as_json:
+            terminal.put(json.dumps(environ))
+        else:
+            for name, value in environ.items():
+                terminal.put(f"{name}={value}")
         await anyio.sleep_forever()

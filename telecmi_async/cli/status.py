@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from telecmi_async.cli.carry import exit_for, state_as_json, tell
+from telecmi_async.campaign import Settings
+from telecmi_async.cli.carry import BUSY, exit_for, state_as_json, tell
 from telecmi_async.cli.confirm import confirm
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import campaign_named, opened
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
 
 __all__ = ["pause", "retry_unknown", "run"]
+
+_SENDING: Final = (
+    "being sent: if their worker is gone, they count as unknown two minutes after it began"
+)
 
 
 def run(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: bool) -> int:
@@ -35,12 +40,15 @@ def run(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: bo
         async with opened(terminal, ledger) as book:
             names = [name] if name is not None else await book.campaigns()
             if len(names) <= 1:
-                state = await book.state(await campaign_named(book, name))
+                found = await campaign_named(book, name)
+                state = await book.state(found)
+                settings = Settings.parse(await book.settings(found))
                 terminal.say(
                     f"{state.name} {state.status}{f': {state.why}' if state.why else ''}"
                 )
-                tell(terminal, state, as_json=as_json)
-                return exit_for(state)
+                idle = not any(state.counts[each] for each in BUSY)
+                tell(terminal, state, as_json=as_json, ledger=(ledger or "") if idle else None)
+                return exit_for(state, settings.rules)
             for each in names:
                 state = await book.state(await campaign_named(book, each))
                 left = sum(
@@ -53,7 +61,7 @@ def run(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: bo
     return anyio.run(look)
 
 
-def pause(terminal: Terminal, *, ledger: str | None, name: str | None) -> int:
+def pause(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: bool) -> int:
     """Ask all workers of a campaign to start nothing more until `resume`.
 
     Returns:
@@ -69,6 +77,8 @@ def pause(terminal: Terminal, *, ledger: str | None, name: str | None) -> int:
             found = await campaign_named(book, name)
             await book.direct(found, "paused", "from the command line")
             terminal.say(f"{found} is paused; what was sent goes on.")
+            if as_json:
+                terminal.put(json.dumps(state_as_json(await book.state(found))))
             return Exit.OK
 
     return anyio.run(ask)
@@ -81,6 +91,7 @@ def retry_unknown(
     name: str | None,
     numbers: list[str],
     confirmed: int | None,
+    as_json: bool,
 ) -> int:
     """Have contacts dialled again of whom nobody knows whether their phone rang.
 
@@ -90,6 +101,7 @@ def retry_unknown(
         name: The campaign.
         numbers: Whom; all of them if none is named.
         confirmed: How many were confirmed beforehand.
+        as_json: Whether to print an object instead of how many they are.
 
     Returns:
         An `Exit`.
@@ -103,16 +115,24 @@ def retry_unknown(
     async def retry() -> Exit:
         async with opened(terminal, ledger) as book:
             found = await campaign_named(book, name)
-            count = (await book.state(found)).counts[ContactState.UNKNOWN]
+            counts = (await book.state(found)).counts
+            count = counts[ContactState.UNKNOWN]
             if wanted:
                 contacts = [await book.find(found, number) for number in wanted]
                 unknown = [each for each in contacts if each and each.state == "unknown"]
                 count = len({each.number for each in unknown})
             if not count:
-                raise Stop(Exit.FAILED, "nobody like that is unknown in this campaign")
+                sending = counts[ContactState.SENDING]
+                raise Stop(
+                    Exit.FAILED,
+                    "nobody like that is unknown in this campaign"
+                    + (f"; {sending} are {_SENDING}" if sending else ""),
+                )
             terminal.say(f"{count} may have been called already, and may be called again.")
             confirm(terminal, count, given=confirmed)
-            terminal.put(str(await book.redial_unknown(found, wanted or None)))
+            moved = await book.redial_unknown(found, wanted or None)
+            told = json.dumps({"campaign": found, "pending_again": moved})
+            terminal.put(told if as_json else str(moved))
             terminal.say("They are pending: `resume` dials them.")
             return Exit.OK
 

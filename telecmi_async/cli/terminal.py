@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Final, TextIO
 
 from attrs import evolve, frozen
@@ -15,6 +17,19 @@ __all__ = ["Terminal"]
 
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 _BACK_AND_CLEAR: Final = "\r\x1b[K"
+
+
+@contextmanager
+def _plain_interrupts() -> Generator[None]:
+    """Have Ctrl-C raise `KeyboardInterrupt`, if this is the thread that signals go to."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @frozen(kw_only=True)
@@ -62,10 +77,17 @@ class Terminal:
         self.stdout.flush()
 
     def ask(self, question: str) -> str:
-        """Return what is answered to a question; empty if nothing can be."""
+        """Return what is answered to a question; empty if nothing can be.
+
+        Ctrl-C ends the wait at once, though asyncio would put it off until somebody answered.
+
+        Raises:
+            KeyboardInterrupt: Somebody pressed it.
+        """
         self.stderr.write(self._plain(question, self.stderr))
         self.stderr.flush()
-        return self.stdin.readline().strip()
+        with _plain_interrupts():
+            return self.stdin.readline().strip()
 
     @property
     def can_ask(self) -> bool:

@@ -6,13 +6,13 @@ import http.client
 import ssl
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from attrs import frozen
 
 from telecmi_async.errors import ConfigurationError
 
-__all__ = ["Came", "Unreachable", "send"]
+__all__ = ["Came", "Unreachable", "parse_address", "send"]
 
 _TIMEOUT: Final = 10.0
 
@@ -36,6 +36,21 @@ class Came:
     tls: tuple[str, str] | None
 
 
+def parse_address(url: str) -> SplitResult:
+    """Return the parts of an address.
+
+    Raises:
+        ConfigurationError: It is no http(s) address.
+    """
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return parts
+    except ValueError:  # a port that is none
+        pass
+    raise ConfigurationError("give an address that begins with https:// or http://")
+
+
 def send(method: str, url: str, body: bytes | None = None) -> Came:
     """Send a request, and wait for its answer; it blocks. Redirects are not followed.
 
@@ -43,15 +58,14 @@ def send(method: str, url: str, body: bytes | None = None) -> Came:
         ConfigurationError: It is no http(s) address.
         Unreachable: Nobody answers there.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigurationError("give an address that begins with https:// or http://")
+    parts = parse_address(url)
+    host = parts.hostname or ""
     if parts.scheme == "https":
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            parts.hostname, parts.port, timeout=_TIMEOUT, context=ssl.create_default_context()
+            host, parts.port, timeout=_TIMEOUT, context=ssl.create_default_context()
         )
     else:
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=_TIMEOUT)
+        connection = http.client.HTTPConnection(host, parts.port, timeout=_TIMEOUT)
     path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
     headers = {"Content-Type": "application/json"} if body is not None else {}
     try:

@@ -6,16 +6,17 @@ from telecmi_async.ledger.base import (
     CampaignState,
     Claim,
     Contact,
+    Heard,
     Intent,
     Ledger,
     Limits,
-    Loaded,
-    NewContact,
     Outcome,
     Passage,
     Reaped,
     Refusal,
 )
+from telecmi_async.ledger.contact import Loaded, NewContact
+from telecmi_async.ledger.postgres import PostgresLedger
 from telecmi_async.ledger.sqlite import SqliteLedger
 from telecmi_async.ledger.states import FINAL, MOVES, ContactState, Move, targets
 
@@ -26,6 +27,7 @@ __all__ = [
     "Claim",
     "Contact",
     "ContactState",
+    "Heard",
     "Intent",
     "Ledger",
     "Limits",
@@ -34,6 +36,7 @@ __all__ = [
     "NewContact",
     "Outcome",
     "Passage",
+    "PostgresLedger",
     "Reaped",
     "Refusal",
     "SqliteLedger",

@@ -8,60 +8,32 @@ it. Times are seconds since 1970 (UTC).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
-from attrs import Factory, field, frozen
+from attrs import field, frozen
 
 from telecmi_async.ledger.states import ContactState
+from telecmi_async.limits.base import SharedLimits
 from telecmi_async.phone import mask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
+    from telecmi_async.ledger.contact import Loaded, NewContact
+
 __all__ = [
     "CampaignState",
     "Claim",
     "Contact",
+    "Heard",
     "Intent",
     "Ledger",
     "Limits",
-    "Loaded",
-    "NewContact",
     "Outcome",
     "Passage",
     "Reaped",
     "Refusal",
 ]
-
-
-@frozen(kw_only=True)
-class NewContact:
-    """A contact to be loaded.
-
-    Args:
-        number: Whom to dial, with the country code.
-        columns: What else is known of it, by name; the flow's template is filled from it.
-        not_before: When it may be dialled at the earliest.
-        not_after: When it is not fresh any more; ``None`` for never.
-    """
-
-    number: int = field(repr=mask)
-    columns: Mapping[str, str] = field(factory=dict[str, str], repr=False)
-    not_before: float = 0.0
-    not_after: float | None = None
-
-
-@frozen(kw_only=True)
-class Loaded:
-    """What became of contacts that were loaded.
-
-    Args:
-        added: How many are new.
-        known: How many were in the campaign already; they are left as they are.
-    """
-
-    added: int
-    known: int
 
 
 @frozen(kw_only=True)
@@ -83,6 +55,31 @@ class Claim:
     epoch: int
     sends: int
     not_after: float | None = None
+
+
+@frozen(kw_only=True)
+class Heard:
+    """What an event says of a call.
+
+    Args:
+        token: The token of its send, as it came back; ``None`` if it did not.
+        request_id: TeleCMI's id of its request.
+        at: When it came.
+        over: Whether the call is over.
+        answered: Whether somebody answered; ``None`` if the event does not say.
+        talk_seconds: How long they talked, likewise.
+        cost: What the call cost, likewise.
+        detail: The event in a word or two, for people.
+    """
+
+    token: str | None
+    request_id: str | None
+    at: float
+    over: bool = False
+    answered: bool | None = None
+    talk_seconds: int | None = None
+    cost: float | None = None
+    detail: str = ""
 
 
 @frozen(kw_only=True)
@@ -166,6 +163,21 @@ class Reaped:
     lost: int
 
 
+def _counted(counts: Mapping[ContactState, int]) -> str:
+    return repr({str(state): count for state, count in counts.items() if count})
+
+
+def _rounded(cost: float) -> str:
+    return repr(round(cost, 4))
+
+
+def _how_many(history: Sequence[Passage]) -> str:
+    return f"<{len(history)} passages>"
+
+
+_LEFT: Final = (ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING)
+
+
 @frozen(kw_only=True)
 class CampaignState:
     """A campaign as everybody sees it.
@@ -182,14 +194,27 @@ class CampaignState:
     name: str
     status: str
     why: str
-    counts: Mapping[ContactState, int]
+    counts: Mapping[ContactState, int] = field(repr=_counted)
     sends: int
-    cost: float
+    cost: float = field(repr=_rounded)
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count} {state}" for state, count in self.counts.items() if count)
+        status = f"{self.status} ({self.why})" if self.why else self.status
+        return (
+            f"{self.name}, {status}: {counts or 'no contacts'}; {self.sends} sends, "
+            f"cost {_rounded(self.cost)}"
+        )
 
     @property
     def total(self) -> int:
         """How many contacts it has."""
         return sum(self.counts.values())
+
+    @property
+    def left(self) -> int:
+        """How many contacts are to be dialled, or are being dialled."""
+        return sum(self.counts[state] for state in _LEFT)
 
 
 @frozen(kw_only=True)
@@ -211,10 +236,14 @@ class Passage:
 
 @frozen(kw_only=True)
 class Contact:
-    """A contact as it stands, for people and exports."""
+    """A contact as it stands, for people and exports.
+
+    Times are seconds since 1970 (UTC). ``waits_until`` is when it may be dialled at the
+    earliest, if something makes it wait.
+    """
 
     number: int = field(repr=mask)
-    state: ContactState
+    state: ContactState = field(repr=str)
     reason: str
     sends: int
     columns: Mapping[str, str] = field(repr=False)
@@ -224,11 +253,12 @@ class Contact:
     cost: float | None = None
     sent_at: float | None = None
     finished_at: float | None = None
-    history: Sequence[Passage] = Factory(tuple[Passage, ...])
+    waits_until: float | None = None
+    history: Sequence[Passage] = field(factory=tuple[Passage, ...], repr=_how_many)
 
 
-class Ledger(Protocol):
-    """Keeps the contacts of campaigns, for one process or many.
+class Ledger(SharedLimits, Protocol):
+    """Keeps the contacts of campaigns, for one process or many, and the limits that they share.
 
     An implementer must make every transition one guarded update in one transaction, durable
     before the method returns (a power loss after it must not lose it); must survive any number
@@ -344,18 +374,7 @@ class Ledger(Protocol):
 
     # -- evidence
 
-    async def heard(
-        self,
-        *,
-        token: str | None,
-        request_id: str | None,
-        at: float,
-        over: bool = False,
-        answered: bool | None = None,
-        talk_seconds: int | None = None,
-        cost: float | None = None,
-        detail: str = "",
-    ) -> bool:
+    async def heard(self, event: Heard) -> bool:
         """Note an event of a call: it was placed, and perhaps it is over.
 
         It counts from any state but ``finished``. It is found by its token, else by its
@@ -380,14 +399,29 @@ class Ledger(Protocol):
         """
         ...
 
-    async def redial_unknown(self, name: str, numbers: Sequence[int] | None = None) -> int:
-        """Make unknown contacts pending by somebody's decision; return how many."""
+    async def redial_unknown(
+        self, name: str, numbers: Iterable[int | str] | None = None
+    ) -> int:
+        """Make unknown contacts pending by somebody's decision; return how many.
+
+        Args:
+            name: The campaign.
+            numbers: Whom, as people write them (else `InvalidCall`); all if not given.
+        """
         ...
 
     # -- do not call
 
-    async def forbid(self, numbers: Iterable[int], source: str) -> int:
-        """Add numbers to the do-not-call list of this ledger; return how many are new."""
+    async def forbid(self, numbers: Iterable[int | str], source: str) -> int:
+        """Add numbers to the do-not-call list of this ledger; return how many are new.
+
+        Args:
+            numbers: With their country codes, as people write them.
+            source: Where they come from, in words: it is the reason that contacts are blocked.
+
+        Raises:
+            InvalidCall: Something is no number. Those before it may be on the list.
+        """
         ...
 
     # -- looking
@@ -398,35 +432,14 @@ class Ledger(Protocol):
         """Iterate over contacts in the order of loading, without their histories."""
         ...
 
-    async def find(self, name: str, number: int) -> Contact | None:
-        """Return one contact with its whole history."""
-        ...
-
-    # -- shared limits
-
-    async def reserve(
-        self, keys: Sequence[tuple[str, float]], *, longest: float
-    ) -> float | None:
-        """Reserve one start under several limits at once, or none of them.
-
-        The law is the same everywhere: ``tat = max(tat, now); wait = tat - now;
-        tat += interval``, with the ledger's clock. Under several limits the start is when the
-        last of them allows it, and each counts it from that moment: otherwise it would come on
-        top of the starts that another one has granted for then.
+    async def find(self, name: str, number: int | str) -> Contact | None:
+        """Return one contact with its whole history; ``None`` if the campaign has it not.
 
         Args:
-            keys: Pairs of a limit's name and its interval in seconds.
-            longest: The longest wait that is of use.
+            name: The campaign.
+            number: Whose, with the country code, as people write it.
 
-        Returns:
-            How many seconds to wait; ``None`` if that were longer, and nothing is reserved.
+        Raises:
+            InvalidCall: It is no number.
         """
-        ...
-
-    async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
-        """Take one of a number of channels for so many seconds; False if all are taken."""
-        ...
-
-    async def free_channel(self, key: str, holder: str) -> None:
-        """Give a channel back."""
         ...

@@ -7,17 +7,20 @@ could not be put on record would be an unknown call. What somebody loads is refu
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
-from telecmi_async._settings import is_number
+from attrs import evolve
+
 from telecmi_async._wording import shown
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.base import NewContact
+from telecmi_async.ledger.contact import NewContact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["INT_32", "INT_64", "clean", "id_of", "json_of", "row_of", "talk_of"]
+    from telecmi_async.ledger.base import Heard
+
+__all__ = ["INT_32", "INT_64", "clean", "heard_of", "id_of", "json_of", "row_of"]
 
 #: The largest whole numbers that columns hold.
 INT_32: Final = 2**31 - 1
@@ -41,9 +44,15 @@ def id_of(given: str | None) -> str | None:
     return None if given is None else clean(given[:_LONGEST_ID])
 
 
-def talk_of(seconds: int | None) -> int | None:
-    """Return for how long somebody talked."""
-    return None if seconds is None else min(seconds, _LONGEST_TALK)
+def heard_of(event: Heard) -> Heard:
+    """Return what was heard of a call, as it can be kept."""
+    talk = event.talk_seconds
+    return evolve(
+        event,
+        request_id=id_of(event.request_id),
+        talk_seconds=None if talk is None else min(talk, _LONGEST_TALK),
+        detail=clean(event.detail),
+    )
 
 
 def json_of(given: Mapping[str, object], what: str) -> str:
@@ -65,16 +74,9 @@ def row_of(contact: object) -> tuple[int, str, float, float | None]:
     """Return what is loaded of a contact: number, columns, from when and until when.
 
     Raises:
-        ConfigurationError: It is none, or holds what cannot be kept.
+        ConfigurationError: It is none.
     """
     if not isinstance(contact, NewContact):
         raise ConfigurationError(f"contacts must be NewContact, not {shown(contact)}")
-    number = cast("object", contact.number)
-    if not isinstance(number, int) or isinstance(number, bool) or abs(number) > INT_64:
-        raise ConfigurationError("a contact's number must be a whole number of 64 bits")
-    before, after = contact.not_before, contact.not_after
-    if not is_number(before) or not (after is None or is_number(after)):
-        raise ConfigurationError(
-            "a contact's not_before and not_after must be numbers of seconds since 1970"
-        )
-    return contact.number, json_of(contact.columns, "columns"), before, after
+    columns = json_of(contact.columns, "columns")
+    return contact.number, columns, contact.not_before, contact.not_after

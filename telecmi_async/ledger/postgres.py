@@ -14,21 +14,24 @@ from telecmi_async.ledger.base import (
     CampaignState,
     Claim,
     Contact,
+    Heard,
     Intent,
     Limits,
-    Loaded,
-    NewContact,
     Outcome,
     Reaped,
     Refusal,
 )
-from telecmi_async.ledger.given import INT_32, clean, id_of, json_of, talk_of
+from telecmi_async.ledger.contact import Loaded
+from telecmi_async.ledger.given import INT_32, clean, heard_of, id_of, json_of
 from telecmi_async.ledger.postgres_door import Door
 from telecmi_async.ledger.postgres_lane import Lane
 from telecmi_async.ledger.states import ContactState
+from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+
+    from telecmi_async.ledger.contact import NewContact
 
 __all__ = ["PostgresLedger"]
 
@@ -331,25 +334,15 @@ class PostgresLedger:
 
     # -- evidence
 
-    async def heard(
-        self,
-        *,
-        token: str | None,
-        request_id: str | None,
-        at: float,
-        over: bool = False,
-        answered: bool | None = None,
-        talk_seconds: int | None = None,
-        cost: float | None = None,
-        detail: str = "",
-    ) -> bool:
+    async def heard(self, event: Heard) -> bool:
         """Note an event of a call: it was placed, and perhaps it is over.
 
         It is found by its token, else by its ``request_id``. False if neither is known here.
         """
+        event = heard_of(event)
         done: bool = await self._moves.value(
-            rows.HEARD, token, id_of(request_id), at, over, answered, talk_of(talk_seconds),
-            cost, clean(detail),
+            rows.HEARD, event.token, event.request_id, event.at, event.over, event.answered,
+            event.talk_seconds, event.cost, event.detail,
         )  # fmt: skip
         return done
 
@@ -366,17 +359,19 @@ class PostgresLedger:
             return 0
         return int(await self._looks.value(rows.ABSOLVE, campaign, older_than, policy))
 
-    async def redial_unknown(self, name: str, numbers: Sequence[int] | None = None) -> int:
+    async def redial_unknown(
+        self, name: str, numbers: Iterable[int | str] | None = None
+    ) -> int:
         """Make unknown contacts pending by somebody's decision; return how many."""
-        wanted = None if numbers is None else list(numbers)
+        wanted = None if numbers is None else [parse_number(each) for each in numbers]
         return int(await self._looks.value(rows.REDIAL, await self._campaign(name), wanted))
 
     # -- do not call
 
-    async def forbid(self, numbers: Iterable[int], source: str) -> int:
+    async def forbid(self, numbers: Iterable[int | str], source: str) -> int:
         """Add numbers to the do-not-call list of this ledger; return how many are new."""
         added = 0
-        pending = iter(numbers)
+        pending = map(parse_number, numbers)
         while some := list(islice(pending, _AT_ONCE)):
             added += int(await self._moves.value(rows.FORBID, clean(source), some))
         return added
@@ -395,9 +390,10 @@ class PostgresLedger:
             for row in page:
                 yield rows.contact_of(row)
 
-    async def find(self, name: str, number: int) -> Contact | None:
+    async def find(self, name: str, number: int | str) -> Contact | None:
         """Return one contact with its whole history."""
-        found = await self._looks.ask(rows.FIND, await self._campaign(name), number)
+        wanted = parse_number(number)
+        found = await self._looks.ask(rows.FIND, await self._campaign(name), wanted)
         if not found:
             return None
         history = await self._looks.ask(rows.HISTORY, found[0][0])
@@ -406,22 +402,16 @@ class PostgresLedger:
     # -- shared limits
 
     async def reserve(
-        self, keys: Sequence[tuple[str, float]], *, longest: float
-    ) -> float | None:
-        """Reserve one start under several limits at once, or none of them.
-
-        Args:
-            keys: Pairs of a limit's name and its interval in seconds.
-            longest: The longest wait that is of use.
-
-        Returns:
-            How many seconds to wait; ``None`` if that were longer, and nothing is reserved.
-        """
+        self, keys: Sequence[tuple[str, float]], *, longest: float, most: int = 1
+    ) -> list[float]:
+        """Reserve starts, each under all of several limits at once or under none of them."""
         slowest: dict[str, float] = {}
         for key, interval in keys:
             slowest[key] = max(float(interval), slowest.get(key, 0.0))
-        wait = await self._paces.value(rows.RESERVE, [*slowest], [*slowest.values()], longest)
-        return None if wait is None else float(wait)
+        waits: list[float] = await self._paces.value(
+            rows.RESERVE, [*slowest], [*slowest.values()], longest, most
+        )
+        return waits
 
     async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
         """Take one of a number of channels for so many seconds; False if all are taken."""

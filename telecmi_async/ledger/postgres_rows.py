@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.base import Claim, Contact, NewContact, Passage
+from telecmi_async.ledger.base import Claim, Contact, Passage
 from telecmi_async.ledger.given import row_of
 from telecmi_async.ledger.migrate import scripts
 from telecmi_async.ledger.states import ContactState
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from psycopg import Connection
+
+    from telecmi_async.ledger.contact import NewContact
 
 __all__ = [
     "ABSOLVE",
@@ -84,13 +86,14 @@ FORBID: Final = """
         SELECT DISTINCT n, %s, clock() FROM unnest(%s::bigint[]) n ORDER BY n
         ON CONFLICT (number) DO NOTHING RETURNING 1
     ) SELECT count(*) FROM added"""
-RESERVE: Final = "SELECT reserve(%s::text[], %s::double precision[], %s)"
+RESERVE: Final = "SELECT reserve(%s::text[], %s::double precision[], %s, %s::integer)"
 LEASE: Final = "SELECT lease_channel(%s, %s, %s::integer, %s)"
 FREE: Final = "DELETE FROM channel WHERE key = %s AND holder = %s RETURNING 1"
 
 _CONTACT: Final = """
     SELECT c.id, c.number, c.state::text, c.reason, c.sends, c.columns, c.request_id,
-        c.answered, c.talk_seconds, c.cost, c.sent_at, c.finished_at
+        c.answered, c.talk_seconds, c.cost, c.sent_at, c.finished_at,
+        CASE c.state WHEN 'pending' THEN nullif(c.not_before, 0) END
     FROM contact c WHERE c.campaign = %s"""
 CONTACTS: Final = f"""{_CONTACT}
     AND c.id > %s AND c.state = ANY (%s::contact_state[]) ORDER BY c.id LIMIT %s"""
@@ -114,7 +117,7 @@ def claim_of(row: tuple[Any, ...]) -> Claim:
 def contact_of(row: tuple[Any, ...], history: Sequence[tuple[Any, ...]] = ()) -> Contact:
     """Return the contact that a row tells of."""
     (_, number, state, reason, sends, columns, request_id, *rest) = row
-    (answered, talk_seconds, cost, sent_at, finished_at) = rest
+    (answered, talk_seconds, cost, sent_at, finished_at, waits_until) = rest
     return Contact(
         number=number,
         state=ContactState(state),
@@ -127,6 +130,7 @@ def contact_of(row: tuple[Any, ...], history: Sequence[tuple[Any, ...]] = ()) ->
         cost=cost,
         sent_at=sent_at,
         finished_at=finished_at,
+        waits_until=waits_until,
         history=tuple(
             Passage(at=at, what=what, detail=detail, token=token)
             for at, what, detail, token in history

@@ -20,9 +20,10 @@ from telecmi_async.ledger import (
     sqlite_sends,
     sqlite_views,
 )
-from telecmi_async.ledger.base import Loaded
-from telecmi_async.ledger.given import clean, id_of, json_of, row_of, talk_of
+from telecmi_async.ledger.contact import Loaded
+from telecmi_async.ledger.given import clean, heard_of, json_of, row_of
 from telecmi_async.ledger.writer import Clerk
+from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
     import os
@@ -32,13 +33,14 @@ if TYPE_CHECKING:
         CampaignState,
         Claim,
         Contact,
+        Heard,
         Intent,
         Limits,
-        NewContact,
         Outcome,
         Reaped,
         Refusal,
     )
+    from telecmi_async.ledger.contact import NewContact
     from telecmi_async.ledger.states import ContactState
 
 __all__ = ["SqliteLedger"]
@@ -253,32 +255,10 @@ class SqliteLedger:
 
     # -- evidence
 
-    async def heard(
-        self,
-        *,
-        token: str | None,
-        request_id: str | None,
-        at: float,
-        over: bool = False,
-        answered: bool | None = None,
-        talk_seconds: int | None = None,
-        cost: float | None = None,
-        detail: str = "",
-    ) -> bool:
+    async def heard(self, event: Heard) -> bool:
         """Note an event of a call: it was placed, and perhaps it is over."""
-        return await self._write(
-            partial(
-                sqlite_sends.hear,
-                token=token,
-                request_id=id_of(request_id),
-                at=at,
-                over=over,
-                answered=answered,
-                talk_seconds=talk_of(talk_seconds),
-                cost=cost,
-                detail=clean(detail),
-            )
-        )
+        event = heard_of(event)
+        return await self._write(lambda db, now: sqlite_sends.hear(db, now, event))
 
     async def absolve(self, name: str, *, older_than: float, policy: str) -> int:
         """Make unknown contacts pending whose calls are proven absent; return how many."""
@@ -286,13 +266,16 @@ class SqliteLedger:
             lambda db, now: sqlite_sends.absolve(db, now, name, older_than, policy)
         )
 
-    async def redial_unknown(self, name: str, numbers: Sequence[int] | None = None) -> int:
+    async def redial_unknown(
+        self, name: str, numbers: Iterable[int | str] | None = None
+    ) -> int:
         """Make unknown contacts pending by somebody's decision; return how many."""
-        return await self._write(lambda db, now: sqlite_sends.redial(db, now, name, numbers))
+        wanted = None if numbers is None else [parse_number(each) for each in numbers]
+        return await self._write(lambda db, now: sqlite_sends.redial(db, now, name, wanted))
 
     # -- do not call
 
-    async def forbid(self, numbers: Iterable[int], source: str) -> int:
+    async def forbid(self, numbers: Iterable[int | str], source: str) -> int:
         """Add numbers to the do-not-call list of this ledger; return how many are new."""
         new = 0
         rest = iter(numbers)
@@ -317,17 +300,20 @@ class SqliteLedger:
                 return
             after = found[-1][0]
 
-    async def find(self, name: str, number: int) -> Contact | None:
+    async def find(self, name: str, number: int | str) -> Contact | None:
         """Return one contact with its whole history."""
-        return await self._read(lambda db: sqlite_views.find(db, name, number))
+        wanted = parse_number(number)
+        return await self._read(lambda db: sqlite_views.find(db, name, wanted))
 
     # -- shared limits
 
     async def reserve(
-        self, keys: Sequence[tuple[str, float]], *, longest: float
-    ) -> float | None:
-        """Reserve one start under several limits at once, or none of them."""
-        return await self._write(lambda db, now: sqlite_limits.reserve(db, now, keys, longest))
+        self, keys: Sequence[tuple[str, float]], *, longest: float, most: int = 1
+    ) -> list[float]:
+        """Reserve starts, each under all of several limits at once or under none of them."""
+        return await self._write(
+            lambda db, now: sqlite_limits.reserve(db, now, keys, longest, most)
+        )
 
     async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
         """Take one of a number of channels for so many seconds; False if all are taken."""
@@ -345,5 +331,5 @@ def _rows(contacts: Iterator[object]) -> list[_Row]:
     return [row_of(contact) for contact in islice(contacts, _BATCH)]
 
 
-def _some(numbers: Iterator[int]) -> list[int]:
-    return list(islice(numbers, _BATCH))
+def _some(numbers: Iterator[int | str]) -> list[int]:
+    return [parse_number(each) for each in islice(numbers, _BATCH)]

@@ -12,9 +12,13 @@ __all__ = ["free_channel", "lease_channel", "reserve"]
 
 
 def reserve(
-    db: sqlite3.Connection, now: float, keys: Sequence[tuple[str, float]], longest: float
-) -> float | None:
-    """Reserve one start under all of these limits, or under none of them."""
+    db: sqlite3.Connection,
+    now: float,
+    keys: Sequence[tuple[str, float]],
+    longest: float,
+    most: int,
+) -> list[float]:
+    """Reserve starts, each under all of these limits or under none of them."""
     due = {
         key: row[0]
         for key, _ in keys
@@ -23,14 +27,17 @@ def reserve(
     # It starts once the last of them allows it, and counts under each from that moment: had
     # the others counted it earlier, it would come on top of theirs when it does start.
     start: float = max((now, *due.values()))
-    if start - now > longest:
-        return None
-    db.executemany(
-        "INSERT INTO pace (key, due) VALUES (?, ?) "
-        "ON CONFLICT DO UPDATE SET due = excluded.due",
-        [(key, start + interval) for key, interval in keys],
-    )
-    return start - now
+    apart = max(interval for _, interval in keys)
+    waits = [start - now + apart * n for n in range(most)]
+    waits = [wait for wait in waits if wait <= longest]
+    if waits:
+        last = now + waits[-1]
+        db.executemany(
+            "INSERT INTO pace (key, due) VALUES (?, ?) "
+            "ON CONFLICT DO UPDATE SET due = excluded.due",
+            [(key, last + interval) for key, interval in keys],
+        )
+    return waits
 
 
 def lease_channel(

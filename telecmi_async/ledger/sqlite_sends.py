@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from telecmi_async.ledger.base import Claim, Limits, Outcome
+    from telecmi_async.ledger.base import Claim, Heard, Limits, Outcome
 
 __all__ = ["absolve", "hear", "intend", "redial", "settle"]
 
@@ -249,26 +249,14 @@ def _note_id(db: sqlite3.Connection, token: str, request_id: str | None) -> None
 # -- evidence
 
 
-def hear(
-    db: sqlite3.Connection,
-    now: float,
-    *,
-    token: str | None,
-    request_id: str | None,
-    at: float,
-    over: bool,
-    answered: bool | None,
-    talk_seconds: int | None,
-    cost: float | None,
-    detail: str,
-) -> bool:
+def hear(db: sqlite3.Connection, now: float, event: Heard) -> bool:
     """Note an event. In any order, and however often each comes, the same is known after."""
-    send = _find(db, token, request_id)
+    send = _find(db, event.token, event.request_id)
     if send is None:
         return False
     token, contact, campaign, state, paid = send
-    finished = over or state == "finished"
-    more = max((cost or 0.0) - (paid or 0.0), 0.0)
+    finished = event.over or state == "finished"
+    more = max((event.cost or 0.0) - (paid or 0.0), 0.0)
     # The larger value is the later one: nobody talks less, nor is a call answered no more.
     db.execute(
         "UPDATE send SET state = ?, heard_at = max(coalesce(heard_at, 0), ?), "
@@ -277,14 +265,14 @@ def hear(
         "talk_seconds = nullif(max(coalesce(talk_seconds, -1), coalesce(?, -1)), -1), "
         "cost = nullif(max(coalesce(cost, -1), coalesce(?, -1)), -1) WHERE token = ?",
         (
-            "finished" if finished else "placed", now, request_id, answered, talk_seconds,
-            cost, token,
+            "finished" if finished else "placed", now, event.request_id, event.answered,
+            event.talk_seconds, event.cost, token,
         ),
     )  # fmt: skip
     if more:
         db.execute("UPDATE campaign SET cost = cost + ? WHERE id = ?", (more, campaign))
     _tell_contact(db, contact)
-    _move(db, contact, token, state, request_id=request_id, at=at, over=over, detail=detail)
+    _move(db, contact, token, state, event)
     return True
 
 
@@ -312,33 +300,24 @@ def _tell_contact(db: sqlite3.Connection, contact: int) -> None:
     )
 
 
-def _move(
-    db: sqlite3.Connection,
-    contact: int,
-    token: str,
-    state: str,
-    *,
-    request_id: str | None,
-    at: float,
-    over: bool,
-    detail: str,
-) -> None:
+def _move(db: sqlite3.Connection, contact: int, token: str, state: str, event: Heard) -> None:
     """Move a contact as an event of its call demands, and put that into its history."""
     seen = db.execute(
         "SELECT 1 FROM passage WHERE contact = ? AND token = ? AND at = ? AND detail = ? "
         "AND what IN ('accept', 'finish', 'event')",
-        (contact, token, at, detail),
+        (contact, token, event.at, event.detail),
     ).fetchone()
     told: list[str] = []
-    accepted = db.execute(_ACCEPT, (detail, request_id, contact)).rowcount
+    # What stood against it before is over; the event itself is in its history.
+    accepted = db.execute(_ACCEPT, ("", event.request_id, contact)).rowcount
     if accepted or state not in {"placed", "finished"}:
         told.append(Move.ACCEPT)
-    if over and db.execute(_FINISH, (at, contact)).rowcount:
+    if event.over and db.execute(_FINISH, (event.at, contact)).rowcount:
         told.append(Move.FINISH)
     if not told and seen is None:
         told.append("event")
     for what in told:
-        record(db, [contact], at, what, detail, token)
+        record(db, [contact], event.at, what, event.detail, token)
 
 
 # -- unknown ones

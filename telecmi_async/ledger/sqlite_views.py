@@ -19,7 +19,7 @@ __all__ = ["campaigns", "find", "next_due", "page", "settings", "state"]
 _PAGE: Final = 500
 _FIELDS: Final = (
     "number, state, reason, sends, columns, request_id, answered, talk_seconds, cost, "
-    "sent_at, finished_at"
+    "sent_at, finished_at, CASE state WHEN 'pending' THEN nullif(not_before, 0) END"
 )
 
 
@@ -99,7 +99,7 @@ def find(db: sqlite3.Connection, name: str, number: int) -> Contact | None:
 
 def _contact(row: Sequence[Any], history: Sequence[Passage]) -> Contact:
     number, found, reason, sends, columns, request_id, answered, *rest = row
-    talk_seconds, cost, sent_at, finished_at = rest
+    talk_seconds, cost, sent_at, finished_at, waits_until = rest
     return Contact(
         number=number,
         state=ContactState(found),
@@ -112,5 +112,6 @@ def _contact(row: Sequence[Any], history: Sequence[Passage]) -> Contact:
         cost=cost,
         sent_at=sent_at,
         finished_at=finished_at,
+        waits_until=waits_until,
         history=history,
     )

@@ -1,8 +1,8 @@
 """A thread with a SQLite connection of its own, which does jobs in transactions.
 
 All jobs that wait share one transaction (group commit): what costs is making it durable, and
-that is paid once for all of them. Each has a savepoint, so that one that fails takes no other
-with it. Whoever gave a job learns its result when the transaction is on disk, not before, and
+that is paid once for all of them. If one of them fails, all are done again, each with a
+savepoint, so that it takes no other with it. Whoever gave a job learns its result when the transaction is on disk, not before, and
 cannot be cancelled meanwhile: it always knows whether it happened.
 """
 
@@ -242,19 +242,24 @@ class Clerk:
         return [(stat.st_dev, stat.st_ino) for stat in found]
 
     def _serve(self, db: sqlite3.Connection, jobs: list[_Job[Any]]) -> None:
-        if not self._together(db, jobs):
+        if not (self._together(db, jobs, _do_plainly) or self._together(db, jobs, _do_or_undo)):
             for job in jobs:
-                self._together(db, [job])
+                self._together(db, [job], _do_plainly)
         tell(job.waiter for job in jobs)
 
-    def _together(self, db: sqlite3.Connection, jobs: list[_Job[Any]]) -> bool:
+    def _together(
+        self,
+        db: sqlite3.Connection,
+        jobs: list[_Job[Any]],
+        do: Callable[[sqlite3.Connection, _Job[Any], float], None],
+    ) -> bool:
         """Do jobs in one transaction; False if one of several undid it for all of them."""
         committing = True
         try:
             self._in_turn(db, "BEGIN IMMEDIATE" if self._writes else "BEGIN")
             committing = False
             for job in jobs:
-                self._do(db, job)
+                do(db, job, self._clock())
             committing = True
             db.execute("COMMIT")
             self._look_for_file()
@@ -268,19 +273,6 @@ class Clerk:
                 job.waiter.failure = explain(error)
         return True
 
-    def _do(self, db: sqlite3.Connection, job: _Job[Any]) -> None:
-        db.execute("SAVEPOINT job")
-        job.waiter.failure = None
-        try:
-            job.waiter.answer = job.work(db, self._clock())
-        except Exception as error:
-            # A full disk undoes the whole transaction.
-            if not db.in_transaction:
-                raise
-            job.waiter.failure = explain(error)
-            db.execute("ROLLBACK TO job")
-        db.execute("RELEASE job")
-
     def _look_for_file(self) -> None:
         """Notice when the file is gone: SQLite goes on writing where nobody will find it."""
         try:
@@ -292,6 +284,26 @@ class Clerk:
                 "the ledger failed: its file was deleted or replaced while it was open, and "
                 "what was written since is gone with it"
             )
+
+
+def _do_plainly(db: sqlite3.Connection, job: _Job[Any], now: float) -> None:
+    """Do a job that is not expected to fail."""
+    job.waiter.failure = None
+    job.waiter.answer = job.work(db, now)
+
+
+def _do_or_undo(db: sqlite3.Connection, job: _Job[Any], now: float) -> None:
+    """Do a job, and undo it alone if it fails."""
+    db.execute("SAVEPOINT job")
+    try:
+        _do_plainly(db, job, now)
+    except Exception as error:
+        # A full disk undoes the whole transaction.
+        if not db.in_transaction:
+            raise
+        job.waiter.failure = explain(error)
+        db.execute("ROLLBACK TO job")
+    db.execute("RELEASE job")
 
 
 def _nothing(db: sqlite3.Connection, now: float) -> None:

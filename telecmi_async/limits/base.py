@@ -22,19 +22,23 @@ class SharedLimits(Protocol):
     """
 
     async def reserve(
-        self, keys: Sequence[tuple[str, float]], *, longest: float
-    ) -> float | None:
-        """Reserve one start under several limits at once, or under none of them.
+        self, keys: Sequence[tuple[str, float]], *, longest: float, most: int = 1
+    ) -> list[float]:
+        """Reserve starts, each under all of several limits at once or under none of them.
 
-        The law: the start is when the last of the limits allows it, ``start = max(now, due of
-        each)``, and then each of them has ``due = start + interval``.
+        The law: a start is when the last of the limits allows it, ``start = max(now, due of
+        each)``, and then each of them has ``due = start + interval``. Each counts it from that
+        moment: otherwise it would come on top of the starts that another one has granted for
+        then.
 
         Args:
             keys: Pairs of a limit's name and its interval in seconds.
             longest: The longest wait that is of use.
+            most: How many starts to reserve, if none of them is longer away than that.
 
         Returns:
-            How many seconds to wait; ``None`` if that were longer, and nothing is reserved.
+            How many seconds to wait for each start, the first one first; nothing if even that
+            one is too far away.
         """
         ...
 

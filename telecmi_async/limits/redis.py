@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Final, NoReturn, Self, cast
+from typing import TYPE_CHECKING, Final, NoReturn, Self
 
-from attrs import frozen
-
-from telecmi_async import _settings
 from telecmi_async.credentials import Secret
-from telecmi_async.errors import ConfigurationError, WrongEventLoop
 from telecmi_async.limits.scripts import FREE, LEASE, RESERVE
 from telecmi_async.store.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from redis.asyncio import Redis
+
+    from telecmi_async import _settings
 
 __all__ = ["RedisLimits"]
 
 _MICRO: Final = 1_000_000
-
-
-@frozen
-class _Named:
-    """A setting, as checks ask for it."""
-
-    name: str
 
 
 class RedisLimits:
@@ -66,20 +55,15 @@ class RedisLimits:
     ) -> None:
         given = Secret(redis) if isinstance(redis, str) else redis
         del redis  # a traceback may show locals
-        if not isinstance(cast("object", prefix), str) or not prefix.isprintable():
-            raise ConfigurationError("prefix must be a text without control characters")
         self._prefix = prefix
-        seconds = _settings.to_seconds(timeout)
-        _settings.positive(self, _Named("timeout"), seconds)
         self._server = Server(
+            self,
             given,
-            timeout=seconds,
-            user="RedisLimits",
+            prefix=prefix,
+            timeout=timeout,
             task="asking for the shared limits",
             on_trio="leave a campaign the limits of its ledger",
         )
-        with contextlib.suppress(WrongEventLoop):  # none may be running yet
-            self._server.bind()
 
     def __repr__(self) -> str:
         return f"<RedisLimits {getattr(self, '_prefix', '?')}>"
@@ -88,28 +72,31 @@ class RedisLimits:
         raise TypeError("RedisLimits are not pickled: make them in every process")
 
     async def reserve(
-        self, keys: Sequence[tuple[str, float]], *, longest: float
-    ) -> float | None:
-        """Reserve one start under all of these limits, or under none of them.
+        self, keys: Sequence[tuple[str, float]], *, longest: float, most: int = 1
+    ) -> list[float]:
+        """Reserve starts, each under all of these limits or under none of them.
 
         Args:
             keys: Pairs of a limit's name and its interval in seconds.
             longest: The longest wait that is of use.
+            most: How many starts to reserve, if none of them is longer away than that.
 
         Returns:
-            How many seconds to wait; ``None`` if that were longer, and nothing is reserved.
+            How many seconds to wait for each start, the first one first; nothing if even that
+            one is too far away.
 
         Raises:
-            StoreError: The server cannot be reached, or it refuses. A start may be reserved
+            StoreError: The server cannot be reached, or it refuses. Starts may be reserved
                 that nobody makes.
         """
         pairs: list[str] = []
         for key, interval in keys:
             pairs += (key, repr(interval * _MICRO))
-        wait = int(
-            await self._server.run(RESERVE, self._prefix, repr(longest * _MICRO), *pairs)
+        wait, count = await self._server.run(
+            RESERVE, self._prefix, repr(longest * _MICRO), most, *pairs
         )
-        return None if wait < 0 else wait / _MICRO
+        apart = max(interval for _, interval in keys)
+        return [int(wait) / _MICRO + apart * n for n in range(int(count))]
 
     async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
         """Take one of a number of channels for so many seconds; False if all are taken.
@@ -136,10 +123,5 @@ class RedisLimits:
         self._server.bind()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.aclose()

@@ -14,23 +14,27 @@ from typing import Final
 
 __all__ = ["FREE", "LEASE", "RESERVE"]
 
-#: Reserves a start under all of some limits; the microseconds to wait, -1 if those are too many.
+#: Reserves starts under all of some limits: how many microseconds to wait for the first one, and
+#: how many there are, each as far from the one before as the longest interval says.
 RESERVE: Final = """
-local prefix, longest = ARGV[1] .. ':pace:', tonumber(ARGV[2])
+local prefix, longest, most = ARGV[1] .. ':pace:', tonumber(ARGV[2]), tonumber(ARGV[3])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local start = now
-for i = 3, #ARGV, 2 do
+local start, apart = now, 0
+for i = 4, #ARGV, 2 do
   start = math.max(start, tonumber(redis.call('GET', prefix .. ARGV[i]) or 0))
+  apart = math.max(apart, tonumber(ARGV[i + 1]))
 end
 local wait = start - now
-if wait > longest then return -1 end
-for i = 3, #ARGV, 2 do
-  local due = start + tonumber(ARGV[i + 1])
+if wait > longest then return {0, 0} end
+local count = math.min(most, 1 + math.floor((longest - wait) / apart))
+local last = start + apart * (count - 1)
+for i = 4, #ARGV, 2 do
+  local due = last + tonumber(ARGV[i + 1])
   local life = math.max(1, math.ceil((due - now) / 1000))
   redis.call('SET', prefix .. ARGV[i], string.format('%.3f', due), 'PX', string.format('%d', life))
 end
-return math.ceil(wait)
+return {math.ceil(wait), count}
 """
 
 #: Leases a channel, or keeps one that is held; 0 if all are taken.

@@ -6,7 +6,7 @@ looked at. Most of them put no limit on a body, so it is counted while it is rea
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from telecmi_async.events import Event
     from telecmi_async.receiver.receiver import Receiver
 
-__all__ = ["Application", "Message", "Receive", "Scope", "Send"]
+__all__ = ["Application", "Message", "Receive", "Scope", "Send", "read_body", "send_reply"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -46,7 +46,10 @@ class Application:
                 reply, event = await self._http(scope, receive)
                 try:
                     if reply is not None:
-                        await _send(reply, send)
+                        headers = list(reply.headers)
+                        if reply.status != 204:
+                            headers.append(("Content-Length", str(len(reply.body))))
+                        await send_reply(send, reply.status, headers, reply.body)
                 finally:  # whether or not somebody hears the answer: the event is ours now
                     if event is not None:
                         await self._receiver.tell(event)
@@ -75,28 +78,39 @@ class Application:
         refusal = receiver.refuse(scope["method"], path, headers)
         if refusal is not None:
             return refusal, None
-        body = bytearray()
+        body: bytearray | None = None
         with anyio.move_on_after(receiver.body_timeout) as slow:
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return None, None
-                body += message.get("body", b"")
-                if len(body) > LARGEST:
-                    return receiver.too_large(), None
-                if not message.get("more_body", False):
-                    break
+            body = await read_body(receive, most=LARGEST)
         if slow.cancelled_caught:
             return _TOO_SLOW, None
+        if body is None:
+            return None, None
         return await receiver.take(path, body)
 
 
-async def _send(reply: Reply, send: Send) -> None:
-    headers = [
-        (name.lower().encode("latin-1"), value.encode("latin-1"))
-        for name, value in reply.headers
+async def read_body(receive: Receive, *, most: int) -> bytearray | None:
+    """Return a request's body, or ``None`` if whoever sends it is gone.
+
+    Args:
+        receive: As ASGI gives it.
+        most: How many bytes it may have. Of a longer one no more is read than shows that.
+    """
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if len(body) > most or not message.get("more_body", False):
+            return body
+
+
+async def send_reply(
+    send: Send, status: int, headers: Iterable[tuple[str, str]], body: bytes
+) -> None:
+    """Send a reply, as ASGI wants it."""
+    encoded = [
+        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
     ]
-    if reply.status != 204:
-        headers.append((b"content-length", str(len(reply.body)).encode("ascii")))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
+    await send({"type": "http.response.body", "body": body})

@@ -274,10 +274,10 @@ class Receiver:
             return _WRONG_METHOD if method != "POST" else _NO_JSON
         # What is no number, or one too long for Python to read, is for the body to show.
         if length.isascii() and length.isdecimal() and len(length) < 20:
-            return self.too_large() if int(length) > LARGEST else None
+            return self._too_large() if int(length) > LARGEST else None
         return None
 
-    def too_large(self) -> Reply:
+    def _too_large(self) -> Reply:
         """Return the refusal of a body of more than 64 KiB."""
         self._counts["unreadable"] += 1
         return _TOO_LARGE
@@ -289,7 +289,7 @@ class Receiver:
             What to answer, and the event to tell the user's handlers of afterwards.
         """
         if len(body) > LARGEST:
-            return self.too_large(), None
+            return self._too_large(), None
         try:
             event = parse_event(body)
         except WebhookError as error:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from telecmi_async.receiver.asgi import read_body, send_reply
 from telecmi_async.simulator.connection import is_loopback
 from telecmi_async.simulator.fault import Breach
 
 if TYPE_CHECKING:
-    from telecmi_async.simulator.answer import Answer
+    from collections.abc import Sequence
+
+    from telecmi_async.receiver.asgi import Receive, Scope, Send
     from telecmi_async.simulator.simulator import Simulator
 
 __all__ = ["Application"]
-
-_Scope: TypeAlias = MutableMapping[str, Any]
-_Message: TypeAlias = MutableMapping[str, Any]
-_Receive: TypeAlias = Callable[[], Awaitable[_Message]]
-_Send: TypeAlias = Callable[[_Message], Awaitable[None]]
 
 _LARGEST: Final = 1_048_576
 
@@ -40,7 +37,7 @@ class Application:
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
 
-    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the lifespan of a server that runs nothing else."""
         match scope["type"]:
             case "http":
@@ -50,17 +47,10 @@ class Application:
             case _:
                 await send({"type": "websocket.close", "code": 1000})
 
-    async def _http(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
-        body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            if len(body) > _LARGEST:
-                return
-            if not message.get("more_body", False):
-                break
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await read_body(receive, most=_LARGEST)
+        if body is None or len(body) > _LARGEST:
+            return
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in scope["headers"]
@@ -81,11 +71,12 @@ class Application:
                 raise ConnectionError(f"the simulator breaks the connection: {decision.breach}")
             if decision.breach is Breach.DRIP:
                 await anyio.sleep(len(decision.answer.body))
-            await _send_answer(decision.answer, send)
+            answer = decision.answer
+            await send_reply(send, answer.status, answer.headers, answer.body)
         finally:
             self._simulator.leave()
 
-    async def _lifespan(self, receive: _Receive, send: _Send) -> None:
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
         async with AsyncExitStack() as stack:
             while True:
                 message = await receive()
@@ -99,12 +90,3 @@ class Application:
 def _is_local(client: Sequence[object] | None) -> bool:
     """Tell whether a client is on this machine; one without an address has a local socket."""
     return client is None or is_loopback(str(client[0]))
-
-
-async def _send_answer(answer: Answer, send: _Send) -> None:
-    headers = [
-        (name.lower().encode("latin-1"), value.encode("latin-1"))
-        for name, value in answer.headers
-    ]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})

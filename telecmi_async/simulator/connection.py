@@ -18,11 +18,10 @@ from anyio.abc import SocketAttribute
 from attrs import field, frozen
 
 from telecmi_async import _settings
-from telecmi_async.simulator.answer import refused
 from telecmi_async.simulator.fault import Breach
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from anyio.abc import ByteStream
 
@@ -155,10 +154,18 @@ class Connection:
         stream: The stream; it is not closed here.
         answerer: Who answers.
         limits: What the client is held to.
+        refuse: What is said to what is no request.
     """
 
-    def __init__(self, stream: ByteStream, answerer: Answerer, limits: Limits) -> None:
+    def __init__(
+        self,
+        stream: ByteStream,
+        answerer: Answerer,
+        limits: Limits,
+        refuse: Callable[[int, str], Said],
+    ) -> None:
         self._stream = stream
+        self._refused = refuse
         self._answerer = answerer
         self._limits = limits
         self._wire = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes)
@@ -301,7 +308,7 @@ class Connection:
         """Say why a request cannot be read, and let the client finish its sentence."""
         self._stopping = True
         message = _PROBLEMS.get(status, "this is no HTTP request")
-        await self._send(refused(status, message))
+        await self._send(self._refused(status, message))
         with anyio.move_on_after(_LINGER_SECONDS):
             await self._stream.send_eof()
             while True:

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import SocketAttribute
 
+from telecmi_async._eventloop import OwnError
 from telecmi_async.errors import ConfigurationError
+from telecmi_async.simulator.answer import refused
 from telecmi_async.simulator.connection import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from anyio.abc import ByteStream, Listener
 
-    from telecmi_async.simulator.connection import Answerer, Limits
+    from telecmi_async.simulator.connection import Answerer, Limits, Said
     from telecmi_async.simulator.simulator import Simulator
 
 __all__ = ["Server", "listen", "serve"]
@@ -34,11 +36,19 @@ class Server:
     Args:
         answerer: Who answers.
         limits: What clients are held to.
+        refuse: What is said to what is no request: a function of the status and of a message.
     """
 
-    def __init__(self, answerer: Answerer, limits: Limits) -> None:
+    def __init__(
+        self,
+        answerer: Answerer,
+        limits: Limits,
+        *,
+        refuse: Callable[[int, str], Said] = refused,
+    ) -> None:
         self._answerer = answerer
         self._limits = limits
+        self._refuse = refuse
         self._accepting = anyio.CancelScope()
         self._connections: set[Connection] = set()
         self._empty = anyio.Event()
@@ -52,7 +62,7 @@ class Server:
 
     async def handle(self, stream: ByteStream) -> None:
         """Serve one connection to its end."""
-        connection = Connection(stream, self._answerer, self._limits)
+        connection = Connection(stream, self._answerer, self._limits, self._refuse)
         self._connections.add(connection)
         try:
             if not self._stopping:
@@ -92,23 +102,18 @@ async def serve(
     Raises:
         ConfigurationError: Nothing can listen there.
     """
-    failure: BaseException | None = None
+    own = OwnError()
     listener = await listen(host, port)
     async with listener, simulator.running(), anyio.create_task_group() as tasks:
         server = Server(simulator, limits)
         tasks.start_soon(server.accept, listener)
         try:
-            yield _base_url(host, listener.extra(SocketAttribute.local_port))  # noqa: S610  # anyio's, no database
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # raised again below
-            failure = error
+            with own:
+                yield _base_url(host, listener.extra(SocketAttribute.local_port))  # noqa: S610  # anyio's, no database
         finally:
             await server.stop()
             tasks.cancel_scope.cancel()
-    if failure is not None:  # as itself, while the task group would have wrapped it
-        try:
-            raise failure
-        finally:
-            del failure  # or it would hold this frame, which holds it
+    own.raise_it()
 
 
 async def listen(host: str, port: int) -> Listener[ByteStream]:

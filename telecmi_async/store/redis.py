@@ -6,14 +6,13 @@ import contextlib
 import json
 import logging
 import secrets
-from typing import TYPE_CHECKING, Final, NoReturn, Self, cast
+from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 import anyio
-from attrs import frozen
 
 from telecmi_async import _settings
+from telecmi_async._eventloop import OwnError
 from telecmi_async.credentials import Secret
-from telecmi_async.errors import ConfigurationError, WrongEventLoop
 from telecmi_async.events import parse_event
 from telecmi_async.store.base import KEPT, REMEMBERED, STRAYING, FiledEvent, Listener
 from telecmi_async.store.ear import Ear
@@ -23,7 +22,6 @@ from telecmi_async.store.server import Server
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
     from contextlib import AbstractAsyncContextManager
-    from types import TracebackType
 
     from redis.asyncio import Redis
 
@@ -35,13 +33,6 @@ _AT_ONCE: Final = 500
 _TOKEN_BYTES: Final = 8
 _MOST_UNANSWERED: Final = 10_000
 _whole: Final = _settings.whole(1)
-
-
-@frozen
-class _Named:
-    """A setting, as checks ask for it."""
-
-    name: str
 
 
 class RedisStore:
@@ -93,11 +84,7 @@ class RedisStore:
     ) -> None:
         given = Secret(redis) if isinstance(redis, str) else redis
         del redis  # a traceback may show locals
-        if not isinstance(cast("object", prefix), str) or not prefix.isprintable():
-            raise ConfigurationError("prefix must be a text without control characters")
         self._prefix = prefix
-        seconds = _settings.to_seconds(timeout)
-        _settings.positive(self, _Named("timeout"), seconds)
         bounds = {
             "keep": keep,
             "keep_bytes": keep_bytes,
@@ -106,13 +93,18 @@ class RedisStore:
             "remember": remember,
         }
         for name, bound in bounds.items():
-            _whole(self, _Named(name), bound)
+            _whole(self, _settings.Named(name), bound)
         self._bounds = tuple(bounds.values())
         # By key, the tokens of questions whose answers never came.
         self._unanswered: dict[str, str] = {}
-        self._server = Server(given, timeout=seconds)
-        with contextlib.suppress(WrongEventLoop):  # none may be running yet
-            self._server.bind()
+        self._server = Server(
+            self,
+            given,
+            prefix=prefix,
+            timeout=timeout,
+            task="the store of events",
+            on_trio="serve from one process with the default store",
+        )
 
     def __repr__(self) -> str:
         return f"<RedisStore {getattr(self, '_prefix', '?')}>"
@@ -177,16 +169,13 @@ class RedisStore:
     @contextlib.asynccontextmanager
     async def _followed(self, listener: Listener) -> AsyncGenerator[None]:
         ear = Ear(self._server, f"{self._prefix}:events", self, listener)
-        failure: Exception | None = None
+        own = OwnError()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ear.listen_always)
-            try:
+            with own:
                 yield
-            except Exception as error:  # noqa: BLE001  # raised below, in no group
-                failure = error
             tasks.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+        own.raise_it()
 
     async def aclose(self) -> None:
         """Close the connections, unless the client is your own."""
@@ -196,12 +185,7 @@ class RedisStore:
         self._server.bind()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import anyio
 
+from telecmi_async import _settings
 from telecmi_async._eventloop import current_loop, is_asyncio
 from telecmi_async.credentials import Redactor, Secret
 from telecmi_async.errors import ConfigurationError, StoreError, WrongEventLoop
@@ -26,38 +28,45 @@ class Server:
     """A client of redis-py's, in the event loop that uses it first.
 
     Args:
+        user: Who asks: errors name its class.
         redis: A URL as a `Secret`, or a client of the user's own, which is never closed.
-        timeout: How long one question may take, in seconds.
-        user: The class that asks, as its errors name it.
-        task: What it does for its users, likewise.
+        prefix: What all its keys begin with.
+        timeout: How long one question may take, in seconds or as a `timedelta`.
+        task: What the user does for its users, as errors say it.
         on_trio: What to do instead on trio.
 
     Raises:
-        ConfigurationError: It is neither, there is no redis-py, or the event loop that is
-            running is trio's.
+        ConfigurationError: One of these cannot be, there is no redis-py, or the event loop
+            that is running is trio's.
     """
 
     def __init__(
         self,
+        user: object,
         redis: object,
         *,
-        timeout: float,
-        user: str = "RedisStore",
-        task: str = "the store of events",
-        on_trio: str = "serve from one process with the default store",
+        prefix: str,
+        timeout: _settings.Duration,
+        task: str,
+        on_trio: str,
     ) -> None:
-        self._user, self._task, self._on_trio = user, task, on_trio
+        if not isinstance(cast("object", prefix), str) or not prefix.isprintable():
+            raise ConfigurationError("prefix must be a text without control characters")
+        self._user, self._task, self._on_trio = type(user).__name__, task, on_trio
         self._url = redis if isinstance(redis, Secret) else None
         self._given: Any = redis
-        self.timeout = timeout
+        self.timeout = _settings.to_seconds(timeout)
+        _settings.positive(user, _settings.Named("timeout"), self.timeout)
         if self._url is None and not callable(getattr(self._given, "register_script", None)):
             raise ConfigurationError(
-                f"{user} wants a URL such as redis://localhost:6379, or a redis.asyncio.Redis"
+                f"{self._user} wants a URL such as redis://localhost:6379, or a redis.asyncio.Redis"
             )
         self._client = self._connect()
         self._redact = Redactor(Secret(_password_of(self._client)))
         self._loop: object = None
         self._slots = anyio.Semaphore(_AT_ONCE)
+        with contextlib.suppress(WrongEventLoop):  # none may be running yet
+            self.bind()
 
     def _connect(self) -> Any:
         return (

@@ -39,7 +39,8 @@ BEGIN
     UPDATE contact k SET
         state = CASE WHEN p_over OR k.state = 'finished' THEN 'finished'::contact_state
             ELSE 'placed' END,
-        reason = CASE WHEN k.state IN ('placed', 'finished') THEN k.reason ELSE p_detail END,
+        -- What stood against it before is over; the event itself is in its history.
+        reason = CASE WHEN k.state IN ('placed', 'finished') THEN k.reason ELSE '' END,
         -- Whoever claimed it must not send it.
         epoch = k.epoch + (k.state IN ('pending', 'claimed'))::integer,
         worker = NULL, lease_until = NULL,
@@ -125,29 +126,36 @@ CREATE FUNCTION redial(p_campaign integer, p_numbers bigint[]) RETURNS integer L
     SELECT count(*)::integer FROM moved
 $$;
 
--- The law is in `Ledger.reserve`. Rows are locked in the order of their keys, before the clock
+-- The law is in `SharedLimits.reserve`. Rows are locked in the order of their keys, before the clock
 -- is read: who waits for a lock must not count from a time before it.
-CREATE FUNCTION reserve(p_keys text[], p_intervals double precision[], p_longest double precision)
-RETURNS double precision LANGUAGE plpgsql AS $$
+CREATE FUNCTION reserve(p_keys text[], p_intervals double precision[],
+    p_longest double precision, p_most integer)
+RETURNS double precision[] LANGUAGE plpgsql AS $$
 DECLARE
     the_time double precision;
-    latest double precision;
+    found_keys integer;
+    earliest double precision;
+    apart double precision;
+    waits double precision[];
 BEGIN
     PERFORM FROM pace p WHERE p.key = ANY (p_keys) ORDER BY p.key FOR UPDATE;
-    GET DIAGNOSTICS latest = ROW_COUNT;
-    IF latest < cardinality(p_keys) THEN
+    GET DIAGNOSTICS found_keys = ROW_COUNT;
+    IF found_keys < cardinality(p_keys) THEN
         INSERT INTO pace (key, due) SELECT k, 0 FROM unnest(p_keys) k ORDER BY k
         ON CONFLICT (key) DO NOTHING;
         PERFORM FROM pace p WHERE p.key = ANY (p_keys) ORDER BY p.key FOR UPDATE;
     END IF;
     the_time := clock();
-    SELECT greatest(max(p.due), the_time) INTO latest FROM pace p WHERE p.key = ANY (p_keys);
-    IF latest - the_time > p_longest THEN
-        RETURN NULL;
+    SELECT greatest(max(p.due), the_time) INTO earliest FROM pace p WHERE p.key = ANY (p_keys);
+    SELECT max(i) INTO apart FROM unnest(p_intervals) AS i;
+    SELECT coalesce(array_agg(w.wait ORDER BY w.wait), '{}') INTO waits FROM (
+        SELECT earliest - the_time + apart * n AS wait FROM generate_series(0, p_most - 1) AS n
+    ) AS w WHERE w.wait <= p_longest;
+    IF cardinality(waits) > 0 THEN
+        UPDATE pace p SET due = the_time + waits[cardinality(waits)] + k.interval
+        FROM unnest(p_keys, p_intervals) AS k (key, interval) WHERE p.key = k.key;
     END IF;
-    UPDATE pace p SET due = latest + k.interval
-    FROM unnest(p_keys, p_intervals) AS k (key, interval) WHERE p.key = k.key;
-    RETURN latest - the_time;
+    RETURN waits;
 END
 $$;
 

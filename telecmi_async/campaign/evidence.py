@@ -1,0 +1,82 @@
+"""What an event proves about a call, on record in the ledger that the call was placed from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from telecmi_async.campaign.live import holder_of
+from telecmi_async.campaign.settings import Settings
+from telecmi_async.events import CallRecord
+from telecmi_async.ledger import Heard
+from telecmi_async.reference import reference_in
+
+if TYPE_CHECKING:
+    from telecmi_async.events import Event
+    from telecmi_async.ledger import Ledger
+    from telecmi_async.limits import SharedLimits
+
+__all__ = ["free_channel", "put_on_record", "record_of"]
+
+
+def record_of(event: Event) -> CallRecord | None:
+    """Return an event that is the record of a call's first leg: with it the call is over."""
+    return event if isinstance(event, CallRecord) and event.leg in {None, "a"} else None
+
+
+async def put_on_record(ledger: Ledger, event: Event) -> bool:
+    """Put an event on record; in any order, and however often, the same is known after.
+
+    Args:
+        ledger: The ledger; open.
+        event: What TeleCMI tells.
+
+    Returns:
+        Whether the ledger knows the call.
+
+    Raises:
+        StoreError: The ledger fails; doing it again does no harm.
+    """
+    token = reference_in(event)
+    if token is None and event.request_id is None:
+        return False
+    record = record_of(event)
+    rate = None if record is None else record.call_rate
+    return await ledger.heard(
+        Heard(
+            token=token,
+            request_id=event.request_id,
+            at=await ledger.now(),
+            over=record is not None,
+            answered=None if record is None else record.answered,
+            talk_seconds=None if record is None else record.talk_seconds,
+            cost=None if rate is None else float(rate),
+            detail=str(getattr(event, "status", "") or ""),
+        )
+    )
+
+
+async def free_channel(
+    ledger: Ledger, record: CallRecord, limits: SharedLimits | None = None
+) -> None:
+    """Give back the channel of a call that is over, whichever campaign of the ledger it is of.
+
+    It is for whoever hears of calls without dialling. Workers free their own channels.
+
+    Args:
+        ledger: The ledger; open. It has the record already.
+        record: The call's record.
+        limits: Where channels are leased, if not in the ledger.
+
+    Raises:
+        StoreError: The ledger or the limits fail; doing it again does no harm.
+    """
+    number = record.to or ""
+    if not (number.isascii() and number.isdecimal()):
+        return
+    for name in await ledger.campaigns():
+        pace = Settings.parse(await ledger.settings(name)).pace
+        if pace.live_calls is None:
+            continue
+        contact = await ledger.find(name, int(number))
+        if contact is not None and contact.request_id == record.request_id:
+            await (limits or ledger).free_channel(pace.shared, holder_of(name, number))

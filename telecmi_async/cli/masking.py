@@ -1,0 +1,24 @@
+"""JSON without numbers that could be dialled, which is JSON still."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from telecmi_async.phone import mask_in
+
+__all__ = ["masked"]
+
+
+def masked(value: object) -> object:
+    """Return a JSON value whose phone numbers are masked; those that were numbers are texts."""
+    if isinstance(value, Mapping):
+        given = cast("Mapping[str, object]", value)
+        return {mask_in(name): masked(each) for name, each in given.items()}
+    if isinstance(value, str):
+        return mask_in(value)
+    if isinstance(value, Sequence):
+        return [masked(each) for each in cast("Sequence[object]", value)]
+    text = str(value)
+    hidden = mask_in(text)
+    return value if hidden == text else hidden

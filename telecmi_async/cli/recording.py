@@ -1,0 +1,57 @@
+"""Events that arrive on one machine, for campaigns that dial on another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from telecmi_async.campaign.evidence import free_channel, put_on_record, record_of
+from telecmi_async.store import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from contextlib import AbstractAsyncContextManager
+
+    from telecmi_async.ledger import Ledger
+    from telecmi_async.store import FiledEvent, Listener
+
+__all__ = ["LedgerStore"]
+
+
+class LedgerStore:
+    """Has each event on record in a ledger before TeleCMI gets its answer.
+
+    While the ledger fails, TeleCMI is asked to send events again.
+
+    Args:
+        ledger: The ledger; open.
+    """
+
+    shared = False
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._memory = MemoryStore()
+        #: How many events were of calls that the ledger knows.
+        self.known = 0
+
+    async def put(self, filed: FiledEvent) -> bool:
+        """Put an event on record, a repeat too: the first time may have failed half-way."""
+        known = await put_on_record(self._ledger, filed.event)
+        record = record_of(filed.event)
+        if known and record is not None:
+            await free_channel(self._ledger, record)
+        fresh = await self._memory.put(filed)
+        self.known += known and fresh
+        return fresh
+
+    async def get(self, names: Collection[str]) -> list[FiledEvent]:
+        """Return what was put lately."""
+        return await self._memory.get(names)
+
+    async def claim(self, key: str) -> bool:
+        """Tell whether nobody claimed an event before."""
+        return await self._memory.claim(key)
+
+    def follow(self, listener: Listener) -> AbstractAsyncContextManager[None]:
+        """Tell a listener of events."""
+        return self._memory.follow(listener)

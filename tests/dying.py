@@ -1,0 +1,367 @@
+"""Workers of campaigns that die, or freeze, exactly where it hurts.
+
+`tests/test_campaign_faults_process.py` runs this as a script. It forks: once for a simulator, and
+for each point a few workers with a ledger of their own, the first of which ends at that point.
+When the others have finished the campaign, it says how it stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import anyio
+from attrs import define, field, frozen
+from crash_simulator import WritingSimulator
+from crash_worker import FROM, contacts
+
+from telecmi_async import CallService, Hangup, Timeouts
+from telecmi_async.campaign import Campaign, Pace, Patience, Retries, Settings
+from telecmi_async.ledger import Heard, Reaped, SqliteLedger
+from telecmi_async.ledger.postgres import PostgresLedger
+from telecmi_async.transport.client import _Probe
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from telecmi_async.ledger import Ledger
+
+NAME = "dying"
+#: One after another; what the worker that ends has done by then.
+KILLED = [
+    "claim not committed", "claimed", "intended", "first byte sent", "request sent",
+    "outcome not committed", "settled",
+]  # fmt: skip
+FROZEN = ["claimed", "intended"]
+CONTACTS = 9
+# So that a second or two are longer than any lease.
+PATIENCE = Patience(
+    claim=1.5,
+    fence=1.0,
+    timeouts=Timeouts(connect=0.9, write=0.9, read=0.9, total=1.0),
+    grace=0.3,
+)
+# What a worker has under way is one, so that it is known whom it was about.
+SETTINGS = Settings(
+    flow=[Hangup()],
+    pace=Pace(calls_per_second=20.0, window=1),
+    retries=Retries(first=0.1),
+)
+
+
+@define
+class Ending:
+    """Where a worker ends, and how.
+
+    Args:
+        point: Where.
+        how: The signal that it sends itself.
+        note: A file for the number it was about.
+    """
+
+    point: str
+    how: int
+    note: Path
+    number: int = 0
+
+    def here(self, point: str, number: int | None = None) -> None:
+        """End, if this is the point."""
+        if point == self.point and not self.note.exists():
+            self.note.write_text(str(number or self.number))
+            os.kill(os.getpid(), self.how)
+
+
+def haunt(ledger: Any, ending: Ending) -> None:  # noqa: C901  # a hook for each point
+    """Let a worker's ledger and transport end it at its point."""
+    claim, intend, settle, trace = ledger.claim, ledger.intend, ledger.settle, _Probe.trace
+
+    async def uncommitted(ask: Callable[[], Awaitable[Any]], point: str) -> Any:
+        if ending.point == point and not ending.note.exists():
+            _never_commit(ledger, lambda: ending.here(point))
+        return await ask()
+
+    async def claiming(*args: Any, **more: Any) -> Any:
+        found = await uncommitted(lambda: claim(*args, **more), "claim not committed")
+        for one in found:
+            ending.here("claimed", one.number)
+        return found
+
+    async def intending(*args: Any, **more: Any) -> Any:
+        found = await intend(*args, **more)
+        # One is under way at a time, so what follows is about this one.
+        ending.number = args[0].number
+        ending.here("intended")
+        return found
+
+    async def settling(*args: Any, **more: Any) -> Any:
+        found = await uncommitted(lambda: settle(*args, **more), "outcome not committed")
+        ending.here("settled")
+        return found
+
+    async def tracing(probe: _Probe, name: str, info: Any) -> None:
+        await trace(probe, name, info)
+        if name == "http11.send_request_headers.complete":
+            ending.here("first byte sent")
+        if name == "http11.send_request_body.complete":
+            ending.here("request sent")
+
+    if ending.how == signal.SIGSTOP:
+        write_nothing_beside(ledger, ending.note)
+    ledger.claim, ledger.intend, ledger.settle = claiming, intending, settling
+    _Probe.trace = tracing  # type: ignore[method-assign, assignment]  # this process is to die by it
+
+
+def write_nothing_beside(ledger: Any, note: Path) -> None:
+    """Keep a worker from being frozen in the midst of a transaction: nobody could write then."""
+    renew, reap = ledger.renew, ledger.reap
+
+    async def renewing(*args: Any, **more: Any) -> int:
+        return await renew(*args, **more) if _is_there(note) else 0
+
+    async def reaping(*args: Any) -> Reaped:
+        return await reap(*args) if _is_there(note) else Reaped(released=0, lost=0)
+
+    ledger.renew, ledger.reap = renewing, reaping
+
+
+def leave_some(ledger: Any, note: Path) -> None:
+    """Let a worker leave contacts to the one that is to end, until it has."""
+    claim, claimed = ledger.claim, 0
+
+    async def claiming(*args: Any, **more: Any) -> Any:
+        nonlocal claimed
+        while claimed > 1 and not _is_there(note):  # noqa: ASYNC110  # another process's file
+            await anyio.sleep(0.02)
+        found = await claim(*args, **more)
+        claimed += len(found)
+        return found
+
+    ledger.claim = claiming
+
+
+def _is_there(note: Path) -> bool:
+    return note.exists()
+
+
+def _never_commit(ledger: Any, end: Callable[[], None]) -> None:
+    """Let the next transaction end the process when it has done its work."""
+    if isinstance(ledger, SqliteLedger):
+        write = ledger._write
+
+        async def writing(work: Any) -> Any:
+            def working(db: Any, now: float) -> None:
+                work(db, now)
+                end()
+
+            return await write(working)
+
+        ledger._write = writing  # type: ignore[method-assign]  # as above
+        return
+
+    async def asking(sql: str, *values: object, says_again: bool = False) -> Any:
+        def work(connection: Any) -> None:
+            connection.execute("BEGIN")
+            connection.execute(sql, [*values, False] if says_again else list(values))
+            end()
+
+        await ledger._moves.do(work)
+
+    ledger._moves.ask = asking
+
+
+@frozen
+class Scenario:
+    """One point, its ledger, and what is told of it.
+
+    Args:
+        point: Where the first worker ends.
+        how: How it ends.
+        where: Its ledger's path or address.
+        note: Where it leaves the number it was about.
+    """
+
+    point: str
+    how: str
+    where: str
+    note: Path
+
+    def ledger(self) -> Any:
+        """Return its ledger."""
+        if self.where.startswith("postgresql://"):
+            schema = f"{self.how} {self.point} {self.note.parent.name}"
+            return PostgresLedger(self.where, schema=schema)
+        return SqliteLedger(self.where)
+
+    async def work(self, base_url: str, number: int, *, haunted: bool) -> None:
+        """Dial until nothing is left to be dialled."""
+        async with (
+            self.ledger() as ledger,
+            CallService(2222226, "simulated-secret", from_=FROM, base_url=base_url) as service,
+        ):
+            campaign = Campaign(
+                ledger, service, NAME, SETTINGS, worker=f"w{number}", patience=PATIENCE
+            )
+            await campaign.load(contacts(CONTACTS))
+            if haunted:
+                how = signal.SIGKILL if self.how == "kill" else signal.SIGSTOP
+                haunt(ledger, Ending(self.point, how, self.note))
+            else:
+                leave_some(ledger, self.note)
+            await campaign.run()
+
+    async def told(self, log: list[tuple[int, str]]) -> dict[str, Any]:
+        """Say how it stands, and how after its events have come."""
+        victim = int(self.note.read_text())
+        async with self.ledger() as ledger:
+            people = [contact.number async for contact in ledger.contacts(NAME)]
+            found = [await ledger.find(NAME, number) for number in people]
+            tokens = {p.token: c.number for c in found for p in c.history if p.what == "intend"}
+            mine = [(number, token) for number, token in log if token in tokens]
+            histories = {c.number: [p.what for p in c.history] for c in found}
+            before = await counted(ledger)
+            state = {c.number: str(c.state) for c in found}.get(victim)
+            for _, token in mine:
+                at = await ledger.now()
+                await ledger.heard(Heard(token=token, request_id=None, at=at))
+            return {
+                "point": self.point, "how": self.how, "victim": victim, "state": state,
+                "dialled": sum(number == victim for number, _ in mine),
+                "twice": sum(n > 1 for n in Counter(number for number, _ in mine).values()),
+                "total": len(people), "history": histories.get(victim, []),
+                "before": before, "after": await counted(ledger), "log": len(mine),
+            }  # fmt: skip
+
+
+async def counted(ledger: Ledger) -> dict[str, int]:
+    """How many contacts are in each state that has any."""
+    state = await ledger.state(NAME)
+    return {str(name): count for name, count in state.counts.items() if count}
+
+
+async def serve(log: Path, port: int) -> None:
+    """Answer calls until somebody ends it."""
+    simulator = WritingSimulator(magic=False, life=None, latency=0.02, keep=0)
+    simulator.log = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    async with simulator.serve() as base_url:
+        os.write(port, f"{base_url}\n".encode())
+        await anyio.sleep_forever()
+
+
+def fork(work: Callable[..., Awaitable[None]], *args: Any, backend: str = "asyncio") -> int:
+    """Run something in a process of its own; return the process's number."""
+    process = os.fork()
+    if not process:
+        _child(lambda: anyio.run(work, *args, backend=backend))
+    return process
+
+
+def _child(work: Callable[[], None]) -> NoReturn:
+    try:
+        work()
+    except BaseException:  # noqa: BLE001  # nothing of the parent's may run here
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def ended(process: int) -> int:
+    """Wait until a process has ended or stopped; return how."""
+    _, status = os.waitpid(process, os.WUNTRACED)
+    return status
+
+
+@define
+class Run:
+    """The workers of one scenario.
+
+    Args:
+        scenario: What happens to the first of them.
+        base_url: Where calls go.
+        workers: How many there are at a time.
+        row: Makes event loops alternate.
+    """
+
+    scenario: Scenario
+    base_url: str
+    workers: int
+    row: int
+    processes: list[int] = field(factory=list[int])
+
+    def _start(self) -> None:
+        number = len(self.processes)
+
+        def work() -> Awaitable[None]:
+            return self.scenario.work(self.base_url, number, haunted=number == 0)
+
+        backend = ("asyncio", "trio")[(self.row + number) % 2]
+        self.processes.append(fork(work, backend=backend))
+
+    def begin(self) -> None:
+        """Start its workers."""
+        for _ in range(self.workers):
+            self._start()
+
+    def replace(self) -> None:
+        """Wait until the first has ended or stopped; one that was alone has a successor."""
+        assert ended(self.processes[0]), f"{self.scenario}: it came to an end of its own"
+        if self.workers == 1:
+            self._start()
+
+    def finish(self) -> None:
+        """Wait for the others; then the one that was frozen goes on."""
+        first, *others = self.processes
+        for process in others:
+            assert ended(process) == 0, f"{self.scenario}: a worker failed"
+        if self.scenario.how == "stop":
+            os.kill(first, signal.SIGCONT)
+            assert ended(first) == 0, f"{self.scenario}: the frozen worker failed"
+
+
+def main(told: dict[str, Any]) -> None:
+    """Run all points at once, and say how each ended."""
+    faulthandler.register(signal.SIGUSR1)
+    folder, workers = Path(told["folder"]), told["workers"]
+    reading, writing = os.pipe()
+    server = fork(serve, folder / "log", writing)
+    base_url = os.read(reading, 100).decode().strip()
+    points = [(point, "kill") for point in KILLED] + [(point, "stop") for point in FROZEN]
+    scenarios = [
+        Scenario(point, how, told["where"] or str(folder / f"{row}.db"), folder / f"note{row}")
+        for row, (point, how) in enumerate(points)
+    ]
+    runs = [Run(scenario, base_url, workers, row) for row, scenario in enumerate(scenarios)]
+    try:
+        # Some at a time: a database has only so many connections.
+        for some in (runs[:5], runs[5:]):
+            for run in some:
+                run.begin()
+            for run in some:
+                run.replace()
+            for run in some:
+                run.finish()
+    finally:
+        for process in [server, *(process for run in runs for process in run.processes)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+    lines = [line.split() for line in (folder / "log").read_text().splitlines()]
+    log = [(int(number), token) for number, token in lines]
+
+    async def tell() -> list[dict[str, Any]]:
+        return [await scenario.told(log) for scenario in scenarios]
+
+    sys.stdout.write(json.dumps(anyio.run(tell)))
+
+
+if __name__ == "__main__":
+    began = time.monotonic()
+    main(json.loads(sys.argv[1]))
+    sys.stderr.write(f"{time.monotonic() - began:.1f} s\n")

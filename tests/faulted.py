@@ -1,0 +1,200 @@
+"""What the tests of faults in campaigns share: a scene, and the account that is taken at its end.
+
+The server writes down every request as it arrives; the ledger says what it believes.
+`account` holds one against the other, whatever happened in between.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+from memory_ledger import MemoryLedger
+
+from telecmi_async import CallService, Hangup, Receiver
+from telecmi_async.campaign import Campaign, Pace, Patience, Retries, Settings
+from telecmi_async.ledger import ContactState, NewContact
+from telecmi_async.simulator import Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+
+    from telecmi_async import RateLimit
+    from telecmi_async.ledger import Contact, Ledger
+    from telecmi_async.simulator import Fault
+    from telecmi_async.simulator.answer import Decision
+
+S = ContactState
+FROM = 19170000000
+FIRST = 19170100000
+NAME = "spring"
+TOKEN = "t" * 43
+GREETING: list[Any] = [{"action": "speak", "text": "Hello {name}"}, Hangup()]
+#: A test that waits for proof need not wait for two hours of virtual time.
+SHORT = Patience(outcomes=2_200.0, proof=2_400.0)
+#: What a contact is that may have been dialled, as far as the ledger knows.
+REACHED = {S.PLACED, S.FINISHED, S.UNKNOWN}
+
+
+def settings(rate: float = 50.0, **more: Any) -> Settings:
+    """Return settings for a quick campaign."""
+    return Settings(
+        flow=GREETING,
+        pace=Pace(calls_per_second=rate, **more.pop("pace", {})),
+        retries=more.pop("retries", Retries(first=1.0, attempts=3)),
+        **more,
+    )
+
+
+def contacts(count: int, first: int = FIRST) -> list[NewContact]:
+    """Return contacts with a name each."""
+    return [
+        NewContact(number=number, columns={"name": f"N{number}"})
+        for number in range(first, first + count)
+    ]
+
+
+@frozen
+class Request:
+    """What a server wrote down of a request.
+
+    Args:
+        at: When it arrived.
+        number: Whom it is to dial.
+        token: The send's own id.
+        dialled: Whether somebody was dialled.
+    """
+
+    at: float
+    number: int
+    token: str
+    dialled: bool
+
+
+def read(body: bytes, *, at: float = 0.0, dialled: bool = True) -> Request:
+    """Read a request's body as a server does."""
+    fields = json.loads(body)
+    token, _, _ = fields["extra_params"]["tcm_reference"].partition(".")
+    return Request(at, int(fields["to"]), token, dialled)
+
+
+class WritingSimulator(Simulator):
+    """A simulator that writes down every request before it answers."""
+
+    log: list[Request]
+
+    def receive(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        at: float,
+        local: bool = True,
+    ) -> Decision:
+        """Take a request."""
+        decision = super().receive(method, path, headers, body, at=at, local=local)
+        self.log.append(read(body, at=at, dialled=decision.call is not None))
+        return decision
+
+
+async def everybody(ledger: Ledger, name: str = NAME) -> list[Contact]:
+    """Return all contacts with their histories."""
+    numbers = [contact.number async for contact in ledger.contacts(name)]
+    found = [await ledger.find(name, number) for number in numbers]
+    return [contact for contact in found if contact is not None]
+
+
+async def account(
+    ledger: Ledger, log: Iterable[Request], total: int, *, name: str = NAME, open_: int = 0
+) -> dict[str, int]:
+    """Hold the ledger against what the server wrote down; return how many are in each state.
+
+    Nobody was dialled twice, or sent to without an intent on record; all are there, each in
+    one state and with a reason where one is due; and who was dialled is not thought to be
+    still to be dialled, or refused.
+
+    Args:
+        ledger: What is believed.
+        log: What the server saw.
+        total: How many contacts were loaded.
+        name: The campaign.
+        open_: How many are still to be dialled.
+    """
+    log = list(log)
+    people = await everybody(ledger, name)
+    state = await ledger.state(name)
+    dialled = Counter(request.number for request in log if request.dialled)
+    states = Counter(contact.state for contact in people)
+    sent = {p.token: c.number for c in people for p in c.history if p.what == "intend"}
+    numbers = {contact.number for contact in people}
+
+    assert {number: count for number, count in dialled.items() if count > 1} == {}
+    assert [r for r in log if r.number in numbers and sent.get(r.token) != r.number] == []
+    assert len(numbers) == state.total == sum(states.values()) == total
+    assert {each: count for each, count in state.counts.items() if count} == states
+    assert states[S.CLAIMED] == states[S.SENDING] == 0
+    assert states[S.PENDING] == open_
+    for contact in people:
+        assert contact.state in REACHED or not dialled[contact.number], contact
+        assert contact.state in {*REACHED, S.PENDING} or contact.reason, contact
+        assert contact.state is not S.UNKNOWN or contact.reason, contact
+        assert contact.sends >= sum(r.number == contact.number for r in log) - (
+            0 if name == NAME else len(log)
+        )
+    return {str(each): count for each, count in states.items()}
+
+
+def busiest(log: Sequence[Request], seconds: float = 1.0) -> int:
+    """Return the most requests in any window of so many seconds."""
+    times = sorted(request.at for request in log)
+    return max(
+        sum(begin <= at < begin + seconds for at in times[row : row + 2_000])
+        for row, begin in enumerate(times)
+    )
+
+
+@frozen
+class Scene:
+    """A ledger on the virtual clock, a simulator, and a service whose calls end there."""
+
+    ledger: MemoryLedger
+    simulator: WritingSimulator
+    service: CallService
+    receiver: Receiver
+    loaded: list[int] = field(factory=list[int])
+
+    def campaign(self, config: Settings | None = None, **more: Any) -> Campaign:
+        """Return a worker's view of the campaign."""
+        name = more.pop("name", NAME)
+        options: dict[str, Any] = {"receiver": self.receiver, "patience": SHORT, **more}
+        service = options.pop("service", self.service)
+        ledger = options.pop("ledger", self.ledger)
+        return Campaign(ledger, service, name, config or settings(), **options)
+
+    async def account(self, total: int, **more: Any) -> dict[str, int]:
+        """Hold the ledger against the simulator's log."""
+        self.simulator.no_duplicates()
+        return await account(self.ledger, self.simulator.log, total, **more)
+
+
+@asynccontextmanager
+async def scene(
+    *faults: Fault, limit: RateLimit | None = None, **options: Any
+) -> AsyncIterator[Scene]:
+    """A simulator of quick calls, with a receiver."""
+    options = {"magic": False, "ring": 5.0, "talk": 2.0, "latency": 0.1} | options
+    simulator = WritingSimulator(**options)
+    simulator.log = []
+    for fault in faults:
+        simulator.faults.add(fault)
+    receiver = Receiver(TOKEN)
+    async with (
+        receiver,
+        simulator.service(from_=FROM, events=receiver, rate=limit) as service,
+    ):
+        yield Scene(MemoryLedger(), simulator, service, receiver)

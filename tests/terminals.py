@@ -1,0 +1,111 @@
+"""A command in a process of its own on a terminal: what it draws, and keys that are pressed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import telecmi_async
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# The terminal becomes the process's own, so that Ctrl-C on it is a signal.
+OWNED = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that finds this package."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    here = str(Path(telecmi_async.__file__).parents[1])
+    return {**kept, "PYTHONPATH": here, "TERM": "xterm", "LANG": "C.UTF-8", **environ}
+
+
+class OnTerminal:
+    """Runs the command line on a pseudo-terminal.
+
+    Args:
+        argv: The command's arguments.
+        environ: Its environment.
+        columns: How wide the terminal is.
+    """
+
+    def __init__(self, *argv: str, environ: Mapping[str, str], columns: int = 80) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", OWNED, "-m", "telecmi_async", *argv],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            env=environment(environ),
+        )
+        os.close(slave)
+        self._raw = bytearray()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):  # so Linux tells that nobody has it open any more
+            while piece := os.read(self._master, 65_536):
+                self._raw += piece
+
+    @property
+    def raw(self) -> str:
+        """All that was written, escape codes included."""
+        return self._raw.decode(errors="replace")
+
+    @property
+    def text(self) -> str:
+        """All that was written, without them."""
+        return ESCAPES.sub("", self.raw)
+
+    def wait_for(self, text: str) -> None:
+        """Wait until something was written."""
+        until = time.monotonic() + 30
+        while text not in self.text:
+            assert time.monotonic() < until, self.text
+            assert self._process.poll() is None or text in self.text, self.text
+            time.sleep(0.02)
+
+    def press(self, keys: str) -> None:
+        """Press keys."""
+        os.write(self._master, keys.encode())
+
+    def end(self) -> int:
+        """Wait for the end, and return the exit code."""
+        code = self._process.wait(30)
+        self._reader.join(30)
+        return code
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._reader.join(30)
+        os.close(self._master)

@@ -1,0 +1,190 @@
+"""Campaigns on clocks that jump, at paces that change, with numbers that come twice or opt out."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+from fake_telecmi import FakeTelecmi, accepted, refused
+from faulted import (
+    FIRST,
+    FROM,
+    NAME,
+    WritingSimulator,
+    account,
+    busiest,
+    contacts,
+    scene,
+    settings,
+)
+from ledgers import open_ledger
+from memory_ledger import EPOCH
+
+from telecmi_async import CallService
+from telecmi_async.campaign import CallingWindow, Campaign, FrequencyCap, Rules
+from telecmi_async.campaign.contacts import ContactsFile
+from telecmi_async.ledger import NewContact
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.anyio
+
+
+# --- clocks ------------------------------------------------------------------------------
+
+
+async def test_a_clock_that_is_set_forward_changes_no_pace() -> None:
+    """By an hour, while sends are under way: leases are over at once, and no start is early."""
+    async with scene(latency=2.0) as here, anyio.create_task_group() as tasks:
+        campaign = here.campaign(settings(10.0))
+        await campaign.load(contacts(60))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(3)
+        here.ledger.ahead += 3_600
+
+    assert await here.account(60) == {"finished": 60}
+    assert busiest(here.simulator.log) <= 11
+    assert max(request.at for request in here.simulator.log) < 12
+
+
+async def test_nobody_is_dialled_after_hours_in_whatever_night_the_clock_is_changed() -> None:
+    """At 8 in New York, on the day that has 23 hours and on the one that has 25."""
+    window = CallingWindow("08:00", "09:00", ring_time=60.0)
+    for evening in (
+        datetime(2027, 3, 13, 22, tzinfo=UTC),
+        datetime(2027, 11, 6, 22, tzinfo=UTC),
+    ):
+        async with scene() as here:
+            here.ledger.ahead = evening.timestamp() - EPOCH - anyio.current_time()
+            zone = {"name": "x", "timezone": "America/New_York"}
+            campaign = here.campaign(settings(rules=Rules(window=window)))
+            await campaign.load([NewContact(number=FIRST + n, columns=zone) for n in range(3)])
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(campaign.run)
+                await anyio.sleep(5)
+                here.ledger.ahead += 13.8 * 3_600  # the night
+            moments = [EPOCH + here.ledger.ahead + request.at for request in here.simulator.log]
+            walls = [datetime.fromtimestamp(moment, UTC).isoformat() for moment in moments]
+        # New York is five hours behind in winter, else four.
+        opens = "T12:00" if evening.month == 3 else "T13:00"
+        assert len(walls) == 3
+        assert all(opens in wall for wall in walls)
+
+
+# --- paces -------------------------------------------------------------------------------
+
+
+async def test_a_pace_that_is_cut_and_grows_again_is_never_passed() -> None:
+    """Fifty a second, told "too many" for a while, paused and resumed: no second has 51."""
+
+    def script(number: int) -> httpx.Response:
+        refuses = 1.0 <= anyio.current_time() < 6.0
+        return refused(429, retry_after="1") if refuses else accepted(number)
+
+    fake = FakeTelecmi(script, delay=0.2)
+    async with fake.service() as service, scene() as here:
+        campaign = Campaign(here.ledger, service, NAME, settings(50.0))
+        await campaign.load(contacts(500))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(campaign.run)
+            await anyio.sleep(10)
+            await campaign.pause()
+            await anyio.sleep(2)
+            before = len(fake.starts)
+            await anyio.sleep(60)
+            during = len(fake.starts)
+            await campaign.resume()
+
+    starts = fake.starts
+    in_a_second = [sum(at <= other < at + 1 for other in starts) for at in starts]
+    cut = [at for at in starts if 2.0 <= at < 6.0]
+    assert before == during
+    assert max(in_a_second) <= 51
+    # One or two a second are let through to see whether it is over.
+    assert len(cut) <= 40
+    assert starts[-1] < 10 + 62 + 30
+
+
+# --- numbers that come twice -------------------------------------------------------------
+
+
+@pytest.mark.real_clock
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_a_number_is_dialled_once_however_often_it_is_written(
+    kind: str, tmp_path: Path
+) -> None:
+    """In other spellings, in a file that is loaded twice, and in a second campaign with a cap."""
+    path = tmp_path / "people.csv"
+    path.write_text(
+        "number,name\n+91 98765 43210,Ada\n919876543210,Ada\n(+91) 98765-43210,Ada\n"
+        "+1 212 555 0123,Grace\n+1-212-555-0123,Grace\n"
+    )
+    simulator = WritingSimulator(magic=False, life=None, latency=0.01)
+    simulator.log = []
+    once = settings(rules=Rules(per_number=[FrequencyCap(1, per=86_400.0)]))
+    async with (
+        open_ledger(kind, tmp_path, time.time) as ledger,
+        httpx.AsyncClient(transport=simulator.transport()) as client,
+        CallService(2222226, simulator.secret, from_=FROM, http_client=client) as service,
+    ):
+        campaigns = [Campaign(ledger, service, name, once) for name in (NAME, "summer")]
+        for campaign in campaigns:
+            for _ in range(2):
+                await campaign.load(ContactsFile(path, country="91").contacts())
+        async with anyio.create_task_group() as tasks:
+            for campaign in campaigns:
+                tasks.start_soon(campaign.run)
+            await anyio.sleep(1.5)
+            tasks.cancel_scope.cancel()
+
+        states = [await ledger.state(name) for name in (NAME, "summer")]
+    simulator.no_duplicates()
+    assert len(simulator.log) == simulator.numbers() == 2
+    assert [state.total for state in states] == [2, 2]
+    assert sum(state.sends for state in states) == 2
+
+
+# --- those who do not want to be called --------------------------------------------------
+
+
+@pytest.mark.real_clock
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+@pytest.mark.parametrize("when", ["claimed", "at its turn"])
+async def test_who_opts_out_while_a_call_is_on_its_way_is_not_dialled(
+    kind: str, when: str, tmp_path: Path
+) -> None:
+    """After its claim, and in the last moment before its intent."""
+    simulator = WritingSimulator(magic=False, life=None, latency=0.01)
+    simulator.log = []
+    async with (
+        open_ledger(kind, tmp_path, time.time) as ledger,
+        httpx.AsyncClient(transport=simulator.transport()) as client,
+        CallService(2222226, simulator.secret, from_=FROM, http_client=client) as service,
+    ):
+        claim, intend = ledger.claim, ledger.intend
+
+        async def claiming(*args: Any, **more: Any) -> Any:
+            found = await claim(*args, **more)
+            if found and when == "claimed":
+                await ledger.forbid([FIRST], "himself")
+            return found
+
+        async def intending(held: Any, *args: Any, **more: Any) -> Any:
+            if held.number == FIRST and when != "claimed":
+                await ledger.forbid([FIRST], "himself")
+            return await intend(held, *args, **more)
+
+        here: Any = ledger
+        here.claim, here.intend = claiming, intending
+        campaign = Campaign(ledger, service, NAME, settings())
+        await campaign.load(contacts(3))
+
+        await campaign.run()
+
+        assert await account(ledger, simulator.log, 3) == {"blocked": 1, "placed": 2}

@@ -1,0 +1,120 @@
+"""Workers of campaigns that die, freeze, or are told to end, exactly where it hurts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from dying import CONTACTS, FROZEN, KILLED
+from faulted import NAME, contacts, scene
+from pg_server import shared
+
+from telecmi_async.ledger import ContactState, Limits, Outcome
+from telecmi_async.simulator import Fault
+
+SCRIPT = Path(__file__).with_name("dying.py")
+#: What becomes of the contact that a worker was about when it was killed, and whether it rang.
+ENDS = {
+    "claim not committed": ("placed", {0, 1}),
+    "claimed": ("placed", {1}),
+    "intended": ("unknown", {0}),
+    "first byte sent": ("unknown", {0}),
+    "request sent": ("unknown", {0, 1}),
+    "outcome not committed": ("unknown", {1}),
+    "settled": ("placed", {1}),
+}
+SETTINGS = [("sqlite", 1), ("sqlite", 3), ("postgres", 3)]
+
+
+@pytest.fixture(scope="module", params=SETTINGS, ids=lambda found: f"{found[0]}-{found[1]}")
+def ends(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """How each point ended, with one worker or several, on each ledger."""
+    kind, workers = request.param
+    where = shared().url() if kind == "postgres" else ""
+    folder = tmp_path_factory.mktemp("dying")
+    told = {"folder": str(folder), "workers": workers, "where": where}
+    # It shares the tests' own modules, and imports the package as this process does.
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SCRIPT.parent), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(SCRIPT), json.dumps(told)],
+        stdout=subprocess.PIPE, env=env, check=True, timeout=120,
+    )  # fmt: skip
+    return {(one["point"], one["how"]): one for one in json.loads(done.stdout)}
+
+
+@pytest.mark.parametrize("point", KILLED)
+def test_a_worker_that_is_killed_at_a_point_leaves_its_contact_as_it_must(
+    ends: dict[tuple[str, str], dict[str, Any]], point: str
+) -> None:
+    """Before the intent it is dialled by another; after it, it is unknown until it is heard of."""
+    end = ends[point, "kill"]
+    state, dialled = ENDS[point]
+
+    assert end["twice"] == 0
+    assert end["total"] == CONTACTS
+    assert end["state"] in {state, None}
+    assert end["dialled"] in dialled
+    unknown = int(state == "unknown")
+    expected = {"placed": CONTACTS - unknown} | ({"unknown": 1} if unknown else {})
+    assert end["before"] == expected
+    # Whoever was dialled is heard of in the end.
+    missing = CONTACTS - end["log"]
+    assert end["after"] == {"placed": end["log"]} | ({"unknown": missing} if missing else {})
+
+
+@pytest.mark.parametrize("point", FROZEN)
+def test_a_worker_that_is_frozen_beyond_its_leases_sends_nothing_when_it_wakes_up(
+    ends: dict[tuple[str, str], dict[str, Any]], point: str
+) -> None:
+    """What it had claimed was dialled by another; what it was to send leaves no more."""
+    end = ends[point, "stop"]
+
+    assert end["twice"] == 0
+    assert end["total"] == CONTACTS
+    assert end["dialled"] == (point == "claimed")
+    assert end["state"] == ("placed" if point == "claimed" else "unknown")
+    assert end["before"].get("placed", 0) == end["log"] == CONTACTS - (point == "intended")
+
+
+@pytest.mark.anyio
+async def test_a_worker_that_wakes_up_among_unknown_sends_does_not_wait_for_what_it_lost() -> (
+    None
+):
+    """Contacts that others took meanwhile use up no probe, and lengthen no pause."""
+    async with scene(Fault("reset", attempts=1), latency=5.0) as here:
+        campaign = here.campaign(receiver=None)
+        await campaign.load(contacts(40))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(campaign.run)
+            await anyio.sleep(4)
+            held = (await here.ledger.state(NAME)).counts[ContactState.CLAIMED]
+            here.ledger._db.execute(
+                "UPDATE contact SET lease_until = 0 WHERE state = 'claimed'"
+            )
+            await here.ledger.reap(NAME)
+            for claim in await here.ledger.claim(NAME, "another", most=40, lease=60):
+                await here.ledger.intend(
+                    claim,
+                    "another",
+                    f"tcm_{claim.contact}",
+                    limits=Limits(),
+                    fence=30,
+                    lease=60,
+                )
+                await here.ledger.settle(
+                    f"tcm_{claim.contact}", Outcome(state=ContactState.PLACED)
+                )
+            woke = anyio.current_time()
+
+        states = await here.account(40)
+        assert held > 5
+        assert set(states) == {"placed", "unknown"}
+        assert anyio.current_time() - woke < 30

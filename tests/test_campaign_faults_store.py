@@ -1,0 +1,236 @@
+"""Campaigns whose ledger or limits fail: power cuts, full disks, locks, servers that go away."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+import httpx
+import pytest
+from faulted import FROM, NAME, WritingSimulator, account, busiest, contacts, settings
+from memory_ledger import MemoryLedger
+from pg_server import PgServer
+from valkey_server import ValkeyServer
+
+from telecmi_async import CallService
+from telecmi_async.campaign import Campaign, Patience
+from telecmi_async.ledger import SqliteLedger
+from telecmi_async.ledger.postgres import PostgresLedger
+from telecmi_async.limits import RedisLimits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+    from telecmi_async.simulator.answer import Decision
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
+
+#: Seconds are long enough where servers are away for one.
+BRIEF = Patience(claim=2.0, fence=2.0, grace=0.5)
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[WritingSimulator]:
+    """A simulator that only accepts calls."""
+    simulator = WritingSimulator(magic=False, life=None, latency=0.01)
+    simulator.log = []
+    yield simulator
+    simulator.no_duplicates()
+
+
+@pytest.fixture
+async def service(simulator: WritingSimulator) -> AsyncIterator[CallService]:
+    """A service whose calls end there."""
+    async with (
+        httpx.AsyncClient(transport=simulator.transport()) as client,
+        CallService(2222226, simulator.secret, from_=FROM, http_client=client) as service,
+    ):
+        yield service
+
+
+# --- power cuts --------------------------------------------------------------------------
+
+
+class CopyingSimulator(WritingSimulator):
+    """A simulator that copies what is on disk when a request arrives, before it is noted."""
+
+    source: Path | None
+    copies: list[tuple[Path, int]]
+
+    def receive(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        at: float,
+        local: bool = True,
+    ) -> Decision:
+        """Take a request."""
+        if self.source is not None:
+            copy = self.source.with_name(f"copy{len(self.copies)}.db")
+            for end in ("", "-wal"):
+                shutil.copy(f"{self.source}{end}", f"{copy}{end}")
+            self.copies.append((copy, len(self.log) + 1))
+        return super().receive(method, path, headers, body, at=at, local=local)
+
+
+def after(copy: Path, log: int) -> None:
+    """Let some of what was not on disk yet be there: a part of it, then rubbish."""
+    with copy.with_name(f"{copy.name}-wal").open("ab") as file:
+        file.write(bytes(range(256)) * log)
+
+
+@pytest.mark.parametrize("torn", [False, True], ids=["clean", "torn"])
+async def test_after_a_power_cut_nobody_is_dialled_again(tmp_path: Path, torn: bool) -> None:
+    """What was on disk as a request arrived is enough to know that it may have left."""
+    simulator = CopyingSimulator(magic=False, life=None, latency=0.01)
+    simulator.log, simulator.copies = [], []
+    simulator.source = path = tmp_path / "ledger.db"
+    config = settings(2_000.0)
+    async with (
+        httpx.AsyncClient(transport=simulator.transport()) as client,
+        CallService(2222226, simulator.secret, from_=FROM, http_client=client) as service,
+    ):
+        async with SqliteLedger(path) as ledger:
+            campaign = Campaign(ledger, service, NAME, config)
+            await campaign.load(contacts(24))
+            await campaign.run()
+        log, simulator.source = list(simulator.log), None
+        for copy, sent in simulator.copies[::6]:
+            simulator.log = log[:sent]
+            if torn:
+                after(copy, sent)
+            # Leases are over by the time that somebody is back.
+            async with SqliteLedger(copy, clock=lambda: time.time() + 1_000) as ledger:
+                await Campaign(ledger, service, NAME, config).run()
+
+                states = await account(ledger, simulator.log, 24)
+                found = await ledger.find(NAME, log[sent - 1].number)
+            # It was arriving just then, so nobody knows what became of it.
+            assert found is not None
+            assert str(found.state) == "unknown"
+            assert set(states) <= {"placed", "unknown"}
+            # Nobody a second time; who is missing had an intent that was on disk.
+            missing = 24 - len({request.number for request in simulator.log})
+            assert missing == 24 - len(simulator.log) <= states["unknown"] - 1
+
+
+async def test_a_database_that_is_killed_and_comes_back_has_nobody_dialled_again(
+    simulator: WritingSimulator, service: CallService
+) -> None:
+    """PostgreSQL ends without a word in the midst of a campaign, and is started again."""
+    with PgServer() as server:
+        async with (
+            PostgresLedger(server.url(), timeout=0.5) as ledger,
+            PostgresLedger(server.url(), timeout=0.5) as second,
+        ):
+            config = settings(40.0, pace={"window": 8, "live_calls": 100})
+            workers = [
+                Campaign(each, service, NAME, config, patience=BRIEF)
+                for each in (ledger, second)
+            ]
+            await workers[0].load(contacts(60))
+            async with anyio.create_task_group() as tasks:
+                for worker in workers:
+                    tasks.start_soon(worker.run)
+                await anyio.sleep(0.4)
+                server.kill()
+                await anyio.sleep(1.0)
+                gone = len(simulator.log)
+                await anyio.sleep(0.3)
+                assert 0 < gone == len(simulator.log) < 60
+                await anyio.to_thread.run_sync(server.start)
+
+            states = await account(ledger, simulator.log, 60)
+    assert set(states) <= {"placed", "unknown"}
+    # Only what was sent just then may be of unknown fate.
+    assert states.get("unknown", 0) <= 16
+
+
+# --- a file that is locked, or full ------------------------------------------------------
+
+
+async def test_a_ledger_that_others_keep_locked_stops_the_dialling(
+    simulator: WritingSimulator, service: CallService, tmp_path: Path
+) -> None:
+    """Nothing is sent while no intent can be put on record, and then it goes on."""
+    async with SqliteLedger(tmp_path / "ledger.db", timeout=0.2) as ledger:
+        campaign = Campaign(ledger, service, NAME, settings(50.0), patience=BRIEF)
+        await campaign.load(contacts(40))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(campaign.run)
+            await anyio.sleep(0.3)
+            other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None, timeout=5)
+            other.execute("BEGIN IMMEDIATE")
+            await anyio.sleep(0.3)
+            before = len(simulator.log)
+            await anyio.sleep(0.7)
+            during = len(simulator.log)
+            other.execute("ROLLBACK")
+            other.close()
+
+        assert 0 < before == during < 40
+        assert await account(ledger, simulator.log, 40) == {"placed": 40}
+
+
+async def test_a_full_disk_stops_the_dialling(
+    simulator: WritingSimulator, service: CallService, tmp_path: Path
+) -> None:
+    """Nothing is sent that is not on record; when there is room again, it goes on."""
+
+    async def room(ledger: SqliteLedger, pages: str) -> None:
+        await ledger._write(lambda db, _: db.execute(f"PRAGMA max_page_count = {pages}"))
+
+    async with SqliteLedger(tmp_path / "ledger.db") as ledger:
+        campaign = Campaign(ledger, service, NAME, settings(100.0), patience=BRIEF)
+        await campaign.load(contacts(300))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(campaign.run)
+            await anyio.sleep(0.3)
+            await room(ledger, "1")  # that is, no more than there are
+            await anyio.sleep(1.5)
+            before = len(simulator.log)
+            await anyio.sleep(0.7)
+            during = len(simulator.log)
+            await room(ledger, "100000")
+
+        assert 0 < before == during < 300
+        assert await account(ledger, simulator.log, 300) == {"placed": 300}
+
+
+# --- limits that forget ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_limits_that_forget_everything_let_one_start_too_many_through(
+    simulator: WritingSimulator, service: CallService
+) -> None:
+    """Scripts and keys are flushed again and again; starts still keep their distance."""
+    flushes = 3
+    with ValkeyServer() as server:
+        async with RedisLimits(server.url, timeout=2) as limits:
+            ledger = MemoryLedger(clock=time.time)
+            config = settings(20.0, pace={"live_calls": 100})
+            campaigns = [
+                Campaign(ledger, service, NAME, config, limits=limits) for _ in range(2)
+            ]
+            await campaigns[0].load(contacts(50))
+            async with anyio.create_task_group() as tasks:
+                for campaign in campaigns:
+                    tasks.start_soon(campaign.run)
+                with server.client() as client:
+                    for _ in range(flushes):
+                        await anyio.sleep(0.5)
+                        client.script_flush()
+                        client.flushall()
+
+    assert await account(ledger, simulator.log, 50) == {"placed": 50}
+    # Each worker may have reserved a start that the server forgot.
+    assert busiest(simulator.log) <= 20 + 1 + 2 * 2

@@ -1,0 +1,19 @@
+"""A campaign among all faults at once, whose workers come and go; ``nox -s crash`` has it longer."""
+
+from __future__ import annotations
+
+import pytest
+from soaking import RATE, soak
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_everybody_is_accounted_for_whoever_comes_and_goes(seed: int) -> None:
+    """With each fault at two percent, nobody is dialled twice or forgotten, and the rate holds."""
+    came = await soak(300, seed)
+
+    assert set(came["states"]) <= {"finished", "rejected", "unknown", "failed"}
+    assert came["states"]["finished"] > 250
+    assert came["workers"] >= 4
+    assert came["busiest"] <= RATE + 1

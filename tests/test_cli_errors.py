@@ -1,0 +1,213 @@
+"""How commands of the command line end: exit codes, words for people, objects for programs."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from consoles import FLOW, FROM, TO, Console, console, serving
+
+from telecmi_async import CallService, RetryPolicy, errors
+from telecmi_async.cli import Exit, call, main
+from telecmi_async.cli.arguments import make_parser
+from telecmi_async.cli.exits import Stop, exit_of
+from telecmi_async.simulator import Fault, Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def ran(*argv: str, **given: Any) -> tuple[int, Console]:
+    """Run a command; return its exit code and what it wrote."""
+    terminal = console(**given)
+    return main(argv, terminal=terminal), terminal
+
+
+def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Have `flow check` fail."""
+
+    def check(*_: object, **__: object) -> int:
+        raise error
+
+    monkeypatch.setattr("telecmi_async.cli.flow.check", check)
+
+
+def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """All commands, those of groups included."""
+    groups = [
+        action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+    ]
+    if not groups:
+        yield parser
+    for group in groups:
+        for each in group.choices.values():
+            yield from commands(each)
+
+
+def test_every_command_takes_json() -> None:
+    """``--json`` is everywhere."""
+    without = [
+        each.prog for each in commands(make_parser()) if "--json" not in each.format_help()
+    ]
+
+    assert without == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "kind", "code", "message"),
+    [
+        (["flow", "check", "none.json"], "InvalidCall", 2, "flow: cannot read none.json"),
+        (["status"], "Usage", 2, "no ledger: give --ledger FILE"),
+        (["why", "x", "--ledger", "l.db"], "InvalidCall", 2, "number: must hold only digits"),
+        (["dial"], "Usage", 2, "the following arguments are required: contacts, --flow"),
+        (["export", "--format", "xml"], "Usage", 2, "invalid choice: 'xml'"),
+        (["call", "--to", "1"], "Usage", 2, "required: --flow/--pcmo"),
+        (["demo", "--cps", "0"], "ConfigurationError", 2, "must be a positive number of calls"),
+        (["simulate", "--port", "70000"], "ConfigurationError", 2, "port must be from 0"),
+        (["hook", "listen"], "ConfigurationError", 2, "TELECMI_WEBHOOK_TOKEN is not set"),
+        (
+            ["hook", "replay", "x", "--forward-to", "x"],
+            "ConfigurationError",
+            2,
+            "give an address",
+        ),
+        (["resume", "--ledger", "l.db"], "Credentials", 4, "TELECMI_APP_ID is not set"),
+        (["pause", "--ledger", "l.db"], "Usage", 2, "there is no ledger l.db"),
+        (["retry-unknown", "--ledger", "l.db"], "Usage", 2, "there is no ledger l.db"),
+    ],
+)
+def test_an_error_is_an_object(argv: list[str], kind: str, code: int, message: str) -> None:
+    """With ``--json`` an error is one object on stdout; the words on stderr are the same."""
+    ended, terminal = ran(*argv, "--json")
+    told = json.loads(terminal.out)
+    plain, words = ran(*argv)
+
+    assert ended == plain == told["error"]["exit_code"] == code
+    assert list(told) == ["error"]
+    assert told["error"]["type"] == kind
+    assert message in told["error"]["message"]
+    assert told["error"]["message"] in terminal.err
+    assert words.out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "kind", "message"),
+    [
+        (Stop(Exit.OUTSIDE_HOURS, "later"), Exit.OUTSIDE_HOURS, "OutsideHours", "later"),
+        (KeyboardInterrupt(), Exit.INTERRUPTED, "Interrupted", "interrupted"),
+        (OSError(errno.ENOSPC, "No space left"), Exit.PARTLY, "OSError", "No space left"),
+        (OSError("odd"), Exit.PARTLY, "OSError", "odd"),
+        (
+            errors.RateLimited("too many", status=429, code=429),
+            Exit.QUOTA,
+            "RateLimited",
+            "TeleCMI refused the call (429): too many",
+        ),
+        (
+            ExceptionGroup("g", [ExceptionGroup("h", [errors.StoreError("gone")])]),
+            Exit.UNAVAILABLE,
+            "StoreError",
+            "gone",
+        ),
+        (
+            BaseExceptionGroup("g", [errors.StoreError("gone"), KeyboardInterrupt()]),
+            Exit.INTERRUPTED,
+            "Interrupted",
+            "interrupted",
+        ),
+    ],
+)
+def test_what_is_expected_has_no_traceback(
+    error: BaseException, code: Exit, kind: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Errors get words and a code, and those that come as a group do, too."""
+    raising(monkeypatch, error)
+    ended, terminal = ran("flow", "check", "-", "--json")
+    told = json.loads(terminal.out)["error"]
+
+    assert ended == code
+    assert told == {"type": kind, "message": message, "exit_code": code}
+    assert terminal.err == f"telecmi-async flow check: {message}\n"
+
+
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("x"), ExceptionGroup("g", [errors.StoreError("x"), KeyError()])]
+)
+def test_a_fault_of_the_program_is_not_hidden(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody expects comes out as it is, alone or among others."""
+    raising(monkeypatch, error)
+
+    with pytest.raises(type(error)):
+        ran("flow", "check", "-")
+
+
+def test_every_error_of_the_package_has_a_code() -> None:
+    """None that says a phone may have rung is taken for one that says none did."""
+    found = [each for each in vars(errors).values() if isinstance(each, type)]
+    kinds = [each for each in found if issubclass(each, errors.TelecmiError)]
+    raised = [each.__new__(each) for each in kinds if each is not errors.TelecmiError]
+
+    assert len(raised) > 10
+    assert exit_of(None) is Exit.OK
+    assert {
+        type(each)
+        for each in raised
+        if not each.safe_to_redial and exit_of(each) in {Exit.OK, Exit.FAILED}
+    } == set()
+
+
+@pytest.fixture
+def once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make `call` try once."""
+    monkeypatch.setattr(
+        call, "CallService", partial(CallService, retry=RetryPolicy(attempts=1))
+    )
+
+
+@pytest.mark.usefixtures("once")
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("missing_property", Exit.FAILED),
+        ("credentials", Exit.CREDENTIALS),
+        ("rate_limited", Exit.QUOTA),
+        ("reply_lost", Exit.UNKNOWN),
+        ("no_request_id", Exit.UNKNOWN),
+    ],
+)
+def test_call_ends_with_what_became_of_it(fault: str, code: Exit, tmp_path: Path) -> None:
+    """The exit code and the object of one call say whether a phone may have rung."""
+    (tmp_path / "flow").write_text(FLOW)
+    simulator = Simulator()
+    simulator.faults.add(Fault(fault))
+    with serving(simulator) as environ:
+        ended, terminal = ran(
+            "call", "--to", TO, "--flow", str(tmp_path / "flow"), "--yes", "--json",
+            environ=environ,
+        )  # fmt: skip
+    told = json.loads(terminal.out)
+
+    assert ended == told["error"]["exit_code"] == code
+    assert told["error"]["safe_to_redial"] is (code is not Exit.UNKNOWN)
+    assert told["request_id"] is None
+
+
+def test_call_warns_of_what_only_dial_fills_in() -> None:
+    """A flow with a column's name in braces is sent as it stands, and that is said before."""
+    flow = '[{"action": "speak", "text": "Hello {name}"}]'
+    terminal = console(
+        {"TELECMI_FROM": FROM, "TELECMI_APP_ID": "1", "TELECMI_SECRET": "s"}, typed=flow
+    )
+    code = main(["call", "--to", TO, "--flow", "-"], terminal=terminal)
+
+    assert code == Exit.USAGE
+    assert (
+        "note          {name} is sent as it stands: only `dial` fills it in\n" in terminal.err
+    )

@@ -1,0 +1,401 @@
+"""``hook listen`` and ``replay``: events on record in a ledger, and sent on; and ``dial`` that hears."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+from consoles import Console, console, free_port, serving
+
+from telecmi_async.campaign import Settings
+from telecmi_async.campaign.evidence import free_channel
+from telecmi_async.cli import Exit, main
+from telecmi_async.cli.recording import LedgerStore
+from telecmi_async.errors import StoreError
+from telecmi_async.events import CallRecord, parse_event
+from telecmi_async.ledger import ContactState, NewContact, SqliteLedger
+from telecmi_async.simulator import Simulator, Webhooks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+    from pathlib import Path
+
+    from telecmi_async.store import FiledEvent
+
+TOKEN = "t" * 43
+NUMBERS = range(19175550001, 19175550005)
+DIAL = ["dial", "people.csv", "--flow", "flow.json", "--ledger", "l.db", "--window", "any"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with contacts and a flow."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "people.csv").write_text("phone\n" + "".join(f"+{n}\n" for n in NUMBERS))
+    (tmp_path / "flow.json").write_text('[{"action": "hangup"}]')
+    return tmp_path
+
+
+def ran(*argv: str, **given: Any) -> tuple[int, Console]:
+    """Run a command; return its exit code and what it wrote."""
+    terminal = console(**given)
+    return main(argv, terminal=terminal), terminal
+
+
+def begun() -> Mapping[ContactState, int]:
+    """Begin a campaign of which nobody was dialled; return how it stands."""
+    return anyio.run(_begin)
+
+
+async def _begin() -> Mapping[ContactState, int]:
+    async with SqliteLedger("l.db") as ledger:
+        settings = Settings(flow=[{"action": "hangup"}])
+        if await ledger.create("people", settings.dump()):
+            await ledger.load("people", [NewContact(number=number) for number in NUMBERS])
+        return (await ledger.state("people")).counts
+
+
+def listening(port: int) -> str:
+    """Wait until something listens on a port, and return its address."""
+    until = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        else:
+            return f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def beside(work: Callable[[], None]) -> Iterator[list[BaseException]]:
+    """Do something in a thread, and press Ctrl-C when it is done."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  # the test looks at it
+            failures.append(error)
+        finally:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield failures
+    finally:
+        thread.join()
+
+
+def hook(port: int, *more: str, **environ: str) -> tuple[int, Console]:
+    """Listen until Ctrl-C."""
+    environ = {"TELECMI_WEBHOOK_TOKEN": TOKEN, **environ}
+    return ran("hook", "listen", "--port", str(port), *more, environ=environ)
+
+
+@contextmanager
+def target(status: int = 204) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
+    """A program that takes events: its address, and what it got."""
+    got: list[tuple[str, bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        """Keeps what it is sent."""
+
+        def do_POST(self) -> None:
+            got.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", got
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+# --- a ledger ---------------------------------------------------------------------------
+
+
+def test_a_campaign_hears_what_arrives_elsewhere() -> None:
+    """Events that one process takes free the channels of another, and tell how calls went."""
+    simulator = Simulator(life="immediate")
+    port = free_port()
+    simulator.webhooks = Webhooks(f"http://127.0.0.1:{port}/{TOKEN}")
+    begun()
+    (code, dialling) = (-1, console())
+
+    def work() -> None:
+        nonlocal code, dialling
+        listening(port)
+        # One call at a time: the second starts when the first one's record has arrived.
+        code, dialling = ran(
+            *DIAL, "--name", "second", "--live-calls", "1", "--cps", "100", "--yes", "4",
+            environ=environ,
+        )  # fmt: skip
+        until = time.monotonic() + 20
+        while "finished           4" not in ran("status", *second)[1].out:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+    second = ("--ledger", "l.db", "--name", "second")
+    with serving(simulator) as environ, beside(work) as failures:
+        ended, terminal = hook(port, "--ledger", "l.db")
+    _, exported = ran("export", *second, "--json")
+
+    assert failures == []
+    assert (ended, code) == (Exit.INTERRUPTED, Exit.OK), dialling.err
+    assert f"of calls in the ledger: {len(terminal.out.splitlines())}," in terminal.err
+    assert [json.loads(row)["answered"] for row in exported.out.splitlines()] == [True] * 4
+    assert begun()[ContactState.PENDING] == 4
+
+
+def test_the_environment_may_name_the_ledger() -> None:
+    """What the ledger does not know is printed all the same."""
+    port = free_port()
+    begun()
+    statuses: list[int] = []
+
+    def work() -> None:
+        url = f"{listening(port)}/{TOKEN}"
+        statuses.append(httpx.post(url, json={"type": "ping"}).status_code)
+
+    with beside(work):
+        _, terminal = hook(port, TELECMI_LEDGER="l.db")
+
+    assert statuses == [204]
+    assert "taken: 1, of calls in the ledger: 0, repeated: 0, refused: 0" in terminal.err
+
+
+def test_a_ledger_that_is_not_there_ends_it() -> None:
+    """Nothing is listened to without the ledger that was asked for."""
+    code, terminal = hook(0, "--ledger", "none.db")
+
+    assert code == Exit.USAGE
+    assert "there is no ledger none.db" in terminal.err
+
+
+def test_telecmi_is_put_off_while_the_ledger_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event is answered when it is on record; until then TeleCMI sends it again."""
+    port = free_port()
+    begun()
+    statuses: list[int] = []
+    heard = SqliteLedger.heard
+    event = {"type": "event", "request_id": "r" * 43, "status": "started"}
+
+    async def fail(*_: object, **__: object) -> bool:
+        raise StoreError("the disk is full")
+
+    def work() -> None:
+        url = f"{listening(port)}/{TOKEN}"
+        monkeypatch.setattr(SqliteLedger, "heard", fail)
+        statuses.append(httpx.post(url, json=event).status_code)
+        monkeypatch.setattr(SqliteLedger, "heard", heard)
+        statuses.append(httpx.post(url, json=event).status_code)
+
+    with beside(work):
+        _, terminal = hook(port, "--ledger", "l.db")
+
+    assert statuses == [503, 204]
+    assert terminal.out.count("\n") == 1
+
+
+class _Nobody:
+    """A listener who wants nothing."""
+
+    def wants(self, names: Collection[str]) -> bool:
+        """Nothing."""
+        return False
+
+    def take(self, filed: FiledEvent) -> None:
+        """Never called."""
+
+    def waiting(self) -> list[str]:
+        """Nothing."""
+        return []
+
+
+@pytest.mark.anyio
+@pytest.mark.real_clock
+async def test_what_is_recorded_is_a_store_of_events() -> None:
+    """What a service asks of a store, the memory behind it answers."""
+    async with SqliteLedger("l.db") as ledger:
+        store = LedgerStore(ledger)
+        first = await store.claim("key")
+        again = await store.claim("key")
+
+        assert (first, again) == (True, False)
+        assert await store.get(["name"]) == []
+        async with store.follow(_Nobody()):
+            assert not store.shared
+
+
+@pytest.mark.anyio
+@pytest.mark.real_clock
+@pytest.mark.parametrize("to", ["", "client-7", "19175550009"])
+async def test_a_channel_of_nobody_is_not_freed(to: str) -> None:
+    """A record of somebody who is in no campaign frees nothing."""
+    record = parse_event({"type": "cdr", "to": to, "request_id": "r" * 43, "duration": 1})
+    async with SqliteLedger("l.db") as ledger:
+        settings = Settings(flow=[{"action": "hangup"}]).dump()
+        await ledger.create("people", settings)
+        pace = {**settings["pace"], "live_calls": 1}  # type: ignore[dict-item]  # JSON
+        await ledger.create("limited", {**settings, "pace": pace})
+        await ledger.lease_channel("account", f"limited/{to}", limit=1, seconds=60)
+        assert isinstance(record, CallRecord)
+        await free_channel(ledger, record)
+
+        assert not await ledger.lease_channel("account", "limited/x", limit=1, seconds=60)
+
+
+# --- forwarding -------------------------------------------------------------------------
+
+
+def test_events_are_sent_on() -> None:
+    """A program of one's own gets each event in full, at an address that may hold the token."""
+    port = free_port()
+
+    def work() -> None:
+        url = f"{listening(port)}/{TOKEN}"
+        for to in NUMBERS:
+            httpx.post(url, json={"type": "ping", "to": str(to)})
+
+    with target() as (url, got), beside(work):
+        _, terminal = hook(port, "--forward-to", f"{url}/hooks/{{token}}")
+
+    assert [json.loads(body)["to"] for _, body in got] == [str(number) for number in NUMBERS]
+    assert {path for path, _ in got} == {f"/hooks/{TOKEN}"}
+    assert "Events are sent on to http" in terminal.err
+    assert "/hooks/{token}" in terminal.err
+    assert TOKEN not in terminal.err
+    assert "1917555" not in terminal.out + terminal.err
+
+
+def test_what_cannot_be_sent_on_is_told() -> None:
+    """A program that is down, or does not take an event, loses only itself."""
+    port = free_port()
+
+    def work() -> None:
+        httpx.post(f"{listening(port)}/{TOKEN}", json={"type": "ping"})
+
+    with target(500) as (url, _), beside(work):
+        _, refused = hook(port, "--forward-to", url)
+    with beside(work):
+        _, unreachable = hook(port, "--forward-to", url)
+
+    assert "an event that was sent on was answered with 500" in refused.err
+    assert "an event was not sent on: Connection refused" in unreachable.err
+    assert refused.out.count("\n") == unreachable.out.count("\n") == 1
+
+
+@pytest.mark.parametrize("url", ["localhost:3000", "http://localhost:x/", "ftp://localhost"])
+def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
+    """It is looked at before anything is listened to."""
+    code, terminal = hook(0, "--forward-to", url)
+
+    assert code == Exit.USAGE
+    assert "give an address that begins with https:// or http://" in terminal.err
+
+
+def test_replay_fills_the_token_in() -> None:
+    """The token of the program's address need not be an argument."""
+    with target() as (url, got):
+        code, _ = ran(
+            "hook", "replay", "-", "--forward-to", f"{url}/{{token}}",
+            typed='{"n": 1}\n', environ={"TELECMI_WEBHOOK_TOKEN": TOKEN},
+        )  # fmt: skip
+
+    assert code == Exit.OK
+    assert got == [(f"/{TOKEN}", b'{"n": 1}\n')]
+
+
+# --- strangers --------------------------------------------------------------------------
+
+
+def test_what_is_no_request_is_answered_tersely() -> None:
+    """A port for webhooks tells nobody what listens there, whatever they send."""
+    port = free_port()
+    replies: list[str] = []
+
+    def work() -> None:
+        listening(port)
+        for sent in (b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(sent)
+                client.settimeout(5)
+                replies.append(client.recv(65_536).decode())
+
+    with beside(work):
+        hook(port)
+
+    assert [reply.split()[1] for reply in replies] == ["400", "404"]
+    assert "simulat" not in " ".join(replies).lower()
+    assert "server:" not in " ".join(replies).lower()
+
+
+# --- dial that hears --------------------------------------------------------------------
+
+
+def test_dial_tries_out_that_webhooks_arrive() -> None:
+    """What is sent to the public address has to arrive, before anybody is asked or called."""
+    simulator = Simulator(life="immediate")
+    port = free_port()
+    simulator.webhooks = Webhooks(f"http://127.0.0.1:{port}/hooks/{TOKEN}")
+    url = f"http://127.0.0.1:{port}/hooks/"
+    with serving(simulator) as environ, target(404) as (elsewhere, _):
+        environ["TELECMI_WEBHOOK_TOKEN"] = TOKEN
+        more = ("--webhook-port", str(port), "--cps", "100", "--yes", "4")
+        wrong, lost = ran(*DIAL, *more, "--webhook-url", elsewhere, environ=environ)
+        gone, away = ran(
+            *DIAL, *more, "--webhook-url", f"http://127.0.0.1:{free_port()}", environ=environ
+        )
+        leaky, secret = ran(*DIAL, *more, "--webhook-url", f"{url}{TOKEN}", environ=environ)
+        none_called = simulator.requests == 0
+        code, terminal = ran(*DIAL, *more, "--webhook-url", url, environ=environ)
+
+    assert wrong == gone == Exit.UNAVAILABLE
+    assert (
+        f"what is sent to {elsewhere} does not arrive here: it was answered with 404"
+        in lost.err
+    )
+    assert "nobody answers at" in away.err
+    assert leaky == Exit.USAGE
+    assert "give --webhook-url without its token" in secret.err
+    assert TOKEN not in secret.err
+    assert none_called
+    assert code == Exit.OK
+    assert f"What is sent to {url} arrives here." in terminal.err
+    assert "finished           4" in terminal.out
+
+
+def test_a_port_is_chosen_for_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without ``--webhook-port`` the usual one is listened on."""
+    port = free_port()
+    monkeypatch.setattr("telecmi_async.cli.line.WEBHOOK_PORT", port)
+    monkeypatch.setattr("telecmi_async.cli.doctor.WEBHOOK_PORT", port)
+    url = f"http://127.0.0.1:{port}"
+    with serving(Simulator()) as environ:
+        environ["TELECMI_WEBHOOK_TOKEN"] = TOKEN
+        doctor, found = ran("doctor", "--webhook-url", url, environ=environ)
+        _, terminal = ran(*DIAL, "--webhook-url", url, environ=environ)
+
+    assert doctor == Exit.OK
+    assert f"what is sent to {url} arrives here" in found.out
+    assert f"Listening for webhooks on 127.0.0.1 port {port}." in terminal.err

@@ -1,0 +1,257 @@
+"""The command line's rules and caps: how they are written, and how a command ends that meets one."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from consoles import FROM, Console, console, serving, zone_at_ten
+
+from telecmi_async import Hangup
+from telecmi_async.campaign import CostCap, DailyCap, Rules, Settings
+from telecmi_async.cli import Exit, main
+from telecmi_async.ledger import Heard, Limits, NewContact, Refusal, SqliteLedger
+from telecmi_async.simulator import Simulator
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NUMBERS = range(19175550001, 19175550005)
+DIAL = ["dial", "people.csv", "--flow", "flow.json", "--cps", "200", "--ledger", "l.db"]
+ANY = ["--window", "any"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with contacts and a flow."""
+    monkeypatch.chdir(tmp_path)
+    zone = zone_at_ten()
+    (tmp_path / "people.csv").write_text(
+        "phone,timezone\n" + "".join(f"+{n},{zone}\n" for n in NUMBERS)
+    )
+    (tmp_path / "flow.json").write_text('[{"action": "hangup"}]')
+    return tmp_path
+
+
+def ran(*argv: str, **given: Any) -> tuple[int, Console]:
+    """Run a command; return its exit code and what it wrote."""
+    terminal = console(**given)
+    return main(argv, terminal=terminal), terminal
+
+
+def settings(name: str = "people") -> Settings:
+    """What a campaign in the ledger was begun with."""
+
+    async def look() -> Settings:
+        async with SqliteLedger("l.db") as ledger:
+            return Settings.parse(await ledger.settings(name))
+
+    return anyio.run(look)
+
+
+def test_all_rules_can_be_written() -> None:
+    """Each rule of a campaign has an argument, the plan shows it, and the ledger keeps it."""
+    with serving(Simulator()) as environ:
+        code, terminal = ran(
+            *DIAL,
+            *("--yes", "4", "--window", "00:00-24:00", "--holiday", "2001-01-01"),
+            *("--per-number", "9/24h", "--per-number", "20/7d", "--per-number", "5/90m"),
+            *("--per-day", "500@Asia/Kolkata", "--max-cost", "9.5", "--live-calls", "9"),
+            *("--not-after", "2099-12-24T18:00+05:30"),
+            environ=environ,
+        )
+    rules = settings().rules
+
+    assert code == Exit.OK, terminal.err
+    assert rules.window is not None
+    assert (rules.window.start, rules.window.end) == ("00:00", "24:00")
+    assert [day.isoformat() for day in rules.window.holidays] == ["2001-01-01"]
+    assert [(cap.count, cap.per) for cap in rules.per_number] == [
+        (9, 86_400), (20, 604_800), (5, 5_400)
+    ]  # fmt: skip
+    assert rules.per_day is not None
+    assert (rules.per_day.count, rules.per_day.timezone) == (500, "Asia/Kolkata")
+    assert rules.cost is not None
+    assert rules.cost.most == 9.5
+    for said in (
+        "calls start 00:00-24:00",
+        "closed on holidays (1)",
+        "a number at most 9 times in ",
+        "at most 500 a day (Asia/Kolkata)",
+        "no more once they have cost 9.5",
+        "none after 2099-12-24 12:30:00+00:00",
+        "the do-not-call list counts",
+        "without --webhook-url, or `hook listen` on the ledger elsewhere, nobody knows what",
+        "elsewhere, a call is taken for live for 91 minutes",
+    ):
+        assert said in terminal.err
+
+
+def test_a_campaign_may_be_closed_on_some_days() -> None:
+    """A dry run goes on at the next day on which phones may ring."""
+    days = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+    day_after_tomorrow = days[(int(time.strftime("%w", time.gmtime())) + 2) % 7]
+    closed = ["--window", "00:00-24:00", "--days", day_after_tomorrow.upper()]
+    with serving(Simulator()) as environ:
+        code, terminal = ran(*DIAL, *closed, "--yes", "4", environ=environ)
+        rehearsed, _ = ran(*DIAL, *closed, "--dry-run", environ=environ)
+
+    assert code == Exit.OUTSIDE_HOURS
+    assert "nobody may be called now; the first may at 20" in terminal.err
+    assert rehearsed == Exit.OK
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--window", "9-21"],
+            "--window, --days, --holiday: CallingWindow.start must be a time",
+        ),
+        (["--days", "monday"], "--window, --days, --holiday: CallingWindow.days must hold"),
+        (["--holiday", "christmas"], "CallingWindow.holidays must hold dates such as"),
+        (["--window", "any", "--days", "mon"], "--days and --holiday need a --window of hours"),
+        (["--per-number", "often"], "--per-number: write how many calls in how many minutes"),
+        (["--per-number", "0/1d"], "--per-number: FrequencyCap.count must be a whole number"),
+        (["--per-day", "x"], "--per-day: write a number, and perhaps a time zone"),
+        (["--per-day", "0"], "--per-day: DailyCap.count must be a whole number"),
+        (["--per-day", "5@Mars"], "--per-day: DailyCap.timezone must be a time zone"),
+        (["--max-cost", "-1"], "--max-cost: CostCap.most must be a positive sum"),
+        (
+            ["--not-after", "soon"],
+            "--not-after: write a date, a time and its distance from UTC",
+        ),
+        (["--not-after", "2026-01-01T10:00"], "--not-after: write a date, a time and its"),
+        (
+            ["--cps", "0"],
+            "Pace.calls_per_second must be a positive number of calls in a second",
+        ),
+    ],
+)
+def test_a_rule_that_is_none_is_refused(arguments: list[str], message: str) -> None:
+    """What cannot be a rule is named with its argument, and with what would be right."""
+    with serving(Simulator()) as environ:
+        code, terminal = ran(*DIAL, *arguments, environ=environ)
+
+    assert code == Exit.USAGE
+    assert terminal.err.startswith(f"telecmi-async dial: {message}") or message in terminal.err
+    assert terminal.err.count("\n") == 1
+
+
+def test_a_full_day_ends_with_a_code_of_its_own() -> None:
+    """When the day's calls are made, what is left waits for tomorrow, and the code is 5."""
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        code, terminal = ran(*DIAL, *ANY, "--per-day", "2", "--yes", "4", environ=environ)
+        again, _ = ran("resume", "--ledger", "l.db", environ=environ)
+
+    assert code == again == Exit.QUOTA
+    assert "The calls of this day are made: `resume` goes on tomorrow." in terminal.err
+    assert "pending            2" in terminal.out
+    assert simulator.numbers() == simulator.requests == 2
+
+
+def test_what_happened_since_does_not_hide_a_full_day() -> None:
+    """The last rule that stood against a contact counts, though it was claimed once more."""
+
+    async def put_off() -> None:
+        begun = Settings(
+            flow=[Hangup()], from_=int(FROM), rules=Rules(per_day=DailyCap(1))
+        ).dump()
+        async with SqliteLedger("l.db") as ledger:
+            await ledger.create("people", begun)
+            await ledger.load("people", [NewContact(number=NUMBERS[0])])
+            now = await ledger.now()
+            (claim,) = await ledger.claim("people", "w", most=1, lease=60)
+            full = Refusal(rule="per_day", reason="it is full", until=now)
+            await ledger.block(claim, "w", full)
+            (claim,) = await ledger.claim("people", "w", most=1, lease=60)
+            await ledger.release(claim, "w", not_before=now + 60)
+
+    anyio.run(put_off)
+    with serving(Simulator()) as environ:
+        code, terminal = ran("resume", "--ledger", "l.db", environ=environ)
+
+    assert code == Exit.QUOTA
+    assert "The calls of this day are made" in terminal.err
+
+
+def test_a_number_that_was_called_lately_ends_with_that_code() -> None:
+    """Another campaign does not ring whom the first one rang within the time."""
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        ran(*DIAL, *ANY, "--yes", "4", environ=environ)
+        code, terminal = ran(
+            *DIAL,
+            *ANY,
+            "--name",
+            "second",
+            "--per-number",
+            "1/7d",
+            "--yes",
+            "4",
+            environ=environ,
+        )
+
+    assert code == Exit.QUOTA
+    assert "`why` tells which rule it is" in terminal.err
+    assert simulator.numbers() == simulator.requests == 4
+
+
+def test_a_cost_cap_stops_a_campaign() -> None:
+    """Once calls have cost what they may, the rest is left, and the code is 5 from then on."""
+
+    async def spend() -> None:
+        rules = Rules(cost=CostCap(0.5))
+        begun = Settings(flow=[Hangup()], from_=int(FROM), rules=rules)
+        async with SqliteLedger("l.db") as ledger:
+            await ledger.create("people", begun.dump())
+            await ledger.load("people", [NewContact(number=number) for number in NUMBERS])
+            (claim,) = await ledger.claim("people", "w", most=1, lease=60)
+            await ledger.intend(claim, "w", "tcm_1", limits=Limits(), fence=30, lease=90)
+            at = await ledger.now()
+            await ledger.heard(Heard(token="tcm_1", request_id="r", at=at, over=True, cost=0.5))
+
+    anyio.run(spend)
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        code, terminal = ran("resume", "--ledger", "l.db", environ=environ)
+        status, seen = ran("status", "--ledger", "l.db", "--json")
+    state = json.loads(seen.out)
+
+    assert code == status == Exit.QUOTA
+    assert "Stopped: the calls of this campaign have cost 0.5 of 0.5" in terminal.err
+    assert (state["status"], state["counts"]["pending"]) == ("stopped", 3)
+    assert simulator.requests == 0
+
+
+def test_other_settings_are_refused_before_anybody_is_asked() -> None:
+    """A campaign goes on with what it was begun with, and who changes that is told."""
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        ran(*DIAL, *ANY, "--yes", "4", environ=environ)
+        code, terminal = ran(*DIAL, "--per-day", "9", "--cps", "5", environ=environ)
+
+    assert code == Exit.USAGE
+    assert "begun with other settings (rules, pace): `resume --name people`" in terminal.err
+    assert "rows " not in terminal.err
+    assert simulator.requests == 4
+
+
+def test_what_is_too_old_is_blocked() -> None:
+    """Nobody is called after the time at which the calls are of no use any more."""
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        code, terminal = ran(
+            *DIAL, *ANY, "--not-after", "2001-01-01T00:00+00:00", "--yes", "4", "--wait",
+            environ=environ,
+        )  # fmt: skip
+        _, why = ran("why", str(NUMBERS[0]), "--ledger", "l.db")
+
+    assert code == Exit.PARTLY
+    assert "blocked            4" in terminal.out
+    assert "not_fresh: it is not fresh any more" in why.out
+    assert simulator.requests == 0

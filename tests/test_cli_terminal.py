@@ -1,0 +1,169 @@
+"""The command line as people meet it: on a terminal, in a pipe, with Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from consoles import serving
+from terminals import OnTerminal, environment
+
+from telecmi_async.cli import Exit
+from telecmi_async.ledger import ContactState, SqliteLedger
+from telecmi_async.simulator import Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DIAL = ["dial", "people.csv", "--flow", "flow.json", "--ledger", "l.db", "--window", "any"]
+CTRL_C = "\x03"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with contacts and a flow."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "people.csv").write_text(
+        "phone\n" + "".join(f"+191755500{n:02}\n" for n in range(20))
+    )
+    (tmp_path / "flow.json").write_text('[{"action": "hangup"}]')
+    return tmp_path
+
+
+def counts() -> Mapping[ContactState, int]:
+    """How the campaign in the ledger stands."""
+
+    async def look() -> Mapping[ContactState, int]:
+        async with SqliteLedger("l.db") as ledger:
+            return (await ledger.state("people")).counts
+
+    return anyio.run(look)
+
+
+def piped(*argv: str, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command whose output nobody sees."""
+    return subprocess.run(
+        [sys.executable, "-m", "telecmi_async", *argv],
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=environment(environ),
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("more", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
+def test_a_campaign_on_a_terminal(columns: int, more: dict[str, str]) -> None:
+    """The count is typed, progress is drawn within the width, and colours can be declined."""
+    with (
+        serving(Simulator()) as environ,
+        OnTerminal(*DIAL, "--cps", "20", environ=environ | more, columns=columns) as terminal,
+    ):
+        terminal.wait_for("Type how many will be called")
+        terminal.press("20\n")
+        code = terminal.end()
+    drawn = re.split(r"[\r\n]+", terminal.text)
+
+    assert code == Exit.OK
+    assert "20 of 20" in terminal.text
+    assert "20 placed" in terminal.text
+    assert [line for line in drawn if len(line) > columns] == []
+    assert ("\x1b[" in terminal.raw) is ("TERM" not in more)
+    assert bool(re.search(r"\x1b\[[0-9;]*3[0-9]m", terminal.raw)) is (not more)
+    assert "Traceback" not in terminal.text
+
+
+def test_ctrl_c_once_waits_for_what_was_sent() -> None:
+    """No more calls are started, and what was sent is settled; how to go on is told."""
+    with (
+        serving(Simulator(latency=0.5)) as environ,
+        OnTerminal(*DIAL, "--cps", "10", environ=environ) as terminal,
+    ):
+        terminal.wait_for("Type how many")
+        terminal.press("20\n")
+        terminal.wait_for("being sent")
+        terminal.press(CTRL_C)
+        code = terminal.end()
+    found = counts()
+
+    assert code == Exit.INTERRUPTED
+    assert "No more calls are started" in terminal.text
+    assert found[ContactState.PLACED] > 0
+    assert found[ContactState.PENDING] == 20 - found[ContactState.PLACED]
+    assert "To go on: telecmi-async resume --ledger l.db --name people" in terminal.text
+
+
+def test_ctrl_c_twice_leaves_at_once() -> None:
+    """What was under way stays in the ledger as being sent."""
+    with (
+        serving(Simulator(latency=20.0)) as environ,
+        OnTerminal(*DIAL, "--cps", "10", environ=environ) as terminal,
+    ):
+        terminal.wait_for("Type how many")
+        terminal.press("20\n")
+        terminal.wait_for("being sent")
+        terminal.press(CTRL_C)
+        terminal.wait_for("No more calls are started")
+        time.sleep(0.1)  # no finger is faster; what comes together is one signal
+        terminal.press(CTRL_C)
+        code = terminal.end()
+
+    assert code == Exit.INTERRUPTED
+    assert "the ledger has them" in terminal.text
+    assert counts()[ContactState.SENDING] > 0
+    assert "Traceback" not in terminal.text
+
+
+def test_ctrl_c_at_the_question_calls_nobody() -> None:
+    """It ends at once, without an answer."""
+    simulator = Simulator()
+    with serving(simulator) as environ, OnTerminal(*DIAL, environ=environ) as terminal:
+        terminal.wait_for("Type how many")
+        terminal.press(CTRL_C)
+        code = terminal.end()
+
+    assert code == Exit.INTERRUPTED
+    assert "telecmi-async dial: interrupted" in terminal.text
+    assert "Traceback" not in terminal.text
+    assert simulator.requests == 0
+
+
+def test_nothing_is_drawn_into_a_pipe() -> None:
+    """Results are on stdout, words on stderr, and neither holds an escape code."""
+    with serving(Simulator()) as environ:
+        done = piped(*DIAL, "--cps", "200", "--yes", "20", "--json", environ=environ)
+        table = piped("export", "--ledger", "l.db", environ=environ)
+
+    assert done.returncode == table.returncode == Exit.OK
+    assert json.loads(done.stdout)["counts"]["placed"] == 20
+    assert "20 of 20" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr + table.stdout + table.stderr
+    assert table.stdout.count("\n") == 21
+    assert table.stderr == ""
+
+
+def test_results_that_cannot_be_written_are_told() -> None:
+    """A full disk is no traceback, and whoever reads no further is no error."""
+    with serving(Simulator()) as environ:
+        piped(*DIAL, "--cps", "200", "--yes", "20", environ=environ)
+    command = [sys.executable, "-m", "telecmi_async", "export", "--ledger", "l.db"]
+    given: dict[str, Any] = {"stderr": subprocess.PIPE, "text": True, "env": environment({})}
+    with Path("/dev/full").open("w") as full:
+        on_full = subprocess.run(command, check=False, stdout=full, **given)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, **given) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        _, said = process.communicate()
+
+    assert on_full.returncode == Exit.PARTLY
+    assert on_full.stderr == "telecmi-async export: No space left on device\n"
+    assert (process.returncode, said) == (Exit.OK, "")
