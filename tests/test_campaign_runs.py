@@ -8,7 +8,7 @@ import anyio
 import pytest
 from test_campaign import FIRST, SHORT, contacts, scene, settings
 
-from telecmi_async import ConfigurationError, StoreError, WrongEventLoop
+from telecmi_async import StoreError, WrongEventLoop
 from telecmi_async.ledger import ContactState
 from telecmi_async.simulator import Fault
 
