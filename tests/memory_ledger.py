@@ -20,7 +20,7 @@ from telecmi_async.ledger.writer import explain
 from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from telecmi_async.ledger import NewContact
 
@@ -90,7 +90,17 @@ class MemoryLedger(SqliteLedger):
 
     async def load(self, name: str, contacts: Iterable[NewContact]) -> Loaded:
         """Add contacts, all at once."""
-        rows = _rows(iter(contacts))
+        source, added, known = iter(contacts), 0, 0
+        rows = _rows(source)  # it takes so many at a time
+        while True:
+            loaded = await self._load(name, rows)
+            added, known = added + loaded.added, known + loaded.known
+            if not (rows := _rows(source)):
+                return Loaded(added=added, known=known)
+
+    async def _load(
+        self, name: str, rows: Sequence[tuple[int, str, float, float | None]]
+    ) -> Loaded:
         return await self._write(lambda db, now: sqlite_claims.load(db, now, name, rows))
 
     async def forbid(self, numbers: Iterable[int | str], source: str) -> int:

@@ -28,7 +28,7 @@ async def told(webhooks: Webhooks, *, latency: float = 0.1) -> dict[int, tuple[A
         *FAULTS, webhooks=webhooks, latency=latency, answered_share=0.6, seed=7
     ) as here:
         campaign = here.campaign(CONFIG)
-        await campaign.load(contacts(60))
+        await campaign.load(contacts(40))
         most = 0
 
         async with anyio.create_task_group() as tasks:
@@ -37,7 +37,7 @@ async def told(webhooks: Webhooks, *, latency: float = 0.1) -> dict[int, tuple[A
                 most = max(most, sum(not call.over for call in here.simulator.calls))
                 await anyio.sleep(0.25)
 
-        await here.account(60)
+        await here.account(40)
         assert most <= 12
         found = [contact async for contact in here.ledger.contacts(NAME)]
         # No call holds its channel for longer than it must.

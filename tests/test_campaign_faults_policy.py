@@ -52,6 +52,24 @@ async def test_a_clock_that_is_set_forward_changes_no_pace() -> None:
     assert max(request.at for request in here.simulator.log) < 12
 
 
+async def test_a_clock_that_is_set_back_stops_the_dialling_until_it_has_caught_up() -> None:
+    """Starts are reserved by it: five minutes are waited for, and then the pace is as before."""
+    async with scene() as here, anyio.create_task_group() as tasks:
+        campaign = here.campaign(settings(10.0))
+        await campaign.load(contacts(60))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(3)
+        here.ledger.ahead -= 300
+        await anyio.sleep(1)
+        before = len(here.simulator.log)
+        await anyio.sleep(200)
+        during = len(here.simulator.log)
+
+    assert 20 < before == during < 40
+    assert await here.account(60) == {"finished": 60}
+    assert busiest(here.simulator.log) <= 11
+
+
 async def test_nobody_is_dialled_after_hours_in_whatever_night_the_clock_is_changed() -> None:
     """At 8 in New York, on the day that has 23 hours and on the one that has 25."""
     window = CallingWindow("08:00", "09:00", ring_time=60.0)
