@@ -145,6 +145,27 @@ def _is_whole(value: object, minimum: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= minimum
 
 
+def instance(kind: type) -> Callable[[object, Field, object], None]:
+    """Return a validator that refuses what is no such object."""
+
+    def check(owner: object, field: Field, value: object) -> None:
+        if not isinstance(value, kind):
+            raise _wrong(owner, field, f"of type {kind.__name__}", value)
+
+    return check
+
+
+def name(owner: object, field: Field, value: object) -> None:
+    """Refuse what cannot be a name in a database."""
+    if not is_name(value):
+        raise _wrong(owner, field, "a text without control characters", value)
+
+
+def is_name(value: object) -> TypeGuard[str]:
+    """Tell whether ``value`` can be a name in a database."""
+    return isinstance(value, str) and value != "" and value.isprintable()
+
+
 def one_of(*allowed: str | int) -> Callable[[object, Field, object], None]:
     """Return a validator that refuses what is not among the given strings and ints."""
 

@@ -11,6 +11,7 @@ import pytest
 from telecmi_async import Hangup, Timeouts
 from telecmi_async.campaign import (
     CallingWindow,
+    Campaign,
     CostCap,
     DailyCap,
     FrequencyCap,
@@ -135,3 +136,26 @@ def test_a_send_is_its_workers_until_it_must_be_over() -> None:
     assert patience.claim == 60.0
     assert patience.send == 2 + 10 + 3
     assert Patience().send == 30 + 60 + 30
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "\ud800", 5, None])
+def test_what_no_database_can_hold_is_no_name(name: Any) -> None:
+    """It would fail later, whenever the ledger is asked."""
+    nobody: Any = None
+    with pytest.raises(ConfigurationError, match=r"Pace\.shared must be a text"):
+        Pace(shared=name)
+    with pytest.raises(ConfigurationError, match=r"Campaign\.name must be a text"):
+        Campaign(nobody, nobody, name, FULL)
+    if name:
+        with pytest.raises(ConfigurationError, match=r"Campaign\.worker must be a text"):
+            Campaign(nobody, nobody, "spring", FULL, worker=name)
+
+
+@pytest.mark.parametrize("part", ["pace", "rules", "retries"])
+def test_a_part_that_is_something_else_is_refused(part: str) -> None:
+    """With an error of this package, as everywhere."""
+    wrong: Any = 5
+    with pytest.raises(ConfigurationError, match=rf"Settings\.{part} must be of type"):
+        Settings(flow=[Hangup()], **{part: wrong})
+    with pytest.raises(ConfigurationError, match=r"Patience\.timeouts must be of type"):
+        Patience(timeouts=wrong)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
 from attrs import field, frozen
 
 from telecmi_async import _settings
@@ -43,9 +42,7 @@ class Patience:
 
     claim: float = _seconds(60.0)
     fence: float = _seconds(30.0)
-    timeouts: Timeouts = field(
-        factory=Timeouts, validator=attrs.validators.instance_of(Timeouts)
-    )
+    timeouts: Timeouts = field(factory=Timeouts, validator=_settings.instance(Timeouts))
     grace: float = _seconds(30.0)
     outcomes: float = _seconds(31 * 60.0)
     evidence: float = _seconds(120.0)

@@ -64,7 +64,7 @@ class Pace:
     calls_per_second: float = field(default=1.0, validator=_check_rate)
     live_calls: int | None = field(default=None, validator=_settings.whole_or_none(1))
     window: int = field(default=40, validator=_settings.whole(1))
-    shared: str = field(default="account", validator=attrs.validators.instance_of(str))
+    shared: str = field(default="account", validator=_settings.name)
     caller_id_calls_per_second: float | None = field(
         default=None, validator=_check_rate_or_none
     )
@@ -105,9 +105,9 @@ class Settings:
     """
 
     flow: Template = field(converter=_parse_flow)
-    rules: Rules = field(factory=Rules, validator=attrs.validators.instance_of(Rules))
-    pace: Pace = field(factory=Pace, validator=attrs.validators.instance_of(Pace))
-    retries: Retries = field(factory=Retries, validator=attrs.validators.instance_of(Retries))
+    rules: Rules = field(factory=Rules, validator=_settings.instance(Rules))
+    pace: Pace = field(factory=Pace, validator=_settings.instance(Pace))
+    retries: Retries = field(factory=Retries, validator=_settings.instance(Retries))
     unknown: UnknownPolicy = field(
         default="hold", validator=_settings.one_of("hold", "retry_after_proof", "give_up")
     )

@@ -22,7 +22,6 @@ __all__ = ["absolve", "hear", "intend", "redial", "settle"]
 _DAY: Final = 86400.0
 #: How soon it is tried again what the end of a day or a sum forbade: the sum may be raised.
 _SOON: Final = 60.0
-_LATER: Final = 3600.0
 _QUARTER: Final = 900
 #: For how many seconds after a call's end TeleCMI sends its record again.
 _RESENT: Final = 1800.0
@@ -193,7 +192,7 @@ def _too_dear(now: float, cost: float, limits: Limits) -> Refusal | None:
     if limits.cost is None or cost < limits.cost:
         return None
     reason = f"the calls of this campaign have cost {cost:g} of {limits.cost:g}"
-    return Refusal(rule="cost", reason=reason, until=now + _LATER)
+    return Refusal(rule="cost", reason=reason, until=now + _SOON)
 
 
 # -- what it came to
