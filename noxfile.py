@@ -222,12 +222,17 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def crash(session: nox.Session) -> None:
-    """Kill and freeze workers of campaigns at random, and count who was dialled twice."""
+    """Kill and freeze workers of campaigns at random, and count who was dialled twice.
+
+    What takes long besides: a soak, and ten thousand calls followed to their ends.
+    """
     session.install(".", *group("tests"))
     for options in (["--kills=200"], ["--kills=200", "--workers=3", "--postgres"]):
         session.run("python", "tests/crash.py", *options, *session.posargs)
     session.run("python", "tests/crash.py", "--kills=10", "--stops=20", "--workers=3")
     session.run("python", "tests/soaking.py", "--contacts=10000")
+    patient = ["pytest", "-o", "faulthandler_timeout=600"]
+    session.run(*patient, "tests/test_many_calls.py", env={"MANY_CALLS": "10000"})
 
 
 @nox.session(default=False)
