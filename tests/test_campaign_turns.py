@@ -534,8 +534,11 @@ async def test_where_there_is_no_other_start_there_is_none(
     assert await turns(copy.deepcopy(limits), stop_after=stop_after).another() is False
 
 
+@pytest.mark.parametrize("live_calls", [2, None])
 @pytest.mark.parametrize("apart", [False, True], ids=["ledger", "limits"])
-async def test_who_only_hears_gives_back_the_channels_of_all_campaigns(apart: bool) -> None:
+async def test_who_only_hears_gives_back_the_channels_of_all_campaigns(
+    apart: bool, live_calls: int | None
+) -> None:
     """A web application takes up one campaign, and hears for those of other processes too."""
     receiver, ledger = Receiver("t" * 43), MemoryLedger()
     limits = MemoryLedger() if apart else None
@@ -544,7 +547,7 @@ async def test_who_only_hears_gives_back_the_channels_of_all_campaigns(apart: bo
     async with receiver, simulator.service(from_=FROM, events=receiver) as service:
         await Campaign(ledger, service, "autumn", Settings(flow=FLOW)).load(contacts(6))
         await Campaign.take_up(ledger, service, "autumn", receiver=receiver, limits=limits)
-        settings = Settings(flow=FLOW, pace=Pace(calls_per_second=10.0, live_calls=2))
+        settings = Settings(flow=FLOW, pace=Pace(calls_per_second=10.0, live_calls=live_calls))
         campaign = Campaign(ledger, service, "spring", settings, limits=limits)
         await campaign.load(contacts(6))
         await campaign.run()
