@@ -1,9 +1,9 @@
 """What a campaign with a ledger costs over ``make_calls`` without one, and what memory it needs.
 
 CPU time per call on the in-process simulator, with 1 and with 20 requests in flight, for calls
-of `make_calls`, and of a campaign whose contacts are in a SQLite file on a disk; then the peak
-of resident memory of a campaign of many contacts against one of 1,000. Each is measured in a
-process of its own.
+of `make_calls`, and of campaigns whose contacts are in a SQLite file on a disk, or in a
+PostgreSQL server (whose own time is not counted); then the peak of resident memory of a campaign
+of many contacts against one of 1,000. Each is measured in a process of its own.
 
     python benchmarks/campaign.py [--calls 2000] [--contacts 100000]
 """
@@ -21,9 +21,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from pg_server import PgServer
+
 from telecmi_async import CallRequest, RateLimit
 from telecmi_async.campaign import Campaign, Pace, Settings
-from telecmi_async.ledger import ContactState, NewContact, SqliteLedger
+from telecmi_async.ledger import ContactState, NewContact, PostgresLedger, SqliteLedger
 from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -56,22 +60,32 @@ async def stream(calls: int, in_flight: int) -> None:
         sys.exit(f"only {accepted} of {calls} were accepted")
 
 
-async def campaign(calls: int, in_flight: int) -> None:
+async def sqlite(calls: int, in_flight: int) -> None:
+    """Dial the contacts of a ledger in a file."""
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        await dial(SqliteLedger(Path(folder, "ledger.db")), calls, in_flight)
+
+
+async def postgres(calls: int, in_flight: int) -> None:
+    """Dial the contacts of a ledger in a PostgreSQL server."""
+    with PgServer() as server:
+        await dial(PostgresLedger(server.url()), calls, in_flight)
+
+
+async def dial(contacts_in: SqliteLedger | PostgresLedger, calls: int, in_flight: int) -> None:
     """Dial the contacts of a ledger."""
     limit = RateLimit(max_in_flight=in_flight)
     simulator = Simulator(latency=LATENCY, life=None, magic=False, keep=0)
     settings = Settings(flow=FLOW, pace=Pace(calls_per_second=10_000, window=100))
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        path = Path(folder, "ledger.db")
-        async with (
-            SqliteLedger(path) as ledger,
-            simulator.service(from_=FIRST, rate=limit) as service,
-        ):
-            dialler = Campaign(ledger, service, "benchmark", settings)
-            await dialler.load(contacts(calls))
-            began = time.process_time()
-            state = await dialler.run()
-            report(began, calls)
+    async with (
+        contacts_in as ledger,
+        simulator.service(from_=FIRST, rate=limit) as service,
+    ):
+        dialler = Campaign(ledger, service, "benchmark", settings)
+        await dialler.load(contacts(calls))
+        began = time.process_time()
+        state = await dialler.run()
+        report(began, calls)
     if state.counts[ContactState.PLACED] != calls:
         sys.exit(f"only {state.counts[ContactState.PLACED]} of {calls} were placed")
 
@@ -100,21 +114,21 @@ def main() -> None:
     options = parser.parse_args()
     if options.child:
         kind, calls, in_flight = options.child
-        run = {"stream": stream, "campaign": campaign}[kind]
+        run = {"stream": stream, "sqlite": sqlite, "postgres": postgres}[kind]
         asyncio.run(run(int(calls), int(in_flight)))
         return
     row: dict[str, float] = {}
     for in_flight in (1, 20):
         spent = {
             kind: min(measure(kind, options.calls, in_flight)[0] for _ in range(3))
-            for kind in ("stream", "campaign")
+            for kind in ("stream", "sqlite", "postgres")
         }
         row[f"stream_ms_{in_flight}"] = round(spent["stream"], 3)
-        row[f"campaign_ms_{in_flight}"] = round(spent["campaign"], 3)
-        row[f"ledger_ms_{in_flight}"] = round(spent["campaign"] - spent["stream"], 3)
+        for kind in ("sqlite", "postgres"):
+            row[f"{kind}_more_ms_{in_flight}"] = round(spent[kind] - spent["stream"], 3)
     print(json.dumps(row))
-    few = measure("campaign", 1_000, 20)[1]
-    many = measure("campaign", options.contacts, 20)[1]
+    few = measure("sqlite", 1_000, 20)[1]
+    many = measure("sqlite", options.contacts, 20)[1]
     row = {
         "peak_mb_of_1000": round(few, 1),
         f"peak_mb_of_{options.contacts}": round(many, 1),
