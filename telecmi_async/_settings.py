@@ -157,13 +157,8 @@ def instance(kind: type) -> Callable[[object, Field, object], None]:
 
 def name(owner: object, field: Field, value: object) -> None:
     """Refuse what cannot be a name in a database."""
-    if not is_name(value):
+    if not isinstance(value, str) or value == "" or not value.isprintable():
         raise _wrong(owner, field, "a text without control characters", value)
-
-
-def is_name(value: object) -> TypeGuard[str]:
-    """Tell whether ``value`` can be a name in a database."""
-    return isinstance(value, str) and value != "" and value.isprintable()
 
 
 def one_of(*allowed: str | int) -> Callable[[object, Field, object], None]:

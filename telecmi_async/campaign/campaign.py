@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, Self, cast
 
 import anyio
 
-from telecmi_async._settings import is_name
-from telecmi_async._wording import did_you_mean, shown
+from telecmi_async import _settings
+from telecmi_async._wording import did_you_mean
 from telecmi_async.campaign.evidence import free_channel, put_on_record, record_of
 from telecmi_async.campaign.patience import Patience
 from telecmi_async.campaign.settings import Settings
@@ -63,11 +63,7 @@ class Campaign:
         limits: SharedLimits | None = None,
     ) -> None:
         for what, given in (("name", name), ("worker", worker or "random")):
-            if not is_name(given):
-                raise ConfigurationError(
-                    f"Campaign.{what} must be a text without control characters, not "
-                    f"{shown(given)}"
-                )
+            _settings.name(self, _settings.Named(what), given)
         self.name = name
         self.settings = settings
         self._ledger = ledger

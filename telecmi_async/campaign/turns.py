@@ -119,10 +119,7 @@ class Turns:
             dues = await self._reserve(self._keys(), 1)
         except StoreError:
             return False
-        while dues and (rest := dues[0] - current_time()) > 0:
-            if not await self._pause(rest):
-                return False
-        return bool(dues)
+        return bool(dues) and await self._until(dues[0])
 
     async def _channel(self, number: int) -> bool:
         while not await self._live.take(number):
@@ -141,12 +138,18 @@ class Turns:
                 if not await self._pause(_POLL):
                     return False
                 continue
-            while (rest := due - current_time()) > 0:
-                if not await self._pause(rest):
-                    return False
-            if -rest <= late or not again:
+            if not await self._until(due):
+                return False
+            if current_time() - due <= late or not again:
                 return True
             again = False
+
+    async def _until(self, due: float) -> bool:
+        """Wait for a start; tell whether dialling goes on."""
+        while (rest := due - current_time()) > 0:
+            if not await self._pause(rest):
+                return False
+        return True
 
     async def _next(self, keys: list[tuple[str, float]], late: float) -> float | None:
         """Return when the next start is that was reserved; ``None`` if that is too far away."""

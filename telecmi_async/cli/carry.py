@@ -43,7 +43,6 @@ _CAPS: Final = ("per_day", "per_number")
 _LEFT: Final = ContactState.PENDING
 #: States of contacts that some worker has in its hands.
 BUSY: Final = (ContactState.CLAIMED, ContactState.SENDING)
-_TO_DO: Final = (ContactState.PENDING, *BUSY)
 _PART: Final = (
     ContactState.PENDING,
     ContactState.CLAIMED,
@@ -281,7 +280,7 @@ def tell(
             f"Of {unknown} nobody knows whether a phone rang, and they are not dialled again: "
             "`why` tells what happened, `retry-unknown` is your decision."
         )
-    if ledger is not None and any(state.counts[each] for each in _TO_DO):
+    if ledger is not None and state.left:
         which = f" --ledger {quote(ledger)}" if ledger else ""
         terminal.say(
             "Some are left to be dialled. To go on: telecmi-async resume"
