@@ -93,7 +93,7 @@ def _fixture_for(request: pytest.FixtureRequest) -> str:
 def _complete(options: dict[str, Any]) -> dict[str, Any]:
     """Return a service's options with what it always has."""
     from telecmi_async import Receiver  # noqa: PLC0415  # see the module's docstring
-    from telecmi_async.receiver import new_token  # noqa: PLC0415  # see the module's docstring
+    from telecmi_async.events.receiver import new_token  # noqa: PLC0415  # see the module's docstring
 
     return {"from_": _CALLER_ID, "events": Receiver(new_token()), **options}
 

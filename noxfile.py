@@ -215,9 +215,11 @@ def commands_of(page: Path) -> list[tuple[str, str]]:
 
 @nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
-    """Throw bytes at the parser of events and at the receiver; see tests/fuzz_events.py."""
+    """Throw bytes at the parser of events and at the receiver; see tests/events/fuzz_events.py."""
     session.install(".", "atheris>=3.0")
-    session.run("python", "tests/fuzz_events.py", *(session.posargs or ["-max_total_time=60"]))
+    session.run(
+        "python", "tests/events/fuzz_events.py", *(session.posargs or ["-max_total_time=60"])
+    )
 
 
 @nox.session(default=False)
@@ -228,11 +230,11 @@ def crash(session: nox.Session) -> None:
     """
     session.install(".", *group("tests"))
     for options in (["--kills=200"], ["--kills=200", "--workers=3", "--postgres"]):
-        session.run("python", "tests/crash.py", *options, *session.posargs)
-    session.run("python", "tests/crash.py", "--kills=10", "--stops=20", "--workers=3")
-    session.run("python", "tests/soaking.py", "--contacts=10000")
+        session.run("python", "tests/support/crash.py", *options, *session.posargs)
+    session.run("python", "tests/support/crash.py", "--kills=10", "--stops=20", "--workers=3")
+    session.run("python", "tests/support/soaking.py", "--contacts=10000")
     patient = ["pytest", "-o", "faulthandler_timeout=600"]
-    session.run(*patient, "tests/test_many_calls.py", env={"MANY_CALLS": "10000"})
+    session.run(*patient, "tests/service/test_many_calls.py", env={"MANY_CALLS": "10000"})
 
 
 @nox.session(default=False)

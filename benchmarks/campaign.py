@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from pg_server import PgServer
 
 from telecmi_async import CallRequest, RateLimit
-from telecmi_async.campaign import Campaign, Pace, Settings
+from telecmi_async.campaigns import Campaign, Pace, Settings
 from telecmi_async.ledger import ContactState, NewContact, PostgresLedger, SqliteLedger
 from telecmi_async.simulator import Simulator
 

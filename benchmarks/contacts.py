@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from telecmi_async.campaign.contacts import ContactsFile, survey
+from telecmi_async.campaigns.contacts.files import ContactsFile, survey
 
 ROWS = {
     # What rows look like; about one in fifty is rejected.

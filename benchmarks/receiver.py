@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any
 
 from telecmi_async import CallService, Receiver
 from telecmi_async.events import parse_event
-from telecmi_async.receiver import new_token
-from telecmi_async.reference import FIELD
+from telecmi_async.events.receiver import new_token
+from telecmi_async.events.reference import FIELD
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

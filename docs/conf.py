@@ -72,10 +72,10 @@ LINKED = set(telecmi_async.__all__) - {"Action"}
 HOMES = [
     "telecmi_async",
     "telecmi_async.CallService",
-    "telecmi_async.campaign",
+    "telecmi_async.campaigns",
     "telecmi_async.events",
     "telecmi_async.ledger",
-    "telecmi_async.receiver",
+    "telecmi_async.events.receiver",
     "telecmi_async.simulator",
 ]
 

@@ -10,8 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from telecmi_async.call import CallStatus
-    from telecmi_async.codec import dump_pcmo, parse_pcmo
+    from telecmi_async.attempt import Attempt, Outcome
+    from telecmi_async.calls.handle import CallEvents, CallHandle
+    from telecmi_async.calls.request import CallRequest
+    from telecmi_async.calls.result import CallResult
+    from telecmi_async.calls.retry import RetryPolicy
+    from telecmi_async.calls.state import CallStatus
     from telecmi_async.errors import (
         AuthenticationError,
         CallCancelled,
@@ -32,9 +36,9 @@ if TYPE_CHECKING:
         WebhookError,
         WrongEventLoop,
     )
-    from telecmi_async.flow import Flow
-    from telecmi_async.handle import CallEvents, CallHandle
-    from telecmi_async.pcmo import (
+    from telecmi_async.events.receiver import Receiver
+    from telecmi_async.pacing.rate_limit import RateLimit
+    from telecmi_async.pcmo.actions import (
         Action,
         Bridge,
         Connect,
@@ -43,24 +47,19 @@ if TYPE_CHECKING:
         Param,
         Play,
         PlayGetInput,
-        Pstn,
         Raw,
         Record,
-        Sip,
         Speak,
         Stream,
     )
+    from telecmi_async.pcmo.codec import dump_pcmo, parse_pcmo
+    from telecmi_async.pcmo.flow import Flow
+    from telecmi_async.pcmo.targets import Pstn, Sip
     from telecmi_async.phone import Region
-    from telecmi_async.poller import CdrPoller
-    from telecmi_async.rate import RateLimit
-    from telecmi_async.receiver import Receiver
-    from telecmi_async.request import CallRequest
-    from telecmi_async.result import CallResult
-    from telecmi_async.retry import RetryPolicy
-    from telecmi_async.service import CallService
-    from telecmi_async.stream import CallStream, Progress
-    from telecmi_async.transport import Timeouts
-    from telecmi_async.verdict import Attempt, Outcome
+    from telecmi_async.service.poller import CdrPoller
+    from telecmi_async.service.service import CallService
+    from telecmi_async.service.stream import CallStream, Progress
+    from telecmi_async.wire.transport import Timeouts
 
 __all__ = [
     "Action",
@@ -118,8 +117,18 @@ __all__ = [
 
 # The same once more, for those who run it: each module and its names.
 _NAMES: Final = {
-    "call": ("CallStatus",),
-    "codec": ("dump_pcmo", "parse_pcmo"),
+    "attempt": (
+        "Attempt",
+        "Outcome",
+    ),
+    "calls.handle": (
+        "CallEvents",
+        "CallHandle",
+    ),
+    "calls.request": ("CallRequest",),
+    "calls.result": ("CallResult",),
+    "calls.retry": ("RetryPolicy",),
+    "calls.state": ("CallStatus",),
     "errors": (
         "AuthenticationError",
         "CallCancelled",
@@ -140,9 +149,9 @@ _NAMES: Final = {
         "WebhookError",
         "WrongEventLoop",
     ),
-    "flow": ("Flow",),
-    "handle": ("CallEvents", "CallHandle"),
-    "pcmo": (
+    "events.receiver": ("Receiver",),
+    "pacing.rate_limit": ("RateLimit",),
+    "pcmo.actions": (
         "Action",
         "Bridge",
         "Connect",
@@ -151,24 +160,28 @@ _NAMES: Final = {
         "Param",
         "Play",
         "PlayGetInput",
-        "Pstn",
         "Raw",
         "Record",
-        "Sip",
         "Speak",
         "Stream",
     ),
+    "pcmo.codec": (
+        "dump_pcmo",
+        "parse_pcmo",
+    ),
+    "pcmo.flow": ("Flow",),
+    "pcmo.targets": (
+        "Pstn",
+        "Sip",
+    ),
     "phone": ("Region",),
-    "poller": ("CdrPoller",),
-    "rate": ("RateLimit",),
-    "receiver": ("Receiver",),
-    "request": ("CallRequest",),
-    "result": ("CallResult",),
-    "retry": ("RetryPolicy",),
-    "service": ("CallService",),
-    "stream": ("CallStream", "Progress"),
-    "transport": ("Timeouts",),
-    "verdict": ("Attempt", "Outcome"),
+    "service.poller": ("CdrPoller",),
+    "service.service": ("CallService",),
+    "service.stream": (
+        "CallStream",
+        "Progress",
+    ),
+    "wire.transport": ("Timeouts",),
 }
 _MODULES: Final = {name: module for module, names in _NAMES.items() for name in names}
 
@@ -190,4 +203,4 @@ else:  # a type checker that knew of this would take any name for a right one
         return found
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+        return sorted({*__all__, "__version__"})

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from telecmi_async.verdict import Attempt
+    from telecmi_async.attempt import Attempt
 
 __all__ = [
     "AuthenticationError",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum, unique
 
-from telecmi_async._wording import listed, mask, mask_in, shown
+from telecmi_async._internal.messages import listed, mask, mask_in, shown
 from telecmi_async.errors import InvalidCall
 
 __all__ = ["Region", "mask", "mask_in", "parse_number", "parse_region", "route"]

@@ -62,7 +62,9 @@ def account(monkeypatch: pytest.MonkeyPatch) -> None:
     # A ledger's threads would make the virtual clock jump.
     ledgers = functools.cache(lambda _path: MemoryLedger())
     monkeypatch.setattr("telecmi_async.ledger.SqliteLedger", ledgers)
-    monkeypatch.setattr("telecmi_async.transport.client.Lanes", lambda _: simulator.transport())
+    monkeypatch.setattr(
+        "telecmi_async.wire.httpx_transport.Lanes", lambda _: simulator.transport()
+    )
     for name, value in {
         "TELECMI_APP_ID": str(simulator.app_id),
         "TELECMI_SECRET": simulator.secret,

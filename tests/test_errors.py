@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from telecmi_async import errors
-from telecmi_async.verdict import Attempt, Outcome
+from telecmi_async.attempt import Attempt, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable

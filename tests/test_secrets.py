@@ -36,7 +36,7 @@ from telecmi_async import (
     Timeouts,
     errors,
 )
-from telecmi_async.credentials import Secret
+from telecmi_async._internal.secrets import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

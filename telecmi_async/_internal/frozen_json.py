@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NoReturn, TypeAlias, Union, cast
 
-from telecmi_async._wording import shown, step
+from telecmi_async._internal.messages import shown, step
 from telecmi_async.errors import InvalidCall
 
 __all__ = ["LARGEST_INT", "Json", "JsonObject", "freeze", "freeze_object", "thaw"]

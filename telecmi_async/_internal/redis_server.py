@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import anyio
 
-from telecmi_async import _settings
-from telecmi_async._eventloop import current_loop, is_asyncio
-from telecmi_async.credentials import Redactor, Secret
+from telecmi_async._internal import validators
+from telecmi_async._internal.event_loop import current_loop, is_asyncio
+from telecmi_async._internal.secrets import Redactor, Secret
 from telecmi_async.errors import ConfigurationError, StoreError, WrongEventLoop
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Server:
         redis: object,
         *,
         prefix: str,
-        timeout: _settings.Duration,
+        timeout: validators.Duration,
         task: str,
         on_trio: str,
     ) -> None:
@@ -55,8 +55,8 @@ class Server:
         self._user, self._task, self._on_trio = type(user).__name__, task, on_trio
         self._url = redis if isinstance(redis, Secret) else None
         self._given: Any = redis
-        self.timeout = _settings.to_seconds(timeout)
-        _settings.positive(user, _settings.Named("timeout"), self.timeout)
+        self.timeout = validators.to_seconds(timeout)
+        validators.positive(user, validators.Named("timeout"), self.timeout)
         if self._url is None and not callable(getattr(self._given, "register_script", None)):
             raise ConfigurationError(
                 f"{self._user} wants a URL such as redis://localhost:6379, or a redis.asyncio.Redis"

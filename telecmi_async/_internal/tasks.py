@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
 
-from telecmi_async._eventloop import current_loop, is_asyncio
+from telecmi_async._internal.event_loop import current_loop, is_asyncio
 from telecmi_async.errors import WrongEventLoop
 
 if TYPE_CHECKING:

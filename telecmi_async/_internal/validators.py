@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard
 
 from attrs import frozen
 
-from telecmi_async._wording import listed, shown
+from telecmi_async._internal.messages import listed, shown
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 
 from telecmi_async import errors
-from telecmi_async._eventloop import current_loop
-from telecmi_async._settings import seconds_or_none
-from telecmi_async.call import CallStatus
+from telecmi_async._internal.event_loop import current_loop
+from telecmi_async._internal.validators import seconds_or_none
+from telecmi_async.calls.history import History
+from telecmi_async.calls.result import CallResult
+from telecmi_async.calls.state import CallStatus
 from telecmi_async.events import CallState
-from telecmi_async.history import History
-from telecmi_async.result import CallResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
-    from telecmi_async._settings import Duration
-    from telecmi_async.call import Call, Watch
+    from telecmi_async._internal.validators import Duration
+    from telecmi_async.attempt import Attempt
+    from telecmi_async.calls.request import CallRequest
+    from telecmi_async.calls.state import Call, Watch
     from telecmi_async.events import Event
     from telecmi_async.phone import Region
-    from telecmi_async.request import CallRequest
-    from telecmi_async.verdict import Attempt
 
 __all__ = ["CallEvents", "CallHandle"]
 

@@ -24,19 +24,22 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 import attrs
 
-from telecmi_async import errors, retry
-from telecmi_async.call import Call
-from telecmi_async.credentials import Wire
-from telecmi_async.rate import Gate
-from telecmi_async.transport import Timeouts
-from telecmi_async.verdict import Outcome, Verdict, judge
+from telecmi_async import errors
+from telecmi_async._internal.secrets import Wire
+from telecmi_async.attempt import Outcome
+from telecmi_async.calls import retry
+from telecmi_async.calls.state import Call
+from telecmi_async.calls.verdict import Verdict, judge
+from telecmi_async.pacing.gate import Gate
+from telecmi_async.wire.transport import Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from telecmi_async.credentials import Redactor
-    from telecmi_async.rate import Channels, RateLimit
-    from telecmi_async.transport import Transport
+    from telecmi_async._internal.secrets import Redactor
+    from telecmi_async.pacing.channels import Channels
+    from telecmi_async.pacing.rate_limit import RateLimit
+    from telecmi_async.wire.transport import Transport
 
 __all__ = ["Dialler", "Order", "Permit"]
 

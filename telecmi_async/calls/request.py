@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, cast
 import attrs
 from attrs import field, frozen
 
-from telecmi_async import _fields as is_
-from telecmi_async._json import JsonObject, freeze_object
-from telecmi_async._wording import did_you_mean, shown, step
-from telecmi_async.codec import parse_pcmo
+from telecmi_async._internal.frozen_json import JsonObject, freeze_object
+from telecmi_async._internal.messages import did_you_mean, shown, step
 from telecmi_async.errors import InvalidCall
-from telecmi_async.pcmo import Action
+from telecmi_async.pcmo import fields as is_
+from telecmi_async.pcmo.actions import Action
+from telecmi_async.pcmo.codec import parse_pcmo
 from telecmi_async.phone import Region, parse_number, parse_region
 
 if TYPE_CHECKING:
-    from telecmi_async.flow import FlowLike
+    from telecmi_async.pcmo.flow import FlowLike
 
 __all__ = ["CallRequest"]
 

@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never
 import anyio
 import attrs
 
-from telecmi_async import _settings
-from telecmi_async._wording import shown
+from telecmi_async._internal import validators
+from telecmi_async._internal.messages import shown
+from telecmi_async.attempt import Outcome
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
     import tenacity
+
+    from telecmi_async.calls.verdict import Verdict
 
     Attempt: TypeAlias = Callable[[], Awaitable[Verdict | None]]
 
@@ -63,7 +65,7 @@ class RetryPolicy:
             documented by TeleCMI and repeated by default. Of what may have rung, nothing but
             a gateway's 502 is ever repeated, whatever stands here.
         at_most_once: Never repeat what may have rung a phone: with True, a gateway's
-            502 (see `telecmi_async.verdict`) ends the call as `CallOutcomeUnknown`. Set for
+            502 (see `telecmi_async.calls.verdict`) ends the call as `CallOutcomeUnknown`. Set for
             a service, it holds for all of its calls, whatever policies they bring.
         retry_after_max: The longest pause that a ``Retry-After`` header is granted.
         budget: Failures the service as a whole may repeat in a row before it stops retrying:
@@ -75,26 +77,26 @@ class RetryPolicy:
         ConfigurationError: A value that cannot work.
     """
 
-    attempts: int = attrs.field(default=4, validator=_settings.whole(1))
+    attempts: int = attrs.field(default=4, validator=validators.whole(1))
     wait_initial: float = attrs.field(
-        default=0.5, converter=_settings.to_seconds, validator=_settings.positive
+        default=0.5, converter=validators.to_seconds, validator=validators.positive
     )
     wait_max: float = attrs.field(
-        default=8.0, converter=_settings.to_seconds, validator=_settings.positive
+        default=8.0, converter=validators.to_seconds, validator=validators.positive
     )
     deadline: float | None = attrs.field(
         default=None,
-        converter=_settings.to_seconds_or_none,
-        validator=_settings.positive_or_none,
+        converter=validators.to_seconds_or_none,
+        validator=validators.positive_or_none,
     )
     statuses: frozenset[int] = attrs.field(
         default=frozenset({502}), converter=_frozen_statuses, validator=_check_statuses
     )
-    at_most_once: bool = attrs.field(default=False, validator=_settings.flag)
+    at_most_once: bool = attrs.field(default=False, validator=validators.flag)
     retry_after_max: float = attrs.field(
-        default=60.0, converter=_settings.to_seconds, validator=_settings.positive
+        default=60.0, converter=validators.to_seconds, validator=validators.positive
     )
-    budget: int = attrs.field(default=50, validator=_settings.whole(0))
+    budget: int = attrs.field(default=50, validator=validators.whole(0))
 
     def repeats(self, verdict: Verdict) -> bool:
         """Tell whether an attempt that came to ``verdict`` may be repeated."""

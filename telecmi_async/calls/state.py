@@ -20,20 +20,21 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 
 from telecmi_async import errors
-from telecmi_async._eventloop import current_loop
+from telecmi_async._internal.event_loop import current_loop
+from telecmi_async.attempt import Attempt, Outcome
+from telecmi_async.calls.history import History
+from telecmi_async.calls.verdict import Verdict, conclude
 from telecmi_async.events import CallState
-from telecmi_async.history import History
+from telecmi_async.events.reference import new_reference
 from telecmi_async.phone import mask, parse_number
-from telecmi_async.reference import new_reference
-from telecmi_async.verdict import Attempt, Outcome, Verdict, conclude
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
+    from telecmi_async.calls.request import CallRequest
     from telecmi_async.events import Event
     from telecmi_async.phone import Region
-    from telecmi_async.request import CallRequest
 
 __all__ = ["Call", "CallStatus", "Watch"]
 

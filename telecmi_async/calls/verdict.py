@@ -37,26 +37,23 @@ import math
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from enum import StrEnum, unique
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import attrs
 
 from telecmi_async import errors
-from telecmi_async.codec import decode_json
+from telecmi_async._internal.json_text import decode_json
+from telecmi_async.attempt import Attempt, Outcome
+from telecmi_async.wire.reply import Failure, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from telecmi_async.credentials import Redactor
+    from telecmi_async._internal.secrets import Redactor
 
 __all__ = [
     "AUTHENTICATION",
-    "Attempt",
-    "Failure",
-    "Outcome",
-    "Reply",
     "Verdict",
     "body_code",
     "conclude",
@@ -86,71 +83,6 @@ _DEEPEST = 32
 _LONGEST_MESSAGE = 200
 _LONGEST_TEXT = 2_000
 _LARGEST_BODY = 1 << 16
-
-
-@unique
-class Outcome(StrEnum):
-    """What one attempt came to."""
-
-    #: TeleCMI took the call; there is a ``request_id``.
-    ACCEPTED = "accepted"
-    #: TeleCMI said no: no phone rang.
-    REJECTED = "rejected"
-    #: TeleCMI asked for a pause: no phone rang.
-    SLOW_DOWN = "slow_down"
-    #: Not one byte of the call left: no phone rang.
-    NOT_SENT = "not_sent"
-    #: No trustworthy answer came: a phone may have rung.
-    UNKNOWN = "unknown"
-
-
-@attrs.frozen
-class Reply:
-    """A complete HTTP reply, free of any HTTP library's types.
-
-    Args:
-        status: The HTTP status.
-        body: The decoded body, in full.
-        retry_after: The ``Retry-After`` header, as it was sent.
-    """
-
-    status: int
-    body: bytes = attrs.field(repr=False)
-    retry_after: str | None = None
-
-
-@attrs.frozen
-class Failure:
-    """No complete reply came.
-
-    Args:
-        reason: What happened, in a few words without secrets.
-        sent: False only if it is proven that no byte of the request left.
-    """
-
-    reason: str
-    sent: bool
-
-
-@attrs.frozen
-class Attempt:
-    """One request that was started for a call, as handles and errors remember it.
-
-    Args:
-        number: 1 for the first.
-        outcome: What it came to.
-        detail: TeleCMI's message or what failed, in a few words.
-        status: The HTTP status, if a reply came.
-        code: The code in the body, else the HTTP status; None if no reply came.
-        seconds: From the moment it had its turn to the moment it was judged.
-    """
-
-    number: int
-    outcome: Outcome
-    detail: str
-    status: int | None = None
-    code: int | None = None
-    seconds: float = 0.0
 
 
 @attrs.frozen

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from telecmi_async.campaign.campaign import Campaign
-from telecmi_async.campaign.outcome import Retries
-from telecmi_async.campaign.patience import Patience
-from telecmi_async.campaign.rules import CostCap, DailyCap, FrequencyCap, Rules
-from telecmi_async.campaign.settings import Pace, Settings, UnknownPolicy
-from telecmi_async.campaign.template import Template
-from telecmi_async.campaign.window import CallingWindow
+from telecmi_async.campaigns.campaign import Campaign
+from telecmi_async.campaigns.outcome import Retries
+from telecmi_async.campaigns.rules import CostCap, DailyCap, FrequencyCap, Rules
+from telecmi_async.campaigns.settings import Pace, Settings, UnknownPolicy
+from telecmi_async.campaigns.timeouts import Patience
+from telecmi_async.campaigns.window import CallingWindow
 
 __all__ = [
     "CallingWindow",
@@ -21,6 +20,5 @@ __all__ = [
     "Retries",
     "Rules",
     "Settings",
-    "Template",
     "UnknownPolicy",
 ]

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, Final, Self, cast
 
 import anyio
 
-from telecmi_async import _settings
-from telecmi_async._wording import did_you_mean
-from telecmi_async.campaign.evidence import free_channel, put_on_record, record_of
-from telecmi_async.campaign.patience import Patience
-from telecmi_async.campaign.settings import Settings
-from telecmi_async.campaign.worker import Worker
+from telecmi_async._internal import validators
+from telecmi_async._internal.messages import did_you_mean
+from telecmi_async.campaigns.evidence import free_channel, put_on_record, record_of
+from telecmi_async.campaigns.settings import Settings
+from telecmi_async.campaigns.timeouts import Patience
+from telecmi_async.campaigns.worker import Worker
 from telecmi_async.errors import ConfigurationError, StoreError
+from telecmi_async.events.reference import reference_in
 from telecmi_async.ledger import ContactState
-from telecmi_async.reference import reference_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from telecmi_async.events import Event
+    from telecmi_async.events.receiver import Receiver
     from telecmi_async.ledger import CampaignState, Ledger, Loaded, NewContact
-    from telecmi_async.limits import SharedLimits
-    from telecmi_async.receiver import Receiver
-    from telecmi_async.service import CallService
+    from telecmi_async.pacing.shared import SharedLimits
+    from telecmi_async.service.service import CallService
 
 __all__ = ["Campaign"]
 
@@ -47,7 +47,7 @@ class Campaign:
             the same at one time.
         patience: How long it waits for things; the defaults do.
         limits: What all workers share the pace by, if not by the ledger, such as a
-            `telecmi_async.limits.RedisLimits`. While they fail, nothing is dialled.
+            `telecmi_async.pacing.RedisLimits`. While they fail, nothing is dialled.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Campaign:
         limits: SharedLimits | None = None,
     ) -> None:
         for what, given in (("name", name), ("worker", worker or "random")):
-            _settings.name(self, _settings.Named(what), given)
+            validators.name(self, validators.Named(what), given)
         self.name = name
         self.settings = settings
         self._ledger = ledger

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from telecmi_async.errors import StoreError
 
 if TYPE_CHECKING:
-    from telecmi_async.campaign.settings import Pace
-    from telecmi_async.limits import SharedLimits
+    from telecmi_async.campaigns.settings import Pace
+    from telecmi_async.pacing.shared import SharedLimits
 
 __all__ = ["LiveCalls", "holder_of"]
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telecmi_async.campaign.live import holder_of
-from telecmi_async.campaign.settings import Settings
+from telecmi_async.campaigns.channel_leases import holder_of
+from telecmi_async.campaigns.settings import Settings
 from telecmi_async.events import CallRecord
+from telecmi_async.events.reference import reference_in
 from telecmi_async.ledger import Heard
-from telecmi_async.reference import reference_in
 
 if TYPE_CHECKING:
     from telecmi_async.events import Event
     from telecmi_async.ledger import Ledger
-    from telecmi_async.limits import SharedLimits
+    from telecmi_async.pacing.shared import SharedLimits
 
 __all__ = ["free_channel", "put_on_record", "record_of"]
 

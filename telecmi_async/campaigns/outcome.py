@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from telecmi_async import _settings, errors
+from telecmi_async import errors
+from telecmi_async._internal import validators
 from telecmi_async.ledger import ContactState, Outcome
 
 if TYPE_CHECKING:
@@ -44,12 +45,12 @@ class Retries:
         ConfigurationError: A value cannot be right.
     """
 
-    attempts: int = field(default=4, validator=_settings.whole(1))
+    attempts: int = field(default=4, validator=validators.whole(1))
     first: float = field(
-        default=30.0, converter=_settings.to_seconds, validator=_settings.positive
+        default=30.0, converter=validators.to_seconds, validator=validators.positive
     )
     longest: float = field(
-        default=1_800.0, converter=_settings.to_seconds, validator=_settings.positive
+        default=1_800.0, converter=validators.to_seconds, validator=validators.positive
     )
 
     def pause(self, sends: int) -> float:

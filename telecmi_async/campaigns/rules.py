@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 import attrs
 from attrs import field, frozen
 
-from telecmi_async import _settings
-from telecmi_async._wording import did_you_mean, shown
-from telecmi_async.campaign.window import CallingWindow
-from telecmi_async.campaign.zones import zone_named, zones_of
+from telecmi_async._internal import validators
+from telecmi_async._internal.messages import did_you_mean, shown
+from telecmi_async.campaigns.contacts.zones import zone_named, zones_of
+from telecmi_async.campaigns.window import CallingWindow
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.base import Limits, Refusal
 
@@ -42,7 +42,7 @@ T = TypeVar("T")
 ZONE_COLUMN: Final = "timezone"
 
 
-def _check_zone(owner: object, attribute: _settings.Field, value: object) -> None:
+def _check_zone(owner: object, attribute: validators.Field, value: object) -> None:
     if not isinstance(value, str) or zone_named(value) is None:
         raise ConfigurationError(
             f"{type(owner).__name__}.{attribute.name} must be a time zone that this machine "
@@ -51,16 +51,16 @@ def _check_zone(owner: object, attribute: _settings.Field, value: object) -> Non
 
 
 # attrs types a field without a default by its validator.
-def _check_count(owner: object, attribute: _settings.Field, value: int) -> None:
-    _settings.whole(1)(owner, attribute, value)
+def _check_count(owner: object, attribute: validators.Field, value: int) -> None:
+    validators.whole(1)(owner, attribute, value)
 
 
-def _check_seconds(owner: object, attribute: _settings.Field, value: float) -> None:
-    _settings.positive(owner, attribute, value)
+def _check_seconds(owner: object, attribute: validators.Field, value: float) -> None:
+    validators.positive(owner, attribute, value)
 
 
-def _check_sum(owner: object, attribute: _settings.Field, value: float) -> None:
-    if not _settings.is_number(value) or value <= 0:
+def _check_sum(owner: object, attribute: validators.Field, value: float) -> None:
+    if not validators.is_number(value) or value <= 0:
         raise ConfigurationError(
             f"{type(owner).__name__}.{attribute.name} must be a positive sum, not {shown(value)}"
         )
@@ -80,7 +80,7 @@ class FrequencyCap:
     """
 
     count: int = field(validator=_check_count)
-    per: float = field(kw_only=True, converter=_settings.to_seconds, validator=_check_seconds)
+    per: float = field(kw_only=True, converter=validators.to_seconds, validator=_check_seconds)
 
 
 @frozen
@@ -134,7 +134,7 @@ def _caps(value: FrequencyCap | Iterable[FrequencyCap]) -> tuple[FrequencyCap, .
 
 
 def _is_a(kind: type[object]) -> Any:
-    def check(owner: object, attribute: _settings.Field, value: object) -> None:
+    def check(owner: object, attribute: validators.Field, value: object) -> None:
         if value is not None and not isinstance(value, kind):
             raise ConfigurationError(
                 f"{type(owner).__name__}.{attribute.name} must be a {kind.__name__} or None, "
@@ -153,7 +153,7 @@ def _instant(value: float | datetime | None) -> float | None:
 
 
 def _check_instant(_: object, __: object, value: float | None) -> None:
-    if value is not None and not _settings.is_number(value):
+    if value is not None and not validators.is_number(value):
         raise ConfigurationError(
             "Rules.not_after must be a datetime with its time zone, seconds since 1970 or None, "
             f"not {shown(value)}"
@@ -182,7 +182,7 @@ class Rules:
     per_day: DailyCap | None = field(default=None, validator=_is_a(DailyCap))
     cost: CostCap | None = field(default=None, validator=_is_a(CostCap))
     not_after: float | None = field(default=None, converter=_instant, validator=_check_instant)
-    do_not_call: bool = field(default=True, validator=_settings.flag)
+    do_not_call: bool = field(default=True, validator=validators.flag)
 
     def judge(
         self,

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import anyio
 from attrs import define
 
-from telecmi_async._eventloop import current_time
+from telecmi_async._internal.event_loop import current_time
 from telecmi_async.errors import CallCancelled, StoreError
 from telecmi_async.ledger import Claim, Intent, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from telecmi_async.call import Call
+    from telecmi_async.calls.state import Call
 
 __all__ = ["Send", "SendPermit"]
 
@@ -45,7 +45,7 @@ class Send:
 
 
 class SendPermit:
-    """Permits one send; a `telecmi_async.dial.Permit`.
+    """Permits one send; a `telecmi_async.calls.placement.Permit`.
 
     Args:
         intend: Puts the intent of a token on record, or says why not; ``None`` if the contact

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
 import attrs
 from attrs import field, frozen
 
-from telecmi_async import _settings
-from telecmi_async._wording import shown
-from telecmi_async.campaign.outcome import Retries
-from telecmi_async.campaign.rules import Rules
-from telecmi_async.campaign.template import Template
+from telecmi_async._internal import validators
+from telecmi_async._internal.messages import shown
+from telecmi_async.campaigns.outcome import Retries
+from telecmi_async.campaigns.rules import Rules
 from telecmi_async.errors import ConfigurationError, InvalidCall
+from telecmi_async.pcmo.template import Template
 from telecmi_async.phone import mask, parse_number
 
 if TYPE_CHECKING:
-    from telecmi_async.flow import FlowLike
+    from telecmi_async.pcmo.flow import FlowLike
 
 __all__ = ["Pace", "Settings", "UnknownPolicy"]
 
@@ -28,16 +28,18 @@ UnknownPolicy: TypeAlias = Literal["hold", "retry_after_proof", "give_up"]
 _FASTEST: Final = 10_000
 
 
-def _check_rate(owner: object, attribute: _settings.Field, value: float) -> None:
+def _check_rate(owner: object, attribute: validators.Field, value: float) -> None:
     del owner
-    if not _settings.is_number(value) or not 0 < value <= _FASTEST:
+    if not validators.is_number(value) or not 0 < value <= _FASTEST:
         raise ConfigurationError(
             f"Pace.{attribute.name} must be a positive number of calls in a second, at most "
             f"{_FASTEST}, not {shown(value)}"
         )
 
 
-def _check_rate_or_none(owner: object, attribute: _settings.Field, value: float | None) -> None:
+def _check_rate_or_none(
+    owner: object, attribute: validators.Field, value: float | None
+) -> None:
     if value is not None:
         _check_rate(owner, attribute, value)
 
@@ -62,9 +64,9 @@ class Pace:
     """
 
     calls_per_second: float = field(default=1.0, validator=_check_rate)
-    live_calls: int | None = field(default=None, validator=_settings.whole_or_none(1))
-    window: int = field(default=40, validator=_settings.whole(1))
-    shared: str = field(default="account", validator=_settings.name)
+    live_calls: int | None = field(default=None, validator=validators.whole_or_none(1))
+    window: int = field(default=40, validator=validators.whole(1))
+    shared: str = field(default="account", validator=validators.name)
     caller_id_calls_per_second: float | None = field(
         default=None, validator=_check_rate_or_none
     )
@@ -105,11 +107,11 @@ class Settings:
     """
 
     flow: Template = field(converter=_parse_flow)
-    rules: Rules = field(factory=Rules, validator=_settings.instance(Rules))
-    pace: Pace = field(factory=Pace, validator=_settings.instance(Pace))
-    retries: Retries = field(factory=Retries, validator=_settings.instance(Retries))
+    rules: Rules = field(factory=Rules, validator=validators.instance(Rules))
+    pace: Pace = field(factory=Pace, validator=validators.instance(Pace))
+    retries: Retries = field(factory=Retries, validator=validators.instance(Retries))
     unknown: UnknownPolicy = field(
-        default="hold", validator=_settings.one_of("hold", "retry_after_proof", "give_up")
+        default="hold", validator=validators.one_of("hold", "retry_after_proof", "give_up")
     )
     from_: int | None = field(default=None, converter=_parse_from, repr=_masked)
 

@@ -7,21 +7,21 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from telecmi_async._eventloop import current_time
+from telecmi_async._internal.event_loop import current_time
 from telecmi_async.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from telecmi_async.campaign.live import LiveCalls
-    from telecmi_async.campaign.settings import Settings
-    from telecmi_async.limits import SharedLimits
+    from telecmi_async.campaigns.channel_leases import LiveCalls
+    from telecmi_async.campaigns.settings import Settings
+    from telecmi_async.pacing.shared import SharedLimits
 
 __all__ = ["Turns"]
 
 logger = logging.getLogger("telecmi_async")
 
-# What an interval is longer than ``1 / rate``: more than `telecmi_async.rate.Spacing` spares, for
+# What an interval is longer than ``1 / rate``: more than `telecmi_async.pacing.Spacing` spares, for
 # here nobody sees all starts, and processes are late independently. 98.4 % of the rate are left.
 _MARGIN: Final = 1.016
 # How often it looks whether a channel is free, a start is near enough, the limits are back.

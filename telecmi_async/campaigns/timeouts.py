@@ -6,14 +6,16 @@ from typing import Any
 
 from attrs import field, frozen
 
-from telecmi_async import _settings
-from telecmi_async.transport import Timeouts
+from telecmi_async._internal import validators
+from telecmi_async.wire.transport import Timeouts
 
 __all__ = ["Patience"]
 
 
 def _seconds(default: float) -> Any:
-    return field(default=default, converter=_settings.to_seconds, validator=_settings.positive)
+    return field(
+        default=default, converter=validators.to_seconds, validator=validators.positive
+    )
 
 
 @frozen(kw_only=True)
@@ -42,7 +44,7 @@ class Patience:
 
     claim: float = _seconds(60.0)
     fence: float = _seconds(30.0)
-    timeouts: Timeouts = field(factory=Timeouts, validator=_settings.instance(Timeouts))
+    timeouts: Timeouts = field(factory=Timeouts, validator=validators.instance(Timeouts))
     grace: float = _seconds(30.0)
     outcomes: float = _seconds(31 * 60.0)
     evidence: float = _seconds(120.0)

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final, cast
 
 from attrs import field, frozen
 
-from telecmi_async import _settings
-from telecmi_async._wording import listed, shown
-from telecmi_async.campaign.zones import zone_named
+from telecmi_async._internal import validators
+from telecmi_async._internal.messages import listed, shown
+from telecmi_async.campaigns.contacts.zones import zone_named
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _HORIZON = 92
 _TIME = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00", re.ASCII)
 
 
-def _check_time(owner: object, attribute: _settings.Field, value: str) -> None:
+def _check_time(owner: object, attribute: validators.Field, value: str) -> None:
     given = cast("object", value)
     if not isinstance(given, str) or not _TIME.fullmatch(given):
         raise ConfigurationError(
@@ -102,8 +102,8 @@ class CallingWindow:
     ring_time: float = field(
         default=60.0,
         kw_only=True,
-        converter=_settings.to_seconds,
-        validator=_settings.positive,
+        converter=validators.to_seconds,
+        validator=validators.positive,
     )
 
     def __attrs_post_init__(self) -> None:

@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from telecmi_async._eventloop import current_time
-from telecmi_async.campaign.brake import Brake
-from telecmi_async.campaign.live import LiveCalls
-from telecmi_async.campaign.outcome import SendVerdict, outcome_of
-from telecmi_async.campaign.permit import Send, SendPermit
-from telecmi_async.campaign.turns import Turns
+from telecmi_async._internal.event_loop import current_time
+from telecmi_async.calls.request import CallRequest
+from telecmi_async.campaigns.channel_leases import LiveCalls
+from telecmi_async.campaigns.outcome import SendVerdict, outcome_of
+from telecmi_async.campaigns.send_permit import Send, SendPermit
+from telecmi_async.campaigns.start_scheduler import Turns
 from telecmi_async.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -39,17 +39,17 @@ from telecmi_async.errors import (
     TelecmiError,
 )
 from telecmi_async.ledger import Claim, ContactState, Intent, Refusal
-from telecmi_async.request import CallRequest
+from telecmi_async.pacing.circuit_breaker import Brake
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-    from telecmi_async.campaign.patience import Patience
-    from telecmi_async.campaign.settings import Settings
-    from telecmi_async.handle import CallHandle
+    from telecmi_async.calls.handle import CallHandle
+    from telecmi_async.campaigns.settings import Settings
+    from telecmi_async.campaigns.timeouts import Patience
     from telecmi_async.ledger import CampaignState, Ledger
-    from telecmi_async.limits import SharedLimits
-    from telecmi_async.service import CallService
+    from telecmi_async.pacing.shared import SharedLimits
+    from telecmi_async.service.service import CallService
 
 __all__ = ["Worker"]
 

@@ -6,7 +6,7 @@ import argparse
 from textwrap import fill
 from typing import TYPE_CHECKING, Final
 
-from telecmi_async._wording import shown
+from telecmi_async._internal.messages import shown
 from telecmi_async.cli.campaign_arguments import add_campaigns
 from telecmi_async.cli.shared_arguments import (
     EXIT_CODES,

@@ -17,13 +17,13 @@ from telecmi_async import (
     TelecmiError,
     dump_pcmo,
 )
-from telecmi_async._settings import environment_variable
+from telecmi_async._internal.json_text import parse_json
+from telecmi_async._internal.validators import environment_variable
 from telecmi_async.cli.account import account_of
 from telecmi_async.cli.exits import Exit, Stop, exit_of
 from telecmi_async.cli.reading import read_flow
-from telecmi_async.codec import parse_json
-from telecmi_async.endpoints import make_call_url
 from telecmi_async.phone import Region, mask, route
+from telecmi_async.wire.endpoints import make_call_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

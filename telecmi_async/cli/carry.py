@@ -21,7 +21,7 @@ from telecmi_async.ledger.states import Move
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
-    from telecmi_async.campaign import Campaign, Rules
+    from telecmi_async.campaigns import Campaign, Rules
     from telecmi_async.cli.display import Display
     from telecmi_async.cli.interrupts import Interrupts
     from telecmi_async.cli.terminal import Terminal

@@ -18,13 +18,13 @@ import anyio
 from attrs import define, field
 
 from telecmi_async import CallService, Receiver
-from telecmi_async.campaign import Campaign, Pace, Retries, Settings
+from telecmi_async.campaigns import Campaign, Pace, Retries, Settings
 from telecmi_async.cli.display import Display, display_for
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.meter import Meter
 from telecmi_async.cli.report import Report
+from telecmi_async.events.receiver import new_token
 from telecmi_async.ledger import ContactState, Ledger, NewContact, SqliteLedger
-from telecmi_async.receiver import new_token
 from telecmi_async.simulator import Simulator, Webhooks
 
 if TYPE_CHECKING:

@@ -16,17 +16,10 @@ import attrs
 from attrs import frozen
 
 from telecmi_async import CallService, Receiver
-from telecmi_async.campaign import (
-    Campaign,
-    Pace,
-    Rules,
-    Settings,
-    Template,
-    UnknownPolicy,
-)
-from telecmi_async.campaign.contacts import ContactsFile, Rejection
-from telecmi_async.campaign.flaw import Kind
-from telecmi_async.campaign.seen import Seen
+from telecmi_async.campaigns import Campaign, Pace, Rules, Settings, UnknownPolicy
+from telecmi_async.campaigns.contacts.files import ContactsFile, Rejection
+from telecmi_async.campaigns.contacts.flaw import Kind
+from telecmi_async.campaigns.contacts.seen import Seen
 from telecmi_async.cli import plan as plans
 from telecmi_async.cli.account import Account, account_of
 from telecmi_async.cli.carry import carry_out, exit_for, tell
@@ -37,8 +30,9 @@ from telecmi_async.cli.line import line
 from telecmi_async.cli.reading import read_flow
 from telecmi_async.cli.rules import rules_of
 from telecmi_async.errors import ConfigurationError, InvalidCall
+from telecmi_async.events.receiver import new_token
 from telecmi_async.ledger import ContactState, Ledger, SqliteLedger
-from telecmi_async.receiver import new_token
+from telecmi_async.pcmo.template import Template
 from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from telecmi_async.campaign import export
+from telecmi_async.campaigns.contacts import export
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import campaign_named, opened
 from telecmi_async.errors import ConfigurationError
@@ -19,7 +19,7 @@ from telecmi_async.phone import mask, parse_number
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator
 
-    from telecmi_async.campaign.export import Target
+    from telecmi_async.campaigns.contacts.export import Target
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.ledger import Contact, Ledger
 

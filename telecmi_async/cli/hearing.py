@@ -11,21 +11,21 @@ import anyio.to_thread
 from anyio.abc import SocketAttribute
 from attrs import frozen
 
-from telecmi_async._eventloop import OwnError
+from telecmi_async._internal.event_loop import OwnError
 from telecmi_async.cli.account import secret_variable
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.wire import Unreachable, send
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.receiver import new_token
+from telecmi_async.events.receiver import new_token
 from telecmi_async.simulator.connection import Limits
 from telecmi_async.simulator.server import Server, listen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
+    from telecmi_async._internal.secrets import Secret
     from telecmi_async.cli.terminal import Terminal
-    from telecmi_async.credentials import Secret
-    from telecmi_async.receiver import Receiver
+    from telecmi_async.events.receiver import Receiver
 
 __all__ = ["check_reachable", "hearing", "webhook_token"]
 

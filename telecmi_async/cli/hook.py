@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 
 from telecmi_async import Receiver
-from telecmi_async._json import thaw
+from telecmi_async._internal.frozen_json import thaw
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.hearing import hearing, webhook_token
 from telecmi_async.cli.interrupts import interrupts

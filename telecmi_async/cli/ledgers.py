@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from telecmi_async._settings import environment_variable
+from telecmi_async._internal.secrets import Secret
+from telecmi_async._internal.validators import environment_variable
 from telecmi_async.cli.account import secret_variable
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.credentials import Secret
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger import SqliteLedger
 
@@ -65,7 +65,7 @@ async def opened(
 
 def _ledger_at(place: Secret, *, new: bool) -> Ledger:
     if _URL.match(place.reveal()):
-        from telecmi_async.ledger.postgres import PostgresLedger  # noqa: PLC0415  # an extra
+        from telecmi_async.ledger.postgres.ledger import PostgresLedger  # noqa: PLC0415  # an extra
 
         return PostgresLedger(place.reveal())
     path = Path(place.reveal())

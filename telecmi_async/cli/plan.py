@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from telecmi_async.campaign.contacts import Rejection
-from telecmi_async.campaign.flaw import Kind
-from telecmi_async.campaign.zones import country_of
+from telecmi_async.campaigns.contacts.files import Rejection
+from telecmi_async.campaigns.contacts.flaw import Kind
+from telecmi_async.campaigns.contacts.zones import country_of
 from telecmi_async.cli.meter import duration
 from telecmi_async.errors import InvalidCall
 from telecmi_async.phone import mask
 
 if TYPE_CHECKING:
-    from telecmi_async.campaign import Settings
-    from telecmi_async.campaign.contacts import ContactsFile
+    from telecmi_async.campaigns import Settings
+    from telecmi_async.campaigns.contacts.files import ContactsFile
     from telecmi_async.cli.terminal import Terminal
 
 __all__ = ["Plan", "check_columns", "draw_up", "show"]

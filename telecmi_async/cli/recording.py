@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telecmi_async.campaign.evidence import free_channel, put_on_record, record_of
-from telecmi_async.store import MemoryStore
+from telecmi_async.campaigns.evidence import free_channel, put_on_record, record_of
+from telecmi_async.events.store import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from contextlib import AbstractAsyncContextManager
 
+    from telecmi_async.events.store import FiledEvent, Listener
     from telecmi_async.ledger import Ledger
-    from telecmi_async.store import FiledEvent, Listener
 
 __all__ = ["LedgerStore"]
 

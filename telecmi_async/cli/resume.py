@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from telecmi_async.campaign import Campaign
+from telecmi_async.campaigns import Campaign
 from telecmi_async.cli.account import account_of
 from telecmi_async.cli.carry import carry_out, tell
 from telecmi_async.cli.ledgers import campaign_named, opened

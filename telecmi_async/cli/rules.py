@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from telecmi_async.campaign import CallingWindow, CostCap, DailyCap, FrequencyCap, Rules
-from telecmi_async.campaign.window import DAYS
+from telecmi_async.campaigns import CallingWindow, CostCap, DailyCap, FrequencyCap, Rules
+from telecmi_async.campaigns.window import DAYS
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:

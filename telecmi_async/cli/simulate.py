@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from telecmi_async._settings import environment_variable
+from telecmi_async._internal.validators import environment_variable
 from telecmi_async.cli.exits import Exit
 from telecmi_async.simulator import Simulator
 

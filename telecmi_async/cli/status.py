@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from telecmi_async.campaign import Settings
+from telecmi_async.campaigns import Settings
 from telecmi_async.cli.carry import BUSY, exit_for, state_as_json, tell
 from telecmi_async.cli.confirm import confirm
 from telecmi_async.cli.exits import Exit, Stop

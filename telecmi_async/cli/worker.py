@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from telecmi_async import CallService
-from telecmi_async.campaign import Campaign
+from telecmi_async.campaigns import Campaign
 from telecmi_async.ledger import SqliteLedger
 
 if TYPE_CHECKING:

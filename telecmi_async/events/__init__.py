@@ -21,7 +21,7 @@ from telecmi_async.events.model import (
 )
 from telecmi_async.events.parse import parse_event
 from telecmi_async.events.state import CallState, LegState
-from telecmi_async.events.table import Signal, Stage
+from telecmi_async.events.transitions import Signal, Stage
 
 __all__ = [
     "CallRecord",

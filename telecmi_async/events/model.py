@@ -26,8 +26,8 @@ from typing import TypeAlias, cast
 import attrs
 from attrs import frozen
 
-from telecmi_async._json import JsonObject
-from telecmi_async._wording import mask, mask_in, shown
+from telecmi_async._internal.frozen_json import JsonObject
+from telecmi_async._internal.messages import mask, mask_in, shown
 
 __all__ = [
     "CallRecord",
@@ -53,7 +53,7 @@ _HIDDEN = frozenset({"raw", "dtmf", "query"})
 _ID = re.compile(r"[\w-]{20,64}", re.ASCII)
 _LONGEST_PARAMS = 100
 _NO_QUERY = cast("Mapping[str, str]", JsonObject())
-# What proves that a call's own reference is genuine; see `telecmi_async.reference`.
+# What proves that a call's own reference is genuine; see `telecmi_async.events.reference`.
 _CODE = re.compile(r"(tcm_[a-z2-7]{26})\.[a-z2-7]+")
 
 

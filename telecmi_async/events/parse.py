@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
-from telecmi_async._json import Json, JsonObject
+from telecmi_async._internal.frozen_json import Json, JsonObject
 from telecmi_async.events import reading
 from telecmi_async.events.model import (
     NOT_ANSWERED,

@@ -15,8 +15,8 @@ from typing import NoReturn, cast
 
 import attrs
 
-from telecmi_async._json import Json, JsonObject
-from telecmi_async._wording import shown
+from telecmi_async._internal.frozen_json import Json, JsonObject
+from telecmi_async._internal.messages import shown
 from telecmi_async.errors import WebhookError
 
 __all__ = ["DEEPEST", "LARGEST", "MOST_MEMBERS", "read_object"]

@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from telecmi_async._json import Json, JsonObject
+from telecmi_async._internal.frozen_json import Json, JsonObject
 from telecmi_async.errors import WebhookError
 from telecmi_async.events.payload import read_object
 

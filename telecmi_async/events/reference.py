@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from telecmi_async.credentials import Secret
+    from telecmi_async._internal.secrets import Secret
     from telecmi_async.events import Event
 
 __all__ = ["FIELD", "References", "brings_reference", "new_reference", "reference_in"]

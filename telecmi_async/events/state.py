@@ -1,7 +1,7 @@
 """What is known of a call, and of each of its legs: values that events are added to.
 
 `CallState.after` is all there is to learn. It follows the table of
-`telecmi_async.events.table`, so the order of events does not matter, nor how often each
+`telecmi_async.events.transitions`, so the order of events does not matter, nor how often each
 arrives: states that were made of the same events are equal.
 """
 
@@ -14,7 +14,7 @@ from decimal import Decimal
 from attrs import frozen
 
 from telecmi_async.events.model import CallRecord, Event
-from telecmi_async.events.table import Signal, Stage, advance, advance_call, signal_of
+from telecmi_async.events.transitions import Signal, Stage, advance, advance_call, signal_of
 
 __all__ = ["CallState", "LegState"]
 

@@ -16,8 +16,8 @@ from telecmi_async.ledger.base import (
     Refusal,
 )
 from telecmi_async.ledger.contact import Loaded, NewContact
-from telecmi_async.ledger.postgres import PostgresLedger
-from telecmi_async.ledger.sqlite import SqliteLedger
+from telecmi_async.ledger.postgres.ledger import PostgresLedger
+from telecmi_async.ledger.sqlite.ledger import SqliteLedger
 from telecmi_async.ledger.states import FINAL, MOVES, ContactState, Move, targets
 
 __all__ = [

@@ -8,8 +8,8 @@ from typing import cast
 
 from attrs import field, frozen
 
-from telecmi_async._settings import is_number
-from telecmi_async._wording import shown, step
+from telecmi_async._internal.messages import shown, step
+from telecmi_async._internal.validators import is_number
 from telecmi_async.errors import InvalidCall
 from telecmi_async.phone import mask, parse_number
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
-from telecmi_async._wording import shown
+from telecmi_async._internal.messages import shown
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.contact import NewContact
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import anyio
 from attrs import define, field
 
-from telecmi_async._eventloop import current_loop, hand_over
+from telecmi_async._internal.event_loop import current_loop, hand_over
 from telecmi_async.errors import TelecmiError  # attrs reads it
 
 if TYPE_CHECKING:

@@ -1,8 +1,9 @@
-"""How fast calls may start, and how many requests may be under way."""
+"""Rate limiting: calls per second, requests in flight, live calls; in one process or shared."""
 
-from telecmi_async.rate.channels import LONGEST_CALL, RINGING, Channels
-from telecmi_async.rate.gate import Gate
-from telecmi_async.rate.limit import RateLimit
-from telecmi_async.rate.spacing import Spacing
+from __future__ import annotations
 
-__all__ = ["LONGEST_CALL", "RINGING", "Channels", "Gate", "RateLimit", "Spacing"]
+from telecmi_async.pacing.rate_limit import RateLimit
+from telecmi_async.pacing.redis import RedisLimits
+from telecmi_async.pacing.shared import SharedLimits
+
+__all__ = ["RateLimit", "RedisLimits", "SharedLimits"]

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from telecmi_async.rate.spacing import Spacing
+from telecmi_async.pacing.spacing import Spacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from telecmi_async.rate.limit import RateLimit
+    from telecmi_async.pacing.rate_limit import RateLimit
 
 __all__ = ["Gate"]
 

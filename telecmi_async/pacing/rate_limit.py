@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from telecmi_async import _settings
-from telecmi_async._wording import shown
+from telecmi_async._internal import validators
+from telecmi_async._internal.messages import shown
 from telecmi_async.errors import ConfigurationError
 
 __all__ = ["RateLimit"]
@@ -14,7 +14,7 @@ _FASTEST = 10_000.0
 
 
 def _check_rate(_: object, field: attrs.Attribute[float | None], rate: float | None) -> None:
-    if rate is not None and not (_settings.is_number(rate) and 0 < rate <= _FASTEST):
+    if rate is not None and not (validators.is_number(rate) and 0 < rate <= _FASTEST):
         raise ConfigurationError(
             f"RateLimit.{field.name} must be a number above 0 and at most {_FASTEST:.0f}, or "
             f"None for no limit, not {shown(rate)}"
@@ -49,13 +49,13 @@ class RateLimit:
     """
 
     calls_per_second: float | None = attrs.field(default=None, validator=_check_rate)
-    max_in_flight: int = attrs.field(default=20, kw_only=True, validator=_settings.whole(1))
+    max_in_flight: int = attrs.field(default=20, kw_only=True, validator=validators.whole(1))
     queue_timeout: float | None = attrs.field(
         default=None,
         kw_only=True,
-        converter=_settings.to_seconds_or_none,
-        validator=_settings.positive_or_none,
+        converter=validators.to_seconds_or_none,
+        validator=validators.positive_or_none,
     )
     live_calls: int | None = attrs.field(
-        default=None, kw_only=True, validator=_settings.whole_or_none(1)
+        default=None, kw_only=True, validator=validators.whole_or_none(1)
     )

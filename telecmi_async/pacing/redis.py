@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
-from telecmi_async.credentials import Secret
-from telecmi_async.limits.scripts import FREE, LEASE, RESERVE
-from telecmi_async.store.server import Server
+from telecmi_async._internal.redis_server import Server
+from telecmi_async._internal.secrets import Secret
+from telecmi_async.pacing.redis_scripts import FREE, LEASE, RESERVE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redis.asyncio import Redis
 
-    from telecmi_async import _settings
+    from telecmi_async._internal import validators
 
 __all__ = ["RedisLimits"]
 
@@ -51,7 +51,7 @@ class RedisLimits:
         redis: str | Redis,
         *,
         prefix: str = "telecmi",
-        timeout: _settings.Duration = 5.0,
+        timeout: validators.Duration = 5.0,
     ) -> None:
         given = Secret(redis) if isinstance(redis, str) else redis
         del redis  # a traceback may show locals

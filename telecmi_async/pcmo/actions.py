@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 from attrs import field, frozen
 from attrs.validators import optional
 
-from telecmi_async import _fields as is_
-from telecmi_async._json import JsonObject, freeze_object
-from telecmi_async._targets import Pstn, Sip, endpoints, phones
-from telecmi_async._wording import shown
+from telecmi_async._internal.frozen_json import JsonObject, freeze_object
+from telecmi_async._internal.messages import shown
 from telecmi_async.errors import InvalidCall
+from telecmi_async.pcmo import fields as is_
+from telecmi_async.pcmo.targets import Pstn, Sip, endpoints, phones
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

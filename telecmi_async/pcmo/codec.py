@@ -1,4 +1,4 @@
-"""Python to JSON and back: call flows both ways, requests out, replies in.
+"""PCMO codec: call flows to JSON and back.
 
 cattrs generates a function for each action that renames and collects its fields; only what
 it cannot know is written here. Objects check themselves when they are made (see
@@ -10,34 +10,29 @@ programs that start often pay for what they use.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import attrs
 
-from telecmi_async._fields import wire_name
-from telecmi_async._json import thaw
-from telecmi_async._wording import did_you_mean, shown, step
+from telecmi_async._internal.frozen_json import thaw
+from telecmi_async._internal.json_text import encode_json
+from telecmi_async._internal.messages import did_you_mean, shown, step
 from telecmi_async.errors import InvalidCall
-from telecmi_async.pcmo import ACTIONS, Action, Bridge, Connect, Pstn, Raw, Sip
+from telecmi_async.pcmo.actions import ACTIONS, Action, Bridge, Connect, Raw
+from telecmi_async.pcmo.fields import wire_name
+from telecmi_async.pcmo.targets import Pstn, Sip
 
 if TYPE_CHECKING:
     from cattrs import Converter
 
-    from telecmi_async.credentials import Credentials
-    from telecmi_async.request import CallRequest
 
 __all__ = [
     "check_names",
-    "decode_json",
     "dump_pcmo",
-    "encode_body",
     "encode_pcmo",
-    "encode_request",
     "parse_actions",
-    "parse_json",
     "parse_pcmo",
 ]
 
@@ -54,10 +49,6 @@ _MEANT = {
 
 _KINDS = frozenset({*ACTIONS.values(), Raw})
 _TARGETS: dict[type[Any], type[Any]] = {Bridge: Pstn, Connect: Sip}
-
-_encode = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
-).encode
 
 
 # --- out --------------------------------------------------------------------------------
@@ -76,56 +67,7 @@ def dump_pcmo(actions: Iterable[Action]) -> list[JsonDict]:
 
 def encode_pcmo(actions: Iterable[Action]) -> bytes:
     """Return actions as the JSON array that answers a webhook, UTF-8."""
-    return _encode(dump_pcmo(actions)).encode()
-
-
-def encode_request(
-    request: CallRequest,
-    credentials: Credentials,
-    *,
-    from_: int,
-    more_params: Mapping[str, object] | None = None,
-) -> bytes:
-    """Return a call's request body, UTF-8 JSON with its keys in the documented order.
-
-    Args:
-        request: The call.
-        credentials: The account's app id and secret.
-        from_: The caller id.
-        more_params: What ``extra_params`` carry besides the call's own.
-
-    Raises:
-        InvalidCall: The call's own ``extra_params`` have one of these keys, too.
-
-    Source: the sample request of doc.telecmi.com/piopiy/docs/outbound-make-call.
-    ``duration`` is not on that page; the vendor's SDKs send it.
-    """
-    body: JsonDict = {"from": from_, "to": request.to}
-    if request.extra_params is not None or more_params:
-        body["extra_params"] = _joined(request.extra_params or {}, more_params or {})
-    body["pcmo"] = [_dump(action) for action in request.pcmo]
-    if request.duration is not None:
-        body["duration"] = request.duration
-    return encode_body(body, credentials)
-
-
-def encode_body(fields: Mapping[str, object], credentials: Credentials) -> bytes:
-    """Return the body of any request, UTF-8 JSON with the credentials first."""
-    rest = _encode(fields)[1:]
-    # The secret is put in last, and never in a local: tracebacks may show those.
-    return (
-        f'{{"appid":{credentials.app_id},"secret":{_encode(credentials.secret.reveal())}'
-        f"{',' if fields else ''}{rest}"
-    ).encode()
-
-
-def _joined(params: Mapping[str, object], more: Mapping[str, object]) -> Mapping[str, object]:
-    if taken := params.keys() & more.keys():
-        raise InvalidCall(
-            "is set by the service itself: choose another key",
-            path=f"extra_params.{min(taken)}",
-        )
-    return {**params, **more} if more else params
+    return encode_json(dump_pcmo(actions)).encode()
 
 
 def _dump(instance: Action | Pstn | Sip) -> JsonDict:
@@ -395,39 +337,3 @@ def _parse_connect(
 def _as_is(value: object, _: object) -> object:
     """Leave a value to the class, which checks it."""
     return value
-
-
-def decode_json(data: bytes) -> object | None:
-    """Return what a reply's body holds, or ``None`` for anything that is no JSON.
-
-    It never raises: what a server or a proxy on the way sends is not the caller's doing. A
-    byte order mark is skipped, and ``NaN`` and ``Infinity`` are read as ``None``.
-    """
-    try:
-        return cast("object", json.loads(data, parse_constant=_no_constant))
-    except (ValueError, RecursionError):
-        return None
-
-
-def parse_json(text: str | bytes, path: str = "pcmo") -> object:
-    """Return what JSON text holds.
-
-    Raises:
-        InvalidCall: It is no JSON; the message says in which line and column.
-    """
-    try:
-        return cast("object", json.loads(text))
-    except json.JSONDecodeError as error:
-        raise InvalidCall(
-            f"is no JSON: {error.msg} in line {error.lineno}, column {error.colno}", path=path
-        ) from None
-    except UnicodeDecodeError:
-        raise InvalidCall("is no JSON: its bytes are no UTF-8 text", path=path) from None
-    except ValueError:
-        raise InvalidCall("is no JSON: it holds a number that is too long", path=path) from None
-    except RecursionError:
-        raise InvalidCall("is nested too deep", path=path) from None
-
-
-def _no_constant(_: str) -> None:
-    """Read ``NaN`` and its like as nothing."""

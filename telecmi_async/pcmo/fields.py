@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from telecmi_async._wording import listed, shown
+from telecmi_async._internal.messages import listed, shown
 from telecmi_async.errors import InvalidCall
 from telecmi_async.phone import mask_in, parse_number
 

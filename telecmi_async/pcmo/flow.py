@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias, overload
 
 from attrs import field, frozen
 
-from telecmi_async.codec import dump_pcmo, parse_actions, parse_json
-from telecmi_async.pcmo import (
+from telecmi_async._internal.json_text import parse_json
+from telecmi_async.pcmo.actions import (
     Action,
     Bridge,
     Connect,
@@ -22,11 +22,12 @@ from telecmi_async.pcmo import (
     Speak,
     Stream,
 )
+from telecmi_async.pcmo.codec import dump_pcmo, parse_actions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from telecmi_async.pcmo import AnyAction
+    from telecmi_async.pcmo.actions import AnyAction
 
 __all__ = ["Flow", "FlowLike"]
 

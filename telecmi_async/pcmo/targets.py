@@ -7,10 +7,10 @@ from typing import ClassVar, Literal, cast
 
 from attrs import field, frozen
 
-from telecmi_async import _fields as is_
-from telecmi_async._json import LARGEST_INT
-from telecmi_async._wording import shown
+from telecmi_async._internal.frozen_json import LARGEST_INT
+from telecmi_async._internal.messages import shown
 from telecmi_async.errors import InvalidCall
+from telecmi_async.pcmo import fields as is_
 
 __all__ = ["Pstn", "Sip", "endpoints", "phones"]
 

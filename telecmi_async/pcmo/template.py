@@ -13,19 +13,20 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias, Union, cast
 from urllib.parse import quote
 
-from telecmi_async._json import freeze, thaw
-from telecmi_async._wording import did_you_mean, shown, step
-from telecmi_async.codec import check_names, dump_pcmo, parse_actions, parse_json, parse_pcmo
+from telecmi_async._internal.frozen_json import freeze, thaw
+from telecmi_async._internal.json_text import parse_json
+from telecmi_async._internal.messages import did_you_mean, shown, step
 from telecmi_async.errors import InvalidCall
-from telecmi_async.flow import Flow
-from telecmi_async.pcmo import ACTIONS, Raw
+from telecmi_async.pcmo.actions import ACTIONS, Raw
+from telecmi_async.pcmo.codec import check_names, dump_pcmo, parse_actions, parse_pcmo
+from telecmi_async.pcmo.flow import Flow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from telecmi_async._json import Json
-    from telecmi_async.flow import FlowLike
-    from telecmi_async.pcmo import Action, AnyAction
+    from telecmi_async._internal.frozen_json import Json
+    from telecmi_async.pcmo.actions import Action, AnyAction
+    from telecmi_async.pcmo.flow import FlowLike
 
 __all__ = ["Template"]
 

@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 import anyio
 
-from telecmi_async.codec import decode_json, encode_body
-from telecmi_async.credentials import Wire
-from telecmi_async.endpoints import legacy_url
+from telecmi_async._internal.json_text import decode_json
+from telecmi_async._internal.secrets import Wire
+from telecmi_async.calls.verdict import AUTHENTICATION, body_code, message_of
 from telecmi_async.errors import AuthenticationError, InvalidCall, RequestFailed, WebhookError
 from telecmi_async.events import CallRecord, parse_event
 from telecmi_async.phone import Region, parse_region
-from telecmi_async.verdict import AUTHENTICATION, Failure, body_code, message_of
+from telecmi_async.wire.encoding import encode_body
+from telecmi_async.wire.endpoints import legacy_url
+from telecmi_async.wire.reply import Failure
 
 if TYPE_CHECKING:
-    from telecmi_async.credentials import Credentials, Redactor
-    from telecmi_async.host import Host
-    from telecmi_async.transport import Timeouts, Transport
-    from telecmi_async.verdict import Reply
+    from telecmi_async._internal.secrets import Redactor
+    from telecmi_async._internal.tasks import Host
+    from telecmi_async.wire.credentials import Credentials
+    from telecmi_async.wire.reply import Reply
+    from telecmi_async.wire.transport import Timeouts, Transport
 
 __all__ = ["Answer", "Command", "Lookup"]
 

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar
 
 import attrs
 
-from telecmi_async._settings import environment_variable, required_variable
-from telecmi_async._wording import shown
-from telecmi_async.credentials import Secret
-from telecmi_async.endpoints import BASE_URL
+from telecmi_async._internal.messages import shown
+from telecmi_async._internal.secrets import Secret
+from telecmi_async._internal.validators import environment_variable, required_variable
+from telecmi_async.calls.retry import RetryPolicy
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.phone import Region, parse_number, parse_region
-from telecmi_async.retry import RetryPolicy
-from telecmi_async.transport import Timeouts
+from telecmi_async.wire.endpoints import BASE_URL
+from telecmi_async.wire.transport import Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import httpx
 
-    from telecmi_async._settings import Duration
-    from telecmi_async.rate import RateLimit
-    from telecmi_async.sources import EventSource
+    from telecmi_async._internal.validators import Duration
+    from telecmi_async.pacing.rate_limit import RateLimit
+    from telecmi_async.service.sources import EventSource
 
 __all__ = [
     "Number",

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import anyio
 import attrs
 
-from telecmi_async import _settings
+from telecmi_async._internal import validators
 from telecmi_async.errors import AuthenticationError, ConfigurationError, RequestFailed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from telecmi_async.call import Call
+    from telecmi_async._internal.tasks import Host
+    from telecmi_async.calls.state import Call
     from telecmi_async.events import CallRecord
-    from telecmi_async.host import Host
 
 __all__ = ["CdrPoller", "Polling"]
 
@@ -25,7 +25,7 @@ logger = logging.getLogger("telecmi_async")
 
 
 def _check_factor(_: object, __: object, factor: float) -> None:
-    if not (_settings.is_number(factor) and 1 <= factor <= 10):
+    if not (validators.is_number(factor) and 1 <= factor <= 10):
         raise ConfigurationError("CdrPoller.factor must be a number from 1 to 10")
 
 
@@ -50,13 +50,13 @@ class CdrPoller:
     """
 
     first: float = attrs.field(
-        default=5.0, converter=_settings.to_seconds, validator=_settings.positive
+        default=5.0, converter=validators.to_seconds, validator=validators.positive
     )
     factor: float = attrs.field(default=1.6, validator=_check_factor)
     longest: float = attrs.field(
-        default=60.0, converter=_settings.to_seconds, validator=_settings.positive
+        default=60.0, converter=validators.to_seconds, validator=validators.positive
     )
-    at_once: int = attrs.field(default=4, validator=_settings.whole(1))
+    at_once: int = attrs.field(default=4, validator=validators.whole(1))
 
     def intervals(self) -> Iterator[float]:
         """Return the intervals between look-ups, in seconds, without end."""

@@ -10,31 +10,34 @@ from typing import TYPE_CHECKING, Self, Unpack
 import anyio
 
 from telecmi_async import errors
-from telecmi_async._eventloop import clock_of
-from telecmi_async.call import Call
-from telecmi_async.codec import encode_request
-from telecmi_async.credentials import Credentials, Redactor, Secret, Wire
-from telecmi_async.dial import Dialler, Order, Permit
-from telecmi_async.endpoints import BASE_URL, make_call_url, parse_base_url
-from telecmi_async.handle import CallHandle
-from telecmi_async.host import Host
-from telecmi_async.lookup import Lookup
-from telecmi_async.options import (
+from telecmi_async._internal.event_loop import clock_of
+from telecmi_async._internal.secrets import Redactor, Secret, Wire
+from telecmi_async._internal.tasks import Host
+from telecmi_async.calls.encoding import encode_request
+from telecmi_async.calls.handle import CallHandle
+from telecmi_async.calls.placement import Dialler, Order, Permit
+from telecmi_async.calls.request import CallRequest
+from telecmi_async.calls.retry import RetryPolicy
+from telecmi_async.calls.state import Call
+from telecmi_async.events.reference import FIELD, References
+from telecmi_async.pacing.channels import Channels
+from telecmi_async.pacing.rate_limit import RateLimit
+from telecmi_async.phone import Region, route
+from telecmi_async.service.lookup import Lookup
+from telecmi_async.service.options import (
     complete,
     of_a_call,
     parse_defaults,
     parse_instance,
     parse_seed,
 )
-from telecmi_async.phone import Region, route
-from telecmi_async.rate import Channels, RateLimit
-from telecmi_async.reference import FIELD, References
-from telecmi_async.request import CallRequest
-from telecmi_async.retry import RetryPolicy
-from telecmi_async.sources import Sources
-from telecmi_async.stream import CallStream, Feed, check_source, start_item
-from telecmi_async.tracking import Tracker
-from telecmi_async.transport import HttpxTransport, Timeouts, default_client
+from telecmi_async.service.sources import Sources
+from telecmi_async.service.stream import CallStream, Feed, check_source, start_item
+from telecmi_async.service.tracker import Tracker
+from telecmi_async.wire.credentials import Credentials
+from telecmi_async.wire.endpoints import BASE_URL, make_call_url, parse_base_url
+from telecmi_async.wire.httpx_transport import HttpxTransport, default_client
+from telecmi_async.wire.transport import Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
@@ -43,12 +46,12 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from telecmi_async._settings import Duration
-    from telecmi_async.flow import FlowLike
-    from telecmi_async.lookup import Answer, Command
-    from telecmi_async.options import Number, Options
-    from telecmi_async.sources import EventSource
-    from telecmi_async.stream import Item, Progress
+    from telecmi_async._internal.validators import Duration
+    from telecmi_async.pcmo.flow import FlowLike
+    from telecmi_async.service.lookup import Answer, Command
+    from telecmi_async.service.options import Number, Options
+    from telecmi_async.service.sources import EventSource
+    from telecmi_async.service.stream import Item, Progress
 
 __all__ = ["CallService"]
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from attrs import frozen
 
-from telecmi_async._wording import shown
+from telecmi_async._internal.messages import shown
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.poller import CdrPoller
-from telecmi_async.receiver import Receiver
-from telecmi_async.store import EventStore
+from telecmi_async.events.receiver import Receiver
+from telecmi_async.events.store import EventStore
+from telecmi_async.service.poller import CdrPoller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EventSource", "Sources"]
 
-#: Where a service hears of its calls: a `telecmi_async.receiver.Receiver` for webhooks, the
+#: Where a service hears of its calls: a `telecmi_async.events.receiver.Receiver` for webhooks, the
 #: store of a receiver in another process, or a `CdrPoller` for look-ups.
 EventSource: TypeAlias = "Receiver | EventStore | CdrPoller"
 

@@ -18,8 +18,10 @@ from typing import Protocol, Self, TypeAlias, cast
 import anyio
 import attrs
 
-from telecmi_async._eventloop import clock_of, current_loop
-from telecmi_async.call import Call, CallStatus
+from telecmi_async._internal.event_loop import clock_of, current_loop
+from telecmi_async.calls.handle import CallHandle
+from telecmi_async.calls.request import CallRequest
+from telecmi_async.calls.state import Call, CallStatus
 from telecmi_async.errors import (
     CallCancelled,
     ConfigurationError,
@@ -27,8 +29,6 @@ from telecmi_async.errors import (
     TelecmiError,
     WrongEventLoop,
 )
-from telecmi_async.handle import CallHandle
-from telecmi_async.request import CallRequest
 
 #: One request of a stream: a `CallRequest`, or a mapping with the names of its fields.
 Item: TypeAlias = "CallRequest | Mapping[str, object]"

@@ -27,7 +27,8 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from telecmi_async.call import Call, CallStatus
+from telecmi_async.calls.history import History
+from telecmi_async.calls.state import Call, CallStatus
 from telecmi_async.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -37,20 +38,19 @@ from telecmi_async.errors import (
     StoreError,
     TelecmiError,
 )
-from telecmi_async.history import History
-from telecmi_async.poller import Polling
-from telecmi_async.rate import LONGEST_CALL, RINGING
+from telecmi_async.pacing.channels import LONGEST_CALL, RINGING
+from telecmi_async.service.poller import Polling
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
 
+    from telecmi_async._internal.tasks import Host
     from telecmi_async.events import CallRecord, Event
-    from telecmi_async.host import Host
+    from telecmi_async.events.reference import References
+    from telecmi_async.events.store import EventStore, FiledEvent
+    from telecmi_async.pacing.channels import Channels
     from telecmi_async.phone import Region
-    from telecmi_async.rate import Channels
-    from telecmi_async.reference import References
-    from telecmi_async.sources import Sources
-    from telecmi_async.store import EventStore, FiledEvent
+    from telecmi_async.service.sources import Sources
 
 __all__ = ["Tracker"]
 
@@ -73,7 +73,7 @@ _WORD = re.compile(r"[!-~]{1,256}")
 class Tracker:
     """Follows the calls of one service beyond TeleCMI's answers to their requests.
 
-    It is a `telecmi_async.call.Watch` for its calls and a `telecmi_async.store.Listener` for
+    It is a `telecmi_async.calls.state.Watch` for its calls and a `telecmi_async.events.store.Listener` for
     the store.
 
     Args:

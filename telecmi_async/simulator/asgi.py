@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from telecmi_async.receiver.asgi import read_body, send_reply
+from telecmi_async.events.receiver.asgi import read_body, send_reply
 from telecmi_async.simulator.connection import is_loopback
 from telecmi_async.simulator.fault import Breach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from telecmi_async.receiver.asgi import Receive, Scope, Send
+    from telecmi_async.events.receiver.asgi import Receive, Scope, Send
     from telecmi_async.simulator.simulator import Simulator
 
 __all__ = ["Application"]

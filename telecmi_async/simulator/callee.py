@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
-from telecmi_async import _settings
+from telecmi_async._internal import validators
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.simulator.fault import Fault, FaultKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from telecmi_async._settings import Field
+    from telecmi_async._internal.validators import Field
 
 __all__ = ["MAGIC", "Callee", "Ending", "Magic", "magic_for", "magic_table"]
 
@@ -61,24 +61,24 @@ class Callee:
         ConfigurationError: A value cannot be right.
     """
 
-    ending: Ending = field(default="answered", validator=_settings.one_of(*_ENDINGS))
+    ending: Ending = field(default="answered", validator=validators.one_of(*_ENDINGS))
     digits: tuple[str, ...] = field(
         default=(), converter=_parse_digits, validator=_check_digits, repr=False
     )
     ring: float | None = field(
         default=None,
-        converter=_settings.to_seconds_or_none,
-        validator=_settings.positive_or_none,
+        converter=validators.to_seconds_or_none,
+        validator=validators.positive_or_none,
     )
     talk: float | None = field(
         default=None,
-        converter=_settings.to_seconds_or_none,
-        validator=_settings.positive_or_none,
+        converter=validators.to_seconds_or_none,
+        validator=validators.positive_or_none,
     )
     hangs_up_after: float | None = field(
         default=None,
-        converter=_settings.to_seconds_or_none,
-        validator=_settings.positive_or_none,
+        converter=validators.to_seconds_or_none,
+        validator=validators.positive_or_none,
     )
 
 

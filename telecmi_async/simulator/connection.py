@@ -17,7 +17,7 @@ import h11
 from anyio.abc import SocketAttribute
 from attrs import field, frozen
 
-from telecmi_async import _settings
+from telecmi_async._internal import validators
 from telecmi_async.simulator.fault import Breach
 
 if TYPE_CHECKING:
@@ -122,11 +122,11 @@ class Limits:
         ConfigurationError: One is not a positive number.
     """
 
-    header_bytes: int = field(default=16_384, validator=_settings.whole(1))
-    body_bytes: int = field(default=1_048_576, validator=_settings.whole(1))
-    idle: float = field(default=30.0, validator=_settings.positive)
-    slow: float = field(default=10.0, validator=_settings.positive)
-    grace: float = field(default=5.0, validator=_settings.positive)
+    header_bytes: int = field(default=16_384, validator=validators.whole(1))
+    body_bytes: int = field(default=1_048_576, validator=validators.whole(1))
+    idle: float = field(default=30.0, validator=validators.positive)
+    slow: float = field(default=10.0, validator=validators.positive)
+    grace: float = field(default=5.0, validator=validators.positive)
 
 
 @frozen

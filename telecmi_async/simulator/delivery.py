@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 
-from telecmi_async.host import Host
-from telecmi_async.receiver import Receiver
+from telecmi_async._internal.tasks import Host
+from telecmi_async.events.receiver import Receiver
 from telecmi_async.simulator.webhooks import host_of
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from telecmi_async.simulator.answer import Answer
     from telecmi_async.simulator.incoming import Incoming
-    from telecmi_async.simulator.ledger import Ledger
+    from telecmi_async.simulator.request_log import Ledger
     from telecmi_async.simulator.simulator import Simulator
     from telecmi_async.simulator.window import Window
     from telecmi_async.simulator.world import World

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 
-from telecmi_async import _settings
-from telecmi_async._wording import listed
+from telecmi_async._internal import validators
+from telecmi_async._internal.messages import listed
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.phone import mask, parse_number
 from telecmi_async.simulator import dice
@@ -140,9 +140,9 @@ class Fault:
 
     kind: FaultKind = field(converter=_parse_kind)
     to: int | None = field(default=None, kw_only=True, converter=_parse_to, repr=_masked)
-    share: float = field(default=1.0, kw_only=True, validator=_settings.share)
+    share: float = field(default=1.0, kw_only=True, validator=validators.share)
     attempts: int | None = field(
-        default=None, kw_only=True, validator=_settings.whole_or_none(1)
+        default=None, kw_only=True, validator=validators.whole_or_none(1)
     )
 
     def hits(self, seed: int | str, number: int, to: int, attempt: int) -> bool:

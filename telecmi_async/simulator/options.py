@@ -6,16 +6,16 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
-from telecmi_async._settings import is_number
-from telecmi_async._wording import shown
+from telecmi_async._internal.messages import shown
+from telecmi_async._internal.validators import is_number
 from telecmi_async.errors import ConfigurationError, InvalidCall
+from telecmi_async.events.receiver import Receiver
 from telecmi_async.phone import parse_number
-from telecmi_async.receiver import Receiver
 from telecmi_async.simulator.answer import Envelope
 from telecmi_async.simulator.callee import Callee
 
 if TYPE_CHECKING:
-    from telecmi_async._settings import Field
+    from telecmi_async._internal.validators import Field
 
 __all__ = [
     "Latency",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import SocketAttribute
 
-from telecmi_async._eventloop import OwnError
+from telecmi_async._internal.event_loop import OwnError
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.simulator.answer import refused
 from telecmi_async.simulator.connection import Connection

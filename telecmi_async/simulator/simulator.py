@@ -17,8 +17,14 @@ import attrs
 import httpx
 from attrs import define, field
 
-from telecmi_async._settings import flag, one_of, one_of_or_none, positive, share, whole_or_none
-from telecmi_async.credentials import Credentials
+from telecmi_async._internal.validators import (
+    flag,
+    one_of,
+    one_of_or_none,
+    positive,
+    share,
+    whole_or_none,
+)
 from telecmi_async.phone import mask, parse_number
 from telecmi_async.simulator import answer, dice, page
 from telecmi_async.simulator.answer import Codes, Decision, Envelope
@@ -30,7 +36,6 @@ from telecmi_async.simulator.connection import Limits
 from telecmi_async.simulator.delivery import Carrier
 from telecmi_async.simulator.exchange import Exchange
 from telecmi_async.simulator.fault import Faults
-from telecmi_async.simulator.ledger import Ledger
 from telecmi_async.simulator.life import Habits, Pace
 from telecmi_async.simulator.options import (
     check_aware,
@@ -42,17 +47,19 @@ from telecmi_async.simulator.options import (
     receiver_in,
     to_span,
 )
+from telecmi_async.simulator.request_log import Ledger
 from telecmi_async.simulator.server import serve
 from telecmi_async.simulator.transport import SimulatorTransport
 from telecmi_async.simulator.webhooks import Webhooks, parse_webhooks
 from telecmi_async.simulator.window import Window
 from telecmi_async.simulator.world import World
+from telecmi_async.wire.credentials import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from telecmi_async.service import CallService
+    from telecmi_async.service.service import CallService
     from telecmi_async.simulator.webhooks import Delivery
 
 __all__ = ["Simulator"]
@@ -292,7 +299,7 @@ class Simulator:
         Args:
             options: The service's own, such as ``rate`` and ``retry``.
         """
-        from telecmi_async.service import CallService  # noqa: PLC0415  # see below
+        from telecmi_async.service.service import CallService  # noqa: PLC0415  # see below
 
         # The simulator is also used by itself, and the service is most of the package.
         async with (

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 
-from telecmi_async import _settings
-from telecmi_async._wording import shown
+from telecmi_async._internal import validators
+from telecmi_async._internal.messages import shown
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.receiver import Receiver
+from telecmi_async.events.receiver import Receiver
 from telecmi_async.simulator.call import SimulatedCall
 from telecmi_async.simulator.options import check_span, to_span
 from telecmi_async.simulator.payload import DIALECTS, Dialect
@@ -66,15 +66,15 @@ class Webhooks:
 
     to: Target | None = field(default=None, converter=_parse_target, repr=False)
     dialect: Dialect = field(
-        default="2024", kw_only=True, validator=_settings.one_of(*DIALECTS, "mixed")
+        default="2024", kw_only=True, validator=validators.one_of(*DIALECTS, "mixed")
     )
     delay: tuple[float, float] = field(
         default=(0.0, 0.0), kw_only=True, converter=to_span, validator=check_span
     )
-    drop_share: float = field(default=0.0, kw_only=True, validator=_settings.share)
-    double_share: float = field(default=0.0, kw_only=True, validator=_settings.share)
+    drop_share: float = field(default=0.0, kw_only=True, validator=validators.share)
+    double_share: float = field(default=0.0, kw_only=True, validator=validators.share)
     redeliver: Literal["always", "until_2xx"] = field(
-        default="always", kw_only=True, validator=_settings.one_of("always", "until_2xx")
+        default="always", kw_only=True, validator=validators.one_of("always", "until_2xx")
     )
 
 

@@ -7,7 +7,7 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from telecmi_async._wording import mask_in
+from telecmi_async._internal.messages import mask_in
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -1,6 +1,7 @@
-"""How a call reaches TeleCMI: the only home of httpx in the core."""
+"""The wire: how one HTTP request travels to TeleCMI, and what comes back."""
 
-from telecmi_async.transport.base import Timeouts, Transport
-from telecmi_async.transport.client import HttpxTransport, default_client
+from __future__ import annotations
 
-__all__ = ["HttpxTransport", "Timeouts", "Transport", "default_client"]
+from telecmi_async.wire.transport import Timeouts
+
+__all__ = ["Timeouts"]

@@ -20,15 +20,15 @@ import anyio
 import httpx
 
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.transport.lanes import Lanes
-from telecmi_async.verdict import Failure, Reply
+from telecmi_async.wire.pool import Lanes
+from telecmi_async.wire.reply import Failure, Reply
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-    from telecmi_async.credentials import Wire
-    from telecmi_async.transport.base import Timeouts
+    from telecmi_async._internal.secrets import Wire
+    from telecmi_async.wire.transport import Timeouts
 
 __all__ = ["HttpxTransport", "default_client"]
 
@@ -79,7 +79,7 @@ class HttpxTransport:
         deadline: float,
         send_by: float | None = None,
     ) -> Reply | Failure:
-        """Send one request; see `telecmi_async.transport.base.Transport`."""
+        """Send one request; see `telecmi_async.wire.transport.Transport`."""
         if self._client.is_closed:
             return Failure("the http_client was closed", sent=False)
         probe = _Probe(send_by)

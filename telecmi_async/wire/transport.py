@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
-from telecmi_async import _settings
+from telecmi_async._internal import validators
 
 if TYPE_CHECKING:
-    from telecmi_async.credentials import Wire
-    from telecmi_async.verdict import Failure, Reply
+    from telecmi_async._internal.secrets import Wire
+    from telecmi_async.wire.reply import Failure, Reply
 
 __all__ = ["Timeouts", "Transport"]
 
@@ -34,20 +34,20 @@ class Timeouts:
     """
 
     connect: float = attrs.field(
-        default=5.0, converter=_settings.to_seconds, validator=_settings.positive
+        default=5.0, converter=validators.to_seconds, validator=validators.positive
     )
     write: float = attrs.field(
-        default=10.0, converter=_settings.to_seconds, validator=_settings.positive
+        default=10.0, converter=validators.to_seconds, validator=validators.positive
     )
     read: float = attrs.field(
-        default=30.0, converter=_settings.to_seconds, validator=_settings.positive
+        default=30.0, converter=validators.to_seconds, validator=validators.positive
     )
     total: float = attrs.field(
-        default=60.0, converter=_settings.to_seconds, validator=_settings.positive
+        default=60.0, converter=validators.to_seconds, validator=validators.positive
     )
 
     @classmethod
-    def of(cls, value: Timeouts | _settings.Duration) -> Timeouts:
+    def of(cls, value: Timeouts | validators.Duration) -> Timeouts:
         """Return ``value`` itself if it is one, else the time-outs a single duration stands for.
 
         A single duration is the longest wait for TeleCMI's answer (``read``); the whole

@@ -15,14 +15,15 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 from simulated import place
+from visiting import Browser, opened, serving
 
-from browser.visiting import Browser, opened, serving
 from telecmi_async.simulator import Callee, Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from browser.visiting import Served
+    from visiting import Served
+
     from telecmi_async.simulator import SimulatedCall
 
 # For the documentation: TELECMI_PICTURE=docs/images/simulator.png nox -s browser

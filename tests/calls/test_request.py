@@ -15,11 +15,11 @@ from call_strategies import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telecmi_async.calls.request import CallRequest
 from telecmi_async.errors import InvalidCall
-from telecmi_async.flow import Flow
 from telecmi_async.pcmo import Bridge, Hangup, Play
+from telecmi_async.pcmo.flow import Flow
 from telecmi_async.phone import Region
-from telecmi_async.request import CallRequest
 
 TO, FROM = 19170000001, 19170000000
 

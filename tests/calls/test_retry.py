@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telecmi_async import ConfigurationError, Outcome, RetryPolicy
-from telecmi_async.retry import RetryBudget, run
-from telecmi_async.verdict import Verdict
+from telecmi_async.calls.retry import RetryBudget, run
+from telecmi_async.calls.verdict import Verdict
 
 ACCEPTED = Verdict(Outcome.ACCEPTED, "", status=200, code=200, request_id="r")
 NOT_SENT = Verdict(Outcome.NOT_SENT, "ConnectError")

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telecmi_async import errors
-from telecmi_async.credentials import Redactor, Secret
-from telecmi_async.verdict import Attempt, Failure, Outcome, Reply, Verdict, conclude, judge
+from telecmi_async._internal.secrets import Redactor, Secret
+from telecmi_async.attempt import Attempt, Outcome
+from telecmi_async.calls.verdict import Verdict, conclude, judge
+from telecmi_async.wire.reply import Failure, Reply
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 REDACT = Redactor(Secret("the-secret"))

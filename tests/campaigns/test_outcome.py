@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from telecmi_async import errors
-from telecmi_async.campaign import Retries
-from telecmi_async.campaign.outcome import SendVerdict, outcome_of
+from telecmi_async.campaigns import Retries
+from telecmi_async.campaigns.outcome import SendVerdict, outcome_of
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger import ContactState, Outcome
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+
+from places import DOCS
 
 from telecmi_async.ledger.states import MOVES
 
-PAGE = Path(__file__).parents[1] / "docs" / "campaigns.md"
+PAGE = DOCS / "campaigns.md"
 ROW = re.compile(r"^\| `(\w+)` \| ((?:`\w+`(?:, )?)+) → `(\w+)` \| [^|]+ \|$", re.MULTILINE)
 
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from telecmi_async.campaign import window as window_module
-from telecmi_async.campaign.rules import CostCap, DailyCap, FrequencyCap, Rules
-from telecmi_async.campaign.window import DAYS, CallingWindow
+from telecmi_async.campaigns import window as window_module
+from telecmi_async.campaigns.rules import CostCap, DailyCap, FrequencyCap, Rules
+from telecmi_async.campaigns.window import DAYS, CallingWindow
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.base import Limits, Refusal
 
@@ -102,8 +102,8 @@ def test_a_column_that_is_no_zone_is_refused() -> None:
 
 def test_a_machine_without_the_zone_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """A country whose zones this machine lacks is not dialled, and the remedy is named."""
-    monkeypatch.setattr("telecmi_async.campaign.window.zone_named", lambda name: None)
-    monkeypatch.setattr("telecmi_async.campaign.rules.zone_named", lambda name: None)
+    monkeypatch.setattr("telecmi_async.campaigns.window.zone_named", lambda name: None)
+    monkeypatch.setattr("telecmi_async.campaigns.rules.zone_named", lambda name: None)
 
     refusal = COMMERCIAL.judge(INDIAN, {}, at("2026-11-24T12:00"))
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from test_campaign import FIRST, SHORT, contacts, scene, settings
+from campaign_scene import FIRST, SHORT, contacts, scene, settings
 
 from telecmi_async import StoreError, WrongEventLoop
 from telecmi_async.ledger import ContactState
 from telecmi_async.simulator import Fault
 
 if TYPE_CHECKING:
-    from test_campaign import Scene
+    from campaign_scene import Scene
 
-    from telecmi_async.campaign import Campaign
+    from telecmi_async.campaigns import Campaign
 
 pytestmark = pytest.mark.anyio
 

@@ -12,15 +12,15 @@ from fake_telecmi import FLOW, FROM, TO, FakeTelecmi
 from fault_server import ACCEPTED, reply
 
 from telecmi_async import CallCancelled, CallService, CallStatus, NotSent, RateLimit, StoreError
-from telecmi_async.campaign.permit import SendPermit
+from telecmi_async.calls.request import CallRequest
+from telecmi_async.campaigns.send_permit import SendPermit
 from telecmi_async.ledger import Intent, Refusal
-from telecmi_async.request import CallRequest
 from telecmi_async.simulator import Simulator
-from telecmi_async.transport import Timeouts
+from telecmi_async.wire.transport import Timeouts
 
 if TYPE_CHECKING:
     from telecmi_async import CallHandle
-    from telecmi_async.call import Call
+    from telecmi_async.calls.state import Call
 
 pytestmark = pytest.mark.anyio
 
@@ -250,7 +250,7 @@ async def test_a_process_that_froze_while_connecting_sends_not_one_byte() -> Non
 
 def a_call() -> Call:
     """Return a call to be permitted."""
-    from telecmi_async.call import Call as Made  # noqa: PLC0415  # used here alone
+    from telecmi_async.calls.state import Call as Made  # noqa: PLC0415  # used here alone
 
     return Made(REQUEST, source=REQUEST, region=None)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from telecmi_async import Hangup, Timeouts
-from telecmi_async.campaign import (
+from telecmi_async.campaigns import (
     CallingWindow,
     Campaign,
     CostCap,
@@ -20,9 +20,9 @@ from telecmi_async.campaign import (
     Retries,
     Rules,
     Settings,
-    Template,
 )
 from telecmi_async.errors import ConfigurationError, InvalidCall
+from telecmi_async.pcmo.template import Template
 
 FLOW: list[Any] = [{"action": "speak", "text": "Hello {name}"}, Hangup()]
 FULL = Settings(

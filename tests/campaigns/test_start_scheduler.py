@@ -12,9 +12,9 @@ from attrs import define, field
 from memory_ledger import MemoryLedger
 
 from telecmi_async import CallService, ConfigurationError, Receiver, StoreError
-from telecmi_async.campaign import Campaign, Pace, Settings
-from telecmi_async.campaign.live import LiveCalls
-from telecmi_async.campaign.turns import Turns
+from telecmi_async.campaigns import Campaign, Pace, Settings
+from telecmi_async.campaigns.channel_leases import LiveCalls
+from telecmi_async.campaigns.start_scheduler import Turns
 from telecmi_async.ledger import ContactState, NewContact
 from telecmi_async.simulator import Fault, Simulator
 

@@ -19,7 +19,7 @@ import pytest
 from consoles import FROM, Console, console, free_port, serving, zone_at_ten
 
 import telecmi_async
-from telecmi_async.campaign import Campaign, Pace, Rules, Settings
+from telecmi_async.campaigns import Campaign, Pace, Rules, Settings
 from telecmi_async.cli import Exit, carry, main
 from telecmi_async.cli.exits import exit_of
 from telecmi_async.errors import CallCancelled, StoreError
@@ -359,7 +359,7 @@ def test_who_may_never_be_called_has_no_time_named(folder: Path) -> None:
     zones = "Pacific/Kiritimati"
     (folder / "people.csv").write_text(f"phone,name,timezone\n+19175550001,N,{zones}\n")
     with serving(Simulator()) as environ, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("telecmi_async.campaign.CallingWindow.opening", lambda *_: None)
+        patch.setattr("telecmi_async.campaigns.CallingWindow.opening", lambda *_: None)
         code, terminal = dialled(environ, *window, "--yes", "1")
 
     assert code == Exit.OUTSIDE_HOURS
@@ -749,7 +749,7 @@ def test_a_database_is_opened_by_its_own_ledger(monkeypatch: pytest.MonkeyPatch)
         opened.append(place)
         raise StoreError("no server")
 
-    monkeypatch.setattr("telecmi_async.ledger.postgres.PostgresLedger", make)
+    monkeypatch.setattr("telecmi_async.ledger.postgres.ledger.PostgresLedger", make)
     code, _ = ran("status", "--ledger", "postgresql://host/db")
     again, terminal = ran(
         "status", environ={"TELECMI_LEDGER": "postgres://me:pass1234@host/db"}

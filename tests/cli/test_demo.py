@@ -19,7 +19,7 @@ import pytest
 from consoles import TO, serving
 
 import telecmi_async
-from telecmi_async.campaign import Pace, Settings
+from telecmi_async.campaigns import Pace, Settings
 from telecmi_async.cli import Exit, Terminal, demo, main, worker
 from telecmi_async.cli.demo import fictional_numbers
 from telecmi_async.cli.display import ChangingLine, Display, PlainLines, display_for

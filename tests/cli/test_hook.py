@@ -16,7 +16,7 @@ import httpx
 import pytest
 from consoles import Console, console, free_port, serving
 
-from telecmi_async.campaign import Settings
+from telecmi_async.campaigns import Settings
 from telecmi_async.cli import Exit, main
 from telecmi_async.cli.recording import LedgerStore
 from telecmi_async.errors import StoreError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
-    from telecmi_async.store import FiledEvent
+    from telecmi_async.events.store import FiledEvent
 
 TOKEN = "t" * 43
 NUMBERS = range(19175550001, 19175550005)

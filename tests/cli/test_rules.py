@@ -11,7 +11,7 @@ import pytest
 from consoles import FROM, Console, console, serving, zone_at_ten
 
 from telecmi_async import Hangup
-from telecmi_async.campaign import CostCap, DailyCap, Rules, Settings
+from telecmi_async.campaigns import CostCap, DailyCap, Rules, Settings
 from telecmi_async.cli import Exit, main
 from telecmi_async.ledger import Heard, Limits, NewContact, Refusal, SqliteLedger
 from telecmi_async.simulator import Simulator

@@ -22,8 +22,8 @@ from telecmi_async.cli import Exit, doctor, main, wire
 from telecmi_async.cli.hearing import hearing
 from telecmi_async.cli.interrupts import Interrupts, interrupts
 from telecmi_async.cli.wire import Came, Unreachable, send
+from telecmi_async.events.receiver import Receiver
 from telecmi_async.ledger import SqliteLedger
-from telecmi_async.receiver import Receiver
 from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["telecmi_async"]):
     from telecmi_async import Receiver
     from telecmi_async.events import CallState, WebhookError, dedupe_key, parse_event
 
-DATA = Path(__file__).parent / "data" / "events"
+DATA = Path(__file__).parents[1] / "data" / "events"
 TOKEN = "t" * 43
 JSON = {"Content-Type": "application/json"}
 LOOP = asyncio.new_event_loop()

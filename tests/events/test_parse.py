@@ -7,14 +7,14 @@ import json
 import pickle
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import attrs
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from places import DATA
 
 from telecmi_async import TelecmiError
 from telecmi_async.events import (
@@ -29,11 +29,14 @@ from telecmi_async.events import (
 )
 from telecmi_async.events.payload import DEEPEST, LARGEST, MOST_MEMBERS
 
-DATA = Path(__file__).parent / "data" / "events"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EVENTS = DATA / "events"
 DOCUMENTED: list[dict[str, Any]] = json.loads(
-    (DATA / "documented.json").read_text(encoding="utf-8")
+    (EVENTS / "documented.json").read_text(encoding="utf-8")
 )
-CORPUS = sorted((DATA / "corpus").glob("*.bin"))
+CORPUS = sorted((EVENTS / "corpus").glob("*.bin"))
 PAYLOADS = [sample["payload"] for sample in DOCUMENTED]
 KEYS = sorted({key for payload in PAYLOADS for key in payload})
 

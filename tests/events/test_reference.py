@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telecmi_async.credentials import Secret
+from telecmi_async._internal.secrets import Secret
 from telecmi_async.events import parse_event
-from telecmi_async.reference import FIELD, References, new_reference
+from telecmi_async.events.reference import FIELD, References, new_reference
 
 SECRET = "6f9619ff-8b86-d011-b42d"
 OURS = References(Secret(SECRET))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
+from places import DOCS
 
 from telecmi_async.events import Signal, Stage, parse_event
-from telecmi_async.events.table import (
+from telecmi_async.events.transitions import (
     CALL_TABLE,
     TABLE,
     advance,
@@ -18,7 +18,7 @@ from telecmi_async.events.table import (
     signal_of,
 )
 
-PAGE = Path(__file__).parents[1] / "docs" / "events.md"
+PAGE = DOCS / "events.md"
 PAIRS = list(product(Signal, Signal))
 
 

@@ -32,10 +32,10 @@ from telecmi_async.ledger import (
     NewContact,
     Outcome,
     Refusal,
-    postgres_door,
 )
-from telecmi_async.ledger.postgres import PostgresLedger
-from telecmi_async.ledger.postgres_door import Door
+from telecmi_async.ledger.postgres import connector
+from telecmi_async.ledger.postgres.connector import Door
+from telecmi_async.ledger.postgres.ledger import PostgresLedger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -49,7 +49,7 @@ PLACED = Outcome(state=ContactState.PLACED, request_id="r1")
 # What a worker on another machine does: it takes contacts until there are none.
 WORKER = """
 import json, sys, anyio
-from telecmi_async.ledger.postgres import PostgresLedger
+from telecmi_async.ledger.postgres.ledger import PostgresLedger
 
 async def main(url, schema, worker):
     taken = []
@@ -294,7 +294,7 @@ async def test_a_server_that_is_frozen_is_not_waited_for(
     schema: str, monkeypatch: pytest.MonkeyPatch, together: int
 ) -> None:
     """It ends no statement itself; who asked is told, and goes on when it is back."""
-    monkeypatch.setattr(postgres_door, "GRACE", 0.2)
+    monkeypatch.setattr(connector, "GRACE", 0.2)
     async with PostgresLedger(shared().url(), schema=schema, timeout=0.5) as ledger:
         await ledger.create("spring", {})
         backend = await ledger._moves.value("SELECT pg_backend_pid()")
@@ -758,6 +758,8 @@ async def test_nothing_foreign_escapes(
 
 def test_importing_it_needs_no_psycopg() -> None:
     """The module is importable without the extra, so that it can name the command."""
-    script = "import sys; sys.modules['psycopg'] = None; import telecmi_async.ledger.postgres"
+    script = (
+        "import sys; sys.modules['psycopg'] = None; import telecmi_async.ledger.postgres.ledger"
+    )
 
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

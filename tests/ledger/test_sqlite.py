@@ -35,7 +35,7 @@ from ledgers import (
 from telecmi_async import ConfigurationError, StoreError
 from telecmi_async.ledger import Heard, Intent, NewContact, SqliteLedger
 from telecmi_async.ledger.migrate import Script, migrate, scripts, statements
-from telecmi_async.ledger.writer import Clerk, explain
+from telecmi_async.ledger.sqlite.thread import Clerk, explain
 from telecmi_async.testing import cancel_everywhere
 
 if TYPE_CHECKING:

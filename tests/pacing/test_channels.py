@@ -23,7 +23,7 @@ from telecmi_async import (
     RateLimit,
     RetryPolicy,
 )
-from telecmi_async.rate import LONGEST_CALL, RINGING, Channels
+from telecmi_async.pacing.channels import LONGEST_CALL, RINGING, Channels
 from telecmi_async.testing import cancel_everywhere, run
 
 if TYPE_CHECKING:

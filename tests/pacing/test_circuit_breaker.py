@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telecmi_async.campaign.brake import Brake, Breaker, Slowdown
 from telecmi_async.errors import (
     CallCancelled,
     CallOutcomeUnknown,
@@ -20,6 +19,7 @@ from telecmi_async.errors import (
     NotSent,
     RateLimited,
 )
+from telecmi_async.pacing.circuit_breaker import Brake, Breaker, Slowdown
 
 if TYPE_CHECKING:
     from telecmi_async.errors import TelecmiError

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telecmi_async import ConfigurationError, RateLimit
-from telecmi_async.rate import Gate, Spacing
+from telecmi_async.pacing.gate import Gate
+from telecmi_async.pacing.spacing import Spacing
 from telecmi_async.testing import cancel_everywhere
 
 if TYPE_CHECKING:

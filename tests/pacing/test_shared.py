@@ -16,10 +16,12 @@ from valkey_server import ValkeyServer
 
 from telecmi_async import ConfigurationError, StoreError
 from telecmi_async.ledger import SqliteLedger
-from telecmi_async.limits import RedisLimits, SharedLimits
+from telecmi_async.pacing.redis import RedisLimits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from telecmi_async.pacing.shared import SharedLimits
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 

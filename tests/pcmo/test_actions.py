@@ -13,10 +13,9 @@ import pytest
 from call_strategies import actions, json_objects
 from hypothesis import given
 
-from telecmi_async._json import JsonObject, freeze_object, thaw
+from telecmi_async._internal.frozen_json import JsonObject, freeze_object, thaw
 from telecmi_async.errors import InvalidCall
 from telecmi_async.pcmo import (
-    ACTIONS,
     Action,
     Bridge,
     Connect,
@@ -32,6 +31,7 @@ from telecmi_async.pcmo import (
     Speak,
     Stream,
 )
+from telecmi_async.pcmo.actions import ACTIONS
 
 PHONE = 19170000002
 HOOK = "https://example.com/digits"

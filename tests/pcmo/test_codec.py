@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -12,25 +11,17 @@ import pytest
 from call_strategies import actions, known_actions, numbers, requests
 from hypothesis import given
 from hypothesis import strategies as st
+from places import DATA
 
-from telecmi_async.codec import decode_json, dump_pcmo, encode_request, parse_pcmo
-from telecmi_async.credentials import Credentials
+from telecmi_async._internal.json_text import decode_json
+from telecmi_async.calls.encoding import encode_request
+from telecmi_async.calls.request import CallRequest
 from telecmi_async.errors import InvalidCall
-from telecmi_async.pcmo import (
-    ACTIONS,
-    Action,
-    Bridge,
-    Connect,
-    Hangup,
-    Play,
-    Pstn,
-    Raw,
-    Sip,
-    Stream,
-)
-from telecmi_async.request import CallRequest
+from telecmi_async.pcmo import Action, Bridge, Connect, Hangup, Play, Pstn, Raw, Sip, Stream
+from telecmi_async.pcmo.actions import ACTIONS
+from telecmi_async.pcmo.codec import dump_pcmo, parse_pcmo
+from telecmi_async.wire.credentials import Credentials
 
-DATA = Path(__file__).parent / "data"
 CREDENTIALS = Credentials(2222226, "xxxx-xxxx-xxxx-xxxx")
 
 

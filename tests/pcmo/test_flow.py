@@ -13,9 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telecmi_async.errors import InvalidCall
-from telecmi_async.flow import Flow
 from telecmi_async.pcmo import (
-    ACTIONS,
     Action,
     Bridge,
     Connect,
@@ -31,6 +29,8 @@ from telecmi_async.pcmo import (
     Speak,
     Stream,
 )
+from telecmi_async.pcmo.actions import ACTIONS
+from telecmi_async.pcmo.flow import Flow
 
 PHONE = 19170000002
 HOOK = "https://example.com/digits"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telecmi_async.campaign.template import Template
 from telecmi_async.errors import InvalidCall
-from telecmi_async.flow import Flow
 from telecmi_async.pcmo import Bridge, Hangup, Play, Pstn, Raw, Speak, Stream
+from telecmi_async.pcmo.flow import Flow
+from telecmi_async.pcmo.template import Template
 
 BRIDGE: dict[str, object] = {
     "action": "bridge",

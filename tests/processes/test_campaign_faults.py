@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -14,11 +13,12 @@ import pytest
 from dying import CONTACTS, FROZEN, KILLED
 from faulted import NAME, contacts, scene
 from pg_server import shared
+from places import SUPPORT
 
 from telecmi_async.ledger import ContactState, Limits, Outcome
 from telecmi_async.simulator import Fault
 
-SCRIPT = Path(__file__).with_name("dying.py")
+SCRIPT = SUPPORT / "dying.py"
 #: What becomes of the contact that a worker was about when it was killed, and whether it rang.
 ENDS = {
     "claim not committed": ("placed", {0, 1}),

@@ -10,10 +10,10 @@ import statistics
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
+from places import SUPPORT
 from shelf import TALK
 from valkey_server import ValkeyServer
 
@@ -23,7 +23,7 @@ WORKERS = 4
 CALLS = 1_000
 DELIVERIES = 4
 EACH = CALLS // WORKERS
-SCRIPT = Path(__file__).with_name("store_worker.py")
+SCRIPT = SUPPORT / "store_worker.py"
 
 
 @pytest.fixture

@@ -7,25 +7,26 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 from ledgers import LEASE, begin, counted, open_ledger
 from ledgers import SETTINGS as ALL
+from places import SUPPORT
 
 from telecmi_async.ledger import ContactState, Move
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 
 S = ContactState
 #: Those whose worker processes find what the test keeps by its folder.
 SETTINGS = [setting for setting in ALL if setting[0] == "sqlite"]
-SCRIPT = Path(__file__).with_name("ledger_worker.py")
+SCRIPT = SUPPORT / "ledger_worker.py"
 
 
 @pytest.fixture(params=SETTINGS, ids="-".join)

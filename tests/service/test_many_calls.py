@@ -18,9 +18,9 @@ from telecmi_async import (
     RateLimit,
     Receiver,
 )
-from telecmi_async.call import Call
-from telecmi_async.history import History
-from telecmi_async.receiver import new_token
+from telecmi_async.calls.history import History
+from telecmi_async.calls.state import Call
+from telecmi_async.events.receiver import new_token
 from telecmi_async.simulator import Fault, Simulator, Webhooks
 
 # trio takes a little longer for each. `nox -s crash` asks for 10,000 on both.

@@ -38,7 +38,7 @@ from telecmi_async import (
     WrongEventLoop,
 )
 from telecmi_async.events import LiveEvent, Stage
-from telecmi_async.reference import FIELD
+from telecmi_async.events.reference import FIELD
 from telecmi_async.testing import cancel_everywhere
 
 if TYPE_CHECKING:

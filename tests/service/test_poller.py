@@ -25,11 +25,11 @@ from telecmi_async import (
     ServiceClosed,
     WaitTimeout,
 )
-from telecmi_async._eventloop import is_asyncio
+from telecmi_async._internal.event_loop import is_asyncio
+from telecmi_async.calls.history import PATIENCE
 from telecmi_async.events import Stage
-from telecmi_async.history import PATIENCE
-from telecmi_async.sources import Sources
-from telecmi_async.store import MemoryStore
+from telecmi_async.events.store import MemoryStore
+from telecmi_async.service.sources import Sources
 from telecmi_async.testing import cancel_everywhere
 
 if TYPE_CHECKING:

@@ -776,7 +776,7 @@ async def test_a_bug_of_ours_is_not_taken_for_a_call_that_did_not_ring(
 
     async with FakeTelecmi().service() as service:
         with monkeypatch.context() as patch:
-            patch.setattr("telecmi_async.dial.judge", broken)
+            patch.setattr("telecmi_async.calls.placement.judge", broken)
             with pytest.raises(CallOutcomeUnknown, match="interrupted"):
                 await service.make_call(to=TO, pcmo=FLOW)
         assert (await service.make_call(to=TO, pcmo=FLOW)).accepted

@@ -32,16 +32,16 @@ from telecmi_async import (
     TelecmiError,
     WaitTimeout,
 )
-from telecmi_async._eventloop import current_loop, hand_over
+from telecmi_async._internal.event_loop import current_loop, hand_over
+from telecmi_async.calls.history import History
 from telecmi_async.events import Stage
-from telecmi_async.history import History
-from telecmi_async.receiver import new_token
+from telecmi_async.events.receiver import new_token
 from telecmi_async.testing import cancel_everywhere, run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from telecmi_async.call import Call
+    from telecmi_async.calls.state import Call
 
 LOST = httpx.ReadTimeout("slow")
 
@@ -234,7 +234,7 @@ async def test_what_brings_no_reference_is_ours_by_its_request(
 
 async def test_of_many_calls_the_latest_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is kept of calls without a handle does not grow."""
-    monkeypatch.setattr("telecmi_async.tracking._MOST_PLACED", 3)
+    monkeypatch.setattr("telecmi_async.service.tracker._MOST_PLACED", 3)
     async with FakeTelecmi().service(events=Shelf(), reference=False) as service:
         for _ in range(5):
             await place(service)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
 import pytest
+from places import DOCS
 from simulated import FROM, GLOBAL, HANGUP, TO, place, post, said
 
 from telecmi_async import CallOutcomeUnknown, Hangup, RetryPolicy, TelecmiError, Timeouts
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.service import CallService
+from telecmi_async.service.service import CallService
 from telecmi_async.simulator import MAGIC, Fault, FaultKind, Limits, Simulator
 from telecmi_async.simulator.callee import magic_table
 from telecmi_async.simulator.fault import Breach
@@ -138,7 +138,7 @@ def test_magic_can_be_switched_off() -> None:
 
 def test_the_table_of_numbers_is_the_one_in_the_code() -> None:
     """The page shows every number there is."""
-    text = Path(__file__).parents[1].joinpath("docs", "simulator.md").read_text("utf-8")
+    text = DOCS.joinpath("simulator.md").read_text("utf-8")
     drawn = re.search(r"<!-- drawn: begin -->\n\n(.*?)<!-- drawn: end -->", text, re.DOTALL)
 
     assert drawn is not None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from posting import Request, part
 from simulated import FROM, HANGUP, TO, pass_time, place, post
 
-from telecmi_async.receiver import Receiver
+from telecmi_async.events.receiver import Receiver
 from telecmi_async.simulator import Callee, Fault, FaultKind, Simulator, Webhooks
 from telecmi_async.simulator.answer import Answer
 from telecmi_async.simulator.connection import _is_local

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telecmi_async.credentials import Secret
+from telecmi_async._internal.secrets import Secret
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.phone import Region
 from telecmi_async.simulator import Envelope, Limits, Simulator

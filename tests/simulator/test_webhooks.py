@@ -14,7 +14,7 @@ from simulated import FROM, HANGUP, TO, place
 
 from telecmi_async import Flow, Raw, Receiver, testing
 from telecmi_async.events import CallRecord, LiveEvent, StreamEvent, UnknownEvent, parse_event
-from telecmi_async.receiver import new_token
+from telecmi_async.events.receiver import new_token
 from telecmi_async.simulator import Callee, Simulator, Webhooks
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from collections import deque
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from telecmi_async.flow import Flow
 from telecmi_async.pcmo import (
     Bridge,
     Connect,
@@ -26,6 +25,7 @@ from telecmi_async.pcmo import (
     Speak,
     Stream,
 )
+from telecmi_async.pcmo.flow import Flow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

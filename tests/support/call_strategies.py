@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from telecmi_async.calls.request import CallRequest
 from telecmi_async.pcmo import (
     Action,
     Bridge,
@@ -21,7 +22,6 @@ from telecmi_async.pcmo import (
     Stream,
 )
 from telecmi_async.phone import Region
-from telecmi_async.request import CallRequest
 
 __all__ = ["actions", "json_objects", "known_actions", "numbers", "raws", "requests"]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from telecmi_async import CallService, Hangup, Receiver, Timeouts
-from telecmi_async.campaign import Campaign, Pace, Patience, Retries, Settings
+from telecmi_async.campaigns import Campaign, Pace, Patience, Retries, Settings
 from telecmi_async.ledger import NewContact, SqliteLedger
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ PATIENCE = Patience(
 def open_ledger(where: str) -> AbstractAsyncContextManager[Ledger]:
     """Return the ledger at a path, or at a database's address."""
     if where.startswith("postgresql://"):
-        from telecmi_async.ledger.postgres import PostgresLedger  # noqa: PLC0415  # an extra
+        from telecmi_async.ledger.postgres.ledger import PostgresLedger  # noqa: PLC0415  # an extra
 
         return PostgresLedger(where)
     return SqliteLedger(where)

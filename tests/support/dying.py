@@ -25,10 +25,10 @@ from crash_simulator import WritingSimulator
 from crash_worker import FROM, contacts
 
 from telecmi_async import CallService, Hangup, Timeouts
-from telecmi_async.campaign import Campaign, Pace, Patience, Retries, Settings
+from telecmi_async.campaigns import Campaign, Pace, Patience, Retries, Settings
 from telecmi_async.ledger import Heard, Reaped, SqliteLedger
-from telecmi_async.ledger.postgres import PostgresLedger
-from telecmi_async.transport.client import _Probe
+from telecmi_async.ledger.postgres.ledger import PostgresLedger
+from telecmi_async.wire.httpx_transport import _Probe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -15,7 +15,7 @@ from attrs import field, frozen
 from memory_ledger import MemoryLedger
 
 from telecmi_async import CallService, Hangup, Receiver
-from telecmi_async.campaign import Campaign, Pace, Patience, Retries, Settings
+from telecmi_async.campaigns import Campaign, Pace, Patience, Retries, Settings
 from telecmi_async.ledger import ContactState, NewContact
 from telecmi_async.simulator import Simulator
 

@@ -10,7 +10,7 @@ import anyio
 from shelf import REFERENCES
 
 from telecmi_async.events import dedupe_key, parse_event
-from telecmi_async.store import FiledEvent, names_of
+from telecmi_async.events.store import FiledEvent, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import anyio
 
 from telecmi_async.errors import StoreError
-from telecmi_async.ledger import Loaded, SqliteLedger, sqlite_claims
+from telecmi_async.ledger import Loaded, SqliteLedger
 from telecmi_async.ledger.migrate import migrate, scripts
-from telecmi_async.ledger.sqlite import _rows
-from telecmi_async.ledger.writer import explain
+from telecmi_async.ledger.sqlite import claims
+from telecmi_async.ledger.sqlite.ledger import _rows
+from telecmi_async.ledger.sqlite.thread import explain
 from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
@@ -101,9 +102,9 @@ class MemoryLedger(SqliteLedger):
     async def _load(
         self, name: str, rows: Sequence[tuple[int, str, float, float | None]]
     ) -> Loaded:
-        return await self._write(lambda db, now: sqlite_claims.load(db, now, name, rows))
+        return await self._write(lambda db, now: claims.load(db, now, name, rows))
 
     async def forbid(self, numbers: Iterable[int | str], source: str) -> int:
         """Add numbers to the do-not-call list, all at once."""
         some = [parse_number(each) for each in numbers]
-        return await self._write(lambda db, now: sqlite_claims.forbid(db, now, some, source))
+        return await self._write(lambda db, now: claims.forbid(db, now, some, source))

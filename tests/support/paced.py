@@ -18,11 +18,11 @@ import anyio.to_thread
 from attrs import frozen
 
 from telecmi_async import CallService, RateLimit
-from telecmi_async.campaign import Pace, Settings
-from telecmi_async.campaign.live import LiveCalls
-from telecmi_async.campaign.turns import Turns
+from telecmi_async.campaigns import Pace, Settings
+from telecmi_async.campaigns.channel_leases import LiveCalls
+from telecmi_async.campaigns.start_scheduler import Turns
 from telecmi_async.ledger import SqliteLedger
-from telecmi_async.limits import RedisLimits
+from telecmi_async.pacing.redis import RedisLimits
 from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from telecmi_async.limits import SharedLimits
+    from telecmi_async.pacing.shared import SharedLimits
     from telecmi_async.simulator.answer import Decision
 
 FIRST = 19170000000
@@ -151,7 +151,7 @@ def shared(where: str) -> AbstractAsyncContextManager[SharedLimits]:
     if where.startswith("redis://"):
         return RedisLimits(where)
     if where.startswith("postgresql://"):
-        from telecmi_async.ledger.postgres import PostgresLedger  # noqa: PLC0415  # an extra
+        from telecmi_async.ledger.postgres.ledger import PostgresLedger  # noqa: PLC0415  # an extra
 
         return PostgresLedger(where)
     return SqliteLedger(where)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pg_server import shared
 
-from telecmi_async.ledger.postgres import PostgresLedger
-from telecmi_async.ledger.postgres_lane import Lane
+from telecmi_async.ledger.postgres.ledger import PostgresLedger
+from telecmi_async.ledger.postgres.pipeline import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable

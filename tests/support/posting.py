@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from telecmi_async import Receiver
     from telecmi_async.events import Event
-    from telecmi_async.receiver import Reply
+    from telecmi_async.events.receiver import Reply
 
 TOKEN = "kQzW-xPlM_vBnR~" + "t" * 28
 OLD_TOKEN = "o" * 43

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from telecmi_async import StoreError
-from telecmi_async.credentials import Secret
+from telecmi_async._internal.secrets import Secret
 from telecmi_async.events import dedupe_key, parse_event
-from telecmi_async.reference import FIELD, References
-from telecmi_async.store import FiledEvent, names_of
+from telecmi_async.events.reference import FIELD, References
+from telecmi_async.events.store import FiledEvent, names_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection
 
     from fake_telecmi import Answer, FakeTelecmi
 
-    from telecmi_async.store import Listener
+    from telecmi_async.events.store import Listener
 
 #: The references of the service that `fake_telecmi.FakeTelecmi` makes.
 REFERENCES = References(Secret("a-secret"))

@@ -20,7 +20,7 @@ from fake_telecmi import FLOW, FROM, TO, accepted
 
 from telecmi_async import CallHandle, CallService, RateLimit, Receiver
 from telecmi_async.events import Event, dedupe_key
-from telecmi_async.store.redis import RedisStore
+from telecmi_async.events.store.redis import RedisStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from places import ROOT
 
 import telecmi_async.simulator  # noqa: F401  # inner runs forget what only they imported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROOT: Final = Path(__file__).parents[1]
 # The name of a way to run async tests, and the mark, the settings and the switches it takes.
 RUNNERS: Final = {
     "anyio": ("anyio", "", ()),
@@ -45,7 +44,7 @@ import logging
 import pytest
 
 from telecmi_async import Hangup, InvalidCall, Receiver, Speak
-from telecmi_async.receiver import new_token
+from telecmi_async.events.receiver import new_token
 
 FLOW = [Speak("Hello."), Hangup()]
 """

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from telecmi_async import Hangup, Receiver
-from telecmi_async.receiver import new_token
+from telecmi_async.events.receiver import new_token
 from telecmi_async.simulator import Simulator
 from telecmi_async.testing import strict
 

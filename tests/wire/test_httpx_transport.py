@@ -18,11 +18,11 @@ import pytest
 import respx
 
 from telecmi_async import CallService, Timeouts
-from telecmi_async.credentials import Wire
+from telecmi_async._internal.secrets import Wire
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.testing import cancel_everywhere
-from telecmi_async.transport import HttpxTransport, default_client
-from telecmi_async.verdict import Failure, Reply
+from telecmi_async.wire.httpx_transport import HttpxTransport, default_client
+from telecmi_async.wire.reply import Failure, Reply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -14,8 +14,8 @@ import pytest
 
 from telecmi_async import CallService, RateLimit, RetryPolicy
 from telecmi_async.testing import cancel_everywhere
-from telecmi_async.transport import lanes
-from telecmi_async.transport.lanes import Lanes
+from telecmi_async.wire import pool
+from telecmi_async.wire.pool import Lanes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -200,8 +200,8 @@ async def test_a_body_that_is_left_unread_costs_only_its_connection() -> None:
 
 async def test_idle_connections_expire(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that rested longer than servers are sure to keep it is not used again."""
-    standard = lanes.KEEPALIVE_EXPIRY
-    monkeypatch.setattr(lanes, "KEEPALIVE_EXPIRY", 0.02)
+    standard = pool.KEEPALIVE_EXPIRY
+    monkeypatch.setattr(pool, "KEEPALIVE_EXPIRY", 0.02)
     server = fs.FaultServer(fs.well_behaved)
     async with server.running(), client_of(Lanes(TLS)) as client:
         await client.post(server.url, content=b"{}")
@@ -330,7 +330,7 @@ async def test_a_close_of_a_reply_that_is_cut_short_drops_the_lane() -> None:
             raise RuntimeError("cut")
 
     idle: list[httpx.AsyncHTTPTransport] = []
-    stream = lanes._Stream(Cut(), httpx.AsyncHTTPTransport(verify=TLS), idle)
+    stream = pool._Stream(Cut(), httpx.AsyncHTTPTransport(verify=TLS), idle)
     with pytest.raises(RuntimeError, match="cut"):
         await stream.aclose()
 

@@ -14,15 +14,20 @@ from typing import IO, TYPE_CHECKING, Final, Literal, TypeAlias, cast
 
 from attrs import field, frozen
 
-from telecmi_async._wording import listed, shown
-from telecmi_async.campaign.encoding import Source, detect
-from telecmi_async.campaign.flaw import Flaw, Kind
-from telecmi_async.campaign.layout import DELIMITERS, Layout, find_layout, number_column
-from telecmi_async.campaign.numbers import parse_country, read_number
-from telecmi_async.campaign.records import csv_records, json_records, lines_of
-from telecmi_async.campaign.rules import ZONE_COLUMN
-from telecmi_async.campaign.seen import Seen
-from telecmi_async.campaign.zones import country_of, zone_named
+from telecmi_async._internal.messages import listed, shown
+from telecmi_async.campaigns.contacts.encoding import Source, detect
+from telecmi_async.campaigns.contacts.flaw import Flaw, Kind
+from telecmi_async.campaigns.contacts.layout import (
+    DELIMITERS,
+    Layout,
+    find_layout,
+    number_column,
+)
+from telecmi_async.campaigns.contacts.numbers import parse_country, read_number
+from telecmi_async.campaigns.contacts.records import csv_records, json_records, lines_of
+from telecmi_async.campaigns.contacts.seen import Seen
+from telecmi_async.campaigns.contacts.zones import country_of, zone_named
+from telecmi_async.campaigns.rules import ZONE_COLUMN
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.ledger.contact import NewContact
 
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
 
-    from telecmi_async.campaign.records import Record
+    from telecmi_async.campaigns.contacts.records import Record
 
 __all__ = ["ContactsFile", "Format", "Rejection", "Survey", "survey"]
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from telecmi_async._wording import did_you_mean, listed, mask_in, shown
-from telecmi_async.campaign.flaw import Flaw, Kind
-from telecmi_async.campaign.numbers import read_number
-from telecmi_async.campaign.records import csv_records
-from telecmi_async.campaign.rules import ZONE_COLUMN
+from telecmi_async._internal.messages import did_you_mean, listed, mask_in, shown
+from telecmi_async.campaigns.contacts.flaw import Flaw, Kind
+from telecmi_async.campaigns.contacts.numbers import read_number
+from telecmi_async.campaigns.contacts.records import csv_records
+from telecmi_async.campaigns.rules import ZONE_COLUMN
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from telecmi_async.campaign.records import Line
+    from telecmi_async.campaigns.contacts.records import Line
 
 __all__ = ["DELIMITERS", "NUMBER_NAMES", "Layout", "column_key", "find_layout", "number_column"]
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from telecmi_async._wording import shown
-from telecmi_async.campaign.calling_codes import calling_codes
-from telecmi_async.campaign.flaw import Flaw, Kind
-from telecmi_async.campaign.zones import calling_code_of
+from telecmi_async._internal.messages import shown
+from telecmi_async.campaigns.contacts.calling_codes import calling_codes
+from telecmi_async.campaigns.contacts.flaw import Flaw, Kind
+from telecmi_async.campaigns.contacts.zones import calling_code_of
 from telecmi_async.errors import ConfigurationError
 
 __all__ = ["parse_country", "read_number"]

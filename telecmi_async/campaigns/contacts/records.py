@@ -14,12 +14,12 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from telecmi_async.campaign.flaw import Flaw, Kind
+from telecmi_async.campaigns.contacts.flaw import Flaw, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from telecmi_async.campaign.encoding import Encoding, Source
+    from telecmi_async.campaigns.contacts.encoding import Encoding, Source
 
 __all__ = ["Line", "Record", "csv_records", "json_records", "lines_of"]
 

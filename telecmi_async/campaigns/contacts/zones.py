@@ -11,10 +11,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from telecmi_async.campaign.calling_codes import LONGEST, calling_codes
+from telecmi_async.campaigns.contacts.calling_codes import LONGEST, calling_codes
 
 if TYPE_CHECKING:
-    from telecmi_async.campaign.calling_codes import CallingCode
+    from telecmi_async.campaigns.contacts.calling_codes import CallingCode
 
 __all__ = ["calling_code_of", "country_of", "zone_named", "zones_of"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from telecmi_async.receiver.receiver import Counts, Receiver
-from telecmi_async.receiver.reply import Reply
-from telecmi_async.receiver.tokens import WEB_LOGS, new_token
+from telecmi_async.events.receiver.receiver import Counts, Receiver
+from telecmi_async.events.receiver.response import Reply
+from telecmi_async.events.receiver.tokens import WEB_LOGS, new_token
 
 __all__ = ["WEB_LOGS", "Counts", "Receiver", "Reply", "new_token"]

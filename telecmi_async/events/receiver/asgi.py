@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 
-from telecmi_async._wording import shown
-from telecmi_async.receiver.reply import LARGEST, Reply
+from telecmi_async._internal.messages import shown
+from telecmi_async.events.receiver.response import LARGEST, Reply
 
 if TYPE_CHECKING:
     from telecmi_async.events import Event
-    from telecmi_async.receiver.receiver import Receiver
+    from telecmi_async.events.receiver.receiver import Receiver
 
 __all__ = ["Application", "Message", "Receive", "Scope", "Send", "read_body", "send_reply"]
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from telecmi_async._eventloop import current_loop, hand_over, is_asyncio
+from telecmi_async._internal.event_loop import current_loop, hand_over, is_asyncio
+from telecmi_async._internal.tasks import Host
 from telecmi_async.errors import WrongEventLoop
-from telecmi_async.host import Host
 
 if TYPE_CHECKING:
     from telecmi_async.events import Event
-    from telecmi_async.receiver.handlers import Handlers
+    from telecmi_async.events.receiver.handlers import Handlers
 
 __all__ = ["PATIENCE", "Teller"]
 

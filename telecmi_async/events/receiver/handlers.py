@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 import anyio
 
-from telecmi_async._eventloop import nobody_cancelled
-from telecmi_async._wording import mask_in
-from telecmi_async.codec import encode_pcmo, parse_pcmo
+from telecmi_async._internal.event_loop import nobody_cancelled
+from telecmi_async._internal.messages import mask_in
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events import DigitsEvent, Event, InboundRequest
-from telecmi_async.receiver.tokens import check_name
+from telecmi_async.events.receiver.tokens import check_name
+from telecmi_async.pcmo.codec import encode_pcmo, parse_pcmo
 
 if TYPE_CHECKING:
-    from telecmi_async.flow import FlowLike
+    from telecmi_async.pcmo.flow import FlowLike
 
 __all__ = ["EventHandler", "Handlers", "InboundHandler", "InputHandler"]
 

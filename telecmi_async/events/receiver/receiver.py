@@ -14,26 +14,32 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar, overload
 import attrs
 from attrs import frozen
 
-from telecmi_async import _settings
-from telecmi_async.credentials import Credentials, Secret
+from telecmi_async._internal import validators
+from telecmi_async._internal.secrets import Secret
 from telecmi_async.errors import StoreError, WebhookError
 from telecmi_async.events import DigitsEvent, Event, InboundRequest, dedupe_key, parse_event
-from telecmi_async.pcmo import Hangup
-from telecmi_async.receiver.asgi import Application
-from telecmi_async.receiver.handlers import EventHandler, Handlers, InboundHandler, InputHandler
-from telecmi_async.receiver.reply import LARGEST, Reply, answer
-from telecmi_async.receiver.telling import Teller
-from telecmi_async.receiver.tokens import Tokens, hide_tokens, query_of
-from telecmi_async.receiver.workers import several_workers
-from telecmi_async.reference import References, brings_reference
-from telecmi_async.store import EventStore, FiledEvent, Listener, MemoryStore, names_of
+from telecmi_async.events.receiver.asgi import Application
+from telecmi_async.events.receiver.handler_runner import Teller
+from telecmi_async.events.receiver.handlers import (
+    EventHandler,
+    Handlers,
+    InboundHandler,
+    InputHandler,
+)
+from telecmi_async.events.receiver.response import LARGEST, Reply, answer
+from telecmi_async.events.receiver.tokens import Tokens, hide_tokens, query_of
+from telecmi_async.events.receiver.worker_detection import several_workers
+from telecmi_async.events.reference import References, brings_reference
+from telecmi_async.events.store import EventStore, FiledEvent, Listener, MemoryStore, names_of
+from telecmi_async.pcmo.actions import Hangup
+from telecmi_async.wire.credentials import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from telecmi_async._settings import Duration
-    from telecmi_async.flow import FlowLike
+    from telecmi_async._internal.validators import Duration
+    from telecmi_async.pcmo.flow import FlowLike
 
 __all__ = ["Counts", "Receiver"]
 
@@ -102,7 +108,7 @@ class Receiver:
         token: What the address ends in, from `new_token`; or several, the newest first, while
             an old one is being replaced.
         store: Where events wait for the calls they are about: in memory, or, for several
-            worker processes, a `telecmi_async.store.redis.RedisStore`.
+            worker processes, a `telecmi_async.events.store.redis.RedisStore`.
         fallback: The call flow that answers pressed keys and calls that come in when no
             handler does, or when it fails.
         secret: The account's secret, for a receiver in a process that places no calls: with
@@ -133,9 +139,9 @@ class Receiver:
         self._tokens = Tokens(given)
         #: Where events wait.
         self.store: EventStore = MemoryStore() if store is None else store
-        self.body_timeout = _settings.seconds_or_none("body_timeout", body_timeout)
+        self.body_timeout = validators.seconds_or_none("body_timeout", body_timeout)
         self._handlers = Handlers(
-            fallback, _settings.seconds_or_none("answer_timeout", answer_timeout)
+            fallback, validators.seconds_or_none("answer_timeout", answer_timeout)
         )
         self._teller = Teller(self._handlers)
         # Of one account there may be many services, one after the other.
@@ -226,7 +232,7 @@ class Receiver:
 
         Args:
             loggers: Their names. Without any, those of the known servers and frameworks,
-                which are listed in ``telecmi_async.receiver.WEB_LOGS``.
+                which are listed in ``telecmi_async.events.receiver.WEB_LOGS``.
         """
         hide_tokens(self._tokens, loggers)
 

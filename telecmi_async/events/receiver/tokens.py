@@ -13,13 +13,13 @@ import secrets
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 from urllib.parse import parse_qsl, unquote, urlencode
 
-from telecmi_async._json import JsonObject
+from telecmi_async._internal.frozen_json import JsonObject
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from telecmi_async.credentials import Secret
+    from telecmi_async._internal.secrets import Secret
 
 __all__ = [
     "WEB_LOGS",
@@ -50,7 +50,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_~-]{1,64}")
 _HIDDEN: Final = "•••"
 _MOST_IN_A_QUERY: Final = 50
 _ADVICE: Final = (
-    "make one with telecmi_async.receiver.new_token(), keep it with your secrets, and give it "
+    "make one with telecmi_async.events.receiver.new_token(), keep it with your secrets, and give it "
     "to the receiver and to TeleCMI's dashboard, as the last part of your webhook's address"
 )
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from telecmi_async.store.base import EventStore, FiledEvent, Listener, names_of
-from telecmi_async.store.memory import MemoryStore
-from telecmi_async.store.redis import RedisStore
+from telecmi_async.events.store.base import EventStore, FiledEvent, Listener, names_of
+from telecmi_async.events.store.memory import MemoryStore
+from telecmi_async.events.store.redis import RedisStore
 
 __all__ = [
     "EventStore",

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from attrs import define, field, frozen
 
-from telecmi_async import _settings
-from telecmi_async._eventloop import current_loop, hand_over
+from telecmi_async._internal import validators
+from telecmi_async._internal.event_loop import current_loop, hand_over
 from telecmi_async.events import Event, parse_event
-from telecmi_async.store.base import KEPT, REMEMBERED, STRAYING, FiledEvent, Listener
+from telecmi_async.events.store.base import KEPT, REMEMBERED, STRAYING, FiledEvent, Listener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
 
 __all__ = ["MemoryStore"]
 
-_whole: Final = _settings.whole(1)
+_whole: Final = validators.whole(1)
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 

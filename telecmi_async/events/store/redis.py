@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 import anyio
 
-from telecmi_async import _settings
-from telecmi_async._eventloop import OwnError
-from telecmi_async.credentials import Secret
+from telecmi_async._internal import validators
+from telecmi_async._internal.event_loop import OwnError
+from telecmi_async._internal.redis_server import Server
+from telecmi_async._internal.secrets import Secret
 from telecmi_async.events import parse_event
-from telecmi_async.store.base import KEPT, REMEMBERED, STRAYING, FiledEvent, Listener
-from telecmi_async.store.ear import Ear
-from telecmi_async.store.scripts import FILE, FIND
-from telecmi_async.store.server import Server
+from telecmi_async.events.store.base import KEPT, REMEMBERED, STRAYING, FiledEvent, Listener
+from telecmi_async.events.store.redis_scripts import FILE, FIND
+from telecmi_async.events.store.redis_subscriber import Ear
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
@@ -32,7 +32,7 @@ logger = logging.getLogger("telecmi_async")
 _AT_ONCE: Final = 500
 _TOKEN_BYTES: Final = 8
 _MOST_UNANSWERED: Final = 10_000
-_whole: Final = _settings.whole(1)
+_whole: Final = validators.whole(1)
 
 
 class RedisStore:
@@ -75,7 +75,7 @@ class RedisStore:
         redis: str | Redis,
         *,
         prefix: str = "telecmi",
-        timeout: _settings.Duration = 5.0,
+        timeout: validators.Duration = 5.0,
         remember: int = 1_000_000,
         keep: int = 200_000,
         keep_bytes: int = 256 << 20,
@@ -93,7 +93,7 @@ class RedisStore:
             "remember": remember,
         }
         for name, bound in bounds.items():
-            _whole(self, _settings.Named(name), bound)
+            _whole(self, validators.Named(name), bound)
         self._bounds = tuple(bounds.values())
         # By key, the tokens of questions whose answers never came.
         self._unanswered: dict[str, str] = {}

@@ -14,8 +14,8 @@ from telecmi_async.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from telecmi_async.store.base import FiledEvent, Listener
-    from telecmi_async.store.server import Server
+    from telecmi_async._internal.redis_server import Server
+    from telecmi_async.events.store.base import FiledEvent, Listener
 
 __all__ = ["Ear", "Shelf"]
 

@@ -7,7 +7,7 @@ import functools
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from telecmi_async.credentials import Redactor, Secret
+from telecmi_async._internal.secrets import Redactor, Secret
 from telecmi_async.errors import ConfigurationError, StoreError
 
 if TYPE_CHECKING:

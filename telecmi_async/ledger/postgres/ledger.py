@@ -6,10 +6,9 @@ import secrets
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NoReturn, Self, cast
 
-from telecmi_async import _settings
-from telecmi_async._wording import listed, shown
+from telecmi_async._internal import validators
+from telecmi_async._internal.messages import listed, shown
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger import postgres_rows as rows
 from telecmi_async.ledger.base import (
     CampaignState,
     Claim,
@@ -22,9 +21,10 @@ from telecmi_async.ledger.base import (
     Refusal,
 )
 from telecmi_async.ledger.contact import Loaded
-from telecmi_async.ledger.given import INT_32, clean, heard_of, id_of, json_of
-from telecmi_async.ledger.postgres_door import Door
-from telecmi_async.ledger.postgres_lane import Lane
+from telecmi_async.ledger.postgres import rows
+from telecmi_async.ledger.postgres.connector import Door
+from telecmi_async.ledger.postgres.pipeline import Lane
+from telecmi_async.ledger.sanitize import INT_32, clean, heard_of, id_of, json_of
 from telecmi_async.ledger.states import ContactState
 from telecmi_async.phone import parse_number
 
@@ -83,9 +83,9 @@ class PostgresLedger:
         conninfo: str,
         *,
         schema: str = "telecmi",
-        timeout: _settings.Duration = 10.0,
+        timeout: validators.Duration = 10.0,
     ) -> None:
-        seconds = _settings.seconds_or_none("PostgresLedger.timeout", timeout)
+        seconds = validators.seconds_or_none("PostgresLedger.timeout", timeout)
         if seconds is None:
             raise ConfigurationError("PostgresLedger.timeout must be a number of seconds")
         door = Door(conninfo, schema=schema, timeout=seconds)

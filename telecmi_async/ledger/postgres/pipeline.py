@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
-    from telecmi_async.ledger.postgres_door import Door
+    from telecmi_async.ledger.postgres.connector import Door
 
 __all__ = ["Lane"]
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.base import Claim, Contact, Passage
-from telecmi_async.ledger.given import row_of
 from telecmi_async.ledger.migrate import scripts
+from telecmi_async.ledger.sanitize import row_of
 from telecmi_async.ledger.states import ContactState
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from telecmi_async._wording import listed, shown
+from telecmi_async._internal.messages import listed, shown
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.base import Claim, Reaped
 from telecmi_async.ledger.contact import Loaded
-from telecmi_async.ledger.given import clean
+from telecmi_async.ledger.sanitize import clean
 from telecmi_async.ledger.states import MOVES, ContactState, Move
 
 if TYPE_CHECKING:

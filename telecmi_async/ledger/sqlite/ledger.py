@@ -11,18 +11,13 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import anyio.to_thread
 
-from telecmi_async._settings import is_number
-from telecmi_async._wording import shown
+from telecmi_async._internal.messages import shown
+from telecmi_async._internal.validators import is_number
 from telecmi_async.errors import ConfigurationError, StoreError
-from telecmi_async.ledger import (
-    sqlite_claims,
-    sqlite_limits,
-    sqlite_sends,
-    sqlite_views,
-)
 from telecmi_async.ledger.contact import Loaded
-from telecmi_async.ledger.given import clean, heard_of, json_of, row_of
-from telecmi_async.ledger.writer import Clerk
+from telecmi_async.ledger.sanitize import clean, heard_of, json_of, row_of
+from telecmi_async.ledger.sqlite import claims, limits, queries, sends
+from telecmi_async.ledger.sqlite.thread import Clerk
 from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
@@ -161,23 +156,23 @@ class SqliteLedger:
             ConfigurationError: The settings are not JSON's.
         """
         text = json_of(settings, "settings")
-        return await self._write(lambda db, now: sqlite_claims.create(db, now, name, text))
+        return await self._write(lambda db, now: claims.create(db, now, name, text))
 
     async def settings(self, name: str) -> Mapping[str, object] | None:
         """Return what a campaign was begun with; ``None`` if there is none of that name."""
-        return await self._read(lambda db: sqlite_views.settings(db, name))
+        return await self._read(lambda db: queries.settings(db, name))
 
     async def campaigns(self) -> list[str]:
         """Return the names of all campaigns, oldest first."""
-        return await self._read(sqlite_views.campaigns)
+        return await self._read(queries.campaigns)
 
     async def direct(self, name: str, status: str, why: str = "") -> None:
         """Ask all workers of a campaign to run, pause or stop."""
-        await self._write(lambda db, _: sqlite_claims.direct(db, name, status, clean(why)))
+        await self._write(lambda db, _: claims.direct(db, name, status, clean(why)))
 
     async def state(self, name: str) -> CampaignState:
         """Return how a campaign stands: read, not counted, so it takes the same at any size."""
-        return await self._read(lambda db: sqlite_views.state(db, name))
+        return await self._read(lambda db: queries.state(db, name))
 
     # -- contacts
 
@@ -192,33 +187,33 @@ class SqliteLedger:
             ConfigurationError: There is no such campaign, or something is no `NewContact`, or
                 one that cannot be kept.
         """
-        await self._read(lambda db: sqlite_claims.campaign_id(db, name))
+        await self._read(lambda db: claims.campaign_id(db, name))
         added = known = 0
         rest = iter(contacts)
         while rows := await anyio.to_thread.run_sync(_rows, rest):
-            loaded = await self._write(partial(sqlite_claims.load, name=name, rows=rows))
+            loaded = await self._write(partial(claims.load, name=name, rows=rows))
             added, known = added + loaded.added, known + loaded.known
         return Loaded(added=added, known=known)
 
     async def claim(self, name: str, worker: str, *, most: int, lease: float) -> list[Claim]:
         """Take contacts that are due, those first that are due the longest."""
         return await self._write(
-            lambda db, now: sqlite_claims.claim(db, now, name, worker, most, lease)
+            lambda db, now: claims.claim(db, now, name, worker, most, lease)
         )
 
     async def renew(self, worker: str, *, lease: float) -> int:
         """Lengthen the leases of all claims a worker holds; return how many it holds."""
-        return await self._write(lambda db, now: sqlite_claims.renew(db, now, worker, lease))
+        return await self._write(lambda db, now: claims.renew(db, now, worker, lease))
 
     async def release(self, claim: Claim, worker: str, *, not_before: float = 0.0) -> bool:
         """Give a contact back that was not sent; False if it was lost meanwhile."""
         return await self._write(
-            lambda db, now: sqlite_claims.release(db, now, claim, worker, not_before)
+            lambda db, now: claims.release(db, now, claim, worker, not_before)
         )
 
     async def next_due(self, name: str) -> float | None:
         """Return when the next pending contact is due; ``None`` if there is none pending."""
-        return await self._read(lambda db: sqlite_views.next_due(db, name))
+        return await self._read(lambda db: queries.next_due(db, name))
 
     # -- sending
 
@@ -234,36 +229,34 @@ class SqliteLedger:
     ) -> Intent | Refusal | None:
         """Put the intent to send on record, unless a limit forbids it: in one transaction."""
         return await self._write(
-            lambda db, now: sqlite_sends.intend(
-                db, now, claim, worker, token, limits, fence, lease
-            )
+            lambda db, now: sends.intend(db, now, claim, worker, token, limits, fence, lease)
         )
 
     async def block(self, claim: Claim, worker: str, refusal: Refusal) -> bool:
         """Postpone or block a claimed contact by a rule of the engine's."""
         return await self._write(
-            lambda db, now: sqlite_claims.put_back(db, now, claim, worker, refusal)
+            lambda db, now: claims.put_back(db, now, claim, worker, refusal)
         )
 
     async def settle(self, token: str, outcome: Outcome) -> bool:
         """Put on record what a send came to; False if an event was faster, or it was reaped."""
-        return await self._write(lambda db, now: sqlite_sends.settle(db, now, token, outcome))
+        return await self._write(lambda db, now: sends.settle(db, now, token, outcome))
 
     async def reap(self, name: str) -> Reaped:
         """Release and lose what workers left behind whose leases are over."""
-        return await self._write(lambda db, now: sqlite_claims.reap(db, now, name))
+        return await self._write(lambda db, now: claims.reap(db, now, name))
 
     # -- evidence
 
     async def heard(self, event: Heard) -> str | None:
         """Note an event of a call: it was placed, and perhaps it is over."""
         event = heard_of(event)
-        return await self._write(lambda db, now: sqlite_sends.hear(db, now, event))
+        return await self._write(lambda db, now: sends.hear(db, now, event))
 
     async def absolve(self, name: str, *, older_than: float, policy: str) -> int:
         """Make unknown contacts pending whose calls are proven absent; return how many."""
         return await self._write(
-            lambda db, now: sqlite_sends.absolve(db, now, name, older_than, policy)
+            lambda db, now: sends.absolve(db, now, name, older_than, policy)
         )
 
     async def redial_unknown(
@@ -271,7 +264,7 @@ class SqliteLedger:
     ) -> int:
         """Make unknown contacts pending by somebody's decision; return how many."""
         wanted = None if numbers is None else [parse_number(each) for each in numbers]
-        return await self._write(lambda db, now: sqlite_sends.redial(db, now, name, wanted))
+        return await self._write(lambda db, now: sends.redial(db, now, name, wanted))
 
     # -- do not call
 
@@ -280,7 +273,7 @@ class SqliteLedger:
         new = 0
         rest = iter(numbers)
         while batch := await anyio.to_thread.run_sync(_some, rest):
-            add = partial(sqlite_claims.forbid, numbers=batch, source=clean(source))
+            add = partial(claims.forbid, numbers=batch, source=clean(source))
             new += await self._write(add)
         return new
 
@@ -292,7 +285,7 @@ class SqliteLedger:
         """Iterate over contacts in the order of loading, without their histories."""
         after = 0
         while True:
-            look = partial(sqlite_views.page, name=name, states=states, after=after)
+            look = partial(queries.page, name=name, states=states, after=after)
             found = await self._read(look)
             for _, contact in found:
                 yield contact
@@ -303,7 +296,7 @@ class SqliteLedger:
     async def find(self, name: str, number: int | str) -> Contact | None:
         """Return one contact with its whole history."""
         wanted = parse_number(number)
-        return await self._read(lambda db: sqlite_views.find(db, name, wanted))
+        return await self._read(lambda db: queries.find(db, name, wanted))
 
     # -- shared limits
 
@@ -311,19 +304,17 @@ class SqliteLedger:
         self, keys: Sequence[tuple[str, float]], *, longest: float, most: int = 1
     ) -> list[float]:
         """Reserve starts, each under all of several limits at once or under none of them."""
-        return await self._write(
-            lambda db, now: sqlite_limits.reserve(db, now, keys, longest, most)
-        )
+        return await self._write(lambda db, now: limits.reserve(db, now, keys, longest, most))
 
     async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
         """Take one of a number of channels for so many seconds; False if all are taken."""
         return await self._write(
-            lambda db, now: sqlite_limits.lease_channel(db, now, key, holder, limit, seconds)
+            lambda db, now: limits.lease_channel(db, now, key, holder, limit, seconds)
         )
 
     async def free_channel(self, key: str, holder: str) -> None:
         """Give a channel back."""
-        await self._write(lambda db, _: sqlite_limits.free_channel(db, key, holder))
+        await self._write(lambda db, _: limits.free_channel(db, key, holder))
 
 
 def _rows(contacts: Iterator[object]) -> list[_Row]:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from telecmi_async.ledger.base import CampaignState, Contact, Passage
-from telecmi_async.ledger.sqlite_claims import campaign_id
+from telecmi_async.ledger.sqlite.claims import campaign_id
 from telecmi_async.ledger.states import ContactState
 
 if TYPE_CHECKING:

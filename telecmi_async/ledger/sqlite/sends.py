@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from telecmi_async._wording import listed, shown
+from telecmi_async._internal.messages import listed, shown
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.base import Intent, Refusal
-from telecmi_async.ledger.given import INT_64, clean, id_of
-from telecmi_async.ledger.sqlite_claims import campaign_id, guarded, put_back, record
+from telecmi_async.ledger.sanitize import INT_64, clean, id_of
+from telecmi_async.ledger.sqlite.claims import campaign_id, guarded, put_back, record
 from telecmi_async.ledger.states import ContactState, Move
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 from memory_ledger import EPOCH, MemoryLedger
 
 from telecmi_async import ConfigurationError
-from telecmi_async.campaign import export
+from telecmi_async.campaigns.contacts import export
 from telecmi_async.ledger import ContactState, Intent, Limits, NewContact, Outcome
 
 pytestmark = pytest.mark.anyio

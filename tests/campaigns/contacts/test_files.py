@@ -14,13 +14,13 @@ from call_strategies import numbers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telecmi_async.campaign.contacts import ContactsFile, Rejection, Survey, survey
-from telecmi_async.campaign.flaw import Flaw, Kind
-from telecmi_async.campaign.numbers import parse_country, read_number
-from telecmi_async.campaign.seen import Seen
-from telecmi_async.campaign.template import Template
+from telecmi_async.campaigns.contacts.files import ContactsFile, Rejection, Survey, survey
+from telecmi_async.campaigns.contacts.flaw import Flaw, Kind
+from telecmi_async.campaigns.contacts.numbers import parse_country, read_number
+from telecmi_async.campaigns.contacts.seen import Seen
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.contact import NewContact
+from telecmi_async.pcmo.template import Template
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,13 @@ from call_strategies import numbers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telecmi_async.campaign.calling_codes import LONGEST, calling_codes
-from telecmi_async.campaign.zones import calling_code_of, country_of, zone_named, zones_of
+from telecmi_async.campaigns.contacts.calling_codes import LONGEST, calling_codes
+from telecmi_async.campaigns.contacts.zones import (
+    calling_code_of,
+    country_of,
+    zone_named,
+    zones_of,
+)
 
 # E.164, list of assigned country codes, position at 2016 and later notices: those of countries.
 _CODES = """

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-TESTS = Path(__file__).parent
-PAGE = TESTS.parent / "docs" / "campaign-faults.md"
+from places import DOCS, TESTS
+
+PAGE = DOCS / "campaign-faults.md"
 NAMED = re.compile(r"`(test_\w+)`")
 DEFINED = re.compile(r"^(?:async )?def (test_\w+)\(", re.MULTILINE)
 
@@ -18,7 +18,7 @@ def rows() -> list[str]:
 
 def defined(pattern: str) -> set[str]:
     """Return the names of the tests in some files."""
-    texts = [path.read_text(encoding="utf-8") for path in TESTS.glob(pattern)]
+    texts = [path.read_text(encoding="utf-8") for path in TESTS.rglob(pattern)]
     return {name for text in texts for name in DEFINED.findall(text)}
 
 
@@ -36,6 +36,7 @@ def test_each_test_of_faults_has_its_row() -> None:
     """What is tested is told."""
     named = {name for row in rows() for name in NAMED.findall(row)}
 
-    for pattern in ("transport", "process", "store", "channel", "policy"):
-        assert defined(f"test_campaign_faults_{pattern}.py") <= named
-    assert defined("test_campaign_soak.py") <= named
+    for kind in ("transport", "store", "channel", "policy"):
+        assert defined(f"campaigns/faults/test_{kind}.py") <= named
+    assert defined("processes/test_campaign_faults.py") <= named
+    assert defined("campaigns/test_soak.py") <= named

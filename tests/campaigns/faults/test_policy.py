@@ -25,8 +25,8 @@ from ledgers import open_ledger
 from memory_ledger import EPOCH
 
 from telecmi_async import CallService
-from telecmi_async.campaign import CallingWindow, Campaign, FrequencyCap, Rules
-from telecmi_async.campaign.contacts import ContactsFile
+from telecmi_async.campaigns import CallingWindow, Campaign, FrequencyCap, Rules
+from telecmi_async.campaigns.contacts.files import ContactsFile
 from telecmi_async.ledger import NewContact
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from pg_server import PgServer
 from valkey_server import ValkeyServer
 
 from telecmi_async import CallService
-from telecmi_async.campaign import Campaign, Patience
+from telecmi_async.campaigns import Campaign, Patience
 from telecmi_async.ledger import SqliteLedger
-from telecmi_async.ledger.postgres import PostgresLedger
-from telecmi_async.limits import RedisLimits
+from telecmi_async.ledger.postgres.ledger import PostgresLedger
+from telecmi_async.pacing.redis import RedisLimits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -27,10 +27,10 @@ from faulted import (
 )
 from ledgers import open_ledger
 from memory_ledger import MemoryLedger
-from test_transport_faults import FAULTS
+from wire_faults import FAULTS
 
 from telecmi_async import CallService, CallStatus, Timeouts
-from telecmi_async.campaign import Campaign, Patience, Retries
+from telecmi_async.campaigns import Campaign, Patience, Retries
 from telecmi_async.ledger import ContactState
 from telecmi_async.simulator import Fault, FaultKind, Webhooks
 

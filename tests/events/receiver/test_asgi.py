@@ -11,7 +11,7 @@ from posting import DIGITS, LEG, OLD_TOKEN, PATH, REQUEST_ID, TOKEN, Request, he
 from shelf import payload, record
 
 from telecmi_async import Hangup, Receiver
-from telecmi_async.receiver import Counts
+from telecmi_async.events.receiver import Counts
 
 if TYPE_CHECKING:
     from telecmi_async.events import DigitsEvent, Event

@@ -6,7 +6,6 @@ import json
 import re
 import types
 from contextlib import asynccontextmanager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -20,6 +19,7 @@ from django.test.utils import (  # type: ignore[import-untyped]  # Django has no
     override_settings,
 )
 from fake_telecmi import FLOW, TO, FakeTelecmi
+from places import DOCS
 from posting import DIGITS, JSON, TOKEN, Request
 from shelf import record, signed
 
@@ -39,7 +39,7 @@ pytestmark = [
 ]
 
 
-PAGE = (Path(__file__).parents[1] / "docs" / "webhooks.md").read_text(encoding="utf-8")
+PAGE = (DOCS / "webhooks.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^(?:```|<!-- )python\n(.*?)^(?:```|-->)$", re.MULTILINE | re.DOTALL)
 ANY_LOOP = ["FastAPI", "Starlette"]
 ASYNCIO = ["Litestar", "Quart", "Django", "A Django view", "aiohttp"]
@@ -161,7 +161,9 @@ async def test_a_service_lives_as_long_as_its_application(
 ) -> None:
     """FastAPI opens and closes both, and an endpoint places a call with it."""
     simulator = Simulator()
-    monkeypatch.setattr("telecmi_async.transport.client.Lanes", lambda _: simulator.transport())
+    monkeypatch.setattr(
+        "telecmi_async.wire.httpx_transport.Lanes", lambda _: simulator.transport()
+    )
     monkeypatch.setenv("TELECMI_APP_ID", str(simulator.app_id))
     monkeypatch.setenv("TELECMI_SECRET", simulator.secret)
     monkeypatch.setenv("TELECMI_FROM", "19170000000")

@@ -45,13 +45,13 @@ from telecmi_async.events import (
     UnknownEvent,
     parse_event,
 )
-from telecmi_async.receiver import Counts, Reply
-from telecmi_async.reference import FIELD, new_reference
-from telecmi_async.store import MemoryStore
+from telecmi_async.events.receiver import Counts, Reply
+from telecmi_async.events.reference import FIELD, new_reference
+from telecmi_async.events.store import MemoryStore
 from telecmi_async.testing import run
 
 if TYPE_CHECKING:
-    from telecmi_async.store import FiledEvent
+    from telecmi_async.events.store import FiledEvent
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ import pytest
 from posting import OLD_TOKEN, PATH, TOKEN
 
 from telecmi_async import Receiver
-from telecmi_async.receiver import WEB_LOGS, new_token
+from telecmi_async.events.receiver import WEB_LOGS, new_token
 
 LOG = "telecmi_async.tests.access"
 

@@ -10,8 +10,8 @@ import pytest
 from posting import TOKEN
 
 from telecmi_async import Receiver
-from telecmi_async.receiver.workers import several_workers
-from telecmi_async.store import MemoryStore
+from telecmi_async.events.receiver.worker_detection import several_workers
+from telecmi_async.events.store import MemoryStore
 
 BIN = "/srv/app/.venv/bin"
 

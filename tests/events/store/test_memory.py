@@ -13,10 +13,10 @@ from fake_telecmi import FLOW, TO, FakeTelecmi
 from filing import Ear, filed, keys, stray
 from shelf import payload, record
 
-from telecmi_async.store import MemoryStore
+from telecmi_async.events.store import MemoryStore
 
 if TYPE_CHECKING:
-    from telecmi_async.store import FiledEvent
+    from telecmi_async.events.store import FiledEvent
 
 pytestmark = pytest.mark.anyio
 

@@ -18,10 +18,10 @@ from shelf import payload, record
 from valkey_server import ValkeyServer
 
 from telecmi_async import ConfigurationError, Receiver, StoreError, WrongEventLoop
-from telecmi_async.receiver import new_token
-from telecmi_async.store import ear as ear_module
-from telecmi_async.store import redis as module
-from telecmi_async.store.redis import RedisStore
+from telecmi_async.events.receiver import new_token
+from telecmi_async.events.store import redis as module
+from telecmi_async.events.store import redis_subscriber as ear_module
+from telecmi_async.events.store.redis import RedisStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -11,9 +11,9 @@ from shelf import payload, record, signed
 from valkey_server import ValkeyServer
 
 from telecmi_async import ConfigurationError
-from telecmi_async.reference import new_reference
-from telecmi_async.store import EventStore, MemoryStore
-from telecmi_async.store.redis import RedisStore
+from telecmi_async.events.reference import new_reference
+from telecmi_async.events.store import EventStore, MemoryStore
+from telecmi_async.events.store.redis import RedisStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

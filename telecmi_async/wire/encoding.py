@@ -1,0 +1,24 @@
+"""Request bodies: any request to TeleCMI as JSON, with the credentials first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from telecmi_async._internal.json_text import encode_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from telecmi_async.wire.credentials import Credentials
+
+__all__ = ["encode_body"]
+
+
+def encode_body(fields: Mapping[str, object], credentials: Credentials) -> bytes:
+    """Return the body of any request, UTF-8 JSON with the credentials first."""
+    rest = encode_json(fields)[1:]
+    # The secret is put in last, and never in a local: tracebacks may show those.
+    return (
+        f'{{"appid":{credentials.app_id},"secret":{encode_json(credentials.secret.reveal())}'
+        f"{',' if fields else ''}{rest}"
+    ).encode()

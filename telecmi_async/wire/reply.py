@@ -1,0 +1,35 @@
+"""What came back from the wire: a complete HTTP reply, or the failure to get one."""
+
+from __future__ import annotations
+
+import attrs
+
+__all__ = ["Failure", "Reply"]
+
+
+@attrs.frozen
+class Reply:
+    """A complete HTTP reply, free of any HTTP library's types.
+
+    Args:
+        status: The HTTP status.
+        body: The decoded body, in full.
+        retry_after: The ``Retry-After`` header, as it was sent.
+    """
+
+    status: int
+    body: bytes = attrs.field(repr=False)
+    retry_after: str | None = None
+
+
+@attrs.frozen
+class Failure:
+    """No complete reply came.
+
+    Args:
+        reason: What happened, in a few words without secrets.
+        sent: False only if it is proven that no byte of the request left.
+    """
+
+    reason: str
+    sent: bool

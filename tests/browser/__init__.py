@@ -1,1 +1,0 @@
-"""The simulator's page in a real browser: `nox -s browser`."""

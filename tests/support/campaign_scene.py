@@ -1,0 +1,130 @@
+"""A campaign on a ledger in memory and the simulator, on the virtual clock."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+from memory_ledger import MemoryLedger
+
+from telecmi_async import (
+    CallService,
+    Hangup,
+    RateLimit,
+    Receiver,
+)
+from telecmi_async.campaigns import (
+    Campaign,
+    Pace,
+    Patience,
+    Retries,
+    Settings,
+)
+from telecmi_async.ledger import ContactState, NewContact
+from telecmi_async.simulator import Fault, Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+__all__ = [
+    "FIRST",
+    "FROM",
+    "GREETING",
+    "SHORT",
+    "TOKEN",
+    "S",
+    "Scene",
+    "contacts",
+    "scene",
+    "settings",
+]
+
+
+S = ContactState
+
+
+FROM = 19170000000
+
+
+FIRST = 19170100000
+
+
+TOKEN = "t" * 43
+
+
+GREETING = [{"action": "speak", "text": "Hello {name}"}, Hangup()]
+
+
+# A test that waits for proof need not wait for two hours of virtual time.
+SHORT = Patience(outcomes=200.0, proof=300.0)
+
+
+def settings(rate: float = 50.0, **more: Any) -> Settings:
+    """Return settings for a quick campaign."""
+    pace = more.pop("pace", {})
+    return Settings(
+        flow=more.pop("flow", GREETING),
+        pace=Pace(calls_per_second=rate, **pace),
+        retries=more.pop("retries", Retries(first=1.0, attempts=3)),
+        **more,
+    )
+
+
+def contacts(count: int, first: int = FIRST) -> list[NewContact]:
+    """Return contacts with a name each."""
+    return [
+        NewContact(number=number, columns={"name": f"N{number}"})
+        for number in range(first, first + count)
+    ]
+
+
+@frozen
+class Scene:
+    """A ledger, a simulator, and a service whose calls end there."""
+
+    ledger: MemoryLedger
+    simulator: Simulator
+    service: CallService
+    receiver: Receiver
+
+    def campaign(self, config: Settings | None = None, **more: Any) -> Campaign:
+        """Return a worker's view of the campaign."""
+        name = more.pop("name", "spring")
+        options: dict[str, Any] = {"receiver": self.receiver, "patience": SHORT, **more}
+        return Campaign(self.ledger, self.service, name, config or settings(), **options)
+
+    async def counted(self, name: str = "spring") -> dict[str, int]:
+        """How many contacts are in each state that has any."""
+        state = await self.ledger.state(name)
+        return {str(found): count for found, count in state.counts.items() if count}
+
+    async def story(self, number: int = FIRST, name: str = "spring") -> list[str]:
+        """What happened to a contact."""
+        contact = await self.ledger.find(name, number)
+        assert contact is not None
+        return [passage.what for passage in contact.history]
+
+
+@asynccontextmanager
+async def scene(
+    *faults: Fault,
+    limit: RateLimit | None = None,
+    reference: bool | None = None,
+    **options: Any,
+) -> AsyncIterator[Scene]:
+    """A simulator of quick calls, with a receiver."""
+    options = {"magic": False, "ring": 1.0, "talk": 2.0, "latency": 0.1} | options
+    simulator = Simulator(**options)
+    for fault in faults:
+        simulator.faults.add(fault)
+    receiver = Receiver(TOKEN)
+    async with (
+        receiver,
+        simulator.service(
+            from_=FROM, events=receiver, rate=limit, reference=reference
+        ) as service,
+    ):
+        yield Scene(MemoryLedger(), simulator, service, receiver)
+    simulator.no_duplicates()

@@ -1,0 +1,11 @@
+"""Where the project's files are, for tests that read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+ROOT = TESTS.parent
+DATA = TESTS / "data"
+DOCS = ROOT / "docs"
+SUPPORT = TESTS / "support"

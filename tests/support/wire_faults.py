@@ -1,0 +1,171 @@
+"""What a server can do to a request, and what each of its misdeeds proves."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import NamedTuple
+
+import fault_server as fs
+
+from telecmi_async import (
+    AuthenticationError,
+    CallOutcomeUnknown,
+    CallRejected,
+    CallStatus,
+    RateLimited,
+    Timeouts,
+)
+
+__all__ = [
+    "BUSY",
+    "FAULTS",
+    "GATEWAY",
+    "PATIENT",
+    "READ",
+    "REFUSED",
+    "TOTAL",
+    "Fault",
+    "redirect",
+]
+
+
+REFUSED = json.dumps({"code": 420, "msg": "authentication failed"}).encode()
+
+
+BUSY = json.dumps({"code": 429, "msg": "slow down"}).encode()
+
+
+GATEWAY = b"<html><h1>Bad Gateway</h1></html>"
+
+
+PATIENT = Timeouts(connect=5, write=5, read=5, total=10)
+
+
+class Fault(NamedTuple):
+    """A misdeed and what is to come of it.
+
+    Args:
+        script: What the server does.
+        status: What a single attempt comes to.
+        error: What awaiting the call raises.
+        complete: How many whole requests the server has after a single attempt.
+        again: Whether the default policy repeats it.
+        failure: Whether the transport has no whole reply to show.
+        impatient: Time-outs, where the fault is that nothing happens.
+    """
+
+    script: fs.Script
+    status: CallStatus = CallStatus.UNKNOWN
+    error: type[Exception] = CallOutcomeUnknown
+    complete: int = 1
+    again: bool = False
+    failure: bool = True
+    impatient: Timeouts = PATIENT
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it is a "no" that can be trusted."""
+        return self.status is CallStatus.REJECTED
+
+
+def redirect(status: str) -> Fault:
+    """A redirect to where the call would be accepted."""
+    data = fs.reply(b"", status=status, headers="Location: /elsewhere\r\n")
+    return Fault(fs.answering(data), CallStatus.REJECTED, CallRejected, failure=False)
+
+
+READ = Timeouts(connect=5, write=5, read=0.05, total=10)
+
+
+TOTAL = Timeouts(connect=5, write=5, read=5, total=0.2)
+
+
+FAULTS: dict[str, Fault] = {
+    # Nothing of the request is read.
+    "close at once": Fault(fs.close_at_once, complete=0),
+    "reset at once": Fault(fs.reset_at_once, complete=0),
+    "stall at once, read time-out": Fault(fs.stall_at_once, complete=0, impatient=READ),
+    "stall at once, total time-out": Fault(fs.stall_at_once, complete=0, impatient=TOTAL),
+    # Some of it.
+    "close after the head": Fault(fs.close_after_head, complete=0),
+    "reset after the head": Fault(fs.reset_after_head, complete=0),
+    # All of it, and no answer.
+    "close after the body": Fault(fs.close_after_body),
+    "reset after the body": Fault(fs.reset_after_body),
+    "stall, read time-out": Fault(fs.stall_after_body, impatient=READ),
+    "stall, total time-out": Fault(fs.stall_after_body, impatient=TOTAL),
+    # Some of an answer.
+    "half a status line": Fault(fs.answering(b"HTTP/1.1 20")),
+    "half the headers": Fault(fs.answering(b"HTTP/1.1 200 OK\r\nContent-Le")),
+    "half the headers, then silence": Fault(
+        fs.answering_and_silent(b"HTTP/1.1 200 OK\r\n"), impatient=READ
+    ),
+    "half a body": Fault(fs.answering(fs.reply(fs.ACCEPTED[:20], length=500))),
+    "half a body, then silence": Fault(
+        fs.answering_and_silent(fs.reply(fs.ACCEPTED[:20], length=500)), impatient=READ
+    ),
+    "half a refusal": Fault(
+        fs.answering(fs.reply(REFUSED, status="420 No", length=len(REFUSED) + 1))
+    ),
+    "half a gateway's 502": Fault(
+        fs.answering(fs.reply(GATEWAY, status="502 Bad Gateway", length=500))
+    ),
+    "reset in the body": Fault(fs.reset_in_reply),
+    "half a chunk": Fault(
+        fs.answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{")
+    ),
+    "drip": Fault(fs.drip, impatient=TOTAL),
+    "only an interim answer": Fault(fs.answering(b"HTTP/1.1 100 Continue\r\n\r\n")),
+    # What is no answer at all.
+    "an upgrade": Fault(
+        fs.answering(b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+    ),
+    "garbage": Fault(fs.answering(b"\x00\xff\xfe" * 50 + b"\r\n\r\n")),
+    "another protocol": Fault(fs.answering(b"SSH-2.0-Server\r\n")),
+    "a bad chunk": Fault(
+        fs.answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n")
+    ),
+    "two lengths": Fault(
+        fs.answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}")
+    ),
+    "endless headers": Fault(fs.answering(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000)),
+    "bad gzip": Fault(fs.answering(fs.reply(headers="Content-Encoding: gzip\r\n"))),
+    "more than 1 MiB": Fault(fs.answering(fs.reply(b" " * (1 << 20) + fs.ACCEPTED))),
+    "cut gzip": Fault(
+        fs.answering(
+            fs.reply(gzip.compress(fs.ACCEPTED)[:30], headers="Content-Encoding: gzip\r\n")
+        )
+    ),
+    # A whole answer that says nothing of the call.
+    "no content": Fault(
+        fs.answering(b"HTTP/1.1 204 No Content\r\n\r\n"),
+        failure=False,
+    ),
+    "an empty 200": Fault(fs.answering(fs.reply(b"")), failure=False),
+    "a captive portal": Fault(fs.answering(fs.reply(b"<html>Log in</html>")), failure=False),
+    "a gateway's 500": Fault(fs.answering(fs.reply(GATEWAY, status="500 Oops")), failure=False),
+    "a gateway's 504": Fault(
+        fs.answering(fs.reply(GATEWAY, status="504 Gateway Timeout")), failure=False
+    ),
+    "a gateway's 502": Fault(
+        fs.answering(fs.reply(GATEWAY, status="502 Bad Gateway")), again=True, failure=False
+    ),
+    # A "no".
+    "refused": Fault(
+        fs.answering(fs.reply(REFUSED, status="420 No")),
+        CallStatus.REJECTED,
+        AuthenticationError,
+        failure=False,
+    ),
+    "busy": Fault(
+        fs.answering(fs.reply(BUSY, status="429 Busy")),
+        CallStatus.REJECTED,
+        RateLimited,
+        again=True,
+        failure=False,
+    ),
+    "moved": redirect("302 Found"),
+    "moved, method kept": redirect("307 Temporary Redirect"),
+    "moved for good": redirect("308 Permanent Redirect"),
+}
