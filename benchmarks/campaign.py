@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from pg_server import PgServer
 
 from telecmi_async import CallRequest, RateLimit
-from telecmi_async.campaigns import Campaign, Pace, Settings
+from telecmi_async.campaigns import Campaign, CampaignSettings, Pace
 from telecmi_async.ledger import ContactState, NewContact, PostgresLedger, SqliteLedger
 from telecmi_async.simulator import Simulator
 
@@ -76,7 +76,7 @@ async def dial(contacts_in: SqliteLedger | PostgresLedger, calls: int, in_flight
     """Dial the contacts of a ledger."""
     limit = RateLimit(max_in_flight=in_flight)
     simulator = Simulator(latency=LATENCY, life=None, magic=False, keep=0)
-    settings = Settings(flow=FLOW, pace=Pace(calls_per_second=10_000, window=100))
+    settings = CampaignSettings(flow=FLOW, pace=Pace(calls_per_second=10_000, window=100))
     async with (
         contacts_in as ledger,
         simulator.service(from_=FIRST, rate=limit) as service,

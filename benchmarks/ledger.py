@@ -24,9 +24,9 @@ from telecmi_async.ledger import (
     ContactState,
     Intent,
     Ledger,
-    Limits,
     NewContact,
-    Outcome,
+    SendLimits,
+    SendResult,
     SqliteLedger,
 )
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 FIRST = 919000000000
 COLUMNS = {"name": "Asha", "order": "4711", "amount": "1200.50"}
-LIMITS = Limits(per_number=((3, 86400.0),), per_day=10_000_000, cost=1e9)
-PLACED = Outcome(state=ContactState.PLACED, request_id="r")
+LIMITS = SendLimits(per_number=((3, 86400.0),), per_day=10_000_000, cost=1e9)
+PLACED = SendResult(state=ContactState.PLACED, request_id="r")
 
 
 def contacts(count: int) -> Iterator[NewContact]:
@@ -45,14 +45,14 @@ def contacts(count: int) -> Iterator[NewContact]:
         yield NewContact(number=FIRST + row * 7919 % 1_000_003_129, columns=COLUMNS)
 
 
-async def send(ledger: Ledger, claim: Claim, limits: Limits) -> None:
+async def send(ledger: Ledger, claim: Claim, limits: SendLimits) -> None:
     token = f"tcm_{claim.contact}_{claim.epoch}_{time.monotonic_ns()}"
     intent = await ledger.intend(claim, "w", token, limits=limits, fence=30, lease=60)
     if not isinstance(intent, Intent) or not await ledger.settle(token, PLACED):
         raise SystemExit("a send was refused")
 
 
-async def sends(ledger: Ledger, count: int, in_flight: int, limits: Limits) -> None:
+async def sends(ledger: Ledger, count: int, in_flight: int, limits: SendLimits) -> None:
     """Send to so many contacts, so many at a time."""
     left, waiting = count, list[Claim]()
 
@@ -71,7 +71,7 @@ async def sends(ledger: Ledger, count: int, in_flight: int, limits: Limits) -> N
 
 async def measure_sends(ledger: Ledger, count: int, size: int) -> None:
     for in_flight in (1, 20, 100):
-        for words, limits in (("none", Limits(check_do_not_call=False)), ("all", LIMITS)):
+        for words, limits in (("none", SendLimits(check_do_not_call=False)), ("all", LIMITS)):
             wall, cpu = time.perf_counter(), time.process_time()
             await sends(ledger, count, in_flight, limits)
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

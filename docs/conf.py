@@ -56,13 +56,13 @@ nitpick_ignore_regex = [
     (r"py:.*", r"Redis|redis\.asyncio\.Redis"),
     (
         r"py:class",
-        r"Decimal|Number|(telecmi_async\.)?(events\.\w+\.|_json\.)?(Event|JsonObject)",
+        r"Decimal|Number|(telecmi_async\.)?(events\.\w+\.|frozen_json\.)?(Event|JsonObject)",
     ),
     (r"py:class", r"RingType|Secret|UnknownPolicy|VoiceQuality|(telecmi_async\.\w+\.)?Options"),
-    (r"py:class", r"telecmi_async\.receiver\.\w+\.\w+"),
-    (r"py:class", r"telecmi_async\.simulator\.(asgi\.Application|fault\.Breach)"),
+    (r"py:class", r"telecmi_async\.events\.receiver\.\w+\.\w+"),
+    (r"py:class", r"telecmi_async\.simulator\.(asgi\.SimulatorApp|fault\.Breach)"),
     # A module without a page of its own.
-    (r"py:obj", r"telecmi_async\.verdict"),
+    (r"py:obj", r"telecmi_async\.attempt"),
 ]
 
 # Names that lead to the reference wherever a guide uses them; `Action` is an alias.

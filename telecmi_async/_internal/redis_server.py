@@ -16,7 +16,7 @@ from telecmi_async.errors import ConfigurationError, StoreError, WrongEventLoop
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-__all__ = ["Server"]
+__all__ = ["RedisServer"]
 
 _T = TypeVar("_T")
 
@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 _AT_ONCE: Final = 16
 
 
-class Server:
+class RedisServer:
     """A client of redis-py's, in the event loop that uses it first.
 
     Args:

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Coroutine
 
-__all__ = ["Host"]
+__all__ = ["TaskRunner"]
 
 _T = TypeVar("_T")
 
 
-class Host:
+class TaskRunner:
     """Starts tasks, and knows when the last one has ended."""
 
     def __init__(self) -> None:

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from telecmi_async.errors import TelecmiError
     from telecmi_async.events import Event
 
-__all__ = ["PATIENCE", "History"]
+__all__ = ["RECORD_PATIENCE", "History"]
 
 #: How long after a call's end a record may still come, in seconds: TeleCMI delivers it for the
 #: last time half an hour after the end (doc.telecmi.com/piopiy/docs/webhooks-overview), and a
 #: minute is for the way.
-PATIENCE = 31 * 60.0
+RECORD_PATIENCE = 31 * 60.0
 
 # Events of one call that are kept, and bytes of their payloads. Its state is made of all of
 # them, however many there are.
@@ -33,7 +33,7 @@ class History:
     """The events of one call in the order in which they were heard, and what they add up to.
 
     It is complete once the call is over and the record of every leg that was heard of is
-    there. A record may be missing for good, so the last one is waited for `PATIENCE` seconds
+    there. A record may be missing for good, so the last one is waited for `RECORD_PATIENCE` seconds
     and no longer.
     """
 
@@ -74,7 +74,7 @@ class History:
         was_over = self.state.over
         self.state = self.state.after(event)
         if self.state.over and not was_over:
-            self._until = now + PATIENCE
+            self._until = now + RECORD_PATIENCE
         if len(self.events) < _MOST and size <= self._room:
             self._room -= size
             self._keys[key] = size

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from telecmi_async.pacing.rate_limit import RateLimit
     from telecmi_async.wire.transport import Transport
 
-__all__ = ["Dialler", "Order", "Permit"]
+__all__ = ["CallPlacer", "Permit", "PlacementJob"]
 
 logger = logging.getLogger("telecmi_async")
 
@@ -60,7 +60,7 @@ class Permit(Protocol):
 
 
 @attrs.frozen(eq=False)
-class Order:
+class PlacementJob:
     """What one call needs on its way besides its state.
 
     Args:
@@ -84,7 +84,7 @@ class Order:
     permit: Permit | None = None
 
 
-class Dialler:
+class CallPlacer:
     """Places the calls of one service.
 
     Args:
@@ -121,7 +121,7 @@ class Dialler:
         """Return until when a call may be tried that is made now."""
         return None if policy.deadline is None else self._gate.now() + policy.deadline
 
-    async def place(self, order: Order) -> None:
+    async def place(self, order: PlacementJob) -> None:
         """Take one call through its attempts and settle it, come what may."""
         call = order.call
         stopped: errors.CallNotPlaced | None = errors.CallCancelled("the call was cancelled")
@@ -135,7 +135,7 @@ class Dialler:
             if not call.settled:
                 call.conclude(stopped)
 
-    async def _make_attempts(self, order: Order) -> errors.CallNotPlaced | None:
+    async def _make_attempts(self, order: PlacementJob) -> errors.CallNotPlaced | None:
         """Make attempts until one is the last; return why it had no turn, if so."""
         policy = order.policy
         if self._channels is not None and not await self._in_time(
@@ -164,13 +164,13 @@ class Dialler:
         )
         return None if verdict is not None else self._late(order)
 
-    def _late(self, order: Order) -> errors.NotSent:
+    def _late(self, order: PlacementJob) -> errors.NotSent:
         """Return the error of a call that had no turn in time."""
         late = order.until is not None and self._gate.now() >= order.until
         limit = f"deadline of {order.policy.deadline:g} s" if late else "queue_timeout"
         return errors.NotSent(f"the call had no turn within its {limit}; no phone rang")
 
-    async def _attempt(self, order: Order) -> Verdict | None:
+    async def _attempt(self, order: PlacementJob) -> Verdict | None:
         """Start one request and judge what came back; None if it had no turn in time."""
         if not await self._in_time(self._gate.enter, order.until):
             return None
@@ -187,7 +187,7 @@ class Dialler:
             self._gate.pause(pause)
         return verdict
 
-    async def _ask(self, order: Order) -> float | None:
+    async def _ask(self, order: PlacementJob) -> float | None:
         """Ask for the permit, if one is needed, and return by when the request must leave."""
         if order.permit is None:
             return None
@@ -197,7 +197,7 @@ class Dialler:
         await anyio.lowlevel.checkpoint_if_cancelled()
         return send_by
 
-    async def _exchange(self, order: Order, send_by: float | None) -> Verdict:
+    async def _exchange(self, order: PlacementJob, send_by: float | None) -> Verdict:
         """Send one request and put its verdict on record, whatever happens meanwhile."""
         began = self._gate.now()
         order.call.post()

@@ -10,9 +10,9 @@ import anyio
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import did_you_mean
-from telecmi_async.campaigns.evidence import free_channel, put_on_record, record_of
-from telecmi_async.campaigns.settings import Settings
-from telecmi_async.campaigns.timeouts import Patience
+from telecmi_async.campaigns.evidence import put_on_record, record_of, release_channel
+from telecmi_async.campaigns.settings import CampaignSettings
+from telecmi_async.campaigns.timeouts import CampaignTimeouts
 from telecmi_async.campaigns.worker import Worker
 from telecmi_async.errors import ConfigurationError, StoreError
 from telecmi_async.events.reference import reference_in
@@ -45,7 +45,7 @@ class Campaign:
         receiver: The service's receiver, whose events tell how calls went.
         worker: This worker's name in the ledger; a random one if not given. No two may have
             the same at one time.
-        patience: How long it waits for things; the defaults do.
+        timeouts: How long it waits for things; the defaults do.
         limits: What all workers share the pace by, if not by the ledger, such as a
             `telecmi_async.pacing.RedisLimits`. While they fail, nothing is dialled.
     """
@@ -55,11 +55,11 @@ class Campaign:
         ledger: Ledger,
         service: CallService,
         name: str,
-        settings: Settings,
+        settings: CampaignSettings,
         *,
         receiver: Receiver | None = None,
         worker: str | None = None,
-        patience: Patience | None = None,
+        timeouts: CampaignTimeouts | None = None,
         limits: SharedLimits | None = None,
     ) -> None:
         for what, given in (("name", name), ("worker", worker or "random")):
@@ -69,12 +69,12 @@ class Campaign:
         self._ledger = ledger
         self._receiver = receiver
         self._limits = limits
-        self._patience = patience or Patience()
+        self._timeouts = timeouts or CampaignTimeouts()
         self._running = False
         # By how much the ledger's clock is ahead of the event loop's, at the least so far.
         self._least_ahead = math.inf
         self._worker = Worker(
-            ledger, service, name, settings, self._patience, name=worker, limits=limits
+            ledger, service, name, settings, self._timeouts, name=worker, limits=limits
         )
         if receiver is not None:
             receiver.on_event(self._hear)
@@ -83,7 +83,7 @@ class Campaign:
         return f"<Campaign {self.name!r}{', running here' if self._running else ''}>"
 
     @classmethod
-    async def take_up(
+    async def attach(
         cls,
         ledger: Ledger,
         service: CallService,
@@ -91,7 +91,7 @@ class Campaign:
         *,
         receiver: Receiver | None = None,
         worker: str | None = None,
-        patience: Patience | None = None,
+        timeouts: CampaignTimeouts | None = None,
         limits: SharedLimits | None = None,
     ) -> Self:
         """Return a campaign that was begun before, by whomever.
@@ -105,7 +105,7 @@ class Campaign:
             names = await ledger.campaigns()
             hint = did_you_mean(name, names) if names else "it has none"
             raise ConfigurationError(f"there is no campaign {name!r} in this ledger: {hint}")
-        settings = Settings.parse(data)
+        settings = CampaignSettings.parse(data)
         return cls(
             ledger,
             service,
@@ -113,7 +113,7 @@ class Campaign:
             settings,
             receiver=receiver,
             worker=worker,
-            patience=patience,
+            timeouts=timeouts,
             limits=limits,
         )
 
@@ -132,7 +132,7 @@ class Campaign:
     async def _begin(self) -> None:
         if await self._ledger.create(self.name, self.settings.dump()):
             return
-        kept = Settings.parse(await self._ledger.settings(self.name))
+        kept = CampaignSettings.parse(await self._ledger.settings(self.name))
         if others := self.settings.differences(kept):
             raise ConfigurationError(
                 f"the ledger has a campaign {self.name!r} with other settings "
@@ -146,15 +146,15 @@ class Campaign:
 
     async def pause(self, why: str = "") -> None:
         """Ask all workers to start nothing more until `resume`; what was sent goes on."""
-        await self._ledger.direct(self.name, "paused", why)
+        await self._ledger.set_status(self.name, "paused", why)
 
     async def resume(self) -> None:
         """Ask all workers to go on."""
-        await self._ledger.direct(self.name, "running")
+        await self._ledger.set_status(self.name, "running")
 
     async def stop(self, why: str = "") -> None:
         """Ask all workers to start nothing more, and to leave."""
-        await self._ledger.direct(self.name, "stopped", why)
+        await self._ledger.set_status(self.name, "stopped", why)
 
     def leave(self) -> None:
         """Have this worker start nothing more; `run` returns when what was sent is settled."""
@@ -219,21 +219,21 @@ class Campaign:
         while True:
             await self._worker.live.free_owed()
             try:
-                await self._ledger.renew(self._worker.owner, lease=self._patience.claim)
+                await self._ledger.renew(self._worker.owner, lease=self._timeouts.claim)
                 found = await self._ledger.reap(self.name)
-                if found.lost:
+                if found.unknown:
                     logger.warning(
                         "campaign %s: %d sends were left behind by a worker that is gone: a "
                         "phone may have rung, and they are kept as unknown",
                         self.name,
-                        found.lost,
+                        found.unknown,
                     )
-                await self._ledger.absolve(
+                await self._ledger.resolve_unknown(
                     self.name, older_than=await self._proof(), policy=self.settings.unknown
                 )
             except StoreError as error:
                 await self._worker.store_fails(error)
-            await anyio.sleep(self._patience.claim / 6)
+            await anyio.sleep(self._timeouts.claim / 6)
 
     async def _proof(self) -> float:
         """Return after how many seconds by the ledger's clock silence may prove something.
@@ -243,7 +243,7 @@ class Campaign:
         """
         ahead = await self._ledger.now() - anyio.current_time()
         self._least_ahead = min(self._least_ahead, ahead)
-        return self._patience.proof + ahead - self._least_ahead
+        return self._timeouts.proof + ahead - self._least_ahead
 
     async def _watch(self, on_progress: Callable[[CampaignState], object] | None) -> None:
         """See what the campaign's workers are asked to do, and tell how it stands."""
@@ -273,8 +273,8 @@ class Campaign:
             except StoreError as error:
                 await self._worker.store_fails(error)
                 continue
-            placed = state.counts[ContactState.PLACED] and waited < self._patience.outcomes
-            unknown = state.counts[ContactState.UNKNOWN] and waited < self._patience.evidence
+            placed = state.counts[ContactState.PLACED] and waited < self._timeouts.outcomes
+            unknown = state.counts[ContactState.UNKNOWN] and waited < self._timeouts.evidence
             if state.status == "stopped" or not (placed or unknown):
                 self._say_unheard(state)
                 return
@@ -298,7 +298,7 @@ class Campaign:
         """Put on record what is heard of a call, however long the ledger takes to come back."""
         if reference_in(event) is None and event.request_id is None:
             return
-        until = anyio.current_time() + self._patience.outcomes
+        until = anyio.current_time() + self._timeouts.outcomes
         while True:
             try:
                 await self._note(event)
@@ -317,7 +317,7 @@ class Campaign:
         if name == self.name:
             await self._worker.live.free(record.to or "")
         else:  # it hears for all campaigns of the ledger
-            await free_channel(self._ledger, name, record, self._limits)
+            await release_channel(self._ledger, name, record, self._limits)
 
 
 def _first(failure: BaseException) -> BaseException:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from telecmi_async.campaigns.settings import Pace
     from telecmi_async.pacing.shared import SharedLimits
 
-__all__ = ["LiveCalls", "holder_of"]
+__all__ = ["ChannelLeases", "holder_of"]
 
 logger = logging.getLogger("telecmi_async")
 
@@ -25,7 +25,7 @@ def holder_of(campaign: str, number: int | str) -> str:
     return f"{campaign}/{number}"
 
 
-class LiveCalls:
+class ChannelLeases:
     """Takes and frees the channels of a campaign's calls, if those are limited.
 
     A call holds its channel from before it is sent until its record comes. It is held in the
@@ -42,7 +42,7 @@ class LiveCalls:
     def __init__(self, limits: SharedLimits, campaign: str, pace: Pace) -> None:
         self._limits = limits
         self._campaign = campaign
-        self._limit = pace.live_calls
+        self._limit = pace.max_live_calls
         self._shared = pace.shared
         # What could not be given back, in the order in which it was tried.
         self._owed: dict[str, None] = {}

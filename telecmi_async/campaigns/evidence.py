@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from telecmi_async.campaigns.channel_leases import holder_of
-from telecmi_async.campaigns.settings import Settings
+from telecmi_async.campaigns.settings import CampaignSettings
 from telecmi_async.events import CallRecord
 from telecmi_async.events.reference import reference_in
-from telecmi_async.ledger import Heard
+from telecmi_async.ledger import CallEvidence
 
 if TYPE_CHECKING:
     from telecmi_async.events import Event
     from telecmi_async.ledger import Ledger
     from telecmi_async.pacing.shared import SharedLimits
 
-__all__ = ["free_channel", "put_on_record", "record_of"]
+__all__ = ["put_on_record", "record_of", "release_channel"]
 
 
 def record_of(event: Event) -> CallRecord | None:
@@ -41,8 +41,8 @@ async def put_on_record(ledger: Ledger, event: Event) -> str | None:
         return None
     record = record_of(event)
     rate = None if record is None else record.call_rate
-    return await ledger.heard(
-        Heard(
+    return await ledger.record_event(
+        CallEvidence(
             token=token,
             request_id=event.request_id,
             at=await ledger.now(),
@@ -55,7 +55,7 @@ async def put_on_record(ledger: Ledger, event: Event) -> str | None:
     )
 
 
-async def free_channel(
+async def release_channel(
     ledger: Ledger, name: str, record: CallRecord, limits: SharedLimits | None = None
 ) -> None:
     """Give back the channel of a call that is over.
@@ -71,7 +71,7 @@ async def free_channel(
     Raises:
         StoreError: The ledger or the limits fail; doing it again does no harm.
     """
-    pace = Settings.parse(await ledger.settings(name)).pace
-    if pace.live_calls is not None:
+    pace = CampaignSettings.parse(await ledger.settings(name)).pace
+    if pace.max_live_calls is not None:
         holder = holder_of(name, record.to or "")
         await (limits or ledger).free_channel(pace.shared, holder)

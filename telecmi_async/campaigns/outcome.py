@@ -22,7 +22,7 @@ from attrs import field, frozen
 
 from telecmi_async import errors
 from telecmi_async._internal import validators
-from telecmi_async.ledger import ContactState, Outcome
+from telecmi_async.ledger import ContactState, SendResult
 
 if TYPE_CHECKING:
     from telecmi_async.errors import TelecmiError
@@ -74,13 +74,13 @@ class SendVerdict:
     request_id: str | None = None
     pause: float = 0.0
 
-    def at(self, now: float) -> Outcome:
+    def at(self, now: float) -> SendResult:
         """Return it as the ledger notes it.
 
         Args:
             now: The ledger's time.
         """
-        return Outcome(
+        return SendResult(
             state=self.state,
             detail=self.detail,
             request_id=self.request_id,

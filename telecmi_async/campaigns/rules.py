@@ -1,8 +1,8 @@
 """Who may be dialled now: the rules of a campaign, as data.
 
 They are looked at when a call is about to be sent, not when its contact was loaded. Some need
-only the number and the time: `Rules.judge`. The others need what was sent before, and are looked at
-by the ledger, in the transaction that puts the intent on record: `Rules.limits`. Which rules the
+only the number and the time: `CampaignRules.judge`. The others need what was sent before, and are looked at
+by the ledger, in the transaction that puts the intent on record: `CampaignRules.limits`. Which rules the
 law asks for depends on who calls whom, and why; none of them is preset but the do-not-call
 list.
 """
@@ -22,7 +22,7 @@ from telecmi_async._internal.messages import did_you_mean, shown
 from telecmi_async.campaigns.contacts.zones import zone_named, zones_of
 from telecmi_async.campaigns.window import CallingWindow
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.base import Limits, Refusal
+from telecmi_async.ledger.base import RuleDecision, SendLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 __all__ = [
     "ZONE_COLUMN",
     "CallingWindow",
+    "CampaignRules",
     "CostCap",
     "DailyCap",
     "FrequencyCap",
-    "Rules",
 ]
 
 T = TypeVar("T")
@@ -161,7 +161,7 @@ def _check_instant(_: object, __: object, value: float | None) -> None:
 
 
 @frozen(kw_only=True)
-class Rules:
+class CampaignRules:
     """What a campaign keeps to, at the moment of sending.
 
     Args:
@@ -191,7 +191,7 @@ class Rules:
         now: float,
         *,
         not_after: float | None = None,
-    ) -> Refusal | None:
+    ) -> RuleDecision | None:
         """Return why a contact may not be dialled now, by the rules that need no database.
 
         Args:
@@ -207,7 +207,7 @@ class Rules:
         """
         ends = min(t for t in (self.not_after, not_after, math.inf) if t is not None)
         if now > ends:
-            return Refusal(rule="not_fresh", reason="it is not fresh any more")
+            return RuleDecision(rule="not_fresh", reason="it is not fresh any more")
         if self.window is None:
             return None
         zone = columns.get(ZONE_COLUMN, "").strip()
@@ -216,30 +216,32 @@ class Rules:
         if opens == now:
             return None
         if opens is None:
-            return Refusal(rule="calling_window", reason=_why_never(self.window, zone, zones))
+            return RuleDecision(
+                rule="calling_window", reason=_why_never(self.window, zone, zones)
+            )
         where = (
             zones[0] if len(zones) == 1 else f"some of its country's {len(zones)} time zones"
         )
         closed = f"the calling window {self.window} is closed in {where}"
         if opens > ends:
-            return Refusal(
+            return RuleDecision(
                 rule="not_fresh",
                 reason=f"{closed}, and opens again when it is not fresh any more",
             )
-        return Refusal(
+        return RuleDecision(
             rule="calling_window",
             reason=f"{closed}, or closes before the phone has rung for "
             f"{self.window.ring_time:g} s",
             until=opens,
         )
 
-    def limits(self, now: float) -> Limits:
+    def limits(self, now: float) -> SendLimits:
         """Return what the ledger has to look at in the intent's transaction.
 
         Args:
             now: Seconds since 1970, by the ledger's clock.
         """
-        return Limits(
+        return SendLimits(
             per_number=tuple((cap.count, cap.per) for cap in self.per_number),
             per_day=None if self.per_day is None else self.per_day.count,
             cost=None if self.cost is None else self.cost.most,
@@ -252,7 +254,7 @@ class Rules:
         return attrs.asdict(self, value_serializer=_as_json)
 
     @classmethod
-    def parse(cls, data: object) -> Rules:
+    def parse(cls, data: object) -> CampaignRules:
         """Return the rules that JSON holds, as `dump` made it or a person wrote it.
 
         Raises:

@@ -10,14 +10,14 @@ from attrs import define
 
 from telecmi_async._internal.event_loop import current_time
 from telecmi_async.errors import CallCancelled, StoreError
-from telecmi_async.ledger import Claim, Intent, Refusal
+from telecmi_async.ledger import Claim, Intent, RuleDecision
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from telecmi_async.calls.state import Call
 
-__all__ = ["Send", "SendPermit"]
+__all__ = ["PendingSend", "SendPermit"]
 
 logger = logging.getLogger("telecmi_async")
 
@@ -28,7 +28,7 @@ _SLOW = 0.5
 
 
 @define(eq=False)
-class Send:
+class PendingSend:
     """A contact on its way to being sent.
 
     Args:
@@ -59,7 +59,7 @@ class SendPermit:
 
     def __init__(
         self,
-        intend: Callable[[str], Awaitable[Intent | Refusal | None]],
+        intend: Callable[[str], Awaitable[Intent | RuleDecision | None]],
         fence: float,
         turn: Callable[[], Awaitable[bool]],
     ) -> None:
@@ -72,7 +72,7 @@ class SendPermit:
         #: Why nobody knows whether the intent is on record, if the ledger failed.
         self.failure: StoreError | None = None
         #: Why it may not be sent, if a rule says so.
-        self.refusal: Refusal | None = None
+        self.refusal: RuleDecision | None = None
 
     async def __call__(self, call: Call) -> float:
         """Put the intent on record, and return by when the request must have left."""

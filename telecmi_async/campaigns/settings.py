@@ -11,7 +11,7 @@ from attrs import field, frozen
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import shown
 from telecmi_async.campaigns.outcome import Retries
-from telecmi_async.campaigns.rules import Rules
+from telecmi_async.campaigns.rules import CampaignRules
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.pcmo.template import Template
 from telecmi_async.phone import mask, parse_number
@@ -19,7 +19,7 @@ from telecmi_async.phone import mask, parse_number
 if TYPE_CHECKING:
     from telecmi_async.pcmo.flow import FlowLike
 
-__all__ = ["Pace", "Settings", "UnknownPolicy"]
+__all__ = ["CampaignSettings", "Pace", "UnknownPolicy"]
 
 #: What becomes of sends whose fate is unknown: they are kept, dialled again once it is proven
 #: that nobody was called, or given up.
@@ -50,12 +50,12 @@ class Pace:
 
     Args:
         calls_per_second: How many calls start in a second, over all workers of this ledger.
-        live_calls: How many may be live, likewise; ``None`` for any number.
+        max_live_calls: How many may be live, likewise; ``None`` for any number.
         window: How many requests one worker has under way at a time, and twice as many as it
             claims at once; never more than its service's ``max_in_flight``.
         shared: What the limits are shared under: campaigns that name the same share them.
         caller_id_calls_per_second: How many calls of one caller id start in a second, besides;
-            the campaign must name it (``Settings.from_``). ``None`` for no limit of its own.
+            the campaign must name it (``CampaignSettings.from_``). ``None`` for no limit of its own.
         campaign_calls_per_second: How many of this campaign's, likewise. A call starts once all
             of its limits allow it.
 
@@ -64,7 +64,7 @@ class Pace:
     """
 
     calls_per_second: float = field(default=1.0, validator=_check_rate)
-    live_calls: int | None = field(default=None, validator=validators.whole_or_none(1))
+    max_live_calls: int | None = field(default=None, validator=validators.whole_or_none(1))
     window: int = field(default=40, validator=validators.whole(1))
     shared: str = field(default="account", validator=validators.name)
     caller_id_calls_per_second: float | None = field(
@@ -89,7 +89,7 @@ def _masked(number: int | None) -> str:
 
 
 @frozen(kw_only=True)
-class Settings:
+class CampaignSettings:
     """What a campaign was begun with.
 
     Args:
@@ -107,7 +107,9 @@ class Settings:
     """
 
     flow: Template = field(converter=_parse_flow)
-    rules: Rules = field(factory=Rules, validator=validators.instance(Rules))
+    rules: CampaignRules = field(
+        factory=CampaignRules, validator=validators.instance(CampaignRules)
+    )
     pace: Pace = field(factory=Pace, validator=validators.instance(Pace))
     retries: Retries = field(factory=Retries, validator=validators.instance(Retries))
     unknown: UnknownPolicy = field(
@@ -122,9 +124,9 @@ class Settings:
                 "have different caller ids would share one limit"
             )
 
-    def differences(self, other: Settings) -> list[str]:
+    def differences(self, other: CampaignSettings) -> list[str]:
         """Return the names of the settings that another one has otherwise."""
-        names = [each.name for each in attrs.fields(Settings)]
+        names = [each.name for each in attrs.fields(CampaignSettings)]
         return [name for name in names if getattr(self, name) != getattr(other, name)]
 
     def dump(self) -> dict[str, object]:
@@ -139,7 +141,7 @@ class Settings:
         }
 
     @classmethod
-    def parse(cls, data: object) -> Settings:
+    def parse(cls, data: object) -> CampaignSettings:
         """Return what `dump` gave.
 
         Raises:
@@ -151,7 +153,7 @@ class Settings:
         try:
             return cls(
                 flow=Template.parse(cast("FlowLike", fields["flow"]), raw=True),
-                rules=Rules.parse(fields["rules"]),
+                rules=CampaignRules.parse(fields["rules"]),
                 pace=Pace(**cast("dict[str, object]", fields["pace"])),  # type: ignore[arg-type]  # it checks
                 retries=Retries(**cast("dict[str, object]", fields["retries"])),  # type: ignore[arg-type]  # it checks
                 unknown=cast("UnknownPolicy", fields["unknown"]),

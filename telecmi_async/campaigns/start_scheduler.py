@@ -13,11 +13,11 @@ from telecmi_async.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from telecmi_async.campaigns.channel_leases import LiveCalls
-    from telecmi_async.campaigns.settings import Settings
+    from telecmi_async.campaigns.channel_leases import ChannelLeases
+    from telecmi_async.campaigns.settings import CampaignSettings
     from telecmi_async.pacing.shared import SharedLimits
 
-__all__ = ["Turns"]
+__all__ = ["StartScheduler"]
 
 logger = logging.getLogger("telecmi_async")
 
@@ -39,7 +39,7 @@ _AHEAD: Final = 2
 _SPARED: Final = 0.004
 
 
-class Turns:
+class StartScheduler:
     """Lets one call after another start, as the shared limits allow.
 
     One start is reserved at a time, a few if they are close together: a worker that dies or is
@@ -61,9 +61,9 @@ class Turns:
     def __init__(
         self,
         limits: SharedLimits,
-        live: LiveCalls,
+        live: ChannelLeases,
         campaign: str,
-        settings: Settings,
+        settings: CampaignSettings,
         *,
         rate: Callable[[], float],
         pause: Callable[[float], Awaitable[bool]],

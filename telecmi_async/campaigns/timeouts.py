@@ -9,7 +9,7 @@ from attrs import field, frozen
 from telecmi_async._internal import validators
 from telecmi_async.wire.transport import Timeouts
 
-__all__ = ["Patience"]
+__all__ = ["CampaignTimeouts"]
 
 
 def _seconds(default: float) -> Any:
@@ -19,7 +19,7 @@ def _seconds(default: float) -> Any:
 
 
 @frozen(kw_only=True)
-class Patience:
+class CampaignTimeouts:
     """How long a worker waits for things, in seconds or as `timedelta`s. The defaults do.
 
     Workers of one campaign may differ in it: each of its leases is on record with what it

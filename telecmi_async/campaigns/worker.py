@@ -26,10 +26,10 @@ import anyio
 
 from telecmi_async._internal.event_loop import current_time
 from telecmi_async.calls.request import CallRequest
-from telecmi_async.campaigns.channel_leases import LiveCalls
+from telecmi_async.campaigns.channel_leases import ChannelLeases
 from telecmi_async.campaigns.outcome import SendVerdict, outcome_of
-from telecmi_async.campaigns.send_permit import Send, SendPermit
-from telecmi_async.campaigns.start_scheduler import Turns
+from telecmi_async.campaigns.send_permit import PendingSend, SendPermit
+from telecmi_async.campaigns.start_scheduler import StartScheduler
 from telecmi_async.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -38,15 +38,15 @@ from telecmi_async.errors import (
     StoreError,
     TelecmiError,
 )
-from telecmi_async.ledger import Claim, ContactState, Intent, Refusal
-from telecmi_async.pacing.circuit_breaker import Brake
+from telecmi_async.ledger import Claim, ContactState, Intent, RuleDecision
+from telecmi_async.pacing.circuit_breaker import CircuitBreaker
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from telecmi_async.calls.handle import CallHandle
-    from telecmi_async.campaigns.settings import Settings
-    from telecmi_async.campaigns.timeouts import Patience
+    from telecmi_async.campaigns.settings import CampaignSettings
+    from telecmi_async.campaigns.timeouts import CampaignTimeouts
     from telecmi_async.ledger import CampaignState, Ledger
     from telecmi_async.pacing.shared import SharedLimits
     from telecmi_async.service.service import CallService
@@ -69,7 +69,7 @@ class Worker:
         service: Places the calls.
         campaign: The campaign's name.
         settings: What it was begun with.
-        patience: How long it waits for things.
+        timeouts: How long it waits for things.
         name: The worker's own name; a random one if not given.
         limits: What grants starts and channels; the ledger if not given.
     """
@@ -79,8 +79,8 @@ class Worker:
         ledger: Ledger,
         service: CallService,
         campaign: str,
-        settings: Settings,
-        patience: Patience,
+        settings: CampaignSettings,
+        timeouts: CampaignTimeouts,
         *,
         name: str | None = None,
         limits: SharedLimits | None = None,
@@ -97,25 +97,25 @@ class Worker:
         self._service = service
         self._campaign = campaign
         self._settings = settings
-        self._patience = patience
-        self._brake = Brake(settings.pace.calls_per_second)
+        self._timeouts = timeouts
+        self._brake = CircuitBreaker(settings.pace.calls_per_second)
         # What waits in the service has had its turn, and would leave all at once after a pause.
         self._window = min(settings.pace.window, service.max_in_flight)
         self._resume_at = -math.inf
         #: The channels of live calls.
-        self.live = LiveCalls(limits or ledger, campaign, settings.pace)
-        self._turns = Turns(
+        self.live = ChannelLeases(limits or ledger, campaign, settings.pace)
+        self._turns = StartScheduler(
             limits or ledger,
             self.live,
             campaign,
             settings,
             rate=lambda: self._brake.rate(current_time()),
             pause=self._pause,
-            longest=patience.claim,
+            longest=timeouts.claim,
             apart=limits is not None and limits is not ledger,
         )
         self._under_way = 0
-        self._waiting: deque[Send] = deque()
+        self._waiting: deque[PendingSend] = deque()
         self._handles: set[CallHandle] = set()
         self._changed: anyio.Event | None = None
         self._failures = 0
@@ -183,7 +183,7 @@ class Worker:
             try:
                 if room > 0 and not self._halted:
                     claims = await self._ledger.claim(
-                        self._campaign, owner, most=room, lease=self._patience.claim
+                        self._campaign, owner, most=room, lease=self._timeouts.claim
                     )
                     self._store_works()
                 if not claims and not self._under_way and await self._is_done():
@@ -191,7 +191,7 @@ class Worker:
             except StoreError as error:
                 await self.store_fails(error)
                 continue
-            self._waiting.extend(Send(claim, owner) for claim in claims)
+            self._waiting.extend(PendingSend(claim, owner) for claim in claims)
             while self._waiting and not self._halted:
                 await self._start(self._waiting[0], calls)
             await self._give_back()
@@ -213,9 +213,9 @@ class Worker:
         # What is not proven by then never is, unless somebody dials again.
         now = current_time()
         self._idle_since = self._idle_since or now
-        return now - self._idle_since > self._patience.send + self._patience.proof
+        return now - self._idle_since > self._timeouts.send + self._timeouts.proof
 
-    async def _start(self, send: Send, calls: TaskGroup) -> None:
+    async def _start(self, send: PendingSend, calls: TaskGroup) -> None:
         """Wait for a contact's turn, and let its call run."""
         try:
             request = await self._request(send)
@@ -231,7 +231,7 @@ class Worker:
             self._under_way += 1
             calls.start_soon(self._dial, send, request)
 
-    async def _request(self, send: Send) -> CallRequest | None:
+    async def _request(self, send: PendingSend) -> CallRequest | None:
         """Return what is sent to a contact; ``None`` if a rule stands against it already."""
         claim = send.claim
         refusal = await self._judge(claim)
@@ -243,11 +243,11 @@ class Worker:
                     from_=self._settings.from_,
                 )
         except InvalidCall as error:
-            refusal = Refusal(rule="invalid", reason=str(error))
+            refusal = RuleDecision(rule="invalid", reason=str(error))
         await self._ledger.block(claim, send.owner, refusal)
         return None
 
-    async def _turn(self, send: Send) -> bool:
+    async def _turn(self, send: PendingSend) -> bool:
         """Wait for the brake, a channel and a turn that all workers share."""
         while (pause := self._held_up()) > 0:
             if not await self._pause(min(pause, _POLL)):
@@ -278,18 +278,18 @@ class Worker:
                 self._say(error)
                 self._waiting.clear()
 
-    async def _release(self, send: Send) -> bool:
+    async def _release(self, send: PendingSend) -> bool:
         """Give a contact back; False if it was lost, and its channel may be another's by now."""
         return await self._ledger.release(send.claim, send.owner)
 
-    def _probed(self, send: Send) -> None:
+    def _probed(self, send: PendingSend) -> None:
         """Let another find out what this one did not."""
         if send.probe:
             self._brake.withdraw()
 
     # -- sending
 
-    async def _dial(self, send: Send, request: CallRequest) -> None:
+    async def _dial(self, send: PendingSend, request: CallRequest) -> None:
         """Take one contact through one send, and put on record what it came to."""
         try:
             with anyio.CancelScope(shield=True):
@@ -301,13 +301,13 @@ class Worker:
             self._under_way -= 1
             self.wake()
 
-    async def _send(self, send: Send, request: CallRequest) -> bool:
+    async def _send(self, send: PendingSend, request: CallRequest) -> bool:
         """Send one contact's request; tell whether its channel is to be kept."""
         permit = SendPermit(
-            lambda token: self._intend(send, token), self._patience.fence, self._turns.another
+            lambda token: self._intend(send, token), self._timeouts.fence, self._turns.another
         )
         try:
-            handle = self._service.place(request, permit, self._patience.timeouts)
+            handle = self._service.place(request, permit, self._timeouts.timeouts)
         except TelecmiError as error:
             return not await self._refused(send, error)
         self._handles.add(handle)
@@ -330,7 +330,7 @@ class Worker:
         self._brake.record(failure, current_time(), began=send.began)
         return await self._settle(send, permit.token, handle, failure)
 
-    async def _refused(self, send: Send, error: TelecmiError) -> bool:
+    async def _refused(self, send: PendingSend, error: TelecmiError) -> bool:
         """Leave, since the service takes no call of this campaign; it is no contact's fault."""
         self.failure = error
         if isinstance(error, InvalidCall):
@@ -339,15 +339,17 @@ class Worker:
         self._probed(send)
         return await self._release(send)
 
-    async def _intend(self, send: Send, token: str) -> Intent | Refusal | None:
+    async def _intend(self, send: PendingSend, token: str) -> Intent | RuleDecision | None:
         """Look at the rules once more, and put the intent to send on record."""
         claim, now = send.claim, await self._ledger.now()
         refusal = await self._judge(claim)
         if refusal is None and self._brake.open and not send.probe:
             reason = "too many of the last sends ended unknown"
-            refusal = Refusal(rule="brake", reason=reason, until=now)
+            refusal = RuleDecision(rule="brake", reason=reason, until=now)
         elif refusal is None and (rest := self._resume_at - current_time()) > 0:
-            refusal = Refusal(rule="pause", reason="TeleCMI asked for it", until=now + rest)
+            refusal = RuleDecision(
+                rule="pause", reason="TeleCMI asked for it", until=now + rest
+            )
         if refusal is not None:
             kept = await self._ledger.block(claim, send.owner, refusal)
             return refusal if kept else None
@@ -356,14 +358,14 @@ class Worker:
             send.owner,
             token,
             limits=self._settings.rules.limits(now),
-            fence=self._patience.fence,
-            lease=self._patience.send,
+            fence=self._timeouts.fence,
+            lease=self._timeouts.send,
         )
-        if isinstance(answer, Refusal) and answer.rule == "cost":
+        if isinstance(answer, RuleDecision) and answer.rule == "cost":
             await self._direct("stopped", answer.reason)
         return answer
 
-    async def _judge(self, claim: Claim) -> Refusal | None:
+    async def _judge(self, claim: Claim) -> RuleDecision | None:
         """Look at the rules that need no database."""
         now = await self._ledger.now()
         return self._settings.rules.judge(
@@ -371,7 +373,7 @@ class Worker:
         )
 
     async def _settle(
-        self, send: Send, token: str, handle: CallHandle, error: TelecmiError | None
+        self, send: PendingSend, token: str, handle: CallHandle, error: TelecmiError | None
     ) -> bool:
         """Put on record what a send came to; tell whether its channel is to be kept."""
         outcome = outcome_of(
@@ -392,7 +394,7 @@ class Worker:
 
     async def _record(self, token: str, verdict: SendVerdict) -> bool:
         """Put an outcome on record, however long the ledger takes to come back."""
-        until = current_time() + self._patience.send
+        until = current_time() + self._timeouts.send
         while True:
             try:
                 return await self._ledger.settle(token, verdict.at(await self._ledger.now()))
@@ -405,7 +407,7 @@ class Worker:
         """Have all workers pause or stop, unless they were asked to already."""
         state = await self._ledger.state(self._campaign)
         if state.status == "running":
-            await self._ledger.direct(self._campaign, status, why)
+            await self._ledger.set_status(self._campaign, status, why)
             logger.error("campaign %s is %s: %s", self._campaign, status, why)
             self.status = status
             self.wake()

@@ -62,7 +62,7 @@ def _add_dial(commands: Commands) -> None:
         help="calls per second (default: %(default)s)",
     )
     dial.add_argument(
-        "--live-calls",
+        "--max-live-calls",
         type=int,
         metavar="N",
         help="how many may be live at once; needs webhooks",

@@ -21,13 +21,13 @@ from telecmi_async.ledger.states import Move
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
-    from telecmi_async.campaigns import Campaign, Rules
+    from telecmi_async.campaigns import Campaign, CampaignRules
     from telecmi_async.cli.display import Display
     from telecmi_async.cli.interrupts import Interrupts
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.ledger import CampaignState, Contact, Ledger
 
-__all__ = ["BUSY", "carry_out", "exit_for", "state_as_json", "tell"]
+__all__ = ["BUSY", "announce", "carry_out", "exit_for", "state_as_json"]
 
 _LOOK: Final = 0.1
 # A retry comes within the hour. What is due later waits for the calling hours, or the next day.
@@ -222,7 +222,7 @@ async def carry_out(
     return final, exit_for(final, campaign.settings.rules, watch.why)
 
 
-def exit_for(state: CampaignState, rules: Rules, why: Exit | None = None) -> Exit:
+def exit_for(state: CampaignState, rules: CampaignRules, why: Exit | None = None) -> Exit:
     """Return the exit code of a campaign that was left as it stands.
 
     Args:
@@ -254,7 +254,7 @@ def state_as_json(state: CampaignState) -> dict[str, object]:
     }
 
 
-def tell(
+def announce(
     terminal: Terminal, state: CampaignState, *, as_json: bool, ledger: str | None = None
 ) -> None:
     """Print how a campaign stands, and say what can be done about it.

@@ -18,7 +18,7 @@ import anyio
 from attrs import define, field
 
 from telecmi_async import CallService, Receiver
-from telecmi_async.campaigns import Campaign, Pace, Retries, Settings
+from telecmi_async.campaigns import Campaign, CampaignSettings, Pace, Retries
 from telecmi_async.cli.display import Display, display_for
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.meter import Meter
@@ -100,7 +100,7 @@ def run(
         answered_share=0.8,
         speed=_SPEED,
     )
-    settings = Settings(
+    settings = CampaignSettings(
         flow=_FLOW,
         from_=_CALLER_ID,
         pace=Pace(calls_per_second=calls_per_second, window=20),
@@ -136,7 +136,7 @@ class _Stage:
 
 
 async def _play(
-    terminal: Terminal, simulator: Simulator, settings: Settings, calls: int
+    terminal: Terminal, simulator: Simulator, settings: CampaignSettings, calls: int
 ) -> Report:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         async with _staged(terminal, simulator, settings, Path(folder), calls) as stage:
@@ -159,7 +159,11 @@ async def _play(
 
 @asynccontextmanager
 async def _staged(
-    terminal: Terminal, simulator: Simulator, settings: Settings, folder: Path, calls: int
+    terminal: Terminal,
+    simulator: Simulator,
+    settings: CampaignSettings,
+    folder: Path,
+    calls: int,
 ) -> AsyncGenerator[_Stage]:
     ahead = [0.0]
     receiver = Receiver(new_token())
@@ -184,7 +188,11 @@ async def _staged(
 
 
 def _introduce(
-    terminal: Terminal, simulator: Simulator, settings: Settings, calls: int, base_url: str
+    terminal: Terminal,
+    simulator: Simulator,
+    settings: CampaignSettings,
+    calls: int,
+    base_url: str,
 ) -> None:
     share = f"{100 * simulator.error_502_share:g} %"
     terminal.put(

@@ -16,13 +16,19 @@ import attrs
 from attrs import frozen
 
 from telecmi_async import CallService, Receiver
-from telecmi_async.campaigns import Campaign, Pace, Rules, Settings, UnknownPolicy
+from telecmi_async.campaigns import (
+    Campaign,
+    CampaignRules,
+    CampaignSettings,
+    Pace,
+    UnknownPolicy,
+)
 from telecmi_async.campaigns.contacts.files import ContactsFile, Rejection
 from telecmi_async.campaigns.contacts.flaw import Kind
 from telecmi_async.campaigns.contacts.seen import Seen
 from telecmi_async.cli import plan as plans
 from telecmi_async.cli.account import Account, account_of
-from telecmi_async.cli.carry import carry_out, exit_for, tell
+from telecmi_async.cli.carry import announce, carry_out, exit_for
 from telecmi_async.cli.confirm import confirm
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import opened
@@ -42,7 +48,7 @@ if TYPE_CHECKING:
     from telecmi_async.cli.plan import Plan
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["Order", "run"]
+__all__ = ["DialOptions", "run"]
 
 _TO_DIAL: Final = (ContactState.PENDING, ContactState.CLAIMED)
 _CALLER_ID: Final = 12025550199
@@ -52,7 +58,7 @@ _DEAF: Final = "without --webhook-url, or `hook listen` on the ledger elsewhere,
 
 
 @frozen(kw_only=True)
-class Order:
+class DialOptions:
     """What `dial` was asked for; see its help."""
 
     contacts: str
@@ -60,7 +66,7 @@ class Order:
     ledger: str | None
     name: str | None
     calls_per_second: float
-    live_calls: int | None
+    max_live_calls: int | None
     from_: str | None
     country: str | None
     column: str | None
@@ -102,7 +108,7 @@ def run(terminal: Terminal, **given: Any) -> int:
 
     Args:
         terminal: What to read from and write to.
-        given: See `Order`.
+        given: See `DialOptions`.
 
     Returns:
         An `Exit`.
@@ -111,7 +117,7 @@ def run(terminal: Terminal, **given: Any) -> int:
         Stop: It is not carried out.
         TelecmiError: A file or an argument cannot be used, or the ledger fails.
     """
-    order = Order(**given)
+    order = DialOptions(**given)
     if order.flow == "-" and order.secret_stdin:
         raise ConfigurationError("stdin cannot hold both the flow and the secret")
     rules = rules_of(
@@ -134,7 +140,7 @@ def run(terminal: Terminal, **given: Any) -> int:
     plans.check_columns(file, settings)
     plan = plans.draw_up(file, settings, time())
     if not plan.contacts:
-        plans.show(
+        plans.show_plan(
             terminal, plan, settings, name=order.campaign, count=0, country=order.country
         )
         raise Stop(Exit.USAGE, "no row of the file can be dialled")
@@ -144,22 +150,22 @@ def run(terminal: Terminal, **given: Any) -> int:
 
 
 def _settings(
-    terminal: Terminal, order: Order, rules: Rules, account: Account | None
-) -> Settings:
+    terminal: Terminal, order: DialOptions, rules: CampaignRules, account: Account | None
+) -> CampaignSettings:
     """Return what the campaign is begun with."""
     from_ = order.from_ or (str(_CALLER_ID) if account is None else account.from_)
     if from_ is None:
         raise InvalidCall("is missing: give --from, or set TELECMI_FROM", path="from")
-    return Settings(
+    return CampaignSettings(
         flow=Template.parse(read_flow(terminal, order.flow)),
         from_=from_,
-        pace=Pace(calls_per_second=order.calls_per_second, live_calls=order.live_calls),
+        pace=Pace(calls_per_second=order.calls_per_second, max_live_calls=order.max_live_calls),
         rules=rules,
         unknown=order.unknown,
     )
 
 
-def _forbidden(order: Order) -> list[int]:
+def _forbidden(order: DialOptions) -> list[int]:
     """Return the numbers that must not be called."""
     if order.do_not_call is None:
         return []
@@ -177,7 +183,7 @@ def _forbidden(order: Order) -> list[int]:
 
 @asynccontextmanager
 async def _for_real(
-    terminal: Terminal, order: Order, account: Account
+    terminal: Terminal, order: DialOptions, account: Account
 ) -> AsyncGenerator[_Exchange]:
     host, port, url = order.webhook_host, order.webhook_port, order.webhook_url
     async with (
@@ -208,10 +214,10 @@ async def _rehearsal(plan: Plan) -> AsyncGenerator[_Exchange]:
 
 async def _dial(
     terminal: Terminal,
-    order: Order,
+    order: DialOptions,
     file: ContactsFile,
     plan: Plan,
-    settings: Settings,
+    settings: CampaignSettings,
     forbidden: list[int],
     opening: AbstractAsyncContextManager[_Exchange],
 ) -> Exit:
@@ -221,7 +227,7 @@ async def _dial(
         ledger = exchange.ledger
         await _check_begun(ledger, name, settings)
         count = await _to_dial(ledger, name, file, plan)
-        plans.show(terminal, plan, settings, name=name, count=count, country=order.country)
+        plans.show_plan(terminal, plan, settings, name=name, count=count, country=order.country)
         if forbidden:
             terminal.say(f"  {'do not':<10} call {len(forbidden)} more numbers")
         if exchange.receiver is None:
@@ -229,7 +235,7 @@ async def _dial(
         if not count:
             terminal.say("All of them are in the ledger, and nothing is left to be done.")
             state = await ledger.state(name)
-            tell(terminal, state, as_json=order.as_json)
+            announce(terminal, state, as_json=order.as_json)
             return exit_for(state, settings.rules)
         if order.dry_run:
             settings = _hurried(settings)
@@ -242,7 +248,7 @@ async def _dial(
         campaign = Campaign(
             ledger, exchange.service, name, settings, receiver=exchange.receiver
         )
-        await ledger.forbid(forbidden, order.do_not_call or "")
+        await ledger.add_do_not_call(forbidden, order.do_not_call or "")
         await campaign.load(file.contacts())
         state, code = await carry_out(
             terminal,
@@ -252,26 +258,26 @@ async def _dial(
             hears=exchange.receiver is not None,
         )
         ledger_named = None if order.dry_run else order.ledger or ""
-        tell(terminal, state, as_json=order.as_json, ledger=ledger_named)
+        announce(terminal, state, as_json=order.as_json, ledger=ledger_named)
         return code
 
 
-def _warn_of_deafness(terminal: Terminal, settings: Settings) -> None:
+def _warn_of_deafness(terminal: Terminal, settings: CampaignSettings) -> None:
     """Say which rules need webhooks, for whoever has none here."""
     if settings.rules.cost is not None:
         terminal.say(f"  {'note':<10} {_DEAF} nobody knows what calls cost")
-    if settings.pace.live_calls is not None:
+    if settings.pace.max_live_calls is not None:
         terminal.say(f"  {'note':<10} {_DEAF} a call is taken for live for 91 minutes")
 
 
-def _hurried(settings: Settings) -> Settings:
+def _hurried(settings: CampaignSettings) -> CampaignSettings:
     """Return settings under which a rehearsal is soon over."""
     pace = settings.pace
     faster = max(_FAST, pace.calls_per_second)
     return attrs.evolve(settings, pace=attrs.evolve(pace, calls_per_second=faster))
 
 
-def _stdin_is_free(order: Order) -> bool:
+def _stdin_is_free(order: DialOptions) -> bool:
     return order.flow != "-" and not order.secret_stdin
 
 
@@ -285,10 +291,10 @@ def _closed(plan: Plan) -> str:
     )
 
 
-async def _check_begun(ledger: Ledger, name: str, settings: Settings) -> None:
+async def _check_begun(ledger: Ledger, name: str, settings: CampaignSettings) -> None:
     """Refuse to go on with a campaign under other settings than it was begun with."""
     begun = await ledger.settings(name)
-    if begun is None or Settings.parse(begun) == settings:
+    if begun is None or CampaignSettings.parse(begun) == settings:
         return
     wanted = settings.dump()
     other = ", ".join(key for key in wanted if begun.get(key) != wanted[key])

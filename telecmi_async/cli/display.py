@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import anyio
 
 if TYPE_CHECKING:
-    from telecmi_async.cli.meter import View
+    from telecmi_async.cli.meter import CampaignView
     from telecmi_async.cli.terminal import Terminal
 
 __all__ = ["ChangingLine", "Display", "PlainLines", "display_for"]
@@ -19,7 +19,7 @@ _FULL, _EMPTY = "━", "╌"
 class Display(Protocol):
     """Shows how far a campaign is."""
 
-    def show(self, view: View) -> None:
+    def show(self, view: CampaignView) -> None:
         """Show where things stand; it may be asked for as often as one likes."""
         ...
 
@@ -27,7 +27,7 @@ class Display(Protocol):
         """Say something in between."""
         ...
 
-    def finish(self, view: View | None) -> None:
+    def finish(self, view: CampaignView | None) -> None:
         """Show where things stand for the last time, if that is known."""
         ...
 
@@ -56,7 +56,7 @@ class PlainLines:
         self._every = every
         self._next: float | None = None
 
-    def show(self, view: View) -> None:
+    def show(self, view: CampaignView) -> None:
         """Print where things stand, unless that was a moment ago."""
         now = anyio.current_time()
         if self._next is None:
@@ -69,7 +69,7 @@ class PlainLines:
         """Print it."""
         self._terminal.put(text)
 
-    def finish(self, view: View | None) -> None:
+    def finish(self, view: CampaignView | None) -> None:
         """Print where things stand."""
         if view is not None:
             self._terminal.put(view.words())
@@ -83,7 +83,7 @@ class ChangingLine:
         full, empty = (_FULL, _EMPTY) if terminal.shows(_FULL + _EMPTY) else ("=", " ")
         self._full, self._empty = full, empty
 
-    def show(self, view: View) -> None:
+    def show(self, view: CampaignView) -> None:
         """Draw the line anew."""
         # One column stays free: a full line would wrap and could not be redrawn.
         columns = self._terminal.width - 1
@@ -100,7 +100,7 @@ class ChangingLine:
         self._terminal.redraw("")
         self._terminal.put(text)
 
-    def finish(self, view: View | None) -> None:
+    def finish(self, view: CampaignView | None) -> None:
         """Draw the line for the last time."""
         if view is not None:
             self.show(view)

@@ -19,7 +19,7 @@ from telecmi_async.phone import mask, parse_number
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator
 
-    from telecmi_async.campaigns.contacts.export import Target
+    from telecmi_async.campaigns.contacts.export import TextTarget
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.ledger import Contact, Ledger
 
@@ -71,7 +71,7 @@ def run(
 
 
 @contextmanager
-def _target(terminal: Terminal, output: str | None) -> Generator[Target]:
+def _target(terminal: Terminal, output: str | None) -> Generator[TextTarget]:
     if output is None:
         yield _Lines(terminal)
         return
@@ -137,7 +137,7 @@ async def _campaigns(book: Ledger, name: str | None) -> AsyncIterator[str]:
 
 def _show(terminal: Terminal, campaign: str, contact: Contact, *, as_json: bool) -> None:
     if as_json:
-        told = export.row_of(contact, masked=True)
+        told = export.export_row(contact, masked=True)
         del told["columns"]
         row = {"campaign": campaign, **told, "history": export.history(contact)}
         terminal.put(json.dumps(row, default=export.iso))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["check", "show"]
+__all__ = ["check", "show_flow"]
 
 
 def check(terminal: Terminal, *, flow: str, as_json: bool) -> int:
@@ -40,7 +40,7 @@ def check(terminal: Terminal, *, flow: str, as_json: bool) -> int:
     return Exit.OK
 
 
-def show(terminal: Terminal, *, flow: str, as_json: bool) -> int:
+def show_flow(terminal: Terminal, *, flow: str, as_json: bool) -> int:
     """Print a call flow as a tree, its numbers masked.
 
     Returns:

@@ -17,8 +17,8 @@ from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.wire import Unreachable, send
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.receiver import new_token
-from telecmi_async.simulator.connection import Limits
-from telecmi_async.simulator.server import Server, listen
+from telecmi_async.simulator.connection import ConnectionLimits
+from telecmi_async.simulator.server import HttpServer, open_listener
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -97,10 +97,10 @@ async def hearing(receiver: Receiver, *, host: str, port: int) -> AsyncGenerator
     own = OwnError()
     async with (
         receiver,
-        await listen(host, port) as listener,
+        await open_listener(host, port) as listener,
         anyio.create_task_group() as tasks,
     ):
-        server = Server(_Door(receiver), Limits(), refuse=_refused)
+        server = HttpServer(_Door(receiver), ConnectionLimits(), refuse=_refused)
         tasks.start_soon(server.accept, listener)
         try:
             with own:

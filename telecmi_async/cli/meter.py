@@ -9,14 +9,14 @@ from attrs import frozen
 
 from telecmi_async.ledger import CampaignState, ContactState
 
-__all__ = ["Meter", "View", "duration"]
+__all__ = ["CampaignView", "Meter", "duration"]
 
 # Over how many seconds the rate is taken.
 _SPAN: Final = 10.0
 
 
 @frozen
-class View:
+class CampaignView:
     """A campaign at one moment.
 
     Args:
@@ -71,7 +71,7 @@ class Meter:
         self._hears = hears
         self._looks: deque[tuple[float, int]] = deque()
 
-    def look(self, state: CampaignState, now: float) -> View:
+    def look(self, state: CampaignState, now: float) -> CampaignView:
         """Return how it goes.
 
         Args:
@@ -84,7 +84,7 @@ class Meter:
         began, sends = self._looks[0]
         passed = now - began
         rate = (state.sends - sends) / passed if passed > 0 else 0.0
-        return View(state, rate, self._hears)
+        return CampaignView(state, rate, self._hears)
 
 
 def duration(seconds: float) -> str:

@@ -13,7 +13,7 @@ from rich.text import Text
 from telecmi_async.ledger import ContactState
 
 if TYPE_CHECKING:
-    from telecmi_async.cli.meter import View
+    from telecmi_async.cli.meter import CampaignView
     from telecmi_async.cli.terminal import Terminal
 
 __all__ = ["Panel"]
@@ -53,7 +53,7 @@ class Panel:
         self._live = Live(console=self._console, auto_refresh=False)
         self._began = False
 
-    def show(self, view: View) -> None:
+    def show(self, view: CampaignView) -> None:
         """Draw all of it anew."""
         if not self._began:
             self._began = True
@@ -64,7 +64,7 @@ class Panel:
         """Put it above."""
         self._console.print(text)
 
-    def finish(self, view: View | None) -> None:
+    def finish(self, view: CampaignView | None) -> None:
         """Draw it for the last time, and leave it there."""
         if view is not None:
             self.show(view)
@@ -72,7 +72,7 @@ class Panel:
             self._live.stop()
 
 
-def _drawn(view: View) -> Group:
+def _drawn(view: CampaignView) -> Group:
     head = Table.grid(padding=(0, 2))
     head.add_row(
         ProgressBar(total=max(view.state.total, 1), completed=view.done, width=30),

@@ -16,11 +16,11 @@ from telecmi_async.errors import InvalidCall
 from telecmi_async.phone import mask
 
 if TYPE_CHECKING:
-    from telecmi_async.campaigns import Settings
+    from telecmi_async.campaigns import CampaignSettings
     from telecmi_async.campaigns.contacts.files import ContactsFile
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["Plan", "check_columns", "draw_up", "show"]
+__all__ = ["Plan", "check_columns", "draw_up", "show_plan"]
 
 _EXAMPLES: Final = 10
 _COUNTRIES: Final = 8
@@ -59,7 +59,7 @@ class Plan:
         return self.contacts + sum(self.rejected.values())
 
 
-def draw_up(file: ContactsFile, settings: Settings, now: float) -> Plan:
+def draw_up(file: ContactsFile, settings: CampaignSettings, now: float) -> Plan:
     """Read a file once, and look at each contact as the campaign would. It blocks.
 
     Args:
@@ -98,10 +98,10 @@ def draw_up(file: ContactsFile, settings: Settings, now: float) -> Plan:
     )
 
 
-def show(
+def show_plan(
     terminal: Terminal,
     plan: Plan,
-    settings: Settings,
+    settings: CampaignSettings,
     *,
     name: str,
     count: int,
@@ -124,7 +124,7 @@ def show(
     countries = ", ".join(f"{n} {country}" for country, n in most)
     others = len(plan.countries) - len(most)
     others_may = "never, by the rules below" if plan.opens is None else "later"
-    live = "" if pace.live_calls is None else f", at most {pace.live_calls} live"
+    live = "" if pace.max_live_calls is None else f", at most {pace.max_live_calls} live"
     lines = {
         "rows": f"{plan.rows}, of which {plan.contacts} can be dialled",
         "rejected": rejected,
@@ -158,7 +158,7 @@ def show(
         terminal.say(f"  … and {hidden} rows more")
 
 
-def check_columns(file: ContactsFile, settings: Settings) -> None:
+def check_columns(file: ContactsFile, settings: CampaignSettings) -> None:
     """Refuse a flow that needs columns which the file does not have.
 
     Raises:

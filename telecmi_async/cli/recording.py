@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telecmi_async.campaigns.evidence import free_channel, put_on_record, record_of
+from telecmi_async.campaigns.evidence import put_on_record, record_of, release_channel
 from telecmi_async.events.store import MemoryStore
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class LedgerStore:
         campaign = await put_on_record(self._ledger, filed.event)
         record = record_of(filed.event)
         if campaign is not None and record is not None:
-            await free_channel(self._ledger, campaign, record)
+            await release_channel(self._ledger, campaign, record)
         fresh = await self._memory.put(filed)
         self.known += campaign is not None and fresh
         return fresh

@@ -9,7 +9,7 @@ import anyio
 
 from telecmi_async.campaigns import Campaign
 from telecmi_async.cli.account import account_of
-from telecmi_async.cli.carry import carry_out, tell
+from telecmi_async.cli.carry import announce, carry_out
 from telecmi_async.cli.ledgers import campaign_named, opened
 from telecmi_async.cli.line import line
 from telecmi_async.errors import InvalidCall
@@ -55,7 +55,7 @@ def run(
                 receiver,
             ),
         ):
-            campaign = await Campaign.take_up(
+            campaign = await Campaign.attach(
                 book, service, await campaign_named(book, name), receiver=receiver
             )
             if campaign.settings.from_ is None and account.from_ is None:
@@ -64,7 +64,7 @@ def run(
             state, code = await carry_out(
                 terminal, campaign, book, patient=patient, hears=receiver is not None
             )
-            tell(terminal, state, as_json=as_json, ledger=ledger or "")
+            announce(terminal, state, as_json=as_json, ledger=ledger or "")
             return code
 
     return anyio.run(partial(go_on, account))

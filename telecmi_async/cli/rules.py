@@ -7,7 +7,13 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from telecmi_async.campaigns import CallingWindow, CostCap, DailyCap, FrequencyCap, Rules
+from telecmi_async.campaigns import (
+    CallingWindow,
+    CampaignRules,
+    CostCap,
+    DailyCap,
+    FrequencyCap,
+)
 from telecmi_async.campaigns.window import DAYS
 from telecmi_async.errors import ConfigurationError
 
@@ -30,7 +36,7 @@ def rules_of(
     per_day: str | None,
     most_cost: float | None,
     not_after: str | None,
-) -> Rules:
+) -> CampaignRules:
     """Return the rules that the arguments of `dial` say; see its help.
 
     Raises:
@@ -40,7 +46,7 @@ def rules_of(
         ends = None if not_after is None else _moment(not_after)
     with _named("--max-cost"):
         cost = None if most_cost is None else CostCap(most_cost)
-    return Rules(
+    return CampaignRules(
         window=_window(window, days, holidays),
         per_number=[_frequency(each) for each in per_number],
         per_day=None if per_day is None else _daily(per_day),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from telecmi_async.campaigns import Settings
-from telecmi_async.cli.carry import BUSY, exit_for, state_as_json, tell
+from telecmi_async.campaigns import CampaignSettings
+from telecmi_async.cli.carry import BUSY, announce, exit_for, state_as_json
 from telecmi_async.cli.confirm import confirm
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import campaign_named, opened
@@ -42,12 +42,14 @@ def run(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: bo
             if len(names) <= 1:
                 found = await campaign_named(book, name)
                 state = await book.state(found)
-                settings = Settings.parse(await book.settings(found))
+                settings = CampaignSettings.parse(await book.settings(found))
                 terminal.say(
                     f"{state.name} {state.status}{f': {state.why}' if state.why else ''}"
                 )
                 idle = not any(state.counts[each] for each in BUSY)
-                tell(terminal, state, as_json=as_json, ledger=(ledger or "") if idle else None)
+                announce(
+                    terminal, state, as_json=as_json, ledger=(ledger or "") if idle else None
+                )
                 return exit_for(state, settings.rules)
             for each in names:
                 state = await book.state(await campaign_named(book, each))
@@ -75,7 +77,7 @@ def pause(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: 
     async def ask() -> Exit:
         async with opened(terminal, ledger) as book:
             found = await campaign_named(book, name)
-            await book.direct(found, "paused", "from the command line")
+            await book.set_status(found, "paused", "from the command line")
             terminal.say(f"{found} is paused; what was sent goes on.")
             if as_json:
                 terminal.put(json.dumps(state_as_json(await book.state(found))))

@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
             SqliteLedger(path, clock=lambda: time() + ahead) as ledger,
             CallService.from_env(reference=True) as service,
         ):
-            campaign = await Campaign.take_up(ledger, service, name)
+            campaign = await Campaign.attach(ledger, service, name)
             await campaign.run()
 
     anyio.run(work)

@@ -94,18 +94,18 @@ def parse_event(payload: bytes | bytearray | str | Mapping[str, object]) -> Even
         "from_": reading.number(raw.get("from")),
         "to": reading.number(raw.get("to")),
         "time": reading.time(raw.get("time")),
-        "cmiuuid": reading.text(_leg_id(raw)),
+        "cmiuuid": reading.text_or_none(_leg_id(raw)),
         "leg": reading.word(raw.get("leg")),
         "direction": _direction(raw, status),
-        "request_id": reading.text(raw.get("request_id")),
-        "conversation_uuid": reading.text(raw.get("conversation_uuid")),
+        "request_id": reading.text_or_none(raw.get("request_id")),
+        "conversation_uuid": reading.text_or_none(raw.get("conversation_uuid")),
         "extra_params": reading.params(raw.get("extra_params")),
     }
     kind = reading.word(raw.get("type"))
     if kind == "cdr":
         return _record(common, status)
     if "dtmf" in raw:
-        return DigitsEvent(**common, dtmf=reading.text(raw.get("dtmf")) or "")
+        return DigitsEvent(**common, dtmf=reading.text_or_none(raw.get("dtmf")) or "")
     if reading.word(raw.get("action")) == "inbound":
         return InboundRequest(**common)
     if "ws_status" in raw or (status and status.startswith("stream_")):
@@ -148,8 +148,8 @@ def _record(common: _Common, status: str | None) -> CallRecord:
         duration=reading.integer(raw.get("duration")),
         call_rate=reading.money(raw.get("call_rate", raw.get("rate"))),
         balance=reading.money(raw.get("balance")),
-        hangup_reason=reading.text(raw.get("hangup_reason")),
-        filename=reading.text(raw.get("filename")),
+        hangup_reason=reading.text_or_none(raw.get("hangup_reason")),
+        filename=reading.text_or_none(raw.get("filename")),
     )
 
 
@@ -165,7 +165,7 @@ def _stream(common: _Common, status: str | None) -> StreamEvent | UnknownEvent:
         **common,
         status=found,
         code=reading.integer(message.get("code")),
-        reason=reading.text(message.get("reason")),
+        reason=reading.text_or_none(message.get("reason")),
     )
 
 

@@ -19,10 +19,10 @@ from telecmi_async._internal.frozen_json import Json, JsonObject
 from telecmi_async._internal.messages import shown
 from telecmi_async.errors import WebhookError
 
-__all__ = ["DEEPEST", "LARGEST", "MOST_MEMBERS", "read_object"]
+__all__ = ["DEEPEST", "MAX_EVENT_CHARACTERS", "MOST_MEMBERS", "read_object"]
 
 #: The longest payload, in bytes; for text and mappings, in characters. TeleCMI's have 600.
-LARGEST = 64 * 1024
+MAX_EVENT_CHARACTERS = 64 * 1024
 #: How deep objects and arrays may be nested, the payload itself being the first level.
 DEEPEST = 20
 #: How many keys and array items it may hold in all. TeleCMI's have about 20.
@@ -37,7 +37,7 @@ class _Room:
     """How much more a payload may hold."""
 
     members: int = MOST_MEMBERS
-    characters: int = LARGEST
+    characters: int = MAX_EVENT_CHARACTERS
 
 
 def read_object(payload: bytes | bytearray | str | Mapping[str, object]) -> JsonObject:
@@ -53,8 +53,8 @@ def read_object(payload: bytes | bytearray | str | Mapping[str, object]) -> Json
     """
     value: object = payload
     if isinstance(value, bytes | bytearray | str):
-        if len(value) > LARGEST:
-            raise WebhookError(f"the payload is larger than {LARGEST // 1024} KiB")
+        if len(value) > MAX_EVENT_CHARACTERS:
+            raise WebhookError(f"the payload is larger than {MAX_EVENT_CHARACTERS // 1024} KiB")
         value = _decode(value)
     if not isinstance(value, Mapping):
         raise WebhookError(f"the payload must be a JSON object, not {_kind(value)}")
@@ -136,7 +136,7 @@ def _freeze_text(value: str, room: _Room) -> str:
     """Return text that can be encoded: half a character becomes the replacement sign."""
     room.characters -= len(value)
     if room.characters < 0:
-        raise WebhookError(f"the payload is larger than {LARGEST // 1024} KiB")
+        raise WebhookError(f"the payload is larger than {MAX_EVENT_CHARACTERS // 1024} KiB")
     return str.__str__(value if value.isascii() else _LONE_SURROGATE.sub("\ufffd", value))
 
 

@@ -20,7 +20,7 @@ __all__ = [
     "money",
     "number",
     "params",
-    "text",
+    "text_or_none",
     "time",
     "without_direction",
     "word",
@@ -36,7 +36,7 @@ _SECONDS_END = 10**11
 _MILLISECONDS_END = 10**14
 
 
-def text(value: Json) -> str | None:
+def text_or_none(value: Json) -> str | None:
     """Return a text without blanks around it, ``None`` if nothing is left; a number's digits."""
     match value:
         case str():
@@ -65,7 +65,7 @@ def without_direction(status: str) -> str:
 
 def number(value: Json) -> str | None:
     """Return a phone number's digits, leading zeros kept; or the text, if it is no number."""
-    found = text(value)
+    found = text_or_none(value)
     if found is None or _is_digits(found):
         return found
     digits = _SEPARATORS.sub("", found).removeprefix("+")
@@ -74,7 +74,7 @@ def number(value: Json) -> str | None:
 
 def integer(value: Json) -> int | None:
     """Return an integer that is not negative, from a number or its text."""
-    found = text(value)
+    found = text_or_none(value)
     if found is None or not _is_digits(found) or len(found) > _LONGEST_INTEGER:
         return None
     return int(found)
@@ -86,7 +86,7 @@ def _is_digits(found: str) -> bool:
 
 def money(value: Json) -> Decimal | None:
     """Return an amount, exact if it came as text."""
-    found = repr(value) if isinstance(value, float) else text(value)
+    found = repr(value) if isinstance(value, float) else text_or_none(value)
     return Decimal(found) if found and _MONEY.fullmatch(found) else None
 
 

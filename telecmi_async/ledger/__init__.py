@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from telecmi_async.ledger.base import (
+    CallEvidence,
     CampaignState,
     Claim,
     Contact,
-    Heard,
     Intent,
     Ledger,
-    Limits,
-    Outcome,
     Passage,
     Reaped,
-    Refusal,
+    RuleDecision,
+    SendLimits,
+    SendResult,
 )
 from telecmi_async.ledger.contact import Loaded, NewContact
 from telecmi_async.ledger.postgres.ledger import PostgresLedger
@@ -23,22 +23,22 @@ from telecmi_async.ledger.states import FINAL, MOVES, ContactState, Move, target
 __all__ = [
     "FINAL",
     "MOVES",
+    "CallEvidence",
     "CampaignState",
     "Claim",
     "Contact",
     "ContactState",
-    "Heard",
     "Intent",
     "Ledger",
-    "Limits",
     "Loaded",
     "Move",
     "NewContact",
-    "Outcome",
     "Passage",
     "PostgresLedger",
     "Reaped",
-    "Refusal",
+    "RuleDecision",
+    "SendLimits",
+    "SendResult",
     "SqliteLedger",
     "targets",
 ]

@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from telecmi_async.ledger.contact import Loaded, NewContact
 
 __all__ = [
+    "CallEvidence",
     "CampaignState",
     "Claim",
     "Contact",
-    "Heard",
     "Intent",
     "Ledger",
-    "Limits",
-    "Outcome",
     "Passage",
     "Reaped",
-    "Refusal",
+    "RuleDecision",
+    "SendLimits",
+    "SendResult",
 ]
 
 
@@ -58,7 +58,7 @@ class Claim:
 
 
 @frozen(kw_only=True)
-class Heard:
+class CallEvidence:
     """What an event says of a call.
 
     Args:
@@ -83,7 +83,7 @@ class Heard:
 
 
 @frozen(kw_only=True)
-class Limits:
+class SendLimits:
     """What must hold at the moment of sending; it is looked at in the intent's transaction.
 
     Args:
@@ -104,7 +104,7 @@ class Limits:
 
 
 @frozen(kw_only=True)
-class Refusal:
+class RuleDecision:
     """Why a contact may not be dialled now.
 
     Args:
@@ -133,7 +133,7 @@ class Intent:
 
 
 @frozen(kw_only=True)
-class Outcome:
+class SendResult:
     """What a send came to.
 
     Args:
@@ -156,11 +156,11 @@ class Reaped:
 
     Args:
         released: Claims whose lease is over: pending again, for nothing was sent.
-        lost: Sends whose worker is gone: unknown.
+        unknown: Sends whose worker is gone: unknown.
     """
 
     released: int
-    lost: int
+    unknown: int
 
 
 def _counted(counts: Mapping[ContactState, int]) -> str:
@@ -291,7 +291,7 @@ class Ledger(SharedLimits, Protocol):
         """Return the names of all campaigns, oldest first."""
         ...
 
-    async def direct(self, name: str, status: str, why: str = "") -> None:
+    async def set_status(self, name: str, status: str, why: str = "") -> None:
         """Ask all workers of a campaign to run, pause or stop."""
         ...
 
@@ -336,10 +336,10 @@ class Ledger(SharedLimits, Protocol):
         worker: str,
         token: str,
         *,
-        limits: Limits,
+        limits: SendLimits,
         fence: float,
         lease: float,
-    ) -> Intent | Refusal | None:
+    ) -> Intent | RuleDecision | None:
         """Put the intent to send on record, unless a limit forbids it: in one transaction.
 
         Args:
@@ -357,11 +357,11 @@ class Ledger(SharedLimits, Protocol):
         """
         ...
 
-    async def block(self, claim: Claim, worker: str, refusal: Refusal) -> bool:
+    async def block(self, claim: Claim, worker: str, refusal: RuleDecision) -> bool:
         """Postpone or block a claimed contact by a rule of the engine's; False if it was lost."""
         ...
 
-    async def settle(self, token: str, outcome: Outcome) -> bool:
+    async def settle(self, token: str, outcome: SendResult) -> bool:
         """Put on record what a send came to; False if an event was faster, or it was reaped.
 
         A send that was reaped as unknown is settled all the same by an outcome of ``PLACED``.
@@ -374,7 +374,7 @@ class Ledger(SharedLimits, Protocol):
 
     # -- evidence
 
-    async def heard(self, event: Heard) -> str | None:
+    async def record_event(self, event: CallEvidence) -> str | None:
         """Note an event of a call: it was placed, and perhaps it is over.
 
         It counts from any state but ``finished``. It is found by its token, else by its
@@ -385,7 +385,7 @@ class Ledger(SharedLimits, Protocol):
         """
         ...
 
-    async def absolve(self, name: str, *, older_than: float, policy: str) -> int:
+    async def resolve_unknown(self, name: str, *, older_than: float, policy: str) -> int:
         """Make unknown contacts pending whose calls are proven absent; return how many.
 
         Proof needs all of: ``older_than`` seconds have passed since its ``send_by``, and no
@@ -415,7 +415,7 @@ class Ledger(SharedLimits, Protocol):
 
     # -- do not call
 
-    async def forbid(self, numbers: Iterable[int | str], source: str) -> int:
+    async def add_do_not_call(self, numbers: Iterable[int | str], source: str) -> int:
         """Add numbers to the do-not-call list of this ledger; return how many are new.
 
         Args:

@@ -13,7 +13,7 @@ from telecmi_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Script", "migrate", "scripts", "statements"]
+__all__ = ["Script", "migrate_sqlite", "scripts", "statements"]
 
 #: In the file's header, so that nobody takes another program's database for a ledger: "tcmL".
 _OURS: Final = 0x74636D4C
@@ -58,7 +58,7 @@ def statements(text: str) -> Iterator[str]:
             statement = ""
 
 
-def migrate(db: sqlite3.Connection, steps: Sequence[Script]) -> None:
+def migrate_sqlite(db: sqlite3.Connection, steps: Sequence[Script]) -> None:
     """Bring a file's schema up to date, all steps or none of them.
 
     Several processes may try at the same moment: the first does it, and the others find it

@@ -18,9 +18,9 @@ from telecmi_async.ledger.contact import NewContact
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from telecmi_async.ledger.base import Heard
+    from telecmi_async.ledger.base import CallEvidence
 
-__all__ = ["INT_32", "INT_64", "clean", "heard_of", "id_of", "json_of", "row_of"]
+__all__ = ["INT_32", "INT_64", "clean", "contact_row", "heard_of", "id_of", "json_of"]
 
 #: The largest whole numbers that columns hold.
 INT_32: Final = 2**31 - 1
@@ -44,7 +44,7 @@ def id_of(given: str | None) -> str | None:
     return None if given is None else clean(given[:_LONGEST_ID])
 
 
-def heard_of(event: Heard) -> Heard:
+def heard_of(event: CallEvidence) -> CallEvidence:
     """Return what was heard of a call, as it can be kept."""
     talk = event.talk_seconds
     return evolve(
@@ -70,7 +70,7 @@ def json_of(given: Mapping[str, object], what: str) -> str:
         ) from None
 
 
-def row_of(contact: object) -> tuple[int, str, float, float | None]:
+def contact_row(contact: object) -> tuple[int, str, float, float | None]:
     """Return what is loaded of a contact: number, columns, from when and until when.
 
     Raises:

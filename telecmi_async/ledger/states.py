@@ -67,11 +67,11 @@ class Move(StrEnum):
     RETRY = "retry"
     FAIL = "fail"
     #: The request left, and no trustworthy answer came.
-    LOSE = "lose"
+    MARK_UNKNOWN = "mark_unknown"
     #: It is over.
     FINISH = "finish"
     #: It is proven that an unknown send was not placed.
-    ABSOLVE = "absolve"
+    RESOLVE_UNKNOWN = "resolve_unknown"
     #: Somebody decided to dial an unknown one again, or to let it rest.
     REDIAL = "redial"
     GIVE_UP = "give_up"
@@ -96,9 +96,9 @@ MOVES: Final[dict[Move, tuple[frozenset[ContactState], ContactState]]] = {
     Move.REJECT: (frozenset({S.SENDING}), S.REJECTED),
     Move.RETRY: (frozenset({S.SENDING}), S.PENDING),
     Move.FAIL: (frozenset({S.SENDING}), S.FAILED),
-    Move.LOSE: (frozenset({S.SENDING}), S.UNKNOWN),
+    Move.MARK_UNKNOWN: (frozenset({S.SENDING}), S.UNKNOWN),
     Move.FINISH: (frozenset({S.PLACED}), S.FINISHED),
-    Move.ABSOLVE: (frozenset({S.UNKNOWN}), S.PENDING),
+    Move.RESOLVE_UNKNOWN: (frozenset({S.UNKNOWN}), S.PENDING),
     Move.REDIAL: (frozenset({S.UNKNOWN}), S.PENDING),
     Move.GIVE_UP: (frozenset({S.UNKNOWN}), S.FAILED),
 }

@@ -14,14 +14,14 @@ from telecmi_async.errors import TelecmiError  # attrs reads it
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Waiter", "tell"]
+__all__ = ["Waiter", "wake_waiters"]
 
 _T = TypeVar("_T")
 
 
 @define(eq=False)
 class Waiter(Generic[_T]):
-    """Waits in the event loop it was made in, for a thread that fills it and calls `tell`."""
+    """Waits in the event loop it was made in, for a thread that fills it and calls `wake_waiters`."""
 
     loop: object = field(factory=current_loop, init=False)
     done: anyio.Event = field(factory=anyio.Event, init=False)
@@ -50,7 +50,7 @@ class Waiter(Generic[_T]):
         return cast("_T", self.answer)
 
 
-def tell(waiters: Iterable[Waiter[Any]]) -> None:
+def wake_waiters(waiters: Iterable[Waiter[Any]]) -> None:
     """Wake who waits, from a thread: each in its own event loop, and each loop once."""
     loops: dict[int, list[Waiter[Any]]] = {}
     for waiter in waiters:

@@ -28,7 +28,7 @@ from telecmi_async.errors import (
 if TYPE_CHECKING:
     from telecmi_async.errors import TelecmiError
 
-__all__ = ["Brake", "Breaker", "Slowdown"]
+__all__ = ["AdaptiveRate", "Breaker", "CircuitBreaker"]
 
 # The breaker looks at so many sends, and trips at so many of them: five, and a fifth at least.
 _WINDOW = 25
@@ -117,7 +117,7 @@ class Breaker:
             self._last.clear()
 
 
-class Slowdown:
+class AdaptiveRate:
     """The rate at which calls may start: the ceiling, until TeleCMI says "too many".
 
     Args:
@@ -159,7 +159,7 @@ class Slowdown:
         self._no_cut_before = now + max(1.0, 2 * min(round_trip, _LONGEST_ROUND_TRIP))
 
 
-class Brake:
+class CircuitBreaker:
     """Breaker and slow-down of one campaign.
 
     Args:
@@ -175,7 +175,7 @@ class Brake:
         if not 0 < rate < math.inf:
             raise ConfigurationError("the rate must be a positive number of calls per second")
         self._breaker = Breaker()
-        self._slowdown = Slowdown(rate)
+        self._slowdown = AdaptiveRate(rate)
 
     @property
     def open(self) -> bool:

@@ -38,7 +38,7 @@ class RateLimit:
         queue_timeout: How long one attempt may wait for its turn, in seconds or as a
             `timedelta`, before the call fails with `NotSent`. None waits as long as
             it takes; a web handler had rather set it.
-        live_calls: How many calls may be live at the same time: the channels of your account,
+        max_live_calls: How many calls may be live at the same time: the channels of your account,
             which TeleCMI sells and does not tell. A call holds one from before it is sent to
             its end, as its events or records tell. Without those it holds it for its
             ``duration``, or the 5,400 seconds that TeleCMI's SDK assumes, and a minute of
@@ -56,6 +56,6 @@ class RateLimit:
         converter=validators.to_seconds_or_none,
         validator=validators.positive_or_none,
     )
-    live_calls: int | None = attrs.field(
+    max_live_calls: int | None = attrs.field(
         default=None, kw_only=True, validator=validators.whole_or_none(1)
     )

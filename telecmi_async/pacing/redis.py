@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
-from telecmi_async._internal.redis_server import Server
+from telecmi_async._internal.redis_server import RedisServer
 from telecmi_async._internal.secrets import Secret
-from telecmi_async.pacing.redis_scripts import FREE, LEASE, RESERVE
+from telecmi_async.pacing.redis_scripts import FREE_LUA, LEASE_LUA, RESERVE_LUA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ class RedisLimits:
         given = Secret(redis) if isinstance(redis, str) else redis
         del redis  # a traceback may show locals
         self._prefix = prefix
-        self._server = Server(
+        self._server = RedisServer(
             self,
             given,
             prefix=prefix,
@@ -93,7 +93,7 @@ class RedisLimits:
         for key, interval in keys:
             pairs += (key, repr(interval * _MICRO))
         wait, count = await self._server.run(
-            RESERVE, self._prefix, repr(longest * _MICRO), most, *pairs
+            RESERVE_LUA, self._prefix, repr(longest * _MICRO), most, *pairs
         )
         apart = max(interval for _, interval in keys)
         return [int(wait) / _MICRO + apart * n for n in range(int(count))]
@@ -105,7 +105,7 @@ class RedisLimits:
             StoreError: The server cannot be reached, or it refuses.
         """
         micros = repr(seconds * _MICRO)
-        return bool(await self._server.run(LEASE, self._prefix, key, holder, limit, micros))
+        return bool(await self._server.run(LEASE_LUA, self._prefix, key, holder, limit, micros))
 
     async def free_channel(self, key: str, holder: str) -> None:
         """Give a channel back.
@@ -113,7 +113,7 @@ class RedisLimits:
         Raises:
             StoreError: The server cannot be reached, or it refuses.
         """
-        await self._server.run(FREE, self._prefix, key, holder)
+        await self._server.run(FREE_LUA, self._prefix, key, holder)
 
     async def aclose(self) -> None:
         """Close the connections, unless the client is your own."""

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["FREE", "LEASE", "RESERVE"]
+__all__ = ["FREE_LUA", "LEASE_LUA", "RESERVE_LUA"]
 
 #: Reserves starts under all of some limits: how many microseconds to wait for the first one, and
 #: how many there are, each as far from the one before as the longest interval says.
-RESERVE: Final = """
+RESERVE_LUA: Final = """
 local prefix, longest, most = ARGV[1] .. ':pace:', tonumber(ARGV[2]), tonumber(ARGV[3])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -38,7 +38,7 @@ return {math.ceil(wait), count}
 """
 
 #: Leases a channel, or keeps one that is held; 0 if all are taken.
-LEASE: Final = """
+LEASE_LUA: Final = """
 local channels, holder = ARGV[1] .. ':channels:' .. ARGV[2], ARGV[3]
 local limit, seconds = tonumber(ARGV[4]), tonumber(ARGV[5])
 local clock = redis.call('TIME')
@@ -53,6 +53,6 @@ return 1
 """
 
 #: Gives a channel back.
-FREE: Final = """
+FREE_LUA: Final = """
 return redis.call('ZREM', ARGV[1] .. ':channels:' .. ARGV[2], ARGV[3])
 """

@@ -91,7 +91,7 @@ class Bridge(AnyAction):
     loop: int | None = field(default=None, kw_only=True, validator=optional(is_.count))
     connect: tuple[Pstn, ...] = field(converter=phones)
     ring_type: RingType | None = field(
-        default=None, kw_only=True, validator=optional(is_.one_of("single", "group"))
+        default=None, kw_only=True, validator=optional(is_.one_of_values("single", "group"))
     )
 
     __repr__ = is_.given_repr
@@ -125,15 +125,17 @@ class Connect(AnyAction):
     from_: int | None = field(default=None, kw_only=True, converter=is_.optional_from)
     loop: int | None = field(default=None, kw_only=True, validator=optional(is_.count))
     call_type: CallType | None = field(
-        default=None, kw_only=True, validator=optional(is_.one_of("audio", "video"))
+        default=None, kw_only=True, validator=optional(is_.one_of_values("audio", "video"))
     )
     connect: tuple[Sip, ...] = field(converter=endpoints)
     ring_type: RingType | None = field(
-        default=None, kw_only=True, validator=optional(is_.one_of("single", "group"))
+        default=None, kw_only=True, validator=optional(is_.one_of_values("single", "group"))
     )
-    record: bool | None = field(default=None, kw_only=True, validator=optional(is_.flag))
+    record: bool | None = field(
+        default=None, kw_only=True, validator=optional(is_.true_or_false)
+    )
     array_key: Literal["connect", "call"] = field(
-        default="connect", kw_only=True, validator=is_.one_of("connect", "call")
+        default="connect", kw_only=True, validator=is_.one_of_values("connect", "call")
     )
 
     __repr__ = is_.given_repr
@@ -256,7 +258,7 @@ class Speak(AnyAction):
 
     action: ClassVar[Literal["speak"]] = "speak"
 
-    text: str = field(validator=is_.text)
+    text: str = field(validator=is_.printable_text)
 
     __repr__ = is_.given_repr
 
@@ -274,7 +276,7 @@ class Param(AnyAction):
 
     action: ClassVar[Literal["param"]] = "param"
 
-    text: str = field(validator=is_.text)
+    text: str = field(validator=is_.printable_text)
 
     __repr__ = is_.given_repr
 
@@ -300,17 +302,19 @@ class Stream(AnyAction):
 
     ws_url: str = field(validator=is_.ws_url)
     listen_mode: ListenMode | None = field(
-        default=None, kw_only=True, validator=optional(is_.one_of("caller", "callee", "both"))
+        default=None,
+        kw_only=True,
+        validator=optional(is_.one_of_values("caller", "callee", "both")),
     )
     voice_quality: VoiceQuality | None = field(
         default=None,
         kw_only=True,
         validator=optional(
-            is_.one_of("8000", "16000", 8000, 16000, "12000", "32000", 12000, 32000)
+            is_.one_of_values("8000", "16000", 8000, 16000, "12000", "32000", 12000, 32000)
         ),
     )
     stream_on_answer: bool | None = field(
-        default=None, kw_only=True, validator=optional(is_.flag)
+        default=None, kw_only=True, validator=optional(is_.true_or_false)
     )
 
     __repr__ = is_.given_repr

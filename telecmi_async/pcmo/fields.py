@@ -21,18 +21,18 @@ from telecmi_async.phone import mask_in, parse_number
 
 __all__ = [
     "count",
-    "flag",
     "given_repr",
     "http_url",
     "looks_like_url",
-    "one_of",
+    "one_of_values",
     "optional_duration",
     "optional_from",
     "optional_timeout",
     "parse_seconds",
+    "printable_text",
     "required_number",
-    "text",
     "token",
+    "true_or_false",
     "wire_name",
     "ws_url",
 ]
@@ -134,7 +134,7 @@ def _positive(value: object, path: str, wanted: str) -> int:
     return int(value)
 
 
-def flag(_: object, attribute: Field, value: object) -> None:
+def true_or_false(_: object, attribute: Field, value: object) -> None:
     """Refuse what is not a bool."""
     if not isinstance(value, bool):
         raise InvalidCall(
@@ -142,7 +142,7 @@ def flag(_: object, attribute: Field, value: object) -> None:
         )
 
 
-def one_of(*allowed: str | int) -> Validator:
+def one_of_values(*allowed: str | int) -> Validator:
     """Return a validator that refuses what is not among the given strings and ints."""
 
     def check(_: object, attribute: Field, value: object) -> None:
@@ -155,7 +155,7 @@ def one_of(*allowed: str | int) -> Validator:
     return check
 
 
-def text(_: object, attribute: Field, value: object) -> None:
+def printable_text(_: object, attribute: Field, value: object) -> None:
     """Refuse what is not text: empty, blank, or with control characters.
 
     New lines and tabs are text.

@@ -23,17 +23,17 @@ from telecmi_async.wire.reply import Failure
 
 if TYPE_CHECKING:
     from telecmi_async._internal.secrets import Redactor
-    from telecmi_async._internal.tasks import Host
+    from telecmi_async._internal.tasks import TaskRunner
     from telecmi_async.wire.credentials import Credentials
     from telecmi_async.wire.reply import Reply
     from telecmi_async.wire.transport import Timeouts, Transport
 
-__all__ = ["Answer", "Command", "Lookup"]
+__all__ = ["CallCommand", "CommandAnswer", "Lookup"]
 
 #: What can be done to a leg.
-Command: TypeAlias = Literal["hangup", "hold", "unhold"]
+CallCommand: TypeAlias = Literal["hangup", "hold", "unhold"]
 #: What TeleCMI says to that: an object, or a text where it is no JSON. Neither is documented.
-Answer: TypeAlias = "Mapping[str, object] | str"
+CommandAnswer: TypeAlias = "Mapping[str, object] | str"
 
 # Which path takes a command, and what it calls a leg: TeleCMI's Python SDK has the first, its
 # Node SDK the second, with one "u" less.
@@ -64,7 +64,7 @@ class Lookup:
     def __init__(
         self,
         transport: Transport,
-        host: Host,
+        host: TaskRunner,
         credentials: Credentials,
         *,
         base_url: str,
@@ -118,7 +118,7 @@ class Lookup:
         found = [_record(row, request_id) for row in cast("list[object]", rows)[:_MOST_RECORDS]]
         return tuple(record for record in found if record is not None)
 
-    async def act(self, action: Command, leg: str, region: Region | str) -> Answer:
+    async def act(self, action: CallCommand, leg: str, region: Region | str) -> CommandAnswer:
         """Do something to one leg of a live call, and return what TeleCMI answers.
 
         Args:
@@ -143,7 +143,7 @@ class Lookup:
 
     async def _ask(
         self, url: str, fields: Mapping[str, Any], *, missing: bool = False
-    ) -> Answer:
+    ) -> CommandAnswer:
         """Send a request and return its answer's body, the secret taken out.
 
         Args:

@@ -15,7 +15,7 @@ from telecmi_async.errors import AuthenticationError, ConfigurationError, Reques
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from telecmi_async._internal.tasks import Host
+    from telecmi_async._internal.tasks import TaskRunner
     from telecmi_async.calls.state import Call
     from telecmi_async.events import CallRecord
 
@@ -82,7 +82,7 @@ class Polling:
     def __init__(
         self,
         settings: CdrPoller,
-        host: Host,
+        host: TaskRunner,
         *,
         records: Callable[[str], Awaitable[Sequence[CallRecord]]],
         heard: Callable[[Call, CallRecord], None],

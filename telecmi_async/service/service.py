@@ -12,10 +12,10 @@ import anyio
 from telecmi_async import errors
 from telecmi_async._internal.event_loop import clock_of
 from telecmi_async._internal.secrets import Redactor, Secret, Wire
-from telecmi_async._internal.tasks import Host
+from telecmi_async._internal.tasks import TaskRunner
 from telecmi_async.calls.encoding import encode_request
 from telecmi_async.calls.handle import CallHandle
-from telecmi_async.calls.placement import Dialler, Order, Permit
+from telecmi_async.calls.placement import CallPlacer, Permit, PlacementJob
 from telecmi_async.calls.request import CallRequest
 from telecmi_async.calls.retry import RetryPolicy
 from telecmi_async.calls.state import Call
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from telecmi_async._internal.validators import Duration
     from telecmi_async.pcmo.flow import FlowLike
-    from telecmi_async.service.lookup import Answer, Command
+    from telecmi_async.service.lookup import CallCommand, CommandAnswer
     from telecmi_async.service.options import Number, Options
     from telecmi_async.service.sources import EventSource
     from telecmi_async.service.stream import Item, Progress
@@ -108,7 +108,7 @@ class CallService:
         reference: bool | None = None,
     ) -> None:
         secret = Secret(secret)  # from here on it does not show in a traceback's locals
-        self._host = Host()
+        self._host = TaskRunner()
         self._credentials = Credentials(app_id, secret)
         self._base_url = parse_base_url(base_url)
         self._from, self._region = parse_defaults(from_, region)
@@ -116,14 +116,14 @@ class CallService:
         self._retry = parse_instance("retry", retry, RetryPolicy)
         limit = parse_instance("rate", rate, RateLimit)
         sources = Sources.of(events)
-        channels = None if limit.live_calls is None else Channels(limit.live_calls)
+        channels = None if limit.max_live_calls is None else Channels(limit.max_live_calls)
         #: How many requests may be waiting for TeleCMI's reply at the same time.
         self.max_in_flight = limit.max_in_flight
         self._transport = HttpxTransport(
             default_client() if http_client is None else http_client, owned=http_client is None
         )
         redact = Redactor(self._credentials.secret)
-        self._dialler = Dialler(
+        self._dialler = CallPlacer(
             self._transport, limit, redact=redact, budget=self._retry.budget, channels=channels
         )
         self._lookup = Lookup(
@@ -298,7 +298,7 @@ class CallService:
         self._check_open()
         if self._tracker is None:
             raise errors.ConfigurationError("the service has no source of events (events=)")
-        return CallHandle(self._tracker.take_up(request_id))
+        return CallHandle(self._tracker.attach(request_id))
 
     async def channels(self) -> int:
         """Ask TeleCMI how many calls of the account are live.
@@ -313,7 +313,7 @@ class CallService:
         self._check_open()
         return await self._lookup.channels()
 
-    async def hangup(self, leg: str, *, region: Region | str | None = None) -> Answer:
+    async def hangup(self, leg: str, *, region: Region | str | None = None) -> CommandAnswer:
         """End one leg of a live call (experimental).
 
         It is what TeleCMI's SDKs send to its older API. No page of v2 has it: whether it works
@@ -332,15 +332,17 @@ class CallService:
         """
         return await self._act("hangup", leg, region)
 
-    async def hold(self, leg: str, *, region: Region | str | None = None) -> Answer:
+    async def hold(self, leg: str, *, region: Region | str | None = None) -> CommandAnswer:
         """Put one leg of a live call on hold (experimental); as `hangup`."""
         return await self._act("hold", leg, region)
 
-    async def unhold(self, leg: str, *, region: Region | str | None = None) -> Answer:
+    async def unhold(self, leg: str, *, region: Region | str | None = None) -> CommandAnswer:
         """Take one leg of a live call back from hold (experimental); as `hangup`."""
         return await self._act("unhold", leg, region)
 
-    async def _act(self, action: Command, leg: str, region: Region | str | None) -> Answer:
+    async def _act(
+        self, action: CallCommand, leg: str, region: Region | str | None
+    ) -> CommandAnswer:
         self._check_open()
         known = None if self._tracker is None else self._tracker.region_of(leg)
         return await self._lookup.act(action, leg, region or known or self._region)
@@ -371,12 +373,14 @@ class CallService:
         policy, timeouts = options
         url, seed = make_call_url(self._base_url, region), f"{self._seed}:{self._ordinal}"
         until = self._dialler.deadline(policy)
-        order = Order(call, url, wire, policy, timeouts, until=until, seed=seed, permit=permit)
+        order = PlacementJob(
+            call, url, wire, policy, timeouts, until=until, seed=seed, permit=permit
+        )
         self._host.start(self._dialler.place, order, self._call_ended)
         self._calls.add(call)
         return call
 
-    def _call_ended(self, order: Order) -> None:
+    def _call_ended(self, order: PlacementJob) -> None:
         """Let go of a call whose task is over."""
         self._calls.discard(order.call)
         if not order.call.settled:  # the task was cancelled before its first step

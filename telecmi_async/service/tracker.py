@@ -44,7 +44,7 @@ from telecmi_async.service.poller import Polling
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
 
-    from telecmi_async._internal.tasks import Host
+    from telecmi_async._internal.tasks import TaskRunner
     from telecmi_async.events import CallRecord, Event
     from telecmi_async.events.reference import References
     from telecmi_async.events.store import EventStore, FiledEvent
@@ -87,7 +87,7 @@ class Tracker:
     def __init__(
         self,
         sources: Sources,
-        host: Host,
+        host: TaskRunner,
         *,
         records: Callable[[str], Awaitable[Sequence[CallRecord]]],
         channels: Channels | None,
@@ -123,7 +123,7 @@ class Tracker:
     def of(
         cls,
         sources: Sources,
-        host: Host,
+        host: TaskRunner,
         *,
         records: Callable[[str], Awaitable[Sequence[CallRecord]]],
         channels: Channels | None,
@@ -167,7 +167,7 @@ class Tracker:
         if self.by_reference:
             self._calls[call.reference] = call
 
-    def take_up(self, request_id: str) -> Call:
+    def attach(self, request_id: str) -> Call:
         """Return the call that has an id: the one that somebody holds, or a new one for it.
 
         Raises:

@@ -12,7 +12,7 @@ end here; over HTTP, ``async with simulator.serve() as base_url`` listens on a p
 from telecmi_async.simulator.answer import Envelope
 from telecmi_async.simulator.call import SimulatedCall
 from telecmi_async.simulator.callee import MAGIC, Callee
-from telecmi_async.simulator.connection import Limits
+from telecmi_async.simulator.connection import ConnectionLimits
 from telecmi_async.simulator.fault import Fault, FaultKind, Faults
 from telecmi_async.simulator.leg import Leg, Note
 from telecmi_async.simulator.simulator import Simulator
@@ -22,13 +22,13 @@ from telecmi_async.simulator.webhooks import Delivery, Webhooks
 __all__ = [
     "MAGIC",
     "Callee",
+    "ConnectionLimits",
     "Delivery",
     "Envelope",
     "Fault",
     "FaultKind",
     "Faults",
     "Leg",
-    "Limits",
     "Note",
     "SimulatedCall",
     "Simulator",

@@ -18,13 +18,13 @@ from telecmi_async.simulator.call import SimulatedCall
 from telecmi_async.simulator.fault import Breach
 
 __all__ = [
-    "Answer",
     "Codes",
     "Decision",
     "Envelope",
+    "SimulatedReply",
     "accepted",
     "gateway_error",
-    "page",
+    "html_reply",
     "refused",
     "said",
 ]
@@ -56,7 +56,7 @@ class Envelope(StrEnum):
 
 
 @frozen
-class Answer:
+class SimulatedReply:
     """An HTTP reply: its status, its body, and what its headers say beyond the usual."""
 
     status: int
@@ -87,12 +87,12 @@ class Decision:
     """
 
     delay: float
-    answer: Answer
+    answer: SimulatedReply
     call: SimulatedCall | None = None
     breach: Breach | None = None
 
 
-def accepted(request_id: str, *, envelope: Envelope, codes: Codes) -> Answer:
+def accepted(request_id: str, *, envelope: Envelope, codes: Codes) -> SimulatedReply:
     """Return the answer to a call that was taken on."""
     code = json.dumps(_spelt(200, codes))
     match envelope:
@@ -112,7 +112,7 @@ def accepted(request_id: str, *, envelope: Envelope, codes: Codes) -> Answer:
             )
         case _:
             assert_never(envelope)
-    return Answer(200, body.encode("ascii"))
+    return SimulatedReply(200, body.encode("ascii"))
 
 
 def refused(
@@ -123,7 +123,7 @@ def refused(
     envelope: Envelope = Envelope.A,
     codes: Codes = "number",
     extra: tuple[tuple[str, str], ...] = (),
-) -> Answer:
+) -> SimulatedReply:
     """Return a refusal in TeleCMI's manner.
 
     Args:
@@ -136,23 +136,23 @@ def refused(
     """
     key = "cmi_code" if envelope is Envelope.B else "code"
     body = json.dumps({"status": "error", key: _spelt(code, codes), "msg": message})
-    return Answer(code if status is None else status, body.encode("ascii"), extra=extra)
+    return SimulatedReply(code if status is None else status, body.encode("ascii"), extra=extra)
 
 
 def _spelt(code: int, codes: Codes) -> int | str:
     return f"cmi-{code}" if codes == "cmi" else code
 
 
-def said(body: dict[str, object]) -> Answer:
+def said(body: dict[str, object]) -> SimulatedReply:
     """Return an answer with a status of 200."""
-    return Answer(200, json.dumps(body).encode("ascii"))
+    return SimulatedReply(200, json.dumps(body).encode("ascii"))
 
 
-def page(status: int, body: bytes, *extra: tuple[str, str]) -> Answer:
+def html_reply(status: int, body: bytes, *extra: tuple[str, str]) -> SimulatedReply:
     """Return a page for people."""
-    return Answer(status, body, content_type=_HTML, extra=extra)
+    return SimulatedReply(status, body, content_type=_HTML, extra=extra)
 
 
-def gateway_error() -> Answer:
+def gateway_error() -> SimulatedReply:
     """Return what a proxy in front of TeleCMI says when it got no answer: a page, no JSON."""
-    return page(502, _GATEWAY_PAGE)
+    return html_reply(502, _GATEWAY_PAGE)

@@ -14,15 +14,15 @@ from telecmi_async.simulator.fault import Breach
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from telecmi_async.events.receiver.asgi import Receive, Scope, Send
+    from telecmi_async.events.receiver.asgi import ASGIReceive, ASGIScope, ASGISend
     from telecmi_async.simulator.simulator import Simulator
 
-__all__ = ["Application"]
+__all__ = ["SimulatorApp"]
 
 _LARGEST: Final = 1_048_576
 
 
-class Application:
+class SimulatorApp:
     """Serves one simulator.
 
     Time passes in its calls while the server's lifespan lasts. A framework that mounts it has a
@@ -37,7 +37,7 @@ class Application:
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
         """Serve one request, or the lifespan of a server that runs nothing else."""
         match scope["type"]:
             case "http":
@@ -47,7 +47,7 @@ class Application:
             case _:
                 await send({"type": "websocket.close", "code": 1000})
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _http(self, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
         body = await read_body(receive, most=_LARGEST)
         if body is None or len(body) > _LARGEST:
             return
@@ -76,7 +76,7 @@ class Application:
         finally:
             self._simulator.leave()
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
+    async def _lifespan(self, receive: ASGIReceive, send: ASGISend) -> None:
         async with AsyncExitStack() as stack:
             while True:
                 message = await receive()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteStream
 
-__all__ = ["Answerer", "Connection", "Decided", "Limits", "Said", "is_loopback"]
+__all__ = ["Answerer", "Connection", "ConnectionLimits", "Decided", "Said", "is_loopback"]
 
 _CHUNK: Final = 65_536
 # How it shows that the client went away, or does not take its answer.
@@ -108,7 +108,7 @@ class Answerer(Protocol):
 
 
 @frozen(kw_only=True)
-class Limits:
+class ConnectionLimits:
     """What the simulator's clients are held to, on a port.
 
     Args:
@@ -161,7 +161,7 @@ class Connection:
         self,
         stream: ByteStream,
         answerer: Answerer,
-        limits: Limits,
+        limits: ConnectionLimits,
         refuse: Callable[[int, str], Said],
     ) -> None:
         self._stream = stream

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 
-from telecmi_async._internal.tasks import Host
+from telecmi_async._internal.tasks import TaskRunner
 from telecmi_async.events.receiver import Receiver
 from telecmi_async.simulator.webhooks import host_of
 
@@ -56,7 +56,7 @@ class Carrier:
         On asyncio it may be left in another task than it was entered in, as pytest-asyncio does
         with fixtures, and notebooks with their cells.
         """
-        world, host = self._world, Host()
+        world, host = self._world, TaskRunner()
         world.carriers.append(self._wake)
         failure: BaseException | None = None
         try:

@@ -26,9 +26,9 @@ from telecmi_async.simulator.incoming import Unacceptable, read_fields, read_inc
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from telecmi_async.simulator.answer import Answer
+    from telecmi_async.simulator.answer import SimulatedReply
     from telecmi_async.simulator.incoming import Incoming
-    from telecmi_async.simulator.request_log import Ledger
+    from telecmi_async.simulator.request_log import RequestLog
     from telecmi_async.simulator.simulator import Simulator
     from telecmi_async.simulator.window import Window
     from telecmi_async.simulator.world import World
@@ -63,7 +63,7 @@ class Exchange:
     """
 
     def __init__(
-        self, simulator: Simulator, ledger: Ledger, world: World, admitted: Window
+        self, simulator: Simulator, ledger: RequestLog, world: World, admitted: Window
     ) -> None:
         self._simulator = simulator
         self._ledger = ledger
@@ -155,11 +155,11 @@ class Exchange:
             return FaultKind.GATEWAY_502_PLACED
         return FaultKind.GATEWAY_502
 
-    def _said(self, request_id: str) -> Answer:
+    def _said(self, request_id: str) -> SimulatedReply:
         simulator = self._simulator
         return answer.accepted(request_id, envelope=simulator.envelope, codes=simulator.codes)
 
-    def _faulty(self, fault: FaultKind) -> Answer:
+    def _faulty(self, fault: FaultKind) -> SimulatedReply:
         """Return the reply that goes with a fault, if it ever arrives."""
         match fault:
             case FaultKind.GATEWAY_502 | FaultKind.GATEWAY_502_PLACED:
@@ -167,7 +167,7 @@ class Exchange:
             case FaultKind.CREDENTIALS_IN_200:
                 return answer.refused(420, "authentication failed", status=200)
             case FaultKind.NO_JSON:
-                return answer.page(200, b"<html>welcome</html>")
+                return answer.html_reply(200, b"<html>welcome</html>")
             case _ if fault in _REFUSALS:
                 code, message, extra = _REFUSALS[fault]
                 return self._refusal(code, message, *extra)
@@ -179,10 +179,10 @@ class Exchange:
     def _looked_up(
         self,
         path: str,
-        look_up: Callable[[Mapping[str, object]], Answer],
+        look_up: Callable[[Mapping[str, object]], SimulatedReply],
         headers: Mapping[str, str],
         body: bytes,
-    ) -> Answer:
+    ) -> SimulatedReply:
         simulator = self._simulator
         # Wrong credentials are 407 for channels and 404 for records, by TeleCMI's pages.
         wrong = 407 if path.endswith("get_channels") else 404
@@ -194,10 +194,10 @@ class Exchange:
             return self._refusal(wrong, "authentication failed")
         return look_up(fields)
 
-    def _channels(self, _: Mapping[str, object]) -> Answer:
+    def _channels(self, _: Mapping[str, object]) -> SimulatedReply:
         return answer.said({"code": 200, "channel": str(self._world.in_use())})
 
-    def _records(self, fields: Mapping[str, object]) -> Answer:
+    def _records(self, fields: Mapping[str, object]) -> SimulatedReply:
         call = self._world.find(str(fields.get("request_id")))
         rows = [self._world.look_up(leg) for leg in reversed(call.legs)] if call else []
         found = [row for row in rows if row is not None]
@@ -205,14 +205,14 @@ class Exchange:
             return self._refusal(404, "not found")
         return answer.said({"count": len(found), "cdr": found, "code": 200})
 
-    def _record(self, fields: Mapping[str, object]) -> Answer:
+    def _record(self, fields: Mapping[str, object]) -> SimulatedReply:
         found = self._world.find_leg(str(fields.get("cmiuuid")))
         record = self._world.look_up(found[1]) if found else None
         if record is None:
             return self._refusal(404, "not found")
         return answer.said({"cdr": record, "code": 200})
 
-    def _command(self, fields: Mapping[str, object]) -> Answer:
+    def _command(self, fields: Mapping[str, object]) -> SimulatedReply:
         action = fields.get("action")
         found = self._world.find_leg(str(fields.get("cmiuuid", fields.get("cmiuid"))))
         if found is None or action not in _COMMANDS:
@@ -236,10 +236,10 @@ class Exchange:
     def _refuse(self, code: int, message: str, *extra: tuple[str, str]) -> Decision:
         return self._after_latency(self._refusal(code, message, *extra))
 
-    def _after_latency(self, reply: Answer) -> Decision:
+    def _after_latency(self, reply: SimulatedReply) -> Decision:
         return Decision(self._simulator.latency[0], reply)
 
-    def _refusal(self, code: int, message: str, *extra: tuple[str, str]) -> Answer:
+    def _refusal(self, code: int, message: str, *extra: tuple[str, str]) -> SimulatedReply:
         simulator = self._simulator
         return answer.refused(
             code,

@@ -28,10 +28,10 @@ from telecmi_async.simulator.turn import Ask, Command, HungUp, Wait
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["PATIENCE", "Habits", "Life", "Pace", "actions_of"]
+__all__ = ["ANSWER_SECONDS", "Habits", "Life", "Lifecycle", "actions_of"]
 
 #: How time passes in calls: as it would, all at once, or by hand.
-Pace: TypeAlias = Literal["timed", "immediate", "manual"]
+Lifecycle: TypeAlias = Literal["timed", "immediate", "manual"]
 
 Action: TypeAlias = Mapping[str, object]
 Story: TypeAlias = "Generator[Wait | Ask, Command | None, None]"
@@ -41,7 +41,7 @@ _LONGEST: Final = 5_400.0
 # What a bridge may ring, and how often it is tried, by TeleCMI's page on forwarding.
 _RING_TIMEOUT: Final = 40.0
 #: Seconds that a program may take to say how a call goes on. TeleCMI documents no limit.
-PATIENCE: Final = 10.0
+ANSWER_SECONDS: Final = 10.0
 # A flow that asks itself round and round, and a bridge to a thousand numbers, come to an end.
 _MOST_STEPS: Final = 1_000
 _MOST_LEGS: Final = 50
@@ -62,7 +62,7 @@ class Habits:
     """
 
     seed: int | str
-    pace: Pace
+    pace: Lifecycle
     ring: tuple[float, float]
     talk: tuple[float, float]
     callee: Callable[[int, int], Callee]
@@ -239,7 +239,7 @@ class Life:
     ) -> Generator[Wait | Ask, Command | None, Sequence[Action] | None]:
         got = yield Ask(url, keys)
         if got is None:
-            self.now += PATIENCE if self._habits.pace == "timed" else 0.0
+            self.now += ANSWER_SECONDS if self._habits.pace == "timed" else 0.0
             self._say("no answer", self.legs[0], "from the program that was asked")
             return None
         self.now = max(self.now, got.at)

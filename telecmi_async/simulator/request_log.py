@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from telecmi_async.phone import Region
     from telecmi_async.simulator.incoming import Incoming
 
-__all__ = ["Ledger"]
+__all__ = ["RequestLog"]
 
 
-class Ledger:
+class RequestLog:
     """Counts everything in full."""
 
     def __init__(self) -> None:

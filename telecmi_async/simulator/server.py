@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteStream, Listener
 
-    from telecmi_async.simulator.connection import Answerer, Limits, Said
+    from telecmi_async.simulator.connection import Answerer, ConnectionLimits, Said
     from telecmi_async.simulator.simulator import Simulator
 
-__all__ = ["Server", "listen", "serve"]
+__all__ = ["HttpServer", "open_listener", "serve"]
 
 _LARGEST_PORT = 65_535
 
 
-class Server:
+class HttpServer:
     """Serves the connections of a listener until it is told to stop.
 
     Args:
@@ -42,7 +42,7 @@ class Server:
     def __init__(
         self,
         answerer: Answerer,
-        limits: Limits,
+        limits: ConnectionLimits,
         *,
         refuse: Callable[[int, str], Said] = refused,
     ) -> None:
@@ -86,7 +86,7 @@ class Server:
 
 @asynccontextmanager
 async def serve(
-    simulator: Simulator, *, host: str, port: int, limits: Limits
+    simulator: Simulator, *, host: str, port: int, limits: ConnectionLimits
 ) -> AsyncGenerator[str]:
     """Serve a simulator on a port for as long as the context is open.
 
@@ -103,9 +103,9 @@ async def serve(
         ConfigurationError: Nothing can listen there.
     """
     own = OwnError()
-    listener = await listen(host, port)
+    listener = await open_listener(host, port)
     async with listener, simulator.running(), anyio.create_task_group() as tasks:
-        server = Server(simulator, limits)
+        server = HttpServer(simulator, limits)
         tasks.start_soon(server.accept, listener)
         try:
             with own:
@@ -116,7 +116,7 @@ async def serve(
     own.raise_it()
 
 
-async def listen(host: str, port: int) -> Listener[ByteStream]:
+async def open_listener(host: str, port: int) -> Listener[ByteStream]:
     """Return a listener on a port.
 
     Raises:

@@ -28,15 +28,15 @@ from telecmi_async._internal.validators import (
 from telecmi_async.phone import mask, parse_number
 from telecmi_async.simulator import answer, dice, page
 from telecmi_async.simulator.answer import Codes, Decision, Envelope
-from telecmi_async.simulator.asgi import Application
+from telecmi_async.simulator.asgi import SimulatorApp
 from telecmi_async.simulator.call import SimulatedCall
 from telecmi_async.simulator.callee import Callee, magic_for
 from telecmi_async.simulator.clock import Clock
-from telecmi_async.simulator.connection import Limits
+from telecmi_async.simulator.connection import ConnectionLimits
 from telecmi_async.simulator.delivery import Carrier
 from telecmi_async.simulator.exchange import Exchange
 from telecmi_async.simulator.fault import Faults
-from telecmi_async.simulator.life import Habits, Pace
+from telecmi_async.simulator.life import Habits, Lifecycle
 from telecmi_async.simulator.options import (
     check_aware,
     check_seed,
@@ -47,7 +47,7 @@ from telecmi_async.simulator.options import (
     receiver_in,
     to_span,
 )
-from telecmi_async.simulator.request_log import Ledger
+from telecmi_async.simulator.request_log import RequestLog
 from telecmi_async.simulator.server import serve
 from telecmi_async.simulator.transport import SimulatorTransport
 from telecmi_async.simulator.webhooks import Webhooks, parse_webhooks
@@ -135,7 +135,7 @@ class Simulator:
     missing_code: int = field(default=422, validator=one_of(422, 501, 502))
     calls_per_second: int | None = field(default=None, validator=whole_or_none(1))
     keep: int | None = field(default=1_000, validator=whole_or_none(0))
-    life: Pace | None = field(
+    life: Lifecycle | None = field(
         default="timed", validator=one_of_or_none("timed", "immediate", "manual")
     )
     ring: tuple[float, float] = field(
@@ -152,7 +152,7 @@ class Simulator:
     starts_at: datetime = field(default=datetime(2026, 1, 1, tzinfo=UTC), validator=check_aware)
     #: The rules by which requests go wrong, besides the options; they may change at any time.
     faults: Faults = field(init=False, factory=Faults)
-    _ledger: Ledger = field(init=False, repr=False, factory=Ledger)
+    _ledger: RequestLog = field(init=False, repr=False, factory=RequestLog)
     _clock: Clock = field(init=False, repr=False)
     _world: World = field(init=False, repr=False)
     _exchange: Exchange = field(init=False, repr=False)
@@ -269,7 +269,7 @@ class Simulator:
         return SimulatorTransport(self)
 
     def serve(
-        self, host: str = "127.0.0.1", port: int = 0, *, limits: Limits | None = None
+        self, host: str = "127.0.0.1", port: int = 0, *, limits: ConnectionLimits | None = None
     ) -> AbstractAsyncContextManager[str]:
         """Listen on a port: ``async with simulator.serve() as base_url``.
 
@@ -282,12 +282,12 @@ class Simulator:
             A context manager that gives the ``base_url`` for a `CallService`. Leaving it
             answers what was asked and closes the port.
         """
-        return serve(self, host=host, port=port, limits=limits or Limits())
+        return serve(self, host=host, port=port, limits=limits or ConnectionLimits())
 
     @property
-    def asgi(self) -> Application:
+    def asgi(self) -> SimulatorApp:
         """A bare ASGI application, to be mounted in another or given to a server."""
-        return Application(self)
+        return SimulatorApp(self)
 
     @asynccontextmanager
     async def service(self, **options: Any) -> AsyncGenerator[CallService]:
@@ -396,7 +396,7 @@ class Simulator:
             local: Whether it came from this machine: nobody else is shown the page.
         """
         self._world.advance(at)
-        shown = page.answer(self, method, path, headers, body) if local else None
+        shown = page.answer_page(self, method, path, headers, body) if local else None
         if shown is not None:
             self._ledger.visit()
             return Decision(0.0, shown)

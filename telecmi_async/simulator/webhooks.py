@@ -16,17 +16,17 @@ from telecmi_async.simulator.options import check_span, to_span
 from telecmi_async.simulator.payload import DIALECTS, Dialect
 from telecmi_async.simulator.turn import Ask
 
-__all__ = ["REPEATS", "Delivery", "Target", "Webhooks", "host_of", "parse_webhooks"]
+__all__ = ["REPEATS", "Delivery", "WebhookTarget", "Webhooks", "host_of", "parse_webhooks"]
 
 #: Where webhooks go: straight into a receiver of this process, or to a URL.
-Target: TypeAlias = "Receiver | str"
+WebhookTarget: TypeAlias = "Receiver | str"
 
 #: Seconds from a record's delivery to the next one, three times: after 5, 10 and 15 minutes
 #: (doc.telecmi.com/piopiy/docs/webhooks-overview).
 REPEATS: Final = (300.0, 600.0, 900.0)
 
 
-def _parse_target(value: Target | None) -> Target | None:
+def _parse_target(value: WebhookTarget | None) -> WebhookTarget | None:
     target = cast("object", value)  # nothing is known of it yet
     if target is None or isinstance(target, Receiver):
         return value
@@ -64,7 +64,7 @@ class Webhooks:
         ConfigurationError: A value cannot be right.
     """
 
-    to: Target | None = field(default=None, converter=_parse_target, repr=False)
+    to: WebhookTarget | None = field(default=None, converter=_parse_target, repr=False)
     dialect: Dialect = field(
         default="2024", kw_only=True, validator=validators.one_of(*DIALECTS, "mixed")
     )
@@ -78,7 +78,7 @@ class Webhooks:
     )
 
 
-def parse_webhooks(value: Webhooks | Target | None) -> Webhooks:
+def parse_webhooks(value: Webhooks | WebhookTarget | None) -> Webhooks:
     """Return the settings that an argument means."""
     return value if isinstance(value, Webhooks) else Webhooks(value)
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define
 
 from telecmi_async.simulator import dice, payload
-from telecmi_async.simulator.life import PATIENCE, Habits, Life
+from telecmi_async.simulator.life import ANSWER_SECONDS, Habits, Life
 from telecmi_async.simulator.payload import DIALECTS, Subject
 from telecmi_async.simulator.turn import Ask, Command, HungUp, Wait
 from telecmi_async.simulator.webhooks import REPEATS, Delivery, Webhooks
@@ -233,7 +233,7 @@ class World:
         now = run.life.now if self._habits.pace == "timed" else self._clock.now
         if isinstance(wait, Ask):
             self._ask(call, run, wait)
-            self._plan(now + PATIENCE, self._next, call, run.turn)
+            self._plan(now + ANSWER_SECONDS, self._next, call, run.turn)
         elif wait.seconds is not None:
             pause = wait.seconds if self._habits.pace == "timed" else 0.0
             self._plan(now + pause, self._next, call, run.turn)

@@ -20,7 +20,7 @@ import anyio
 import httpx
 
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.wire.pool import Lanes
+from telecmi_async.wire.pool import ConnectionPool
 from telecmi_async.wire.reply import Failure, Reply
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ def default_client() -> httpx.AsyncClient:
     It never looks at the environment (proxies, certificates): pass ``http_client=`` for that.
     """
     return httpx.AsyncClient(
-        transport=Lanes(_ssl_context()),
+        transport=ConnectionPool(_ssl_context()),
         trust_env=False,
         follow_redirects=False,
     )

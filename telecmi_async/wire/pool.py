@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
 
-__all__ = ["Lanes"]
+__all__ = ["ConnectionPool"]
 
 # Well below the idle limits of common servers (5 s is the usual one): a connection that the
 # server closes just as it is reused fails in a way that leaves the call's fate unknown.
 KEEPALIVE_EXPIRY = 2.0
 
 
-class Lanes(httpx.AsyncBaseTransport):
+class ConnectionPool(httpx.AsyncBaseTransport):
     """Gives every request a connection that no other request is using.
 
     Args:

@@ -35,10 +35,10 @@ from telecmi_async import (
 from telecmi_async.campaigns import (
     CallingWindow,
     Campaign,
+    CampaignRules,
+    CampaignTimeouts,
     CostCap,
     FrequencyCap,
-    Patience,
-    Rules,
 )
 from telecmi_async.ledger import NewContact
 from telecmi_async.simulator import Fault, Simulator, Webhooks
@@ -214,7 +214,7 @@ async def test_who_cannot_be_reached_is_tried_as_often_as_said_and_has_failed() 
 async def test_an_event_finds_an_unknown_send_after_a_restart() -> None:
     """Evidence counts in whichever process it arrives."""
     async with scene(Fault("reply_lost"), ring=300.0) as here:
-        first = here.campaign(patience=Patience(outcomes=1.0), receiver=None)
+        first = here.campaign(timeouts=CampaignTimeouts(outcomes=1.0), receiver=None)
         await first.load(contacts(2))
         await first.run()
         before = await here.counted()
@@ -241,7 +241,7 @@ async def test_an_unknown_contact_is_dialled_again_once_its_absence_is_proven() 
         assert await here.counted() == {"finished": 3}
         assert here.simulator.requests == 4
         assert anyio.current_time() - began > SHORT.proof
-        assert "absolve" in await here.story()
+        assert "resolve_unknown" in await here.story()
 
 
 async def test_what_is_never_proven_stays_unknown_and_the_campaign_ends() -> None:
@@ -325,7 +325,7 @@ async def test_a_probe_that_was_not_sent_makes_way_for_another() -> None:
     async with scene(Fault("reset")) as here, anyio.create_task_group() as tasks:
         campaign = here.campaign(settings(5.0), receiver=None)
         await campaign.load(contacts(12))
-        await here.ledger.forbid(range(FIRST + 5, FIRST + 11), "the register")
+        await here.ledger.add_do_not_call(range(FIRST + 5, FIRST + 11), "the register")
         tasks.start_soon(campaign.run)
         await anyio.sleep(1)
         here.simulator.faults.clear()
@@ -373,7 +373,7 @@ async def test_a_campaign_is_paused_and_resumed_from_elsewhere() -> None:
     assert await here.counted() == {"finished": 30}
 
 
-@pytest.mark.parametrize("pace", [{}, {"live_calls": 1}], ids=["turn", "channel"])
+@pytest.mark.parametrize("pace", [{}, {"max_live_calls": 1}], ids=["turn", "channel"])
 async def test_a_campaign_is_stopped_from_elsewhere(pace: dict[str, int]) -> None:
     """Its workers leave, wherever they wait, and what is left can be dialled later."""
     config = settings(0.05, pace=pace)
@@ -561,7 +561,7 @@ async def test_cancelled_anywhere_nobody_is_dialled_twice_or_forgotten() -> None
         await here.campaign(receiver=None).load(contacts(3))
         return here
 
-    config = settings(10.0, pace={"live_calls": 5})
+    config = settings(10.0, pace={"max_live_calls": 5})
 
     async def run(here: Scene) -> None:
         async with here.service:
@@ -583,7 +583,7 @@ async def test_cancelled_anywhere_nobody_is_dialled_twice_or_forgotten() -> None
         assert state.counts[S.PLACED] + state.counts[S.UNKNOWN] == state.total == 3
         assert here.simulator.numbers() == 3
 
-    assert config.pace.live_calls == 5
+    assert config.pace.max_live_calls == 5
     assert await cancel_everywhere(run, setup=setup, check=check) > 5
 
 
@@ -599,7 +599,7 @@ async def test_a_number_that_is_forbidden_after_its_claim_is_not_dialled() -> No
         await anyio.sleep(1)
         claimed = await here.counted()
 
-        await here.ledger.forbid([FIRST + 4], "the register")
+        await here.ledger.add_do_not_call([FIRST + 4], "the register")
 
     assert claimed["claimed"] == 4
     assert await here.counted() == {"blocked": 1, "finished": 4}
@@ -611,7 +611,7 @@ async def test_a_window_that_closes_while_a_contact_waits_keeps_it_for_the_next_
     opens = datetime.fromtimestamp(EPOCH, UTC)
     closes = datetime.fromtimestamp(EPOCH + 300, UTC)
     window = CallingWindow(opens.strftime("%H:%M"), closes.strftime("%H:%M"), ring_time=60.0)
-    config = settings(rules=Rules(window=window))
+    config = settings(rules=CampaignRules(window=window))
     zone = {"name": "x", "timezone": "UTC"}
     async with scene(limit=RateLimit(0.01)) as here, anyio.create_task_group() as tasks:
         campaign = here.campaign(config)
@@ -637,7 +637,7 @@ async def test_a_window_that_closes_while_a_contact_waits_keeps_it_for_the_next_
 
 async def test_a_number_that_another_campaign_dialled_meanwhile_waits_for_its_cap() -> None:
     """The cap on calls to one number holds over all campaigns of a ledger."""
-    config = settings(rules=Rules(per_number=FrequencyCap(1, per=600)))
+    config = settings(rules=CampaignRules(per_number=FrequencyCap(1, per=600)))
     async with scene(life=None) as here:
         spring = here.campaign(config, receiver=None)
         autumn = here.campaign(config, receiver=None, name="autumn")
@@ -657,7 +657,7 @@ async def test_a_number_that_another_campaign_dialled_meanwhile_waits_for_its_ca
 async def test_a_campaign_stops_when_it_has_cost_enough() -> None:
     """The cap on costs asks for somebody's decision, and keeps the contacts."""
     async with scene() as here:
-        campaign = here.campaign(settings(1.0, rules=Rules(cost=CostCap(0.5))))
+        campaign = here.campaign(settings(1.0, rules=CampaignRules(cost=CostCap(0.5))))
         await campaign.load(contacts(50))
 
         state = await campaign.run()
@@ -759,7 +759,7 @@ async def test_starts_keep_their_distance_when_many_replies_come_at_once() -> No
 async def test_workers_share_the_channels() -> None:
     """No more calls are live than there are channels, whoever placed them."""
     most = 0
-    config = settings(pace={"live_calls": 4})
+    config = settings(pace={"max_live_calls": 4})
     async with scene() as here:
         one, two = here.campaign(config), here.campaign(config)
         await one.load(contacts(40))
@@ -785,7 +785,7 @@ async def test_workers_share_the_channels() -> None:
 
 async def test_a_channel_is_free_again_when_nothing_was_placed() -> None:
     """What was refused holds no channel."""
-    config = settings(pace={"live_calls": 1})
+    config = settings(pace={"max_live_calls": 1})
     async with scene(Fault("missing_property", share=0.7)) as here:
         campaign = here.campaign(config)
         await campaign.load(contacts(10))
@@ -868,7 +868,7 @@ async def test_a_ledger_that_was_not_asked_is_not_said_to_be_back(
 async def test_what_a_failing_ledger_did_unseen_does_no_harm(at: float) -> None:
     """It may have done what it said it did not: nobody is dialled twice, or forgotten."""
     async with scene() as here, anyio.create_task_group() as tasks:
-        campaign = here.campaign(settings(10.0, pace={"live_calls": 30}))
+        campaign = here.campaign(settings(10.0, pace={"max_live_calls": 30}))
         await campaign.load(contacts(40))
         tasks.start_soon(campaign.run)
         for _ in range(5):
@@ -934,7 +934,7 @@ async def test_an_event_is_given_up_when_the_ledger_stays_away(
 ) -> None:
     """Nothing waits for ever; that it was lost is in the log."""
     async with scene(ring=5.0) as here:
-        campaign = here.campaign(patience=Patience(outcomes=20.0))
+        campaign = here.campaign(timeouts=CampaignTimeouts(outcomes=20.0))
         await campaign.load(contacts(1))
         with anyio.move_on_after(3):
             await campaign.run()
@@ -1023,7 +1023,7 @@ async def test_a_contact_that_was_lost_is_not_blocked_either() -> None:
     """A rule that stands against it is no longer this worker's to note."""
     async with scene(limit=RateLimit(0.1)) as here, anyio.create_task_group() as tasks:
         end = EPOCH + anyio.current_time() + 5
-        campaign = here.campaign(settings(rules=Rules(not_after=end)), receiver=None)
+        campaign = here.campaign(settings(rules=CampaignRules(not_after=end)), receiver=None)
         await campaign.load(contacts(2))
         tasks.start_soon(campaign.run)
         await anyio.sleep(1)
@@ -1040,7 +1040,7 @@ async def test_a_contact_that_was_lost_is_not_blocked_either() -> None:
 async def test_a_request_that_leaves_too_late_is_not_sent() -> None:
     """A worker that was frozen after its intent sends not one byte."""
     async with scene() as here:
-        campaign = here.campaign(patience=Patience(fence=1e-9, proof=300.0))
+        campaign = here.campaign(timeouts=CampaignTimeouts(fence=1e-9, proof=300.0))
         await campaign.load(contacts(1))
         real = here.ledger.intend
 
@@ -1102,7 +1102,7 @@ async def test_a_campaign_is_taken_up_with_the_settings_it_was_begun_with() -> N
     async with scene() as here:
         await here.campaign(config).load(contacts(1))
 
-        again = await Campaign.take_up(here.ledger, here.service, "spring")
+        again = await Campaign.attach(here.ledger, here.service, "spring")
 
         assert again.settings == config
 
@@ -1120,10 +1120,10 @@ async def test_a_campaign_that_is_not_there_is_not_taken_up() -> None:
     """Who misspelt its name is told of those that are there."""
     async with scene() as here:
         with pytest.raises(ConfigurationError, match=r"no campaign 'sprig' .*: it has none"):
-            await Campaign.take_up(here.ledger, here.service, "sprig")
+            await Campaign.attach(here.ledger, here.service, "sprig")
         await here.campaign().load(contacts(1))
         with pytest.raises(ConfigurationError, match='did you mean "spring"'):
-            await Campaign.take_up(here.ledger, here.service, "sprig")
+            await Campaign.attach(here.ledger, here.service, "sprig")
 
 
 async def test_progress_is_told_and_what_it_raises_disturbs_nothing(

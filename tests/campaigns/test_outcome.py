@@ -10,7 +10,7 @@ from telecmi_async import errors
 from telecmi_async.campaigns import Retries
 from telecmi_async.campaigns.outcome import SendVerdict, outcome_of
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger import ContactState, Outcome
+from telecmi_async.ledger import ContactState, SendResult
 
 if TYPE_CHECKING:
     from telecmi_async.errors import TelecmiError
@@ -115,7 +115,7 @@ def test_a_verdict_becomes_an_outcome_at_the_ledgers_time() -> None:
     """A pause is counted from there."""
     verdict = SendVerdict(state=S.PENDING, detail="why", pause=5.0)
 
-    assert verdict.at(100.0) == Outcome(state=S.PENDING, detail="why", not_before=105.0)
+    assert verdict.at(100.0) == SendResult(state=S.PENDING, detail="why", not_before=105.0)
 
 
 def test_pauses_grow_to_their_longest() -> None:

@@ -12,10 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from telecmi_async.campaigns import window as window_module
-from telecmi_async.campaigns.rules import CostCap, DailyCap, FrequencyCap, Rules
+from telecmi_async.campaigns.rules import CampaignRules, CostCap, DailyCap, FrequencyCap
 from telecmi_async.campaigns.window import DAYS, CallingWindow
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.base import Limits, Refusal
+from telecmi_async.ledger.base import RuleDecision, SendLimits
 
 INDIAN = 919876543210
 AMERICAN = 19175550123
@@ -28,7 +28,7 @@ def at(text: str, zone: str = "UTC") -> float:
     return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp()
 
 
-COMMERCIAL = Rules(window=CallingWindow("09:00", "21:00"))
+COMMERCIAL = CampaignRules(window=CallingWindow("09:00", "21:00"))
 
 
 # --- the window -------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def test_a_number_of_no_country_is_not_dialled_in_the_dark() -> None:
     """Where nobody knows what time it is, the window refuses for good and says why."""
     refusal = COMMERCIAL.judge(SATELLITE, {}, at("2026-11-24T12:00"))
 
-    assert refusal == Refusal(
+    assert refusal == RuleDecision(
         rule="calling_window",
         reason="no country has its calling code, so nobody knows what time it is there: give it "
         "a column timezone",
@@ -113,7 +113,7 @@ def test_a_machine_without_the_zone_says_so(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_zones_that_never_share_an_hour_are_refused_for_good() -> None:
     """A narrow window and a wide country: no instant is right, and a column is asked for."""
-    rules = Rules(window=CallingWindow("09:00", "12:00"))
+    rules = CampaignRules(window=CallingWindow("09:00", "12:00"))
 
     refusal = rules.judge(AMERICAN, {}, at("2026-11-24T12:00"))
 
@@ -125,7 +125,7 @@ def test_zones_that_never_share_an_hour_are_refused_for_good() -> None:
 def test_a_window_that_holidays_close_for_months_never_opens() -> None:
     """Within 92 days it opens, or it counts as one that never does."""
     days = [date(2026, 11, 24) + timedelta(days=n) for n in range(100)]
-    rules = Rules(window=CallingWindow("09:00", "21:00", holidays=days))
+    rules = CampaignRules(window=CallingWindow("09:00", "21:00", holidays=days))
 
     refusal = rules.judge(INDIAN, {"timezone": "Asia/Kolkata"}, at("2026-11-24T12:00"))
 
@@ -248,14 +248,14 @@ def test_a_judgement_costs_microseconds() -> None:
 
 def test_what_is_not_fresh_is_not_dialled() -> None:
     """The earlier of the campaign's and the contact's limit counts, for good."""
-    rules = Rules(not_after=datetime(2026, 11, 24, tzinfo=UTC))
+    rules = CampaignRules(not_after=datetime(2026, 11, 24, tzinfo=UTC))
     limit = at("2026-11-24T00:00")
 
     assert rules.judge(SATELLITE, {}, limit) is None
     assert rules.judge(SATELLITE, {}, limit, not_after=limit - 1) == rules.judge(
         SATELLITE, {}, limit + 1
     )
-    assert rules.judge(SATELLITE, {}, limit + 1) == Refusal(
+    assert rules.judge(SATELLITE, {}, limit + 1) == RuleDecision(
         rule="not_fresh", reason="it is not fresh any more"
     )
 
@@ -275,15 +275,15 @@ def test_a_window_that_opens_too_late_is_not_waited_for() -> None:
 
 def test_nothing_is_limited_but_by_the_do_not_call_list() -> None:
     """Without rules, the do-not-call list counts and nothing else."""
-    assert Rules().limits(1e9) == Limits()
-    assert Rules().limits(1e9).check_do_not_call
-    assert Rules().judge(SATELLITE, {}, 1e9) is None
-    assert not Rules(do_not_call=False).limits(1e9).check_do_not_call
+    assert CampaignRules().limits(1e9) == SendLimits()
+    assert CampaignRules().limits(1e9).check_do_not_call
+    assert CampaignRules().judge(SATELLITE, {}, 1e9) is None
+    assert not CampaignRules(do_not_call=False).limits(1e9).check_do_not_call
 
 
 def test_the_ledger_is_told_every_cap() -> None:
     """Frequency, daily and cost caps reach the intent's transaction."""
-    rules = Rules(
+    rules = CampaignRules(
         per_number=[FrequencyCap(1, per=timedelta(hours=1)), FrequencyCap(3, per=86_400)],
         per_day=DailyCap(500, timezone="Asia/Kolkata"),
         cost=CostCap(250.5),
@@ -291,7 +291,7 @@ def test_the_ledger_is_told_every_cap() -> None:
 
     limits = rules.limits(at("2026-11-24T20:00"))
 
-    assert limits == Limits(
+    assert limits == SendLimits(
         per_number=((1, 3600.0), (3, 86_400)),
         per_day=500,
         cost=250.5,
@@ -317,7 +317,7 @@ WINDOWS = st.builds(
     ring_time=st.floats(1, 3599),
 )
 RULES = st.builds(
-    Rules,
+    CampaignRules,
     window=st.none() | WINDOWS,
     per_number=st.lists(
         st.builds(FrequencyCap, st.integers(1, 99), per=st.timedeltas(timedelta(seconds=1)))
@@ -331,22 +331,24 @@ RULES = st.builds(
 
 
 @given(RULES)
-@example(Rules())
-def test_rules_survive_json(rules: Rules) -> None:
+@example(CampaignRules())
+def test_rules_survive_json(rules: CampaignRules) -> None:
     """What is stored with a campaign and read again is the same."""
-    assert Rules.parse(json.loads(json.dumps(rules.dump()))) == rules
+    assert CampaignRules.parse(json.loads(json.dumps(rules.dump()))) == rules
 
 
 def test_a_person_may_leave_out_what_has_a_default() -> None:
     """Rules written by hand need no more than what they say."""
-    rules = Rules.parse({"window": {"start": "09:00", "end": "21:00"}, "cost": {"most": 9}})
+    rules = CampaignRules.parse(
+        {"window": {"start": "09:00", "end": "21:00"}, "cost": {"most": 9}}
+    )
 
-    assert rules == Rules(window=CallingWindow("09:00", "21:00"), cost=CostCap(9))
+    assert rules == CampaignRules(window=CallingWindow("09:00", "21:00"), cost=CostCap(9))
 
 
 def test_no_rule_is_hidden() -> None:
     """Each rule is told in words before a campaign starts, and that the list counts."""
-    rules = Rules(
+    rules = CampaignRules(
         window=CallingWindow("09:00", "21:00", holidays=["2026-12-25"]),
         per_number=FrequencyCap(3, per=86_400),
         per_day=DailyCap(100),
@@ -365,7 +367,9 @@ def test_no_rule_is_hidden() -> None:
         "none after 2026-12-01 00:00:00+00:00",
         "the do-not-call list counts",
     )
-    assert Rules(do_not_call=False).describe() == ("the do-not-call list does NOT count",)
+    assert CampaignRules(do_not_call=False).describe() == (
+        "the do-not-call list does NOT count",
+    )
     assert "holidays" not in COMMERCIAL.describe()[0]
 
 
@@ -384,7 +388,7 @@ def test_no_rule_is_hidden() -> None:
 def test_json_that_holds_no_rules_is_refused(data: Any, message: str) -> None:
     """The message leads to the place, and names what would be right."""
     with pytest.raises(ConfigurationError, match=message):
-        Rules.parse(data)
+        CampaignRules.parse(data)
 
 
 WRONG: list[tuple[Any, dict[str, Any], str]] = [
@@ -418,14 +422,14 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     (DailyCap, {"count": 1, "timezone": "Mars"}, r'time zone that this machine.*not "Mars"'),
     (DailyCap, {"count": 1, "timezone": None}, r"time zone that this machine"),
     (CostCap, {"most": 0}, r"most must be a positive sum, not 0"),
-    (Rules, {"window": "09-21"}, r"window must be a CallingWindow or None"),
+    (CampaignRules, {"window": "09-21"}, r"window must be a CallingWindow or None"),
     (
-        Rules,
+        CampaignRules,
         {"per_number": [3]},
         r"per_number must be a FrequencyCap, or a list of them, not 3",
     ),
-    (Rules, {"not_after": datetime(2026, 1, 1)}, r"must have a time zone"),  # noqa: DTZ001  # it is what is refused
-    (Rules, {"not_after": "soon"}, r"not_after must be a datetime"),
+    (CampaignRules, {"not_after": datetime(2026, 1, 1)}, r"must have a time zone"),  # noqa: DTZ001  # it is what is refused
+    (CampaignRules, {"not_after": "soon"}, r"not_after must be a datetime"),
 ]
 
 
@@ -447,6 +451,6 @@ def test_a_rule_that_cannot_work_cannot_exist(
 )  # fmt: skip
 def test_a_span_is_said_as_people_say_it(per: float, words: str) -> None:
     """Nobody reads 604800 s as a week."""
-    assert Rules(per_number=FrequencyCap(1, per=per)).describe()[0] == (
+    assert CampaignRules(per_number=FrequencyCap(1, per=per)).describe()[0] == (
         f"a number at most once {words}"
     )

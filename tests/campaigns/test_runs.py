@@ -192,7 +192,7 @@ async def test_a_clock_that_jumps_proves_nothing() -> None:
 async def test_a_worker_that_wakes_up_frees_no_channels_of_others() -> None:
     """What it had claimed is dialled by another, whose calls hold channels of the same name."""
     most = 0
-    config = settings(5.0, pace={"live_calls": 3})
+    config = settings(5.0, pace={"max_live_calls": 3})
     async with scene(ring=200.0) as here, anyio.create_task_group() as tasks:
         frozen, other = here.campaign(config), here.campaign(config)
         await frozen.load(contacts(12))
@@ -218,7 +218,7 @@ async def test_a_record_of_another_campaign_frees_no_channel() -> None:
     with pytest.raises(AssertionError, match="more than once"):  # by two campaigns
         async with scene(ring=40.0) as here, anyio.create_task_group() as tasks:
             for name in ("spring", "autumn"):
-                campaign = here.campaign(settings(5.0, pace={"live_calls": 2}), name=name)
+                campaign = here.campaign(settings(5.0, pace={"max_live_calls": 2}), name=name)
                 await campaign.load(contacts(1))
                 tasks.start_soon(campaign.run)
                 await anyio.sleep(20)

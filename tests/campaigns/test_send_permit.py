@@ -14,7 +14,7 @@ from fault_server import ACCEPTED, reply
 from telecmi_async import CallCancelled, CallService, CallStatus, NotSent, RateLimit, StoreError
 from telecmi_async.calls.request import CallRequest
 from telecmi_async.campaigns.send_permit import SendPermit
-from telecmi_async.ledger import Intent, Refusal
+from telecmi_async.ledger import Intent, RuleDecision
 from telecmi_async.simulator import Simulator
 from telecmi_async.wire.transport import Timeouts
 
@@ -297,9 +297,9 @@ async def test_an_intent_that_was_stuck_needs_another_turn() -> None:
 
 async def test_what_a_rule_forbids_has_no_token() -> None:
     """Nothing is to be settled for it."""
-    refusal = Refusal(rule="do_not_call", reason="listed")
+    refusal = RuleDecision(rule="do_not_call", reason="listed")
 
-    async def intend(_: str) -> Refusal:
+    async def intend(_: str) -> RuleDecision:
         return refusal
 
     permit = SendPermit(intend, 30.0, next_turn)

@@ -12,22 +12,22 @@ from telecmi_async import Hangup, Timeouts
 from telecmi_async.campaigns import (
     CallingWindow,
     Campaign,
+    CampaignRules,
+    CampaignSettings,
+    CampaignTimeouts,
     CostCap,
     DailyCap,
     FrequencyCap,
     Pace,
-    Patience,
     Retries,
-    Rules,
-    Settings,
 )
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.pcmo.template import Template
 
 FLOW: list[Any] = [{"action": "speak", "text": "Hello {name}"}, Hangup()]
-FULL = Settings(
+FULL = CampaignSettings(
     flow=FLOW,
-    rules=Rules(
+    rules=CampaignRules(
         window=CallingWindow("09:00", "21:00"),
         per_number=[FrequencyCap(1, per=3600)],
         per_day=DailyCap(100, timezone="Asia/Kolkata"),
@@ -35,40 +35,40 @@ FULL = Settings(
         not_after=1_900_000_000.0,
         do_not_call=False,
     ),
-    pace=Pace(calls_per_second=2.5, live_calls=10, window=5, shared="trunk"),
+    pace=Pace(calls_per_second=2.5, max_live_calls=10, window=5, shared="trunk"),
     retries=Retries(attempts=2, first=1.5, longest=9.0),
     unknown="retry_after_proof",
     from_="+91 70000 00000",
 )
 
 
-@pytest.mark.parametrize("settings", [Settings(flow=FLOW), FULL], ids=["least", "all"])
-def test_settings_survive_a_ledger(settings: Settings) -> None:
+@pytest.mark.parametrize("settings", [CampaignSettings(flow=FLOW), FULL], ids=["least", "all"])
+def test_settings_survive_a_ledger(settings: CampaignSettings) -> None:
     """What is kept as JSON is what the campaign was begun with."""
     kept = json.loads(json.dumps(settings.dump()))
 
-    assert Settings.parse(kept) == settings
+    assert CampaignSettings.parse(kept) == settings
 
 
 def test_an_action_that_nobody_knows_survives_too() -> None:
     """A ledger may hold what a `Raw` sent."""
-    kept = Settings(flow=FLOW).dump() | {"flow": [{"action": "dance"}]}
+    kept = CampaignSettings(flow=FLOW).dump() | {"flow": [{"action": "dance"}]}
 
-    assert Settings.parse(kept).flow.dump() == [{"action": "dance"}]
+    assert CampaignSettings.parse(kept).flow.dump() == [{"action": "dance"}]
 
 
 def test_a_flow_becomes_a_template_and_a_template_stays() -> None:
     """Either may be given."""
     template = Template(FLOW)
 
-    assert Settings(flow=template).flow is template
-    assert Settings(flow=FLOW).flow == template
+    assert CampaignSettings(flow=template).flow is template
+    assert CampaignSettings(flow=FLOW).flow == template
 
 
 def test_no_caller_id_is_shown() -> None:
     """It is a phone number like any other."""
     assert "7000" not in repr(FULL)
-    assert "from_=None" in repr(Settings(flow=FLOW))
+    assert "from_=None" in repr(CampaignSettings(flow=FLOW))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_no_caller_id_is_shown() -> None:
 def test_what_are_no_settings_is_refused(data: Any) -> None:
     """A ledger that somebody edited is said to be unreadable, without a traceback."""
     with pytest.raises(ConfigurationError) as caught:
-        Settings.parse(data)
+        CampaignSettings.parse(data)
 
     assert caught.value.__cause__ is None
 
@@ -98,13 +98,13 @@ def test_what_are_no_settings_is_refused(data: Any) -> None:
     [
         (Pace, {"calls_per_second": 0}),
         (Pace, {"calls_per_second": 10_001}),
-        (Pace, {"live_calls": 0}),
+        (Pace, {"max_live_calls": 0}),
         (Pace, {"window": 0}),
-        (Settings, {"flow": FLOW, "unknown": "dial"}),
-        (Settings, {"flow": FLOW, "from_": "nobody"}),
-        (Patience, {"claim": 0}),
-        (Patience, {"fence": -1}),
-        (Patience, {"proof": "long"}),
+        (CampaignSettings, {"flow": FLOW, "unknown": "dial"}),
+        (CampaignSettings, {"flow": FLOW, "from_": "nobody"}),
+        (CampaignTimeouts, {"claim": 0}),
+        (CampaignTimeouts, {"fence": -1}),
+        (CampaignTimeouts, {"proof": "long"}),
     ],
 )
 def test_values_that_cannot_work_are_refused(kind: Any, more: dict[str, Any]) -> None:
@@ -125,17 +125,17 @@ def test_a_rate_that_cannot_be_is_said_to_be_one(rate: Any) -> None:
 def test_a_flow_that_is_none_is_refused() -> None:
     """Before anybody is loaded."""
     with pytest.raises(InvalidCall):
-        Settings(flow=[])
+        CampaignSettings(flow=[])
 
 
 def test_a_send_is_its_workers_until_it_must_be_over() -> None:
     """Nobody takes a send for unknown that may still be answered."""
     claim: Any = timedelta(minutes=1)
-    patience = Patience(claim=claim, fence=2, timeouts=Timeouts(total=10), grace=3)
+    waits = CampaignTimeouts(claim=claim, fence=2, timeouts=Timeouts(total=10), grace=3)
 
-    assert patience.claim == 60.0
-    assert patience.send == 2 + 10 + 3
-    assert Patience().send == 30 + 60 + 30
+    assert waits.claim == 60.0
+    assert waits.send == 2 + 10 + 3
+    assert CampaignTimeouts().send == 30 + 60 + 30
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "\ud800", 5, None])
@@ -156,6 +156,6 @@ def test_a_part_that_is_something_else_is_refused(part: str) -> None:
     """With an error of this package, as everywhere."""
     wrong: Any = 5
     with pytest.raises(ConfigurationError, match=rf"Settings\.{part} must be of type"):
-        Settings(flow=[Hangup()], **{part: wrong})
+        CampaignSettings(flow=[Hangup()], **{part: wrong})
     with pytest.raises(ConfigurationError, match=r"Patience\.timeouts must be of type"):
-        Patience(timeouts=wrong)
+        CampaignTimeouts(timeouts=wrong)

@@ -12,9 +12,9 @@ from attrs import define, field
 from memory_ledger import MemoryLedger
 
 from telecmi_async import CallService, ConfigurationError, Receiver, StoreError
-from telecmi_async.campaigns import Campaign, Pace, Settings
-from telecmi_async.campaigns.channel_leases import LiveCalls
-from telecmi_async.campaigns.start_scheduler import Turns
+from telecmi_async.campaigns import Campaign, CampaignSettings, Pace
+from telecmi_async.campaigns.channel_leases import ChannelLeases
+from telecmi_async.campaigns.start_scheduler import StartScheduler
 from telecmi_async.ledger import ContactState, NewContact
 from telecmi_async.simulator import Fault, Simulator
 
@@ -85,18 +85,20 @@ def turns(
     stop_after: int = 1000,
     apart: bool = True,
     **more: Any,
-) -> Turns:
+) -> StartScheduler:
     """Return turns; those who sleep may oversleep, and dialling may stop after some pauses."""
-    settings = Settings(flow=FLOW, pace=Pace(**{"calls_per_second": 1.0} | more), from_=FROM)
+    settings = CampaignSettings(
+        flow=FLOW, pace=Pace(**{"calls_per_second": 1.0} | more), from_=FROM
+    )
     pauses = iter(range(stop_after))
 
     async def pause(seconds: float) -> bool:
         await anyio.sleep(seconds + (sleeps or {}).get(round(seconds, 3), 0.0))
         return next(pauses, None) is not None
 
-    return Turns(
+    return StartScheduler(
         limits,
-        LiveCalls(limits, "spring", settings.pace),
+        ChannelLeases(limits, "spring", settings.pace),
         "spring",
         settings,
         rate=lambda: settings.pace.calls_per_second,
@@ -217,7 +219,7 @@ async def test_none_is_reserved_ahead_that_is_too_far_away() -> None:
     ("grants", "more"),
     [
         ({"waits": [5.0]}, {}),
-        ({"channels": ["another"]}, {"live_calls": 1}),
+        ({"channels": ["another"]}, {"max_live_calls": 1}),
         ({"failures": 9}, {}),
     ],
     ids=["start", "channel", "failing"],
@@ -236,7 +238,7 @@ async def test_a_channel_that_becomes_free_is_taken() -> None:
     limits = Granting(channels=["another"])
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(turns(limits, live_calls=1).take, FIRST)
+        tasks.start_soon(turns(limits, max_live_calls=1).take, FIRST)
         await anyio.sleep(10)
         limits.channels.clear()
 
@@ -246,7 +248,7 @@ async def test_a_channel_that_becomes_free_is_taken() -> None:
 async def test_channels_that_nobody_counts_are_not_asked_for() -> None:
     """Without a limit on live calls there is nothing to take or to free."""
     limits = Granting(failures=1)
-    live = LiveCalls(limits, "spring", Pace())
+    live = ChannelLeases(limits, "spring", Pace())
 
     assert await live.take(FIRST) is True
     await live.free(FIRST)
@@ -260,7 +262,7 @@ async def test_limits_that_fail_are_waited_for(caplog: pytest.LogCaptureFixture)
     limits = Granting(failures=3)
     began = anyio.current_time()
 
-    assert await turns(limits, live_calls=1).take(FIRST) is True
+    assert await turns(limits, max_live_calls=1).take(FIRST) is True
 
     assert anyio.current_time() - began == pytest.approx(3)
     assert [record.getMessage() for record in caplog.records] == [
@@ -281,7 +283,7 @@ async def test_a_channel_that_cannot_be_given_back_is_given_back_later(
     """In the order in which it was tried; not, if it is taken again meanwhile."""
     caplog.set_level(logging.WARNING, "telecmi_async")
     limits = Granting()
-    live = LiveCalls(limits, "spring", Pace(live_calls=9))
+    live = ChannelLeases(limits, "spring", Pace(max_live_calls=9))
     for number in (1, 2, 3):
         await live.take(number)
     limits.failures = 2
@@ -312,7 +314,7 @@ class Slow(Granting):
 async def test_calls_that_end_together_are_given_back_once_each() -> None:
     """Each by the event that ends it: else a hundred ends were ten thousand questions."""
     limits = Slow()
-    live = LiveCalls(limits, "spring", Pace(live_calls=100))
+    live = ChannelLeases(limits, "spring", Pace(max_live_calls=100))
     for number in range(100):
         await live.take(number)
 
@@ -327,7 +329,7 @@ async def test_calls_that_end_together_are_given_back_once_each() -> None:
 async def test_a_channel_is_owed_when_giving_it_back_was_cancelled() -> None:
     """Nobody knows whether the question arrived."""
     limits = Slow()
-    live = LiveCalls(limits, "spring", Pace(live_calls=1))
+    live = ChannelLeases(limits, "spring", Pace(max_live_calls=1))
     await live.take(1)
 
     with anyio.move_on_after(0.5):
@@ -341,7 +343,7 @@ async def test_a_channel_is_owed_when_giving_it_back_was_cancelled() -> None:
 async def test_what_is_owed_stays_owed_while_the_limits_fail() -> None:
     """One question is enough to know that they do."""
     limits = Granting()
-    live = LiveCalls(limits, "spring", Pace(live_calls=9))
+    live = ChannelLeases(limits, "spring", Pace(max_live_calls=9))
     for number in (1, 2):
         await live.take(number)
     limits.failures = 3
@@ -358,7 +360,7 @@ async def test_what_is_owed_stays_owed_while_the_limits_fail() -> None:
 async def test_a_channel_that_is_taken_anew_is_not_owed() -> None:
     """Not even if giving it back failed afterwards: it would be a live call's."""
     limits = Slow()
-    live = LiveCalls(limits, "spring", Pace(live_calls=1))
+    live = ChannelLeases(limits, "spring", Pace(max_live_calls=1))
     await live.take(1)
 
     async with anyio.create_task_group() as tasks:
@@ -374,7 +376,7 @@ async def test_a_channel_that_is_taken_anew_is_not_owed() -> None:
 async def test_a_caller_id_with_a_limit_is_named() -> None:
     """Else workers with different caller ids would share it."""
     with pytest.raises(ConfigurationError, match="from_"):
-        Settings(flow=FLOW, pace=Pace(caller_id_calls_per_second=1.0))
+        CampaignSettings(flow=FLOW, pace=Pace(caller_id_calls_per_second=1.0))
 
 
 @pytest.mark.parametrize("name", ["caller_id_calls_per_second", "campaign_calls_per_second"])
@@ -394,7 +396,11 @@ def contacts(count: int, first: int = FIRST) -> list[NewContact]:
 
 
 async def run(
-    service: CallService, limits: MemoryLedger, name: str, settings: Settings, first: int
+    service: CallService,
+    limits: MemoryLedger,
+    name: str,
+    settings: CampaignSettings,
+    first: int,
 ) -> None:
     """Dial ten contacts of a ledger that nobody else has."""
     campaign = Campaign(MemoryLedger(), service, name, settings, limits=limits)
@@ -405,7 +411,7 @@ async def run(
 async def test_campaigns_of_different_ledgers_share_their_limits() -> None:
     """Two campaigns make as many calls a second as one would."""
     simulator, limits = Simulator(life=None, magic=False), MemoryLedger()
-    settings = Settings(flow=FLOW, pace=Pace(calls_per_second=2.0))
+    settings = CampaignSettings(flow=FLOW, pace=Pace(calls_per_second=2.0))
     began = anyio.current_time()
 
     async with simulator.service(from_=FROM) as service, anyio.create_task_group() as tasks:
@@ -423,7 +429,7 @@ async def test_a_caller_id_is_shared_and_a_campaign_has_its_own() -> None:
     pace = Pace(
         calls_per_second=100.0, caller_id_calls_per_second=2.0, campaign_calls_per_second=50.0
     )
-    settings = Settings(flow=FLOW, pace=pace, from_=FROM)
+    settings = CampaignSettings(flow=FLOW, pace=pace, from_=FROM)
     began = anyio.current_time()
 
     async with simulator.service(from_=FROM) as service, anyio.create_task_group() as tasks:
@@ -444,7 +450,7 @@ async def test_nothing_is_dialled_while_the_limits_are_gone(
         MemoryLedger(),
         MemoryLedger(),
     )
-    settings = Settings(flow=FLOW, pace=Pace(calls_per_second=2.0, live_calls=50))
+    settings = CampaignSettings(flow=FLOW, pace=Pace(calls_per_second=2.0, max_live_calls=50))
     limits.gone = True
     async with simulator.service(from_=FROM) as service, anyio.create_task_group() as tasks:
         campaign = Campaign(ledger, service, "spring", settings, limits=limits)
@@ -476,7 +482,7 @@ async def test_a_campaign_gives_channels_back_once_the_limits_are_there_again() 
 
     simulator, limits = Simulator(life=None, magic=False), Forgetful()
     simulator.faults.add(Fault("missing_property", to=FIRST))
-    settings = Settings(flow=FLOW, pace=Pace(live_calls=1))
+    settings = CampaignSettings(flow=FLOW, pace=Pace(max_live_calls=1))
     began = anyio.current_time()
     async with simulator.service(from_=FROM) as service:
         campaign = Campaign(MemoryLedger(), service, "spring", settings, limits=limits)
@@ -496,9 +502,9 @@ async def test_a_campaign_that_is_taken_up_takes_other_limits_too() -> None:
         MemoryLedger(),
     )
     async with simulator.service(from_=FROM) as service:
-        settings = Settings(flow=FLOW)
+        settings = CampaignSettings(flow=FLOW)
         await Campaign(ledger, service, "spring", settings).load(contacts(3))
-        campaign = await Campaign.take_up(ledger, service, "spring", limits=limits)
+        campaign = await Campaign.attach(ledger, service, "spring", limits=limits)
         before = limits.jobs
         await campaign.run()
 
@@ -534,10 +540,10 @@ async def test_where_there_is_no_other_start_there_is_none(
     assert await turns(copy.deepcopy(limits), stop_after=stop_after).another() is False
 
 
-@pytest.mark.parametrize("live_calls", [2, None])
+@pytest.mark.parametrize("max_live_calls", [2, None])
 @pytest.mark.parametrize("apart", [False, True], ids=["ledger", "limits"])
 async def test_who_only_hears_gives_back_the_channels_of_all_campaigns(
-    apart: bool, live_calls: int | None
+    apart: bool, max_live_calls: int | None
 ) -> None:
     """A web application takes up one campaign, and hears for those of other processes too."""
     receiver, ledger = Receiver("t" * 43), MemoryLedger()
@@ -545,9 +551,11 @@ async def test_who_only_hears_gives_back_the_channels_of_all_campaigns(
     simulator = Simulator(magic=False, ring=1.0, talk=2.0)
     began = anyio.current_time()
     async with receiver, simulator.service(from_=FROM, events=receiver) as service:
-        await Campaign(ledger, service, "autumn", Settings(flow=FLOW)).load(contacts(6))
-        await Campaign.take_up(ledger, service, "autumn", receiver=receiver, limits=limits)
-        settings = Settings(flow=FLOW, pace=Pace(calls_per_second=10.0, live_calls=live_calls))
+        await Campaign(ledger, service, "autumn", CampaignSettings(flow=FLOW)).load(contacts(6))
+        await Campaign.attach(ledger, service, "autumn", receiver=receiver, limits=limits)
+        settings = CampaignSettings(
+            flow=FLOW, pace=Pace(calls_per_second=10.0, max_live_calls=max_live_calls)
+        )
         campaign = Campaign(ledger, service, "spring", settings, limits=limits)
         await campaign.load(contacts(6))
         await campaign.run()

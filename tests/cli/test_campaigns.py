@@ -19,17 +19,17 @@ import pytest
 from consoles import FROM, Console, console, free_port, serving, zone_at_ten
 
 import telecmi_async
-from telecmi_async.campaigns import Campaign, Pace, Rules, Settings
+from telecmi_async.campaigns import Campaign, CampaignRules, CampaignSettings, Pace
 from telecmi_async.cli import Exit, carry, main
 from telecmi_async.cli.exits import exit_of
 from telecmi_async.errors import CallCancelled, StoreError
 from telecmi_async.ledger import (
+    CallEvidence,
     CampaignState,
     ContactState,
-    Heard,
-    Limits,
     NewContact,
-    Outcome,
+    SendLimits,
+    SendResult,
     SqliteLedger,
 )
 from telecmi_async.phone import mask
@@ -94,7 +94,9 @@ async def begin(
     ledger: Ledger, name: str = "people", pace: float = 20.0, **columns: str
 ) -> None:
     """Begin a campaign of all numbers."""
-    settings = Settings(flow=json.loads(FLOW), from_=FROM, pace=Pace(calls_per_second=pace))
+    settings = CampaignSettings(
+        flow=json.loads(FLOW), from_=FROM, pace=Pace(calls_per_second=pace)
+    )
     await ledger.create(name, settings.dump())
     given = columns or {"name": "N"}
     await ledger.load(name, [NewContact(number=number, columns=given) for number in NUMBERS])
@@ -104,8 +106,8 @@ async def lose(ledger: Ledger, most: int = 1) -> None:
     """Have sends of a campaign end unknown."""
     for claim in await ledger.claim("people", "w", most=most, lease=60):
         token = f"tcm_{claim.contact}"
-        await ledger.intend(claim, "w", token, limits=Limits(), fence=30, lease=90)
-        await ledger.settle(token, Outcome(state=ContactState.UNKNOWN, detail="no answer"))
+        await ledger.intend(claim, "w", token, limits=SendLimits(), fence=30, lease=90)
+        await ledger.settle(token, SendResult(state=ContactState.UNKNOWN, detail="no answer"))
 
 
 async def unknown_ledger(ledger: Ledger) -> None:
@@ -158,7 +160,7 @@ def test_what_was_being_sent_is_not_to_be_dialled(folder: Path) -> None:
     async def cut_off(ledger: Ledger) -> None:
         await begin(ledger)
         (claim,) = await ledger.claim("people", "w", most=1, lease=60)
-        await ledger.intend(claim, "w", "tcm_1", limits=Limits(), fence=30, lease=90)
+        await ledger.intend(claim, "w", "tcm_1", limits=SendLimits(), fence=30, lease=90)
 
     in_ledger(cut_off)
     with serving(Simulator()) as environ:
@@ -203,7 +205,7 @@ def test_many_countries_are_not_all_listed(folder: Path) -> None:
     (folder / "people.csv").write_text("phone\n" + "".join(f"+{code}\n" for code in codes))
     (folder / "flow.json").write_text('[{"action": "hangup"}]')
     with serving(Simulator()) as environ:
-        _, terminal = dialled(environ, *ANY, "--live-calls", "3")
+        _, terminal = dialled(environ, *ANY, "--max-live-calls", "3")
 
     assert "and 2 more\n" in terminal.err
     assert "at most 3 live" in terminal.err
@@ -486,9 +488,9 @@ def test_a_worker_waits_while_its_campaign_is_paused(folder: Path) -> None:
             async with SqliteLedger(folder / "l.db") as ledger:
                 while (await ledger.state("people")).sends < 1:  # noqa: ASYNC110  # a file tells nobody
                     await anyio.sleep(0.01)
-                await ledger.direct("people", "paused", "lunch")
+                await ledger.set_status("people", "paused", "lunch")
                 await anyio.sleep(1.5)
-                await ledger.direct("people", "running")
+                await ledger.set_status("people", "running")
 
         anyio.run(directed)
 
@@ -508,7 +510,7 @@ def test_resume_needs_a_caller_id(folder: Path) -> None:
     """A campaign without one takes the environment's, or is refused."""
 
     async def begun(ledger: Ledger) -> None:
-        await ledger.create("people", Settings(flow=json.loads(FLOW)).dump())
+        await ledger.create("people", CampaignSettings(flow=json.loads(FLOW)).dump())
 
     in_ledger(begun)
     with serving(Simulator()) as environ:
@@ -538,7 +540,7 @@ def test_who_is_due_much_later_is_left(folder: Path, *, patient: bool, code: Exi
     def stop() -> None:
         wait_for(lambda: simulator.numbers() == 4)
         time.sleep(1.0)  # by itself it would end before
-        in_ledger(lambda ledger: ledger.direct("people", "stopped"))
+        in_ledger(lambda ledger: ledger.set_status("people", "stopped"))
 
     stopper = threading.Thread(target=stop)
     if patient:
@@ -806,11 +808,15 @@ def test_why_tells_a_numbers_story(folder: Path) -> None:
         await unknown_ledger(ledger)
         at = await ledger.now()
         token = "tcm_1"
-        await ledger.heard(
-            Heard(token=token, request_id="r", at=at, over=True, answered=True, talk_seconds=7)
+        await ledger.record_event(
+            CallEvidence(
+                token=token, request_id="r", at=at, over=True, answered=True, talk_seconds=7
+            )
         )
         token = "tcm_2"
-        await ledger.heard(Heard(token=token, request_id="s", at=at, over=True, answered=False))
+        await ledger.record_event(
+            CallEvidence(token=token, request_id="s", at=at, over=True, answered=False)
+        )
 
     in_ledger(lived)
     code, answered = ran("why", str(NUMBERS[0]), "--ledger", "l.db")
@@ -827,7 +833,7 @@ def test_why_tells_a_numbers_story(folder: Path) -> None:
     assert [each["what"] for each in json.loads(as_json.out)["history"]][:3] == [
         "claim",
         "intend",
-        "lose",
+        "mark_unknown",
     ]
     assert unheard == Exit.FAILED
     assert "is in no campaign" in nobody.err
@@ -876,7 +882,7 @@ def test_what_is_being_sent_is_not_yet_unknown(folder: Path) -> None:
     async def cut_off(ledger: Ledger) -> None:
         await begin(ledger)
         (claim,) = await ledger.claim("people", "w", most=1, lease=60)
-        await ledger.intend(claim, "w", "tcm_1", limits=Limits(), fence=30, lease=90)
+        await ledger.intend(claim, "w", "tcm_1", limits=SendLimits(), fence=30, lease=90)
 
     in_ledger(cut_off)
     code, terminal = ran("retry-unknown", "--ledger", "l.db", "--yes", "1")
@@ -893,6 +899,6 @@ def test_an_interrupt_comes_before_what_is_unknown() -> None:
     counts = dict.fromkeys(ContactState, 0) | {ContactState.UNKNOWN: 1}
     state = CampaignState(name="x", status="running", why="", counts=counts, sends=1, cost=0.0)
 
-    assert carry.exit_for(state, Rules(), Exit.INTERRUPTED) is Exit.INTERRUPTED
-    assert carry.exit_for(state, Rules(), Exit.CREDENTIALS) is Exit.UNKNOWN
+    assert carry.exit_for(state, CampaignRules(), Exit.INTERRUPTED) is Exit.INTERRUPTED
+    assert carry.exit_for(state, CampaignRules(), Exit.CREDENTIALS) is Exit.UNKNOWN
     assert exit_of(CallCancelled("x")) is Exit.FAILED

@@ -19,11 +19,11 @@ import pytest
 from consoles import TO, serving
 
 import telecmi_async
-from telecmi_async.campaigns import Pace, Settings
+from telecmi_async.campaigns import CampaignSettings, Pace
 from telecmi_async.cli import Exit, Terminal, demo, main, worker
 from telecmi_async.cli.demo import fictional_numbers
 from telecmi_async.cli.display import ChangingLine, Display, PlainLines, display_for
-from telecmi_async.cli.meter import Meter, View, duration
+from telecmi_async.cli.meter import CampaignView, Meter, duration
 from telecmi_async.cli.panel import Panel
 from telecmi_async.cli.report import Report
 from telecmi_async.ledger import CampaignState, ContactState, NewContact, SqliteLedger
@@ -246,9 +246,9 @@ def test_no_line_is_longer_than_the_terminal(
     terminal = terminal_on(screen)
     report(unknown=1).print(terminal)
     display = kind(terminal)
-    display.show(View(state(pending=100, placed=7, unknown=3, finished=90), 12.5))
+    display.show(CampaignView(state(pending=100, placed=7, unknown=3, finished=90), 12.5))
     display.note("a note")
-    display.finish(View(state(finished=200), 1.0))
+    display.finish(CampaignView(state(finished=200), 1.0))
     lines = ESCAPE.sub("", screen.shown()).replace("\r", "\n").splitlines()
 
     assert max(map(len, lines)) <= int(columns)
@@ -260,7 +260,7 @@ def test_the_bar_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bar shows the share of contacts that are dealt with."""
     monkeypatch.setenv("COLUMNS", "120")
     screen = Screen(tty=True)
-    view = View(state(pending=50, placed=20, failed=10, finished=20), 2.0)
+    view = CampaignView(state(pending=50, placed=20, failed=10, finished=20), 2.0)
     ChangingLine(terminal_on(screen, {"NO_COLOR": "1"})).show(view)
 
     drawn = "━" * 20 + "╌" * 20
@@ -274,7 +274,7 @@ def test_a_terminal_without_these_characters_gets_others() -> None:
     screen = Screen(tty=True, encoding="ascii")
     terminal = terminal_on(screen, {"NO_COLOR": "1"})
     line = ChangingLine(terminal)
-    line.show(View(state(status="paused", pending=1, finished=1), 0.0))
+    line.show(CampaignView(state(status="paused", pending=1, finished=1), 0.0))
     line.finish(None)
     terminal.put("•1234")
 
@@ -289,11 +289,11 @@ async def test_plain_lines_come_now_and_then() -> None:
     screen = Screen()
     lines = PlainLines(terminal_on(screen), 10.0)
     for n in range(25):
-        lines.show(View(state(pending=30 - n, finished=n), 1.0))
+        lines.show(CampaignView(state(pending=30 - n, finished=n), 1.0))
         await anyio.sleep(1)
     lines.note("a note")
     lines.finish(None)
-    lines.finish(View(state(finished=30), 1.0))
+    lines.finish(CampaignView(state(finished=30), 1.0))
 
     assert screen.shown().splitlines() == [
         "10 of 30, 1.0/s, 0 live, 20 s left",
@@ -392,7 +392,7 @@ def test_the_demos_worker_dials_what_is_left(
     log = logging.getLogger("telecmi_async")
     before = log.level
     simulator = Simulator(life=None)
-    settings = Settings(flow=[{"action": "hangup"}], pace=Pace(calls_per_second=100))
+    settings = CampaignSettings(flow=[{"action": "hangup"}], pace=Pace(calls_per_second=100))
 
     async def begin() -> None:
         async with SqliteLedger(path) as ledger:

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from consoles import Console, console, free_port, serving
 
-from telecmi_async.campaigns import Settings
+from telecmi_async.campaigns import CampaignSettings
 from telecmi_async.cli import Exit, main
 from telecmi_async.cli.recording import LedgerStore
 from telecmi_async.errors import StoreError
@@ -56,7 +56,7 @@ def begun() -> Mapping[ContactState, int]:
 
 async def _begin() -> Mapping[ContactState, int]:
     async with SqliteLedger("l.db") as ledger:
-        settings = Settings(flow=[{"action": "hangup"}])
+        settings = CampaignSettings(flow=[{"action": "hangup"}])
         if await ledger.create("people", settings.dump()):
             await ledger.load("people", [NewContact(number=number) for number in NUMBERS])
         return (await ledger.state("people")).counts
@@ -145,7 +145,7 @@ def test_a_campaign_hears_what_arrives_elsewhere() -> None:
         listening(port)
         # One call at a time: the second starts when the first one's record has arrived.
         code, dialling = ran(
-            *DIAL, "--name", "second", "--live-calls", "1", "--cps", "100", "--yes", "4",
+            *DIAL, "--name", "second", "--max-live-calls", "1", "--cps", "100", "--yes", "4",
             environ=environ,
         )  # fmt: skip
         until = time.monotonic() + 20
@@ -195,7 +195,7 @@ def test_telecmi_is_put_off_while_the_ledger_fails(monkeypatch: pytest.MonkeyPat
     port = free_port()
     begun()
     statuses: list[int] = []
-    heard = SqliteLedger.heard
+    heard = SqliteLedger.record_event
     event = {"type": "event", "request_id": "r" * 43, "status": "started"}
 
     async def fail(*_: object, **__: object) -> bool:

@@ -11,9 +11,15 @@ import pytest
 from consoles import FROM, Console, console, serving, zone_at_ten
 
 from telecmi_async import Hangup
-from telecmi_async.campaigns import CostCap, DailyCap, Rules, Settings
+from telecmi_async.campaigns import CampaignRules, CampaignSettings, CostCap, DailyCap
 from telecmi_async.cli import Exit, main
-from telecmi_async.ledger import Heard, Limits, NewContact, Refusal, SqliteLedger
+from telecmi_async.ledger import (
+    CallEvidence,
+    NewContact,
+    RuleDecision,
+    SendLimits,
+    SqliteLedger,
+)
 from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -42,12 +48,12 @@ def ran(*argv: str, **given: Any) -> tuple[int, Console]:
     return main(argv, terminal=terminal), terminal
 
 
-def settings(name: str = "people") -> Settings:
+def settings(name: str = "people") -> CampaignSettings:
     """What a campaign in the ledger was begun with."""
 
-    async def look() -> Settings:
+    async def look() -> CampaignSettings:
         async with SqliteLedger("l.db") as ledger:
-            return Settings.parse(await ledger.settings(name))
+            return CampaignSettings.parse(await ledger.settings(name))
 
     return anyio.run(look)
 
@@ -59,7 +65,7 @@ def test_all_rules_can_be_written() -> None:
             *DIAL,
             *("--yes", "4", "--window", "00:00-24:00", "--holiday", "2001-01-01"),
             *("--per-number", "9/24h", "--per-number", "20/7d", "--per-number", "5/90m"),
-            *("--per-day", "500@Asia/Kolkata", "--max-cost", "9.5", "--live-calls", "9"),
+            *("--per-day", "500@Asia/Kolkata", "--max-cost", "9.5", "--max-live-calls", "9"),
             *("--not-after", "2099-12-24T18:00+05:30"),
             environ=environ,
         )
@@ -158,15 +164,15 @@ def test_what_happened_since_does_not_hide_a_full_day() -> None:
     """The last rule that stood against a contact counts, though it was claimed once more."""
 
     async def put_off() -> None:
-        begun = Settings(
-            flow=[Hangup()], from_=int(FROM), rules=Rules(per_day=DailyCap(1))
+        begun = CampaignSettings(
+            flow=[Hangup()], from_=int(FROM), rules=CampaignRules(per_day=DailyCap(1))
         ).dump()
         async with SqliteLedger("l.db") as ledger:
             await ledger.create("people", begun)
             await ledger.load("people", [NewContact(number=NUMBERS[0])])
             now = await ledger.now()
             (claim,) = await ledger.claim("people", "w", most=1, lease=60)
-            full = Refusal(rule="per_day", reason="it is full", until=now)
+            full = RuleDecision(rule="per_day", reason="it is full", until=now)
             await ledger.block(claim, "w", full)
             (claim,) = await ledger.claim("people", "w", most=1, lease=60)
             await ledger.release(claim, "w", not_before=now + 60)
@@ -205,15 +211,17 @@ def test_a_cost_cap_stops_a_campaign() -> None:
     """Once calls have cost what they may, the rest is left, and the code is 5 from then on."""
 
     async def spend() -> None:
-        rules = Rules(cost=CostCap(0.5))
-        begun = Settings(flow=[Hangup()], from_=int(FROM), rules=rules)
+        rules = CampaignRules(cost=CostCap(0.5))
+        begun = CampaignSettings(flow=[Hangup()], from_=int(FROM), rules=rules)
         async with SqliteLedger("l.db") as ledger:
             await ledger.create("people", begun.dump())
             await ledger.load("people", [NewContact(number=number) for number in NUMBERS])
             (claim,) = await ledger.claim("people", "w", most=1, lease=60)
-            await ledger.intend(claim, "w", "tcm_1", limits=Limits(), fence=30, lease=90)
+            await ledger.intend(claim, "w", "tcm_1", limits=SendLimits(), fence=30, lease=90)
             at = await ledger.now()
-            await ledger.heard(Heard(token="tcm_1", request_id="r", at=at, over=True, cost=0.5))
+            await ledger.record_event(
+                CallEvidence(token="tcm_1", request_id="r", at=at, over=True, cost=0.5)
+            )
 
     anyio.run(spend)
     simulator = Simulator()

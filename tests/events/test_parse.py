@@ -27,7 +27,7 @@ from telecmi_async.events import (
     WebhookError,
     parse_event,
 )
-from telecmi_async.events.payload import DEEPEST, LARGEST, MOST_MEMBERS
+from telecmi_async.events.payload import DEEPEST, MAX_EVENT_CHARACTERS, MOST_MEMBERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -183,9 +183,9 @@ def test_nothing_that_a_framework_hands_over_makes_a_foreign_error(payload: Any)
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
-        (b" " * (LARGEST + 1), "larger than 64 KiB"),
-        ("{}" + " " * LARGEST, "larger than 64 KiB"),
-        ({"extra_params": "x" * LARGEST}, "larger than 64 KiB"),
+        (b" " * (MAX_EVENT_CHARACTERS + 1), "larger than 64 KiB"),
+        ("{}" + " " * MAX_EVENT_CHARACTERS, "larger than 64 KiB"),
+        ({"extra_params": "x" * MAX_EVENT_CHARACTERS}, "larger than 64 KiB"),
         (b'"answered"', "must be a JSON object, not a text"),
         ([], "must be a JSON object, not an array"),
         (None, "must be a JSON object, not null"),
@@ -247,7 +247,7 @@ def test_members_are_bounded() -> None:
 
 def test_size_is_bounded() -> None:
     """A payload of exactly 64 KiB is read."""
-    assert parse_event(b"{}".ljust(LARGEST)) == parse_event({})
+    assert parse_event(b"{}".ljust(MAX_EVENT_CHARACTERS)) == parse_event({})
 
 
 def test_integers_of_64_bits_are_kept() -> None:

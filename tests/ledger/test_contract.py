@@ -28,16 +28,16 @@ from ledgers import (
 
 from telecmi_async import ConfigurationError, InvalidCall, TelecmiError
 from telecmi_async.ledger import (
+    CallEvidence,
     ContactState,
-    Heard,
     Intent,
     Ledger,
-    Limits,
     Loaded,
     NewContact,
-    Outcome,
     Reaped,
-    Refusal,
+    RuleDecision,
+    SendLimits,
+    SendResult,
 )
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 
 S = ContactState
 DAY = 86400.0
-RETRY = Outcome(state=S.PENDING, detail="connect timed out")
-REJECTED = Outcome(state=S.REJECTED, detail="422")
-FAILED = Outcome(state=S.FAILED, detail="no more attempts")
+RETRY = SendResult(state=S.PENDING, detail="connect timed out")
+REJECTED = SendResult(state=S.REJECTED, detail="422")
+FAILED = SendResult(state=S.FAILED, detail="no more attempts")
 
 
 @pytest.fixture(params=SETTINGS, ids="-".join)
@@ -113,7 +113,7 @@ async def test_a_campaign_runs_until_it_is_told_otherwise(ledger: Ledger) -> Non
     """Everybody sees what its workers are asked to do, and why."""
     await ledger.create("spring", {})
     before = await ledger.state("spring")
-    await ledger.direct("spring", "paused", "lunch")
+    await ledger.set_status("spring", "paused", "lunch")
     after = await ledger.state("spring")
 
     assert (before.name, before.status, before.why) == ("spring", "running", "")
@@ -121,18 +121,20 @@ async def test_a_campaign_runs_until_it_is_told_otherwise(ledger: Ledger) -> Non
         "paused", "lunch", 0, 0, 0,
     )  # fmt: skip
     with pytest.raises(ConfigurationError, match="running"):
-        await ledger.direct("spring", "on fire")
+        await ledger.set_status("spring", "on fire")
 
 
 ASKED: dict[str, Callable[[Ledger], Any]] = {
     "state": lambda ledger: ledger.state("nobody"),
-    "direct": lambda ledger: ledger.direct("nobody", "paused"),
+    "direct": lambda ledger: ledger.set_status("nobody", "paused"),
     "load": lambda ledger: ledger.load("nobody", new_contacts(1)),
     "load nothing": lambda ledger: ledger.load("nobody", []),
     "claim": lambda ledger: ledger.claim("nobody", "w", most=1, lease=1),
     "next_due": lambda ledger: ledger.next_due("nobody"),
     "reap": lambda ledger: ledger.reap("nobody"),
-    "absolve": lambda ledger: ledger.absolve("nobody", older_than=1, policy="give_up"),
+    "resolve_unknown": lambda ledger: ledger.resolve_unknown(
+        "nobody", older_than=1, policy="give_up"
+    ),
     "redial_unknown": lambda ledger: ledger.redial_unknown("nobody"),
     "find": lambda ledger: ledger.find("nobody", FIRST),
     "contacts": lambda ledger: anext(ledger.contacts("nobody")),
@@ -223,7 +225,7 @@ async def test_one_person_is_one_number(ledger: Ledger) -> None:
     assert found is not None
     assert found.number == number
     assert await ledger.redial_unknown("spring", [text]) == 1
-    assert await ledger.forbid([number, text], "own list") == 1
+    assert await ledger.add_do_not_call([number, text], "own list") == 1
 
 
 @pytest.mark.parametrize("number", ["917 000 0001 x", "0917", 12, True, 1917.0, None])
@@ -236,7 +238,7 @@ async def test_what_is_no_number_is_refused(ledger: Ledger, number: Any) -> None
     with pytest.raises(InvalidCall, match="number"):
         await ledger.find("spring", number)
     with pytest.raises(InvalidCall, match="number"):
-        await ledger.forbid([number], "own list")
+        await ledger.add_do_not_call([number], "own list")
     with pytest.raises(InvalidCall, match="number"):
         await ledger.redial_unknown("spring", [number])
 
@@ -244,11 +246,11 @@ async def test_what_is_no_number_is_refused(ledger: Ledger, number: Any) -> None
 async def test_a_call_that_is_heard_of_has_nothing_against_it(ledger: Ledger) -> None:
     """Why it was unknown is in its history, and the reason is gone: "finished: started" is none."""
     (number,) = await begin(ledger)
-    _, token = await send(ledger, Outcome(state=S.UNKNOWN, detail="its reply was lost"))
+    _, token = await send(ledger, SendResult(state=S.UNKNOWN, detail="its reply was lost"))
     before = await ledger.find("spring", number)
 
-    await ledger.heard(
-        Heard(token=token, request_id="r", at=await ledger.now(), detail="started")
+    await ledger.record_event(
+        CallEvidence(token=token, request_id="r", at=await ledger.now(), detail="started")
     )
     after = await ledger.find("spring", number)
 
@@ -336,11 +338,11 @@ async def test_nothing_is_claimed_of_a_campaign_that_does_not_run(
 ) -> None:
     """Until it runs again."""
     await begin(ledger)
-    await ledger.direct("spring", status)
+    await ledger.set_status("spring", status)
 
     assert await ledger.claim("spring", "w", most=1, lease=LEASE) == []
 
-    await ledger.direct("spring", "running")
+    await ledger.set_status("spring", "running")
 
     assert len(await ledger.claim("spring", "w", most=1, lease=LEASE)) == 1
 
@@ -370,16 +372,16 @@ async def test_a_lease_that_is_over_is_reaped(ledger: Ledger, clock: Clock) -> N
     early = await ledger.reap("spring")
     clock.time += 2
 
-    assert early == Reaped(released=0, lost=0)
-    assert await ledger.reap("spring") == Reaped(released=1, lost=0)
-    assert await ledger.reap("spring") == Reaped(released=0, lost=0)
+    assert early == Reaped(released=0, unknown=0)
+    assert await ledger.reap("spring") == Reaped(released=1, unknown=0)
+    assert await ledger.reap("spring") == Reaped(released=0, unknown=0)
 
     new = await take(ledger, "b")
 
     assert (new.contact, new.epoch) == (old.contact, old.epoch + 1)
     assert await intend(ledger, old, new_token(), "a") is None
     assert await ledger.release(old, "a") is False
-    assert await ledger.block(old, "a", Refusal(rule="x", reason="y")) is False
+    assert await ledger.block(old, "a", RuleDecision(rule="x", reason="y")) is False
     assert isinstance(await intend(ledger, new, new_token(), "b"), Intent)
 
 
@@ -407,7 +409,7 @@ async def test_leases_are_lengthened(ledger: Ledger, clock: Clock) -> None:
 
     clock.time += 50
 
-    assert await ledger.reap("spring") == Reaped(released=1, lost=0)
+    assert await ledger.reap("spring") == Reaped(released=1, unknown=0)
     assert await ledger.renew("b", lease=100) == 0
 
 
@@ -448,11 +450,11 @@ async def test_a_token_is_used_once(ledger: Ledger) -> None:
     assert await counted(ledger) == {"sending": 1, "claimed": 1}
 
 
-async def refused(ledger: Ledger, limits: Limits, **more: Any) -> Refusal:
+async def refused(ledger: Ledger, limits: SendLimits, **more: Any) -> RuleDecision:
     """Have an intent refused."""
     claim = await take(ledger, **more)
     refusal = await intend(ledger, claim, new_token(), limits=limits)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RuleDecision)
     assert str(claim.number) not in refusal.reason
     return refusal
 
@@ -461,12 +463,17 @@ async def test_who_must_not_be_called_is_not(ledger: Ledger) -> None:
     """Forbidden even after the claim; each number counts as new once."""
     numbers = await begin(ledger, 3)
 
-    assert await ledger.forbid(iter([numbers[0], numbers[1], numbers[0]]), "own list") == 2
-    assert await ledger.forbid(numbers[:1], "another") == 0
+    assert (
+        await ledger.add_do_not_call(iter([numbers[0], numbers[1], numbers[0]]), "own list")
+        == 2
+    )
+    assert await ledger.add_do_not_call(numbers[:1], "another") == 0
 
-    refusal = await refused(ledger, Limits())
+    refusal = await refused(ledger, SendLimits())
     claim = await take(ledger)
-    allowed = await intend(ledger, claim, new_token(), limits=Limits(check_do_not_call=False))
+    allowed = await intend(
+        ledger, claim, new_token(), limits=SendLimits(check_do_not_call=False)
+    )
     found = await ledger.find("spring", numbers[0])
 
     assert (refusal.rule, refusal.until) == ("do_not_call", None)
@@ -484,7 +491,7 @@ async def test_a_contact_that_is_not_fresh_is_blocked(ledger: Ledger, clock: Clo
     _, token = await send(ledger)
     clock.time += 1
 
-    refusal = await refused(ledger, Limits())
+    refusal = await refused(ledger, SendLimits())
 
     assert token
     assert (refusal.rule, refusal.until) == ("not_fresh", None)
@@ -498,11 +505,11 @@ async def test_nothing_is_sent_of_a_campaign_that_was_told_to_pause(
     """What was claimed before is pending again."""
     await begin(ledger)
     claim = await take(ledger)
-    await ledger.direct("spring", status, "too late")
+    await ledger.set_status("spring", status, "too late")
 
     refusal = await intend(ledger, claim, new_token())
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RuleDecision)
     assert (refusal.rule, refusal.until is None) == ("campaign", False)
     assert await counted(ledger) == {"pending": 1}
 
@@ -525,7 +532,7 @@ async def test_sends_to_a_number_count_in_all_campaigns(
     await ledger.load("autumn", [NewContact(number=numbers[0])])
     await send(ledger, RUNG[outcome])
     sent_at = clock.time
-    limits = Limits(per_number=[(1, 3600.0), (5, 10 * DAY), (1, 7200.1)])
+    limits = SendLimits(per_number=[(1, 3600.0), (5, 10 * DAY), (1, 7200.1)])
     clock.time += 10
 
     refusal = await refused(ledger, limits, name="autumn")
@@ -543,7 +550,7 @@ async def test_a_cap_of_none_is_for_ever(ledger: Ledger) -> None:
     """A number that may be called no times in an hour is not tried every hour."""
     await begin(ledger)
 
-    refusal = await refused(ledger, Limits(per_number=[(0, 3600.0)]))
+    refusal = await refused(ledger, SendLimits(per_number=[(0, 3600.0)]))
 
     assert (refusal.rule, refusal.until) == ("per_number", None)
     assert await counted(ledger) == {"blocked": 1}
@@ -559,7 +566,7 @@ async def test_what_certainly_rang_nowhere_counts_under_no_limit(
     await ledger.load("autumn", [NewContact(number=numbers[0])])
     await send(ledger, NOT_RUNG[outcome], name="autumn")
     claim = await take(ledger)
-    limits = Limits(per_number=[(1, DAY)], per_day=1)
+    limits = SendLimits(per_number=[(1, DAY)], per_day=1)
 
     assert isinstance(await intend(ledger, claim, new_token(), limits=limits), Intent)
 
@@ -570,7 +577,7 @@ async def test_a_campaign_makes_so_many_calls_a_day(ledger: Ledger, clock: Clock
     await send(ledger, PLACED)
     clock.time += 100
     began = clock.time
-    limits = Limits(per_day=3, day_began=began)
+    limits = SendLimits(per_day=3, day_began=began)
     for outcome in (REJECTED, PLACED, UNKNOWN, None):
         await send(ledger, outcome)
         clock.time += 1000
@@ -578,7 +585,7 @@ async def test_a_campaign_makes_so_many_calls_a_day(ledger: Ledger, clock: Clock
     refusal = await refused(ledger, limits)
     clock.time = began + DAY
     claim = await take(ledger)
-    tomorrow = Limits(per_day=3, day_began=began + DAY)
+    tomorrow = SendLimits(per_day=3, day_began=began + DAY)
 
     assert (refusal.rule, refusal.until) == ("per_day", began + DAY)
     assert isinstance(await intend(ledger, claim, new_token(), limits=tomorrow), Intent)
@@ -587,7 +594,7 @@ async def test_a_campaign_makes_so_many_calls_a_day(ledger: Ledger, clock: Clock
 async def test_a_day_may_begin_at_any_second(ledger: Ledger, clock: Clock) -> None:
     """Of the minutes around its beginning those count that are in it, and rang."""
     await begin(ledger, 6)
-    limits = Limits(per_day=2, day_began=clock.time + 100)
+    limits = SendLimits(per_day=2, day_began=clock.time + 100)
     for later, outcome in ((0, PLACED), (100, PLACED), (50, REJECTED), (1, REJECTED)):
         clock.time += later
         await send(ledger, outcome)
@@ -604,9 +611,9 @@ async def test_a_day_may_begin_on_the_quarter_itself(ledger: Ledger, clock: Cloc
     await send(ledger, PLACED)
     clock.time += 1
 
-    refusal = await refused(ledger, Limits(per_day=1, day_began=1_800_000_000.0))
+    refusal = await refused(ledger, SendLimits(per_day=1, day_began=1_800_000_000.0))
     claim = await take(ledger)
-    later = Limits(per_day=1, day_began=1_800_000_000.5)
+    later = SendLimits(per_day=1, day_began=1_800_000_000.5)
 
     assert refusal.rule == "per_day"
     assert isinstance(await intend(ledger, claim, new_token(), limits=later), Intent)
@@ -619,7 +626,7 @@ async def test_a_day_that_takes_longer_is_no_hurry(ledger: Ledger, clock: Clock)
     await send(ledger, PLACED)
     clock.time += DAY + 1800
 
-    refusal = await refused(ledger, Limits(per_day=1, day_began=began))
+    refusal = await refused(ledger, SendLimits(per_day=1, day_began=began))
 
     assert refusal.until is not None
     assert refusal.until > clock.time
@@ -630,16 +637,18 @@ async def test_what_calls_may_cost_is_limited(ledger: Ledger, clock: Clock) -> N
     await begin(ledger, 3)
     for cost in (0.5, 0.25):
         _, token = await send(ledger, PLACED)
-        await ledger.heard(Heard(token=token, request_id=None, at=1.0, over=True, cost=cost))
+        await ledger.record_event(
+            CallEvidence(token=token, request_id=None, at=1.0, over=True, cost=cost)
+        )
 
-    refusal = await refused(ledger, Limits(cost=0.75))
+    refusal = await refused(ledger, SendLimits(cost=0.75))
     assert refusal.until is not None
     clock.time = refusal.until
     claim = await take(ledger)
 
     assert refusal.rule == "cost"
     assert isinstance(
-        await intend(ledger, claim, new_token(), limits=Limits(cost=0.76)), Intent
+        await intend(ledger, claim, new_token(), limits=SendLimits(cost=0.76)), Intent
     )
 
 
@@ -648,8 +657,8 @@ async def test_a_rule_of_the_engines_postpones_or_blocks(ledger: Ledger, clock: 
     numbers = await begin(ledger, 2)
     first, second = await ledger.claim("spring", "w", most=2, lease=LEASE)
     until = clock.time + 3600
-    window = Refusal(rule="window", reason="it is night there", until=until)
-    country = Refusal(rule="country", reason="not among the countries")
+    window = RuleDecision(rule="window", reason="it is night there", until=until)
+    country = RuleDecision(rule="country", reason="not among the countries")
 
     assert await ledger.block(first, "other", window) is False
     assert await ledger.block(first, "w", window) is True
@@ -677,10 +686,10 @@ async def test_a_rule_of_the_engines_postpones_or_blocks(ledger: Ledger, clock: 
         (RETRY, "retry"),
         (REJECTED, "reject"),
         (FAILED, "fail"),
-        (UNKNOWN, "lose"),
+        (UNKNOWN, "mark_unknown"),
     ],
 )
-async def test_a_send_is_settled_once(ledger: Ledger, outcome: Outcome, what: str) -> None:
+async def test_a_send_is_settled_once(ledger: Ledger, outcome: SendResult, what: str) -> None:
     """What it came to is on record, with the reason; a later word changes nothing."""
     (number,) = await begin(ledger)
     _, token = await send(ledger)
@@ -702,9 +711,9 @@ async def test_a_send_comes_to_one_of_five(ledger: Ledger) -> None:
     _, token = await send(ledger)
 
     with pytest.raises(ConfigurationError, match="placed"):
-        await ledger.settle(token, Outcome(state=S.CLAIMED))
+        await ledger.settle(token, SendResult(state=S.CLAIMED))
     for request_id in (None, "r"):
-        nobody = Outcome(state=S.PLACED, request_id=request_id)
+        nobody = SendResult(state=S.PLACED, request_id=request_id)
         assert await ledger.settle("tcm_nobody", nobody) is False
     assert await counted(ledger) == {"sending": 1}
 
@@ -715,7 +724,7 @@ async def test_what_was_not_placed_is_tried_again_when_it_is_time(
     """With one send more behind it, and a higher epoch."""
     await begin(ledger)
     later = clock.time + 30
-    await send(ledger, Outcome(state=S.PENDING, not_before=later))
+    await send(ledger, SendResult(state=S.PENDING, not_before=later))
 
     assert await ledger.claim("spring", "w", most=1, lease=LEASE) == []
 
@@ -731,10 +740,10 @@ async def test_a_send_whose_worker_is_gone_is_unknown(ledger: Ledger, clock: Clo
     _, token = await send(ledger)
     clock.time += LEASE + 1
 
-    assert await ledger.reap("spring") == Reaped(released=0, lost=1)
+    assert await ledger.reap("spring") == Reaped(released=0, unknown=1)
     assert await counted(ledger) == {"unknown": 1}
     assert await ledger.settle(token, RETRY) is False
-    assert await ledger.settle(token, Outcome(state=S.PLACED, request_id="late")) is True
+    assert await ledger.settle(token, SendResult(state=S.PLACED, request_id="late")) is True
     assert await counted(ledger) == {"placed": 1}
     assert await ledger.settle(token, PLACED) is False
 
@@ -750,13 +759,13 @@ async def test_a_send_whose_worker_is_gone_is_unknown(ledger: Ledger, clock: Clo
 async def test_an_event_tells_how_a_call_went(ledger: Ledger, clock: Clock) -> None:
     """First that it is there, then that it is over; the sum of costs is the campaign's."""
     (number,) = await begin(ledger)
-    _, token = await send(ledger, Outcome(state=S.PLACED, request_id="r-1"))
+    _, token = await send(ledger, SendResult(state=S.PLACED, request_id="r-1"))
     over = clock.time + 60
 
-    assert await ledger.heard(
-        Heard(token=token, request_id="r-1", at=clock.time, detail="ringing")
+    assert await ledger.record_event(
+        CallEvidence(token=token, request_id="r-1", at=clock.time, detail="ringing")
     )
-    assert await ledger.heard(Heard(
+    assert await ledger.record_event(CallEvidence(
         token=None, request_id="r-1", at=over, over=True, answered=True, talk_seconds=40,
         cost=0.5, detail="record",
     ))  # fmt: skip
@@ -778,17 +787,21 @@ async def test_an_event_of_a_stranger_is_no_event_of_ours(ledger: Ledger) -> Non
     """Nothing is known by its ids, or it has none."""
     await begin(ledger)
 
-    assert await ledger.heard(Heard(token="tcm_x", request_id="r-x", at=1.0)) is None
-    assert await ledger.heard(Heard(token=None, request_id=None, at=1.0)) is None
+    assert (
+        await ledger.record_event(CallEvidence(token="tcm_x", request_id="r-x", at=1.0)) is None
+    )
+    assert await ledger.record_event(CallEvidence(token=None, request_id=None, at=1.0)) is None
 
 
 async def test_a_token_that_is_not_ours_leaves_the_request_id(ledger: Ledger) -> None:
     """Either finds the call."""
     await begin(ledger)
-    await send(ledger, Outcome(state=S.PLACED, request_id="r-2"))
+    await send(ledger, SendResult(state=S.PLACED, request_id="r-2"))
 
     assert (
-        await ledger.heard(Heard(token="tcm_x", request_id="r-2", at=1.0, over=True))
+        await ledger.record_event(
+            CallEvidence(token="tcm_x", request_id="r-2", at=1.0, over=True)
+        )
         == "spring"
     )
     assert await counted(ledger) == {"finished": 1}
@@ -799,13 +812,17 @@ async def test_an_event_is_faster_than_the_answer(ledger: Ledger, over: bool) ->
     """Settling changes nothing then, but gives the call its id, by which more is heard."""
     (number,) = await begin(ledger)
     _, token = await send(ledger)
-    await ledger.heard(Heard(token=token, request_id=None, at=1.0, over=over, cost=0.25))
+    await ledger.record_event(
+        CallEvidence(token=token, request_id=None, at=1.0, over=over, cost=0.25)
+    )
     state = "finished" if over else "placed"
 
     assert await ledger.settle(token, RETRY) is False
-    assert await ledger.settle(token, Outcome(state=S.PLACED, request_id="r-3")) is False
+    assert await ledger.settle(token, SendResult(state=S.PLACED, request_id="r-3")) is False
     assert await counted(ledger) == {state: 1}
-    assert await ledger.heard(Heard(token=None, request_id="r-3", at=2.0, over=True, cost=0.5))
+    assert await ledger.record_event(
+        CallEvidence(token=None, request_id="r-3", at=2.0, over=True, cost=0.5)
+    )
 
     found = await ledger.find("spring", number)
 
@@ -826,7 +843,7 @@ async def test_what_is_heard_once_is_known_however_often_it_comes(ledger: Ledger
         "token": token, "request_id": "r-4", "at": 3.0, "answered": False, "detail": "ringing",
     }  # fmt: skip
     for event in (record, ringing, record, ringing):
-        assert await ledger.heard(Heard(**event)) == "spring"
+        assert await ledger.record_event(CallEvidence(**event)) == "spring"
 
     found = await ledger.find("spring", number)
 
@@ -843,16 +860,20 @@ async def test_what_is_heard_once_is_known_however_often_it_comes(ledger: Ledger
 async def test_whatever_telecmi_says_is_put_on_record(ledger: Ledger, odd: str) -> None:
     """A text that a database cannot hold does not make a call unknown, nor stop a worker."""
     await begin(ledger, 3)
-    _, token = await send(ledger, Outcome(state=S.PLACED, request_id=odd, detail=odd))
+    _, token = await send(ledger, SendResult(state=S.PLACED, request_id=odd, detail=odd))
     _, unheard = await send(ledger, UNKNOWN)
-    rejected, _ = await send(ledger, Outcome(state=S.REJECTED, detail=odd))
+    rejected, _ = await send(ledger, SendResult(state=S.REJECTED, detail=odd))
     heard = [
-        await ledger.heard(Heard(token=None, request_id=odd, at=1.0, over=True, detail=odd)),
-        await ledger.heard(Heard(token=unheard, request_id=odd, at=1.0, over=True)),
+        await ledger.record_event(
+            CallEvidence(token=None, request_id=odd, at=1.0, over=True, detail=odd)
+        ),
+        await ledger.record_event(
+            CallEvidence(token=unheard, request_id=odd, at=1.0, over=True)
+        ),
     ]
     refused = await ledger.find("spring", rejected.number)
-    await ledger.direct("spring", "paused", odd)
-    await ledger.forbid([FIRST], odd)
+    await ledger.set_status("spring", "paused", odd)
+    await ledger.add_do_not_call([FIRST], odd)
 
     assert token
     assert heard == ["spring", "spring"]
@@ -867,8 +888,10 @@ async def test_a_record_of_a_call_that_took_years_is_put_on_record(ledger: Ledge
     claim, token = await send(ledger, PLACED)
 
     long = 10**18 - 1
-    await ledger.heard(
-        Heard(token=token, request_id=None, at=1.0, over=True, answered=True, talk_seconds=long)
+    await ledger.record_event(
+        CallEvidence(
+            token=token, request_id=None, at=1.0, over=True, answered=True, talk_seconds=long
+        )
     )
 
     found = await ledger.find("spring", claim.number)
@@ -881,7 +904,7 @@ async def test_a_limit_may_be_larger_than_any_count(ledger: Ledger) -> None:
     """Whoever wants none writes many nines."""
     most = 10**30
     await begin(ledger, 1)
-    limits = Limits(per_number=[(most, 60.0)], per_day=most)
+    limits = SendLimits(per_number=[(most, 60.0)], per_day=most)
 
     assert isinstance(
         await intend(ledger, await take(ledger), new_token(), limits=limits), Intent
@@ -893,9 +916,13 @@ async def test_a_record_without_a_price_costs_nothing_yet(ledger: Ledger) -> Non
     """What comes later counts, and nothing is not a sum."""
     (number,) = await begin(ledger)
     _, token = await send(ledger, PLACED)
-    await ledger.heard(Heard(token=token, request_id=None, at=1.0, over=True, answered=False))
+    await ledger.record_event(
+        CallEvidence(token=token, request_id=None, at=1.0, over=True, answered=False)
+    )
     before = await ledger.find("spring", number)
-    await ledger.heard(Heard(token=token, request_id=None, at=2.0, over=True, cost=0.0))
+    await ledger.record_event(
+        CallEvidence(token=token, request_id=None, at=2.0, over=True, cost=0.0)
+    )
     after = await ledger.find("spring", number)
 
     assert before is not None
@@ -911,7 +938,7 @@ async def put_into(ledger: Ledger, state: ContactState, clock: Clock) -> str:
     if state in {S.CLAIMED, S.BLOCKED}:
         claim = await take(ledger)
         if state is S.BLOCKED:
-            await ledger.block(claim, "w", Refusal(rule="x", reason="y"))
+            await ledger.block(claim, "w", RuleDecision(rule="x", reason="y"))
     return token
 
 
@@ -926,14 +953,15 @@ async def test_evidence_counts_from_any_state(
     assert await counted(ledger) == {state.value: 1}
 
     assert (
-        await ledger.heard(Heard(token=token, request_id=None, at=1.0, over=over)) == "spring"
+        await ledger.record_event(CallEvidence(token=token, request_id=None, at=1.0, over=over))
+        == "spring"
     )
 
     found = await ledger.find("spring", number)
     assert found is not None
     assert found.state is (S.FINISHED if over else S.PLACED)
     assert await ledger.claim("spring", "w", most=1, lease=LEASE) == []
-    assert await ledger.reap("spring") == Reaped(released=0, lost=0)
+    assert await ledger.reap("spring") == Reaped(released=0, unknown=0)
 
 
 async def test_who_claimed_it_meanwhile_must_not_send(ledger: Ledger) -> None:
@@ -941,7 +969,7 @@ async def test_who_claimed_it_meanwhile_must_not_send(ledger: Ledger) -> None:
     await begin(ledger)
     _, token = await send(ledger, RETRY)
     claim = await take(ledger)
-    await ledger.heard(Heard(token=token, request_id=None, at=1.0))
+    await ledger.record_event(CallEvidence(token=token, request_id=None, at=1.0))
 
     assert await intend(ledger, claim, new_token()) is None
     assert await ledger.release(claim, "w") is False
@@ -954,12 +982,12 @@ async def test_an_event_of_a_send_that_was_thought_absent_counts_under_limits(
     """It rang after all."""
     numbers = await begin(ledger, 2)
     _, token = await send(ledger, REJECTED)
-    await ledger.heard(Heard(token=token, request_id=None, at=1.0, over=True))
+    await ledger.record_event(CallEvidence(token=token, request_id=None, at=1.0, over=True))
     await ledger.create("autumn", {})
     await ledger.load("autumn", [NewContact(number=numbers[0])])
 
-    per_number = await refused(ledger, Limits(per_number=[(1, DAY)]), name="autumn")
-    per_day = await refused(ledger, Limits(per_day=1))
+    per_number = await refused(ledger, SendLimits(per_number=[(1, DAY)]), name="autumn")
+    per_day = await refused(ledger, SendLimits(per_day=1))
 
     assert (per_number.rule, per_day.rule) == ("per_number", "per_day")
 
@@ -971,9 +999,13 @@ async def test_two_calls_to_one_contact_are_seen(ledger: Ledger, by_event: bool)
     _, first = await send(ledger, UNKNOWN)
     await ledger.redial_unknown("spring")
     _, second = await send(ledger)
-    await ledger.heard(Heard(token=first, request_id=None, at=1.0, over=True, cost=0.5))
+    await ledger.record_event(
+        CallEvidence(token=first, request_id=None, at=1.0, over=True, cost=0.5)
+    )
     if by_event:
-        await ledger.heard(Heard(token=second, request_id=None, at=2.0, over=True, cost=0.25))
+        await ledger.record_event(
+            CallEvidence(token=second, request_id=None, at=2.0, over=True, cost=0.25)
+        )
     else:
         await ledger.settle(second, PLACED)
 
@@ -989,14 +1021,14 @@ async def test_two_calls_to_one_contact_are_seen(ledger: Ledger, by_event: bool)
 
 @pytest.mark.parametrize("outcome", [RETRY, REJECTED, UNKNOWN])
 async def test_the_end_of_a_second_send_does_not_hide_the_first(
-    ledger: Ledger, outcome: Outcome
+    ledger: Ledger, outcome: SendResult
 ) -> None:
     """Once a call of a contact is known to exist, no other send makes it pending."""
     await begin(ledger)
     _, first = await send(ledger, UNKNOWN)
     await ledger.redial_unknown("spring")
     _, second = await send(ledger)
-    await ledger.heard(Heard(token=first, request_id=None, at=1.0))
+    await ledger.record_event(CallEvidence(token=first, request_id=None, at=1.0))
 
     assert await ledger.settle(second, outcome) is False
     assert await counted(ledger) == {"placed": 1}
@@ -1010,7 +1042,7 @@ async def test_a_second_send_that_is_left_behind_does_not_hide_the_first(
     _, first = await send(ledger, UNKNOWN)
     await ledger.redial_unknown("spring")
     await send(ledger)
-    await ledger.heard(Heard(token=first, request_id=None, at=1.0))
+    await ledger.record_event(CallEvidence(token=first, request_id=None, at=1.0))
     clock.time += LEASE + 1
     await ledger.reap("spring")
 
@@ -1029,7 +1061,7 @@ async def test_a_decision_dials_unknown_ones_again(ledger: Ledger) -> None:
     assert await ledger.redial_unknown("spring", [numbers[1], numbers[3], FIRST - 1]) == 1
     assert await counted(ledger) == {"unknown": 2, "placed": 1, "pending": 1}
 
-    refusal = await refused(ledger, Limits(per_number=[(1, DAY)]))
+    refusal = await refused(ledger, SendLimits(per_number=[(1, DAY)]))
 
     assert refusal.rule == "per_number"
     assert await ledger.redial_unknown("spring") == 2
@@ -1063,13 +1095,15 @@ async def test_absence_is_proven_by_what_is_heard_of_others(
     send_by = await lose_one(ledger, clock)
     _, other = await send(ledger, PLACED)
     clock.time = send_by + OLDER + 1
-    unproven = await ledger.absolve("spring", older_than=OLDER, policy=policy)
-    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
+    unproven = await ledger.resolve_unknown("spring", older_than=OLDER, policy=policy)
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
 
     assert unproven == 0
-    assert await ledger.absolve("spring", older_than=OLDER, policy="hold") == 0
-    assert await ledger.absolve("spring", older_than=OLDER, policy=policy) == 1
-    assert await ledger.absolve("spring", older_than=OLDER, policy=policy) == 0
+    assert await ledger.resolve_unknown("spring", older_than=OLDER, policy="hold") == 0
+    assert await ledger.resolve_unknown("spring", older_than=OLDER, policy=policy) == 1
+    assert await ledger.resolve_unknown("spring", older_than=OLDER, policy=policy) == 0
     # The third of them was never sent.
     assert await counted(ledger) == (
         {"finished": 1, "pending": 2} if policy == "retry_after_proof"
@@ -1082,9 +1116,14 @@ async def test_nothing_is_proven_before_it_is_late(ledger: Ledger, clock: Clock)
     send_by = await lose_one(ledger, clock)
     _, other = await send(ledger, PLACED)
     clock.time = send_by + OLDER - 1
-    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
 
-    assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 0
+    assert (
+        await ledger.resolve_unknown("spring", older_than=OLDER, policy="retry_after_proof")
+        == 0
+    )
     assert (await counted(ledger))["unknown"] == 1
 
 
@@ -1092,10 +1131,15 @@ async def test_what_was_heard_too_early_proves_nothing(ledger: Ledger, clock: Cl
     """The channel may have died before this one's events came."""
     send_by = await lose_one(ledger, clock)
     _, other = await send(ledger, PLACED)
-    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
     clock.time = send_by + OLDER + 1
 
-    assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 0
+    assert (
+        await ledger.resolve_unknown("spring", older_than=OLDER, policy="retry_after_proof")
+        == 0
+    )
 
 
 async def test_an_event_soon_afterwards_is_enough(ledger: Ledger, clock: Clock) -> None:
@@ -1103,10 +1147,15 @@ async def test_an_event_soon_afterwards_is_enough(ledger: Ledger, clock: Clock) 
     send_by = await lose_one(ledger, clock)
     _, other = await send(ledger, PLACED)
     clock.time = send_by + 1
-    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
     clock.time = send_by + OLDER + 1
 
-    assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 1
+    assert (
+        await ledger.resolve_unknown("spring", older_than=OLDER, policy="retry_after_proof")
+        == 1
+    )
 
 
 @pytest.mark.parametrize("later", [RESENT + 1, 4 * RESENT + 1])
@@ -1119,10 +1168,15 @@ async def test_what_was_heard_much_later_proves_nothing(
     clock.time = send_by + RESENT + 1
     _, other = await send(ledger, PLACED)
     clock.time = send_by + later
-    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
     clock.time = send_by + older + 1
 
-    assert await ledger.absolve("spring", older_than=older, policy="retry_after_proof") == 0
+    assert (
+        await ledger.resolve_unknown("spring", older_than=older, policy="retry_after_proof")
+        == 0
+    )
 
 
 async def test_a_record_that_did_not_come_casts_doubt(ledger: Ledger, clock: Clock) -> None:
@@ -1131,13 +1185,22 @@ async def test_a_record_that_did_not_come_casts_doubt(ledger: Ledger, clock: Clo
     _, other = await send(ledger, PLACED)
     _, silent = await send(ledger, PLACED)
     clock.time = send_by + 10
-    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
     clock.time = send_by + OLDER + 1
-    doubtful = await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof")
-    await ledger.heard(Heard(token=silent, request_id=None, at=clock.time, over=True))
+    doubtful = await ledger.resolve_unknown(
+        "spring", older_than=OLDER, policy="retry_after_proof"
+    )
+    await ledger.record_event(
+        CallEvidence(token=silent, request_id=None, at=clock.time, over=True)
+    )
 
     assert doubtful == 0
-    assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 1
+    assert (
+        await ledger.resolve_unknown("spring", older_than=OLDER, policy="retry_after_proof")
+        == 1
+    )
 
 
 async def test_a_record_of_another_time_casts_no_doubt(ledger: Ledger, clock: Clock) -> None:
@@ -1145,11 +1208,16 @@ async def test_a_record_of_another_time_casts_no_doubt(ledger: Ledger, clock: Cl
     send_by = await lose_one(ledger, clock)
     _, other = await send(ledger, PLACED)
     clock.time = send_by + 10
-    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
     clock.time = send_by + RESENT + OLDER + 1
     await send(ledger, PLACED)
 
-    assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 1
+    assert (
+        await ledger.resolve_unknown("spring", older_than=OLDER, policy="retry_after_proof")
+        == 1
+    )
 
 
 async def test_a_send_of_another_time_proves_nothing(ledger: Ledger, clock: Clock) -> None:
@@ -1157,9 +1225,14 @@ async def test_a_send_of_another_time_proves_nothing(ledger: Ledger, clock: Cloc
     send_by = await lose_one(ledger, clock)
     clock.time = send_by + OLDER + DAY
     _, other = await send(ledger, PLACED)
-    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
 
-    assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 0
+    assert (
+        await ledger.resolve_unknown("spring", older_than=OLDER, policy="retry_after_proof")
+        == 0
+    )
 
 
 async def test_an_absolved_send_counts_no_more_and_evidence_still_does(
@@ -1169,9 +1242,11 @@ async def test_an_absolved_send_counts_no_more_and_evidence_still_does(
     send_by = await lose_one(ledger, clock)
     _, other = await send(ledger, PLACED)
     clock.time = send_by + OLDER + 1
-    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
-    await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof")
-    limits = Limits(per_number=[(1, 10 * DAY)])
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
+    await ledger.resolve_unknown("spring", older_than=OLDER, policy="retry_after_proof")
+    limits = SendLimits(per_number=[(1, 10 * DAY)])
     first, second = await ledger.claim("spring", "w", most=2, lease=LEASE)
     absolved = first if first.sends else second
     found = await ledger.find("spring", absolved.number)
@@ -1179,7 +1254,10 @@ async def test_an_absolved_send_counts_no_more_and_evidence_still_does(
     token = next(p.token for p in found.history if p.what == "intend")
 
     assert isinstance(await intend(ledger, absolved, new_token(), limits=limits), Intent)
-    assert await ledger.heard(Heard(token=token, request_id=None, at=clock.time)) == "spring"
+    assert (
+        await ledger.record_event(CallEvidence(token=token, request_id=None, at=clock.time))
+        == "spring"
+    )
     assert (await counted(ledger))["placed"] == 1
 
 
@@ -1191,9 +1269,11 @@ async def test_an_answer_that_comes_after_the_proof_still_counts(
     _, token = await send(ledger)
     _, other = await send(ledger, PLACED)
     clock.time += FENCE + OLDER + 1
-    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
     await ledger.reap("spring")
-    await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof")
+    await ledger.resolve_unknown("spring", older_than=OLDER, policy="retry_after_proof")
     before = await counted(ledger)
 
     assert await ledger.settle(token, PLACED) is True
@@ -1209,10 +1289,15 @@ async def test_an_absolved_send_that_was_redialled_moves_nothing(
     await ledger.redial_unknown("spring")
     _, other = await send(ledger, PLACED)
     clock.time = send_by + OLDER + 1
-    await ledger.heard(Heard(token=other, request_id=None, at=clock.time, over=True))
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
     before = await counted(ledger)
 
-    assert await ledger.absolve("spring", older_than=OLDER, policy="retry_after_proof") == 0
+    assert (
+        await ledger.resolve_unknown("spring", older_than=OLDER, policy="retry_after_proof")
+        == 0
+    )
     assert await counted(ledger) == before
 
 
@@ -1221,7 +1306,7 @@ async def test_a_policy_is_one_of_three(ledger: Ledger) -> None:
     await ledger.create("spring", {})
 
     with pytest.raises(ConfigurationError, match="retry_after_proof"):
-        await ledger.absolve("spring", older_than=1.0, policy="retry")
+        await ledger.resolve_unknown("spring", older_than=1.0, policy="retry")
 
 
 # -- shared limits

@@ -20,14 +20,14 @@ from ledgers import (
 )
 
 from telecmi_async.ledger import (
+    CallEvidence,
     Claim,
     ContactState,
-    Heard,
     Intent,
     Ledger,
     Move,
-    Outcome,
-    Refusal,
+    RuleDecision,
+    SendResult,
 )
 from telecmi_async.ledger.states import MOVES
 
@@ -42,10 +42,10 @@ OUTCOMES = {
     S.PENDING: Move.RETRY,
     S.REJECTED: Move.REJECT,
     S.FAILED: Move.FAIL,
-    S.UNKNOWN: Move.LOSE,
+    S.UNKNOWN: Move.MARK_UNKNOWN,
 }
-NIGHT = Refusal(rule="window", reason="night", until=0.0)
-NEVER = Refusal(rule="country", reason="no")
+NIGHT = RuleDecision(rule="window", reason="night", until=0.0)
+NEVER = RuleDecision(rule="country", reason="no")
 
 
 @pytest.fixture(params=SETTINGS, ids="-".join)
@@ -172,7 +172,7 @@ class Program:
             elif send.came_to is None:
                 moves = current and send.row.state is S.SENDING
 
-            assert await self.ledger.settle(send.token, Outcome(state=state)) is moves
+            assert await self.ledger.settle(send.token, SendResult(state=state)) is moves
 
             if moves:
                 assert send.row.move(move)
@@ -183,8 +183,8 @@ class Program:
         """An event counts from any state."""
         if self.sent:
             send, over = self.sent[pick // 2 % len(self.sent)], bool(pick % 2)
-            assert await self.ledger.heard(
-                Heard(token=send.token, request_id=None, at=self.clock.time, over=over)
+            assert await self.ledger.record_event(
+                CallEvidence(token=send.token, request_id=None, at=self.clock.time, over=over)
             )
             send.row.move(Move.ACCEPT)
             if over:
@@ -209,13 +209,13 @@ class Program:
         # A send whose contact went on without it may be counted, or not.
         moving = [s for s in lost if s.row.state is S.SENDING and s.row.epoch == s.epoch]
         assert reaped.released == len(released)
-        assert len(moving) <= reaped.lost <= len(lost)
+        assert len(moving) <= reaped.unknown <= len(lost)
         for row in released:
             assert row.move(Move.RELEASE)
         for send in lost:
             send.came_to = S.UNKNOWN
         for send in moving:
-            assert send.row.move(Move.LOSE)
+            assert send.row.move(Move.MARK_UNKNOWN)
 
     async def renew(self, worker: str, _pick: int) -> None:
         """What is held is held longer."""

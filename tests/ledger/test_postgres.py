@@ -23,18 +23,18 @@ from pg_server import PgServer, shared
 
 from telecmi_async.errors import ConfigurationError, StoreError
 from telecmi_async.ledger import (
+    CallEvidence,
     Claim,
     ContactState,
-    Heard,
     Intent,
     Ledger,
-    Limits,
     NewContact,
-    Outcome,
-    Refusal,
+    RuleDecision,
+    SendLimits,
+    SendResult,
 )
 from telecmi_async.ledger.postgres import connector
-from telecmi_async.ledger.postgres.connector import Door
+from telecmi_async.ledger.postgres.connector import PostgresConnector
 from telecmi_async.ledger.postgres.ledger import PostgresLedger
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 
 NUMBER = 919000000000
-NO_LIMITS = Limits()
-PLACED = Outcome(state=ContactState.PLACED, request_id="r1")
+NO_LIMITS = SendLimits()
+PLACED = SendResult(state=ContactState.PLACED, request_id="r1")
 
 # What a worker on another machine does: it takes contacts until there are none.
 WORKER = """
@@ -89,8 +89,8 @@ async def begin(ledger: Ledger, count: int = 1, most: int | None = None) -> list
 
 
 async def intend(
-    ledger: Ledger, claim: Claim, token: str = "t1", limits: Limits = NO_LIMITS
-) -> Intent | Refusal | None:
+    ledger: Ledger, claim: Claim, token: str = "t1", limits: SendLimits = NO_LIMITS
+) -> Intent | RuleDecision | None:
     """Put an intent on record."""
     return await ledger.intend(claim, "w", token, limits=limits, fence=30, lease=60)
 
@@ -147,14 +147,14 @@ async def test_a_contact_that_was_put_back_is_recognised(proxy: PgProxy, schema:
     """Giving back, postponing and blocking are done once, and said to be done."""
     async with through(proxy, schema) as ledger:
         claims = await begin(ledger, 3)
-        rule = Refusal(rule="window", reason="it is night")
+        rule = RuleDecision(rule="window", reason="it is night")
         proxy.lose = 1
         assert await ledger.release(claims[0], "w") is True
         proxy.lose = 1
         assert await ledger.block(claims[1], "w", rule) is True
         proxy.lose = 1
         assert await ledger.block(
-            claims[2], "w", Refusal(rule="window", reason="it is night", until=9e9)
+            claims[2], "w", RuleDecision(rule="window", reason="it is night", until=9e9)
         )
 
         moves = [(await moves_of(ledger, claim.number))[-1] for claim in claims]
@@ -301,7 +301,7 @@ async def test_a_server_that_is_frozen_is_not_waited_for(
 
         async def ask() -> None:
             with contextlib.suppress(StoreError):  # or it was put again, to another backend
-                await ledger.direct("spring", "paused")
+                await ledger.set_status("spring", "paused")
 
         os.kill(backend, signal.SIGSTOP)
         try:
@@ -311,7 +311,7 @@ async def test_a_server_that_is_frozen_is_not_waited_for(
                         tasks.start_soon(ask)
         finally:
             os.kill(backend, signal.SIGCONT)
-        await ledger.direct("spring", "stopped")
+        await ledger.set_status("spring", "stopped")
 
         # What the frozen one was asked for may be done late, by when nobody waits for it.
         assert (await ledger.state("spring")).status in {"paused", "stopped"}
@@ -344,7 +344,7 @@ async def test_a_daily_limit_holds_between_workers(schema: str) -> None:
         PostgresLedger(url, schema=schema) as two,
     ):
         claims = await begin(one, 40)
-        limits = Limits(per_day=15)
+        limits = SendLimits(per_day=15)
         found: list[object] = []
 
         async def dial(ledger: Ledger, claim: Claim) -> None:
@@ -367,7 +367,7 @@ async def test_a_number_s_limit_holds_between_campaigns(schema: str) -> None:
         await begin(one, 20, most=0)
         await one.create("summer", {})
         await one.load("summer", [NewContact(number=NUMBER + n) for n in range(20)])
-        limits = Limits(per_number=[(1, 3600)])
+        limits = SendLimits(per_number=[(1, 3600)])
         found: list[object] = []
 
         async def dial(ledger: Ledger, name: str) -> None:
@@ -490,15 +490,15 @@ async def test_more_is_asked_than_goes_together(schema: str) -> None:
 async def test_who_has_an_answer_keeps_it(schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the connection breaks between questions, only those fail that have no answer."""
     async with PostgresLedger(shared().url(), schema=schema, timeout=0.1) as ledger:
-        opened, opens = [0], Door.open
+        opened, opens = [0], PostgresConnector.open
 
-        def open_once(door: Door, *, durable: bool = True) -> Any:
+        def open_once(door: PostgresConnector, *, durable: bool = True) -> Any:
             opened[0] += 1
             if opened[0] > 1:
                 raise StoreError("gone")
             return opens(door, durable=durable)
 
-        monkeypatch.setattr(Door, "open", open_once)
+        monkeypatch.setattr(PostgresConnector, "open", open_once)
         said: dict[str, str] = {}
 
         async def ask(sql: str) -> None:
@@ -725,7 +725,7 @@ async def test_any_text_is_kept(schema: str) -> None:
         await ledger.load("spring", [NewContact(number=NUMBER, columns=odd)])
         (claim,) = await ledger.claim("spring", "w", most=1, lease=60)
         await intend(ledger, claim)
-        await ledger.settle("t1", Outcome(state=ContactState.FAILED, detail="a\0\ud800b"))
+        await ledger.settle("t1", SendResult(state=ContactState.FAILED, detail="a\0\ud800b"))
 
         assert claim.columns == odd
         assert await ledger.settings("spring") == {"odd": odd}
@@ -738,8 +738,8 @@ async def test_any_text_is_kept(schema: str) -> None:
     "ask",
     [
         lambda ledger: ledger.lease_channel("x", "y", limit=1, seconds=10**400),
-        lambda ledger: ledger.heard(Heard(token="a\0b", request_id=None, at=0)),
-        lambda ledger: ledger.heard(Heard(token="\ud800", request_id=None, at=0)),
+        lambda ledger: ledger.record_event(CallEvidence(token="a\0b", request_id=None, at=0)),
+        lambda ledger: ledger.record_event(CallEvidence(token="\ud800", request_id=None, at=0)),
     ],
     ids=["a number too large", "a zero", "half a character"],
 )

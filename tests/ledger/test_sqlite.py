@@ -33,9 +33,9 @@ from ledgers import (
 )
 
 from telecmi_async import ConfigurationError, StoreError
-from telecmi_async.ledger import Heard, Intent, NewContact, SqliteLedger
-from telecmi_async.ledger.migrate import Script, migrate, scripts, statements
-from telecmi_async.ledger.sqlite.thread import Clerk, explain
+from telecmi_async.ledger import CallEvidence, Intent, NewContact, SqliteLedger
+from telecmi_async.ledger.migrate import Script, migrate_sqlite, scripts, statements
+from telecmi_async.ledger.sqlite.thread import SqliteThread, explain
 from telecmi_async.testing import cancel_everywhere
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ async def ledger(path: Path) -> AsyncIterator[SqliteLedger]:
         yield ledger
 
 
-def writer_of(ledger: SqliteLedger) -> Clerk:
+def writer_of(ledger: SqliteLedger) -> SqliteThread:
     """The thread that writes."""
     assert ledger._desks is not None
     return ledger._desks[0]
@@ -263,7 +263,7 @@ def test_a_new_log_waits_for_its_turn(
     path: Path, name: str, times: int, *, refused: bool
 ) -> None:
     """Of several processes that open a new file at once SQLite sends some away: 6 of 360."""
-    clerk = Clerk(path, time.time, timeout=0.05, writes=True)
+    clerk = SqliteThread(path, time.time, timeout=0.05, writes=True)
     db: Any = Busy(name, times)
 
     if refused:
@@ -280,7 +280,7 @@ async def test_a_file_without_a_log_is_refused(
 ) -> None:
     """A disk that can keep none is no place for a ledger: a network's, say."""
     monkeypatch.chdir(tmp_path)
-    clerk = Clerk(Path(":memory:"), time.time, timeout=1, writes=True)
+    clerk = SqliteThread(Path(":memory:"), time.time, timeout=1, writes=True)
 
     with pytest.raises(ConfigurationError, match="local disk"):
         await clerk.open()
@@ -333,14 +333,14 @@ async def test_a_reader_that_cannot_open_takes_the_writer_along(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is left open, and the error is ours."""
-    connect = Clerk._connect
+    connect = SqliteThread._connect
 
-    def fail_to_read(clerk: Clerk) -> sqlite3.Connection:
+    def fail_to_read(clerk: SqliteThread) -> sqlite3.Connection:
         if not clerk._writes:
             raise sqlite3.OperationalError("no")
         return connect(clerk)
 
-    monkeypatch.setattr(Clerk, "_connect", fail_to_read)
+    monkeypatch.setattr(SqliteThread, "_connect", fail_to_read)
     with pytest.raises(StoreError, match="OperationalError"):
         await SqliteLedger(path).__aenter__()
 
@@ -377,9 +377,9 @@ def test_a_schema_is_brought_up_to_date(path: Path) -> None:
     """By the steps that are new, and once."""
     steps = [Script(1, "0001", "CREATE TABLE a (x);"), Script(2, "0002", "CREATE TABLE b (x);")]
     db = plain_connection(path)
-    migrate(db, steps[:1])
+    migrate_sqlite(db, steps[:1])
     for _ in range(2):
-        migrate(db, steps)
+        migrate_sqlite(db, steps)
 
     tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master").fetchall()]
     db.close()
@@ -393,7 +393,7 @@ def test_a_step_that_fails_leaves_nothing_behind(path: Path, last: str) -> None:
     db = plain_connection(path)
 
     with pytest.raises(sqlite3.OperationalError):
-        migrate(
+        migrate_sqlite(
             db,
             [
                 Script(1, "0001", "CREATE TABLE a (x);"),
@@ -870,11 +870,11 @@ async def test_forbidding_does_not_stop_the_loop(ledger: SqliteLedger) -> None:
         yield from range(FIRST, FIRST + 2500)
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(ledger.forbid, slow(), "register")
+        tasks.start_soon(ledger.add_do_not_call, slow(), "register")
         await anyio.wait_all_tasks_blocked()
         go.set()
 
-    assert await ledger.forbid([FIRST, FIRST + 2499, FIRST + 2500], "register") == 1
+    assert await ledger.add_do_not_call([FIRST, FIRST + 2499, FIRST + 2500], "register") == 1
 
 
 @pytest.mark.parametrize("other", ["asyncio", "trio"])
@@ -884,7 +884,7 @@ async def test_several_loops_share_a_ledger(ledger: SqliteLedger, other: str) ->
     _, token = await send(ledger)
 
     async def hear() -> str | None:
-        return await ledger.heard(Heard(token=token, request_id=None, at=1.0))
+        return await ledger.record_event(CallEvidence(token=token, request_id=None, at=1.0))
 
     heard = await anyio.to_thread.run_sync(lambda: anyio.run(hear, backend=other))
 
@@ -903,8 +903,14 @@ PLANS: list[tuple[str, Callable[[Ledger], Any]]] = [
     ("state", lambda ledger: ledger.state("spring")),
     ("find", lambda ledger: ledger.find("spring", FIRST)),
     ("settle", lambda ledger: ledger.settle("tcm_x", PLACED)),
-    ("heard", lambda ledger: ledger.heard(Heard(token="x", request_id="y", at=1.0))),
-    ("absolve", lambda ledger: ledger.absolve("spring", older_than=1, policy="give_up")),
+    (
+        "heard",
+        lambda ledger: ledger.record_event(CallEvidence(token="x", request_id="y", at=1.0)),
+    ),
+    (
+        "resolve_unknown",
+        lambda ledger: ledger.resolve_unknown("spring", older_than=1, policy="give_up"),
+    ),
     ("redial", lambda ledger: ledger.redial_unknown("spring", [FIRST])),
     ("reserve", lambda ledger: ledger.reserve([("a", 1.0)], longest=1.0)),
 ]

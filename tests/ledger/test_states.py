@@ -53,7 +53,7 @@ def test_what_may_have_rung_is_dialled_again_by_decision_or_proof_only(
     state: ContactState,
 ) -> None:
     """By itself it never comes back to be sent; what was placed does not even then."""
-    decisions = {Move.ABSOLVE, Move.REDIAL}
+    decisions = {Move.RESOLVE_UNKNOWN, Move.REDIAL}
 
     assert S.SENDING not in reach(state, without=decisions)
     assert (S.SENDING in reach(state)) is (state is S.UNKNOWN)

@@ -174,7 +174,7 @@ def start(service: CallService, count: int, **more: Any) -> list[Any]:
 async def test_a_call_waits_for_a_channel_until_another_ends() -> None:
     """Its end is an event, or a record: the first of them counts."""
     shelf, telecmi = Shelf(), FakeTelecmi()
-    async with telecmi.service(events=shelf, rate=RateLimit(live_calls=2)) as service:
+    async with telecmi.service(events=shelf, rate=RateLimit(max_live_calls=2)) as service:
         calls = start(service, 5)
         await anyio.sleep(100)
         assert len(telecmi.requests) == 2
@@ -193,7 +193,7 @@ async def test_a_call_waits_for_a_channel_until_another_ends() -> None:
 async def test_a_call_keeps_its_channel_though_nobody_holds_its_handle() -> None:
     """The phone goes on ringing; its end is heard of all the same."""
     shelf, telecmi = Shelf(), FakeTelecmi()
-    async with telecmi.service(events=shelf, rate=RateLimit(live_calls=1)) as service:
+    async with telecmi.service(events=shelf, rate=RateLimit(max_live_calls=1)) as service:
         await start(service, 1)[0]
         second = start(service, 1)[0]
         await anyio.sleep(100)
@@ -212,7 +212,7 @@ async def test_without_events_a_channel_is_held_as_long_as_a_call_may_last(
 ) -> None:
     """Its duration, or what TeleCMI's SDK assumes, and the time to ring."""
     telecmi = FakeTelecmi()
-    async with telecmi.service(rate=RateLimit(live_calls=1)) as service:
+    async with telecmi.service(rate=RateLimit(max_live_calls=1)) as service:
         for call in start(service, 2, **more):
             await call
         with pytest.raises(ConfigurationError, match="source of events"):
@@ -224,7 +224,7 @@ async def test_without_events_a_channel_is_held_as_long_as_a_call_may_last(
 async def test_a_call_that_was_not_placed_gives_its_channel_back() -> None:
     """No phone rang."""
     telecmi = FakeTelecmi(always(lambda: refused(404)))
-    async with telecmi.service(rate=RateLimit(live_calls=1)) as service:
+    async with telecmi.service(rate=RateLimit(max_live_calls=1)) as service:
         for call in start(service, 3):
             with pytest.raises(CallRejected):
                 await call
@@ -235,7 +235,7 @@ async def test_a_call_that_was_not_placed_gives_its_channel_back() -> None:
 async def test_a_call_that_gets_no_channel_in_time_was_not_sent() -> None:
     """The wait for a channel counts as waiting for a turn."""
     telecmi = FakeTelecmi()
-    rate = RateLimit(live_calls=1, queue_timeout=10)
+    rate = RateLimit(max_live_calls=1, queue_timeout=10)
     async with telecmi.service(rate=rate) as service:
         first, second = start(service, 2)
         await first
@@ -248,7 +248,7 @@ async def test_a_call_that_gets_no_channel_in_time_was_not_sent() -> None:
 async def test_a_queued_call_can_be_cancelled_while_it_waits_for_a_channel() -> None:
     """Closing the service does that for all of them."""
     telecmi = FakeTelecmi()
-    async with telecmi.service(rate=RateLimit(live_calls=1)) as service:
+    async with telecmi.service(rate=RateLimit(max_live_calls=1)) as service:
         _, second, third = start(service, 3)
         await anyio.sleep(1)
         assert second.cancel()
@@ -259,8 +259,8 @@ async def test_a_queued_call_can_be_cancelled_while_it_waits_for_a_channel() -> 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "3"])
 def test_a_limit_that_is_none_is_refused(wrong: Any) -> None:
     """A whole number of 1 or more, or None."""
-    with pytest.raises(ConfigurationError, match="live_calls"):
-        RateLimit(live_calls=wrong)
+    with pytest.raises(ConfigurationError, match="max_live_calls"):
+        RateLimit(max_live_calls=wrong)
 
 
 @pytest.mark.parametrize("somebody_waits", [False, True])
@@ -268,7 +268,7 @@ async def test_a_look_up_gives_the_channel_back_too(*, somebody_waits: bool) -> 
     """Records are looked up for the channel's sake, whether or not anybody waits for the end."""
     telecmi = FakeTelecmi()
     answer_others(telecmi, lambda n, _: found(row(answered=False)) if n == 2 else nothing_yet())
-    rate = RateLimit(live_calls=1)
+    rate = RateLimit(max_live_calls=1)
     poller = CdrPoller(first=5, factor=2)
     async with telecmi.service(rate=rate, events=poller) as service:
         first, second = start(service, 2)
@@ -285,7 +285,7 @@ async def test_nobody_looks_on_once_a_hold_has_lapsed() -> None:
     """A call without an end is not looked up for ever."""
     telecmi = FakeTelecmi()
     answer_others(telecmi, lambda _, __: nothing_yet())
-    async with telecmi.service(rate=RateLimit(live_calls=1), events=CdrPoller()) as service:
+    async with telecmi.service(rate=RateLimit(max_live_calls=1), events=CdrPoller()) as service:
         (call,) = start(service, 1, duration=600)
         await call
         await anyio.sleep(10 * LONGEST_CALL)
@@ -299,7 +299,7 @@ async def test_nobody_looks_on_once_a_hold_has_lapsed() -> None:
 async def test_a_call_proven_after_its_refusal_holds_a_channel() -> None:
     """It is live, whatever TeleCMI said."""
     shelf, telecmi = Shelf(), FakeTelecmi(in_turn(lambda: refused(404), accepted))
-    async with telecmi.service(events=shelf, rate=RateLimit(live_calls=1)) as service:
+    async with telecmi.service(events=shelf, rate=RateLimit(max_live_calls=1)) as service:
         (first,) = start(service, 1)
         with pytest.raises(CallRejected):
             await first
@@ -314,7 +314,7 @@ async def test_a_call_proven_after_its_refusal_holds_a_channel() -> None:
 async def test_a_call_that_ended_before_its_reply_holds_no_channel() -> None:
     """The end counts, not the reply."""
     shelf, telecmi = Shelf(), FakeTelecmi(delay=5)
-    async with telecmi.service(events=shelf, rate=RateLimit(live_calls=1)) as service:
+    async with telecmi.service(events=shelf, rate=RateLimit(max_live_calls=1)) as service:
         first, second = start(service, 2)
         await anyio.sleep(1)
         await shelf.lay(record(ids(0), **signed(first.reference)))
@@ -329,7 +329,7 @@ async def test_a_call_that_ended_before_its_reply_holds_no_channel() -> None:
 async def test_a_call_that_is_taken_up_again_holds_no_channel() -> None:
     """It may be over for days."""
     shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf, rate=RateLimit(live_calls=1)) as service:
+    async with FakeTelecmi().service(events=shelf, rate=RateLimit(max_live_calls=1)) as service:
         taken_up = [service.handle_for(ids(n)) for n in range(5, 9)]
         (call,) = start(service, 1)
         with anyio.fail_after(1):
@@ -341,7 +341,7 @@ async def test_a_call_that_is_taken_up_again_holds_no_channel() -> None:
 async def test_a_handle_that_is_dropped_gives_no_channel_back() -> None:
     """The call is live with or without it, and its end is heard of."""
     shelf, telecmi = Shelf(), FakeTelecmi()
-    async with telecmi.service(events=shelf, rate=RateLimit(live_calls=1)) as service:
+    async with telecmi.service(events=shelf, rate=RateLimit(max_live_calls=1)) as service:
         (call,) = start(service, 1)
         await call
         gone = weakref.ref(call)
@@ -359,7 +359,7 @@ async def test_a_call_of_unknown_fate_holds_its_channel() -> None:
     """Its phone may ring: for as long as a call may last, or until an event tells."""
     lost = httpx.ReadTimeout("slow")
     telecmi = FakeTelecmi(always(lambda: lost))
-    async with telecmi.service(rate=RateLimit(live_calls=1)) as service:
+    async with telecmi.service(rate=RateLimit(max_live_calls=1)) as service:
         for call in start(service, 2, duration=120):
             with pytest.raises(CallOutcomeUnknown):
                 await call
@@ -372,7 +372,7 @@ async def test_a_channel_belongs_to_the_call_and_not_to_an_attempt() -> None:
     telecmi = FakeTelecmi(in_turn(gateway, accepted))
     policy = RetryPolicy(wait_initial=10, wait_max=10)
     async with telecmi.service(
-        retry=policy, rate=RateLimit(live_calls=1), reference=True
+        retry=policy, rate=RateLimit(max_live_calls=1), reference=True
     ) as service:
         first, second = start(service, 2, duration=100)
         await first
@@ -386,7 +386,7 @@ async def test_the_end_of_an_earlier_attempt_gives_no_channel_back(when: str) ->
     """A gateway's 502 hid that it was placed; what was accepted afterwards is live."""
     shelf, telecmi = Shelf(), FakeTelecmi(in_turn(gateway, lambda: accepted(1), accepted))
     policy = RetryPolicy(wait_initial=0.001)
-    limit = RateLimit(live_calls=1)
+    limit = RateLimit(max_live_calls=1)
     async with telecmi.service(events=shelf, retry=policy, rate=limit) as service:
         telecmi.delay = 5
         first, second = start(service, 2)
@@ -405,7 +405,7 @@ async def test_cancelled_at_the_moment_of_its_turn_a_call_leaves_no_channel_held
     """Whatever comes first, the channel or the cancellation, the next call is served."""
     for turn in range(6):
         telecmi = FakeTelecmi()
-        async with telecmi.service(rate=RateLimit(live_calls=1)) as service:
+        async with telecmi.service(rate=RateLimit(max_live_calls=1)) as service:
             channels = service._dialler._channels
             assert channels is not None
             await channels.acquire("other")
@@ -434,7 +434,7 @@ async def test_cancelled_anywhere_whoever_waits_for_calls_leaves_no_channel_held
 
         async def dial(self) -> None:
             async with self.telecmi.service(
-                rate=RateLimit(live_calls=2), events=CdrPoller(first=1)
+                rate=RateLimit(max_live_calls=2), events=CdrPoller(first=1)
             ) as self.service:
                 answer_others(self.telecmi, lambda _, __: found(row()))
                 calls = start(self.service, 5)

@@ -19,7 +19,7 @@ from telecmi_async.errors import (
     NotSent,
     RateLimited,
 )
-from telecmi_async.pacing.circuit_breaker import Brake, Breaker, Slowdown
+from telecmi_async.pacing.circuit_breaker import AdaptiveRate, Breaker, CircuitBreaker
 
 if TYPE_CHECKING:
     from telecmi_async.errors import TelecmiError
@@ -172,12 +172,12 @@ def test_the_breaker_always_lets_somebody_through(
 
 def test_nothing_slows_down_what_is_not_refused() -> None:
     """Without a refusal the rate is what was asked for."""
-    assert Slowdown(50).rate(1e9) == 50
+    assert AdaptiveRate(50).rate(1e9) == 50
 
 
 def test_a_refusal_cuts_the_rate_and_time_brings_it_back() -> None:
     """It falls to 0.7, is near the old rate after K seconds, and ends at the ceiling."""
-    slowdown = Slowdown(50)
+    slowdown = AdaptiveRate(50)
 
     slowdown.refused(0.0, round_trip=0.2)
 
@@ -191,7 +191,7 @@ def test_a_refusal_cuts_the_rate_and_time_brings_it_back() -> None:
 @pytest.mark.parametrize(("round_trip", "until"), [(0.2, 1.0), (3.0, 6.0), (1e9, 20.0)])
 def test_a_burst_of_refusals_is_one(round_trip: float, until: float) -> None:
     """One cut in a second, or in two round trips if they take longer."""
-    slowdown = Slowdown(50)
+    slowdown = AdaptiveRate(50)
     slowdown.refused(0.0, round_trip=round_trip)
 
     once = slowdown.rate(until)
@@ -210,7 +210,7 @@ def test_the_rate_stays_between_floor_and_ceiling(
     ceiling: float, refusals: list[tuple[float, float]]
 ) -> None:
     """However often it is refused, half a call a second is left, and never more than asked."""
-    slowdown, now = Slowdown(ceiling), 0.0
+    slowdown, now = AdaptiveRate(ceiling), 0.0
     for later, round_trip in refusals:
         now += later
         before = slowdown.rate(now)
@@ -231,7 +231,7 @@ def model(*, adaptive: bool) -> tuple[float, float]:
     def cap(now: float) -> int:
         return 15 if 180 <= now < 420 else 50
 
-    slowdown = Slowdown(50)
+    slowdown = AdaptiveRate(50)
     recent: deque[float] = deque()
     answers: deque[tuple[float, bool]] = deque()
     now, sent, accepted = 0.0, 0, 0
@@ -268,7 +268,7 @@ def test_the_slow_down_gives_up_little_and_is_refused_little() -> None:
 @pytest.mark.parametrize("error", [None, REJECTED, LIMITED, NotSent("no"), CallCancelled("no")])
 def test_only_unknown_ends_trip_the_brake(error: TelecmiError | None) -> None:
     """Answers, and sends that never left, stop nothing."""
-    brake = Brake(10)
+    brake = CircuitBreaker(10)
 
     for n in range(100):
         brake.record(error, float(n), began=float(n))
@@ -278,7 +278,7 @@ def test_only_unknown_ends_trip_the_brake(error: TelecmiError | None) -> None:
 
 def test_the_brake_lets_one_probe_claim_a_contact() -> None:
     """While sends are paused there is room for a probe, and none while it is under way."""
-    brake = Brake(10)
+    brake = CircuitBreaker(10)
     for _ in range(5):
         brake.record(UNKNOWN, 0.0, began=0.0)
 
@@ -290,7 +290,7 @@ def test_the_brake_lets_one_probe_claim_a_contact() -> None:
 
 def test_too_many_slows_the_brake_down() -> None:
     """Only "too many" cuts the rate."""
-    brake = Brake(10)
+    brake = CircuitBreaker(10)
 
     brake.record(REJECTED, 0.0, began=0.0)
     assert brake.rate(0.0) == 10
@@ -303,7 +303,7 @@ def test_too_many_slows_the_brake_down() -> None:
 def test_a_brake_needs_a_rate(rate: float) -> None:
     """Without a rate there is nothing to cut."""
     with pytest.raises(ConfigurationError, match="positive number of calls per second"):
-        Brake(rate)
+        CircuitBreaker(rate)
 
 
 def test_a_probe_that_is_given_up_makes_way_for_another_at_once() -> None:

@@ -15,7 +15,7 @@ from faulted import NAME, contacts, scene
 from pg_server import shared
 from places import SUPPORT
 
-from telecmi_async.ledger import ContactState, Limits, Outcome
+from telecmi_async.ledger import ContactState, SendLimits, SendResult
 from telecmi_async.simulator import Fault
 
 SCRIPT = SUPPORT / "dying.py"
@@ -105,12 +105,12 @@ async def test_a_worker_that_wakes_up_among_unknown_sends_does_not_wait_for_what
                     claim,
                     "another",
                     f"tcm_{claim.contact}",
-                    limits=Limits(),
+                    limits=SendLimits(),
                     fence=30,
                     lease=60,
                 )
                 await here.ledger.settle(
-                    f"tcm_{claim.contact}", Outcome(state=ContactState.PLACED)
+                    f"tcm_{claim.contact}", SendResult(state=ContactState.PLACED)
                 )
             woke = anyio.current_time()
 

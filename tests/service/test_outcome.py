@@ -496,7 +496,7 @@ async def test_what_is_no_id_is_refused(request_id: Any) -> None:
             service.handle_for(request_id)
 
 
-@pytest.mark.parametrize("options", [{}, {"rate": RateLimit(live_calls=3)}])
+@pytest.mark.parametrize("options", [{}, {"rate": RateLimit(max_live_calls=3)}])
 async def test_a_call_is_not_taken_up_where_nothing_is_heard(options: Any) -> None:
     """Its handle would be good for nothing."""
     async with FakeTelecmi().service(**options) as service:

@@ -26,7 +26,7 @@ from telecmi_async import (
     WaitTimeout,
 )
 from telecmi_async._internal.event_loop import is_asyncio
-from telecmi_async.calls.history import PATIENCE
+from telecmi_async.calls.history import RECORD_PATIENCE
 from telecmi_async.events import Stage
 from telecmi_async.events.store import MemoryStore
 from telecmi_async.service.sources import Sources
@@ -204,7 +204,7 @@ async def test_a_look_up_stands_in_for_a_record_that_was_lost(legs: int) -> None
 
     assert result.cost == 1
     assert result.complete is (legs == 1)
-    assert round(waited) == (LOOKS[0] if legs == 1 else PATIENCE)
+    assert round(waited) == (LOOKS[0] if legs == 1 else RECORD_PATIENCE)
 
 
 async def test_looking_goes_on_after_failures(caplog: pytest.LogCaptureFixture) -> None:
@@ -340,7 +340,7 @@ async def test_cancelled_anywhere_a_wait_leaves_no_look_up_behind(
 async def test_where_all_is_cancelled_no_look_begins_anew() -> None:
     """However long it takes until the service is closed, and though the call is wanted still."""
     telecmi = FakeTelecmi()
-    limit = RateLimit(live_calls=1)
+    limit = RateLimit(max_live_calls=1)
     with anyio.CancelScope() as scope:
         async with telecmi.service(events=POLLER, rate=limit) as service:
             await place(service)

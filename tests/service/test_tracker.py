@@ -590,7 +590,7 @@ async def test_nothing_is_left_of_ten_thousand_calls() -> None:
     shelf = Shelf()
     calls: list[weakref.ref[Call]] = []
     async with FakeTelecmi().service(
-        events=[shelf, CdrPoller(first=1)], rate=RateLimit(live_calls=50)
+        events=[shelf, CdrPoller(first=1)], rate=RateLimit(max_live_calls=50)
     ) as service:
         tracker, channels = service._tracker, service._dialler._channels
         assert tracker is not None
@@ -775,7 +775,7 @@ async def test_cancelled_in_any_way_a_wait_leaves_nothing(
 ) -> None:
     """No waiter, no task and no channel; and the next one who waits hears the truth."""
     shelf = Shelf()
-    rate = RateLimit(live_calls=1)
+    rate = RateLimit(max_live_calls=1)
     async with FakeTelecmi(delay=1).service(events=shelf, rate=rate) as service:
         channels = service._dialler._channels
         assert channels is not None

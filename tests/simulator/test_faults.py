@@ -14,7 +14,7 @@ from simulated import FROM, GLOBAL, HANGUP, TO, place, post, said
 from telecmi_async import CallOutcomeUnknown, Hangup, RetryPolicy, TelecmiError, Timeouts
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.service.service import CallService
-from telecmi_async.simulator import MAGIC, Fault, FaultKind, Limits, Simulator
+from telecmi_async.simulator import MAGIC, ConnectionLimits, Fault, FaultKind, Simulator
 from telecmi_async.simulator.callee import magic_table
 from telecmi_async.simulator.fault import Breach
 
@@ -196,7 +196,7 @@ async def test_on_a_port_connections_break_for_real(monkeypatch: pytest.MonkeyPa
     simulator = Simulator(life=None)
     told: dict[str, str] = {}
     async with (
-        simulator.serve(limits=Limits(grace=0.1)) as base_url,
+        simulator.serve(limits=ConnectionLimits(grace=0.1)) as base_url,
         CallService(
             simulator.app_id,
             simulator.secret,

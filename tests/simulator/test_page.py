@@ -15,11 +15,11 @@ from simulated import FROM, HANGUP, TO, pass_time, place, post
 
 from telecmi_async.events.receiver import Receiver
 from telecmi_async.simulator import Callee, Fault, FaultKind, Simulator, Webhooks
-from telecmi_async.simulator.answer import Answer
+from telecmi_async.simulator.answer import SimulatedReply
 from telecmi_async.simulator.connection import _is_local
 from telecmi_async.simulator.page import words
 from telecmi_async.simulator.page.markup import tag
-from telecmi_async.simulator.page.routes import answer as page_answer
+from telecmi_async.simulator.page.routes import answer_page as page_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,7 @@ def ask(
     target: str,
     headers: Mapping[str, str] | None = None,
     body: bytes = b"",
-) -> Answer:
+) -> SimulatedReply:
     """Send a request as a browser on this machine would."""
     sent = {"host": HOST, **(headers or {})}
     decision = simulator.receive(method, target, sent, body, at=0.0)
@@ -49,7 +49,7 @@ def ask(
 class Seen(HTMLParser):
     """What a browser makes of a page."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: SimulatedReply) -> None:
         super().__init__()
         self.words: list[str] = []
         self.elements: list[tuple[str, dict[str, str | None]]] = []
@@ -111,14 +111,14 @@ def press(
     headers: Mapping[str, str] | None = None,
     /,
     **fields: object,
-) -> Answer:
+) -> SimulatedReply:
     """Press a button."""
     sent = {"token": token_of(simulator), "do": do, **fields}
     kind = {"content-type": "application/x-www-form-urlencoded", **(headers or {})}
     return ask(simulator, "POST", target, kind, urlencode(sent).encode())
 
 
-def place_of(answer: Answer) -> str:
+def place_of(answer: SimulatedReply) -> str:
     """Return where an answer leads."""
     assert answer.status == 303
     return dict(answer.headers)["Location"]
@@ -599,7 +599,7 @@ def test_nothing_that_data_says_becomes_markup(hostile: str) -> None:
 def test_text_and_values_are_read_as_they_were_given(text: str, value: str) -> None:
     """An element holds its text, and an attribute its value, whatever they are."""
     made = tag("p", text, None, 7, tag("input", value=value, hidden=True, for_=None), id=value)
-    seen = Seen(Answer(200, made.markup.encode("utf-8", "replace")))
+    seen = Seen(SimulatedReply(200, made.markup.encode("utf-8", "replace")))
 
     def read(said: str) -> str:
         return said.encode("utf-8", "replace").decode()

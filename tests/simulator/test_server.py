@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from telecmi_async import testing
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.simulator import Limits, Simulator
-from telecmi_async.simulator.server import Server
+from telecmi_async.simulator import ConnectionLimits, Simulator
+from telecmi_async.simulator.server import HttpServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from telecmi_async.testing.clock import Backend
 
 PATH = "/v2/global_pcmo_make_call"
-LIMITS = Limits(header_bytes=2_000, body_bytes=5_000, idle=30, slow=10, grace=5)
+LIMITS = ConnectionLimits(header_bytes=2_000, body_bytes=5_000, idle=30, slow=10, grace=5)
 
 
 def body(to: int = 19170000001, **more: object) -> bytes:
@@ -115,9 +115,9 @@ class End(ByteStream):
 class Line:
     """A server without a port: every `connect` opens a connection to it."""
 
-    def __init__(self, simulator: Simulator, limits: Limits = LIMITS) -> None:
+    def __init__(self, simulator: Simulator, limits: ConnectionLimits = LIMITS) -> None:
         self.simulator = simulator
-        self.server = Server(simulator, limits)
+        self.server = HttpServer(simulator, limits)
         self._tasks = anyio.create_task_group()
 
     async def __aenter__(self) -> Self:

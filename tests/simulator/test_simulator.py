@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from telecmi_async._internal.secrets import Secret
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.phone import Region
-from telecmi_async.simulator import Envelope, Limits, Simulator
+from telecmi_async.simulator import ConnectionLimits, Envelope, Simulator
 
 if TYPE_CHECKING:
     from telecmi_async.simulator.answer import Decision
@@ -556,7 +556,7 @@ def test_a_seed_may_be_anything_that_can_be_written_down(seed: int | str) -> Non
 def test_a_limit_that_cannot_be_right_is_refused(options: dict[str, Any]) -> None:
     """Limits are positive numbers, and sizes are whole."""
     with pytest.raises(ConfigurationError, match=next(iter(options))):
-        Limits(**options)
+        ConnectionLimits(**options)
 
 
 @given(

@@ -16,10 +16,10 @@ from telecmi_async import (
 )
 from telecmi_async.campaigns import (
     Campaign,
+    CampaignSettings,
+    CampaignTimeouts,
     Pace,
-    Patience,
     Retries,
-    Settings,
 )
 from telecmi_async.ledger import ContactState, NewContact
 from telecmi_async.simulator import Fault, Simulator
@@ -58,13 +58,13 @@ GREETING = [{"action": "speak", "text": "Hello {name}"}, Hangup()]
 
 
 # A test that waits for proof need not wait for two hours of virtual time.
-SHORT = Patience(outcomes=200.0, proof=300.0)
+SHORT = CampaignTimeouts(outcomes=200.0, proof=300.0)
 
 
-def settings(rate: float = 50.0, **more: Any) -> Settings:
+def settings(rate: float = 50.0, **more: Any) -> CampaignSettings:
     """Return settings for a quick campaign."""
     pace = more.pop("pace", {})
-    return Settings(
+    return CampaignSettings(
         flow=more.pop("flow", GREETING),
         pace=Pace(calls_per_second=rate, **pace),
         retries=more.pop("retries", Retries(first=1.0, attempts=3)),
@@ -89,10 +89,10 @@ class Scene:
     service: CallService
     receiver: Receiver
 
-    def campaign(self, config: Settings | None = None, **more: Any) -> Campaign:
+    def campaign(self, config: CampaignSettings | None = None, **more: Any) -> Campaign:
         """Return a worker's view of the campaign."""
         name = more.pop("name", "spring")
-        options: dict[str, Any] = {"receiver": self.receiver, "patience": SHORT, **more}
+        options: dict[str, Any] = {"receiver": self.receiver, "timeouts": SHORT, **more}
         return Campaign(self.ledger, self.service, name, config or settings(), **options)
 
     async def counted(self, name: str = "spring") -> dict[str, int]:

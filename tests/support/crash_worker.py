@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from telecmi_async import CallService, Hangup, Receiver, Timeouts
-from telecmi_async.campaigns import Campaign, Pace, Patience, Retries, Settings
+from telecmi_async.campaigns import Campaign, CampaignSettings, CampaignTimeouts, Pace, Retries
 from telecmi_async.ledger import NewContact, SqliteLedger
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ TOKEN = "t" * 43
 FROM = 19170000000
 FIRST = 19170100000
 #: Six seconds after its intent, a send without an outcome is unknown.
-PATIENCE = Patience(
+PATIENCE = CampaignTimeouts(
     claim=3.0,
     fence=2.0,
     timeouts=Timeouts(connect=1.0, write=1.0, read=2.0, total=3.0),
@@ -54,9 +54,9 @@ def contacts(count: int) -> list[NewContact]:
     return [NewContact(number=FIRST + row, columns={"row": str(row)}) for row in range(count)]
 
 
-def settings_of(rate: float) -> Settings:
+def settings_of(rate: float) -> CampaignSettings:
     """Return the campaign's settings."""
-    return Settings(
+    return CampaignSettings(
         flow=[{"action": "speak", "text": "Row {row}"}, Hangup()],
         pace=Pace(calls_per_second=rate, window=20),
         retries=Retries(first=0.2),
@@ -111,7 +111,7 @@ async def main(options: dict[str, Any]) -> None:
                 "crash",
                 settings_of(options["rate"]),
                 receiver=receiver,
-                patience=PATIENCE,
+                timeouts=PATIENCE,
             )
             tasks.start_soon(listener.serve, handle)
             await campaign.load(contacts(options["contacts"]))

@@ -25,8 +25,8 @@ from crash_simulator import WritingSimulator
 from crash_worker import FROM, contacts
 
 from telecmi_async import CallService, Hangup, Timeouts
-from telecmi_async.campaigns import Campaign, Pace, Patience, Retries, Settings
-from telecmi_async.ledger import Heard, Reaped, SqliteLedger
+from telecmi_async.campaigns import Campaign, CampaignSettings, CampaignTimeouts, Pace, Retries
+from telecmi_async.ledger import CallEvidence, Reaped, SqliteLedger
 from telecmi_async.ledger.postgres.ledger import PostgresLedger
 from telecmi_async.wire.httpx_transport import _Probe
 
@@ -44,14 +44,14 @@ KILLED = [
 FROZEN = ["claimed", "intended"]
 CONTACTS = 9
 # So that a second or two are longer than any lease.
-PATIENCE = Patience(
+PATIENCE = CampaignTimeouts(
     claim=1.5,
     fence=1.0,
     timeouts=Timeouts(connect=0.9, write=0.9, read=0.9, total=1.0),
     grace=0.3,
 )
 # What a worker has under way is one, so that it is known whom it was about.
-SETTINGS = Settings(
+SETTINGS = CampaignSettings(
     flow=[Hangup()],
     pace=Pace(calls_per_second=20.0, window=1),
     retries=Retries(first=0.1),
@@ -128,7 +128,7 @@ def write_nothing_beside(ledger: Any, note: Path) -> None:
         return await renew(*args, **more) if _is_there(note) else 0
 
     async def reaping(*args: Any) -> Reaped:
-        return await reap(*args) if _is_there(note) else Reaped(released=0, lost=0)
+        return await reap(*args) if _is_there(note) else Reaped(released=0, unknown=0)
 
     ledger.renew, ledger.reap = renewing, reaping
 
@@ -208,7 +208,7 @@ class Scenario:
             CallService(2222226, "simulated-secret", from_=FROM, base_url=base_url) as service,
         ):
             campaign = Campaign(
-                ledger, service, NAME, SETTINGS, worker=f"w{number}", patience=PATIENCE
+                ledger, service, NAME, SETTINGS, worker=f"w{number}", timeouts=PATIENCE
             )
             await campaign.load(contacts(CONTACTS))
             if haunted:
@@ -231,7 +231,7 @@ class Scenario:
             state = {c.number: str(c.state) for c in found}.get(victim)
             for _, token in mine:
                 at = await ledger.now()
-                await ledger.heard(Heard(token=token, request_id=None, at=at))
+                await ledger.record_event(CallEvidence(token=token, request_id=None, at=at))
             return {
                 "point": self.point, "how": self.how, "victim": victim, "state": state,
                 "dialled": sum(number == victim for number, _ in mine),

@@ -15,7 +15,7 @@ from attrs import field, frozen
 from memory_ledger import MemoryLedger
 
 from telecmi_async import CallService, Hangup, Receiver
-from telecmi_async.campaigns import Campaign, Pace, Patience, Retries, Settings
+from telecmi_async.campaigns import Campaign, CampaignSettings, CampaignTimeouts, Pace, Retries
 from telecmi_async.ledger import ContactState, NewContact
 from telecmi_async.simulator import Simulator
 
@@ -34,14 +34,14 @@ NAME = "spring"
 TOKEN = "t" * 43
 GREETING: list[Any] = [{"action": "speak", "text": "Hello {name}"}, Hangup()]
 #: A test that waits for proof need not wait for two hours of virtual time.
-SHORT = Patience(outcomes=2_200.0, proof=2_400.0)
+SHORT = CampaignTimeouts(outcomes=2_200.0, proof=2_400.0)
 #: What a contact is that may have been dialled, as far as the ledger knows.
 REACHED = {S.PLACED, S.FINISHED, S.UNKNOWN}
 
 
-def settings(rate: float = 50.0, **more: Any) -> Settings:
+def settings(rate: float = 50.0, **more: Any) -> CampaignSettings:
     """Return settings for a quick campaign."""
-    return Settings(
+    return CampaignSettings(
         flow=GREETING,
         pace=Pace(calls_per_second=rate, **more.pop("pace", {})),
         retries=more.pop("retries", Retries(first=1.0, attempts=3)),
@@ -168,10 +168,10 @@ class Scene:
     receiver: Receiver
     loaded: list[int] = field(factory=list[int])
 
-    def campaign(self, config: Settings | None = None, **more: Any) -> Campaign:
+    def campaign(self, config: CampaignSettings | None = None, **more: Any) -> Campaign:
         """Return a worker's view of the campaign."""
         name = more.pop("name", NAME)
-        options: dict[str, Any] = {"receiver": self.receiver, "patience": SHORT, **more}
+        options: dict[str, Any] = {"receiver": self.receiver, "timeouts": SHORT, **more}
         service = options.pop("service", self.service)
         ledger = options.pop("ledger", self.ledger)
         return Campaign(ledger, service, name, config or settings(), **options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import define
 from pg_ledgers import ClockedLedger
 
-from telecmi_async.ledger import Limits, NewContact, Outcome, SqliteLedger
+from telecmi_async.ledger import NewContact, SendLimits, SendResult, SqliteLedger
 from telecmi_async.ledger.states import ContactState
 
 if TYPE_CHECKING:
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from telecmi_async.ledger import Claim, Intent, Ledger, Refusal
+    from telecmi_async.ledger import Claim, Intent, Ledger, RuleDecision
 
 #: Kinds of ledgers, and the event loops each works on.
 SETTINGS = [(kind, loop) for kind in ("sqlite", "postgres") for loop in ("asyncio", "trio")]
 FIRST = 910000000000
-NO_LIMITS = Limits()
+NO_LIMITS = SendLimits()
 LEASE = 60.0
 FENCE = 30.0
-PLACED = Outcome(state=ContactState.PLACED)
-UNKNOWN = Outcome(state=ContactState.UNKNOWN, detail="ReadTimeout")
+PLACED = SendResult(state=ContactState.PLACED)
+UNKNOWN = SendResult(state=ContactState.UNKNOWN, detail="ReadTimeout")
 
 _numbers = itertools.count(FIRST)
 _tokens = itertools.count()
@@ -81,14 +81,14 @@ async def take(ledger: Ledger, worker: str = "w", name: str = "spring") -> Claim
 
 
 async def intend(
-    ledger: Ledger, claim: Claim, token: str, worker: str = "w", limits: Limits = NO_LIMITS
-) -> Intent | Refusal | None:
+    ledger: Ledger, claim: Claim, token: str, worker: str = "w", limits: SendLimits = NO_LIMITS
+) -> Intent | RuleDecision | None:
     """Put the intent to send on record."""
     return await ledger.intend(claim, worker, token, limits=limits, fence=FENCE, lease=LEASE)
 
 
 async def send(
-    ledger: Ledger, outcome: Outcome | None = None, *, name: str = "spring"
+    ledger: Ledger, outcome: SendResult | None = None, *, name: str = "spring"
 ) -> tuple[Claim, str]:
     """Claim a contact and send to it; settle it if there is an outcome."""
     claim, token = await take(ledger, name=name), new_token()

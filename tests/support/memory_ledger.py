@@ -14,7 +14,7 @@ import anyio
 
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import Loaded, SqliteLedger
-from telecmi_async.ledger.migrate import migrate, scripts
+from telecmi_async.ledger.migrate import migrate_sqlite, scripts
 from telecmi_async.ledger.sqlite import claims
 from telecmi_async.ledger.sqlite.ledger import _rows
 from telecmi_async.ledger.sqlite.thread import explain
@@ -49,7 +49,7 @@ class MemoryLedger(SqliteLedger):
         self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         weakref.finalize(self, self._db.close)
         self._db.execute("PRAGMA foreign_keys = ON")
-        migrate(self._db, scripts("sqlite"))
+        migrate_sqlite(self._db, scripts("sqlite"))
         #: How many seconds it is ahead of its clock.
         self.ahead = 0.0
         #: Whether it is gone: every job fails.
@@ -104,7 +104,7 @@ class MemoryLedger(SqliteLedger):
     ) -> Loaded:
         return await self._write(lambda db, now: claims.load(db, now, name, rows))
 
-    async def forbid(self, numbers: Iterable[int | str], source: str) -> int:
+    async def add_do_not_call(self, numbers: Iterable[int | str], source: str) -> int:
         """Add numbers to the do-not-call list, all at once."""
         some = [parse_number(each) for each in numbers]
-        return await self._write(lambda db, now: claims.forbid(db, now, some, source))
+        return await self._write(lambda db, now: claims.add_do_not_call(db, now, some, source))

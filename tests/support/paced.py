@@ -18,9 +18,9 @@ import anyio.to_thread
 from attrs import frozen
 
 from telecmi_async import CallService, RateLimit
-from telecmi_async.campaigns import Pace, Settings
-from telecmi_async.campaigns.channel_leases import LiveCalls
-from telecmi_async.campaigns.start_scheduler import Turns
+from telecmi_async.campaigns import CampaignSettings, Pace
+from telecmi_async.campaigns.channel_leases import ChannelLeases
+from telecmi_async.campaigns.start_scheduler import StartScheduler
 from telecmi_async.ledger import SqliteLedger
 from telecmi_async.pacing.redis import RedisLimits
 from telecmi_async.simulator import Simulator
@@ -159,7 +159,7 @@ def shared(where: str) -> AbstractAsyncContextManager[SharedLimits]:
 
 async def dial(order: Mapping[str, Any]) -> None:
     """Dial as fast as the limits let this process."""
-    settings = Settings(flow=FLOW, pace=Pace(calls_per_second=order["rate"]))
+    settings = CampaignSettings(flow=FLOW, pace=Pace(calls_per_second=order["rate"]))
     async with AsyncExitStack() as stack:
         service = await stack.enter_async_context(
             CallService(
@@ -171,9 +171,9 @@ async def dial(order: Mapping[str, Any]) -> None:
             )
         )
         limits = await stack.enter_async_context(shared(order["where"]))
-        turns = Turns(
+        turns = StartScheduler(
             limits,
-            LiveCalls(limits, "paced", settings.pace),
+            ChannelLeases(limits, "paced", settings.pace),
             "paced",
             settings,
             rate=lambda: order["rate"],
@@ -188,7 +188,7 @@ async def dial(order: Mapping[str, Any]) -> None:
 
 
 async def _dial_all(
-    service: CallService, turns: Turns, order: Mapping[str, Any], calls: TaskGroup
+    service: CallService, turns: StartScheduler, order: Mapping[str, Any], calls: TaskGroup
 ) -> None:
     async def call(number: int) -> None:
         await service.make_call(to=number, pcmo=FLOW)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pg_server import shared
 
 from telecmi_async.ledger.postgres.ledger import PostgresLedger
-from telecmi_async.ledger.postgres.pipeline import Lane
+from telecmi_async.ledger.postgres.pipeline import PostgresPipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ CLOCK = """
 SET = "SELECT set_config('test.clock', %s, false)"
 
 
-class ClockedLane(Lane):
+class ClockedLane(PostgresPipeline):
     """Tells its connection the time before each question."""
 
     clock: Callable[[], float]

@@ -48,7 +48,7 @@ class Leaving:
         return getattr(self.ledger, name)
 
 
-CONFIG = settings(RATE, pace={"live_calls": 200, "window": 10})
+CONFIG = settings(RATE, pace={"max_live_calls": 200, "window": 10})
 
 
 async def soak(total: int, seed: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 from telecmi_async import CallService, RateLimit, RetryPolicy
 from telecmi_async.testing import cancel_everywhere
 from telecmi_async.wire import pool
-from telecmi_async.wire.pool import Lanes
+from telecmi_async.wire.pool import ConnectionPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -31,7 +31,7 @@ TLS = ssl.create_default_context()
 TIMEOUTS = httpx.Timeout(5)
 
 
-def client_of(connections: Lanes) -> httpx.AsyncClient:
+def client_of(connections: ConnectionPool) -> httpx.AsyncClient:
     """A client over some lanes."""
     return httpx.AsyncClient(transport=connections, trust_env=False, timeout=TIMEOUTS)
 
@@ -50,7 +50,7 @@ async def settled(condition: Callable[[], bool]) -> None:
             await anyio.sleep(0.001)
 
 
-def stuck(connections: Lanes) -> list[str]:
+def stuck(connections: ConnectionPool) -> list[str]:
     """Say which idle lanes have a connection that is not idle."""
     return [
         repr(connection)
@@ -70,7 +70,7 @@ async def hold_until(gate: anyio.Event, peer: fs.Peer) -> None:
 async def test_requests_one_after_the_other_share_a_connection() -> None:
     """The lane used last is used next, so one connection is enough."""
     server = fs.FaultServer(fs.well_behaved)
-    connections = Lanes(TLS)
+    connections = ConnectionPool(TLS)
     async with server.running(), client_of(connections) as client:
         for _ in range(20):
             await client.post(server.url, content=b"{}")
@@ -84,7 +84,7 @@ async def test_every_request_under_way_has_a_connection_of_its_own() -> None:
     """As many connections as requests at the same time, and the same ones the next time."""
     gate = anyio.Event()
     server = fs.FaultServer(lambda peer: hold_until(gate, peer))
-    connections = Lanes(TLS)
+    connections = ConnectionPool(TLS)
     seen: list[int] = []
     async with server.running(), client_of(connections) as client:
 
@@ -109,7 +109,7 @@ async def test_every_request_under_way_has_a_connection_of_its_own() -> None:
 async def test_the_lane_given_back_last_is_taken_first() -> None:
     """The warm connections stay warm, and the others may rest until they expire."""
     server = fs.FaultServer(fs.well_behaved)
-    connections = Lanes(TLS)
+    connections = ConnectionPool(TLS)
     async with server.running(), client_of(connections) as client:
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
@@ -128,7 +128,7 @@ async def test_the_lane_given_back_last_is_taken_first() -> None:
 async def test_a_lane_is_in_use_until_its_reply_is_closed() -> None:
     """A reply whose body is still to be read keeps its connection to itself."""
     server = fs.FaultServer(fs.well_behaved)
-    connections = Lanes(TLS)
+    connections = ConnectionPool(TLS)
     async with server.running(), client_of(connections) as client:
         async with client.stream("POST", server.url, content=b"{}") as first:
             during = len(connections._idle)
@@ -149,7 +149,7 @@ async def test_a_lane_is_in_use_until_its_reply_is_closed() -> None:
 async def test_a_lane_that_failed_connects_anew(script: fs.Script) -> None:
     """An error gives the lane back, without the connection it happened on."""
     server = fs.FaultServer(script, fs.well_behaved)
-    connections = Lanes(TLS)
+    connections = ConnectionPool(TLS)
     async with server.running(), client_of(connections) as client:
         with pytest.raises(httpx.TransportError):
             await client.post(server.url, content=b"{}")
@@ -165,7 +165,7 @@ async def test_a_lane_that_failed_connects_anew(script: fs.Script) -> None:
 
 async def test_a_lane_that_cannot_connect_serves_later() -> None:
     """A refused connection leaves nothing behind that is in the way."""
-    connections = Lanes(TLS)
+    connections = ConnectionPool(TLS)
     port = fs.closed_port()
     url = f"http://127.0.0.1:{port}"
     async with client_of(connections) as client:
@@ -184,7 +184,7 @@ async def test_a_lane_that_cannot_connect_serves_later() -> None:
 async def test_a_body_that_is_left_unread_costs_only_its_connection() -> None:
     """Closing a reply early closes its connection and gives the lane back."""
     server = fs.FaultServer(fs.answering_and_silent(fs.reply(b"x", length=99)), fs.well_behaved)
-    connections = Lanes(TLS)
+    connections = ConnectionPool(TLS)
     async with server.running(), client_of(connections) as client:
         async with client.stream("POST", server.url, content=b"{}") as response:
             pass
@@ -203,7 +203,7 @@ async def test_idle_connections_expire(monkeypatch: pytest.MonkeyPatch) -> None:
     standard = pool.KEEPALIVE_EXPIRY
     monkeypatch.setattr(pool, "KEEPALIVE_EXPIRY", 0.02)
     server = fs.FaultServer(fs.well_behaved)
-    async with server.running(), client_of(Lanes(TLS)) as client:
+    async with server.running(), client_of(ConnectionPool(TLS)) as client:
         await client.post(server.url, content=b"{}")
         await anyio.sleep(0.05)
         await client.post(server.url, content=b"{}")
@@ -214,7 +214,7 @@ async def test_idle_connections_expire(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_lanes_are_made_with_the_expiry() -> None:
     """Two seconds are given to every lane's pool, which holds a single connection."""
-    lane = Lanes(TLS)._open()
+    lane = ConnectionPool(TLS)._open()
     pool = lane._pool
     await lane.aclose()
 
@@ -225,7 +225,7 @@ async def test_lanes_are_made_with_the_expiry() -> None:
 async def test_closing_closes_every_connection() -> None:
     """After `aclose` the server has no connection left, and no lane is kept."""
     server = fs.FaultServer(fs.well_behaved)
-    connections = Lanes(TLS)
+    connections = ConnectionPool(TLS)
     async with server.running():
         async with client_of(connections) as client:
             await at_once(lambda: client.post(server.url, content=b"{}"), 10)
@@ -247,7 +247,7 @@ async def test_bursts_that_are_cancelled_leave_nothing_behind() -> None:
             await peer.send(fs.ACCEPTED[-5:])
 
     server = fs.FaultServer(slowly)
-    connections = Lanes(TLS)
+    connections = ConnectionPool(TLS)
     async with server.running(), client_of(connections) as client:
 
         async def job() -> None:
@@ -279,7 +279,7 @@ async def test_a_request_cancelled_anywhere_leaves_no_connection_busy() -> None:
 
     async def check(client: httpx.AsyncClient) -> None:
         connections = client._transport
-        assert isinstance(connections, Lanes)
+        assert isinstance(connections, ConnectionPool)
         assert stuck(connections) == []
         with anyio.fail_after(1):
             await operation(client)
@@ -290,7 +290,7 @@ async def test_a_request_cancelled_anywhere_leaves_no_connection_busy() -> None:
 
     async with server.running():
         points = await cancel_everywhere(
-            operation, setup=lambda: client_of(Lanes(TLS)), check=check
+            operation, setup=lambda: client_of(ConnectionPool(TLS)), check=check
         )
 
     assert points >= 3
@@ -306,7 +306,7 @@ async def test_a_task_cancelled_anywhere_leaves_no_connection_busy() -> None:
 
     async def check(client: httpx.AsyncClient) -> None:
         connections = client._transport
-        assert isinstance(connections, Lanes)
+        assert isinstance(connections, ConnectionPool)
         assert stuck(connections) == []
         with anyio.fail_after(1):
             await operation(client)
@@ -316,7 +316,7 @@ async def test_a_task_cancelled_anywhere_leaves_no_connection_busy() -> None:
 
     async with server.running():
         points = await cancel_everywhere(
-            operation, setup=lambda: client_of(Lanes(TLS)), check=check, edge=True
+            operation, setup=lambda: client_of(ConnectionPool(TLS)), check=check, edge=True
         )
 
     assert points >= 3

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FIELDS",
-    "Target",
+    "TextTarget",
+    "columns_of",
     "counts",
+    "export_row",
     "history",
     "iso",
-    "row_of",
     "rows",
-    "table",
     "write_csv",
     "write_jsonl",
 ]
@@ -36,7 +36,7 @@ FIELDS: Final[tuple[str, ...]] = (
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-class Target(Protocol):
+class TextTarget(Protocol):
     """What rows are written to: a text file, for instance, opened with ``newline=""``."""
 
     def write(self, text: str, /) -> object:
@@ -44,7 +44,7 @@ class Target(Protocol):
         ...
 
 
-def row_of(contact: Contact, *, masked: bool = False) -> dict[str, object]:
+def export_row(contact: Contact, *, masked: bool = False) -> dict[str, object]:
     """Return a contact as a row: ``FIELDS``, and ``columns``, a dict of its own columns.
 
     Args:
@@ -117,10 +117,10 @@ async def rows(
         StoreError: The ledger fails.
     """
     async for contact in ledger.contacts(name, states=states):
-        yield row_of(contact, masked=masked)
+        yield export_row(contact, masked=masked)
 
 
-async def table(
+async def columns_of(
     ledger: Ledger, name: str, *, states: Sequence[ContactState] = (), masked: bool = False
 ) -> dict[str, list[object]]:
     """Return a campaign's contacts as plain columns, as pandas and polars take them.
@@ -143,14 +143,14 @@ async def table(
 
 
 async def write_csv(
-    target: Target,
+    target: TextTarget,
     ledger: Ledger,
     name: str,
     *,
     states: Sequence[ContactState] = (),
     masked: bool = False,
 ) -> None:
-    """Write a campaign's contacts as CSV, a row each, with the columns of `table`.
+    """Write a campaign's contacts as CSV, a row each, with the columns of `columns_of`.
 
     A text that a spreadsheet would take for a formula gets a ``'`` before it. Moments are in
     ISO 8601, what is not known is empty. The ledger is read twice, since columns are named
@@ -168,14 +168,14 @@ async def write_csv(
 
 
 async def write_jsonl(
-    target: Target,
+    target: TextTarget,
     ledger: Ledger,
     name: str,
     *,
     states: Sequence[ContactState] = (),
     masked: bool = False,
 ) -> None:
-    """Write a campaign's contacts as JSON, an object a line, as `row_of` has them.
+    """Write a campaign's contacts as JSON, an object a line, as `export_row` has them.
 
     Moments are in ISO 8601. Arguments and errors are those of `rows`.
     """
@@ -186,7 +186,7 @@ async def write_jsonl(
 class _Lines:
     """Ends rows as other tools of a shell end their lines."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: TextTarget) -> None:
         self._target = target
 
     def write(self, text: str, /) -> object:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
 
-    from telecmi_async.campaigns.contacts.records import Record
+    from telecmi_async.campaigns.contacts.records import FileRow
 
 __all__ = ["ContactsFile", "Format", "Rejection", "Survey", "survey"]
 
@@ -189,7 +189,7 @@ class ContactsFile:
             else:
                 yield row, found
 
-    def _records(self) -> Iterator[Record]:
+    def _records(self) -> Iterator[FileRow]:
         lines = lines_of(self._source, self.encoding)
         layout = self._layout
         if layout is None:
@@ -205,7 +205,7 @@ class ContactsFile:
             return False
         return isinstance(read_number(cells[layout.number].strip('" '), self._country), int)
 
-    def _contact(self, record: Record) -> NewContact | Flaw | None:
+    def _contact(self, record: FileRow) -> NewContact | Flaw | None:
         """Return the contact of a row, what is wrong with it, or ``None`` if it is empty."""
         columns = self._columns(record.cells)
         if columns is None or isinstance(columns, Flaw):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from telecmi_async.campaigns.contacts.encoding import Encoding, Source
 
-__all__ = ["Line", "Record", "csv_records", "json_records", "lines_of"]
+__all__ = ["FileRow", "Line", "csv_records", "json_records", "lines_of"]
 
 _LONGEST_LINE = 1 << 16
 # Of one record in quotation marks.
@@ -47,7 +47,7 @@ class Line(NamedTuple):
     text: str | Flaw
 
 
-class Record(NamedTuple):
+class FileRow(NamedTuple):
     """A row of the file.
 
     Args:
@@ -91,7 +91,7 @@ def _sound(line: str) -> str | Flaw:
 
 def csv_records(
     lines: Iterator[Line], delimiter: str, is_row: Callable[[list[str]], bool]
-) -> Iterator[Record]:
+) -> Iterator[FileRow]:
     """Yield the records of a CSV file.
 
     Args:
@@ -106,10 +106,10 @@ def csv_records(
     while line := waiting.popleft() if waiting else next(lines, None):
         row, text = line
         if isinstance(text, Flaw):
-            yield Record(row, text, row)
+            yield FileRow(row, text, row)
             continue
         if '"' not in text:
-            yield Record(row, text.split(delimiter), row)
+            yield FileRow(row, text.split(delimiter), row)
             continue
         odd = text.count('"') % 2 == 1
         last = row
@@ -125,7 +125,7 @@ def csv_records(
                 waiting.extendleft(reversed(behind))
                 last = row
                 suspect = behind[-1].row if behind else row
-        yield Record(row, _NOT_CLOSED if cells is None else cells, last)
+        yield FileRow(row, _NOT_CLOSED if cells is None else cells, last)
 
 
 def _until_closed(lines: Iterator[Line], waiting: deque[Line]) -> list[Line]:
@@ -159,13 +159,13 @@ class _Twice(ValueError):
     """An object holds a key twice."""
 
 
-def json_records(lines: Iterator[Line]) -> Iterator[Record]:
+def json_records(lines: Iterator[Line]) -> Iterator[FileRow]:
     """Yield the objects of a file that holds one a line; what they hold becomes text."""
     for row, text in lines:
         if isinstance(text, Flaw):
-            yield Record(row, text, row)
+            yield FileRow(row, text, row)
         else:
-            yield Record(row, _object(text) if text.strip() else {}, row)
+            yield FileRow(row, _object(text) if text.strip() else {}, row)
 
 
 def _object(text: str) -> dict[str, str] | Flaw:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from telecmi_async.events.receiver.receiver import Counts, Receiver
-from telecmi_async.events.receiver.response import Reply
+from telecmi_async.events.receiver.response import WebhookResponse
 from telecmi_async.events.receiver.tokens import WEB_LOGS, new_token
 
-__all__ = ["WEB_LOGS", "Counts", "Receiver", "Reply", "new_token"]
+__all__ = ["WEB_LOGS", "Counts", "Receiver", "WebhookResponse", "new_token"]

@@ -12,24 +12,32 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import anyio
 
 from telecmi_async._internal.messages import shown
-from telecmi_async.events.receiver.response import LARGEST, Reply
+from telecmi_async.events.receiver.response import MAX_BODY_BYTES, WebhookResponse
 
 if TYPE_CHECKING:
     from telecmi_async.events import Event
     from telecmi_async.events.receiver.receiver import Receiver
 
-__all__ = ["Application", "Message", "Receive", "Scope", "Send", "read_body", "send_reply"]
+__all__ = [
+    "ASGIMessage",
+    "ASGIReceive",
+    "ASGIScope",
+    "ASGISend",
+    "ReceiverApp",
+    "read_body",
+    "send_reply",
+]
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ASGIScope: TypeAlias = MutableMapping[str, Any]
+ASGIMessage: TypeAlias = MutableMapping[str, Any]
+ASGIReceive: TypeAlias = Callable[[], Awaitable[ASGIMessage]]
+ASGISend: TypeAlias = Callable[[ASGIMessage], Awaitable[None]]
 
-_TOO_SLOW = Reply(408)
+_TOO_SLOW = WebhookResponse(408)
 _LOOKED_AT = frozenset({b"content-length", b"content-type"})
 
 
-class Application:
+class ReceiverApp:
     """Serves one receiver.
 
     Args:
@@ -39,7 +47,7 @@ class Application:
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
         """Serve one request, or the lifespan of a server that runs nothing else."""
         match scope["type"]:
             case "http":
@@ -64,7 +72,9 @@ class Application:
             case other:
                 raise ValueError(f"a receiver serves HTTP, and no {shown(other)}")
 
-    async def _http(self, scope: Scope, receive: Receive) -> tuple[Reply | None, Event | None]:
+    async def _http(
+        self, scope: ASGIScope, receive: ASGIReceive
+    ) -> tuple[WebhookResponse | None, Event | None]:
         """Return what to answer, if anybody is there, and what to tell handlers of then."""
         headers = {
             name.decode("latin-1"): value.decode("latin-1")
@@ -80,7 +90,7 @@ class Application:
             return refusal, None
         body: bytearray | None = None
         with anyio.move_on_after(receiver.body_timeout) as slow:
-            body = await read_body(receive, most=LARGEST)
+            body = await read_body(receive, most=MAX_BODY_BYTES)
         if slow.cancelled_caught:
             return _TOO_SLOW, None
         if body is None:
@@ -88,7 +98,7 @@ class Application:
         return await receiver.take(path, body)
 
 
-async def read_body(receive: Receive, *, most: int) -> bytearray | None:
+async def read_body(receive: ASGIReceive, *, most: int) -> bytearray | None:
     """Return a request's body, or ``None`` if whoever sends it is gone.
 
     Args:
@@ -106,7 +116,7 @@ async def read_body(receive: Receive, *, most: int) -> bytearray | None:
 
 
 async def send_reply(
-    send: Send, status: int, headers: Iterable[tuple[str, str]], body: bytes
+    send: ASGISend, status: int, headers: Iterable[tuple[str, str]], body: bytes
 ) -> None:
     """Send a reply, as ASGI wants it."""
     encoded = [

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from telecmi_async._internal.event_loop import current_loop, hand_over, is_asyncio
-from telecmi_async._internal.tasks import Host
+from telecmi_async._internal.tasks import TaskRunner
 from telecmi_async.errors import WrongEventLoop
 
 if TYPE_CHECKING:
     from telecmi_async.events import Event
     from telecmi_async.events.receiver.handlers import Handlers
 
-__all__ = ["PATIENCE", "Teller"]
+__all__ = ["SHUTDOWN_SECONDS", "HandlerRunner"]
 
 logger = logging.getLogger("telecmi_async")
 
 #: How many seconds handlers that are under way are waited for at the end.
-PATIENCE: Final = 30.0
+SHUTDOWN_SECONDS: Final = 30.0
 
 
-class Teller:
+class HandlerRunner:
     """Calls handlers of events, each event in a task of its own, in the order of arrival.
 
     It belongs to the event loop it is first used in, until that is closed. On trio there are
@@ -36,7 +36,7 @@ class Teller:
 
     def __init__(self, handlers: Handlers) -> None:
         self._handlers = handlers
-        self._host = Host()
+        self._host = TaskRunner()
         self._running = 0
         self._closing = 0  # handlers that close the receiver themselves
         self._quiet: anyio.Event | None = None
@@ -68,7 +68,7 @@ class Teller:
             return False
         loop = self._host.loop
         if is_asyncio(loop) and loop.is_closed():
-            self._host, self._running = Host(), 0
+            self._host, self._running = TaskRunner(), 0
         self._running += 1
         try:
             self._host.bind()
@@ -90,7 +90,7 @@ class Teller:
     async def open(self) -> None:
         """Have tasks on trio, too."""
         if self._closed:
-            self._host, self._running = Host(), 0
+            self._host, self._running = TaskRunner(), 0
         await self._host.open()
         self._closed = False
 
@@ -106,7 +106,7 @@ class Teller:
         self._closing += inside
         self._wake()
         try:
-            with anyio.move_on_after(PATIENCE):
+            with anyio.move_on_after(SHUTDOWN_SECONDS):
                 while self._running > (self._closing if inside else 0):
                     self._quiet = self._quiet or anyio.Event()
                     await self._quiet.wait()

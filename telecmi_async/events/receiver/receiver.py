@@ -18,15 +18,19 @@ from telecmi_async._internal import validators
 from telecmi_async._internal.secrets import Secret
 from telecmi_async.errors import StoreError, WebhookError
 from telecmi_async.events import DigitsEvent, Event, InboundRequest, dedupe_key, parse_event
-from telecmi_async.events.receiver.asgi import Application
-from telecmi_async.events.receiver.handler_runner import Teller
+from telecmi_async.events.receiver.asgi import ReceiverApp
+from telecmi_async.events.receiver.handler_runner import HandlerRunner
 from telecmi_async.events.receiver.handlers import (
     EventHandler,
     Handlers,
     InboundHandler,
     InputHandler,
 )
-from telecmi_async.events.receiver.response import LARGEST, Reply, answer
+from telecmi_async.events.receiver.response import (
+    MAX_BODY_BYTES,
+    WebhookResponse,
+    flow_response,
+)
 from telecmi_async.events.receiver.tokens import Tokens, hide_tokens, query_of
 from telecmi_async.events.receiver.worker_detection import several_workers
 from telecmi_async.events.reference import References, brings_reference
@@ -47,13 +51,13 @@ logger = logging.getLogger("telecmi_async")
 
 _HANG_UP: Final = (Hangup(),)
 _QUESTIONS: Final = (DigitsEvent, InboundRequest)
-_NOT_FOUND: Final = Reply(404)
-_WRONG_METHOD: Final = Reply(405, (("Allow", "POST"),))
-_TOO_LARGE: Final = Reply(413)
-_NO_JSON: Final = Reply(415)
-_UNREADABLE: Final = Reply(400)
-_TAKEN: Final = Reply(204)
-_NOT_NOW: Final = Reply(503, (("Retry-After", "5"),))
+_NOT_FOUND: Final = WebhookResponse(404)
+_WRONG_METHOD: Final = WebhookResponse(405, (("Allow", "POST"),))
+_TOO_LARGE: Final = WebhookResponse(413)
+_NO_JSON: Final = WebhookResponse(415)
+_UNREADABLE: Final = WebhookResponse(400)
+_TAKEN: Final = WebhookResponse(204)
+_NOT_NOW: Final = WebhookResponse(503, (("Retry-After", "5"),))
 
 _E = TypeVar("_E", bound=EventHandler)
 _I = TypeVar("_I", bound=InputHandler)
@@ -143,7 +147,7 @@ class Receiver:
         self._handlers = Handlers(
             fallback, validators.seconds_or_none("answer_timeout", answer_timeout)
         )
-        self._teller = Teller(self._handlers)
+        self._teller = HandlerRunner(self._handlers)
         # Of one account there may be many services, one after the other.
         self._references: dict[References, None] = {}
         if secret is not None:  # Credentials look whether it can be one
@@ -154,7 +158,7 @@ class Receiver:
         )
         self._store_failed = False
         #: A bare ASGI application that serves this receiver.
-        self.asgi = Application(self)
+        self.asgi = ReceiverApp(self)
         if not self.store.shared and several_workers(sys.argv, os.environ):
             warnings.warn(
                 "several worker processes keep events in memory, each its own: an event that "
@@ -245,7 +249,7 @@ class Receiver:
 
     async def handle(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes
-    ) -> Reply:
+    ) -> WebhookResponse:
         """Take over one request and return what to answer.
 
         Args:
@@ -262,7 +266,9 @@ class Receiver:
             await self.tell(event)
         return reply
 
-    def refuse(self, method: str, path: str, headers: Mapping[str, str]) -> Reply | None:
+    def refuse(
+        self, method: str, path: str, headers: Mapping[str, str]
+    ) -> WebhookResponse | None:
         """Return the refusal of a request by its head alone; ``None`` to read its body."""
         if self._tokens.match(path) is None:
             self._counts["refused"] += 1
@@ -280,21 +286,23 @@ class Receiver:
             return _WRONG_METHOD if method != "POST" else _NO_JSON
         # What is no number, or one too long for Python to read, is for the body to show.
         if length.isascii() and length.isdecimal() and len(length) < 20:
-            return self._too_large() if int(length) > LARGEST else None
+            return self._too_large() if int(length) > MAX_BODY_BYTES else None
         return None
 
-    def _too_large(self) -> Reply:
+    def _too_large(self) -> WebhookResponse:
         """Return the refusal of a body of more than 64 KiB."""
         self._counts["unreadable"] += 1
         return _TOO_LARGE
 
-    async def take(self, path: str, body: bytes | bytearray) -> tuple[Reply, Event | None]:
+    async def take(
+        self, path: str, body: bytes | bytearray
+    ) -> tuple[WebhookResponse, Event | None]:
         """Take over a body whose request was not refused.
 
         Returns:
             What to answer, and the event to tell the user's handlers of afterwards.
         """
-        if len(body) > LARGEST:
+        if len(body) > MAX_BODY_BYTES:
             return self._too_large(), None
         try:
             event = parse_event(body)
@@ -314,15 +322,15 @@ class Receiver:
 
     async def _answer(
         self, question: DigitsEvent | InboundRequest, filed: FiledEvent | None, path: str
-    ) -> tuple[Reply, Event | None]:
+    ) -> tuple[WebhookResponse, Event | None]:
         """Answer a question. That it was asked is an event of the call, too."""
         self._counts["asked"] += 1
         if filed is None:
-            return answer(self._handlers.fallback), None
+            return flow_response(self._handlers.fallback), None
         await self._put(filed)  # if it cannot be kept, somebody waits on the line all the same
         question = attrs.evolve(question, query=query_of(path))
         flow = await self._handlers.answer(question, self._tokens.match(path) or "")
-        return answer(flow), question if filed.ours else None
+        return flow_response(flow), question if filed.ours else None
 
     async def _put(self, filed: FiledEvent) -> bool | None:
         """Put an event into the store; tell whether it is new. None if the store failed."""

@@ -6,14 +6,14 @@ from typing import Final
 
 from attrs import frozen
 
-__all__ = ["LARGEST", "Reply", "answer"]
+__all__ = ["MAX_BODY_BYTES", "WebhookResponse", "flow_response"]
 
 #: The longest body that is read, in bytes. TeleCMI's have about 600.
-LARGEST: Final = 64 * 1024
+MAX_BODY_BYTES: Final = 64 * 1024
 
 
 @frozen
-class Reply:
+class WebhookResponse:
     """An HTTP reply, free of any framework's types.
 
     Args:
@@ -28,6 +28,6 @@ class Reply:
     body: bytes = b""
 
 
-def answer(flow: bytes) -> Reply:
+def flow_response(flow: bytes) -> WebhookResponse:
     """Return the reply that tells TeleCMI what happens next in a call."""
-    return Reply(200, (("Content-Type", "application/json"),), flow)
+    return WebhookResponse(200, (("Content-Type", "application/json"),), flow)

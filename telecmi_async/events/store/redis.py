@@ -12,12 +12,12 @@ import anyio
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.event_loop import OwnError
-from telecmi_async._internal.redis_server import Server
+from telecmi_async._internal.redis_server import RedisServer
 from telecmi_async._internal.secrets import Secret
 from telecmi_async.events import parse_event
 from telecmi_async.events.store.base import KEPT, REMEMBERED, STRAYING, FiledEvent, Listener
-from telecmi_async.events.store.redis_scripts import FILE, FIND
-from telecmi_async.events.store.redis_subscriber import Ear
+from telecmi_async.events.store.redis_scripts import FILE, FIND_LUA
+from telecmi_async.events.store.redis_subscriber import RedisSubscriber
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
@@ -97,7 +97,7 @@ class RedisStore:
         self._bounds = tuple(bounds.values())
         # By key, the tokens of questions whose answers never came.
         self._unanswered: dict[str, str] = {}
-        self._server = Server(
+        self._server = RedisServer(
             self,
             given,
             prefix=prefix,
@@ -143,7 +143,7 @@ class RedisStore:
         wanted = tuple(names)
         for start in range(0, len(wanted), _AT_ONCE):
             some = wanted[start : start + _AT_ONCE]
-            answer = await self._server.run(FIND, self._prefix, *some)
+            answer = await self._server.run(FIND_LUA, self._prefix, *some)
             for order, value in zip(answer[::2], answer[1::2], strict=True):
                 for filed in _read(value):
                     found[int(order)] = filed
@@ -168,7 +168,7 @@ class RedisStore:
 
     @contextlib.asynccontextmanager
     async def _followed(self, listener: Listener) -> AsyncGenerator[None]:
-        ear = Ear(self._server, f"{self._prefix}:events", self, listener)
+        ear = RedisSubscriber(self._server, f"{self._prefix}:events", self, listener)
         own = OwnError()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ear.listen_always)

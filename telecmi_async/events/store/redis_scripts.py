@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["FILE", "FIND"]
+__all__ = ["FILE", "FIND_LUA"]
 
 #: Keeps an event, or claims one if its head is empty; 0 if it is a repeat.
 FILE: Final = """
@@ -102,7 +102,7 @@ return 1
 """
 
 #: Returns the events that any of some ids has, each after the number that gives its order.
-FIND: Final = """
+FIND_LUA: Final = """
 local found, known = {}, {}
 for i = 2, #ARGV do
   local name = ARGV[1] .. ':name:' .. ARGV[i]

@@ -14,10 +14,10 @@ from telecmi_async.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from telecmi_async._internal.redis_server import Server
+    from telecmi_async._internal.redis_server import RedisServer
     from telecmi_async.events.store.base import FiledEvent, Listener
 
-__all__ = ["Ear", "Shelf"]
+__all__ = ["EventLookup", "RedisSubscriber"]
 
 logger = logging.getLogger("telecmi_async")
 
@@ -28,7 +28,7 @@ _LONGEST_PAUSE: Final = 5.0
 _AT_ONCE: Final = 500
 
 
-class Shelf(Protocol):
+class EventLookup(Protocol):
     """Where events can be looked up."""
 
     async def get(self, names: Collection[str]) -> list[FiledEvent]:
@@ -40,7 +40,7 @@ class Shelf(Protocol):
         ...
 
 
-class Ear:
+class RedisSubscriber:
     """Listens for as long as `listen_always` runs.
 
     Published is only what an event is found by. So an event is looked up if it is wanted, and
@@ -54,7 +54,9 @@ class Ear:
         listener: Who wants it.
     """
 
-    def __init__(self, server: Server, channel: str, shelf: Shelf, listener: Listener) -> None:
+    def __init__(
+        self, server: RedisServer, channel: str, shelf: EventLookup, listener: Listener
+    ) -> None:
         self._server = server
         self._channel = channel
         self._shelf = shelf

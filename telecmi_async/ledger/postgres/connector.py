@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
-__all__ = ["GRACE", "Door"]
+__all__ = ["GRACE", "PostgresConnector"]
 
 #: For how many seconds longer than a statement may take the server may say nothing.
 GRACE: Final = 2.0
 
 
-class Door:
+class PostgresConnector:
     """How to get to the server: what a connection is opened with.
 
     Args:

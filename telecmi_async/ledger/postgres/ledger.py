@@ -10,20 +10,20 @@ from telecmi_async._internal import validators
 from telecmi_async._internal.messages import listed, shown
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.base import (
+    CallEvidence,
     CampaignState,
     Claim,
     Contact,
-    Heard,
     Intent,
-    Limits,
-    Outcome,
     Reaped,
-    Refusal,
+    RuleDecision,
+    SendLimits,
+    SendResult,
 )
 from telecmi_async.ledger.contact import Loaded
 from telecmi_async.ledger.postgres import rows
-from telecmi_async.ledger.postgres.connector import Door
-from telecmi_async.ledger.postgres.pipeline import Lane
+from telecmi_async.ledger.postgres.connector import PostgresConnector
+from telecmi_async.ledger.postgres.pipeline import PostgresPipeline
 from telecmi_async.ledger.sanitize import INT_32, clean, heard_of, id_of, json_of
 from telecmi_async.ledger.states import ContactState
 from telecmi_async.phone import parse_number
@@ -88,13 +88,13 @@ class PostgresLedger:
         seconds = validators.seconds_or_none("PostgresLedger.timeout", timeout)
         if seconds is None:
             raise ConfigurationError("PostgresLedger.timeout must be a number of seconds")
-        door = Door(conninfo, schema=schema, timeout=seconds)
+        door = PostgresConnector(conninfo, schema=schema, timeout=seconds)
         del conninfo  # a traceback may show locals
         self._door = door
-        self._moves = Lane(door)
-        self._looks = Lane(door)
+        self._moves = PostgresPipeline(door)
+        self._looks = PostgresPipeline(door)
         # A reservation that a power loss takes back is over by the time the server is up.
-        self._paces = Lane(door, durable=False, apart=True)
+        self._paces = PostgresPipeline(door, durable=False, apart=True)
         self._known: dict[str, int] = {}
         # Claims that were asked for, and nobody knows whether they were given.
         self._lost: dict[tuple[str, str], list[int]] = {}
@@ -107,7 +107,7 @@ class PostgresLedger:
 
     async def __aenter__(self) -> Self:
         try:
-            await self._looks.do(rows.migrate)
+            await self._looks.do(rows.migrate_postgres)
             await self._moves.ask("SELECT 1")
         except BaseException:
             await self._close()
@@ -163,7 +163,7 @@ class PostgresLedger:
             name for (name,) in await self._looks.ask("SELECT name FROM campaign ORDER BY id")
         ]
 
-    async def direct(self, name: str, status: str, why: str = "") -> None:
+    async def set_status(self, name: str, status: str, why: str = "") -> None:
         """Ask all workers of a campaign to run, pause or stop.
 
         Raises:
@@ -172,7 +172,7 @@ class PostgresLedger:
         if status not in _STATUSES:
             raise ConfigurationError(f"status must be {listed(_STATUSES)}, not {shown(status)}")
         campaign = await self._campaign(name)
-        await self._moves.ask(rows.DIRECT, status, clean(why), campaign)
+        await self._moves.ask(rows.SET_STATUS, status, clean(why), campaign)
 
     async def state(self, name: str) -> CampaignState:
         """Return how a campaign stands: a million contacts are counted in a tenth of a second.
@@ -205,7 +205,7 @@ class PostgresLedger:
                 `NewContact`, or one that cannot be kept.
         """
         campaign = await self._campaign(name)
-        lane = Lane(self._door)
+        lane = PostgresPipeline(self._door)
         added = total = 0
         try:
             source = iter(contacts)
@@ -265,10 +265,10 @@ class PostgresLedger:
         worker: str,
         token: str,
         *,
-        limits: Limits,
+        limits: SendLimits,
         fence: float,
         lease: float,
-    ) -> Intent | Refusal | None:
+    ) -> Intent | RuleDecision | None:
         """Put the intent to send on record, unless a limit forbids it: in one transaction.
 
         Limits of a day or of a number are exact: intents they concern wait for each other.
@@ -300,16 +300,16 @@ class PostgresLedger:
             return None
         (send_by, rule, reason, until) = found[0]
         if send_by is None:
-            return Refusal(rule=rule, reason=reason, until=until)
+            return RuleDecision(rule=rule, reason=reason, until=until)
         return Intent(token=token, send_by=send_by)
 
-    async def block(self, claim: Claim, worker: str, refusal: Refusal) -> bool:
+    async def block(self, claim: Claim, worker: str, refusal: RuleDecision) -> bool:
         """Postpone or block a claimed contact by a rule of the engine's; False if it was lost."""
         move = "block" if refusal.until is None else "postpone"
         reason = f"{refusal.rule}: {refusal.reason}"
         return await self._put_back(claim, worker, move, reason, refusal.until)
 
-    async def settle(self, token: str, outcome: Outcome) -> bool:
+    async def settle(self, token: str, outcome: SendResult) -> bool:
         """Put on record what a send came to; False if an event was faster, or it was reaped.
 
         A send that was reaped as unknown is settled all the same by an outcome of ``PLACED``.
@@ -330,11 +330,11 @@ class PostgresLedger:
     async def reap(self, name: str) -> Reaped:
         """Release and lose what workers left behind whose leases are over."""
         ((released, lost),) = await self._moves.ask(rows.REAP, await self._campaign(name))
-        return Reaped(released=released, lost=lost)
+        return Reaped(released=released, unknown=lost)
 
     # -- evidence
 
-    async def heard(self, event: Heard) -> str | None:
+    async def record_event(self, event: CallEvidence) -> str | None:
         """Note an event of a call: it was placed, and perhaps it is over.
 
         It is found by its token, else by its ``request_id``.
@@ -344,12 +344,12 @@ class PostgresLedger:
         """
         event = heard_of(event)
         name: str | None = await self._moves.value(
-            rows.HEARD, event.token, event.request_id, event.at, event.over, event.answered,
+            rows.RECORD_EVENT, event.token, event.request_id, event.at, event.over, event.answered,
             event.talk_seconds, event.cost, event.detail,
         )  # fmt: skip
         return name
 
-    async def absolve(self, name: str, *, older_than: float, policy: str) -> int:
+    async def resolve_unknown(self, name: str, *, older_than: float, policy: str) -> int:
         """Make unknown contacts pending whose calls are proven absent; return how many.
 
         Raises:
@@ -360,7 +360,7 @@ class PostgresLedger:
             raise ConfigurationError(f"policy must be {listed(_POLICIES)}, not {shown(policy)}")
         if policy == "hold":
             return 0
-        return int(await self._looks.value(rows.ABSOLVE, campaign, older_than, policy))
+        return int(await self._looks.value(rows.RESOLVE_UNKNOWN, campaign, older_than, policy))
 
     async def redial_unknown(
         self, name: str, numbers: Iterable[int | str] | None = None
@@ -371,12 +371,12 @@ class PostgresLedger:
 
     # -- do not call
 
-    async def forbid(self, numbers: Iterable[int | str], source: str) -> int:
+    async def add_do_not_call(self, numbers: Iterable[int | str], source: str) -> int:
         """Add numbers to the do-not-call list of this ledger; return how many are new."""
         added = 0
         pending = map(parse_number, numbers)
         while some := list(islice(pending, _AT_ONCE)):
-            added += int(await self._moves.value(rows.FORBID, clean(source), some))
+            added += int(await self._moves.value(rows.ADD_DO_NOT_CALL, clean(source), some))
         return added
 
     # -- looking

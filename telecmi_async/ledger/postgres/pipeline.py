@@ -25,16 +25,16 @@ from anyio import lowlevel
 from attrs import define, frozen
 
 from telecmi_async.errors import StoreError, TelecmiError
-from telecmi_async.ledger.waiter import Waiter, tell
+from telecmi_async.ledger.waiter import Waiter, wake_waiters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from psycopg import Connection
 
-    from telecmi_async.ledger.postgres.connector import Door
+    from telecmi_async.ledger.postgres.connector import PostgresConnector
 
-__all__ = ["Lane"]
+__all__ = ["PostgresPipeline"]
 
 _TOGETHER: Final = 64
 _SHORTEST_PAUSE: Final = 0.05
@@ -78,7 +78,7 @@ class _Job(Waiter[Any]):
         self.failure, self.is_over = failure, True
 
 
-class Lane:
+class PostgresPipeline:
     """One connection and its thread, opened when it is first needed.
 
     Args:
@@ -88,7 +88,9 @@ class Lane:
             no lock is held while the next one waits for its own.
     """
 
-    def __init__(self, door: Door, *, durable: bool = True, apart: bool = False) -> None:
+    def __init__(
+        self, door: PostgresConnector, *, durable: bool = True, apart: bool = False
+    ) -> None:
         self._door = door
         self._durable = durable
         self._apart = apart
@@ -165,7 +167,7 @@ class Lane:
             closing = None in taken
             jobs = [job for job in taken if job is not None]
             self._answer(jobs)
-            tell(jobs)
+            wake_waiters(jobs)
         if self._connection is not None:
             self._connection.close()
 

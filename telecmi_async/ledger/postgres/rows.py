@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.base import Claim, Contact, Passage
 from telecmi_async.ledger.migrate import scripts
-from telecmi_async.ledger.sanitize import row_of
+from telecmi_async.ledger.sanitize import contact_row
 from telecmi_async.ledger.states import ContactState
 
 if TYPE_CHECKING:
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from telecmi_async.ledger.contact import NewContact
 
 __all__ = [
-    "ABSOLVE",
+    "ADD_DO_NOT_CALL",
     "CLAIM",
     "CONTACTS",
     "CREATE",
-    "DIRECT",
     "FIND",
-    "FORBID",
     "FREE",
-    "HEARD",
     "HISTORY",
     "INTEND",
     "LEASE",
     "NEXT_DUE",
     "PUT_BACK",
     "REAP",
+    "RECORD_EVENT",
     "REDIAL",
     "RESERVE",
+    "RESOLVE_UNKNOWN",
     "SETTLE",
+    "SET_STATUS",
     "STATE",
     "claim_of",
     "contact_of",
     "loading",
-    "migrate",
+    "migrate_postgres",
     "tidy",
 ]
 
@@ -52,7 +52,7 @@ CREATE: Final = """
     )
     SELECT 1 FROM made UNION ALL
     SELECT 1 FROM campaign c WHERE c.name = %s AND c.settings::text = %s AND %s"""
-DIRECT: Final = """
+SET_STATUS: Final = """
     UPDATE campaign SET status = %s, why = %s WHERE id = %s RETURNING id"""
 STATE: Final = """
     SELECT k.status, k.why,
@@ -75,12 +75,12 @@ INTEND: Final = """
     SELECT * FROM intend(%s, %s::integer, %s, %s, %s, %s, %s, %s::integer[],
         %s::double precision[], %s::integer, %s, %s::double precision, %s)"""
 SETTLE: Final = "SELECT settle(%s, %s::contact_state, %s, %s, %s, %s)"
-HEARD: Final = """
-    SELECT heard(%s, %s, %s, %s, %s::boolean, %s::integer, %s::double precision, %s)"""
+RECORD_EVENT: Final = """
+    SELECT record_event(%s, %s, %s, %s, %s::boolean, %s::integer, %s::double precision, %s)"""
 REAP: Final = "SELECT * FROM reap(%s::integer)"
-ABSOLVE: Final = "SELECT absolve(%s::integer, %s, %s)"
+RESOLVE_UNKNOWN: Final = "SELECT resolve_unknown(%s::integer, %s, %s)"
 REDIAL: Final = "SELECT redial(%s::integer, %s::bigint[])"
-FORBID: Final = """
+ADD_DO_NOT_CALL: Final = """
     WITH added AS (
         INSERT INTO do_not_call (number, source, at)
         SELECT DISTINCT n, %s, clock() FROM unnest(%s::bigint[]) n ORDER BY n
@@ -138,7 +138,7 @@ def contact_of(row: tuple[Any, ...], history: Sequence[tuple[Any, ...]] = ()) ->
     )
 
 
-def migrate(connection: Connection[tuple[Any, ...]]) -> None:
+def migrate_postgres(connection: Connection[tuple[Any, ...]]) -> None:
     """Bring the schema up to date, while other processes that want the same wait.
 
     Raises:
@@ -175,7 +175,7 @@ def loading(
     """Return what loads contacts in one transaction, and tells how many were new."""
 
     def load(connection: Connection[tuple[Any, ...]]) -> int:
-        lines = [(n, *row_of(contact)) for n, contact in enumerate(batch)]
+        lines = [(n, *contact_row(contact)) for n, contact in enumerate(batch)]
         with connection.transaction(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = 0")
             cursor.execute(

@@ -16,14 +16,13 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
-    from telecmi_async.ledger.base import Refusal
+    from telecmi_async.ledger.base import RuleDecision
 
 __all__ = [
+    "add_do_not_call",
     "campaign_id",
     "claim",
     "create",
-    "direct",
-    "forbid",
     "guarded",
     "load",
     "put_back",
@@ -31,6 +30,7 @@ __all__ = [
     "record",
     "release",
     "renew",
+    "set_status",
 ]
 
 _STATUSES: Final = ("running", "paused", "stopped")
@@ -67,7 +67,7 @@ _RELEASE_OVERDUE: Final = (
 )
 _POSTPONE: Final = guarded(Move.POSTPONE, _HELD, also=f", reason = ?{_LATER}")
 _BLOCK: Final = guarded(Move.BLOCK, _HELD, also=", reason = ?")
-_LOSE: Final = guarded(Move.LOSE, "id = ? AND epoch = ?", also=", reason = ?")
+_LOSE: Final = guarded(Move.MARK_UNKNOWN, "id = ? AND epoch = ?", also=", reason = ?")
 _LOST: Final = "the worker that sent it is gone"
 
 
@@ -117,7 +117,7 @@ def campaign_id(db: sqlite3.Connection, name: str) -> int:
     return int(row[0])
 
 
-def direct(db: sqlite3.Connection, name: str, status: str, why: str) -> None:
+def set_status(db: sqlite3.Connection, name: str, status: str, why: str) -> None:
     """Ask all workers of a campaign for something."""
     if status not in _STATUSES:
         raise ConfigurationError(f"status must be {listed(_STATUSES)}, not {shown(status)}")
@@ -146,7 +146,9 @@ def load(
     return Loaded(added=added, known=len(rows) - added)
 
 
-def forbid(db: sqlite3.Connection, now: float, numbers: Sequence[int], source: str) -> int:
+def add_do_not_call(
+    db: sqlite3.Connection, now: float, numbers: Sequence[int], source: str
+) -> int:
     """Add numbers to the do-not-call list."""
     return db.executemany(
         "INSERT INTO do_not_call (number, source, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
@@ -201,7 +203,7 @@ def release(
 
 
 def put_back(
-    db: sqlite3.Connection, now: float, claim: Claim, worker: str, refusal: Refusal
+    db: sqlite3.Connection, now: float, claim: Claim, worker: str, refusal: RuleDecision
 ) -> bool:
     """Postpone or block a contact because a rule says so."""
     held = (claim.contact, worker, claim.epoch)
@@ -230,5 +232,5 @@ def reap(db: sqlite3.Connection, now: float, name: str) -> Reaped:
     for token, contact, epoch in lost:
         # It may be placed already, by what was heard of an earlier send.
         moved = db.execute(_LOSE, (_LOST, contact, epoch)).rowcount
-        record(db, [contact], now, Move.LOSE if moved else "event", _LOST, token)
-    return Reaped(released=len(released), lost=len(lost))
+        record(db, [contact], now, Move.MARK_UNKNOWN if moved else "event", _LOST, token)
+    return Reaped(released=len(released), unknown=len(lost))

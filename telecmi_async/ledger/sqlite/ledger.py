@@ -15,9 +15,9 @@ from telecmi_async._internal.messages import shown
 from telecmi_async._internal.validators import is_number
 from telecmi_async.errors import ConfigurationError, StoreError
 from telecmi_async.ledger.contact import Loaded
-from telecmi_async.ledger.sanitize import clean, heard_of, json_of, row_of
+from telecmi_async.ledger.sanitize import clean, contact_row, heard_of, json_of
 from telecmi_async.ledger.sqlite import claims, limits, queries, sends
-from telecmi_async.ledger.sqlite.thread import Clerk
+from telecmi_async.ledger.sqlite.thread import SqliteThread
 from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 
     from telecmi_async.ledger.base import (
+        CallEvidence,
         CampaignState,
         Claim,
         Contact,
-        Heard,
         Intent,
-        Limits,
-        Outcome,
         Reaped,
-        Refusal,
+        RuleDecision,
+        SendLimits,
+        SendResult,
     )
     from telecmi_async.ledger.contact import NewContact
     from telecmi_async.ledger.states import ContactState
@@ -94,7 +94,7 @@ class SqliteLedger:
             raise ConfigurationError("SqliteLedger needs a file: what it keeps must outlive it")
         self._timeout = float(timeout)
         self._clock = clock
-        self._desks: tuple[Clerk, Clerk] | None = None
+        self._desks: tuple[SqliteThread, SqliteThread] | None = None
 
     def __repr__(self) -> str:
         return f"SqliteLedger({str(self._path)!r})"
@@ -109,7 +109,7 @@ class SqliteLedger:
         if self._desks is not None:
             raise ConfigurationError("this ledger is open already; make another one instead")
         writer, reader = (
-            Clerk(self._path, self._clock, timeout=self._timeout, writes=writes)
+            SqliteThread(self._path, self._clock, timeout=self._timeout, writes=writes)
             for writes in (True, False)
         )
         await writer.open()
@@ -138,7 +138,7 @@ class SqliteLedger:
     async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         return await self._open()[1].do(lambda db, _: work(db))
 
-    def _open(self) -> tuple[Clerk, Clerk]:
+    def _open(self) -> tuple[SqliteThread, SqliteThread]:
         if self._desks is None:
             raise StoreError("the ledger is not open: use it inside `async with`")
         return self._desks
@@ -166,9 +166,9 @@ class SqliteLedger:
         """Return the names of all campaigns, oldest first."""
         return await self._read(queries.campaigns)
 
-    async def direct(self, name: str, status: str, why: str = "") -> None:
+    async def set_status(self, name: str, status: str, why: str = "") -> None:
         """Ask all workers of a campaign to run, pause or stop."""
-        await self._write(lambda db, _: claims.direct(db, name, status, clean(why)))
+        await self._write(lambda db, _: claims.set_status(db, name, status, clean(why)))
 
     async def state(self, name: str) -> CampaignState:
         """Return how a campaign stands: read, not counted, so it takes the same at any size."""
@@ -223,22 +223,22 @@ class SqliteLedger:
         worker: str,
         token: str,
         *,
-        limits: Limits,
+        limits: SendLimits,
         fence: float,
         lease: float,
-    ) -> Intent | Refusal | None:
+    ) -> Intent | RuleDecision | None:
         """Put the intent to send on record, unless a limit forbids it: in one transaction."""
         return await self._write(
             lambda db, now: sends.intend(db, now, claim, worker, token, limits, fence, lease)
         )
 
-    async def block(self, claim: Claim, worker: str, refusal: Refusal) -> bool:
+    async def block(self, claim: Claim, worker: str, refusal: RuleDecision) -> bool:
         """Postpone or block a claimed contact by a rule of the engine's."""
         return await self._write(
             lambda db, now: claims.put_back(db, now, claim, worker, refusal)
         )
 
-    async def settle(self, token: str, outcome: Outcome) -> bool:
+    async def settle(self, token: str, outcome: SendResult) -> bool:
         """Put on record what a send came to; False if an event was faster, or it was reaped."""
         return await self._write(lambda db, now: sends.settle(db, now, token, outcome))
 
@@ -248,15 +248,15 @@ class SqliteLedger:
 
     # -- evidence
 
-    async def heard(self, event: Heard) -> str | None:
+    async def record_event(self, event: CallEvidence) -> str | None:
         """Note an event of a call: it was placed, and perhaps it is over."""
         event = heard_of(event)
         return await self._write(lambda db, now: sends.hear(db, now, event))
 
-    async def absolve(self, name: str, *, older_than: float, policy: str) -> int:
+    async def resolve_unknown(self, name: str, *, older_than: float, policy: str) -> int:
         """Make unknown contacts pending whose calls are proven absent; return how many."""
         return await self._write(
-            lambda db, now: sends.absolve(db, now, name, older_than, policy)
+            lambda db, now: sends.resolve_unknown(db, now, name, older_than, policy)
         )
 
     async def redial_unknown(
@@ -268,12 +268,12 @@ class SqliteLedger:
 
     # -- do not call
 
-    async def forbid(self, numbers: Iterable[int | str], source: str) -> int:
+    async def add_do_not_call(self, numbers: Iterable[int | str], source: str) -> int:
         """Add numbers to the do-not-call list of this ledger; return how many are new."""
         new = 0
         rest = iter(numbers)
         while batch := await anyio.to_thread.run_sync(_some, rest):
-            add = partial(claims.forbid, numbers=batch, source=clean(source))
+            add = partial(claims.add_do_not_call, numbers=batch, source=clean(source))
             new += await self._write(add)
         return new
 
@@ -285,7 +285,7 @@ class SqliteLedger:
         """Iterate over contacts in the order of loading, without their histories."""
         after = 0
         while True:
-            look = partial(queries.page, name=name, states=states, after=after)
+            look = partial(queries.contacts_page, name=name, states=states, after=after)
             found = await self._read(look)
             for _, contact in found:
                 yield contact
@@ -314,12 +314,12 @@ class SqliteLedger:
 
     async def free_channel(self, key: str, holder: str) -> None:
         """Give a channel back."""
-        await self._write(lambda db, _: limits.free_channel(db, key, holder))
+        await self._write(lambda db, _: limits.free_channel_row(db, key, holder))
 
 
 def _rows(contacts: Iterator[object]) -> list[_Row]:
     """Take some contacts, as they are stored."""
-    return [row_of(contact) for contact in islice(contacts, _BATCH)]
+    return [contact_row(contact) for contact in islice(contacts, _BATCH)]
 
 
 def _some(numbers: Iterator[int | str]) -> list[int]:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-__all__ = ["free_channel", "lease_channel", "reserve"]
+__all__ = ["free_channel_row", "lease_channel", "reserve"]
 
 
 def reserve(
@@ -58,6 +58,6 @@ def lease_channel(
     return True
 
 
-def free_channel(db: sqlite3.Connection, key: str, holder: str) -> None:
+def free_channel_row(db: sqlite3.Connection, key: str, holder: str) -> None:
     """Give a channel back."""
     db.execute("DELETE FROM channel WHERE key = ? AND holder = ?", (key, holder))

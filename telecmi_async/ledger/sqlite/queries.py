@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
-__all__ = ["campaigns", "find", "next_due", "page", "settings", "state"]
+__all__ = ["campaigns", "contacts_page", "find", "next_due", "settings", "state"]
 
 #: Contacts that are read at once.
 _PAGE: Final = 500
@@ -65,7 +65,7 @@ def next_due(db: sqlite3.Connection, name: str) -> float | None:
     return None if row is None else float(row[0])
 
 
-def page(
+def contacts_page(
     db: sqlite3.Connection, name: str, states: Sequence[ContactState], after: int
 ) -> list[tuple[int, Contact]]:
     """Return some contacts with their rows, those after a row, in order of loading."""

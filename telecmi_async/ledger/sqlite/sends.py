@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from telecmi_async._internal.messages import listed, shown
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.base import Intent, Refusal
+from telecmi_async.ledger.base import Intent, RuleDecision
 from telecmi_async.ledger.sanitize import INT_64, clean, id_of
 from telecmi_async.ledger.sqlite.claims import campaign_id, guarded, put_back, record
 from telecmi_async.ledger.states import ContactState, Move
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from telecmi_async.ledger.base import Claim, Heard, Limits, Outcome
+    from telecmi_async.ledger.base import CallEvidence, Claim, SendLimits, SendResult
 
-__all__ = ["absolve", "hear", "intend", "redial", "settle"]
+__all__ = ["hear", "intend", "redial", "resolve_unknown", "settle"]
 
 _DAY: Final = 86400.0
 #: How soon it is tried again what the end of a day or a sum forbade: the sum may be raised.
@@ -42,7 +42,7 @@ _OUTCOMES: Final = {
     ContactState.PENDING: ("absent", Move.RETRY),
     ContactState.REJECTED: ("absent", Move.REJECT),
     ContactState.FAILED: ("absent", Move.FAIL),
-    ContactState.UNKNOWN: ("unknown", Move.LOSE),
+    ContactState.UNKNOWN: ("unknown", Move.MARK_UNKNOWN),
 }
 _SETTLED: Final = {
     move: guarded(
@@ -55,7 +55,7 @@ _SETTLED: Final = {
 }
 
 #: What becomes of unknown sends that are proven absent: the contact's move.
-_POLICIES: Final = {"retry_after_proof": Move.ABSOLVE, "give_up": Move.GIVE_UP}
+_POLICIES: Final = {"retry_after_proof": Move.RESOLVE_UNKNOWN, "give_up": Move.GIVE_UP}
 # Something was heard of another send while this one's record would have been sent again, had it
 # been missed, and no call of about that time is without its record. See `Ledger.absolve`.
 _PROVEN: Final = """
@@ -89,10 +89,10 @@ def intend(
     claim: Claim,
     worker: str,
     token: str,
-    limits: Limits,
+    limits: SendLimits,
     fence: float,
     lease: float,
-) -> Intent | Refusal | None:
+) -> Intent | RuleDecision | None:
     """Put the intent on record, if the contact is held and no limit forbids it."""
     row = db.execute(
         "SELECT c.campaign, c.number, c.not_after, g.status, g.why, g.cost "
@@ -126,33 +126,33 @@ def intend(
     return Intent(token=token, send_by=now + fence)
 
 
-def _not_now(now: float, status: str, why: str, not_after: float | None) -> Refusal | None:
+def _not_now(now: float, status: str, why: str, not_after: float | None) -> RuleDecision | None:
     if status != "running":
         reason = f"the campaign is {status}" + (f": {why}" if why else "")
-        return Refusal(rule="campaign", reason=reason, until=now)
+        return RuleDecision(rule="campaign", reason=reason, until=now)
     if not_after is not None and now > not_after:
-        return Refusal(rule="not_fresh", reason="it is too late for this contact")
+        return RuleDecision(rule="not_fresh", reason="it is too late for this contact")
     return None
 
 
-def _forbidden(db: sqlite3.Connection, number: int, limits: Limits) -> Refusal | None:
+def _forbidden(db: sqlite3.Connection, number: int, limits: SendLimits) -> RuleDecision | None:
     if not limits.check_do_not_call:
         return None
     row = db.execute("SELECT source FROM do_not_call WHERE number = ?", (number,)).fetchone()
     if row is None:
         return None
-    return Refusal(rule="do_not_call", reason=f"the number is on the list of {row[0]}")
+    return RuleDecision(rule="do_not_call", reason=f"the number is on the list of {row[0]}")
 
 
 def _too_often(
     db: sqlite3.Connection, now: float, number: int, caps: Sequence[tuple[int, float]]
-) -> Refusal | None:
+) -> RuleDecision | None:
     """Refuse what some cap on sends to this number forbids, until all of them allow it."""
-    worst: Refusal | None = None
+    worst: RuleDecision | None = None
     for count, seconds in caps:
         reason = f"at most {count} calls to one number in {seconds:g} seconds"
         if count < 1:
-            return Refusal(rule="per_number", reason=reason)
+            return RuleDecision(rule="per_number", reason=reason)
         # The same sum decides and says until when, so that the two cannot disagree.
         row = db.execute(
             "SELECT at + ? FROM send WHERE number = ? AND at + ? > ? AND state <> 'absent' "
@@ -160,13 +160,13 @@ def _too_often(
             (seconds, number, seconds, now, min(count - 1, INT_64)),
         ).fetchone()
         if row is not None and (worst is None or row[0] > (worst.until or 0.0)):
-            worst = Refusal(rule="per_number", reason=reason, until=row[0])
+            worst = RuleDecision(rule="per_number", reason=reason, until=row[0])
     return worst
 
 
 def _too_many(
-    db: sqlite3.Connection, now: float, campaign: int, limits: Limits
-) -> Refusal | None:
+    db: sqlite3.Connection, now: float, campaign: int, limits: SendLimits
+) -> RuleDecision | None:
     if limits.per_day is None:
         return None
     began = limits.day_began
@@ -180,7 +180,7 @@ def _too_many(
     ).fetchone()
     if sends < limits.per_day:
         return None
-    return Refusal(
+    return RuleDecision(
         rule="per_day",
         reason=f"at most {limits.per_day} calls of this campaign a day",
         # A day of 25 hours must not make it try again at once, all the last hour long.
@@ -188,17 +188,17 @@ def _too_many(
     )
 
 
-def _too_dear(now: float, cost: float, limits: Limits) -> Refusal | None:
+def _too_dear(now: float, cost: float, limits: SendLimits) -> RuleDecision | None:
     if limits.cost is None or cost < limits.cost:
         return None
     reason = f"the calls of this campaign have cost {cost:g} of {limits.cost:g}"
-    return Refusal(rule="cost", reason=reason, until=now + _SOON)
+    return RuleDecision(rule="cost", reason=reason, until=now + _SOON)
 
 
 # -- what it came to
 
 
-def settle(db: sqlite3.Connection, now: float, token: str, outcome: Outcome) -> bool:
+def settle(db: sqlite3.Connection, now: float, token: str, outcome: SendResult) -> bool:
     """Put on record what a send came to, if nothing is known of it that is better."""
     if outcome.state not in _OUTCOMES:
         raise ConfigurationError(
@@ -248,7 +248,7 @@ def _note_id(db: sqlite3.Connection, token: str, request_id: str | None) -> None
 # -- evidence
 
 
-def hear(db: sqlite3.Connection, now: float, event: Heard) -> str | None:
+def hear(db: sqlite3.Connection, now: float, event: CallEvidence) -> str | None:
     """Note an event. In any order, and however often each comes, the same is known after."""
     send = _find(db, event.token, event.request_id)
     if send is None:
@@ -300,7 +300,9 @@ def _tell_contact(db: sqlite3.Connection, contact: int) -> None:
     )
 
 
-def _move(db: sqlite3.Connection, contact: int, token: str, state: str, event: Heard) -> None:
+def _move(
+    db: sqlite3.Connection, contact: int, token: str, state: str, event: CallEvidence
+) -> None:
     """Move a contact as an event of its call demands, and put that into its history."""
     seen = db.execute(
         "SELECT 1 FROM passage WHERE contact = ? AND token = ? AND at = ? AND detail = ? "
@@ -323,7 +325,7 @@ def _move(db: sqlite3.Connection, contact: int, token: str, state: str, event: H
 # -- unknown ones
 
 
-def absolve(
+def resolve_unknown(
     db: sqlite3.Connection, now: float, name: str, older_than: float, policy: str
 ) -> int:
     """Move unknown contacts whose calls are proven absent."""

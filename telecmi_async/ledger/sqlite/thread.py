@@ -21,13 +21,13 @@ import anyio
 from attrs import field, frozen
 
 from telecmi_async.errors import ConfigurationError, StoreError, TelecmiError
-from telecmi_async.ledger.migrate import migrate, scripts
-from telecmi_async.ledger.waiter import Waiter, tell
+from telecmi_async.ledger.migrate import migrate_sqlite, scripts
+from telecmi_async.ledger.waiter import Waiter, wake_waiters
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Clerk", "explain"]
+__all__ = ["SqliteThread", "explain"]
 
 _T = TypeVar("_T")
 
@@ -88,7 +88,7 @@ class _Job(Generic[_T]):
     waiter: Waiter[_T] = field(factory=Waiter[_T])
 
 
-class Clerk:
+class SqliteThread:
     """A thread that reads or writes a ledger's file.
 
     It serves any number of event loops. It is opened once, and closed once.
@@ -158,9 +158,9 @@ class Clerk:
             db = self._connect()
         except Exception as error:  # noqa: BLE001  # total on purpose: nothing foreign escapes
             opening.waiter.failure = _explain_opening(error)
-            tell([opening.waiter])
+            wake_waiters([opening.waiter])
             return
-        tell([opening.waiter])
+        wake_waiters([opening.waiter])
         over = False
         while not over:
             jobs, over = self._waiting()
@@ -168,7 +168,7 @@ class Clerk:
                 self._serve(db, jobs)
         with contextlib.suppress(sqlite3.Error):  # what was committed is in the log
             db.close()
-        tell([cast("_Job[None]", self._last).waiter])
+        wake_waiters([cast("_Job[None]", self._last).waiter])
 
     def _waiting(self) -> tuple[list[_Job[Any]], bool]:
         """Return all jobs that wait, and whether the ledger is to be closed after them."""
@@ -199,7 +199,7 @@ class Clerk:
                 # What is committed is on disk, though the power fail: an intent that were lost
                 # would be a call that is placed twice.
                 db.execute("PRAGMA synchronous = FULL")
-                migrate(db, scripts("sqlite"))
+                migrate_sqlite(db, scripts("sqlite"))
                 db.execute("PRAGMA busy_timeout = 0")  # see _in_turn
             else:
                 db.execute("PRAGMA query_only = ON")
@@ -245,7 +245,7 @@ class Clerk:
         if not (self._together(db, jobs, _do_plainly) or self._together(db, jobs, _do_or_undo)):
             for job in jobs:
                 self._together(db, [job], _do_plainly)
-        tell(job.waiter for job in jobs)
+        wake_waiters(job.waiter for job in jobs)
 
     def _together(
         self,

@@ -4,6 +4,6 @@
 seen, `deeds` what can be done, and `routes` decides who is shown anything at all.
 """
 
-from telecmi_async.simulator.page.routes import answer
+from telecmi_async.simulator.page.routes import answer_page
 
-__all__ = ["answer"]
+__all__ = ["answer_page"]

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from telecmi_async.simulator.simulator import Simulator
 
-__all__ = ["DEEDS", "Refusal"]
+__all__ = ["DEEDS", "ActionRefused"]
 
 _MINUTES: Final = frozenset({"1", "5", "30"})
 _KEYS: Final = re.compile(r"[0-9*#]{1,32}")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 
 
-class Refusal(Exception):  # it becomes a page
+class ActionRefused(Exception):  # it becomes a page
     """Something was not done.
 
     Args:
@@ -37,7 +37,7 @@ class Refusal(Exception):  # it becomes a page
 
 def _advance(simulator: Simulator, fields: Mapping[str, str]) -> str:
     if fields.get("minutes") not in _MINUTES:
-        raise Refusal(422, "Time passes by 1, 5 or 30 minutes.")
+        raise ActionRefused(422, "Time passes by 1, 5 or 30 minutes.")
     simulator.advance(60 * int(fields["minutes"]))
     return ""
 
@@ -48,17 +48,17 @@ def _send_again(simulator: Simulator, fields: Mapping[str, str]) -> str:
         if mark(delivery) == wanted:
             simulator.send_again(delivery)
             return f"d-{wanted}"
-    raise Refusal(404, "That message is no longer among the newest.")
+    raise ActionRefused(404, "That message is no longer among the newest.")
 
 
 def _add_fault(simulator: Simulator, fields: Mapping[str, str]) -> str:
     try:
         share = float(fields.get("share", "100")) / 100
     except ValueError:
-        raise Refusal(422, "The share must be a number from 0 to 100.") from None
+        raise ActionRefused(422, "The share must be a number from 0 to 100.") from None
     attempts = fields.get("attempts") or None
     if attempts is not None and not _NUMBER.fullmatch(attempts):
-        raise Refusal(422, "The tries must be a whole number, 1 or more, or nothing.")
+        raise ActionRefused(422, "The tries must be a whole number, 1 or more, or nothing.")
     try:
         fault = Fault(
             fields.get("kind", ""),
@@ -67,7 +67,7 @@ def _add_fault(simulator: Simulator, fields: Mapping[str, str]) -> str:
             attempts=int(attempts) if attempts else None,
         )
     except ConfigurationError as error:
-        raise Refusal(422, f"{error}.") from None
+        raise ActionRefused(422, f"{error}.") from None
     return f"f-{simulator.faults.add(fault)}"
 
 
@@ -88,7 +88,7 @@ def _command(simulator: Simulator, fields: Mapping[str, str]) -> str:
     try:
         call = simulator.call(fields.get("call", ""))
     except LookupError:
-        raise Refusal(404, "That call is over, and no longer among the newest.") from None
+        raise ActionRefused(404, "That call is over, and no longer among the newest.") from None
     try:
         match fields["do"]:
             case "answer":
@@ -97,12 +97,12 @@ def _command(simulator: Simulator, fields: Mapping[str, str]) -> str:
                 call.miss()
             case "press":
                 if not _KEYS.fullmatch(keys := fields.get("keys", "")):
-                    raise Refusal(422, "Keys are 0 to 9, * and #, up to 32 of them.")
+                    raise ActionRefused(422, "Keys are 0 to 9, * and #, up to 32 of them.")
                 call.press(keys)
             case _:
                 call.hangup()
     except RuntimeError:
-        raise Refusal(409, "The call does not wait for that any more.") from None
+        raise ActionRefused(409, "The call does not wait for that any more.") from None
     return ""
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from telecmi_async.simulator.page.markup import Child
     from telecmi_async.simulator.simulator import Simulator
 
-__all__ = ["Forms", "View", "chip", "document", "section", "table"]
+__all__ = ["Forms", "PageView", "chip", "document", "html_table", "section"]
 
 _PLACES: Final = (
     ("./", "Overview"),
@@ -28,7 +28,7 @@ _REFRESH_SECONDS: Final = 5
 
 
 @frozen(kw_only=True)
-class View:
+class PageView:
     """What a page shows between what all pages show.
 
     Args:
@@ -97,7 +97,7 @@ def section(heading: str, *children: Child, beside: Child = None) -> Html:
     return tag("section", tag("div", head, beside, classes="head"), *children)
 
 
-def table(
+def html_table(
     caption: str,
     columns: Sequence[str],
     rows: Iterable[Html],
@@ -122,7 +122,7 @@ def table(
         for name in columns
     ]
     whole = tag(
-        "table",
+        "html_table",
         tag("caption", caption, classes="unseen"),
         tag("thead", tag("tr", *heads)),
         tag("tbody", *body),
@@ -142,7 +142,7 @@ def chip(tone: str, says: str) -> Html:
     return tag("span", says, classes=f"chip {tone}")
 
 
-def document(simulator: Simulator, view: View, problem: str | None) -> bytes:
+def document(simulator: Simulator, view: PageView, problem: str | None) -> bytes:
     """Return a whole page.
 
     Args:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from telecmi_async.phone import mask
-from telecmi_async.simulator.page.frame import View, chip, table
+from telecmi_async.simulator.page.frame import PageView, chip, html_table
 from telecmi_async.simulator.page.markup import joined, tag
 from telecmi_async.simulator.page.words import mark, span
 
@@ -23,7 +23,7 @@ __all__ = ["deliveries", "messages"]
 _MOST: Final = 100
 
 
-def deliveries(simulator: Simulator, forms: Forms) -> View:
+def deliveries(simulator: Simulator, forms: Forms) -> PageView:
     """Return the newest messages of all calls."""
     target = simulator.webhooks.to
     if target is None:
@@ -32,7 +32,7 @@ def deliveries(simulator: Simulator, forms: Forms) -> View:
         where = "They go to a URL, which is not shown: it holds a token."
     else:
         where = "They go into a receiver of this program's own."
-    return View(
+    return PageView(
         title="Messages to your program",
         place="deliveries",
         body=joined([tag("p", where), messages(simulator, forms, simulator.deliveries)]),
@@ -47,7 +47,7 @@ def messages(simulator: Simulator, forms: Forms, about: Sequence[Delivery]) -> H
     more = len(about) - len(newest)
     return joined(
         [
-            table("Messages", columns, rows, empty="No message yet.", classes="messages"),
+            html_table("Messages", columns, rows, empty="No message yet.", classes="messages"),
             tag("p", f"and {more:,} older ones", classes="more") if more else None,
         ]
     )

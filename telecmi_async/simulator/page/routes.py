@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, quote
 from weakref import WeakKeyDictionary
 
-from telecmi_async.simulator.answer import Answer
+from telecmi_async.simulator.answer import SimulatedReply
 from telecmi_async.simulator.page.assets import ASSETS
-from telecmi_async.simulator.page.deeds import DEEDS, Refusal
-from telecmi_async.simulator.page.frame import Forms, View, document
+from telecmi_async.simulator.page.deeds import DEEDS, ActionRefused
+from telecmi_async.simulator.page.frame import Forms, PageView, document
 from telecmi_async.simulator.page.messages import deliveries
 from telecmi_async.simulator.page.rules import faults
 from telecmi_async.simulator.page.views import call_view, gone, numbers, overview
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from telecmi_async.simulator.simulator import Simulator
 
-__all__ = ["answer"]
+__all__ = ["answer_page"]
 
 _THIS_MACHINE: Final = re.compile(
     r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE
@@ -55,7 +55,7 @@ _FORM: Final = "application/x-www-form-urlencoded"
 _MOST_FIELDS: Final = 16
 _CALL: Final = "/call"
 
-_VIEWS: Final[Mapping[str, Callable[[Simulator, Forms], View]]] = {
+_VIEWS: Final[Mapping[str, Callable[[Simulator, Forms], PageView]]] = {
     "/": overview,
     "/deliveries": deliveries,
     "/faults": faults,
@@ -65,9 +65,9 @@ _PATHS: Final = frozenset({*_VIEWS, *ASSETS, _CALL})
 _TOKENS: Final[WeakKeyDictionary[Simulator, str]] = WeakKeyDictionary()
 
 
-def answer(
+def answer_page(
     simulator: Simulator, method: str, target: str, headers: Mapping[str, str], body: bytes
-) -> Answer | None:
+) -> SimulatedReply | None:
     """Return a page, or ``None`` if the request is for none.
 
     Args:
@@ -93,22 +93,24 @@ def answer(
             return _not_allowed("GET, HEAD, POST")
 
 
-def _asset(path: str, method: str, headers: Mapping[str, str]) -> Answer:
+def _asset(path: str, method: str, headers: Mapping[str, str]) -> SimulatedReply:
     if method not in {"GET", "HEAD"}:
         return _not_allowed("GET, HEAD")
     asset = ASSETS[path]
     known = headers.get("if-none-match") == asset.tag
     extra = (*_HEADERS, _STORED, ("ETag", asset.tag))
-    return Answer(304 if known else 200, b"" if known else asset.body, asset.kind, extra)
+    return SimulatedReply(
+        304 if known else 200, b"" if known else asset.body, asset.kind, extra
+    )
 
 
-def _not_allowed(allowed: str) -> Answer:
-    return Answer(405, b"", _HTML, (*_HEADERS, _NEVER_STORED, ("Allow", allowed)))
+def _not_allowed(allowed: str) -> SimulatedReply:
+    return SimulatedReply(405, b"", _HTML, (*_HEADERS, _NEVER_STORED, ("Allow", allowed)))
 
 
 def _show(
-    simulator: Simulator, path: str, query: str, refusal: Refusal | None = None
-) -> Answer:
+    simulator: Simulator, path: str, query: str, refusal: ActionRefused | None = None
+) -> SimulatedReply:
     forms = Forms(_token(simulator))
     if path == _CALL:
         try:
@@ -121,26 +123,26 @@ def _show(
         view = _VIEWS[path](simulator, forms)
     page = document(simulator, view, refusal.why if refusal else None)
     status = refusal.status if refusal else view.status
-    return Answer(status, page, _HTML, (*_HEADERS, _NEVER_STORED))
+    return SimulatedReply(status, page, _HTML, (*_HEADERS, _NEVER_STORED))
 
 
 def _do(
     simulator: Simulator, path: str, query: str, headers: Mapping[str, str], body: bytes
-) -> Answer:
+) -> SimulatedReply:
     """Do what a form says, and lead back to the page on which it stands."""
     plain = headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM
     fields = _fields(body.decode("utf-8", "replace")) if plain else {}
     try:
         _check(simulator, headers, fields)
         seen = DEEDS[fields["do"]](simulator, fields)
-    except Refusal as refusal:
+    except ActionRefused as refusal:
         return _show(simulator, path, query, refusal)
     here = path.removeprefix("/") or "./"
     if path == _CALL:
         here = f"call?id={quote(_fields(query).get('id', ''), safe='')}"
     # Relative, so that it holds wherever the simulator is mounted.
     place = f"{here}#{seen}" if seen else here
-    return Answer(303, b"", _HTML, (*_HEADERS, _NEVER_STORED, ("Location", place)))
+    return SimulatedReply(303, b"", _HTML, (*_HEADERS, _NEVER_STORED, ("Location", place)))
 
 
 def _check(simulator: Simulator, headers: Mapping[str, str], fields: Mapping[str, str]) -> None:
@@ -152,9 +154,9 @@ def _check(simulator: Simulator, headers: Mapping[str, str], fields: Mapping[str
     known = hmac.compare_digest(token.encode("utf-8", "replace"), _token(simulator).encode())
     if not (ours and near and known):
         why = "Nothing was done: the form was older than the simulator. Try it again."
-        raise Refusal(403, why)
+        raise ActionRefused(403, why)
     if fields.get("do") not in DEEDS:
-        raise Refusal(422, "Nothing was done: there is no such button.")
+        raise ActionRefused(422, "Nothing was done: there is no such button.")
 
 
 def _token(simulator: Simulator) -> str:

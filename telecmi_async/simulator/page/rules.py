@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from telecmi_async.phone import mask
-from telecmi_async.simulator.page.frame import View, section, table
+from telecmi_async.simulator.page.frame import PageView, html_table, section
 from telecmi_async.simulator.page.markup import joined, tag
 from telecmi_async.simulator.page.words import KINDS
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["faults"]
 
 
-def faults(simulator: Simulator, forms: Forms) -> View:
+def faults(simulator: Simulator, forms: Forms) -> PageView:
     """Return the rules that hold now, and the form for another."""
     rows = [_row(forms, number, fault) for number, fault in simulator.faults]
     columns = ["Rule", "What happens", "To", "Share of tries", "Tries for a number", ""]
     clear = tag("div", forms.button("clear_faults", "Remove all"), classes="beside")
-    return View(
+    return PageView(
         title="Faults",
         place="faults",
         typing=True,
@@ -32,7 +32,9 @@ def faults(simulator: Simulator, forms: Forms) -> View:
                 section(
                     "Rules that hold",
                     tag("p", "The first one that fits decides. Magic numbers are left alone."),
-                    table("Rules", columns, rows, empty="No rule holds: nothing goes wrong."),
+                    html_table(
+                        "Rules", columns, rows, empty="No rule holds: nothing goes wrong."
+                    ),
                     beside=clear if rows else None,
                 ),
                 section("Add a rule", _form(forms)),

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from telecmi_async.phone import mask
 from telecmi_async.simulator.callee import MAGIC
 from telecmi_async.simulator.page.flow import steps_of, strip
-from telecmi_async.simulator.page.frame import View, chip, section, table
+from telecmi_async.simulator.page.frame import PageView, chip, html_table, section
 from telecmi_async.simulator.page.markup import joined, tag
 from telecmi_async.simulator.page.messages import messages
 from telecmi_async.simulator.page.words import end_of_line, named, since, span
@@ -38,7 +38,7 @@ _TONES: Final = {
 }
 
 
-def overview(simulator: Simulator, forms: Forms) -> View:
+def overview(simulator: Simulator, forms: Forms) -> PageView:
     """Return what is going on."""
     live = simulator.live
     now = {call.request_id for call in live}
@@ -47,7 +47,7 @@ def overview(simulator: Simulator, forms: Forms) -> View:
         forms.button("advance", f"+{n} min", label=f"Let {n} min pass", minutes=n)
         for n in _MINUTES
     ]
-    return View(
+    return PageView(
         title="Overview",
         place="./",
         body=joined(
@@ -106,7 +106,7 @@ def _calls(
     more = len(calls) - len(newest)
     return joined(
         [
-            table(
+            html_table(
                 caption,
                 ["To", "State", "Since", "Call flow"],
                 rows,
@@ -129,11 +129,11 @@ def _stage(call: SimulatedCall) -> Html:
 # -- one call
 
 
-def call_view(simulator: Simulator, forms: Forms, call: SimulatedCall) -> View:
+def call_view(simulator: Simulator, forms: Forms, call: SimulatedCall) -> PageView:
     """Return all there is to know of a call."""
     about = [one for one in simulator.deliveries if one.call is call]
     waits = call.waits_for
-    return View(
+    return PageView(
         title=joined(["Call to ", tag("span", mask(call.to), classes="digits")]),
         place="",
         typing="press" in waits,
@@ -214,7 +214,7 @@ def _flow(call: SimulatedCall) -> Html:
         )
         for n, step in enumerate(steps, 1)
     ]
-    return table(
+    return html_table(
         "Call flow", ["Step", "Action", "Detail", "State"], rows, empty="No action yet."
     )
 
@@ -236,7 +236,7 @@ def _timeline(call: SimulatedCall) -> Html:
     return joined(
         [
             tag("p", f"{left_out:,} before these", classes="more") if left_out else None,
-            table(
+            html_table(
                 "Timeline",
                 ["When", "Leg", "What", "Detail"],
                 rows,
@@ -259,12 +259,12 @@ def _legs(call: SimulatedCall) -> Html:
         )
         for leg in call.legs
     ]
-    return table("Legs", ["Leg", "To", "State", "Talked", "Record", "Id"], rows)
+    return html_table("Legs", ["Leg", "To", "State", "Talked", "Record", "Id"], rows)
 
 
-def gone() -> View:
+def gone() -> PageView:
     """Return what is said of a call that is not there."""
-    return View(
+    return PageView(
         title="No such call",
         place="",
         status=404,
@@ -275,21 +275,21 @@ def gone() -> View:
 # -- numbers
 
 
-def numbers(simulator: Simulator, _: Forms) -> View:
+def numbers(simulator: Simulator, _: Forms) -> PageView:
     """Return what the last four digits of a number stand for."""
     rows = [
         tag("tr", tag("td", f"…{digits}", classes="digits"), tag("td", magic.says))
         for digits, magic in MAGIC.items()
     ]
     off = tag("p", "They are switched off in this simulator: magic=False.", classes="note")
-    return View(
+    return PageView(
         title="Magic numbers",
         place="numbers",
         body=joined(
             [
                 None if simulator.magic else off,
                 tag("p", "The last four digits of a number can choose what happens to a call."),
-                table("Magic numbers", ["Number", "What happens"], rows),
+                html_table("Magic numbers", ["Number", "What happens"], rows),
             ]
         ),
     )

@@ -13,7 +13,7 @@ from memory_ledger import EPOCH, MemoryLedger
 
 from telecmi_async import ConfigurationError
 from telecmi_async.campaigns.contacts import export
-from telecmi_async.ledger import ContactState, Intent, Limits, NewContact, Outcome
+from telecmi_async.ledger import ContactState, Intent, NewContact, SendLimits, SendResult
 
 pytestmark = pytest.mark.anyio
 
@@ -37,9 +37,9 @@ async def ledger() -> MemoryLedger:
         [NewContact(number=FIRST + row, columns=each) for row, each in enumerate(COLUMNS)],
     )
     (claim,) = await book.claim("spring", "w", most=1, lease=60)
-    intent = await book.intend(claim, "w", "tcm_1", limits=Limits(), fence=30, lease=60)
+    intent = await book.intend(claim, "w", "tcm_1", limits=SendLimits(), fence=30, lease=60)
     assert isinstance(intent, Intent)
-    placed = Outcome(state=ContactState.PLACED, request_id="r1")
+    placed = SendResult(state=ContactState.PLACED, request_id="r1")
     assert await book.settle("tcm_1", placed)
     return book
 
@@ -82,7 +82,7 @@ async def test_numbers_are_masked_on_request() -> None:
     everything = [
         lines.getvalue(),
         str(await csv_of(book, masked=True)),
-        str(await export.table(book, "spring", masked=True)),
+        str(await export.columns_of(book, "spring", masked=True)),
     ]
 
     assert not any(str(FIRST) in text or "98765 4" in text for text in everything)
@@ -98,12 +98,12 @@ async def test_only_some_states_are_exported() -> None:
 
     assert lines.getvalue().count("\n") == 1
     assert len(await csv_of(book, states=wanted)) == 1
-    assert (await export.table(book, "spring", states=wanted))["number"] == [str(FIRST)]
+    assert (await export.columns_of(book, "spring", states=wanted))["number"] == [str(FIRST)]
 
 
 async def test_columns_are_of_one_length() -> None:
     """Who lacks a column that another one has has nothing there."""
-    found = await export.table(await ledger(), "spring")
+    found = await export.columns_of(await ledger(), "spring")
 
     assert list(found) == [*export.FIELDS, "column.name", "column.phone", "column.city"]
     assert found["column.city"] == [None, None, "Chennai", None]

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 S = ContactState
 #: What becomes of requests meanwhile: some are lost whose calls were placed.
 FAULTS = [Fault("reply_lost", share=0.1), Fault("missing_property", share=0.1)]
-CONFIG = settings(20.0, pace={"live_calls": 12})
+CONFIG = settings(20.0, pace={"max_live_calls": 12})
 
 
 async def told(webhooks: Webhooks, *, latency: float = 0.1) -> dict[int, tuple[Any, ...]]:

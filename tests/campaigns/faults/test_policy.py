@@ -25,7 +25,7 @@ from ledgers import open_ledger
 from memory_ledger import EPOCH
 
 from telecmi_async import CallService
-from telecmi_async.campaigns import CallingWindow, Campaign, FrequencyCap, Rules
+from telecmi_async.campaigns import CallingWindow, Campaign, CampaignRules, FrequencyCap
 from telecmi_async.campaigns.contacts.files import ContactsFile
 from telecmi_async.ledger import NewContact
 
@@ -80,7 +80,7 @@ async def test_nobody_is_dialled_after_hours_in_whatever_night_the_clock_is_chan
         async with scene() as here:
             here.ledger.ahead = evening.timestamp() - EPOCH - anyio.current_time()
             zone = {"name": "x", "timezone": "America/New_York"}
-            campaign = here.campaign(settings(rules=Rules(window=window)))
+            campaign = here.campaign(settings(rules=CampaignRules(window=window)))
             await campaign.load([NewContact(number=FIRST + n, columns=zone) for n in range(3)])
 
             async with anyio.create_task_group() as tasks:
@@ -145,7 +145,7 @@ async def test_a_number_is_dialled_once_however_often_it_is_written(
     )
     simulator = WritingSimulator(magic=False, life=None, latency=0.01)
     simulator.log = []
-    once = settings(rules=Rules(per_number=[FrequencyCap(1, per=86_400.0)]))
+    once = settings(rules=CampaignRules(per_number=[FrequencyCap(1, per=86_400.0)]))
     async with (
         open_ledger(kind, tmp_path, time.time) as ledger,
         httpx.AsyncClient(transport=simulator.transport()) as client,
@@ -190,12 +190,12 @@ async def test_who_opts_out_while_a_call_is_on_its_way_is_not_dialled(
         async def claiming(*args: Any, **more: Any) -> Any:
             found = await claim(*args, **more)
             if found and when == "claimed":
-                await ledger.forbid([FIRST], "himself")
+                await ledger.add_do_not_call([FIRST], "himself")
             return found
 
         async def intending(held: Any, *args: Any, **more: Any) -> Any:
             if held.number == FIRST and when != "claimed":
-                await ledger.forbid([FIRST], "himself")
+                await ledger.add_do_not_call([FIRST], "himself")
             return await intend(held, *args, **more)
 
         here: Any = ledger

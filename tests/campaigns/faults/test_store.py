@@ -17,7 +17,7 @@ from pg_server import PgServer
 from valkey_server import ValkeyServer
 
 from telecmi_async import CallService
-from telecmi_async.campaigns import Campaign, Patience
+from telecmi_async.campaigns import Campaign, CampaignTimeouts
 from telecmi_async.ledger import SqliteLedger
 from telecmi_async.ledger.postgres.ledger import PostgresLedger
 from telecmi_async.pacing.redis import RedisLimits
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 
 #: Seconds are long enough where servers are away for one.
-BRIEF = Patience(claim=2.0, fence=2.0, grace=0.5)
+BRIEF = CampaignTimeouts(claim=2.0, fence=2.0, grace=0.5)
 
 
 @pytest.fixture
@@ -131,9 +131,9 @@ async def test_a_database_that_is_killed_and_comes_back_has_nobody_dialled_again
             PostgresLedger(server.url(), timeout=0.5) as ledger,
             PostgresLedger(server.url(), timeout=0.5) as second,
         ):
-            config = settings(40.0, pace={"window": 8, "live_calls": 100})
+            config = settings(40.0, pace={"window": 8, "max_live_calls": 100})
             workers = [
-                Campaign(each, service, NAME, config, patience=BRIEF)
+                Campaign(each, service, NAME, config, timeouts=BRIEF)
                 for each in (ledger, second)
             ]
             await workers[0].load(contacts(60))
@@ -162,7 +162,7 @@ async def test_a_ledger_that_others_keep_locked_stops_the_dialling(
 ) -> None:
     """Nothing is sent while no intent can be put on record, and then it goes on."""
     async with SqliteLedger(tmp_path / "ledger.db", timeout=0.2) as ledger:
-        campaign = Campaign(ledger, service, NAME, settings(50.0), patience=BRIEF)
+        campaign = Campaign(ledger, service, NAME, settings(50.0), timeouts=BRIEF)
         await campaign.load(contacts(40))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(campaign.run)
@@ -189,7 +189,7 @@ async def test_a_full_disk_stops_the_dialling(
         await ledger._write(lambda db, _: db.execute(f"PRAGMA max_page_count = {pages}"))
 
     async with SqliteLedger(tmp_path / "ledger.db") as ledger:
-        campaign = Campaign(ledger, service, NAME, settings(100.0), patience=BRIEF)
+        campaign = Campaign(ledger, service, NAME, settings(100.0), timeouts=BRIEF)
         await campaign.load(contacts(300))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(campaign.run)
@@ -217,7 +217,7 @@ async def test_limits_that_forget_everything_let_one_start_too_many_through(
     with ValkeyServer() as server:
         async with RedisLimits(server.url, timeout=2) as limits:
             ledger = MemoryLedger(clock=time.time)
-            config = settings(20.0, pace={"live_calls": 100})
+            config = settings(20.0, pace={"max_live_calls": 100})
             campaigns = [
                 Campaign(ledger, service, NAME, config, limits=limits) for _ in range(2)
             ]

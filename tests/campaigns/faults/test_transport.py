@@ -30,7 +30,7 @@ from memory_ledger import MemoryLedger
 from wire_faults import FAULTS
 
 from telecmi_async import CallService, CallStatus, Timeouts
-from telecmi_async.campaigns import Campaign, Patience, Retries
+from telecmi_async.campaigns import Campaign, CampaignTimeouts, Retries
 from telecmi_async.ledger import ContactState
 from telecmi_async.simulator import Fault, FaultKind, Webhooks
 
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.anyio
 
 S = ContactState
 QUICK = Retries(first=0.001, attempts=2)
-IMPATIENT = Patience(timeouts=Timeouts(connect=0.3, write=0.3, read=0.3, total=0.4))
+IMPATIENT = CampaignTimeouts(timeouts=Timeouts(connect=0.3, write=0.3, read=0.3, total=0.4))
 #: Of unknown fate to who sees the reply, or none; and whether a phone rings.
 UNSURE = [
     "gateway_502", "gateway_502_placed", "reply_lost", "reset", "reset_placed", "slow", "cut",
@@ -93,7 +93,7 @@ async def test_who_cannot_be_connected_to_is_tried_again_and_has_failed(
         open_ledger("sqlite", tmp_path, time.time) as ledger,
         CallService(2222226, "a-secret", from_=FROM, base_url=unreachable) as service,
     ):
-        campaign = Campaign(ledger, service, NAME, settings(retries=QUICK), patience=IMPATIENT)
+        campaign = Campaign(ledger, service, NAME, settings(retries=QUICK), timeouts=IMPATIENT)
         await campaign.load(contacts(2))
 
         await campaign.run()
@@ -116,7 +116,7 @@ async def test_who_cannot_be_spoken_to_in_secret_is_sent_nothing(
             2222226, "a-secret", from_=FROM, base_url=server.url.replace("http", "https")
         ) as service,
     ):
-        campaign = Campaign(ledger, service, NAME, settings(retries=QUICK), patience=IMPATIENT)
+        campaign = Campaign(ledger, service, NAME, settings(retries=QUICK), timeouts=IMPATIENT)
         await campaign.load(contacts(2))
 
         await campaign.run()
@@ -219,7 +219,7 @@ async def test_every_misdeed_of_a_server_leaves_its_contact_unknown_and_sent_onc
     ):
         # One at a time, so that the fourth connection is the fourth contact's.
         config = settings(10_000.0, pace={"window": 1})
-        campaign = Campaign(ledger, service, NAME, config, patience=IMPATIENT)
+        campaign = Campaign(ledger, service, NAME, config, timeouts=IMPATIENT)
         await campaign.load(contacts(total))
 
         await campaign.run()
@@ -250,7 +250,7 @@ async def test_a_connection_closed_as_it_is_used_again_leaves_its_contact_unknow
         CallService(2222226, "a-secret", from_=FROM, base_url=server.url) as service,
     ):
         campaign = Campaign(
-            ledger, service, NAME, settings(1_000.0, pace={"window": 1}), patience=IMPATIENT
+            ledger, service, NAME, settings(1_000.0, pace={"window": 1}), timeouts=IMPATIENT
         )
         await campaign.load(contacts(3))
 

@@ -263,13 +263,13 @@ BEGIN
     -- Two that were placed are to be seen.
     PERFORM note(c.id, CASE WHEN NOT moved AND NOT is_placed THEN 'event' ELSE CASE p_outcome
         WHEN 'placed' THEN 'accept' WHEN 'pending' THEN 'retry' WHEN 'rejected' THEN 'reject'
-        WHEN 'failed' THEN 'fail' ELSE 'lose' END END, p_detail, p_token);
+        WHEN 'failed' THEN 'fail' ELSE 'mark_unknown' END END, p_detail, p_token);
     RETURN moved;
 END
 $$;
 
 -- A send's lease is its contact's while that is being sent.
-CREATE FUNCTION reap(p_campaign integer) RETURNS TABLE (released integer, lost integer)
+CREATE FUNCTION reap(p_campaign integer) RETURNS TABLE (released integer, unknown integer)
 LANGUAGE sql AS $$
     WITH late AS (
         SELECT c.id, c.state FROM contact c
@@ -290,7 +290,7 @@ LANGUAGE sql AS $$
         WHERE m.state = 'unknown' AND s.token = m.token
     ), noted AS (
         INSERT INTO passage (contact, at, what, detail, token)
-        SELECT m.id, clock(), CASE m.state WHEN 'pending' THEN 'release' ELSE 'lose' END,
+        SELECT m.id, clock(), CASE m.state WHEN 'pending' THEN 'release' ELSE 'mark_unknown' END,
             CASE m.state WHEN 'pending' THEN 'the lease was over'
                 ELSE 'the worker that sent it is gone' END,
             CASE m.state WHEN 'unknown' THEN m.token END

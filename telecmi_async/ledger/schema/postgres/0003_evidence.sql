@@ -2,7 +2,7 @@
 
 -- In whatever order events come, and however often each, the same is known afterwards. The
 -- larger value is the later one: nobody talks less, nor is a call answered no more.
-CREATE FUNCTION heard(p_token text, p_request text, p_at double precision, p_over boolean,
+CREATE FUNCTION record_event(p_token text, p_request text, p_at double precision, p_over boolean,
     p_answered boolean, p_talk integer, p_cost double precision, p_detail text)
 RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -67,7 +67,7 @@ $$;
 -- Unknown contacts that are proven not to have been called: no event came of the send though
 -- there was time; one of another send arrived in the half hour in which this one's record would
 -- have been sent again; and no call of about that time is without its record.
-CREATE FUNCTION absolve(p_campaign integer, p_older double precision, p_policy text)
+CREATE FUNCTION resolve_unknown(p_campaign integer, p_older double precision, p_policy text)
 RETURNS integer LANGUAGE sql AS $$
     WITH silent AS (
         SELECT c.id, c.token FROM contact c JOIN send s ON s.token = c.token
@@ -101,7 +101,7 @@ RETURNS integer LANGUAGE sql AS $$
         ON CONFLICT (campaign, quarter, shard) DO UPDATE SET rung = t.rung + excluded.rung
     ), noted AS (
         INSERT INTO passage (contact, at, what, detail, token)
-        SELECT m.id, clock(), CASE m.state WHEN 'failed' THEN 'give_up' ELSE 'absolve' END,
+        SELECT m.id, clock(), CASE m.state WHEN 'failed' THEN 'give_up' ELSE 'resolve_unknown' END,
             m.reason, m.token
         FROM moved m
     )
