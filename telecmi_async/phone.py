@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from enum import StrEnum, unique
 
-from telecmi_async._internal.messages import listed, mask, mask_in, shown
+from telecmi_async._internal.messages import listed, mask, shown
 from telecmi_async.errors import InvalidCall
 
-__all__ = ["Region", "mask", "mask_in", "parse_number", "parse_region", "route"]
+__all__ = ["Region", "parse_number", "parse_region", "route"]
 
 # E.164 allows 15 digits. The lower bound is TeleCMI's own, from the validators of its
 # newer API; it also catches numbers too short to hold a country code.

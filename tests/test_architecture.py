@@ -208,6 +208,47 @@ def test_names_are_said_in_public(module: Path) -> None:
     assert own - set(exported) == set()
 
 
+def test_every_name_means_one_thing() -> None:
+    """No name is exported by two modules; a room's face shows again what its modules have."""
+    homes: dict[str, list[str]] = {}
+    for module in INSIDE:
+        if module.name != "__init__.py":
+            # A command of the command line is a module with a function `run`.
+            for name in set(exported(module)) - (
+                {"run"} if room_of(module) == "cli" else set()
+            ):
+                homes.setdefault(name, []).append(ids(module))
+
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+
+
+@pytest.mark.parametrize(
+    "face", [module for module in INSIDE if module.name == "__init__.py"], ids=ids
+)
+def test_a_face_shows_what_its_room_has(face: Path) -> None:
+    """A room's face gives names of its own room, and makes none."""
+    given = {
+        alias.name
+        for node in ast.walk(tree_of(face))
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+        for alias in node.names
+    }
+    package = ".".join(("telecmi_async", *face.parent.relative_to(PACKAGE).parts))
+
+    assert set(exported(face)) <= given
+    assert {name for name in imports(face) if not name.startswith(package)} <= {"__future__"}
+
+
+def exported(module: Path) -> list[str]:
+    """Return the names in a module's `__all__`."""
+    return [
+        name
+        for node in tree_of(module).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        for name in ast.literal_eval(node.value)
+    ]
+
+
 def loaded_by(statement: str) -> set[str]:
     """Return the modules that a fresh process has after a statement."""
     script = f"import sys, json; {statement}; print(json.dumps(sorted(sys.modules)))"

@@ -9,8 +9,9 @@ from call_strategies import numbers
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telecmi_async._internal.messages import mask, mask_in
 from telecmi_async.errors import InvalidCall
-from telecmi_async.phone import Region, mask, mask_in, parse_number, parse_region, route
+from telecmi_async.phone import Region, parse_number, parse_region, route
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+__all__ = [
+    "OwnError",
+    "clock_of",
+    "current_loop",
+    "current_time",
+    "hand_over",
+    "is_asyncio",
+    "nobody_cancelled",
+]
+
 _T = TypeVar("_T")
 
 

@@ -154,7 +154,7 @@ class CallPlacer:
                 seconds,
             )
 
-        verdict = await retry.run(
+        verdict = await retry.run_attempts(
             functools.partial(self._attempt, order),
             policy,
             budget=self._budget,

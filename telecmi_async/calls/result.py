@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from telecmi_async._internal.messages import mask
 from telecmi_async.calls.request import CallRequest
 from telecmi_async.events import CallState
-from telecmi_async.phone import mask
 
 if TYPE_CHECKING:
     from decimal import Decimal

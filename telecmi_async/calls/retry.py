@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Attempt: TypeAlias = Callable[[], Awaitable[Verdict | None]]
 
-__all__ = ["RetryBudget", "RetryPolicy", "run"]
+__all__ = ["RetryBudget", "RetryPolicy", "run_attempts"]
 
 
 def _frozen_statuses(value: Collection[int]) -> frozenset[int]:
@@ -160,7 +160,7 @@ class RetryBudget:
         self._tokens = min(max(self._tokens + change, -self._FAILURE), self._full)
 
 
-async def run(
+async def run_attempts(
     attempt: Attempt,
     policy: RetryPolicy,
     *,

@@ -21,12 +21,13 @@ import anyio
 
 from telecmi_async import errors
 from telecmi_async._internal.event_loop import current_loop
+from telecmi_async._internal.messages import mask
 from telecmi_async.attempt import Attempt, Outcome
 from telecmi_async.calls.history import History
 from telecmi_async.calls.verdict import Verdict, conclude
 from telecmi_async.events import CallState
 from telecmi_async.events.reference import new_reference
-from telecmi_async.phone import mask, parse_number
+from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ZONE_COLUMN",
-    "CallingWindow",
     "CampaignRules",
     "CostCap",
     "DailyCap",
@@ -128,7 +127,7 @@ def _caps(value: FrequencyCap | Iterable[FrequencyCap]) -> tuple[FrequencyCap, .
     for cap in caps:
         if not isinstance(cap, FrequencyCap):
             raise ConfigurationError(
-                f"Rules.per_number must be a FrequencyCap, or a list of them, not {shown(cap)}"
+                f"CampaignRules.per_number must be a FrequencyCap, or a list of them, not {shown(cap)}"
             )
     return cast("tuple[FrequencyCap, ...]", caps)
 
@@ -147,7 +146,7 @@ def _is_a(kind: type[object]) -> Any:
 def _instant(value: float | datetime | None) -> float | None:
     if isinstance(value, datetime):
         if value.utcoffset() is None:
-            raise ConfigurationError("Rules.not_after must have a time zone: tzinfo=…")
+            raise ConfigurationError("CampaignRules.not_after must have a time zone: tzinfo=…")
         return value.timestamp()
     return value
 
@@ -155,7 +154,7 @@ def _instant(value: float | datetime | None) -> float | None:
 def _check_instant(_: object, __: object, value: float | None) -> None:
     if value is not None and not validators.is_number(value):
         raise ConfigurationError(
-            "Rules.not_after must be a datetime with its time zone, seconds since 1970 or None, "
+            "CampaignRules.not_after must be a datetime with its time zone, seconds since 1970 or None, "
             f"not {shown(value)}"
         )
 

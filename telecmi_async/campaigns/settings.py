@@ -9,12 +9,12 @@ import attrs
 from attrs import field, frozen
 
 from telecmi_async._internal import validators
-from telecmi_async._internal.messages import shown
+from telecmi_async._internal.messages import mask, shown
 from telecmi_async.campaigns.outcome import Retries
 from telecmi_async.campaigns.rules import CampaignRules
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.pcmo.template import Template
-from telecmi_async.phone import mask, parse_number
+from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
     from telecmi_async.pcmo.flow import FlowLike
@@ -120,7 +120,7 @@ class CampaignSettings:
     def __attrs_post_init__(self) -> None:
         if self.pace.caller_id_calls_per_second is not None and self.from_ is None:
             raise ConfigurationError(
-                "Pace.caller_id_calls_per_second needs Settings.from_: workers whose services "
+                "Pace.caller_id_calls_per_second needs CampaignSettings.from_: workers whose services "
                 "have different caller ids would share one limit"
             )
 

@@ -18,11 +18,12 @@ from telecmi_async import (
     dump_pcmo,
 )
 from telecmi_async._internal.json_text import parse_json
+from telecmi_async._internal.messages import mask
 from telecmi_async._internal.validators import environment_variable
 from telecmi_async.cli.account import account_of
 from telecmi_async.cli.exits import Exit, Stop, exit_of
 from telecmi_async.cli.reading import read_flow
-from telecmi_async.phone import Region, mask, route
+from telecmi_async.phone import Region, route
 from telecmi_async.wire.endpoints import make_call_url
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from telecmi_async._internal.messages import mask
 from telecmi_async.campaigns.contacts import export
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import campaign_named, opened
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger import ContactState
-from telecmi_async.phone import mask, parse_number
+from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator

@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
+from telecmi_async._internal.messages import mask_in
 from telecmi_async.cli.exits import Exit
 from telecmi_async.cli.masking import masked
 from telecmi_async.cli.reading import read_flow
 from telecmi_async.pcmo.template import Template
-from telecmi_async.phone import mask_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from telecmi_async.phone import mask_in
+from telecmi_async._internal.messages import mask_in
 
 __all__ = ["masked"]
 

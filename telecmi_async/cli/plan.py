@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from telecmi_async._internal.messages import mask
 from telecmi_async.campaigns.contacts.files import Rejection
 from telecmi_async.campaigns.contacts.flaw import Kind
 from telecmi_async.campaigns.contacts.zones import country_of
 from telecmi_async.cli.meter import duration
 from telecmi_async.errors import InvalidCall
-from telecmi_async.phone import mask
 
 if TYPE_CHECKING:
     from telecmi_async.campaigns import CampaignSettings

@@ -19,10 +19,10 @@ from telecmi_async.ledger import SqliteLedger
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["main"]
+__all__ = ["worker_main"]
 
 
-def main(argv: Sequence[str]) -> None:
+def worker_main(argv: Sequence[str]) -> None:
     """Dial what is left.
 
     Args:
@@ -44,4 +44,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    worker_main(sys.argv[1:])

@@ -5,7 +5,6 @@ No network, no clock: bytes in, values out.
 
 from __future__ import annotations
 
-from telecmi_async.errors import WebhookError
 from telecmi_async.events.dedupe import dedupe_key
 from telecmi_async.events.model import (
     CallRecord,
@@ -38,7 +37,6 @@ __all__ = [
     "StreamEvent",
     "StreamStatus",
     "UnknownEvent",
-    "WebhookError",
     "dedupe_key",
     "parse_event",
 ]

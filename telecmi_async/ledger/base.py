@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from attrs import field, frozen
 
+from telecmi_async._internal.messages import mask
 from telecmi_async.ledger.states import ContactState
 from telecmi_async.pacing.shared import SharedLimits
-from telecmi_async.phone import mask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable

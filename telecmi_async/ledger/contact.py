@@ -8,10 +8,10 @@ from typing import cast
 
 from attrs import field, frozen
 
-from telecmi_async._internal.messages import shown, step
+from telecmi_async._internal.messages import mask, shown, step
 from telecmi_async._internal.validators import is_number
 from telecmi_async.errors import InvalidCall
-from telecmi_async.phone import mask, parse_number
+from telecmi_async.phone import parse_number
 
 __all__ = ["Loaded", "NewContact"]
 

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from telecmi_async._internal.messages import listed, shown
+from telecmi_async._internal.messages import listed, mask_in, shown
 from telecmi_async.errors import InvalidCall
-from telecmi_async.phone import mask_in, parse_number
+from telecmi_async.phone import parse_number
 
 __all__ = [
     "count",

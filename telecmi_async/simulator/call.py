@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field
 
-from telecmi_async.phone import Region, mask
+from telecmi_async._internal.messages import mask
+from telecmi_async.phone import Region
 from telecmi_async.simulator.leg import Note
 from telecmi_async.simulator.life import Life
 from telecmi_async.simulator.payload import cost_of

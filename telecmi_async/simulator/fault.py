@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, field, frozen
 
 from telecmi_async._internal import validators
-from telecmi_async._internal.messages import listed
+from telecmi_async._internal.messages import listed, mask
 from telecmi_async.errors import ConfigurationError, InvalidCall
-from telecmi_async.phone import mask, parse_number
+from telecmi_async.phone import parse_number
 from telecmi_async.simulator import dice
 
 if TYPE_CHECKING:

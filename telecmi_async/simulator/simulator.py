@@ -17,6 +17,7 @@ import attrs
 import httpx
 from attrs import define, field
 
+from telecmi_async._internal.messages import mask
 from telecmi_async._internal.validators import (
     flag,
     one_of,
@@ -25,7 +26,7 @@ from telecmi_async._internal.validators import (
     share,
     whole_or_none,
 )
-from telecmi_async.phone import mask, parse_number
+from telecmi_async.phone import parse_number
 from telecmi_async.simulator import answer, dice, page
 from telecmi_async.simulator.answer import Codes, Decision, Envelope
 from telecmi_async.simulator.asgi import SimulatorApp

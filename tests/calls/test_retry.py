@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telecmi_async import ConfigurationError, Outcome, RetryPolicy
-from telecmi_async.calls.retry import RetryBudget, run
+from telecmi_async.calls.retry import RetryBudget, run_attempts
 from telecmi_async.calls.verdict import Verdict
 
 ACCEPTED = Verdict(Outcome.ACCEPTED, "", status=200, code=200, request_id="r")
@@ -161,7 +161,7 @@ async def attempts(policy: RetryPolicy, *verdicts: Verdict | None, **options: An
         return verdicts[min(used, len(verdicts)) - 1]
 
     until = options.pop("until", None)
-    last = await run(
+    last = await run_attempts(
         attempt,
         policy,
         budget=options.pop("budget", RetryBudget(100)),

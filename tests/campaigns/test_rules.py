@@ -381,8 +381,8 @@ def test_no_rule_is_hidden() -> None:
         ({"window": "09-21"}, r"rules\.window must be an object"),
         ({"window": {"start": "09:00"}}, r"rules\.window\.end is missing"),
         ({"per_number": [{"count": 1, "in": 2}]}, r"rules\.per_number\[0\] has no member"),
-        ({"per_number": 3}, r"Rules\.per_number must be a FrequencyCap.*not 3"),
-        ({"do_not_call": "yes"}, r"Rules\.do_not_call must be True or False"),
+        ({"per_number": 3}, r"CampaignRules\.per_number must be a FrequencyCap.*not 3"),
+        ({"do_not_call": "yes"}, r"CampaignRules\.do_not_call must be True or False"),
     ],
 )
 def test_json_that_holds_no_rules_is_refused(data: Any, message: str) -> None:

@@ -155,7 +155,7 @@ def test_what_no_database_can_hold_is_no_name(name: Any) -> None:
 def test_a_part_that_is_something_else_is_refused(part: str) -> None:
     """With an error of this package, as everywhere."""
     wrong: Any = 5
-    with pytest.raises(ConfigurationError, match=rf"Settings\.{part} must be of type"):
+    with pytest.raises(ConfigurationError, match=rf"CampaignSettings\.{part} must be of type"):
         CampaignSettings(flow=[Hangup()], **{part: wrong})
-    with pytest.raises(ConfigurationError, match=r"Patience\.timeouts must be of type"):
+    with pytest.raises(ConfigurationError, match=r"CampaignTimeouts\.timeouts must be of type"):
         CampaignTimeouts(timeouts=wrong)

@@ -19,6 +19,7 @@ import pytest
 from consoles import FROM, Console, console, free_port, serving, zone_at_ten
 
 import telecmi_async
+from telecmi_async._internal.messages import mask
 from telecmi_async.campaigns import Campaign, CampaignRules, CampaignSettings, Pace
 from telecmi_async.cli import Exit, carry, main
 from telecmi_async.cli.exits import exit_of
@@ -32,7 +33,6 @@ from telecmi_async.ledger import (
     SendResult,
     SqliteLedger,
 )
-from telecmi_async.phone import mask
 from telecmi_async.simulator import Fault, Simulator, Webhooks
 
 if TYPE_CHECKING:

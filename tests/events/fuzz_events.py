@@ -18,7 +18,8 @@ import atheris  # type: ignore[import-untyped]  # it has no types
 
 with atheris.instrument_imports(include=["telecmi_async"]):
     from telecmi_async import Receiver
-    from telecmi_async.events import CallState, WebhookError, dedupe_key, parse_event
+    from telecmi_async.errors import WebhookError
+    from telecmi_async.events import CallState, dedupe_key, parse_event
 
 DATA = Path(__file__).parents[1] / "data" / "events"
 TOKEN = "t" * 43

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from places import DATA
 
 from telecmi_async import TelecmiError
+from telecmi_async.errors import WebhookError
 from telecmi_async.events import (
     CallRecord,
     DigitsEvent,
@@ -24,7 +25,6 @@ from telecmi_async.events import (
     Event,
     LiveEvent,
     UnknownEvent,
-    WebhookError,
     parse_event,
 )
 from telecmi_async.events.payload import DEEPEST, MAX_EVENT_CHARACTERS, MOST_MEMBERS

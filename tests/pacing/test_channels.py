@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
+from fake_store import (
+    FakeStore,
+    answer_others,
+    found,
+    nothing_yet,
+    payload,
+    record,
+    row,
+    signed,
+)
 from fake_telecmi import FLOW, TO, FakeTelecmi, accepted, always, gateway, in_turn, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shelf import Shelf, answer_others, found, nothing_yet, payload, record, row, signed
 
 from telecmi_async import (
     CallOutcomeUnknown,
@@ -173,18 +182,18 @@ def start(service: CallService, count: int, **more: Any) -> list[Any]:
 
 async def test_a_call_waits_for_a_channel_until_another_ends() -> None:
     """Its end is an event, or a record: the first of them counts."""
-    shelf, telecmi = Shelf(), FakeTelecmi()
-    async with telecmi.service(events=shelf, rate=RateLimit(max_live_calls=2)) as service:
+    fake_store, telecmi = FakeStore(), FakeTelecmi()
+    async with telecmi.service(events=fake_store, rate=RateLimit(max_live_calls=2)) as service:
         calls = start(service, 5)
         await anyio.sleep(100)
         assert len(telecmi.requests) == 2
-        await shelf.lay(payload("out_hangup", ids(0)))
+        await fake_store.lay(payload("out_hangup", ids(0)))
         await anyio.sleep(1)
         assert len(telecmi.requests) == 3
-        await shelf.lay(record(ids(1)), record(ids(0)))
+        await fake_store.lay(record(ids(1)), record(ids(0)))
         await anyio.sleep(1)
         assert len(telecmi.requests) == 4
-        await shelf.lay(record(ids(2)))
+        await fake_store.lay(record(ids(2)))
         await calls[4]
 
     assert telecmi.max_in_flight <= 2
@@ -192,13 +201,13 @@ async def test_a_call_waits_for_a_channel_until_another_ends() -> None:
 
 async def test_a_call_keeps_its_channel_though_nobody_holds_its_handle() -> None:
     """The phone goes on ringing; its end is heard of all the same."""
-    shelf, telecmi = Shelf(), FakeTelecmi()
-    async with telecmi.service(events=shelf, rate=RateLimit(max_live_calls=1)) as service:
+    fake_store, telecmi = FakeStore(), FakeTelecmi()
+    async with telecmi.service(events=fake_store, rate=RateLimit(max_live_calls=1)) as service:
         await start(service, 1)[0]
         second = start(service, 1)[0]
         await anyio.sleep(100)
         assert len(telecmi.requests) == 1
-        await shelf.lay(record(ids(0)))
+        await fake_store.lay(record(ids(0)))
         await second
 
     assert len(telecmi.requests) == 2
@@ -298,26 +307,26 @@ async def test_nobody_looks_on_once_a_hold_has_lapsed() -> None:
 
 async def test_a_call_proven_after_its_refusal_holds_a_channel() -> None:
     """It is live, whatever TeleCMI said."""
-    shelf, telecmi = Shelf(), FakeTelecmi(in_turn(lambda: refused(404), accepted))
-    async with telecmi.service(events=shelf, rate=RateLimit(max_live_calls=1)) as service:
+    fake_store, telecmi = FakeStore(), FakeTelecmi(in_turn(lambda: refused(404), accepted))
+    async with telecmi.service(events=fake_store, rate=RateLimit(max_live_calls=1)) as service:
         (first,) = start(service, 1)
         with pytest.raises(CallRejected):
             await first
-        await shelf.lay(payload("out_started", ids(9), **signed(first.reference)))
+        await fake_store.lay(payload("out_started", ids(9), **signed(first.reference)))
         (second,) = start(service, 1)
         await anyio.sleep(100)
         assert second.status == "queued"
-        await shelf.lay(record(ids(9)))
+        await fake_store.lay(record(ids(9)))
         await second
 
 
 async def test_a_call_that_ended_before_its_reply_holds_no_channel() -> None:
     """The end counts, not the reply."""
-    shelf, telecmi = Shelf(), FakeTelecmi(delay=5)
-    async with telecmi.service(events=shelf, rate=RateLimit(max_live_calls=1)) as service:
+    fake_store, telecmi = FakeStore(), FakeTelecmi(delay=5)
+    async with telecmi.service(events=fake_store, rate=RateLimit(max_live_calls=1)) as service:
         first, second = start(service, 2)
         await anyio.sleep(1)
-        await shelf.lay(record(ids(0), **signed(first.reference)))
+        await fake_store.lay(record(ids(0), **signed(first.reference)))
         await second
         channels = service._dialler._channels
         assert channels is not None
@@ -328,8 +337,10 @@ async def test_a_call_that_ended_before_its_reply_holds_no_channel() -> None:
 
 async def test_a_call_that_is_taken_up_again_holds_no_channel() -> None:
     """It may be over for days."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf, rate=RateLimit(max_live_calls=1)) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(
+        events=fake_store, rate=RateLimit(max_live_calls=1)
+    ) as service:
         taken_up = [service.handle_for(ids(n)) for n in range(5, 9)]
         (call,) = start(service, 1)
         with anyio.fail_after(1):
@@ -340,8 +351,8 @@ async def test_a_call_that_is_taken_up_again_holds_no_channel() -> None:
 
 async def test_a_handle_that_is_dropped_gives_no_channel_back() -> None:
     """The call is live with or without it, and its end is heard of."""
-    shelf, telecmi = Shelf(), FakeTelecmi()
-    async with telecmi.service(events=shelf, rate=RateLimit(max_live_calls=1)) as service:
+    fake_store, telecmi = FakeStore(), FakeTelecmi()
+    async with telecmi.service(events=fake_store, rate=RateLimit(max_live_calls=1)) as service:
         (call,) = start(service, 1)
         await call
         gone = weakref.ref(call)
@@ -351,7 +362,7 @@ async def test_a_handle_that_is_dropped_gives_no_channel_back() -> None:
         (second,) = start(service, 1)
         await anyio.sleep(10)
         assert second.status == "queued"
-        await shelf.lay(record(ids(0)))
+        await fake_store.lay(record(ids(0)))
         await second
 
 
@@ -384,18 +395,21 @@ async def test_a_channel_belongs_to_the_call_and_not_to_an_attempt() -> None:
 @pytest.mark.parametrize("when", ["late", "while sending"])
 async def test_the_end_of_an_earlier_attempt_gives_no_channel_back(when: str) -> None:
     """A gateway's 502 hid that it was placed; what was accepted afterwards is live."""
-    shelf, telecmi = Shelf(), FakeTelecmi(in_turn(gateway, lambda: accepted(1), accepted))
+    fake_store, telecmi = (
+        FakeStore(),
+        FakeTelecmi(in_turn(gateway, lambda: accepted(1), accepted)),
+    )
     policy = RetryPolicy(wait_initial=0.001)
     limit = RateLimit(max_live_calls=1)
-    async with telecmi.service(events=shelf, retry=policy, rate=limit) as service:
+    async with telecmi.service(events=fake_store, retry=policy, rate=limit) as service:
         telecmi.delay = 5
         first, second = start(service, 2)
         await anyio.sleep(8 if when == "while sending" else 20)
-        await shelf.lay(record(ids(7), cmiuuid="leg-1", **signed(first.reference)))
+        await fake_store.lay(record(ids(7), cmiuuid="leg-1", **signed(first.reference)))
         await anyio.sleep(20)
         waiting = second.status
         assert (first.request_id, first.may_be_duplicate) == (ids(1), True)
-        await shelf.lay(record(ids(1), cmiuuid="leg-2", **signed(first.reference)))
+        await fake_store.lay(record(ids(1), cmiuuid="leg-2", **signed(first.reference)))
         await second
 
     assert waiting == "queued"

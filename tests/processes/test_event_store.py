@@ -13,8 +13,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from fake_store import TALK
 from places import SUPPORT
-from shelf import TALK
 from valkey_server import ValkeyServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from fake_store import record
 from fake_telecmi import FLOW, FROM, TO, FakeTelecmi
 from posting import INBOUND, REQUEST_ID, TOKEN, heard_by, post
-from shelf import record
 
 from telecmi_async import (
     CallCancelled,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
+from fake_store import FakeStore, answer_others, found, payload, row
 from fake_telecmi import FLOW, TO, FakeTelecmi, always, gateway
-from shelf import Shelf, answer_others, found, payload, row
 
 from telecmi_async import (
     AuthenticationError,
@@ -188,10 +188,10 @@ async def test_where_a_leg_is_follows_from_its_call(
     service_region: str, call_region: str, own: str | None, path: str
 ) -> None:
     """Its events told whose it is, and that call's region is known."""
-    shelf, telecmi = Shelf(), FakeTelecmi()
-    async with telecmi.service(events=shelf, region=service_region) as service:
+    fake_store, telecmi = FakeStore(), FakeTelecmi()
+    async with telecmi.service(events=fake_store, region=service_region) as service:
         call = await service.make_call(to=TO, pcmo=FLOW, region=call_region)
-        await shelf.lay(payload("out_answered", ID, cmiuuid=LEG))
+        await fake_store.lay(payload("out_answered", ID, cmiuuid=LEG))
         (leg,) = call.result.legs
         assert leg.cmiuuid == LEG
         await service.hangup(leg.cmiuuid, region=own)
@@ -199,7 +199,7 @@ async def test_where_a_leg_is_follows_from_its_call(
     assert telecmi.urls[-1] == V1 + path
 
 
-@pytest.mark.parametrize("options", [{}, {"events": Shelf()}])
+@pytest.mark.parametrize("options", [{}, {"events": FakeStore()}])
 async def test_where_an_unknown_leg_is_must_be_said(options: Any) -> None:
     """Its id does not tell, and guessing would be no help."""
     telecmi = FakeTelecmi()
@@ -217,7 +217,7 @@ async def test_where_an_unknown_leg_is_must_be_said(options: Any) -> None:
 async def test_what_is_no_leg_is_refused(leg: Any) -> None:
     """Before anything is sent."""
     telecmi = FakeTelecmi()
-    async with telecmi.service(region="india", events=Shelf()) as service:
+    async with telecmi.service(region="india", events=FakeStore()) as service:
         with pytest.raises(InvalidCall, match="cmiuuid") as caught:
             await service.unhold(leg)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
+from fake_store import TALK, FakeStore, payload, record, signed
 from fake_telecmi import (
     FLOW,
     TO,
@@ -19,7 +20,6 @@ from fake_telecmi import (
     in_turn,
     refused,
 )
-from shelf import TALK, Shelf, payload, record, signed
 
 from telecmi_async import (
     CallHandle,
@@ -56,10 +56,10 @@ def place(service: CallService, **more: Any) -> CallHandle:
     return service.make_call(to=TO, pcmo=FLOW, **more)
 
 
-async def later(seconds: float, shelf: Shelf, *payloads: dict[str, Any]) -> None:
-    """Put events on a shelf after a while."""
+async def later(seconds: float, fake_store: FakeStore, *payloads: dict[str, Any]) -> None:
+    """Put events on a fake_store after a while."""
     await anyio.sleep(seconds)
-    await shelf.lay(*payloads)
+    await fake_store.lay(*payloads)
 
 
 @pytest.mark.parametrize(
@@ -84,14 +84,14 @@ async def test_without_a_source_of_events_waiting_says_what_to_do(
 
 async def test_a_call_is_waited_for_to_its_end() -> None:
     """`answered` wakes with the answer, `ended` with the record."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     async with (
-        FakeTelecmi().service(events=shelf) as service,
+        FakeTelecmi().service(events=fake_store) as service,
         anyio.create_task_group() as tasks,
     ):
         call = await place(service)
-        tasks.start_soon(later, 5, shelf, payload("out_answered", ID))
-        tasks.start_soon(later, 12, shelf, payload("out_hangup", ID), record(ID))
+        tasks.start_soon(later, 5, fake_store, payload("out_answered", ID))
+        tasks.start_soon(later, 12, fake_store, payload("out_hangup", ID), record(ID))
         began = anyio.current_time()
 
         answered = await call.answered()
@@ -110,10 +110,10 @@ async def test_a_call_is_waited_for_to_its_end() -> None:
 
 async def test_a_missed_call_is_over_and_was_not_answered() -> None:
     """A record alone is enough."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
-        await shelf.lay(record(ID, answered=False))
+        await fake_store.lay(record(ID, answered=False))
 
         assert await call.answered() is False
         assert (await call.ended()).answered is False
@@ -121,10 +121,10 @@ async def test_a_missed_call_is_over_and_was_not_answered() -> None:
 
 async def test_a_call_that_is_over_without_saying_how_was_not_answered() -> None:
     """A record that does not say so is no answer."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
-        await shelf.lay(payload("gone", ID, type="cdr"))
+        await fake_store.lay(payload("gone", ID, type="cdr"))
 
         assert await call.answered() is False
         assert (await call.ended()).answered is None
@@ -132,12 +132,12 @@ async def test_a_call_that_is_over_without_saying_how_was_not_answered() -> None
 
 async def test_what_is_known_by_now_can_be_looked_at() -> None:
     """`result` never waits, not even before TeleCMI's answer."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = place(service)
         nothing = call.result
         await call
-        await shelf.lay(payload("ringing", ID))
+        await fake_store.lay(payload("ringing", ID))
 
         assert (nothing.stage, nothing.request_id) == (Stage.NEW, None)
         assert (call.result.stage, call.result.request_id) == (Stage.RINGING, ID)
@@ -149,15 +149,15 @@ async def test_what_is_known_by_now_can_be_looked_at() -> None:
 
 async def test_a_bridged_call_ends_with_the_records_of_both_legs() -> None:
     """A leg that was heard of has a record to come."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     async with (
-        FakeTelecmi().service(events=shelf) as service,
+        FakeTelecmi().service(events=fake_store) as service,
         anyio.create_task_group() as tasks,
     ):
         call = await place(service)
-        await shelf.lay(payload("out_answered", ID), payload("out_bridged", ID, leg="b"))
-        await shelf.lay(record(ID))
-        tasks.start_soon(later, 300, shelf, record(ID, leg="b"))
+        await fake_store.lay(payload("out_answered", ID), payload("out_bridged", ID, leg="b"))
+        await fake_store.lay(record(ID))
+        tasks.start_soon(later, 300, fake_store, record(ID, leg="b"))
         began = anyio.current_time()
 
         result = await call.ended()
@@ -169,11 +169,11 @@ async def test_a_bridged_call_ends_with_the_records_of_both_legs() -> None:
 
 async def test_a_record_that_never_comes_is_waited_for_half_an_hour() -> None:
     """TeleCMI sends it for the last time 30 minutes after the end; then it is lost."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
         await anyio.sleep(10)
-        await shelf.lay(payload("out_answered", ID), payload("out_hangup", ID))
+        await fake_store.lay(payload("out_answered", ID), payload("out_hangup", ID))
         began = anyio.current_time()
 
         result = await call.ended()
@@ -187,34 +187,34 @@ async def test_a_record_that_never_comes_is_waited_for_half_an_hour() -> None:
 
 async def test_events_are_given_once_to_everybody_who_asks() -> None:
     """Those that came first, then those to come, until the end; repeats are left out."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     seen: dict[str, list[str]] = {"early": [], "late": []}
 
     async def watch(name: str, call: CallHandle) -> None:
         async for event in call.events():
             seen[name].append(str(event.raw["status"]))
 
-    async with FakeTelecmi().service(events=shelf) as service:
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch, "early", call)
             await anyio.sleep(1)
-            await shelf.lay(*[payload("ringing", ID, time=1_700_000_000_000)] * 3)
+            await fake_store.lay(*[payload("ringing", ID, time=1_700_000_000_000)] * 3)
             await anyio.sleep(1)
             tasks.start_soon(watch, "late", call)
-            await shelf.lay(payload("out_answered", ID))
+            await fake_store.lay(payload("out_answered", ID))
             await anyio.sleep(1)
-            await shelf.lay(record(ID), record(ID))
+            await fake_store.lay(record(ID), record(ID))
 
     assert seen["early"] == seen["late"] == ["ringing", "out_answered", "answered"]
 
 
 async def test_leaving_the_events_early_leaves_nothing_behind() -> None:
     """The iterator holds nothing that would have to be closed."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
-        await shelf.lay(payload("ringing", ID), payload("out_answered", ID))
+        await fake_store.lay(payload("ringing", ID), payload("out_answered", ID))
 
         async for event in call.events():
             first = event
@@ -226,12 +226,12 @@ async def test_leaving_the_events_early_leaves_nothing_behind() -> None:
 
 async def test_the_thousandth_event_is_the_last_that_is_kept() -> None:
     """A call that never ends does not fill the memory; what it comes to is known all the same."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
         for n in range(1_100):
-            await shelf.lay(payload("ringing", ID, time=1_700_000_000_000 + 1_000 * n))
-        await shelf.lay(record(ID))
+            await fake_store.lay(payload("ringing", ID, time=1_700_000_000_000 + 1_000 * n))
+        await fake_store.lay(record(ID))
 
         assert len([event async for event in call.events()]) == 1_000
         assert (await call.ended()).answered is True
@@ -239,14 +239,14 @@ async def test_the_thousandth_event_is_the_last_that_is_kept() -> None:
 
 async def test_a_wait_that_takes_too_long_says_so_and_disturbs_nobody() -> None:
     """The call goes on, and so do others who wait for it."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     results: list[CallResult] = []
 
     async def wait(call: CallHandle) -> None:
         results.append(await call.ended())
 
     async with (
-        FakeTelecmi().service(events=shelf) as service,
+        FakeTelecmi().service(events=fake_store) as service,
         anyio.create_task_group() as tasks,
     ):
         call = await place(service)
@@ -255,7 +255,7 @@ async def test_a_wait_that_takes_too_long_says_so_and_disturbs_nobody() -> None:
             await call.answered(timeout=3)
         with anyio.move_on_after(2):
             await call.ended()
-        await shelf.lay(record(ID))
+        await fake_store.lay(record(ID))
 
     assert isinstance(caught.value, TimeoutError)
     assert not caught.value.safe_to_redial
@@ -266,7 +266,7 @@ async def test_a_wait_that_takes_too_long_says_so_and_disturbs_nobody() -> None:
 @pytest.mark.parametrize("timeout", [0, -1, "soon", float("nan"), True])
 async def test_a_timeout_that_is_none_is_refused(timeout: Any) -> None:
     """Seconds above 0, a timedelta, or None."""
-    async with FakeTelecmi().service(events=Shelf()) as service:
+    async with FakeTelecmi().service(events=FakeStore()) as service:
         call = await place(service)
         with pytest.raises(ConfigurationError, match="timeout must be"):
             await call.answered(timeout=timeout)
@@ -274,8 +274,8 @@ async def test_a_timeout_that_is_none_is_refused(timeout: Any) -> None:
 
 async def test_a_call_that_failed_raises_its_own_error() -> None:
     """There is nothing to wait for."""
-    shelf = Shelf()
-    async with FakeTelecmi(always(lambda: refused(404))).service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi(always(lambda: refused(404))).service(events=fake_store) as service:
         call = place(service)
         with pytest.raises(CallRejected):
             await call.ended()
@@ -285,26 +285,26 @@ async def test_a_call_that_failed_raises_its_own_error() -> None:
 
 async def test_an_event_that_overtakes_the_reply_is_not_lost() -> None:
     """It lies in the store when the call becomes known."""
-    shelf = Shelf()
-    async with FakeTelecmi(delay=2).service(events=shelf, reference=False) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi(delay=2).service(events=fake_store, reference=False) as service:
         call = place(service)
         await anyio.sleep(1)
-        await shelf.lay(payload("out_answered", ID), record(ID))
+        await fake_store.lay(payload("out_answered", ID), record(ID))
 
         assert (await call.ended()).answered is True
 
 
 async def test_an_event_brings_back_a_call_whose_reply_was_lost() -> None:
     """What was unknown is accepted, and whoever waits for the end is told."""
-    shelf = Shelf()
-    async with FakeTelecmi(always(lambda: LOST)).service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi(always(lambda: LOST)).service(events=fake_store) as service:
         call = place(service)
         with pytest.raises(CallOutcomeUnknown):
             await call
         async with anyio.create_task_group() as tasks:
             mine = signed(call.reference)
-            tasks.start_soon(later, 3, shelf, payload("out_started", ID, **mine))
-            tasks.start_soon(later, 9, shelf, record(ID))
+            tasks.start_soon(later, 3, fake_store, payload("out_started", ID, **mine))
+            tasks.start_soon(later, 9, fake_store, record(ID))
 
             result = await call.ended()
 
@@ -316,9 +316,9 @@ async def test_an_event_brings_back_a_call_whose_reply_was_lost() -> None:
 
 async def test_a_call_without_a_reference_stays_unknown() -> None:
     """Nothing could tie an event to it, so nobody waits in vain."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     async with FakeTelecmi(always(lambda: LOST)).service(
-        events=shelf, reference=False
+        events=fake_store, reference=False
     ) as service:
         call = place(service)
         with pytest.raises(CallOutcomeUnknown):
@@ -327,13 +327,13 @@ async def test_a_call_without_a_reference_stays_unknown() -> None:
 
 async def test_an_event_stops_the_repetition_of_what_was_placed() -> None:
     """A gateway's 502 would be tried again; the event shows that a phone rings already."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     telecmi = FakeTelecmi(in_turn(gateway, accepted))
     policy = RetryPolicy(wait_initial=10, wait_max=10)
-    async with telecmi.service(events=shelf, retry=policy) as service:
+    async with telecmi.service(events=fake_store, retry=policy) as service:
         call = place(service)
         await anyio.sleep(0.5)
-        await shelf.lay(payload("out_started", ID, **signed(call.reference)))
+        await fake_store.lay(payload("out_started", ID, **signed(call.reference)))
         await call
         await anyio.sleep(60)
 
@@ -343,12 +343,12 @@ async def test_an_event_stops_the_repetition_of_what_was_placed() -> None:
 
 async def test_an_event_settles_a_call_whose_request_fails_afterwards() -> None:
     """It came while the request was under way, and then the reply was lost."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     telecmi = FakeTelecmi(in_turn(gateway, accepted), delay=2)
-    async with telecmi.service(events=shelf) as service:
+    async with telecmi.service(events=fake_store) as service:
         call = place(service)
         await anyio.sleep(1)
-        await shelf.lay(payload("out_started", ID, **signed(call.reference)))
+        await fake_store.lay(payload("out_started", ID, **signed(call.reference)))
         assert call.status is CallStatus.SENDING
         await call
 
@@ -357,12 +357,12 @@ async def test_an_event_settles_a_call_whose_request_fails_afterwards() -> None:
 
 async def test_an_event_proves_a_refusal_wrong(caplog: pytest.LogCaptureFixture) -> None:
     """A caller must know that a phone rang, whatever the reply said."""
-    shelf = Shelf()
-    async with FakeTelecmi(always(lambda: refused(404))).service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi(always(lambda: refused(404))).service(events=fake_store) as service:
         call = place(service)
         with pytest.raises(CallRejected):
             await call
-        await shelf.lay(payload("out_started", ID, **signed(call.reference)))
+        await fake_store.lay(payload("out_started", ID, **signed(call.reference)))
 
         assert (call.status, call.error) == (CallStatus.PROGRESS, None)
     assert "was rejected, and an event shows that TeleCMI placed it" in caplog.text
@@ -373,14 +373,14 @@ async def test_events_of_two_calls_show_a_duplicate(
     when: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One reference and two ids: it was placed twice."""
-    shelf = Shelf()
-    async with FakeTelecmi(delay=2).service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi(delay=2).service(events=fake_store) as service:
         call = place(service)
         await anyio.sleep(1 if when == "while sending" else 3)
         mine = signed(call.reference)
-        await shelf.lay(payload("out_started", OTHER_ID, **mine))
+        await fake_store.lay(payload("out_started", OTHER_ID, **mine))
         await call
-        await shelf.lay(payload("ringing", OTHER_ID, **mine))
+        await fake_store.lay(payload("ringing", OTHER_ID, **mine))
 
         assert (call.request_id, call.may_be_duplicate) == (ID, True)
     assert caplog.text.count("placed it twice") == 1
@@ -388,28 +388,30 @@ async def test_events_of_two_calls_show_a_duplicate(
 
 async def test_an_event_that_confirms_the_reply_changes_nothing() -> None:
     """The usual case: the reference comes back with the id of the reply."""
-    shelf = Shelf()
-    async with FakeTelecmi(delay=2).service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi(delay=2).service(events=fake_store) as service:
         call = place(service)
         await anyio.sleep(1)
-        await shelf.lay(payload("out_started", ID, **signed(call.reference)))
+        await fake_store.lay(payload("out_started", ID, **signed(call.reference)))
         await call
-        await shelf.lay(payload("ringing", ID, **signed(call.reference)))
+        await fake_store.lay(payload("ringing", ID, **signed(call.reference)))
 
         assert (call.request_id, call.may_be_duplicate) == (ID, False)
 
 
 async def test_an_event_with_no_id_of_the_call_but_a_legs_finds_it() -> None:
     """Stream events and pressed keys hold nothing but the leg's id, learnt from others."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
-        await shelf.lay({"cmiuuid": "leg-a", "status": "stream_connected", "ws_status": "{}"})
-        await shelf.lay({"cmiuuid": "leg-a", "dtmf": "1"})
-        assert len(shelf.kept) == 2
-        await shelf.lay(payload("out_answered", ID))
+        await fake_store.lay(
+            {"cmiuuid": "leg-a", "status": "stream_connected", "ws_status": "{}"}
+        )
+        await fake_store.lay({"cmiuuid": "leg-a", "dtmf": "1"})
+        assert len(fake_store.kept) == 2
+        await fake_store.lay(payload("out_answered", ID))
         await anyio.sleep(1)
-        await shelf.lay({"cmiuuid": "leg-a", "dtmf": "1"}, record(ID))
+        await fake_store.lay({"cmiuuid": "leg-a", "dtmf": "1"}, record(ID))
 
         kinds = [type(event).__name__ async for event in call.events()]
 
@@ -428,8 +430,8 @@ async def test_the_reference_is_sent_only_where_it_is_of_use_or_asked_for() -> N
     for options in (
         {},
         {"reference": True},
-        {"events": Shelf()},
-        {"events": Shelf(), "reference": False},
+        {"events": FakeStore()},
+        {"events": FakeStore(), "reference": False},
     ):
         telecmi = FakeTelecmi()
         async with telecmi.service(**options) as service:
@@ -449,13 +451,13 @@ async def test_the_references_key_belongs_to_the_service() -> None:
 
 async def test_a_call_is_taken_up_again_by_its_id() -> None:
     """After a restart, all that is known of a call may be its id."""
-    shelf = Shelf()
-    await shelf.lay(payload("out_answered", ID, to=TO))
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    await fake_store.lay(payload("out_answered", ID, to=TO))
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = service.handle_for(ID)
         assert (await call) is call
         assert await call.answered()
-        await shelf.lay(record(ID, to=TO))
+        await fake_store.lay(record(ID, to=TO))
         result = await call.ended()
 
         assert (call.request_id, call.accepted, call.attempts) == (ID, True, ())
@@ -466,11 +468,11 @@ async def test_a_call_is_taken_up_again_by_its_id() -> None:
 
 async def test_a_call_that_is_held_is_not_taken_up_a_second_time() -> None:
     """Two handles of one call know the same."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         first = await place(service)
         second = service.handle_for(ID)
-        await shelf.lay(record(ID))
+        await fake_store.lay(record(ID))
 
         assert second.reference == first.reference
         assert (await second.ended()) == (await first.ended())
@@ -479,10 +481,10 @@ async def test_a_call_that_is_held_is_not_taken_up_a_second_time() -> None:
 @pytest.mark.parametrize("to", [None, "", "anonymous", "0", "9" * 5_000, "१" * 10])
 async def test_a_number_that_is_none_leaves_the_result_without_one(to: str | None) -> None:
     """No field of an event is certain."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = service.handle_for(ID)
-        await shelf.lay(record(ID, to=to))
+        await fake_store.lay(record(ID, to=to))
 
         assert (await call.ended()).to is None
         assert ID in repr(call)
@@ -491,7 +493,7 @@ async def test_a_number_that_is_none_leaves_the_result_without_one(to: str | Non
 @pytest.mark.parametrize("request_id", ["", "two words", 7, None, "x" * 300])
 async def test_what_is_no_id_is_refused(request_id: Any) -> None:
     """It names what is wanted."""
-    async with FakeTelecmi().service(events=Shelf()) as service:
+    async with FakeTelecmi().service(events=FakeStore()) as service:
         with pytest.raises(InvalidCall, match="the id that TeleCMI gave"):
             service.handle_for(request_id)
 
@@ -507,7 +509,7 @@ async def test_a_call_is_not_taken_up_where_nothing_is_heard(options: Any) -> No
 @pytest.mark.parametrize("how", ["answered", "ended", "events"])
 async def test_closing_the_service_wakes_those_who_wait(how: str) -> None:
     """Nothing more will be heard, and they are told what to do."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     errors: list[ServiceClosed] = []
 
     async def wait(call: CallHandle) -> None:
@@ -516,7 +518,7 @@ async def test_closing_the_service_wakes_those_who_wait(how: str) -> None:
         errors.append(caught.value)
 
     async with anyio.create_task_group() as tasks:
-        async with FakeTelecmi().service(events=shelf) as service:
+        async with FakeTelecmi().service(events=fake_store) as service:
             call, other = await place(service), place(service)
             tasks.start_soon(wait, call)
             tasks.start_soon(wait, call)
@@ -526,15 +528,15 @@ async def test_closing_the_service_wakes_those_who_wait(how: str) -> None:
 
     assert len(errors) == 4
     assert errors[0] is not errors[1]
-    assert shelf.listeners == []
+    assert fake_store.listeners == []
 
 
 async def test_what_was_known_when_the_service_closed_stays_known() -> None:
     """A call that is over can be asked for ever."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
-        await shelf.lay(record(ID))
+        await fake_store.lay(record(ID))
 
     assert (await call.ended()).answered is True
     assert len([event async for event in call.events()]) == 1
@@ -544,27 +546,27 @@ async def test_a_store_that_fails_is_asked_again_later(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What came earlier is missed for now, and the log says so once."""
-    shelf = Shelf()
-    shelf.broken = True
-    await shelf.lay(record(ID))
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    fake_store.broken = True
+    await fake_store.lay(record(ID))
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
         await anyio.sleep(60)
         nothing = call.result
-        shelf.broken = False
+        fake_store.broken = False
 
         assert (await call.ended(timeout=10)).answered is True
         assert nothing.stage is Stage.NEW
-    assert caplog.text.count("cannot be looked up now: the shelf broke") == 1
+    assert caplog.text.count("cannot be looked up now: the fake_store broke") == 1
 
 
 async def test_a_store_that_fails_for_good_wakes_those_who_wait(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """One of the user's own may raise anything. Nothing of it reaches those who wait."""
-    shelf = Shelf()
-    shelf.foreign = ZeroDivisionError("in the store")
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    fake_store.foreign = ZeroDivisionError("in the store")
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
         with pytest.raises(StoreError, match="the log tells how") as caught:
             await call.ended()
@@ -577,14 +579,14 @@ async def test_a_store_that_fails_for_good_wakes_those_who_wait(
 
 async def test_the_ids_of_calls_without_an_end_can_be_asked_for() -> None:
     """A store that was away looks up what they missed."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     async with FakeTelecmi(in_turn(accepted, lambda: accepted(1), lambda: LOST)).service(
-        events=shelf
+        events=fake_store
     ) as service:
         calls = [place(service) for _ in range(3)]
         await anyio.sleep(1)
-        await shelf.lay(record(ID))
-        (listener,) = shelf.listeners
+        await fake_store.lay(record(ID))
+        (listener,) = fake_store.listeners
 
         assert set(listener.waiting()) == {OTHER_ID, *(call.reference for call in calls[1:])}
         assert calls[2].status is CallStatus.UNKNOWN
@@ -592,15 +594,15 @@ async def test_the_ids_of_calls_without_an_end_can_be_asked_for() -> None:
 
 async def test_a_service_keeps_no_call_alive_that_nobody_holds() -> None:
     """Memory stays flat: with its handle, a call is gone; its id alone is known for a while."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
-        await shelf.lay(payload("ringing", ID))
+        await fake_store.lay(payload("ringing", ID))
         gone = weakref.ref(call._call)
         del call
         await anyio.sleep(1)
         gc.collect()
-        (listener,) = shelf.listeners
+        (listener,) = fake_store.listeners
 
         assert gone() is None
         assert (listener.wants([ID]), listener.wants(["leg-a"])) == (True, False)
@@ -609,25 +611,25 @@ async def test_a_service_keeps_no_call_alive_that_nobody_holds() -> None:
 
 async def test_a_late_event_of_a_call_that_is_gone_is_ignored() -> None:
     """It may have been let go between the question and the event."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf):
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store):
         await anyio.sleep(1)
-        (listener,) = shelf.listeners
-        await shelf.lay(record(ID))
+        (listener,) = fake_store.listeners
+        await fake_store.lay(record(ID))
 
-        listener.take(shelf.kept[0])
+        listener.take(fake_store.kept[0])
 
-    assert len(shelf.kept) == 1
+    assert len(fake_store.kept) == 1
 
 
 async def test_ids_are_learnt_from_the_first_events_only() -> None:
     """A flood of events with made-up legs does not grow what is known."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
         for n in range(300):
-            await shelf.lay(payload("ringing", ID, leg="b", cmiuuid=f"leg {n}"))
-        (listener,) = shelf.listeners
+            await fake_store.lay(payload("ringing", ID, leg="b", cmiuuid=f"leg {n}"))
+        (listener,) = fake_store.listeners
 
         assert listener.wants(["leg 150"])
         assert not listener.wants(["leg 250"])
@@ -636,7 +638,7 @@ async def test_ids_are_learnt_from_the_first_events_only() -> None:
 
 async def test_waiting_belongs_to_the_loop_of_the_call() -> None:
     """Another loop could not be woken, so it says so."""
-    async with FakeTelecmi().service(events=Shelf()) as service:
+    async with FakeTelecmi().service(events=FakeStore()) as service:
         call = await place(service)
 
         async def elsewhere() -> None:
@@ -649,19 +651,22 @@ async def test_waiting_belongs_to_the_loop_of_the_call() -> None:
 @pytest.mark.parametrize("how", ["answered", "ended", "events"])
 async def test_cancelled_anywhere_a_wait_leaves_no_trace(how: str) -> None:
     """No waiter stays behind, the call goes on, and the next one who waits is served."""
-    shelf = Shelf()
-    async with FakeTelecmi(delay=1).service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi(delay=1).service(events=fake_store) as service:
 
         async def wait(call: CallHandle) -> None:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(
-                    later, 2, shelf, record(call.result.request_id, **signed(call.reference))
+                    later,
+                    2,
+                    fake_store,
+                    record(call.result.request_id, **signed(call.reference)),
                 )
                 await (anext(call.events()) if how == "events" else getattr(call, how)())
 
         async def check(call: CallHandle) -> None:
             assert call._call.history is None or call._call.history.waiters == 0
-            await shelf.lay(record(ID, **signed(call.reference)))
+            await fake_store.lay(record(ID, **signed(call.reference)))
             assert await call.answered()
 
         points = await cancel_everywhere(wait, setup=lambda: place(service), check=check)

@@ -9,8 +9,8 @@ import anyio
 import anyio.lowlevel
 import httpx
 import pytest
+from fake_store import TALK, FakeStore, answer_others, found, nothing_yet, payload, record, row
 from fake_telecmi import FLOW, TO, FakeTelecmi, always
-from shelf import TALK, Shelf, answer_others, found, nothing_yet, payload, record, row
 
 from telecmi_async import (
     CallHandle,
@@ -153,16 +153,16 @@ async def test_no_more_than_some_calls_are_looked_up_at_a_time() -> None:
 
 async def test_both_legs_make_the_same_outcome_as_webhooks_do() -> None:
     """Whichever way it came."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     rows = found(row(leg="b", answered=False), row())
     telecmi = FakeTelecmi()
     answer_others(telecmi, lambda _, __: rows)
     results = []
-    for events in (POLLER, shelf):
+    for events in (POLLER, fake_store):
         async with telecmi.service(events=events) as service:
             call = await place(service)
-            await shelf.lay(record(call.request_id))
-            await shelf.lay(record(call.request_id, leg="b", answered=False))
+            await fake_store.lay(record(call.request_id))
+            await fake_store.lay(record(call.request_id, leg="b", answered=False))
             results.append(await call.ended())
 
     looked_up, heard = (
@@ -175,11 +175,11 @@ async def test_both_legs_make_the_same_outcome_as_webhooks_do() -> None:
 
 async def test_a_record_that_was_sent_is_not_given_a_second_time() -> None:
     """The one that was looked up is the same, with less in it."""
-    shelf, telecmi = Shelf(), FakeTelecmi()
+    fake_store, telecmi = FakeStore(), FakeTelecmi()
     answer_others(telecmi, lambda _, __: found(row()))
-    async with telecmi.service(events=[shelf, POLLER]) as service:
+    async with telecmi.service(events=[fake_store, POLLER]) as service:
         call = await place(service)
-        await shelf.lay(payload("out_bridged", ID, leg="b"), record(ID))
+        await fake_store.lay(payload("out_bridged", ID, leg="b"), record(ID))
         with pytest.raises(WaitTimeout):
             await call.ended(timeout=100)
 
@@ -191,13 +191,13 @@ async def test_a_record_that_was_sent_is_not_given_a_second_time() -> None:
 @pytest.mark.parametrize("legs", [1, 2])
 async def test_a_look_up_stands_in_for_a_record_that_was_lost(legs: int) -> None:
     """Of a leg whose events came, too; of several it cannot be told whose record it is."""
-    telecmi, shelf = FakeTelecmi(), Shelf()
+    telecmi, fake_store = FakeTelecmi(), FakeStore()
     answer_others(telecmi, lambda _, __: found(row(leg="b"), row()))
-    async with telecmi.service(events=[shelf, POLLER]) as service:
+    async with telecmi.service(events=[fake_store, POLLER]) as service:
         call = await place(service)
         for n in range(legs):
-            await shelf.lay(payload("started", ID, leg="b", cmiuuid=f"leg-{n}"))
-        await shelf.lay(record(ID))
+            await fake_store.lay(payload("started", ID, leg="b", cmiuuid=f"leg-{n}"))
+        await fake_store.lay(record(ID))
         began = anyio.current_time()
         result = await call.ended()
         waited = anyio.current_time() - began
@@ -245,10 +245,10 @@ async def test_a_refused_look_up_leaves_the_webhooks(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """They need no credentials. Nobody is looked up any more, and the log says why."""
-    shelf, telecmi = Shelf(), FakeTelecmi()
+    fake_store, telecmi = FakeStore(), FakeTelecmi()
     answer_others(telecmi, lambda _, __: httpx.Response(200, json={"code": 420}))
     async with (
-        telecmi.service(events=[shelf, POLLER]) as service,
+        telecmi.service(events=[fake_store, POLLER]) as service,
         anyio.create_task_group() as tasks,
     ):
         calls = [await place(service) for _ in range(3)]
@@ -256,7 +256,7 @@ async def test_a_refused_look_up_leaves_the_webhooks(
             tasks.start_soon(call.ended)
         await anyio.sleep(1_000)
         for call in calls:
-            await shelf.lay(record(call.request_id))
+            await fake_store.lay(record(call.request_id))
 
     assert len(looks(telecmi)) <= 3
     assert "looked up no more, events are still heard" in caplog.text
@@ -414,7 +414,7 @@ def test_what_is_no_source_of_events_is_refused(events: Callable[[], Any]) -> No
         lambda: [Receiver(TOKEN), Receiver(TOKEN)],
         lambda: [Receiver(TOKEN), MemoryStore()],
         lambda: (MemoryStore(), Receiver(TOKEN)),
-        lambda: [Shelf(), MemoryStore()],
+        lambda: [FakeStore(), MemoryStore()],
     ],
 )
 def test_two_sources_of_a_kind_are_refused(events: Callable[[], Any]) -> None:

@@ -13,10 +13,10 @@ import anyio
 import httpx
 import pytest
 import sniffio
+from fake_store import TALK, FakeStore, payload, record, signed
 from fake_telecmi import FLOW, TO, FakeTelecmi, accepted, always, gateway, in_turn, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shelf import TALK, Shelf, payload, record, signed
 
 from telecmi_async import (
     CallHandle,
@@ -68,30 +68,30 @@ def stages(*calls: CallHandle) -> list[Stage]:
 
 async def test_an_event_that_names_another_request_is_not_the_calls() -> None:
     """Whatever leg or conversation it names: of calls that share one, each hears its own."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf, reference=False) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store, reference=False) as service:
         first, second = await place(service), await place(service)
         shared = {"conversation_uuid": "c-1", "cmiuuid": "leg-1"}
-        await shelf.lay(payload("ringing", ids(0), **shared))
-        await shelf.lay(payload("out_answered", ids(1), **shared))
-        await shelf.lay(payload("out_answered", ids(7), **shared))
+        await fake_store.lay(payload("ringing", ids(0), **shared))
+        await fake_store.lay(payload("out_answered", ids(1), **shared))
+        await fake_store.lay(payload("out_answered", ids(7), **shared))
 
         assert stages(first, second) == [Stage.RINGING, Stage.ANSWERED]
 
 
 async def test_an_overtaking_event_of_a_shared_conversation_waits_for_its_call() -> None:
     """It goes to nobody else meanwhile, and is not lost."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     telecmi = FakeTelecmi()
-    async with telecmi.service(events=shelf, reference=False) as service:
+    async with telecmi.service(events=fake_store, reference=False) as service:
         first = await place(service)
         shared = {"conversation_uuid": "c-1", "cmiuuid": "leg-1"}
-        await shelf.lay(payload("ringing", ids(0), **shared))
+        await fake_store.lay(payload("ringing", ids(0), **shared))
         telecmi.delay = 10
         second = place(service)
         await anyio.sleep(5)
-        await shelf.lay(record(ids(1), **{**shared, "cmiuuid": "leg-2"}))  # type: ignore[arg-type]  # no flag among them
-        await shelf.lay(payload("out_hangup", ids(1), **shared))
+        await fake_store.lay(record(ids(1), **{**shared, "cmiuuid": "leg-2"}))  # type: ignore[arg-type]  # no flag among them
+        await fake_store.lay(payload("out_hangup", ids(1), **shared))
         assert stages(first, second) == [Stage.RINGING, Stage.NEW]
 
         assert (await second.ended()).stage is Stage.COMPLETED
@@ -100,52 +100,52 @@ async def test_an_overtaking_event_of_a_shared_conversation_waits_for_its_call()
 
 async def test_an_event_cannot_rename_the_leg_of_another_call() -> None:
     """What is known stays: the leg is told of by its first event."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         first, second = await place(service), await place(service)
-        await shelf.lay(payload("ringing", ids(0), cmiuuid="leg-1"))
-        await shelf.lay(payload("ringing", ids(1), cmiuuid="leg-1"))
-        await shelf.lay({"cmiuuid": "leg-1", "dtmf": "1"})
+        await fake_store.lay(payload("ringing", ids(0), cmiuuid="leg-1"))
+        await fake_store.lay(payload("ringing", ids(1), cmiuuid="leg-1"))
+        await fake_store.lay({"cmiuuid": "leg-1", "dtmf": "1"})
 
         assert [len(call._call.history.events) for call in (first, second)] == [2, 1]  # type: ignore[union-attr]  # both have one
 
 
 async def test_a_forged_name_takes_no_call_from_its_owner() -> None:
     """Somebody who knows the id of one call and guesses another's gains nothing by it."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     telecmi = FakeTelecmi()
-    async with telecmi.service(events=shelf) as service:
+    async with telecmi.service(events=fake_store) as service:
         first = await place(service)
         telecmi.delay = 10
         second = place(service)
-        await shelf.lay(payload("ringing", ids(0), cmiuuid=ids(1)))
-        await shelf.lay(payload("ringing", ids(0), cmiuuid=second.reference))
-        await shelf.lay(payload("ringing", ids(0), conversation_uuid=second.reference))
+        await fake_store.lay(payload("ringing", ids(0), cmiuuid=ids(1)))
+        await fake_store.lay(payload("ringing", ids(0), cmiuuid=second.reference))
+        await fake_store.lay(payload("ringing", ids(0), conversation_uuid=second.reference))
         await second
-        await shelf.lay(payload("out_answered", ids(1)))
+        await fake_store.lay(payload("out_answered", ids(1)))
 
         assert stages(first, second) == [Stage.RINGING, Stage.ANSWERED]
 
 
 async def test_a_reference_without_its_code_proves_nothing() -> None:
     """It stands in logs. As another id it does not turn a refusal into a call."""
-    shelf = Shelf()
-    async with FakeTelecmi(always(lambda: refused(404))).service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi(always(lambda: refused(404))).service(events=fake_store) as service:
         call = place(service)
         with pytest.raises(TelecmiError):
             await call
         for name in ("conversation_uuid", "cmiuuid", "request_id"):
-            await shelf.lay(payload("ringing", ids(9)) | {name: call.reference})
+            await fake_store.lay(payload("ringing", ids(9)) | {name: call.reference})
 
         assert call.status is CallStatus.REJECTED
 
 
 async def test_a_proven_reference_wins_over_a_request_id() -> None:
     """Nobody else can have made it. The call has been placed twice then."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         first, second = await place(service), await place(service)
-        await shelf.lay(payload("ringing", ids(1), **signed(first.reference)))
+        await fake_store.lay(payload("ringing", ids(1), **signed(first.reference)))
 
         assert stages(first, second) == [Stage.RINGING, Stage.NEW]
         assert (first.may_be_duplicate, first.request_id) == (True, ids(0))
@@ -153,11 +153,13 @@ async def test_a_proven_reference_wins_over_a_request_id() -> None:
 
 async def test_a_call_placed_twice_hears_of_both() -> None:
     """The second id is learnt from what proves it, and finds the call from then on."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
-        await shelf.lay(payload("out_started", ids(7), cmiuuid="x", **signed(call.reference)))
-        await shelf.lay(record(ids(7), cmiuuid="x"))
+        await fake_store.lay(
+            payload("out_started", ids(7), cmiuuid="x", **signed(call.reference))
+        )
+        await fake_store.lay(record(ids(7), cmiuuid="x"))
 
         assert call.result.over
         assert service.handle_for(ids(7)).request_id == ids(0)
@@ -165,12 +167,12 @@ async def test_a_call_placed_twice_hears_of_both() -> None:
 
 async def test_what_an_event_calls_a_leg_is_no_call_to_be_taken_up() -> None:
     """Who knows one call's id cannot have another's handle lead to it."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         await (first := place(service))
-        await shelf.lay(payload("ringing", ids(0), cmiuuid=ids(7)))
+        await fake_store.lay(payload("ringing", ids(0), cmiuuid=ids(7)))
         second = service.handle_for(ids(7))
-        await shelf.lay(record(ids(7)))
+        await fake_store.lay(record(ids(7)))
 
         assert second.request_id == ids(7)
         assert stages(first, second) == [Stage.RINGING, Stage.COMPLETED]
@@ -178,10 +180,10 @@ async def test_what_an_event_calls_a_leg_is_no_call_to_be_taken_up() -> None:
 
 async def test_an_event_without_a_request_id_is_found_by_its_conversation() -> None:
     """Older editions send none; the conversation has the same id there."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf, reference=False) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store, reference=False) as service:
         call = await place(service)
-        await shelf.lay(payload("answered", None, type="event", conversation_uuid=ids(0)))
+        await fake_store.lay(payload("answered", None, type="event", conversation_uuid=ids(0)))
 
         assert await call.answered()
 
@@ -235,7 +237,7 @@ async def test_what_brings_no_reference_is_ours_by_its_request(
 async def test_of_many_calls_the_latest_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is kept of calls without a handle does not grow."""
     monkeypatch.setattr("telecmi_async.service.tracker._MOST_PLACED", 3)
-    async with FakeTelecmi().service(events=Shelf(), reference=False) as service:
+    async with FakeTelecmi().service(events=FakeStore(), reference=False) as service:
         for _ in range(5):
             await place(service)
         gc.collect()
@@ -252,23 +254,23 @@ async def test_of_many_calls_the_latest_are_remembered(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("order", ["taken up first", "event first"])
 async def test_a_call_taken_up_while_it_is_dialled_hears_the_same(order: str) -> None:
     """Its id may be known from elsewhere before the reply is here."""
-    shelf = Shelf()
-    async with FakeTelecmi(delay=10).service(events=shelf, reference=False) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi(delay=10).service(events=fake_store, reference=False) as service:
         call = place(service)
         await anyio.sleep(5)
         if order == "event first":
-            await shelf.lay(payload("ringing", ids(0)))
+            await fake_store.lay(payload("ringing", ids(0)))
         other = service.handle_for(ids(0))
         await anyio.sleep(1)
         if order == "taken up first":
-            await shelf.lay(payload("ringing", ids(0)))
+            await fake_store.lay(payload("ringing", ids(0)))
         await call
         assert stages(call, other) == [Stage.RINGING] * 2
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(call.ended)
             tasks.start_soon(other.ended)
             await anyio.sleep(1)
-            await shelf.lay(record(ids(0)))
+            await fake_store.lay(record(ids(0)))
 
         assert call.result.state == other.result.state
         assert other.request is None
@@ -276,28 +278,28 @@ async def test_a_call_taken_up_while_it_is_dialled_hears_the_same(order: str) ->
 
 async def test_a_call_taken_up_goes_on_hearing_without_the_first_handle() -> None:
     """Two handles: one is enough, whichever it is."""
-    shelf = Shelf()
-    async with FakeTelecmi(delay=10).service(events=shelf, reference=False) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi(delay=10).service(events=fake_store, reference=False) as service:
         call = place(service)
         other = service.handle_for(ids(0))
         await call
         del call
         gc.collect()
-        await shelf.lay(record(ids(0)))
+        await fake_store.lay(record(ids(0)))
 
         assert (await other.ended()).answered is True
 
 
 async def test_a_call_proven_after_it_was_taken_up_becomes_accepted() -> None:
     """The proof reaches the call, and both hear the event."""
-    shelf = Shelf()
-    async with FakeTelecmi(always(lambda: LOST)).service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi(always(lambda: LOST)).service(events=fake_store) as service:
         call = place(service)
         with pytest.raises(CallOutcomeUnknown):
             await call
         other = service.handle_for(ids(3))
-        await shelf.lay(payload("ringing", ids(3), **signed(call.reference)))
-        await shelf.lay(payload("out_answered", ids(3)))
+        await fake_store.lay(payload("ringing", ids(3), **signed(call.reference)))
+        await fake_store.lay(payload("out_answered", ids(3)))
 
         assert (call.status, call.request_id) == (CallStatus.PROGRESS, ids(3))
         assert stages(call, other) == [Stage.ANSWERED] * 2
@@ -308,19 +310,21 @@ async def test_a_call_proven_after_it_was_taken_up_becomes_accepted() -> None:
 
 async def test_a_proof_without_an_id_stops_the_repetition() -> None:
     """A phone rings, so it is not dialled again; which call it is, only a later event tells."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     telecmi = FakeTelecmi(in_turn(gateway, accepted))
     policy = RetryPolicy(wait_initial=10, wait_max=10)
-    async with telecmi.service(events=shelf, retry=policy) as service:
+    async with telecmi.service(events=fake_store, retry=policy) as service:
         call = place(service)
         await anyio.sleep(0.5)
-        await shelf.lay(payload("started", None, type="event", **signed(call.reference)))
+        await fake_store.lay(payload("started", None, type="event", **signed(call.reference)))
         with pytest.raises(CallOutcomeUnknown, match="an event shows") as caught:
             await call
         await anyio.sleep(60)
-        await shelf.lay(payload("ringing", None, type="event", **signed(call.reference)))
+        await fake_store.lay(payload("ringing", None, type="event", **signed(call.reference)))
         unknown = call.status
-        await shelf.lay(payload("answered", ids(4), type="event", **signed(call.reference)))
+        await fake_store.lay(
+            payload("answered", ids(4), type="event", **signed(call.reference))
+        )
 
         assert (caught.value.cause, len(caught.value.attempts)) == ("event", 1)
         assert (len(telecmi.requests), unknown) == (1, CallStatus.UNKNOWN)
@@ -335,11 +339,11 @@ async def test_a_proof_without_an_id_while_sending_waits_for_the_reply(
     answer: Callable[[], httpx.Response], status: CallStatus
 ) -> None:
     """An id in the reply is as good; a refusal is none any more."""
-    shelf = Shelf()
-    async with FakeTelecmi(always(answer), delay=2).service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi(always(answer), delay=2).service(events=fake_store) as service:
         call = place(service)
         await anyio.sleep(1)
-        await shelf.lay(payload("started", None, type="event", **signed(call.reference)))
+        await fake_store.lay(payload("started", None, type="event", **signed(call.reference)))
         await anyio.sleep(5)
 
         assert call.status is status
@@ -349,10 +353,10 @@ async def test_a_proof_without_an_id_while_sending_waits_for_the_reply(
 
 async def test_a_proof_without_an_id_changes_nothing_of_an_accepted_call() -> None:
     """It is known to be placed."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
-        await shelf.lay(payload("started", None, type="event", **signed(call.reference)))
+        await fake_store.lay(payload("started", None, type="event", **signed(call.reference)))
 
         assert (call.accepted, call.may_be_duplicate) == (True, False)
 
@@ -372,14 +376,14 @@ async def test_no_proven_call_stays_safe_to_dial_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Whatever was thought of it, whatever the event says of it."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     off = RetryPolicy(attempts=1)
-    async with FakeTelecmi(always(answer)).service(events=shelf, retry=off) as service:
+    async with FakeTelecmi(always(answer)).service(events=fake_store, retry=off) as service:
         call = place(service)
         with pytest.raises(TelecmiError) as caught:
             await call
         assert (call.status, caught.value.safe_to_redial) == (status, True)
-        await shelf.lay(payload("started", request_id, **signed(call.reference)))
+        await fake_store.lay(payload("started", request_id, **signed(call.reference)))
 
         assert call.accepted is (request_id is not None)
         assert call.error is None or isinstance(call.error, CallOutcomeUnknown)
@@ -388,14 +392,14 @@ async def test_no_proven_call_stays_safe_to_dial_again(
 
 async def test_the_second_of_two_attempts_that_were_both_placed_is_marked() -> None:
     """The event of the first comes while the second is under way: nothing is sent thereafter."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     telecmi = FakeTelecmi(in_turn(gateway, lambda: accepted(1)), delay=2)
     policy = RetryPolicy(wait_initial=0.01, wait_max=0.01)
-    async with telecmi.service(events=shelf, retry=policy) as service:
+    async with telecmi.service(events=fake_store, retry=policy) as service:
         call = place(service)
         await anyio.sleep(3)
         assert call.status is CallStatus.SENDING
-        await shelf.lay(payload("out_started", ids(0), **signed(call.reference)))
+        await fake_store.lay(payload("out_started", ids(0), **signed(call.reference)))
         await call
 
         assert (call.request_id, call.may_be_duplicate) == (ids(1), True)
@@ -405,15 +409,15 @@ async def test_the_second_of_two_attempts_that_were_both_placed_is_marked() -> N
 @pytest.mark.parametrize("step", range(1, 30))
 async def test_no_moment_of_a_proof_makes_a_second_call(step: int) -> None:
     """Between two attempts, at the gate, or before the first byte of the second."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     telecmi = FakeTelecmi(in_turn(gateway, accepted))
     policy = RetryPolicy(wait_initial=1, wait_max=1)
     rate = RateLimit(2, max_in_flight=1)
-    async with telecmi.service(events=shelf, retry=policy, rate=rate) as service:
+    async with telecmi.service(events=fake_store, retry=policy, rate=rate) as service:
         call = place(service)
         await anyio.sleep(0.05 * step)
         before = len(telecmi.requests)
-        await shelf.lay(payload("out_started", ids(9), **signed(call.reference)))
+        await fake_store.lay(payload("out_started", ids(9), **signed(call.reference)))
         await call
         await anyio.sleep(20)
 
@@ -448,7 +452,7 @@ async def test_no_error_of_a_wait_says_that_an_accepted_call_may_be_dialled_agai
 async def test_a_calls_own_error_keeps_its_word_in_a_wait() -> None:
     """A call that was not placed may be dialled again, wherever that is told."""
     dead = FakeTelecmi(always(lambda: httpx.ConnectError("refused")))
-    async with dead.service(events=Shelf(), retry=RetryPolicy(attempts=1)) as service:
+    async with dead.service(events=FakeStore(), retry=RetryPolicy(attempts=1)) as service:
         with pytest.raises(NotSent) as caught:
             await place(service).ended()
 
@@ -457,8 +461,8 @@ async def test_a_calls_own_error_keeps_its_word_in_a_wait() -> None:
 
 async def test_what_is_known_at_the_last_moment_is_no_timeout() -> None:
     """The event and the end of the time given may come together, in either order."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         for _ in range(20):
             call = await place(service)
 
@@ -471,7 +475,9 @@ async def test_what_is_known_at_the_last_moment_is_no_timeout() -> None:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(wait, call)
                 await anyio.sleep(5)
-                await shelf.lay(record(call.request_id, cmiuuid=f"leg of {call.request_id}"))
+                await fake_store.lay(
+                    record(call.request_id, cmiuuid=f"leg of {call.request_id}")
+                )
 
 
 # -- programs of events
@@ -532,9 +538,9 @@ def test_whatever_is_lost_doubled_late_or_early_everybody_hears_the_truth(
     lost = lost and reference
 
     async def main() -> None:
-        shelf = Shelf()
+        fake_store = FakeStore()
         telecmi = FakeTelecmi(always(lambda: LOST) if lost else accepted, delay=2)
-        async with telecmi.service(events=shelf, reference=reference) as service:
+        async with telecmi.service(events=fake_store, reference=reference) as service:
             call = place(service)
             mine = signed(call.reference) if reference else {}
             heard: list[Any] = []
@@ -543,7 +549,7 @@ def test_whatever_is_lost_doubled_late_or_early_everybody_hears_the_truth(
                 await anyio.sleep(0.1)  # nobody knows a reference that was not sent
                 for delay, data in arrivals:
                     await anyio.sleep(delay)
-                    await shelf.lay(data | mine)
+                    await fake_store.lay(data | mine)
 
             async def wait(how: str, start: float, patience: float | None) -> None:
                 await anyio.sleep(start)
@@ -587,10 +593,10 @@ def test_whatever_is_lost_doubled_late_or_early_everybody_hears_the_truth(
 async def test_nothing_is_left_of_ten_thousand_calls() -> None:
     """Neither of those that ended, nor of one whose handle is gone and whose end never came."""
     batches = {"asyncio": 200, "trio": 40}[sniffio.current_async_library()]
-    shelf = Shelf()
+    fake_store = FakeStore()
     calls: list[weakref.ref[Call]] = []
     async with FakeTelecmi().service(
-        events=[shelf, CdrPoller(first=1)], rate=RateLimit(max_live_calls=50)
+        events=[fake_store, CdrPoller(first=1)], rate=RateLimit(max_live_calls=50)
     ) as service:
         tracker, channels = service._tracker, service._dialler._channels
         assert tracker is not None
@@ -603,11 +609,11 @@ async def test_nothing_is_left_of_ten_thousand_calls() -> None:
             for n, handle in enumerate(handles):
                 if n or batch:
                     leg = f"leg-{batch}-{n}"
-                    await shelf.lay(record(handle.request_id, cmiuuid=leg))
+                    await fake_store.lay(record(handle.request_id, cmiuuid=leg))
                     await handle.ended()
             calls += [weakref.ref(handle._call) for handle in handles]
             del handles, handle
-            shelf.kept.clear()
+            fake_store.kept.clear()
             if not batch:
                 await anyio.sleep(10_000)
         await anyio.sleep(100)
@@ -623,7 +629,7 @@ async def test_nothing_is_left_of_ten_thousand_calls() -> None:
 
 async def test_a_call_lives_as_long_as_somebody_waits_for_it() -> None:
     """Nobody need keep its handle besides."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     results: list[Any] = []
 
     async def wait(service: CallService) -> None:
@@ -631,27 +637,27 @@ async def test_a_call_lives_as_long_as_somebody_waits_for_it() -> None:
         results.extend([type(event).__name__ async for event in place(service).events()])
 
     async with (
-        FakeTelecmi().service(events=shelf) as service,
+        FakeTelecmi().service(events=fake_store) as service,
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(wait, service)
         for n in range(2):
             await anyio.sleep(1)
             gc.collect()
-            await shelf.lay(record(ids(n)))
+            await fake_store.lay(record(ids(n)))
 
     assert results == [True, "CallRecord"]
 
 
 async def test_a_flood_of_events_does_not_grow_a_call() -> None:
     """Neither its events, nor its legs, nor the names it is known by."""
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
         for n in range(5_000):
-            await shelf.lay(payload("ringing", ids(0), leg="b", cmiuuid=f"leg {n}"))
-            shelf.kept.clear()
-        await shelf.lay(record(ids(0)))
+            await fake_store.lay(payload("ringing", ids(0), leg="b", cmiuuid=f"leg {n}"))
+            fake_store.kept.clear()
+        await fake_store.lay(record(ids(0)))
         assert service._tracker is not None
         history = call._call.history
         assert history is not None
@@ -682,9 +688,9 @@ async def test_a_flood_of_large_events_does_not_grow_a_call() -> None:
 
 async def test_one_iterator_may_serve_several_tasks() -> None:
     """Each event goes to one of them, and all of them end."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     seen: Counter[str] = Counter()
-    async with FakeTelecmi().service(events=shelf) as service:
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
         events = call.events()
 
@@ -697,9 +703,9 @@ async def test_one_iterator_may_serve_several_tasks() -> None:
                 tasks.start_soon(watch)
             for data in (payload("ringing", ids(0)), payload("out_answered", ids(0))):
                 await anyio.sleep(1)
-                await shelf.lay(data)
+                await fake_store.lay(data)
             await anyio.sleep(1)
-            await shelf.lay(record(ids(0)))
+            await fake_store.lay(record(ids(0)))
 
     assert seen == {"ringing": 1, "out_answered": 1, "answered": 1}
 
@@ -750,23 +756,23 @@ async def test_a_handler_that_raises_disturbs_no_wait() -> None:
 
 async def test_a_stray_whose_call_turns_up_is_handed_to_the_handlers_once() -> None:
     """Its claim is tried again if the store is away."""
-    shelf, heard = Shelf(), Counter[str | None]()
-    receiver = Receiver(new_token(), store=shelf)
+    fake_store, heard = FakeStore(), Counter[str | None]()
+    receiver = Receiver(new_token(), store=fake_store)
     receiver.on_event(lambda event: heard.update([event.request_id]))
-    await shelf.lay(payload("ringing", ids(0)), record(ids(0)), ours=False)
-    shelf.claimed.append(shelf.kept[0].key)  # by another process
+    await fake_store.lay(payload("ringing", ids(0)), record(ids(0)), ours=False)
+    fake_store.claimed.append(fake_store.kept[0].key)  # by another process
     async with receiver, FakeTelecmi().service(events=receiver, reference=False) as service:
         call = await place(service)
         await call.ended()
         await anyio.sleep(1)
-        await shelf.lay(payload("gone", ids(0)), ours=False)
-        shelf.broken = True
+        await fake_store.lay(payload("gone", ids(0)), ours=False)
+        fake_store.broken = True
         await anyio.sleep(20)
-        shelf.broken = False
+        fake_store.broken = False
         await anyio.sleep(20)
 
     assert heard == {ids(0): 2}
-    assert len(set(shelf.claimed)) == 3
+    assert len(set(fake_store.claimed)) == 3
 
 
 @pytest.mark.parametrize("how", ["answered", "ended", "events"])
@@ -774,16 +780,16 @@ async def test_cancelled_in_any_way_a_wait_leaves_nothing(
     how: str, anyio_backend_name: str
 ) -> None:
     """No waiter, no task and no channel; and the next one who waits hears the truth."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     rate = RateLimit(max_live_calls=1)
-    async with FakeTelecmi(delay=1).service(events=shelf, rate=rate) as service:
+    async with FakeTelecmi(delay=1).service(events=fake_store, rate=rate) as service:
         channels = service._dialler._channels
         assert channels is not None
 
         async def wait(call: CallHandle) -> None:
             async def tell() -> None:
                 await anyio.sleep(3)
-                await shelf.lay(record(call.result.request_id, **signed(call.reference)))
+                await fake_store.lay(record(call.result.request_id, **signed(call.reference)))
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(tell)
@@ -791,7 +797,7 @@ async def test_cancelled_in_any_way_a_wait_leaves_nothing(
 
         async def check(call: CallHandle) -> None:
             await call
-            await shelf.lay(record(call.request_id, **signed(call.reference)))
+            await fake_store.lay(record(call.request_id, **signed(call.reference)))
             assert await call.answered()
             assert isinstance(call._call.history, History)
             assert call._call.history.waiters == 0
@@ -811,14 +817,14 @@ async def test_cancelled_in_any_way_a_wait_leaves_nothing(
 @pytest.mark.parametrize("steps", range(4))
 async def test_a_service_closed_at_once_listens_to_nothing(steps: int) -> None:
     """Its first task may not even have begun."""
-    shelf = Shelf()
+    fake_store = FakeStore()
     waits: list[Awaitable[Any]] = []
-    async with FakeTelecmi().service(events=shelf) as service:
+    async with FakeTelecmi().service(events=fake_store) as service:
         waits.append(service.handle_for(ids(0)).ended())
         for _ in range(steps):
             await anyio.lowlevel.checkpoint()
 
-    assert shelf.listeners == []
+    assert fake_store.listeners == []
     with pytest.raises(ServiceClosed):
         await waits[0]
 
@@ -843,10 +849,10 @@ def test_what_is_handed_to_a_loop_that_is_over_is_dropped(backend: Any) -> None:
 async def test_what_is_known_is_shown_without_numbers(caplog: pytest.LogCaptureFixture) -> None:
     """Neither in a result, nor in an event, nor in a log."""
     caplog.set_level(logging.DEBUG)
-    shelf = Shelf()
-    async with FakeTelecmi().service(events=shelf) as service:
+    fake_store = FakeStore()
+    async with FakeTelecmi().service(events=fake_store) as service:
         call = service.handle_for(ids(0))
-        await shelf.lay(record(ids(0), to=TO), payload("ringing", ids(0), to=str(TO)))
+        await fake_store.lay(record(ids(0), to=TO), payload("ringing", ids(0), to=str(TO)))
         result = await call.ended()
 
         assert result.to == TO

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from shelf import REFERENCES
+from fake_store import REFERENCES
 
 from telecmi_async.events import dedupe_key, parse_event
 from telecmi_async.events.store import FiledEvent, names_of
@@ -15,7 +15,7 @@ from telecmi_async.events.store import FiledEvent, names_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-__all__ = ["Ear", "eventually", "filed", "keys", "stray"]
+__all__ = ["FakeListener", "eventually", "filed", "keys", "stray"]
 
 _unique = map(str, itertools.count())
 
@@ -38,7 +38,7 @@ def keys(found: list[FiledEvent]) -> list[str]:
     return [event.key for event in found]
 
 
-class Ear:
+class FakeListener:
     """A listener that waits for some ids, and takes down what it is told."""
 
     def __init__(self, *names: str) -> None:

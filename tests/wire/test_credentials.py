@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telecmi_async._internal.messages import mask
 from telecmi_async._internal.secrets import Redactor, Secret, Wire
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.phone import mask
 from telecmi_async.wire.credentials import Credentials
 
 if TYPE_CHECKING:

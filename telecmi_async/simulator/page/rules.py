@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telecmi_async.phone import mask
+from telecmi_async._internal.messages import mask
 from telecmi_async.simulator.page.frame import PageView, html_table, section
 from telecmi_async.simulator.page.markup import joined, tag
 from telecmi_async.simulator.page.words import KINDS

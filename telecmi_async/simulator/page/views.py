@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from telecmi_async.phone import mask
+from telecmi_async._internal.messages import mask
 from telecmi_async.simulator.callee import MAGIC
 from telecmi_async.simulator.page.flow import steps_of, strip
 from telecmi_async.simulator.page.frame import PageView, chip, html_table, section

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-from telecmi_async.phone import mask, mask_in
+from telecmi_async._internal.messages import mask, mask_in
 from telecmi_async.simulator.fault import FaultKind
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from django.core.asgi import (  # type: ignore[import-untyped]  # Django has no 
 from django.test.utils import (  # type: ignore[import-untyped]  # Django has no types
     override_settings,
 )
+from fake_store import record, signed
 from fake_telecmi import FLOW, TO, FakeTelecmi
 from places import DOCS
 from posting import DIGITS, JSON, TOKEN, Request
-from shelf import record, signed
 
 from telecmi_async import Receiver
 from telecmi_async.simulator import Simulator
@@ -162,7 +162,7 @@ async def test_a_service_lives_as_long_as_its_application(
     """FastAPI opens and closes both, and an endpoint places a call with it."""
     simulator = Simulator()
     monkeypatch.setattr(
-        "telecmi_async.wire.httpx_transport.Lanes", lambda _: simulator.transport()
+        "telecmi_async.wire.httpx_transport.ConnectionPool", lambda _: simulator.transport()
     )
     monkeypatch.setenv("TELECMI_APP_ID", str(simulator.app_id))
     monkeypatch.setenv("TELECMI_SECRET", simulator.secret)

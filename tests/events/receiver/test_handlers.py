@@ -12,9 +12,9 @@ import anyio.abc
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
+from fake_store import payload, record
 from fake_telecmi import FLOW, TO, FakeTelecmi
 from posting import DIGITS, INBOUND, LEG, PATH, REQUEST_ID, TOKEN, heard_by, post
-from shelf import payload, record
 
 from telecmi_async import (
     ConfigurationError,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
+from fake_store import REFERENCES, payload, record, signed
 from fake_telecmi import FLOW, TO, FakeTelecmi, always
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +27,6 @@ from posting import (
     heard_by,
     post,
 )
-from shelf import REFERENCES, payload, record, signed
 
 from telecmi_async import (
     CallService,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from fake_store import payload, record
 from fake_telecmi import FLOW, TO, FakeTelecmi
-from filing import Ear, filed, keys, stray
-from shelf import payload, record
+from filing import FakeListener, filed, keys, stray
 
 from telecmi_async.events.store import MemoryStore
 
@@ -130,25 +130,25 @@ def test_stores_serve_two_threads() -> None:
     listening, done = threading.Event(), threading.Event()
     threads: set[int] = set()
 
-    class Told(Ear):
+    class Told(FakeListener):
         def take(self, filed: FiledEvent) -> None:
             super().take(filed)
             threads.add(threading.get_ident())
             done.set()
 
-    ear = Told(ID)
+    listener = Told(ID)
 
     async def listen() -> None:
-        async with store.follow(ear):
+        async with store.follow(listener):
             listening.set()
             await anyio.to_thread.run_sync(done.wait, 10)
 
-    listener = threading.Thread(target=anyio.run, args=(listen,))
-    listener.start()
+    thread = threading.Thread(target=anyio.run, args=(listen,))
+    thread.start()
     listening.wait(10)
     anyio.run(store.put, filed(record(ID)))
-    here = listener.ident
-    listener.join(10)
+    here = thread.ident
+    thread.join(10)
 
-    assert len(ear.heard) == 1
+    assert len(listener.heard) == 1
     assert threads == {here}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 import redis.asyncio
-from filing import Ear, eventually, filed, keys, stray
-from shelf import payload, record
+from fake_store import payload, record
+from filing import FakeListener, eventually, filed, keys, stray
 from valkey_server import ValkeyServer
 
 from telecmi_async import ConfigurationError, Receiver, StoreError, WrongEventLoop
@@ -201,14 +201,14 @@ async def test_what_a_listener_missed_is_looked_up(
     monkeypatch.setattr(ear_module, "_FLOOR", 0.05)
     early, late = filed(payload("started", ID)), filed(record(ID))
     await store.put(early)
-    ear = Ear(ID)
-    async with store.follow(ear):
-        await eventually(lambda: ear.heard)
-        ear.wants = lambda names: False  # type: ignore[method-assign]  # as if the message was lost
+    listener = FakeListener(ID)
+    async with store.follow(listener):
+        await eventually(lambda: listener.heard)
+        listener.wants = lambda names: False  # type: ignore[method-assign]  # as if the message was lost
         await store.put(late)
-        await eventually(lambda: late.key in keys(ear.heard))
+        await eventually(lambda: late.key in keys(listener.heard))
 
-    assert ear.heard[0].key == early.key
+    assert listener.heard[0].key == early.key
 
 
 async def test_with_every_connection_all_is_looked_up(
@@ -217,40 +217,40 @@ async def test_with_every_connection_all_is_looked_up(
     """What was put before anybody listened, or while the connection was lost, is not missed."""
     early, late = filed(payload("started", ID)), filed(record(ID))
     await store.put(early)
-    ear = Ear(ID)
-    ear.wants = lambda names: False  # type: ignore[method-assign]  # no message does it
-    async with store.follow(ear):
-        await eventually(lambda: ear.heard, seconds=3)
+    listener = FakeListener(ID)
+    listener.wants = lambda names: False  # type: ignore[method-assign]  # no message does it
+    async with store.follow(listener):
+        await eventually(lambda: listener.heard, seconds=3)
         await store.put(late)
         with server.client() as client:
             client.client_kill_filter(_type="pubsub")
-        await eventually(lambda: late.key in keys(ear.heard), seconds=3)
+        await eventually(lambda: late.key in keys(listener.heard), seconds=3)
 
 
 async def test_many_events_at_once_are_all_heard(store: RedisStore) -> None:
     """A burst of messages is read to its end."""
-    ear = Ear(ID)
+    listener = FakeListener(ID)
     events = [filed(payload("started", ID, leg=f"{number}")) for number in range(1_200)]
-    async with store.follow(ear):
+    async with store.follow(listener):
         await anyio.sleep(0.1)
         async with anyio.create_task_group() as tasks:
             for event in events:
                 tasks.start_soon(store.put, event)
-        await eventually(lambda: set(keys(ear.heard)) == set(keys(events)))
+        await eventually(lambda: set(keys(listener.heard)) == set(keys(events)))
 
 
 async def test_an_event_that_is_gone_before_it_is_read_is_left_out(store: RedisStore) -> None:
     """It was pushed out between the message and the reading."""
-    ear = Ear(ID)
+    listener = FakeListener(ID)
     client = store._server.bind()
-    async with store.follow(ear):
+    async with store.follow(listener):
         await anyio.sleep(0.1)
         await client.publish("telecmi:events", json.dumps(["gone", 1, ID]))
         event = filed(record(ID))
         await store.put(event)
-        await eventually(lambda: ear.heard)
+        await eventually(lambda: listener.heard)
 
-    assert set(keys(ear.heard)) == {event.key}
+    assert set(keys(listener.heard)) == {event.key}
 
 
 class Mute:
@@ -281,7 +281,7 @@ async def test_a_silent_connection_is_made_anew(
     async with redis.asyncio.Redis.from_url(server.url) as client:
         monkeypatch.setattr(client, "pubsub", Mute)
         store = RedisStore(client, timeout=0.02)
-        async with store.follow(Ear(ID)):
+        async with store.follow(FakeListener(ID)):
             await eventually(lambda: Mute.made >= 3)
 
     assert caplog.text.count("no sign of life") == 1
@@ -292,12 +292,12 @@ async def test_the_server_may_be_killed_while_somebody_listens(
 ) -> None:
     """Whatever is put once it is back is heard, and nothing is raised."""
     monkeypatch.setattr(ear_module, "_FIRST_PAUSE", 0.02)
-    ear = Ear(ID)
+    listener = FakeListener(ID)
     before, after = filed(payload("started", ID)), filed(record(ID))
     with ValkeyServer() as server:
-        async with RedisStore(server.url) as store, store.follow(ear):
+        async with RedisStore(server.url) as store, store.follow(listener):
             await store.put(before)
-            await eventually(lambda: ear.heard)
+            await eventually(lambda: listener.heard)
             await anyio.to_thread.run_sync(server.kill)
             with pytest.raises(StoreError):
                 await store.put(after)
@@ -305,7 +305,7 @@ async def test_the_server_may_be_killed_while_somebody_listens(
             await anyio.to_thread.run_sync(server.start)
 
             assert await store.put(after) is True
-            await eventually(lambda: after.key in keys(ear.heard))
+            await eventually(lambda: after.key in keys(listener.heard))
             await eventually(lambda: "heard again" in caplog.text)
 
     assert caplog.text.count("no events are heard for now") == 1
@@ -319,14 +319,14 @@ async def test_a_server_may_come_later_than_the_listener(
     server = ValkeyServer()
     server.start()
     server.kill()
-    ear = Ear(ID)
-    async with RedisStore(server.url) as store, store.follow(ear):
+    listener = FakeListener(ID)
+    async with RedisStore(server.url) as store, store.follow(listener):
         await anyio.sleep(1)
         with server:
             event = filed(record(ID))
             await eventually(lambda: "heard again" in caplog.text)
             await store.put(event)
-            await eventually(lambda: ear.heard)
+            await eventually(lambda: listener.heard)
 
     assert caplog.text.count("no events are heard for now") == 1
 
@@ -433,7 +433,7 @@ async def test_a_wrong_password_is_a_store_error_without_it(
 ) -> None:
     """Neither the right one nor the wrong one is shown anywhere."""
     url = server.url.replace(PASSWORD, "wrong-password")
-    async with RedisStore(url, timeout=1) as store, store.follow(Ear(ID)):
+    async with RedisStore(url, timeout=1) as store, store.follow(FakeListener(ID)):
         with pytest.raises(StoreError) as caught:
             await store.put(filed(record(ID)))
         await eventually(lambda: "no events are heard" in caplog.text)
@@ -513,7 +513,7 @@ async def _on_trio(store: RedisStore) -> list[type[Exception]]:
             await question()
         raised.append(caught.type)
     with pytest.raises(ConfigurationError, match="asyncio only"):
-        store.follow(Ear())
+        store.follow(FakeListener())
     with pytest.raises(ConfigurationError, match="asyncio only"):
         RedisStore("redis://localhost")
     return raised
@@ -529,11 +529,11 @@ def test_on_trio_it_says_that_it_cannot_work() -> None:
 async def test_a_client_of_your_own_is_used_and_not_closed(server: ValkeyServer) -> None:
     """Also one that decodes what it reads."""
     async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as client:
-        event, ear = filed(record(ID)), Ear(ID)
-        async with RedisStore(client) as store, store.follow(ear):
+        event, listener = filed(record(ID)), FakeListener(ID)
+        async with RedisStore(client) as store, store.follow(listener):
             await anyio.sleep(0.1)
             await store.put(event)
-            await eventually(lambda: ear.heard)
+            await eventually(lambda: listener.heard)
 
             assert keys(await store.get([ID])) == [event.key]
         assert await client.ping() is True

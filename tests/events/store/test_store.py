@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from filing import Ear, eventually, filed, keys, stray
-from shelf import payload, record, signed
+from fake_store import payload, record, signed
+from filing import FakeListener, eventually, filed, keys, stray
 from valkey_server import ValkeyServer
 
 from telecmi_async import ConfigurationError
@@ -104,7 +104,7 @@ async def test_events_are_found_by_each_of_their_ids_in_their_order(store: Event
 async def test_what_is_handed_out_is_kept(store: EventStore) -> None:
     """A call may be taken up again, and hears all of it then."""
     event = filed(record(ID))
-    async with store.follow(Ear(ID)):
+    async with store.follow(FakeListener(ID)):
         await store.put(event)
 
         found = [keys(await store.get([ID])) for _ in range(3)]
@@ -233,16 +233,16 @@ async def test_of_many_at_once_one_is_first(store: EventStore) -> None:
 
 async def test_a_listener_is_told_what_it_wants(store: EventStore) -> None:
     """And nothing else, nor anything any more once it does not follow."""
-    ear, deaf = Ear(ID), Ear(OTHER_ID)
+    listener, deaf = FakeListener(ID), FakeListener(OTHER_ID)
     wanted = [filed(payload("started", ID)), stray(payload("ringing", ID))]
-    async with store.follow(ear), store.follow(deaf):
+    async with store.follow(listener), store.follow(deaf):
         for event in (*wanted, filed(payload("started", "nobody", leg="x"))):
             await store.put(event)
-        await eventually(lambda: len(ear.heard) >= 2)
+        await eventually(lambda: len(listener.heard) >= 2)
     await store.put(filed(record(ID)))
     await anyio.sleep(0.05)
 
-    assert set(keys(ear.heard)) == set(keys(wanted))
+    assert set(keys(listener.heard)) == set(keys(wanted))
     assert deaf.heard == []
 
 
@@ -250,10 +250,10 @@ async def test_an_event_is_kept_before_anybody_is_told(store: EventStore) -> Non
     """Who is told of one finds it, and those before it: nothing can fall between."""
     found: list[list[str]] = []
     event = filed(record(ID))
-    ear = Ear(ID)
-    async with store.follow(ear):
+    listener = FakeListener(ID)
+    async with store.follow(listener):
         await store.put(event)
-        await eventually(lambda: ear.heard)
+        await eventually(lambda: listener.heard)
         found.append(keys(await store.get([ID])))
 
     assert found == [[event.key]]
@@ -262,11 +262,11 @@ async def test_an_event_is_kept_before_anybody_is_told(store: EventStore) -> Non
 async def test_what_the_body_of_follow_raises_is_raised(store: EventStore) -> None:
     """No group of errors is made of one, and a cancellation stays one."""
     with pytest.raises(LookupError, match="mine"):
-        async with store.follow(Ear()):
+        async with store.follow(FakeListener()):
             raise LookupError("mine")
 
     with anyio.move_on_after(0.05) as scope:
-        async with store.follow(Ear()):
+        async with store.follow(FakeListener()):
             await anyio.sleep_forever()
 
     assert scope.cancelled_caught

@@ -92,7 +92,7 @@ def answer_others(
     telecmi.script = script
 
 
-class Shelf:
+class FakeStore:
     """Hands events on at once to whoever wants them, repeats as well, and keeps them all."""
 
     shared = False
@@ -125,13 +125,13 @@ class Shelf:
         """Return what is kept under these names."""
         self.gets += 1
         if self.broken:
-            raise StoreError("the shelf broke")
+            raise StoreError("the fake_store broke")
         return [filed for filed in self.kept if set(names) & set(filed.names)]
 
     async def claim(self, key: str) -> bool:
         """Tell whether it is the first claim."""
         if self.broken:
-            raise StoreError("the shelf broke")
+            raise StoreError("the fake_store broke")
         self.claimed.append(key)
         return self.claimed.count(key) == 1
 
