@@ -203,9 +203,9 @@ def test_telecmi_is_put_off_while_the_ledger_fails(monkeypatch: pytest.MonkeyPat
 
     def work() -> None:
         url = f"{listening(port)}/{TOKEN}"
-        monkeypatch.setattr(SqliteLedger, "heard", fail)
+        monkeypatch.setattr(SqliteLedger, "record_event", fail)
         statuses.append(httpx.post(url, json=event).status_code)
-        monkeypatch.setattr(SqliteLedger, "heard", heard)
+        monkeypatch.setattr(SqliteLedger, "record_event", heard)
         statuses.append(httpx.post(url, json=event).status_code)
 
     with beside(work):

@@ -904,7 +904,7 @@ PLANS: list[tuple[str, Callable[[Ledger], Any]]] = [
     ("find", lambda ledger: ledger.find("spring", FIRST)),
     ("settle", lambda ledger: ledger.settle("tcm_x", PLACED)),
     (
-        "heard",
+        "record_event",
         lambda ledger: ledger.record_event(CallEvidence(token="x", request_id="y", at=1.0)),
     ),
     (
