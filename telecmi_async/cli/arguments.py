@@ -85,11 +85,11 @@ def _add_flow(commands: Commands) -> None:
     actions = flow.add_subparsers(
         dest="action", title="commands", metavar="COMMAND", required=True
     )
-    for name, brief in (
-        ("check", "say whether it is one, and which columns it is filled from"),
-        ("show", "print it as a tree"),
+    for name, function, brief in (
+        ("check", "check", "say whether it is one, and which columns it is filled from"),
+        ("show", "show_flow", "print it as a tree"),
     ):
-        found = command(actions, name, f"flow:{name}", brief)
+        found = command(actions, name, f"flow:{function}", brief)
         found.add_argument("flow", help="the file; - for stdin")
         add_json(found)
 
