@@ -1,4 +1,7 @@
-"""What every store of events must do: in memory on both event loops, and a real Valkey."""
+"""What every store of events must do.
+
+The fixture `make_store` is the one in memory, and that on a Valkey server below tests/servers.
+"""
 
 from __future__ import annotations
 
@@ -8,68 +11,25 @@ import anyio
 import pytest
 from fake_store import payload, record, signed
 from filing import FakeListener, eventually, filed, keys, stray
-from valkey_server import ValkeyServer
 
 from telecmi_async import ConfigurationError
 from telecmi_async.events.reference import new_reference
-from telecmi_async.events.store import EventStore, MemoryStore
-from telecmi_async.events.store.redis import RedisStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable
+
+    from telecmi_async.events.store import EventStore
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 
 ID = "request-1"
 OTHER_ID = "request-2"
-SETTINGS = [("memory", "asyncio"), ("memory", "trio"), ("redis", "asyncio")]
-
-
-@pytest.fixture(params=SETTINGS, ids="-".join)
-def setting(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """A kind of store, and an event loop that it knows."""
-    kind, loop = request.param
-    return kind, loop
 
 
 @pytest.fixture
-def anyio_backend(setting: tuple[str, str]) -> str:
-    """The event loop."""
-    return setting[1]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ValkeyServer]:
-    """One server for all, each test having it for itself."""
-    with ValkeyServer() as server:
-        yield server
-
-
-@pytest.fixture
-async def make(
-    setting: tuple[str, str], server: ValkeyServer
-) -> AsyncIterator[Callable[..., EventStore]]:
-    """What makes a store with bounds of the test's own."""
-    if setting[0] == "memory":
-        yield MemoryStore
-        return
-    with server.client() as client:
-        client.flushall()
-    made: list[RedisStore] = []
-
-    def make_one(**options: Any) -> RedisStore:
-        made.append(RedisStore(server.url, **options))
-        return made[-1]
-
-    yield make_one
-    for store in made:
-        await store.aclose()
-
-
-@pytest.fixture
-async def store(make: Callable[..., EventStore]) -> EventStore:
+async def store(make_store: Callable[..., EventStore]) -> EventStore:
     """A store as it is by default."""
-    return make()
+    return make_store()
 
 
 async def test_an_event_is_kept_once(store: EventStore) -> None:
@@ -196,9 +156,9 @@ async def test_an_event_of_ours_cannot_be_claimed(store: EventStore) -> None:
     assert await store.claim(event.key) is False
 
 
-async def test_a_claim_outlives_the_event(make: Callable[..., EventStore]) -> None:
+async def test_a_claim_outlives_the_event(make_store: Callable[..., EventStore]) -> None:
     """What was dropped meanwhile can be claimed, once, and put no more."""
-    store = make(strays=1)
+    store = make_store(strays=1)
     first, second = stray(record(ID)), stray(record(OTHER_ID, leg="b"))
     await store.put(first)
     await store.put(second)
@@ -276,10 +236,10 @@ async def test_what_the_body_of_follow_raises_is_raised(store: EventStore) -> No
 
 
 async def test_forged_events_push_out_forged_events_only(
-    make: Callable[..., EventStore],
+    make_store: Callable[..., EventStore],
 ) -> None:
     """Of what may be anybody's the oldest goes first, and it may come again."""
-    store = make(strays=3, keep=2)
+    store = make_store(strays=3, keep=2)
     mine = filed(record(ID))
     await store.put(mine)
     forged = [stray(payload("started", f"forged-{n}", leg=f"{n}")) for n in range(10)]
@@ -294,10 +254,10 @@ async def test_forged_events_push_out_forged_events_only(
 
 
 async def test_many_events_with_one_id_stay_within_the_bounds(
-    make: Callable[..., EventStore],
+    make_store: Callable[..., EventStore],
 ) -> None:
     """Somebody who knows the id of a real call makes no list of it grow."""
-    store = make(strays=5)
+    store = make_store(strays=5)
     mine = filed(record(ID))
     await store.put(mine)
     forged = [stray(payload("started", ID, time=1_600_000_000 + n)) for n in range(50)]
@@ -308,9 +268,9 @@ async def test_many_events_with_one_id_stay_within_the_bounds(
 
 
 @pytest.mark.parametrize("ours", [True, False])
-async def test_bytes_are_bounded(make: Callable[..., EventStore], ours: bool) -> None:
+async def test_bytes_are_bounded(make_store: Callable[..., EventStore], ours: bool) -> None:
     """Large payloads take no more room than small ones."""
-    store = make(keep_bytes=10_000, stray_bytes=10_000)
+    store = make_store(keep_bytes=10_000, stray_bytes=10_000)
     events = [
         filed(payload("started", ID, leg=f"{n}", fill="x" * 4_000), ours=ours) for n in range(5)
     ]
@@ -321,10 +281,10 @@ async def test_bytes_are_bounded(make: Callable[..., EventStore], ours: bool) ->
 
 
 async def test_what_is_forgotten_of_ours_is_not_repeated(
-    make: Callable[..., EventStore],
+    make_store: Callable[..., EventStore],
 ) -> None:
     """That an event was there is remembered longer than the event."""
-    store = make(keep=1)
+    store = make_store(keep=1)
     first, second = filed(record(ID)), filed(record(OTHER_ID, leg="b"))
     for event in (first, second):
         await store.put(event)
@@ -333,9 +293,9 @@ async def test_what_is_forgotten_of_ours_is_not_repeated(
     assert await store.put(first) is False
 
 
-async def test_what_is_remembered_is_bounded(make: Callable[..., EventStore]) -> None:
+async def test_what_is_remembered_is_bounded(make_store: Callable[..., EventStore]) -> None:
     """The oldest is forgotten for a new one, and may come again."""
-    store = make(remember=2)
+    store = make_store(remember=2)
     events = [filed(payload("started", ID, leg=f"{n}")) for n in range(3)]
     for event in events:
         await store.put(event)
@@ -348,8 +308,8 @@ async def test_what_is_remembered_is_bounded(make: Callable[..., EventStore]) ->
 @pytest.mark.parametrize("name", ["remember", "keep", "keep_bytes", "strays", "stray_bytes"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "9", None])
 async def test_a_bound_that_is_none_is_refused(
-    make: Callable[..., EventStore], name: str, value: object
+    make_store: Callable[..., EventStore], name: str, value: object
 ) -> None:
     """The error names the setting."""
     with pytest.raises(ConfigurationError, match=rf"\.{name} must be a whole number"):
-        make(**{name: value})
+        make_store(**{name: value})

@@ -1,9 +1,13 @@
-"""Random programs of two workers on every ledger, against a model made of the table of moves."""
+"""Random programs of two workers on a ledger, against a model made of the table of moves.
+
+The fixture `open_ledger` is SQLite's, and PostgreSQL's below tests/servers.
+"""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from attrs import define, field
@@ -12,11 +16,9 @@ from hypothesis import strategies as st
 from ledgers import (
     FENCE,
     NO_LIMITS,
-    SETTINGS,
     Clock,
     new_contacts,
     new_token,
-    open_ledger,
 )
 
 from telecmi_async.ledger import (
@@ -30,6 +32,9 @@ from telecmi_async.ledger import (
     SendResult,
 )
 from telecmi_async.ledger.states import MOVES
+
+if TYPE_CHECKING:
+    from ledgers import OpenLedger
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 
@@ -46,19 +51,6 @@ OUTCOMES = {
 }
 NIGHT = RuleDecision(rule="window", reason="night", until=0.0)
 NEVER = RuleDecision(rule="country", reason="no")
-
-
-@pytest.fixture(params=SETTINGS, ids="-".join)
-def setting(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """A kind of ledger, and an event loop that it knows."""
-    kind, loop = request.param
-    return kind, loop
-
-
-@pytest.fixture
-def anyio_backend(setting: tuple[str, str]) -> str:
-    """The event loop."""
-    return setting[1]
 
 
 @define(eq=False)
@@ -283,13 +275,13 @@ programs = st.lists(
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=programs, size=st.integers(1, 4))
 async def test_a_ledger_does_what_the_table_says(
-    setting: tuple[str, str], steps: list[tuple[str, str, int]], size: int
+    open_ledger: OpenLedger, steps: list[tuple[str, str, int]], size: int
 ) -> None:
     """Whatever two workers do in whatever order, each answer is the model's."""
     clock = Clock()
     contacts = new_contacts(size)
     with tempfile.TemporaryDirectory() as folder:
-        async with open_ledger(setting[0], Path(folder), clock) as ledger:
+        async with open_ledger(Path(folder), clock) as ledger:
             await ledger.create(NAME, {})
             await ledger.load(NAME, contacts)
             program = Program(ledger, clock, [Row(contact.number) for contact in contacts])

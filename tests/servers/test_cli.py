@@ -5,39 +5,27 @@ from __future__ import annotations
 import csv
 import json
 import secrets
-import threading
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pg_server
 import pytest
-from consoles import Console, console, serving
+from consoles import serving
+from looking_on import *  # noqa: F403  # pytest finds its tests by name
+from looking_on import DIAL, NUMBERS, ran
 
-from telecmi_async.cli import Exit, main
+from telecmi_async.cli import Exit
 from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NUMBERS = range(19175550001, 19175550005)
-DIAL = ["dial", "people.csv", "--flow", "flow.json", "--window", "any", "--cps", "50"]
-
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """A database of the test's own, whose address is in a file, and contacts to dial."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "people.csv").write_text("phone\n" + "".join(f"+{n}\n" for n in NUMBERS))
-    (tmp_path / "flow.json").write_text('[{"action": "hangup"}]')
+def place(people: None, tmp_path: Path) -> dict[str, str]:
+    """A database of the test's own, whose address is in a file."""
     url = pg_server.shared().database(f"cli-{secrets.token_hex(4)}")
     (tmp_path / "ledger").write_text(f"{url}\n")
     return {"TELECMI_LEDGER_FILE": "ledger"}
-
-
-def ran(*argv: str, **given: Any) -> tuple[int, Console]:
-    """Run a command; return its exit code and what it wrote."""
-    terminal = console(**given)
-    return main(argv, terminal=terminal), terminal
 
 
 def test_a_campaign_lives_in_a_database(place: dict[str, str]) -> None:
@@ -63,38 +51,6 @@ def test_a_campaign_lives_in_a_database(place: dict[str, str]) -> None:
     assert lines.out.count("\n") == 4
     assert simulator.numbers() == simulator.requests == 4
     assert "sesame" not in said
-
-
-@pytest.mark.parametrize("kind", ["postgres", "sqlite"])
-def test_others_look_on_while_one_dials(place: dict[str, str], kind: str) -> None:
-    """`status`, `pause` and `resume` work on a campaign that is being dialled elsewhere."""
-    place = place if kind == "postgres" else {"TELECMI_LEDGER": "l.db"}
-    ended: list[int] = []
-    simulator = Simulator()
-    with serving(simulator) as environ:
-        argv = [*DIAL, "--cps", "2", "--yes", "4"]
-        terminal = console(environ | place)
-        thread = threading.Thread(target=lambda: ended.append(main(argv, terminal=terminal)))
-        thread.start()
-        until = time.monotonic() + 20
-        while simulator.requests < 1:
-            assert time.monotonic() < until
-            time.sleep(0.01)
-        _, seen = ran("status", environ=place)
-        paused, _ = ran("pause", environ=place)
-        while "waiting for `resume`" not in terminal.err:
-            assert time.monotonic() < until
-            time.sleep(0.01)
-        between = simulator.requests
-        resumed, _ = ran("resume", environ=environ | place)
-        thread.join()
-
-    assert "people running" in seen.err
-    assert paused == resumed == Exit.OK
-    assert between < 4
-    assert ended == [Exit.OK]
-    assert "Going on." in terminal.err
-    assert simulator.numbers() == simulator.requests == 4
 
 
 def test_a_database_that_is_away_is_told(place: dict[str, str]) -> None:

@@ -1,4 +1,7 @@
-"""What every ledger must do, whatever it keeps its contacts in."""
+"""What every ledger must do, whatever it keeps its contacts in.
+
+The fixture `open_ledger` is SQLite's, and PostgreSQL's below tests/servers.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,6 @@ from ledgers import (
     FIRST,
     LEASE,
     PLACED,
-    SETTINGS,
     UNKNOWN,
     Clock,
     begin,
@@ -21,7 +23,6 @@ from ledgers import (
     intend,
     new_contacts,
     new_token,
-    open_ledger,
     send,
     take,
 )
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
+    from ledgers import OpenLedger
+
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 
 S = ContactState
@@ -53,19 +56,6 @@ REJECTED = SendResult(state=S.REJECTED, detail="422")
 FAILED = SendResult(state=S.FAILED, detail="no more attempts")
 
 
-@pytest.fixture(params=SETTINGS, ids="-".join)
-def setting(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """A kind of ledger, and an event loop that it knows."""
-    kind, loop = request.param
-    return kind, loop
-
-
-@pytest.fixture
-def anyio_backend(setting: tuple[str, str]) -> str:
-    """The event loop."""
-    return setting[1]
-
-
 @pytest.fixture
 def clock() -> Clock:
     """The ledger's clock."""
@@ -73,9 +63,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def another(setting: tuple[str, str], tmp_path: Path, clock: Clock) -> Callable[[], Any]:
+def another(open_ledger: OpenLedger, tmp_path: Path, clock: Clock) -> Callable[[], Any]:
     """What makes a ledger that keeps the same as `ledger`."""
-    return lambda: open_ledger(setting[0], tmp_path, clock)
+    return lambda: open_ledger(tmp_path, clock)
 
 
 @pytest.fixture
