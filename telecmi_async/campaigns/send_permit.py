@@ -11,6 +11,7 @@ from attrs import define
 from telecmi_async._internal.event_loop import current_time
 from telecmi_async.errors import CallCancelled, StoreError
 from telecmi_async.ledger import Claim, Intent, RuleDecision
+from telecmi_async.pacing.law import STUCK_INTENT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,9 +23,6 @@ __all__ = ["PendingSend", "SendPermit"]
 logger = logging.getLogger("telecmi_async")
 
 _STRANGE = "the ledger raised what is no StoreError"
-# An intent that takes so many seconds was stuck, and others with it: if all of them left when it
-# is on record, they would be too many for that second.
-_SLOW = 0.5
 
 
 @define(eq=False)
@@ -104,7 +102,7 @@ class SendPermit:
                 f"nothing was sent, for the ledger fails: {self.failure}"
             ) from None
         if isinstance(answer, Intent):
-            stuck = current_time() > send_by - self._fence + _SLOW
+            stuck = current_time() > send_by - self._fence + STUCK_INTENT
             if stuck and not await self._turn():
                 raise CallCancelled("its turn was over before its intent was on record")
             return send_by

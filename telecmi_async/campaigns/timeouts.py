@@ -7,6 +7,7 @@ from typing import Any
 from attrs import field, frozen
 
 from telecmi_async._internal import validators
+from telecmi_async._internal.telecmi import LONGEST_CALL, RECORD_PATIENCE
 from telecmi_async.wire.transport import Timeouts
 
 __all__ = ["CampaignTimeouts"]
@@ -46,9 +47,9 @@ class CampaignTimeouts:
     fence: float = _seconds(30.0)
     timeouts: Timeouts = field(factory=Timeouts, validator=validators.instance(Timeouts))
     grace: float = _seconds(30.0)
-    outcomes: float = _seconds(31 * 60.0)
+    outcomes: float = _seconds(RECORD_PATIENCE)
     evidence: float = _seconds(120.0)
-    proof: float = _seconds(5_400.0 + 31 * 60.0)
+    proof: float = _seconds(LONGEST_CALL + RECORD_PATIENCE)
 
     @property
     def send(self) -> float:

@@ -19,23 +19,26 @@ import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 
+from telecmi_async._internal.telecmi import (
+    REFERENCE_FIELD,
+    REFERENCE_PATTERN,
+    REFERENCE_PREFIX,
+    REFERENCE_PURPOSE,
+)
+
 if TYPE_CHECKING:
     from telecmi_async._internal.secrets import Secret
     from telecmi_async.events import Event
 
-__all__ = ["FIELD", "References", "brings_reference", "new_reference", "reference_in"]
-
-#: The key in ``extra_params``.
-FIELD = "tcm_reference"
+__all__ = ["References", "brings_reference", "new_reference", "reference_in"]
 
 _BYTES = 16
-_SIGNED = re.compile(r"(tcm_[a-z2-7]{26})\.([a-z2-7]{26})")
-_PURPOSE = b"telecmi_async: reference of a call"
+_SIGNED = re.compile(REFERENCE_PATTERN)
 
 
 def new_reference() -> str:
     """Return a fresh id for a call: 128 random bits, easy to find in any text."""
-    return "tcm_" + _spelt(secrets.token_bytes(_BYTES))
+    return REFERENCE_PREFIX + _spelt(secrets.token_bytes(_BYTES))
 
 
 def _spelt(data: bytes) -> str:
@@ -44,7 +47,7 @@ def _spelt(data: bytes) -> str:
 
 def _text_of(event: Event) -> str:
     params = event.extra_params
-    text = params.get(FIELD) if isinstance(params, Mapping) else params
+    text = params.get(REFERENCE_FIELD) if isinstance(params, Mapping) else params
     return text if isinstance(text, str) else ""
 
 
@@ -69,7 +72,7 @@ class References:
     __slots__ = ("_key",)
 
     def __init__(self, secret: Secret) -> None:
-        self._key = hmac.digest(secret.reveal().encode(), _PURPOSE, "sha256")
+        self._key = hmac.digest(secret.reveal().encode(), REFERENCE_PURPOSE, "sha256")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, References) and hmac.compare_digest(self._key, other._key)

@@ -9,11 +9,11 @@ import attrs
 
 from telecmi_async._internal.messages import shown
 from telecmi_async._internal.secrets import Secret
+from telecmi_async._internal.telecmi import BASE_URL
 from telecmi_async._internal.validators import environment_variable, required_variable
 from telecmi_async.calls.retry import RetryPolicy
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.phone import Region, parse_number, parse_region
-from telecmi_async.wire.endpoints import BASE_URL
 from telecmi_async.wire.transport import Timeouts
 
 if TYPE_CHECKING:

@@ -13,13 +13,14 @@ from telecmi_async import errors
 from telecmi_async._internal.event_loop import clock_of
 from telecmi_async._internal.secrets import Redactor, Secret, Wire
 from telecmi_async._internal.tasks import TaskRunner
+from telecmi_async._internal.telecmi import BASE_URL, REFERENCE_FIELD
 from telecmi_async.calls.encoding import encode_request
 from telecmi_async.calls.handle import CallHandle
 from telecmi_async.calls.placement import CallPlacer, Permit, PlacementJob
 from telecmi_async.calls.request import CallRequest
 from telecmi_async.calls.retry import RetryPolicy
 from telecmi_async.calls.state import Call
-from telecmi_async.events.reference import FIELD, References
+from telecmi_async.events.reference import References
 from telecmi_async.pacing.channels import Channels
 from telecmi_async.pacing.rate_limit import RateLimit
 from telecmi_async.phone import Region, route
@@ -35,7 +36,7 @@ from telecmi_async.service.sources import Sources
 from telecmi_async.service.stream import CallStream, Feed, check_source, start_item
 from telecmi_async.service.tracker import Tracker
 from telecmi_async.wire.credentials import Credentials
-from telecmi_async.wire.endpoints import BASE_URL, make_call_url, parse_base_url
+from telecmi_async.wire.endpoints import make_call_url, parse_base_url
 from telecmi_async.wire.httpx_transport import HttpxTransport, default_client
 from telecmi_async.wire.transport import Timeouts
 
@@ -364,7 +365,7 @@ class CallService:
             )
         region = route(request.region or self._region, request.to)
         call = Call(request, source=source, region=region)
-        more = {FIELD: self._sign(call.reference)} if self._signed or permit else {}
+        more = {REFERENCE_FIELD: self._sign(call.reference)} if self._signed or permit else {}
         wire = Wire(encode_request(request, self._credentials, from_=from_, more_params=more))
         call.on_settled = on_settled
         if self._tracker is not None:

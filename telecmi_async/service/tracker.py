@@ -27,6 +27,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
+from telecmi_async._internal.telecmi import LONGEST_CALL, RINGING
 from telecmi_async.calls.history import History
 from telecmi_async.calls.state import Call, CallStatus
 from telecmi_async.errors import (
@@ -38,7 +39,6 @@ from telecmi_async.errors import (
     StoreError,
     TelecmiError,
 )
-from telecmi_async.pacing.channels import LONGEST_CALL, RINGING
 from telecmi_async.service.poller import Polling
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from telecmi_async._internal.telecmi import MAKE_CALL_PATHS
 from telecmi_async.phone import Region
 from telecmi_async.simulator import answer, dice
 from telecmi_async.simulator.answer import Decision
@@ -35,10 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange"]
 
-_MAKE_CALL: Final = {
-    "/v2/global_pcmo_make_call": Region.GLOBAL,
-    "/v2/ind_pcmo_make_call": Region.INDIA,
-}
+_MAKE_CALL: Final = {f"/v2{path}": Region(name) for name, path in MAKE_CALL_PATHS.items()}
 _COMMANDS: Final = frozenset({"hangup", "hold", "unhold", "holdToggle"})
 _RETRY_AFTER: Final = ("Retry-After", "1")
 _REFUSALS: Final[Mapping[FaultKind, tuple[int, str, tuple[tuple[str, str], ...]]]] = {

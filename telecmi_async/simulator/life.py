@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
 
 from attrs import frozen
 
+from telecmi_async._internal.telecmi import LONGEST_CALL
 from telecmi_async.events.model import Direction
 from telecmi_async.simulator import dice
 from telecmi_async.simulator.callee import Callee, Ending
@@ -36,8 +37,6 @@ Lifecycle: TypeAlias = Literal["timed", "immediate", "manual"]
 Action: TypeAlias = Mapping[str, object]
 Story: TypeAlias = "Generator[Wait | Ask, Command | None, None]"
 
-# What a call may last that names no duration: the vendor's Python SDK sends as much.
-_LONGEST: Final = 5_400.0
 # What a bridge may ring, and how often it is tried, by TeleCMI's page on forwarding.
 _RING_TIMEOUT: Final = 40.0
 #: Seconds that a program may take to say how a call goes on. TeleCMI documents no limit.
@@ -152,7 +151,7 @@ class Life:
         leg.answered = self.now
         leg.ending = "answered"
         if self._habits.pace != "manual":
-            longest = self.now + (self._duration or _LONGEST)
+            longest = self.now + (self._duration or LONGEST_CALL)
             leaves = self.now + (self._callee(self._person).hangs_up_after or math.inf)
             self._left = min((longest, "the duration is over"), (leaves, "the callee"))
         self._say("answered", leg)
@@ -269,7 +268,7 @@ class Life:
                 self.legs += legs
                 leg = yield from self._ring(legs, timeout)
                 if leg is not None:
-                    yield from self._converse(leg, _number(action, "duration", _LONGEST))
+                    yield from self._converse(leg, _number(action, "duration", LONGEST_CALL))
                     return
 
     def _ring(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import shown
+from telecmi_async._internal.telecmi import RECORD_PAUSES
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.receiver import Receiver
 from telecmi_async.simulator.call import SimulatedCall
@@ -16,14 +17,10 @@ from telecmi_async.simulator.options import check_span, to_span
 from telecmi_async.simulator.payload import DIALECTS, Dialect
 from telecmi_async.simulator.turn import Ask
 
-__all__ = ["REPEATS", "Delivery", "WebhookTarget", "Webhooks", "host_of", "parse_webhooks"]
+__all__ = ["Delivery", "WebhookTarget", "Webhooks", "host_of", "parse_webhooks"]
 
 #: Where webhooks go: straight into a receiver of this process, or to a URL.
 WebhookTarget: TypeAlias = "Receiver | str"
-
-#: Seconds from a record's delivery to the next one, three times: after 5, 10 and 15 minutes
-#: (doc.telecmi.com/piopiy/docs/webhooks-overview).
-REPEATS: Final = (300.0, 600.0, 900.0)
 
 
 def _parse_target(value: WebhookTarget | None) -> WebhookTarget | None:
@@ -117,4 +114,4 @@ class Delivery:
     @property
     def most_tries(self) -> int:
         """How often it is sent if all goes well."""
-        return 1 + len(REPEATS) if self.what == "record" else 1
+        return 1 + len(RECORD_PAUSES) if self.what == "record" else 1

@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define
 
+from telecmi_async._internal.telecmi import RECORD_PAUSES
 from telecmi_async.simulator import dice, payload
 from telecmi_async.simulator.life import ANSWER_SECONDS, Habits, Life
 from telecmi_async.simulator.payload import DIALECTS, Subject
 from telecmi_async.simulator.turn import Ask, Command, HungUp, Wait
-from telecmi_async.simulator.webhooks import REPEATS, Delivery, Webhooks
+from telecmi_async.simulator.webhooks import Delivery, Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -308,7 +309,7 @@ class World:
             if self._draw(call, f"double {key}") < hooks.double_share:
                 self._post(delivery, when, f"delay again {key}")
         if number < delivery.most_tries:
-            pause = REPEATS[number - 1] if self._habits.pace != "immediate" else 0.0
+            pause = RECORD_PAUSES[number - 1] if self._habits.pace != "immediate" else 0.0
             self._plan_try(delivery, when + pause)
 
     def _post(self, delivery: Delivery, when: float, purpose: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import pickle
 import sys
 from typing import TYPE_CHECKING, Any
@@ -52,69 +51,6 @@ async def limits(server: ValkeyServer) -> AsyncIterator[RedisLimits]:
         yield limits
 
 
-async def test_starts_are_spaced(limits: RedisLimits) -> None:
-    """By the law of every pace here; what is too long is not reserved."""
-    keys = [("account", 1.0)]
-
-    waits = [await limits.reserve(keys, longest=2.5) for _ in range(5)]
-    another = await limits.reserve([("another", 1.0)], longest=0.0)
-    further = await limits.reserve(keys, longest=10.0)
-
-    assert waits[0] == another == [0.0]
-    assert waits[1] == [pytest.approx(1.0, abs=NEARLY)]
-    assert waits[2] == [pytest.approx(2.0, abs=NEARLY)]
-    assert waits[3:] == [[], []]
-    assert further == [pytest.approx(3.0, abs=NEARLY)]
-
-
-async def test_several_starts_are_reserved_at_once(limits: RedisLimits) -> None:
-    """As if they had been asked for one after another: as many as are near enough."""
-    keys = [("account", 1.0), ("from", 2.0)]
-
-    waits = await limits.reserve(keys, longest=7.0, most=3)
-    rest = await limits.reserve(keys, longest=9.0, most=3)
-    none = await limits.reserve(keys, longest=9.0, most=3)
-    account = await limits.reserve([("account", 1.0)], longest=100, most=2)
-
-    assert waits == [pytest.approx(wait, abs=NEARLY) for wait in (0.0, 2.0, 4.0)]
-    assert rest == [pytest.approx(wait, abs=NEARLY) for wait in (6.0, 8.0)]
-    assert none == []
-    assert account == [pytest.approx(wait, abs=NEARLY) for wait in (9.0, 10.0)]
-
-
-async def test_several_limits_are_granted_together_or_not_at_all(limits: RedisLimits) -> None:
-    """A start is when the last limit allows it, and counts under each from that moment."""
-    account, caller, campaign = ("account", 1.0), ("from", 2.0), ("campaign", 5.0)
-
-    first = await limits.reserve([account, caller, campaign], longest=100)
-    refused = await limits.reserve([account, caller, campaign], longest=3.0)
-    alone = await limits.reserve([account], longest=100)
-    together = await limits.reserve([account, caller, campaign], longest=100)
-    after = await limits.reserve([account], longest=100)
-
-    assert first == [0.0]
-    assert refused == []
-    assert alone == [pytest.approx(1.0, abs=NEARLY)]
-    assert together == [pytest.approx(5.0, abs=NEARLY)]
-    assert after == [pytest.approx(6.0, abs=NEARLY)]
-
-
-async def test_no_two_starts_are_one(limits: RedisLimits) -> None:
-    """However many ask at once, each has a start of its own."""
-    waits: list[float] = []
-
-    async def ask() -> None:
-        waits.extend(await limits.reserve([("account", 10.0)], longest=10_000))
-
-    async with anyio.create_task_group() as tasks:
-        for _ in range(100):
-            tasks.start_soon(ask)
-    waits.sort()
-
-    assert len(waits) == 100
-    assert min(b - a for a, b in itertools.pairwise(waits)) > 10.0 - NEARLY
-
-
 async def test_a_short_interval_is_not_rounded(
     limits: RedisLimits, server: ValkeyServer
 ) -> None:
@@ -127,33 +63,6 @@ async def test_a_short_interval_is_not_rounded(
             dues.append(float(found))
 
     assert dues[1] - dues[0] == pytest.approx(100.5, abs=0.25)
-
-
-async def test_channels_are_leased(limits: RedisLimits) -> None:
-    """No more than there are; who holds one keeps it; one comes back when it is freed."""
-
-    async def lease(holder: str, key: str = "account") -> bool:
-        return await limits.lease_channel(key, holder, limit=2, seconds=60)
-
-    assert [await lease(holder) for holder in ("a", "b", "c", "a")] == [True, True, False, True]
-    assert await lease("c", "another") is True
-
-    await limits.free_channel("account", "a")
-    await limits.free_channel("account", "nobody")
-
-    assert [await lease("c"), await lease("d")] == [True, False]
-
-
-async def test_a_channel_comes_back_when_its_lease_is_over(limits: RedisLimits) -> None:
-    """Whoever held it may be gone; others keep theirs."""
-    assert await limits.lease_channel("account", "lasting", limit=2, seconds=60)
-    assert await limits.lease_channel("account", "short", limit=2, seconds=0.05)
-
-    with anyio.fail_after(30):
-        while not await limits.lease_channel("account", "next", limit=2, seconds=60):
-            await anyio.lowlevel.checkpoint()
-
-    assert not await limits.lease_channel("account", "short", limit=2, seconds=60)
 
 
 async def test_nothing_is_left_behind(limits: RedisLimits, server: ValkeyServer) -> None:

@@ -26,7 +26,7 @@ from telecmi_async import (
     WaitTimeout,
 )
 from telecmi_async._internal.event_loop import is_asyncio
-from telecmi_async.calls.history import RECORD_PATIENCE
+from telecmi_async._internal.telecmi import RECORD_PATIENCE
 from telecmi_async.events import Stage
 from telecmi_async.events.store import MemoryStore
 from telecmi_async.service.sources import Sources

@@ -9,8 +9,9 @@ import httpx
 
 from telecmi_async import StoreError
 from telecmi_async._internal.secrets import Secret
+from telecmi_async._internal.telecmi import REFERENCE_FIELD
 from telecmi_async.events import dedupe_key, parse_event
-from telecmi_async.events.reference import FIELD, References
+from telecmi_async.events.reference import References
 from telecmi_async.events.store import FiledEvent, names_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def record(
 
 def signed(reference: str) -> dict[str, Any]:
     """The ``extra_params`` in which a call's reference comes back."""
-    return {"extra_params": {FIELD: REFERENCES.sign(reference)}}
+    return {"extra_params": {REFERENCE_FIELD: REFERENCES.sign(reference)}}
 
 
 def row(*, leg: str = "a", answered: bool = True, **more: Any) -> dict[str, Any]:

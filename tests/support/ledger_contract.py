@@ -1302,36 +1302,6 @@ async def test_a_policy_is_one_of_three(ledger: Ledger) -> None:
 # -- shared limits
 
 
-async def test_starts_are_spaced(ledger: Ledger, clock: Clock) -> None:
-    """By the law of every pace here, whoever asks; what is too long is not reserved."""
-    keys = [("account", 0.5)]
-
-    waits = [await ledger.reserve(keys, longest=1.2) for _ in range(4)]
-    clock.time += 0.6
-    next_wait = await ledger.reserve(keys, longest=1.2)
-    clock.time += 100
-    idle = await ledger.reserve(keys, longest=0.0)
-
-    assert waits == [[pytest.approx(wait, abs=1e-6)] for wait in (0.0, 0.5, 1.0)] + [[]]
-    assert next_wait == [pytest.approx(0.9, abs=1e-6)]
-    assert idle == [0.0]
-
-
-async def test_several_starts_are_reserved_at_once(ledger: Ledger) -> None:
-    """As if they had been asked for one after another: as many as are near enough."""
-    keys = [("account", 1.0), ("caller", 2.0)]
-
-    waits = await ledger.reserve(keys, longest=7.0, most=3)
-    rest = await ledger.reserve(keys, longest=9.0, most=3)
-    none = await ledger.reserve(keys, longest=9.0, most=3)
-    account = await ledger.reserve([("account", 1.0)], longest=100, most=2)
-
-    assert waits == [pytest.approx(wait, abs=1e-6) for wait in (0.0, 2.0, 4.0)]
-    assert rest == [pytest.approx(wait, abs=1e-6) for wait in (6.0, 8.0)]
-    assert none == []
-    assert account == [pytest.approx(wait, abs=1e-6) for wait in (9.0, 10.0)]
-
-
 async def test_no_limit_is_passed_by_who_is_under_several(ledger: Ledger, clock: Clock) -> None:
     """All are granted or none, and no two starts come nearer than a limit allows."""
     account, slow = ("account", 0.1), ("campaign", 1.0)
@@ -1347,25 +1317,6 @@ async def test_no_limit_is_passed_by_who_is_under_several(ledger: Ledger, clock:
 
     assert len(starts) > 10
     assert min(b - a for a, b in itertools.pairwise(starts)) > 0.1 - 1e-6
-
-
-async def test_channels_are_leased(ledger: Ledger, clock: Clock) -> None:
-    """No more than there are; one comes back when it is freed or its time is over."""
-
-    async def lease(holder: str, key: str = "account") -> bool:
-        return await ledger.lease_channel(key, holder, limit=2, seconds=10)
-
-    assert [await lease(holder) for holder in ("a", "b", "c", "a")] == [True, True, False, True]
-    assert await lease("c", "another") is True
-
-    await ledger.free_channel("account", "a")
-    await ledger.free_channel("account", "nobody")
-
-    assert [await lease("c"), await lease("d")] == [True, False]
-
-    clock.time += 11
-
-    assert [await lease("d"), await lease("e"), await lease("f")] == [True, True, False]
 
 
 async def test_the_clock_is_the_ledgers(ledger: Ledger, clock: Clock) -> None:

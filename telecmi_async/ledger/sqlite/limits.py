@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from telecmi_async.pacing.law import reserve_starts
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
@@ -19,24 +21,17 @@ def reserve(
     most: int,
 ) -> list[float]:
     """Reserve starts, each under all of these limits or under none of them."""
-    due = {
+    dues = {
         key: row[0]
         for key, _ in keys
         for row in db.execute("SELECT due FROM pace WHERE key = ?", (key,)).fetchall()
     }
-    # It starts once the last of them allows it, and counts under each from that moment: had
-    # the others counted it earlier, it would come on top of theirs when it does start.
-    start: float = max((now, *due.values()))
-    apart = max(interval for _, interval in keys)
-    waits = [start - now + apart * n for n in range(most)]
-    waits = [wait for wait in waits if wait <= longest]
-    if waits:
-        last = now + waits[-1]
-        db.executemany(
-            "INSERT INTO pace (key, due) VALUES (?, ?) "
-            "ON CONFLICT DO UPDATE SET due = excluded.due",
-            [(key, last + interval) for key, interval in keys],
-        )
+    waits, dues = reserve_starts(now, dues, keys, longest=longest, most=most)
+    db.executemany(
+        "INSERT INTO pace (key, due) VALUES (?, ?) "
+        "ON CONFLICT DO UPDATE SET due = excluded.due",
+        dues.items(),
+    )
     return waits
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from telecmi_async._internal.messages import listed, shown
+from telecmi_async._internal.telecmi import LAST_RECORD
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.base import Intent, RuleDecision
 from telecmi_async.ledger.sanitize import INT_64, clean, id_of
@@ -23,8 +24,6 @@ _DAY: Final = 86400.0
 #: How soon it is tried again what the end of a day or a sum forbade: the sum may be raised.
 _SOON: Final = 60.0
 _QUARTER: Final = 900
-#: For how many seconds after a call's end TeleCMI sends its record again.
-_RESENT: Final = 1800.0
 
 _INTEND: Final = guarded(
     Move.INTEND,
@@ -339,7 +338,7 @@ def resolve_unknown(
     move = _POLICIES[policy]
     why = f"no event of it came within {older_than:g} seconds, while others' did"
     absolved = 0
-    times = {"older": older_than, "resent": _RESENT, "now": now}
+    times = {"older": older_than, "resent": LAST_RECORD, "now": now}
     proven = db.execute(_PROVEN, {"campaign": campaign, **times})
     for token, contact, epoch in proven.fetchall():
         moved = db.execute(_ABSOLVED[move], (why, contact, epoch)).rowcount

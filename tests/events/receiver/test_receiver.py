@@ -37,6 +37,7 @@ from telecmi_async import (
     RetryPolicy,
     StoreError,
 )
+from telecmi_async._internal.telecmi import REFERENCE_FIELD
 from telecmi_async.events import (
     CallRecord,
     DigitsEvent,
@@ -46,7 +47,7 @@ from telecmi_async.events import (
     parse_event,
 )
 from telecmi_async.events.receiver import Counts, WebhookResponse
-from telecmi_async.events.reference import FIELD, new_reference
+from telecmi_async.events.reference import new_reference
 from telecmi_async.events.store import MemoryStore
 from telecmi_async.testing import run
 
@@ -57,7 +58,7 @@ pytestmark = pytest.mark.anyio
 
 OTHER_ID = f"{1:043d}"
 # Half of its code is right.
-WRONG = {"extra_params": {FIELD: REFERENCES.sign(new_reference())[:-13] + "a" * 13}}
+WRONG = {"extra_params": {REFERENCE_FIELD: REFERENCES.sign(new_reference())[:-13] + "a" * 13}}
 
 
 class BrokenStore(MemoryStore):
@@ -323,7 +324,12 @@ def test_a_code_stands_in_no_repr() -> None:
     """Also where TeleCMI made no JSON of it; the reference alone may be logged."""
     reference = new_reference()
     sent = REFERENCES.sign(reference)
-    shapes = [{FIELD: sent}, json.dumps({FIELD: sent}), f"{{{FIELD}:{sent}}}", sent]
+    shapes = [
+        {REFERENCE_FIELD: sent},
+        json.dumps({REFERENCE_FIELD: sent}),
+        f"{{{REFERENCE_FIELD}:{sent}}}",
+        sent,
+    ]
     shown = [repr(parse_event(payload("ringing", None, extra_params=text))) for text in shapes]
 
     assert [sent.partition(".")[2][:3] in text for text in shown] == [False] * 4
