@@ -17,16 +17,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from telecmi_async.phone import Region
-from telecmi_async.simulator import answer, dice
-from telecmi_async.simulator.answer import Decision
+from telecmi_async.simulator import dice, replies
 from telecmi_async.simulator.callee import magic_for
 from telecmi_async.simulator.fault import FaultKind
 from telecmi_async.simulator.incoming import Unacceptable, read_fields, read_incoming
+from telecmi_async.simulator.replies import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from telecmi_async.simulator.answer import SimulatedReply
+    from telecmi_async.http_server import HttpResponse
     from telecmi_async.simulator.incoming import Incoming
     from telecmi_async.simulator.request_log import RequestLog
     from telecmi_async.simulator.simulator import Simulator
@@ -85,7 +85,7 @@ class Exchange:
         if region is None and look_up is None:
             return None
         if method != "POST":
-            refusal = answer.refused(405, "method not allowed", extra=(("Allow", "POST"),))
+            refusal = replies.refused(405, "method not allowed", extra=(("Allow", "POST"),))
             return self._after_latency(refusal)
         if look_up is not None:
             return self._after_latency(self._looked_up(path, look_up, headers, body))
@@ -155,34 +155,36 @@ class Exchange:
             return FaultKind.GATEWAY_502_PLACED
         return FaultKind.GATEWAY_502
 
-    def _said(self, request_id: str) -> SimulatedReply:
+    def _said(self, request_id: str) -> HttpResponse:
         simulator = self._simulator
-        return answer.accepted(request_id, envelope=simulator.envelope, codes=simulator.codes)
+        return replies.accepted(request_id, envelope=simulator.envelope, codes=simulator.codes)
 
-    def _faulty(self, fault: FaultKind) -> SimulatedReply:
+    def _faulty(self, fault: FaultKind) -> HttpResponse:
         """Return the reply that goes with a fault, if it ever arrives."""
         match fault:
             case FaultKind.GATEWAY_502 | FaultKind.GATEWAY_502_PLACED:
-                return answer.gateway_error()
+                return replies.gateway_error()
             case FaultKind.CREDENTIALS_IN_200:
-                return answer.refused(420, "authentication failed", status=200)
+                return replies.refused(420, "authentication failed", status=200)
             case FaultKind.NO_JSON:
-                return answer.html_reply(200, b"<html>welcome</html>")
+                return replies.simulated_reply(
+                    200, b"<html>welcome</html>", content_type="text/html"
+                )
             case _ if fault in _REFUSALS:
                 code, message, extra = _REFUSALS[fault]
                 return self._refusal(code, message, *extra)
             case _:  # what is lost, late or broken off, and what lacks a request_id
-                return answer.said({"status": "progress", "code": 200})
+                return replies.json_reply({"status": "progress", "code": 200})
 
     # -- what is looked up
 
     def _looked_up(
         self,
         path: str,
-        look_up: Callable[[Mapping[str, object]], SimulatedReply],
+        look_up: Callable[[Mapping[str, object]], HttpResponse],
         headers: Mapping[str, str],
         body: bytes,
-    ) -> SimulatedReply:
+    ) -> HttpResponse:
         simulator = self._simulator
         # Wrong credentials are 407 for channels and 404 for records, by TeleCMI's pages.
         wrong = 407 if path.endswith("get_channels") else 404
@@ -194,32 +196,32 @@ class Exchange:
             return self._refusal(wrong, "authentication failed")
         return look_up(fields)
 
-    def _channels(self, _: Mapping[str, object]) -> SimulatedReply:
-        return answer.said({"code": 200, "channel": str(self._world.in_use())})
+    def _channels(self, _: Mapping[str, object]) -> HttpResponse:
+        return replies.json_reply({"code": 200, "channel": str(self._world.in_use())})
 
-    def _records(self, fields: Mapping[str, object]) -> SimulatedReply:
+    def _records(self, fields: Mapping[str, object]) -> HttpResponse:
         call = self._world.find(str(fields.get("request_id")))
         rows = [self._world.look_up(leg) for leg in reversed(call.legs)] if call else []
         found = [row for row in rows if row is not None]
         if not found:
             return self._refusal(404, "not found")
-        return answer.said({"count": len(found), "cdr": found, "code": 200})
+        return replies.json_reply({"count": len(found), "cdr": found, "code": 200})
 
-    def _record(self, fields: Mapping[str, object]) -> SimulatedReply:
+    def _record(self, fields: Mapping[str, object]) -> HttpResponse:
         found = self._world.find_leg(str(fields.get("cmiuuid")))
         record = self._world.look_up(found[1]) if found else None
         if record is None:
             return self._refusal(404, "not found")
-        return answer.said({"cdr": record, "code": 200})
+        return replies.json_reply({"cdr": record, "code": 200})
 
-    def _command(self, fields: Mapping[str, object]) -> SimulatedReply:
+    def _command(self, fields: Mapping[str, object]) -> HttpResponse:
         action = fields.get("action")
         found = self._world.find_leg(str(fields.get("cmiuuid", fields.get("cmiuid"))))
         if found is None or action not in _COMMANDS:
             return self._refusal(404, "not found")
         if not self._world.command_leg(*found, str(action)):
             return self._refusal(404, "the call is over")
-        return answer.said({"code": 200, "status": "success"})
+        return replies.json_reply({"code": 200, "status": "success"})
 
     # -- what they are made of
 
@@ -236,12 +238,12 @@ class Exchange:
     def _refuse(self, code: int, message: str, *extra: tuple[str, str]) -> Decision:
         return self._after_latency(self._refusal(code, message, *extra))
 
-    def _after_latency(self, reply: SimulatedReply) -> Decision:
+    def _after_latency(self, reply: HttpResponse) -> Decision:
         return Decision(self._simulator.latency[0], reply)
 
-    def _refusal(self, code: int, message: str, *extra: tuple[str, str]) -> SimulatedReply:
+    def _refusal(self, code: int, message: str, *extra: tuple[str, str]) -> HttpResponse:
         simulator = self._simulator
-        return answer.refused(
+        return replies.refused(
             code,
             message,
             status=200 if simulator.refusals == "body" else code,

@@ -11,8 +11,8 @@ from telecmi_async._internal.validators import is_number
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.events.receiver import Receiver
 from telecmi_async.phone import parse_number
-from telecmi_async.simulator.answer import Envelope
 from telecmi_async.simulator.callee import Callee
+from telecmi_async.simulator.replies import Envelope
 
 if TYPE_CHECKING:
     from telecmi_async._internal.validators import Field

@@ -27,16 +27,14 @@ from telecmi_async._internal.validators import (
     whole_or_none,
 )
 from telecmi_async.phone import parse_number
-from telecmi_async.simulator import answer, dice, page
-from telecmi_async.simulator.answer import Codes, Decision, Envelope
-from telecmi_async.simulator.asgi import SimulatorApp
+from telecmi_async.simulator import dice, page, replies
 from telecmi_async.simulator.call import SimulatedCall
 from telecmi_async.simulator.callee import Callee, magic_for
 from telecmi_async.simulator.clock import Clock
-from telecmi_async.simulator.connection import ConnectionLimits
 from telecmi_async.simulator.delivery import Carrier
 from telecmi_async.simulator.exchange import Exchange
 from telecmi_async.simulator.fault import Faults
+from telecmi_async.simulator.fronts import SimulatorApp, SimulatorTransport, serve
 from telecmi_async.simulator.life import Habits, Lifecycle
 from telecmi_async.simulator.options import (
     check_aware,
@@ -48,9 +46,8 @@ from telecmi_async.simulator.options import (
     receiver_in,
     to_span,
 )
+from telecmi_async.simulator.replies import Codes, Decision, Envelope
 from telecmi_async.simulator.request_log import RequestLog
-from telecmi_async.simulator.server import serve
-from telecmi_async.simulator.transport import SimulatorTransport
 from telecmi_async.simulator.webhooks import Webhooks, parse_webhooks
 from telecmi_async.simulator.window import Window
 from telecmi_async.simulator.world import World
@@ -60,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from telecmi_async.http_server import ConnectionLimits
     from telecmi_async.service.service import CallService
     from telecmi_async.simulator.webhooks import Delivery
 
@@ -283,7 +281,7 @@ class Simulator:
             A context manager that gives the ``base_url`` for a `CallService`. Leaving it
             answers what was asked and closes the port.
         """
-        return serve(self, host=host, port=port, limits=limits or ConnectionLimits())
+        return serve(self, host=host, port=port, limits=limits)
 
     @property
     def asgi(self) -> SimulatorApp:
@@ -404,7 +402,7 @@ class Simulator:
         self._ledger.arrive(at)
         bare = path.partition("?")[0]
         decision = self._exchange.answer(method, bare, headers, body, at)
-        return decision or Decision(self.latency[0], answer.refused(404, "not found"))
+        return decision or Decision(self.latency[0], replies.refused(404, "not found"))
 
     def leave(self) -> None:
         """Note that a request that was received is no longer under way."""

@@ -122,7 +122,7 @@ def html_table(
         for name in columns
     ]
     whole = tag(
-        "html_table",
+        "table",
         tag("caption", caption, classes="unseen"),
         tag("thead", tag("tr", *heads)),
         tag("tbody", *body),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-    from telecmi_async.simulator.answer import Decision
+    from telecmi_async.simulator.replies import Decision
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 
