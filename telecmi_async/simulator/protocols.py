@@ -8,9 +8,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from telecmi_async.simulator.call import SimulatedCall
+    from telecmi_async.simulator.fault import Faults
     from telecmi_async.simulator.replies import Decision
+    from telecmi_async.simulator.webhooks import Delivery, Webhooks
 
-__all__ = ["RequestHandler"]
+__all__ = ["PageModel", "RequestHandler"]
 
 
 class RequestHandler(Protocol):
@@ -35,4 +38,66 @@ class RequestHandler(Protocol):
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Let time pass in calls while the context is open."""
+        ...
+
+
+class PageModel(Protocol):
+    """What the page shows and changes; `Simulator` has it, and documents it."""
+
+    speed: float
+    magic: bool
+    webhooks: Webhooks
+    faults: Faults
+
+    @property
+    def requests(self) -> int:
+        """How many requests arrived."""
+        ...
+
+    @property
+    def calls(self) -> tuple[SimulatedCall, ...]:
+        """The newest calls, oldest first."""
+        ...
+
+    @property
+    def live(self) -> tuple[SimulatedCall, ...]:
+        """The calls that are not over yet, or wait for their records."""
+        ...
+
+    @property
+    def now(self) -> float:
+        """The time in calls, in seconds."""
+        ...
+
+    @property
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """The newest messages, oldest first."""
+        ...
+
+    def call(self, request_id: str) -> SimulatedCall:
+        """Return the call that has an id; `LookupError` if there is none."""
+        ...
+
+    def trace(self) -> str:
+        """Return a hash of everything that happened."""
+        ...
+
+    def numbers(self) -> int:
+        """Return how many different numbers were dialled."""
+        ...
+
+    def busiest_second(self) -> int:
+        """Return the most requests within a second."""
+        ...
+
+    def duplicates(self) -> int:
+        """Return how many numbers were dialled more than once."""
+        ...
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass in calls."""
+        ...
+
+    def send_again(self, delivery: Delivery) -> None:
+        """Send a message once more."""
         ...

@@ -1,4 +1,4 @@
-"""What the simulated TeleCMI says: its three success envelopes, its refusals, a gateway's 502.
+"""Simulated replies: three success envelopes, refusals, and a gateway's 502.
 
 The pages of TeleCMI's documentation, its example projects and its older pages show three
 shapes of a success; which one a live account sends is not documented, so all three can be

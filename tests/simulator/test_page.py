@@ -774,7 +774,7 @@ def test_a_message_is_sent_again() -> None:
     simulator = Simulator(webhooks=HOOK, ring=1)
     place(simulator)
     pass_time(simulator, 60.0)
-    simulator._world.carriers.append(lambda: None)
+    simulator._world.wakers.append(lambda: None)
     record = next(one for one in simulator.deliveries if one.what == "record")
     done = press(simulator, "/deliveries", "send_again", delivery=words.mark(record))
 

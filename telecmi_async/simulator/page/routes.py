@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from telecmi_async.http_server import HttpResponse
-    from telecmi_async.simulator.simulator import Simulator
+    from telecmi_async.simulator.protocols import PageModel
 
 __all__ = ["answer_page"]
 
@@ -56,18 +56,18 @@ _FORM: Final = "application/x-www-form-urlencoded"
 _MOST_FIELDS: Final = 16
 _CALL: Final = "/call"
 
-_VIEWS: Final[Mapping[str, Callable[[Simulator, Forms], PageView]]] = {
+_VIEWS: Final[Mapping[str, Callable[[PageModel, Forms], PageView]]] = {
     "/": overview,
     "/deliveries": deliveries,
     "/faults": faults,
     "/numbers": numbers,
 }
 _PATHS: Final = frozenset({*_VIEWS, *ASSETS, _CALL})
-_TOKENS: Final[WeakKeyDictionary[Simulator, str]] = WeakKeyDictionary()
+_TOKENS: Final[WeakKeyDictionary[PageModel, str]] = WeakKeyDictionary()
 
 
 def answer_page(
-    simulator: Simulator, method: str, target: str, headers: Mapping[str, str], body: bytes
+    simulator: PageModel, method: str, target: str, headers: Mapping[str, str], body: bytes
 ) -> HttpResponse | None:
     """Return a page, or ``None`` if the request is for none.
 
@@ -118,7 +118,7 @@ def _page(status: int, body: bytes, *extra: tuple[str, str]) -> HttpResponse:
 
 
 def _show(
-    simulator: Simulator, path: str, query: str, refusal: ActionRefused | None = None
+    simulator: PageModel, path: str, query: str, refusal: ActionRefused | None = None
 ) -> HttpResponse:
     forms = Forms(_token(simulator))
     if path == _CALL:
@@ -136,7 +136,7 @@ def _show(
 
 
 def _do(
-    simulator: Simulator, path: str, query: str, headers: Mapping[str, str], body: bytes
+    simulator: PageModel, path: str, query: str, headers: Mapping[str, str], body: bytes
 ) -> HttpResponse:
     """Do what a form says, and lead back to the page on which it stands."""
     plain = headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM
@@ -154,7 +154,7 @@ def _do(
     return _page(303, b"", ("Location", place))
 
 
-def _check(simulator: Simulator, headers: Mapping[str, str], fields: Mapping[str, str]) -> None:
+def _check(simulator: PageModel, headers: Mapping[str, str], fields: Mapping[str, str]) -> None:
     """Refuse a form that is not this page's own."""
     host, token = headers["host"].lower(), fields.get("token", "")
     origin = headers.get("origin")
@@ -168,7 +168,7 @@ def _check(simulator: Simulator, headers: Mapping[str, str], fields: Mapping[str
         raise ActionRefused(422, "Nothing was done: there is no such button.")
 
 
-def _token(simulator: Simulator) -> str:
+def _token(simulator: PageModel) -> str:
     return _TOKENS.setdefault(simulator, secrets.token_urlsafe(32))
 
 
