@@ -60,7 +60,7 @@ nitpick_ignore_regex = [
     ),
     (r"py:class", r"RingType|Secret|UnknownPolicy|VoiceQuality|(telecmi_async\.\w+\.)?Options"),
     (r"py:class", r"telecmi_async\.events\.receiver\.\w+\.\w+"),
-    (r"py:class", r"telecmi_async\.simulator\.(asgi\.SimulatorApp|fault\.Breach)"),
+    (r"py:class", r"telecmi_async\.simulator\.(fronts\.SimulatorApp|fault\.Breach)"),
     # A module without a page of its own.
     (r"py:obj", r"telecmi_async\.attempt"),
 ]

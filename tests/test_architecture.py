@@ -33,7 +33,7 @@ LAYERS: list[set[str]] = [
     {"errors"},
     {"_internal"},
     {"phone"},
-    {"pcmo", "wire"},
+    {"http_server", "pcmo", "wire"},
     {"events", "pacing"},
     {"ledger"},
     {"calls"},
@@ -48,7 +48,7 @@ EDGES = {"__main__", "cli", "simulator", "testing"}
 # A foreign library and the only units that know it.
 HOMES: dict[str, set[str]] = {
     "cattrs": {"pcmo"},
-    "h11": {"simulator"},
+    "h11": {"http_server"},
     "httpx": {"simulator", "wire"},
     "psycopg": {"ledger"},
     "redis": {"_internal"},

@@ -6,32 +6,26 @@ looked at. Most of them put no limit on a body, so it is counted while it is rea
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import anyio
 
 from telecmi_async._internal.messages import shown
 from telecmi_async.events.receiver.response import MAX_BODY_BYTES, WebhookResponse
+from telecmi_async.http_server import (
+    ASGIReceive,  # Litestar reads the annotations of an application
+    ASGIScope,  # likewise
+    ASGISend,  # likewise
+    HttpResponse,
+    read_body,
+    send_response,
+)
 
 if TYPE_CHECKING:
     from telecmi_async.events import Event
     from telecmi_async.events.receiver.receiver import Receiver
 
-__all__ = [
-    "ASGIMessage",
-    "ASGIReceive",
-    "ASGIScope",
-    "ASGISend",
-    "ReceiverApp",
-    "read_body",
-    "send_reply",
-]
-
-ASGIScope: TypeAlias = MutableMapping[str, Any]
-ASGIMessage: TypeAlias = MutableMapping[str, Any]
-ASGIReceive: TypeAlias = Callable[[], Awaitable[ASGIMessage]]
-ASGISend: TypeAlias = Callable[[ASGIMessage], Awaitable[None]]
+__all__ = ["ReceiverApp"]
 
 _TOO_SLOW = WebhookResponse(408)
 _LOOKED_AT = frozenset({b"content-length", b"content-type"})
@@ -54,10 +48,8 @@ class ReceiverApp:
                 reply, event = await self._http(scope, receive)
                 try:
                     if reply is not None:
-                        headers = list(reply.headers)
-                        if reply.status != 204:
-                            headers.append(("Content-Length", str(len(reply.body))))
-                        await send_reply(send, reply.status, headers, reply.body)
+                        response = HttpResponse(reply.status, reply.headers, reply.body)
+                        await send_response(send, response)
                 finally:  # whether or not somebody hears the answer: the event is ours now
                     if event is not None:
                         await self._receiver.tell(event)
@@ -96,31 +88,3 @@ class ReceiverApp:
         if body is None:
             return None, None
         return await receiver.take(path, body)
-
-
-async def read_body(receive: ASGIReceive, *, most: int) -> bytearray | None:
-    """Return a request's body, or ``None`` if whoever sends it is gone.
-
-    Args:
-        receive: As ASGI gives it.
-        most: How many bytes it may have. Of a longer one no more is read than shows that.
-    """
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        if len(body) > most or not message.get("more_body", False):
-            return body
-
-
-async def send_reply(
-    send: ASGISend, status: int, headers: Iterable[tuple[str, str]], body: bytes
-) -> None:
-    """Send a reply, as ASGI wants it."""
-    encoded = [
-        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": encoded})
-    await send({"type": "http.response.body", "body": body})

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from telecmi_async.simulator.answer import Decision
+    from telecmi_async.simulator.replies import Decision
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 

@@ -1,47 +1,55 @@
-"""The life of one call, from TeleCMI's acceptance to its records.
+"""Call lifecycle: one call from TeleCMI's acceptance to its records.
 
 ::
 
     started → ringing → answered → the call flow, action by action → over → records
                       ↘ missed  ─────────────────────────────────↗
 
-It reads as a story: a generator that says how long it waits, or what it asks, and is told when
-that time has come, or what was answered. It knows no clock and no network. How long things take
-follows from the seed, the number and the try, so a story can be told again.
+It is a generator that yields how long to wait or what to ask, and is sent what was done by hand
+or answered meanwhile. It knows no clock and no network. How long things take follows from the
+seed, the number and the try, so every run is the same.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from attrs import frozen
 
 from telecmi_async._internal.telecmi import LONGEST_CALL
 from telecmi_async.events.model import Direction
-from telecmi_async.simulator import dice
+from telecmi_async.simulator import chance
+from telecmi_async.simulator.call import Leg, Note
 from telecmi_async.simulator.callee import Callee, Ending
-from telecmi_async.simulator.leg import Leg, Note
-from telecmi_async.simulator.turn import Ask, Command, HungUp, Wait
+from telecmi_async.simulator.requests import flow_actions, flow_number, flow_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-__all__ = ["ANSWER_SECONDS", "Habits", "Life", "Lifecycle", "actions_of"]
+    from telecmi_async.simulator.requests import FlowAction
+
+__all__ = [
+    "ANSWER_SECONDS",
+    "Ask",
+    "CallBehaviour",
+    "CallLifecycle",
+    "Command",
+    "HungUp",
+    "Lifecycle",
+    "Wait",
+]
 
 #: How time passes in calls: as it would, all at once, or by hand.
 Lifecycle: TypeAlias = Literal["timed", "immediate", "manual"]
-
-Action: TypeAlias = Mapping[str, object]
-Story: TypeAlias = "Generator[Wait | Ask, Command | None, None]"
 
 # What a bridge may ring, and how often it is tried, by TeleCMI's page on forwarding.
 _RING_TIMEOUT: Final = 40.0
 #: Seconds that a program may take to say how a call goes on. TeleCMI documents no limit.
 ANSWER_SECONDS: Final = 10.0
-# A flow that asks itself round and round, and a bridge to a thousand numbers, come to an end.
+# A flow that loops through its own questions, and a bridge to a thousand numbers, come to an end.
 _MOST_STEPS: Final = 1_000
 _MOST_LEGS: Final = 50
 _LETTERS_A_SECOND: Final = 15.0
@@ -49,26 +57,84 @@ _ON_THE_LINE: Final = 2.0
 
 
 @frozen
-class Habits:
+class Wait:
+    """Nothing happens for a while.
+
+    Args:
+        seconds: How long; ``None`` until one of the commands comes.
+        commands: What may be done by hand meanwhile.
+    """
+
+    seconds: float | None
+    commands: frozenset[str] = frozenset()
+
+
+@frozen
+class Ask:
+    """The user's program is asked how the call goes on.
+
+    Args:
+        url: Where; ``None`` for where calls that come in are answered.
+        keys: What was pressed; ``None`` if a call comes in.
+    """
+
+    url: str | None
+    keys: str | None
+
+
+@frozen
+class Command:
+    """What was done by hand, or answered by a program.
+
+    Args:
+        name: ``answer``, ``miss``, ``press`` or ``reply``.
+        at: When, in seconds on the simulator's clock.
+        value: The keys, or the call flow.
+    """
+
+    name: str
+    at: float
+    value: object = None
+
+
+class HungUp(Exception):  # not an error: it ends a call
+    """A side hung up.
+
+    Args:
+        who: Which side, in a few words.
+        at: When, if it was done from outside.
+    """
+
+    def __init__(self, who: str, at: float | None = None) -> None:
+        super().__init__(who)
+        self.who = who
+        self.at = at
+
+
+_Steps: TypeAlias = "Generator[Wait | Ask, Command | None, None]"
+
+
+@frozen
+class CallBehaviour:
     """How calls go, unless a callee's own script says otherwise.
 
     Args:
-        seed: What all chance follows from.
-        pace: How time passes.
-        ring: Seconds until somebody answers, the shortest and the longest.
-        talk: Seconds that people talk, likewise.
-        callee: Returns who is called at a number.
+        seed: The simulator's seed.
+        mode: How time passes.
+        ring: Seconds until a callee answers, the shortest and the longest.
+        talk: Seconds of talk, likewise.
+        callee: Returns the callee at a number, for one try.
     """
 
     seed: int | str
-    pace: Lifecycle
+    mode: Lifecycle
     ring: tuple[float, float]
     talk: tuple[float, float]
     callee: Callable[[int, int], Callee]
 
 
-class Life:
-    """One call's story, and how far it has come.
+class CallLifecycle:
+    """One call's steps, and how far it has come.
 
     Args:
         to: The number dialled.
@@ -77,13 +143,13 @@ class Life:
         at: When it was accepted, in seconds on the simulator's clock.
         pcmo: What it does when answered; ``None`` for a call that comes in, which asks.
         duration: How long it may last, if that was said.
-        habits: How calls go here.
-        told: Told of all that happens, as it happens.
+        behaviour: How calls go.
+        observe: Called with everything that happens, as it happens.
     """
 
-    __slots__ = ("_attempt", "_dialled", "_duration", "_habits", "_left", "_pcmo", "_person",
-                 "_presses", "_steps", "_told", "_who", "legs", "now", "over", "story",
-                 "to")  # fmt: skip
+    __slots__ = ("_attempt", "_behaviour", "_digits", "_duration", "_end_at",
+                 "_ended_by", "_leg_count", "_observe", "_party", "_pcmo", "_step_count", "_to",
+                 "legs", "now", "over", "steps")  # fmt: skip
 
     def __init__(
         self,
@@ -92,106 +158,106 @@ class Life:
         from_: int,
         attempt: int,
         at: float,
-        pcmo: Sequence[Action] | None,
+        pcmo: Sequence[FlowAction] | None,
         duration: float | None,
-        habits: Habits,
-        told: Callable[[Note, Leg], None],
+        behaviour: CallBehaviour,
+        observe: Callable[[Note, Leg], None],
     ) -> None:
-        self.to = to
+        self._to = to
         self.now = at
         self.over = False
         self._attempt = attempt
         self._duration = duration
-        self._habits = habits
+        self._behaviour = behaviour
         self._pcmo = pcmo
-        self._told = told
-        self._left: tuple[float, str] = (math.inf, "")
+        self._observe = observe
+        self._end_at: tuple[float, str] = (math.inf, "")
         inbound = pcmo is None
-        self._person = from_ if inbound else to
-        self._presses = iter(self._callee(self._person).digits)
-        self._steps = 0
-        self._who = ""
-        self._dialled = 0
+        self._party = from_ if inbound else to
+        self._digits = iter(self._callee(self._party).digits)
+        self._step_count = 0
+        self._ended_by = ""
+        self._leg_count = 0
         first = self._leg("a", to, from_, Direction.INBOUND if inbound else Direction.OUTBOUND)
         self.legs: list[Leg] = [first]
-        self.story: Story = self._come_in() if inbound else self._go_out()
+        self.steps: _Steps = self._inbound() if inbound else self._outbound()
 
     def hold(self, leg: Leg, action: str) -> None:
         """Note that a leg is held, or taken back: nothing else comes of it here."""
-        self._say(action, leg)
+        self._note(action, leg)
 
-    # -- the story
+    # -- the steps
 
-    def _go_out(self) -> Story:
+    def _outbound(self) -> _Steps:
         leg = self.legs[0]
         try:
             yield from self._wait(self._between("set up", (0.05, 0.8)))
-            self._say("started", leg)
+            self._note("started", leg)
             answered = yield from self._ring([leg], 60.0)
             if answered is not None:
-                self._pick_up(leg)
-                yield from self._carry_out(self._pcmo or ())
+                self._answered(leg)
+                yield from self._run_flow(self._pcmo or ())
         except HungUp as end:
             self._hang_up(end)
         yield from self._finish()
 
-    def _come_in(self) -> Story:
+    def _inbound(self) -> _Steps:
         leg = self.legs[0]
         try:
             flow = yield from self._ask(None, None)
             # A hang-up that comes first rejects the call instead of answering it.
             if flow is not None and [action["action"] for action in flow[:1]] != ["hangup"]:
-                self._pick_up(leg)
-                yield from self._carry_out(flow)
+                self._answered(leg)
+                yield from self._run_flow(flow)
         except HungUp as end:
             self._hang_up(end)
         yield from self._finish()
 
-    def _pick_up(self, leg: Leg) -> None:
+    def _answered(self, leg: Leg) -> None:
         leg.answered = self.now
         leg.ending = "answered"
-        if self._habits.pace != "manual":
+        if self._behaviour.mode != "manual":
             longest = self.now + (self._duration or LONGEST_CALL)
-            leaves = self.now + (self._callee(self._person).hangs_up_after or math.inf)
-            self._left = min((longest, "the duration is over"), (leaves, "the callee"))
-        self._say("answered", leg)
+            leaves = self.now + (self._callee(self._party).hangs_up_after or math.inf)
+            self._end_at = min((longest, "the duration is over"), (leaves, "the callee"))
+        self._note("answered", leg)
 
     def _hang_up(self, end: HungUp) -> None:
-        self._left = (math.inf, "")
+        self._end_at = (math.inf, "")
         if end.at is not None:
             self.now = end.at
-        self._who = end.who
+        self._ended_by = end.who
 
-    def _finish(self) -> Story:
+    def _finish(self) -> _Steps:
         """End what is not over yet, and write the records: those of later legs come first."""
         self.over = True
         for leg in reversed(self.legs):
             if leg.ended is None:
-                self._end(leg, leg.ending or "missed", self._who)
+                self._end(leg, leg.ending or "missed", self._ended_by)
         for leg in reversed(self.legs):
             if not leg.recorded:
                 yield from self._record(leg)
 
-    def _record(self, leg: Leg) -> Story:
+    def _record(self, leg: Leg) -> _Steps:
         yield Wait(pause := self._between(f"record {leg.cmiuuid}", (0.2, 0.9)))
         self.now += pause
         leg.recorded = True
-        self._say("record", leg, leg.ending or "")
+        self._note("record", leg, leg.ending or "")
 
     # -- the call flow
 
-    def _carry_out(self, actions: Sequence[Action]) -> Story:
+    def _run_flow(self, actions: Sequence[FlowAction]) -> _Steps:
         todo = deque(actions)
         while todo:
-            self._steps += 1
-            if self._steps > _MOST_STEPS:
+            self._step_count += 1
+            if self._step_count > _MOST_STEPS:
                 raise HungUp("the flow goes round and round")
             action = todo.popleft()
             name = str(action["action"])
-            self._say("step", self.legs[0], name)
+            self._note("step", self.legs[0], name)
             match name:
                 case "play":
-                    yield from self._wait(self._between(f"play {self._steps}", (2.0, 8.0)))
+                    yield from self._wait(self._between(f"play {self._step_count}", (2.0, 8.0)))
                 case "speak":
                     text = action.get("text")
                     length = len(text) if isinstance(text, str) else 0
@@ -209,57 +275,59 @@ class Life:
                 case _:  # record, param, and what nobody documents, take no time
                     pass
         # What TeleCMI does at the end of a list is not documented; users say the line stays open.
-        yield from self._wait(_ON_THE_LINE if self._habits.pace != "manual" else None)
+        yield from self._wait(_ON_THE_LINE if self._behaviour.mode != "manual" else None)
         raise HungUp("the callee")
 
     def _input(
-        self, action: Action, *, prompted: bool
-    ) -> Generator[Wait | Ask, Command | None, Sequence[Action] | None]:
-        tries = int(_number(action, "max_retry", 1)) if prompted else 1
-        longest = int(_number(action, "max_digit", 1))
-        timeout = _number(action, "timeout", 5)
-        wanted = next(self._presses, "")
+        self, action: FlowAction, *, prompted: bool
+    ) -> Generator[Wait | Ask, Command | None, Sequence[FlowAction] | None]:
+        tries = int(flow_number(action, "max_retry", 1)) if prompted else 1
+        longest = int(flow_number(action, "max_digit", 1))
+        timeout = flow_number(action, "timeout", 5)
+        wanted = next(self._digits, "")
         keys = ""
         for n in range(max(1, min(tries, 10))):
             if prompted:
-                yield from self._wait(self._between(f"prompt {self._steps}.{n}", (1.0, 4.0)))
+                yield from self._wait(
+                    self._between(f"prompt {self._step_count}.{n}", (1.0, 4.0))
+                )
             needed = 0.4 * len(wanted) if wanted else timeout
-            manual = self._habits.pace == "manual"
+            manual = self._behaviour.mode == "manual"
             got = yield from self._wait(None if manual else needed, "press")
             keys = (wanted if got is None else str(got.value))[:longest]
             if keys:
                 break
-        self._say("keys", self.legs[0], f"{len(keys)} pressed")
+        self._note("keys", self.legs[0], f"{len(keys)} pressed")
         url = action.get("action_url")
         return (yield from self._ask(url, keys)) if isinstance(url, str) else None
 
     def _ask(
         self, url: str | None, keys: str | None
-    ) -> Generator[Wait | Ask, Command | None, Sequence[Action] | None]:
+    ) -> Generator[Wait | Ask, Command | None, Sequence[FlowAction] | None]:
         got = yield Ask(url, keys)
         if got is None:
-            self.now += ANSWER_SECONDS if self._habits.pace == "timed" else 0.0
-            self._say("no answer", self.legs[0], "from the program that was asked")
+            self.now += ANSWER_SECONDS if self._behaviour.mode == "timed" else 0.0
+            self._note("no answer", self.legs[0], "from the program that was asked")
             return None
         self.now = max(self.now, got.at)
-        flow = actions_of(got.value)
-        self._say(
+        flow = flow_actions(got.value)
+        self._note(
             "asked", self.legs[0], "no call flow" if flow is None else f"{len(flow)} actions"
         )
         return flow
 
-    def _stream(self) -> Story:
+    def _stream(self) -> _Steps:
         leg = self._leg("b", "stream", self.legs[0].from_, Direction.OUTBOUND)
-        self._say("stream_connected", leg)
-        yield from self._wait(self._talk(f"stream {self._steps}", None))
-        self._say("stream_disconnected", leg)
+        self._note("stream_connected", leg)
+        yield from self._wait(self._talk(f"stream {self._step_count}", None))
+        self._note("stream_disconnected", leg)
 
-    def _bridge(self, action: Action) -> Story:
-        ends = [end for end in map(_number_of, _ends(action)) if end is not None]
+    def _bridge(self, action: FlowAction) -> _Steps:
+        ends = flow_targets(action)
         together = action.get("ring_type") == "group"
-        timeout = _number(action, "timeout", _RING_TIMEOUT)
-        shown = int(_number(action, "from", self.legs[0].from_))
-        for _ in range(max(1, int(_number(action, "loop", 1)))):
+        timeout = flow_number(action, "timeout", _RING_TIMEOUT)
+        shown = int(flow_number(action, "from", self.legs[0].from_))
+        for _ in range(max(1, int(flow_number(action, "loop", 1)))):
             for batch in [ends] if together else [[end] for end in ends]:
                 room = _MOST_LEGS - len(self.legs)
                 legs = [self._leg("b", end, shown, Direction.OUTBOUND) for end in batch[:room]]
@@ -268,7 +336,9 @@ class Life:
                 self.legs += legs
                 leg = yield from self._ring(legs, timeout)
                 if leg is not None:
-                    yield from self._converse(leg, _number(action, "duration", LONGEST_CALL))
+                    yield from self._connected(
+                        leg, flow_number(action, "duration", LONGEST_CALL)
+                    )
                     return
 
     def _ring(
@@ -277,13 +347,13 @@ class Life:
         """Let legs ring until one is answered, which is returned, or none is."""
         callees = [self._callee(leg.to) for leg in legs]
         rings = [
-            callee.ring or self._between(f"ring {leg.cmiuuid}", self._habits.ring)
+            callee.ring or self._between(f"ring {leg.cmiuuid}", self._behaviour.ring)
             for leg, callee in zip(legs, callees, strict=True)
         ]
         for leg in legs:
             if leg.name == "b":
-                self._say("started", leg)
-            self._say("ringing", leg)
+                self._note("started", leg)
+            self._note("ringing", leg)
         endings: list[Ending] = [callee.ending for callee in callees]
         first = min(
             (n for n, ending in enumerate(endings) if ending == "answered"),
@@ -297,7 +367,7 @@ class Life:
         if first is not None and rings[first] > timeout:
             first = None
         longest = max(waits) if first is None else rings[first]
-        manual = self._habits.pace == "manual"
+        manual = self._behaviour.mode == "manual"
         got = yield from self._wait(None if manual else longest, "answer", "miss")
         if got is not None:
             first = 0 if got.name == "answer" else None
@@ -308,19 +378,19 @@ class Life:
                 self._end(leg, ending, "not answered")
         return None if first is None else legs[first]
 
-    def _converse(self, leg: Leg, longest: float) -> Story:
+    def _connected(self, leg: Leg, longest: float) -> _Steps:
         leg.answered = self.now
         leg.ending = "answered"
-        self._say("bridged", leg)
+        self._note("bridged", leg)
         callee = self._callee(leg.to)
         talk = min(self._talk(f"talk {leg.cmiuuid}", callee.talk), longest)
         if callee.hangs_up_after is not None:
             talk = min(talk, callee.hangs_up_after)
-        yield from self._wait(None if self._habits.pace == "manual" else talk)
+        yield from self._wait(None if self._behaviour.mode == "manual" else talk)
         self._end(leg, "answered", "the other side")
         yield from self._record(leg)
 
-    # -- what it is made of
+    # -- helpers
 
     def _wait(
         self, seconds: float | None, *commands: str
@@ -329,29 +399,29 @@ class Life:
 
         By hand, only what asks for a command waits for anything.
         """
-        if self._habits.pace == "manual" and seconds is not None:
+        if self._behaviour.mode == "manual" and seconds is not None:
             seconds = 0.0
         until = self.now + (math.inf if seconds is None else seconds)
-        left, who = self._left
-        if left < until:
-            until = max(left, self.now)
+        end_at, who = self._end_at
+        if end_at < until:
+            until = max(end_at, self.now)
             seconds = until - self.now
         got = yield Wait(seconds, frozenset(commands))
         if got is not None:
             self.now = max(self.now, got.at)
-        elif self._habits.pace != "manual":
+        elif self._behaviour.mode != "manual":
             self.now = until
-        if got is None and left <= until:
+        if got is None and end_at <= until:
             raise HungUp(who)
         return got
 
     def _leg(self, name: str, to: int | str, from_: int, direction: Direction) -> Leg:
-        self._dialled += 1
+        self._leg_count += 1
         return Leg(
             name,
             to,
             from_,
-            dice.cmiuuid(self._habits.seed, self.to, self._attempt, self._dialled),
+            chance.cmiuuid(self._behaviour.seed, self._to, self._attempt, self._leg_count),
             self.now,
             direction,
         )
@@ -359,55 +429,18 @@ class Life:
     def _end(self, leg: Leg, ending: Ending, who: str) -> None:
         leg.ended = self.now
         leg.ending = ending
-        self._say("hangup", leg, who)
+        self._note("hangup", leg, who)
 
     def _callee(self, to: int | str) -> Callee:
-        return self._habits.callee(to, self._attempt) if isinstance(to, int) else Callee()
+        return self._behaviour.callee(to, self._attempt) if isinstance(to, int) else Callee()
 
     def _between(self, purpose: str, limits: tuple[float, float]) -> float:
-        shortest, longest = limits
-        drawn = dice.draw(self._habits.seed, purpose, self.to, self._attempt)
-        return shortest + (longest - shortest) * drawn
+        return chance.draw_between(
+            limits, self._behaviour.seed, purpose, self._to, self._attempt
+        )
 
     def _talk(self, purpose: str, seconds: float | None) -> float:
-        return seconds or self._between(purpose, self._habits.talk)
+        return seconds or self._between(purpose, self._behaviour.talk)
 
-    def _say(self, what: str, leg: Leg, detail: str = "") -> None:
-        self._told(Note(self.now, what, leg.name, detail), leg)
-
-
-def actions_of(flow: object) -> list[Action] | None:
-    """Return a call flow's actions; ``None`` if it is none: TeleCMI wants a bare array."""
-    if not isinstance(flow, list):
-        return None
-    actions = cast("list[object]", flow)
-    return cast("list[Action]", actions) if all(map(_is_action, actions)) else None
-
-
-def _is_action(item: object) -> bool:
-    return isinstance(item, dict) and isinstance(cast("Action", item).get("action"), str)
-
-
-def _number(action: Action, name: str, default: float) -> float:
-    """Return a number of an action's, if it is one that makes sense."""
-    value = action.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return default
-    return value if 0 < value < 10**15 else default
-
-
-def _ends(action: Action) -> Iterable[object]:
-    # TeleCMI's page on `connect` has both names for the array.
-    for name in ("connect", "call"):
-        if isinstance(action.get(name), list):
-            return cast("list[object]", action[name])
-    return ()
-
-
-def _number_of(end: object) -> int | str | None:
-    """Return whom an element of ``connect`` is about: a number, or a SIP user."""
-    if not isinstance(end, dict):
-        return None
-    fields = cast("dict[str, object]", end)
-    found = fields.get("number", fields.get("user"))
-    return found if isinstance(found, int | str) and not isinstance(found, bool) else None
+    def _note(self, what: str, leg: Leg, detail: str = "") -> None:
+        self._observe(Note(self.now, what, leg.name, detail), leg)

@@ -1,8 +1,4 @@
-"""The simulator on a port: a small HTTP/1.1 server of its own.
-
-anyio knows the sockets and `telecmi_async.simulator.connection` the protocol; no web framework
-is needed to answer two paths.
-"""
+"""HTTP server: accepts connections on a port and stops them gracefully."""
 
 from __future__ import annotations
 
@@ -14,43 +10,46 @@ from anyio.abc import SocketAttribute
 
 from telecmi_async._internal.event_loop import OwnError
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.simulator.answer import refused
-from telecmi_async.simulator.connection import Connection
+from telecmi_async.http_server.connection import ConnectionLimits, HttpConnection
+from telecmi_async.http_server.messages import HttpResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from anyio.abc import ByteStream, Listener
 
-    from telecmi_async.simulator.connection import Answerer, ConnectionLimits, Said
-    from telecmi_async.simulator.simulator import Simulator
+    from telecmi_async.http_server.connection import HttpApplication
 
-__all__ = ["HttpServer", "open_listener", "serve"]
+__all__ = ["HttpServer", "serve_http"]
 
 _LARGEST_PORT = 65_535
 
 
+def _bare_refusal(status: int, _: str) -> HttpResponse:
+    return HttpResponse(status)
+
+
 class HttpServer:
-    """Serves the connections of a listener until it is told to stop.
+    """Serves the connections of a listener until it is stopped.
 
     Args:
-        answerer: Who answers.
-        limits: What clients are held to.
-        refuse: What is said to what is no request: a function of the status and of a message.
+        application: Answers requests.
+        limits: The limits for clients.
+        refuse: Returns the response to an unreadable request, from a status and a reason.
     """
 
     def __init__(
         self,
-        answerer: Answerer,
+        application: HttpApplication,
         limits: ConnectionLimits,
         *,
-        refuse: Callable[[int, str], Said] = refused,
+        refuse: Callable[[int, str], HttpResponse] = _bare_refusal,
     ) -> None:
-        self._answerer = answerer
+        self._application = application
         self._limits = limits
         self._refuse = refuse
         self._accepting = anyio.CancelScope()
-        self._connections: set[Connection] = set()
+        self._connections: set[HttpConnection] = set()
         self._empty = anyio.Event()
         self._stopping = False
 
@@ -62,7 +61,7 @@ class HttpServer:
 
     async def handle(self, stream: ByteStream) -> None:
         """Serve one connection to its end."""
-        connection = Connection(stream, self._answerer, self._limits, self._refuse)
+        connection = HttpConnection(stream, self._application, self._limits, self._refuse)
         self._connections.add(connection)
         try:
             if not self._stopping:
@@ -74,7 +73,7 @@ class HttpServer:
             await anyio.aclose_forcefully(stream)
 
     async def stop(self) -> None:
-        """Accept nothing more, and give what is under way ``limits.grace`` seconds to end."""
+        """Accept nothing more, and give requests under way ``limits.grace`` seconds to end."""
         self._stopping = True
         self._accepting.cancel()
         for connection in self._connections:
@@ -85,43 +84,40 @@ class HttpServer:
 
 
 @asynccontextmanager
-async def serve(
-    simulator: Simulator, *, host: str, port: int, limits: ConnectionLimits
-) -> AsyncGenerator[str]:
-    """Serve a simulator on a port for as long as the context is open.
+async def serve_http(
+    application: HttpApplication,
+    *,
+    host: str,
+    port: int,
+    limits: ConnectionLimits | None = None,
+    refuse: Callable[[int, str], HttpResponse] = _bare_refusal,
+) -> AsyncGenerator[int]:
+    """Serve an application on a port for as long as the context is open; give the port.
 
     Args:
-        simulator: Who answers.
+        application: Answers requests.
         host: The address to listen on.
         port: The port, or 0 for any free one.
-        limits: What clients are held to.
-
-    Returns:
-        The ``base_url`` under which it is reached.
+        limits: The limits for clients.
+        refuse: Returns the response to an unreadable request, from a status and a reason.
 
     Raises:
-        ConfigurationError: Nothing can listen there.
+        ConfigurationError: The address cannot be listened on.
     """
     own = OwnError()
-    listener = await open_listener(host, port)
-    async with listener, simulator.running(), anyio.create_task_group() as tasks:
-        server = HttpServer(simulator, limits)
+    async with await _listen(host, port) as listener, anyio.create_task_group() as tasks:
+        server = HttpServer(application, limits or ConnectionLimits(), refuse=refuse)
         tasks.start_soon(server.accept, listener)
         try:
             with own:
-                yield _base_url(host, listener.extra(SocketAttribute.local_port))  # noqa: S610  # anyio's, no database
+                yield listener.extra(SocketAttribute.local_port)  # noqa: S610  # anyio's, no database
         finally:
             await server.stop()
             tasks.cancel_scope.cancel()
     own.raise_it()
 
 
-async def open_listener(host: str, port: int) -> Listener[ByteStream]:
-    """Return a listener on a port.
-
-    Raises:
-        ConfigurationError: Nothing can listen there.
-    """
+async def _listen(host: str, port: int) -> Listener[ByteStream]:
     if not 0 <= port <= _LARGEST_PORT:
         raise ConfigurationError(f"port must be from 0 to {_LARGEST_PORT}, not {port}")
     try:
@@ -131,8 +127,3 @@ async def open_listener(host: str, port: int) -> Listener[ByteStream]:
             f"cannot listen on {host} port {port}: {error.strerror}; choose another port, "
             "or 0 for any free one"
         ) from None
-
-
-def _base_url(host: str, port: int) -> str:
-    name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{port}/v2"

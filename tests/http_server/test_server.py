@@ -1,7 +1,6 @@
-"""The simulator on a port.
+"""The HTTP server over streams within the process, with the simulator as its application.
 
-What takes time is tested on the virtual clock over streams within the process, what needs
-an operating system over real sockets.
+What needs real sockets is tested with the simulator's port.
 """
 
 from __future__ import annotations
@@ -11,23 +10,21 @@ import math
 from typing import TYPE_CHECKING, Self
 
 import anyio
-import httpx
 import pytest
 from anyio.abc import ByteStream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from telecmi_async import testing
-from telecmi_async.errors import ConfigurationError
-from telecmi_async.simulator import ConnectionLimits, Simulator
-from telecmi_async.simulator.server import HttpServer
+from telecmi_async.http_server import ConnectionLimits, HttpServer
+from telecmi_async.simulator import Simulator
+from telecmi_async.simulator.fronts import SimulatorPort
+from telecmi_async.simulator.replies import refused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from contextlib import AbstractAsyncContextManager
-
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+    from telecmi_async.http_server import HttpConnection, HttpRequest
     from telecmi_async.testing.clock import Backend
 
 PATH = "/v2/global_pcmo_make_call"
@@ -117,7 +114,7 @@ class Line:
 
     def __init__(self, simulator: Simulator, limits: ConnectionLimits = LIMITS) -> None:
         self.simulator = simulator
-        self.server = HttpServer(simulator, limits)
+        self.server = HttpServer(SimulatorPort(simulator), limits, refuse=refused)
         self._tasks = anyio.create_task_group()
 
     async def __aenter__(self) -> Self:
@@ -212,6 +209,24 @@ async def test_head_gets_headers_alone(simulator: Simulator) -> None:
         status, _, _ = await client.answer()
 
     assert data.startswith(b"HTTP/1.1 405 ")
+    assert data.endswith(b"\r\n\r\n")
+    assert status == 200
+
+
+@pytest.mark.anyio
+async def test_a_head_that_is_too_long_is_refused_without_a_body(simulator: Simulator) -> None:
+    """The refusal of a HEAD has no body, either, and the server goes on."""
+    async with Line(simulator) as line:
+        async with line.connect() as client:
+            await client.send(f"HEAD /{'x' * 2_500} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            data = await client.receive()
+
+            assert await client.closed()
+        async with line.connect() as client:
+            await client.send(post(body()))
+            status, _, _ = await client.answer()
+
+    assert data.startswith(b"HTTP/1.1 431 ")
     assert data.endswith(b"\r\n\r\n")
     assert status == 200
 
@@ -417,88 +432,19 @@ def test_no_bytes_bring_the_server_down(backend: Backend, pieces: list[bytes]) -
     assert testing.run(main, backend=backend) == 200
 
 
-def serve(simulator: Simulator) -> AbstractAsyncContextManager[str]:
-    """Open a port for a simulator, for clients that may not take long."""
-    return simulator.serve(limits=LIMITS)
-
-
-@pytest.fixture
-async def base_url(simulator: Simulator) -> AsyncIterator[str]:
-    """The simulator on a port."""
-    async with serve(simulator) as url:
-        yield url
-
-
 @pytest.mark.anyio
-@pytest.mark.real_clock
-async def test_httpx_talks_to_it_over_one_connection(
-    simulator: Simulator, base_url: str
-) -> None:
-    """A real client on a real port is served, and its connection is kept."""
-    async with httpx.AsyncClient() as client:
-        replies = [
-            await client.post(
-                f"{base_url}/global_pcmo_make_call",
-                content=body(19170000000 + n),
-                headers={"Content-Type": "application/json"},
-            )
-            for n in range(5)
-        ]
-        (connection,) = client._transport._pool.connections  # type: ignore[attr-defined]  # a look inside
+async def test_without_refusals_of_its_own_a_server_says_only_the_status() -> None:
+    """An unreadable request gets a bare status by default."""
 
-    assert [reply.status_code for reply in replies] == [200] * 5
-    assert "Request Count: 5" in repr(connection)
-    assert base_url.startswith("http://127.0.0.1:")
-    assert base_url.endswith("/v2")
+    async def never(_: HttpRequest, __: HttpConnection) -> None:
+        raise AssertionError
 
+    server = HttpServer(never, LIMITS)
+    up = anyio.create_memory_object_stream[bytes](100)
+    down = anyio.create_memory_object_stream[bytes](100)
+    async with anyio.create_task_group() as tasks, End(up[0], down[1]) as client:
+        tasks.start_soon(server.handle, End(down[0], up[1]))
+        await client.send(b"hello\r\n\r\n")
+        status, headers, said = await client.answer()
 
-@pytest.mark.anyio
-@pytest.mark.real_clock
-async def test_a_refusal_arrives_even_while_the_client_is_talking(base_url: str) -> None:
-    """A body that is far too large gets its 413, not a connection that is reset."""
-    async with httpx.AsyncClient() as client:
-        reply = await client.post(f"{base_url}/x", content=b"x" * 2_000_000)
-
-    assert reply.status_code == 413
-
-
-@pytest.mark.anyio
-@pytest.mark.real_clock
-async def test_an_address_that_cannot_be_had_is_refused(
-    simulator: Simulator, base_url: str
-) -> None:
-    """A port that is taken, and one that cannot be, raise an error that names it."""
-    port = int(base_url.removesuffix("/v2").rpartition(":")[2])
-    with pytest.raises(ConfigurationError, match=f"cannot listen on 127.0.0.1 port {port}"):
-        async with simulator.serve(port=port):
-            pass
-    with pytest.raises(ConfigurationError, match="port must be from 0 to 65535, not 65536"):
-        async with simulator.serve(port=65_536):
-            pass
-
-
-@pytest.mark.anyio
-@pytest.mark.real_clock
-async def test_an_error_inside_comes_out_as_itself(simulator: Simulator) -> None:
-    """What is raised while the port is open arrives outside in no group, and the port is closed."""
-    with pytest.raises(LookupError, match="mine"):
-        async with serve(simulator) as url:
-            raise LookupError("mine")
-
-    async with httpx.AsyncClient() as client:
-        with pytest.raises(httpx.ConnectError):
-            await client.get(url)
-
-
-@pytest.mark.anyio
-@pytest.mark.real_clock
-async def test_an_address_of_ipv6_goes_into_brackets(simulator: Simulator) -> None:
-    """The base URL of an IPv6 address is one that a client can use."""
-    try:
-        async with simulator.serve("::1") as url, httpx.AsyncClient() as client:
-            reply = await client.get(url)
-    except ConfigurationError:
-        pytest.skip("no IPv6 on this machine")
-
-    assert url.startswith("http://[::1]:")
-    assert reply.status_code == 404
+    assert (status, headers["content-length"], said) == (400, "0", b"")

@@ -1,4 +1,4 @@
-"""What the simulated TeleCMI says: its three success envelopes, its refusals, a gateway's 502.
+"""Simulated replies: three success envelopes, refusals, and a gateway's 502.
 
 The pages of TeleCMI's documentation, its example projects and its older pages show three
 shapes of a success; which one a live account sends is not documented, so all three can be
@@ -10,30 +10,32 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum, unique
-from typing import Final, Literal, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, assert_never
 
 from attrs import frozen
 
+from telecmi_async.http_server import HttpResponse
 from telecmi_async.simulator.call import SimulatedCall
 from telecmi_async.simulator.fault import Breach
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "Codes",
     "Decision",
     "Envelope",
-    "SimulatedReply",
     "accepted",
     "gateway_error",
-    "html_reply",
+    "json_reply",
     "refused",
-    "said",
+    "simulated_reply",
 ]
 
 #: How a code is spelt in a body: ``422``, or ``"cmi-422"`` as TeleCMI's older endpoints do.
 Codes: TypeAlias = Literal["number", "cmi"]
 
 _JSON: Final = "application/json; charset=utf-8"
-_HTML: Final = "text/html"
 _GATEWAY_PAGE: Final = (
     b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n"
     b"<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n</body>\r\n</html>\r\n"
@@ -56,26 +58,6 @@ class Envelope(StrEnum):
 
 
 @frozen
-class SimulatedReply:
-    """An HTTP reply: its status, its body, and what its headers say beyond the usual."""
-
-    status: int
-    body: bytes
-    content_type: str = _JSON
-    extra: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def headers(self) -> list[tuple[str, str]]:
-        """Every header, the one that tells the simulator from the real thing among them."""
-        return [
-            ("Content-Type", self.content_type),
-            ("Content-Length", str(len(self.body))),
-            ("X-TeleCMI-Simulator", "1"),
-            *self.extra,
-        ]
-
-
-@frozen
 class Decision:
     """What the simulator does about one request.
 
@@ -87,12 +69,27 @@ class Decision:
     """
 
     delay: float
-    answer: SimulatedReply
+    answer: HttpResponse
     call: SimulatedCall | None = None
     breach: Breach | None = None
 
 
-def accepted(request_id: str, *, envelope: Envelope, codes: Codes) -> SimulatedReply:
+def simulated_reply(
+    status: int, body: bytes, *extra: tuple[str, str], content_type: str = _JSON
+) -> HttpResponse:
+    """Return a response with the header that tells the simulator from the real service."""
+    headers = (("Content-Type", content_type), ("X-TeleCMI-Simulator", "1"), *extra)
+    return HttpResponse(status, headers, body)
+
+
+def json_reply(
+    body: Mapping[str, object], status: int = 200, *extra: tuple[str, str]
+) -> HttpResponse:
+    """Return an answer in JSON."""
+    return simulated_reply(status, json.dumps(body).encode("ascii"), *extra)
+
+
+def accepted(request_id: str, *, envelope: Envelope, codes: Codes) -> HttpResponse:
     """Return the answer to a call that was taken on."""
     code = json.dumps(_spelt(200, codes))
     match envelope:
@@ -112,7 +109,7 @@ def accepted(request_id: str, *, envelope: Envelope, codes: Codes) -> SimulatedR
             )
         case _:
             assert_never(envelope)
-    return SimulatedReply(200, body.encode("ascii"))
+    return simulated_reply(200, body.encode("ascii"))
 
 
 def refused(
@@ -123,7 +120,7 @@ def refused(
     envelope: Envelope = Envelope.A,
     codes: Codes = "number",
     extra: tuple[tuple[str, str], ...] = (),
-) -> SimulatedReply:
+) -> HttpResponse:
     """Return a refusal in TeleCMI's manner.
 
     Args:
@@ -135,24 +132,14 @@ def refused(
         extra: Further headers.
     """
     key = "cmi_code" if envelope is Envelope.B else "code"
-    body = json.dumps({"status": "error", key: _spelt(code, codes), "msg": message})
-    return SimulatedReply(code if status is None else status, body.encode("ascii"), extra=extra)
+    body = {"status": "error", key: _spelt(code, codes), "msg": message}
+    return json_reply(body, code if status is None else status, *extra)
 
 
 def _spelt(code: int, codes: Codes) -> int | str:
     return f"cmi-{code}" if codes == "cmi" else code
 
 
-def said(body: dict[str, object]) -> SimulatedReply:
-    """Return an answer with a status of 200."""
-    return SimulatedReply(200, json.dumps(body).encode("ascii"))
-
-
-def html_reply(status: int, body: bytes, *extra: tuple[str, str]) -> SimulatedReply:
-    """Return a page for people."""
-    return SimulatedReply(status, body, content_type=_HTML, extra=extra)
-
-
-def gateway_error() -> SimulatedReply:
+def gateway_error() -> HttpResponse:
     """Return what a proxy in front of TeleCMI says when it got no answer: a page, no JSON."""
-    return html_reply(502, _GATEWAY_PAGE)
+    return simulated_reply(502, _GATEWAY_PAGE, content_type="text/html")
