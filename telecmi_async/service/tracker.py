@@ -149,8 +149,8 @@ class Tracker:
             channels=channels,
             by_reference=sources.store is not None and signed,
         )
-        if sources.receiver is not None:
-            sources.receiver.attach(references, tracker)
+        if sources.intake is not None:
+            sources.intake.attach(references, tracker)
         return tracker
 
     # -- what the service asks
@@ -207,8 +207,8 @@ class Tracker:
         """Hear no more of any call, for a reason that those who wait are told."""
         failure.safe_to_redial = False  # the call may well be under way
         self._failure = self._failure or failure
-        if self._sources.receiver is not None:
-            self._sources.receiver.detach(self)
+        if self._sources.intake is not None:
+            self._sources.intake.detach(self)
         if self._listening is not None:
             self._listening.cancel()
         if self._polling is not None:

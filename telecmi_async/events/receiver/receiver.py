@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
-import logging
 import os
-import secrets
 import sys
 import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Self, TypeVar, overload
 
-import attrs
-from attrs import frozen
-
 from telecmi_async._internal import validators
 from telecmi_async._internal.secrets import Secret
-from telecmi_async.errors import StoreError, WebhookError
-from telecmi_async.events import DigitsEvent, Event, InboundRequest, dedupe_key, parse_event
 from telecmi_async.events.receiver.asgi import ReceiverApp
-from telecmi_async.events.receiver.handler_runner import HandlerRunner
 from telecmi_async.events.receiver.handlers import (
     EventHandler,
     Handlers,
     InboundHandler,
     InputHandler,
 )
-from telecmi_async.events.receiver.response import (
-    MAX_BODY_BYTES,
-    WebhookResponse,
-    flow_response,
-)
-from telecmi_async.events.receiver.tokens import Tokens, hide_tokens, query_of
+from telecmi_async.events.receiver.intake import Counts, Intake
+from telecmi_async.events.receiver.tokens import Tokens, hide_tokens
 from telecmi_async.events.receiver.worker_detection import several_workers
-from telecmi_async.events.reference import References, brings_reference
-from telecmi_async.events.store import EventStore, FiledEvent, Listener, MemoryStore, names_of
+from telecmi_async.events.reference import References
+from telecmi_async.events.store import EventStore, MemoryStore
 from telecmi_async.pcmo.actions import Hangup
 from telecmi_async.wire.credentials import Credentials
 
@@ -43,51 +30,16 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from telecmi_async._internal.validators import Duration
+    from telecmi_async.events.receiver.response import WebhookResponse
     from telecmi_async.pcmo.flow import FlowLike
 
-__all__ = ["Counts", "Receiver"]
-
-logger = logging.getLogger("telecmi_async")
+__all__ = ["Receiver", "intake_of"]
 
 _HANG_UP: Final = (Hangup(),)
-_QUESTIONS: Final = (DigitsEvent, InboundRequest)
-_NOT_FOUND: Final = WebhookResponse(404)
-_WRONG_METHOD: Final = WebhookResponse(405, (("Allow", "POST"),))
-_TOO_LARGE: Final = WebhookResponse(413)
-_NO_JSON: Final = WebhookResponse(415)
-_UNREADABLE: Final = WebhookResponse(400)
-_TAKEN: Final = WebhookResponse(204)
-_NOT_NOW: Final = WebhookResponse(503, (("Retry-After", "5"),))
 
 _E = TypeVar("_E", bound=EventHandler)
 _I = TypeVar("_I", bound=InputHandler)
 _C = TypeVar("_C", bound=InboundHandler)
-
-
-@frozen(kw_only=True)
-class Counts:
-    """What a receiver was sent so far.
-
-    Args:
-        taken: Events taken over, each counted once.
-        repeated: Deliveries of what was taken over before.
-        strays: Of those taken over, the ones whose ``request_id`` nobody here was known to
-            have got: kept for ten minutes, and handed on if their call turns up.
-        forged: Events that brought a reference back whose code is wrong. They are dropped.
-        asked: Questions answered: pressed keys, and calls that came in.
-        refused: Requests without a valid token, or that are no POST of JSON.
-        unreadable: Bodies that are no event, or too large.
-        put_off: Events the store could not take; TeleCMI was asked to send them again.
-    """
-
-    taken: int = 0
-    repeated: int = 0
-    strays: int = 0
-    forged: int = 0
-    asked: int = 0
-    refused: int = 0
-    unreadable: int = 0
-    put_off: int = 0
 
 
 class Receiver:
@@ -141,24 +93,17 @@ class Receiver:
         secret = None if secret is None else Secret(secret)
         self._counts: Counter[str] = Counter()
         self._tokens = Tokens(given)
-        #: Where events wait.
-        self.store: EventStore = MemoryStore() if store is None else store
-        self.body_timeout = validators.seconds_or_none("body_timeout", body_timeout)
-        self._handlers = Handlers(
-            fallback, validators.seconds_or_none("answer_timeout", answer_timeout)
+        self._intake = Intake(
+            self._tokens,
+            MemoryStore() if store is None else store,
+            Handlers(fallback, validators.seconds_or_none("answer_timeout", answer_timeout)),
+            self._counts,
+            body_timeout=validators.seconds_or_none("body_timeout", body_timeout),
         )
-        self._teller = HandlerRunner(self._handlers)
-        # Of one account there may be many services, one after the other.
-        self._references: dict[References, None] = {}
-        if secret is not None:  # Credentials look whether it can be one
-            self._references[References(Credentials(1, secret).secret)] = None
-        self._attached: list[Listener] = []
-        self._unique = map(
-            "{}.{}".format, itertools.repeat(secrets.token_hex(8)), itertools.count()
-        )
-        self._store_failed = False
+        if secret is not None:  # Credentials checks that it can be one
+            self._intake.check_references(References(Credentials(1, secret).secret))
         #: A bare ASGI application that serves this receiver.
-        self.asgi = ReceiverApp(self)
+        self.asgi = ReceiverApp(self._intake)
         if not self.store.shared and several_workers(sys.argv, os.environ):
             warnings.warn(
                 "several worker processes keep events in memory, each its own: an event that "
@@ -179,7 +124,7 @@ class Receiver:
         Args:
             handler: A plain or async function of one event.
         """
-        return self._handlers.add_event(handler)
+        return self._intake.handlers.add_event(handler)
 
     @overload
     def on_input(self, handler: _I, /) -> _I: ...
@@ -201,8 +146,8 @@ class Receiver:
         """
         if isinstance(handler, str):
             name = handler
-            return lambda function: self._handlers.add_input(name, function)
-        return self._handlers.add_input("", handler)
+            return lambda function: self._intake.handlers.add_input(name, function)
+        return self._intake.handlers.add_input("", handler)
 
     def on_inbound(self, handler: _C) -> _C:
         """Ask a function what becomes of a call that comes in; a decorator.
@@ -214,7 +159,7 @@ class Receiver:
         Raises:
             ConfigurationError: There is one already.
         """
-        return self._handlers.add_inbound(handler)
+        return self._intake.handlers.add_inbound(handler)
 
     def url(self, base: str, name: str = "", /, **query: str | int | None) -> str:
         """Return the address of this receiver, with the newest token in it.
@@ -241,6 +186,11 @@ class Receiver:
         hide_tokens(self._tokens, loggers)
 
     @property
+    def store(self) -> EventStore:
+        """Where events wait for the calls they are about."""
+        return self._intake.store
+
+    @property
     def counts(self) -> Counts:
         """What came in so far."""
         return Counts(**self._counts)
@@ -258,149 +208,23 @@ class Receiver:
             headers: The headers, their names in any case.
             body: The body.
         """
-        refusal = self.refuse(method, path, headers)
+        refusal = self._intake.check(method, path, headers)
         if refusal is not None:
             return refusal
-        reply, event = await self.take(path, body)
+        reply, event = await self._intake.accept(path, body)
         if event is not None:
-            await self.tell(event)
+            await self._intake.runner.run(event)
         return reply
-
-    def refuse(
-        self, method: str, path: str, headers: Mapping[str, str]
-    ) -> WebhookResponse | None:
-        """Return the refusal of a request by its head alone; ``None`` to read its body."""
-        if self._tokens.match(path) is None:
-            self._counts["refused"] += 1
-            return _NOT_FOUND
-        kind = length = ""
-        for name, value in headers.items():
-            if len(name) == len("content-type") and name.lower() == "content-type":
-                kind = value.partition(";")[0].strip().lower()
-            elif len(name) == len("content-length") and name.lower() == "content-length":
-                length = value.strip()
-        if method != "POST" or kind != "application/json":
-            self._counts["refused"] += 1
-            # Whoever knows the token is TeleCMI, or somebody who tries the address out.
-            logger.warning("a webhook was refused: it must be a POST of application/json")
-            return _WRONG_METHOD if method != "POST" else _NO_JSON
-        # What is no number, or one too long for Python to read, is for the body to show.
-        if length.isascii() and length.isdecimal() and len(length) < 20:
-            return self._too_large() if int(length) > MAX_BODY_BYTES else None
-        return None
-
-    def _too_large(self) -> WebhookResponse:
-        """Return the refusal of a body of more than 64 KiB."""
-        self._counts["unreadable"] += 1
-        return _TOO_LARGE
-
-    async def take(
-        self, path: str, body: bytes | bytearray
-    ) -> tuple[WebhookResponse, Event | None]:
-        """Take over a body whose request was not refused.
-
-        Returns:
-            What to answer, and the event to tell the user's handlers of afterwards.
-        """
-        if len(body) > MAX_BODY_BYTES:
-            return self._too_large(), None
-        try:
-            event = parse_event(body)
-        except WebhookError as error:
-            logger.warning("a webhook brought what cannot be read: %s", error)
-            self._counts["unreadable"] += 1
-            return _UNREADABLE, None
-        filed = self._file(event, len(body))
-        if isinstance(event, _QUESTIONS):
-            return await self._answer(event, filed, path)
-        if filed is None:
-            return _TAKEN, None
-        fresh = await self._put(filed)
-        if fresh is None:
-            return _NOT_NOW, None
-        return _TAKEN, event if fresh and filed.ours else None
-
-    async def _answer(
-        self, question: DigitsEvent | InboundRequest, filed: FiledEvent | None, path: str
-    ) -> tuple[WebhookResponse, Event | None]:
-        """Answer a question. That it was asked is an event of the call, too."""
-        self._counts["asked"] += 1
-        if filed is None:
-            return flow_response(self._handlers.fallback), None
-        await self._put(filed)  # if it cannot be kept, somebody waits on the line all the same
-        question = attrs.evolve(question, query=query_of(path))
-        flow = await self._handlers.answer(question, self._tokens.match(path) or "")
-        return flow_response(flow), question if filed.ours else None
-
-    async def _put(self, filed: FiledEvent) -> bool | None:
-        """Put an event into the store; tell whether it is new. None if the store failed."""
-        try:
-            fresh = await self.store.put(filed)
-        except Exception as error:
-            if not isinstance(error, StoreError):
-                logger.exception("the store failed with what is no StoreError")
-            elif not self._store_failed:
-                logger.error("events cannot be kept, TeleCMI is put off: %s", error)  # noqa: TRY400  # it is no bug, and says all there is
-            self._store_failed = True
-            self._counts["put_off"] += 1
-            return None
-        self._store_failed = False
-        self._counts["taken" if fresh else "repeated"] += 1
-        if fresh and not filed.ours:
-            self._counts["strays"] += 1
-        return fresh
-
-    def _file(self, event: Event, size: int) -> FiledEvent | None:
-        """Return an event as it is put into the store; None if it is forged."""
-        reference = None
-        if brings_reference(event):
-            keys = self._references
-            reference = next((found for key in keys if (found := key.find(event))), None)
-            if reference is None and keys:
-                if not self._counts["forged"]:
-                    logger.warning("an event brought a reference that is not ours: %r", event)
-                self._counts["forged"] += 1
-                return None
-        names = names_of(event, reference)
-        return FiledEvent(
-            event,
-            dedupe_key(event) or next(self._unique),
-            names,
-            ours=reference is not None or self._is_ours(event, names),
-            size=size,
-        )
-
-    def _is_ours(self, event: Event, names: tuple[str, ...]) -> bool:
-        """Tell whether an event without a reference may be handed to the user.
-
-        A ``request_id`` must be one that a call here was given. What has none, such as a
-        call's that came in, can be known to nobody: the token must do.
-        """
-        return (
-            event.request_id is None
-            or not self._attached
-            or any(listener.wants(names) for listener in self._attached)
-        )
-
-    # -- the user's handlers
-
-    async def tell(self, event: Event) -> None:
-        """Call the handlers of events with one; wait for them where no task can be started."""
-        await self._teller.tell(event)
-
-    def dispatch(self, event: Event) -> None:
-        """Call the handlers of events with one that turned out to be ours."""
-        self._teller.dispatch(event)
 
     async def aclose(self) -> None:
         """Wait for the handlers that are under way, but no longer than 30 seconds.
 
         Events are taken over still. From now on their handlers run before the answer.
         """
-        await self._teller.aclose()
+        await self._intake.runner.aclose()
 
     async def __aenter__(self) -> Self:
-        await self._teller.open()
+        await self._intake.runner.__aenter__()
         return self
 
     async def __aexit__(
@@ -409,15 +233,9 @@ class Receiver:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._teller.leave(error)
+        await self._intake.runner.__aexit__(kind, error, traceback)
 
-    # -- the services that listen
 
-    def attach(self, references: References, listener: Listener) -> None:
-        """Have a service listen, whose calls carry references that ``references`` finds."""
-        self._references[references] = None  # for good: its calls go on when it is closed
-        self._attached.append(listener)
-
-    def detach(self, listener: Listener) -> None:
-        """Let a service go that was closed."""
-        self._attached = [other for other in self._attached if other is not listener]
+def intake_of(receiver: Receiver) -> Intake:
+    """Return the inside of a receiver, for what works with it in this package."""
+    return receiver._intake  # noqa: SLF001  # its own module

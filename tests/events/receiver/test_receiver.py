@@ -46,6 +46,7 @@ from telecmi_async.events import (
     parse_event,
 )
 from telecmi_async.events.receiver import Counts, WebhookResponse
+from telecmi_async.events.receiver.receiver import intake_of
 from telecmi_async.events.reference import FIELD, new_reference
 from telecmi_async.events.store import MemoryStore
 from telecmi_async.testing import run
@@ -358,7 +359,7 @@ async def test_references_are_checked_when_their_service_is_closed() -> None:
 
     assert [event.request_id for event in heard] == [call.request_id]
     assert (receiver.counts.forged, len(found)) == (1, 1)
-    assert len(receiver._references) == 1
+    assert len(intake_of(receiver)._references) == 1
 
 
 async def test_two_services_share_a_receiver() -> None:
@@ -507,6 +508,16 @@ def test_settings_that_cannot_work_are_refused(
 
     assert TOKEN not in locals_of(caught.value)
     assert "bl-anks" not in locals_of(caught.value)
+
+
+def test_a_receiver_shows_its_public_face_only() -> None:
+    """What services and the ASGI application need of it is not among its attributes."""
+    receiver = Receiver(TOKEN)
+
+    assert [name for name in dir(receiver) if not name.startswith("_")] == [
+        "aclose", "asgi", "counts", "handle", "hide_in", "on_event", "on_inbound", "on_input",
+        "store", "url",
+    ]  # fmt: skip
 
 
 def test_a_receiver_is_not_pickled() -> None:
