@@ -1,7 +1,7 @@
 """Webhook intake: checks a request, deduplicates and stores its event, and chooses the reply.
 
-What a `telecmi_async.events.receiver.Receiver` does inside. Services and the ASGI application
-use it directly; a user sees the receiver alone.
+The inside of a `telecmi_async.events.receiver.Receiver`, of which users see the outside only.
+The ASGI application and services work with it directly.
 """
 
 from __future__ import annotations
@@ -17,14 +17,10 @@ from attrs import frozen
 from telecmi_async.errors import StoreError, WebhookError
 from telecmi_async.events import DigitsEvent, Event, InboundRequest, dedupe_key, parse_event
 from telecmi_async.events.receiver.handler_runner import HandlerRunner
-from telecmi_async.events.receiver.response import (
-    MAX_BODY_BYTES,
-    WebhookResponse,
-    flow_response,
-)
+from telecmi_async.events.receiver.response import MAX_BODY_BYTES, WebhookResponse
 from telecmi_async.events.receiver.tokens import query_of
-from telecmi_async.events.reference import References, brings_reference
-from telecmi_async.events.store import EventStore, FiledEvent, Listener, names_of
+from telecmi_async.events.reference import References, carries_reference
+from telecmi_async.events.store import EventStore, Listener, StoredEvent, event_ids
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -37,14 +33,13 @@ __all__ = ["Counts", "Intake"]
 
 logger = logging.getLogger("telecmi_async")
 
-_QUESTIONS: Final = (DigitsEvent, InboundRequest)
 _NOT_FOUND: Final = WebhookResponse(404)
 _WRONG_METHOD: Final = WebhookResponse(405, (("Allow", "POST"),))
 _TOO_LARGE: Final = WebhookResponse(413)
-_NO_JSON: Final = WebhookResponse(415)
+_NOT_JSON: Final = WebhookResponse(415)
 _UNREADABLE: Final = WebhookResponse(400)
-_TAKEN: Final = WebhookResponse(204)
-_NOT_NOW: Final = WebhookResponse(503, (("Retry-After", "5"),))
+_ACCEPTED: Final = WebhookResponse(204)
+_TRY_LATER: Final = WebhookResponse(503, (("Retry-After", "5"),))
 
 
 @frozen(kw_only=True)
@@ -52,25 +47,25 @@ class Counts:
     """What a receiver was sent so far.
 
     Args:
-        taken: Events taken over, each counted once.
-        repeated: Deliveries of what was taken over before.
-        strays: Of those taken over, the ones whose ``request_id`` nobody here was known to
-            have got: kept for ten minutes, and handed on if their call turns up.
-        forged: Events that brought a reference back whose code is wrong. They are dropped.
-        asked: Questions answered: pressed keys, and calls that came in.
-        refused: Requests without a valid token, or that are no POST of JSON.
-        unreadable: Bodies that are no event, or too large.
-        put_off: Events the store could not take; TeleCMI was asked to send them again.
+        accepted: Events accepted, each counted once.
+        duplicates: Repeated deliveries of accepted events.
+        unmatched: Accepted events whose ``request_id`` is of no known call: kept for ten
+            minutes, and passed on if their call turns up.
+        forged: Events with a reference whose code is wrong. They are dropped.
+        questions: Pressed keys and inbound calls, which were answered with a call flow.
+        refused: Requests without a valid token, or other than a POST of JSON.
+        unreadable: Bodies that are not an event, or too large.
+        deferred: Events the store could not keep; TeleCMI was asked to send them again.
     """
 
-    taken: int = 0
-    repeated: int = 0
-    strays: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    unmatched: int = 0
     forged: int = 0
-    asked: int = 0
+    questions: int = 0
     refused: int = 0
     unreadable: int = 0
-    put_off: int = 0
+    deferred: int = 0
 
 
 class Intake:
@@ -78,9 +73,9 @@ class Intake:
 
     Args:
         tokens: The tokens of its address.
-        store: Where events are kept.
+        store: Keeps the events.
         handlers: The user's functions.
-        counts: Counts what comes in, by the names of `Counts`.
+        counts: Counts requests and events by the names of `Counts`.
         body_timeout: How many seconds to wait for a request's body; None for no limit.
     """
 
@@ -101,26 +96,26 @@ class Intake:
         self._counts = counts
         # Of one account there may be many services, one after the other.
         self._references: dict[References, None] = {}
-        self._attached: list[Listener] = []
+        self._listeners: list[Listener] = []
         self._unique = map(
             "{}.{}".format, itertools.repeat(secrets.token_hex(8)), itertools.count()
         )
         self._store_failed = False
 
-    # -- the services that listen
+    # -- services
 
     def check_references(self, references: References) -> None:
-        """Check the references of an account: for good, as its calls outlive its services."""
+        """Check an account's references from now on: its calls outlive its services."""
         self._references[references] = None
 
     def attach(self, references: References, listener: Listener) -> None:
         """Let a service listen; its calls carry references that ``references`` finds."""
         self.check_references(references)
-        self._attached.append(listener)
+        self._listeners.append(listener)
 
     def detach(self, listener: Listener) -> None:
         """Forget a service that was closed."""
-        self._attached = [other for other in self._attached if other is not listener]
+        self._listeners = [other for other in self._listeners if other is not listener]
 
     # -- a request
 
@@ -139,10 +134,10 @@ class Intake:
                 length = value.strip()
         if method != "POST" or kind != "application/json":
             self._counts["refused"] += 1
-            # Whoever knows the token is TeleCMI, or somebody who tries the address out.
+            # The token is right: the sender is TeleCMI, or a person who tries the address.
             logger.warning("a webhook was refused: it must be a POST of application/json")
-            return _WRONG_METHOD if method != "POST" else _NO_JSON
-        # What is no number, or one too long for Python to read, is for the body to show.
+            return _WRONG_METHOD if method != "POST" else _NOT_JSON
+        # An unusual length, such as one too long for Python to read, is left to the body.
         if length.isascii() and length.isdecimal() and len(length) < 20:
             return self._too_large() if int(length) > MAX_BODY_BYTES else None
         return None
@@ -155,87 +150,81 @@ class Intake:
     async def accept(
         self, path: str, body: bytes | bytearray
     ) -> tuple[WebhookResponse, Event | None]:
-        """Take over a body whose request was not refused.
+        """Accept the body of a request that passed `check`.
 
         Returns:
-            What to answer, and the event to tell the user's handlers of afterwards.
+            The reply, and the event to run the user's handlers for afterwards.
         """
         if len(body) > MAX_BODY_BYTES:
             return self._too_large(), None
         try:
             event = parse_event(body)
         except WebhookError as error:
-            logger.warning("a webhook brought what cannot be read: %s", error)
+            logger.warning("a webhook cannot be read: %s", error)
             self._counts["unreadable"] += 1
             return _UNREADABLE, None
-        filed = self._file(event, len(body))
-        if isinstance(event, _QUESTIONS):
-            return await self._answer(event, filed, path)
-        if filed is None:
-            return _TAKEN, None
-        fresh = await self._put(filed)
+        stored = self._match(event, len(body))
+        if isinstance(event, DigitsEvent | InboundRequest):
+            return await self._answer(event, stored, path)
+        if stored is None:
+            return _ACCEPTED, None
+        fresh = await self._put(stored)
         if fresh is None:
-            return _NOT_NOW, None
-        return _TAKEN, event if fresh and filed.ours else None
+            return _TRY_LATER, None
+        return _ACCEPTED, event if fresh and stored.matched else None
 
     async def _answer(
-        self, question: DigitsEvent | InboundRequest, filed: FiledEvent | None, path: str
+        self, question: DigitsEvent | InboundRequest, stored: StoredEvent | None, path: str
     ) -> tuple[WebhookResponse, Event | None]:
-        """Answer a question. That it was asked is an event of the call, too."""
-        self._counts["asked"] += 1
-        if filed is None:
-            return flow_response(self.handlers.fallback), None
-        await self._put(filed)  # if it cannot be kept, somebody waits on the line all the same
-        question = attrs.evolve(question, query=query_of(path))
-        flow = await self.handlers.answer(question, self._tokens.match(path) or "")
-        return flow_response(flow), question if filed.ours else None
+        """Answer a question, which is an event of the call as well."""
+        self._counts["questions"] += 1
+        flow, event = self.handlers.fallback, None
+        if stored is not None:
+            await self._put(stored)  # even if it cannot be kept, the caller gets an answer
+            question = attrs.evolve(question, query=query_of(path))
+            flow = await self.handlers.answer(question, self._tokens.match(path) or "")
+            event = question if stored.matched else None
+        return WebhookResponse(200, (("Content-Type", "application/json"),), flow), event
 
-    async def _put(self, filed: FiledEvent) -> bool | None:
-        """Put an event into the store; tell whether it is new. None if the store failed."""
+    async def _put(self, stored: StoredEvent) -> bool | None:
+        """Store an event; return whether it is new, or None if the store failed."""
         try:
-            fresh = await self.store.put(filed)
+            fresh = await self.store.put(stored)
         except Exception as error:
             if not isinstance(error, StoreError):
-                logger.exception("the store failed with what is no StoreError")
+                logger.exception("the event store raised an error other than StoreError")
             elif not self._store_failed:
-                logger.error("events cannot be kept, TeleCMI is put off: %s", error)  # noqa: TRY400  # it is no bug, and says all there is
+                logger.error("events cannot be stored, TeleCMI must send them again: %s", error)  # noqa: TRY400  # it is not a bug, and says it all
             self._store_failed = True
-            self._counts["put_off"] += 1
+            self._counts["deferred"] += 1
             return None
         self._store_failed = False
-        self._counts["taken" if fresh else "repeated"] += 1
-        if fresh and not filed.ours:
-            self._counts["strays"] += 1
+        self._counts["accepted" if fresh else "duplicates"] += 1
+        if fresh and not stored.matched:
+            self._counts["unmatched"] += 1
         return fresh
 
-    def _file(self, event: Event, size: int) -> FiledEvent | None:
-        """Return an event as it is put into the store; None if it is forged."""
+    def _match(self, event: Event, size: int) -> StoredEvent | None:
+        """Return an event as it is stored, or None if it is forged."""
         reference = None
-        if brings_reference(event):
-            keys = self._references
-            reference = next((found for key in keys if (found := key.find(event))), None)
-            if reference is None and keys:
+        if carries_reference(event):
+            known = self._references
+            reference = next((found for each in known if (found := each.find(event))), None)
+            if reference is None and known:
                 if not self._counts["forged"]:
-                    logger.warning("an event brought a reference that is not ours: %r", event)
+                    logger.warning("an event has a reference with a wrong code: %r", event)
                 self._counts["forged"] += 1
                 return None
-        names = names_of(event, reference)
-        return FiledEvent(
+        ids = event_ids(event, reference)
+        return StoredEvent(
             event,
             dedupe_key(event) or next(self._unique),
-            names,
-            ours=reference is not None or self._is_ours(event, names),
+            ids,
+            # Without a reference the request_id must be known to a service. An event without
+            # a request_id, such as an inbound call's, cannot be checked: the token must do.
+            matched=reference is not None
+            or event.request_id is None
+            or not self._listeners
+            or any(listener.wants(ids) for listener in self._listeners),
             size=size,
-        )
-
-    def _is_ours(self, event: Event, names: tuple[str, ...]) -> bool:
-        """Tell whether an event without a reference may be handed to the user.
-
-        A ``request_id`` must be one that a call here was given. What has none, such as a
-        call's that came in, can be known to nobody: the token must do.
-        """
-        return (
-            event.request_id is None
-            or not self._attached
-            or any(listener.wants(names) for listener in self._attached)
         )

@@ -1,4 +1,4 @@
-"""The receiver: a request comes in, an answer goes out. It opens no socket itself."""
+"""Webhook receiver: a request in, a reply out. It opens no socket itself."""
 
 from __future__ import annotations
 
@@ -43,39 +43,39 @@ _C = TypeVar("_C", bound=InboundHandler)
 
 
 class Receiver:
-    """Takes TeleCMI's webhooks over: live events, records, pressed keys, calls that come in.
+    """Accepts TeleCMI's webhooks: live events, records, pressed keys, inbound calls.
 
     Mount `asgi` in a web application, or call `handle` from a route of its own. Give the
-    receiver to a service, and the service's handles know how their calls go::
+    receiver to a service, and the service's handles get their events::
 
         receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"])
         app.mount("/telecmi", receiver.asgi)
         service = CallService(…, events=receiver)
 
     The address to enter in TeleCMI's dashboard ends in the token:
-    ``https://example.com/telecmi/<token>``, the same for events, records and calls that come in.
+    ``https://example.com/telecmi/<token>``, the same for events, records and inbound calls.
 
-    An event is answered with 204 as soon as the store has it. It reaches the functions
-    registered by `on_event` once, however often it is delivered, and what they raise is logged.
-    On asyncio they run as tasks of their own, started in the order of arrival. So they do on
-    trio if the receiver is open (``async with receiver:``); else they run before the answer.
+    The reply to an event is 204 as soon as the event is stored. Functions registered by
+    `on_event` are called with it once, however often it is delivered; their errors are logged.
+    On asyncio they run as tasks of their own, started in the order of arrival; on trio, too, if
+    the receiver is open (``async with receiver:``). Else they run before the reply.
 
     Args:
-        token: What the address ends in, from `new_token`; or several, the newest first, while
-            an old one is being replaced.
-        store: Where events wait for the calls they are about: in memory, or, for several
-            worker processes, a `telecmi_async.events.store.redis.RedisStore`.
-        fallback: The call flow that answers pressed keys and calls that come in when no
-            handler does, or when it fails.
+        token: The last part of the address, from `new_token`; or several, the newest first,
+            while an old one is being replaced.
+        store: Keeps events for their calls: in memory, or, for several worker processes, in a
+            `telecmi_async.events.store.redis.RedisStore`.
+        fallback: The call flow that answers pressed keys and inbound calls if no handler does,
+            or if it fails.
         secret: The account's secret, for a receiver in a process that places no calls: with
-            it, references are checked. A service that is given the receiver brings its own.
+            it, references are checked. A service that is given the receiver adds its own.
         answer_timeout: How long `on_input` and `on_inbound` may take before ``fallback``
             answers, in seconds or as a `timedelta`: meanwhile the caller hears nothing.
         body_timeout: How long `asgi` waits for a request's body, likewise.
 
     Raises:
-        ConfigurationError: A value that cannot work.
-        InvalidCall: ``fallback`` is no call flow.
+        ConfigurationError: An invalid argument.
+        InvalidCall: ``fallback`` is not a call flow.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Receiver:
         answer_timeout: Duration | None = 10.0,
         body_timeout: Duration | None = 10.0,
     ) -> None:
-        # From here on neither shows in a traceback's locals.
+        # From here on neither appears in a traceback's locals.
         given, token = Secret(token), ""
         secret = None if secret is None else Secret(secret)
         self._counts: Counter[str] = Counter()
@@ -107,19 +107,17 @@ class Receiver:
         if not self.store.shared and several_workers(sys.argv, os.environ):
             warnings.warn(
                 "several worker processes keep events in memory, each its own: an event that "
-                "reaches one is not heard of in another. Give the receiver a RedisStore, or "
-                "run one worker",
+                "reaches one is not known in another. Give the receiver a RedisStore, or run "
+                "one worker",
                 RuntimeWarning,
                 stacklevel=2,
             )
 
     def __repr__(self) -> str:
-        return f"<Receiver {self._counts['taken']} events taken>"
-
-    # -- what the user registers
+        return f"<Receiver {self._counts['accepted']} events accepted>"
 
     def on_event(self, handler: _E) -> _E:
-        """Call a function with every event of this account's calls, once; a decorator.
+        """Register a function to call once with every event of this account's calls; a decorator.
 
         Args:
             handler: A plain or async function of one event.
@@ -133,16 +131,16 @@ class Receiver:
     def on_input(self, name: str, /) -> Callable[[_I], _I]: ...
 
     def on_input(self, handler: _I | str, /) -> _I | Callable[[_I], _I]:
-        """Ask a function how a call goes on after keys were pressed; a decorator.
+        """Register a function that returns how a call goes on after keys were pressed.
 
         Args:
             handler: A plain or async function of one `telecmi_async.events.DigitsEvent` that
                 returns a call flow; or a name, to register one for an address of its own:
-                ``@receiver.on_input("menu")`` is asked by the ``action_url``
+                ``@receiver.on_input("menu")`` answers the ``action_url``
                 ``receiver.url("https://example.com/telecmi", "menu")``.
 
         Raises:
-            ConfigurationError: There is one for that address already.
+            ConfigurationError: That address has a handler already.
         """
         if isinstance(handler, str):
             name = handler
@@ -150,14 +148,14 @@ class Receiver:
         return self._intake.handlers.add_input("", handler)
 
     def on_inbound(self, handler: _C) -> _C:
-        """Ask a function what becomes of a call that comes in; a decorator.
+        """Register a function that returns how an inbound call is answered; a decorator.
 
         Args:
             handler: A plain or async function of one `telecmi_async.events.InboundRequest`
                 that returns a call flow.
 
         Raises:
-            ConfigurationError: There is one already.
+            ConfigurationError: There is a handler already.
         """
         return self._intake.handlers.add_inbound(handler)
 
@@ -167,9 +165,8 @@ class Receiver:
         Args:
             base: Where the receiver is mounted: ``"https://example.com/telecmi"``.
             name: Which `on_input` handler it is for.
-            query: What the handler shall find in the event's ``query``: pressed keys bring
-                neither ``request_id`` nor ``extra_params`` along. What is ``None`` is left
-                out.
+            query: For the event's ``query``, since pressed keys come without ``request_id``
+                and ``extra_params``. Values that are ``None`` are left out.
 
         Raises:
             ConfigurationError: ``name`` cannot be part of an address.
@@ -177,7 +174,7 @@ class Receiver:
         return self._tokens.address(base, name, query)
 
     def hide_in(self, *loggers: str) -> None:
-        """Take the tokens out of what other loggers write, for web servers log every path.
+        """Hide the tokens in the records of other loggers, as web servers log every path.
 
         Args:
             loggers: Their names. Without any, those of the known servers and frameworks,
@@ -192,18 +189,16 @@ class Receiver:
 
     @property
     def counts(self) -> Counts:
-        """What came in so far."""
+        """What was received so far."""
         return Counts(**self._counts)
-
-    # -- a request
 
     async def handle(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes
     ) -> WebhookResponse:
-        """Take over one request and return what to answer.
+        """Accept one request and return the reply.
 
         Args:
-            method: ``"POST"``, if all is well.
+            method: ``"POST"`` is accepted.
             path: The path, whose last part is the token, with its query if there is one.
             headers: The headers, their names in any case.
             body: The body.
@@ -217,9 +212,9 @@ class Receiver:
         return reply
 
     async def aclose(self) -> None:
-        """Wait for the handlers that are under way, but no longer than 30 seconds.
+        """Wait for running handlers, but no longer than 30 seconds.
 
-        Events are taken over still. From now on their handlers run before the answer.
+        Events are still accepted. From now on their handlers run before the reply.
         """
         await self._intake.runner.aclose()
 
@@ -237,5 +232,5 @@ class Receiver:
 
 
 def intake_of(receiver: Receiver) -> Intake:
-    """Return the inside of a receiver, for what works with it in this package."""
+    """Return the inside of a receiver, for services of this package."""
     return receiver._intake  # noqa: SLF001  # its own module

@@ -57,7 +57,7 @@ async def test_a_question_is_answered_with_the_bare_array() -> None:
     assert one.headers == (("Content-Type", "application/json"),)
     assert json.loads(one.body) == [{"action": "play", "file_name": "one.wav"}]
     assert json.loads(two.body)[0] == {"action": "play", "file_name": "19170000000.wav"}
-    assert receiver.counts.asked == 2
+    assert receiver.counts.questions == 2
 
 
 async def test_each_address_has_its_handler() -> None:
@@ -390,7 +390,7 @@ async def test_a_receiver_is_opened_once_at_a_time(anyio_backend_name: str) -> N
 async def test_an_event_that_nobody_can_be_told_of_is_logged(
     closed: bool, anyio_backend_name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A stray whose call turned up when no task can be started any more."""
+    """A unmatched whose call turned up when no task can be started any more."""
     receiver = Receiver(TOKEN)
     if closed:
         await receiver.aclose()
