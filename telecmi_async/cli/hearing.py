@@ -62,12 +62,12 @@ async def check_reachable(receiver: Receiver, token: Secret, url: str) -> None:
         raise ConfigurationError(
             "give --webhook-url without its token: all users of this machine see arguments"
         )
-    before = receiver.counts.taken
+    before = receiver.counts.accepted
     try:
         came = await anyio.to_thread.run_sync(partial(send, "POST", receiver.url(url), _PING))
     except Unreachable as error:
         raise Stop(Exit.UNAVAILABLE, f"nobody answers at {url}: {error}") from None
-    if receiver.counts.taken == before:
+    if receiver.counts.accepted == before:
         raise Stop(
             Exit.UNAVAILABLE,
             f"what is sent to {url} does not arrive here: it was answered with {came.status}",

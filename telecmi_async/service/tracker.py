@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from telecmi_async._internal.tasks import TaskRunner
     from telecmi_async.events import CallRecord, Event
     from telecmi_async.events.reference import References
-    from telecmi_async.events.store import EventStore, FiledEvent
+    from telecmi_async.events.store import EventStore, StoredEvent
     from telecmi_async.pacing.channels import Channels
     from telecmi_async.phone import Region
     from telecmi_async.service.sources import Sources
@@ -112,7 +112,7 @@ class Tracker:
                 refused=self._refuse,
             )
         self._unread: deque[str] = deque(maxlen=_MOST_UNREAD)
-        self._claims: deque[FiledEvent] = deque()
+        self._claims: deque[StoredEvent] = deque()
         self._work: anyio.Event | None = None
         self._store_failed = False
         self._listening: anyio.CancelScope | None = None
@@ -149,8 +149,8 @@ class Tracker:
             channels=channels,
             by_reference=sources.store is not None and signed,
         )
-        if sources.receiver is not None:
-            sources.receiver.attach(references, tracker)
+        if sources.intake is not None:
+            sources.intake.attach(references, tracker)
         return tracker
 
     # -- what the service asks
@@ -207,8 +207,8 @@ class Tracker:
         """Hear no more of any call, for a reason that those who wait are told."""
         failure.safe_to_redial = False  # the call may well be under way
         self._failure = self._failure or failure
-        if self._sources.receiver is not None:
-            self._sources.receiver.detach(self)
+        if self._sources.intake is not None:
+            self._sources.intake.detach(self)
         if self._listening is not None:
             self._listening.cancel()
         if self._polling is not None:
@@ -287,42 +287,42 @@ class Tracker:
 
     # -- what the store asks (store.Listener)
 
-    def wants(self, names: Collection[str]) -> bool:
+    def wants(self, ids: Collection[str]) -> bool:
         """Tell whether a call is known here by one of these ids, or was placed here lately."""
-        return any(name in self._calls or name in self._placed for name in names)
+        return any(name in self._calls or name in self._placed for name in ids)
 
-    def take(self, filed: FiledEvent) -> None:
+    def take(self, stored: StoredEvent) -> None:
         """Hand an event to its call, and learn the ids of the call that it brings."""
-        call, proven = self._whose(filed)
+        call, proven = self._whose(stored)
         if call is None:
-            if filed.event.request_id in self._placed:  # its handle is gone
-                self._claim(filed)
+            if stored.event.request_id in self._placed:  # its handle is gone
+                self._claim(stored)
             return
-        if not self._tell(call, filed.key, filed.event, size=filed.size, proven=proven):
+        if not self._tell(call, stored.key, stored.event, size=stored.size, proven=proven):
             return
         if call.history is not None and len(call.history.events) <= _TEACHING:
-            taught = (filed.event.cmiuuid, filed.event.request_id if proven else None)
-            fresh = [n for n in taught if n in filed.names and n not in self._calls]
+            taught = (stored.event.cmiuuid, stored.event.request_id if proven else None)
+            fresh = [n for n in taught if n in stored.ids and n not in self._calls]
             self._calls.update(dict.fromkeys(fresh, call))
             self._look_up(*fresh)
-        self._claim(filed)
+        self._claim(stored)
 
-    def _claim(self, filed: FiledEvent) -> None:
+    def _claim(self, stored: StoredEvent) -> None:
         """Have the user's handlers hear of an event that turned out to be ours."""
-        if not filed.ours and self._sources.dispatch is not None:
-            self._claims.append(filed)
+        if not stored.matched and self._sources.dispatch is not None:
+            self._claims.append(stored)
             self._wake()
 
-    def _whose(self, filed: FiledEvent) -> tuple[Call | None, bool]:
+    def _whose(self, stored: StoredEvent) -> tuple[Call | None, bool]:
         """Return the call that an event is about, and whether the event proves that."""
-        event = filed.event
+        event = stored.event
         ids = (event.request_id, event.conversation_uuid, event.cmiuuid)
         # Its code is right: else it would not be among the names. An id may only look like it.
-        reference = next((name for name in filed.names if name not in ids), "")
+        reference = next((name for name in stored.ids if name not in ids), "")
         call = self._calls.get(reference)
         if call is not None and call.reference == reference:
             return call, True
-        for name in filed.names:
+        for name in stored.ids:
             call = self._calls.get(name)
             if call is not None and (
                 name == event.request_id
@@ -352,7 +352,7 @@ class Tracker:
     # -- its tasks
 
     async def _listen(self, store: EventStore) -> None:
-        """Follow the store, and look up in it what was filed before it was wanted."""
+        """Follow the store, and look up in it what was stored before it was wanted."""
         try:
             with anyio.CancelScope() as scope:
                 self._listening = scope
@@ -371,8 +371,8 @@ class Tracker:
         while self._unread or self._claims:
             names = [self._unread.popleft() for _ in range(min(len(self._unread), _AT_ONCE))]
             try:
-                for filed in await store.get(names) if names else ():
-                    self.take(filed)
+                for stored in await store.get(names) if names else ():
+                    self.take(stored)
                 names.clear()
                 while self._claims:
                     if await store.claim(self._claims[0].key) and self._sources.dispatch:
@@ -388,7 +388,7 @@ class Tracker:
                 self._store_failed = False
 
     def _look_up(self, *names: str | None) -> None:
-        """Have the store asked for what is filed under these ids."""
+        """Have the store asked for what is stored under these ids."""
         if self._sources.store is not None and self._failure is None:
             self._unread.extend(name for name in names if name is not None)
             self._wake()

@@ -14,13 +14,13 @@ import anyio
 import pytest
 import redis.asyncio
 from fake_store import payload, record
-from filing import FakeListener, eventually, filed, keys, stray
+from filing import FakeListener, eventually, keys, stored, unmatched
 from valkey_server import ValkeyServer
 
 from telecmi_async import ConfigurationError, Receiver, StoreError, WrongEventLoop
 from telecmi_async.events.receiver import new_token
 from telecmi_async.events.store import redis as module
-from telecmi_async.events.store import redis_subscriber as ear_module
+from telecmi_async.events.store import redis_subscriber as subscriber
 from telecmi_async.events.store.redis import RedisStore
 
 if TYPE_CHECKING:
@@ -73,10 +73,10 @@ def no_server() -> str:
 
 async def test_everything_expires(store: RedisStore, server: ValkeyServer) -> None:
     """Phone numbers and pressed keys are personal data: no key of the server stays."""
-    await store.put(filed(record(ID, to=NUMBER)))
-    await store.put(stray({"dtmf": "1234", "cmiuuid": "leg", "time": 1}))
-    await store.put(stray(payload("started", "request-2", leg="b")))
-    await store.claim(stray(payload("started", "request-2", leg="b")).key)
+    await store.put(stored(record(ID, to=NUMBER)))
+    await store.put(unmatched({"dtmf": "1234", "cmiuuid": "leg", "time": 1}))
+    await store.put(unmatched(payload("started", "request-2", leg="b")))
+    await store.claim(unmatched(payload("started", "request-2", leg="b")).key)
 
     with server.client() as client:
         lives = {key.decode(): client.ttl(key) for key in client.keys("*")}
@@ -93,7 +93,7 @@ async def test_only_ids_are_published(store: RedisStore, server: ValkeyServer) -
     with server.client() as client, client.pubsub() as channel:
         channel.subscribe("telecmi:events")
         assert channel.get_message(timeout=5) is not None
-        event = filed(record(ID, to=NUMBER))
+        event = stored(record(ID, to=NUMBER))
         await store.put(event)
 
         message = channel.get_message(timeout=5)
@@ -106,7 +106,7 @@ async def test_only_ids_are_published(store: RedisStore, server: ValkeyServer) -
 
 async def test_prefixes_keep_accounts_apart(store: RedisStore, server: ValkeyServer) -> None:
     """Two accounts may use one server."""
-    event = filed(record(ID))
+    event = stored(record(ID))
     async with RedisStore(server.url, prefix="another") as other:
         await store.put(event)
 
@@ -117,17 +117,19 @@ async def test_prefixes_keep_accounts_apart(store: RedisStore, server: ValkeySer
 async def test_forged_events_grow_no_memory_beyond_the_bound(server: ValkeyServer) -> None:
     """However many they are, the server holds as many as it is told to."""
     sizes: list[int] = []
-    async with RedisStore(server.url, timeout=60, strays=200, keep=200, remember=500) as store:
+    async with RedisStore(
+        server.url, timeout=60, unmatched=200, keep=200, remember=500
+    ) as store:
         with server.client() as client:
             for start in range(0, 6_000, 1_000):
                 async with anyio.create_task_group() as tasks:
                     for number in range(start, start + 1_000):
                         event = payload("started", f"forged-{number:05}", leg=f"{number}")
-                        tasks.start_soon(store.put, filed(event, ours=number % 2 == 0))
+                        tasks.start_soon(store.put, stored(event, matched=number % 2 == 0))
                 sizes.append(client.dbsize())
             members = client.zcard("telecmi:seen")
-            total = client.get("telecmi:strays:bytes")
-            heads = client.zrange("telecmi:strays", 0, -1)
+            total = client.get("telecmi:unmatched:bytes")
+            heads = client.zrange("telecmi:unmatched", 0, -1)
 
     # An event, and an index for each of two ids; and the six keys of all.
     assert max(sizes) <= 400 * 3 + 6
@@ -139,11 +141,11 @@ async def test_what_is_out_of_date_leaves_the_indexes(
     monkeypatch: pytest.MonkeyPatch, server: ValkeyServer
 ) -> None:
     """Time alone removes an event, its ids and its share of the bytes."""
-    monkeypatch.setattr(module, "KEPT", 0.6)
-    monkeypatch.setattr(module, "STRAYING", 0.15)
-    monkeypatch.setattr(module, "REMEMBERED", 1.2)
+    monkeypatch.setattr(module, "KEPT_SECONDS", 0.6)
+    monkeypatch.setattr(module, "UNMATCHED_SECONDS", 0.15)
+    monkeypatch.setattr(module, "REMEMBERED_SECONDS", 1.2)
     async with RedisStore(server.url) as store:
-        first, second = filed(record(ID)), stray(record("request-2", leg="b"))
+        first, second = stored(record(ID)), unmatched(record("request-2", leg="b"))
         await store.put(first)
         await store.put(second)
         await anyio.sleep(0.2)
@@ -156,8 +158,8 @@ async def test_what_is_out_of_date_leaves_the_indexes(
         await anyio.sleep(0.6)
         assert await store.put(first) is True
         with server.client() as client:
-            assert client.zcard("telecmi:ours") == 1
-            assert int(client.get("telecmi:ours:bytes") or 0) == first.size
+            assert client.zcard("telecmi:matched") == 1
+            assert int(client.get("telecmi:matched:bytes") or 0) == first.size
         with server.client() as client:
             await eventually(lambda: client.keys("*") == [])
 
@@ -167,7 +169,7 @@ async def test_a_question_that_is_asked_again_has_the_same_answer(
 ) -> None:
     """If a connection breaks before the answer, the client asks again; that is no repeat."""
     monkeypatch.setattr(secrets, "token_hex", lambda count: "0" * 2 * count)
-    event, other = filed(record(ID)), stray(record("request-2", leg="b"))
+    event, other = stored(record(ID)), unmatched(record("request-2", leg="b"))
 
     assert [await store.put(event), await store.put(event)] == [True, True]
     assert [await store.put(other), await store.put(other)] == [True, True]
@@ -180,14 +182,14 @@ async def test_what_is_no_event_is_left_out(
     store: RedisStore, server: ValkeyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Somebody else's keys disturb nobody, and are not shown."""
-    events = [filed(record(ID)), filed(payload("started", ID))]
+    events = [stored(record(ID)), stored(payload("started", ID))]
     with server.client() as client:
         for event in events:
             await store.put(event)
         client.set(f"telecmi:event:{events[0].key}", f"{NUMBER}")
 
     assert keys(await store.get([ID])) == [events[1].key]
-    assert "what is no event" in caplog.text
+    assert "is not an event" in caplog.text
     assert str(NUMBER) not in caplog.text
 
 
@@ -198,13 +200,13 @@ async def test_what_a_listener_missed_is_looked_up(
     monkeypatch: pytest.MonkeyPatch, store: RedisStore
 ) -> None:
     """Now and then all is read that is waited for, should a message be lost."""
-    monkeypatch.setattr(ear_module, "_FLOOR", 0.05)
-    early, late = filed(payload("started", ID)), filed(record(ID))
+    monkeypatch.setattr(subscriber, "_LOOK_UP_EVERY", 0.05)
+    early, late = stored(payload("started", ID)), stored(record(ID))
     await store.put(early)
     listener = FakeListener(ID)
     async with store.follow(listener):
         await eventually(lambda: listener.heard)
-        listener.wants = lambda names: False  # type: ignore[method-assign]  # as if the message was lost
+        listener.wants = lambda ids: False  # type: ignore[method-assign]  # as if the message was lost
         await store.put(late)
         await eventually(lambda: late.key in keys(listener.heard))
 
@@ -215,10 +217,10 @@ async def test_with_every_connection_all_is_looked_up(
     store: RedisStore, server: ValkeyServer
 ) -> None:
     """What was put before anybody listened, or while the connection was lost, is not missed."""
-    early, late = filed(payload("started", ID)), filed(record(ID))
+    early, late = stored(payload("started", ID)), stored(record(ID))
     await store.put(early)
     listener = FakeListener(ID)
-    listener.wants = lambda names: False  # type: ignore[method-assign]  # no message does it
+    listener.wants = lambda ids: False  # type: ignore[method-assign]  # no message does it
     async with store.follow(listener):
         await eventually(lambda: listener.heard, seconds=3)
         await store.put(late)
@@ -230,7 +232,7 @@ async def test_with_every_connection_all_is_looked_up(
 async def test_many_events_at_once_are_all_heard(store: RedisStore) -> None:
     """A burst of messages is read to its end."""
     listener = FakeListener(ID)
-    events = [filed(payload("started", ID, leg=f"{number}")) for number in range(1_200)]
+    events = [stored(payload("started", ID, leg=f"{number}")) for number in range(1_200)]
     async with store.follow(listener):
         await anyio.sleep(0.1)
         async with anyio.create_task_group() as tasks:
@@ -246,7 +248,7 @@ async def test_an_event_that_is_gone_before_it_is_read_is_left_out(store: RedisS
     async with store.follow(listener):
         await anyio.sleep(0.1)
         await client.publish("telecmi:events", json.dumps(["gone", 1, ID]))
-        event = filed(record(ID))
+        event = stored(record(ID))
         await store.put(event)
         await eventually(lambda: listener.heard)
 
@@ -275,8 +277,8 @@ async def test_a_silent_connection_is_made_anew(
     monkeypatch: pytest.MonkeyPatch, server: ValkeyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its end may never be told: without an answer to a ping it counts as lost."""
-    monkeypatch.setattr(ear_module, "_FLOOR", 0.02)
-    monkeypatch.setattr(ear_module, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(subscriber, "_LOOK_UP_EVERY", 0.02)
+    monkeypatch.setattr(subscriber, "_FIRST_PAUSE", 0.001)
     monkeypatch.setattr(Mute, "made", 0)
     async with redis.asyncio.Redis.from_url(server.url) as client:
         monkeypatch.setattr(client, "pubsub", Mute)
@@ -284,16 +286,16 @@ async def test_a_silent_connection_is_made_anew(
         async with store.follow(FakeListener(ID)):
             await eventually(lambda: Mute.made >= 3)
 
-    assert caplog.text.count("no sign of life") == 1
+    assert caplog.text.count("no reply to a ping") == 1
 
 
 async def test_the_server_may_be_killed_while_somebody_listens(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever is put once it is back is heard, and nothing is raised."""
-    monkeypatch.setattr(ear_module, "_FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(subscriber, "_FIRST_PAUSE", 0.02)
     listener = FakeListener(ID)
-    before, after = filed(payload("started", ID)), filed(record(ID))
+    before, after = stored(payload("started", ID)), stored(record(ID))
     with ValkeyServer() as server:
         async with RedisStore(server.url) as store, store.follow(listener):
             await store.put(before)
@@ -301,21 +303,21 @@ async def test_the_server_may_be_killed_while_somebody_listens(
             await anyio.to_thread.run_sync(server.kill)
             with pytest.raises(StoreError):
                 await store.put(after)
-            await eventually(lambda: "no events are heard for now" in caplog.text)
+            await eventually(lambda: "events cannot be received for now" in caplog.text)
             await anyio.to_thread.run_sync(server.start)
 
             assert await store.put(after) is True
             await eventually(lambda: after.key in keys(listener.heard))
-            await eventually(lambda: "heard again" in caplog.text)
+            await eventually(lambda: "received again" in caplog.text)
 
-    assert caplog.text.count("no events are heard for now") == 1
+    assert caplog.text.count("events cannot be received for now") == 1
 
 
 async def test_a_server_may_come_later_than_the_listener(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is tried again, with growing pauses, and said once."""
-    monkeypatch.setattr(ear_module, "_FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(subscriber, "_FIRST_PAUSE", 0.02)
     server = ValkeyServer()
     server.start()
     server.kill()
@@ -323,12 +325,12 @@ async def test_a_server_may_come_later_than_the_listener(
     async with RedisStore(server.url) as store, store.follow(listener):
         await anyio.sleep(1)
         with server:
-            event = filed(record(ID))
-            await eventually(lambda: "heard again" in caplog.text)
+            event = stored(record(ID))
+            await eventually(lambda: "received again" in caplog.text)
             await store.put(event)
             await eventually(lambda: listener.heard)
 
-    assert caplog.text.count("no events are heard for now") == 1
+    assert caplog.text.count("events cannot be received for now") == 1
 
 
 # -- errors
@@ -338,7 +340,7 @@ async def test_without_a_server_everything_is_a_store_error(no_server: str) -> N
     """It carries no foreign error with it, and comes within the time given."""
     async with RedisStore(no_server, timeout=1) as store:
         for question in (
-            lambda: store.put(filed(record(ID))),
+            lambda: store.put(stored(record(ID))),
             lambda: store.get([ID]),
             lambda: store.claim("key"),
         ):
@@ -359,7 +361,7 @@ async def test_a_server_that_does_not_answer_is_waited_for_no_longer() -> None:
     port = listener.sockets[0].getsockname()[1]
     async with listener, RedisStore(f"redis://127.0.0.1:{port}", timeout=0.2) as store:
         with anyio.fail_after(5), pytest.raises(StoreError, match="Timeout"):
-            await store.put(filed(record(ID)))
+            await store.put(stored(record(ID)))
 
 
 async def test_what_cannot_be_kept_is_asked_for_again() -> None:
@@ -394,8 +396,8 @@ async def test_an_event_whose_filing_was_not_confirmed_is_handed_on_once(
 ) -> None:
     """The server did it and was too slow to say so: asked again it is no repeat, then it is."""
     monkeypatch.setattr(module, "_MOST_UNANSWERED", 2)
-    event, *_ = events = [filed(record(ID, cmiuuid=f"leg-{n}")) for n in range(3)]
-    await store.put(claimed := stray(record(ID)))
+    event, *_ = events = [stored(record(ID, cmiuuid=f"leg-{n}")) for n in range(3)]
+    await store.put(claimed := unmatched(record(ID)))
     run = store._server.run
 
     async def lose(*question: Any) -> None:
@@ -421,7 +423,7 @@ async def test_a_question_that_never_had_its_turn_leaves_nothing(store: RedisSto
     with anyio.move_on_after(0.01):
         await store.get([ID])
     with anyio.move_on_after(0.01):
-        await store.by_key(["key"])
+        await store._by_key(["key"])
     store._server._slots = slots
     gc.collect()
 
@@ -435,8 +437,8 @@ async def test_a_wrong_password_is_a_store_error_without_it(
     url = server.url.replace(PASSWORD, "wrong-password")
     async with RedisStore(url, timeout=1) as store, store.follow(FakeListener(ID)):
         with pytest.raises(StoreError) as caught:
-            await store.put(filed(record(ID)))
-        await eventually(lambda: "no events are heard" in caplog.text)
+            await store.put(stored(record(ID)))
+        await eventually(lambda: "events cannot be received" in caplog.text)
         shown = (
             f"{caught.value!r} {caplog.text} {store!r} {vars(store)!r} {vars(store._server)!r}"
         )
@@ -477,7 +479,7 @@ def test_a_url_that_is_none_is_refused(url: str) -> None:
 @pytest.mark.parametrize("value", [None, 7, b"redis://host", object()])
 def test_what_is_no_client_is_refused(value: Any) -> None:
     """Only a URL or a client will do."""
-    with pytest.raises(ConfigurationError, match="wants a URL such as"):
+    with pytest.raises(ConfigurationError, match="needs a URL such as"):
         RedisStore(value)
 
 
@@ -508,7 +510,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def _on_trio(store: RedisStore) -> list[type[Exception]]:
     raised: list[type[Exception]] = []
-    for question in (lambda: store.put(filed(record(ID))), lambda: store.get([ID])):
+    for question in (lambda: store.put(stored(record(ID))), lambda: store.get([ID])):
         with pytest.raises(ConfigurationError, match="asyncio only") as caught:
             await question()
         raised.append(caught.type)
@@ -529,7 +531,7 @@ def test_on_trio_it_says_that_it_cannot_work() -> None:
 async def test_a_client_of_your_own_is_used_and_not_closed(server: ValkeyServer) -> None:
     """Also one that decodes what it reads."""
     async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as client:
-        event, listener = filed(record(ID)), FakeListener(ID)
+        event, listener = stored(record(ID)), FakeListener(ID)
         async with RedisStore(client) as store, store.follow(listener):
             await anyio.sleep(0.1)
             await store.put(event)
@@ -544,14 +546,14 @@ def test_it_serves_one_event_loop_after_another(server: ValkeyServer) -> None:
     store = RedisStore(server.url)
 
     async def use() -> bool:
-        fresh = await store.put(filed(record(ID)))
+        fresh = await store.put(stored(record(ID)))
         await store.aclose()
         return fresh
 
     assert [asyncio.run(use()), asyncio.run(use())] == [True, False]
 
     async def use_it_elsewhere() -> None:
-        await store.put(filed(record(ID)))
+        await store.put(stored(record(ID)))
         await anyio.to_thread.run_sync(lambda: asyncio.run(use()))
 
     async def close_after(work: Any) -> None:

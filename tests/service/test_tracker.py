@@ -759,13 +759,13 @@ async def test_a_stray_whose_call_turns_up_is_handed_to_the_handlers_once() -> N
     fake_store, heard = FakeStore(), Counter[str | None]()
     receiver = Receiver(new_token(), store=fake_store)
     receiver.on_event(lambda event: heard.update([event.request_id]))
-    await fake_store.lay(payload("ringing", ids(0)), record(ids(0)), ours=False)
+    await fake_store.lay(payload("ringing", ids(0)), record(ids(0)), matched=False)
     fake_store.claimed.append(fake_store.kept[0].key)  # by another process
     async with receiver, FakeTelecmi().service(events=receiver, reference=False) as service:
         call = await place(service)
         await call.ended()
         await anyio.sleep(1)
-        await fake_store.lay(payload("gone", ids(0)), ours=False)
+        await fake_store.lay(payload("gone", ids(0)), matched=False)
         fake_store.broken = True
         await anyio.sleep(20)
         fake_store.broken = False

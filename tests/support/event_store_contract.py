@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from fake_store import payload, record, signed
-from filing import FakeListener, eventually, filed, keys, stray
+from filing import FakeListener, eventually, keys, stored, unmatched
 
 from telecmi_async import ConfigurationError
 from telecmi_async.events.reference import new_reference
@@ -34,7 +34,7 @@ async def store(make_store: Callable[..., EventStore]) -> EventStore:
 
 async def test_an_event_is_kept_once(store: EventStore) -> None:
     """A repeat is told from what is new, whoever's it is."""
-    ours, other = filed(record(ID)), stray(record(OTHER_ID, leg="b"))
+    ours, other = stored(record(ID)), unmatched(record(OTHER_ID, leg="b"))
 
     assert [await store.put(event) for event in (ours, ours, other, other)] == [
         True, False, True, False,
@@ -46,9 +46,9 @@ async def test_events_are_found_by_each_of_their_ids_in_their_order(store: Event
     """Oldest first, each once, however many of its ids are asked for."""
     reference = new_reference()
     events = [
-        filed(payload("started", ID)),
-        stray(payload("ringing", ID, conversation_uuid="talk")),
-        filed(payload("answered", ID) | signed(reference)),
+        stored(payload("started", ID)),
+        unmatched(payload("ringing", ID, conversation_uuid="talk")),
+        stored(payload("answered", ID) | signed(reference)),
     ]
     for event in events:
         await store.put(event)
@@ -63,7 +63,7 @@ async def test_events_are_found_by_each_of_their_ids_in_their_order(store: Event
 
 async def test_what_is_handed_out_is_kept(store: EventStore) -> None:
     """A call may be taken up again, and hears all of it then."""
-    event = filed(record(ID))
+    event = stored(record(ID))
     async with store.follow(FakeListener(ID)):
         await store.put(event)
 
@@ -86,13 +86,13 @@ async def test_what_is_handed_out_is_kept(store: EventStore) -> None:
 )
 async def test_an_event_comes_back_as_it_was(store: EventStore, data: dict[str, Any]) -> None:
     """Nothing is lost nor changed on the way, in whichever process it is read."""
-    put = filed(data)
+    put = stored(data)
     await store.put(put)
 
     (got,) = await store.get([ID])
 
-    assert (got.event, got.key, got.names, got.ours, got.size) == (
-        put.event, put.key, put.names, put.ours, put.size,
+    assert (got.event, got.key, got.ids, got.matched, got.size) == (
+        put.event, put.key, put.ids, put.matched, put.size,
     )  # fmt: skip
     assert got.event.raw == put.event.raw
 
@@ -100,7 +100,7 @@ async def test_an_event_comes_back_as_it_was(store: EventStore, data: dict[str, 
 async def test_hostile_ids_are_ids_like_others(store: EventStore) -> None:
     """Whatever somebody sends as an id, it finds this event and no other."""
     ids = ["*", "a b", "a:b", "x\ny", "\N{SNOWMAN}", "event:1", "z" * 256, '"],["']
-    events = [filed({"status": "started", "request_id": name, "time": 1}) for name in ids]
+    events = [stored({"status": "started", "request_id": name, "time": 1}) for name in ids]
     for event in events:
         assert await store.put(event)
 
@@ -109,7 +109,7 @@ async def test_hostile_ids_are_ids_like_others(store: EventStore) -> None:
 
 async def test_by_an_endless_id_nothing_is_found(store: EventStore) -> None:
     """It would take room in every index, and no call has one."""
-    event = filed({"status": "started", "request_id": "z" * 257, "cmiuuid": ID, "time": 1})
+    event = stored({"status": "started", "request_id": "z" * 257, "cmiuuid": ID, "time": 1})
     await store.put(event)
 
     assert await store.get(["z" * 257]) == []
@@ -118,7 +118,7 @@ async def test_by_an_endless_id_nothing_is_found(store: EventStore) -> None:
 
 async def test_an_event_without_any_id_is_no_trouble(store: EventStore) -> None:
     """It is kept from coming twice, and nobody finds it."""
-    event = filed({"status": "what is this"})
+    event = stored({"status": "what is this"})
 
     assert [await store.put(event), await store.put(event)] == [True, False]
     assert await store.claim(event.key) is False
@@ -129,28 +129,28 @@ async def test_an_event_without_any_id_is_no_trouble(store: EventStore) -> None:
 
 async def test_another_ones_event_is_claimed_once(store: EventStore) -> None:
     """Then it is ours: it cannot be claimed nor put again."""
-    event = stray(record(ID))
+    event = unmatched(record(ID))
     await store.put(event)
 
     assert [await store.claim(event.key), await store.claim(event.key)] == [True, False]
-    assert await store.put(filed(record(ID))) is False
-    assert [found.ours for found in await store.get([ID])] == [True]
+    assert await store.put(stored(record(ID))) is False
+    assert [found.matched for found in await store.get([ID])] == [True]
 
 
 async def test_an_event_that_turns_out_to_be_ours_is_no_repeat(store: EventStore) -> None:
     """Whoever can tell whose it is hands it to the handlers, and no claim does it again."""
-    await store.put(stray(record(ID)))
-    event = filed(record(ID))
+    await store.put(unmatched(record(ID)))
+    event = stored(record(ID))
 
     assert await store.put(event) is True
     assert await store.put(event) is False
     assert await store.claim(event.key) is False
-    assert [found.ours for found in await store.get([ID])] == [True]
+    assert [found.matched for found in await store.get([ID])] == [True]
 
 
 async def test_an_event_of_ours_cannot_be_claimed(store: EventStore) -> None:
     """Whoever put it has handed it to the handlers."""
-    event = filed(record(ID))
+    event = stored(record(ID))
     await store.put(event)
 
     assert await store.claim(event.key) is False
@@ -158,19 +158,19 @@ async def test_an_event_of_ours_cannot_be_claimed(store: EventStore) -> None:
 
 async def test_a_claim_outlives_the_event(make_store: Callable[..., EventStore]) -> None:
     """What was dropped meanwhile can be claimed, once, and put no more."""
-    store = make_store(strays=1)
-    first, second = stray(record(ID)), stray(record(OTHER_ID, leg="b"))
+    store = make_store(unmatched=1)
+    first, second = unmatched(record(ID)), unmatched(record(OTHER_ID, leg="b"))
     await store.put(first)
     await store.put(second)
 
     assert [await store.claim(first.key), await store.claim(first.key)] == [True, False]
-    assert await store.put(filed(record(ID))) is False
+    assert await store.put(stored(record(ID))) is False
     assert await store.get([ID]) == []
 
 
 async def test_of_many_at_once_one_is_first(store: EventStore) -> None:
     """However many put or claim the same at the same time, one is told True."""
-    event, other = filed(record(ID)), stray(record(OTHER_ID, leg="b"))
+    event, other = stored(record(ID)), unmatched(record(OTHER_ID, leg="b"))
     await store.put(other)
     told: list[bool] = []
 
@@ -194,12 +194,12 @@ async def test_of_many_at_once_one_is_first(store: EventStore) -> None:
 async def test_a_listener_is_told_what_it_wants(store: EventStore) -> None:
     """And nothing else, nor anything any more once it does not follow."""
     listener, deaf = FakeListener(ID), FakeListener(OTHER_ID)
-    wanted = [filed(payload("started", ID)), stray(payload("ringing", ID))]
+    wanted = [stored(payload("started", ID)), unmatched(payload("ringing", ID))]
     async with store.follow(listener), store.follow(deaf):
-        for event in (*wanted, filed(payload("started", "nobody", leg="x"))):
+        for event in (*wanted, stored(payload("started", "nobody", leg="x"))):
             await store.put(event)
         await eventually(lambda: len(listener.heard) >= 2)
-    await store.put(filed(record(ID)))
+    await store.put(stored(record(ID)))
     await anyio.sleep(0.05)
 
     assert set(keys(listener.heard)) == set(keys(wanted))
@@ -209,7 +209,7 @@ async def test_a_listener_is_told_what_it_wants(store: EventStore) -> None:
 async def test_an_event_is_kept_before_anybody_is_told(store: EventStore) -> None:
     """Who is told of one finds it, and those before it: nothing can fall between."""
     found: list[list[str]] = []
-    event = filed(record(ID))
+    event = stored(record(ID))
     listener = FakeListener(ID)
     async with store.follow(listener):
         await store.put(event)
@@ -239,10 +239,10 @@ async def test_forged_events_push_out_forged_events_only(
     make_store: Callable[..., EventStore],
 ) -> None:
     """Of what may be anybody's the oldest goes first, and it may come again."""
-    store = make_store(strays=3, keep=2)
-    mine = filed(record(ID))
+    store = make_store(unmatched=3, keep=2)
+    mine = stored(record(ID))
     await store.put(mine)
-    forged = [stray(payload("started", f"forged-{n}", leg=f"{n}")) for n in range(10)]
+    forged = [unmatched(payload("started", f"forged-{n}", leg=f"{n}")) for n in range(10)]
     for event in forged:
         assert await store.put(event)
 
@@ -257,22 +257,23 @@ async def test_many_events_with_one_id_stay_within_the_bounds(
     make_store: Callable[..., EventStore],
 ) -> None:
     """Somebody who knows the id of a real call makes no list of it grow."""
-    store = make_store(strays=5)
-    mine = filed(record(ID))
+    store = make_store(unmatched=5)
+    mine = stored(record(ID))
     await store.put(mine)
-    forged = [stray(payload("started", ID, time=1_600_000_000 + n)) for n in range(50)]
+    forged = [unmatched(payload("started", ID, time=1_600_000_000 + n)) for n in range(50)]
     for event in forged:
         assert await store.put(event)
 
     assert keys(await store.get([ID])) == [mine.key, *keys(forged[-5:])]
 
 
-@pytest.mark.parametrize("ours", [True, False])
-async def test_bytes_are_bounded(make_store: Callable[..., EventStore], ours: bool) -> None:
+@pytest.mark.parametrize("matched", [True, False])
+async def test_bytes_are_bounded(make_store: Callable[..., EventStore], matched: bool) -> None:
     """Large payloads take no more room than small ones."""
-    store = make_store(keep_bytes=10_000, stray_bytes=10_000)
+    store = make_store(keep_bytes=10_000, unmatched_bytes=10_000)
     events = [
-        filed(payload("started", ID, leg=f"{n}", fill="x" * 4_000), ours=ours) for n in range(5)
+        stored(payload("started", ID, leg=f"{n}", fill="x" * 4_000), matched=matched)
+        for n in range(5)
     ]
     for event in events:
         await store.put(event)
@@ -285,7 +286,7 @@ async def test_what_is_forgotten_of_ours_is_not_repeated(
 ) -> None:
     """That an event was there is remembered longer than the event."""
     store = make_store(keep=1)
-    first, second = filed(record(ID)), filed(record(OTHER_ID, leg="b"))
+    first, second = stored(record(ID)), stored(record(OTHER_ID, leg="b"))
     for event in (first, second):
         await store.put(event)
 
@@ -296,7 +297,7 @@ async def test_what_is_forgotten_of_ours_is_not_repeated(
 async def test_what_is_remembered_is_bounded(make_store: Callable[..., EventStore]) -> None:
     """The oldest is forgotten for a new one, and may come again."""
     store = make_store(remember=2)
-    events = [filed(payload("started", ID, leg=f"{n}")) for n in range(3)]
+    events = [stored(payload("started", ID, leg=f"{n}")) for n in range(3)]
     for event in events:
         await store.put(event)
 
@@ -305,7 +306,9 @@ async def test_what_is_remembered_is_bounded(make_store: Callable[..., EventStor
     assert keys(await store.get([ID])) == keys([*events[1:], events[0]])
 
 
-@pytest.mark.parametrize("name", ["remember", "keep", "keep_bytes", "strays", "stray_bytes"])
+@pytest.mark.parametrize(
+    "name", ["remember", "keep", "keep_bytes", "unmatched", "unmatched_bytes"]
+)
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "9", None])
 async def test_a_bound_that_is_none_is_refused(
     make_store: Callable[..., EventStore], name: str, value: object

@@ -1,7 +1,7 @@
-"""The receiver as a bare ASGI application: any ASGI framework can mount it.
+"""ASGI: the receiver as an application that any ASGI framework can mount.
 
-Frameworks hand a mounted application different paths, so nothing but the path's last part is
-looked at. Most of them put no limit on a body, so it is counted while it is read.
+Frameworks pass different paths to a mounted application, so only the path's last part counts.
+Most of them do not limit a body, so its size is checked while it is read.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from telecmi_async.http_server import (
 
 if TYPE_CHECKING:
     from telecmi_async.events import Event
-    from telecmi_async.events.receiver.receiver import Receiver
+    from telecmi_async.events.receiver.intake import Intake
 
 __all__ = ["ReceiverApp"]
 
 _TOO_SLOW = WebhookResponse(408)
-_LOOKED_AT = frozenset({b"content-length", b"content-type"})
+_USED_HEADERS = frozenset({b"content-length", b"content-type"})
 
 
 class ReceiverApp:
     """Serves one receiver.
 
     Args:
-        receiver: The receiver.
+        intake: The receiver's inside.
     """
 
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
 
     async def __call__(self, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
         """Serve one request, or the lifespan of a server that runs nothing else."""
@@ -50,41 +50,41 @@ class ReceiverApp:
                     if reply is not None:
                         response = HttpResponse(reply.status, reply.headers, reply.body)
                         await send_response(send, response)
-                finally:  # whether or not somebody hears the answer: the event is ours now
+                finally:  # whether or not the reply arrives: the event is stored
                     if event is not None:
-                        await self._receiver.tell(event)
+                        await self._intake.runner.run(event)
             case "lifespan":
                 await receive()
-                async with self._receiver:
+                async with self._intake.runner:
                     await send({"type": "lifespan.startup.complete"})
                     await receive()
                 await send({"type": "lifespan.shutdown.complete"})
             case "websocket":
                 await send({"type": "websocket.close", "code": 1000})
             case other:
-                raise ValueError(f"a receiver serves HTTP, and no {shown(other)}")
+                raise ValueError(f"a receiver serves HTTP, not {shown(other)}")
 
     async def _http(
         self, scope: ASGIScope, receive: ASGIReceive
     ) -> tuple[WebhookResponse | None, Event | None]:
-        """Return what to answer, if anybody is there, and what to tell handlers of then."""
+        """Return the reply, unless the client is gone, and the event to run handlers for."""
         headers = {
             name.decode("latin-1"): value.decode("latin-1")
             for name, value in scope["headers"]
-            if name in _LOOKED_AT
+            if name in _USED_HEADERS
         }
         path = scope["path"]
         if query := scope.get("query_string"):
             path = f"{path}?{query.decode('latin-1')}"
-        receiver = self._receiver
-        refusal = receiver.refuse(scope["method"], path, headers)
+        intake = self._intake
+        refusal = intake.check(scope["method"], path, headers)
         if refusal is not None:
             return refusal, None
         body: bytearray | None = None
-        with anyio.move_on_after(receiver.body_timeout) as slow:
+        with anyio.move_on_after(intake.body_timeout) as slow:
             body = await read_body(receive, most=MAX_BODY_BYTES)
         if slow.cancelled_caught:
             return _TOO_SLOW, None
         if body is None:
             return None, None
-        return await receiver.take(path, body)
+        return await intake.accept(path, body)
