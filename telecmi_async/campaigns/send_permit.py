@@ -15,7 +15,7 @@ from telecmi_async.ledger import Claim, Intent, RuleDecision
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from telecmi_async.calls.state import Call
+    from telecmi_async.calls.call import Call
 
 __all__ = ["PendingSend", "SendPermit"]
 
