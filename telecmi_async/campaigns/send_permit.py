@@ -16,7 +16,7 @@ from telecmi_async.pacing.law import STUCK_INTENT
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from telecmi_async.calls.state import Call
+    from telecmi_async.calls.call import Call
 
 __all__ = ["PendingSend", "SendPermit"]
 

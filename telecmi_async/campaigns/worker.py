@@ -94,13 +94,13 @@ class Worker:
         #: Why it left, if nothing can be dialled with this service.
         self.failure: TelecmiError | None = None
         self._ledger = ledger
-        self._service = service
+        self._runner = service._runner  # noqa: SLF001  # the seam for campaigns
         self._campaign = campaign
         self._settings = settings
         self._timeouts = timeouts
         self._brake = CircuitBreaker(settings.pace.calls_per_second)
         # What waits in the service has had its turn, and would leave all at once after a pause.
-        self._window = min(settings.pace.window, service.max_in_flight)
+        self._window = min(settings.pace.window, self._runner.max_in_flight)
         self._resume_at = -math.inf
         #: The channels of live calls.
         self.live = ChannelLeases(limits or ledger, campaign, settings.pace)
@@ -307,7 +307,7 @@ class Worker:
             lambda token: self._intend(send, token), self._timeouts.fence, self._turns.another
         )
         try:
-            handle = self._service.place(request, permit, self._timeouts.timeouts)
+            handle = self._runner.place_once(request, permit, self._timeouts.timeouts)
         except TelecmiError as error:
             return not await self._refused(send, error)
         self._handles.add(handle)

@@ -77,8 +77,8 @@ class Sources:
         return cls(intake=intake, store=store, poller=poller)
 
     @property
-    def hears(self) -> bool:
-        """Whether there is any."""
+    def has_any(self) -> bool:
+        """Whether there is one."""
         return self.store is not None or self.poller is not None
 
     @property

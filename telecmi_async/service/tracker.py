@@ -28,8 +28,8 @@ from weakref import WeakValueDictionary
 import anyio
 
 from telecmi_async._internal.telecmi import LONGEST_CALL, RINGING
-from telecmi_async.calls.history import History
-from telecmi_async.calls.state import Call, CallStatus
+from telecmi_async.calls.call import Call
+from telecmi_async.calls.state import CallStatus
 from telecmi_async.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
 
     from telecmi_async._internal.tasks import TaskRunner
-    from telecmi_async.events import CallRecord, Event
+    from telecmi_async.events import CallRecord
     from telecmi_async.events.reference import References
     from telecmi_async.events.store import EventStore, StoredEvent
     from telecmi_async.pacing.channels import Channels
@@ -78,7 +78,7 @@ class Tracker:
 
     Args:
         sources: Where events come from.
-        host: Runs its tasks.
+        tasks: Runs its tasks.
         records: Looks up the records of a call by its ``request_id``.
         channels: The live calls' limit, if there is one.
         by_reference: Whether calls carry their references.
@@ -87,17 +87,17 @@ class Tracker:
     def __init__(
         self,
         sources: Sources,
-        host: TaskRunner,
+        tasks: TaskRunner,
         *,
         records: Callable[[str], Awaitable[Sequence[CallRecord]]],
         channels: Channels | None,
         by_reference: bool,
     ) -> None:
         self.by_reference = by_reference
-        self.hears = sources.hears
+        self.has_sources = sources.has_any
         self._now: Callable[[], float] = anyio.current_time
         self._sources = sources
-        self._host = host
+        self._tasks = tasks
         self._channels = channels
         self._calls: WeakValueDictionary[str, Call] = WeakValueDictionary()
         self._placed: OrderedDict[str, None] = OrderedDict()
@@ -105,7 +105,7 @@ class Tracker:
         if sources.poller is not None:
             self._polling = Polling(
                 sources.poller,
-                host,
+                tasks,
                 records=records,
                 heard=self._read,
                 wanted=self._is_wanted,
@@ -123,7 +123,7 @@ class Tracker:
     def of(
         cls,
         sources: Sources,
-        host: TaskRunner,
+        tasks: TaskRunner,
         *,
         records: Callable[[str], Awaitable[Sequence[CallRecord]]],
         channels: Channels | None,
@@ -134,17 +134,17 @@ class Tracker:
 
         Args:
             sources: Where events come from.
-            host: Runs its tasks.
+            tasks: Runs its tasks.
             records: Looks up the records of a call by its ``request_id``.
             channels: The live calls' limit, if there is one.
             references: The account's references.
             signed: Whether calls carry theirs.
         """
-        if not sources.hears and channels is None:
+        if not sources.has_any and channels is None:
             return None
         tracker = cls(
             sources,
-            host,
+            tasks,
             records=records,
             channels=channels,
             by_reference=sources.store is not None and signed,
@@ -159,11 +159,11 @@ class Tracker:
         """Begin to listen in the event loop that is running, whose clock is ``now``."""
         self._now = now
         if self._sources.store is not None:
-            self._host.start(self._listen, self._sources.store, lambda _: self.stop())
+            self._tasks.start(self._listen, self._sources.store, lambda _: self.stop())
 
     def follow(self, call: Call) -> None:
         """Follow a call from before its request is sent."""
-        call.watch = self
+        call.follow(self)
         if self.by_reference:
             self._calls[call.reference] = call
 
@@ -174,7 +174,7 @@ class Tracker:
             ConfigurationError: There is no source of events.
             InvalidCall: It is no such id.
         """
-        if not self.hears:
+        if not self.has_sources:
             raise ConfigurationError(
                 "a call is taken up again to hear of it: give the service a source of events"
             )
@@ -185,8 +185,8 @@ class Tracker:
         call = self._calls.get(request_id)
         if call is None or not _is_known_as(call, request_id):
             call = Call(None, source=request_id, region=None)
-            call.watch = self
-            call.adopt(request_id)
+            call.follow(self)
+            call.attach(request_id)
         return call
 
     def region_of(self, leg: str) -> Region | None:
@@ -214,26 +214,27 @@ class Tracker:
         if self._polling is not None:
             self._polling.stop()
         for call in set(self._calls.values()):
-            if call.history is not None:
-                call.history.fail(self._failure)
+            call.history.fail(self._failure)
 
-    # -- what calls ask (call.Watch)
+    # -- what calls ask (CallWatcher)
 
-    def settled(self, call: Call) -> None:
+    def call_settled(self, call: Call) -> None:
         """Find the call by its id from now on, and look up what came before it was known."""
-        placed = call.status in {CallStatus.PROGRESS, CallStatus.UNKNOWN}
+        placement = call.placement
+        placed = placement.status in {CallStatus.PROGRESS, CallStatus.UNKNOWN}
         if self._channels is not None:
             self._hold_channel(self._channels, call, placed=placed)
-        if not placed or not self.hears:
+        if not placed or not self.has_sources:
             return
-        if call.request_id is not None:
-            other = self._calls.get(call.request_id)
+        request_id = placement.request_id
+        if request_id is not None:
+            other = self._calls.get(request_id)
             # An event may have called another call's leg by this id.
-            if other and other is not call and other.request_id == call.request_id:
-                self._pair(call, other)
-            self._calls[call.request_id] = call
-            self._remember(call.request_id)
-        self._look_up(call.request_id, call.reference if self.by_reference else None)
+            if other and other is not call and other.placement.request_id == request_id:
+                call.share_events(other, now=self._now())
+            self._calls[request_id] = call
+            self._remember(request_id)
+        self._look_up(request_id, call.reference if self.by_reference else None)
         if self._polling is not None:
             self._polling.look(call)
 
@@ -248,42 +249,27 @@ class Tracker:
 
         One that was taken up again may be over for days: it holds none.
         """
-        events = call.history.events if call.history is not None else ()
-        over = any(map(call.is_ended_by, events))
+        over = any(map(call.is_ended_by, call.events))
         if call.request is None or over or not placed:
             channels.release(call)
         else:
             longest = call.request.duration or LONGEST_CALL
             channels.hold(call, until=self._now() + longest + RINGING)
 
-    def _pair(self, call: Call, other: Call) -> None:
-        """Let two states of one call hear the same, from its beginning.
-
-        It was taken up by its ``request_id`` before its own reply, or proof, had that.
-        """
-        call.twin, other.twin = other, call
-        for one, two in ((call, other), (other, call)):
-            for key, size, event in one.history.known() if one.history is not None else ():
-                two.hear(key, event, size=size, now=self._now(), proven=False)
-
-    def over(self, call: Call) -> None:
+    def call_ended(self, call: Call) -> None:
         """Give the call's channel to the next one."""
         if self._channels is not None:
             self._channels.release(call)
 
     @contextmanager
-    def attend(self, call: Call) -> Generator[None]:
-        """Look the call's records up as long as somebody waits for them."""
-        history = call.history = call.history or History()
+    def registered_waiter(self, call: Call) -> Generator[None]:
+        """Look up the call's records as long as a task waits for them."""
         if self._failure is not None:
-            history.fail(self._failure)
-        history.waiters += 1
-        try:
+            call.history.fail(self._failure)
+        with call.history.waiter():
             if self._polling is not None:
                 self._polling.look(call)
             yield
-        finally:
-            history.waiters -= 1
 
     # -- what the store asks (store.Listener)
 
@@ -298,9 +284,11 @@ class Tracker:
             if stored.event.request_id in self._placed:  # its handle is gone
                 self._claim(stored)
             return
-        if not self._tell(call, stored.key, stored.event, size=stored.size, proven=proven):
+        if not call.add_event(
+            stored.key, stored.event, size=stored.size, now=self._now(), proven=proven
+        ):
             return
-        if call.history is not None and len(call.history.events) <= _TEACHING:
+        if len(call.events) <= _TEACHING:
             taught = (stored.event.cmiuuid, stored.event.request_id if proven else None)
             fresh = [n for n in taught if n in stored.ids and n not in self._calls]
             self._calls.update(dict.fromkeys(fresh, call))
@@ -326,28 +314,16 @@ class Tracker:
             call = self._calls.get(name)
             if call is not None and (
                 name == event.request_id
-                or None in {event.request_id, call.request_id}
-                or event.request_id == call.request_id
+                or None in {event.request_id, call.placement.request_id}
+                or event.request_id == call.placement.request_id
             ):
                 return call, False
         return None, False
 
-    def _tell(self, call: Call, key: str, event: Event, *, size: int, proven: bool) -> bool:
-        """Add an event to what is known of a call; False if it was there before."""
-        now = self._now()
-        fresh = call.hear(key, event, size=size, now=now, proven=proven)
-        if call.twin is not None:
-            fresh |= call.twin.hear(key, event, size=size, now=now, proven=False)
-        return fresh
-
     def waiting(self) -> list[str]:
         """Return the ids of the calls whose end is not known yet, with those of their legs."""
         now = self._now()
-        return [
-            name
-            for name, call in self._calls.items()
-            if call.history is None or not call.history.complete(now)
-        ]
+        return [name for name, call in self._calls.items() if not call.history.complete(now)]
 
     # -- its tasks
 
@@ -402,18 +378,18 @@ class Tracker:
     def _is_wanted(self, call: Call) -> bool:
         """Tell whether a call's records are to be looked up."""
         history = call.history
-        if history is not None and (history.failure or history.complete(self._now())):
+        if history.failure or history.complete(self._now()):
             return False
-        if history is not None and history.waiters:
+        if history.waiters:
             return True
         return self._channels is not None and self._channels.holds(call)
 
     def _read(self, call: Call, record: CallRecord) -> None:
         """Take in a record that was looked up, unless it was sent as well, with more in it."""
-        legs = call.history.state.legs if call.history is not None else ()
+        legs = call.state.legs
         if not any(leg.leg == record.leg and leg.record and leg.cmiuuid for leg in legs):
             key = json.dumps(record.raw, sort_keys=True)
-            self._tell(call, key, record, size=len(key), proven=False)
+            call.add_event(key, record, size=len(key), now=self._now(), proven=False)
 
     def _refuse(self, call: Call, error: AuthenticationError) -> None:
         """Look up no more: TeleCMI refuses. That says nothing about the call."""
@@ -429,11 +405,11 @@ class Tracker:
             code=error.code,
         )
         refused.safe_to_redial = False
-        history = call.history = call.history or History()
-        history.fail(refused)
+        call.history.fail(refused)
 
 
 def _is_known_as(call: Call, request_id: str) -> bool:
     """Tell whether an id is a request's of this call, and not what somebody called its leg."""
-    events = call.history.events if call.history is not None else ()
-    return request_id == call.request_id or request_id in {e.request_id for e in events}
+    return request_id == call.placement.request_id or any(
+        event.request_id == request_id for event in call.events
+    )

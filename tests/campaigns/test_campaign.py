@@ -428,14 +428,14 @@ async def test_a_worker_that_leaves_as_a_call_is_placed_does_not_send_it() -> No
     async with scene(limit=RateLimit(1.0)) as here:
         campaign = here.campaign()
         await campaign.load(contacts(5))
-        real = here.service.place
+        real = here.service._runner.place_once
 
         def place(*given: Any) -> Any:
             if given[0].to == FIRST + 2:
                 campaign.leave()
             return real(*given)
 
-        here.service.place = place  # type: ignore[assignment,method-assign]  # the moment
+        here.service._runner.place_once = place  # type: ignore[assignment,method-assign]  # the moment
 
         await campaign.run()
 

@@ -70,7 +70,7 @@ async def test_a_service_of_another_loop_ends_the_run_and_burns_nobody() -> None
         def elsewhere(*_: object) -> None:
             raise WrongEventLoop("the service belongs to another event loop")
 
-        here.service.place = elsewhere  # type: ignore[assignment,method-assign]  # as from there
+        here.service._runner.place_once = elsewhere  # type: ignore[assignment,method-assign]  # as from there
         with pytest.raises(WrongEventLoop):
             await campaign.run()
 

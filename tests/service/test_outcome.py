@@ -670,7 +670,7 @@ async def test_cancelled_anywhere_a_wait_leaves_no_trace(how: str) -> None:
                 await (anext(call.events()) if how == "events" else getattr(call, how)())
 
         async def check(call: CallHandle) -> None:
-            assert call._call.history is None or call._call.history.waiters == 0
+            assert call._call.history.waiters == 0
             await fake_store.lay(record(ID, **signed(call.reference)))
             assert await call.answered()
 
