@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from telecmi_async._internal.event_loop import current_loop, hand_over, is_asyncio
+from telecmi_async._internal.event_loop import call_in_loop, current_loop, is_asyncio
 from telecmi_async._internal.tasks import TaskRunner
 from telecmi_async.errors import WrongEventLoop
 
@@ -58,7 +58,7 @@ class HandlerRunner:
                 event,
             )
         else:
-            hand_over(self._host.loop, self.dispatch, event)
+            call_in_loop(self._host.loop, self.dispatch, event)
 
     def _start(self, event: Event) -> bool:
         """Start the handlers of an event; False if there is nowhere to start them."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 import anyio
 
-from telecmi_async._internal.event_loop import nobody_cancelled
+from telecmi_async._internal.event_loop import is_foreign_cancellation
 from telecmi_async._internal.messages import mask_in
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events import DigitsEvent, Event, InboundRequest
@@ -135,7 +135,7 @@ def _raised() -> tuple[type[BaseException], ...]:
 
 def _is_ours_to_raise(error: BaseException) -> bool:
     """Tell whether we are cancelled ourselves, and not what a handler waited for."""
-    return not isinstance(error, Exception) and not nobody_cancelled()
+    return not isinstance(error, Exception) and not is_foreign_cancellation()
 
 
 def _trace(error: BaseException, event: Event) -> str:

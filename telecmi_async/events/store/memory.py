@@ -14,7 +14,8 @@ import anyio
 from attrs import define, field, frozen
 
 from telecmi_async._internal import validators
-from telecmi_async._internal.event_loop import current_loop, hand_over
+from telecmi_async._internal.event_loop import call_in_loop, current_loop
+from telecmi_async._internal.json_text import encode_json
 from telecmi_async.events import Event, parse_event
 from telecmi_async.events.store.base import KEPT, REMEMBERED, STRAYING, FiledEvent, Listener
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["MemoryStore"]
 
 _whole: Final = validators.whole(1)
-_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @frozen(eq=False)
@@ -63,7 +63,7 @@ class _Pool:
         self.kept[filed.key] = _Kept(
             order,
             filed.names,
-            _encode(filed.event.raw).encode(),
+            encode_json(filed.event.raw).encode(),
             filed.size,
             now + self.seconds,
             weakref.ref(filed.event),
@@ -167,7 +167,7 @@ class MemoryStore:
                 if loop is here:
                     listener.take(filed)
                 else:
-                    hand_over(loop, listener.take, filed)
+                    call_in_loop(loop, listener.take, filed)
         return True
 
     def _file(self, filed: FiledEvent, now: float) -> bool:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, NoReturn, Self
 import anyio
 
 from telecmi_async._internal import validators
-from telecmi_async._internal.event_loop import OwnError
+from telecmi_async._internal.event_loop import DeferredError
+from telecmi_async._internal.json_text import encode_json
 from telecmi_async._internal.redis_server import RedisServer
 from telecmi_async._internal.secrets import Secret
 from telecmi_async.events import parse_event
@@ -114,7 +115,7 @@ class RedisStore:
 
     async def put(self, filed: FiledEvent) -> bool:
         """Keep an event and tell the processes that listen; False if it is a repeat."""
-        body = json.dumps(filed.event.raw, separators=(",", ":"), ensure_ascii=False)
+        body = encode_json(filed.event.raw)
         return await self._file(filed.key, int(filed.ours), _head(filed), body)
 
     async def claim(self, key: str) -> bool:
@@ -169,13 +170,13 @@ class RedisStore:
     @contextlib.asynccontextmanager
     async def _followed(self, listener: Listener) -> AsyncGenerator[None]:
         ear = RedisSubscriber(self._server, f"{self._prefix}:events", self, listener)
-        own = OwnError()
+        deferred = DeferredError()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ear.listen_always)
-            with own:
+            with deferred:
                 yield
             tasks.cancel_scope.cancel()
-        own.raise_it()
+        deferred.reraise()
 
     async def aclose(self) -> None:
         """Close the connections, unless the client is your own."""
