@@ -6,9 +6,9 @@ import logging
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio import current_time
 from attrs import define
 
-from telecmi_async._internal.event_loop import current_time
 from telecmi_async.errors import CallCancelled, StoreError
 from telecmi_async.ledger import Claim, Intent, RuleDecision
 from telecmi_async.pacing.law import STUCK_INTENT

@@ -7,7 +7,8 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from telecmi_async._internal.event_loop import current_time
+from anyio import current_time
+
 from telecmi_async.errors import StoreError
 from telecmi_async.pacing.law import CLOSE_STARTS, LATE_START, RESERVED_AHEAD, SHARED_MARGIN
 

@@ -23,8 +23,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from anyio import current_time
 
-from telecmi_async._internal.event_loop import current_time
 from telecmi_async.calls.request import CallRequest
 from telecmi_async.campaigns.channel_leases import ChannelLeases
 from telecmi_async.campaigns.outcome import SendVerdict, outcome_of

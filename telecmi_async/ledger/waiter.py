@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import anyio
 from attrs import define, field
 
-from telecmi_async._internal.event_loop import current_loop, hand_over
+from telecmi_async._internal.event_loop import call_in_loop, current_loop
 from telecmi_async.errors import TelecmiError  # attrs reads it
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def wake_waiters(waiters: Iterable[Waiter[Any]]) -> None:
     for waiter in waiters:
         loops.setdefault(id(waiter.loop), []).append(waiter)
     for group in loops.values():
-        hand_over(group[0].loop, _wake, group)
+        call_in_loop(group[0].loop, _wake, group)
 
 
 def _wake(waiters: list[Waiter[Any]]) -> None:

@@ -32,7 +32,7 @@ from telecmi_async import (
     TelecmiError,
     WaitTimeout,
 )
-from telecmi_async._internal.event_loop import current_loop, hand_over
+from telecmi_async._internal.event_loop import call_in_loop, current_loop
 from telecmi_async.calls.history import History
 from telecmi_async.events import Stage
 from telecmi_async.events.receiver import new_token
@@ -835,11 +835,11 @@ def test_what_is_handed_to_a_loop_that_is_over_is_dropped(backend: Any) -> None:
 
     async def main() -> None:
         loops.append(current_loop())
-        hand_over(loops[0], handed.append, 1)
+        call_in_loop(loops[0], handed.append, 1)
         await anyio.sleep(1)
 
     run(main, backend=backend)
-    hand_over(loops[0], handed.append, 2)
+    call_in_loop(loops[0], handed.append, 2)
 
     assert handed == [1]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 
-from telecmi_async._internal.event_loop import current_loop, hand_over, is_asyncio
+from telecmi_async._internal.event_loop import call_in_loop, current_loop, is_asyncio
 from telecmi_async._internal.tasks import TaskRunner
 from telecmi_async.errors import WrongEventLoop
 
@@ -60,7 +60,7 @@ class HandlerRunner:
                 event,
             )
         else:
-            hand_over(self._tasks.loop, self.dispatch, event)
+            call_in_loop(self._tasks.loop, self.dispatch, event)
 
     def _start(self, event: Event) -> bool:
         """Start the handlers of an event; return False if no task can be started."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import anyio
 
-from telecmi_async._internal.event_loop import nobody_cancelled
+from telecmi_async._internal.event_loop import is_foreign_cancellation
 from telecmi_async._internal.messages import mask_in
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events import DigitsEvent, Event, InboundRequest
@@ -121,7 +121,7 @@ def _logged(message: str, event: Event) -> Generator[None]:
         yield
     except (Exception, anyio.get_cancelled_exc_class()) as error:
         # A cancellation is ours, unless a task that the handler awaited was cancelled.
-        if not isinstance(error, Exception) and not nobody_cancelled():
+        if not isinstance(error, Exception) and not is_foreign_cancellation():
             raise
         logger.error(message, event, _trace(error, event))  # noqa: TRY400  # its traceback is cleaned first
 

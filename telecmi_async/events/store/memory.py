@@ -14,7 +14,7 @@ import anyio
 from attrs import define, field, frozen
 
 from telecmi_async._internal import validators
-from telecmi_async._internal.event_loop import current_loop, hand_over
+from telecmi_async._internal.event_loop import call_in_loop, current_loop
 from telecmi_async._internal.json_text import encode_json
 from telecmi_async.events import Event, parse_event
 from telecmi_async.events.store.base import (
@@ -168,7 +168,7 @@ class MemoryStore:
                 if loop is here:
                     listener.take(stored)
                 else:
-                    hand_over(loop, listener.take, stored)
+                    call_in_loop(loop, listener.take, stored)
         return True
 
     def _add(self, stored: StoredEvent, now: float) -> bool:

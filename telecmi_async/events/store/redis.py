@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from telecmi_async._internal import validators
-from telecmi_async._internal.event_loop import OwnError
+from telecmi_async._internal.event_loop import DeferredError
 from telecmi_async._internal.json_text import encode_json
 from telecmi_async._internal.redis_server import RedisBacked, RedisServer
 from telecmi_async._internal.secrets import Secret
@@ -174,13 +174,13 @@ class RedisStore(RedisBacked):
         subscriber = RedisSubscriber(
             self._server, f"{self._prefix}:events", listener, get=self.get, by_key=self._by_key
         )
-        own = OwnError()
+        deferred = DeferredError()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(subscriber.run)
-            with own:
+            with deferred:
                 yield
             tasks.cancel_scope.cancel()
-        own.raise_it()
+        deferred.reraise()
 
 
 def _head(stored: StoredEvent) -> str:

@@ -1,8 +1,8 @@
-"""The pytest plugin: fixtures for tests of programs that place calls.
+"""pytest plugin: fixtures for tests of programs that place calls.
 
-It is a module beside the package and not in it, because pytest loads it in every run of
-everybody who has the package installed. It imports nothing of the package, which takes 0.1 s,
-until a fixture is used. What the fixtures do is described in ``docs/testing.md``.
+pytest imports it in every run of every environment that has telecmi_async installed. So it
+imports nothing else of the package until a fixture is used: that takes 0.1 s. See
+``docs/testing.md`` for the fixtures.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from telecmi_async import CallService
     from telecmi_async.simulator import Simulator
+
+__all__ = ["call_service", "call_service_options", "pytest_configure", "telecmi_simulator"]
 
 _MARKER: Final = (
     "telecmi(strict=True, **options): options of the Simulator that the test's fixtures use"
