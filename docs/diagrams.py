@@ -26,18 +26,21 @@ PAGE = DOCS / "architecture.md"
 WIDTH = 380
 MARGIN = 10
 LINE = 15
+GAP = 8
 # A letter is at most so wide, in parts of the font's size, on average over a line.
 LETTER = 0.56
 
 STYLE = """
   .panel { fill: #f6f8fa; } .card { fill: #ffffff; stroke: #c4ccd4; }
   .name { fill: #1f2328; font-weight: 600; } .text { fill: #1f2328; } .more { fill: #59636e; }
+  .layer { fill: #e3e9ef; }
   .lane { stroke: #d1d9e0; } .way { stroke: #0969da; fill: none; } .dot { fill: #0969da; }
   .number { fill: #ffffff; } .also { fill: #f6f8fa; stroke: #0969da; }
   @media (prefers-color-scheme: dark) {
     .panel { fill: #151b23; } .card { fill: #0d1117; stroke: #3d444d; }
     .name { fill: #f0f6fc; } .text { fill: #f0f6fc; } .more { fill: #9198a1; }
-    .lane { stroke: #3d444d; } .way { stroke: #4493f8; } .dot { fill: #4493f8; }
+    .layer { fill: #e3e9ef; }
+  .lane { stroke: #3d444d; } .way { stroke: #4493f8; } .dot { fill: #4493f8; }
     .number { fill: #0d1117; } .also { fill: #151b23; stroke: #4493f8; }
   }
 """
@@ -134,12 +137,12 @@ def picture(title: str, height: float, parts: list[str]) -> str:
     return "\n".join([*lines, *parts, "</svg>", ""])
 
 
-def card(room: str, x: float, y: float, width: float) -> tuple[list[str], float]:
+def card(room: str, layer: int, x: float, y: float, width: float) -> tuple[list[str], float]:
     """Return the card of a room, without its frame, and its height."""
     inside = width - 2 * MARGIN
-    order = [name for layer in reversed(layers()) for name in layer]
+    order = [name for rooms in reversed(layers()) for name in rooms]
     below = sorted(imports_of(room), key=order.index)
-    parts = [text(x + MARGIN, y + 20, room, "name room", 14)]
+    parts = [text(x + MARGIN, y + 20, room, "name", 14, data_layer=layer)]
     line = y + 20
     for words, kind, size in (
         (purpose_of(room), "text", 12),
@@ -152,24 +155,40 @@ def card(room: str, x: float, y: float, width: float) -> tuple[list[str], float]
     return parts, line + MARGIN - y
 
 
+def draw_row(rooms: list[str], layer: int, left: float, y: float) -> tuple[list[str], float]:
+    """Draw rooms beside each other, all as high as the highest; return where they end."""
+    width = (WIDTH - left - MARGIN - GAP * (len(rooms) - 1)) / len(rooms)
+    places = [left + n * (width + GAP) for n in range(len(rooms))]
+    cards = [card(room, layer, x, y, width) for room, x in zip(rooms, places, strict=True)]
+    height = max(tall for _, tall in cards)
+    parts: list[str] = []
+    for x, (words, _) in zip(places, cards, strict=True):
+        frame = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="6"'
+        parts += [f'<rect class="card" {frame}/>', *words]
+    return parts, y + height
+
+
 def draw_rooms() -> str:
     """Draw the rooms as a stack: what stands higher imports from what stands lower."""
-    gap, left = 8, 34
+    left = 36
     parts: list[str] = []
-    y = MARGIN + 6.0
-    top = y
-    for layer in reversed(layers()):
-        width = (WIDTH - left - MARGIN - gap * (len(layer) - 1)) / len(layer)
-        cards = [
-            (left + n * (width + gap), *card(room, left + n * (width + gap), y, width))
-            for n, room in enumerate(layer)
-        ]
-        height = max(tall for _, _, tall in cards)
-        for x, words, _ in cards:
-            frame = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="6"'
-            parts += [f'<rect class="card" {frame}/>', *words]
-        y += height + gap
-    bottom = y - gap
+    top = y = MARGIN + 6.0
+    for layer, rooms in reversed(list(enumerate(layers()))):
+        began = y
+        cards: list[str] = []
+        # Three cards in a row would be too narrow to read: a layer may have several rows.
+        for n in range(0, len(rooms), 2):
+            row, y = draw_row(rooms[n : n + 2], layer, left, y)
+            cards += row
+            y += GAP
+        if len(rooms) > 1:
+            size = f'width="{WIDTH - left - MARGIN + 8}" height="{y - GAP - began + 8:g}"'
+            parts.append(
+                f'<rect class="layer" x="{left - 4}" y="{began - 4:g}" {size} rx="8"/>'
+            )
+        parts += cards
+        y += 2
+    bottom = y - GAP - 2
     middle = (top + bottom) / 2
     turn = f"rotate(-90 14 {middle:g})"
     parts += [

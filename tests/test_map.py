@@ -62,14 +62,16 @@ def test_the_drawings_are_up_to_date(name: str) -> None:
 
 def test_the_drawing_shows_the_rooms_in_their_order() -> None:
     """From top to bottom they stand as the test of the architecture holds them."""
-    found: dict[float, set[str]] = {}
-    for y, room in re.findall(
-        r'<text x="[\d.]+" y="([\d.]+)" class="name room"[^>]*>(\w+)<',
-        read("docs/images/rooms.svg"),
-    ):
-        found.setdefault(float(y), set()).add(room)
+    shown = re.findall(
+        r'y="([\d.]+)" [^>]* data-layer="(\d+)">(\w+)<', read("docs/images/rooms.svg")
+    )
+    layers = [{room for _, layer, room in shown if int(layer) == n} for n in range(len(shown))]
+    downwards = sorted(shown, key=lambda each: float(each[0]))
 
-    assert [found[y] for y in sorted(found, reverse=True)] == HOUSE["LAYERS"]
+    assert [layer for layer in layers if layer] == HOUSE["LAYERS"]
+    assert [int(layer) for _, layer, _ in downwards] == sorted(
+        (int(layer) for _, layer, _ in shown), reverse=True
+    )
 
 
 @pytest.mark.parametrize("heading", ["The life of one call", "The life of one event"])
@@ -93,6 +95,17 @@ def test_files_that_are_named_exist(page: str) -> None:
     assert [
         path for path in named if not ((ROOT / path).exists() or (PACKAGE / path).exists())
     ] == []
+
+
+def test_the_homes_of_libraries_are_those_of_the_code() -> None:
+    """The table of foreign libraries names the rooms that may import each."""
+    section = read("docs/architecture.md").partition("\n## Foreign libraries\n")[2]
+    shown = {
+        library: set(re.findall(r"`(\w+)/`", rooms))
+        for library, rooms in re.findall(r"^\| (\w+) \| (`.*) \|$", section, re.MULTILINE)
+    }
+
+    assert shown == HOUSE["HOMES"]
 
 
 def test_the_reference_shows_what_is_public() -> None:
