@@ -1,4 +1,4 @@
-"""Limits that workers share: starts and channels, each in one job in SQLite."""
+"""Shared limits: starts and channels, each function one SQLite job."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ def reserve(
     db: sqlite3.Connection,
     now: float,
     keys: Sequence[tuple[str, float]],
+    *,
     longest: float,
-    most: int,
+    most: int = 1,
 ) -> list[float]:
-    """Reserve starts, each under all of these limits or under none of them."""
+    """Reserve starts, each under all of these limits: the law is in `SharedLimits.reserve`."""
     due = {
         key: row[0]
         for key, _ in keys
         for row in db.execute("SELECT due FROM pace WHERE key = ?", (key,)).fetchall()
     }
-    # It starts once the last of them allows it, and counts under each from that moment: had
-    # the others counted it earlier, it would come on top of theirs when it does start.
+    # A start is when the last limit allows it, and counts under each limit from that moment:
+    # a limit that counted it earlier would allow one more at that moment.
     start: float = max((now, *due.values()))
     apart = max(interval for _, interval in keys)
     waits = [start - now + apart * n for n in range(most)]
@@ -41,9 +42,9 @@ def reserve(
 
 
 def lease_channel(
-    db: sqlite3.Connection, now: float, key: str, holder: str, limit: int, seconds: float
+    db: sqlite3.Connection, now: float, key: str, holder: str, *, limit: int, seconds: float
 ) -> bool:
-    """Take a channel, or keep one that is held, unless all are taken."""
+    """Lease a channel, or renew the holder's lease, unless all are taken."""
     db.execute("DELETE FROM channel WHERE key = ? AND until <= ?", (key, now))
     (others,) = db.execute(
         "SELECT count(*) FROM channel WHERE key = ? AND holder <> ?", (key, holder)
@@ -58,6 +59,6 @@ def lease_channel(
     return True
 
 
-def free_channel_row(db: sqlite3.Connection, key: str, holder: str) -> None:
+def free_channel_row(db: sqlite3.Connection, _now: float, key: str, holder: str) -> None:
     """Give a channel back."""
     db.execute("DELETE FROM channel WHERE key = ? AND holder = ?", (key, holder))
