@@ -278,7 +278,7 @@ async def test_a_server_restarts(schema: str) -> None:
 
             assert isinstance(intent, Intent)
             server.kill()
-            ledger._door.timeout = 0.2
+            ledger._connector.timeout = 0.2
             with pytest.raises(StoreError, match="cannot be reached") as caught:
                 await ledger.settle("t1", PLACED)
             assert server.password not in str(caught.value)
@@ -621,7 +621,7 @@ async def test_a_wrong_password_is_not_repeated(schema: str) -> None:
         await ledger.__aenter__()
 
     assert time.monotonic() - began < 10, "it is not tried again: it will not get better"
-    told = f"{caught.value!r} {ledger!r} {vars(ledger)} {vars(ledger._door)}"
+    told = f"{caught.value!r} {ledger!r} {vars(ledger)} {vars(ledger._connector)}"
     assert "hunter" not in told
     frames = caught.getrepr(showlocals=True, style="long")
     assert "hunter@" not in str(frames)
@@ -690,7 +690,7 @@ async def test_commits_wait_for_the_disk(schema: str) -> None:
         client.execute("ALTER ROLE postgres SET synchronous_commit = off")
     try:
         async with PostgresLedger(shared().url(), schema=schema) as ledger:
-            lanes = [ledger._moves, ledger._looks, ledger._paces]
+            lanes = [ledger._moves, ledger._queries, ledger._reservations]
             shown = [await lane.value("SHOW synchronous_commit") for lane in lanes]
     finally:
         with shared().client() as client:

@@ -1,4 +1,4 @@
-"""Limits that workers share: starts and channels, each in one job in SQLite."""
+"""Shared limits: starts and channels, each function one SQLite job."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ def reserve(
     db: sqlite3.Connection,
     now: float,
     keys: Sequence[tuple[str, float]],
+    *,
     longest: float,
-    most: int,
+    most: int = 1,
 ) -> list[float]:
-    """Reserve starts, each under all of these limits or under none of them."""
+    """Reserve starts by the law of `telecmi_async.pacing.law`, each under all of these limits."""
     dues = {
         key: row[0]
         for key, _ in keys
@@ -36,9 +37,9 @@ def reserve(
 
 
 def lease_channel(
-    db: sqlite3.Connection, now: float, key: str, holder: str, limit: int, seconds: float
+    db: sqlite3.Connection, now: float, key: str, holder: str, *, limit: int, seconds: float
 ) -> bool:
-    """Take a channel, or keep one that is held, unless all are taken."""
+    """Lease a channel, or renew the holder's lease, unless all are taken."""
     db.execute("DELETE FROM channel WHERE key = ? AND until <= ?", (key, now))
     (others,) = db.execute(
         "SELECT count(*) FROM channel WHERE key = ? AND holder <> ?", (key, holder)
@@ -53,6 +54,6 @@ def lease_channel(
     return True
 
 
-def free_channel_row(db: sqlite3.Connection, key: str, holder: str) -> None:
+def free_channel_row(db: sqlite3.Connection, _now: float, key: str, holder: str) -> None:
     """Give a channel back."""
     db.execute("DELETE FROM channel WHERE key = ? AND holder = ?", (key, holder))
