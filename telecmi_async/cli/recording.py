@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telecmi_async.campaigns.evidence import put_on_record, record_of, release_channel
+from telecmi_async.campaigns.evidence import record_event
 from telecmi_async.events.store import MemoryStore
 
 if TYPE_CHECKING:
@@ -36,10 +36,7 @@ class LedgerStore:
 
     async def put(self, stored: StoredEvent) -> bool:
         """Put an event on record, a repeat too: the first time may have failed half-way."""
-        campaign = await put_on_record(self._ledger, stored.event)
-        record = record_of(stored.event)
-        if campaign is not None and record is not None:
-            await release_channel(self._ledger, campaign, record)
+        campaign = await record_event(self._ledger, stored.event)
         fresh = await self._memory.put(stored)
         self.known += campaign is not None and fresh
         return fresh
