@@ -11,7 +11,7 @@ import anyio.to_thread
 from anyio.abc import SocketAttribute
 from attrs import frozen
 
-from telecmi_async._internal.event_loop import DeferredError
+from telecmi_async._internal.tasks import background_task_group
 from telecmi_async.cli.account import secret_variable
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.wire import Unreachable, send
@@ -94,21 +94,17 @@ async def hearing(receiver: Receiver, *, host: str, port: int) -> AsyncGenerator
     Raises:
         ConfigurationError: Nothing can listen there.
     """
-    deferred = DeferredError()
     async with (
         receiver,
         await open_listener(host, port) as listener,
-        anyio.create_task_group() as tasks,
+        background_task_group() as tasks,
     ):
         server = HttpServer(_Door(receiver), ConnectionLimits(), refuse=_refused)
         tasks.start_soon(server.accept, listener)
         try:
-            with deferred:
-                yield listener.extra(SocketAttribute.local_port)  # noqa: S610  # anyio's, no database
+            yield listener.extra(SocketAttribute.local_port)  # noqa: S610  # anyio's, no database
         finally:
             await server.stop()
-            tasks.cancel_scope.cancel()
-    deferred.reraise()
 
 
 async def check_reachable(receiver: Receiver, token: Secret, url: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import SocketAttribute
 
-from telecmi_async._internal.event_loop import DeferredError
+from telecmi_async._internal.tasks import background_task_group
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.simulator.answer import refused
 from telecmi_async.simulator.connection import Connection
@@ -102,18 +102,14 @@ async def serve(
     Raises:
         ConfigurationError: Nothing can listen there.
     """
-    deferred = DeferredError()
     listener = await open_listener(host, port)
-    async with listener, simulator.running(), anyio.create_task_group() as tasks:
+    async with listener, simulator.running(), background_task_group() as tasks:
         server = HttpServer(simulator, limits)
         tasks.start_soon(server.accept, listener)
         try:
-            with deferred:
-                yield _base_url(host, listener.extra(SocketAttribute.local_port))  # noqa: S610  # anyio's, no database
+            yield _base_url(host, listener.extra(SocketAttribute.local_port))  # noqa: S610  # anyio's, no database
         finally:
             await server.stop()
-            tasks.cancel_scope.cancel()
-    deferred.reraise()
 
 
 async def open_listener(host: str, port: int) -> Listener[ByteStream]:

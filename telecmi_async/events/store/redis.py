@@ -8,13 +8,11 @@ import logging
 import secrets
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
-import anyio
-
 from telecmi_async._internal import validators
-from telecmi_async._internal.event_loop import DeferredError
 from telecmi_async._internal.json_text import encode_json
 from telecmi_async._internal.redis_server import RedisServer
 from telecmi_async._internal.secrets import Secret
+from telecmi_async._internal.tasks import background_task_group
 from telecmi_async.events import parse_event
 from telecmi_async.events.store.base import KEPT, REMEMBERED, STRAYING, FiledEvent, Listener
 from telecmi_async.events.store.redis_scripts import FILE, FIND_LUA
@@ -170,13 +168,9 @@ class RedisStore:
     @contextlib.asynccontextmanager
     async def _followed(self, listener: Listener) -> AsyncGenerator[None]:
         ear = RedisSubscriber(self._server, f"{self._prefix}:events", self, listener)
-        deferred = DeferredError()
-        async with anyio.create_task_group() as tasks:
+        async with background_task_group() as tasks:
             tasks.start_soon(ear.listen_always)
-            with deferred:
-                yield
-            tasks.cancel_scope.cancel()
-        deferred.reraise()
+            yield
 
     async def aclose(self) -> None:
         """Close the connections, unless the client is your own."""
