@@ -1,4 +1,4 @@
-"""Asks before something is done that cannot be taken back."""
+"""Confirmation: asks before an action that cannot be undone."""
 
 from __future__ import annotations
 

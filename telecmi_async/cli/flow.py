@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 from telecmi_async._internal.messages import mask_in
 from telecmi_async.cli.exits import Exit
+from telecmi_async.cli.flow_file import read_flow
 from telecmi_async.cli.masking import masked
-from telecmi_async.cli.reading import read_flow
 from telecmi_async.pcmo.template import Template
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Ctrl-C: once to stop starting calls and wait for what was sent, twice to be gone at once."""
+"""Ctrl-C: once stops starting calls and waits for those that were sent, twice leaves at once."""
 
 from __future__ import annotations
 

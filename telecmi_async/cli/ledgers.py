@@ -1,4 +1,4 @@
-"""Which ledger a command works on: a file, or a PostgreSQL database."""
+"""Ledgers: opens the file or PostgreSQL database that a command works on."""
 
 from __future__ import annotations
 

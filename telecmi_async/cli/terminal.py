@@ -1,4 +1,4 @@
-"""What a command reads from and writes to, and what that can show."""
+"""Terminal: stdin, stdout and stderr of a command, and what they can show."""
 
 from __future__ import annotations
 

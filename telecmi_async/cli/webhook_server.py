@@ -1,4 +1,4 @@
-"""A receiver of webhooks on a port, for commands that hear of calls."""
+"""Webhook server: a receiver on a port, for commands that receive events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from attrs import frozen
 from telecmi_async._internal.tasks import background_task_group
 from telecmi_async.cli.account import secret_variable
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.wire import Unreachable, send
+from telecmi_async.cli.http_request import Unreachable, send_request
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.receiver import new_token
 from telecmi_async.simulator.connection import ConnectionLimits
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.events.receiver import Receiver
 
-__all__ = ["check_reachable", "hearing", "webhook_token"]
+__all__ = ["check_reachable", "serve_webhooks", "webhook_token"]
 
 _PING: Final = b'{"type": "ping"}'
 
 
 @frozen
 class _Answer:
-    """A receiver's reply, as a connection sends it."""
+    """A receiver's reply in the form that a connection sends."""
 
     status: int
     body: bytes
@@ -43,15 +43,15 @@ class _Answer:
 
 @frozen
 class _Decision:
-    """That it is sent at once."""
+    """A reply that is sent at once."""
 
     answer: _Answer
     delay: float = 0.0
     breach: None = None
 
 
-class _Door:
-    """Answers a port's requests as a receiver does."""
+class _WebhookApp:
+    """Passes a port's requests to a receiver."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
@@ -72,34 +72,34 @@ class _Door:
         return _Decision(_answer(reply.status, reply.body, *reply.headers))
 
     def leave(self) -> None:
-        """There is nothing to be noted."""
+        """Do nothing: disconnections are not counted."""
 
 
 def _answer(status: int, body: bytes, *headers: tuple[str, str]) -> _Answer:
     answered = list(headers)
-    if status != 204:  # which has no body, and may not say how long it is
+    if status != 204:  # which has no body and no length
         answered.append(("Content-Length", str(len(body))))
     return _Answer(status, body, answered)
 
 
 def _refused(status: int, _: str) -> _Answer:
-    """Answer what is no request, as tersely as a receiver answers strangers."""
+    """Answer a malformed request without a body, as a receiver answers unknown senders."""
     return _answer(status, b"")
 
 
 @asynccontextmanager
-async def hearing(receiver: Receiver, *, host: str, port: int) -> AsyncGenerator[int]:
-    """Serve a receiver on a port for as long as the context is open; give the port.
+async def serve_webhooks(receiver: Receiver, *, host: str, port: int) -> AsyncGenerator[int]:
+    """Serve a receiver on a port while the context is open; yields the port.
 
     Raises:
-        ConfigurationError: Nothing can listen there.
+        ConfigurationError: The port cannot be opened.
     """
     async with (
         receiver,
         await open_listener(host, port) as listener,
         background_task_group() as tasks,
     ):
-        server = HttpServer(_Door(receiver), ConnectionLimits(), refuse=_refused)
+        server = HttpServer(_WebhookApp(receiver), ConnectionLimits(), refuse=_refused)
         tasks.start_soon(server.accept, listener)
         try:
             yield listener.extra(SocketAttribute.local_port)  # noqa: S610  # anyio's, no database
@@ -108,7 +108,7 @@ async def hearing(receiver: Receiver, *, host: str, port: int) -> AsyncGenerator
 
 
 async def check_reachable(receiver: Receiver, token: Secret, url: str) -> None:
-    """Send something to the address that TeleCMI is told: it has to arrive at a receiver here.
+    """Check that a request to the public address arrives at a receiver here.
 
     Args:
         receiver: The receiver; it is listening.
@@ -116,8 +116,8 @@ async def check_reachable(receiver: Receiver, token: Secret, url: str) -> None:
         url: The address, without the token.
 
     Raises:
-        ConfigurationError: It is no address, or the token is in it.
-        Stop: It does not arrive.
+        ConfigurationError: The address is malformed, or contains the token.
+        Stop: The request does not arrive.
     """
     if token.reveal() in url:
         raise ConfigurationError(
@@ -125,7 +125,9 @@ async def check_reachable(receiver: Receiver, token: Secret, url: str) -> None:
         )
     before = receiver.counts.taken
     try:
-        came = await anyio.to_thread.run_sync(partial(send, "POST", receiver.url(url), _PING))
+        came = await anyio.to_thread.run_sync(
+            partial(send_request, "POST", receiver.url(url), _PING)
+        )
     except Unreachable as error:
         raise Stop(Exit.UNAVAILABLE, f"nobody answers at {url}: {error}") from None
     if receiver.counts.taken == before:
@@ -136,10 +138,10 @@ async def check_reachable(receiver: Receiver, token: Secret, url: str) -> None:
 
 
 def webhook_token(terminal: Terminal) -> Secret:
-    """Return the token that the webhooks' address ends in.
+    """Return the token at the end of the webhook address.
 
     Raises:
-        ConfigurationError: None is set; the message holds a new one.
+        ConfigurationError: None is set; the message suggests a new one.
     """
     try:
         return secret_variable(terminal.environ, "TELECMI_WEBHOOK_TOKEN")
