@@ -52,7 +52,7 @@ _V = TypeVar("_V")
 
 
 class Field(Protocol):
-    """The part of an attrs field that validators use, whatever the field's type."""
+    """The part of an attrs field that validators use; the field may be of any type."""
 
     @property
     def name(self) -> str:

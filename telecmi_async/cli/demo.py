@@ -56,7 +56,7 @@ _OVER: Final = 60.0
 
 
 def fictional_numbers() -> Iterator[int]:
-    """Return North American numbers that nobody has: line 01xx of exchange 555.
+    """Return fictional North American numbers: line 01xx of exchange 555.
 
     The numbering plan keeps them free for films and examples, in every area code.
     """

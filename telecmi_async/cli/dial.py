@@ -173,7 +173,7 @@ def _forbidden(order: DialOptions) -> list[int]:
     for item in ContactsFile(order.do_not_call, country=order.country):
         if not isinstance(item, Rejection):
             numbers.append(item.number)
-        elif item.kind is not Kind.DUPLICATE:  # whoever stands there might be called after all
+        elif item.kind is not Kind.DUPLICATE:  # that person could be called after all
             raise ConfigurationError(
                 f"{order.do_not_call}, row {item.row}: {item.reason}; nobody is called until "
                 "every number that must not be called can be read"
@@ -266,7 +266,7 @@ async def _dial(
 
 
 def _warn_of_deafness(terminal: Terminal, settings: CampaignSettings) -> None:
-    """Say which rules need webhooks, for whoever has none here."""
+    """Say which rules need webhooks if there are none."""
     if settings.rules.cost is not None:
         terminal.say(f"  {'note':<10} {_DEAF} nobody knows what calls cost")
     if settings.pace.max_live_calls is not None:

@@ -47,7 +47,7 @@ def show_flow(terminal: Terminal, *, flow: str, as_json: bool) -> int:
         An `Exit`.
 
     Raises:
-        InvalidCall: It is none.
+        InvalidCall: It is not a call flow.
     """
     actions = Template.parse(read_flow(terminal, flow), raw=True).dump()
     if as_json:

@@ -158,8 +158,8 @@ def replay(terminal: Terminal, *, events: str, forward_to: str, as_json: bool) -
         `Exit.OK`, or `Exit.PARTLY` if some were not taken.
 
     Raises:
-        ConfigurationError: The file cannot be read, or the address is none.
-        Stop: Nobody answers there.
+        ConfigurationError: The file cannot be read, or the address is malformed.
+        Stop: No server answers there.
     """
     del as_json
     target = _target(terminal, forward_to)

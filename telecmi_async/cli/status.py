@@ -95,7 +95,7 @@ def retry_unknown(
     confirmed: int | None,
     as_json: bool,
 ) -> int:
-    """Have contacts dialled again of whom nobody knows whether their phone rang.
+    """Redial contacts of unknown outcome: their phones may have rung.
 
     Args:
         terminal: What to read from and write to.
