@@ -18,7 +18,7 @@ import httpx
 import pytest
 from consoles import Console, console, free_port, serving
 
-from telecmi_async.cli import Exit, doctor, main, wire
+from telecmi_async.cli import Exit, doctor, http_request, main
 from telecmi_async.cli.http_request import HttpAnswer, Unreachable, send_request
 from telecmi_async.cli.interrupts import Interrupts, interrupts
 from telecmi_async.cli.webhook_server import serve_webhooks
@@ -247,7 +247,7 @@ def test_a_certificate_says_when_it_ends() -> None:
     connection = http.client.HTTPConnection("example.com")
     connection.sock = Sealed.__new__(Sealed)
 
-    assert wire._tls(connection) == ("TLSv1.3", "Jan  1 00:00:00 2030 GMT")
+    assert http_request._tls(connection) == ("TLSv1.3", "Jan  1 00:00:00 2030 GMT")
     connection.sock = None
 
 
