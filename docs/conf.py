@@ -50,7 +50,10 @@ nitpick_ignore_regex = [
     (r"py:class", r"telecmi_async(\.\w+){3,}"),
     # Aliases and type variables that signatures show by name; those of a choice spell it out.
     (r"py:class", r"_\w+|Backend|CallType|Codes|CommandAnswer|Dialect|(validators\.)?Duration"),
-    (r"py:class", r"Ending|Format|Item|Latency|Lifecycle|ListenMode|RingType|Secret|SecondsRange"),
+    (
+        r"py:class",
+        r"Ending|Format|Item|Latency|Lifecycle|ListenMode|RingType|Secret|SecondsRange",
+    ),
     (r"py:class", r"VoiceQuality|WebhookTarget"),
 ]
 

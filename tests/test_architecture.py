@@ -308,6 +308,7 @@ def test_every_public_name_has_its_module(package: str) -> None:
     assert sorted(read) == sorted(face.__all__)
     for name, module in read.items():
         assert getattr(face, name) is getattr(importlib.import_module(module), name)
+    assert set(face.__all__) <= set(dir(face))
     assert sorted(set(read.values())) == sorted(f"{package}.{name}" for name in LAZY[package])
 
 
