@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 SUPPORT = Path(__file__).with_name("support")
 pytest.register_assert_rewrite(*(module.stem for module in SUPPORT.glob("*.py")))
 
-# The plugin is tested in runs of real pytest.
-pytest_plugins = ["pytester"]
+# This package's plugin is tested in runs of real pytest.
+pytest_plugins = ["inherited", "pytester"]
 
 # An example may build thousands of calls, and a busy machine is no reason to fail. In CI the
 # examples are the same in every run, so that a change is judged by itself.
