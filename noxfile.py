@@ -27,6 +27,9 @@ nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests", "lint", "types", "docs", "examples"]
 
+# Tests start many processes: each would compile the package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 PROJECT = nox.project.load_toml("pyproject.toml")
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 OTHERS = [python for python in ("3.11", "3.12", "3.13", "3.14") if python != HERE]

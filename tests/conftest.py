@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from pathlib import Path
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 SUPPORT = Path(__file__).with_name("support")
 pytest.register_assert_rewrite(*(module.stem for module in SUPPORT.glob("*.py")))
 
-# The plugin is tested in runs of real pytest.
-pytest_plugins = ["pytester"]
+# This package's plugin is tested in runs of real pytest.
+pytest_plugins = ["inherited", "pytester"]
 
 # An example may build thousands of calls, and a busy machine is no reason to fail. In CI the
 # examples are the same in every run, so that a change is judged by itself.
@@ -38,6 +39,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if not config.getoption("numprocesses", None):  # else it is pytest's own that are started
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+
+def pytest_collection_finish() -> None:
+    """Spare what all tests share from garbage collection: some collect after each step."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=["asyncio", "trio"])
