@@ -110,7 +110,7 @@ class SqliteLedger:
             )
         self._path = Path(path)
         if self._path.name in {"", ":memory:"}:
-            raise ConfigurationError("SqliteLedger needs a file: what it keeps must outlive it")
+            raise ConfigurationError("SqliteLedger needs a file, which outlives the process")
         self._timeout = float(timeout)
         self._clock = clock
         self._threads: tuple[SqliteThread, SqliteThread] | None = None
