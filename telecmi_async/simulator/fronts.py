@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 import httpx
@@ -21,6 +21,7 @@ from telecmi_async.simulator.replies import refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from telecmi_async.http_server import (
         ASGIReceive,
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
         HttpRequest,
         HttpResponse,
     )
-    from telecmi_async.simulator.protocols import RequestHandler
+    from telecmi_async.simulator.replies import Decision
 
-__all__ = ["SimulatorApp", "SimulatorPort", "SimulatorTransport", "serve"]
+__all__ = ["RequestHandler", "SimulatorApp", "SimulatorPort", "SimulatorTransport", "serve"]
 
 _BREAKS: Final[Mapping[Breach, tuple[type[httpx.TransportError], str]]] = {
     Breach.RESET: (httpx.ReadError, "the simulator reset the connection"),
@@ -43,6 +44,31 @@ _BREAKS: Final[Mapping[Breach, tuple[type[httpx.TransportError], str]]] = {
 # The pause between two bytes of a dripping answer.
 _DRIP_SECONDS: Final = 1.0
 _LARGEST_BODY: Final = 1_048_576
+
+
+class RequestHandler(Protocol):
+    """Decides about requests; `Simulator` does."""
+
+    def receive(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        at: float,
+        local: bool = True,
+    ) -> Decision:
+        """Return what becomes of one request; the caller must call `leave` once."""
+        ...
+
+    def leave(self) -> None:
+        """Note that a request that was received is no longer under way."""
+        ...
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Let time pass in calls while the context is open."""
+        ...
 
 
 class SimulatorTransport(httpx.AsyncBaseTransport):

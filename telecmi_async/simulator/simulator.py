@@ -18,7 +18,7 @@ from attrs import define, field
 from telecmi_async._internal.messages import mask
 from telecmi_async.events.receiver import Receiver
 from telecmi_async.phone import parse_number
-from telecmi_async.simulator import chance, page, replies
+from telecmi_async.simulator import chance, replies
 from telecmi_async.simulator.api import SimulatedApi
 from telecmi_async.simulator.call import SimulatedCall
 from telecmi_async.simulator.callee import Callee, magic_for
@@ -26,6 +26,7 @@ from telecmi_async.simulator.delivery import WebhookSender
 from telecmi_async.simulator.fronts import SimulatorApp, SimulatorTransport, serve
 from telecmi_async.simulator.lifecycle import CallBehaviour
 from telecmi_async.simulator.options import SimulatorOptions
+from telecmi_async.simulator.page import Page
 from telecmi_async.simulator.replies import Decision
 from telecmi_async.simulator.request_log import RequestLog
 from telecmi_async.simulator.world import SimulatedClock, World
@@ -95,6 +96,7 @@ class Simulator(SimulatorOptions):
     _clock: SimulatedClock = field(init=False, repr=False)
     _world: World = field(init=False, repr=False)
     _api: SimulatedApi = field(init=False, repr=False)
+    _page: Page = field(init=False, repr=False)
     _came_in: int = field(init=False, repr=False, default=0)
 
     def __attrs_post_init__(self) -> None:
@@ -109,6 +111,7 @@ class Simulator(SimulatorOptions):
         )
         self._world.catch_up = self._catch_up
         self._api = SimulatedApi(self, self._log, self._world)
+        self._page = Page(self, self._log, self._world)
 
     # -- what it was asked, and what it dialled
 
@@ -141,7 +144,7 @@ class Simulator(SimulatorOptions):
     @property
     def now(self) -> float:
         """How many seconds have passed in calls, when last something happened."""
-        return self._clock.now
+        return self._world.now
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
@@ -282,7 +285,7 @@ class Simulator(SimulatorOptions):
             to=number,
             from_=parse_number(from_, "from"),
             request_id=chance.cmiuuid(self.seed, number, -self._came_in, 1),
-            at=self._clock.now,
+            at=self._world.now,
             region=None,
             attempt=self._came_in,
             pcmo=(),
@@ -299,10 +302,7 @@ class Simulator(SimulatorOptions):
         Args:
             seconds: How much.
         """
-        self._catch_up()
-        self._clock.skip(seconds)
-        self._world.settle(self._clock.now)
-        self._world.changed()
+        self._world.skip(seconds)
 
     def send_again(self, delivery: Delivery) -> None:
         """Send a message to your program once more, now."""
@@ -334,7 +334,7 @@ class Simulator(SimulatorOptions):
             local: Whether it came from this machine: other clients do not see the page.
         """
         self._world.advance(at)
-        shown = page.answer_page(self, method, path, headers, body) if local else None
+        shown = self._page.answer(method, path, headers, body) if local else None
         if shown is not None:
             self._log.visit()
             return Decision(0.0, shown)

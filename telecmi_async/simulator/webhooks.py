@@ -117,3 +117,8 @@ class Delivery:
     def most_tries(self) -> int:
         """How often it is sent if all goes well."""
         return 1 + len(REPEATS) if self.what == "record" else 1
+
+    @property
+    def taken(self) -> bool:
+        """Whether it was answered with a 2xx."""
+        return self.status is not None and 200 <= self.status < 300

@@ -136,6 +136,11 @@ class World:
         """Where events go now."""
         return self._webhooks()
 
+    @property
+    def now(self) -> float:
+        """The time in calls, in seconds, when something happened last."""
+        return self._clock.now
+
     def changed(self) -> None:
         """Wake the senders: there may be something to do."""
         for wake in self.wakers:
@@ -156,6 +161,13 @@ class World:
         while self._agenda and self._agenda[0][0] <= now:
             _, _, happen, what = heapq.heappop(self._agenda)
             happen(*what)
+
+    def skip(self, seconds: float) -> None:
+        """Let time pass in all calls at once."""
+        self.catch_up()
+        self._clock.skip(seconds)
+        self.settle(self._clock.now)
+        self.changed()
 
     def _plan(self, when: float, happen: Callable[..., None], *what: Any) -> None:
         heapq.heappush(self._agenda, (when, next(self._ordinals), happen, what))
@@ -334,7 +346,7 @@ class World:
     def _try(self, delivery: Delivery, when: float) -> None:
         """Send a message, or lose it, and plan the next time it is sent."""
         delivery.next_at = None
-        if self.webhooks.redeliver == "until_2xx" and 200 <= (delivery.status or 0) < 300:
+        if self.webhooks.redeliver == "until_2xx" and delivery.taken:
             return
         hooks, call = self.webhooks, delivery.call
         delivery.tries += 1
@@ -383,7 +395,7 @@ class World:
         run = self._runs.get(delivery.call)
         if delivery.ask is None or run is None or run.step != delivery.step:
             return
-        flow = reply if status is not None and 200 <= status < 300 else None
+        flow = reply if delivery.taken else None
         self._go(delivery.call, Command("reply", self._clock.now, flow))
         self.settle(self._clock.now)
         self.changed()

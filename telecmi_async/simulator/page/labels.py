@@ -1,4 +1,4 @@
-"""How the page says things: times in words, and what users sent short and masked."""
+"""Labels: times in words, faults in words, and the user's own data, short and masked."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from telecmi_async.simulator.webhooks import Delivery
 
-__all__ = ["KINDS", "elapsed", "end_of_line", "mark", "named", "since", "span"]
+__all__ = ["FAULT_LABELS", "delivery_id", "elapsed", "end_of_line", "named", "since", "span"]
 
 _LONGEST: Final = 60
 _MINUTE: Final = 60
 _HOUR: Final = 3_600
 
-#: What a caller is answered, for people who choose one.
-KINDS: Final[Mapping[FaultKind, str]] = {
+#: What a caller is answered, in the form that adds a rule.
+FAULT_LABELS: Final[Mapping[FaultKind, str]] = {
     FaultKind.VENDOR_502: "502 with TeleCMI's body",
     FaultKind.GATEWAY_502: "502 of a gateway",
     FaultKind.GATEWAY_502_PLACED: "502 of a gateway, and the call is placed",
@@ -41,7 +41,7 @@ KINDS: Final[Mapping[FaultKind, str]] = {
 
 
 def named(value: object) -> str:
-    """Return a name that a user chose: short, printable, and no phone number in it."""
+    """Return a name that a user chose: short, printable, with phone numbers masked."""
     text = mask_in(str(value)[: 2 * _LONGEST])  # before it is cut, so that no half is left
     if len(text) > _LONGEST:
         text = text[:_LONGEST] + "…"
@@ -50,7 +50,7 @@ def named(value: object) -> str:
 
 
 def end_of_line(to: int | str) -> str:
-    """Return whom a leg is about: a masked number, or the name of a SIP user."""
+    """Return the far end of a leg: a masked number, or the name of a SIP user."""
     return mask(to) if isinstance(to, int) else named(to)
 
 
@@ -77,7 +77,7 @@ def since(seconds: float) -> str:
     return f"+{int(seconds // _MINUTE)}:{seconds % _MINUTE:04.1f}"
 
 
-def mark(delivery: Delivery) -> str:
-    """Return what a delivery is known by on the page: its own, and nothing can be read from it."""
-    known = f"{delivery.call.request_id} {delivery.key}"
-    return blake2b(known.encode(errors="replace"), digest_size=8).hexdigest()
+def delivery_id(delivery: Delivery) -> str:
+    """Return a delivery's id on the page, from which nothing about it can be read."""
+    name = f"{delivery.call.request_id} {delivery.key}"
+    return blake2b(name.encode(errors="replace"), digest_size=8).hexdigest()
