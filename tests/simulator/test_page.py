@@ -280,10 +280,10 @@ def test_every_view_says_that_no_phone_rings(view: str) -> None:
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_element_is_one_of_html(view: str) -> None:
     """Browsers know each element, so tables are tables."""
-    simulator = Simulator()
-    simulator.faults.add("reset")
-    simulator.webhooks = Webhooks(HOOK)
+    simulator = Simulator(webhooks=HOOK)
     place(simulator, PLAY)
+    pass_time(simulator, 5.0)
+    simulator.faults.add("reset")
     seen = {tag for tag, _ in see(simulator, view).elements}
 
     assert {"table", "tr", "td"} <= seen
