@@ -1,4 +1,4 @@
-"""Labels: times in words, faults in words, and the user's own data, short and masked."""
+"""Labels: times in words, and the user's own data, short and masked."""
 
 from __future__ import annotations
 
@@ -6,38 +6,15 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 from telecmi_async._internal.messages import mask, mask_in
-from telecmi_async.simulator.fault import FaultKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from telecmi_async.simulator.webhooks import Delivery
 
-__all__ = ["FAULT_LABELS", "delivery_id", "elapsed", "end_of_line", "named", "since", "span"]
+__all__ = ["delivery_id", "elapsed", "end_of_line", "named", "since", "span"]
 
 _LONGEST: Final = 60
 _MINUTE: Final = 60
 _HOUR: Final = 3_600
-
-#: What a caller is answered, in the form that adds a rule.
-FAULT_LABELS: Final[Mapping[FaultKind, str]] = {
-    FaultKind.VENDOR_502: "502 with TeleCMI's body",
-    FaultKind.GATEWAY_502: "502 of a gateway",
-    FaultKind.GATEWAY_502_PLACED: "502 of a gateway, and the call is placed",
-    FaultKind.REPLY_LOST: "placed, and the reply is lost",
-    FaultKind.RESET: "connection reset",
-    FaultKind.RESET_PLACED: "placed, and the connection is reset",
-    FaultKind.SLOW: "placed, and the reply takes ten minutes",
-    FaultKind.CUT: "placed, and the reply breaks off",
-    FaultKind.DRIP: "placed, and the reply comes one byte a second",
-    FaultKind.CREDENTIALS: "420, wrong credentials",
-    FaultKind.CREDENTIALS_IN_200: "code 420 within a status of 200",
-    FaultKind.MISSING_PROPERTY: "422, a property is missing",
-    FaultKind.RATE_LIMITED: "429, and Retry-After: 1",
-    FaultKind.UNAVAILABLE: "503, and Retry-After: 1",
-    FaultKind.NO_REQUEST_ID: "placed; 200, and no request_id",
-    FaultKind.NO_JSON: "placed; 200, and no JSON",
-}
 
 
 def named(value: object) -> str:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from telecmi_async._internal.messages import mask
 from telecmi_async.simulator.callee import MAGIC
+from telecmi_async.simulator.fault import FaultKind
 from telecmi_async.simulator.page.elements import (
     chip,
     html_row,
@@ -17,7 +18,7 @@ from telecmi_async.simulator.page.elements import (
     tag,
 )
 from telecmi_async.simulator.page.flow import flow_steps, flow_strip
-from telecmi_async.simulator.page.labels import FAULT_LABELS, delivery_id, span
+from telecmi_async.simulator.page.labels import delivery_id, span
 from telecmi_async.simulator.page.layout import PageView
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def _rule(page: PageModel, number: int, fault: Fault) -> Html:
     tries = {None: "all", 1: "the first one"}.get(fault.attempts, f"the first {fault.attempts}")
     return html_row(
         (number, "number"),
-        FAULT_LABELS[fault.kind],
+        fault.kind.label,
         ("every number" if fault.to is None else mask(fault.to), "digits"),
         (f"{100 * fault.share:g} %", "number"),
         tries,
@@ -202,7 +203,7 @@ def _rule(page: PageModel, number: int, fault: Fault) -> Html:
 
 
 def _new_rule(page: PageModel) -> Html:
-    kinds = [tag("option", label, value=kind.value) for kind, label in FAULT_LABELS.items()]
+    kinds = [tag("option", kind.label, value=kind.value) for kind in FaultKind]
     to = tag("input", id="to", name="to", inputmode="tel", maxlength=30)
     share = tag("input", id="share", name="share", type="number", min=0, max=100, step="any",
                 value=100, required=True)  # fmt: skip
@@ -227,7 +228,7 @@ def _field(name: str, label: str, control: Html) -> Html:
 
 def numbers(page: PageModel) -> PageView:
     """Return what the last four digits of a number stand for."""
-    rows = [html_row((f"…{digits}", "digits"), magic.says) for digits, magic in MAGIC.items()]
+    rows = [html_row((f"…{digits}", "digits"), magic.label) for digits, magic in MAGIC.items()]
     off = tag("p", "They are switched off in this simulator: magic=False.", classes="note")
     body = joined(
         None if page.options.magic else off,
