@@ -54,13 +54,7 @@ _SLOW_SECONDS: Final = 600.0
 
 
 class SimulatedApi:
-    """Answers the requests to one simulator.
-
-    Args:
-        options: The simulator's options, as they are at each request.
-        log: Counts the calls.
-        world: Runs the calls that are placed.
-    """
+    """Answers the requests to one simulator, by its options at that time."""
 
     def __init__(self, options: SimulatorOptions, log: RequestLog, world: World) -> None:
         self._options = options

@@ -35,12 +35,7 @@ _HERE: Final = ("127.0.0.1", "::1", "localhost")
 
 
 class WebhookSender:
-    """Sends the messages that are due, for as long as it runs.
-
-    Args:
-        world: The calls.
-        clock: The time in calls.
-    """
+    """Sends the messages that are due, for as long as it runs."""
 
     def __init__(self, world: World, clock: SimulatedClock) -> None:
         self._world = world

@@ -181,11 +181,7 @@ class SimulatorApp:
 
 
 class SimulatorPort:
-    """Answers the requests on a port, and breaks connections where a fault demands it.
-
-    Args:
-        simulator: Answers the requests.
-    """
+    """Answers the requests on a port, and breaks connections where a fault demands it."""
 
     def __init__(self, simulator: RequestHandler) -> None:
         self._simulator = simulator
@@ -233,16 +229,7 @@ async def _break(connection: HttpConnection, answer: HttpResponse, breach: Breac
 async def serve(
     simulator: RequestHandler, *, host: str, port: int, limits: ConnectionLimits | None
 ) -> AsyncGenerator[str]:
-    """Serve a simulator on a port for as long as the context is open.
-
-    Args:
-        simulator: Answers the requests.
-        host: The address to listen on.
-        port: The port, or 0 for any free one.
-        limits: The limits for clients.
-
-    Returns:
-        The ``base_url`` under which it is reached.
+    """Serve a simulator on a port for as long as the context is open; give the ``base_url``.
 
     Raises:
         ConfigurationError: The address cannot be listened on.

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
 from attrs import frozen
 
@@ -28,6 +28,7 @@ from telecmi_async.simulator.requests import flow_actions, flow_number, flow_tar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from telecmi_async.simulator.call import SimulatedCall
     from telecmi_async.simulator.requests import FlowAction
 
 __all__ = [
@@ -59,12 +60,7 @@ _ON_THE_LINE: Final = 2.0
 
 @frozen
 class Wait:
-    """Nothing happens for a while.
-
-    Args:
-        seconds: How long; ``None`` until one of the commands comes.
-        commands: What may be done by hand meanwhile.
-    """
+    """Nothing happens for some seconds, or, with ``None``, until one of the commands comes."""
 
     seconds: float | None
     commands: frozenset[str] = frozenset()
@@ -74,9 +70,7 @@ class Wait:
 class Ask:
     """The user's program is asked how the call goes on.
 
-    Args:
-        url: Where; ``None`` for where calls that come in are answered.
-        keys: What was pressed; ``None`` if a call comes in.
+    Without ``url`` it is asked where calls that come in are; without ``keys`` a call comes in.
     """
 
     url: str | None
@@ -85,12 +79,9 @@ class Ask:
 
 @frozen
 class Command:
-    """What was done by hand, or answered by a program.
+    """What was done by hand (``answer``, ``miss``, ``press``) or answered (``reply``), and when.
 
-    Args:
-        name: ``answer``, ``miss``, ``press`` or ``reply``.
-        at: When, in seconds on the simulator's clock.
-        value: The keys, or the call flow.
+    The value is the keys, or the call flow.
     """
 
     name: str
@@ -99,12 +90,7 @@ class Command:
 
 
 class HungUp(Exception):  # not an error: it ends a call
-    """A side hung up.
-
-    Args:
-        who: Which side, in a few words.
-        at: When, if it was done from outside.
-    """
+    """A side hung up; ``at`` says when, if it was done from outside."""
 
     def __init__(self, who: str, at: float | None = None) -> None:
         super().__init__(who)
@@ -112,7 +98,8 @@ class HungUp(Exception):  # not an error: it ends a call
         self.at = at
 
 
-_Steps: TypeAlias = "Generator[Wait | Ask, Command | None, None]"
+_T = TypeVar("_T")
+_Steps: TypeAlias = "Generator[Wait | Ask, Command | None, _T]"
 
 
 @frozen
@@ -138,50 +125,43 @@ class CallLifecycle:
     """One call's steps, and how far it has come.
 
     Args:
-        to: The number dialled.
-        from_: The caller id.
-        attempt: Which try for that number it is, from 1.
+        call: The call, whose own attributes are not changed.
         at: When it was accepted, in seconds on the simulator's clock.
-        pcmo: What it does when answered; ``None`` for a call that comes in, which asks.
-        duration: How long it may last, if that was said.
         behaviour: How calls go.
         observe: Called with everything that happens, as it happens.
+        inbound: Whether it comes in, and asks what to do, instead of carrying a call flow.
     """
 
-    __slots__ = ("_attempt", "_behaviour", "_digits", "_duration", "_end_at",
-                 "_ended_by", "_leg_count", "_observe", "_party", "_pcmo", "_step_count", "_to",
-                 "legs", "now", "over", "steps")  # fmt: skip
+    __slots__ = ("_attempt", "_behaviour", "_call", "_digits", "_end_at", "_ended_by",
+                 "_leg_count", "_manual", "_observe", "_party", "_step_count", "legs", "now",
+                 "over", "steps")  # fmt: skip
 
     def __init__(
         self,
+        call: SimulatedCall,
         *,
-        to: int,
-        from_: int,
-        attempt: int,
         at: float,
-        pcmo: Sequence[FlowAction] | None,
-        duration: float | None,
         behaviour: CallBehaviour,
         observe: Callable[[Note, Leg], None],
+        inbound: bool,
     ) -> None:
-        self._to = to
         self.now = at
         self.over = False
-        self._attempt = attempt
-        self._duration = duration
+        self._call = call
+        # Calls that come in count by themselves, and draw by themselves.
+        self._attempt = -call.attempt if inbound else call.attempt
         self._behaviour = behaviour
-        self._pcmo = pcmo
+        self._manual = behaviour.mode == "manual"
         self._observe = observe
         self._end_at: tuple[float, str] = (math.inf, "")
-        inbound = pcmo is None
-        self._party = from_ if inbound else to
+        self._party = call.from_ if inbound else call.to
         self._digits = iter(self._callee(self._party).digits)
         self._step_count = 0
         self._ended_by = ""
         self._leg_count = 0
-        first = self._leg("a", to, from_, Direction.INBOUND if inbound else Direction.OUTBOUND)
-        self.legs: list[Leg] = [first]
-        self.steps: _Steps = self._inbound() if inbound else self._outbound()
+        direction = Direction.INBOUND if inbound else Direction.OUTBOUND
+        self.legs: list[Leg] = [self._leg("a", call.to, call.from_, direction)]
+        self.steps: _Steps[None] = self._inbound() if inbound else self._outbound()
 
     def hold(self, leg: Leg, action: str) -> None:
         """Note that a leg is held, or taken back: nothing else comes of it here."""
@@ -189,7 +169,7 @@ class CallLifecycle:
 
     # -- the steps
 
-    def _outbound(self) -> _Steps:
+    def _outbound(self) -> _Steps[None]:
         leg = self.legs[0]
         try:
             yield from self._wait(self._between("set up", (0.05, 0.8)))
@@ -197,12 +177,12 @@ class CallLifecycle:
             answered = yield from self._ring([leg], 60.0)
             if answered is not None:
                 self._answered(leg)
-                yield from self._run_flow(self._pcmo or ())
+                yield from self._run_flow(self._call.pcmo)
         except HungUp as end:
             self._hang_up(end)
         yield from self._finish()
 
-    def _inbound(self) -> _Steps:
+    def _inbound(self) -> _Steps[None]:
         leg = self.legs[0]
         try:
             flow = yield from self._ask(None, None)
@@ -217,8 +197,8 @@ class CallLifecycle:
     def _answered(self, leg: Leg) -> None:
         leg.answered = self.now
         leg.ending = "answered"
-        if self._behaviour.mode != "manual":
-            longest = self.now + (self._duration or _LONGEST)
+        if not self._manual:
+            longest = self.now + (self._call.duration or _LONGEST)
             leaves = self.now + (self._callee(self._party).hangs_up_after or math.inf)
             self._end_at = min((longest, "the duration is over"), (leaves, "the callee"))
         self._note("answered", leg)
@@ -229,7 +209,7 @@ class CallLifecycle:
             self.now = end.at
         self._ended_by = end.who
 
-    def _finish(self) -> _Steps:
+    def _finish(self) -> _Steps[None]:
         """End what is not over yet, and write the records: those of later legs come first."""
         self.over = True
         for leg in reversed(self.legs):
@@ -239,7 +219,7 @@ class CallLifecycle:
             if not leg.recorded:
                 yield from self._record(leg)
 
-    def _record(self, leg: Leg) -> _Steps:
+    def _record(self, leg: Leg) -> _Steps[None]:
         yield Wait(pause := self._between(f"record {leg.cmiuuid}", (0.2, 0.9)))
         self.now += pause
         leg.recorded = True
@@ -247,7 +227,7 @@ class CallLifecycle:
 
     # -- the call flow
 
-    def _run_flow(self, actions: Sequence[FlowAction]) -> _Steps:
+    def _run_flow(self, actions: Sequence[FlowAction]) -> _Steps[None]:
         todo = deque(actions)
         while todo:
             self._step_count += 1
@@ -276,12 +256,12 @@ class CallLifecycle:
                 case _:  # record, param, and what nobody documents, take no time
                     pass
         # What TeleCMI does at the end of a list is not documented; users say the line stays open.
-        yield from self._wait(_ON_THE_LINE if self._behaviour.mode != "manual" else None)
+        yield from self._wait(_ON_THE_LINE if not self._manual else None)
         raise HungUp("the callee")
 
     def _input(
         self, action: FlowAction, *, prompted: bool
-    ) -> Generator[Wait | Ask, Command | None, Sequence[FlowAction] | None]:
+    ) -> _Steps[Sequence[FlowAction] | None]:
         tries = int(flow_number(action, "max_retry", 1)) if prompted else 1
         longest = int(flow_number(action, "max_digit", 1))
         timeout = flow_number(action, "timeout", 5)
@@ -293,8 +273,7 @@ class CallLifecycle:
                     self._between(f"prompt {self._step_count}.{n}", (1.0, 4.0))
                 )
             needed = 0.4 * len(wanted) if wanted else timeout
-            manual = self._behaviour.mode == "manual"
-            got = yield from self._wait(None if manual else needed, "press")
+            got = yield from self._wait(None if self._manual else needed, "press")
             keys = (wanted if got is None else str(got.value))[:longest]
             if keys:
                 break
@@ -302,9 +281,7 @@ class CallLifecycle:
         url = action.get("action_url")
         return (yield from self._ask(url, keys)) if isinstance(url, str) else None
 
-    def _ask(
-        self, url: str | None, keys: str | None
-    ) -> Generator[Wait | Ask, Command | None, Sequence[FlowAction] | None]:
+    def _ask(self, url: str | None, keys: str | None) -> _Steps[Sequence[FlowAction] | None]:
         got = yield Ask(url, keys)
         if got is None:
             self.now += ANSWER_SECONDS if self._behaviour.mode == "timed" else 0.0
@@ -317,13 +294,13 @@ class CallLifecycle:
         )
         return flow
 
-    def _stream(self) -> _Steps:
+    def _stream(self) -> _Steps[None]:
         leg = self._leg("b", "stream", self.legs[0].from_, Direction.OUTBOUND)
         self._note("stream_connected", leg)
         yield from self._wait(self._talk(f"stream {self._step_count}", None))
         self._note("stream_disconnected", leg)
 
-    def _bridge(self, action: FlowAction) -> _Steps:
+    def _bridge(self, action: FlowAction) -> _Steps[None]:
         ends = flow_targets(action)
         together = action.get("ring_type") == "group"
         timeout = flow_number(action, "timeout", _RING_TIMEOUT)
@@ -340,9 +317,7 @@ class CallLifecycle:
                     yield from self._connected(leg, flow_number(action, "duration", _LONGEST))
                     return
 
-    def _ring(
-        self, legs: Sequence[Leg], timeout: float
-    ) -> Generator[Wait | Ask, Command | None, Leg | None]:
+    def _ring(self, legs: Sequence[Leg], timeout: float) -> _Steps[Leg | None]:
         """Let legs ring until one is answered, which is returned, or none is."""
         callees = [self._callee(leg.to) for leg in legs]
         rings = [
@@ -366,8 +341,7 @@ class CallLifecycle:
         if first is not None and rings[first] > timeout:
             first = None
         longest = max(waits) if first is None else rings[first]
-        manual = self._behaviour.mode == "manual"
-        got = yield from self._wait(None if manual else longest, "answer", "miss")
+        got = yield from self._wait(None if self._manual else longest, "answer", "miss")
         if got is not None:
             first = 0 if got.name == "answer" else None
         for n, leg in enumerate(legs):
@@ -377,7 +351,7 @@ class CallLifecycle:
                 self._end(leg, ending, "not answered")
         return None if first is None else legs[first]
 
-    def _connected(self, leg: Leg, longest: float) -> _Steps:
+    def _connected(self, leg: Leg, longest: float) -> _Steps[None]:
         leg.answered = self.now
         leg.ending = "answered"
         self._note("bridged", leg)
@@ -385,20 +359,18 @@ class CallLifecycle:
         talk = min(self._talk(f"talk {leg.cmiuuid}", callee.talk), longest)
         if callee.hangs_up_after is not None:
             talk = min(talk, callee.hangs_up_after)
-        yield from self._wait(None if self._behaviour.mode == "manual" else talk)
+        yield from self._wait(None if self._manual else talk)
         self._end(leg, "answered", "the other side")
         yield from self._record(leg)
 
     # -- helpers
 
-    def _wait(
-        self, seconds: float | None, *commands: str
-    ) -> Generator[Wait | Ask, Command | None, Command | None]:
+    def _wait(self, seconds: float | None, *commands: str) -> _Steps[Command | None]:
         """Let time pass, until something is done by hand or the callee has left.
 
         By hand, only what asks for a command waits for anything.
         """
-        if self._behaviour.mode == "manual" and seconds is not None:
+        if self._manual and seconds is not None:
             seconds = 0.0
         until = self.now + (math.inf if seconds is None else seconds)
         end_at, who = self._end_at
@@ -408,7 +380,7 @@ class CallLifecycle:
         got = yield Wait(seconds, frozenset(commands))
         if got is not None:
             self.now = max(self.now, got.at)
-        elif self._behaviour.mode != "manual":
+        elif not self._manual:
             self.now = until
         if got is None and end_at <= until:
             raise HungUp(who)
@@ -420,7 +392,7 @@ class CallLifecycle:
             name,
             to,
             from_,
-            chance.cmiuuid(self._behaviour.seed, self._to, self._attempt, self._leg_count),
+            chance.cmiuuid(self._behaviour.seed, self._call.to, self._attempt, self._leg_count),
             self.now,
             direction,
         )
@@ -435,7 +407,7 @@ class CallLifecycle:
 
     def _between(self, purpose: str, limits: tuple[float, float]) -> float:
         return chance.draw_between(
-            limits, self._behaviour.seed, purpose, self._to, self._attempt
+            limits, self._behaviour.seed, purpose, self._call.to, self._attempt
         )
 
     def _talk(self, purpose: str, seconds: float | None) -> float:

@@ -121,15 +121,10 @@ def refused(
     codes: Codes = "number",
     extra: tuple[tuple[str, str], ...] = (),
 ) -> HttpResponse:
-    """Return a refusal in TeleCMI's manner.
+    """Return a refusal as TeleCMI would send it.
 
-    Args:
-        code: The code in the body.
-        message: Why.
-        status: The HTTP status, if it is not the code.
-        envelope: The shape of a success, which decides what the code is called.
-        codes: How the code is spelt.
-        extra: Further headers.
+    The code is in the body, and is the HTTP status as well, unless another ``status`` is given.
+    The envelope, which is the shape of a success, decides the code's name.
     """
     key = "cmi_code" if envelope is Envelope.B else "code"
     body = {"status": "error", key: _spelt(code, codes), "msg": message}

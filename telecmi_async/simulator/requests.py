@@ -42,12 +42,7 @@ _TYPE_NAMES: Final[Mapping[type, str]] = {
 
 
 class BadRequest(Exception):  # it becomes an answer
-    """The request cannot be acted on.
-
-    Args:
-        message: Why, for the answer.
-        missing: Whether it is for a property that is not there.
-    """
+    """The request cannot be acted on, for its answer to say; ``missing`` if it lacks a property."""
 
     def __init__(self, message: str, *, missing: bool = False) -> None:
         super().__init__(message)
@@ -79,11 +74,7 @@ class MakeCallRequest:
 
 
 def read_make_call(content_type: str, body: bytes) -> MakeCallRequest:
-    """Return what a request asks for.
-
-    Args:
-        content_type: Its ``Content-Type``; see `read_fields`.
-        body: Its body.
+    """Return what a request with a content type and a body asks for.
 
     Raises:
         BadRequest: A property is missing or of the wrong type, or the JSON is broken.
@@ -103,10 +94,7 @@ def read_make_call(content_type: str, body: bytes) -> MakeCallRequest:
 def read_fields(content_type: str, body: bytes) -> Mapping[str, object]:
     """Return a request's properties, whatever they are.
 
-    Args:
-        content_type: Its ``Content-Type``. What is not announced as JSON counts as empty, as
-            users found that forms do not work.
-        body: Its body.
+    A body that is not announced as JSON counts as empty: users found that forms do not work.
 
     Raises:
         BadRequest: The body is no JSON object.

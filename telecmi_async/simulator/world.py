@@ -111,7 +111,7 @@ class World:
         keep: int | None,
     ) -> None:
         self._webhooks = webhooks
-        #: What is to be delivered now.
+        #: The messages to be delivered now.
         self.outbox: deque[Delivery] = deque()
         #: The newest deliveries, sent or to be sent.
         self.deliveries: deque[Delivery] = deque(maxlen=keep)
@@ -166,6 +166,10 @@ class World:
         """Let time pass in all calls at once."""
         self.catch_up()
         self._clock.skip(seconds)
+        self._settled()
+
+    def _settled(self) -> None:
+        """Run what is due now, and wake the senders."""
         self.settle(self._clock.now)
         self.changed()
 
@@ -178,15 +182,11 @@ class World:
         """Start the lifecycle of a call, now."""
         now = self._clock.now
         lifecycle = CallLifecycle(
-            to=call.to,
-            from_=call.from_,
-            # Calls that come in count by themselves, and draw by themselves.
-            attempt=-call.attempt if inbound else call.attempt,
+            call,
             at=now,
-            pcmo=None if inbound else call.pcmo,
-            duration=call.duration,
             behaviour=self._behaviour,
             observe=lambda note, leg: self._observe(call, note, leg),
+            inbound=inbound,
         )
         subject = Subject(
             appid,
@@ -201,8 +201,7 @@ class World:
         self.live[call.request_id] = call
         self.remember(call)
         self._go(call, None)
-        self.settle(now)  # what takes no time has happened when this returns
-        self.changed()
+        self._settled()  # what takes no time has happened when this returns
 
     def remember(self, call: SimulatedCall) -> None:
         """Keep a call among the newest."""
@@ -238,8 +237,7 @@ class World:
         if name not in self.commands(call):
             raise RuntimeError(f"{call!r} is {call.stage}: it does not wait for {name}()")
         self._go(call, Command(name, self._clock.now, value))
-        self.settle(self._clock.now)
-        self.changed()
+        self._settled()
 
     def commands(self, call: SimulatedCall) -> frozenset[str]:
         """Return what a call waits for."""
@@ -253,8 +251,7 @@ class World:
         if run is None or run.lifecycle.over:
             return False
         self._go(call, HungUp(who, self._clock.now))
-        self.settle(self._clock.now)
-        self.changed()
+        self._settled()
         return True
 
     def command_leg(self, call: SimulatedCall, leg: Leg, action: str) -> bool:
@@ -384,21 +381,14 @@ class World:
         self.changed()
 
     def delivered(self, delivery: Delivery, status: int | None, reply: object = None) -> None:
-        """Record a message's result, and go on with the lifecycle if it was a question.
-
-        Args:
-            delivery: The message.
-            status: The answer's HTTP status; ``None`` if there was none.
-            reply: The answer's JSON, decoded.
-        """
+        """Record the answer to a message, and go on with the lifecycle if it was a question."""
         delivery.status = status
         run = self._runs.get(delivery.call)
         if delivery.ask is None or run is None or run.step != delivery.step:
             return
         flow = reply if delivery.taken else None
         self._go(delivery.call, Command("reply", self._clock.now, flow))
-        self.settle(self._clock.now)
-        self.changed()
+        self._settled()
 
     # -- the trace
 

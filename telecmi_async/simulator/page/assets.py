@@ -16,13 +16,9 @@ __all__ = ["ASSETS", "Asset"]
 
 @frozen
 class Asset:
-    """A file that the page loads.
+    """A file that the page loads: its content type, content, entity tag and address.
 
-    Args:
-        kind: Its content type.
-        body: Its content.
-        tag: Its entity tag.
-        address: Where it is; the address changes with the content.
+    The address changes with the content.
     """
 
     kind: str

@@ -47,14 +47,10 @@ def tag(
     classes: str | None = None,
     **attributes: str | int | bool | None,
 ) -> Html:
-    """Return an element.
+    """Return an element with its children, of which everything but `Html` is text.
 
-    Args:
-        name: Its name.
-        children: What is in it. Everything but `Html` is text.
-        classes: Its classes.
-        attributes: Its attributes: ``for_`` is ``for``, ``aria_label`` is ``aria-label``. True
-            stands for one without a value; what is ``None`` or False is left out.
+    Of the attributes, ``for_`` is ``for``, and ``aria_label`` is ``aria-label``. True stands
+    for one without a value; ``None`` and False are left out.
     """
     named = {"class": classes} | {
         key.rstrip("_").replace("_", "-"): value for key, value in attributes.items()
@@ -87,25 +83,14 @@ def section(heading: str, *children: Child, beside: Child = None) -> Html:
 
 
 def chip(tone: str, label: str) -> Html:
-    """Return a state: in words, and in a colour that repeats them.
-
-    Args:
-        tone: ``good``, ``bad``, ``busy``, or ``""`` for none of these.
-        label: The words.
-    """
+    """Return a state in words, and in a colour: ``good``, ``bad``, ``busy``, or ``""``."""
     return tag("span", label, classes=f"chip {tone}")
 
 
 def html_row(
     *cells: Child | tuple[Child, str], mark: str | None = None, classes: str | None = None
 ) -> Html:
-    """Return a table's row.
-
-    Args:
-        cells: What is in each cell, or that and the cell's classes.
-        mark: The row's id.
-        classes: The row's classes.
-    """
+    """Return a table's row with an id. A cell is its content, or that and its classes."""
     pairs = [cell if isinstance(cell, tuple) else (cell, None) for cell in cells]
     made = [tag("td", child, classes=kind) for child, kind in pairs]
     return tag("tr", *made, classes=classes, id=mark)
@@ -119,14 +104,9 @@ def html_table(
     empty: Child = None,
     classes: str | None = None,
 ) -> Html:
-    """Return a table, or ``empty`` in its place if it has no rows.
+    """Return a table, or the text ``empty`` in its place if it has no rows.
 
-    Args:
-        caption: What it is, for screen readers.
-        columns: The heads of its columns; ``""`` for one of buttons.
-        rows: Its rows.
-        empty: The text if there are none.
-        classes: The table's classes.
+    The caption is for screen readers. A column of buttons has the head ``""``.
     """
     body = list(rows)
     if not body:

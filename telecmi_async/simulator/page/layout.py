@@ -44,13 +44,7 @@ class PageModel:
     token: str
 
     def form(self, do: LiteralString, *children: Child, **fields: str | int) -> Html:
-        """Return a form, which is sent to the page that it stands on.
-
-        Args:
-            do: Its action; see `telecmi_async.simulator.page.actions`.
-            children: Its visible part.
-            fields: What it sends besides.
-        """
+        """Return a form that sends one of `PAGE_ACTIONS` to the page that it stands on."""
         hidden = [
             tag("input", type="hidden", name=name, value=value)
             for name, value in {"token": self.token, "do": do, **fields}.items()
@@ -60,13 +54,9 @@ class PageModel:
     def button(
         self, do: LiteralString, text: str, *, label: str | None = None, **fields: str | int
     ) -> Html:
-        """Return a button that does something.
+        """Return a button that sends one of `PAGE_ACTIONS`.
 
-        Args:
-            do: Its action; see `telecmi_async.simulator.page.actions`.
-            text: What is written on it.
-            label: Its name for screen readers, where the text alone is not unique.
-            fields: What it sends.
+        The label is its name for screen readers, where the text alone is not unique.
         """
         return self.form(do, tag("button", text, aria_label=label), **fields)
 
@@ -92,13 +82,7 @@ class PageView:
 
 
 def document(page: PageModel, view: PageView, problem: str | None) -> bytes:
-    """Return a whole page.
-
-    Args:
-        page: The simulator's state.
-        view: What it shows.
-        problem: Why an action was refused, if one was.
-    """
+    """Return a whole page, which says why an action was refused, if one was."""
     head = tag(
         "head",
         tag("meta", charset="utf-8"),

@@ -67,13 +67,7 @@ _PATHS: Final = frozenset({*_VIEWS, *ASSETS, _CALL})
 
 
 class Page:
-    """Answers the requests for one simulator's page.
-
-    Args:
-        options: The simulator's options.
-        log: Its request log.
-        world: Its calls.
-    """
+    """Answers the requests for one simulator's page."""
 
     def __init__(self, options: SimulatorOptions, log: RequestLog, world: World) -> None:
         self._model = PageModel(options, log, world, secrets.token_urlsafe(32))
@@ -83,11 +77,7 @@ class Page:
     ) -> HttpResponse | None:
         """Return a page, or ``None`` if the request is not for one.
 
-        Args:
-            method: The HTTP method.
-            target: The path asked for, with its query.
-            headers: The headers, by lower-case name.
-            body: The body.
+        The target is the path with its query; header names are in lower case.
         """
         if target.startswith("/v"):  # all calls do, and they must not pay for this
             return None
