@@ -135,7 +135,7 @@ class SimulatedApi:
         if self._options.life is None:
             self._world.remember(call)
         else:
-            self._world.begin(call, appid=incoming.appid)
+            self._world.begin(call)
         return Decision(delay, reply, call, breach)
 
     def _fault(self, to: int, attempt: int) -> FaultKind | None:

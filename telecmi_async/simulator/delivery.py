@@ -114,7 +114,7 @@ class WebhookSender:
         self, delivery: Delivery, client: httpx.AsyncClient
     ) -> tuple[int | None, bytes]:
         """Post one message to its target, and return the answer."""
-        target = self._world.webhooks.to
+        target = self._world.target
         url = delivery.ask.url if delivery.ask else None
         if isinstance(target, Receiver):
             asked = urlsplit(url or target.url(_NOWHERE))

@@ -7,10 +7,9 @@ requests to it: see `telecmi_async.simulator.fronts`.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
 import attrs
 import httpx
 from attrs import define, field
@@ -21,10 +20,8 @@ from telecmi_async.phone import parse_number
 from telecmi_async.simulator import chance, replies
 from telecmi_async.simulator.api import SimulatedApi
 from telecmi_async.simulator.call import SimulatedCall
-from telecmi_async.simulator.callee import Callee, magic_for
 from telecmi_async.simulator.delivery import WebhookSender
 from telecmi_async.simulator.fronts import SimulatorApp, SimulatorTransport, serve
-from telecmi_async.simulator.lifecycle import CallBehaviour
 from telecmi_async.simulator.options import SimulatorOptions
 from telecmi_async.simulator.page import Page
 from telecmi_async.simulator.replies import Decision
@@ -42,8 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["Simulator"]
 
 _NAMED_AT_MOST: Final = 5
-_ANSWERS: Final = Callee()
-_DOES_NOT: Final = Callee(ending="missed")
 
 
 @define(kw_only=True, eq=False)
@@ -102,14 +97,7 @@ class Simulator(SimulatorOptions):
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         self._clock = SimulatedClock(self.speed)
-        self._world = World(
-            CallBehaviour(self.seed, self.life or "timed", self.ring, self.talk, self._callee),
-            self._clock,
-            webhooks=lambda: self.webhooks,
-            epoch=int(self.starts_at.timestamp()),
-            keep=self.keep,
-        )
-        self._world.catch_up = self._catch_up
+        self._world = World(self, self._clock)
         self._api = SimulatedApi(self, self._log, self._world)
         self._page = Page(self, self._log, self._world)
 
@@ -292,8 +280,8 @@ class Simulator(SimulatorOptions):
             extra_params=None,
             duration=None,
         )
-        self._catch_up()
-        self._world.begin(call, appid=self.app_id, inbound=True)
+        self._world.catch_up()
+        self._world.begin(call, inbound=True)
         return call
 
     def advance(self, seconds: float) -> None:
@@ -346,17 +334,3 @@ class Simulator(SimulatorOptions):
     def leave(self) -> None:
         """Note that a request that was received is no longer under way."""
         self._log.leave()
-
-    def _callee(self, to: int, attempt: int) -> Callee:
-        """Return the callee at a number: by script, by its last digits, or by chance."""
-        if (scripted := self.callees.get(to)) is not None:
-            return scripted
-        if self.magic and (magic := magic_for(to)) is not None:
-            return magic.callee
-        answers = chance.draw(self.seed, "answers", to, attempt) < self.answered_share
-        return _ANSWERS if answers else _DOES_NOT
-
-    def _catch_up(self) -> None:
-        """Run what is due; outside an event loop, time stands still."""
-        with suppress(anyio.NoEventLoopError):
-            self._world.advance(anyio.current_time())

@@ -1,11 +1,11 @@
-"""Call simulation: the live calls, and the schedule of what is due. No network, no real clock.
+"""Call simulation: the live calls, and the schedule of what is due.
 
 ::
 
     begin, command, hang_up, delivered  →  lifecycles go on  →  notes  →  outbox
                                advance  →  what is due       ↗
 
-The owner of a real clock calls `World.advance` when `World.due` says so, takes the messages in
+The owner of a clock calls `World.advance` when `World.due` says so, takes the messages in
 the outbox, delivers them, and reports each by `World.delivered`.
 """
 
@@ -15,29 +15,32 @@ import heapq
 import itertools
 import json
 from collections import OrderedDict, deque
+from contextlib import suppress
 from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
 from attrs import define
 
 from telecmi_async.simulator import chance, payload
 from telecmi_async.simulator.lifecycle import (
     ANSWER_SECONDS,
     Ask,
-    CallBehaviour,
     CallLifecycle,
     Command,
     HungUp,
     Wait,
 )
 from telecmi_async.simulator.payload import DIALECTS, Subject
-from telecmi_async.simulator.webhooks import REPEATS, Delivery, Webhooks
+from telecmi_async.simulator.webhooks import REPEATS, Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from telecmi_async.simulator.call import Leg, Note, SimulatedCall
+    from telecmi_async.simulator.options import SimulatorOptions
+    from telecmi_async.simulator.webhooks import WebhookTarget
 
 __all__ = ["SimulatedClock", "World"]
 
@@ -93,38 +96,23 @@ class World:
     """Runs the lifecycles of calls, and remembers how they went.
 
     Args:
-        behaviour: How calls go.
+        options: The simulator's options, some of which may change at any time.
         clock: The time in calls.
-        webhooks: Returns where events go, which may change at any time.
-        epoch: Seconds since 1970 at second 0 of the clock.
-        keep: How many calls, and deliveries, are remembered when they are over; ``None`` for
-            all of them.
     """
 
-    def __init__(
-        self,
-        behaviour: CallBehaviour,
-        clock: SimulatedClock,
-        *,
-        webhooks: Callable[[], Webhooks],
-        epoch: int,
-        keep: int | None,
-    ) -> None:
-        self._webhooks = webhooks
+    def __init__(self, options: SimulatorOptions, clock: SimulatedClock) -> None:
         #: The messages to be delivered now.
         self.outbox: deque[Delivery] = deque()
         #: The newest deliveries, sent or to be sent.
-        self.deliveries: deque[Delivery] = deque(maxlen=keep)
-        #: Called before something is done from outside, to let happen what is due.
-        self.catch_up: Callable[[], object] = _nothing
+        self.deliveries: deque[Delivery] = deque(maxlen=options.keep)
         #: Called when what is due may have changed; without one, no message ever leaves.
         self.wakers: list[Callable[[], object]] = []
         self.calls: OrderedDict[str, SimulatedCall] = OrderedDict()
         self.live: dict[str, SimulatedCall] = {}
-        self._behaviour = behaviour
+        self._options = options
+        self._behaviour = options.behaviour()
         self._clock = clock
-        self._epoch = epoch
-        self._keep = keep
+        self._epoch = int(options.starts_at.timestamp())
         self._agenda: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._ordinals = itertools.count()
         self._runs: dict[SimulatedCall, _LiveCall] = {}
@@ -132,14 +120,14 @@ class World:
         self._digest = 0
 
     @property
-    def webhooks(self) -> Webhooks:
-        """Where events go now."""
-        return self._webhooks()
-
-    @property
     def now(self) -> float:
         """The time in calls, in seconds, when something happened last."""
         return self._clock.now
+
+    @property
+    def target(self) -> WebhookTarget | None:
+        """Where messages go now."""
+        return self._options.webhooks.to
 
     def changed(self) -> None:
         """Wake the senders: there may be something to do."""
@@ -155,6 +143,11 @@ class World:
     def advance(self, at: float) -> None:
         """Run everything that is due at a moment of the event loop's clock."""
         self.settle(self._clock.read(at))
+
+    def catch_up(self) -> None:
+        """Run everything that is due now; outside an event loop, time stands still."""
+        with suppress(anyio.NoEventLoopError):
+            self.advance(anyio.current_time())
 
     def settle(self, now: float) -> None:
         """Run everything that is due, in the order in which it is due."""
@@ -178,7 +171,7 @@ class World:
 
     # -- calls
 
-    def begin(self, call: SimulatedCall, *, appid: int, inbound: bool = False) -> None:
+    def begin(self, call: SimulatedCall, *, inbound: bool = False) -> None:
         """Start the lifecycle of a call, now."""
         now = self._clock.now
         lifecycle = CallLifecycle(
@@ -189,7 +182,7 @@ class World:
             inbound=inbound,
         )
         subject = Subject(
-            appid,
+            self._options.app_id,
             None if inbound else call.request_id,
             call.from_,
             lifecycle.legs[0].cmiuuid,
@@ -206,7 +199,7 @@ class World:
     def remember(self, call: SimulatedCall) -> None:
         """Keep a call among the newest."""
         self.calls[call.request_id] = call
-        if self._keep is not None and len(self.calls) > self._keep:
+        if self._options.keep is not None and len(self.calls) > self._options.keep:
             self.calls.popitem(last=False)
 
     def find(self, request_id: str) -> SimulatedCall | None:
@@ -300,7 +293,7 @@ class World:
         self._trace(call, note.at, note.what, leg.cmiuuid, note.detail)
         if note.what == "record":
             self._balance -= leg.cost
-        if self.webhooks.to is None:
+        if self.target is None:
             return
         subject = self._runs[call].subject
         dialect = self._dialect(call, f"{note.what} {leg.cmiuuid}")
@@ -317,8 +310,8 @@ class World:
             self._plan_try(delivery, when)
 
     def _dialect(self, call: SimulatedCall, purpose: str) -> str:
-        if self.webhooks.dialect != "mixed":
-            return self.webhooks.dialect
+        if self._options.webhooks.dialect != "mixed":
+            return self._options.webhooks.dialect
         return DIALECTS[int(len(DIALECTS) * self._draw(call, f"dialect {purpose}"))]
 
     def _draw(self, call: SimulatedCall, purpose: str) -> float:
@@ -343,9 +336,9 @@ class World:
     def _try(self, delivery: Delivery, when: float) -> None:
         """Send a message, or lose it, and plan the next time it is sent."""
         delivery.next_at = None
-        if self.webhooks.redeliver == "until_2xx" and delivery.taken:
+        if self._options.webhooks.redeliver == "until_2xx" and delivery.taken:
             return
-        hooks, call = self.webhooks, delivery.call
+        hooks, call = self._options.webhooks, delivery.call
         delivery.tries += 1
         number, key = delivery.tries, f"{delivery.tries} {delivery.key}"
         last_chance = number == delivery.most_tries > 1 and not delivery.arrived
@@ -361,12 +354,12 @@ class World:
             self._plan_try(delivery, when + pause)
 
     def _post(self, delivery: Delivery, when: float, purpose: str) -> None:
-        if self.webhooks.delay[1] == 0:
+        if self._options.webhooks.delay[1] == 0:
             self._hand_out(delivery)
             return
         call = delivery.call
         delay = chance.draw_between(
-            self.webhooks.delay, self._behaviour.seed, purpose, call.to, call.attempt
+            self._options.webhooks.delay, self._behaviour.seed, purpose, call.to, call.attempt
         )
         self._plan(when + delay, self._hand_out, delivery)
 
@@ -404,7 +397,3 @@ class World:
 
 def _encode(body: dict[str, Any]) -> bytes:
     return json.dumps(body).encode()
-
-
-def _nothing() -> None:
-    """Do nothing: outside an event loop, time stands still."""
