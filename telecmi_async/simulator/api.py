@@ -65,7 +65,7 @@ class SimulatedApi:
     def answer(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, at: float
     ) -> Decision | None:
-        """Return what becomes of a request; ``None`` if there is nothing at its path."""
+        """Return the decision about a request; ``None`` if there is nothing at its path."""
         region = _MAKE_CALL.get(path)
         look_up = {
             "/v2/piopiy/get_channels": self._channels,
@@ -106,14 +106,14 @@ class SimulatedApi:
         return self._dial(incoming, region, at)
 
     def _dial(self, incoming: MakeCallRequest, region: Region, at: float) -> Decision:
-        """Place a call that nothing is wrong with, unless a fault or chance says otherwise."""
+        """Place a valid call, unless a fault prevents it."""
         to = incoming.to
         attempt = self._log.start_attempt(to, at)
         seed = self._options.seed
         delay = chance.draw_between(self._options.latency, seed, "latency", to, attempt)
         fault = self._fault(to, attempt)
         request_id = chance.request_id(self._options.seed, to, attempt)
-        reply = self._said(request_id) if fault is None else self._faulty(fault)
+        reply = self._accepted(request_id) if fault is None else self._faulty(fault)
         breach = None if fault is None else fault.breach
         if fault is not None and not fault.placed:
             self._log.fail(to)
@@ -142,7 +142,7 @@ class SimulatedApi:
         """Return what goes wrong with a try: by its number, by a rule, or by the share of 502s."""
         options = self._options
         magic = magic_for(to) if options.magic else None
-        # A number that stands for something is left alone by the rest.
+        # A magic number is left alone by rules and shares.
         if magic is not None:
             hit = magic.fault is not None and magic.fault.hits(options.seed, 0, to, attempt)
             return magic.fault.kind if hit and magic.fault else None
@@ -155,7 +155,7 @@ class SimulatedApi:
             return FaultKind.GATEWAY_502_PLACED
         return FaultKind.GATEWAY_502
 
-    def _said(self, request_id: str) -> HttpResponse:
+    def _accepted(self, request_id: str) -> HttpResponse:
         options = self._options
         return replies.accepted(request_id, envelope=options.envelope, codes=options.codes)
 
@@ -173,7 +173,7 @@ class SimulatedApi:
             case _ if fault in _REFUSALS:
                 code, message, extra = _REFUSALS[fault]
                 return self._refusal(code, message, *extra)
-            case _:  # what is lost, late or broken off, and what lacks a request_id
+            case _:  # replies that are lost, late or broken off, or lack a request_id
                 return replies.json_reply({"status": "progress", "code": 200})
 
     # -- look-ups and commands

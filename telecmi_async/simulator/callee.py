@@ -84,13 +84,7 @@ class Callee:
 
 @frozen
 class Magic:
-    """What the last four digits of a number stand for.
-
-    Args:
-        label: What happens, in a few words.
-        callee: How the callee behaves, if the call is placed.
-        fault: What goes wrong with the request, if anything does.
-    """
+    """What the last four digits of a number stand for: a callee, or a fault of the request."""
 
     label: str
     callee: Callee = Callee()

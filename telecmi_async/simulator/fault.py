@@ -162,11 +162,7 @@ class Fault:
     def hits(self, seed: int | str, number: int, to: int, attempt: int) -> bool:
         """Return whether a try goes wrong by this rule.
 
-        Args:
-            seed: The simulator's seed.
-            number: The rule's own number, so that two rules draw differently.
-            to: The number dialled.
-            attempt: Which try for it this is, from 1.
+        The rule's own number is given, so that two rules draw differently.
         """
         if self.to not in {None, to} or (self.attempts or attempt) < attempt:
             return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
@@ -136,7 +136,11 @@ class SimulatorApp:
             case "http":
                 await self._http(scope, receive, send)
             case "lifespan":
-                await self._lifespan(receive, send)
+                await receive()
+                async with self._simulator.running():
+                    await send({"type": "lifespan.startup.complete"})
+                    await receive()
+                await send({"type": "lifespan.shutdown.complete"})
             case _:
                 await send({"type": "websocket.close", "code": 1000})
 
@@ -168,16 +172,6 @@ class SimulatorApp:
             await send_response(send, decision.answer)
         finally:
             self._simulator.leave()
-
-    async def _lifespan(self, receive: ASGIReceive, send: ASGISend) -> None:
-        async with AsyncExitStack() as stack:
-            while True:
-                message = await receive()
-                if message["type"] == "lifespan.startup":
-                    await stack.enter_async_context(self._simulator.running())
-                await send({"type": f"{message['type']}.complete"})
-                if message["type"] == "lifespan.shutdown":
-                    return
 
 
 class SimulatorPort:

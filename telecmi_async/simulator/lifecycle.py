@@ -104,14 +104,9 @@ _Steps: TypeAlias = "Generator[Wait | Ask, Command | None, _T]"
 
 @frozen
 class CallBehaviour:
-    """How calls go, unless a callee's own script says otherwise.
+    """How calls go: how time passes, the limits of ringing and talking, and who is at a number.
 
-    Args:
-        seed: The simulator's seed.
-        mode: How time passes.
-        ring: Seconds until a callee answers, the shortest and the longest.
-        talk: Seconds of talk, likewise.
-        callee: Returns the callee at a number, for one try.
+    A callee's own script comes first.
     """
 
     seed: int | str
@@ -122,14 +117,9 @@ class CallBehaviour:
 
 
 class CallLifecycle:
-    """One call's steps, and how far it has come.
+    """One call's steps, and how far it has come. Everything that happens is observed.
 
-    Args:
-        call: The call, whose own attributes are not changed.
-        at: When it was accepted, in seconds on the simulator's clock.
-        behaviour: How calls go.
-        observe: Called with everything that happens, as it happens.
-        inbound: Whether it comes in, and asks what to do, instead of carrying a call flow.
+    A call that comes in carries no call flow, and asks for one.
     """
 
     __slots__ = ("_attempt", "_behaviour", "_call", "_digits", "_end_at", "_ended_by",
@@ -164,7 +154,7 @@ class CallLifecycle:
         self.steps: _Steps[None] = self._inbound() if inbound else self._outbound()
 
     def hold(self, leg: Leg, action: str) -> None:
-        """Note that a leg is held, or taken back: nothing else comes of it here."""
+        """Note that a leg is put on hold, or taken off: it has no other effect here."""
         self._note(action, leg)
 
     # -- the steps
@@ -210,7 +200,7 @@ class CallLifecycle:
         self._ended_by = end.who
 
     def _finish(self) -> _Steps[None]:
-        """End what is not over yet, and write the records: those of later legs come first."""
+        """End all open legs, and write the records: those of later legs come first."""
         self.over = True
         for leg in reversed(self.legs):
             if leg.ended is None:
@@ -253,7 +243,7 @@ class CallLifecycle:
                     yield from self._stream()
                 case "hangup":
                     raise HungUp("the flow")
-                case _:  # record, param, and what nobody documents, take no time
+                case _:  # record, param, and undocumented actions take no time
                     pass
         # What TeleCMI does at the end of a list is not documented; users say the line stays open.
         yield from self._wait(_ON_THE_LINE if not self._manual else None)
@@ -297,7 +287,7 @@ class CallLifecycle:
     def _stream(self) -> _Steps[None]:
         leg = self._leg("b", "stream", self.legs[0].from_, Direction.OUTBOUND)
         self._note("stream_connected", leg)
-        yield from self._wait(self._talk(f"stream {self._step_count}", None))
+        yield from self._wait(self._between(f"stream {self._step_count}", self._behaviour.talk))
         self._note("stream_disconnected", leg)
 
     def _bridge(self, action: FlowAction) -> _Steps[None]:
@@ -318,7 +308,7 @@ class CallLifecycle:
                     return
 
     def _ring(self, legs: Sequence[Leg], timeout: float) -> _Steps[Leg | None]:
-        """Let legs ring until one is answered, which is returned, or none is."""
+        """Let legs ring until one is answered, and return it; ``None`` if none is."""
         callees = [self._callee(leg.to) for leg in legs]
         rings = [
             callee.ring or self._between(f"ring {leg.cmiuuid}", self._behaviour.ring)
@@ -356,9 +346,8 @@ class CallLifecycle:
         leg.ending = "answered"
         self._note("bridged", leg)
         callee = self._callee(leg.to)
-        talk = min(self._talk(f"talk {leg.cmiuuid}", callee.talk), longest)
-        if callee.hangs_up_after is not None:
-            talk = min(talk, callee.hangs_up_after)
+        talk = callee.talk or self._between(f"talk {leg.cmiuuid}", self._behaviour.talk)
+        talk = min(talk, longest, callee.hangs_up_after or math.inf)
         yield from self._wait(None if self._manual else talk)
         self._end(leg, "answered", "the other side")
         yield from self._record(leg)
@@ -366,9 +355,9 @@ class CallLifecycle:
     # -- helpers
 
     def _wait(self, seconds: float | None, *commands: str) -> _Steps[Command | None]:
-        """Let time pass, until something is done by hand or the callee has left.
+        """Let time pass, until something is done by hand or the callee leaves.
 
-        By hand, only what asks for a command waits for anything.
+        In manual mode, only a wait for a command takes time.
         """
         if self._manual and seconds is not None:
             seconds = 0.0
@@ -409,9 +398,6 @@ class CallLifecycle:
         return chance.draw_between(
             limits, self._behaviour.seed, purpose, self._call.to, self._attempt
         )
-
-    def _talk(self, purpose: str, seconds: float | None) -> float:
-        return seconds or self._between(purpose, self._behaviour.talk)
 
     def _note(self, what: str, leg: Leg, detail: str = "") -> None:
         self._observe(Note(self.now, what, leg.name, detail), leg)

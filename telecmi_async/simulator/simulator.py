@@ -101,7 +101,7 @@ class Simulator(SimulatorOptions):
         self._api = SimulatedApi(self, self._log, self._world)
         self._page = Page(self, self._log, self._world)
 
-    # -- what it was asked, and what it dialled
+    # -- requests and calls
 
     @property
     def requests(self) -> int:
@@ -252,7 +252,7 @@ class Simulator(SimulatorOptions):
         """
         return WebhookSender(self._world, self._clock).running()
 
-    # -- by hand
+    # -- time and calls by hand
 
     def call_in(self, *, from_: int | str, to: int | str) -> SimulatedCall:
         """Simulate a call to one of your numbers: the webhooks' receiver is asked what to do.
@@ -296,7 +296,7 @@ class Simulator(SimulatorOptions):
         """Send a message to your program once more, now."""
         self._world.send_again(delivery)
 
-    # -- the rules
+    # -- requests from the fronts
 
     def receive(
         self,

@@ -38,7 +38,7 @@ def _parse_target(value: WebhookTarget | None) -> WebhookTarget | None:
 
 
 def host_of(url: str) -> str:
-    """Return the host of an http(s) URL; nothing if it is none."""
+    """Return the host of an http(s) URL, or ``""`` for any other text."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -485,7 +485,7 @@ def test_messages_say_where_they_go() -> None:
     nowhere = see(Simulator(), "/deliveries")
     somewhere = see(Simulator(webhooks=Receiver("t" * 43)), "/deliveries")
 
-    assert "They go nowhere: this simulator was not told where to send them." in nowhere.words
+    assert "They go nowhere: this simulator has no target for webhooks." in nowhere.words
     assert "No message yet." in nowhere.words
     assert "They go into a receiver of this program's own." in somewhere.words
 

@@ -22,12 +22,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 
 
 class ActionRefused(Exception):  # it becomes a page
-    """An action was refused.
-
-    Args:
-        status: The HTTP status.
-        why: A sentence for the user.
-    """
+    """An action was refused, with an HTTP status and a sentence for the user."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(status, why)

@@ -25,13 +25,7 @@ _AFTER: Final = 3
 
 @frozen
 class FlowStep:
-    """One action of a call flow.
-
-    Args:
-        name: The action's name.
-        detail: What else may be shown of it: neither texts nor URLs, which can hold secrets.
-        state: Whether it was done, is being done, or is to come.
-    """
+    """One action of a call flow; its detail shows neither texts nor URLs: they can hold secrets."""
 
     name: str
     detail: str

@@ -29,14 +29,7 @@ _REFRESH_SECONDS: Final = 5
 
 @frozen
 class PageModel:
-    """What the page shows and changes, and how its forms are made.
-
-    Args:
-        options: The simulator's options.
-        log: Its request log.
-        world: Its calls.
-        token: Shows that a form is this page's own.
-    """
+    """What the page shows and changes, and the token of its forms."""
 
     options: SimulatorOptions
     log: RequestLog
@@ -63,15 +56,10 @@ class PageModel:
 
 @frozen(kw_only=True)
 class PageView:
-    """The part of a page that differs from the others.
+    """The part of a page that differs from the others; ``place`` is its link at the top.
 
-    Args:
-        title: Its heading.
-        place: Which of the links at the top it belongs to.
-        body: Its content.
-        status: The HTTP status.
-        typing: Whether it has fields to type into: then it is not reloaded where there is no
-            JavaScript, or the text would be lost.
+    With fields for ``typing`` it is not reloaded where there is no JavaScript, or the text
+    would be lost.
     """
 
     title: Html | str

@@ -120,7 +120,7 @@ def deliveries(page: PageModel) -> PageView:
     """Return the newest messages of all calls."""
     target = page.options.webhooks.to
     if target is None:
-        where = "They go nowhere: this simulator was not told where to send them."
+        where = "They go nowhere: this simulator has no target for webhooks."
     elif isinstance(target, str):
         where = "They go to a URL, which is not shown: it holds a token."
     else:
