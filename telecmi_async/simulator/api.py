@@ -107,19 +107,20 @@ class SimulatedApi:
 
     def _dial(self, incoming: MakeCallRequest, region: Region, at: float) -> Decision:
         """Place a valid call, unless a fault prevents it."""
-        to = incoming.to
+        options, to = self._options, incoming.to
         attempt = self._log.start_attempt(to, at)
-        seed = self._options.seed
-        delay = chance.draw_between(self._options.latency, seed, "latency", to, attempt)
-        fault = self._fault(to, attempt)
-        request_id = chance.request_id(self._options.seed, to, attempt)
-        reply = self._accepted(request_id) if fault is None else self._faulty(fault)
-        breach = None if fault is None else fault.breach
-        if fault is not None and not fault.placed:
-            self._log.fail(to)
-            return Decision(delay, reply, breach=breach)
-        if fault is FaultKind.SLOW:
-            delay = _SLOW_SECONDS
+        delay = chance.draw_between(options.latency, options.seed, "latency", to, attempt)
+        request_id = chance.request_id(options.seed, to, attempt)
+        fault, breach = self._fault(to, attempt), None
+        if fault is None:
+            reply = replies.accepted(request_id, envelope=options.envelope, codes=options.codes)
+        else:
+            reply, breach = self._faulty(fault), fault.breach
+            if not fault.placed:
+                self._log.fail(to)
+                return Decision(delay, reply, breach=breach)
+            if fault is FaultKind.SLOW:
+                delay = _SLOW_SECONDS
         self._log.place(to)
         call = SimulatedCall(
             to=to,
@@ -132,7 +133,7 @@ class SimulatedApi:
             extra_params=incoming.extra_params,
             duration=incoming.duration,
         )
-        if self._options.life is None:
+        if options.life is None:
             self._world.remember(call)
         else:
             self._world.begin(call)
@@ -154,10 +155,6 @@ class SimulatedApi:
         if self._chance(options.gateway_placed_share, "placed", to, attempt):
             return FaultKind.GATEWAY_502_PLACED
         return FaultKind.GATEWAY_502
-
-    def _accepted(self, request_id: str) -> HttpResponse:
-        options = self._options
-        return replies.accepted(request_id, envelope=options.envelope, codes=options.codes)
 
     def _faulty(self, fault: FaultKind) -> HttpResponse:
         """Return the reply that goes with a fault, if it ever arrives."""

@@ -23,7 +23,7 @@ from telecmi_async.wire.credentials import Credentials
 if TYPE_CHECKING:
     from telecmi_async._internal.validators import Field
 
-__all__ = ["SimulatorOptions"]
+__all__ = ["SimulatorOptions", "call_behaviour"]
 
 _ANSWERS: Final = Callee()
 _DOES_NOT: Final = Callee(ending="missed")
@@ -133,16 +133,18 @@ class SimulatorOptions:
         self.app_id = credentials.app_id
         self.secret = credentials.secret.reveal()
 
-    def behaviour(self) -> CallBehaviour:
-        """Return how calls go by these options."""
-        mode = self.life or "timed"
-        return CallBehaviour(self.seed, mode, self.ring, self.talk, self._callee)
 
-    def _callee(self, to: int, attempt: int) -> Callee:
+def call_behaviour(options: SimulatorOptions) -> CallBehaviour:
+    """Return how calls go by a simulator's options."""
+
+    def callee(to: int, attempt: int) -> Callee:
         """Return the callee at a number: by script, by its last digits, or by chance."""
-        if (scripted := self.callees.get(to)) is not None:
+        if (scripted := options.callees.get(to)) is not None:
             return scripted
-        if self.magic and (magic := magic_for(to)) is not None:
+        if options.magic and (magic := magic_for(to)) is not None:
             return magic.callee
-        answers = draw(self.seed, "answers", to, attempt) < self.answered_share
+        answers = draw(options.seed, "answers", to, attempt) < options.answered_share
         return _ANSWERS if answers else _DOES_NOT
+
+    mode = options.life or "timed"
+    return CallBehaviour(options.seed, mode, options.ring, options.talk, callee)

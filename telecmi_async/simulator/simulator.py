@@ -26,7 +26,7 @@ from telecmi_async.simulator.options import SimulatorOptions
 from telecmi_async.simulator.page import Page
 from telecmi_async.simulator.replies import Decision
 from telecmi_async.simulator.request_log import RequestLog
-from telecmi_async.simulator.world import SimulatedClock, World
+from telecmi_async.simulator.world import World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -83,12 +83,15 @@ class Simulator(SimulatorOptions):
         speed: How many seconds pass in calls in one of the event loop's.
         starts_at: What the time is in calls when the simulator is made.
 
+    Attributes:
+        faults: The rules by which requests go wrong, besides the options. They can be changed
+            while calls are placed.
+
     Raises:
         ConfigurationError: An option is not valid; the message names it.
     """
 
     _log: RequestLog = field(init=False, repr=False, factory=RequestLog)
-    _clock: SimulatedClock = field(init=False, repr=False)
     _world: World = field(init=False, repr=False)
     _api: SimulatedApi = field(init=False, repr=False)
     _page: Page = field(init=False, repr=False)
@@ -96,8 +99,7 @@ class Simulator(SimulatorOptions):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        self._clock = SimulatedClock(self.speed)
-        self._world = World(self, self._clock)
+        self._world = World(self)
         self._api = SimulatedApi(self, self._log, self._world)
         self._page = Page(self, self._log, self._world)
 
@@ -250,7 +252,7 @@ class Simulator(SimulatorOptions):
         `serve`, `service` and `asgi` do so by themselves. It is for a program that is given
         `transport`.
         """
-        return WebhookSender(self._world, self._clock).running()
+        return WebhookSender(self._world).running()
 
     # -- time and calls by hand
 

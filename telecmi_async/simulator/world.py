@@ -5,8 +5,8 @@
     begin, command, hang_up, delivered  →  lifecycles go on  →  notes  →  outbox
                                advance  →  what is due       ↗
 
-The owner of a clock calls `World.advance` when `World.due` says so, takes the messages in
-the outbox, delivers them, and reports each by `World.delivered`.
+The sender calls `World.advance` after each `World.pause`, takes the messages in the outbox,
+posts them, and reports each by `World.delivered`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from telecmi_async.simulator.lifecycle import (
     HungUp,
     Wait,
 )
+from telecmi_async.simulator.options import call_behaviour
 from telecmi_async.simulator.payload import DIALECTS, Subject
 from telecmi_async.simulator.webhooks import REPEATS, Delivery
 
@@ -97,10 +98,9 @@ class World:
 
     Args:
         options: The simulator's options, some of which may change at any time.
-        clock: The time in calls.
     """
 
-    def __init__(self, options: SimulatorOptions, clock: SimulatedClock) -> None:
+    def __init__(self, options: SimulatorOptions) -> None:
         #: The messages to be delivered now.
         self.outbox: deque[Delivery] = deque()
         #: The newest deliveries, sent or to be sent.
@@ -110,8 +110,8 @@ class World:
         self.calls: OrderedDict[str, SimulatedCall] = OrderedDict()
         self.live: dict[str, SimulatedCall] = {}
         self._options = options
-        self._behaviour = options.behaviour()
-        self._clock = clock
+        self._behaviour = call_behaviour(options)
+        self._clock = SimulatedClock(options.speed)
         self._epoch = int(options.starts_at.timestamp())
         self._agenda: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._ordinals = itertools.count()
@@ -136,9 +136,9 @@ class World:
 
     # -- time
 
-    def due(self) -> float | None:
-        """Return when something happens next, in seconds on the simulator's clock."""
-        return self._agenda[0][0] if self._agenda else None
+    def pause(self) -> float | None:
+        """Return the event loop's seconds until something is due; ``None`` if nothing is."""
+        return self._clock.until(self._agenda[0][0]) if self._agenda else None
 
     def advance(self, at: float) -> None:
         """Run everything that is due at a moment of the event loop's clock."""
