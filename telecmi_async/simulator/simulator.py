@@ -238,7 +238,7 @@ class Simulator(SimulatorOptions):
         ):
             before, events = self.webhooks, options.get("events")
             if before.to is None:
-                given = events if isinstance(events, list | tuple) else [events]
+                given: list[Any] = [*events] if isinstance(events, list | tuple) else [events]
                 found = next((source for source in given if isinstance(source, Receiver)), None)
                 self.webhooks = attrs.evolve(before, to=found)
             try:

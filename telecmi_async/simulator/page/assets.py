@@ -28,7 +28,7 @@ class Asset:
 
 
 def _asset(name: str, kind: str) -> Asset:
-    body = (files(__package__) / "static" / name).read_bytes()
+    body = (files("telecmi_async.simulator.page") / "static" / name).read_bytes()
     version = blake2b(body, digest_size=8).hexdigest()
     return Asset(f"{kind}; charset=utf-8", body, f'"{version}"', f"{name}?v={version}")
 
