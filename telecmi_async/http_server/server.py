@@ -94,12 +94,7 @@ async def serve_http(
 ) -> AsyncGenerator[int]:
     """Serve an application on a port for as long as the context is open; give the port.
 
-    Args:
-        application: Answers requests.
-        host: The address to listen on.
-        port: The port, or 0 for any free one.
-        limits: The limits for clients.
-        refuse: Returns the response to an unreadable request, from a status and a reason.
+    The port 0 stands for any free one. The other arguments are explained at `HttpServer`.
 
     Raises:
         ConfigurationError: The address cannot be listened on.
