@@ -154,12 +154,7 @@ _FIELDS: Final[dict[type[Event], list[tuple[str, _Reader, Iterable[str]]]]] = {
 
 
 def read_fields(kind: type[Event], raw: JsonObject) -> dict[str, Any]:
-    """Return the fields of an event, by name, except those that depend on its kind.
-
-    Args:
-        kind: The event's class.
-        raw: The payload.
-    """
+    """Return a payload's fields for a class of event, except those that depend on its kind."""
     fields: dict[str, Any] = {}
     for name, read, keys in _FIELDS[kind]:
         for key in keys:

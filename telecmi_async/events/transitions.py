@@ -147,13 +147,7 @@ def advance(stage: Stage, signal: Signal) -> Stage:
 
 
 def advance_call(stage: Stage, signal: Signal, *, first_leg: bool) -> Stage:
-    """Return the stage of a call after a signal of one of its legs.
-
-    Args:
-        stage: The stage of the call.
-        signal: The signal.
-        first_leg: Whether it is about leg a.
-    """
+    """Return the stage of a call after a signal of its first leg, or of another one."""
     meaning = signal if first_leg else CALL_TABLE[signal]
     return stage if meaning is None else TABLE[stage][meaning]
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import anyio
 
 from telecmi_async._internal.messages import shown
-from telecmi_async.events.receiver.response import MAX_BODY_BYTES, WebhookResponse
+from telecmi_async.events.payload import MAX_PAYLOAD
+from telecmi_async.events.receiver.intake import Intake, WebhookResponse
 
 if TYPE_CHECKING:
     from telecmi_async.events import Event
-    from telecmi_async.events.receiver.intake import Intake
 
 __all__ = [
     "ASGIMessage",
@@ -38,11 +38,7 @@ _USED_HEADERS = frozenset({b"content-length", b"content-type"})
 
 
 class ReceiverApp:
-    """Serves one receiver.
-
-    Args:
-        intake: The receiver's inside.
-    """
+    """Serves one receiver."""
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
@@ -90,7 +86,7 @@ class ReceiverApp:
             return refusal, None
         body: bytearray | None = None
         with anyio.move_on_after(intake.body_timeout) as slow:
-            body = await read_body(receive, most=MAX_BODY_BYTES)
+            body = await read_body(receive, most=MAX_PAYLOAD)
         if slow.cancelled_caught:
             return _TOO_SLOW, None
         if body is None:
