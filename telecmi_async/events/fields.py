@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     _Reader: TypeAlias = Callable[[Json], object]
 
-__all__ = ["read_fields", "read_integer", "read_object_or_none", "read_text", "read_word"]
+__all__ = ["parse_fields", "read_integer", "read_object_or_none", "read_text", "read_word"]
 
 _SEPARATORS = re.compile(r"[\s().\-]+")
 _MONEY = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
@@ -153,7 +153,7 @@ _FIELDS: Final[dict[type[Event], list[tuple[str, _Reader, Iterable[str]]]]] = {
 }
 
 
-def read_fields(kind: type[Event], raw: JsonObject) -> dict[str, Any]:
+def parse_fields(kind: type[Event], raw: JsonObject) -> dict[str, Any]:
     """Return a payload's fields for a class of event, except those that depend on its kind."""
     fields: dict[str, Any] = {}
     for name, read, keys in _FIELDS[kind]:

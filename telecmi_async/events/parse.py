@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from telecmi_async._internal.frozen_json import JsonObject
 from telecmi_async.events.fields import (
-    read_fields,
+    parse_fields,
     read_integer,
     read_object_or_none,
     read_text,
@@ -80,7 +80,7 @@ def parse_event(payload: bytes | bytearray | str | Mapping[str, object]) -> Even
     status = read_word(raw.get("status"))
     kind, details = _kind_of(raw, status)
     direction = _direction(raw, status)
-    return kind(raw=raw, direction=direction, **read_fields(kind, raw), **details)
+    return kind(raw=raw, direction=direction, **parse_fields(kind, raw), **details)
 
 
 def _kind_of(raw: JsonObject, status: str | None) -> tuple[type[Event], dict[str, Any]]:
@@ -109,7 +109,7 @@ def _kind_of_leg_event(
     if live is not None:
         return LiveEvent, {"status": live}
     if status is None and named is None:
-        given = read_fields(InboundRequest, raw)
+        given = parse_fields(InboundRequest, raw)
         if given.keys() >= _ALL_IN_ANSWER_REQUESTS:
             return InboundRequest, {}
     return UnknownEvent, {"status": status}
