@@ -53,7 +53,7 @@ _HIDDEN = frozenset({"raw", "dtmf", "query"})
 _ID = re.compile(r"[\w-]{20,64}", re.ASCII)
 _LONGEST_PARAMS = 100
 _NO_QUERY = cast("Mapping[str, str]", JsonObject())
-# A call's reference with its code, which no log may show; see `telecmi_async.events.reference`.
+# What proves that a call's own reference is genuine; see `telecmi_async.events.reference`.
 _CODE = re.compile(r"(tcm_[a-z2-7]{26})\.[a-z2-7]+")
 
 
