@@ -36,7 +36,7 @@ logger = logging.getLogger("telecmi_async")
 
 
 class CallRunner:
-    """Starts calls, and keeps each one until its task is over.
+    """Starts calls, and keeps each until its task is over.
 
     Args:
         settings: The service's settings.
@@ -62,7 +62,7 @@ class CallRunner:
         return self._settings.rate.max_in_flight
 
     def check_open(self) -> None:
-        """Require an open service in its own event loop, which is the first one it is used in.
+        """Require an open service in its own event loop, the first one it is used in.
 
         Raises:
             ServiceClosed: It is closed.
@@ -148,7 +148,7 @@ class CallRunner:
         return CallHandle(self.start(request, policy, timeouts, source=request, permit=permit))
 
     def _ended(self, job: PlacementJob) -> None:
-        """Let go of a call whose task is over."""
+        """Forget a call whose task is over."""
         self.calls.discard(job.call)
         if not job.call.placement.settled:  # the task was cancelled before its first step
             job.call.conclude(errors.CallCancelled("the call was cancelled"))
