@@ -322,7 +322,7 @@ def conclude(
     if unknown:
         cause = unknown[-1].detail
         return errors.CallOutcomeUnknown(
-            f"the request left, but its fate is unknown ({cause}): a phone may have rung",
+            f"the request left, but its outcome is unknown ({cause}): a phone may have rung",
             reference=reference,
             cause=cause,
             attempts=attempts,

@@ -36,12 +36,7 @@ logger = logging.getLogger("telecmi_async")
 
 
 class CallRunner:
-    """Starts calls, and keeps each until its task is over.
-
-    Args:
-        settings: The service's settings.
-        parts: The service's parts.
-    """
+    """Starts calls, and keeps each until its task is over."""
 
     def __init__(self, settings: ServiceSettings, parts: ServiceParts) -> None:
         self.closed = False
@@ -89,15 +84,7 @@ class CallRunner:
         on_settled: Callable[[Call], None] | None = None,
         permit: Permit | None = None,
     ) -> Call:
-        """Make a call of a request and start to place it.
-
-        Args:
-            request: What to place.
-            policy: When it is tried again.
-            timeouts: How long an attempt may take.
-            source: What the user handed in.
-            on_settled: Called when the call is settled.
-            permit: Asked right before its request leaves.
+        """Start to place a request, and return its call; the arguments are those of `Call`.
 
         Raises:
             InvalidCall: The request cannot be sent.

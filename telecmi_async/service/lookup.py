@@ -51,14 +51,6 @@ class Lookup:
 
     Each request runs in a task of its own: the caller may give up at any time, and the request is
     still awaited to its end, as an abandoned connection is lost.
-
-    Args:
-        transport: Carries the requests.
-        tasks: Runs their tasks.
-        credentials: The account's app id and secret.
-        base_url: Where the API is; the older one's address is derived from it.
-        redact: Removes the secret and phone numbers from replies.
-        timeouts: How long a request may take.
     """
 
     def __init__(
@@ -100,9 +92,6 @@ class Lookup:
 
         TeleCMI answers "not found" to wrong credentials, too, so they look like a call that is
         not over.
-
-        Args:
-            request_id: TeleCMI's id for the call.
 
         Raises:
             AuthenticationError: TeleCMI says that the app id or the secret is wrong.
@@ -151,10 +140,20 @@ class Lookup:
             fields: The request's fields besides the credentials.
             missing: Whether 404 means an empty result, not a failure.
         """
-        question = _Question(url, RequestBody(encode_body(fields, self._credentials)))
-        self._tasks.start(self._send, question, _Question.end)
-        await question.over.wait()
-        answer = question.answer
+        answers: list[Reply | Failure] = []
+        over = anyio.Event()
+
+        async def send(request: RequestBody) -> None:
+            timeouts = self._timeouts
+            deadline = anyio.current_time() + timeouts.total
+            answers.append(
+                await self._transport.post(url, request, timeouts, deadline=deadline)
+            )
+
+        request = RequestBody(encode_body(fields, self._credentials))
+        self._tasks.start(send, request, lambda _: over.set())
+        await over.wait()
+        answer = answers[0] if answers else Failure("interrupted", sent=True)
         if isinstance(answer, Failure):
             raise RequestFailed(f"TeleCMI did not answer: {self._redact.text(answer.reason)}")
         decoded = decode_json(answer.body)
@@ -180,28 +179,6 @@ class Lookup:
         if body is not None:
             return self._redact.reply(body)
         return self._redact.text(answer.body.decode("utf-8", "replace"))
-
-    async def _send(self, question: _Question) -> None:
-        question.answer = await self._transport.post(
-            question.url,
-            question.wire,
-            self._timeouts,
-            deadline=anyio.current_time() + self._timeouts.total,
-        )
-
-
-class _Question:
-    """A request whose answer is awaited in another task."""
-
-    def __init__(self, url: str, wire: RequestBody) -> None:
-        self.url = url
-        self.wire = wire
-        self.over = anyio.Event()
-        self.answer: Reply | Failure = Failure("interrupted", sent=True)
-
-    def end(self) -> None:
-        """Wake the caller."""
-        self.over.set()
 
 
 def _record(row: object, request_id: str) -> CallRecord | None:

@@ -44,11 +44,7 @@ class ServiceParts:
 def build_parts(
     settings: ServiceSettings, http_client: httpx.AsyncClient | None
 ) -> ServiceParts:
-    """Make the parts of a service.
-
-    Args:
-        settings: The service's settings.
-        http_client: The user's HTTP client; without one, the service makes and owns one.
+    """Make the parts of a service, with an HTTP client of its own unless the user has one.
 
     Raises:
         ConfigurationError: ``http_client`` is not an asynchronous client.

@@ -69,7 +69,7 @@ class Polling:
     """Looks up the records of one service's calls, each in a task of its own.
 
     Args:
-        settings: How often.
+        settings: The intervals.
         tasks: Runs the tasks.
         records: Looks up the records of a call by its ``request_id``.
         found: Called with every record that was found, also if it was found before.

@@ -57,7 +57,7 @@ class Sources:
         poller: CdrPoller | None = None
         for source in found:
             match source:
-                case Receiver() if receiver is None and store is None:
+                case Receiver() if store is None:
                     receiver, store = source, source.store
                 case CdrPoller() if poller is None:
                     poller = source

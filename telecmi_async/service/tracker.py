@@ -72,15 +72,9 @@ class Tracker:
     """Follows the calls of one service beyond TeleCMI's answers to their requests.
 
     It is a `telecmi_async.calls.call.CallWatcher` for its calls and a
-    `telecmi_async.events.store.Listener` for the store.
-
-    Args:
-        sources: Where events come from. The tracker attaches itself to a receiver.
-        tasks: Runs its tasks.
-        records: Looks up the records of a call by its ``request_id``.
-        channels: Limits live calls, if they are limited.
-        references: The account's references.
-        signed: Whether calls carry theirs.
+    `telecmi_async.events.store.Listener` for the store, and attaches itself to a receiver.
+    ``records`` looks up the records of a call by its ``request_id``, ``references`` finds the
+    account's references in events, and ``signed`` says whether calls carry theirs.
     """
 
     def __init__(
@@ -199,16 +193,13 @@ class Tracker:
             if other and other is not call and other.placement.request_id == request_id:
                 call.share_events(other, now=self._now())
             self._calls[request_id] = call
-            self._remember(request_id)
+            # Its events are recognised for a while, even if its handle is gone.
+            self._placed[request_id] = None
+            if len(self._placed) > _MOST_PLACED:
+                self._placed.popitem(last=False)
         self._look_up(request_id, call.reference if self.by_reference else None)
         if self._polling is not None:
             self._polling.look(call)
-
-    def _remember(self, request_id: str) -> None:
-        """Recognise the call's events for a while, even if its handle is gone."""
-        self._placed[request_id] = None
-        if len(self._placed) > _MOST_PLACED:
-            self._placed.popitem(last=False)
 
     def _hold_channel(self, channels: Channels, call: Call, *, placed: bool) -> None:
         """Hold a call's channel as long as it may be live, or release it.
