@@ -67,13 +67,13 @@ def _instance_or_none(kind: type[object]) -> Any:
     return check
 
 
-# attrs types a field without a default by its validator, hence Any.
-def _count() -> Any:
-    return field(validator=validators.whole(1))
+# attrs types a field without a default by its validator.
+def _check_count(owner: object, attribute: validators.Field, value: int) -> None:
+    validators.whole(1)(owner, attribute, value)
 
 
-def _period() -> Any:
-    return field(kw_only=True, converter=validators.to_seconds, validator=validators.positive)
+def _check_period(owner: object, attribute: validators.Field, value: float) -> None:
+    validators.positive(owner, attribute, value)
 
 
 @frozen
@@ -89,8 +89,8 @@ class FrequencyCap:
         ConfigurationError: A value is out of range.
     """
 
-    count: int = _count()
-    per: float = _period()
+    count: int = field(validator=_check_count)
+    per: float = field(kw_only=True, converter=validators.to_seconds, validator=_check_period)
 
 
 @frozen
@@ -105,7 +105,7 @@ class DailyCap:
         ConfigurationError: A value is out of range.
     """
 
-    count: int = _count()
+    count: int = field(validator=_check_count)
     timezone: str = field(default="UTC", kw_only=True, validator=_check_zone)
 
     def began(self, now: float) -> float:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from attrs import define, field
 
 from telecmi_async._internal.event_loop import current_time
+from telecmi_async.campaigns.channel_leases import ChannelLeases
+from telecmi_async.campaigns.settings import CampaignSettings
 from telecmi_async.errors import StoreError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from telecmi_async.campaigns.channel_leases import ChannelLeases
-    from telecmi_async.campaigns.settings import CampaignSettings
-    from telecmi_async.pacing.shared import SharedLimits
+from telecmi_async.pacing.shared import SharedLimits
 
 __all__ = ["StartScheduler"]
 
@@ -39,6 +38,7 @@ _AHEAD: Final = 2
 _SPARED: Final = 0.004
 
 
+@define(eq=False, slots=False)
 class StartScheduler:
     """Starts one call after another, as the shared limits allow.
 
@@ -57,29 +57,17 @@ class StartScheduler:
             waits until they work again; otherwise it raises, since the ledger fails as well.
     """
 
-    def __init__(
-        self,
-        limits: SharedLimits,
-        leases: ChannelLeases,
-        campaign: str,
-        settings: CampaignSettings,
-        *,
-        rate: Callable[[], float],
-        pause: Callable[[float], Awaitable[bool]],
-        longest: float,
-        apart: bool,
-    ) -> None:
-        self._limits = limits
-        self._leases = leases
-        self._campaign = campaign
-        self._settings = settings
-        self._rate = rate
-        self._pause = pause
-        self._longest = longest
-        self._apart = apart
-        self._failed = False
-        # The times of starts that were reserved ahead.
-        self._ahead: deque[float] = deque()
+    _limits: SharedLimits
+    _leases: ChannelLeases
+    _campaign: str
+    _settings: CampaignSettings
+    _rate: Callable[[], float] = field(kw_only=True)
+    _pause: Callable[[float], Awaitable[bool]] = field(kw_only=True)
+    _longest: float = field(kw_only=True)
+    _apart: bool = field(kw_only=True)
+    _failed: bool = field(default=False, init=False)
+    # The times of starts that were reserved ahead.
+    _ahead: deque[float] = field(factory=deque[float], init=False)
 
     async def take(self, number: int) -> bool:
         """Wait for a call's channel and start; return False if dialling ends.

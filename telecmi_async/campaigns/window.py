@@ -38,16 +38,16 @@ _TIME = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00", re.ASCII)
 
 
 def _check_time(owner: object, attribute: validators.Field, value: str) -> None:
-    given = cast("object", value)
-    if not isinstance(given, str) or not _TIME.fullmatch(given):
+    del owner
+    if not isinstance(cast("object", value), str) or not _TIME.fullmatch(value):
         raise ConfigurationError(
-            f"{type(owner).__name__}.{attribute.name} must be a time such as "
-            f'"09:00", at most "24:00", not {shown(value)}'
+            f'CallingWindow.{attribute.name} must be a time such as "09:00", at most "24:00", not '
+            f"{shown(value)}"
         )
 
 
 def _weekdays(value: Iterable[str]) -> tuple[str, ...]:
-    given = set(_items("days", value))
+    given = _set("days", value)
     if not given or not given <= set(DAYS):
         raise ConfigurationError(
             f"CallingWindow.days must hold one or more of {listed(DAYS)}, not "
@@ -57,15 +57,15 @@ def _weekdays(value: Iterable[str]) -> tuple[str, ...]:
 
 
 def _dates(value: Iterable[date | str]) -> tuple[date, ...]:
-    return tuple(sorted({_date(day) for day in _items("holidays", value)}))
+    return tuple(sorted({_date(day) for day in _set("holidays", value)}))
 
 
-def _items(name: str, value: object) -> Iterator[object]:
+def _set(name: str, value: object) -> set[object]:
     if not isinstance(value, list | tuple | set | frozenset):
         raise ConfigurationError(
             f"CallingWindow.{name} must be a list or a set, not {shown(value)}"
         )
-    yield from value
+    return set(cast("Iterable[object]", value))
 
 
 def _date(value: object) -> date:

@@ -108,11 +108,7 @@ def _spreadsheet(text: str) -> str | Flaw:
     if found := _FLOAT.fullmatch(text):
         return found[1]
     if _POINT.fullmatch(text):
-        return Flaw(
-            Kind.DIGITS_LOST,
-            "ends in a decimal point: a table took the number for a quantity; store the column "
-            "as text",
-        )
+        return Flaw(Kind.DIGITS_LOST, "ends in a decimal point: store the column as text")
     return text
 
 
@@ -120,14 +116,9 @@ def _more_than_a_number(text: str) -> Flaw | None:
     if _SEVERAL.search(text):
         return Flaw(Kind.NOT_A_NUMBER, "holds more than one number: give each a row of its own")
     if _EXTENSION.search(text):
-        return Flaw(
-            Kind.EXTENSION, "has an extension, which cannot be dialled: omit it, or the row"
-        )
+        return Flaw(Kind.EXTENSION, "has an extension, which cannot be dialled: omit it")
     if "(0)" in text:
-        return Flaw(
-            Kind.NOT_A_NUMBER,
-            'holds "(0)", which is dialled within the country only: omit it',
-        )
+        return Flaw(Kind.NOT_A_NUMBER, 'holds "(0)", dialled within the country only: omit it')
     return None
 
 
@@ -162,11 +153,8 @@ def _national(digits: str, country: str) -> int | Flaw:
     fewest, most = _LENGTHS.get(country, _ANY_LENGTH)
     if digits.startswith("0"):
         if f"|{country}|" not in _TRUNK_0:
-            return Flaw(
-                Kind.NO_COUNTRY_CODE,
-                f"starts with 0, and it is unclear whether numbers of +{country} keep it: "
-                f"{_WITH_PLUS}",
-            )
+            reason = f"starts with 0, and numbers of +{country} may keep it: {_WITH_PLUS}"
+            return Flaw(Kind.NO_COUNTRY_CODE, reason)
         digits = digits[1:]
         if fewest <= len(digits) <= most:
             return _international(country + digits)
@@ -174,10 +162,8 @@ def _national(digits: str, country: str) -> int | Flaw:
         fits = fewest <= len(digits) <= most
         has_code = digits.startswith(country) and fewest <= len(digits) - len(country) <= most
         if fits and has_code:
-            return Flaw(
-                Kind.NO_COUNTRY_CODE,
-                f"begins with {country}, which may be its country code or not: {_WITH_PLUS}",
-            )
+            reason = f"begins with {country}, which may be its country code: {_WITH_PLUS}"
+            return Flaw(Kind.NO_COUNTRY_CODE, reason)
         if fits or has_code:
             return _international(digits if has_code else country + digits)
     return Flaw(
@@ -196,10 +182,8 @@ def _international(digits: str) -> int | Flaw:
     if digits.startswith("0"):
         return Flaw(Kind.UNKNOWN_COUNTRY, "has a country code that starts with 0")
     if not 7 <= len(digits) <= 15:
-        return Flaw(
-            Kind.WRONG_LENGTH,
-            f"has {len(digits)} digits: with its country code it must have 7 to 15",
-        )
+        count = len(digits)
+        return Flaw(Kind.WRONG_LENGTH, f"has {count} digits with its country code, not 7 to 15")
     number = int(digits)
     code = calling_code_of(number)
     if code is None:
@@ -211,10 +195,7 @@ def _international(digits: str) -> int | Flaw:
 def _wrong_for(code: str, national: str) -> Flaw | None:
     """Return what is certainly wrong with the digits after a country code."""
     if national.startswith("0") and f"|{code}|" in _TRUNK_0:
-        return Flaw(
-            Kind.NOT_A_NUMBER,
-            "has a 0 after its country code, which is dialled within the country only: omit it",
-        )
+        return Flaw(Kind.NOT_A_NUMBER, "has a 0 after its country code: omit it")
     fewest, most = _LENGTHS.get(code, (1, 15))
     if not fewest <= len(national) <= most:
         return Flaw(

@@ -29,19 +29,13 @@ __all__ = [
     "zones_of",
 ]
 
-#: How many digits the longest code has, with those that distinguish countries.
+#: The digits of the longest code.
 LONGEST = 7
 
 
 @frozen
 class CallingCode:
-    """The digits that begin the numbers of a country, or of several.
-
-    Args:
-        digits: The code.
-        countries: Their abbreviations, joined by a slash: ``"US/CA"``.
-        zones: Names of their time zones.
-    """
+    """A calling code, the countries that use it (``"US/CA"``), and the names of their zones."""
 
     digits: str
     countries: str
