@@ -135,15 +135,9 @@ class Supervisor:
 
     async def record(self, event: Event) -> None:
         """Put an event on record, and retry while the ledger fails."""
-        until = anyio.current_time() + self._timeouts.outcomes
-        while True:
-            try:
-                await record_event(
-                    self._ledger, event, limits=self._worker.limits, own=self._worker.leases
-                )
-                break
-            except StoreError as error:
-                if anyio.current_time() > until:
-                    raise
-                await self._worker.store_failed(error)
+        limits, own = self._worker.limits, self._worker.leases
+        await self._worker.persist(
+            lambda: record_event(self._ledger, event, limits=limits, own=own),
+            self._timeouts.outcomes,
+        )
         self._worker.wake()

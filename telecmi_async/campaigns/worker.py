@@ -20,14 +20,14 @@ import logging
 import math
 import secrets
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 
 from telecmi_async._internal.event_loop import current_time
 from telecmi_async.calls.request import CallRequest
 from telecmi_async.campaigns.channel_leases import ChannelLeases
-from telecmi_async.campaigns.outcome import SendVerdict, outcome_of
+from telecmi_async.campaigns.outcome import outcome_of
 from telecmi_async.campaigns.send_permit import PendingSend, SendPermit
 from telecmi_async.campaigns.start_scheduler import StartScheduler
 from telecmi_async.errors import (
@@ -42,6 +42,8 @@ from telecmi_async.ledger import Claim, ContactState, Intent, RuleDecision
 from telecmi_async.pacing.circuit_breaker import CircuitBreaker
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from anyio.abc import TaskGroup
 
     from telecmi_async.calls.handle import CallHandle
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
     from telecmi_async.service.service import CallService
 
 __all__ = ["Worker"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger("telecmi_async")
 
@@ -368,28 +372,21 @@ class Worker:
             sends=send.claim.sends + 1,
             retries=self.settings.retries,
         )
+
+        async def settle() -> bool:
+            return await self.ledger.settle(token, verdict.at(await self.ledger.now()))
+
         limited = isinstance(error, RateLimited)
         if limited:
             self._resume_at = max(self._resume_at, current_time() + verdict.pause)
         # The intent may never have been on record: then the claim is released.
-        ours = await self._record(token, verdict)
+        ours = await self.persist(settle, self.timeouts.send)
         ours = ours or await self.ledger.release(send.claim, send.owner)
         if limited:
             await self._scheduler.hold(verdict.pause)
         if isinstance(error, AuthenticationError):
             await self._set_status("paused", "TeleCMI refused the credentials")
         return not ours or verdict.state in {ContactState.PLACED, ContactState.UNKNOWN}
-
-    async def _record(self, token: str, verdict: SendVerdict) -> bool:
-        """Put a verdict on record, and retry while the ledger fails and the send is ours."""
-        until = current_time() + self.timeouts.send
-        while True:
-            try:
-                return await self.ledger.settle(token, verdict.at(await self.ledger.now()))
-            except StoreError as error:
-                if current_time() > until:
-                    raise
-                await self.store_failed(error)
 
     async def _set_status(self, status: str, why: str) -> None:
         """Pause or stop the campaign for all workers, if it is running."""
@@ -423,3 +420,14 @@ class Worker:
         """Log once that the ledger fails, and wait before the next try."""
         self._note(error)
         await anyio.sleep(_STORE_PAUSE)
+
+    async def persist(self, write: Callable[[], Awaitable[T]], seconds: float) -> T:
+        """Write to the ledger, and repeat that for so many seconds while it fails."""
+        until = current_time() + seconds
+        while True:
+            try:
+                return await write()
+            except StoreError as error:
+                if current_time() > until:
+                    raise
+                await self.store_failed(error)
