@@ -61,10 +61,10 @@ class StartScheduler:
     _leases: ChannelLeases
     _campaign: str
     _settings: CampaignSettings
-    _rate: Callable[[], float] = field(kw_only=True)
-    _pause: Callable[[float], Awaitable[bool]] = field(kw_only=True)
-    _longest: float = field(kw_only=True)
-    _apart: bool = field(kw_only=True)
+    _rate: Callable[[], float] = field(kw_only=True, alias="rate")
+    _pause: Callable[[float], Awaitable[bool]] = field(kw_only=True, alias="pause")
+    _longest: float = field(kw_only=True, alias="longest")
+    _apart: bool = field(kw_only=True, alias="apart")
     _failed: bool = field(default=False, init=False)
     # The times of starts that were reserved ahead.
     _ahead: deque[float] = field(factory=deque[float], init=False)
