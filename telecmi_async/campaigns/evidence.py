@@ -28,11 +28,9 @@ async def record_event(
 ) -> str | None:
     """Put an event on record, and free the channel of a call that is over.
 
-    Events may come in any order and repeatedly.
-
     Args:
         ledger: The ledger; open.
-        event: The event.
+        event: The event; events may come in any order, and repeatedly.
         limits: Where channels are leased, if not in the ledger.
         own: The channels of the caller's campaign; those of others are freed in ``limits``.
 

@@ -576,8 +576,8 @@ def test_a_ledger_that_fails_for_a_while_ends_nothing(
 
     assert code == Exit.OK
     assert simulator.numbers() == simulator.requests == 4
-    assert "nothing is dialled, for the ledger fails: the disk is full\n" in terminal.err
-    assert "the ledger is back; dialling goes on" in terminal.err
+    assert "the ledger fails, nothing is dialled: the disk is full\n" in terminal.err
+    assert "the ledger works again, dialling goes on" in terminal.err
 
 
 @pytest.mark.parametrize("grouped", [False, True])
