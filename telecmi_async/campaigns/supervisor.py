@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from telecmi_async.campaigns.evidence import record_event
+from telecmi_async.campaigns.evidence import record_call_event
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import ContactState
 
@@ -137,7 +137,7 @@ class Supervisor:
         """Put an event on record, and retry while the ledger fails."""
         limits, own = self._worker.limits, self._worker.leases
         await self._worker.persist(
-            lambda: record_event(self._ledger, event, limits=limits, own=own),
+            lambda: record_call_event(self._ledger, event, limits=limits, own=own),
             self._timeouts.outcomes,
         )
         self._worker.wake()

@@ -76,8 +76,8 @@ def _add_dial(commands: Commands) -> None:
         "--unknown",
         choices=["hold", "retry_after_proof", "give_up"],
         default="hold",
-        help="whose phone may have rung is kept as unknown, or called again or given up once it "
-        "is proven that none rang (default: %(default)s)",
+        help="contacts whose phone may have rung: hold them, or, once it is proven that it did not "
+        "ring, call them again or give up (default: %(default)s)",
     )
     dial.add_argument(
         "--dry-run", action="store_true", help="do all of it on a simulator: no phone rings"

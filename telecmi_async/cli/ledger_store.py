@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telecmi_async.campaigns.evidence import record_event
+from telecmi_async.campaigns.evidence import record_call_event
 from telecmi_async.events.store import MemoryStore
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class LedgerStore:
 
     async def put(self, stored: StoredEvent) -> bool:
         """Record an event, also a repeat: the first time may have failed half-way."""
-        campaign = await record_event(self._ledger, stored.event)
+        campaign = await record_call_event(self._ledger, stored.event)
         fresh = await self._memory.put(stored)
         self.known += campaign is not None and fresh
         return fresh
