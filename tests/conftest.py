@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from hypothesis import settings
 
+from telecmi_async.events.store import EventStore, MemoryStore
+from telecmi_async.ledger import SqliteLedger
 from telecmi_async.testing import VirtualClockLoop, virtual_backend
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
+
+# Assertions of the modules that tests share explain themselves, too.
+SUPPORT = Path(__file__).with_name("support")
+pytest.register_assert_rewrite(*(module.stem for module in SUPPORT.glob("*.py")))
 
 # The plugin is tested in runs of real pytest.
 pytest_plugins = ["pytester"]
@@ -49,6 +56,18 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run the tests that are asyncio's alone on the virtual clock too."""
     return {"virtual": VirtualClockLoop}
+
+
+@pytest.fixture
+def open_ledger() -> Callable[[Path, Callable[[], float]], SqliteLedger]:
+    """What opens a ledger, for tests of all ledgers: SQLite; PostgreSQL below tests/servers."""
+    return lambda folder, clock: SqliteLedger(folder / "ledger.db", clock=clock)
+
+
+@pytest.fixture
+def make_store() -> Callable[..., EventStore]:
+    """What makes an event store, for tests of all: in memory; on Valkey below tests/servers."""
+    return MemoryStore
 
 
 @pytest.fixture

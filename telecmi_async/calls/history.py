@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from telecmi_async._internal.telecmi import RECORD_PATIENCE
 from telecmi_async.events import CallState
 
 if TYPE_CHECKING:
@@ -17,12 +18,7 @@ if TYPE_CHECKING:
     from telecmi_async.errors import TelecmiError
     from telecmi_async.events import Event
 
-__all__ = ["RECORD_PATIENCE", "History"]
-
-#: How long after a call's end a record may still come, in seconds: TeleCMI delivers it for the
-#: last time half an hour after the end (doc.telecmi.com/piopiy/docs/webhooks-overview), plus a
-#: minute for delays.
-RECORD_PATIENCE = 31 * 60.0
+__all__ = ["History"]
 
 # Events of one call that are kept, and bytes of their payloads. Its state counts all events.
 _MOST = 1_000

@@ -1,12 +1,16 @@
-"""Bulk dialling that survives: campaigns with a ledger, rules, brakes and several workers."""
+"""Campaigns: durable bulk dialling from a ledger, with rules, pacing and several workers."""
 
 from __future__ import annotations
 
 from telecmi_async.campaigns.campaign import Campaign
-from telecmi_async.campaigns.outcome import Retries
 from telecmi_async.campaigns.rules import CampaignRules, CostCap, DailyCap, FrequencyCap
-from telecmi_async.campaigns.settings import CampaignSettings, Pace, UnknownPolicy
-from telecmi_async.campaigns.timeouts import CampaignTimeouts
+from telecmi_async.campaigns.settings import (
+    CampaignSettings,
+    CampaignTimeouts,
+    Pace,
+    Retries,
+    UnknownPolicy,
+)
 from telecmi_async.campaigns.window import CallingWindow
 
 __all__ = [

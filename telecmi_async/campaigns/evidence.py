@@ -1,4 +1,4 @@
-"""What an event proves about a call, on record in the ledger that the call was placed from."""
+"""Call evidence: puts events on record in the ledger that their calls were placed from."""
 
 from __future__ import annotations
 
@@ -11,37 +11,44 @@ from telecmi_async.events.reference import reference_in
 from telecmi_async.ledger import CallEvidence
 
 if TYPE_CHECKING:
+    from telecmi_async.campaigns.channel_leases import ChannelLeases
     from telecmi_async.events import Event
     from telecmi_async.ledger import Ledger
     from telecmi_async.pacing.shared import SharedLimits
 
-__all__ = ["put_on_record", "record_of", "release_channel"]
+__all__ = ["record_event"]
 
 
-def record_of(event: Event) -> CallRecord | None:
-    """Return an event that is the record of a call's first leg: with it the call is over."""
-    return event if isinstance(event, CallRecord) and event.leg in {None, "a"} else None
+async def record_event(
+    ledger: Ledger,
+    event: Event,
+    *,
+    limits: SharedLimits | None = None,
+    own: ChannelLeases | None = None,
+) -> str | None:
+    """Put an event on record, and free the channel of a call that is over.
 
-
-async def put_on_record(ledger: Ledger, event: Event) -> str | None:
-    """Put an event on record; in any order, and however often, the same is known after.
+    Events may come in any order and repeatedly.
 
     Args:
         ledger: The ledger; open.
-        event: What TeleCMI tells.
+        event: The event.
+        limits: Where channels are leased, if not in the ledger.
+        own: The channels of the caller's campaign; those of others are freed in ``limits``.
 
     Returns:
-        The campaign whose call it is; ``None`` if the ledger does not know the call.
+        The campaign that placed the call; ``None`` if the ledger does not know the call.
 
     Raises:
-        StoreError: The ledger fails; doing it again does no harm.
+        StoreError: The ledger or the limits fail; the event may be recorded again.
     """
     token = reference_in(event)
     if token is None and event.request_id is None:
         return None
-    record = record_of(event)
+    # The record of the first leg says that the call is over.
+    record = event if isinstance(event, CallRecord) and event.leg in {None, "a"} else None
     rate = None if record is None else record.call_rate
-    return await ledger.record_event(
+    name = await ledger.record_event(
         CallEvidence(
             token=token,
             request_id=event.request_id,
@@ -53,25 +60,13 @@ async def put_on_record(ledger: Ledger, event: Event) -> str | None:
             detail=str(getattr(event, "status", "") or ""),
         )
     )
-
-
-async def release_channel(
-    ledger: Ledger, name: str, record: CallRecord, limits: SharedLimits | None = None
-) -> None:
-    """Give back the channel of a call that is over.
-
-    It is for whoever hears of a campaign's calls and does not dial them.
-
-    Args:
-        ledger: The ledger; open. It has the record already.
-        name: The campaign.
-        record: The call's record.
-        limits: Where channels are leased, if not in the ledger.
-
-    Raises:
-        StoreError: The ledger or the limits fail; doing it again does no harm.
-    """
+    if name is None or record is None:
+        return name
+    number = record.to or ""
+    if own is not None and own.campaign == name:
+        await own.free(number)
+        return name
     pace = CampaignSettings.parse(await ledger.settings(name)).pace
     if pace.max_live_calls is not None:
-        holder = holder_of(name, record.to or "")
-        await (limits or ledger).free_channel(pace.shared, holder)
+        await (limits or ledger).free_channel(pace.shared, holder_of(name, number))
+    return name

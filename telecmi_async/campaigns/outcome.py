@@ -1,15 +1,15 @@
-"""What a send came to, for the ledger: a table, pure.
+"""Send outcomes: what the ledger records of a send; a pure table.
 
 =====================================  ===================================================
-what the call raised                   what the ledger notes
+what the call raised                   what is recorded
 =====================================  ===================================================
 nothing                                placed
 `CallOutcomeUnknown`                   unknown; never dialled again without proof
 `RateLimited`                          pending, after the pause that TeleCMI asked for
-`AuthenticationError`                  pending, and the campaign pauses: nobody can be dialled
-`MissingProperty` with code 502        pending, after a growing pause; rejected at last
+`AuthenticationError`                  pending, and the campaign pauses
+`MissingProperty` with code 502        pending, after a growing pause; finally rejected
 other `CallRejected`                   rejected
-`NotSent`                              pending, after a growing pause; failed at last
+`NotSent`                              pending, after a growing pause; finally failed
 other `CallNotPlaced`                  pending: it was cancelled
 =====================================  ===================================================
 """
@@ -18,49 +18,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import frozen
 
 from telecmi_async import errors
-from telecmi_async._internal import validators
 from telecmi_async.ledger import ContactState, SendResult
 
 if TYPE_CHECKING:
+    from telecmi_async.campaigns.settings import Retries
     from telecmi_async.errors import TelecmiError
 
-__all__ = ["Retries", "SendVerdict", "outcome_of"]
+__all__ = ["SendVerdict", "outcome_of"]
 
 _LONGEST_PAUSE = 3_600.0
 
 
 @frozen(kw_only=True)
-class Retries:
-    """When a contact is tried again that was certainly not dialled.
-
-    Args:
-        attempts: How many requests may be made for it.
-        first: Seconds before the second one.
-        longest: The longest pause; each is twice as long as the one before.
-
-    Raises:
-        ConfigurationError: A value cannot be right.
-    """
-
-    attempts: int = field(default=4, validator=validators.whole(1))
-    first: float = field(
-        default=30.0, converter=validators.to_seconds, validator=validators.positive
-    )
-    longest: float = field(
-        default=1_800.0, converter=validators.to_seconds, validator=validators.positive
-    )
-
-    def pause(self, sends: int) -> float:
-        """Return how long to wait after so many sends, in seconds."""
-        return float(min(self.first * 2.0 ** min(sends - 1, 30), self.longest))
-
-
-@frozen(kw_only=True)
 class SendVerdict:
-    """What a send came to, before the ledger's clock was read.
+    """The outcome of a send, before the ledger's clock is read.
 
     Args:
         state: The contact's state.
@@ -75,11 +49,7 @@ class SendVerdict:
     pause: float = 0.0
 
     def at(self, now: float) -> SendResult:
-        """Return it as the ledger notes it.
-
-        Args:
-            now: The ledger's time.
-        """
+        """Return it with the ledger's time."""
         return SendResult(
             state=self.state,
             detail=self.detail,
@@ -91,7 +61,7 @@ class SendVerdict:
 def outcome_of(  # noqa: PLR0911  # a row of the table each
     error: TelecmiError | None, *, request_id: str | None, sends: int, retries: Retries
 ) -> SendVerdict:
-    """Return what a send came to.
+    """Return the outcome of a send.
 
     Args:
         error: What the call's handle raised, if it did.
@@ -115,7 +85,7 @@ def outcome_of(  # noqa: PLR0911  # a row of the table each
             return _tried(error, ContactState.FAILED, sends, retries)
         case errors.CallNotPlaced():
             return _again("cancelled")
-        case _:  # of unknown fate, or nobody knows what it was
+        case _:  # CallOutcomeUnknown, or an error that no row names
             return SendVerdict(state=ContactState.UNKNOWN, detail=str(error))
 
 

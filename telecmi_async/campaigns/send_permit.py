@@ -1,4 +1,4 @@
-"""The last word before a campaign's request leaves: rules and the intent, on record."""
+"""Send permit: rules and the intent on record, at the last moment before a request leaves."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import logging
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio import current_time
 from attrs import define
 
-from telecmi_async._internal.event_loop import current_time
 from telecmi_async.errors import CallCancelled, StoreError
 from telecmi_async.ledger import Claim, Intent, RuleDecision
+from telecmi_async.pacing.law import STUCK_INTENT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,10 +22,7 @@ __all__ = ["PendingSend", "SendPermit"]
 
 logger = logging.getLogger("telecmi_async")
 
-_STRANGE = "the ledger raised what is no StoreError"
-# An intent that takes so many seconds was stuck, and others with it: if all of them left when it
-# is on record, they would be too many for that second.
-_SLOW = 0.5
+_STRANGE = "the ledger raised an error other than StoreError"
 
 
 @define(eq=False)
@@ -33,9 +31,9 @@ class PendingSend:
 
     Args:
         claim: The contact.
-        owner: The name under which it is held.
-        probe: Whether it is to find out if calls can be placed again.
-        began: When it had its turn.
+        owner: The name under which it is claimed.
+        probe: Whether it probes for an open circuit breaker.
+        began: When its start was.
     """
 
     claim: Claim
@@ -48,34 +46,34 @@ class SendPermit:
     """Permits one send; a `telecmi_async.calls.placement.Permit`.
 
     Args:
-        intend: Puts the intent of a token on record, or says why not; ``None`` if the contact
-            was lost to another worker.
+        intend: Puts the intent of a token on record, or returns why not; ``None`` if another
+            worker has the contact.
         fence: Within how many seconds of the intent the request must leave.
-        turn: Waits for another turn, where the intent took so long that the first one is over;
-            tells whether there is one.
+        restart: Waits for another start, where the intent took so long that the first one is
+            over; returns False if there is none.
     """
 
-    __slots__ = ("_answered", "_fence", "_intend", "_turn", "failure", "refusal", "token")
+    __slots__ = ("_answered", "_fence", "_intend", "_restart", "decision", "failure", "token")
 
     def __init__(
         self,
         intend: Callable[[str], Awaitable[Intent | RuleDecision | None]],
         fence: float,
-        turn: Callable[[], Awaitable[bool]],
+        restart: Callable[[], Awaitable[bool]],
     ) -> None:
         self._intend = intend
         self._fence = fence
-        self._turn = turn
+        self._restart = restart
         self._answered: anyio.Event | None = None
         #: The send's id, if its intent is, or may be, on record.
         self.token: str | None = None
-        #: Why nobody knows whether the intent is on record, if the ledger failed.
+        #: The ledger's failure, if it is unclear whether the intent is on record.
         self.failure: StoreError | None = None
-        #: Why it may not be sent, if a rule says so.
-        self.refusal: RuleDecision | None = None
+        #: The rule that forbids the send, if one does.
+        self.decision: RuleDecision | None = None
 
     async def __call__(self, call: Call) -> float:
-        """Put the intent on record, and return by when the request must have left."""
+        """Put the intent on record; return the time by which the request must leave."""
         self._answered = anyio.Event()
         try:
             return await self._ask(call)
@@ -85,14 +83,14 @@ class SendPermit:
     async def ended(self) -> None:
         """Wait until it is known whether an intent is on record.
 
-        A call that is cancelled meanwhile is over before.
+        A call that is cancelled meanwhile ends earlier.
         """
         if self._answered is not None:
             await self._answered.wait()
 
     async def _ask(self, call: Call) -> float:
         # Counted from before the intent: a process that slept meanwhile is late by that much.
-        send_by = current_time() + self._fence
+        began = current_time()
         self.token = call.reference
         try:
             answer = await self._intend(self.token)
@@ -100,14 +98,11 @@ class SendPermit:
             self.failure = error if isinstance(error, StoreError) else StoreError(_STRANGE)
             if error is not self.failure:
                 logger.exception(_STRANGE)
-            raise CallCancelled(
-                f"nothing was sent, for the ledger fails: {self.failure}"
-            ) from None
+            raise CallCancelled(f"nothing was sent: the ledger fails: {self.failure}") from None
         if isinstance(answer, Intent):
-            stuck = current_time() > send_by - self._fence + _SLOW
-            if stuck and not await self._turn():
-                raise CallCancelled("its turn was over before its intent was on record")
-            return send_by
-        self.token, self.refusal = None, answer
+            if current_time() > began + STUCK_INTENT and not await self._restart():
+                raise CallCancelled("its start was over before its intent was on record")
+            return began + self._fence
+        self.token, self.decision = None, answer
         why = "the contact was lost" if answer is None else f"a rule forbids it ({answer.rule})"
         raise CallCancelled(why)

@@ -1,35 +1,43 @@
-"""What a campaign was begun with: kept in its ledger, so that any worker can go on with it."""
+"""Campaign settings: kept in the ledger, so that any worker can go on with a campaign."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 import attrs
 from attrs import field, frozen
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import mask, shown
-from telecmi_async.campaigns.outcome import Retries
+from telecmi_async._internal.telecmi import LONGEST_CALL, RECORD_PATIENCE
 from telecmi_async.campaigns.rules import CampaignRules
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.pcmo.template import Template
 from telecmi_async.phone import parse_number
+from telecmi_async.wire.transport import Timeouts
 
 if TYPE_CHECKING:
     from telecmi_async.pcmo.flow import FlowLike
 
-__all__ = ["CampaignSettings", "Pace", "UnknownPolicy"]
+__all__ = ["CampaignSettings", "CampaignTimeouts", "Pace", "Retries", "UnknownPolicy"]
 
-#: What becomes of sends whose fate is unknown: they are kept, dialled again once it is proven
-#: that nobody was called, or given up.
+#: What happens to sends whose outcome is unknown: they are kept, dialled again once it is proven
+#: that no phone rang, or given up then.
 UnknownPolicy: TypeAlias = Literal["hold", "retry_after_proof", "give_up"]
 
 _FASTEST: Final = 10_000
 
 
-def _check_rate(owner: object, attribute: validators.Field, value: float) -> None:
-    del owner
+def _seconds(default: float) -> Any:
+    return field(
+        default=default, converter=validators.to_seconds, validator=validators.positive
+    )
+
+
+def _check_rate(_: object, attribute: validators.Field, value: float | None) -> None:
+    if value is None and attribute.name != "calls_per_second":
+        return
     if not validators.is_number(value) or not 0 < value <= _FASTEST:
         raise ConfigurationError(
             f"Pace.{attribute.name} must be a positive number of calls in a second, at most "
@@ -37,40 +45,90 @@ def _check_rate(owner: object, attribute: validators.Field, value: float) -> Non
         )
 
 
-def _check_rate_or_none(
-    owner: object, attribute: validators.Field, value: float | None
-) -> None:
-    if value is not None:
-        _check_rate(owner, attribute, value)
-
-
 @frozen(kw_only=True)
 class Pace:
-    """How fast a campaign dials, together with all who share its limits.
+    """How fast a campaign dials, together with all that share its limits.
 
     Args:
         calls_per_second: How many calls start in a second, over all workers of this ledger.
         max_live_calls: How many may be live, likewise; ``None`` for any number.
         window: How many requests one worker has under way at a time, and twice as many as it
             claims at once; never more than its service's ``max_in_flight``.
-        shared: What the limits are shared under: campaigns that name the same share them.
+        shared: The name of the limits: campaigns with the same name share them.
         caller_id_calls_per_second: How many calls of one caller id start in a second, besides;
-            the campaign must name it (``CampaignSettings.from_``). ``None`` for no limit of its own.
+            needs ``CampaignSettings.from_``. ``None`` for no limit of its own.
         campaign_calls_per_second: How many of this campaign's, likewise. A call starts once all
             of its limits allow it.
 
     Raises:
-        ConfigurationError: A value cannot be right.
+        ConfigurationError: A value is out of range.
     """
 
     calls_per_second: float = field(default=1.0, validator=_check_rate)
     max_live_calls: int | None = field(default=None, validator=validators.whole_or_none(1))
     window: int = field(default=40, validator=validators.whole(1))
     shared: str = field(default="account", validator=validators.name)
-    caller_id_calls_per_second: float | None = field(
-        default=None, validator=_check_rate_or_none
-    )
-    campaign_calls_per_second: float | None = field(default=None, validator=_check_rate_or_none)
+    caller_id_calls_per_second: float | None = field(default=None, validator=_check_rate)
+    campaign_calls_per_second: float | None = field(default=None, validator=_check_rate)
+
+
+@frozen(kw_only=True)
+class Retries:
+    """When a contact is tried again that was certainly not dialled.
+
+    Args:
+        attempts: How many requests may be made for it.
+        first: Seconds before the second one.
+        longest: The longest pause; each is twice as long as the one before.
+
+    Raises:
+        ConfigurationError: A value is out of range.
+    """
+
+    attempts: int = field(default=4, validator=validators.whole(1))
+    first: float = _seconds(30.0)
+    longest: float = _seconds(1_800.0)
+
+    def pause(self, sends: int) -> float:
+        """Return how long to wait after so many sends, in seconds."""
+        return float(min(self.first * 2.0 ** min(sends - 1, 30), self.longest))
+
+
+@frozen(kw_only=True)
+class CampaignTimeouts:
+    """How long a worker waits, in seconds or as `timedelta`s.
+
+    Workers of one campaign may differ in it: the ledger records the end of each lease.
+
+    Args:
+        claim: How long a contact is kept for a worker that does not renew it, since it froze
+            or died, before another may dial it: nothing was sent yet.
+        fence: Within how many seconds of its intent a request must leave. A worker that was
+            frozen longer sends nothing.
+        timeouts: How long a request may take.
+        grace: How much later than all of that a send without an outcome becomes unknown.
+        outcomes: How long `Campaign.run` waits for the ends of calls, when all is dialled.
+            TeleCMI sends a record for the last time half an hour after a call's end.
+        evidence: How long it waits then for evidence of calls whose outcome is unknown.
+        proof: How long after a request with an unknown outcome its events must have come: the
+            longest call, and that half hour.
+
+    Raises:
+        ConfigurationError: A value is not a positive duration.
+    """
+
+    claim: float = _seconds(60.0)
+    fence: float = _seconds(30.0)
+    timeouts: Timeouts = field(factory=Timeouts, validator=validators.instance(Timeouts))
+    grace: float = _seconds(30.0)
+    outcomes: float = _seconds(RECORD_PATIENCE)
+    evidence: float = _seconds(120.0)
+    proof: float = _seconds(LONGEST_CALL + RECORD_PATIENCE)
+
+    @property
+    def send(self) -> float:
+        """For how many seconds after its intent a send belongs to its worker."""
+        return self.fence + self.timeouts.total + self.grace
 
 
 def _parse_flow(value: FlowLike | Template) -> Template:
@@ -90,20 +148,19 @@ def _masked(number: int | None) -> str:
 
 @frozen(kw_only=True)
 class CampaignSettings:
-    """What a campaign was begun with.
+    """What a campaign dials, how fast, and by which rules.
 
     Args:
-        flow: What happens when somebody answers: a call flow, with ``{column}`` for what a
-            contact's columns say.
+        flow: The call flow after the callee answers, with ``{column}`` for the contact's columns.
         rules: What must hold at the moment of sending.
         pace: How fast it dials.
         retries: When a contact is tried again that was certainly not dialled.
-        unknown: What becomes of sends whose fate is unknown.
+        unknown: What happens to sends whose outcome is unknown.
         from_: The caller id; the service's if not given.
 
     Raises:
-        ConfigurationError: A value cannot be right.
-        InvalidCall: ``flow`` is no call flow.
+        ConfigurationError: A value is out of range.
+        InvalidCall: ``flow`` is not a call flow.
     """
 
     flow: Template = field(converter=_parse_flow)
@@ -120,12 +177,12 @@ class CampaignSettings:
     def __attrs_post_init__(self) -> None:
         if self.pace.caller_id_calls_per_second is not None and self.from_ is None:
             raise ConfigurationError(
-                "Pace.caller_id_calls_per_second needs CampaignSettings.from_: workers whose services "
-                "have different caller ids would share one limit"
+                "Pace.caller_id_calls_per_second needs CampaignSettings.from_: workers whose "
+                "services have different caller ids would share one limit"
             )
 
     def differences(self, other: CampaignSettings) -> list[str]:
-        """Return the names of the settings that another one has otherwise."""
+        """Return the names of the settings in which another one differs."""
         names = [each.name for each in attrs.fields(CampaignSettings)]
         return [name for name in names if getattr(self, name) != getattr(other, name)]
 
@@ -142,10 +199,10 @@ class CampaignSettings:
 
     @classmethod
     def parse(cls, data: object) -> CampaignSettings:
-        """Return what `dump` gave.
+        """Return the settings that `dump` returned as JSON.
 
         Raises:
-            ConfigurationError: It is something else, or of a newer version.
+            ConfigurationError: The data is something else, or of a newer version.
         """
         if not isinstance(data, Mapping):
             raise ConfigurationError("a campaign's settings must be an object")

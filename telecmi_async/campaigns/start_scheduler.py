@@ -7,8 +7,10 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from telecmi_async._internal.event_loop import current_time
+from anyio import current_time
+
 from telecmi_async.errors import StoreError
+from telecmi_async.pacing.law import CLOSE_STARTS, LATE_START, RESERVED_AHEAD, SHARED_MARGIN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,22 +23,10 @@ __all__ = ["StartScheduler"]
 
 logger = logging.getLogger("telecmi_async")
 
-# What an interval is longer than ``1 / rate``: more than `telecmi_async.pacing.Spacing` spares, for
-# here nobody sees all starts, and processes are late independently. 98.4 % of the rate are left.
-_MARGIN: Final = 1.016
-# How often it looks whether a channel is free, a start is near enough, the limits are back.
+# How often it is asked again whether a channel is free, a start is near enough, or the limits
+# are back, in seconds.
 _CHANNEL_POLL: Final = 0.25
 _POLL: Final = 1.0
-# A start that is later than this, or than half an interval, is given up for another: late ones
-# would come on top of those that are granted for then.
-_LATE: Final = 0.02
-# Starts that are closer together than this are reserved ahead, for the next one would be over
-# before it was asked for. Not many: that is how many come too late if the worker freezes, and
-# what `_MARGIN` spares in a second is enough for two workers that do at 500 a second, and for
-# four at higher rates.
-_CLOSE: Final = 0.02
-_AHEAD: Final = 2
-_SPARED: Final = 0.004
 
 
 class StartScheduler:
@@ -132,7 +122,7 @@ class StartScheduler:
         again = True
         while True:
             keys = self._keys()
-            late = max(_LATE, min(interval for _, interval in keys) / 2)
+            late = max(LATE_START, min(interval for _, interval in keys) / 2)
             due = await self._next(keys, late)
             if due is None:
                 if not await self._pause(_POLL):
@@ -157,7 +147,8 @@ class StartScheduler:
         while self._ahead and self._ahead[0] < earliest:
             self._ahead.popleft()
         apart = max(interval for _, interval in keys)
-        most = max(_AHEAD, int(_SPARED / apart)) if apart < _CLOSE else 0
+        starts, seconds = RESERVED_AHEAD
+        most = max(starts, int(seconds / apart)) if apart < CLOSE_STARTS else 0
         if not self._ahead:
             self._ahead.extend(await self._reserve(keys, 1 + most))
         due = self._ahead.popleft() if self._ahead else None
@@ -180,7 +171,7 @@ class StartScheduler:
             f"{pace.shared}/from/{self._settings.from_}": pace.caller_id_calls_per_second,
             f"{pace.shared}/campaign/{self._campaign}": pace.campaign_calls_per_second,
         }
-        return [(key, _MARGIN / rate) for key, rate in rates.items() if rate is not None]
+        return [(key, SHARED_MARGIN / rate) for key, rate in rates.items() if rate is not None]
 
     def _say(self, error: StoreError | None) -> None:
         """Say once that the limits fail, and once that they are back."""

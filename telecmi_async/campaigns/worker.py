@@ -1,17 +1,17 @@
-"""One worker of a campaign: claims contacts, and takes each through one send.
+"""Worker: claims contacts of a campaign, and takes each through one send.
 
 ::
 
-    claim a few → rules → the brake → a channel → a turn, shared by all
+    claim a few → rules → circuit breaker → channel → shared start
       → the service's own channel, slot and turn → rules and intent, in one transaction
       → POST → outcome on record
 
-It may die at any moment. What it had claimed is dialled by another; what it was sending is
-unknown, and nobody dials that again without proof.
+It may die at any moment. Another worker dials what it had claimed. What it was sending is
+unknown, and is not dialled again without proof.
 
-When the ledger fails, nobody knows what it did: it may have given a contact that never arrived,
-or not taken one back. So the worker holds what follows under a new name, and renews no lease
-under the old one: whatever was left there runs out, and is dialled then.
+When the ledger fails, it is unclear what it did: it may have granted a claim whose reply was
+lost, or not have taken one back. So the worker uses a new name from then on, and does not renew
+leases under the old one: those expire, and their contacts are dialled then.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from anyio import current_time
 
-from telecmi_async._internal.event_loop import current_time
 from telecmi_async.calls.request import CallRequest
 from telecmi_async.campaigns.channel_leases import ChannelLeases
 from telecmi_async.campaigns.outcome import SendVerdict, outcome_of
@@ -45,8 +45,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from telecmi_async.calls.handle import CallHandle
-    from telecmi_async.campaigns.settings import CampaignSettings
-    from telecmi_async.campaigns.timeouts import CampaignTimeouts
+    from telecmi_async.campaigns.settings import CampaignSettings, CampaignTimeouts
     from telecmi_async.ledger import CampaignState, Ledger
     from telecmi_async.pacing.shared import SharedLimits
     from telecmi_async.service.service import CallService
@@ -55,22 +54,22 @@ __all__ = ["Worker"]
 
 logger = logging.getLogger("telecmi_async")
 
-# How often it looks whether there is something to do.
+# Seconds between two looks for something to do.
 _POLL: Final = 1.0
-# Between two tries of a ledger that fails.
+# Seconds between two tries of a ledger that fails.
 _STORE_PAUSE: Final = 2.0
 
 
 class Worker:
-    """Dials contacts of one campaign until nothing is left, or it is told to leave.
+    """Dials contacts of one campaign until nothing is left, or until it is asked to leave.
 
     Args:
         ledger: Where the contacts are.
         service: Places the calls.
         campaign: The campaign's name.
-        settings: What it was begun with.
-        timeouts: How long it waits for things.
-        name: The worker's own name; a random one if not given.
+        settings: The campaign's settings.
+        timeouts: How long it waits.
+        name: The worker's own name; random if not given.
         limits: What grants starts and channels; the ledger if not given.
     """
 
@@ -86,9 +85,9 @@ class Worker:
         limits: SharedLimits | None = None,
     ) -> None:
         self._name = name or secrets.token_hex(8)
-        #: Under which name it claims now.
+        #: The name under which it claims now.
         self.owner = self._name
-        #: What the campaign's workers are asked to do, as far as it was heard of.
+        #: The campaign's status, as last seen.
         self.status = "running"
         self.leaving = False
         #: Why it left, if nothing can be dialled with this service.
@@ -98,18 +97,18 @@ class Worker:
         self._campaign = campaign
         self._settings = settings
         self._timeouts = timeouts
-        self._brake = CircuitBreaker(settings.pace.calls_per_second)
-        # What waits in the service has had its turn, and would leave all at once after a pause.
+        self._breaker = CircuitBreaker(settings.pace.calls_per_second)
+        # Sends that wait in the service have had their start: all would leave at once after a pause.
         self._window = min(settings.pace.window, self._runner.max_in_flight)
         self._resume_at = -math.inf
         #: The channels of live calls.
-        self.live = ChannelLeases(limits or ledger, campaign, settings.pace)
-        self._turns = StartScheduler(
+        self.leases = ChannelLeases(limits or ledger, campaign, settings.pace)
+        self._scheduler = StartScheduler(
             limits or ledger,
-            self.live,
+            self.leases,
             campaign,
             settings,
-            rate=lambda: self._brake.rate(current_time()),
+            rate=lambda: self._breaker.rate(current_time()),
             pause=self._pause,
             longest=timeouts.claim,
             apart=limits is not None and limits is not ledger,
@@ -120,26 +119,26 @@ class Worker:
         self._changed: anyio.Event | None = None
         self._failures = 0
         self._store_failed = False
-        # Since when nothing was left but what is unknown.
+        # Since when all that is left is unknown.
         self._idle_since: float | None = None
 
-    # -- what it is told
+    # -- control
 
     def leave(self) -> None:
         """Start nothing more; `run` returns when what was sent is settled."""
         self.leaving = True
         for handle in tuple(self._handles):
-            handle.cancel()  # what was sent is waited for
+            handle.cancel()  # a request that was sent is awaited
         self.wake()
 
-    def hear_of(self, state: CampaignState) -> None:
-        """Hear how the campaign stands."""
+    def update(self, state: CampaignState) -> None:
+        """Follow the campaign's status."""
         if state.status != self.status:
             self.status = state.status
             self.wake()
 
     def wake(self) -> None:
-        """Look again at once."""
+        """End all waits, so that conditions are checked again."""
         if self._changed is not None:
             self._changed.set()
             self._changed = None
@@ -155,8 +154,8 @@ class Worker:
         return self.leaving or self.status != "running"
 
     async def _pause(self, seconds: float) -> bool:
-        """Wait a little; tell whether dialling goes on."""
-        if not self._halted:  # whoever said so before this waits woke nobody
+        """Wait so many seconds at most; return whether dialling goes on."""
+        if not self._halted:  # a change before this wait wakes nothing
             await self.wait(seconds)
         return not self._halted
 
@@ -174,10 +173,10 @@ class Worker:
                 raise
 
     async def _claim_and_start(self, calls: TaskGroup) -> None:
-        """Claim contacts and start their calls until nothing is left for anybody."""
+        """Claim contacts and start their calls until nothing is left for any worker."""
         while not self.leaving:
-            # Some at once, for each time is a transaction.
-            room = min((self._window + 1) // 2, self._brake.room())
+            # Several at a time, since each claim is a transaction.
+            room = min((self._window + 1) // 2, self._breaker.room())
             owner = self.owner
             claims: list[Claim] = []
             try:
@@ -185,11 +184,11 @@ class Worker:
                     claims = await self._ledger.claim(
                         self._campaign, owner, most=room, lease=self._timeouts.claim
                     )
-                    self._store_works()
+                    self._store_recovered()
                 if not claims and not self._under_way and await self._is_done():
                     return
             except StoreError as error:
-                await self.store_fails(error)
+                await self.store_failed(error)
                 continue
             self._waiting.extend(PendingSend(claim, owner) for claim in claims)
             while self._waiting and not self._halted:
@@ -199,9 +198,9 @@ class Worker:
                 await self.wait(_POLL)
 
     async def _is_done(self) -> bool:
-        """Tell whether nothing is left to be dialled, or the campaign was stopped."""
+        """Return whether nothing is left to be dialled, or the campaign was stopped."""
         state = await self._ledger.state(self._campaign)
-        self.hear_of(state)
+        self.update(state)
         if state.status == "stopped":
             return True
         if state.left:
@@ -210,21 +209,21 @@ class Worker:
         unknown = state.counts[ContactState.UNKNOWN]
         if not unknown or self._settings.unknown != "retry_after_proof":
             return True
-        # What is not proven by then never is, unless somebody dials again.
+        # What is not proven by then never is, unless more calls are placed.
         now = current_time()
         self._idle_since = self._idle_since or now
         return now - self._idle_since > self._timeouts.send + self._timeouts.proof
 
     async def _start(self, send: PendingSend, calls: TaskGroup) -> None:
-        """Wait for a contact's turn, and let its call run."""
+        """Wait for a contact's start, and run its call in a task."""
         try:
             request = await self._request(send)
-            if request is not None and not await self._turn(send):
+            if request is not None and not await self._take_start(send):
                 return  # it is given back with the others
         except StoreError as error:
             self._waiting.remove(send)
-            self._probed(send)
-            await self.store_fails(error)
+            self._withdraw(send)
+            await self.store_failed(error)
             return
         self._waiting.remove(send)
         if request is not None:
@@ -232,28 +231,28 @@ class Worker:
             calls.start_soon(self._dial, send, request)
 
     async def _request(self, send: PendingSend) -> CallRequest | None:
-        """Return what is sent to a contact; ``None`` if a rule stands against it already."""
+        """Return a contact's request; ``None`` if a rule already forbids it."""
         claim = send.claim
-        refusal = await self._judge(claim)
+        decision = self._judge(claim, await self._ledger.now())
         try:
-            if refusal is None:
+            if decision is None:
                 return CallRequest(
                     to=claim.number,
                     pcmo=self._settings.flow.fill(claim.columns),
                     from_=self._settings.from_,
                 )
         except InvalidCall as error:
-            refusal = RuleDecision(rule="invalid", reason=str(error))
-        await self._ledger.block(claim, send.owner, refusal)
+            decision = RuleDecision(rule="invalid", reason=str(error))
+        await self._ledger.block(claim, send.owner, decision)
         return None
 
-    async def _turn(self, send: PendingSend) -> bool:
-        """Wait for the brake, a channel and a turn that all workers share."""
+    async def _take_start(self, send: PendingSend) -> bool:
+        """Wait for the circuit breaker, a channel and a start that all workers share."""
         while (pause := self._held_up()) > 0:
             if not await self._pause(min(pause, _POLL)):
                 return False
-        send.probe = self._brake.open
-        if not await self._turns.take(send.claim.number):
+        send.probe = self._breaker.open
+        if not await self._scheduler.take(send.claim.number):
             return False
         send.began = current_time()
         return not self._halted
@@ -263,57 +262,60 @@ class Worker:
         if self._under_way >= self._window:
             return _POLL
         now = current_time()
-        return max(self._resume_at - now, 0.0) or self._brake.wait(now)
+        return max(self._resume_at - now, 0.0) or self._breaker.wait(now)
 
     async def _give_back(self) -> None:
-        """Give the contacts back that wait; if the ledger fails, their leases run out."""
+        """Release the contacts that wait; if the ledger fails, their leases expire."""
         with anyio.CancelScope(shield=True):
             try:
                 while self._waiting:
                     send = self._waiting.popleft()
-                    self._probed(send)
-                    if await self._release(send):
-                        await self.live.free(send.claim.number)
+                    self._withdraw(send)
+                    # If the claim was lost, its channel may be another worker's by now.
+                    if await self._ledger.release(send.claim, send.owner):
+                        await self.leases.free(send.claim.number)
             except StoreError as error:
-                self._say(error)
+                self._note(error)
                 self._waiting.clear()
 
-    async def _release(self, send: PendingSend) -> bool:
-        """Give a contact back; False if it was lost, and its channel may be another's by now."""
-        return await self._ledger.release(send.claim, send.owner)
-
-    def _probed(self, send: PendingSend) -> None:
-        """Let another find out what this one did not."""
+    def _withdraw(self, send: PendingSend) -> None:
+        """Permit another probe, if this send was one and was not sent."""
         if send.probe:
-            self._brake.withdraw()
+            self._breaker.withdraw()
 
     # -- sending
 
     async def _dial(self, send: PendingSend, request: CallRequest) -> None:
-        """Take one contact through one send, and put on record what it came to."""
+        """Take one contact through one send, and put the outcome on record."""
         try:
             with anyio.CancelScope(shield=True):
                 if not await self._send(send, request):
-                    await self.live.free(send.claim.number)
+                    await self.leases.free(send.claim.number)
         except StoreError as error:
-            self._say(error)
+            self._note(error)
         finally:
             self._under_way -= 1
             self.wake()
 
     async def _send(self, send: PendingSend, request: CallRequest) -> bool:
-        """Send one contact's request; tell whether its channel is to be kept."""
+        """Send one contact's request; return whether its channel is kept."""
         permit = SendPermit(
-            lambda token: self._intend(send, token), self._timeouts.fence, self._turns.another
+            lambda token: self._intend(send, token),
+            self._timeouts.fence,
+            self._scheduler.another,
         )
+        failure: TelecmiError | None = None
         try:
             handle = self._runner.place_once(request, permit, self._timeouts.timeouts)
-        except TelecmiError as error:
-            return not await self._refused(send, error)
+        except TelecmiError as error:  # the service takes no call: no fault of the contact
+            wrong = isinstance(error, InvalidCall)
+            self.failure = ConfigurationError(f"the call's {error}") if wrong else error
+            self.leave()
+            self._withdraw(send)
+            return not await self._ledger.release(send.claim, send.owner)
         self._handles.add(handle)
         if self.leaving:
             handle.cancel()
-        failure: TelecmiError | None = None
         try:
             await handle
         except TelecmiError as error:
@@ -322,37 +324,29 @@ class Worker:
             self._handles.discard(handle)
         await permit.ended()
         if permit.token is None:
-            self._probed(send)
-            # Without a refusal it was cancelled before, or lost.
-            return permit.refusal is None and not await self._release(send)
+            self._withdraw(send)
+            # Without a decision it was cancelled before, or lost.
+            lost = permit.decision is None
+            return lost and not await self._ledger.release(send.claim, send.owner)
         if permit.failure is not None:
-            await self.store_fails(permit.failure)
-        self._brake.record(failure, current_time(), began=send.began)
+            await self.store_failed(permit.failure)
+        self._breaker.record(failure, current_time(), began=send.began)
         return await self._settle(send, permit.token, handle, failure)
 
-    async def _refused(self, send: PendingSend, error: TelecmiError) -> bool:
-        """Leave, since the service takes no call of this campaign; it is no contact's fault."""
-        self.failure = error
-        if isinstance(error, InvalidCall):
-            self.failure = ConfigurationError(f"the call's {error}")
-        self.leave()
-        self._probed(send)
-        return await self._release(send)
-
     async def _intend(self, send: PendingSend, token: str) -> Intent | RuleDecision | None:
-        """Look at the rules once more, and put the intent to send on record."""
+        """Check the rules again, and put the intent to send on record."""
         claim, now = send.claim, await self._ledger.now()
-        refusal = await self._judge(claim)
-        if refusal is None and self._brake.open and not send.probe:
+        decision = self._judge(claim, now)
+        if decision is None and self._breaker.open and not send.probe:
             reason = "too many of the last sends ended unknown"
-            refusal = RuleDecision(rule="brake", reason=reason, until=now)
-        elif refusal is None and (rest := self._resume_at - current_time()) > 0:
-            refusal = RuleDecision(
+            decision = RuleDecision(rule="circuit_breaker", reason=reason, until=now)
+        elif decision is None and (rest := self._resume_at - current_time()) > 0:
+            decision = RuleDecision(
                 rule="pause", reason="TeleCMI asked for it", until=now + rest
             )
-        if refusal is not None:
-            kept = await self._ledger.block(claim, send.owner, refusal)
-            return refusal if kept else None
+        if decision is not None:
+            kept = await self._ledger.block(claim, send.owner, decision)
+            return decision if kept else None
         answer = await self._ledger.intend(
             claim,
             send.owner,
@@ -362,38 +356,38 @@ class Worker:
             lease=self._timeouts.send,
         )
         if isinstance(answer, RuleDecision) and answer.rule == "cost":
-            await self._direct("stopped", answer.reason)
+            await self._set_status("stopped", answer.reason)
         return answer
 
-    async def _judge(self, claim: Claim) -> RuleDecision | None:
-        """Look at the rules that need no database."""
-        now = await self._ledger.now()
-        return self._settings.rules.judge(
-            claim.number, claim.columns, now, not_after=claim.not_after
-        )
+    def _judge(self, claim: Claim, now: float) -> RuleDecision | None:
+        """Check the rules that need no database."""
+        rules = self._settings.rules
+        return rules.judge(claim.number, claim.columns, now, not_after=claim.not_after)
 
     async def _settle(
         self, send: PendingSend, token: str, handle: CallHandle, error: TelecmiError | None
     ) -> bool:
-        """Put on record what a send came to; tell whether its channel is to be kept."""
-        outcome = outcome_of(
+        """Put a send's outcome on record; return whether its channel is kept."""
+        verdict = outcome_of(
             error,
             request_id=handle.request_id if error is None else None,
             sends=send.claim.sends + 1,
             retries=self._settings.retries,
         )
-        if isinstance(error, RateLimited):
-            self._resume_at = max(self._resume_at, current_time() + outcome.pause)
-        # Its intent may never have been on record.
-        ours = await self._record(token, outcome) or await self._release(send)
-        if isinstance(error, RateLimited):
-            await self._turns.hold(outcome.pause)
+        limited = isinstance(error, RateLimited)
+        if limited:
+            self._resume_at = max(self._resume_at, current_time() + verdict.pause)
+        # The intent may never have been on record: then the claim is released.
+        ours = await self._record(token, verdict)
+        ours = ours or await self._ledger.release(send.claim, send.owner)
+        if limited:
+            await self._scheduler.hold(verdict.pause)
         if isinstance(error, AuthenticationError):
-            await self._direct("paused", "TeleCMI refused the credentials")
-        return not ours or outcome.state in {ContactState.PLACED, ContactState.UNKNOWN}
+            await self._set_status("paused", "TeleCMI refused the credentials")
+        return not ours or verdict.state in {ContactState.PLACED, ContactState.UNKNOWN}
 
     async def _record(self, token: str, verdict: SendVerdict) -> bool:
-        """Put an outcome on record, however long the ledger takes to come back."""
+        """Put a verdict on record, and retry while the ledger fails and the send is ours."""
         until = current_time() + self._timeouts.send
         while True:
             try:
@@ -401,10 +395,10 @@ class Worker:
             except StoreError as error:
                 if current_time() > until:
                     raise
-                await self.store_fails(error)
+                await self.store_failed(error)
 
-    async def _direct(self, status: str, why: str) -> None:
-        """Have all workers pause or stop, unless they were asked to already."""
+    async def _set_status(self, status: str, why: str) -> None:
+        """Pause or stop the campaign for all workers, if it is running."""
         state = await self._ledger.state(self._campaign)
         if state.status == "running":
             await self._ledger.set_status(self._campaign, status, why)
@@ -414,23 +408,24 @@ class Worker:
 
     # -- a ledger that fails
 
-    def _store_works(self) -> None:
+    def _store_recovered(self) -> None:
         if self._store_failed:
-            logger.warning("campaign %s: the ledger is back; dialling goes on", self._campaign)
+            logger.warning(
+                "campaign %s: the ledger works again, dialling goes on", self._campaign
+            )
         self._store_failed = False
 
-    def _say(self, error: StoreError) -> None:
+    def _note(self, error: StoreError) -> None:
+        """Log the first of several failures, and claim under a new name from now on."""
         if not self._store_failed:
             logger.error(
-                "campaign %s: nothing is dialled, for the ledger fails: %s",
-                self._campaign,
-                error,
+                "campaign %s: the ledger fails, nothing is dialled: %s", self._campaign, error
             )
         self._store_failed = True
         self._failures += 1
         self.owner = f"{self._name}-{self._failures}"
 
-    async def store_fails(self, error: StoreError) -> None:
-        """Say once that the ledger fails, and wait a little: nothing is dialled meanwhile."""
-        self._say(error)
+    async def store_failed(self, error: StoreError) -> None:
+        """Log once that the ledger fails, and wait before the next try."""
+        self._note(error)
         await anyio.sleep(_STORE_PAUSE)

@@ -76,6 +76,17 @@ def _add_dial(commands: Commands) -> None:
     dial.add_argument(
         "--column", metavar="NAME", help="the column that holds the numbers, if it is not found"
     )
+    dial.add_argument(
+        "--encoding",
+        metavar="NAME",
+        default="utf-8",
+        help="of the files, such as cp1252 (default: %(default)s; a byte order mark overrides it)",
+    )
+    dial.add_argument(
+        "--delimiter",
+        metavar="CHAR",
+        help="between the cells of CSV (default: of , ; | and tab, the first row's most frequent)",
+    )
     _add_rules(dial)
     dial.add_argument(
         "--unknown",

@@ -25,7 +25,6 @@ from telecmi_async.campaigns import (
 )
 from telecmi_async.campaigns.contacts.files import ContactsFile, Rejection
 from telecmi_async.campaigns.contacts.flaw import Kind
-from telecmi_async.campaigns.contacts.seen import Seen
 from telecmi_async.cli import plan as plans
 from telecmi_async.cli.account import Account, account_of
 from telecmi_async.cli.carry import announce, carry_out, exit_for
@@ -70,6 +69,8 @@ class DialOptions:
     from_: str | None
     country: str | None
     column: str | None
+    encoding: str
+    delimiter: str | None
     window: str
     days: str | None
     holidays: list[str]
@@ -135,6 +136,8 @@ def run(terminal: Terminal, **given: Any) -> int:
         order.contacts,
         column=order.column,
         country=order.country,
+        encoding=order.encoding,
+        delimiter=order.delimiter,
         check=lambda contact: settings.flow.fill(contact.columns),
     )
     plans.check_columns(file, settings)
@@ -170,7 +173,7 @@ def _forbidden(order: DialOptions) -> list[int]:
     if order.do_not_call is None:
         return []
     numbers: list[int] = []
-    for item in ContactsFile(order.do_not_call, country=order.country):
+    for item in ContactsFile(order.do_not_call, country=order.country, encoding=order.encoding):
         if not isinstance(item, Rejection):
             numbers.append(item.number)
         elif item.kind is not Kind.DUPLICATE:  # whoever stands there might be called after all
@@ -310,11 +313,9 @@ async def _to_dial(ledger: Ledger, name: str, file: ContactsFile, plan: Plan) ->
     if await ledger.settings(name) is None:
         return plan.contacts
     await ledger.reap(name)  # what a dead worker was sending is not dialled again
-    known = Seen()
-    async for contact in ledger.contacts(name):
-        known.first(contact.number, 1)
+    known = {contact.number async for contact in ledger.contacts(name)}
     new = await anyio.to_thread.run_sync(
-        lambda: sum(known.first(contact.number, 2) == 2 for contact in file.contacts())
+        lambda: sum(contact.number not in known for contact in file.contacts())
     )
     state = await ledger.state(name)
     return new + sum(state.counts[each] for each in _TO_DIAL)

@@ -6,85 +6,26 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import anyio
 import anyio.to_thread
-from anyio.abc import SocketAttribute
-from attrs import frozen
 
-from telecmi_async._internal.event_loop import OwnError
 from telecmi_async.cli.account import secret_variable
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.wire import Unreachable, send
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.receiver import new_token
-from telecmi_async.simulator.connection import ConnectionLimits
-from telecmi_async.simulator.server import HttpServer, open_listener
+from telecmi_async.http_server import HttpResponse, serve_http
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator
 
     from telecmi_async._internal.secrets import Secret
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.events.receiver import Receiver
+    from telecmi_async.http_server import HttpConnection, HttpRequest
 
 __all__ = ["check_reachable", "hearing", "webhook_token"]
 
 _PING: Final = b'{"type": "ping"}'
-
-
-@frozen
-class _Answer:
-    """A receiver's reply, as a connection sends it."""
-
-    status: int
-    body: bytes
-    headers: list[tuple[str, str]]
-
-
-@frozen
-class _Decision:
-    """That it is sent at once."""
-
-    answer: _Answer
-    delay: float = 0.0
-    breach: None = None
-
-
-class _Door:
-    """Answers a port's requests as a receiver does."""
-
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
-
-    async def receive(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        *,
-        at: float,
-        local: bool,
-    ) -> _Decision:
-        """Take one request."""
-        del at, local
-        reply = await self._receiver.handle(method, path, headers, body)
-        return _Decision(_answer(reply.status, reply.body, *reply.headers))
-
-    def leave(self) -> None:
-        """There is nothing to be noted."""
-
-
-def _answer(status: int, body: bytes, *headers: tuple[str, str]) -> _Answer:
-    answered = list(headers)
-    if status != 204:  # which has no body, and may not say how long it is
-        answered.append(("Content-Length", str(len(body))))
-    return _Answer(status, body, answered)
-
-
-def _refused(status: int, _: str) -> _Answer:
-    """Answer what is no request, as tersely as a receiver answers strangers."""
-    return _answer(status, b"")
 
 
 @asynccontextmanager
@@ -92,23 +33,17 @@ async def hearing(receiver: Receiver, *, host: str, port: int) -> AsyncGenerator
     """Serve a receiver on a port for as long as the context is open; give the port.
 
     Raises:
-        ConfigurationError: Nothing can listen there.
+        ConfigurationError: The address cannot be listened on.
     """
-    own = OwnError()
-    async with (
-        receiver,
-        await open_listener(host, port) as listener,
-        anyio.create_task_group() as tasks,
-    ):
-        server = HttpServer(_Door(receiver), ConnectionLimits(), refuse=_refused)
-        tasks.start_soon(server.accept, listener)
-        try:
-            with own:
-                yield listener.extra(SocketAttribute.local_port)  # noqa: S610  # anyio's, no database
-        finally:
-            await server.stop()
-            tasks.cancel_scope.cancel()
-    own.raise_it()
+
+    async def answer(request: HttpRequest, connection: HttpConnection) -> None:
+        reply = await receiver.handle(
+            request.method, request.target, request.headers, request.body
+        )
+        await connection.send(HttpResponse(reply.status, reply.headers, reply.body))
+
+    async with receiver, serve_http(answer, host=host, port=port) as found:
+        yield found
 
 
 async def check_reachable(receiver: Receiver, token: Secret, url: str) -> None:
@@ -127,12 +62,12 @@ async def check_reachable(receiver: Receiver, token: Secret, url: str) -> None:
         raise ConfigurationError(
             "give --webhook-url without its token: all users of this machine see arguments"
         )
-    before = receiver.counts.taken
+    before = receiver.counts.accepted
     try:
         came = await anyio.to_thread.run_sync(partial(send, "POST", receiver.url(url), _PING))
     except Unreachable as error:
         raise Stop(Exit.UNAVAILABLE, f"nobody answers at {url}: {error}") from None
-    if receiver.counts.taken == before:
+    if receiver.counts.accepted == before:
         raise Stop(
             Exit.UNAVAILABLE,
             f"what is sent to {url} does not arrive here: it was answered with {came.status}",

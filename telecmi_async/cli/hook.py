@@ -98,7 +98,7 @@ def _sum_up(terminal: Terminal, receiver: Receiver, store: LedgerStore | None) -
     counts = receiver.counts
     known = "" if store is None else f", of calls in the ledger: {store.known}"
     terminal.say(
-        f"taken: {counts.taken}{known}, repeated: {counts.repeated}, refused: {counts.refused}"
+        f"accepted: {counts.accepted}{known}, duplicates: {counts.duplicates}, refused: {counts.refused}"
     )
 
 

@@ -91,6 +91,6 @@ def duration(seconds: float) -> str:
     """Return a duration in words, as exact as people need it."""
     if seconds < 90:
         return f"{seconds:.0f} s"
-    if seconds < 5_400:
+    if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telecmi_async.campaigns.evidence import put_on_record, record_of, release_channel
+from telecmi_async.campaigns.evidence import record_event
 from telecmi_async.events.store import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from contextlib import AbstractAsyncContextManager
 
-    from telecmi_async.events.store import FiledEvent, Listener
+    from telecmi_async.events.store import Listener, StoredEvent
     from telecmi_async.ledger import Ledger
 
 __all__ = ["LedgerStore"]
@@ -34,19 +34,16 @@ class LedgerStore:
         #: How many events were of calls that the ledger knows.
         self.known = 0
 
-    async def put(self, filed: FiledEvent) -> bool:
+    async def put(self, stored: StoredEvent) -> bool:
         """Put an event on record, a repeat too: the first time may have failed half-way."""
-        campaign = await put_on_record(self._ledger, filed.event)
-        record = record_of(filed.event)
-        if campaign is not None and record is not None:
-            await release_channel(self._ledger, campaign, record)
-        fresh = await self._memory.put(filed)
+        campaign = await record_event(self._ledger, stored.event)
+        fresh = await self._memory.put(stored)
         self.known += campaign is not None and fresh
         return fresh
 
-    async def get(self, names: Collection[str]) -> list[FiledEvent]:
+    async def get(self, ids: Collection[str]) -> list[StoredEvent]:
         """Return what was put lately."""
-        return await self._memory.get(names)
+        return await self._memory.get(ids)
 
     async def claim(self, key: str) -> bool:
         """Tell whether nobody claimed an event before."""

@@ -28,6 +28,7 @@ from attrs import frozen
 
 from telecmi_async._internal.frozen_json import JsonObject
 from telecmi_async._internal.messages import mask, mask_in, shown
+from telecmi_async._internal.telecmi import REFERENCE_PREFIX
 
 __all__ = [
     "CallRecord",
@@ -53,8 +54,8 @@ _HIDDEN = frozenset({"raw", "dtmf", "query"})
 _ID = re.compile(r"[\w-]{20,64}", re.ASCII)
 _LONGEST_PARAMS = 100
 _NO_QUERY = cast("Mapping[str, str]", JsonObject())
-# What proves that a call's own reference is genuine; see `telecmi_async.events.reference`.
-_CODE = re.compile(r"(tcm_[a-z2-7]{26})\.[a-z2-7]+")
+# The code proves that a call's own reference is genuine; see `telecmi_async.events.reference`.
+_CODE = re.compile(rf"({REFERENCE_PREFIX}[a-z2-7]{{26}})\.[a-z2-7]+")
 
 
 @unique

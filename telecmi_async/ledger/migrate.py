@@ -1,4 +1,4 @@
-"""Schemas as numbered SQL files, and how a SQLite file gets from one to the next."""
+"""Schema migrations: numbered SQL files, and how a SQLite file gets from one to the next."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from telecmi_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Script", "migrate_sqlite", "scripts", "statements"]
+__all__ = ["Script", "migrate_sqlite", "scripts", "scripts_after", "statements"]
 
-#: In the file's header, so that nobody takes another program's database for a ledger: "tcmL".
-_OURS: Final = 0x74636D4C
+#: In the header of a SQLite file that is a ledger: "tcmL".
+_APPLICATION_ID: Final = 0x74636D4C
 
 
 @frozen
@@ -35,17 +35,28 @@ class Script:
 
 
 def scripts(kind: str) -> list[Script]:
-    """Return the steps of a kind of database's schema, in their order.
-
-    Args:
-        kind: The folder of the files, such as ``"sqlite"``.
-    """
+    """Return all steps of the schema of ``"sqlite"`` or ``"postgres"``, in order."""
     folder = files("telecmi_async.ledger").joinpath("schema", kind)
     names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".sql"))
     return [
         Script(int(name[:4]), name, folder.joinpath(name).read_text(encoding="utf-8"))
         for name in names
     ]
+
+
+def scripts_after(version: int, steps: Sequence[Script]) -> Sequence[Script]:
+    """Return the steps that a database of a version still needs.
+
+    Raises:
+        ConfigurationError: Its schema is newer than this package.
+    """
+    newest = steps[-1].version
+    if version > newest:
+        raise ConfigurationError(
+            f"the ledger was written by a newer version of telecmi-async (its schema is "
+            f"{version}, this one knows {newest}); update telecmi-async"
+        )
+    return steps[version:]
 
 
 def statements(text: str) -> Iterator[str]:
@@ -59,21 +70,19 @@ def statements(text: str) -> Iterator[str]:
 
 
 def migrate_sqlite(db: sqlite3.Connection, steps: Sequence[Script]) -> None:
-    """Bring a file's schema up to date, all steps or none of them.
+    """Bring a file's schema up to date: all steps in one transaction.
 
-    Several processes may try at the same moment: the first does it, and the others find it
-    done.
+    If several processes try at the same moment, the first one does it.
 
     Raises:
-        ConfigurationError: The file is of another program, or of a newer version of this one.
+        ConfigurationError: The file is another program's, or of a newer version of this one.
     """
     db.execute("BEGIN IMMEDIATE")
     try:
-        version = _version_of(db, steps[-1].version)
-        for step in steps[version:]:
+        for step in scripts_after(_version_of(db), steps):
             for statement in statements(step.text):
                 db.execute(statement)
-        db.execute(f"PRAGMA application_id = {_OURS}")
+        db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {steps[-1].version}")
         db.execute("COMMIT")
     except BaseException:
@@ -82,18 +91,13 @@ def migrate_sqlite(db: sqlite3.Connection, steps: Sequence[Script]) -> None:
         raise
 
 
-def _version_of(db: sqlite3.Connection, newest: int) -> int:
+def _version_of(db: sqlite3.Connection) -> int:
     """Return the version of a file's schema, 0 for an empty file."""
     (owner,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if owner != _OURS and (owner or version or tables):
+    if owner != _APPLICATION_ID and (owner or version or tables):
         raise ConfigurationError(
             "the file is another program's database; give the ledger a file of its own"
-        )
-    if version > newest:
-        raise ConfigurationError(
-            f"the ledger was written by a newer version of telecmi-async (its schema is "
-            f"{version}, this one knows {newest}); update telecmi-async"
         )
     return int(version)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from telecmi_async import errors
 from telecmi_async._internal.event_loop import clock_of
 from telecmi_async._internal.secrets import RequestBody
+from telecmi_async._internal.telecmi import REFERENCE_FIELD
 from telecmi_async.calls.call import Call
 from telecmi_async.calls.encoding import encode_request
 from telecmi_async.calls.handle import CallHandle
 from telecmi_async.calls.placement import Permit, PlacementJob
 from telecmi_async.calls.retry import RetryPolicy
-from telecmi_async.events.reference import FIELD
 from telecmi_async.phone import route
 from telecmi_async.wire.endpoints import make_call_url
 
@@ -101,7 +101,7 @@ class CallRunner:
         call = Call(request, source=source, region=region, on_settled=on_settled)
         params: dict[str, object] = {}
         if settings.signed or permit:
-            params[FIELD] = parts.references.sign(call.reference)
+            params[REFERENCE_FIELD] = parts.references.sign(call.reference)
         body = RequestBody(
             encode_request(request, settings.credentials, from_=from_, more_params=params)
         )

@@ -13,7 +13,8 @@ import anyio
 
 from telecmi_async._internal.json_text import decode_json
 from telecmi_async._internal.secrets import RequestBody
-from telecmi_async.calls.verdict import AUTHENTICATION, body_code, message_of
+from telecmi_async._internal.telecmi import AUTHENTICATION_CODES
+from telecmi_async.calls.verdict import body_code, message_of
 from telecmi_async.errors import AuthenticationError, InvalidCall, RequestFailed, WebhookError
 from telecmi_async.events import CallRecord, parse_event
 from telecmi_async.phone import Region, parse_region
@@ -162,7 +163,7 @@ class Lookup:
         code = answer.status if said is None else said
         if missing and code == 404:
             return {}
-        if code in AUTHENTICATION:
+        if code in AUTHENTICATION_CODES:
             raise AuthenticationError(
                 "the app id or the secret is wrong",
                 status=answer.status,

@@ -9,6 +9,7 @@ import attrs
 
 from telecmi_async._internal.messages import shown
 from telecmi_async._internal.secrets import Secret
+from telecmi_async._internal.telecmi import BASE_URL
 from telecmi_async._internal.validators import environment_variable, required_variable
 from telecmi_async.calls.retry import RetryPolicy
 from telecmi_async.errors import ConfigurationError, InvalidCall
@@ -16,7 +17,7 @@ from telecmi_async.pacing.rate_limit import RateLimit
 from telecmi_async.phone import Region, parse_number, parse_region
 from telecmi_async.service.sources import Sources
 from telecmi_async.wire.credentials import Credentials
-from telecmi_async.wire.endpoints import BASE_URL, parse_base_url
+from telecmi_async.wire.endpoints import parse_base_url
 from telecmi_async.wire.transport import Timeouts
 
 if TYPE_CHECKING:

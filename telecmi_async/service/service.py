@@ -8,6 +8,7 @@ import anyio
 
 from telecmi_async import errors
 from telecmi_async._internal.secrets import Secret
+from telecmi_async._internal.telecmi import BASE_URL
 from telecmi_async.calls.handle import CallHandle
 from telecmi_async.calls.request import CallRequest
 from telecmi_async.phone import Region
@@ -16,7 +17,6 @@ from telecmi_async.service.options import ServiceSettings, complete_from_environ
 from telecmi_async.service.parts import build_parts
 from telecmi_async.service.stream import CallStream, StreamFeed, check_source
 from telecmi_async.wire.credentials import Credentials
-from telecmi_async.wire.endpoints import BASE_URL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence

@@ -26,6 +26,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
+from telecmi_async._internal.telecmi import LONGEST_CALL, RINGING
 from telecmi_async.calls.call import Call
 from telecmi_async.calls.state import CallStatus
 from telecmi_async.errors import (
@@ -37,7 +38,6 @@ from telecmi_async.errors import (
     StoreError,
     TelecmiError,
 )
-from telecmi_async.pacing.channels import LONGEST_CALL, RINGING
 from telecmi_async.service.poller import Polling
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from telecmi_async._internal.tasks import TaskRunner
     from telecmi_async.events import CallRecord
     from telecmi_async.events.reference import References
-    from telecmi_async.events.store import EventStore, FiledEvent
+    from telecmi_async.events.store import EventStore, StoredEvent
     from telecmi_async.pacing.channels import Channels
     from telecmi_async.phone import Region
     from telecmi_async.service.sources import Sources
@@ -106,14 +106,14 @@ class Tracker:
                 refused=self._stop_polling,
             )
         self._unread: deque[str] = deque(maxlen=_MOST_UNREAD)
-        self._claims: deque[FiledEvent] = deque()
+        self._claims: deque[StoredEvent] = deque()
         self._work: anyio.Event | None = None
         self._store_failed = False
         self._scope: anyio.CancelScope | None = None
         #: Why no more events will come for any call, if so.
         self._failure: TelecmiError | None = None
-        if sources.receiver is not None:
-            sources.receiver.attach(references, self)
+        if sources.intake is not None:
+            sources.intake.attach(references, self)
 
     # -- for the service
 
@@ -167,8 +167,8 @@ class Tracker:
         """Stop following calls, and end all waits with an error."""
         failure.safe_to_redial = False  # the call may be under way
         self._failure = self._failure or failure
-        if self._sources.receiver is not None:
-            self._sources.receiver.detach(self)
+        if self._sources.intake is not None:
+            self._sources.intake.detach(self)
         if self._scope is not None:
             self._scope.cancel()
         if self._polling is not None:
@@ -230,44 +230,44 @@ class Tracker:
 
     # -- for the store (store.Listener)
 
-    def wants(self, names: Collection[str]) -> bool:
+    def wants(self, ids: Collection[str]) -> bool:
         """Return whether a call of this service is known by one of these ids."""
-        return any(name in self._calls or name in self._placed for name in names)
+        return any(name in self._calls or name in self._placed for name in ids)
 
-    def take(self, filed: FiledEvent) -> None:
+    def take(self, stored: StoredEvent) -> None:
         """Add an event to its call, and learn the call's ids that it names."""
-        call, proven = self._match(filed)
+        call, proven = self._match(stored)
         if call is None:
-            if filed.event.request_id in self._placed:  # its handle is gone
-                self._claim(filed)
+            if stored.event.request_id in self._placed:  # its handle is gone
+                self._claim(stored)
             return
         if not call.add_event(
-            filed.key, filed.event, size=filed.size, now=self._now(), proven=proven
+            stored.key, stored.event, size=stored.size, now=self._now(), proven=proven
         ):
             return
         if len(call.events) <= _MOST_TEACHING:
-            ids = (filed.event.cmiuuid, filed.event.request_id if proven else None)
-            fresh = [n for n in ids if n in filed.names and n not in self._calls]
+            ids = (stored.event.cmiuuid, stored.event.request_id if proven else None)
+            fresh = [n for n in ids if n in stored.ids and n not in self._calls]
             self._calls.update(dict.fromkeys(fresh, call))
             self._look_up(*fresh)
-        self._claim(filed)
+        self._claim(stored)
 
-    def _claim(self, filed: FiledEvent) -> None:
+    def _claim(self, stored: StoredEvent) -> None:
         """Have an event given to the user's handlers: it was not known to be ours before."""
-        if not filed.ours and self._sources.dispatch is not None:
-            self._claims.append(filed)
+        if not stored.matched and self._sources.dispatch is not None:
+            self._claims.append(stored)
             self._wake()
 
-    def _match(self, filed: FiledEvent) -> tuple[Call | None, bool]:
+    def _match(self, stored: StoredEvent) -> tuple[Call | None, bool]:
         """Return the call that an event belongs to, and whether the event proves that."""
-        event = filed.event
+        event = stored.event
         ids = (event.request_id, event.conversation_uuid, event.cmiuuid)
         # A reference among the names has a valid code. An id may merely look like one.
-        reference = next((name for name in filed.names if name not in ids), "")
+        reference = next((name for name in stored.ids if name not in ids), "")
         call = self._calls.get(reference)
         if call is not None and call.reference == reference:
             return call, True
-        for name in filed.names:
+        for name in stored.ids:
             call = self._calls.get(name)
             if call is not None and (
                 name == event.request_id
@@ -304,8 +304,8 @@ class Tracker:
         while self._unread or self._claims:
             names = [self._unread.popleft() for _ in range(min(len(self._unread), _BATCH))]
             try:
-                for filed in await store.get(names) if names else ():
-                    self.take(filed)
+                for stored in await store.get(names) if names else ():
+                    self.take(stored)
                 names.clear()
                 while self._claims:
                     if await store.claim(self._claims[0].key) and self._sources.dispatch:
@@ -321,7 +321,7 @@ class Tracker:
                 self._store_failed = False
 
     def _look_up(self, *names: str | None) -> None:
-        """Ask the store for the events that are filed under these ids."""
+        """Ask the store for the events that are stored under these ids."""
         if self._sources.store is not None and self._failure is None:
             self._unread.extend(name for name in names if name is not None)
             self._wake()

@@ -1,7 +1,7 @@
-"""Who is called, and what they do: by script, by the last digits of their number, or by chance.
+"""Callees: how they behave, by script, by the last digits of their number, or by chance.
 
 The last four digits of a number can choose what happens to a call, so that a plain list of
-numbers drives every branch of a program. They are those of `MAGIC`; other numbers answer, or
+numbers drives every branch of a program. `MAGIC` has the table; other numbers answer, or
 not, by the simulator's ``answered_share``.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAGIC", "Callee", "Ending", "Magic", "magic_for", "magic_table"]
 
-#: What a leg comes to. The first two are TeleCMI's words for it; the others were reported.
+#: How a leg ends. The first two are TeleCMI's own words; users reported the others.
 Ending: TypeAlias = Literal["answered", "missed", "busy", "failed"]
 
 _ENDINGS: Final = ("answered", "missed", "busy", "failed")
@@ -45,7 +45,7 @@ def _check_digits(_: object, __: Field, digits: tuple[object, ...]) -> None:
 
 @frozen(kw_only=True)
 class Callee:
-    """What somebody does when called.
+    """How a callee behaves.
 
     Args:
         ending: Whether they answer: ``"answered"``, ``"missed"``, ``"busy"`` or ``"failed"``.
@@ -58,7 +58,7 @@ class Callee:
             ``None`` for never.
 
     Raises:
-        ConfigurationError: A value cannot be right.
+        ConfigurationError: A value is not valid.
     """
 
     ending: Ending = field(default="answered", validator=validators.one_of(*_ENDINGS))

@@ -1,7 +1,7 @@
-"""What can go wrong with a request, and rules that say when it does.
+"""Fault injection: what can go wrong with a request, and rules that say when it does.
 
 A fault is about the request alone: what the caller is answered, and whether the call was
-placed all the same. What the callee does stands in `telecmi_async.simulator.callee`.
+placed all the same. How the callee behaves is in `telecmi_async.simulator.callee`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from telecmi_async._internal import validators
 from telecmi_async._internal.messages import listed, mask
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.phone import parse_number
-from telecmi_async.simulator import dice
+from telecmi_async.simulator import chance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ class Breach(StrEnum):
 
 @unique
 class FaultKind(StrEnum):
-    """What a caller is answered. Where no other word is said, no call is placed."""
+    """What a caller is answered. Unless it says so, no call is placed."""
 
     #: 502 with TeleCMI's own body: a property is missing.
     VENDOR_502 = "vendor_502"
@@ -135,7 +135,7 @@ class Fault:
         attempts: It is about the first so many tries for a number; ``None`` for all of them.
 
     Raises:
-        ConfigurationError: A value cannot be right.
+        ConfigurationError: A value is not valid.
     """
 
     kind: FaultKind = field(converter=_parse_kind)
@@ -146,7 +146,7 @@ class Fault:
     )
 
     def hits(self, seed: int | str, number: int, to: int, attempt: int) -> bool:
-        """Tell whether a try goes wrong by this rule.
+        """Return whether a try goes wrong by this rule.
 
         Args:
             seed: The simulator's seed.
@@ -156,7 +156,7 @@ class Fault:
         """
         if self.to not in {None, to} or (self.attempts or attempt) < attempt:
             return False
-        return self.share == 1 or dice.draw(seed, f"fault {number}", to, attempt) < self.share
+        return self.share == 1 or chance.draw(seed, f"fault {number}", to, attempt) < self.share
 
 
 @define
@@ -167,7 +167,7 @@ class Faults:
     _next: int = field(default=1, init=False, repr=False)
 
     def add(self, fault: Fault | FaultKind | str) -> int:
-        """Let a rule hold from now on, after those that hold already.
+        """Add a rule, after those that hold already.
 
         Returns:
             Its number, for `remove`.
@@ -178,11 +178,11 @@ class Faults:
         return number
 
     def remove(self, number: int) -> None:
-        """Let a rule hold no longer; harmless if it does not hold."""
+        """Remove a rule, if it is there."""
         self._rules.pop(number, None)
 
     def clear(self) -> None:
-        """Let no rule hold any longer."""
+        """Remove all rules."""
         self._rules.clear()
 
     def __iter__(self) -> Iterator[tuple[int, Fault]]:

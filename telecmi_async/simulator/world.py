@@ -1,12 +1,12 @@
-"""The calls that are alive, and what is due next. No network here, and no clock but a number.
+"""Call simulation: the live calls, and the schedule of what is due. No network, no real clock.
 
 ::
 
-    begin, command, hang_up, replied  →  stories go on  →  notes  →  outbox
-                           advance    →  what is due      ↗
+    begin, command, hang_up, delivered  →  lifecycles go on  →  notes  →  outbox
+                               advance  →  what is due       ↗
 
-Whoever has a clock calls `World.advance` when `World.due` says so, takes what is in the outbox,
-delivers it, and tells what became of it.
+The owner of a real clock calls `World.advance` when `World.due` says so, takes the messages in
+the outbox, delivers them, and reports each by `World.delivered`.
 """
 
 from __future__ import annotations
@@ -21,40 +21,81 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define
 
-from telecmi_async.simulator import dice, payload
-from telecmi_async.simulator.life import ANSWER_SECONDS, Habits, Life
+from telecmi_async._internal.telecmi import RECORD_PAUSES
+from telecmi_async.simulator import chance, payload
+from telecmi_async.simulator.lifecycle import (
+    ANSWER_SECONDS,
+    Ask,
+    CallBehaviour,
+    CallLifecycle,
+    Command,
+    HungUp,
+    Wait,
+)
 from telecmi_async.simulator.payload import DIALECTS, Subject
-from telecmi_async.simulator.turn import Ask, Command, HungUp, Wait
-from telecmi_async.simulator.webhooks import REPEATS, Delivery, Webhooks
+from telecmi_async.simulator.webhooks import Delivery, Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from telecmi_async.simulator.call import SimulatedCall
-    from telecmi_async.simulator.clock import Clock
-    from telecmi_async.simulator.leg import Leg, Note
+    from telecmi_async.simulator.call import Leg, Note, SimulatedCall
 
-__all__ = ["World"]
+__all__ = ["SimulatedClock", "World"]
 
 _BALANCE: Final = Decimal("1000.000000")
+# A wait must move the event loop's clock. Rounding may leave 1e-16 s, which never passes on a
+# virtual clock: added to 5 s it is 5 s again.
+_SHORTEST: Final = 1e-6
+
+
+class SimulatedClock:
+    """Reads an event loop's clock as seconds since the simulator's beginning.
+
+    On a virtual event loop it is virtual, too. It goes on where it was if the simulator is used
+    in another event loop, whose clock begins anew.
+
+    Args:
+        speed: How many of its seconds pass in one of the event loop's.
+    """
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+        #: The time at which it was last read.
+        self.now = 0.0
+        self._anchor: float | None = None
+
+    def read(self, at: float) -> float:
+        """Return the time at a moment of the event loop's clock. It never goes back."""
+        if self._anchor is not None and at > self._anchor:
+            self.now += (at - self._anchor) * self._speed
+        self._anchor = at
+        return self.now
+
+    def skip(self, seconds: float) -> None:
+        """Let time pass at once."""
+        self.now += seconds
+
+    def until(self, when: float) -> float:
+        """Return how many of the event loop's seconds to wait for a time, never none at all."""
+        return max(_SHORTEST, (when - self.now) / self._speed)
 
 
 @define(eq=False)
-class _Run:
-    """A call that is alive: its story, and where that stands."""
+class _LiveCall:
+    """A live call's lifecycle, and the step that it waits in."""
 
-    life: Life
+    lifecycle: CallLifecycle
     subject: Subject
-    turn: int = 0
+    step: int = 0
     wait: Wait | Ask | None = None
 
 
 class World:
-    """Runs the stories of calls, and remembers how they went.
+    """Runs the lifecycles of calls, and remembers how they went.
 
     Args:
-        habits: How calls go.
-        clock: Tells the time.
+        behaviour: How calls go.
+        clock: The time in calls.
         webhooks: Returns where events go, which may change at any time.
         epoch: Seconds since 1970 at second 0 of the clock.
         keep: How many calls, and deliveries, are remembered when they are over; ``None`` for
@@ -63,8 +104,8 @@ class World:
 
     def __init__(
         self,
-        habits: Habits,
-        clock: Clock,
+        behaviour: CallBehaviour,
+        clock: SimulatedClock,
         *,
         webhooks: Callable[[], Webhooks],
         epoch: int,
@@ -77,17 +118,17 @@ class World:
         self.deliveries: deque[Delivery] = deque(maxlen=keep)
         #: Called before something is done from outside, to let happen what is due.
         self.catch_up: Callable[[], object] = _nothing
-        #: Who carries off what is in the outbox: called when what is due may have changed.
-        self.carriers: list[Callable[[], object]] = []
+        #: Called when what is due may have changed; without one, no message ever leaves.
+        self.wakers: list[Callable[[], object]] = []
         self.calls: OrderedDict[str, SimulatedCall] = OrderedDict()
         self.live: dict[str, SimulatedCall] = {}
-        self._habits = habits
+        self._behaviour = behaviour
         self._clock = clock
         self._epoch = epoch
         self._keep = keep
         self._agenda: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._ordinals = itertools.count()
-        self._runs: dict[SimulatedCall, _Run] = {}
+        self._runs: dict[SimulatedCall, _LiveCall] = {}
         self._balance = _BALANCE
         self._digest = 0
 
@@ -97,9 +138,9 @@ class World:
         return self._webhooks()
 
     def changed(self) -> None:
-        """Tell those who deliver that there may be something to do."""
-        for carrier in self.carriers:
-            carrier()
+        """Wake the senders: there may be something to do."""
+        for wake in self.wakers:
+            wake()
 
     # -- time
 
@@ -108,11 +149,11 @@ class World:
         return self._agenda[0][0] if self._agenda else None
 
     def advance(self, at: float) -> None:
-        """Let everything happen that is due at a moment of the event loop's clock."""
+        """Run everything that is due at a moment of the event loop's clock."""
         self.settle(self._clock.read(at))
 
     def settle(self, now: float) -> None:
-        """Let everything happen that is due, in the order in which it is due."""
+        """Run everything that is due, in the order in which it is due."""
         while self._agenda and self._agenda[0][0] <= now:
             _, _, happen, what = heapq.heappop(self._agenda)
             happen(*what)
@@ -123,9 +164,9 @@ class World:
     # -- calls
 
     def begin(self, call: SimulatedCall, *, appid: int, inbound: bool = False) -> None:
-        """Let the life of a call begin, now."""
+        """Start the lifecycle of a call, now."""
         now = self._clock.now
-        life = Life(
+        lifecycle = CallLifecycle(
             to=call.to,
             from_=call.from_,
             # Calls that come in count by themselves, and draw by themselves.
@@ -133,19 +174,19 @@ class World:
             at=now,
             pcmo=None if inbound else call.pcmo,
             duration=call.duration,
-            habits=self._habits,
-            told=lambda note, leg: self._observe(call, note, leg),
+            behaviour=self._behaviour,
+            observe=lambda note, leg: self._observe(call, note, leg),
         )
         subject = Subject(
             appid,
             None if inbound else call.request_id,
             call.from_,
-            life.legs[0].cmiuuid,
+            lifecycle.legs[0].cmiuuid,
             call.extra_params,
             self._epoch,
         )
-        call.begin(self, life, now)
-        self._runs[call] = _Run(life, subject)
+        call.begin(self, lifecycle.legs, now)
+        self._runs[call] = _LiveCall(lifecycle, subject)
         self.live[call.request_id] = call
         self.remember(call)
         self._go(call, None)
@@ -153,7 +194,7 @@ class World:
         self.changed()
 
     def remember(self, call: SimulatedCall) -> None:
-        """Have a call among the newest."""
+        """Keep a call among the newest."""
         self.calls[call.request_id] = call
         if self._keep is not None and len(self.calls) > self._keep:
             self.calls.popitem(last=False)
@@ -174,7 +215,7 @@ class World:
         """Return the record of a leg, if it was made."""
         if not leg.recorded:
             return None
-        return payload.looked_up(leg, epoch=self._epoch, balance=self._balance)
+        return payload.lookup_record(leg, epoch=self._epoch, balance=self._balance)
 
     def command(self, call: SimulatedCall, name: str, value: object = None) -> None:
         """Do something in a call by hand.
@@ -198,7 +239,7 @@ class World:
         """End a call that is alive; False if it is over."""
         self.catch_up()
         run = self._runs.get(call)
-        if run is None or run.life.over:
+        if run is None or run.lifecycle.over:
             return False
         self._go(call, HungUp(who, self._clock.now))
         self.settle(self._clock.now)
@@ -210,47 +251,47 @@ class World:
         if action == "hangup":
             return self.hang_up(call, "a command")
         run = self._runs.get(call)
-        if run is None or run.life.over:
+        if run is None or run.lifecycle.over:
             return False
-        run.life.hold(leg, action)
+        run.lifecycle.hold(leg, action)
         return True
 
     def in_use(self) -> int:
         """Return how many channels are in use."""
-        return sum(not run.life.over for run in self._runs.values())
+        return sum(not run.lifecycle.over for run in self._runs.values())
 
     def _go(self, call: SimulatedCall, sent: Command | HungUp | None) -> None:
-        """Let a story go on, and plan its next turn."""
+        """Let a lifecycle go on, and plan its next step."""
         run = self._runs[call]
-        run.turn += 1
+        run.step += 1
         try:
-            story = run.life.story
-            wait = story.throw(sent) if isinstance(sent, HungUp) else story.send(sent)
+            steps = run.lifecycle.steps
+            wait = steps.throw(sent) if isinstance(sent, HungUp) else steps.send(sent)
         except StopIteration:
             del self._runs[call], self.live[call.request_id]
             return
         run.wait = wait
-        now = run.life.now if self._habits.pace == "timed" else self._clock.now
+        now = run.lifecycle.now if self._behaviour.mode == "timed" else self._clock.now
         if isinstance(wait, Ask):
             self._ask(call, run, wait)
-            self._plan(now + ANSWER_SECONDS, self._next, call, run.turn)
+            self._plan(now + ANSWER_SECONDS, self._next, call, run.step)
         elif wait.seconds is not None:
-            pause = wait.seconds if self._habits.pace == "timed" else 0.0
-            self._plan(now + pause, self._next, call, run.turn)
+            pause = wait.seconds if self._behaviour.mode == "timed" else 0.0
+            self._plan(now + pause, self._next, call, run.step)
 
-    def _next(self, call: SimulatedCall, turn: int) -> None:
-        """Go on with a story, unless it went on meanwhile."""
+    def _next(self, call: SimulatedCall, step: int) -> None:
+        """Go on with a lifecycle, unless it went on meanwhile."""
         run = self._runs.get(call)
-        if run is not None and run.turn == turn:
+        if run is not None and run.step == step:
             self._go(call, None)
 
-    # -- what happens, and who is told
+    # -- webhooks
 
     def _observe(self, call: SimulatedCall, note: Note, leg: Leg) -> None:
         call.timeline.append(note)
         self._trace(call, note.at, note.what, leg.cmiuuid, note.detail)
         if note.what == "record":
-            self._balance -= payload.cost_of(leg)
+            self._balance -= leg.cost
         if self.webhooks.to is None:
             return
         subject = self._runs[call].subject
@@ -264,7 +305,7 @@ class World:
             key = f"{note.what} {leg.cmiuuid}"
             delivery = Delivery(call, note.what, leg.name, key, _encode(body))
             self.deliveries.append(delivery)
-            when = note.at if self._habits.pace == "timed" else self._clock.now
+            when = note.at if self._behaviour.mode == "timed" else self._clock.now
             self._plan_try(delivery, when)
 
     def _dialect(self, call: SimulatedCall, purpose: str) -> str:
@@ -273,17 +314,17 @@ class World:
         return DIALECTS[int(len(DIALECTS) * self._draw(call, f"dialect {purpose}"))]
 
     def _draw(self, call: SimulatedCall, purpose: str) -> float:
-        return dice.draw(self._habits.seed, purpose, call.to, call.attempt)
+        return chance.draw(self._behaviour.seed, purpose, call.to, call.attempt)
 
-    def _ask(self, call: SimulatedCall, run: _Run, ask: Ask) -> None:
-        """Put a question into the outbox; nothing is lost of these, or delayed."""
+    def _ask(self, call: SimulatedCall, run: _LiveCall, ask: Ask) -> None:
+        """Put a question into the outbox; questions are neither lost nor delayed."""
         leg = call.legs[0]
         if ask.keys is None:
             what, body = "inbound", payload.inbound_payload(run.subject, leg)
         else:
             what, body = "keys", payload.digits_payload(leg, ask.keys)
-        key = f"{what} {run.turn}"
-        delivery = Delivery(call, what, leg.name, key, _encode(body), ask, run.turn)
+        key = f"{what} {run.step}"
+        delivery = Delivery(call, what, leg.name, key, _encode(body), ask, run.step)
         self.deliveries.append(delivery)
         self._hand_out(delivery)
 
@@ -308,19 +349,21 @@ class World:
             if self._draw(call, f"double {key}") < hooks.double_share:
                 self._post(delivery, when, f"delay again {key}")
         if number < delivery.most_tries:
-            pause = REPEATS[number - 1] if self._habits.pace != "immediate" else 0.0
+            pause = RECORD_PAUSES[number - 1] if self._behaviour.mode != "immediate" else 0.0
             self._plan_try(delivery, when + pause)
 
     def _post(self, delivery: Delivery, when: float, purpose: str) -> None:
-        shortest, longest = self.webhooks.delay
-        if longest == 0:
+        if self.webhooks.delay[1] == 0:
             self._hand_out(delivery)
             return
-        delay = shortest + (longest - shortest) * self._draw(delivery.call, purpose)
+        call = delivery.call
+        delay = chance.draw_between(
+            self.webhooks.delay, self._behaviour.seed, purpose, call.to, call.attempt
+        )
         self._plan(when + delay, self._hand_out, delivery)
 
     def _hand_out(self, delivery: Delivery) -> None:
-        if self.carriers:  # without them nothing ever leaves
+        if self.wakers:
             self.outbox.append(delivery)
 
     def send_again(self, delivery: Delivery) -> None:
@@ -330,7 +373,7 @@ class World:
         self.changed()
 
     def delivered(self, delivery: Delivery, status: int | None, reply: object = None) -> None:
-        """Note what became of a message, and go on with the story if it was a question.
+        """Record a message's result, and go on with the lifecycle if it was a question.
 
         Args:
             delivery: The message.
@@ -339,7 +382,7 @@ class World:
         """
         delivery.status = status
         run = self._runs.get(delivery.call)
-        if delivery.ask is None or run is None or run.turn != delivery.turn:
+        if delivery.ask is None or run is None or run.step != delivery.step:
             return
         flow = reply if status is not None and 200 <= status < 300 else None
         self._go(delivery.call, Command("reply", self._clock.now, flow))
@@ -349,12 +392,12 @@ class World:
     # -- the trace
 
     def _trace(self, call: SimulatedCall, at: float, *what: str) -> None:
-        """Add something that happened to the trace; in what order calls do it is no matter."""
+        """Add something that happened to the trace, whatever the order of the calls."""
         text = json.dumps([call.to, call.attempt, round(at - call.accepted, 6), *what])
         self._digest += int.from_bytes(blake2b(text.encode(), digest_size=16).digest())
 
     def trace(self) -> str:
-        """Return what stands for all that happened in all calls, at which moment of each."""
+        """Return a hash of all that happened in all calls, and when."""
         return f"{self._digest % (1 << 128):032x}"
 
 
@@ -363,4 +406,4 @@ def _encode(body: dict[str, Any]) -> bytes:
 
 
 def _nothing() -> None:
-    """Nobody has to know."""
+    """Do nothing: outside an event loop, time stands still."""

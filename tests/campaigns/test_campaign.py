@@ -317,7 +317,7 @@ async def test_what_had_its_turn_already_is_braked_too() -> None:
         tasks.cancel_scope.cancel()
 
     assert requests < 10
-    assert sum(reason.startswith("brake") for reason in reasons) > 10
+    assert sum(reason.startswith("circuit_breaker") for reason in reasons) > 10
 
 
 async def test_a_probe_that_was_not_sent_makes_way_for_another() -> None:

@@ -117,7 +117,7 @@ async def test_a_ledger_that_takes_no_intent_dials_nobody_and_is_spoken_of(
         here.ledger.intend = real  # type: ignore[method-assign]  # it works
 
     assert await here.counted() == {"finished": 3}
-    assert "nothing is dialled, for the ledger fails" in caplog.text
+    assert "the ledger fails, nothing is dialled" in caplog.text
     assert here.ledger.jobs < 300
 
 
@@ -233,7 +233,7 @@ async def test_a_record_of_another_campaign_frees_no_channel() -> None:
 def _freeze(here: Scene, campaign: Campaign) -> anyio.Event:
     """Stop a worker from its next turn on; return what wakes it up."""
     by, awake, renew = campaign._worker, anyio.Event(), here.ledger.renew
-    take = by._turns.take
+    take = by._scheduler.take
 
     async def take_late(number: int) -> bool:
         await awake.wait()
@@ -244,6 +244,6 @@ def _freeze(here: Scene, campaign: Campaign) -> anyio.Event:
             return 0
         return await renew(worker, lease=lease)
 
-    by._turns.take = take_late  # type: ignore[method-assign]  # it froze
+    by._scheduler.take = take_late  # type: ignore[method-assign]  # it froze
     here.ledger.renew = renew_late  # type: ignore[method-assign]  # the same
     return awake

@@ -290,7 +290,7 @@ async def test_an_intent_that_was_stuck_needs_another_turn() -> None:
 
     permit, call = SendPermit(intend, 30.0, turn), a_call()
 
-    with pytest.raises(CallCancelled, match="turn"):
+    with pytest.raises(CallCancelled, match="start"):
         await permit(call)
     assert permit.token == call.reference
 
@@ -306,7 +306,7 @@ async def test_what_a_rule_forbids_has_no_token() -> None:
 
     with pytest.raises(CallCancelled, match="do_not_call"):
         await permit(a_call())
-    assert (permit.token, permit.refusal) == (None, refusal)
+    assert (permit.token, permit.decision) == (None, refusal)
 
 
 async def test_what_was_lost_has_no_token_either() -> None:
@@ -319,7 +319,7 @@ async def test_what_was_lost_has_no_token_either() -> None:
 
     with pytest.raises(CallCancelled, match="lost"):
         await permit(a_call())
-    assert (permit.token, permit.refusal) == (None, None)
+    assert (permit.token, permit.decision) == (None, None)
 
 
 async def test_a_ledger_that_fails_leaves_a_token_that_may_be_on_record() -> None:

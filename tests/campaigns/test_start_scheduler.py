@@ -295,7 +295,7 @@ async def test_a_channel_that_cannot_be_given_back_is_given_back_later(
 
     assert limits.channels == ["spring/1", "spring/3", "spring/1"]
     assert len(caplog.records) == 2
-    assert "2 channels are given back later: they are gone" in caplog.records[1].getMessage()
+    assert "2 channels are freed later: they are gone" in caplog.records[1].getMessage()
 
 
 @define

@@ -22,7 +22,7 @@ import telecmi_async
 from telecmi_async import CallService, RetryPolicy
 from telecmi_async.cli import Exit, Terminal, call, main
 from telecmi_async.simulator import Simulator
-from telecmi_async.simulator.dice import draw
+from telecmi_async.simulator.chance import draw
 
 MAIN = Path(telecmi_async.__file__).with_name("__main__.py")
 

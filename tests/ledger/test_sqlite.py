@@ -63,8 +63,8 @@ async def ledger(path: Path) -> AsyncIterator[SqliteLedger]:
 
 def writer_of(ledger: SqliteLedger) -> SqliteThread:
     """The thread that writes."""
-    assert ledger._desks is not None
-    return ledger._desks[0]
+    assert ledger._threads is not None
+    return ledger._threads[0]
 
 
 async def run(ledger: SqliteLedger, sql: str) -> Any:
@@ -216,7 +216,7 @@ def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
     """As a contacts file is that was mixed up with the ledger; it is left as it was."""
     path.write_text("number,name\n" * 1000)
 
-    with pytest.raises(ConfigurationError, match="no SQLite database"):
+    with pytest.raises(ConfigurationError, match="not a SQLite database"):
         anyio.run(SqliteLedger(path).__aenter__)
 
     assert path.read_text() == "number,name\n" * 1000
@@ -928,12 +928,12 @@ async def test_no_question_looks_at_all_rows(
     """Each uses an index, so that it takes the same at a million contacts."""
     await begin(ledger, 2)
     asked: list[str] = []
-    assert ledger._desks is not None
-    for desk in ledger._desks:
-        await desk.do(lambda db, _: db.set_trace_callback(asked.append))
+    assert ledger._threads is not None
+    for thread in ledger._threads:
+        await thread.do(lambda db, _: db.set_trace_callback(asked.append))
     await ask(ledger)
-    for desk in ledger._desks:
-        await desk.do(lambda db, _: db.set_trace_callback(None))
+    for thread in ledger._threads:
+        await thread.do(lambda db, _: db.set_trace_callback(None))
     plans = [
         (sql, row[3])
         for sql in asked

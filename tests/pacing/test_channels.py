@@ -32,7 +32,8 @@ from telecmi_async import (
     RateLimit,
     RetryPolicy,
 )
-from telecmi_async.pacing.channels import LONGEST_CALL, RINGING, Channels
+from telecmi_async._internal.telecmi import LONGEST_CALL, RINGING
+from telecmi_async.pacing.channels import Channels
 from telecmi_async.testing import cancel_everywhere, run
 
 if TYPE_CHECKING:

@@ -89,6 +89,6 @@ async def test_every_handle_ends_with_the_truth() -> None:
     assert all(handle.accepted for handle in lost)
     assert simulator.numbers() == number
     simulator.no_duplicates()
-    assert receiver.counts.repeated > number
+    assert receiver.counts.duplicates > number
     del handles, handle, lost, result, call, service, tasks
     assert alive() == before

@@ -26,8 +26,9 @@ from telecmi_async import (
     WaitTimeout,
 )
 from telecmi_async._internal.event_loop import is_asyncio
-from telecmi_async.calls.history import RECORD_PATIENCE
+from telecmi_async._internal.telecmi import RECORD_PATIENCE
 from telecmi_async.events import Stage
+from telecmi_async.events.receiver.receiver import intake_of
 from telecmi_async.events.store import MemoryStore
 from telecmi_async.service.sources import Sources
 from telecmi_async.testing import cancel_everywhere
@@ -429,7 +430,7 @@ def test_sources_are_told_apart() -> None:
 
     assert Sources.of(None) == Sources() == Sources.of([])
     assert Sources.of([poller, receiver]) == Sources(
-        receiver=receiver, store=receiver.store, poller=poller
+        intake=intake_of(receiver), store=receiver.store, poller=poller
     )
     assert Sources.of((store, poller)) == Sources(store=store, poller=poller)
     assert [Sources.of(source).has_any for source in (None, receiver, store, poller)] == [
@@ -439,4 +440,4 @@ def test_sources_are_told_apart() -> None:
         True,
     ]
     assert Sources.of(store).dispatch is None
-    assert Sources.of(receiver).dispatch == receiver.dispatch
+    assert Sources.of(receiver).dispatch == intake_of(receiver).runner.dispatch

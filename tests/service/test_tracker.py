@@ -32,7 +32,7 @@ from telecmi_async import (
     TelecmiError,
     WaitTimeout,
 )
-from telecmi_async._internal.event_loop import current_loop, hand_over
+from telecmi_async._internal.event_loop import call_in_loop, current_loop
 from telecmi_async.calls.history import History
 from telecmi_async.events import Stage
 from telecmi_async.events.receiver import new_token
@@ -757,13 +757,13 @@ async def test_a_stray_whose_call_turns_up_is_handed_to_the_handlers_once() -> N
     fake_store, heard = FakeStore(), Counter[str | None]()
     receiver = Receiver(new_token(), store=fake_store)
     receiver.on_event(lambda event: heard.update([event.request_id]))
-    await fake_store.lay(payload("ringing", ids(0)), record(ids(0)), ours=False)
+    await fake_store.lay(payload("ringing", ids(0)), record(ids(0)), matched=False)
     fake_store.claimed.append(fake_store.kept[0].key)  # by another process
     async with receiver, FakeTelecmi().service(events=receiver, reference=False) as service:
         call = await place(service)
         await call.ended()
         await anyio.sleep(1)
-        await fake_store.lay(payload("gone", ids(0)), ours=False)
+        await fake_store.lay(payload("gone", ids(0)), matched=False)
         fake_store.broken = True
         await anyio.sleep(20)
         fake_store.broken = False
@@ -835,11 +835,11 @@ def test_what_is_handed_to_a_loop_that_is_over_is_dropped(backend: Any) -> None:
 
     async def main() -> None:
         loops.append(current_loop())
-        hand_over(loops[0], handed.append, 1)
+        call_in_loop(loops[0], handed.append, 1)
         await anyio.sleep(1)
 
     run(main, backend=backend)
-    hand_over(loops[0], handed.append, 2)
+    call_in_loop(loops[0], handed.append, 2)
 
     assert handed == [1]
 

@@ -14,12 +14,13 @@ from posting import Request, part
 from simulated import FROM, HANGUP, TO, pass_time, place, post
 
 from telecmi_async.events.receiver import Receiver
+from telecmi_async.http_server import ConnectionLimits, HttpConnection, HttpResponse
 from telecmi_async.simulator import Callee, Fault, FaultKind, Simulator, Webhooks
-from telecmi_async.simulator.answer import SimulatedReply
-from telecmi_async.simulator.connection import _is_local
+from telecmi_async.simulator.fronts import SimulatorPort
 from telecmi_async.simulator.page import words
 from telecmi_async.simulator.page.markup import tag
 from telecmi_async.simulator.page.routes import answer_page as page_answer
+from telecmi_async.simulator.replies import refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,7 @@ def ask(
     target: str,
     headers: Mapping[str, str] | None = None,
     body: bytes = b"",
-) -> SimulatedReply:
+) -> HttpResponse:
     """Send a request as a browser on this machine would."""
     sent = {"host": HOST, **(headers or {})}
     decision = simulator.receive(method, target, sent, body, at=0.0)
@@ -49,7 +50,7 @@ def ask(
 class Seen(HTMLParser):
     """What a browser makes of a page."""
 
-    def __init__(self, answer: SimulatedReply) -> None:
+    def __init__(self, answer: HttpResponse) -> None:
         super().__init__()
         self.words: list[str] = []
         self.elements: list[tuple[str, dict[str, str | None]]] = []
@@ -111,14 +112,14 @@ def press(
     headers: Mapping[str, str] | None = None,
     /,
     **fields: object,
-) -> SimulatedReply:
+) -> HttpResponse:
     """Press a button."""
     sent = {"token": token_of(simulator), "do": do, **fields}
     kind = {"content-type": "application/x-www-form-urlencoded", **(headers or {})}
     return ask(simulator, "POST", target, kind, urlencode(sent).encode())
 
 
-def place_of(answer: SimulatedReply) -> str:
+def place_of(answer: HttpResponse) -> str:
     """Return where an answer leads."""
     assert answer.status == 303
     return dict(answer.headers)["Location"]
@@ -599,7 +600,7 @@ def test_nothing_that_data_says_becomes_markup(hostile: str) -> None:
 def test_text_and_values_are_read_as_they_were_given(text: str, value: str) -> None:
     """An element holds its text, and an attribute its value, whatever they are."""
     made = tag("p", text, None, 7, tag("input", value=value, hidden=True, for_=None), id=value)
-    seen = Seen(SimulatedReply(200, made.markup.encode("utf-8", "replace")))
+    seen = Seen(HttpResponse(200, (), made.markup.encode("utf-8", "replace")))
 
     def read(said: str) -> str:
         return said.encode("utf-8", "replace").decode()
@@ -773,7 +774,7 @@ def test_a_message_is_sent_again() -> None:
     simulator = Simulator(webhooks=HOOK, ring=1)
     place(simulator)
     pass_time(simulator, 60.0)
-    simulator._world.carriers.append(lambda: None)
+    simulator._world.wakers.append(lambda: None)
     record = next(one for one in simulator.deliveries if one.what == "record")
     done = press(simulator, "/deliveries", "send_again", delivery=words.mark(record))
 
@@ -879,8 +880,10 @@ class Peer:
 def test_only_this_machine_is_shown_the_page(host: str, local: bool) -> None:
     """A client elsewhere may claim any Host; where it is tells its address."""
     simulator = Simulator()
+    stream = cast("Any", Peer(host))
+    connection = HttpConnection(stream, SimulatorPort(simulator), ConnectionLimits(), refused)
     decision = simulator.receive(
-        "GET", "/", {"host": "127.0.0.1"}, b"", at=0.0, local=_is_local(cast("Any", Peer(host)))
+        "GET", "/", {"host": "127.0.0.1"}, b"", at=0.0, local=connection._local
     )
 
     assert decision.answer.status == (200 if local else 404)

@@ -1,35 +1,34 @@
-"""Contacts from files: each row is read right, or rejected with its number and a reason.
+"""Contacts files: each row is read right, or rejected with its number and a reason.
 
-Files come from spreadsheets, and hurt: numbers without country code, digits that a spreadsheet
-rounded away, three encodings, semicolons, half a quotation mark. Whatever they hold, a file is
-read from its beginning to its end in little memory, all rows are accounted for, and no reason
-holds a number in full.
+Spreadsheets mangle phone numbers: no country code, digits that were rounded away, half a
+quotation mark. A file is read from its beginning to its end, a line at a time, all rows are
+accounted for, and no reason holds a number in full.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Final, Literal, TypeAlias, cast
+from typing import IO, TYPE_CHECKING, Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
 from telecmi_async._internal.messages import listed, shown
-from telecmi_async.campaigns.contacts.encoding import Source, detect
 from telecmi_async.campaigns.contacts.flaw import Flaw, Kind
 from telecmi_async.campaigns.contacts.layout import (
     DELIMITERS,
-    Layout,
-    find_layout,
-    number_column,
+    column_name,
+    csv_layout,
+    is_blank,
+    json_layout,
 )
 from telecmi_async.campaigns.contacts.numbers import parse_country, read_number
-from telecmi_async.campaigns.contacts.records import csv_records, json_records, lines_of
-from telecmi_async.campaigns.contacts.seen import Seen
+from telecmi_async.campaigns.contacts.records import csv_records, json_records
+from telecmi_async.campaigns.contacts.source import Source
 from telecmi_async.campaigns.contacts.zones import country_of, zone_named
 from telecmi_async.campaigns.rules import ZONE_COLUMN
 from telecmi_async.errors import ConfigurationError, InvalidCall
-from telecmi_async.ledger.contact import NewContact
+from telecmi_async.ledger.records import NewContact
 
 if TYPE_CHECKING:
     import os
@@ -42,7 +41,8 @@ __all__ = ["ContactsFile", "Format", "Rejection", "Survey", "survey"]
 Format: TypeAlias = Literal["csv", "jsonl"]
 _FORMATS: Final = ("csv", "jsonl")
 _NO_ZONE = Flaw(
-    Kind.TIME_ZONE, f"its {ZONE_COLUMN} is no time zone such as Asia/Kolkata or Europe/Berlin"
+    Kind.TIME_ZONE,
+    f"has a {ZONE_COLUMN} that is not a time zone such as Asia/Kolkata or Europe/Berlin",
 )
 
 
@@ -53,7 +53,7 @@ class Rejection:
     Args:
         row: Its number: the line of the file it begins in, from 1, the header included.
         kind: What is wrong, for counting.
-        reason: It in words, without a number in full.
+        reason: What is wrong, for people, without a number in full.
     """
 
     row: int
@@ -64,28 +64,33 @@ class Rejection:
 class ContactsFile:
     """A file of contacts. Iterating yields each row as a `NewContact` or a `Rejection`.
 
-    The file is read when this is made, to find out its encoding and layout, and once more in
-    each iteration, a line at a time. It blocks: in an async program, let a thread do it.
+    Its first lines are read when this is made, and all of it in each iteration, a line at a time.
+    It blocks: in an async program, use a thread.
 
     Args:
         file: Its path, or an open binary file.
-        column: The name of the column that holds the numbers; found by its name if not given
-            (number, phone, mobile, …), or by what it holds if there is no header. Columns
+        column: The name of the column that holds the numbers. If not given, it is found by its
+            name (number, phone, mobile, …), or by its cells if there is no header. Columns
             without a name are ``column_1``, ``column_2`` …
         country: The calling code that numbers without one belong to, such as ``"91"``. Without
             it, such numbers are rejected: a country is never guessed.
-        format: ``"csv"`` or ``"jsonl"`` (one JSON object a line); found out if not given.
-        delimiter: What stands between the cells of a CSV file; found out if not given.
-        header: Whether the first row names the columns; found out if not given.
+        format: ``"csv"`` or ``"jsonl"`` (one JSON object a line). If not given, a file whose
+            first row begins with a brace is JSON lines.
+        encoding: Python's name of the file's encoding, such as ``"cp1252"`` for many programs on
+            Windows. A byte order mark overrides it. Rows that do not fit it are rejected.
+        delimiter: The character between the cells of a CSV file: comma, semicolon, tab or bar. If
+            not given, it is the one that the first row has most of, outside quotation marks.
+        header: Whether the first row names the columns. If not given, it does unless it holds a
+            number.
         check: Raises `InvalidCall` for a contact that cannot be dialled for another reason:
             ``check=lambda contact: template.fill(contact.columns)``.
 
     Raises:
-        ConfigurationError: It cannot be read, or nobody can tell which column holds the number.
+        ConfigurationError: It cannot be read, or it is unclear which column holds the number.
     """
 
     __slots__ = (
-        "_check", "_country", "_layout", "_number_key", "_source", "columns", "delimiter",
+        "_check", "_country", "_first_row", "_number", "_source", "columns", "delimiter",
         "encoding", "format", "notes", "number_column",
     )  # fmt: skip
 
@@ -96,6 +101,7 @@ class ContactsFile:
         column: str | None = None,
         country: int | str | None = None,
         format: Format | None = None,  # noqa: A002  # the word for it
+        encoding: str = "utf-8",
         delimiter: str | None = None,
         header: bool | None = None,
         check: Callable[[NewContact], object] | None = None,
@@ -108,56 +114,41 @@ class ContactsFile:
                 f"delimiter must be one of , ; | and the tab, not {shown(delimiter)}"
             )
         self._check = check
-        self._source = Source(file)
-        #: How its bytes become text.
-        self.encoding = detect(self._source)
+        self._source = Source(file, encoding)
+        #: Its encoding: the one given, or that of its byte order mark.
+        self.encoding = self._source.encoding
         #: ``"csv"`` or ``"jsonl"``.
         self.format: Format = format or self._find_format()
-        self._layout: Layout | None = None
+        lines = self._source.lines()
         if self.format == "jsonl":
-            self._number_key = _key(self._find_key(column))
-            #: The names of a CSV file's columns; those of a file of objects may differ in each.
-            self.columns: tuple[str, ...] = ()
-            #: The name of the one with the numbers.
-            self.number_column = self._number_key
-            #: What stands between a CSV file's cells.
-            self.delimiter: str | None = None
-            #: What people should know of its layout.
-            self.notes: tuple[str, ...] = ()
-            return
-        layout = find_layout(
-            lines_of(self._source, self.encoding),
-            column=column,
-            country=self._country,
-            delimiter=delimiter,
-            header=header,
-        )
-        self._layout = layout
-        self.columns, self.delimiter = layout.columns, layout.delimiter
-        self._number_key = self.number_column = layout.columns[layout.number]
+            layout = json_layout(lines, column)
+            if layout is None:
+                raise ConfigurationError(f"{self._source.name} holds no JSON objects")
+        else:
+            layout = csv_layout(
+                lines, column=column, country=self._country, delimiter=delimiter, header=header
+            )
+        self._first_row = layout.first_row
+        #: The names of a CSV file's columns; objects of a JSON file may differ in theirs.
+        self.columns = layout.columns
+        #: The name of the column with the numbers.
+        self.number_column = layout.number_column
+        self._number = layout.columns.index(self.number_column) if layout.columns else -1
+        #: The character between a CSV file's cells.
+        self.delimiter = layout.delimiter
+        #: What users should know of its layout.
         self.notes = layout.notes
 
     def _find_format(self) -> Format:
-        """Tell CSV from JSON by the first character."""
-        for _, text in lines_of(self._source, self.encoding):
-            if isinstance(text, Flaw):
-                break
-            if text.lstrip().startswith("["):
-                raise ConfigurationError(
-                    f"{self._source.name} is a JSON array: write one object a line, without "
-                    "brackets around them and commas between them"
-                )
-            if text.strip():
-                return "jsonl" if text.lstrip().startswith("{") else "csv"
-        return "csv"
-
-    def _find_key(self, column: str | None) -> str:
-        """Return the key that holds the number, by the first object."""
-        for record in json_records(lines_of(self._source, self.encoding)):
-            if isinstance(record.cells, dict) and record.cells:
-                keys = list(record.cells)
-                return keys[number_column(keys, column)]
-        raise ConfigurationError(f"{self._source.name} holds no JSON objects")
+        """Return the format that the first row's first character shows."""
+        first = next((each.text for each in self._source.lines() if not is_blank(each)), "")
+        start = first.lstrip()[0:1] if isinstance(first, str) else ""
+        if start == "[":
+            raise ConfigurationError(
+                f"{self._source.name} is a JSON array: write one object a line, without "
+                "brackets around them and commas between them"
+            )
+        return "jsonl" if start == "{" else "csv"
 
     def __iter__(self) -> Iterator[NewContact | Rejection]:
         for _, item in self.rows():
@@ -165,23 +156,23 @@ class ContactsFile:
                 yield item
 
     def contacts(self) -> Iterator[NewContact]:
-        """Yield what can be dialled, each number once, for the ledger to load."""
+        """Yield the contacts that can be dialled, each number once, for the ledger to load."""
         for _, item in self.rows():
             if isinstance(item, NewContact):
                 yield item
 
     def rows(self) -> Iterator[tuple[int, NewContact | Rejection | None]]:
-        """Yield each row with its number; one without anything in it is ``None``.
+        """Yield each row with its number; ``None`` stands for an empty one.
 
         Raises:
-            ConfigurationError: The file cannot be read any more.
+            ConfigurationError: The file can no longer be read.
         """
-        seen = Seen()
+        seen: dict[int, int] = {}
         for record in self._records():
             row = record.row
             found = self._contact(record)
             if isinstance(found, NewContact):
-                first = seen.first(found.number, row)
+                first = seen.setdefault(found.number, row)
                 if first != row:
                     found = Flaw(Kind.DUPLICATE, f"holds the same number as row {first}")
             if isinstance(found, Flaw):
@@ -190,27 +181,25 @@ class ContactsFile:
                 yield row, found
 
     def _records(self) -> Iterator[FileRow]:
-        lines = lines_of(self._source, self.encoding)
-        layout = self._layout
-        if layout is None:
+        lines = self._source.lines()
+        if self.delimiter is None:
             return json_records(lines)
-        for _ in range(layout.first_row - 1):
+        for _ in range(self._first_row - 1):
             next(lines, None)
-        return csv_records(lines, layout.delimiter, self._is_row)
+        return csv_records(lines, self.delimiter, self._is_row)
 
     def _is_row(self, cells: list[str]) -> bool:
-        """Tell whether cells look like a row of a CSV file: as many, and a number in its place."""
-        layout = cast("Layout", self._layout)
-        if len(cells) != len(layout.columns):
+        """Return whether cells look like a row of a CSV file: as many, and a number in its place."""
+        if len(cells) != len(self.columns):
             return False
-        return isinstance(read_number(cells[layout.number].strip('" '), self._country), int)
+        return isinstance(read_number(cells[self._number].strip('" '), self._country), int)
 
     def _contact(self, record: FileRow) -> NewContact | Flaw | None:
-        """Return the contact of a row, what is wrong with it, or ``None`` if it is empty."""
+        """Return the contact of a row, or why it is rejected; ``None`` if it is empty."""
         columns = self._columns(record.cells)
         if columns is None or isinstance(columns, Flaw):
             return columns
-        number = read_number(columns.pop(self._number_key, ""), self._country)
+        number = read_number(columns.pop(self.number_column, ""), self._country)
         if isinstance(number, Flaw):
             return number
         zone = columns.get(ZONE_COLUMN, "").strip()
@@ -227,11 +216,11 @@ class ContactsFile:
     def _columns(
         self, cells: list[str] | dict[str, str] | Flaw
     ) -> dict[str, str] | Flaw | None:
-        """Return what a row holds by the names of its columns."""
+        """Return a row's cells by the names of its columns."""
         if isinstance(cells, Flaw):
             return cells
         if isinstance(cells, dict):
-            return {_key(key): text for key, text in cells.items()} or None
+            return {column_name(key): text for key, text in cells.items()} or None
         stripped = [cell.strip() for cell in cells]
         if not any(stripped):
             return None
@@ -243,26 +232,22 @@ class ContactsFile:
         return dict(zip(self.columns, stripped, strict=False))
 
 
-def _key(name: str) -> str:
-    return ZONE_COLUMN if name.strip().casefold() in {"timezone", "time_zone", "tz"} else name
-
-
 def _counted(rejected: Mapping[Kind, int]) -> str:
     return repr({str(kind): count for kind, count in rejected.items()})
 
 
 @frozen(kw_only=True)
 class Survey:
-    """What a file of contacts holds, before anybody is dialled.
+    """Counts of a contacts file's rows.
 
     ``rows`` is always ``contacts + sum(rejected.values())``.
 
     Args:
-        rows: How many rows it has, without its header and empty ones.
-        contacts: How many can be dialled, each number once.
-        rejected: How many cannot, by what is wrong.
-        empty: How many rows are empty.
-        countries: How many contacts are in each country.
+        rows: Its rows, without its header and empty ones.
+        contacts: Those that can be dialled, each number once.
+        rejected: Those that cannot, by what is wrong.
+        empty: Its empty rows.
+        countries: Its contacts by country.
         examples: The first rows that are rejected.
     """
 
@@ -275,19 +260,19 @@ class Survey:
 
     @property
     def duplicates(self) -> int:
-        """How many rows hold a number that is in a row further up."""
+        """How many rows repeat a number of an earlier row."""
         return self.rejected.get(Kind.DUPLICATE, 0)
 
 
 def survey(file: ContactsFile, *, examples: int = 10) -> Survey:
-    """Read a file once, and tell what it holds.
+    """Read a file once and count its rows.
 
     Args:
         file: The file.
         examples: How many of the rejected rows to keep.
 
     Raises:
-        ConfigurationError: It cannot be read any more.
+        ConfigurationError: It can no longer be read.
     """
     countries: Counter[str] = Counter()
     rejected: Counter[Kind] = Counter()

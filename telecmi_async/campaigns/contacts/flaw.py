@@ -1,4 +1,4 @@
-"""Why a row of a contacts file is not dialled."""
+"""Contacts files: the reasons why rows are rejected."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ class Kind(StrEnum):
 
     #: The number's cell is empty.
     NO_NUMBER = "no_number"
-    #: What it holds is no phone number, or more than one.
+    #: The cell is not a phone number, or holds more than one.
     NOT_A_NUMBER = "not_a_number"
-    #: A spreadsheet shortened it.
+    #: A spreadsheet shortened the number.
     DIGITS_LOST = "digits_lost"
-    #: It has no country code, and none was named.
+    #: The number has no country code, and none was given.
     NO_COUNTRY_CODE = "no_country_code"
-    #: It begins with a code that no country has.
+    #: The number begins with a code that no country has.
     UNKNOWN_COUNTRY = "unknown_country"
-    #: It has more or fewer digits than its country's numbers have.
+    #: The number has more or fewer digits than its country's numbers have.
     WRONG_LENGTH = "wrong_length"
-    #: It has an extension, which nobody can dial for it.
+    #: The number has an extension, which cannot be dialled.
     EXTENSION = "extension"
-    #: The number is in a row further up.
+    #: An earlier row has the same number.
     DUPLICATE = "duplicate"
     #: The row has more or fewer cells than the file has columns.
     RAGGED = "ragged"
     #: A quotation mark is not closed.
     QUOTE = "quote"
-    #: It is no JSON object, or holds the same key twice.
+    #: The row is not a JSON object, or has the same key twice.
     JSON = "json"
     #: The row is too long.
     TOO_LONG = "too_long"
-    #: It holds bytes that are not text.
+    #: The row holds bytes that do not fit the encoding.
     ENCODING = "encoding"
-    #: Its time zone is none.
+    #: The row's time zone is unknown.
     TIME_ZONE = "time_zone"
-    #: The call flow cannot be filled from it.
+    #: The call flow cannot be filled from the row.
     FLOW = "flow"
 
 
 @frozen
 class Flaw:
-    """Something that is wrong.
+    """Why a row is rejected.
 
     Args:
-        kind: What, for counting.
-        reason: It in words: what happened, and what to do. It holds no number.
+        kind: What is wrong, for counting.
+        reason: What happened and what to do, for people. It holds no number.
     """
 
     kind: Kind

@@ -1,31 +1,32 @@
-"""How a contacts file is laid out: what stands between its cells, and which column is which."""
+"""Contacts files: the delimiter, the header, and the column that holds the numbers."""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from telecmi_async._internal.messages import did_you_mean, listed, mask_in, shown
 from telecmi_async.campaigns.contacts.flaw import Flaw, Kind
 from telecmi_async.campaigns.contacts.numbers import read_number
-from telecmi_async.campaigns.contacts.records import csv_records
+from telecmi_async.campaigns.contacts.records import csv_records, json_records
 from telecmi_async.campaigns.rules import ZONE_COLUMN
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from telecmi_async.campaigns.contacts.records import Line
+    from telecmi_async.campaigns.contacts.source import Line
 
-__all__ = ["DELIMITERS", "NUMBER_NAMES", "Layout", "column_key", "find_layout", "number_column"]
+__all__ = ["DELIMITERS", "Layout", "column_name", "csv_layout", "is_blank", "json_layout"]
 
-#: What may stand between the cells of a file, the likeliest first.
+#: The characters that may separate the cells of a file, the likeliest first.
 DELIMITERS: Final = (",", ";", "\t", "|")
-#: Names of the column with the numbers, without blanks and dashes, in small letters.
-NUMBER_NAMES: Final = frozenset(
+# Names of the column with the numbers, without blanks and dashes, in small letters.
+_NUMBER_NAMES = frozenset(
     {
         "callee", "cell", "cellnumber", "cellphone", "contactno", "contactnumber", "mobile",
         "mobileno", "mobilenumber", "mobilephone", "msisdn", "number", "phone", "phoneno",
@@ -34,36 +35,65 @@ NUMBER_NAMES: Final = frozenset(
 )  # fmt: skip
 _ZONE_NAMES = frozenset({"timezone", "tz"})
 _PREVIEW = 64
-_SEP = re.compile(r"sep=([,;\t|])", re.IGNORECASE)
+_SEP = re.compile(r'"?sep=([,;\t|])"?', re.IGNORECASE)
+_QUOTED = re.compile(r'"[^"]*(?:"|$)')
 _NO_LETTER = re.compile(r"[\W_]+")
-_NO_NUMBER_AT_ALL = frozenset({Kind.NO_NUMBER, Kind.NOT_A_NUMBER})
 
 
 @frozen
 class Layout:
-    """A CSV file's.
+    """What is in which place of a contacts file.
 
     Args:
-        delimiter: What stands between cells.
-        columns: Their names; a name that stands there twice has a number after it.
-        number: Which of them holds the number, from 0.
+        columns: The names of a CSV file's columns; the second of two equal names gets a number.
+            Objects of a JSON file may differ in theirs.
+        number_column: The name of the one with the numbers.
+        delimiter: The character between a CSV file's cells.
         first_row: The row of the first contact at the earliest.
-        notes: What people should know of it.
+        notes: What users should know of it.
     """
 
-    delimiter: str
     columns: tuple[str, ...]
-    number: int
-    first_row: int
-    notes: tuple[str, ...] = field(default=())
+    number_column: str
+    delimiter: str | None = None
+    first_row: int = 1
+    notes: tuple[str, ...] = ()
 
 
-def column_key(name: str) -> str:
+def is_blank(line: Line) -> bool:
+    """Return whether a line holds nothing but delimiters."""
+    return isinstance(line.text, str) and not line.text.strip(" \t,;|")
+
+
+@lru_cache(maxsize=4096)
+def _key(name: str) -> str:
     """Return a column's name as it is compared: ``"Phone No."`` is ``"phoneno"``."""
     return _NO_LETTER.sub("", name).casefold()
 
 
-def find_layout(
+def column_name(name: str) -> str:
+    """Return a column's name; that of the time zone is always ``timezone``."""
+    return ZONE_COLUMN if _key(name) in _ZONE_NAMES else name
+
+
+def json_layout(lines: Iterator[Line], column: str | None) -> Layout | None:
+    """Return the layout of a file of JSON objects; ``None`` if it has none.
+
+    Args:
+        lines: All of its lines.
+        column: The key of the numbers, if given.
+
+    Raises:
+        ConfigurationError: It is unclear which key holds the number.
+    """
+    for record in json_records(lines):
+        if isinstance(record.cells, dict) and record.cells:
+            keys = list(record.cells)
+            return Layout((), column_name(keys[_number_column(keys, column)]))
+    return None
+
+
+def csv_layout(
     lines: Iterator[Line],
     *,
     column: str | None,
@@ -71,85 +101,64 @@ def find_layout(
     delimiter: str | None,
     header: bool | None,
 ) -> Layout:
-    """Return how a CSV file is laid out, from its first lines.
+    """Return the layout of a CSV file, from its first lines.
 
     Args:
-        lines: All of them.
+        lines: All of its lines.
         column: The name of the number's column, if given.
-        country: What `read_number` is told.
-        delimiter: What stands between cells, if given.
-        header: Whether the first row names the columns, if that is known.
+        country: The ``country`` of `read_number`.
+        delimiter: The character between cells. If not given, it is the one of `DELIMITERS` that
+            the first row has most of, outside quotation marks; a comma if it has none.
+        header: Whether the first row names the columns. If not given, it does unless it holds a
+            number.
 
     Raises:
-        ConfigurationError: Nobody can tell which column holds the number.
+        ConfigurationError: It is unclear which column holds the number.
     """
-    preview = [line for line in islice(lines, _PREVIEW) if not _blank(line)]
+    preview = [line for line in islice(lines, _PREVIEW) if not is_blank(line)]
     begin = 1
-    if preview and (said := _SEP.fullmatch(str(preview[0].text).strip('"'))):
-        delimiter, begin = delimiter or said[1], preview.pop(0).row + 1
-    if delimiter is None:
-        delimiter = _sniff(preview)
-    records = list(csv_records(iter(preview), delimiter, lambda _: False))
-    if not records:
+    if preview and (sep := _SEP.fullmatch(str(preview[0].text))):
+        delimiter, begin = delimiter or sep[1], preview.pop(0).row + 1
+    if not preview:
         raise ConfigurationError("the file holds no rows")
+    delimiter = delimiter or max(DELIMITERS, key=_QUOTED.sub("", str(preview[0].text)).count)
+    records = list(csv_records(iter(preview), delimiter, lambda _: False))
     first = records[0].cells
     if not isinstance(first, list):
         why = first.reason if isinstance(first, Flaw) else ""
         raise ConfigurationError(f"row {records[0].row}, the first of the file, {why}")
     if header is None:
-        header = _is_header(first, column, country)
-    if not header:
-        names = tuple(f"column_{n}" for n in range(1, len(first) + 1))
+        named = column is not None and _key(column) in map(_key, first)
+        header = named or not any(_numeric(cell, country) for cell in first)
+    if header:
+        names, notes = _names(first)
+        number = _number_column(names, column, delimiter)
+        return Layout(names, names[number], delimiter, records[0].last + 1, notes)
+    names = tuple(f"column_{n}" for n in range(1, len(first) + 1))
+    notes = (f"it has no header: its columns are {names[0]} to {names[-1]}",)
+    if column is not None:
+        number = _number_column(names, column, delimiter)
+    else:
         cells = [record.cells for record in records if isinstance(record.cells, list)]
-        number = _column_of_numbers(cells, names, column, country)
-        note = f"it has no header: its columns are {names[0]} to {names[-1]}"
-        return Layout(delimiter, names, number, begin, (note,))
-    names, notes = _names(first)
-    return Layout(delimiter, names, number_column(names, column), records[0].last + 1, notes)
-
-
-def _blank(line: Line) -> bool:
-    return isinstance(line.text, str) and not line.text.strip(" \t,;|")
-
-
-def _sniff(preview: Sequence[Line]) -> str:
-    """Return the delimiter that cuts the most lines into as many cells as the first."""
-    best, score = DELIMITERS[0], (0.0, 1)
-    for delimiter in DELIMITERS:
-        widths = [
-            len(record.cells)
-            for record in csv_records(iter(preview), delimiter, lambda _: False)
-            if isinstance(record.cells, list)
-        ]
-        if widths and widths[0] > 1:
-            alike = widths.count(widths[0]) / len(widths)
-            if (alike, widths[0]) > score:
-                best, score = delimiter, (alike, widths[0])
-    return best
-
-
-def _is_header(first: Sequence[str], column: str | None, country: str | None) -> bool:
-    """Tell whether a file's first row names its columns: it does unless it holds a number."""
-    if column is not None and column_key(column) in {column_key(cell) for cell in first}:
-        return True
-    return not any(_numeric(cell, country) for cell in first)
+        number = _column_of_numbers(cells, names, country)
+    return Layout(names, names[number], delimiter, begin, notes)
 
 
 def _numeric(cell: str, country: str | None) -> bool:
-    """Tell whether a cell holds a number, or what was one."""
+    """Return whether a cell holds a number, or what was one."""
     number = read_number(cell, country)
-    if isinstance(number, Flaw):
-        if number.kind is Kind.DIGITS_LOST and "E" in cell.upper():
-            return True
-        return number.kind not in _NO_NUMBER_AT_ALL and sum(map(str.isdigit, cell)) >= 7
-    return True
+    if isinstance(number, int):
+        return True
+    if number.kind is Kind.DIGITS_LOST and "E" in cell.upper():
+        return True
+    no_number = number.kind in {Kind.NO_NUMBER, Kind.NOT_A_NUMBER}
+    return not no_number and sum(map(str.isdigit, cell)) >= 7
 
 
 def _column_of_numbers(
-    rows: Sequence[Sequence[str]], names: Sequence[str], column: str | None, country: str | None
+    rows: Sequence[Sequence[str]], names: Sequence[str], country: str | None
 ) -> int:
-    if column is not None:
-        return number_column(names, column)
+    """Return which column holds a number in at least half of the rows."""
     found = [
         n
         for n in range(len(names))
@@ -165,13 +174,11 @@ def _column_of_numbers(
 
 
 def _names(first: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of columns, each its own, and what people should know of them."""
+    """Return unique names of columns, and what users should know of them."""
     names: list[str] = []
     notes: list[str] = []
     for n, cell in enumerate(first, 1):
-        name = cell.strip() or f"column_{n}"
-        if column_key(name) in _ZONE_NAMES:
-            name = ZONE_COLUMN
+        name = column_name(cell.strip() or f"column_{n}")
         if name in names:
             again = next(f"{name}_{k}" for k in range(2, n + 2) if f"{name}_{k}" not in names)
             notes.append(f"column {shown(name)} is there twice: the second is {shown(again)}")
@@ -180,27 +187,21 @@ def _names(first: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(names), tuple(notes)
 
 
-def number_column(names: Iterable[str], column: str | None) -> int:
-    """Return which column holds the number, from 0.
-
-    Args:
-        names: All columns.
-        column: The name that the user gave.
-
-    Raises:
-        ConfigurationError: There is none of that name; or none was given, and not exactly one
-            has a name that says it.
-    """
+def _number_column(
+    names: Iterable[str], column: str | None, delimiter: str | None = None
+) -> int:
+    """Return which column holds the number, from 0: the one given, or found by its name."""
     known = list(names)
     if column is not None:
         exact = [n for n, name in enumerate(known) if name == column.strip()]
-        near = [n for n, name in enumerate(known) if column_key(name) == column_key(column)]
+        near = [n for n, name in enumerate(known) if _key(name) == _key(column)]
         if exact or len(near) == 1:
             return (exact or near)[0]
         raise ConfigurationError(
             mask_in(f"the file has no column {shown(column)}: {did_you_mean(column, known)}")
+            + _cut_at(delimiter)
         )
-    found = [n for n, name in enumerate(known) if column_key(name) in NUMBER_NAMES]
+    found = [n for n, name in enumerate(known) if _key(name) in _NUMBER_NAMES]
     if len(found) == 1:
         return found[0]
     if found:
@@ -210,5 +211,9 @@ def number_column(names: Iterable[str], column: str | None) -> int:
         )
     raise ConfigurationError(
         "no column of the file is named number, phone, mobile or the like: name the one that "
-        f"holds the numbers (column=…); {mask_in(did_you_mean('', known))}"
+        f"holds the numbers (column=…); {mask_in(did_you_mean('', known))}{_cut_at(delimiter)}"
     )
+
+
+def _cut_at(delimiter: str | None) -> str:
+    return "" if delimiter is None else f" (cells end at {shown(delimiter)}, or at delimiter=…)"

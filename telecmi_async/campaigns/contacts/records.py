@@ -1,50 +1,34 @@
-"""Lines of a file, and the records that they are: CSV, or JSON objects, one at a time.
+"""Contacts files: CSV records and JSON objects, from lines of text.
 
-Python's csv module reads on to the next quotation mark where one is missing, and what it takes
-for one cell may be a hundred people. So lines are read here, and it gets those of one record. A
-mark that is not closed costs the record that it is in, and no other.
+Where a quotation mark is missing, Python's csv module reads on to the next one, and a hundred
+people become one cell. So it is given the lines of one record at a time. A mark that is not
+closed costs its own record, and no other.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 import json
-import re
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from telecmi_async.campaigns.contacts.flaw import Flaw, Kind
+from telecmi_async.campaigns.contacts.source import NOT_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from telecmi_async.campaigns.contacts.encoding import Encoding, Source
+    from telecmi_async.campaigns.contacts.source import Line
 
-__all__ = ["FileRow", "Line", "csv_records", "json_records", "lines_of"]
+__all__ = ["FileRow", "csv_records", "json_records"]
 
-_LONGEST_LINE = 1 << 16
 # Of one record in quotation marks.
 _MOST_LINES = 50
-# What stands where bytes were not text, and zero bytes.
-_BROKEN = re.compile("[\x00\ufffd\ud800-\udfff]")
-_NOT_TEXT = Flaw(Kind.ENCODING, "holds bytes that are not text: save the file as UTF-8")
+_ESCAPED = Flaw(Kind.ENCODING, "holds escaped characters that are not text")
 _NOT_CLOSED = Flaw(
     Kind.QUOTE,
     "has a quotation mark that is not closed, or lines inside one that look like rows",
 )
-
-
-class Line(NamedTuple):
-    """A line, without its end.
-
-    Args:
-        row: Its number, from 1.
-        text: What it holds, or why that cannot be used.
-    """
-
-    row: int
-    text: str | Flaw
 
 
 class FileRow(NamedTuple):
@@ -52,38 +36,13 @@ class FileRow(NamedTuple):
 
     Args:
         row: The number of its first line.
-        cells: What it holds: a list of a CSV file's cells, or a JSON object; or what is wrong.
+        cells: A list of a CSV file's cells, or a JSON object; or why it cannot be read.
         last: The number of its last line.
     """
 
     row: int
     cells: list[str] | dict[str, str] | Flaw
     last: int
-
-
-def lines_of(source: Source, encoding: Encoding) -> Iterator[Line]:
-    """Yield the lines of a file; they end as on any system."""
-    with source.opened() as file:
-        text = io.TextIOWrapper(file, encoding.codec, errors="replace")
-        try:
-            row = 0
-            while line := text.readline(_LONGEST_LINE):
-                row += 1
-                if len(line) == _LONGEST_LINE and not line.endswith("\n"):
-                    while (rest := text.readline(_LONGEST_LINE)) and not rest.endswith("\n"):
-                        pass
-                    yield Line(row, Flaw(Kind.TOO_LONG, "is longer than 65536 characters"))
-                    continue
-                line = line.removesuffix("\n")
-                yield Line(row, line if line.isascii() and "\0" not in line else _sound(line))
-        finally:
-            text.detach()  # the file is not this function's to close
-
-
-def _sound(line: str) -> str | Flaw:
-    if not _BROKEN.search(line):
-        return line
-    return _NOT_TEXT
 
 
 # --- CSV --------------------------------------------------------------------------------
@@ -96,12 +55,12 @@ def csv_records(
 
     Args:
         lines: Its lines.
-        delimiter: What stands between cells.
-        is_row: Tells whether cells look like a row of this file: a line within quotation marks
-            that does is one, and the mark was not closed.
+        delimiter: The character between cells.
+        is_row: Whether cells look like a row of this file. A line within quotation marks that
+            does is a row, and the mark was not closed.
     """
     waiting: deque[Line] = deque()
-    # Lines up to here were behind a mark that was not closed; those with an odd one are lost, too.
+    # Lines up to here follow a mark that was not closed: those with an odd mark are lost, too.
     suspect = 0
     while line := waiting.popleft() if waiting else next(lines, None):
         row, text = line
@@ -156,11 +115,11 @@ def _cells(texts: list[str], delimiter: str) -> list[str] | None:
 
 
 class _Twice(ValueError):
-    """An object holds a key twice."""
+    """An object has the same key twice."""
 
 
 def json_records(lines: Iterator[Line]) -> Iterator[FileRow]:
-    """Yield the objects of a file that holds one a line; what they hold becomes text."""
+    """Yield the objects of a file with one object a line; their values become text."""
     for row, text in lines:
         if isinstance(text, Flaw):
             yield FileRow(row, text, row)
@@ -175,14 +134,14 @@ def _object(text: str) -> dict[str, str] | Flaw:
             text, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=_pairs
         )
     except _Twice:
-        return Flaw(Kind.JSON, "holds a key twice")
+        return Flaw(Kind.JSON, "has the same key twice")
     except (ValueError, RecursionError):
-        return Flaw(Kind.JSON, "is no JSON object")
+        return Flaw(Kind.JSON, "is not a JSON object")
     if not isinstance(value, dict):
-        return Flaw(Kind.JSON, "is no JSON object")
+        return Flaw(Kind.JSON, "is not a JSON object")
     found = {key: _text(item) for key, item in cast("dict[str, object]", value).items()}
-    if "\\u" in text and any(_BROKEN.search(f"{key}{item}") for key, item in found.items()):
-        return _NOT_TEXT
+    if "\\u" in text and any(NOT_TEXT.search(f"{key}{item}") for key, item in found.items()):
+        return _ESCAPED
     return found
 
 

@@ -1,8 +1,8 @@
-"""Where a number's owner may be: its country, and the time zones of that country.
+"""Time zones: a number's country, and the time zones of that country.
 
-A number tells its country, and no more. Where the country has several time zones, all of them
-are named, and whoever asks what time it is there has to be right in each. A finer answer comes
-from whoever knows the contact: a column with its time zone.
+A number shows its country, and no more. Where the country has several time zones, all of them are
+returned, and a caller has to respect each. A column with the contact's own time zone is more
+exact.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["calling_code_of", "country_of", "zone_named", "zones_of"]
 def country_of(number: int) -> str | None:
     """Return the country that a number belongs to, as ISO 3166 abbreviates it.
 
-    Countries that share a code are named together: ``"US/CA"``. ``None`` if no country has
+    Countries that share a code are returned together: ``"US/CA"``. ``None`` if no country has
     that code.
     """
     code = calling_code_of(number)
@@ -30,7 +30,7 @@ def country_of(number: int) -> str | None:
 
 
 def zones_of(number: int) -> tuple[str, ...]:
-    """Return the names of all time zones that a number's owner may live in; perhaps none."""
+    """Return the names of all time zones that a number's owner may live in, if any."""
     code = calling_code_of(number)
     return () if code is None else code.zones
 
@@ -57,11 +57,11 @@ def zone_named(name: str) -> ZoneInfo | None:
         name: Its name, such as ``Asia/Kolkata``.
 
     Returns:
-        ``None`` if this machine knows none of that name. Where the system has no tz database,
-        as on Windows, the package tzdata brings it.
+        ``None`` if this machine does not know it. Where the system has no tz database, as on
+        Windows, the package tzdata provides it.
     """
     try:
         return ZoneInfo(name)
-    # No such zone; a path that leads out of the database, or no zone's file; a folder of it.
+    # Unknown; a path out of the database, or a file of another kind; a folder of it.
     except (KeyError, ValueError, OSError):
         return None

@@ -1,4 +1,4 @@
-"""What a webhook is answered with."""
+"""Webhook response: the reply to TeleCMI, free of any framework's types."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 from attrs import frozen
 
-__all__ = ["MAX_BODY_BYTES", "WebhookResponse", "flow_response"]
+__all__ = ["MAX_BODY_BYTES", "WebhookResponse"]
 
 #: The longest body that is read, in bytes. TeleCMI's have about 600.
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -17,8 +17,8 @@ class WebhookResponse:
     """An HTTP reply, free of any framework's types.
 
     Args:
-        status: The HTTP status. 204: taken over; 200: a call flow; 4xx: refused; 503: not
-            taken over, to be sent again.
+        status: The HTTP status. 204: accepted; 200: a call flow; 4xx: refused; 503: to be
+            sent again.
         headers: Names and values.
         body: The body; JSON if there is one. It never says why something was refused.
     """
@@ -26,8 +26,3 @@ class WebhookResponse:
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
-
-
-def flow_response(flow: bytes) -> WebhookResponse:
-    """Return the reply that tells TeleCMI what happens next in a call."""
-    return WebhookResponse(200, (("Content-Type", "application/json"),), flow)

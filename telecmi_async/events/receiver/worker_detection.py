@@ -1,4 +1,4 @@
-"""Whether this process is one of several that serve the same web application."""
+"""Worker detection: whether a web server runs several processes of the same application."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ _VARIABLES: Final = {"granian": "GRANIAN_WORKERS", "uvicorn": "UVICORN_WORKERS"}
 
 
 def several_workers(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
-    """Tell whether a web server was told to start several worker processes.
+    """Return whether a web server was told to start several worker processes.
 
-    It is told by a server's own command line or by the variables that servers read, the first
-    of them that names a number. In doubt the answer is no: a false alarm would be in the way.
-    A server's configuration file is not read.
+    The number is read from a server's command line, or else from the variables that servers
+    read. In doubt the answer is no, to avoid false alarms. A server's configuration file is not
+    read.
 
     Args:
-        argv: The command line. In a worker that a server spawned it is the server's, too.
+        argv: The command line. A spawned worker has the server's.
         environ: The environment.
     """
     server = _program(argv)
     if server in _SERVERS:
-        found = _told(argv)
+        found = _workers_in(argv)
         if found is None and server == "gunicorn":
-            found = _told(environ.get("GUNICORN_CMD_ARGS", "").split())
+            found = _workers_in(environ.get("GUNICORN_CMD_ARGS", "").split())
         if found is None:
             found = _number(environ.get(_VARIABLES.get(server, ""), ""))
         if found is not None:
             return found > 1
     elif multiprocessing.parent_process() is None:
-        # A server that a program starts by itself, such as uvicorn.run, spawns its workers.
+        # A server that a program starts itself, by uvicorn.run for example, spawns its workers.
         return False
     return (_number(environ.get("WEB_CONCURRENCY", "")) or 1) > 1
 
@@ -49,8 +49,8 @@ def _program(argv: Sequence[str]) -> str:
     return path.parent.name if path.name == "__main__.py" else path.stem
 
 
-def _told(words: Sequence[str]) -> int | None:
-    """Return the number of workers that a command line names."""
+def _workers_in(words: Sequence[str]) -> int | None:
+    """Return the number of workers in a command line, if it is given."""
     for position, word in enumerate(words, 1):
         match = _FLAG.fullmatch(word)
         if match is not None:
@@ -59,5 +59,5 @@ def _told(words: Sequence[str]) -> int | None:
 
 
 def _number(text: str) -> int | None:
-    """Return a number; None for what is none."""
+    """Return a number, or None if the text is not one."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None

@@ -12,7 +12,7 @@ from telecmi_async.simulator.page.words import mark
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from telecmi_async.simulator.simulator import Simulator
+    from telecmi_async.simulator.protocols import PageModel
 
 __all__ = ["DEEDS", "ActionRefused"]
 
@@ -35,14 +35,14 @@ class ActionRefused(Exception):  # it becomes a page
         self.why = why
 
 
-def _advance(simulator: Simulator, fields: Mapping[str, str]) -> str:
+def _advance(simulator: PageModel, fields: Mapping[str, str]) -> str:
     if fields.get("minutes") not in _MINUTES:
         raise ActionRefused(422, "Time passes by 1, 5 or 30 minutes.")
     simulator.advance(60 * int(fields["minutes"]))
     return ""
 
 
-def _send_again(simulator: Simulator, fields: Mapping[str, str]) -> str:
+def _send_again(simulator: PageModel, fields: Mapping[str, str]) -> str:
     wanted = fields.get("delivery", "")
     for delivery in simulator.deliveries:
         if mark(delivery) == wanted:
@@ -51,7 +51,7 @@ def _send_again(simulator: Simulator, fields: Mapping[str, str]) -> str:
     raise ActionRefused(404, "That message is no longer among the newest.")
 
 
-def _add_fault(simulator: Simulator, fields: Mapping[str, str]) -> str:
+def _add_fault(simulator: PageModel, fields: Mapping[str, str]) -> str:
     try:
         share = float(fields.get("share", "100")) / 100
     except ValueError:
@@ -71,19 +71,19 @@ def _add_fault(simulator: Simulator, fields: Mapping[str, str]) -> str:
     return f"f-{simulator.faults.add(fault)}"
 
 
-def _remove_fault(simulator: Simulator, fields: Mapping[str, str]) -> str:
+def _remove_fault(simulator: PageModel, fields: Mapping[str, str]) -> str:
     number = fields.get("rule", "")
     if _NUMBER.fullmatch(number):
         simulator.faults.remove(int(number))
     return ""
 
 
-def _clear_faults(simulator: Simulator, _: Mapping[str, str]) -> str:
+def _clear_faults(simulator: PageModel, _: Mapping[str, str]) -> str:
     simulator.faults.clear()
     return ""
 
 
-def _command(simulator: Simulator, fields: Mapping[str, str]) -> str:
+def _command(simulator: PageModel, fields: Mapping[str, str]) -> str:
     """Do something in a call by hand; `SimulatedCall` decides whether it waits for that."""
     try:
         call = simulator.call(fields.get("call", ""))
@@ -107,7 +107,7 @@ def _command(simulator: Simulator, fields: Mapping[str, str]) -> str:
 
 
 #: Each does something, and returns the id of what should be looked at then, or ``""``.
-DEEDS: Final[Mapping[str, Callable[[Simulator, Mapping[str, str]], str]]] = {
+DEEDS: Final[Mapping[str, Callable[[PageModel, Mapping[str, str]], str]]] = {
     "add_fault": _add_fault,
     "advance": _advance,
     "answer": _command,

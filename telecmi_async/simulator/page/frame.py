@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from telecmi_async.simulator.page.markup import Child
-    from telecmi_async.simulator.simulator import Simulator
+    from telecmi_async.simulator.protocols import PageModel
 
 __all__ = ["Forms", "PageView", "chip", "document", "html_table", "section"]
 
@@ -122,7 +122,7 @@ def html_table(
         for name in columns
     ]
     whole = tag(
-        "html_table",
+        "table",
         tag("caption", caption, classes="unseen"),
         tag("thead", tag("tr", *heads)),
         tag("tbody", *body),
@@ -142,7 +142,7 @@ def chip(tone: str, says: str) -> Html:
     return tag("span", says, classes=f"chip {tone}")
 
 
-def document(simulator: Simulator, view: PageView, problem: str | None) -> bytes:
+def document(simulator: PageModel, view: PageView, problem: str | None) -> bytes:
     """Return a whole page.
 
     Args:
@@ -207,7 +207,7 @@ def _header(place: str) -> Html:
     )
 
 
-def _foot(simulator: Simulator) -> Html:
+def _foot(simulator: PageModel) -> Html:
     speed = f", {simulator.speed:g} times as fast as ours" if simulator.speed != 1 else ""
     return tag(
         "footer",

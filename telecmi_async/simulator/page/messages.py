@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from telecmi_async.simulator.page.frame import Forms
     from telecmi_async.simulator.page.markup import Html
-    from telecmi_async.simulator.simulator import Simulator
+    from telecmi_async.simulator.protocols import PageModel
     from telecmi_async.simulator.webhooks import Delivery
 
 __all__ = ["deliveries", "messages"]
@@ -23,7 +23,7 @@ __all__ = ["deliveries", "messages"]
 _MOST: Final = 100
 
 
-def deliveries(simulator: Simulator, forms: Forms) -> PageView:
+def deliveries(simulator: PageModel, forms: Forms) -> PageView:
     """Return the newest messages of all calls."""
     target = simulator.webhooks.to
     if target is None:
@@ -39,7 +39,7 @@ def deliveries(simulator: Simulator, forms: Forms) -> PageView:
     )
 
 
-def messages(simulator: Simulator, forms: Forms, about: Sequence[Delivery]) -> Html:
+def messages(simulator: PageModel, forms: Forms, about: Sequence[Delivery]) -> Html:
     """Return messages as a table, the newest first."""
     newest = about[: -_MOST - 1 : -1]
     columns = ["Message", "Leg", "Call", "Attempt", "Answer", "Next", ""]
@@ -53,7 +53,7 @@ def messages(simulator: Simulator, forms: Forms, about: Sequence[Delivery]) -> H
     )
 
 
-def _row(simulator: Simulator, forms: Forms, delivery: Delivery) -> Html:
+def _row(simulator: PageModel, forms: Forms, delivery: Delivery) -> Html:
     call, this = delivery.call, mark(delivery)
     what = delivery.what.replace("_", " ")
     attempt = "asked" if delivery.ask else f"{delivery.tries} of {delivery.most_tries}"
@@ -88,7 +88,7 @@ def _taken(status: int | None) -> bool:
     return status is not None and 200 <= status < 300
 
 
-def _next(simulator: Simulator, delivery: Delivery) -> str:
+def _next(simulator: PageModel, delivery: Delivery) -> str:
     if delivery.next_at is None:
         return "no more"
     if simulator.webhooks.redeliver == "until_2xx" and _taken(delivery.status):

@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, quote
 from weakref import WeakKeyDictionary
 
-from telecmi_async.simulator.answer import SimulatedReply
 from telecmi_async.simulator.page.assets import ASSETS
 from telecmi_async.simulator.page.deeds import DEEDS, ActionRefused
 from telecmi_async.simulator.page.frame import Forms, PageView, document
 from telecmi_async.simulator.page.messages import deliveries
 from telecmi_async.simulator.page.rules import faults
 from telecmi_async.simulator.page.views import call_view, gone, numbers, overview
+from telecmi_async.simulator.replies import simulated_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from telecmi_async.simulator.simulator import Simulator
+    from telecmi_async.http_server import HttpResponse
+    from telecmi_async.simulator.protocols import PageModel
 
 __all__ = ["answer_page"]
 
@@ -55,19 +56,19 @@ _FORM: Final = "application/x-www-form-urlencoded"
 _MOST_FIELDS: Final = 16
 _CALL: Final = "/call"
 
-_VIEWS: Final[Mapping[str, Callable[[Simulator, Forms], PageView]]] = {
+_VIEWS: Final[Mapping[str, Callable[[PageModel, Forms], PageView]]] = {
     "/": overview,
     "/deliveries": deliveries,
     "/faults": faults,
     "/numbers": numbers,
 }
 _PATHS: Final = frozenset({*_VIEWS, *ASSETS, _CALL})
-_TOKENS: Final[WeakKeyDictionary[Simulator, str]] = WeakKeyDictionary()
+_TOKENS: Final[WeakKeyDictionary[PageModel, str]] = WeakKeyDictionary()
 
 
 def answer_page(
-    simulator: Simulator, method: str, target: str, headers: Mapping[str, str], body: bytes
-) -> SimulatedReply | None:
+    simulator: PageModel, method: str, target: str, headers: Mapping[str, str], body: bytes
+) -> HttpResponse | None:
     """Return a page, or ``None`` if the request is for none.
 
     Args:
@@ -93,24 +94,32 @@ def answer_page(
             return _not_allowed("GET, HEAD, POST")
 
 
-def _asset(path: str, method: str, headers: Mapping[str, str]) -> SimulatedReply:
+def _asset(path: str, method: str, headers: Mapping[str, str]) -> HttpResponse:
     if method not in {"GET", "HEAD"}:
         return _not_allowed("GET, HEAD")
     asset = ASSETS[path]
     known = headers.get("if-none-match") == asset.tag
-    extra = (*_HEADERS, _STORED, ("ETag", asset.tag))
-    return SimulatedReply(
-        304 if known else 200, b"" if known else asset.body, asset.kind, extra
+    return simulated_reply(
+        304 if known else 200,
+        b"" if known else asset.body,
+        *_HEADERS,
+        _STORED,
+        ("ETag", asset.tag),
+        content_type=asset.kind,
     )
 
 
-def _not_allowed(allowed: str) -> SimulatedReply:
-    return SimulatedReply(405, b"", _HTML, (*_HEADERS, _NEVER_STORED, ("Allow", allowed)))
+def _not_allowed(allowed: str) -> HttpResponse:
+    return _page(405, b"", ("Allow", allowed))
+
+
+def _page(status: int, body: bytes, *extra: tuple[str, str]) -> HttpResponse:
+    return simulated_reply(status, body, *_HEADERS, _NEVER_STORED, *extra, content_type=_HTML)
 
 
 def _show(
-    simulator: Simulator, path: str, query: str, refusal: ActionRefused | None = None
-) -> SimulatedReply:
+    simulator: PageModel, path: str, query: str, refusal: ActionRefused | None = None
+) -> HttpResponse:
     forms = Forms(_token(simulator))
     if path == _CALL:
         try:
@@ -123,12 +132,12 @@ def _show(
         view = _VIEWS[path](simulator, forms)
     page = document(simulator, view, refusal.why if refusal else None)
     status = refusal.status if refusal else view.status
-    return SimulatedReply(status, page, _HTML, (*_HEADERS, _NEVER_STORED))
+    return _page(status, page)
 
 
 def _do(
-    simulator: Simulator, path: str, query: str, headers: Mapping[str, str], body: bytes
-) -> SimulatedReply:
+    simulator: PageModel, path: str, query: str, headers: Mapping[str, str], body: bytes
+) -> HttpResponse:
     """Do what a form says, and lead back to the page on which it stands."""
     plain = headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM
     fields = _fields(body.decode("utf-8", "replace")) if plain else {}
@@ -142,10 +151,10 @@ def _do(
         here = f"call?id={quote(_fields(query).get('id', ''), safe='')}"
     # Relative, so that it holds wherever the simulator is mounted.
     place = f"{here}#{seen}" if seen else here
-    return SimulatedReply(303, b"", _HTML, (*_HEADERS, _NEVER_STORED, ("Location", place)))
+    return _page(303, b"", ("Location", place))
 
 
-def _check(simulator: Simulator, headers: Mapping[str, str], fields: Mapping[str, str]) -> None:
+def _check(simulator: PageModel, headers: Mapping[str, str], fields: Mapping[str, str]) -> None:
     """Refuse a form that is not this page's own."""
     host, token = headers["host"].lower(), fields.get("token", "")
     origin = headers.get("origin")
@@ -159,7 +168,7 @@ def _check(simulator: Simulator, headers: Mapping[str, str], fields: Mapping[str
         raise ActionRefused(422, "Nothing was done: there is no such button.")
 
 
-def _token(simulator: Simulator) -> str:
+def _token(simulator: PageModel) -> str:
     return _TOKENS.setdefault(simulator, secrets.token_urlsafe(32))
 
 

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from telecmi_async.simulator.fault import Fault
     from telecmi_async.simulator.page.frame import Forms
     from telecmi_async.simulator.page.markup import Html
-    from telecmi_async.simulator.simulator import Simulator
+    from telecmi_async.simulator.protocols import PageModel
 
 __all__ = ["faults"]
 
 
-def faults(simulator: Simulator, forms: Forms) -> PageView:
+def faults(simulator: PageModel, forms: Forms) -> PageView:
     """Return the rules that hold now, and the form for another."""
     rows = [_row(forms, number, fault) for number, fault in simulator.faults]
     columns = ["Rule", "What happens", "To", "Share of tries", "Tries for a number", ""]

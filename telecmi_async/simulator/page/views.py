@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from telecmi_async.simulator.call import SimulatedCall
     from telecmi_async.simulator.page.frame import Forms
     from telecmi_async.simulator.page.markup import Child, Html
-    from telecmi_async.simulator.simulator import Simulator
+    from telecmi_async.simulator.protocols import PageModel
 
 __all__ = ["call_view", "gone", "numbers", "overview"]
 
@@ -38,7 +38,7 @@ _TONES: Final = {
 }
 
 
-def overview(simulator: Simulator, forms: Forms) -> PageView:
+def overview(simulator: PageModel, forms: Forms) -> PageView:
     """Return what is going on."""
     live = simulator.live
     now = {call.request_id for call in live}
@@ -67,7 +67,7 @@ def overview(simulator: Simulator, forms: Forms) -> PageView:
     )
 
 
-def _counts(simulator: Simulator, live: int) -> Html:
+def _counts(simulator: PageModel, live: int) -> Html:
     waiting = sum(delivery.next_at is not None for delivery in simulator.deliveries)
     again = simulator.duplicates()
     counts = [
@@ -89,7 +89,7 @@ def _counts(simulator: Simulator, live: int) -> Html:
 
 
 def _calls(
-    caption: str, calls: Sequence[SimulatedCall], simulator: Simulator, empty: str
+    caption: str, calls: Sequence[SimulatedCall], simulator: PageModel, empty: str
 ) -> Html:
     newest = calls[: -_MOST_CALLS - 1 : -1]
     rows = [
@@ -129,7 +129,7 @@ def _stage(call: SimulatedCall) -> Html:
 # -- one call
 
 
-def call_view(simulator: Simulator, forms: Forms, call: SimulatedCall) -> PageView:
+def call_view(simulator: PageModel, forms: Forms, call: SimulatedCall) -> PageView:
     """Return all there is to know of a call."""
     about = [one for one in simulator.deliveries if one.call is call]
     waits = call.waits_for
@@ -154,7 +154,7 @@ def call_view(simulator: Simulator, forms: Forms, call: SimulatedCall) -> PageVi
     )
 
 
-def _facts(simulator: Simulator, call: SimulatedCall) -> Html:
+def _facts(simulator: PageModel, call: SimulatedCall) -> Html:
     params = call.extra_params
     # Their names only: the values are the user's own.
     names = (
@@ -275,7 +275,7 @@ def gone() -> PageView:
 # -- numbers
 
 
-def numbers(simulator: Simulator, _: Forms) -> PageView:
+def numbers(simulator: PageModel, _: Forms) -> PageView:
     """Return what the last four digits of a number stand for."""
     rows = [
         tag("tr", tag("td", f"…{digits}", classes="digits"), tag("td", magic.says))

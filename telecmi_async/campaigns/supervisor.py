@@ -1,0 +1,167 @@
+"""Supervision of a worker: leases, sends left behind, requests to pause, outcomes of calls."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from telecmi_async.campaigns.evidence import record_event
+from telecmi_async.errors import StoreError
+from telecmi_async.ledger import ContactState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from telecmi_async.campaigns.settings import CampaignTimeouts, UnknownPolicy
+    from telecmi_async.campaigns.worker import Worker
+    from telecmi_async.events import Event
+    from telecmi_async.ledger import CampaignState, Ledger
+    from telecmi_async.pacing.shared import SharedLimits
+
+__all__ = ["Supervisor"]
+
+logger = logging.getLogger("telecmi_async")
+
+_POLL: Final = 1.0
+
+
+class Supervisor:
+    """Runs a worker, and what has to go on beside it.
+
+    Args:
+        worker: The worker.
+        ledger: Where the contacts are.
+        campaign: The campaign's name.
+        timeouts: How long it waits.
+        unknown: What happens to sends whose outcome is unknown.
+        limits: Where channels are leased, if not in the ledger.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        ledger: Ledger,
+        campaign: str,
+        timeouts: CampaignTimeouts,
+        unknown: UnknownPolicy,
+        limits: SharedLimits | None,
+    ) -> None:
+        self._worker = worker
+        self._ledger = ledger
+        self._campaign = campaign
+        self._timeouts = timeouts
+        self._unknown: UnknownPolicy = unknown
+        self._limits = limits
+        # The least by which the ledger's clock was ahead of the event loop's so far.
+        self._least_ahead = math.inf
+
+    async def run(
+        self, on_progress: Callable[[CampaignState], object] | None, *, events: bool
+    ) -> None:
+        """Run the worker, and then wait for the outcomes of its calls.
+
+        Args:
+            on_progress: Called every second with the campaign's state.
+            events: Whether events arrive here.
+        """
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._maintain)
+            tasks.start_soon(self._watch, on_progress)
+            await self._worker.run()
+            if events:
+                await self._await_outcomes()
+            tasks.cancel_scope.cancel()
+
+    async def _maintain(self) -> None:
+        """Renew this worker's leases, and recover what dead workers left behind."""
+        while True:
+            await self._worker.leases.free_owed()
+            try:
+                await self._ledger.renew(self._worker.owner, lease=self._timeouts.claim)
+                found = await self._ledger.reap(self._campaign)
+                if found.unknown:
+                    logger.warning(
+                        "campaign %s: %d sends were left behind by a dead worker: a phone may "
+                        "have rung, and they are kept as unknown",
+                        self._campaign,
+                        found.unknown,
+                    )
+                await self._ledger.resolve_unknown(
+                    self._campaign, older_than=await self._proof(), policy=self._unknown
+                )
+            except StoreError as error:
+                await self._worker.store_failed(error)
+            await anyio.sleep(self._timeouts.claim / 6)
+
+    async def _proof(self) -> float:
+        """Return after how many seconds of the ledger's clock silence may prove something.
+
+        Where that clock ran ahead of this loop's, it was set, or the machine slept: no event
+        could arrive in these seconds.
+        """
+        ahead = await self._ledger.now() - anyio.current_time()
+        self._least_ahead = min(self._least_ahead, ahead)
+        return self._timeouts.proof + ahead - self._least_ahead
+
+    async def _watch(self, on_progress: Callable[[CampaignState], object] | None) -> None:
+        """Follow the campaign's status, and report its progress."""
+        while True:
+            try:
+                state = await self._ledger.state(self._campaign)
+            except StoreError as error:
+                await self._worker.store_failed(error)
+                continue
+            self._worker.update(state)
+            try:
+                if on_progress is not None:
+                    on_progress(state)
+            except Exception:
+                logger.exception("on_progress failed; the campaign goes on")
+            await anyio.sleep(_POLL)
+
+    async def _await_outcomes(self) -> None:
+        """Wait for the ends of calls, and for evidence of unknown ones, while they may come."""
+        began = anyio.current_time()
+        while not self._worker.leaving:
+            waited = anyio.current_time() - began
+            try:
+                state = await self._ledger.state(self._campaign)
+            except StoreError as error:
+                await self._worker.store_failed(error)
+                continue
+            placed, unknown = (
+                state.counts[each] for each in (ContactState.PLACED, ContactState.UNKNOWN)
+            )
+            if state.status == "stopped":
+                return
+            if not (placed and waited < self._timeouts.outcomes) and not (
+                unknown and waited < self._timeouts.evidence
+            ):
+                if placed:
+                    logger.warning(
+                        "campaign %s: no event reported the ends of %d calls, and the outcomes "
+                        "of %d sends are unknown: do TeleCMI's webhooks reach the receiver?",
+                        self._campaign,
+                        placed,
+                        unknown,
+                    )
+                return
+            await self._worker.wait(_POLL)
+
+    async def record(self, event: Event) -> None:
+        """Put an event on record, and retry while the ledger fails."""
+        until = anyio.current_time() + self._timeouts.outcomes
+        while True:
+            try:
+                await record_event(
+                    self._ledger, event, limits=self._limits, own=self._worker.leases
+                )
+                break
+            except StoreError as error:
+                if anyio.current_time() > until:
+                    raise
+                await self._worker.store_failed(error)
+        self._worker.wake()
