@@ -33,7 +33,7 @@ class Sources:
     """The sources of one service, at most one of a kind.
 
     Args:
-        intake: The inside of a receiver in this process.
+        intake: The internal side of a receiver in this process.
         store: Where a receiver files events, this process's or another's.
         poller: How often records are looked up.
     """
