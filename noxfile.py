@@ -1,4 +1,9 @@
-"""What is checked, and how: ``nox -s tests`` for one, ``nox`` for all but the benchmark."""
+"""What is checked, and how.
+
+``nox -s tests`` is for every day: the suite, in process, on the Python at hand. ``nox -s full``
+adds what takes longer: servers, processes, coverage, the other Pythons that are there, and the
+lowest versions of dependencies. ``.ci/run`` runs both, and all else that a change must pass.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +20,23 @@ import nox.project
 from packaging.requirements import Requirement
 
 nox.needs_version = ">=2025.5"
-nox.options.default_venv_backend = "virtualenv"
-# In CI too: the suite runs on the interpreters that are there, and says which are not.
+# uv makes environments in seconds. Interpreters are those that are there: none is fetched.
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests", "lint", "types", "docs", "examples"]
+
+# Tests start many processes: each would compile the package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-# The interpreter at hand is always among them, so that some tests always run.
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
-PYTHONS = ["3.11", "3.12", "3.13"]
-if HERE not in PYTHONS:
-    PYTHONS.append(HERE)
+OTHERS = [python for python in ("3.11", "3.12", "3.13", "3.14") if python != HERE]
 # The suite is shared out between so many processes.
 PROCESSES = min(os.cpu_count() or 1, 4)
+# pytest leaves these out unless it is asked for them; a browser has a session of its own.
+WITH_ALL = "norecursedirs=.* browser"
 # Beside nox's environments, which have the names of sessions.
 DIST = Path(".nox", "_dist").absolute()
 COVERAGE = Path(".nox", "_coverage").absolute()
@@ -39,7 +48,7 @@ DEMO = "import subprocess; subprocess.run(['telecmi-async', 'demo'], check=True,
 # What a wheel may hold.
 SHIPPED = re.compile(
     r"telecmi_async/.*\.(py|typed)$|telecmi_async/ledger/schema/\w+/\d{4}_\w+\.sql$"
-    r"|_telecmi_async_pytest\.py$|telecmi_async-[^/]*\.dist-info/"
+    r"|telecmi_async-[^/]*\.dist-info/"
 )
 
 # A line of a console block that is run, and the comment that says why a block is not.
@@ -67,29 +76,29 @@ def run_pytest(session: nox.Session, *command: str, **env: str) -> None:
     session.run(*command, *session.posargs, env={"PYTHONSAFEPATH": "1", **env})
 
 
-def run_suite(session: nox.Session, *before: str, **env: str) -> None:
+def run_suite(session: nox.Session, *options: str) -> None:
     """Run the suite in several processes: one that is done takes tests from the others."""
-    run_pytest(
-        session, *before, "pytest", f"--numprocesses={PROCESSES}", "--dist=worksteal", **env
-    )
+    run_pytest(session, "pytest", f"--numprocesses={PROCESSES}", "--dist=worksteal", *options)
 
 
 @nox.session
 def build(session: nox.Session) -> None:
     """Build the sdist, from it the wheel, and look at what is in them."""
     session.install("build>=1.2")
+    installer = "uv" if session.venv_backend == "uv" else "pip"
     # What was measured belongs to what was built.
     for folder in (DIST, COVERAGE):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    session.run("python", "-m", "build", "--outdir", str(DIST), silent=True)
+    command = ["python", "-m", "build", f"--installer={installer}", "--outdir", str(DIST)]
+    session.run(*command, silent=True)
     (wheel,) = DIST.glob("*.whl")
     (sdist,) = DIST.glob("*.tar.gz")
     with zipfile.ZipFile(wheel) as archive:
         shipped = set(archive.namelist())
     strays = {name for name in shipped if not SHIPPED.match(name)}
     # The schemas are read when a ledger is opened, by nobody who only imports the package.
-    wanted = {"telecmi_async/py.typed", "_telecmi_async_pytest.py"}
+    wanted = {"telecmi_async/py.typed"}
     wanted |= {path.as_posix() for path in Path("telecmi_async").rglob("*.sql")}
     if strays or not wanted <= shipped:
         session.error(f"the wheel lacks {wanted - shipped}; strays: {strays}")
@@ -101,26 +110,42 @@ def build(session: nox.Session) -> None:
     session.log(f"{wheel.name}: {len(shipped)} files, {sdist.name}: {len(sources)} files")
 
 
-@nox.session(python=PYTHONS, requires=["build"])
+@nox.session
 def tests(session: nox.Session) -> None:
-    """Run the suite on the built wheel; the coverage gate follows at the end.
+    """Run the suite in process, on the Python at hand: no servers, no coverage."""
+    session.install("--editable", ".", *group("tests"))
+    run_suite(session)
 
-    What it covers is measured where the Python is that runs nox: measuring takes its time, and
-    every branch is for every Python.
+
+@nox.session(requires=["build"])
+def full(session: nox.Session) -> None:
+    """Run all tests with real servers and processes, and see to it that they cover everything.
+
+    Coverage is traced here alone: tracing takes time, and every branch is for every Python. The
+    suite follows on the other Pythons and on the lowest versions, in process: what differs there
+    is the language and its libraries, and not what servers and killed processes do.
     """
-    install_wheel(session, *group("tests"))
-    if session.python != HERE:
-        run_suite(session)
-        return
-    data = COVERAGE / f".coverage.{session.name}"
-    run_suite(session, "coverage", "run", "-m", COVERAGE_FILE=str(data))
+    install_wheel(session, *group("full"))
+    command = ["coverage", "run", "-m", "pytest", "-o", WITH_ALL]
+    parallel = [f"--numprocesses={PROCESSES}", "--dist=worksteal"]
+    run_pytest(session, *command, *parallel, COVERAGE_FILE=str(COVERAGE / ".coverage.full"))
     if not session.posargs:
         session.notify("coverage")
+    for python in OTHERS:
+        session.notify(f"tests_others-{python}")
+    session.notify("tests_lowest")
+
+
+@nox.session(python=OTHERS, requires=["build"])
+def tests_others(session: nox.Session) -> None:
+    """Run the suite in process on another Python."""
+    install_wheel(session, *group("tests"))
+    run_suite(session)
 
 
 @nox.session(requires=["build"])
 def tests_lowest(session: nox.Session) -> None:
-    """Run the suite with the lowest version of each dependency that pyproject allows."""
+    """Run the suite in process with the lowest version of each dependency that is allowed."""
     lowest = [lowest_of(Requirement(line)) for line in PROJECT["project"]["dependencies"]]
     install_wheel(session, *group("tests"), *lowest)
     run_suite(session)
@@ -132,7 +157,7 @@ def lowest_of(requirement: Requirement) -> str:
     return f"{requirement.name}=={floor}"
 
 
-@nox.session(default=False, requires=["build"])
+@nox.session(requires=["build"])
 def browser(session: nox.Session) -> None:
     """Look at the simulator's page with Chromium, which must be installed."""
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
@@ -183,9 +208,8 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(requires=["build"])
 def examples(session: nox.Session) -> None:
-    """Run what README and docs show: every Python block, and the commands that can be run."""
-    install_wheel(session, *group("tests"))
-    run_pytest(session, "pytest", "tests/test_docs.py", "-v")
+    """Run the commands that README and docs show; their Python blocks run in the suite."""
+    install_wheel(session)
     # As a newcomer would: in a copy of the project, with the Python that is on PATH.
     tree = Path(session.create_tmp(), "tree")
     shutil.rmtree(tree, ignore_errors=True)
@@ -213,22 +237,22 @@ def commands_of(page: Path) -> list[tuple[str, str]]:
     return found
 
 
-@nox.session(default=False)
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Throw bytes at the parser of events and at the receiver; see tests/events/fuzz_events.py."""
-    session.install(".", "atheris>=3.0")
+    session.install("--editable", ".", "atheris>=3.0")
     session.run(
         "python", "tests/events/fuzz_events.py", *(session.posargs or ["-max_total_time=60"])
     )
 
 
-@nox.session(default=False)
+@nox.session
 def crash(session: nox.Session) -> None:
     """Kill and freeze workers of campaigns at random, and count who was dialled twice.
 
     What takes long besides: a soak, and ten thousand calls followed to their ends.
     """
-    session.install(".", *group("tests"))
+    session.install("--editable", ".", *group("full"))
     for options in (["--kills=200"], ["--kills=200", "--workers=3", "--postgres"]):
         session.run("python", "tests/support/crash.py", *options, *session.posargs)
     session.run("python", "tests/support/crash.py", "--kills=10", "--stops=20", "--workers=3")
@@ -237,9 +261,9 @@ def crash(session: nox.Session) -> None:
     session.run(*patient, "tests/service/test_many_calls.py", env={"MANY_CALLS": "10000"})
 
 
-@nox.session(default=False)
+@nox.session
 def bench(session: nox.Session) -> None:
     """Print what the package costs, and what it saves."""
-    session.install(".", *group("tests"))
+    session.install("--editable", ".", *group("full"))
     for script in sorted(Path("benchmarks").glob("*.py")):
         session.run("python", str(script), *session.posargs)

@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from telecmi_async import CallService, Receiver
+from telecmi_async._internal.telecmi import REFERENCE_FIELD
 from telecmi_async.events import parse_event
 from telecmi_async.events.receiver import new_token
-from telecmi_async.events.reference import FIELD
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -84,7 +84,7 @@ def forged(kind: str, number: int) -> bytes:
             return json.dumps({"dtmf": "1", "cmiuuid": f"{number:036d}", "to": 1}).encode()
         case "wrong_code":
             reference = "tcm_" + "a" * 26 + "." + "b" * 26
-            return record(number, extra_params=json.dumps({FIELD: reference}))
+            return record(number, extra_params=json.dumps({REFERENCE_FIELD: reference}))
         case _:
             return record(number)
 

@@ -1,11 +1,14 @@
 """Place phone calls through TeleCMI's (PIOPIY) v2 voice API, from asyncio or trio.
 
-A name is imported from its module when it is first asked for: ``import telecmi_async`` costs next
-to nothing, and the command line's help need not wait for an HTTP client.
+Lazy imports: a public name is imported from its module when it is first used, so that
+``import telecmi_async`` costs next to nothing and the command line's help does not wait for an
+HTTP client. A new name goes into the imports below, which type checkers read, and into
+``__all__``; a new module into ``_MODULES`` as well.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
@@ -38,23 +41,25 @@ if TYPE_CHECKING:
     )
     from telecmi_async.events.receiver import Receiver
     from telecmi_async.pacing.rate_limit import RateLimit
-    from telecmi_async.pcmo.actions import (
+    from telecmi_async.pcmo import (
         Action,
         Bridge,
         Connect,
+        Flow,
         Hangup,
         Input,
         Param,
         Play,
         PlayGetInput,
+        Pstn,
         Raw,
         Record,
+        Sip,
         Speak,
         Stream,
+        dump_pcmo,
+        parse_pcmo,
     )
-    from telecmi_async.pcmo.codec import dump_pcmo, parse_pcmo
-    from telecmi_async.pcmo.flow import Flow
-    from telecmi_async.pcmo.targets import Pstn, Sip
     from telecmi_async.phone import Region
     from telecmi_async.service.poller import CdrPoller
     from telecmi_async.service.service import CallService
@@ -115,92 +120,52 @@ __all__ = [
     "parse_pcmo",
 ]
 
-# The same once more, for those who run it: each module and its names.
-_NAMES: Final = {
-    "attempt": (
-        "Attempt",
-        "Outcome",
-    ),
-    "calls.handle": (
-        "CallEvents",
-        "CallHandle",
-    ),
-    "calls.request": ("CallRequest",),
-    "calls.result": ("CallResult",),
-    "calls.retry": ("RetryPolicy",),
-    "calls.state": ("CallStatus",),
-    "errors": (
-        "AuthenticationError",
-        "CallCancelled",
-        "CallNotPlaced",
-        "CallOutcomeUnknown",
-        "CallPending",
-        "CallRejected",
-        "ConfigurationError",
-        "InvalidCall",
-        "MissingProperty",
-        "NotSent",
-        "RateLimited",
-        "RequestFailed",
-        "ServiceClosed",
-        "StoreError",
-        "TelecmiError",
-        "WaitTimeout",
-        "WebhookError",
-        "WrongEventLoop",
-    ),
-    "events.receiver": ("Receiver",),
-    "pacing.rate_limit": ("RateLimit",),
-    "pcmo.actions": (
-        "Action",
-        "Bridge",
-        "Connect",
-        "Hangup",
-        "Input",
-        "Param",
-        "Play",
-        "PlayGetInput",
-        "Raw",
-        "Record",
-        "Speak",
-        "Stream",
-    ),
-    "pcmo.codec": (
-        "dump_pcmo",
-        "parse_pcmo",
-    ),
-    "pcmo.flow": ("Flow",),
-    "pcmo.targets": (
-        "Pstn",
-        "Sip",
-    ),
-    "phone": ("Region",),
-    "service.poller": ("CdrPoller",),
-    "service.service": ("CallService",),
-    "service.stream": (
-        "CallStream",
-        "Progress",
-    ),
-    "wire.transport": ("Timeouts",),
-}
-_MODULES: Final = {name: module for module, names in _NAMES.items() for name in names}
+# Where the public names are, searched in this order: what imports little comes first.
+_MODULES: Final = (
+    "errors",
+    "attempt",
+    "phone",
+    "wire.transport",
+    "pacing.rate_limit",
+    "pcmo",
+    "calls.request",
+    "calls.retry",
+    "calls.state",
+    "calls.result",
+    "calls.handle",
+    "events.receiver",
+    "service.service",
+    "service.stream",
+    "service.poller",
+)
+
+
+def _import_public(package: str, modules: tuple[str, ...], name: str) -> object:
+    """Return a public name of a package from the first of its modules that has it.
+
+    Raises:
+        AttributeError: The package's ``__all__`` does not list the name.
+    """
+    face = sys.modules[package]
+    if name not in face.__all__:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    candidates = (import_module(f"{package}.{module}") for module in modules)
+    found: object = getattr(next(home for home in candidates if hasattr(home, name)), name)
+    setattr(face, name, found)  # so that Python does not call ``__getattr__`` for it again
+    return found
 
 
 if TYPE_CHECKING:
     __version__: str
-else:  # a type checker that knew of this would take any name for a right one
+else:  # hidden from type checkers, or they would accept any name
 
     def __getattr__(name: str) -> object:
-        """Give a public name from its module, and ``__version__`` from the metadata."""
+        """Import a public name on first use; read ``__version__`` from the metadata."""
         if name == "__version__":
-            from importlib.metadata import version  # noqa: PLC0415  # costs time, rarely needed
+            from importlib.metadata import version  # noqa: PLC0415  # slow and rarely needed
 
             return version("telecmi-async")
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        found = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-        globals()[name] = found  # the next time it is found without this function
-        return found
+        return _import_public(__name__, _MODULES, name)
 
     def __dir__() -> list[str]:
-        return sorted({*__all__, "__version__"})
+        return sorted([*__all__, "__version__"])

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from hypothesis import settings
 
+from telecmi_async.events.store import EventStore, MemoryStore
+from telecmi_async.ledger import SqliteLedger
 from telecmi_async.testing import VirtualClockLoop, virtual_backend
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
 
-# The plugin is tested in runs of real pytest.
-pytest_plugins = ["pytester"]
+# Assertions of the modules that tests share explain themselves, too.
+SUPPORT = Path(__file__).with_name("support")
+pytest.register_assert_rewrite(*(module.stem for module in SUPPORT.glob("*.py")))
+
+# This package's plugin is tested in runs of real pytest.
+pytest_plugins = ["inherited", "pytester"]
 
 # An example may build thousands of calls, and a busy machine is no reason to fail. In CI the
 # examples are the same in every run, so that a change is judged by itself.
@@ -31,6 +39,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if not config.getoption("numprocesses", None):  # else it is pytest's own that are started
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+
+def pytest_collection_finish() -> None:
+    """Spare what all tests share from garbage collection: some collect after each step."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -49,6 +63,18 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run the tests that are asyncio's alone on the virtual clock too."""
     return {"virtual": VirtualClockLoop}
+
+
+@pytest.fixture
+def open_ledger() -> Callable[[Path, Callable[[], float]], SqliteLedger]:
+    """What opens a ledger, for tests of all ledgers: SQLite; PostgreSQL below tests/servers."""
+    return lambda folder, clock: SqliteLedger(folder / "ledger.db", clock=clock)
+
+
+@pytest.fixture
+def make_store() -> Callable[..., EventStore]:
+    """What makes an event store, for tests of all: in memory; on Valkey below tests/servers."""
+    return MemoryStore
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import telecmi_async
+from telecmi_async import testing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,7 +34,7 @@ LAYERS: list[set[str]] = [
     {"errors"},
     {"_internal"},
     {"phone"},
-    {"pcmo", "wire"},
+    {"http_server", "pcmo", "wire"},
     {"events", "pacing"},
     {"ledger"},
     {"calls"},
@@ -48,9 +49,11 @@ EDGES = {"__main__", "cli", "simulator", "testing"}
 # A foreign library and the only units that know it.
 HOMES: dict[str, set[str]] = {
     "cattrs": {"pcmo"},
-    "h11": {"simulator"},
+    "h11": {"http_server"},
     "httpx": {"simulator", "wire"},
     "psycopg": {"ledger"},
+    "pytest": {"testing"},
+    "pytest_asyncio": {"testing"},
     "redis": {"_internal"},
     "rich": {"cli"},
     "tenacity": {"calls"},
@@ -87,8 +90,13 @@ def statements(nodes: Iterable[ast.stmt], *, into_functions: bool) -> Iterator[a
 
 def imports(module: Path, *, into_functions: bool = False) -> set[str]:
     """Return the full names of the modules that a file imports when it runs."""
+    return named(module, statements(tree_of(module).body, into_functions=into_functions))
+
+
+def named(module: Path, nodes: Iterable[ast.AST]) -> set[str]:
+    """Return the full names of the modules that some import statements of a file name."""
     found: set[str] = set()
-    for node in statements(tree_of(module).body, into_functions=into_functions):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -145,7 +153,7 @@ def test_the_door_opens_no_edge() -> None:
 
 
 def test_modules_form_no_cycle() -> None:
-    """Single modules, too, import each other in one direction only."""
+    """Single modules, too, import each other in one direction only, types included."""
     names = {
         ".".join(
             ("telecmi_async", *module.relative_to(PACKAGE).with_suffix("").parts)
@@ -154,7 +162,10 @@ def test_modules_form_no_cycle() -> None:
     }
 
     order = TopologicalSorter(
-        {name: (imports(module) & names.keys()) - {name} for name, module in names.items()}
+        {
+            name: (named(module, ast.walk(tree_of(module))) & names.keys()) - {name}
+            for name, module in names.items()
+        }
     )
 
     order.prepare()
@@ -236,7 +247,10 @@ def test_a_face_shows_what_its_room_has(face: Path) -> None:
     package = ".".join(("telecmi_async", *face.parent.relative_to(PACKAGE).parts))
 
     assert set(exported(face)) <= given
-    assert {name for name in imports(face) if not name.startswith(package)} <= {"__future__"}
+    # What makes a face lazy is the package's own.
+    assert {name for name in imports(face) if not name.startswith(package)} <= {
+        "__future__", "telecmi_async", "typing",
+    }  # fmt: skip
 
 
 def exported(module: Path) -> list[str]:
@@ -283,24 +297,46 @@ def test_importing_the_package_waits_for_nothing() -> None:
     assert {name for name in loaded if name.startswith("telecmi_async.")} == set()
 
 
-def test_every_public_name_has_its_module() -> None:
-    """What type checkers read of the package's face is what runs."""
+LAZY = {"telecmi_async": telecmi_async._MODULES, "telecmi_async.testing": testing._MODULES}
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_every_public_name_has_its_module(package: str) -> None:
+    """What type checkers read of a lazy face is what runs, and each module listed is needed."""
+    face = importlib.import_module(package)
     read = {
-        alias.name: node.module
-        for block in tree_of(PACKAGE / "__init__.py").body
+        alias.name: node.module or ""
+        for block in tree_of(Path(face.__file__ or "")).body
         if isinstance(block, ast.If)
         for node in block.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
 
-    assert sorted(read) == sorted(telecmi_async.__all__)
+    assert sorted(read) == sorted(face.__all__)
     for name, module in read.items():
-        assert getattr(telecmi_async, name) is getattr(
-            importlib.import_module(module or ""), name
-        )
-        assert telecmi_async._MODULES[name] == (module or "").removeprefix("telecmi_async.")
-    assert set(telecmi_async.__all__) <= set(dir(telecmi_async))
+        assert getattr(face, name) is getattr(importlib.import_module(module), name)
+    assert set(face.__all__) <= set(dir(face))
+    assert sorted(set(read.values())) == sorted(f"{package}.{name}" for name in LAZY[package])
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_dir_shows_the_face(package: str) -> None:
+    """`dir` lists the public names and nothing else, before and after they are used."""
+    version = ["__version__"] if package == "telecmi_async" else []
+
+    loaded_by(
+        f"import {package} as face; fresh = dir(face); from {package} import *; "
+        f"import telecmi_async.wire.pool; [getattr(face, name) for name in fresh]; "
+        f"assert fresh == dir(face) == sorted([*face.__all__, *{version}]), dir(face)"
+    )
+
+
+def test_a_name_waits_for_no_more_than_it_needs() -> None:
+    """Flows, settings and receivers do not load the HTTP client."""
+    loaded = loaded_by("from telecmi_async import Flow, RateLimit, Receiver, RetryPolicy")
+
+    assert "httpx" not in loaded
 
 
 def test_what_is_no_public_name_is_refused() -> None:

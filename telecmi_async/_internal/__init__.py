@@ -1,4 +1,4 @@
-"""Private plumbing: event loops, tasks, frozen JSON, validators, wording. Import nothing from here."""
+"""Private parts: event loops, tasks, JSON, validation, messages. Not for users to import."""
 
 from __future__ import annotations
 

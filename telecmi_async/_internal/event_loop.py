@@ -1,4 +1,4 @@
-"""What anyio leaves open: which event loop is running, and errors that are no group's."""
+"""Event loops: which one is running, its clock, calls into it from outside, and cancellation."""
 
 from __future__ import annotations
 
@@ -10,28 +10,25 @@ from telecmi_async.errors import WrongEventLoop
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from types import TracebackType
 
 __all__ = [
-    "OwnError",
+    "call_in_loop",
     "clock_of",
     "current_loop",
-    "current_time",
-    "hand_over",
     "is_asyncio",
-    "nobody_cancelled",
+    "is_foreign_cancellation",
 ]
 
 _T = TypeVar("_T")
 
 
 def current_loop() -> object:
-    """Return the running asyncio loop, or the token of the running trio.
+    """Return the running asyncio loop or, on trio, its token.
 
-    Neither library is imported here: one that nobody imported has no loop running.
+    Neither library is imported here: one that was not imported has no running loop.
 
     Raises:
-        WrongEventLoop: None is running.
+        WrongEventLoop: No event loop is running.
     """
     # trio comes first: in its guest mode it runs inside another loop.
     trio = getattr(sys.modules.get("trio"), "lowlevel", None)  # it may be half imported
@@ -48,22 +45,14 @@ def current_loop() -> object:
 
 
 def clock_of(loop: object) -> Callable[[], float]:
-    """Return the clock of a result of `current_loop`.
-
-    It is `anyio.current_time`, without finding out at every reading which loop is running.
-    """
+    """Return the clock of a result of `current_loop`: a faster `anyio.current_time`."""
     return loop.time if is_asyncio(loop) else sys.modules["trio"].current_time
 
 
-def current_time() -> float:
-    """Return the reading of the running event loop's clock, in seconds."""
-    return clock_of(current_loop())()
+def call_in_loop(loop: object, function: Callable[[_T], object], argument: _T) -> None:
+    """Call a function soon in another event loop, a result of `current_loop`.
 
-
-def hand_over(loop: object, function: Callable[[_T], object], argument: _T) -> None:
-    """Call a function soon, within the event loop that an earlier `current_loop` gave.
-
-    A loop that is over takes nothing any more: the call is dropped.
+    Any thread may do so. If that loop has ended, the call is dropped.
     """
     start = loop.call_soon_threadsafe if is_asyncio(loop) else cast("Any", loop).run_sync_soon
     try:
@@ -72,10 +61,10 @@ def hand_over(loop: object, function: Callable[[_T], object], argument: _T) -> N
         return
 
 
-def nobody_cancelled() -> bool:
-    """Tell of a cancellation that was caught whether nobody asked the running task for it.
+def is_foreign_cancellation() -> bool:
+    """Return whether a cancellation that was caught was not meant for the running task.
 
-    On asyncio it may come from a task that was awaited, and that somebody else cancelled.
+    On asyncio, awaiting a task that was cancelled raises the same error.
     """
     if not is_asyncio(current_loop()):
         return False
@@ -83,47 +72,6 @@ def nobody_cancelled() -> bool:
     return task is not None and not task.cancelling()
 
 
-class OwnError:
-    """Keeps the error of a body aside while a task group is left, which would have wrapped it.
-
-    It is entered around the body, within the group::
-
-        own = OwnError()
-        async with anyio.create_task_group() as tasks:
-            with own:
-                yield
-            tasks.cancel_scope.cancel()
-        own.raise_it()
-    """
-
-    def __init__(self) -> None:
-        self._error: BaseException | None = None
-
-    def __enter__(self) -> None:
-        """Nothing has failed yet."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        # A cancellation is the group's business, and so is a generator's end.
-        if not isinstance(error, Exception | KeyboardInterrupt):
-            return False
-        self._error = error
-        return True
-
-    def raise_it(self) -> None:
-        """Raise the error, if there was one, as the body did."""
-        error, self._error = self._error, None
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error  # or it would hold this frame, which holds it
-
-
 def is_asyncio(loop: object) -> TypeGuard[asyncio.AbstractEventLoop]:
-    """Tell whether a result of `current_loop` is one of asyncio's."""
+    """Return whether a result of `current_loop` is an asyncio loop."""
     return hasattr(loop, "create_task")

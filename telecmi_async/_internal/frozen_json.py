@@ -1,8 +1,8 @@
-"""JSON values that nobody changes after they were checked.
+"""Immutable JSON: checked, read-only deep copies of JSON values.
 
-What a user hands over in ``extra_params`` or `Raw` is copied in full when it arrives, so
-that a later change to the user's own dict reaches no call. The copies are read-only,
-hashable and picklable: objects become `JsonObject`, arrays become tuples.
+``extra_params`` and `Raw` are copied when they are given, so that later changes to the user's
+own dict do not reach a call. Copies are hashable and picklable: objects become `JsonObject`,
+arrays become tuples.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _NOT_IN_A_KEY = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class JsonObject(dict[str, "Json"]):
-    """A JSON object that cannot be changed; it compares, prints and encodes as a dict."""
+    """A read-only JSON object; it compares, prints and encodes as a dict."""
 
     __slots__ = ()
 
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
+    def _read_only(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("this is a read-only copy; change a copy of yours: dict(…)")
 
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = _refuse
-    setdefault = _refuse  # pyright: ignore[reportAssignmentType]  # refusing suits every overload
-    update = _refuse  # pyright: ignore[reportAssignmentType]  # as above
+    __setitem__ = __delitem__ = __ior__ = _read_only
+    clear = pop = popitem = _read_only
+    setdefault = _read_only  # pyright: ignore[reportAssignmentType]  # it fits every overload
+    update = _read_only  # pyright: ignore[reportAssignmentType]  # as above
 
-    def __hash__(self) -> int:  # type: ignore[override]  # dict says None: this one is frozen
+    def __hash__(self) -> int:  # type: ignore[override]  # dict has None: it is mutable
         return hash(frozenset(self.items()))
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -55,7 +55,7 @@ def freeze_object(value: object, path: str) -> JsonObject:
         path: Its name, for the error.
 
     Raises:
-        InvalidCall: It is no mapping, or something in it is no JSON; the path leads there.
+        InvalidCall: It is not a mapping, or contains something that is not JSON, at the path.
     """
     if not isinstance(value, Mapping):
         raise InvalidCall(
@@ -125,7 +125,7 @@ def _check_depth(path: str, depth: int) -> None:
 
 
 def thaw(value: Json) -> object:
-    """Return an ordinary, changeable copy: dicts and lists."""
+    """Return a mutable copy, made of dicts and lists."""
     match value:
         case JsonObject():
             return {key: thaw(item) for key, item in value.items()}

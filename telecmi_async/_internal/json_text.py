@@ -1,4 +1,4 @@
-"""JSON text: encoded as compactly as TeleCMI writes it, decoded with or without an error."""
+"""JSON text: compact encoding, and decoding with or without errors."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from telecmi_async.errors import InvalidCall
 
 __all__ = ["decode_json", "encode_json", "parse_json"]
 
-#: Return a value as compact JSON text; NaN and the infinities are refused.
+#: Return a value as compact JSON text; NaN and infinities raise `ValueError`.
 encode_json = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
 ).encode
 
 
 def decode_json(data: bytes) -> object | None:
-    """Return what a reply's body holds, or ``None`` for anything that is no JSON.
+    """Return the content of a reply's body, or ``None`` if it is not JSON; it never raises.
 
-    It never raises: what a server or a proxy on the way sends is not the caller's doing. A
-    byte order mark is skipped, and ``NaN`` and ``Infinity`` are read as ``None``.
+    A byte order mark is skipped; ``NaN`` and ``Infinity`` become ``None``.
     """
     try:
         return cast("object", json.loads(data, parse_constant=_no_constant))
@@ -28,24 +27,26 @@ def decode_json(data: bytes) -> object | None:
 
 
 def parse_json(text: str | bytes, path: str = "pcmo") -> object:
-    """Return what JSON text holds.
+    """Return the content of JSON text from the user.
 
     Raises:
-        InvalidCall: It is no JSON; the message says in which line and column.
+        InvalidCall: It is not JSON; the message has the line and column.
     """
     try:
         return cast("object", json.loads(text))
     except json.JSONDecodeError as error:
         raise InvalidCall(
-            f"is no JSON: {error.msg} in line {error.lineno}, column {error.colno}", path=path
+            f"is not JSON: {error.msg} in line {error.lineno}, column {error.colno}", path=path
         ) from None
     except UnicodeDecodeError:
-        raise InvalidCall("is no JSON: its bytes are no UTF-8 text", path=path) from None
+        raise InvalidCall("is not JSON: its bytes are not UTF-8 text", path=path) from None
     except ValueError:
-        raise InvalidCall("is no JSON: it holds a number that is too long", path=path) from None
+        raise InvalidCall(
+            "is not JSON: it holds a number that is too long", path=path
+        ) from None
     except RecursionError:
         raise InvalidCall("is nested too deep", path=path) from None
 
 
 def _no_constant(_: str) -> None:
-    """Read ``NaN`` and its like as nothing."""
+    """Return ``None`` for ``NaN`` and infinities."""

@@ -1,4 +1,4 @@
-"""How a message repeats what it was given: short, masked, with the nearest right name."""
+"""Messages: values shortened and masked for errors and logs, and spelling suggestions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["did_you_mean", "listed", "mask", "mask_in", "shown", "step"]
 _LONGEST = 40
 _MOST_HIDDEN = 11
 _NO_DIGIT = re.compile(r"\D+")
-# Digits in one run; or, standing alone, with the blanks, dots, dashes and brackets people write.
-# Bounded, or a hostile text would keep it searching for seconds.
+# Digits in one run; or, as a word of their own, with blanks, dots, dashes and brackets between
+# them. Bounded, because a hostile text could make the search take seconds.
 _DIGIT_RUN = re.compile(r"\d{7,}|(?<![\w-])\d(?:(?:[^\S\n]|[().-]){0,2}\d){6,24}(?![\w-])")
 
 
@@ -29,20 +29,20 @@ def mask(number: int | str) -> str:
 def mask_in(text: str) -> str:
     """Return ``text`` with every run of seven or more digits masked, as phone numbers are.
 
-    Blanks, dots, dashes and brackets inside a number that stands alone do not hide it.
+    A number with blanks, dots, dashes or brackets in it is found as well.
     """
     return _DIGIT_RUN.sub(lambda run: mask(_NO_DIGIT.sub("", run.group())), text)
 
 
 def shown(value: object) -> str:
-    """Return a value as a message may repeat it.
+    """Return a value for a message.
 
-    Only strings, numbers, booleans and ``None`` are repeated, at most 40 characters of
-    them, and what may be a phone number is masked. Anything else is named by its type.
+    Strings, numbers, booleans and ``None`` are shown, up to 40 characters, with phone numbers
+    masked. For any other value its type is named.
     """
     match value:
         case str():
-            # Masked first: what does not print is escaped, and escapes look like letters.
+            # Masked first, because escapes of unprintable characters contain letters and digits.
             text = mask_in(value[:_LONGEST])
             ending = "…" if len(value) > _LONGEST else ""
             return json.dumps(text, ensure_ascii=not text.isprintable()) + ending
@@ -55,7 +55,7 @@ def shown(value: object) -> str:
 
 
 def step(path: str, key: object) -> str:
-    """Return the path to a member; what is long is cut, and numbers in it are masked."""
+    """Return the path to a member: long parts are cut, and phone numbers masked."""
     if not isinstance(key, str) or not key.isprintable():
         name = "…"
     else:
@@ -72,9 +72,8 @@ def listed(names: Iterable[object]) -> str:
 
 
 def did_you_mean(word: object, names: Iterable[str]) -> str:
-    """Return ``did you mean "timeout"?``, or the known names where none comes near."""
-    # Only an error needs it, and importing it costs as much as this whole package's rules.
-    from difflib import get_close_matches  # noqa: PLC0415  # see above
+    """Return ``did you mean "timeout"?``, or the known names if none is similar."""
+    from difflib import get_close_matches  # noqa: PLC0415  # slow to import; errors only need it
 
     known = list(names)
     if not known:

@@ -1,10 +1,10 @@
-"""A Redis or Valkey server, as stores and limits ask it. All that redis-py raises is mapped here."""
+"""Redis: connections to a Redis or Valkey server. All errors of redis-py are mapped here."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar, cast
 
 import anyio
 
@@ -16,11 +16,11 @@ from telecmi_async.errors import ConfigurationError, StoreError, WrongEventLoop
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-__all__ = ["RedisServer"]
+__all__ = ["RedisBacked", "RedisServer"]
 
 _T = TypeVar("_T")
 
-# Questions under way at once: each takes a connection.
+# Requests at the same time: each takes a connection.
 _AT_ONCE: Final = 16
 
 
@@ -28,21 +28,21 @@ class RedisServer:
     """A client of redis-py's, in the event loop that uses it first.
 
     Args:
-        user: Who asks: errors name its class.
+        owner: The store or limits that use it: errors name its class.
         redis: A URL as a `Secret`, or a client of the user's own, which is never closed.
-        prefix: What all its keys begin with.
-        timeout: How long one question may take, in seconds or as a `timedelta`.
-        task: What the user does for its users, as errors say it.
-        on_trio: What to do instead on trio.
+        prefix: The beginning of all keys.
+        timeout: How long one request may take, in seconds or as a `timedelta`.
+        task: What fails when the server does, for errors.
+        on_trio: What to do instead on trio, for errors.
 
     Raises:
-        ConfigurationError: One of these cannot be, there is no redis-py, or the event loop
-            that is running is trio's.
+        ConfigurationError: An invalid argument, redis-py is not installed, or the running
+            event loop is trio's.
     """
 
     def __init__(
         self,
-        user: object,
+        owner: object,
         redis: object,
         *,
         prefix: str,
@@ -52,14 +52,14 @@ class RedisServer:
     ) -> None:
         if not isinstance(cast("object", prefix), str) or not prefix.isprintable():
             raise ConfigurationError("prefix must be a text without control characters")
-        self._user, self._task, self._on_trio = type(user).__name__, task, on_trio
+        self._owner, self._task, self._on_trio = type(owner).__name__, task, on_trio
         self._url = redis if isinstance(redis, Secret) else None
         self._given: Any = redis
         self.timeout = validators.to_seconds(timeout)
-        validators.positive(user, validators.Named("timeout"), self.timeout)
+        validators.positive(owner, validators.Named("timeout"), self.timeout)
         if self._url is None and not callable(getattr(self._given, "register_script", None)):
             raise ConfigurationError(
-                f"{self._user} wants a URL such as redis://localhost:6379, or a redis.asyncio.Redis"
+                f"{self._owner} needs a URL such as redis://localhost:6379, or a redis.asyncio.Redis"
             )
         self._client = self._connect()
         self._redact = Redactor(Secret(_password_of(self._client)))
@@ -70,27 +70,27 @@ class RedisServer:
 
     def _connect(self) -> Any:
         return (
-            self._given if self._url is None else _client(self._url, self.timeout, self._user)
+            self._given if self._url is None else _client(self._url, self.timeout, self._owner)
         )
 
     def bind(self) -> Any:
-        """Belong to the running loop, and return the client that may be used in it.
+        """Bind to the running event loop and return the client to use in it.
 
         Raises:
-            ConfigurationError: It is trio's.
-            WrongEventLoop: None is running, or another one than before that one's end.
+            ConfigurationError: The loop is trio's.
+            WrongEventLoop: No loop is running, or the loop of before still exists.
         """
         loop = current_loop()
         if not is_asyncio(loop):
             raise ConfigurationError(
-                f"{self._user} works on asyncio only, for so does redis-py; on trio, "
+                f"{self._owner} works on asyncio only, as redis-py does; on trio, "
                 f"{self._on_trio}"
             )
         if self._loop is not loop:
             if self._loop is not None:
                 if is_asyncio(self._loop) and not self._loop.is_closed():
                     raise WrongEventLoop(
-                        f"a {self._user} belongs to the event loop it was first used in; make "
+                        f"a {self._owner} belongs to the event loop it was first used in; make "
                         "one for every event loop"
                     )
                 self._client = self._connect()
@@ -99,7 +99,7 @@ class RedisServer:
         return self._client
 
     async def run(self, script: str, *arguments: str | int) -> Any:
-        """Have the server run a script, in one round trip.
+        """Run a script on the server, in one round trip.
 
         Raises:
             StoreError: As for `ask`.
@@ -107,15 +107,15 @@ class RedisServer:
         work = self.bind().register_script(script)
         return await self.ask(self._in_time(lambda: work(args=arguments)))
 
-    async def fetch(self, names: Sequence[str]) -> list[str | bytes | None]:
-        """Return what the server has under these names.
+    async def fetch(self, keys: Sequence[str]) -> list[str | bytes | None]:
+        """Return the values of these keys.
 
         Raises:
             StoreError: As for `ask`.
         """
         client = self.bind()
         found: list[str | bytes | None] = await self.ask(
-            self._in_time(lambda: client.mget(names))
+            self._in_time(lambda: client.mget(keys))
         )
         return found
 
@@ -125,17 +125,17 @@ class RedisServer:
                 return await work()
 
     async def ask(self, work: Awaitable[_T]) -> _T:
-        """Await what redis-py does. All that it raises becomes a `StoreError`.
+        """Await a call of redis-py; all its errors become a `StoreError`.
 
         Raises:
-            StoreError: The server cannot be reached, or it refuses.
+            StoreError: The server cannot be reached, or returns an error.
         """
         try:
             return await work
         except Exception as error:  # noqa: BLE001  # whatever a client raises
-            said = self._redact.text(str(error)[:200])
-            failure = f"{type(error).__name__}: {said}" if said else type(error).__name__
-        # Raised out here it carries no foreign error, whose frames know the password.
+            text = self._redact.text(str(error)[:200])
+            failure = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        # Raised outside of the handler it carries no foreign error, whose frames hold the password.
         raise StoreError(f"{self._task} failed ({failure})")
 
     async def close(self) -> None:
@@ -144,11 +144,35 @@ class RedisServer:
             await self.ask(self.bind().aclose())
 
 
-def _client(url: Secret, timeout: float, user: str) -> Any:
+class RedisBacked:
+    """Base of what keeps its data on a server: an async context manager that is not pickled."""
+
+    _server: RedisServer
+    _prefix: str
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {getattr(self, '_prefix', '?')}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} is not pickled: make one in every process")
+
+    async def aclose(self) -> None:
+        """Close the connections, unless the client is your own."""
+        await self._server.close()
+
+    async def __aenter__(self) -> Self:
+        self._server.bind()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+
+def _client(url: Secret, timeout: float, owner: str) -> Any:
     """Return a client for a URL.
 
     Raises:
-        ConfigurationError: It is no such URL, or there is no redis-py.
+        ConfigurationError: The URL is invalid, or redis-py is not installed.
     """
     try:
         asyncio = importlib.import_module("redis.asyncio")
@@ -156,7 +180,7 @@ def _client(url: Secret, timeout: float, user: str) -> Any:
         errors = importlib.import_module("redis.exceptions")
     except ImportError:
         raise ConfigurationError(
-            f"{user} needs redis-py: pip install 'telecmi-async[redis]'"
+            f"{owner} needs redis-py: pip install 'telecmi-async[redis]'"
         ) from None
     client: Any = None
     try:
@@ -166,7 +190,7 @@ def _client(url: Secret, timeout: float, user: str) -> Any:
             socket_connect_timeout=timeout,
             retry=asyncio.retry.Retry(backoff.ExponentialBackoff(cap=1.0, base=0.05), 3),
             retry_on_error=[errors.ConnectionError, errors.TimeoutError],
-            protocol=2,  # with the newer one redis-py sets up a log of its own
+            protocol=2,  # with version 3 redis-py sets up a log of its own
         )
     except Exception as error:  # noqa: BLE001  # it is not shown: the URL may be in it
         del error

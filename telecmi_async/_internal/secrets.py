@@ -2,7 +2,7 @@
 
 TeleCMI takes its credentials inside the JSON body of every request, so hiding a header
 does not help. Three things do: `Secret` never shows its value in a repr, a traceback with
-locals or a pickle; `Wire` does the same for the encoded body; and `Redactor` takes the
+locals or a pickle; `RequestBody` does the same for the encoded body; and `Redactor` takes the
 secret and phone numbers out of whatever came back.
 """
 
@@ -16,7 +16,7 @@ from telecmi_async._internal.messages import mask, mask_in
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["HIDDEN", "Redactor", "Secret", "Wire"]
+__all__ = ["HIDDEN", "Redactor", "RequestBody", "Secret"]
 
 
 HIDDEN = "•••"
@@ -38,7 +38,7 @@ _NOTHING = r"(?!)"
 _T = TypeVar("_T")
 
 
-class _Veiled:
+class _Hidden:
     """A value that can be used but not seen."""
 
     __slots__ = ("_value",)
@@ -50,7 +50,7 @@ class _Veiled:
         raise TypeError(f"a {type(self).__name__} is not pickled: it would show its value")
 
 
-class Secret(_Veiled):
+class Secret(_Hidden):
     """A TeleCMI secret. `reveal` is the only way to its value."""
 
     _value: object
@@ -63,7 +63,7 @@ class Secret(_Veiled):
         return self._value  # type: ignore[return-value]  # Credentials checks it at birth
 
 
-class Wire(_Veiled):
+class RequestBody(_Hidden):
     """The encoded body of one call, with the secret in it."""
 
     _value: bytes

@@ -1,12 +1,13 @@
-"""Where the tasks of a service run: its event loop, and on trio its task group.
+"""Background tasks: plain tasks on asyncio, a task group on trio.
 
-On asyncio they are plain tasks of the loop and not of a task group: one that is entered in a
-notebook's cell cannot be left in another, as every cell is a task of its own. On trio there are
-no tasks without a task group, so there a service must be opened by ``async with``.
+asyncio needs no task group here: a notebook runs each cell as a task of its own, and a group
+entered in one task cannot be left in another. trio has no tasks without a group, so there a
+service must be opened with ``async with``.
 """
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
@@ -16,19 +17,41 @@ from telecmi_async.errors import WrongEventLoop
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine
 
-__all__ = ["TaskRunner"]
+    from anyio.abc import TaskGroup
+
+__all__ = ["TaskRunner", "background_task_group"]
 
 _T = TypeVar("_T")
 
 
+@asynccontextmanager
+async def background_task_group() -> AsyncGenerator[TaskGroup]:
+    """Open a task group that ends with its body: its tasks are cancelled then.
+
+    An error of the body is raised as it is, not inside an exception group.
+    """
+    failure: Exception | KeyboardInterrupt | None = None
+    async with anyio.create_task_group() as tasks:
+        try:
+            yield tasks
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # raised again below
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            del failure  # a reference cycle: it holds this frame
+
+
 class TaskRunner:
-    """Starts tasks, and knows when the last one has ended."""
+    """Starts a service's tasks, and waits for them."""
 
     def __init__(self) -> None:
         self.loop: object = None
-        self._task_group: anyio.abc.TaskGroup | None = None
+        self._task_group: TaskGroup | None = None
         self._last_start: anyio.Event | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids: set[int] = set()
@@ -38,14 +61,14 @@ class TaskRunner:
         self._quiet: anyio.Event | None = None
 
     def bind(self) -> None:
-        """Belong to the running loop; refuse another one afterwards.
+        """Bind to the running event loop; it must be the same one in every later call.
 
         Raises:
-            WrongEventLoop: None is running, it is not the one of before, or it is trio's and
-                the host was not opened.
+            WrongEventLoop: No loop runs, it is another one than before, or it is trio's and
+                `open` was not called.
         """
         loop = current_loop()
-        self._refuse_another(loop)
+        self._check_loop(loop)
         if self.loop is None:
             if not is_asyncio(loop) and self._task_group is None:
                 raise WrongEventLoop(
@@ -53,7 +76,7 @@ class TaskRunner:
                 )
             self.loop = loop
 
-    def _refuse_another(self, loop: object) -> None:
+    def _check_loop(self, loop: object) -> None:
         if self.loop is not None and self.loop is not loop:
             raise WrongEventLoop(
                 "the service belongs to the event loop it was first used in; make one for "
@@ -61,9 +84,9 @@ class TaskRunner:
             )
 
     async def open(self) -> None:
-        """Get ready: on trio, enter a task group."""
+        """Bind to the running event loop; on trio, enter a task group."""
         loop = current_loop()
-        self._refuse_another(loop)
+        self._check_loop(loop)
         if not is_asyncio(loop):
             if self._task_group is not None:
                 raise WrongEventLoop("the service is open already")
@@ -72,11 +95,11 @@ class TaskRunner:
         self.bind()
 
     async def close(self, error: BaseException | None) -> None:
-        """Leave the task group, where there is one. Nothing may be running in it any more.
+        """Leave the task group, if there is one; its tasks must have ended.
 
         Args:
-            error: What the service's body raised. It is not the task group's business, and a
-                cancellation of the tasks in it must not take its place.
+            error: The error that the service's body raised, if any. The cancellation of the
+                group's tasks must not replace it.
         """
         if self._task_group is not None:
             try:
@@ -96,11 +119,11 @@ class TaskRunner:
         Args:
             work: What to run.
             subject: Its argument.
-            ended: Called with the subject once the task is over, however it ended: a task that
-                is cancelled before its first step does not even reach a ``finally``.
+            ended: Called with the subject when the task has ended in any way. (A task that is
+                cancelled before its first step never reaches a ``finally`` of its own.)
 
         Raises:
-            WrongEventLoop: The loop refuses to start tasks.
+            WrongEventLoop: The loop's task factory failed.
         """
         self._running += 1
         if self._task_group is not None:
@@ -110,10 +133,10 @@ class TaskRunner:
             )
         else:
             coroutine = work(subject)
-            self._starting += 1  # an eager task takes its first step within create_task
+            self._starting += 1  # an eager task runs its first step inside create_task
             try:
                 task = cast("asyncio.AbstractEventLoop", self.loop).create_task(coroutine)
-            except Exception as error:  # noqa: BLE001  # whatever a factory raises
+            except Exception as error:  # noqa: BLE001  # a factory may raise anything
                 coroutine.close()
                 self._running -= 1
                 raise WrongEventLoop(
@@ -140,10 +163,9 @@ class TaskRunner:
         subject: _T,
         ended: Callable[[_T], None],
     ) -> None:
-        """Begin after the task before this one: trio starts new tasks in random order.
+        """Run work after the task before it has begun: trio starts new tasks in random order.
 
-        The next one may begin as soon as this one has run up to its first wait, which is its
-        place in the gate's queue.
+        A task has begun when it reaches its first await: its place in the gate's queue.
         """
         here = anyio.get_current_task().id
         self._ids.add(here)
@@ -166,20 +188,20 @@ class TaskRunner:
                 self._quiet.set()
 
     def cancel(self) -> None:
-        """Cancel the tasks. On trio none can be started afterwards."""
+        """Cancel all tasks. On trio none can be started afterwards."""
         for task in tuple(self._tasks):
             task.cancel()
         if self._task_group is not None:
             self._task_group.cancel_scope.cancel()
 
     def is_inside(self) -> bool:
-        """Tell whether the running task is one of those that were started here."""
+        """Return whether the running task was started here."""
         return self._starting > 0 or anyio.get_current_task().id in self._ids
 
     async def drain(self) -> None:
-        """Wait until no task runs any more. Cancellation waits as well.
+        """Wait until all tasks have ended; a cancellation is raised after that.
 
-        A task that drains does not wait for itself, nor for others that do the same.
+        A task started here does not wait for itself, nor for others that drain.
         """
         inside = self.is_inside()
         self._inside += inside

@@ -1,30 +1,37 @@
-"""Checks for the settings of a service, a simulator or a policy, as attrs fields use them.
+"""Validation of settings: converters and validators for attrs fields.
 
-What fails them is a `ConfigurationError` that names the class and the field.
+A wrong setting of a service, a policy or a simulator raises `ConfigurationError`, which names
+the class and the field. Fields of a call raise `InvalidCall` instead: see
+`telecmi_async.pcmo.fields`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard, TypeVar
 
 from attrs import frozen
+from attrs.validators import optional
 
 from telecmi_async._internal.messages import listed, shown
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 __all__ = [
     "Duration",
     "Field",
+    "FieldError",
     "Named",
+    "Validator",
     "environment_variable",
     "flag",
     "instance",
     "is_number",
+    "must_be",
     "name",
     "one_of",
     "one_of_or_none",
@@ -41,9 +48,11 @@ __all__ = [
 
 Duration: TypeAlias = float | timedelta
 
+_V = TypeVar("_V")
+
 
 class Field(Protocol):
-    """What the checks ask of an attrs field, whatever its type."""
+    """The part of an attrs field that validators use; the field may be of any type."""
 
     @property
     def name(self) -> str:
@@ -53,27 +62,27 @@ class Field(Protocol):
 
 @frozen
 class Named:
-    """A setting of a class that is not attrs', as the checks ask for it."""
+    """A field of a class that does not use attrs."""
 
     name: str
 
 
-def _wrong(owner: object, field: Field, wanted: str, value: object) -> ConfigurationError:
-    return ConfigurationError(
-        f"{type(owner).__name__}.{field.name} must be {wanted}, not {shown(value)}"
-    )
+#: Called with the object being made, the field and its value.
+Validator: TypeAlias = Callable[[object, Field, _V], None]
+#: Makes the error for an object's field from the problem: ``"must be …, not …"``.
+FieldError: TypeAlias = Callable[[object, Field, str], Exception]
 
 
 # --- converters -------------------------------------------------------------------------
 
 
 def to_seconds(value: Duration) -> float:
-    """Turn a `timedelta` into seconds and leave everything else to the validator."""
+    """Convert a `timedelta` to seconds; leave any other value to the validator."""
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 
 def to_seconds_or_none(value: Duration | None) -> float | None:
-    """The same for a duration that may be left out."""
+    """Convert a `timedelta` to seconds; leave ``None`` and other values as they are."""
     return None if value is None else to_seconds(value)
 
 
@@ -84,7 +93,7 @@ def seconds_or_none(name: str, value: Duration | None) -> float | None:
         ConfigurationError: It is neither ``None`` nor a positive duration.
     """
     seconds = to_seconds_or_none(value)
-    if seconds is not None and not (is_number(seconds) and seconds > 0):
+    if seconds is not None and not _is_positive(seconds):
         raise ConfigurationError(
             f"{name} must be a positive number of seconds, a timedelta or None, not "
             f"{shown(value)}"
@@ -95,8 +104,24 @@ def seconds_or_none(name: str, value: Duration | None) -> float | None:
 # --- validators -------------------------------------------------------------------------
 
 
+def _setting_error(owner: object, field: Field, problem: str) -> ConfigurationError:
+    return ConfigurationError(f"{type(owner).__name__}.{field.name} {problem}")
+
+
+def must_be(
+    wanted: str, fits: Callable[[_V], bool], error: FieldError = _setting_error
+) -> Validator[_V]:
+    """Return a validator whose error says what is wanted if a value does not fit."""
+
+    def check(owner: object, field: Field, value: _V) -> None:
+        if not fits(value):
+            raise error(owner, field, f"must be {wanted}, not {shown(value)}")
+
+    return check
+
+
 def is_number(value: object) -> TypeGuard[float]:
-    """Tell whether ``value`` is a finite int or float; a bool is not."""
+    """Return whether ``value`` is a finite int or float; a bool is not."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:
@@ -105,90 +130,61 @@ def is_number(value: object) -> TypeGuard[float]:
         return False
 
 
-def positive(owner: object, field: Field, value: float | None) -> None:
-    """Refuse what is not a positive, finite number of seconds."""
-    if not is_number(value) or value <= 0:
-        raise _wrong(owner, field, "a positive number of seconds or a timedelta", value)
-
-
-def positive_or_none(owner: object, field: Field, value: float | None) -> None:
-    """Refuse what is neither None nor a positive, finite number of seconds."""
-    if value is not None:
-        positive(owner, field, value)
-
-
-def share(owner: object, field: Field, value: object) -> None:
-    """Refuse what is not a number from 0 to 1."""
-    if not is_number(value) or not 0 <= value <= 1:
-        raise _wrong(owner, field, "a number from 0 to 1", value)
-
-
-def whole(minimum: int) -> Callable[[object, Field, object], None]:
-    """Return a validator that refuses what is not an int of ``minimum`` or more."""
-
-    def check(owner: object, field: Field, value: object) -> None:
-        if not _is_whole(value, minimum):
-            raise _wrong(owner, field, f"a whole number, {minimum} or more", value)
-
-    return check
-
-
-def whole_or_none(minimum: int) -> Callable[[object, Field, int | None], None]:
-    """Return a validator that refuses what is neither None nor such an int."""
-
-    def check(owner: object, field: Field, value: object) -> None:
-        if value is not None and not _is_whole(value, minimum):
-            raise _wrong(owner, field, f"a whole number, {minimum} or more, or None", value)
-
-    return check
+def _is_positive(value: float | None) -> bool:
+    return is_number(value) and value > 0
 
 
 def _is_whole(value: object, minimum: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= minimum
 
 
-def instance(kind: type) -> Callable[[object, Field, object], None]:
-    """Return a validator that refuses what is no such object."""
-
-    def check(owner: object, field: Field, value: object) -> None:
-        if not isinstance(value, kind):
-            raise _wrong(owner, field, f"of type {kind.__name__}", value)
-
-    return check
-
-
-def name(owner: object, field: Field, value: object) -> None:
-    """Refuse what cannot be a name in a database."""
-    if not isinstance(value, str) or value == "" or not value.isprintable():
-        raise _wrong(owner, field, "a text without control characters", value)
+positive = must_be("a positive number of seconds or a timedelta", _is_positive)
+positive_or_none = optional(positive)
+share: Validator[object] = must_be(
+    "a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1
+)
+flag: Validator[object] = must_be("True or False", lambda value: isinstance(value, bool))
+#: A name in a database.
+name: Validator[object] = must_be(
+    "a text without control characters",
+    lambda value: isinstance(value, str) and value != "" and value.isprintable(),
+)
 
 
-def one_of(*allowed: str | int) -> Callable[[object, Field, object], None]:
-    """Return a validator that refuses what is not among the given strings and ints."""
-
-    def check(owner: object, field: Field, value: object) -> None:
-        # 422.0 == 422 and True == 1, so equality alone would let both in.
-        if not isinstance(value, str | int) or isinstance(value, bool) or value not in allowed:
-            raise _wrong(owner, field, listed(allowed), value)
-
-    return check
+def whole(minimum: int) -> Validator[object]:
+    """Require an int of ``minimum`` or more."""
+    return must_be(
+        f"a whole number, {minimum} or more", lambda value: _is_whole(value, minimum)
+    )
 
 
-def one_of_or_none(*allowed: str | int) -> Callable[[object, Field, object], None]:
-    """Return a validator that refuses what is neither None nor among the given ones."""
-    check_one = one_of(*allowed)
-
-    def check(owner: object, field: Field, value: object) -> None:
-        if value is not None:
-            check_one(owner, field, value)
-
-    return check
+def whole_or_none(minimum: int) -> Validator[int | None]:
+    """Require None or an int of ``minimum`` or more."""
+    return must_be(
+        f"a whole number, {minimum} or more, or None",
+        lambda value: value is None or _is_whole(value, minimum),
+    )
 
 
-def flag(owner: object, field: Field, value: object) -> None:
-    """Refuse what is neither True nor False."""
-    if not isinstance(value, bool):
-        raise _wrong(owner, field, "True or False", value)
+def instance(kind: type) -> Validator[object]:
+    """Require an instance of a class."""
+    return must_be(f"of type {kind.__name__}", lambda value: isinstance(value, kind))
+
+
+def one_of(*allowed: str | int, error: FieldError = _setting_error) -> Validator[object]:
+    """Require one of the given strings and ints."""
+
+    def fits(value: object) -> bool:
+        # 422.0 == 422 and True == 1, so equality alone would accept both.
+        return isinstance(value, str | int) and not isinstance(value, bool) and value in allowed
+
+    return must_be(listed(allowed), fits, error)
+
+
+def one_of_or_none(*allowed: str | int) -> Validator[object]:
+    """Require None or one of the given strings and ints."""
+    check = one_of(*allowed)
+    return lambda owner, field, value: None if value is None else check(owner, field, value)
 
 
 # --- the environment --------------------------------------------------------------------

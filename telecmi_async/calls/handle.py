@@ -1,4 +1,4 @@
-"""A user's view of one call."""
+"""Call handle: the user's view of one call."""
 
 from __future__ import annotations
 
@@ -11,32 +11,30 @@ import anyio
 from telecmi_async import errors
 from telecmi_async._internal.event_loop import current_loop
 from telecmi_async._internal.validators import seconds_or_none
-from telecmi_async.calls.history import History
 from telecmi_async.calls.result import CallResult
 from telecmi_async.calls.state import CallStatus
-from telecmi_async.events import CallState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from telecmi_async._internal.validators import Duration
     from telecmi_async.attempt import Attempt
+    from telecmi_async.calls.call import Call, CallTracking
     from telecmi_async.calls.request import CallRequest
-    from telecmi_async.calls.state import Call, Watch
-    from telecmi_async.events import Event
+    from telecmi_async.events import CallState, Event
     from telecmi_async.phone import Region
 
 __all__ = ["CallEvents", "CallHandle"]
 
 
-def _fresh(error: errors.TelecmiError) -> errors.TelecmiError:
-    """Return a copy to raise: what raising adds to it (traceback, context) is not kept."""
+def _to_raise(error: errors.TelecmiError) -> errors.TelecmiError:
+    """Return a copy to raise, so that the call keeps no traceback and no context."""
     return copy.copy(error)
 
 
 @contextmanager
-def _without_a_verdict() -> Generator[None]:
-    """Let no error say that the call may be dialled again: it is not about what became of it."""
+def _not_about_the_outcome() -> Generator[None]:
+    """Mark errors as unsafe to redial: they say nothing about the call's outcome."""
     try:
         yield
     except errors.TelecmiError as error:
@@ -44,15 +42,42 @@ def _without_a_verdict() -> Generator[None]:
         raise
 
 
+def _tracking_of(call: Call) -> CallTracking:
+    """Return what is known from a call's events; refuse where none can ever come."""
+    tracking = call.tracking
+    if tracking is None or not tracking.watcher.has_sources:
+        raise errors.ConfigurationError(
+            "the service has no source of events, so it knows nothing of its calls after they "
+            "were accepted: use CallService(…, events=Receiver(token)) for webhooks or "
+            "events=CdrPoller() for looking records up"
+        )
+    if call.loop is not current_loop():
+        raise errors.WrongEventLoop(
+            "wait for a call in the event loop that placed it, or read handle.result"
+        )
+    return tracking
+
+
+async def _wait_for(call: Call, tracking: CallTracking, done: Callable[[], bool]) -> None:
+    """Wait until the call is accepted, then until ``done`` returns true or all is known."""
+    watcher = tracking.watcher
+    placement = await call.wait()
+    may_be_proven = placement.status is CallStatus.UNKNOWN and watcher.by_reference
+    if placement.error is not None and not may_be_proven:
+        raise _to_raise(placement.error)
+    with watcher.registered_waiter(call):
+        await tracking.history.wait(done)
+
+
 class CallHandle:
     """A call that was asked for; its request runs concurrently.
 
-    ``await handle`` waits for TeleCMI's answer and gives the handle itself, or raises. It may
+    ``await handle`` waits for TeleCMI's reply and returns the handle itself, or raises. It may
     be awaited often and by several tasks; a waiter that is cancelled or times out cancels
-    neither the call nor another waiter. A failure that nobody looks at is logged once.
+    neither the call nor another waiter. A failure that is never looked at is logged once.
 
-    How the call went is told by `answered`, `ended` and `events`, if the service has a source
-    of events (``events=``). They may be awaited as often.
+    `answered`, `ended` and `events` say how the call went, if the service has a source of
+    events (``events=``). They may be awaited as often.
 
     Raises:
         CallNotPlaced: When awaited: certainly no phone rang. See `telecmi_async.errors`.
@@ -69,52 +94,51 @@ class CallHandle:
         return self._outcome().__await__()
 
     async def _outcome(self) -> CallHandle:
-        await self._call.wait()
-        self._call.looked_at = True
-        if self._call.error is not None:
-            raise _fresh(self._call.error)
+        error = (await self._call.wait()).error
+        if error is not None:
+            raise _to_raise(error)
         return self
 
     def __repr__(self) -> str:
-        call = self._call
-        more = "" if call.request_id is None else f" request_id={call.request_id}"
-        if call.error is not None:
-            more = f" {type(call.error).__name__}"
-        return f"<CallHandle {call} {call.status}{more}>"
+        placement = self._call.placement
+        more = "" if placement.request_id is None else f" request_id={placement.request_id}"
+        if placement.error is not None:
+            more = f" {type(placement.error).__name__}"
+        return f"<CallHandle {self._call} {placement.status}{more}>"
 
     async def answered(self, *, timeout: Duration | None = None) -> bool:  # noqa: ASYNC109  # what waits is the handle
-        """Wait until somebody answered, or the call is over.
+        """Wait until the callee answered, or the call is over.
 
-        A call of unknown fate is waited for as well if it carries a reference: its first event
-        shows that it was placed.
+        A call of unknown outcome is waited for as well if it carries a reference: its first
+        event shows that it was placed.
 
         Args:
-            timeout: How long, in seconds or as a `timedelta`; ``None`` for as long as it takes.
+            timeout: How long, in seconds or as a `timedelta`; ``None`` for no limit.
 
         Returns:
-            Whether the callee answered. An answering machine does, too.
+            Whether the callee answered. An answering machine counts.
 
         Raises:
-            ConfigurationError: The service has no source of events, or ``timeout`` is none.
+            ConfigurationError: The service has no source of events, or ``timeout`` is invalid.
             CallNotPlaced: The call failed; the handle's own error.
-            CallOutcomeUnknown: Likewise, and nothing could be heard of the call.
+            CallOutcomeUnknown: Likewise, and no event can be matched to the call.
             WaitTimeout: It was not known in that time.
             RequestFailed: TeleCMI refuses to look the call up.
             ServiceClosed: The service was closed before it was known.
             StoreError: The store of events failed for good.
             WrongEventLoop: The call belongs to another event loop.
 
-        But for the handle's own error, none of them says anything about the call, which goes
-        on: their ``safe_to_redial`` is False.
+        All but the handle's own error say nothing about the call, which goes on: their
+        ``safe_to_redial`` is False.
         """
-        await self._hear(lambda state: state.answered is not None, timeout, "answered")
+        await self._wait_until(lambda state: state.answered is not None, timeout, "answered")
         return self.result.answered is True
 
     async def ended(self, *, timeout: Duration | None = None) -> CallResult:  # noqa: ASYNC109  # as above
         """Wait until the call is over and its records are there, and return how it went.
 
-        A record that does not come is waited for until 31 minutes after the call's end, which
-        is when TeleCMI has sent it for the last time; `CallResult.complete` tells.
+        A missing record is waited for until 31 minutes after the call's end, when TeleCMI has
+        sent it for the last time; `CallResult.complete` says whether all records came.
 
         Args:
             timeout: As for `answered`.
@@ -122,68 +146,37 @@ class CallHandle:
         Raises:
             TelecmiError: As for `answered`.
         """
-        await self._hear(lambda state: state.over and state.recorded, timeout, "over")
+        await self._wait_until(lambda state: state.over and state.recorded, timeout, "over")
         return self.result
 
     def events(self) -> CallEvents:
-        """Return an iterator over the events of the call: those that came, then those to come.
+        """Return an iterator over the call's events: past ones first, then new ones.
 
-        It ends when the call is over and its records are there, as `ended` does. Every event
-        is given once, to every iterator, in the order of arrival.
+        It ends when the call is over and its records are there, as `ended` does. Every iterator
+        yields every event once, in the order of arrival.
 
         Raises:
             TelecmiError: As for `answered`, while iterating.
         """
-        return CallEvents(self)
+        return CallEvents(self._call)
 
-    async def _hear(
+    async def _wait_until(
         self,
         done: Callable[[CallState], bool],
         timeout: Duration | None,  # noqa: ASYNC109  # as above
         what: str,
     ) -> None:
-        """Wait until something holds of what is known of the call."""
-        with _without_a_verdict():
-            seconds = seconds_or_none("timeout", timeout)
-            watch = self._watch()
-        with anyio.move_on_after(seconds) as scope:
-            await self._wait_for(watch, lambda: done(self._state))
-        if scope.cancelled_caught and not done(self._state):
-            raise errors.WaitTimeout(
-                f"call {self._call} is not known to be {what} after {seconds:g} s; it goes on"
-            )
-
-    def _watch(self) -> Watch:
-        """Return who hears of the call; refuse to wait where nothing would ever come."""
-        watch = self._call.watch
-        if watch is None or not watch.hears:
-            raise errors.ConfigurationError(
-                "the service hears nothing of its calls after they were accepted: give it a "
-                "source of events, CallService(…, events=Receiver(token)) for webhooks or "
-                "events=CdrPoller() for looking records up"
-            )
-        if self._call.loop is not current_loop():
-            raise errors.WrongEventLoop(
-                "wait for a call in the event loop that placed it, or read handle.result"
-            )
-        return watch
-
-    async def _wait_for(self, watch: Watch, done: Callable[[], bool]) -> None:
-        """Wait for the call to be accepted, and then until something holds, or all is known."""
+        """Wait until ``done`` returns true for the state of the call."""
         call = self._call
-        await call.wait()
-        call.looked_at = True
-        may_be_proven = call.status is CallStatus.UNKNOWN and watch.by_reference
-        if call.error is not None and not may_be_proven:
-            raise _fresh(call.error)
-        call.history = call.history or History()
-        with watch.attend(call):
-            await call.history.wait(done)
-
-    @property
-    def _state(self) -> CallState:
-        history = self._call.history
-        return CallState() if history is None else history.state
+        with _not_about_the_outcome():
+            seconds = seconds_or_none("timeout", timeout)
+            tracking = _tracking_of(call)
+        with anyio.move_on_after(seconds) as scope:
+            await _wait_for(call, tracking, lambda: done(call.state))
+        if scope.cancelled_caught and not done(call.state):
+            raise errors.WaitTimeout(
+                f"call {call} is not known to be {what} after {seconds:g} s; it goes on"
+            )
 
     @property
     def result(self) -> CallResult:
@@ -191,9 +184,9 @@ class CallHandle:
         call = self._call
         return CallResult(
             to=call.to,
-            request_id=call.request_id,
+            request_id=call.placement.request_id,
             reference=call.reference,
-            state=self._state,
+            state=call.state,
             request=call.request,
         )
 
@@ -220,21 +213,19 @@ class CallHandle:
             CallNotPlaced: The call failed; the handle's own error.
             CallOutcomeUnknown: Likewise.
         """
-        call = self._call
-        call.looked_at |= call.settled
-        if call.error is not None:
-            raise _fresh(call.error)
-        if call.request_id is None:
+        placement = self._call.seen()
+        if placement.error is not None:
+            raise _to_raise(placement.error)
+        if placement.request_id is None:
             raise errors.CallPending(
-                f"call {call} has no request_id yet: await the handle first"
+                f"call {self._call} has no request_id yet: await the handle first"
             )
-        return call.request_id
+        return placement.request_id
 
     @property
     def status(self) -> CallStatus:
         """Where the call stands."""
-        self._call.looked_at |= self._call.settled
-        return self._call.status
+        return self._call.seen().status
 
     @property
     def accepted(self) -> bool:
@@ -244,38 +235,37 @@ class CallHandle:
     @property
     def error(self) -> errors.TelecmiError | None:
         """The error that awaiting raises; None if there is none, or none yet."""
-        self._call.looked_at |= self._call.settled
-        return self._call.error
+        return self._call.seen().error
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """The requests that were answered or failed so far, oldest first."""
-        return self._call.attempts
+        return self._call.placement.attempts
 
     @property
     def may_be_duplicate(self) -> bool:
-        """Whether a request was repeated after one of unknown fate.
+        """Whether a request was repeated after one of unknown outcome.
 
         Only a gateway's 502 is repeated in that way, and not under
         ``RetryPolicy(at_most_once=True)``. It is true as well if events showed two calls.
         """
-        return self._call.may_be_duplicate
+        return self._call.placement.may_be_duplicate
 
     @property
     def reply(self) -> Mapping[str, object] | None:
         """TeleCMI's whole reply to an accepted call, decoded; None before.
 
         It stays None if the reply was lost and an event showed that the call was placed, and
-        for a call that was taken up again.
+        for a call from `CallService.handle_for`.
         """
-        return self._call.reply
+        return self._call.placement.reply
 
     @property
     def request(self) -> CallRequest | None:
         """What was asked for.
 
-        None for a row of `make_calls` that could not be read, and for a call that was taken
-        up again.
+        None for a row of `make_calls` that could not be read, and for a call from
+        `CallService.handle_for`.
         """
         return self._call.request
 
@@ -305,24 +295,19 @@ class CallEvents:
     Any number of iterators of one call may be used side by side; leaving one needs no closing.
     """
 
-    def __init__(self, handle: CallHandle) -> None:
-        self._handle = handle
-        self._given = 0
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._yielded = 0
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
-        handle = self._handle
-        with _without_a_verdict():
-            watch = handle._watch()  # noqa: SLF001  # an iterator is the handle's own
-        await handle._wait_for(watch, lambda: self._given < len(self._known()))  # noqa: SLF001  # as above
-        known = self._known()
-        if self._given == len(known):
+        call = self._call
+        with _not_about_the_outcome():
+            tracking = _tracking_of(call)
+        await _wait_for(call, tracking, lambda: self._yielded < len(call.events))
+        if self._yielded == len(call.events):
             raise StopAsyncIteration
-        self._given += 1
-        return known[self._given - 1]
-
-    def _known(self) -> list[Event]:
-        history = self._handle._call.history  # noqa: SLF001  # as above
-        return [] if history is None else history.events
+        self._yielded += 1
+        return call.events[self._yielded - 1]

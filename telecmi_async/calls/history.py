@@ -1,40 +1,35 @@
-"""What was heard of one call after it was accepted, and those who wait to hear more."""
+"""Call history: the events of one call, and the tasks that wait for more of them."""
 
 from __future__ import annotations
 
 import copy
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
 
+from telecmi_async._internal.telecmi import RECORD_PATIENCE
 from telecmi_async.events import CallState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from telecmi_async.errors import TelecmiError
     from telecmi_async.events import Event
 
-__all__ = ["RECORD_PATIENCE", "History"]
+__all__ = ["History"]
 
-#: How long after a call's end a record may still come, in seconds: TeleCMI delivers it for the
-#: last time half an hour after the end (doc.telecmi.com/piopiy/docs/webhooks-overview), and a
-#: minute is for the way.
-RECORD_PATIENCE = 31 * 60.0
-
-# Events of one call that are kept, and bytes of their payloads. Its state is made of all of
-# them, however many there are.
+# Events of one call that are kept, and bytes of their payloads. Its state counts all events.
 _MOST = 1_000
 _MOST_BYTES = 1 << 20
 
 
 class History:
-    """The events of one call in the order in which they were heard, and what they add up to.
+    """The events of one call in their order of arrival, and the state they add up to.
 
-    It is complete once the call is over and the record of every leg that was heard of is
-    there. A record may be missing for good, so the last one is waited for `RECORD_PATIENCE` seconds
-    and no longer.
+    It is complete once the call is over and the record of every known leg is there, or
+    `RECORD_PATIENCE` seconds after the end, as a record may be missing for good.
     """
 
     __slots__ = (
@@ -51,11 +46,11 @@ class History:
     def __init__(self) -> None:
         self.state = CallState()
         self.events: list[Event] = []
-        #: Why nothing more will be heard, if so.
+        #: Why no more events will come, if so.
         self.failure: TelecmiError | None = None
-        #: How many tasks wait to hear more, as its watch counts them.
+        #: How many tasks wait for events.
         self.waiters = 0
-        self._keys: dict[str, int] = {}  # of the events, in their order, and their sizes
+        self._keys: dict[str, int] = {}  # each event's key and size, in order
         self._room = _MOST_BYTES
         self._until = math.inf
         self._changed: anyio.Event | None = None
@@ -83,13 +78,13 @@ class History:
         return True
 
     def known(self) -> Iterator[tuple[str, int, Event]]:
-        """Return the events that are kept, each after its key and size as `add` takes them."""
+        """Return the kept events, each after its key and size as `add` takes them."""
         return zip(
             tuple(self._keys), tuple(self._keys.values()), tuple(self.events), strict=True
         )
 
     def fail(self, failure: TelecmiError) -> None:
-        """Tell those who wait, and who will, that nothing more is heard."""
+        """End all waits, present and future, with an error: no more events will come."""
         self.failure = self.failure or failure
         self._wake()
 
@@ -99,15 +94,24 @@ class History:
             self._changed = None
 
     def complete(self, now: float) -> bool:
-        """Tell whether all is known that will be."""
+        """Return whether no more events are expected."""
         state = self.state
         return state.over and (state.recorded or now >= self._until)
 
+    @contextmanager
+    def waiter(self) -> Generator[None]:
+        """Count a waiting task as long as the context is open."""
+        self.waiters += 1
+        try:
+            yield
+        finally:
+            self.waiters -= 1
+
     async def wait(self, done: Callable[[], bool]) -> None:
-        """Wait until something holds of the history, or until it is complete.
+        """Wait until ``done`` returns true, or until the history is complete.
 
         Raises:
-            TelecmiError: Nothing more will be heard.
+            TelecmiError: No more events will come.
         """
         while not done() and not self.complete(anyio.current_time()):
             if self.failure is not None:

@@ -1,17 +1,17 @@
-"""How one call is placed.
+"""Call placement: how one call travels from `make_call` to its outcome.
 
 ::
 
-    make_call     freeze and validate (request), encode once (codec), open the handle
-     → channel    a live call's, if those are limited; held until the call ends (rate, tracking)
+    make_call     validate (request), encode once (encoding), open the handle
+     → channel    of a live call, if those are limited; held until the call ends (pacing, tracker)
      → attempts   a retrier of its own for this call (retry); its waits hold nothing
-     → gate       an in-flight slot, then the rate token last, after any shared pause (rate)
-     → post       the shared client; a request that left is awaited to its end (transport)
-     → judge      what the attempt came to, what the call came to (verdict)
-     → settle     the handle wakes whoever waits (call)
+     → gate       an in-flight slot, then the rate token last, after any shared pause (pacing)
+     → post       the shared client; a request that left is awaited to its end (wire)
+     → judge      the verdict on the attempt and on the call (verdict)
+     → settle     the handle's waiters wake (call)
 
-From the moment ``post`` begins until the verdict is recorded nothing can be cancelled but
-by tearing the event loop down, and then the call is recorded as unknown.
+From the start of ``post`` until the verdict is recorded, cancellation waits. Only the end of
+the event loop can interrupt it, and then the call is recorded as unknown.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ import anyio
 import attrs
 
 from telecmi_async import errors
-from telecmi_async._internal.secrets import Wire
+from telecmi_async._internal.secrets import RequestBody
 from telecmi_async.attempt import Outcome
 from telecmi_async.calls import retry
-from telecmi_async.calls.state import Call
+from telecmi_async.calls.call import Call
 from telecmi_async.calls.verdict import Verdict, judge
 from telecmi_async.pacing.gate import Gate
 from telecmi_async.wire.transport import Timeouts
@@ -47,11 +47,11 @@ logger = logging.getLogger("telecmi_async")
 
 
 class Permit(Protocol):
-    """Says at the last moment whether a request may leave, and until when.
+    """Decides at the last moment whether a request may leave, and until when.
 
     It is called when the call has its live-call channel, its slot and its turn. Cancellation
     waits for it. It returns the reading of the event loop's clock by which the first byte must
-    have left: later, not one does. It raises a `CallNotPlaced` to have nothing sent.
+    leave; after that, nothing is sent. It raises a `CallNotPlaced` to prevent the request.
     """
 
     async def __call__(self, call: Call) -> float:
@@ -61,22 +61,22 @@ class Permit(Protocol):
 
 @attrs.frozen(eq=False)
 class PlacementJob:
-    """What one call needs on its way besides its state.
+    """One call to place, and how.
 
     Args:
-        call: Its state.
+        call: The call.
         url: Its endpoint.
-        wire: Its encoded request.
+        body: Its encoded request.
         policy: When it is tried again.
         timeouts: How long an attempt may take.
-        until: When nothing more is started for it, as a reading of the loop's clock.
-        seed: Makes its jitter its own.
-        permit: Asked right before a request leaves, if anybody is to be asked.
+        until: Its deadline, as a reading of the loop's clock: no attempt starts after it.
+        seed: Makes the call's jitter its own.
+        permit: Asked right before a request leaves, if there is one.
     """
 
     call: Call
     url: str
-    wire: Wire
+    body: RequestBody
     policy: retry.RetryPolicy
     timeouts: Timeouts
     until: float | None
@@ -90,9 +90,9 @@ class CallPlacer:
     Args:
         transport: Carries the requests.
         limit: The rate and the requests in flight.
-        redact: Takes the secret and phone numbers out of what comes back.
+        redact: Removes the secret and phone numbers from replies.
         budget: How many failures in a row may be repeated.
-        channels: How many calls may be live, if that is limited.
+        channels: Limits live calls, if they are limited.
     """
 
     def __init__(
@@ -118,36 +118,36 @@ class CallPlacer:
             self._channels.now = now
 
     def deadline(self, policy: retry.RetryPolicy) -> float | None:
-        """Return until when a call may be tried that is made now."""
+        """Return the deadline of a call that is made now."""
         return None if policy.deadline is None else self._gate.now() + policy.deadline
 
-    async def place(self, order: PlacementJob) -> None:
-        """Take one call through its attempts and settle it, come what may."""
-        call = order.call
+    async def place(self, job: PlacementJob) -> None:
+        """Make one call's attempts and settle it, whatever happens."""
+        call = job.call
         stopped: errors.CallNotPlaced | None = errors.CallCancelled("the call was cancelled")
         try:
             with anyio.CancelScope() as scope:
                 if call.start(scope):
-                    stopped = await self._make_attempts(order)
-        except errors.CallNotPlaced as refusal:  # by its permit
+                    stopped = await self._make_attempts(job)
+        except errors.CallNotPlaced as refusal:  # from its permit
             stopped = refusal
         finally:
-            if not call.settled:
+            if not call.placement.settled:
                 call.conclude(stopped)
 
-    async def _make_attempts(self, order: PlacementJob) -> errors.CallNotPlaced | None:
-        """Make attempts until one is the last; return why it had no turn, if so."""
-        policy = order.policy
+    async def _make_attempts(self, job: PlacementJob) -> errors.CallNotPlaced | None:
+        """Make attempts until one is the last; return an error if one had no turn in time."""
+        policy = job.policy
         if self._channels is not None and not await self._in_time(
-            functools.partial(self._channels.acquire, order.call), order.until
+            functools.partial(self._channels.acquire, job.call), job.until
         ):
-            return self._late(order)
+            return self._late(job)
 
         def before_sleep(verdict: Verdict, seconds: float) -> None:
             logger.info(
-                "call %s: attempt %d of %d came to %s (%s); again in %.2f s",
-                order.call,
-                len(order.call.attempts),
+                "call %s: attempt %d of %d: %s (%s); retrying in %.2f s",
+                job.call,
+                len(job.call.placement.attempts),
                 policy.attempts,
                 verdict.outcome,
                 verdict.detail,
@@ -155,67 +155,67 @@ class CallPlacer:
             )
 
         verdict = await retry.run_attempts(
-            functools.partial(self._attempt, order),
+            functools.partial(self._attempt, job),
             policy,
             budget=self._budget,
-            until=order.until,
-            seed=order.seed,
+            until=job.until,
+            seed=job.seed,
             before_sleep=before_sleep,
         )
-        return None if verdict is not None else self._late(order)
+        return None if verdict is not None else self._late(job)
 
-    def _late(self, order: PlacementJob) -> errors.NotSent:
+    def _late(self, job: PlacementJob) -> errors.NotSent:
         """Return the error of a call that had no turn in time."""
-        late = order.until is not None and self._gate.now() >= order.until
-        limit = f"deadline of {order.policy.deadline:g} s" if late else "queue_timeout"
+        late = job.until is not None and self._gate.now() >= job.until
+        limit = f"deadline of {job.policy.deadline:g} s" if late else "queue_timeout"
         return errors.NotSent(f"the call had no turn within its {limit}; no phone rang")
 
-    async def _attempt(self, order: PlacementJob) -> Verdict | None:
+    async def _attempt(self, job: PlacementJob) -> Verdict | None:
         """Start one request and judge what came back; None if it had no turn in time."""
-        if not await self._in_time(self._gate.enter, order.until):
+        if not await self._in_time(self._gate.enter, job.until):
             return None
         try:
             # The gate may let a task through that was cancelled at the same moment.
             await anyio.lowlevel.checkpoint_if_cancelled()
-            send_by = await self._ask(order)
-            verdict = await self._exchange(order, send_by)
+            send_by = await self._ask_permit(job)
+            verdict = await self._exchange(job, send_by)
         finally:
             self._gate.leave()
-        logger.debug("call %s: %s (%s)", order.call, verdict.outcome, verdict.detail)
-        self._budget.record(repeatable=order.policy.repeats(verdict))
-        if pause := order.policy.pause(verdict):
+        logger.debug("call %s: %s (%s)", job.call, verdict.outcome, verdict.detail)
+        self._budget.record(repeatable=job.policy.repeats(verdict))
+        if pause := job.policy.pause(verdict):
             self._gate.pause(pause)
         return verdict
 
-    async def _ask(self, order: PlacementJob) -> float | None:
-        """Ask for the permit, if one is needed, and return by when the request must leave."""
-        if order.permit is None:
+    async def _ask_permit(self, job: PlacementJob) -> float | None:
+        """Ask the permit, if there is one, and return by when the request must leave."""
+        if job.permit is None:
             return None
         send_by: float | None = None
         with anyio.CancelScope(shield=True):
-            send_by = await order.permit(order.call)
+            send_by = await job.permit(job.call)
         await anyio.lowlevel.checkpoint_if_cancelled()
         return send_by
 
-    async def _exchange(self, order: PlacementJob, send_by: float | None) -> Verdict:
-        """Send one request and put its verdict on record, whatever happens meanwhile."""
+    async def _exchange(self, job: PlacementJob, send_by: float | None) -> Verdict:
+        """Send one request and record its verdict, whatever happens meanwhile."""
         began = self._gate.now()
-        order.call.post()
+        job.call.begin_request()
         verdict = Verdict(Outcome.UNKNOWN, "interrupted while the request was under way")
         try:
             answer = await self._transport.post(
-                order.url,
-                order.wire,
-                order.timeouts,
-                deadline=began + order.timeouts.total,
+                job.url,
+                job.body,
+                job.timeouts,
+                deadline=began + job.timeouts.total,
                 send_by=send_by,
             )
             verdict = judge(answer, redact=self._redact, now=datetime.now(UTC))
         except Exception:
-            # A bug of ours: it must neither stop other calls nor read as "no phone rang".
-            logger.exception("call %s: its reply could not be judged", order.call)
+            # A bug here must neither stop other calls nor mean "no phone rang".
+            logger.exception("call %s: its reply could not be judged", job.call)
         finally:
-            order.call.record(verdict, self._gate.now() - began)
+            job.call.record(verdict, self._gate.now() - began)
         return verdict
 
     async def _in_time(self, enter: Callable[[], Awaitable[None]], until: float | None) -> bool:

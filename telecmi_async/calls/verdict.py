@@ -43,6 +43,11 @@ import attrs
 
 from telecmi_async import errors
 from telecmi_async._internal.json_text import decode_json
+from telecmi_async._internal.telecmi import (
+    AUTHENTICATION_CODES,
+    CODE_MEANINGS,
+    MISSING_PROPERTY_CODES,
+)
 from telecmi_async.attempt import Attempt, Outcome
 from telecmi_async.wire.reply import Failure, Reply
 
@@ -53,7 +58,6 @@ if TYPE_CHECKING:
     from telecmi_async._internal.secrets import Redactor
 
 __all__ = [
-    "AUTHENTICATION",
     "Verdict",
     "body_code",
     "conclude",
@@ -61,21 +65,6 @@ __all__ = [
     "message_of",
 ]
 
-#: Codes by which TeleCMI says that the app id or the secret is wrong.
-AUTHENTICATION = frozenset({401, 407, 420})
-_MISSING_PROPERTY = frozenset({422, 501, 502})
-_MEANING = {
-    400: "the request was not understood",
-    401: "authentication failed",
-    404: "a media file name is invalid, or something the call names was not found",
-    407: "authentication failed",
-    420: "the app id or the secret is wrong",
-    422: "a required property is missing",
-    429: "too many requests",
-    501: "a required property is missing",
-    502: "a required property is missing",
-    503: "the service is unavailable for now",
-}
 _CODE = re.compile(r"(?:cmi-)?(\d{3})")
 _WORD = re.compile(r"[!-~]{1,256}")
 _TELECMIS_KEYS = frozenset({"cmi_code", "code", "data", "request_id", "status"})
@@ -279,7 +268,7 @@ def _detail(status: int, code: int | None, body: _Body, request_id: str | None) 
     elif code is None and status == 502:
         said = "HTTP 502 from a gateway, not in TeleCMI's words"
     elif not said:
-        said = _MEANING.get(code or status, f"HTTP {status}, code {code or status}")
+        said = CODE_MEANINGS.get(code or status, f"HTTP {status}, code {code or status}")
     return said
 
 
@@ -347,9 +336,9 @@ def _refusal(verdict: Verdict, attempts: tuple[Attempt, ...]) -> errors.CallReje
     kind: type[errors.CallRejected] = errors.CallRejected
     if verdict.outcome is Outcome.SLOW_DOWN:
         kind = errors.RateLimited
-    elif verdict.code in AUTHENTICATION:
+    elif verdict.code in AUTHENTICATION_CODES:
         kind = errors.AuthenticationError
-    elif verdict.code in _MISSING_PROPERTY:
+    elif verdict.code in MISSING_PROPERTY_CODES:
         kind = errors.MissingProperty
     error = kind(
         verdict.detail,

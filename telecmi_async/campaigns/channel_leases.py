@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from telecmi_async._internal.telecmi import LONGEST_CALL, RINGING
 from telecmi_async.errors import StoreError
 
 if TYPE_CHECKING:
@@ -14,10 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["ChannelLeases", "holder_of"]
 
 logger = logging.getLogger("telecmi_async")
-
-# How long a call whose end is not reported may hold its channel: the longest call that
-# TeleCMI's SDK assumes, and a minute of ringing.
-_LONGEST_CALL: Final = 5_460.0
 
 
 def holder_of(campaign: str, number: int | str) -> str:
@@ -56,7 +53,7 @@ class ChannelLeases:
         self._owed.pop(holder, None)
         self._freeing.discard(holder)
         return await self._limits.lease_channel(
-            self._shared, holder, limit=self._limit, seconds=_LONGEST_CALL
+            self._shared, holder, limit=self._limit, seconds=LONGEST_CALL + RINGING
         )
 
     async def free(self, number: int | str) -> None:

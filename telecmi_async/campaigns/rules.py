@@ -22,7 +22,7 @@ from telecmi_async._internal.messages import did_you_mean, shown
 from telecmi_async.campaigns.contacts.zones import zone_named, zones_of
 from telecmi_async.campaigns.window import CallingWindow
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.base import RuleDecision, SendLimits
+from telecmi_async.ledger.records import RuleDecision, SendLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,23 +7,21 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio import current_time
 from attrs import define, field
 
-from telecmi_async._internal.event_loop import current_time
 from telecmi_async.errors import CallCancelled, StoreError
 from telecmi_async.ledger import Claim, Intent, RuleDecision
+from telecmi_async.pacing.law import STUCK_INTENT
 
 if TYPE_CHECKING:
-    from telecmi_async.calls.state import Call
+    from telecmi_async.calls.call import Call
 
 __all__ = ["PendingSend", "SendPermit"]
 
 logger = logging.getLogger("telecmi_async")
 
 _STRANGE = "the ledger raised an error other than StoreError"
-# An intent that takes longer than this many seconds was stuck, and others with it: if all of
-# them left once on record, they would be too many for that second.
-_SLOW = 0.5
 
 
 @define(eq=False)
@@ -90,7 +88,7 @@ class SendPermit:
                 logger.exception(_STRANGE)
             raise CallCancelled(f"nothing was sent: the ledger fails: {self.failure}") from None
         if isinstance(answer, Intent):
-            if current_time() > began + _SLOW and not await self._restart():
+            if current_time() > began + STUCK_INTENT and not await self._restart():
                 raise CallCancelled("its start was over before its intent was on record")
             return began + self._fence
         self.token, self.decision = None, answer

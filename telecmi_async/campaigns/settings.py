@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import mask, shown
+from telecmi_async._internal.telecmi import LONGEST_CALL, RECORD_PATIENCE
 from telecmi_async.campaigns.rules import CampaignRules
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.pcmo.template import Template
@@ -120,9 +121,9 @@ class CampaignTimeouts:
     fence: float = _seconds(30.0)
     timeouts: Timeouts = field(factory=Timeouts, validator=validators.instance(Timeouts))
     grace: float = _seconds(30.0)
-    outcomes: float = _seconds(31 * 60.0)
+    outcomes: float = _seconds(RECORD_PATIENCE)
     evidence: float = _seconds(120.0)
-    proof: float = _seconds(5_400.0 + 31 * 60.0)
+    proof: float = _seconds(LONGEST_CALL + RECORD_PATIENCE)
 
     @property
     def send(self) -> float:

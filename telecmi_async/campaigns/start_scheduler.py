@@ -8,34 +8,23 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
+from anyio import current_time
 from attrs import define, field
 
-from telecmi_async._internal.event_loop import current_time
 from telecmi_async.campaigns.channel_leases import ChannelLeases
 from telecmi_async.campaigns.settings import CampaignSettings
 from telecmi_async.errors import StoreError
+from telecmi_async.pacing.law import CLOSE_STARTS, LATE_START, RESERVED_AHEAD, SHARED_MARGIN
 from telecmi_async.pacing.shared import SharedLimits
 
 __all__ = ["StartScheduler"]
 
 logger = logging.getLogger("telecmi_async")
 
-# How much longer an interval is than ``1 / rate``: a larger margin than that of
-# `telecmi_async.pacing.Spacing`, since processes are late independently. 98.4 % of the rate remain.
-_MARGIN: Final = 1.016
 # Seconds between two looks for a free channel; and for a start that is near enough, or limits
 # that work again.
 _CHANNEL_POLL: Final = 0.25
 _POLL: Final = 1.0
-# A worker that is later than this, or than half an interval, takes another start: late ones would
-# come on top of those that are granted for then.
-_LATE: Final = 0.02
-# Starts that are closer together than this are reserved ahead: the next one would be over before
-# its reply came. Only a few, since all of them are late if the worker freezes: `_MARGIN` leaves
-# room for two such workers at 500 a second, and for four at higher rates.
-_CLOSE: Final = 0.02
-_AHEAD: Final = 2
-_SPARED: Final = 0.004
 
 
 @define(eq=False, slots=False)
@@ -116,7 +105,7 @@ class StartScheduler:
         again = True
         while True:
             keys = self._keys()
-            late = max(_LATE, min(interval for _, interval in keys) / 2)
+            late = max(LATE_START, min(interval for _, interval in keys) / 2)
             due = await self._next(keys, late)
             if due is None:
                 if not await self._pause(_POLL):
@@ -141,7 +130,8 @@ class StartScheduler:
         while self._ahead and self._ahead[0] < earliest:
             self._ahead.popleft()
         apart = max(interval for _, interval in keys)
-        most = max(_AHEAD, int(_SPARED / apart)) if apart < _CLOSE else 0
+        starts, seconds = RESERVED_AHEAD
+        most = max(starts, int(seconds / apart)) if apart < CLOSE_STARTS else 0
         if not self._ahead:
             self._ahead.extend(await self._reserve(keys, 1 + most))
         due = self._ahead.popleft() if self._ahead else None
@@ -164,7 +154,7 @@ class StartScheduler:
             f"{pace.shared}/from/{self._settings.from_}": pace.caller_id_calls_per_second,
             f"{pace.shared}/campaign/{self._campaign}": pace.campaign_calls_per_second,
         }
-        return [(key, _MARGIN / rate) for key, rate in rates.items() if rate is not None]
+        return [(key, SHARED_MARGIN / rate) for key, rate in rates.items() if rate is not None]
 
     def _note(self, error: StoreError | None) -> None:
         """Log once that the limits fail, and once that they work again."""

@@ -23,8 +23,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
+from anyio import current_time
 
-from telecmi_async._internal.event_loop import current_time
 from telecmi_async.calls.request import CallRequest
 from telecmi_async.campaigns.channel_leases import ChannelLeases
 from telecmi_async.campaigns.outcome import outcome_of
@@ -86,7 +86,7 @@ class Worker:
         self.settings = settings
         self.timeouts = timeouts
         self.limits = limits or ledger
-        self._service = service
+        self._runner = service._runner  # noqa: SLF001  # the seam for campaigns
         self._name = name or secrets.token_hex(8)
         #: The name under which it claims now.
         self.owner = self._name
@@ -97,7 +97,7 @@ class Worker:
         self.failure: TelecmiError | None = None
         self._breaker = CircuitBreaker(settings.pace.calls_per_second)
         # Sends that wait in the service have had their start: all would leave at once after a pause.
-        self._window = min(settings.pace.window, service.max_in_flight)
+        self._window = min(settings.pace.window, self._runner.max_in_flight)
         self._resume_at = -math.inf
         #: The channels of live calls.
         self.leases = ChannelLeases(self.limits, campaign, settings.pace)
@@ -304,7 +304,7 @@ class Worker:
         )
         failure: TelecmiError | None = None
         try:
-            handle = self._service.place(request, permit, self.timeouts.timeouts)
+            handle = self._runner.place_once(request, permit, self.timeouts.timeouts)
         except TelecmiError as error:  # the service takes no call: no fault of the contact
             wrong = isinstance(error, InvalidCall)
             self.failure = ConfigurationError(f"the call's {error}") if wrong else error

@@ -1,4 +1,4 @@
-"""Secrets and settings of a command: from the environment, from files, from stdin.
+"""Account settings: app id, secret and caller id from the environment, files or stdin.
 
 Never from arguments, which are there for all users of the machine to see.
 """
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from telecmi_async._internal.secrets import Secret
+from telecmi_async._internal.telecmi import BASE_URL
 from telecmi_async._internal.validators import environment_variable, required_variable
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.wire.credentials import Credentials
-from telecmi_async.wire.endpoints import BASE_URL, parse_base_url
+from telecmi_async.wire.endpoints import parse_base_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The arguments of commands that are about campaigns."""
+"""Arguments of the campaign commands."""
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
-"""A call's own id: what ties an event to a call when TeleCMI's id for it is not known.
+"""Call reference: an id of our own that ties an event to a call without TeleCMI's id.
 
 TeleCMI gives a call its ``request_id`` in the reply, and a reply can be lost. So a call may
-carry an id of its own in ``extra_params``, which TeleCMI gives back with every event. It is
-sent together with a code that only who knows the account's secret can compute
-(HMAC-SHA-256, RFC 2104, cut to 128 bits), since TeleCMI signs nothing: an event that brings it
-back is about a call that this account placed, whichever process it reaches and however often
-that was started anew.
+carry an id of its own in ``extra_params``, which TeleCMI returns with every event. As TeleCMI
+signs nothing, the id is sent with a code that only the holder of the account's secret can
+compute (HMAC-SHA-256, RFC 2104, truncated to 128 bits). An event that returns both is about a
+call that this account placed, in whichever process, and across restarts.
 
-The id alone stands in logs; the code never does.
+Logs may show the id, but never the code.
 """
 
 from __future__ import annotations
@@ -19,48 +18,51 @@ import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 
+from telecmi_async._internal.telecmi import (
+    REFERENCE_FIELD,
+    REFERENCE_PATTERN,
+    REFERENCE_PREFIX,
+    REFERENCE_PURPOSE,
+)
+
 if TYPE_CHECKING:
     from telecmi_async._internal.secrets import Secret
     from telecmi_async.events import Event
 
-__all__ = ["FIELD", "References", "brings_reference", "new_reference", "reference_in"]
-
-#: The key in ``extra_params``.
-FIELD = "tcm_reference"
+__all__ = ["References", "carries_reference", "new_reference", "reference_in"]
 
 _BYTES = 16
-_SIGNED = re.compile(r"(tcm_[a-z2-7]{26})\.([a-z2-7]{26})")
-_PURPOSE = b"telecmi_async: reference of a call"
+_SIGNED = re.compile(REFERENCE_PATTERN)
 
 
 def new_reference() -> str:
-    """Return a fresh id for a call: 128 random bits, easy to find in any text."""
-    return "tcm_" + _spelt(secrets.token_bytes(_BYTES))
+    """Return a new id for a call: 128 random bits, easy to find in any text."""
+    return REFERENCE_PREFIX + _base32(secrets.token_bytes(_BYTES))
 
 
-def _spelt(data: bytes) -> str:
+def _base32(data: bytes) -> str:
     return base64.b32encode(data).decode("ascii").rstrip("=").lower()
 
 
 def _text_of(event: Event) -> str:
     params = event.extra_params
-    text = params.get(FIELD) if isinstance(params, Mapping) else params
+    text = params.get(REFERENCE_FIELD) if isinstance(params, Mapping) else params
     return text if isinstance(text, str) else ""
 
 
-def brings_reference(event: Event) -> bool:
-    """Tell whether an event brings a reference back, with a code that is right or wrong."""
+def carries_reference(event: Event) -> bool:
+    """Return whether an event carries a reference, whether or not its code is right."""
     return event.extra_params is not None and _SIGNED.search(_text_of(event)) is not None
 
 
 def reference_in(event: Event) -> str | None:
-    """Return the reference that an event brings back, whose code was looked at before."""
+    """Return the reference that an event carries, if its code was checked before."""
     found = _SIGNED.search(_text_of(event))
     return found[1] if found else None
 
 
 class References:
-    """Signs the references of one account, and finds them again in its events.
+    """Signs the references of one account, and finds them in its events.
 
     Args:
         secret: The account's secret, the same in every process that works for it.
@@ -69,7 +71,7 @@ class References:
     __slots__ = ("_key",)
 
     def __init__(self, secret: Secret) -> None:
-        self._key = hmac.digest(secret.reveal().encode(), _PURPOSE, "sha256")
+        self._key = hmac.digest(secret.reveal().encode(), REFERENCE_PURPOSE, "sha256")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, References) and hmac.compare_digest(self._key, other._key)
@@ -81,16 +83,16 @@ class References:
         return "References()"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("References are not pickled: it would show their key")
+        raise TypeError("References are not pickled: that would reveal their key")
 
     def sign(self, reference: str) -> str:
         """Return a reference with its code, as it is sent."""
         return f"{reference}.{self._code(reference)}"
 
     def find(self, event: Event) -> str | None:
-        """Return the reference that an event brings back; ``None`` if its code is not right.
+        """Return the reference that an event carries; ``None`` if its code is wrong.
 
-        It is found as well where TeleCMI made no JSON of ``extra_params`` but a text.
+        It is found as well where TeleCMI returns ``extra_params`` as text instead of JSON.
         """
         for found in _SIGNED.finditer(_text_of(event)):
             reference, code = found.groups()
@@ -99,4 +101,4 @@ class References:
         return None
 
     def _code(self, reference: str) -> str:
-        return _spelt(hmac.digest(self._key, reference.encode(), "sha256")[:_BYTES])
+        return _base32(hmac.digest(self._key, reference.encode(), "sha256")[:_BYTES])

@@ -1,27 +1,27 @@
-"""Where campaigns keep their contacts, so that nobody is dialled twice and nobody is lost."""
+"""Ledger: the durable record of campaigns, from which a run resumes without redialling anyone."""
 
 from __future__ import annotations
 
-from telecmi_async.ledger.base import (
+from telecmi_async.ledger.postgres.ledger import PostgresLedger
+from telecmi_async.ledger.protocol import Ledger
+from telecmi_async.ledger.records import (
     CallEvidence,
     CampaignState,
     Claim,
     Contact,
     Intent,
-    Ledger,
+    Loaded,
+    NewContact,
     Passage,
     Reaped,
     RuleDecision,
     SendLimits,
     SendResult,
 )
-from telecmi_async.ledger.contact import Loaded, NewContact
-from telecmi_async.ledger.postgres.ledger import PostgresLedger
 from telecmi_async.ledger.sqlite.ledger import SqliteLedger
-from telecmi_async.ledger.states import FINAL, MOVES, ContactState, Move, targets
+from telecmi_async.ledger.states import MOVES, ContactState, Move
 
 __all__ = [
-    "FINAL",
     "MOVES",
     "CallEvidence",
     "CampaignState",
@@ -40,5 +40,4 @@ __all__ = [
     "SendLimits",
     "SendResult",
     "SqliteLedger",
-    "targets",
 ]

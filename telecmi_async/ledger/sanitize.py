@@ -1,7 +1,8 @@
-"""What ledgers are given, as a database can keep it.
+"""Sanitising: checks values, and brings them into a form that a database can keep.
 
-Texts for people, and ids that a server sent, lose what a database cannot hold: an outcome that
-could not be put on record would be an unknown call. What somebody loads is refused instead.
+Texts for people, and ids that a server sent, lose the characters that a database cannot keep: a
+result that could not be put on record would become an unknown call. Contacts and settings that
+cannot be kept are rejected instead.
 """
 
 from __future__ import annotations
@@ -11,16 +12,26 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
-from telecmi_async._internal.messages import shown
+from telecmi_async._internal.messages import listed, shown
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.contact import NewContact
+from telecmi_async.ledger.records import NewContact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from telecmi_async.ledger.base import CallEvidence
+    from telecmi_async.ledger.records import CallEvidence
 
-__all__ = ["INT_32", "INT_64", "clean", "contact_row", "heard_of", "id_of", "json_of"]
+__all__ = [
+    "INT_32",
+    "INT_64",
+    "check_policy",
+    "check_status",
+    "clean",
+    "clean_event",
+    "clean_id",
+    "contact_row",
+    "to_json",
+]
 
 #: The largest whole numbers that columns hold.
 INT_32: Final = 2**31 - 1
@@ -33,33 +44,33 @@ _encode: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 def clean(text: str) -> str:
-    """Return a text without zeros and half characters."""
+    """Return a text without NUL characters and lone surrogates."""
     if text.isascii() and "\0" not in text:
         return text
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def id_of(given: str | None) -> str | None:
-    """Return an id of TeleCMI's, the same whenever it comes."""
+def clean_id(given: str | None) -> str | None:
+    """Return an id of TeleCMI's, always cut and cleaned in the same way."""
     return None if given is None else clean(given[:_LONGEST_ID])
 
 
-def heard_of(event: CallEvidence) -> CallEvidence:
-    """Return what was heard of a call, as it can be kept."""
+def clean_event(event: CallEvidence) -> CallEvidence:
+    """Return the evidence of an event with values that can be kept."""
     talk = event.talk_seconds
     return evolve(
         event,
-        request_id=id_of(event.request_id),
+        request_id=clean_id(event.request_id),
         talk_seconds=None if talk is None else min(talk, _LONGEST_TALK),
         detail=clean(event.detail),
     )
 
 
-def json_of(given: Mapping[str, object], what: str) -> str:
+def to_json(given: Mapping[str, object], what: str) -> str:
     """Return a mapping as JSON.
 
     Raises:
-        ConfigurationError: It is none of JSON's.
+        ConfigurationError: JSON cannot hold a value of it.
     """
     try:
         return _encode(dict(given))
@@ -71,12 +82,27 @@ def json_of(given: Mapping[str, object], what: str) -> str:
 
 
 def contact_row(contact: object) -> tuple[int, str, float, float | None]:
-    """Return what is loaded of a contact: number, columns, from when and until when.
+    """Return the values of a contact's row: number, columns, not before, not after.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: It is not a `NewContact`, or its columns cannot be kept.
     """
     if not isinstance(contact, NewContact):
         raise ConfigurationError(f"contacts must be NewContact, not {shown(contact)}")
-    columns = json_of(contact.columns, "columns")
+    columns = to_json(contact.columns, "columns")
     return contact.number, columns, contact.not_before, contact.not_after
+
+
+def check_status(status: str) -> None:
+    """Require the status of a campaign."""
+    _check_choice("status", status, ("running", "paused", "stopped"))
+
+
+def check_policy(policy: str) -> None:
+    """Require a policy for unknown contacts."""
+    _check_choice("policy", policy, ("hold", "retry_after_proof", "give_up"))
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ConfigurationError(f"{name} must be {listed(choices)}, not {shown(value)}")

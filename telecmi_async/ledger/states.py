@@ -1,19 +1,22 @@
-"""Where a contact stands in a campaign, and how it gets from one place to another.
+"""Contact states: the table of moves by which a contact gets from one state to another.
 
 ::
 
     pending ──claim──▶ claimed ──intend──▶ sending ──accepted──▶ placed ──record──▶ finished
-       ▲                  │ lease over        │
-       ├──────────────────┘                   ├── refused for good ──▶ rejected
+       ▲                  │ lease expired     │
+       ├──────────────────┘                   ├── rejected for good ──▶ rejected
        ├───────── certainly not placed ───────┤── attempts used up ──▶ failed
-       │                                      └── fate unknown, or its worker died ──▶ unknown
+       │                                      └── outcome unknown, or worker died ──▶ unknown
        └──────────────── proven not placed ─────────────────────────────────┘
     blocked: by a rule, with the reason
 
-What was ``sending`` when its worker died is ``unknown``: a phone may ring. It never becomes
-``pending`` again without proof, while evidence that it was placed counts at any time, from any
-state. So the table below has two kinds of moves: those of the worker that holds the contact,
-which name its epoch, and those that follow from evidence.
+A contact that was ``sending`` when its worker died is ``unknown``: a phone may ring. It does not
+become ``pending`` again without proof or a person's decision, while evidence that it was placed
+counts at any time, from any state. So there are two kinds of moves: those of the worker that
+holds the contact, which name the claim's epoch, and those that follow from evidence.
+
+SQLite's updates are rendered from the table `MOVES`. PostgreSQL's functions are written by hand;
+a test makes every move from every state there, and compares the results with the table.
 """
 
 from __future__ import annotations
@@ -21,58 +24,58 @@ from __future__ import annotations
 from enum import StrEnum, unique
 from typing import Final
 
-__all__ = ["FINAL", "MOVES", "ContactState", "Move", "targets"]
+__all__ = ["MOVES", "ContactState", "Move"]
 
 
 @unique
 class ContactState(StrEnum):
-    """Where a contact stands."""
+    """The state of a contact in a campaign."""
 
     #: To be dialled, at once or later.
     PENDING = "pending"
-    #: Taken by a worker; nothing was sent.
+    #: Held by a worker; nothing was sent.
     CLAIMED = "claimed"
     #: A request is about to leave, or has left.
     SENDING = "sending"
     #: TeleCMI has the call.
     PLACED = "placed"
-    #: The call is over, and how it went is known.
+    #: The call is over, and its outcome is known.
     FINISHED = "finished"
-    #: TeleCMI refused it for good.
+    #: TeleCMI rejected it for good.
     REJECTED = "rejected"
-    #: It could not be sent, however often it was tried.
+    #: It was not placed, and the attempts are used up.
     FAILED = "failed"
     #: A rule forbids dialling it.
     BLOCKED = "blocked"
-    #: A phone may have rung, and nobody knows.
+    #: A phone may have rung; it is not known whether one did.
     UNKNOWN = "unknown"
 
 
 @unique
 class Move(StrEnum):
-    """What happens to a contact."""
+    """A change of a contact's state."""
 
     CLAIM = "claim"
-    #: The claim's lease is over, or its worker gives it back: nothing was sent.
+    #: The claim's lease expired, or its worker gives it back: nothing was sent.
     RELEASE = "release"
     #: The intent to send is on record.
     INTEND = "intend"
-    #: A rule forbids it, for now (back to pending) or for good.
+    #: A rule forbids the call, for now (back to pending) or for good.
     POSTPONE = "postpone"
     BLOCK = "block"
-    #: TeleCMI accepted it, by its answer or by an event.
+    #: TeleCMI accepted the call, by its reply or by an event.
     ACCEPT = "accept"
     REJECT = "reject"
-    #: Certainly not placed: to be tried again, or not.
+    #: The call was certainly not placed: it is tried again, or not.
     RETRY = "retry"
     FAIL = "fail"
-    #: The request left, and no trustworthy answer came.
+    #: The request left, and no trustworthy reply came.
     MARK_UNKNOWN = "mark_unknown"
-    #: It is over.
+    #: The call is over.
     FINISH = "finish"
-    #: It is proven that an unknown send was not placed.
+    #: An unknown send is proven not to have been placed.
     RESOLVE_UNKNOWN = "resolve_unknown"
-    #: Somebody decided to dial an unknown one again, or to let it rest.
+    #: A person or policy decided to dial an unknown contact again, or to give it up.
     REDIAL = "redial"
     GIVE_UP = "give_up"
 
@@ -86,7 +89,7 @@ MOVES: Final[dict[Move, tuple[frozenset[ContactState], ContactState]]] = {
     Move.INTEND: (frozenset({S.CLAIMED}), S.SENDING),
     Move.POSTPONE: (frozenset({S.CLAIMED}), S.PENDING),
     Move.BLOCK: (frozenset({S.CLAIMED}), S.BLOCKED),
-    # Evidence that a phone rings counts whatever was thought before.
+    # Evidence that a phone rings counts in every state.
     Move.ACCEPT: (
         frozenset(
             {S.SENDING, S.UNKNOWN, S.PENDING, S.CLAIMED, S.REJECTED, S.FAILED, S.BLOCKED}
@@ -102,11 +105,3 @@ MOVES: Final[dict[Move, tuple[frozenset[ContactState], ContactState]]] = {
     Move.REDIAL: (frozenset({S.UNKNOWN}), S.PENDING),
     Move.GIVE_UP: (frozenset({S.UNKNOWN}), S.FAILED),
 }
-
-#: States from which nothing more happens by itself.
-FINAL: Final = frozenset({S.FINISHED, S.REJECTED, S.FAILED, S.BLOCKED})
-
-
-def targets(state: ContactState) -> frozenset[ContactState]:
-    """Return the states that can follow one."""
-    return frozenset(target for sources, target in MOVES.values() if state in sources)

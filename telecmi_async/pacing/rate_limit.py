@@ -1,4 +1,4 @@
-"""The limits a user sets."""
+"""Rate limit: calls per second, requests in flight and live calls, as a user sets them."""
 
 from __future__ import annotations
 
@@ -23,26 +23,27 @@ def _check_rate(_: object, field: attrs.Attribute[float | None], rate: float | N
 
 @attrs.frozen
 class RateLimit:
-    """What the account, or good manners, allow.
+    """How fast a service may place calls.
 
-    TeleCMI publishes no limits, so none on the rate is assumed. Ask for the calls per second
-    of your account and set them here: starts are then spaced evenly, first come first
-    served, retries included, and no window of one second ever holds more of them (for a rate
-    that is no whole number: than the rate rounded up).
+    TeleCMI publishes no rate limit, so by default there is none. Ask TeleCMI for the calls per
+    second (CPS) of your account and set them here. Starts are then spaced evenly, first come
+    first served and retries included, and no window of one second ever holds more of them (if
+    the rate is not a whole number: more than the rate rounded up).
 
     Args:
-        calls_per_second: Starts per second; 2.5 means one every 0.4 s. None: no limit.
-        max_in_flight: Requests that may be waiting for TeleCMI's reply at the same time. More
-            than the default of 20 gains nothing on one core; give a client of your own a pool
-            of at least this size.
-        queue_timeout: How long one attempt may wait for its turn, in seconds or as a
-            `timedelta`, before the call fails with `NotSent`. None waits as long as
-            it takes; a web handler had rather set it.
-        max_live_calls: How many calls may be live at the same time: the channels of your account,
-            which TeleCMI sells and does not tell. A call holds one from before it is sent to
-            its end, as its events or records tell. Without those it holds it for its
-            ``duration``, or the 5,400 seconds that TeleCMI's SDK assumes, and a minute of
-            ringing. None: no limit.
+        calls_per_second: Starts per second, at most 10,000; 2.5 means one every 0.4 s. None: no
+            limit.
+        max_in_flight: How many requests may wait for TeleCMI's reply at the same time. More than
+            the default of 20 is not faster on one core. A client of your own needs a pool of
+            at least this size.
+        queue_timeout: How long one attempt may wait for its start, in seconds or as a
+            `timedelta`; then the call fails with `NotSent`. None: as long as it takes. Web
+            handlers should set it.
+        max_live_calls: How many calls may be live at the same time: the channels that your
+            account has (TeleCMI's API does not return their number). A call holds a channel
+            from before it is sent until its events or records show its end. Without these it
+            holds it for its ``duration``, or the 5,400 seconds that TeleCMI's SDK assumes,
+            plus a minute of ringing. None: no limit.
 
     Raises:
         ConfigurationError: A value that cannot work.

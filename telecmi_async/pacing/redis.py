@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Final
 
-from telecmi_async._internal.redis_server import RedisServer
+from telecmi_async._internal.redis_server import RedisBacked, RedisServer
 from telecmi_async._internal.secrets import Secret
 from telecmi_async.pacing.redis_scripts import FREE_LUA, LEASE_LUA, RESERVE_LUA
 
@@ -20,7 +20,7 @@ __all__ = ["RedisLimits"]
 _MICRO: Final = 1_000_000
 
 
-class RedisLimits:
+class RedisLimits(RedisBacked):
     """Shares limits between processes, through a Redis or Valkey server. On asyncio only.
 
     A campaign takes the limits of its ledger unless it is given others. These are for
@@ -48,28 +48,22 @@ class RedisLimits:
 
     def __init__(
         self,
-        redis: str | Redis,
+        redis: str | Secret | Redis,
         *,
         prefix: str = "telecmi",
         timeout: validators.Duration = 5.0,
     ) -> None:
-        given = Secret(redis) if isinstance(redis, str) else redis
-        del redis  # a traceback may show locals
+        # A traceback may show locals.
+        redis = Secret(redis) if isinstance(redis, str) else redis
         self._prefix = prefix
         self._server = RedisServer(
             self,
-            given,
+            redis,
             prefix=prefix,
             timeout=timeout,
             task="asking for the shared limits",
             on_trio="leave a campaign the limits of its ledger",
         )
-
-    def __repr__(self) -> str:
-        return f"<RedisLimits {getattr(self, '_prefix', '?')}>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("RedisLimits are not pickled: make them in every process")
 
     async def reserve(
         self, keys: Sequence[tuple[str, float]], *, longest: float, most: int = 1
@@ -114,14 +108,3 @@ class RedisLimits:
             StoreError: The server cannot be reached, or it refuses.
         """
         await self._server.run(FREE_LUA, self._prefix, key, holder)
-
-    async def aclose(self) -> None:
-        """Close the connections, unless the client is your own."""
-        await self._server.close()
-
-    async def __aenter__(self) -> Self:
-        self._server.bind()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.aclose()

@@ -1,6 +1,7 @@
-"""What a campaign needs of whatever keeps the limits that its workers share.
+"""Shared limits: the contract of limits that several processes keep together.
 
-Every `telecmi_async.ledger.Ledger` is one.
+Every `telecmi_async.ledger.Ledger` implements it, and so does `telecmi_async.pacing.RedisLimits`.
+The law is in `telecmi_async.pacing.law`.
 """
 
 from __future__ import annotations
@@ -14,41 +15,38 @@ __all__ = ["SharedLimits"]
 
 
 class SharedLimits(Protocol):
-    """Grants starts and channels to all who name the same keys, in one process or many.
+    """Grants starts and channels to all processes that use the same keys.
 
-    An implementer must decide each grant in one step that nobody can come between, by a clock
-    that all of them share; must turn whatever fails into a `StoreError`; and must never grant
-    anything by itself when it cannot ask.
+    An implementer must decide each grant in one atomic step, by a clock that all processes
+    share; must turn every failure into a `StoreError`; and must never grant anything while the
+    place where the limits are kept cannot be reached.
     """
 
     async def reserve(
         self, keys: Sequence[tuple[str, float]], *, longest: float, most: int = 1
     ) -> list[float]:
-        """Reserve starts, each under all of several limits at once or under none of them.
+        """Reserve starts, each under all of these limits at once or under none of them.
 
-        The law: a start is when the last of the limits allows it, ``start = max(now, due of
-        each)``, and then each of them has ``due = start + interval``. Each counts it from that
-        moment: otherwise it would come on top of the starts that another one has granted for
-        then.
+        `telecmi_async.pacing.law.reserve_starts` is what an implementer must compute.
 
         Args:
             keys: Pairs of a limit's name and its interval in seconds.
-            longest: The longest wait that is of use.
-            most: How many starts to reserve, if none of them is longer away than that.
+            longest: The longest wait that is of use, in seconds.
+            most: How many starts to reserve, as far as none of them is further away than that.
 
         Returns:
-            How many seconds to wait for each start, the first one first; nothing if even that
-            one is too far away.
+            How many seconds to wait for each start, the shortest wait first; empty if even the
+            first start is too far away.
         """
         ...
 
     async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
-        """Take one of a number of channels for so many seconds; False if all are taken.
+        """Take one of ``limit`` channels for ``seconds``; return False if all are taken.
 
-        Who holds one already keeps it, for so many seconds from now.
+        A holder that has a channel already keeps it, for ``seconds`` from now.
         """
         ...
 
     async def free_channel(self, key: str, holder: str) -> None:
-        """Give a channel back; nothing happens if it is not held."""
+        """Release a channel; does nothing if it is not held."""
         ...

@@ -1,19 +1,18 @@
-"""When the next call may start: arithmetic on clock readings, nothing else.
+"""Spacing: when the next call of one service may start, computed from clock readings alone.
 
-Three rules at once, and the latest of them counts:
+Three rules apply at once, and the latest time of the three counts:
 
-*Even spacing* (GCRA with a burst of one, that is a leaky bucket used as a meter): starts
-are one interval apart, which is ``1 / rate`` and a little more. A start that was waited for
-and came late is charged at the time it was scheduled for, so that timers that fire late do
-not slow the rate down.
+*Even spacing* (see `telecmi_async.pacing.law`): starts are one interval apart, which is
+``1 / rate`` and a little more. If the caller waited and its timer fired late, the start is
+charged at the time it was scheduled for, so that late timers do not lower the rate.
 
-*The window*. Late starts could crowd: a call scheduled at 0.00 s that starts at 0.02 s and
+*The window*. Late starts could bunch up: a call scheduled at 0.00 s that starts at 0.02 s and
 one that starts on time at 1.00 s are less than a second apart. So the n-th start after
-another also keeps n intervals from it, with n the rate rounded up. For a whole rate that
-means: never more than that many starts in any second.
+another also keeps n intervals from it, with n the rate rounded up. For a whole number this
+means that no second ever holds more starts than the rate.
 
-*The pause*. After "slow down", nobody starts before a moment that only moves forward.
-Another request's success does not end it.
+*The pause*. After a reply that asks to slow down (429), no call starts before a time that only
+moves forward. The success of another request does not end the pause.
 """
 
 from __future__ import annotations
@@ -21,31 +20,28 @@ from __future__ import annotations
 import math
 from collections import deque
 
+from telecmi_async.pacing.law import LATE_START, LOCAL_MARGIN
+
 __all__ = ["Spacing"]
 
-# How late a wake-up may be to be charged at its scheduled time.
-_LONGEST_CREDIT = 0.02
-# What counts is when calls arrive, and no two take the same time to get there. With this much
-# to spare a few milliseconds of difference still fit a second; 99.2 % of the rate are left.
-_MARGIN = 1.008
-# Clock readings are floats; their rounding must not put one start too many in a window.
+# Clock readings are floats: rounding must not let one start too many into a window.
 _ROUNDING = 1e-6
 
 
 class Spacing:
-    """The starts of one service, spaced.
+    """Spaces the starts of one service.
 
     Args:
-        rate: Starts per second, or None if only pauses matter.
+        rate: Starts per second, or None if only pauses apply.
     """
 
     __slots__ = ("_credit", "_interval", "_not_before", "_scheduled", "_starts", "_window")
 
     def __init__(self, rate: float | None) -> None:
         count = 1 if rate is None else math.ceil(rate)
-        self._interval = 0.0 if rate is None else _MARGIN / rate
+        self._interval = 0.0 if rate is None else LOCAL_MARGIN / rate
         self._window = count * self._interval + _ROUNDING
-        self._credit = min(self._interval, _LONGEST_CREDIT)
+        self._credit = min(self._interval, LATE_START)
         self._starts: deque[float] = deque(maxlen=count)
         self._scheduled = -math.inf
         self._not_before = -math.inf

@@ -1,8 +1,8 @@
-"""What one field may hold: the checks that actions and requests are made of.
+"""Validation of call fields: converters and validators for actions and requests.
 
-Checks run when an object is made, so an invalid one cannot exist. A converter takes more
-than it gives (``"+1 917 000 0001"`` becomes an int); a validator only looks. Both raise
-`InvalidCall` with the field's name on the wire as its path.
+They run when an object is made, so invalid ones cannot exist. A converter accepts several
+forms (``"+1 917 000 0001"`` becomes an int); a validator only checks. Both raise `InvalidCall`
+with the field's name on the wire as its path.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
 
-from telecmi_async._internal.messages import listed, mask_in, shown
+from telecmi_async._internal.messages import mask_in, shown
+from telecmi_async._internal.validators import must_be, one_of
 from telecmi_async.errors import InvalidCall
 from telecmi_async.phone import parse_number
+
+if TYPE_CHECKING:
+    from telecmi_async._internal.validators import Field
 
 __all__ = [
     "count",
@@ -37,18 +41,18 @@ __all__ = [
     "ws_url",
 ]
 
-# attrs types a validator's attribute by the field's type; these serve fields of any.
-Field: TypeAlias = "attrs.Attribute[Any]"
-Validator: TypeAlias = Callable[[object, Field, object], None]
+# attrs gives a field its validator's type; these validators serve fields of any type.
+CallField: TypeAlias = "attrs.Attribute[Any]"
+CallFieldValidator: TypeAlias = Callable[[object, CallField, object], None]
 
 _LARGEST = 2**31 - 1
 _LONGEST_REPR = 200
-# A part of a path that is a word nobody can guess, as in the address of a webhook.
+# A part of a path that is a secret token, as in a webhook's URL.
 _TOKEN_IN_A_URL = re.compile(r"(?<=/)[\w~-]{22,}(?=[/?#'\"])")
 _SURROGATE = "\ud800-\udfff"
 _NOT_IN_TEXT = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f{_SURROGATE}]")
 _NOT_IN_A_TOKEN = re.compile(f"[\x00-\x1f\x7f-\x9f{_SURROGATE}]")
-# Blanks, and the invisible characters that come along when a URL is pasted from a page.
+# Blanks, and the invisible characters that are copied with a URL from a web page.
 _NOT_IN_A_URL = re.compile(
     f"[\\s\x00-\x1f\x7f-\x9f{_SURROGATE}\u200b-\u200f\u2028-\u202e\u2060\ufeff]"
 )
@@ -61,11 +65,11 @@ def wire_name(attribute: Field) -> str:
 
 
 def given_repr(self: attrs.AttrsInstance) -> str:
-    """Return a repr that shows what was given, with phone numbers masked."""
+    """Return a repr of the values that differ from their defaults, phone numbers masked."""
     positional: list[str] = []
     named: list[str] = []
     for field in attrs.fields(type(self)):
-        # A traceback may show one that was made by half: it lacks what comes later.
+        # A traceback may show an object whose ``__init__`` failed: later fields are missing.
         value = getattr(self, field.name, field.default)
         if value == field.default:
             continue
@@ -80,8 +84,8 @@ def given_repr(self: attrs.AttrsInstance) -> str:
 
 
 # --- converters -------------------------------------------------------------------------
-# One named function a field: type checkers read what a field takes from its converter, and
-# follow neither a factory nor attrs.Converter.
+# One function for each field name: type checkers read a field's types from its converter, and
+# understand neither a factory nor attrs.Converter.
 
 
 def required_number(value: int | str) -> int:
@@ -105,7 +109,7 @@ def optional_duration(value: int | timedelta | None) -> int | None:
 
 
 def parse_seconds(value: object, path: str) -> int:
-    """Return a time as a positive number of whole seconds.
+    """Return a duration as a positive number of whole seconds.
 
     Raises:
         InvalidCall: It is neither an int nor a `timedelta` of whole seconds, or not positive.
@@ -120,8 +124,8 @@ def parse_seconds(value: object, path: str) -> int:
 # --- validators -------------------------------------------------------------------------
 
 
-def count(_: object, attribute: Field, value: object) -> None:
-    """Refuse what is not a positive int."""
+def count(_: object, attribute: CallField, value: object) -> None:
+    """Require a positive int."""
     _positive(value, wire_name(attribute), "a positive int")
 
 
@@ -134,32 +138,22 @@ def _positive(value: object, path: str, wanted: str) -> int:
     return int(value)
 
 
-def true_or_false(_: object, attribute: Field, value: object) -> None:
-    """Refuse what is not a bool."""
-    if not isinstance(value, bool):
-        raise InvalidCall(
-            f"must be True or False, not {shown(value)}", path=wire_name(attribute)
-        )
+def _field_error(_: object, field: Field, problem: str) -> InvalidCall:
+    return InvalidCall(problem, path=wire_name(field))
 
 
-def one_of_values(*allowed: str | int) -> Validator:
-    """Return a validator that refuses what is not among the given strings and ints."""
-
-    def check(_: object, attribute: Field, value: object) -> None:
-        # 8000.0 == 8000 and True == 1, so equality alone would let both in.
-        if not isinstance(value, str | int) or isinstance(value, bool) or value not in allowed:
-            raise InvalidCall(
-                f"must be {listed(allowed)}, not {shown(value)}", path=wire_name(attribute)
-            )
-
-    return check
+true_or_false: CallFieldValidator = must_be(
+    "True or False", lambda value: isinstance(value, bool), _field_error
+)
 
 
-def printable_text(_: object, attribute: Field, value: object) -> None:
-    """Refuse what is not text: empty, blank, or with control characters.
+def one_of_values(*allowed: str | int) -> CallFieldValidator:
+    """Require one of the given strings and ints."""
+    return one_of(*allowed, error=_field_error)
 
-    New lines and tabs are text.
-    """
+
+def printable_text(_: object, attribute: CallField, value: object) -> None:
+    """Require text that is not blank, without control characters but new lines and tabs."""
     path = wire_name(attribute)
     string = _string(value, path)
     if string.isspace():
@@ -167,8 +161,8 @@ def printable_text(_: object, attribute: Field, value: object) -> None:
     _check(string, _NOT_IN_TEXT, path)
 
 
-def token(_: object, attribute: Field, value: object) -> None:
-    """Refuse what cannot be a name: empty, blanks at an end, control characters."""
+def token(_: object, attribute: CallField, value: object) -> None:
+    """Require a name: not empty, no blanks at its ends, no control characters."""
     path = wire_name(attribute)
     string = _string(value, path)
     if string != string.strip():
@@ -176,23 +170,23 @@ def token(_: object, attribute: Field, value: object) -> None:
     _check(string, _NOT_IN_A_TOKEN, path)
 
 
-def http_url(_: object, attribute: Field, value: object) -> None:
-    """Refuse what is not an absolute ``http`` or ``https`` URL."""
+def http_url(_: object, attribute: CallField, value: object) -> None:
+    """Require an absolute ``http`` or ``https`` URL."""
     _check_url(value, wire_name(attribute), ("https", "http"))
 
 
-def ws_url(_: object, attribute: Field, value: object) -> None:
-    """Refuse what is not an absolute ``ws`` or ``wss`` URL."""
+def ws_url(_: object, attribute: CallField, value: object) -> None:
+    """Require an absolute ``ws`` or ``wss`` URL."""
     _check_url(value, wire_name(attribute), ("wss", "ws"))
 
 
 def looks_like_url(value: str | None) -> bool:
-    """Tell whether a name starts as a URL does."""
+    """Return whether a name starts as a URL does."""
     return isinstance(value, str) and _SCHEME.match(value) is not None
 
 
 def _check_url(value: object, path: str, schemes: tuple[str, ...]) -> None:
-    """Refuse a URL without host or with another scheme; its text is never repeated."""
+    """Require a URL with a host and one of the schemes; errors do not repeat the URL."""
     url = _string(value, path)
     _check(url, _NOT_IN_A_URL, path)
     wanted = f"must be a full URL such as {schemes[0]}://example.com/path"

@@ -1,4 +1,4 @@
-"""Whom a bridge or a connect action rings."""
+"""Targets: the phones and SIP endpoints that a bridge or connect action rings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Pstn:
         number: Its number with country code, int or str.
 
     Raises:
-        InvalidCall: It is no phone number.
+        InvalidCall: It is not a phone number.
     """
 
     type: ClassVar[Literal["pstn"]] = "pstn"
@@ -33,8 +33,8 @@ class Pstn:
     __repr__ = is_.given_repr
 
 
-def _sip_user(action: object, attribute: is_.Field, value: object) -> None:
-    """Refuse what is neither a name nor a positive int."""
+def _sip_user(action: object, attribute: is_.CallField, value: object) -> None:
+    """Require a name or a positive int."""
     if isinstance(value, str):
         is_.token(action, attribute, value)
     elif isinstance(value, bool) or not isinstance(value, int):
@@ -64,7 +64,7 @@ class Sip:
 def phones(value: Sequence[Pstn | int | str]) -> tuple[Pstn, ...]:
     """Return the phones of a bridge; a plain number stands for its `Pstn`."""
     phones: list[Pstn] = []
-    for i, item in enumerate(_some(value, "[Pstn(…)]")):
+    for i, item in enumerate(_items(value, "[Pstn(…)]")):
         match item:
             case Pstn():
                 phones.append(item)
@@ -84,18 +84,19 @@ def phones(value: Sequence[Pstn | int | str]) -> tuple[Pstn, ...]:
 
 def endpoints(value: Sequence[Sip]) -> tuple[Sip, ...]:
     """Return the endpoints of a connect action."""
-    for i, item in enumerate(_some(value, '[Sip("user")]')):
+    for i, item in enumerate(_items(value, '[Sip("user")]')):
         if not isinstance(item, Sip):
             hint = "a phone goes into Bridge" if isinstance(item, Pstn) else "write Sip(user)"
             raise InvalidCall(f"must be a Sip: {hint}", path=f"connect[{i}]")
     return tuple(value)
 
 
-def _some(value: object, example: str) -> Sequence[object]:
-    """Return a sequence that is no string and not empty."""
+def _items(value: object, example: str) -> Sequence[object]:
+    """Require a sequence that is not empty and not a string."""
     if not isinstance(value, Sequence) or isinstance(value, str | bytes | bytearray):
-        what = shown(value)
-        raise InvalidCall(f"must be a list such as {example}, not {what}", path="connect")
+        raise InvalidCall(
+            f"must be a list such as {example}, not {shown(value)}", path="connect"
+        )
     if not value:
         raise InvalidCall(f"must not be empty: give it one such as {example}", path="connect")
     return cast("Sequence[object]", value)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 import anyio
 
 from telecmi_async._internal.json_text import decode_json
-from telecmi_async._internal.secrets import Wire
-from telecmi_async.calls.verdict import AUTHENTICATION, body_code, message_of
+from telecmi_async._internal.secrets import RequestBody
+from telecmi_async._internal.telecmi import AUTHENTICATION_CODES
+from telecmi_async.calls.verdict import body_code, message_of
 from telecmi_async.errors import AuthenticationError, InvalidCall, RequestFailed, WebhookError
 from telecmi_async.events import CallRecord, parse_event
 from telecmi_async.phone import Region, parse_region
@@ -54,7 +55,7 @@ class Lookup:
 
     Args:
         transport: Carries the requests.
-        host: Runs their tasks.
+        tasks: Runs their tasks.
         credentials: The account's app id and secret.
         base_url: Where the API is; the older one is found from it.
         redact: Takes the secret and phone numbers out of what comes back.
@@ -64,7 +65,7 @@ class Lookup:
     def __init__(
         self,
         transport: Transport,
-        host: TaskRunner,
+        tasks: TaskRunner,
         credentials: Credentials,
         *,
         base_url: str,
@@ -72,7 +73,7 @@ class Lookup:
         timeouts: Timeouts,
     ) -> None:
         self._transport = transport
-        self._host = host
+        self._tasks = tasks
         self._credentials = credentials
         self._base_url = base_url
         self._legacy_url = legacy_url(base_url)
@@ -151,8 +152,8 @@ class Lookup:
             fields: What the body holds besides the credentials.
             missing: Whether 404 means that there is nothing, and is no failure.
         """
-        question = _Question(url, Wire(encode_body(fields, self._credentials)))
-        self._host.start(self._send, question, _Question.end)
+        question = _Question(url, RequestBody(encode_body(fields, self._credentials)))
+        self._tasks.start(self._send, question, _Question.end)
         await question.over.wait()
         answer = question.answer
         if isinstance(answer, Failure):
@@ -163,7 +164,7 @@ class Lookup:
         code = answer.status if said is None else said
         if missing and code == 404:
             return {}
-        if code in AUTHENTICATION:
+        if code in AUTHENTICATION_CODES:
             raise AuthenticationError(
                 "the app id or the secret is wrong",
                 status=answer.status,
@@ -193,7 +194,7 @@ class Lookup:
 class _Question:
     """A request whose answer is awaited in another task."""
 
-    def __init__(self, url: str, wire: Wire) -> None:
+    def __init__(self, url: str, wire: RequestBody) -> None:
         self.url = url
         self.wire = wire
         self.over = anyio.Event()

@@ -1,4 +1,4 @@
-"""The arguments of a service, by name and type."""
+"""Service options: the arguments of `CallService`, by name and type, and validated."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import attrs
 
 from telecmi_async._internal.messages import shown
 from telecmi_async._internal.secrets import Secret
+from telecmi_async._internal.telecmi import BASE_URL
 from telecmi_async._internal.validators import environment_variable, required_variable
 from telecmi_async.calls.retry import RetryPolicy
 from telecmi_async.errors import ConfigurationError, InvalidCall
+from telecmi_async.pacing.rate_limit import RateLimit
 from telecmi_async.phone import Region, parse_number, parse_region
-from telecmi_async.wire.endpoints import BASE_URL
+from telecmi_async.service.sources import Sources
+from telecmi_async.wire.credentials import Credentials
+from telecmi_async.wire.endpoints import parse_base_url
 from telecmi_async.wire.transport import Timeouts
 
 if TYPE_CHECKING:
@@ -22,18 +26,9 @@ if TYPE_CHECKING:
     import httpx
 
     from telecmi_async._internal.validators import Duration
-    from telecmi_async.pacing.rate_limit import RateLimit
     from telecmi_async.service.sources import EventSource
 
-__all__ = [
-    "Number",
-    "Options",
-    "complete",
-    "of_a_call",
-    "parse_defaults",
-    "parse_instance",
-    "parse_seed",
-]
+__all__ = ["Number", "Options", "ServiceSettings", "complete_from_environment"]
 
 _T = TypeVar("_T")
 
@@ -58,10 +53,98 @@ class Options(TypedDict, total=False):
     reference: bool | None
 
 
-def complete(options: Options) -> None:
-    """Add to the options of a service what is not given but in the environment.
+@attrs.frozen(kw_only=True, repr=False)
+class ServiceSettings:
+    """The arguments of a service, validated.
 
-    They are changed in place: of a secret in plain text no copy remains.
+    Args:
+        credentials: The account's app id and secret.
+        base_url: Where the API is.
+        from_: The caller id of calls that name none.
+        region: The region of calls that name none.
+        timeouts: How long an attempt may take.
+        retry: When a call is tried again.
+        rate: How fast calls start and how many requests may be under way.
+        sources: Where events come from.
+        signed: Whether calls carry their references.
+        seed: Makes the jitter of retries the same in every run.
+    """
+
+    credentials: Credentials
+    base_url: str
+    from_: int | None
+    region: Region
+    timeouts: Timeouts
+    retry: RetryPolicy
+    rate: RateLimit
+    sources: Sources
+    signed: bool
+    seed: str
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        app_id: int | str,
+        secret: Secret,
+        from_: Number | None,
+        region: Region | str,
+        base_url: str,
+        timeout: Timeouts | Duration | None,
+        retry: RetryPolicy | None,
+        rate: RateLimit | None,
+        seed: int | str | None,
+        events: EventSource | Sequence[EventSource] | None,
+        reference: bool | None,
+    ) -> ServiceSettings:
+        """Return the settings that the arguments of a service describe.
+
+        Raises:
+            ConfigurationError: A value that cannot work.
+        """
+        credentials = Credentials(app_id, secret)
+        base_url = parse_base_url(base_url)
+        caller_id, default_region = _parse_defaults(from_, region)
+        timeouts = Timeouts.of(Timeouts() if timeout is None else timeout)
+        policy = _instance_or_default("retry", retry, RetryPolicy)
+        limit = _instance_or_default("rate", rate, RateLimit)
+        sources = Sources.of(events)
+        return cls(
+            credentials=credentials,
+            base_url=base_url,
+            from_=caller_id,
+            region=default_region,
+            timeouts=timeouts,
+            retry=policy,
+            rate=limit,
+            sources=sources,
+            signed=sources.store is not None if reference is None else reference,
+            seed=os.urandom(8).hex() if seed is None else _parse_seed(seed),
+        )
+
+    def for_call(
+        self, retry: RetryPolicy | None, timeout: Timeouts | Duration | None
+    ) -> tuple[RetryPolicy, Timeouts]:
+        """Return a call's policy and time-outs: its own, else the service's.
+
+        ``at_most_once`` of the service always holds.
+
+        Raises:
+            ConfigurationError: ``retry`` or ``timeout`` cannot work.
+        """
+        timeouts = self.timeouts if timeout is None else Timeouts.of(timeout)
+        if retry is None:
+            return self.retry, timeouts
+        policy = _instance_or_default("retry", retry, RetryPolicy)
+        if self.retry.at_most_once and not policy.at_most_once:
+            policy = attrs.evolve(policy, at_most_once=True)
+        return policy, timeouts
+
+
+def complete_from_environment(options: Options) -> None:
+    """Add the options of a service that are missing and that the environment has.
+
+    They are changed in place, so that no copy of a plain-text secret remains.
 
     Raises:
         ConfigurationError: A variable is missing.
@@ -78,24 +161,15 @@ def complete(options: Options) -> None:
         options["base_url"] = environment_variable(os.environ, "TELECMI_BASE_URL") or BASE_URL
 
 
-def parse_defaults(from_: Number | None, region: Region | str) -> tuple[int | None, Region]:
-    """Return the caller id and the region of calls that name none.
-
-    Raises:
-        ConfigurationError: One of them is none.
-    """
+def _parse_defaults(from_: Number | None, region: Region | str) -> tuple[int | None, Region]:
     try:
         return None if from_ is None else parse_number(from_, "from_"), parse_region(region)
     except InvalidCall as error:
         raise ConfigurationError(str(error)) from None
 
 
-def parse_instance(name: str, value: _T | None, kind: type[_T]) -> _T:
-    """Return ``value`` if it is of a kind, and the kind's default for ``None``.
-
-    Raises:
-        ConfigurationError: It is something else.
-    """
+def _instance_or_default(name: str, value: _T | None, kind: type[_T]) -> _T:
+    """Return ``value`` if it is a ``kind``, and a default one for ``None``."""
     if value is None:
         return kind()
     if not isinstance(value, kind):
@@ -105,34 +179,7 @@ def parse_instance(name: str, value: _T | None, kind: type[_T]) -> _T:
     return value
 
 
-def parse_seed(value: object) -> str:
-    """Return a seed as text.
-
-    Raises:
-        ConfigurationError: It is neither an int nor a str.
-    """
+def _parse_seed(value: object) -> str:
     if not isinstance(value, int | str) or isinstance(value, bool):
         raise ConfigurationError(f"seed must be an int or a str, not {shown(value)}")
     return f"{value:x}" if isinstance(value, int) else value
-
-
-def of_a_call(
-    policy: RetryPolicy,
-    own_policy: RetryPolicy | None,
-    timeouts: Timeouts,
-    own_timeouts: Timeouts | Duration | None,
-) -> tuple[RetryPolicy, Timeouts]:
-    """Return the policy and the time-outs of a call: its own, else the service's.
-
-    An ``at_most_once`` of the service's stays.
-
-    Raises:
-        ConfigurationError: One of its own is none.
-    """
-    if own_timeouts is not None:
-        timeouts = Timeouts.of(own_timeouts)
-    if own_policy is None:
-        return policy, timeouts
-    found = parse_instance("retry", own_policy, RetryPolicy)
-    strict = policy.at_most_once and not found.at_most_once
-    return attrs.evolve(found, at_most_once=True) if strict else found, timeouts

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from telecmi_async._internal.tasks import TaskRunner
-    from telecmi_async.calls.state import Call
+    from telecmi_async.calls.call import Call
     from telecmi_async.events import CallRecord
 
 __all__ = ["CdrPoller", "Polling"]
@@ -71,7 +71,7 @@ class Polling:
 
     Args:
         settings: How often.
-        host: Runs the tasks.
+        tasks: Runs the tasks.
         records: Looks up the records of a call by its ``request_id``.
         heard: Told of every record that was found, also if it was found before.
         wanted: Whether a call's records are still to be looked up.
@@ -82,7 +82,7 @@ class Polling:
     def __init__(
         self,
         settings: CdrPoller,
-        host: TaskRunner,
+        tasks: TaskRunner,
         *,
         records: Callable[[str], Awaitable[Sequence[CallRecord]]],
         heard: Callable[[Call, CallRecord], None],
@@ -90,7 +90,7 @@ class Polling:
         refused: Callable[[Call, AuthenticationError], None],
     ) -> None:
         self._settings = settings
-        self._host = host
+        self._tasks = tasks
         self._records = records
         self._heard = heard
         self._wanted = wanted
@@ -103,11 +103,11 @@ class Polling:
 
     def look(self, call: Call) -> None:
         """Begin to look a call up, if it is wanted, has an id, and that is not done already."""
-        if self._stopped or call.request_id is None or call in self._calls:
+        if self._stopped or call.placement.request_id is None or call in self._calls:
             return
         if self._wanted(call):
             self._calls.add(call)
-            self._host.start(self._run, call, self._ended)
+            self._tasks.start(self._run, call, self._ended)
 
     def _ended(self, call: Call) -> None:
         self._calls.discard(call)
@@ -124,7 +124,7 @@ class Polling:
             self._scopes.add(scope)
             try:
                 if not self._stopped:  # else that was before its first step
-                    await self._poll(call, call.request_id or "")
+                    await self._poll(call, call.placement.request_id or "")
             except AuthenticationError as error:
                 self._refused(call, error)
             except anyio.get_cancelled_exc_class():

@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import warnings
 from typing import TYPE_CHECKING, Self, Unpack
 
 import anyio
 
 from telecmi_async import errors
-from telecmi_async._internal.event_loop import clock_of
-from telecmi_async._internal.secrets import Redactor, Secret, Wire
-from telecmi_async._internal.tasks import TaskRunner
-from telecmi_async.calls.encoding import encode_request
+from telecmi_async._internal.secrets import Secret
+from telecmi_async._internal.telecmi import BASE_URL
 from telecmi_async.calls.handle import CallHandle
-from telecmi_async.calls.placement import CallPlacer, Permit, PlacementJob
 from telecmi_async.calls.request import CallRequest
-from telecmi_async.calls.retry import RetryPolicy
-from telecmi_async.calls.state import Call
-from telecmi_async.events.reference import FIELD, References
-from telecmi_async.pacing.channels import Channels
-from telecmi_async.pacing.rate_limit import RateLimit
-from telecmi_async.phone import Region, route
-from telecmi_async.service.lookup import Lookup
-from telecmi_async.service.options import (
-    complete,
-    of_a_call,
-    parse_defaults,
-    parse_instance,
-    parse_seed,
-)
-from telecmi_async.service.sources import Sources
-from telecmi_async.service.stream import CallStream, Feed, check_source, start_item
-from telecmi_async.service.tracker import Tracker
-from telecmi_async.wire.credentials import Credentials
-from telecmi_async.wire.endpoints import BASE_URL, make_call_url, parse_base_url
-from telecmi_async.wire.httpx_transport import HttpxTransport, default_client
-from telecmi_async.wire.transport import Timeouts
+from telecmi_async.phone import Region
+from telecmi_async.service.call_runner import CallRunner
+from telecmi_async.service.options import ServiceSettings, complete_from_environment
+from telecmi_async.service.parts import build_parts
+from telecmi_async.service.stream import CallStream, StreamFeed, check_source, start_item
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
@@ -47,15 +25,17 @@ if TYPE_CHECKING:
     import httpx
 
     from telecmi_async._internal.validators import Duration
+    from telecmi_async.calls.call import Call
+    from telecmi_async.calls.retry import RetryPolicy
+    from telecmi_async.pacing.rate_limit import RateLimit
     from telecmi_async.pcmo.flow import FlowLike
     from telecmi_async.service.lookup import CallCommand, CommandAnswer
     from telecmi_async.service.options import Number, Options
     from telecmi_async.service.sources import EventSource
     from telecmi_async.service.stream import Item, Progress
+    from telecmi_async.wire.transport import Timeouts
 
 __all__ = ["CallService"]
-
-logger = logging.getLogger("telecmi_async")
 
 
 class CallService:
@@ -89,8 +69,6 @@ class CallService:
         ConfigurationError: A value that cannot work.
     """
 
-    _closed = True  # for __del__, until __init__ is through
-
     def __init__(
         self,
         app_id: int | str,
@@ -108,49 +86,22 @@ class CallService:
         reference: bool | None = None,
     ) -> None:
         secret = Secret(secret)  # from here on it does not show in a traceback's locals
-        self._host = TaskRunner()
-        self._credentials = Credentials(app_id, secret)
-        self._base_url = parse_base_url(base_url)
-        self._from, self._region = parse_defaults(from_, region)
-        self._timeouts = Timeouts.of(Timeouts() if timeout is None else timeout)
-        self._retry = parse_instance("retry", retry, RetryPolicy)
-        limit = parse_instance("rate", rate, RateLimit)
-        sources = Sources.of(events)
-        channels = None if limit.max_live_calls is None else Channels(limit.max_live_calls)
-        #: How many requests may be waiting for TeleCMI's reply at the same time.
-        self.max_in_flight = limit.max_in_flight
-        self._transport = HttpxTransport(
-            default_client() if http_client is None else http_client, owned=http_client is None
+        self._settings = ServiceSettings.parse(
+            app_id=app_id,
+            secret=secret,
+            from_=from_,
+            region=region,
+            base_url=base_url,
+            timeout=timeout,
+            retry=retry,
+            rate=rate,
+            seed=seed,
+            events=events,
+            reference=reference,
         )
-        redact = Redactor(self._credentials.secret)
-        self._dialler = CallPlacer(
-            self._transport, limit, redact=redact, budget=self._retry.budget, channels=channels
-        )
-        self._lookup = Lookup(
-            self._transport,
-            self._host,
-            self._credentials,
-            base_url=self._base_url,
-            redact=redact,
-            timeouts=self._timeouts,
-        )
-        references = References(self._credentials.secret)
-        signed = sources.store is not None if reference is None else reference
-        self._sign, self._signed = references.sign, signed
-        self._tracker = Tracker.of(
-            sources,
-            self._host,
-            records=self._lookup.records,
-            channels=channels,
-            references=references,
-            signed=signed,
-        )
-        self._seed = os.urandom(8).hex() if seed is None else parse_seed(seed)
-        self._ordinal = 0
-        self._calls: set[Call] = set()
-        self._feeds: set[Feed] = set()
-        self._begun = False
-        self._closed = False
+        self._parts = build_parts(self._settings, http_client)
+        self._runner = CallRunner(self._settings, self._parts)
+        self._feeds: set[StreamFeed] = set()
 
     @classmethod
     def from_env(cls, **options: Unpack[Options]) -> Self:
@@ -165,14 +116,13 @@ class CallService:
         Raises:
             ConfigurationError: A variable is missing or cannot work.
         """
-        complete(options)
+        complete_from_environment(options)
         return cls(**options)
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_calls"):  # a traceback may show one that was made by half
+        if not hasattr(self, "_runner"):  # a traceback may show a half-made one
             return "<CallService not opened>"
-        state = "closed" if self._closed else f"{len(self._calls)} calls under way"
-        return f"<CallService app_id={self._credentials.app_id} {state}>"
+        return repr(self._runner)
 
     def make_call(
         self,
@@ -211,7 +161,7 @@ class CallService:
             ServiceClosed: The service takes no more calls.
             WrongEventLoop: Outside an event loop, or in another one than before.
         """
-        self._check_open()
+        self._runner.check_open()
         request = CallRequest(
             to=to,
             pcmo=pcmo,
@@ -220,8 +170,8 @@ class CallService:
             duration=duration,
             region=region,
         )
-        options = of_a_call(self._retry, retry, self._timeouts, timeout)
-        return CallHandle(self._start(request, request, options))
+        policy, timeouts = self._settings.for_call(retry, timeout)
+        return CallHandle(self._runner.start(request, policy, timeouts, source=request))
 
     def make_calls(
         self,
@@ -254,31 +204,28 @@ class CallService:
             ServiceClosed: The service takes no more calls.
             WrongEventLoop: As for `make_call`.
         """
-        self._check_open()
+        self._runner.check_open()
         check_source(requests, on_progress)
-        options = of_a_call(self._retry, retry, self._timeouts, timeout)
+        policy, timeouts = self._settings.for_call(retry, timeout)
 
         def start(item: Item, on_settled: Callable[[Call], None]) -> Call:
             def one(request: CallRequest) -> Call:
-                self._check_open()
-                return self._start(request, item, options, on_settled)
+                self._runner.check_open()
+                return self._runner.start(
+                    request, policy, timeouts, source=item, on_settled=on_settled
+                )
 
             return start_item(item, one, on_settled)
 
-        feed = Feed(requests, start, window=2 * self.max_in_flight, on_progress=on_progress)
+        window = 2 * self._settings.rate.max_in_flight
+        feed = StreamFeed(requests, start, window=window, on_progress=on_progress)
         self._feeds.add(feed)
         try:
-            self._host.start(Feed.run, feed, self._feed_ended)
+            self._parts.tasks.start(StreamFeed.run, feed, self._feed_ended)
         except errors.WrongEventLoop:
             self._feeds.discard(feed)
             raise
         return CallStream(feed)
-
-    def place(self, request: CallRequest, permit: Permit, timeouts: Timeouts) -> CallHandle:
-        """Place a call once at most, with its reference, if its permit says so: for campaigns."""
-        self._check_open()
-        options = (RetryPolicy(attempts=1, at_most_once=True), timeouts)
-        return CallHandle(self._start(request, request, options, permit=permit))
 
     def handle_for(self, request_id: str) -> CallHandle:
         """Take up a call again that was accepted before, such as before a restart.
@@ -295,10 +242,10 @@ class CallService:
             ServiceClosed: The service is closed.
             WrongEventLoop: As for `make_call`.
         """
-        self._check_open()
-        if self._tracker is None:
+        self._runner.check_open()
+        if self._parts.tracker is None:
             raise errors.ConfigurationError("the service has no source of events (events=)")
-        return CallHandle(self._tracker.attach(request_id))
+        return CallHandle(self._parts.tracker.attach(request_id))
 
     async def channels(self) -> int:
         """Ask TeleCMI how many calls of the account are live.
@@ -310,8 +257,8 @@ class CallService:
             RequestFailed: There was no answer, or none that can be read.
             TelecmiError: As for `make_call`.
         """
-        self._check_open()
-        return await self._lookup.channels()
+        self._runner.check_open()
+        return await self._parts.lookup.channels()
 
     async def hangup(self, leg: str, *, region: Region | str | None = None) -> CommandAnswer:
         """End one leg of a live call (experimental).
@@ -343,65 +290,16 @@ class CallService:
     async def _act(
         self, action: CallCommand, leg: str, region: Region | str | None
     ) -> CommandAnswer:
-        self._check_open()
-        known = None if self._tracker is None else self._tracker.region_of(leg)
-        return await self._lookup.act(action, leg, region or known or self._region)
-
-    def _start(
-        self,
-        request: CallRequest,
-        source: object,
-        options: tuple[RetryPolicy, Timeouts],
-        on_settled: Callable[[Call], None] | None = None,
-        permit: Permit | None = None,
-    ) -> Call:
-        """Open a call and let it run."""
-        from_ = self._from if request.from_ is None else request.from_
-        if from_ is None:
-            raise errors.InvalidCall(
-                "is missing: give a number of your app as caller id, here or to the service",
-                path="from",
-            )
-        region = route(request.region or self._region, request.to)
-        call = Call(request, source=source, region=region)
-        more = {FIELD: self._sign(call.reference)} if self._signed or permit else {}
-        wire = Wire(encode_request(request, self._credentials, from_=from_, more_params=more))
-        call.on_settled = on_settled
-        if self._tracker is not None:
-            self._tracker.follow(call)
-        self._ordinal += 1
-        policy, timeouts = options
-        url, seed = make_call_url(self._base_url, region), f"{self._seed}:{self._ordinal}"
-        until = self._dialler.deadline(policy)
-        order = PlacementJob(
-            call, url, wire, policy, timeouts, until=until, seed=seed, permit=permit
+        self._runner.check_open()
+        known = None if self._parts.tracker is None else self._parts.tracker.region_of(leg)
+        return await self._parts.lookup.act(
+            action, leg, region or known or self._settings.region
         )
-        self._host.start(self._dialler.place, order, self._call_ended)
-        self._calls.add(call)
-        return call
 
-    def _call_ended(self, order: PlacementJob) -> None:
-        """Let go of a call whose task is over."""
-        self._calls.discard(order.call)
-        if not order.call.settled:  # the task was cancelled before its first step
-            order.call.conclude(errors.CallCancelled("the call was cancelled"))
-
-    def _feed_ended(self, feed: Feed) -> None:
-        """Let go of a stream's moving part whose task is over."""
+    def _feed_ended(self, feed: StreamFeed) -> None:
+        """Let go of a stream whose task is over."""
         self._feeds.discard(feed)
         feed.end()
-
-    def _check_open(self) -> None:
-        """Refuse to work when closed or in the wrong loop; belong to the first loop."""
-        if self._closed:
-            raise errors.ServiceClosed("the service is closed and takes no more calls")
-        self._host.bind()
-        if not self._begun:
-            self._begun = True
-            now = clock_of(self._host.loop)
-            self._dialler.use_clock(now)
-            if self._tracker is not None:
-                self._tracker.open(now)
 
     async def aclose(self) -> None:
         """Close the service: cancel what is queued, wait for what was sent.
@@ -412,26 +310,22 @@ class CallService:
         Raises:
             WrongEventLoop: The service was used in another event loop.
         """
-        if self._host.loop is not None:
-            self._host.bind()
-        self._closed = True
+        self._runner.close()
         for feed in tuple(self._feeds):
             feed.stop(errors.ServiceClosed("the service was closed before the stream's end"))
-        cancelled = sum([call.cancel() for call in tuple(self._calls) if not call.settled])
-        if cancelled:
-            logger.warning("%d queued calls were cancelled: the service was closed", cancelled)
-        if self._tracker is not None:
-            self._tracker.stop()
+        self._runner.cancel_queued()
+        if self._parts.tracker is not None:
+            self._parts.tracker.stop()
         with anyio.CancelScope(shield=True):
             try:
-                await self._host.drain()
+                await self._parts.tasks.drain()
             finally:
-                await self._transport.aclose()
+                await self._parts.transport.aclose()
 
     async def __aenter__(self) -> Self:
-        if not self._closed:
-            await self._host.open()
-        self._check_open()
+        if not self._runner.closed:
+            await self._parts.tasks.open()
+        self._runner.check_open()
         return self
 
     async def __aexit__(
@@ -443,13 +337,4 @@ class CallService:
         try:
             await self.aclose()
         finally:
-            await self._host.close(error)
-
-    def __del__(self) -> None:
-        if not self._closed and self._host.loop is not None:
-            warnings.warn(
-                f"{self!r} was never closed: use async with, or await service.aclose()",
-                ResourceWarning,
-                source=self,
-                stacklevel=1,
-            )
+            await self._parts.tasks.close(error)

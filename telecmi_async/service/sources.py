@@ -8,7 +8,8 @@ from attrs import frozen
 
 from telecmi_async._internal.messages import shown
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.events.receiver import Receiver
+from telecmi_async.events.receiver.intake import Intake
+from telecmi_async.events.receiver.receiver import Receiver, intake_of
 from telecmi_async.events.store import EventStore
 from telecmi_async.service.poller import CdrPoller
 
@@ -32,12 +33,12 @@ class Sources:
     """The sources of one service, at most one of a kind.
 
     Args:
-        receiver: Takes webhooks in this process.
+        intake: The inside of a receiver in this process.
         store: Where a receiver files events, this process's or another's.
         poller: How records are looked up.
     """
 
-    receiver: Receiver | None = None
+    intake: Intake | None = None
     store: EventStore | None = None
     poller: CdrPoller | None = None
 
@@ -55,13 +56,13 @@ class Sources:
             found = list(cast("Sequence[object]", given))
         else:
             found = [given]
-        receiver: Receiver | None = None
+        intake: Intake | None = None
         store: EventStore | None = None
         poller: CdrPoller | None = None
         for source in found:
             match source:
-                case Receiver() if receiver is None and store is None:
-                    receiver, store = source, source.store
+                case Receiver() if intake is None and store is None:
+                    intake, store = intake_of(source), source.store
                 case CdrPoller() if poller is None:
                     poller = source
                 case _ if store is None and _is_store(source):
@@ -73,17 +74,17 @@ class Sources:
                     )
                 case _:
                     raise ConfigurationError(f"events must be {_WANTED}, not {shown(source)}")
-        return cls(receiver=receiver, store=store, poller=poller)
+        return cls(intake=intake, store=store, poller=poller)
 
     @property
-    def hears(self) -> bool:
-        """Whether there is any."""
+    def has_any(self) -> bool:
+        """Whether there is one."""
         return self.store is not None or self.poller is not None
 
     @property
     def dispatch(self) -> Callable[[Event], None] | None:
         """What hands an event to the user's handlers, if there may be some."""
-        return None if self.receiver is None else self.receiver.dispatch
+        return None if self.intake is None else self.intake.runner.dispatch
 
 
 def _is_store(source: object) -> bool:

@@ -19,9 +19,10 @@ import anyio
 import attrs
 
 from telecmi_async._internal.event_loop import clock_of, current_loop
+from telecmi_async.calls.call import Call
 from telecmi_async.calls.handle import CallHandle
 from telecmi_async.calls.request import CallRequest
-from telecmi_async.calls.state import Call, CallStatus
+from telecmi_async.calls.state import CallStatus
 from telecmi_async.errors import (
     CallCancelled,
     ConfigurationError,
@@ -33,7 +34,15 @@ from telecmi_async.errors import (
 #: One request of a stream: a `CallRequest`, or a mapping with the names of its fields.
 Item: TypeAlias = "CallRequest | Mapping[str, object]"
 
-__all__ = ["CallStream", "Feed", "Item", "Progress", "Starter", "check_source", "start_item"]
+__all__ = [
+    "CallStream",
+    "Item",
+    "Progress",
+    "Starter",
+    "StreamFeed",
+    "check_source",
+    "start_item",
+]
 
 logger = logging.getLogger("telecmi_async")
 
@@ -114,13 +123,12 @@ def start_item(
         why = CallCancelled(str(error))
     except Exception as error:  # noqa: BLE001  # a row may be of any class, and broken
         why = InvalidCall(f"cannot be read ({type(error).__name__})")
-    call = Call(None, source=item, region=None)
-    call.on_settled = on_settled
+    call = Call(None, source=item, region=None, on_settled=on_settled)
     call.fail(why)
     return call
 
 
-class Feed:
+class StreamFeed:
     """The moving part of a stream: it pulls, starts and counts.
 
     It holds no reference to the stream it feeds, so that a consumer who just leaves its loop
@@ -189,7 +197,7 @@ class Feed:
                     return
                 self._pulled += 1
                 call = self._start(item, self._settled)
-                if not call.settled:
+                if not call.placement.settled:
                     self._under_way.add(call)
                 if self._leaving():  # the source gave an item at the moment of `stop`
                     call.cancel()
@@ -203,8 +211,8 @@ class Feed:
     def _settled(self, call: Call) -> None:
         self._under_way.discard(call)
         self._ready.append(call)
-        self._counts[call.status] += 1
-        self._retried += len(call.attempts) > 1
+        self._counts[call.placement.status] += 1
+        self._retried += len(call.placement.attempts) > 1
         self._notify()
         if self._on_progress is not None:
             try:
@@ -304,7 +312,7 @@ class CallStream:
         Exception: What the source raised, after every call that was started is yielded.
     """
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: StreamFeed) -> None:
         self._feed = feed
 
     def __aiter__(self) -> Self:

@@ -27,8 +27,9 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from telecmi_async.calls.history import History
-from telecmi_async.calls.state import Call, CallStatus
+from telecmi_async._internal.telecmi import LONGEST_CALL, RINGING
+from telecmi_async.calls.call import Call
+from telecmi_async.calls.state import CallStatus
 from telecmi_async.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -38,16 +39,15 @@ from telecmi_async.errors import (
     StoreError,
     TelecmiError,
 )
-from telecmi_async.pacing.channels import LONGEST_CALL, RINGING
 from telecmi_async.service.poller import Polling
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Generator, Sequence
 
     from telecmi_async._internal.tasks import TaskRunner
-    from telecmi_async.events import CallRecord, Event
+    from telecmi_async.events import CallRecord
     from telecmi_async.events.reference import References
-    from telecmi_async.events.store import EventStore, FiledEvent
+    from telecmi_async.events.store import EventStore, StoredEvent
     from telecmi_async.pacing.channels import Channels
     from telecmi_async.phone import Region
     from telecmi_async.service.sources import Sources
@@ -78,7 +78,7 @@ class Tracker:
 
     Args:
         sources: Where events come from.
-        host: Runs its tasks.
+        tasks: Runs its tasks.
         records: Looks up the records of a call by its ``request_id``.
         channels: The live calls' limit, if there is one.
         by_reference: Whether calls carry their references.
@@ -87,17 +87,17 @@ class Tracker:
     def __init__(
         self,
         sources: Sources,
-        host: TaskRunner,
+        tasks: TaskRunner,
         *,
         records: Callable[[str], Awaitable[Sequence[CallRecord]]],
         channels: Channels | None,
         by_reference: bool,
     ) -> None:
         self.by_reference = by_reference
-        self.hears = sources.hears
+        self.has_sources = sources.has_any
         self._now: Callable[[], float] = anyio.current_time
         self._sources = sources
-        self._host = host
+        self._tasks = tasks
         self._channels = channels
         self._calls: WeakValueDictionary[str, Call] = WeakValueDictionary()
         self._placed: OrderedDict[str, None] = OrderedDict()
@@ -105,14 +105,14 @@ class Tracker:
         if sources.poller is not None:
             self._polling = Polling(
                 sources.poller,
-                host,
+                tasks,
                 records=records,
                 heard=self._read,
                 wanted=self._is_wanted,
                 refused=self._refuse,
             )
         self._unread: deque[str] = deque(maxlen=_MOST_UNREAD)
-        self._claims: deque[FiledEvent] = deque()
+        self._claims: deque[StoredEvent] = deque()
         self._work: anyio.Event | None = None
         self._store_failed = False
         self._listening: anyio.CancelScope | None = None
@@ -123,7 +123,7 @@ class Tracker:
     def of(
         cls,
         sources: Sources,
-        host: TaskRunner,
+        tasks: TaskRunner,
         *,
         records: Callable[[str], Awaitable[Sequence[CallRecord]]],
         channels: Channels | None,
@@ -134,23 +134,23 @@ class Tracker:
 
         Args:
             sources: Where events come from.
-            host: Runs its tasks.
+            tasks: Runs its tasks.
             records: Looks up the records of a call by its ``request_id``.
             channels: The live calls' limit, if there is one.
             references: The account's references.
             signed: Whether calls carry theirs.
         """
-        if not sources.hears and channels is None:
+        if not sources.has_any and channels is None:
             return None
         tracker = cls(
             sources,
-            host,
+            tasks,
             records=records,
             channels=channels,
             by_reference=sources.store is not None and signed,
         )
-        if sources.receiver is not None:
-            sources.receiver.attach(references, tracker)
+        if sources.intake is not None:
+            sources.intake.attach(references, tracker)
         return tracker
 
     # -- what the service asks
@@ -159,11 +159,11 @@ class Tracker:
         """Begin to listen in the event loop that is running, whose clock is ``now``."""
         self._now = now
         if self._sources.store is not None:
-            self._host.start(self._listen, self._sources.store, lambda _: self.stop())
+            self._tasks.start(self._listen, self._sources.store, lambda _: self.stop())
 
     def follow(self, call: Call) -> None:
         """Follow a call from before its request is sent."""
-        call.watch = self
+        call.follow(self)
         if self.by_reference:
             self._calls[call.reference] = call
 
@@ -174,7 +174,7 @@ class Tracker:
             ConfigurationError: There is no source of events.
             InvalidCall: It is no such id.
         """
-        if not self.hears:
+        if not self.has_sources:
             raise ConfigurationError(
                 "a call is taken up again to hear of it: give the service a source of events"
             )
@@ -185,8 +185,8 @@ class Tracker:
         call = self._calls.get(request_id)
         if call is None or not _is_known_as(call, request_id):
             call = Call(None, source=request_id, region=None)
-            call.watch = self
-            call.adopt(request_id)
+            call.follow(self)
+            call.attach(request_id)
         return call
 
     def region_of(self, leg: str) -> Region | None:
@@ -207,33 +207,34 @@ class Tracker:
         """Hear no more of any call, for a reason that those who wait are told."""
         failure.safe_to_redial = False  # the call may well be under way
         self._failure = self._failure or failure
-        if self._sources.receiver is not None:
-            self._sources.receiver.detach(self)
+        if self._sources.intake is not None:
+            self._sources.intake.detach(self)
         if self._listening is not None:
             self._listening.cancel()
         if self._polling is not None:
             self._polling.stop()
         for call in set(self._calls.values()):
-            if call.history is not None:
-                call.history.fail(self._failure)
+            call.history.fail(self._failure)
 
-    # -- what calls ask (call.Watch)
+    # -- what calls ask (CallWatcher)
 
-    def settled(self, call: Call) -> None:
+    def call_settled(self, call: Call) -> None:
         """Find the call by its id from now on, and look up what came before it was known."""
-        placed = call.status in {CallStatus.PROGRESS, CallStatus.UNKNOWN}
+        placement = call.placement
+        placed = placement.status in {CallStatus.PROGRESS, CallStatus.UNKNOWN}
         if self._channels is not None:
             self._hold_channel(self._channels, call, placed=placed)
-        if not placed or not self.hears:
+        if not placed or not self.has_sources:
             return
-        if call.request_id is not None:
-            other = self._calls.get(call.request_id)
+        request_id = placement.request_id
+        if request_id is not None:
+            other = self._calls.get(request_id)
             # An event may have called another call's leg by this id.
-            if other and other is not call and other.request_id == call.request_id:
-                self._pair(call, other)
-            self._calls[call.request_id] = call
-            self._remember(call.request_id)
-        self._look_up(call.request_id, call.reference if self.by_reference else None)
+            if other and other is not call and other.placement.request_id == request_id:
+                call.share_events(other, now=self._now())
+            self._calls[request_id] = call
+            self._remember(request_id)
+        self._look_up(request_id, call.reference if self.by_reference else None)
         if self._polling is not None:
             self._polling.look(call)
 
@@ -248,111 +249,86 @@ class Tracker:
 
         One that was taken up again may be over for days: it holds none.
         """
-        events = call.history.events if call.history is not None else ()
-        over = any(map(call.is_ended_by, events))
+        over = any(map(call.is_ended_by, call.events))
         if call.request is None or over or not placed:
             channels.release(call)
         else:
             longest = call.request.duration or LONGEST_CALL
             channels.hold(call, until=self._now() + longest + RINGING)
 
-    def _pair(self, call: Call, other: Call) -> None:
-        """Let two states of one call hear the same, from its beginning.
-
-        It was taken up by its ``request_id`` before its own reply, or proof, had that.
-        """
-        call.twin, other.twin = other, call
-        for one, two in ((call, other), (other, call)):
-            for key, size, event in one.history.known() if one.history is not None else ():
-                two.hear(key, event, size=size, now=self._now(), proven=False)
-
-    def over(self, call: Call) -> None:
+    def call_ended(self, call: Call) -> None:
         """Give the call's channel to the next one."""
         if self._channels is not None:
             self._channels.release(call)
 
     @contextmanager
-    def attend(self, call: Call) -> Generator[None]:
-        """Look the call's records up as long as somebody waits for them."""
-        history = call.history = call.history or History()
+    def registered_waiter(self, call: Call) -> Generator[None]:
+        """Look up the call's records as long as a task waits for them."""
         if self._failure is not None:
-            history.fail(self._failure)
-        history.waiters += 1
-        try:
+            call.history.fail(self._failure)
+        with call.history.waiter():
             if self._polling is not None:
                 self._polling.look(call)
             yield
-        finally:
-            history.waiters -= 1
 
     # -- what the store asks (store.Listener)
 
-    def wants(self, names: Collection[str]) -> bool:
+    def wants(self, ids: Collection[str]) -> bool:
         """Tell whether a call is known here by one of these ids, or was placed here lately."""
-        return any(name in self._calls or name in self._placed for name in names)
+        return any(name in self._calls or name in self._placed for name in ids)
 
-    def take(self, filed: FiledEvent) -> None:
+    def take(self, stored: StoredEvent) -> None:
         """Hand an event to its call, and learn the ids of the call that it brings."""
-        call, proven = self._whose(filed)
+        call, proven = self._whose(stored)
         if call is None:
-            if filed.event.request_id in self._placed:  # its handle is gone
-                self._claim(filed)
+            if stored.event.request_id in self._placed:  # its handle is gone
+                self._claim(stored)
             return
-        if not self._tell(call, filed.key, filed.event, size=filed.size, proven=proven):
+        if not call.add_event(
+            stored.key, stored.event, size=stored.size, now=self._now(), proven=proven
+        ):
             return
-        if call.history is not None and len(call.history.events) <= _TEACHING:
-            taught = (filed.event.cmiuuid, filed.event.request_id if proven else None)
-            fresh = [n for n in taught if n in filed.names and n not in self._calls]
+        if len(call.events) <= _TEACHING:
+            taught = (stored.event.cmiuuid, stored.event.request_id if proven else None)
+            fresh = [n for n in taught if n in stored.ids and n not in self._calls]
             self._calls.update(dict.fromkeys(fresh, call))
             self._look_up(*fresh)
-        self._claim(filed)
+        self._claim(stored)
 
-    def _claim(self, filed: FiledEvent) -> None:
+    def _claim(self, stored: StoredEvent) -> None:
         """Have the user's handlers hear of an event that turned out to be ours."""
-        if not filed.ours and self._sources.dispatch is not None:
-            self._claims.append(filed)
+        if not stored.matched and self._sources.dispatch is not None:
+            self._claims.append(stored)
             self._wake()
 
-    def _whose(self, filed: FiledEvent) -> tuple[Call | None, bool]:
+    def _whose(self, stored: StoredEvent) -> tuple[Call | None, bool]:
         """Return the call that an event is about, and whether the event proves that."""
-        event = filed.event
+        event = stored.event
         ids = (event.request_id, event.conversation_uuid, event.cmiuuid)
         # Its code is right: else it would not be among the names. An id may only look like it.
-        reference = next((name for name in filed.names if name not in ids), "")
+        reference = next((name for name in stored.ids if name not in ids), "")
         call = self._calls.get(reference)
         if call is not None and call.reference == reference:
             return call, True
-        for name in filed.names:
+        for name in stored.ids:
             call = self._calls.get(name)
             if call is not None and (
                 name == event.request_id
-                or None in {event.request_id, call.request_id}
-                or event.request_id == call.request_id
+                or None in {event.request_id, call.placement.request_id}
+                or event.request_id == call.placement.request_id
             ):
                 return call, False
         return None, False
 
-    def _tell(self, call: Call, key: str, event: Event, *, size: int, proven: bool) -> bool:
-        """Add an event to what is known of a call; False if it was there before."""
-        now = self._now()
-        fresh = call.hear(key, event, size=size, now=now, proven=proven)
-        if call.twin is not None:
-            fresh |= call.twin.hear(key, event, size=size, now=now, proven=False)
-        return fresh
-
     def waiting(self) -> list[str]:
         """Return the ids of the calls whose end is not known yet, with those of their legs."""
         now = self._now()
-        return [
-            name
-            for name, call in self._calls.items()
-            if call.history is None or not call.history.complete(now)
-        ]
+        return [name for name, call in self._calls.items() if not call.history.complete(now)]
 
     # -- its tasks
 
     async def _listen(self, store: EventStore) -> None:
-        """Follow the store, and look up in it what was filed before it was wanted."""
+        """Follow the store, and look up in it what was stored before it was wanted."""
         try:
             with anyio.CancelScope() as scope:
                 self._listening = scope
@@ -371,8 +347,8 @@ class Tracker:
         while self._unread or self._claims:
             names = [self._unread.popleft() for _ in range(min(len(self._unread), _AT_ONCE))]
             try:
-                for filed in await store.get(names) if names else ():
-                    self.take(filed)
+                for stored in await store.get(names) if names else ():
+                    self.take(stored)
                 names.clear()
                 while self._claims:
                     if await store.claim(self._claims[0].key) and self._sources.dispatch:
@@ -388,7 +364,7 @@ class Tracker:
                 self._store_failed = False
 
     def _look_up(self, *names: str | None) -> None:
-        """Have the store asked for what is filed under these ids."""
+        """Have the store asked for what is stored under these ids."""
         if self._sources.store is not None and self._failure is None:
             self._unread.extend(name for name in names if name is not None)
             self._wake()
@@ -402,18 +378,18 @@ class Tracker:
     def _is_wanted(self, call: Call) -> bool:
         """Tell whether a call's records are to be looked up."""
         history = call.history
-        if history is not None and (history.failure or history.complete(self._now())):
+        if history.failure or history.complete(self._now()):
             return False
-        if history is not None and history.waiters:
+        if history.waiters:
             return True
         return self._channels is not None and self._channels.holds(call)
 
     def _read(self, call: Call, record: CallRecord) -> None:
         """Take in a record that was looked up, unless it was sent as well, with more in it."""
-        legs = call.history.state.legs if call.history is not None else ()
+        legs = call.state.legs
         if not any(leg.leg == record.leg and leg.record and leg.cmiuuid for leg in legs):
             key = json.dumps(record.raw, sort_keys=True)
-            self._tell(call, key, record, size=len(key), proven=False)
+            call.add_event(key, record, size=len(key), now=self._now(), proven=False)
 
     def _refuse(self, call: Call, error: AuthenticationError) -> None:
         """Look up no more: TeleCMI refuses. That says nothing about the call."""
@@ -429,11 +405,11 @@ class Tracker:
             code=error.code,
         )
         refused.safe_to_redial = False
-        history = call.history = call.history or History()
-        history.fail(refused)
+        call.history.fail(refused)
 
 
 def _is_known_as(call: Call, request_id: str) -> bool:
     """Tell whether an id is a request's of this call, and not what somebody called its leg."""
-    events = call.history.events if call.history is not None else ()
-    return request_id == call.request_id or request_id in {e.request_id for e in events}
+    return request_id == call.placement.request_id or any(
+        event.request_id == request_id for event in call.events
+    )

@@ -1,4 +1,4 @@
-"""TeleCMI on this machine: answers like TeleCMI, dials nobody, remembers everything.
+"""Simulator: TeleCMI on this machine. It answers like TeleCMI, and dials no phone.
 
 >>> from telecmi_async.simulator import Simulator
 >>> simulator = Simulator(seed=7, error_502_share=0.05)
@@ -9,20 +9,17 @@ In process, ``async with simulator.service() as service`` gives a `CallService` 
 end here; over HTTP, ``async with simulator.serve() as base_url`` listens on a port.
 """
 
-from telecmi_async.simulator.answer import Envelope
-from telecmi_async.simulator.call import SimulatedCall
+from telecmi_async.simulator.call import Leg, Note, SimulatedCall
 from telecmi_async.simulator.callee import MAGIC, Callee
-from telecmi_async.simulator.connection import ConnectionLimits
 from telecmi_async.simulator.fault import Fault, FaultKind, Faults
-from telecmi_async.simulator.leg import Leg, Note
+from telecmi_async.simulator.fronts import SimulatorTransport
+from telecmi_async.simulator.replies import Envelope
 from telecmi_async.simulator.simulator import Simulator
-from telecmi_async.simulator.transport import SimulatorTransport
 from telecmi_async.simulator.webhooks import Delivery, Webhooks
 
 __all__ = [
     "MAGIC",
     "Callee",
-    "ConnectionLimits",
     "Delivery",
     "Envelope",
     "Fault",

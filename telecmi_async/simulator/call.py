@@ -1,27 +1,85 @@
-"""A call of the simulator's, as tests look at it and by hand drive it."""
+"""Simulated calls: their legs, what happened in them, and how tests drive them by hand."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Protocol
+from typing import Final, Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from telecmi_async._internal.messages import mask
+from telecmi_async.events.model import Direction
 from telecmi_async.phone import Region
-from telecmi_async.simulator.leg import Note
-from telecmi_async.simulator.life import Life
-from telecmi_async.simulator.payload import cost_of
+from telecmi_async.simulator.callee import Ending
 
-if TYPE_CHECKING:
-    from telecmi_async.simulator.leg import Leg
+__all__ = ["CallControl", "Leg", "Note", "SimulatedCall"]
 
-__all__ = ["Hands", "SimulatedCall"]
+_STAGES: Final = frozenset({"started", "ringing", "answered", "bridged"})
+_RATE_A_MINUTE: Final = Decimal("0.390000")
 
 
-class Hands(Protocol):
-    """What a call can be driven by: the simulator's world."""
+@frozen
+class Note:
+    """One thing that happened in a call.
+
+    Args:
+        at: When, in seconds on the simulator's clock.
+        what: ``started``, ``ringing``, ``answered``, ``bridged``, ``step``, ``keys``,
+            ``hangup``, ``record``, ``stream_connected``, ``stream_disconnected`` and the like.
+        leg: The leg it is about, ``a`` or ``b``.
+        detail: More about it; no number, no key.
+    """
+
+    at: float
+    what: str
+    leg: str = "a"
+    detail: str = ""
+
+
+@define(eq=False)
+class Leg:
+    """One leg of a call. Times are seconds on the simulator's clock.
+
+    Args:
+        name: ``a`` for the first one, ``b`` for those it is bridged to.
+        to: The number dialled, or a SIP user's name.
+        from_: The number shown.
+        cmiuuid: Its id.
+        started: When it was dialled.
+        answered: When it was answered, if it was.
+        ended: When it was over, if it is.
+        ending: How it ended.
+        recorded: Whether its record was made.
+    """
+
+    name: str
+    to: int | str = field(repr=False)
+    from_: int = field(repr=False)
+    cmiuuid: str
+    started: float
+    direction: Direction = Direction.OUTBOUND
+    answered: float | None = None
+    ended: float | None = None
+    ending: Ending | None = None
+    recorded: bool = False
+
+    @property
+    def talk_seconds(self) -> int:
+        """How long the line was open, in whole seconds, as its record says."""
+        if self.answered is None or self.ended is None:
+            return 0
+        return math.floor(self.ended) - math.floor(self.answered)
+
+    @property
+    def cost(self) -> Decimal:
+        """What it costs: a price for each minute begun, and nothing if it was not answered."""
+        return _RATE_A_MINUTE * math.ceil(self.talk_seconds / 60)
+
+
+class CallControl(Protocol):
+    """What drives a call by hand: the simulator's `World`."""
 
     def command(self, call: SimulatedCall, name: str, value: object = None) -> None:
         """Do something in a call."""
@@ -40,7 +98,7 @@ class Hands(Protocol):
 class SimulatedCall:
     """A call that the simulator placed: a phone would have rung.
 
-    What is said of how it went is the truth, whatever became of the events.
+    It shows how the call really went, whatever became of its events.
 
     Args:
         to: The number dialled; masked in the repr.
@@ -69,73 +127,70 @@ class SimulatedCall:
     duration: float | None
     accepted: float = field(default=0.0, init=False)
     timeline: list[Note] = field(factory=list[Note], init=False, repr=False)
-    _hands: Hands | None = field(default=None, init=False, repr=False)
-    _life: Life | None = field(default=None, init=False, repr=False)
+    _control: CallControl | None = field(default=None, init=False, repr=False)
+    _legs: list[Leg] = field(factory=list[Leg], init=False, repr=False)
 
-    def begin(self, hands: Hands, life: Life, now: float) -> None:
-        """Come alive; the simulator's own business."""
-        self._hands = hands
-        self._life = life
+    def begin(self, control: CallControl, legs: list[Leg], now: float) -> None:
+        """Start the call's lifecycle, which adds to ``legs``; for the simulator only."""
+        self._control = control
+        self._legs = legs
         self.accepted = now
 
     @property
     def legs(self) -> tuple[Leg, ...]:
         """Its legs, the callee's first."""
-        return tuple(self._life.legs) if self._life else ()
+        return tuple(self._legs)
 
     @property
     def over(self) -> bool:
         """Whether it has ended."""
-        return self._life is not None and self._life.over
+        return bool(self._legs) and self._legs[0].ended is not None
 
     @property
     def answered(self) -> bool:
         """Whether the callee answered."""
-        return bool(self.legs) and self.legs[0].answered is not None
+        return bool(self._legs) and self._legs[0].answered is not None
 
     @property
     def talk_seconds(self) -> int:
         """How long the callee was on the line, as the record says it; 0 until the end."""
-        return self.legs[0].talk_seconds if self.legs else 0
+        return self._legs[0].talk_seconds if self._legs else 0
 
     @property
     def cost(self) -> Decimal:
         """What its legs cost together."""
-        return sum((cost_of(leg) for leg in self.legs), Decimal(0))
+        return sum((leg.cost for leg in self._legs), Decimal(0))
 
     @property
     def stage(self) -> str:
         """How far it has come, in a word."""
         if self.over:
-            return "completed" if self.answered else self.legs[0].ending or "missed"
+            return "completed" if self.answered else self._legs[0].ending or "missed"
         moves = [note.what for note in self.timeline if note.what in _STAGES]
         return moves[-1] if moves else "accepted"
 
     @property
     def waits_for(self) -> frozenset[str]:
         """Which of ``answer``, ``miss`` and ``press`` can be done by hand now."""
-        return self._hands.commands(self) if self._hands else frozenset()
+        return self._control.commands(self) if self._control else frozenset()
 
     def answer(self) -> None:
         """Let the leg that rings be answered; the first one if several do."""
-        self._alive().command(self, "answer")
+        self._driven().command(self, "answer")
 
     def miss(self) -> None:
-        """Let the leg that rings ring in vain."""
-        self._alive().command(self, "miss")
+        """Let the leg that rings go unanswered."""
+        self._driven().command(self, "miss")
 
     def press(self, keys: str) -> None:
         """Let the callee press keys, where the call waits for some."""
-        self._alive().command(self, "press", keys)
+        self._driven().command(self, "press", keys)
 
     def hangup(self) -> None:
         """Let the callee hang up, wherever the call is."""
-        self._alive().hang_up(self, "the callee")
+        self._driven().hang_up(self, "the callee")
 
-    def _alive(self) -> Hands:
-        if self._hands is None:
+    def _driven(self) -> CallControl:
+        if self._control is None:
             raise RuntimeError("the simulator only accepts calls (life=None): nothing follows")
-        return self._hands
-
-
-_STAGES = frozenset({"started", "ringing", "answered", "bridged"})
+        return self._control

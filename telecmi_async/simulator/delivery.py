@@ -1,4 +1,4 @@
-"""Lets time pass in a simulator, and carries its webhooks to where they go."""
+"""Webhook delivery: lets time pass in calls, and sends the messages that are due."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator
 
-    from telecmi_async.simulator.clock import Clock
     from telecmi_async.simulator.webhooks import Delivery
     from telecmi_async.simulator.world import World
 
-__all__ = ["Carrier"]
+__all__ = ["WebhookSender"]
 
 logger = logging.getLogger("telecmi_async.simulator")
 
@@ -35,17 +34,11 @@ _AT_ONCE: Final = 20
 _HERE: Final = ("127.0.0.1", "::1", "localhost")
 
 
-class Carrier:
-    """Delivers what falls due, for as long as it runs.
+class WebhookSender:
+    """Sends the messages that are due, for as long as it runs."""
 
-    Args:
-        world: The calls.
-        clock: Their time.
-    """
-
-    def __init__(self, world: World, clock: Clock) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
-        self._clock = clock
         self._changed = anyio.Event()
         self._slots = anyio.CapacityLimiter(_AT_ONCE)
 
@@ -56,54 +49,49 @@ class Carrier:
         On asyncio it may be left in another task than it was entered in, as pytest-asyncio does
         with fixtures, and notebooks with their cells.
         """
-        world, host = self._world, TaskRunner()
-        world.carriers.append(self._wake)
+        world, tasks = self._world, TaskRunner()
+        world.wakers.append(self._wake)
         failure: BaseException | None = None
         try:
             async with httpx.AsyncClient(
                 timeout=_TIMEOUT, trust_env=False, verify=_tls()
             ) as client:
-                await host.open()
-                host.start(self._drive, client, _ended)
+                await tasks.open()
+                tasks.start(self._run, client, _ended)
                 try:
                     yield
                 except BaseException as error:
                     failure = error
                     raise
                 finally:
-                    host.cancel()
+                    tasks.cancel()
                     with anyio.CancelScope(shield=True):
-                        await host.drain()
-                    await host.close(failure)
+                        await tasks.drain()
+                    await tasks.close(failure)
                     failure = None  # it holds this frame
         finally:
-            world.carriers.remove(self._wake)
-            if not world.carriers:
+            world.wakers.remove(self._wake)
+            if not world.wakers:
                 world.outbox.clear()
 
     def _wake(self) -> None:
         self._changed.set()
 
-    async def _drive(self, client: httpx.AsyncClient) -> None:
+    async def _run(self, client: httpx.AsyncClient) -> None:
         try:
-            await self._run(client)
+            async with anyio.create_task_group() as tasks:
+                while True:
+                    self._world.advance(anyio.current_time())
+                    while self._world.outbox:
+                        tasks.start_soon(self._send, self._world.outbox.popleft(), client)
+                    self._changed = anyio.Event()
+                    with anyio.move_on_after(self._world.pause()):
+                        await self._changed.wait()
         except Exception:
             logger.exception("the simulator failed; from here on no time passes in its calls")
 
-    async def _run(self, client: httpx.AsyncClient) -> None:
-        async with anyio.create_task_group() as tasks:
-            while True:
-                self._world.advance(anyio.current_time())
-                while self._world.outbox:
-                    tasks.start_soon(self._carry, self._world.outbox.popleft(), client)
-                self._changed = anyio.Event()
-                due = self._world.due()
-                pause = None if due is None else self._clock.until(due)
-                with anyio.move_on_after(pause):
-                    await self._changed.wait()
-
-    async def _carry(self, delivery: Delivery, client: httpx.AsyncClient) -> None:
-        """Deliver one message, and tell what came of it."""
+    async def _send(self, delivery: Delivery, client: httpx.AsyncClient) -> None:
+        """Deliver one message, and report its result."""
         status: int | None = None
         reply: object = None
         try:
@@ -119,8 +107,8 @@ class Carrier:
     async def _post(
         self, delivery: Delivery, client: httpx.AsyncClient
     ) -> tuple[int | None, bytes]:
-        """Send one message where it goes, and return what is answered."""
-        target = self._world.webhooks.to
+        """Post one message to its target, and return the answer."""
+        target = self._world.target
         url = delivery.ask.url if delivery.ask else None
         if isinstance(target, Receiver):
             asked = urlsplit(url or target.url(_NOWHERE))
@@ -128,11 +116,9 @@ class Carrier:
             answer = await target.handle("POST", path, _HEADERS, delivery.body)
             return answer.status, answer.body
         url = url or target or ""
-        # A flow's address may be the real program's: nobody is rung up, and nobody is asked.
+        # A flow's address may be the real program's, which must not be asked.
         if target is None or host_of(url) not in {host_of(target), *_HERE}:
-            logger.warning(
-                "%s: nobody is asked, the address is on another machine", delivery.what
-            )
+            logger.warning("%s: not asked, the address is on another machine", delivery.what)
             return None, b""
         async with self._slots:
             response = await client.post(url, content=delivery.body, headers=_HEADERS)
@@ -140,10 +126,10 @@ class Carrier:
 
 
 def _ended(_: object) -> None:
-    """Nothing is to be done when it is over."""
+    """Do nothing when it is over."""
 
 
 @functools.cache
 def _tls() -> ssl.SSLContext:
-    """Return the TLS settings of all carriers: making some takes 13 ms, and a test has one."""
+    """Return the TLS settings of all senders: making some takes 13 ms, and each test has one."""
     return httpx.create_ssl_context(trust_env=False)

@@ -1,59 +1,35 @@
-"""Reading those of the simulator's options that take more than one form."""
+"""Simulator options: their defaults, and what is accepted."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Literal, cast
 
+from attrs import define, field
+
+from telecmi_async._internal import validators
 from telecmi_async._internal.messages import shown
-from telecmi_async._internal.validators import is_number
 from telecmi_async.errors import ConfigurationError, InvalidCall
-from telecmi_async.events.receiver import Receiver
 from telecmi_async.phone import parse_number
-from telecmi_async.simulator.answer import Envelope
-from telecmi_async.simulator.callee import Callee
+from telecmi_async.simulator.callee import Callee, magic_for
+from telecmi_async.simulator.chance import check_range, draw, to_range
+from telecmi_async.simulator.fault import Faults
+from telecmi_async.simulator.lifecycle import CallBehaviour, Lifecycle
+from telecmi_async.simulator.replies import Codes, Envelope
+from telecmi_async.simulator.webhooks import Webhooks, parse_webhooks
+from telecmi_async.wire.credentials import Credentials
 
 if TYPE_CHECKING:
     from telecmi_async._internal.validators import Field
 
-__all__ = [
-    "Latency",
-    "check_aware",
-    "check_seed",
-    "check_span",
-    "parse_callees",
-    "parse_envelope",
-    "parse_files",
-    "receiver_in",
-    "to_span",
-]
+__all__ = ["SimulatorOptions", "call_behaviour"]
 
-#: Seconds, or the shortest and the longest.
-Latency: TypeAlias = float | tuple[float, float]
+_ANSWERS: Final = Callee()
+_DOES_NOT: Final = Callee(ending="missed")
 
 
-def to_span(value: Latency) -> tuple[float, float]:
-    """Turn a number of seconds into the shortest and the longest."""
-    match value:
-        case (shortest, longest):
-            return shortest, longest
-        case _:
-            return value, value
-
-
-def check_span(owner: object, field: Field, value: tuple[object, object]) -> None:
-    """Refuse what are not two numbers of seconds, the shorter first (an attrs validator)."""
-    shortest, longest = value
-    if not (is_number(shortest) and is_number(longest) and 0 <= shortest <= longest):
-        given = shortest if shortest is longest else value
-        raise ConfigurationError(
-            f"{type(owner).__name__}.{field.name} must be seconds, 0 or more, or a pair of "
-            f"them (shortest, longest), not {shown(given)}"
-        )
-
-
-def parse_envelope(value: Envelope | Literal["A", "B", "C"]) -> Envelope:
+def _parse_envelope(value: Envelope | Literal["A", "B", "C"]) -> Envelope:
     """Return the `Envelope` that a letter stands for."""
     try:
         return Envelope(value)
@@ -63,11 +39,11 @@ def parse_envelope(value: Envelope | Literal["A", "B", "C"]) -> Envelope:
         ) from None
 
 
-def parse_files(value: Collection[str] | None) -> frozenset[str] | None:
+def _parse_files(value: Collection[str] | None) -> frozenset[str] | None:
     """Return the names of files as a set."""
     if value is None:
         return None
-    names = cast("object", value)  # nothing is known of it yet
+    names = cast("object", value)  # it may be anything
     if isinstance(names, Collection) and not isinstance(names, str | bytes):
         found = cast("Collection[object]", names)
         if all(isinstance(name, str) for name in found):
@@ -77,22 +53,22 @@ def parse_files(value: Collection[str] | None) -> frozenset[str] | None:
     )
 
 
-def check_seed(_: object, __: Field, value: object) -> None:
-    """Refuse what is neither an int nor a str (an attrs validator)."""
+def _check_seed(_: object, __: Field, value: object) -> None:
+    """Require an int or a str (an attrs validator)."""
     if not isinstance(value, int | str) or isinstance(value, bool):
         raise ConfigurationError(f"Simulator.seed must be an int or a str, not {shown(value)}")
 
 
-def check_aware(_: object, __: Field, value: object) -> None:
-    """Refuse what is no time with a zone (an attrs validator)."""
+def _check_aware(_: object, __: Field, value: object) -> None:
+    """Require a datetime with a time zone (an attrs validator)."""
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise ConfigurationError(
             f"Simulator.starts_at must be a datetime with a time zone, not {shown(value)}"
         )
 
 
-def parse_callees(value: Mapping[int | str, Callee]) -> dict[int, Callee]:
-    """Return what people at certain numbers do, by their numbers."""
+def _parse_callees(value: Mapping[int | str, Callee]) -> dict[int, Callee]:
+    """Return the callees by their numbers."""
     given = cast("object", value)
     if not isinstance(given, Mapping):
         raise ConfigurationError("Simulator.callees must be a mapping of numbers to Callees")
@@ -107,7 +83,68 @@ def parse_callees(value: Mapping[int | str, Callee]) -> dict[int, Callee]:
     return found
 
 
-def receiver_in(events: object) -> Receiver | None:
-    """Return the receiver that a service is given as a source of events, if it is given one."""
-    given = cast("list[object]", events) if isinstance(events, list | tuple) else [events]
-    return next((source for source in given if isinstance(source, Receiver)), None)
+@define(kw_only=True, eq=False)
+class SimulatorOptions:
+    """The options of a `Simulator`, which explains them."""
+
+    seed: int | str = field(default=0, validator=_check_seed)
+    app_id: int = 2222226
+    secret: str = field(default="simulated-secret", repr=False)
+    latency: tuple[float, float] = field(
+        default=(0.0, 0.0), converter=to_range, validator=check_range
+    )
+    envelope: Envelope = field(default=Envelope.A, converter=_parse_envelope)
+    refusals: Literal["status", "body"] = field(
+        default="status", validator=validators.one_of("status", "body")
+    )
+    codes: Codes = field(default="number", validator=validators.one_of("number", "cmi"))
+    error_502_share: float = field(default=0.0, validator=validators.share)
+    error_502_kind: Literal["vendor", "gateway"] = field(
+        default="vendor", validator=validators.one_of("vendor", "gateway")
+    )
+    gateway_placed_share: float = field(default=0.5, validator=validators.share)
+    files: frozenset[str] | None = field(default=None, converter=_parse_files)
+    missing_code: int = field(default=422, validator=validators.one_of(422, 501, 502))
+    calls_per_second: int | None = field(default=None, validator=validators.whole_or_none(1))
+    keep: int | None = field(default=1_000, validator=validators.whole_or_none(0))
+    life: Lifecycle | None = field(
+        default="timed", validator=validators.one_of_or_none("timed", "immediate", "manual")
+    )
+    ring: tuple[float, float] = field(
+        default=(2.0, 12.0), converter=to_range, validator=check_range
+    )
+    talk: tuple[float, float] = field(
+        default=(5.0, 40.0), converter=to_range, validator=check_range
+    )
+    answered_share: float = field(default=1.0, validator=validators.share)
+    magic: bool = field(default=True, validator=validators.flag)
+    callees: dict[int, Callee] = field(factory=dict[int, Callee], converter=_parse_callees)
+    webhooks: Webhooks = field(factory=Webhooks, converter=parse_webhooks)
+    speed: float = field(default=1.0, validator=validators.positive)
+    starts_at: datetime = field(
+        default=datetime(2026, 1, 1, tzinfo=UTC), validator=_check_aware
+    )
+    #: The rules by which requests go wrong, besides the options; they may change at any time.
+    faults: Faults = field(init=False, factory=Faults)
+
+    def __attrs_post_init__(self) -> None:
+        # Credentials that a service would refuse could only ever be answered with 420.
+        credentials = Credentials(self.app_id, self.secret)
+        self.app_id = credentials.app_id
+        self.secret = credentials.secret.reveal()
+
+
+def call_behaviour(options: SimulatorOptions) -> CallBehaviour:
+    """Return how calls go by a simulator's options."""
+
+    def callee(to: int, attempt: int) -> Callee:
+        """Return the callee at a number: by script, by its last digits, or by chance."""
+        if (scripted := options.callees.get(to)) is not None:
+            return scripted
+        if options.magic and (magic := magic_for(to)) is not None:
+            return magic.callee
+        answers = draw(options.seed, "answers", to, attempt) < options.answered_share
+        return _ANSWERS if answers else _DOES_NOT
+
+    mode = options.life or "timed"
+    return CallBehaviour(options.seed, mode, options.ring, options.talk, callee)

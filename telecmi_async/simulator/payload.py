@@ -1,4 +1,4 @@
-"""What TeleCMI's webhooks and look-ups say, in the dialects of its pages.
+"""Webhook payloads and look-up records, in the dialects of TeleCMI's pages.
 
 The pages differ from edition to edition, and so do accounts. A dialect here is the samples of
 one edition; ``mixed`` changes from payload to payload.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from attrs import frozen
@@ -17,17 +16,18 @@ from attrs import frozen
 from telecmi_async.events.model import Direction
 
 if TYPE_CHECKING:
-    from telecmi_async.simulator.leg import Leg, Note
+    from decimal import Decimal
+
+    from telecmi_async.simulator.call import Leg, Note
 
 __all__ = [
     "DIALECTS",
     "Dialect",
     "Subject",
-    "cost_of",
     "digits_payload",
     "inbound_payload",
     "live_payload",
-    "looked_up",
+    "lookup_record",
     "record_payload",
 ]
 
@@ -36,7 +36,6 @@ Dialect: TypeAlias = Literal["2024", "2021", "india", "mixed"]
 
 DIALECTS: Final = ("2024", "2021", "india")
 
-_RATE_A_MINUTE: Final = Decimal("0.390000")
 # As the newest pages have them. They know no word for ringing.
 _NEW: Final = {
     "started": "started",
@@ -51,13 +50,8 @@ _OLD: Final = {**_NEW, "ringing": "ringing", "bridged": "answered"}
 class Subject:
     """What all payloads of one call share.
 
-    Args:
-        appid: The account's app id.
-        request_id: The call's id; ``None`` for one that came in.
-        caller: The number shown to the first party.
-        first: The first leg's ``cmiuuid``.
-        extra_params: What the call was placed with.
-        epoch: Seconds since 1970 at second 0 of the simulator's clock.
+    A call that came in has no ``request_id``. ``first`` is the first leg's ``cmiuuid``, and
+    ``epoch`` the seconds since 1970 at second 0 of the simulator's clock.
     """
 
     appid: int
@@ -75,11 +69,6 @@ class Subject:
         if as_json:
             return json.dumps(params)
         return "{ " + ", ".join(f"{name}: {value}" for name, value in params.items()) + " }"
-
-
-def cost_of(leg: Leg) -> Decimal:
-    """Return what a leg costs: a price for each minute begun, and nothing if nobody answered."""
-    return _RATE_A_MINUTE * math.ceil(leg.talk_seconds / 60)
 
 
 def live_payload(subject: Subject, note: Note, leg: Leg, dialect: str) -> dict[str, Any] | None:
@@ -147,7 +136,7 @@ def record_payload(
         "duration": leg.talk_seconds,
         "extra_params": subject.params(as_json=dialect != "india"),
         "cmiuuid": leg.cmiuuid,
-        "call_rate": 0 if answered is None else str(cost_of(leg)),
+        "call_rate": 0 if answered is None else str(leg.cost),
         "balance": str(balance),
         "conversation_uuid": _conversation(subject, dialect),
         "callerid": leg.from_,
@@ -165,12 +154,12 @@ def record_payload(
     return payload
 
 
-def looked_up(leg: Leg, *, epoch: int, balance: Decimal) -> dict[str, Any]:
+def lookup_record(leg: Leg, *, epoch: int, balance: Decimal) -> dict[str, Any]:
     """Return the record of a leg as the look-up by ``request_id`` has it."""
     return {
         "duration": leg.talk_seconds,
         "balance": float(balance),
-        "rate": float(cost_of(leg)),
+        "rate": float(leg.cost),
         "from": leg.from_,
         "to": leg.to,
         "time": _milliseconds(epoch, leg.started),

@@ -1,94 +1,65 @@
-"""TeleCMI on this machine: it answers like TeleCMI and dials nobody.
+"""Simulator: TeleCMI's API on this machine. It answers like TeleCMI and dials no phone.
 
-The rules are here and know neither a network nor a clock: `Simulator.receive` is told what
-came in and when, and says what to answer, after how long, and which call was placed. The
-fronts bring requests to it: `telecmi_async.simulator.transport` within the process,
-`telecmi_async.simulator.server` on a port.
+It knows neither a network nor a clock: `Simulator.receive` is given a request and its time,
+and returns the answer, the delay before it, and the call that was placed. The fronts bring
+requests to it: see `telecmi_async.simulator.fronts`.
 """
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
 
-import anyio
 import attrs
 import httpx
 from attrs import define, field
 
 from telecmi_async._internal.messages import mask
-from telecmi_async._internal.validators import (
-    flag,
-    one_of,
-    one_of_or_none,
-    positive,
-    share,
-    whole_or_none,
-)
+from telecmi_async.events.receiver import Receiver
 from telecmi_async.phone import parse_number
-from telecmi_async.simulator import answer, dice, page
-from telecmi_async.simulator.answer import Codes, Decision, Envelope
-from telecmi_async.simulator.asgi import SimulatorApp
+from telecmi_async.simulator import chance, replies
+from telecmi_async.simulator.api import SimulatedApi
 from telecmi_async.simulator.call import SimulatedCall
-from telecmi_async.simulator.callee import Callee, magic_for
-from telecmi_async.simulator.clock import Clock
-from telecmi_async.simulator.connection import ConnectionLimits
-from telecmi_async.simulator.delivery import Carrier
-from telecmi_async.simulator.exchange import Exchange
-from telecmi_async.simulator.fault import Faults
-from telecmi_async.simulator.life import Habits, Lifecycle
-from telecmi_async.simulator.options import (
-    check_aware,
-    check_seed,
-    check_span,
-    parse_callees,
-    parse_envelope,
-    parse_files,
-    receiver_in,
-    to_span,
-)
+from telecmi_async.simulator.delivery import WebhookSender
+from telecmi_async.simulator.fronts import SimulatorApp, SimulatorTransport, serve
+from telecmi_async.simulator.options import SimulatorOptions
+from telecmi_async.simulator.page import Page
+from telecmi_async.simulator.replies import Decision
 from telecmi_async.simulator.request_log import RequestLog
-from telecmi_async.simulator.server import serve
-from telecmi_async.simulator.transport import SimulatorTransport
-from telecmi_async.simulator.webhooks import Webhooks, parse_webhooks
-from telecmi_async.simulator.window import Window
 from telecmi_async.simulator.world import World
-from telecmi_async.wire.credentials import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from telecmi_async.http_server import ConnectionLimits
     from telecmi_async.service.service import CallService
     from telecmi_async.simulator.webhooks import Delivery
 
 __all__ = ["Simulator"]
 
 _NAMED_AT_MOST: Final = 5
-_ANSWERS: Final = Callee()
-_DOES_NOT: Final = Callee(ending="missed")
 
 
 @define(kw_only=True, eq=False)
-class Simulator:
-    """TeleCMI's make-call API on this machine, with a memory of what it dialled.
+class Simulator(SimulatorOptions):
+    """TeleCMI's make-call API on this machine, with a log of what it dialled.
 
-    What it answers follows from its seed, the number dialled and how often that number was
-    tried: in every run, in whatever order calls arrive.
+    Its answers follow from its seed, the number dialled and how often that number was
+    tried: the same in every run, in whatever order calls arrive.
 
     Args:
-        seed: What all chance follows from, an int or a str.
-        app_id: The app id it takes; another gets 420.
+        seed: Decides every random choice; an int or a str.
+        app_id: The app id it accepts; another gets 420.
         secret: The secret that belongs to it.
         latency: Seconds before it answers, or the shortest and the longest.
         envelope: The shape of a success; see `Envelope`.
-        refusals: Where it says no: ``"status"`` in the HTTP status and the body, ``"body"``
+        refusals: Where it refuses: ``"status"`` in the HTTP status and the body, ``"body"``
             in the body alone, under a status of 200. TeleCMI's users report both.
         codes: How codes in the body are spelt: ``"number"`` for 422, ``"cmi"`` for
             ``"cmi-422"``, as TeleCMI's older endpoints do.
         error_502_share: Which share of tries gets a 502, from 0 to 1.
-        error_502_kind: ``"vendor"`` for TeleCMI's own words, and nothing is placed;
+        error_502_kind: ``"vendor"`` for TeleCMI's own body, and nothing is placed;
             ``"gateway"`` for a proxy's page, and the call may have been placed.
         gateway_placed_share: For which share of a gateway's 502s the call was placed.
         files: The names of the files that were uploaded; another name gets 404. ``None`` for
@@ -101,86 +72,43 @@ class Simulator:
         life: How time passes in calls: ``"timed"`` as it would, ``"immediate"`` all at once,
             ``"manual"`` by `SimulatedCall.answer` and the like; ``None`` to accept calls and
             let nothing come of them.
-        ring: Seconds until somebody answers, or the shortest and the longest.
-        talk: Seconds that people talk, likewise.
-        answered_share: Which share of the people called answers, from 0 to 1.
+        ring: Seconds until a callee answers, or the shortest and the longest.
+        talk: Seconds of talk, likewise.
+        answered_share: Which share of callees answers, from 0 to 1.
         magic: Whether the last four digits of a number can choose what happens.
-        callees: What the people at certain numbers do, called or calling, by number. It can be
+        callees: How callees, or callers, at certain numbers behave, by number. It can be
             changed while calls are placed.
-        webhooks: Where events and records go: a `Receiver`, a URL, or `Webhooks` for how
-            badly. It can be changed at any time.
+        webhooks: Where events and records go: a `Receiver`, a URL, or `Webhooks` for bad
+            delivery. It can be changed at any time.
         speed: How many seconds pass in calls in one of the event loop's.
         starts_at: What the time is in calls when the simulator is made.
 
+    Attributes:
+        faults: The rules by which requests go wrong, besides the options. They can be changed
+            while calls are placed.
+
     Raises:
-        ConfigurationError: An option cannot be right; the message names it.
+        ConfigurationError: An option is not valid; the message names it.
     """
 
-    seed: int | str = field(default=0, validator=check_seed)
-    app_id: int = 2222226
-    secret: str = field(default="simulated-secret", repr=False)
-    latency: tuple[float, float] = field(
-        default=(0.0, 0.0), converter=to_span, validator=check_span
-    )
-    envelope: Envelope = field(default=Envelope.A, converter=parse_envelope)
-    refusals: Literal["status", "body"] = field(
-        default="status", validator=one_of("status", "body")
-    )
-    codes: Codes = field(default="number", validator=one_of("number", "cmi"))
-    error_502_share: float = field(default=0.0, validator=share)
-    error_502_kind: Literal["vendor", "gateway"] = field(
-        default="vendor", validator=one_of("vendor", "gateway")
-    )
-    gateway_placed_share: float = field(default=0.5, validator=share)
-    files: frozenset[str] | None = field(default=None, converter=parse_files)
-    missing_code: int = field(default=422, validator=one_of(422, 501, 502))
-    calls_per_second: int | None = field(default=None, validator=whole_or_none(1))
-    keep: int | None = field(default=1_000, validator=whole_or_none(0))
-    life: Lifecycle | None = field(
-        default="timed", validator=one_of_or_none("timed", "immediate", "manual")
-    )
-    ring: tuple[float, float] = field(
-        default=(2.0, 12.0), converter=to_span, validator=check_span
-    )
-    talk: tuple[float, float] = field(
-        default=(5.0, 40.0), converter=to_span, validator=check_span
-    )
-    answered_share: float = field(default=1.0, validator=share)
-    magic: bool = field(default=True, validator=flag)
-    callees: dict[int, Callee] = field(factory=dict[int, Callee], converter=parse_callees)
-    webhooks: Webhooks = field(factory=Webhooks, converter=parse_webhooks)
-    speed: float = field(default=1.0, validator=positive)
-    starts_at: datetime = field(default=datetime(2026, 1, 1, tzinfo=UTC), validator=check_aware)
-    #: The rules by which requests go wrong, besides the options; they may change at any time.
-    faults: Faults = field(init=False, factory=Faults)
-    _ledger: RequestLog = field(init=False, repr=False, factory=RequestLog)
-    _clock: Clock = field(init=False, repr=False)
+    _log: RequestLog = field(init=False, repr=False, factory=RequestLog)
     _world: World = field(init=False, repr=False)
-    _exchange: Exchange = field(init=False, repr=False)
+    _api: SimulatedApi = field(init=False, repr=False)
+    _page: Page = field(init=False, repr=False)
     _came_in: int = field(init=False, repr=False, default=0)
 
     def __attrs_post_init__(self) -> None:
-        # What a service would refuse could only ever be answered with 420.
-        credentials = Credentials(self.app_id, self.secret)
-        self.app_id = credentials.app_id
-        self.secret = credentials.secret.reveal()
-        self._clock = Clock(self.speed)
-        self._world = World(
-            Habits(self.seed, self.life or "timed", self.ring, self.talk, self._callee),
-            self._clock,
-            webhooks=lambda: self.webhooks,
-            epoch=int(self.starts_at.timestamp()),
-            keep=self.keep,
-        )
-        self._world.catch_up = self._catch_up
-        self._exchange = Exchange(self, self._ledger, self._world, Window())
+        super().__attrs_post_init__()
+        self._world = World(self)
+        self._api = SimulatedApi(self, self._log, self._world)
+        self._page = Page(self, self._log, self._world)
 
-    # -- what it was asked, and what it dialled
+    # -- requests and calls
 
     @property
     def requests(self) -> int:
         """How many requests arrived, those that were refused included."""
-        return self._ledger.requests
+        return self._log.requests
 
     @property
     def calls(self) -> tuple[SimulatedCall, ...]:
@@ -206,7 +134,7 @@ class Simulator:
     @property
     def now(self) -> float:
         """How many seconds have passed in calls, when last something happened."""
-        return self._clock.now
+        return self._world.now
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
@@ -214,7 +142,7 @@ class Simulator:
         return tuple(self._world.deliveries)
 
     def trace(self) -> str:
-        """Return what stands for everything that happened in all calls so far: a hash.
+        """Return a hash of everything that happened in all calls so far.
 
         It is the same in every run with the same seed and calls, on either event loop, as long
         as nothing is done by hand.
@@ -224,19 +152,19 @@ class Simulator:
     @property
     def max_in_flight(self) -> int:
         """The most requests that ever waited for their answers at the same time."""
-        return self._ledger.max_in_flight
+        return self._log.max_in_flight
 
     def placed(self, to: int | str) -> int:
         """Return how often a number was dialled."""
-        return self._ledger.placed(parse_number(to, "to"))
+        return self._log.placed[parse_number(to, "to")]
 
     def numbers(self) -> int:
         """Return how many different numbers were dialled."""
-        return self._ledger.numbers()
+        return len(self._log.placed)
 
     def busiest_second(self) -> int:
         """Return the most requests that arrived in any window of one second."""
-        return self._ledger.arrivals.highest
+        return self._log.arrivals.highest
 
     def pace(self) -> float:
         """Return how many requests a second arrived while there was still a new number.
@@ -245,11 +173,11 @@ class Simulator:
         for the number that came last; what follows is only late retries. 0.0 before there
         is anything to measure.
         """
-        return self._ledger.pace()
+        return self._log.pace()
 
     def duplicates(self) -> int:
         """Return how many numbers were dialled more than once."""
-        return len(self._ledger.dialled_again)
+        return len(self._log.dialled_again)
 
     def no_duplicates(self) -> None:
         """Check that no number was dialled twice.
@@ -257,7 +185,7 @@ class Simulator:
         Raises:
             AssertionError: Some were; it names them, masked.
         """
-        again = self._ledger.dialled_again
+        again = self._log.dialled_again
         if again:
             shown = [f"{mask(to)} ({again[to]} times)" for to in sorted(again)[:_NAMED_AT_MOST]]
             rest = f" and {len(again) - len(shown)} more" if len(again) > len(shown) else ""
@@ -283,7 +211,7 @@ class Simulator:
             A context manager that gives the ``base_url`` for a `CallService`. Leaving it
             answers what was asked and closes the port.
         """
-        return serve(self, host=host, port=port, limits=limits or ConnectionLimits())
+        return serve(self, host=host, port=port, limits=limits)
 
     @property
     def asgi(self) -> SimulatorApp:
@@ -295,7 +223,7 @@ class Simulator:
         """Open a `CallService` whose calls all end here, in process.
 
         Time passes in its calls. If it has a `Receiver` among its ``events``, and ``webhooks``
-        names nobody, what happens is told to that.
+        has no target, events go to that receiver.
 
         Args:
             options: The service's own, such as ``rate`` and ``retry``.
@@ -308,9 +236,11 @@ class Simulator:
             httpx.AsyncClient(transport=self.transport()) as client,
             CallService(self.app_id, self.secret, http_client=client, **options) as service,
         ):
-            before = self.webhooks
+            before, events = self.webhooks, options.get("events")
             if before.to is None:
-                self.webhooks = attrs.evolve(before, to=receiver_in(options.get("events")))
+                given: list[Any] = [*events] if isinstance(events, list | tuple) else [events]
+                found = next((source for source in given if isinstance(source, Receiver)), None)
+                self.webhooks = attrs.evolve(before, to=found)
             try:
                 yield service
             finally:
@@ -322,19 +252,19 @@ class Simulator:
         `serve`, `service` and `asgi` do so by themselves. It is for a program that is given
         `transport`.
         """
-        return Carrier(self._world, self._clock).running()
+        return WebhookSender(self._world).running()
 
-    # -- by hand
+    # -- time and calls by hand
 
     def call_in(self, *, from_: int | str, to: int | str) -> SimulatedCall:
-        """Let somebody call one of your numbers: the webhooks' receiver is asked what to do.
+        """Simulate a call to one of your numbers: the webhooks' receiver is asked what to do.
 
         Args:
-            from_: Who calls.
+            from_: The caller's number.
             to: Which number of yours.
 
         Raises:
-            InvalidCall: One of them is no number.
+            InvalidCall: One of them is not a phone number.
             RuntimeError: The simulator only accepts calls (``life=None``).
         """
         if self.life is None:
@@ -344,16 +274,16 @@ class Simulator:
         call = SimulatedCall(
             to=number,
             from_=parse_number(from_, "from"),
-            request_id=dice.cmiuuid(self.seed, number, -self._came_in, 1),
-            at=self._clock.now,
+            request_id=chance.cmiuuid(self.seed, number, -self._came_in, 1),
+            at=self._world.now,
             region=None,
             attempt=self._came_in,
             pcmo=(),
             extra_params=None,
             duration=None,
         )
-        self._catch_up()
-        self._world.begin(call, appid=self.app_id, inbound=True)
+        self._world.catch_up()
+        self._world.begin(call, inbound=True)
         return call
 
     def advance(self, seconds: float) -> None:
@@ -362,16 +292,13 @@ class Simulator:
         Args:
             seconds: How much.
         """
-        self._catch_up()
-        self._clock.skip(seconds)
-        self._world.settle(self._clock.now)
-        self._world.changed()
+        self._world.skip(seconds)
 
     def send_again(self, delivery: Delivery) -> None:
         """Send a message to your program once more, now."""
         self._world.send_again(delivery)
 
-    # -- the rules
+    # -- requests from the fronts
 
     def receive(
         self,
@@ -383,43 +310,29 @@ class Simulator:
         at: float,
         local: bool = True,
     ) -> Decision:
-        """Take one request, and say what becomes of it.
+        """Return what becomes of one request. It never raises.
 
-        Whoever calls this must call `leave` exactly once, when the answer was sent or nobody
-        waits for it any more, whatever happens in between. It never raises.
+        The caller must call `leave` exactly once: when the answer was sent, or when its client
+        no longer waits for it, whatever happens in between.
 
         Args:
-            method: ``"POST"``, if all is well.
+            method: ``"POST"`` for all of TeleCMI's paths.
             path: The path asked for, with its query.
             headers: The headers, by lower-case name.
             body: The body.
             at: When it arrived, in seconds on the event loop's clock.
-            local: Whether it came from this machine: nobody else is shown the page.
+            local: Whether it came from this machine: other clients do not see the page.
         """
         self._world.advance(at)
-        shown = page.answer_page(self, method, path, headers, body) if local else None
+        shown = self._page.answer(method, path, headers, body) if local else None
         if shown is not None:
-            self._ledger.visit()
+            self._log.visit()
             return Decision(0.0, shown)
-        self._ledger.arrive(at)
+        self._log.arrive(at)
         bare = path.partition("?")[0]
-        decision = self._exchange.answer(method, bare, headers, body, at)
-        return decision or Decision(self.latency[0], answer.refused(404, "not found"))
+        decision = self._api.answer(method, bare, headers, body, at)
+        return decision or Decision(self.latency[0], replies.refused(404, "not found"))
 
     def leave(self) -> None:
         """Note that a request that was received is no longer under way."""
-        self._ledger.leave()
-
-    def _callee(self, to: int, attempt: int) -> Callee:
-        """Return who is called at a number: by script, by its last digits, or by chance."""
-        if (scripted := self.callees.get(to)) is not None:
-            return scripted
-        if self.magic and (magic := magic_for(to)) is not None:
-            return magic.callee
-        answers = dice.draw(self.seed, "answers", to, attempt) < self.answered_share
-        return _ANSWERS if answers else _DOES_NOT
-
-    def _catch_up(self) -> None:
-        """Let happen what is due; outside an event loop, time stands still."""
-        with suppress(anyio.NoEventLoopError):
-            self._world.advance(anyio.current_time())
+        self._log.leave()

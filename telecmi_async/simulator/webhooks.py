@@ -1,29 +1,26 @@
-"""Where webhooks go, and what becomes of them on the way."""
+"""Webhook settings: where events go, and how badly they are delivered."""
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import shown
+from telecmi_async._internal.telecmi import RECORD_PAUSES
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.receiver import Receiver
 from telecmi_async.simulator.call import SimulatedCall
-from telecmi_async.simulator.options import check_span, to_span
+from telecmi_async.simulator.chance import check_range, to_range
+from telecmi_async.simulator.lifecycle import Ask
 from telecmi_async.simulator.payload import DIALECTS, Dialect
-from telecmi_async.simulator.turn import Ask
 
-__all__ = ["REPEATS", "Delivery", "WebhookTarget", "Webhooks", "host_of", "parse_webhooks"]
+__all__ = ["Delivery", "WebhookTarget", "Webhooks", "host_of", "parse_webhooks"]
 
 #: Where webhooks go: straight into a receiver of this process, or to a URL.
 WebhookTarget: TypeAlias = "Receiver | str"
-
-#: Seconds from a record's delivery to the next one, three times: after 5, 10 and 15 minutes
-#: (doc.telecmi.com/piopiy/docs/webhooks-overview).
-REPEATS: Final = (300.0, 600.0, 900.0)
 
 
 def _parse_target(value: WebhookTarget | None) -> WebhookTarget | None:
@@ -38,7 +35,7 @@ def _parse_target(value: WebhookTarget | None) -> WebhookTarget | None:
 
 
 def host_of(url: str) -> str:
-    """Return the host of an http(s) URL; nothing if it is none."""
+    """Return the host of an http(s) URL, or ``""`` for any other text."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -69,7 +66,7 @@ class Webhooks:
         default="2024", kw_only=True, validator=validators.one_of(*DIALECTS, "mixed")
     )
     delay: tuple[float, float] = field(
-        default=(0.0, 0.0), kw_only=True, converter=to_span, validator=check_span
+        default=(0.0, 0.0), kw_only=True, converter=to_range, validator=check_range
     )
     drop_share: float = field(default=0.0, kw_only=True, validator=validators.share)
     double_share: float = field(default=0.0, kw_only=True, validator=validators.share)
@@ -91,14 +88,13 @@ class Delivery:
         call: The call it is about.
         what: ``started``, ``record``, ``keys`` and the like.
         leg: The leg it is about.
-        key: What its chance follows from.
+        key: Names it in draws.
         body: The JSON.
         ask: What is asked, if an answer is waited for.
-        turn: The story's turn at which it was asked.
+        step: The step of the call's lifecycle that asked.
         tries: How often it was sent, or lost on the way.
         arrived: How often it was sent.
-        status: What it was answered with at last: an HTTP status, or ``None`` if there was no
-            answer, or none yet.
+        status: The HTTP status of its last answer; ``None`` if there was none, or none yet.
         next_at: When it is sent next, in seconds on the simulator's clock, if it is.
     """
 
@@ -108,7 +104,7 @@ class Delivery:
     key: str = field(repr=False)
     body: bytes = field(repr=False)
     ask: Ask | None = field(default=None, repr=False)
-    turn: int = field(default=0, repr=False)
+    step: int = field(default=0, repr=False)
     tries: int = 0
     arrived: int = 0
     status: int | None = None
@@ -117,4 +113,9 @@ class Delivery:
     @property
     def most_tries(self) -> int:
         """How often it is sent if all goes well."""
-        return 1 + len(REPEATS) if self.what == "record" else 1
+        return 1 + len(RECORD_PAUSES) if self.what == "record" else 1
+
+    @property
+    def taken(self) -> bool:
+        """Whether it was answered with a 2xx."""
+        return self.status is not None and 200 <= self.status < 300

@@ -1,12 +1,12 @@
-"""The calls that are alive, and what is due next. No network here, and no clock but a number.
+"""Call simulation: the live calls, and the schedule of what is due.
 
 ::
 
-    begin, command, hang_up, replied  →  stories go on  →  notes  →  outbox
-                           advance    →  what is due      ↗
+    begin, command, hang_up, delivered  →  lifecycles go on  →  notes  →  outbox
+                               advance  →  what is due       ↗
 
-Whoever has a clock calls `World.advance` when `World.due` says so, takes what is in the outbox,
-delivers it, and tells what became of it.
+The sender calls `World.advance` after each `World.pause`, takes the messages in the outbox,
+posts them, and reports each by `World.delivered`.
 """
 
 from __future__ import annotations
@@ -15,147 +15,192 @@ import heapq
 import itertools
 import json
 from collections import OrderedDict, deque
+from contextlib import suppress
 from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
 from attrs import define
 
-from telecmi_async.simulator import dice, payload
-from telecmi_async.simulator.life import ANSWER_SECONDS, Habits, Life
+from telecmi_async._internal.telecmi import RECORD_PAUSES
+from telecmi_async.simulator import chance, payload
+from telecmi_async.simulator.lifecycle import (
+    ANSWER_SECONDS,
+    Ask,
+    CallLifecycle,
+    Command,
+    HungUp,
+    Wait,
+)
+from telecmi_async.simulator.options import call_behaviour
 from telecmi_async.simulator.payload import DIALECTS, Subject
-from telecmi_async.simulator.turn import Ask, Command, HungUp, Wait
-from telecmi_async.simulator.webhooks import REPEATS, Delivery, Webhooks
+from telecmi_async.simulator.webhooks import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from telecmi_async.simulator.call import SimulatedCall
-    from telecmi_async.simulator.clock import Clock
-    from telecmi_async.simulator.leg import Leg, Note
+    from telecmi_async.simulator.call import Leg, Note, SimulatedCall
+    from telecmi_async.simulator.options import SimulatorOptions
+    from telecmi_async.simulator.webhooks import WebhookTarget
 
-__all__ = ["World"]
+__all__ = ["SimulatedClock", "World"]
 
 _BALANCE: Final = Decimal("1000.000000")
+# A wait must move the event loop's clock. Rounding may leave 1e-16 s, which never passes on a
+# virtual clock: added to 5 s it is 5 s again.
+_SHORTEST: Final = 1e-6
+
+
+class SimulatedClock:
+    """Reads an event loop's clock as seconds since the simulator's beginning.
+
+    On a virtual event loop it is virtual, too. It goes on where it was if the simulator is used
+    in another event loop, whose clock begins anew.
+
+    Args:
+        speed: How many of its seconds pass in one of the event loop's.
+    """
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+        #: The time at which it was last read.
+        self.now = 0.0
+        self._anchor: float | None = None
+
+    def read(self, at: float) -> float:
+        """Return the time at a moment of the event loop's clock. It never goes back."""
+        if self._anchor is not None and at > self._anchor:
+            self.now += (at - self._anchor) * self._speed
+        self._anchor = at
+        return self.now
+
+    def skip(self, seconds: float) -> None:
+        """Let time pass at once."""
+        self.now += seconds
+
+    def until(self, when: float) -> float:
+        """Return how many of the event loop's seconds to wait for a time, never none at all."""
+        return max(_SHORTEST, (when - self.now) / self._speed)
 
 
 @define(eq=False)
-class _Run:
-    """A call that is alive: its story, and where that stands."""
+class _LiveCall:
+    """A live call's lifecycle, and the step that it waits in."""
 
-    life: Life
+    lifecycle: CallLifecycle
     subject: Subject
-    turn: int = 0
+    step: int = 0
     wait: Wait | Ask | None = None
 
 
 class World:
-    """Runs the stories of calls, and remembers how they went.
+    """Runs the lifecycles of calls, and remembers how they went.
 
     Args:
-        habits: How calls go.
-        clock: Tells the time.
-        webhooks: Returns where events go, which may change at any time.
-        epoch: Seconds since 1970 at second 0 of the clock.
-        keep: How many calls, and deliveries, are remembered when they are over; ``None`` for
-            all of them.
+        options: The simulator's options, some of which may change at any time.
     """
 
-    def __init__(
-        self,
-        habits: Habits,
-        clock: Clock,
-        *,
-        webhooks: Callable[[], Webhooks],
-        epoch: int,
-        keep: int | None,
-    ) -> None:
-        self._webhooks = webhooks
-        #: What is to be delivered now.
+    def __init__(self, options: SimulatorOptions) -> None:
+        #: The messages to be delivered now.
         self.outbox: deque[Delivery] = deque()
         #: The newest deliveries, sent or to be sent.
-        self.deliveries: deque[Delivery] = deque(maxlen=keep)
-        #: Called before something is done from outside, to let happen what is due.
-        self.catch_up: Callable[[], object] = _nothing
-        #: Who carries off what is in the outbox: called when what is due may have changed.
-        self.carriers: list[Callable[[], object]] = []
+        self.deliveries: deque[Delivery] = deque(maxlen=options.keep)
+        #: Called when what is due may have changed; without one, no message ever leaves.
+        self.wakers: list[Callable[[], object]] = []
         self.calls: OrderedDict[str, SimulatedCall] = OrderedDict()
         self.live: dict[str, SimulatedCall] = {}
-        self._habits = habits
-        self._clock = clock
-        self._epoch = epoch
-        self._keep = keep
+        self._options = options
+        self._behaviour = call_behaviour(options)
+        self._clock = SimulatedClock(options.speed)
+        self._epoch = int(options.starts_at.timestamp())
         self._agenda: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._ordinals = itertools.count()
-        self._runs: dict[SimulatedCall, _Run] = {}
+        self._runs: dict[SimulatedCall, _LiveCall] = {}
         self._balance = _BALANCE
         self._digest = 0
 
     @property
-    def webhooks(self) -> Webhooks:
-        """Where events go now."""
-        return self._webhooks()
+    def now(self) -> float:
+        """The time in calls, in seconds, when something happened last."""
+        return self._clock.now
+
+    @property
+    def target(self) -> WebhookTarget | None:
+        """Where messages go now."""
+        return self._options.webhooks.to
 
     def changed(self) -> None:
-        """Tell those who deliver that there may be something to do."""
-        for carrier in self.carriers:
-            carrier()
+        """Wake the senders: there may be something to do."""
+        for wake in self.wakers:
+            wake()
 
     # -- time
 
-    def due(self) -> float | None:
-        """Return when something happens next, in seconds on the simulator's clock."""
-        return self._agenda[0][0] if self._agenda else None
+    def pause(self) -> float | None:
+        """Return the event loop's seconds until something is due; ``None`` if nothing is."""
+        return self._clock.until(self._agenda[0][0]) if self._agenda else None
 
     def advance(self, at: float) -> None:
-        """Let everything happen that is due at a moment of the event loop's clock."""
+        """Run everything that is due at a moment of the event loop's clock."""
         self.settle(self._clock.read(at))
 
+    def catch_up(self) -> None:
+        """Run everything that is due now; outside an event loop, time stands still."""
+        with suppress(anyio.NoEventLoopError):
+            self.advance(anyio.current_time())
+
     def settle(self, now: float) -> None:
-        """Let everything happen that is due, in the order in which it is due."""
+        """Run everything that is due, in the order in which it is due."""
         while self._agenda and self._agenda[0][0] <= now:
             _, _, happen, what = heapq.heappop(self._agenda)
             happen(*what)
+
+    def skip(self, seconds: float) -> None:
+        """Let time pass in all calls at once."""
+        self.catch_up()
+        self._clock.skip(seconds)
+        self._settled()
+
+    def _settled(self) -> None:
+        """Run what is due now, and wake the senders."""
+        self.settle(self._clock.now)
+        self.changed()
 
     def _plan(self, when: float, happen: Callable[..., None], *what: Any) -> None:
         heapq.heappush(self._agenda, (when, next(self._ordinals), happen, what))
 
     # -- calls
 
-    def begin(self, call: SimulatedCall, *, appid: int, inbound: bool = False) -> None:
-        """Let the life of a call begin, now."""
+    def begin(self, call: SimulatedCall, *, inbound: bool = False) -> None:
+        """Start the lifecycle of a call, now."""
         now = self._clock.now
-        life = Life(
-            to=call.to,
-            from_=call.from_,
-            # Calls that come in count by themselves, and draw by themselves.
-            attempt=-call.attempt if inbound else call.attempt,
+        lifecycle = CallLifecycle(
+            call,
             at=now,
-            pcmo=None if inbound else call.pcmo,
-            duration=call.duration,
-            habits=self._habits,
-            told=lambda note, leg: self._observe(call, note, leg),
+            behaviour=self._behaviour,
+            observe=lambda note, leg: self._observe(call, note, leg),
+            inbound=inbound,
         )
         subject = Subject(
-            appid,
+            self._options.app_id,
             None if inbound else call.request_id,
             call.from_,
-            life.legs[0].cmiuuid,
+            lifecycle.legs[0].cmiuuid,
             call.extra_params,
             self._epoch,
         )
-        call.begin(self, life, now)
-        self._runs[call] = _Run(life, subject)
+        call.begin(self, lifecycle.legs, now)
+        self._runs[call] = _LiveCall(lifecycle, subject)
         self.live[call.request_id] = call
         self.remember(call)
         self._go(call, None)
-        self.settle(now)  # what takes no time has happened when this returns
-        self.changed()
+        self._settled()  # what takes no time has happened when this returns
 
     def remember(self, call: SimulatedCall) -> None:
-        """Have a call among the newest."""
+        """Keep a call among the newest."""
         self.calls[call.request_id] = call
-        if self._keep is not None and len(self.calls) > self._keep:
+        if self._options.keep is not None and len(self.calls) > self._options.keep:
             self.calls.popitem(last=False)
 
     def find(self, request_id: str) -> SimulatedCall | None:
@@ -174,7 +219,7 @@ class World:
         """Return the record of a leg, if it was made."""
         if not leg.recorded:
             return None
-        return payload.looked_up(leg, epoch=self._epoch, balance=self._balance)
+        return payload.lookup_record(leg, epoch=self._epoch, balance=self._balance)
 
     def command(self, call: SimulatedCall, name: str, value: object = None) -> None:
         """Do something in a call by hand.
@@ -186,8 +231,7 @@ class World:
         if name not in self.commands(call):
             raise RuntimeError(f"{call!r} is {call.stage}: it does not wait for {name}()")
         self._go(call, Command(name, self._clock.now, value))
-        self.settle(self._clock.now)
-        self.changed()
+        self._settled()
 
     def commands(self, call: SimulatedCall) -> frozenset[str]:
         """Return what a call waits for."""
@@ -198,11 +242,10 @@ class World:
         """End a call that is alive; False if it is over."""
         self.catch_up()
         run = self._runs.get(call)
-        if run is None or run.life.over:
+        if run is None or run.lifecycle.over:
             return False
         self._go(call, HungUp(who, self._clock.now))
-        self.settle(self._clock.now)
-        self.changed()
+        self._settled()
         return True
 
     def command_leg(self, call: SimulatedCall, leg: Leg, action: str) -> bool:
@@ -210,48 +253,48 @@ class World:
         if action == "hangup":
             return self.hang_up(call, "a command")
         run = self._runs.get(call)
-        if run is None or run.life.over:
+        if run is None or run.lifecycle.over:
             return False
-        run.life.hold(leg, action)
+        run.lifecycle.hold(leg, action)
         return True
 
     def in_use(self) -> int:
         """Return how many channels are in use."""
-        return sum(not run.life.over for run in self._runs.values())
+        return sum(not run.lifecycle.over for run in self._runs.values())
 
     def _go(self, call: SimulatedCall, sent: Command | HungUp | None) -> None:
-        """Let a story go on, and plan its next turn."""
+        """Let a lifecycle go on, and plan its next step."""
         run = self._runs[call]
-        run.turn += 1
+        run.step += 1
         try:
-            story = run.life.story
-            wait = story.throw(sent) if isinstance(sent, HungUp) else story.send(sent)
+            steps = run.lifecycle.steps
+            wait = steps.throw(sent) if isinstance(sent, HungUp) else steps.send(sent)
         except StopIteration:
             del self._runs[call], self.live[call.request_id]
             return
         run.wait = wait
-        now = run.life.now if self._habits.pace == "timed" else self._clock.now
+        now = run.lifecycle.now if self._behaviour.mode == "timed" else self._clock.now
         if isinstance(wait, Ask):
             self._ask(call, run, wait)
-            self._plan(now + ANSWER_SECONDS, self._next, call, run.turn)
+            self._plan(now + ANSWER_SECONDS, self._next, call, run.step)
         elif wait.seconds is not None:
-            pause = wait.seconds if self._habits.pace == "timed" else 0.0
-            self._plan(now + pause, self._next, call, run.turn)
+            pause = wait.seconds if self._behaviour.mode == "timed" else 0.0
+            self._plan(now + pause, self._next, call, run.step)
 
-    def _next(self, call: SimulatedCall, turn: int) -> None:
-        """Go on with a story, unless it went on meanwhile."""
+    def _next(self, call: SimulatedCall, step: int) -> None:
+        """Go on with a lifecycle, unless it went on meanwhile."""
         run = self._runs.get(call)
-        if run is not None and run.turn == turn:
+        if run is not None and run.step == step:
             self._go(call, None)
 
-    # -- what happens, and who is told
+    # -- webhooks
 
     def _observe(self, call: SimulatedCall, note: Note, leg: Leg) -> None:
         call.timeline.append(note)
         self._trace(call, note.at, note.what, leg.cmiuuid, note.detail)
         if note.what == "record":
-            self._balance -= payload.cost_of(leg)
-        if self.webhooks.to is None:
+            self._balance -= leg.cost
+        if self.target is None:
             return
         subject = self._runs[call].subject
         dialect = self._dialect(call, f"{note.what} {leg.cmiuuid}")
@@ -264,26 +307,26 @@ class World:
             key = f"{note.what} {leg.cmiuuid}"
             delivery = Delivery(call, note.what, leg.name, key, _encode(body))
             self.deliveries.append(delivery)
-            when = note.at if self._habits.pace == "timed" else self._clock.now
+            when = note.at if self._behaviour.mode == "timed" else self._clock.now
             self._plan_try(delivery, when)
 
     def _dialect(self, call: SimulatedCall, purpose: str) -> str:
-        if self.webhooks.dialect != "mixed":
-            return self.webhooks.dialect
+        if self._options.webhooks.dialect != "mixed":
+            return self._options.webhooks.dialect
         return DIALECTS[int(len(DIALECTS) * self._draw(call, f"dialect {purpose}"))]
 
     def _draw(self, call: SimulatedCall, purpose: str) -> float:
-        return dice.draw(self._habits.seed, purpose, call.to, call.attempt)
+        return chance.draw(self._behaviour.seed, purpose, call.to, call.attempt)
 
-    def _ask(self, call: SimulatedCall, run: _Run, ask: Ask) -> None:
-        """Put a question into the outbox; nothing is lost of these, or delayed."""
+    def _ask(self, call: SimulatedCall, run: _LiveCall, ask: Ask) -> None:
+        """Put a question into the outbox; questions are neither lost nor delayed."""
         leg = call.legs[0]
         if ask.keys is None:
             what, body = "inbound", payload.inbound_payload(run.subject, leg)
         else:
             what, body = "keys", payload.digits_payload(leg, ask.keys)
-        key = f"{what} {run.turn}"
-        delivery = Delivery(call, what, leg.name, key, _encode(body), ask, run.turn)
+        key = f"{what} {run.step}"
+        delivery = Delivery(call, what, leg.name, key, _encode(body), ask, run.step)
         self.deliveries.append(delivery)
         self._hand_out(delivery)
 
@@ -294,9 +337,9 @@ class World:
     def _try(self, delivery: Delivery, when: float) -> None:
         """Send a message, or lose it, and plan the next time it is sent."""
         delivery.next_at = None
-        if self.webhooks.redeliver == "until_2xx" and 200 <= (delivery.status or 0) < 300:
+        if self._options.webhooks.redeliver == "until_2xx" and delivery.taken:
             return
-        hooks, call = self.webhooks, delivery.call
+        hooks, call = self._options.webhooks, delivery.call
         delivery.tries += 1
         number, key = delivery.tries, f"{delivery.tries} {delivery.key}"
         last_chance = number == delivery.most_tries > 1 and not delivery.arrived
@@ -308,19 +351,21 @@ class World:
             if self._draw(call, f"double {key}") < hooks.double_share:
                 self._post(delivery, when, f"delay again {key}")
         if number < delivery.most_tries:
-            pause = REPEATS[number - 1] if self._habits.pace != "immediate" else 0.0
+            pause = RECORD_PAUSES[number - 1] if self._behaviour.mode != "immediate" else 0.0
             self._plan_try(delivery, when + pause)
 
     def _post(self, delivery: Delivery, when: float, purpose: str) -> None:
-        shortest, longest = self.webhooks.delay
-        if longest == 0:
+        if self._options.webhooks.delay[1] == 0:
             self._hand_out(delivery)
             return
-        delay = shortest + (longest - shortest) * self._draw(delivery.call, purpose)
+        call = delivery.call
+        delay = chance.draw_between(
+            self._options.webhooks.delay, self._behaviour.seed, purpose, call.to, call.attempt
+        )
         self._plan(when + delay, self._hand_out, delivery)
 
     def _hand_out(self, delivery: Delivery) -> None:
-        if self.carriers:  # without them nothing ever leaves
+        if self.wakers:
             self.outbox.append(delivery)
 
     def send_again(self, delivery: Delivery) -> None:
@@ -330,37 +375,26 @@ class World:
         self.changed()
 
     def delivered(self, delivery: Delivery, status: int | None, reply: object = None) -> None:
-        """Note what became of a message, and go on with the story if it was a question.
-
-        Args:
-            delivery: The message.
-            status: The answer's HTTP status; ``None`` if there was none.
-            reply: The answer's JSON, decoded.
-        """
+        """Record the answer to a message, and go on with the lifecycle if it was a question."""
         delivery.status = status
         run = self._runs.get(delivery.call)
-        if delivery.ask is None or run is None or run.turn != delivery.turn:
+        if delivery.ask is None or run is None or run.step != delivery.step:
             return
-        flow = reply if status is not None and 200 <= status < 300 else None
+        flow = reply if delivery.taken else None
         self._go(delivery.call, Command("reply", self._clock.now, flow))
-        self.settle(self._clock.now)
-        self.changed()
+        self._settled()
 
     # -- the trace
 
     def _trace(self, call: SimulatedCall, at: float, *what: str) -> None:
-        """Add something that happened to the trace; in what order calls do it is no matter."""
+        """Add something that happened to the trace, whatever the order of the calls."""
         text = json.dumps([call.to, call.attempt, round(at - call.accepted, 6), *what])
         self._digest += int.from_bytes(blake2b(text.encode(), digest_size=16).digest())
 
     def trace(self) -> str:
-        """Return what stands for all that happened in all calls, at which moment of each."""
+        """Return a hash of all that happened in all calls, and when."""
         return f"{self._digest % (1 << 128):032x}"
 
 
 def _encode(body: dict[str, Any]) -> bytes:
     return json.dumps(body).encode()
-
-
-def _nothing() -> None:
-    """Nobody has to know."""

@@ -1,14 +1,28 @@
-"""What tests of code that places calls need: time that does not pass, cancels everywhere.
+"""Test tools for code that places calls: a virtual clock, cancellation everywhere, strict checks.
 
-Edge of the package: nothing in the core imports it. trio is only imported once it is asked
-for, so asyncio users need not have it. The pytest plugin stands beside the package, in
-``_telecmi_async_pytest``.
+pytest imports this package in every run of every environment that has telecmi_async installed,
+to get at `telecmi_async.testing.pytest_plugin`. Therefore names are imported on first use, as in
+`telecmi_async`. trio is imported only when it is asked for.
 """
 
 from __future__ import annotations
 
-from telecmi_async.testing.cancellation import cancel_everywhere
-from telecmi_async.testing.clock import VirtualClockLoop, run, virtual_backend
-from telecmi_async.testing.strictness import strict
+from typing import TYPE_CHECKING, Final
+
+from telecmi_async import _import_public
 
 __all__ = ["VirtualClockLoop", "cancel_everywhere", "run", "strict", "virtual_backend"]
+
+_MODULES: Final = ("strictness", "clock", "cancellation")
+
+if TYPE_CHECKING:
+    from telecmi_async.testing.cancellation import cancel_everywhere
+    from telecmi_async.testing.clock import VirtualClockLoop, run, virtual_backend
+    from telecmi_async.testing.strictness import strict
+else:  # hidden from type checkers, or they would accept any name
+
+    def __getattr__(name: str) -> object:
+        return _import_public(__name__, _MODULES, name)
+
+    def __dir__() -> list[str]:
+        return __all__

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
+from telecmi_async._internal.telecmi import BASE_URL, LEGACY_URL, MAKE_CALL_PATHS
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.phone import Region
 
-__all__ = ["BASE_URL", "LEGACY_URL", "legacy_url", "make_call_url", "parse_base_url"]
+if TYPE_CHECKING:
+    from telecmi_async.phone import Region
 
-BASE_URL = "https://rest.telecmi.com/v2"
-LEGACY_URL = "https://piopiy.telecmi.com/v1"
-
-_PATHS = {Region.INDIA: "/ind_pcmo_make_call", Region.GLOBAL: "/global_pcmo_make_call"}
+__all__ = ["legacy_url", "make_call_url", "parse_base_url"]
 
 
 def make_call_url(base_url: str, region: Region) -> str:
     """Return the endpoint of a region, which must not be ``AUTO``."""
-    return base_url + _PATHS[region]
+    return base_url + MAKE_CALL_PATHS[region]
 
 
 def parse_base_url(value: object) -> str:

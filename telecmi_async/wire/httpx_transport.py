@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-    from telecmi_async._internal.secrets import Wire
+    from telecmi_async._internal.secrets import RequestBody
     from telecmi_async.wire.transport import Timeouts
 
 __all__ = ["HttpxTransport", "default_client"]
@@ -73,7 +73,7 @@ class HttpxTransport:
     async def post(
         self,
         url: str,
-        wire: Wire,
+        body: RequestBody,
         timeouts: Timeouts,
         *,
         deadline: float,
@@ -85,7 +85,7 @@ class HttpxTransport:
         probe = _Probe(send_by)
         with anyio.CancelScope(shield=True, deadline=deadline):
             try:
-                return await self._exchange(url, wire, timeouts, probe)
+                return await self._exchange(url, body, timeouts, probe)
             except Exception as error:  # noqa: BLE001  # total on purpose: nothing foreign escapes
                 return Failure(_describe(error, probe), sent=probe.may_have_sent(error))
         return Failure(
@@ -93,28 +93,28 @@ class HttpxTransport:
         )
 
     async def _exchange(
-        self, url: str, wire: Wire, timeouts: Timeouts, probe: _Probe
+        self, url: str, body: RequestBody, timeouts: Timeouts, probe: _Probe
     ) -> Reply | Failure:
         """Send the request and read a reply of bounded size."""
         request = self._client.build_request(
             "POST",
             _url(url),
-            content=wire.reveal(),
+            content=body.reveal(),
             headers=_HEADERS,
             extensions={"trace": probe.trace, "timeout": _httpx_timeouts(timeouts)},
         )
-        request.stream = _Body(wire)
+        request.stream = _Body(body)
         probe.check()
         probe.sending = True
         response = await self._client.send(request, stream=True, follow_redirects=False)
         try:
             probe.status = response.status_code
-            body = await _read(response)
+            content = await _read(response)
         finally:
             await response.aclose()
-        if body is None:
+        if content is None:
             return Failure(f"HTTP {probe.status} with a body that cannot be read", sent=True)
-        return Reply(response.status_code, body, response.headers.get("retry-after"))
+        return Reply(response.status_code, content, response.headers.get("retry-after"))
 
     async def aclose(self) -> None:
         """Close the client if it is ours."""
@@ -155,8 +155,8 @@ def _unpacked(raw: bytes, encoding: str) -> bytes | None:
 class _Body(httpx.AsyncByteStream):
     """A request's body that is no generator: trio warns of one that a failure leaves half-way."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+    def __init__(self, body: RequestBody) -> None:
+        self._body = body
         self._given = False
 
     def __aiter__(self) -> Self:
@@ -167,7 +167,7 @@ class _Body(httpx.AsyncByteStream):
         if self._given:
             raise StopAsyncIteration
         self._given = True
-        return self._wire.reveal()
+        return self._body.reveal()
 
 
 class _TooLateError(Exception):

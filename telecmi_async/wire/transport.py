@@ -9,7 +9,7 @@ import attrs
 from telecmi_async._internal import validators
 
 if TYPE_CHECKING:
-    from telecmi_async._internal.secrets import Wire
+    from telecmi_async._internal.secrets import RequestBody
     from telecmi_async.wire.reply import Failure, Reply
 
 __all__ = ["Timeouts", "Transport"]
@@ -70,7 +70,7 @@ class Transport(Protocol):
     async def post(
         self,
         url: str,
-        wire: Wire,
+        body: RequestBody,
         timeouts: Timeouts,
         *,
         deadline: float,

@@ -310,7 +310,7 @@ def test_a_request_that_the_loops_end_interrupts_is_unknown() -> None:
         sent = service.make_call(to=TO, pcmo=FLOW)
         queued = service.make_call(to=TO, pcmo=FLOW)
         await anyio.sleep(0.01)
-        service._closed = True  # it is left behind on purpose, without its warning
+        service._runner.closed = True  # it is left behind on purpose, without its warning
         async with FakeTelecmi().service() as other:
             return sent, queued, await other.make_call(to=TO, pcmo=FLOW)
 

@@ -15,7 +15,7 @@ from telecmi_async.campaigns import window as window_module
 from telecmi_async.campaigns.rules import CampaignRules, CostCap, DailyCap, FrequencyCap
 from telecmi_async.campaigns.window import DAYS, CallingWindow
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.base import RuleDecision, SendLimits
+from telecmi_async.ledger.records import RuleDecision, SendLimits
 
 INDIAN = 919876543210
 AMERICAN = 19175550123

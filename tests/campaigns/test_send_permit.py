@@ -20,7 +20,7 @@ from telecmi_async.wire.transport import Timeouts
 
 if TYPE_CHECKING:
     from telecmi_async import CallHandle
-    from telecmi_async.calls.state import Call
+    from telecmi_async.calls.call import Call
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,7 @@ REQUEST = CallRequest(to=TO, pcmo=FLOW)
 
 def place(service: CallService, permit: object) -> CallHandle:
     """Place a call that needs a permit."""
-    return service.place(REQUEST, permit, Timeouts())  # type: ignore[arg-type]  # a test's own
+    return service._runner.place_once(REQUEST, permit, Timeouts())  # type: ignore[arg-type]  # a test's own
 
 
 class Fixed:
@@ -250,7 +250,7 @@ async def test_a_process_that_froze_while_connecting_sends_not_one_byte() -> Non
 
 def a_call() -> Call:
     """Return a call to be permitted."""
-    from telecmi_async.calls.state import Call as Made  # noqa: PLC0415  # used here alone
+    from telecmi_async.calls.call import Call as Made  # noqa: PLC0415  # used here alone
 
     return Made(REQUEST, source=REQUEST, region=None)
 

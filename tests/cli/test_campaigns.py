@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 from consoles import FROM, Console, console, free_port, serving, zone_at_ten
+from people import FLOW, NUMBERS, ROWS, begin, in_ledger, wait_for
 
-import telecmi_async
 from telecmi_async._internal.messages import mask
-from telecmi_async.campaigns import Campaign, CampaignRules, CampaignSettings, Pace
-from telecmi_async.cli import Exit, carry, main
+from telecmi_async.campaigns import Campaign, CampaignRules, CampaignSettings
+from telecmi_async.cli import Exit, main
 from telecmi_async.cli.exits import exit_of
+from telecmi_async.cli.running import exit_for
 from telecmi_async.errors import CallCancelled, StoreError
 from telecmi_async.ledger import (
     CallEvidence,
@@ -36,15 +33,12 @@ from telecmi_async.ledger import (
 from telecmi_async.simulator import Fault, Simulator, Webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from telecmi_async.ledger import Ledger
 
 pytestmark = pytest.mark.usefixtures("loop")
-
-FLOW = '[{"action": "speak", "text": "Hello {name}"}, {"action": "hangup"}]'
-NUMBERS = range(19175550001, 19175550005)
-ROWS = "phone,name\n" + "".join(f"+{number},N{n}\n" for n, number in enumerate(NUMBERS))
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -78,28 +72,6 @@ def ran(*argv: str, **given: Any) -> tuple[int, Console]:
     """Run a command; return its exit code and what it wrote."""
     terminal = console(**given)
     return main(argv, terminal=terminal), terminal
-
-
-def in_ledger(do: Callable[[SqliteLedger], Awaitable[Any]], path: str = "l.db") -> Any:
-    """Do something with a ledger."""
-
-    async def work() -> Any:
-        async with SqliteLedger(path) as ledger:
-            return await do(ledger)
-
-    return anyio.run(work)
-
-
-async def begin(
-    ledger: Ledger, name: str = "people", pace: float = 20.0, **columns: str
-) -> None:
-    """Begin a campaign of all numbers."""
-    settings = CampaignSettings(
-        flow=json.loads(FLOW), from_=FROM, pace=Pace(calls_per_second=pace)
-    )
-    await ledger.create(name, settings.dump())
-    given = columns or {"name": "N"}
-    await ledger.load(name, [NewContact(number=number, columns=given) for number in NUMBERS])
 
 
 async def lose(ledger: Ledger, most: int = 1) -> None:
@@ -559,53 +531,6 @@ def test_who_is_due_much_later_is_left(folder: Path, *, patient: bool, code: Exi
 # --- Ctrl-C -----------------------------------------------------------------------------
 
 
-def running(folder: Path, environ: Mapping[str, str]) -> subprocess.Popen[str]:
-    """Start a slow campaign in a process of its own."""
-    in_ledger(begin)
-    return subprocess.Popen(
-        [sys.executable, "-m", "telecmi_async", "resume", "--ledger", "l.db"],
-        cwd=folder,
-        env={
-            **os.environ,
-            **environ,
-            "PYTHONPATH": str(Path(telecmi_async.__file__).parents[1]),
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
-@pytest.mark.parametrize("presses", [1, 2])
-def test_ctrl_c_waits_for_what_was_sent_and_twice_does_not(folder: Path, presses: int) -> None:
-    """Once, what was sent is settled; twice, the ledger has it as being sent."""
-    simulator = Simulator(latency=1.5)
-    with serving(simulator) as environ:
-        process = running(folder, environ)
-        wait_for(lambda: simulator.requests >= 1)
-        process.send_signal(signal.SIGINT)
-        if presses == 2:
-            time.sleep(0.3)
-            process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    state = in_ledger(lambda ledger: ledger.state("people"))
-
-    assert process.returncode == Exit.INTERRUPTED
-    assert "No more calls are started; waiting for what was sent" in err
-    assert ("the ledger has them" in err) == (presses == 2)
-    assert (state.counts[ContactState.SENDING] > 0) == (presses == 2)
-    assert (state.counts[ContactState.PLACED] > 0) == (presses == 1)
-    assert "Traceback" not in out + err
-
-
 def test_an_interrupt_in_the_program_itself_is_counted(folder: Path) -> None:
     """Ctrl-C in the main thread has the worker leave, and ends with 130."""
     in_ledger(partial(begin, pace=0.5))
@@ -899,6 +824,6 @@ def test_an_interrupt_comes_before_what_is_unknown() -> None:
     counts = dict.fromkeys(ContactState, 0) | {ContactState.UNKNOWN: 1}
     state = CampaignState(name="x", status="running", why="", counts=counts, sends=1, cost=0.0)
 
-    assert carry.exit_for(state, CampaignRules(), Exit.INTERRUPTED) is Exit.INTERRUPTED
-    assert carry.exit_for(state, CampaignRules(), Exit.CREDENTIALS) is Exit.UNKNOWN
+    assert exit_for(state, CampaignRules(), Exit.INTERRUPTED) is Exit.INTERRUPTED
+    assert exit_for(state, CampaignRules(), Exit.CREDENTIALS) is Exit.UNKNOWN
     assert exit_of(CallCancelled("x")) is Exit.FAILED

@@ -18,7 +18,7 @@ from consoles import Console, console, free_port, serving
 
 from telecmi_async.campaigns import CampaignSettings
 from telecmi_async.cli import Exit, main
-from telecmi_async.cli.recording import LedgerStore
+from telecmi_async.cli.ledger_store import LedgerStore
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import ContactState, NewContact, SqliteLedger
 from telecmi_async.simulator import Simulator, Webhooks
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
-    from telecmi_async.events.store import FiledEvent
+    from telecmi_async.events.store import StoredEvent
 
 TOKEN = "t" * 43
 NUMBERS = range(19175550001, 19175550005)
@@ -179,7 +179,7 @@ def test_the_environment_may_name_the_ledger() -> None:
         _, terminal = hook(port, TELECMI_LEDGER="l.db")
 
     assert statuses == [204]
-    assert "taken: 1, of calls in the ledger: 0, repeated: 0, refused: 0" in terminal.err
+    assert "accepted: 1, of calls in the ledger: 0, duplicates: 0, refused: 0" in terminal.err
 
 
 def test_a_ledger_that_is_not_there_ends_it() -> None:
@@ -222,7 +222,7 @@ class _Nobody:
         """Nothing."""
         return False
 
-    def take(self, filed: FiledEvent) -> None:
+    def take(self, stored: StoredEvent) -> None:
         """Never called."""
 
     def waiting(self) -> list[str]:
@@ -368,7 +368,7 @@ def test_dial_tries_out_that_webhooks_arrive() -> None:
 def test_a_port_is_chosen_for_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without ``--webhook-port`` the usual one is listened on."""
     port = free_port()
-    monkeypatch.setattr("telecmi_async.cli.line.WEBHOOK_PORT", port)
+    monkeypatch.setattr("telecmi_async.cli.campaign_service.WEBHOOK_PORT", port)
     monkeypatch.setattr("telecmi_async.cli.doctor.WEBHOOK_PORT", port)
     url = f"http://127.0.0.1:{port}"
     with serving(Simulator()) as environ:

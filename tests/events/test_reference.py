@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telecmi_async._internal.secrets import Secret
+from telecmi_async._internal.telecmi import REFERENCE_FIELD
 from telecmi_async.events import parse_event
-from telecmi_async.events.reference import FIELD, References, new_reference
+from telecmi_async.events.reference import References, new_reference
 
 SECRET = "6f9619ff-8b86-d011-b42d"
 OURS = References(Secret(SECRET))
@@ -47,12 +48,15 @@ def test_a_reference_is_found_however_it_comes_back(spell: object) -> None:
     reference = new_reference()
     assert callable(spell)
 
-    event = parse_event(event_with(spell({"order": "42", FIELD: OURS.sign(reference)})))  # type: ignore[arg-type]  # a plain dict
+    params = {"order": "42", REFERENCE_FIELD: OURS.sign(reference)}
+    event = parse_event(event_with(spell(params)))  # type: ignore[arg-type]  # a plain dict
 
     assert OURS.find(event) == reference
 
 
-@pytest.mark.parametrize("params", [None, {}, {FIELD: 1}, {FIELD: ""}, "{}", "{tcm_x}", [1]])
+@pytest.mark.parametrize(
+    "params", [None, {}, {REFERENCE_FIELD: 1}, {REFERENCE_FIELD: ""}, "{}", "{tcm_x}", [1]]
+)
 def test_an_event_without_a_reference_has_none(params: object) -> None:
     """What holds no reference is no error."""
     assert OURS.find(parse_event(event_with(params))) is None  # type: ignore[arg-type]  # a plain dict
@@ -61,7 +65,7 @@ def test_an_event_without_a_reference_has_none(params: object) -> None:
 def test_a_reference_that_another_account_signed_is_not_found() -> None:
     """The code depends on the account's secret."""
     others = References(Secret("another-secret"))
-    event = parse_event(event_with({FIELD: others.sign(new_reference())}))  # type: ignore[arg-type]  # a plain dict
+    event = parse_event(event_with({REFERENCE_FIELD: others.sign(new_reference())}))  # type: ignore[arg-type]  # a plain dict
 
     assert OURS.find(event) is None
 
@@ -72,7 +76,7 @@ def test_a_changed_letter_breaks_the_code(place: int, letter: str) -> None:
     reference = new_reference()
     signed = OURS.sign(reference)
     forged = signed[:place] + letter + signed[place + 1 :]
-    event = parse_event(event_with({FIELD: forged}))  # type: ignore[arg-type]  # a plain dict
+    event = parse_event(event_with({REFERENCE_FIELD: forged}))  # type: ignore[arg-type]  # a plain dict
 
     assert OURS.find(event) == (reference if forged == signed else None)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from telecmi_async.ledger.states import FINAL, MOVES, ContactState, Move, targets
+from telecmi_async.ledger.states import MOVES, ContactState, Move
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -15,6 +15,13 @@ S = ContactState
 
 #: From where evidence of a call may come late.
 EVIDENCE = {Move.ACCEPT}
+#: States that only evidence can change.
+FINAL = frozenset({S.FINISHED, S.REJECTED, S.FAILED, S.BLOCKED})
+
+
+def targets(state: ContactState) -> frozenset[ContactState]:
+    """The states that one move can lead to."""
+    return frozenset(target for sources, target in MOVES.values() if state in sources)
 
 
 def reach(start: ContactState, without: Collection[Move] = ()) -> set[ContactState]:

@@ -32,7 +32,8 @@ from telecmi_async import (
     RateLimit,
     RetryPolicy,
 )
-from telecmi_async.pacing.channels import LONGEST_CALL, RINGING, Channels
+from telecmi_async._internal.telecmi import LONGEST_CALL, RINGING
+from telecmi_async.pacing.channels import Channels
 from telecmi_async.testing import cancel_everywhere, run
 
 if TYPE_CHECKING:
@@ -300,9 +301,9 @@ async def test_nobody_looks_on_once_a_hold_has_lapsed() -> None:
         await anyio.sleep(10 * LONGEST_CALL)
 
         assert telecmi.starts[-1] - telecmi.starts[0] < 600 + RINGING + 60
-        assert service._tracker is not None
-        assert service._tracker._polling is not None
-        assert service._tracker._polling._calls == set()
+        assert service._parts.tracker is not None
+        assert service._parts.tracker._polling is not None
+        assert service._parts.tracker._polling._calls == set()
 
 
 async def test_a_call_proven_after_its_refusal_holds_a_channel() -> None:
@@ -328,7 +329,7 @@ async def test_a_call_that_ended_before_its_reply_holds_no_channel() -> None:
         await anyio.sleep(1)
         await fake_store.lay(record(ids(0), **signed(first.reference)))
         await second
-        channels = service._dialler._channels
+        channels = service._parts.channels
         assert channels is not None
         assert (channels.holds(first._call), channels.holds(second._call)) == (False, True)
 
@@ -420,7 +421,7 @@ async def test_cancelled_at_the_moment_of_its_turn_a_call_leaves_no_channel_held
     for turn in range(6):
         telecmi = FakeTelecmi()
         async with telecmi.service(rate=RateLimit(max_live_calls=1)) as service:
-            channels = service._dialler._channels
+            channels = service._parts.channels
             assert channels is not None
             await channels.acquire("other")
             first, second = start(service, 2)
@@ -460,16 +461,16 @@ async def test_cancelled_anywhere_whoever_waits_for_calls_leaves_no_channel_held
             service = self.service
             if service is None:
                 return
-            assert service._host._running == 0
-            assert service._calls == set()
-            assert service._tracker is not None
-            assert service._tracker._polling is not None
-            assert service._tracker._polling._calls == set()
-            assert service._tracker._polling._scopes == set()
-            channels = service._dialler._channels
+            assert service._parts.tasks._running == 0
+            assert service._runner.calls == set()
+            assert service._parts.tracker is not None
+            assert service._parts.tracker._polling is not None
+            assert service._parts.tracker._polling._calls == set()
+            assert service._parts.tracker._polling._scopes == set()
+            channels = service._parts.channels
             assert channels is not None
             assert channels.held <= 2
-            assert all(call.status == "progress" for call in channels._holds)  # type: ignore[attr-defined]  # they are calls
+            assert all(call.placement.status == "progress" for call in channels._holds)  # type: ignore[attr-defined]  # they are calls
 
     for edge in {False, anyio_backend_name == "asyncio"}:
         assert await cancel_everywhere(Run.dial, setup=Run, check=Run.check, edge=edge) >= 3

@@ -263,9 +263,9 @@ def test_a_value_that_is_the_whole_url_is_taken_as_one() -> None:
     [
         ([], r"pcmo: must hold at least one action"),
         ("[]", r"pcmo: must hold at least one action"),
-        ("[", r"pcmo: is no JSON"),
+        ("[", r"pcmo: is not JSON"),
         ({"pcmo": []}, r"must be the array itself"),
-        (b"\xff", r"is no JSON"),
+        (b"\xff", r"is not JSON"),
         (3, r"must be a list of actions, not 3"),
         ([3], r"pcmo\[0\]: must be an action"),
         ([Hangup(), Pstn(19170000001)], r"pcmo\[1\]: must be an action: put the Pstn"),

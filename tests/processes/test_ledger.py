@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from ledgers import LEASE, begin, counted, open_ledger
-from ledgers import SETTINGS as ALL
+from ledgers import LEASE, begin, counted, open_sqlite
 from places import SUPPORT
 
 from telecmi_async.ledger import ContactState, Move
@@ -24,28 +23,13 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 
 S = ContactState
-#: Those whose worker processes find what the test keeps by its folder.
-SETTINGS = [setting for setting in ALL if setting[0] == "sqlite"]
 SCRIPT = SUPPORT / "ledger_worker.py"
 
 
-@pytest.fixture(params=SETTINGS, ids="-".join)
-def setting(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """A kind of ledger, and an event loop that it knows."""
-    kind, loop = request.param
-    return kind, loop
-
-
 @pytest.fixture
-def anyio_backend(setting: tuple[str, str]) -> str:
-    """The event loop."""
-    return setting[1]
-
-
-@pytest.fixture
-def start(setting: tuple[str, str], tmp_path: Path) -> Callable[[str], subprocess.Popen[str]]:
+def start(anyio_backend_name: str, tmp_path: Path) -> Callable[[str], subprocess.Popen[str]]:
     """What starts a worker process on the test's ledger."""
-    command = [sys.executable, "-W", "error", str(SCRIPT), *setting, str(tmp_path)]
+    command = [sys.executable, "-W", "error", str(SCRIPT), anyio_backend_name, str(tmp_path)]
     # It shares the tests' own modules, and imports the package as this process does.
     env = {**os.environ, "PYTHONPATH": str(SCRIPT.parent)}
     return lambda name: subprocess.Popen(
@@ -78,12 +62,11 @@ def go_on(process: subprocess.Popen[str]) -> list[str]:
 
 
 async def test_no_contact_is_sent_by_two_processes(
-    setting: tuple[str, str],
     tmp_path: Path,
     start: Callable[[str], subprocess.Popen[str]],
 ) -> None:
     """Two work at the same time until nothing is left; each contact is sent once."""
-    async with open_ledger(setting[0], tmp_path, time.time) as ledger:
+    async with open_sqlite(tmp_path, time.time) as ledger:
         numbers = await begin(ledger, 400)
         processes = [start(name) for name in ("a", "b")]
         for process in processes:
@@ -107,7 +90,6 @@ async def test_no_contact_is_sent_by_two_processes(
 
 @pytest.mark.parametrize("after", [1, 60, 131])
 async def test_a_process_that_is_killed_leaves_nothing_half_done(
-    setting: tuple[str, str],
     tmp_path: Path,
     start: Callable[[str], subprocess.Popen[str]],
     after: int,
@@ -117,7 +99,7 @@ async def test_a_process_that_is_killed_leaves_nothing_half_done(
     It is killed while ten tasks commit together. Then another finishes the rest, and what was
     on the way is unknown.
     """
-    async with open_ledger(setting[0], tmp_path, time.time) as ledger:
+    async with open_sqlite(tmp_path, time.time) as ledger:
         await begin(ledger, 300)
     process = start("killed")
     lines = read(process, 1)
@@ -131,7 +113,7 @@ async def test_a_process_that_is_killed_leaves_nothing_half_done(
     def later() -> float:
         return time.time() + LEASE
 
-    async with open_ledger(setting[0], tmp_path, later) as ledger:
+    async with open_sqlite(tmp_path, later) as ledger:
         found = {contact.number: contact async for contact in ledger.contacts("spring")}
         state = await ledger.state("spring")
         histories = {number: (await ledger.find("spring", number)) for number in found}

@@ -232,7 +232,7 @@ async def test_the_older_api_follows_the_base_url() -> None:
         await service.channels()
         await service.hangup(LEG)
         await service.hangup(LEG, region="global")
-        await service._lookup.records(ID)
+        await service._parts.lookup.records(ID)
 
     assert telecmi.urls == [
         "http://127.0.0.1:8787/v2/piopiy/get_channels",
@@ -250,7 +250,7 @@ async def test_records_are_asked_for_as_documented() -> None:
     )
     telecmi = FakeTelecmi(always(lambda: found(*rows)))
     async with telecmi.service() as service:
-        records = await service._lookup.records(ID)
+        records = await service._parts.lookup.records(ID)
 
     assert telecmi.urls == [f"{V1}/piopiy/requestid_cdr"]
     assert telecmi.requests == [{"appid": 2222226, "secret": "a-secret", "request_id": ID}]
@@ -275,14 +275,14 @@ async def test_records_are_asked_for_as_documented() -> None:
 async def test_what_holds_no_records_is_none(body: dict[str, Any]) -> None:
     """TeleCMI says 404 for a call that it does not find, which may be one that is not over."""
     async with FakeTelecmi(always(said(**body))).service() as service:
-        assert await service._lookup.records(ID) == ()
+        assert await service._parts.lookup.records(ID) == ()
 
 
 async def test_an_answer_of_text_holds_no_records() -> None:
     """Nor does a page."""
     page = httpx.Response(200, html="<h1>Welcome</h1>")
     async with FakeTelecmi(always(lambda: page)).service() as service:
-        assert await service._lookup.records(ID) == ()
+        assert await service._parts.lookup.records(ID) == ()
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ async def test_cancelled_anywhere_a_question_is_awaited_to_its_end(
     def check(state: tuple[FakeTelecmi, CallService]) -> None:
         telecmi, service = state
         assert telecmi.finished == len(telecmi.requests) <= 1
-        assert telecmi.in_flight == service._host._running == 0
+        assert telecmi.in_flight == service._parts.tasks._running == 0
 
     for edge in {False, anyio_backend_name == "asyncio"}:
         points = await cancel_everywhere(operation, setup=setup, check=check, edge=edge)

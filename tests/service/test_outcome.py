@@ -37,8 +37,8 @@ from telecmi_async import (
     WaitTimeout,
     WrongEventLoop,
 )
+from telecmi_async._internal.telecmi import REFERENCE_FIELD
 from telecmi_async.events import LiveEvent, Stage
-from telecmi_async.events.reference import FIELD
 from telecmi_async.testing import cancel_everywhere
 
 if TYPE_CHECKING:
@@ -438,15 +438,20 @@ async def test_the_reference_is_sent_only_where_it_is_of_use_or_asked_for() -> N
             await place(service, extra_params={"order": "42"})
         sent.append(set(telecmi.requests[0]["extra_params"]))
 
-    assert sent == [{"order"}, {"order", FIELD}, {"order", FIELD}, {"order"}]
+    assert sent == [
+        {"order"},
+        {"order", REFERENCE_FIELD},
+        {"order", REFERENCE_FIELD},
+        {"order"},
+    ]
 
 
 async def test_the_references_key_belongs_to_the_service() -> None:
     """A value of the user's own there would be overwritten, so it is refused."""
     async with FakeTelecmi().service(reference=True) as service:
         with pytest.raises(InvalidCall) as caught:
-            place(service, extra_params={FIELD: "mine"})
-    assert caught.value.path == f"extra_params.{FIELD}"
+            place(service, extra_params={REFERENCE_FIELD: "mine"})
+    assert caught.value.path == f"extra_params.{REFERENCE_FIELD}"
 
 
 async def test_a_call_is_taken_up_again_by_its_id() -> None:
@@ -665,7 +670,7 @@ async def test_cancelled_anywhere_a_wait_leaves_no_trace(how: str) -> None:
                 await (anext(call.events()) if how == "events" else getattr(call, how)())
 
         async def check(call: CallHandle) -> None:
-            assert call._call.history is None or call._call.history.waiters == 0
+            assert call._call.history.waiters == 0
             await fake_store.lay(record(ID, **signed(call.reference)))
             assert await call.answered()
 

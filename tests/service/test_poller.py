@@ -26,8 +26,9 @@ from telecmi_async import (
     WaitTimeout,
 )
 from telecmi_async._internal.event_loop import is_asyncio
-from telecmi_async.calls.history import RECORD_PATIENCE
+from telecmi_async._internal.telecmi import RECORD_PATIENCE
 from telecmi_async.events import Stage
+from telecmi_async.events.receiver.receiver import intake_of
 from telecmi_async.events.store import MemoryStore
 from telecmi_async.service.sources import Sources
 from telecmi_async.testing import cancel_everywhere
@@ -183,7 +184,7 @@ async def test_a_record_that_was_sent_is_not_given_a_second_time() -> None:
         with pytest.raises(WaitTimeout):
             await call.ended(timeout=100)
 
-        assert [event.leg for event in call._call.history.events] == ["b", "a"]  # type: ignore[union-attr]  # it has one
+        assert [event.leg for event in call._call.history.events] == ["b", "a"]
         assert str(call.result.cost) == "0.5"
     assert len(looks(telecmi)) > 2
 
@@ -305,7 +306,7 @@ async def test_closing_ends_the_looking(steps: int | None) -> None:
         assert anyio.current_time() == before
 
     assert [error.safe_to_redial for error in errors] == [False]
-    assert service._host._running == 0
+    assert service._parts.tasks._running == 0
 
 
 async def test_cancelled_anywhere_a_wait_leaves_no_look_up_behind(
@@ -315,8 +316,8 @@ async def test_cancelled_anywhere_a_wait_leaves_no_look_up_behind(
     telecmi = FakeTelecmi(delay=1)
     answer_others(telecmi, lambda n, _: found(row()) if n % 3 == 2 else nothing_yet())
     async with telecmi.service(events=POLLER) as service:
-        assert service._tracker is not None
-        polling = service._tracker._polling
+        assert service._parts.tracker is not None
+        polling = service._parts.tracker._polling
         assert polling is not None
 
         async def setup() -> CallHandle:
@@ -328,7 +329,7 @@ async def test_cancelled_anywhere_a_wait_leaves_no_look_up_behind(
             assert len([event async for event in call.events()]) == 1
 
         async def check(call: CallHandle) -> None:
-            assert call._call.history is None or call._call.history.waiters == 0
+            assert call._call.history.waiters == 0
             await anyio.sleep(100)
             assert (polling._calls, polling._scopes) == (set(), set())
             assert polling._slots.borrowed_tokens == 0
@@ -344,8 +345,8 @@ async def test_where_all_is_cancelled_no_look_begins_anew() -> None:
     with anyio.CancelScope() as scope:
         async with telecmi.service(events=POLLER, rate=limit) as service:
             await place(service)
-            assert service._tracker is not None
-            polling = service._tracker._polling
+            assert service._parts.tracker is not None
+            polling = service._parts.tracker._polling
             assert polling is not None
             await anyio.sleep(1)
             scope.cancel()
@@ -355,7 +356,7 @@ async def test_where_all_is_cancelled_no_look_begins_anew() -> None:
             left = len(polling._calls)
 
     # On asyncio the service's tasks are not in the scope.
-    assert left == int(is_asyncio(service._host.loop))
+    assert left == int(is_asyncio(service._parts.tasks.loop))
 
 
 def test_the_intervals_never_end() -> None:
@@ -429,14 +430,14 @@ def test_sources_are_told_apart() -> None:
 
     assert Sources.of(None) == Sources() == Sources.of([])
     assert Sources.of([poller, receiver]) == Sources(
-        receiver=receiver, store=receiver.store, poller=poller
+        intake=intake_of(receiver), store=receiver.store, poller=poller
     )
     assert Sources.of((store, poller)) == Sources(store=store, poller=poller)
-    assert [Sources.of(source).hears for source in (None, receiver, store, poller)] == [
+    assert [Sources.of(source).has_any for source in (None, receiver, store, poller)] == [
         False,
         True,
         True,
         True,
     ]
     assert Sources.of(store).dispatch is None
-    assert Sources.of(receiver).dispatch == receiver.dispatch
+    assert Sources.of(receiver).dispatch == intake_of(receiver).runner.dispatch

@@ -698,7 +698,7 @@ async def test_the_users_client_stays_open_and_its_own_is_closed() -> None:
         async with service:
             pass
 
-    assert service._transport._client.is_closed
+    assert service._parts.transport._client.is_closed
 
 
 def test_outside_an_event_loop_a_call_is_refused() -> None:
@@ -762,7 +762,7 @@ async def test_retries_and_attempts_are_logged_without_numbers(
     levels = [record.levelname for record in caplog.records]
     assert levels == ["DEBUG", "INFO", "DEBUG"]
     assert caplog.text.count(handle.reference) == 3
-    assert "attempt 1 of 4 came to rejected (refused 502); again in" in caplog.text
+    assert "attempt 1 of 4: rejected (refused 502); retrying in" in caplog.text
     assert str(TO) not in caplog.text
 
 
@@ -887,7 +887,7 @@ async def test_a_client_that_cannot_be_closed_does_no_harm(
     async def broken() -> None:
         raise OSError
 
-    monkeypatch.setattr(service._transport._client, "aclose", broken)
+    monkeypatch.setattr(service._parts.transport._client, "aclose", broken)
     async with service:
         pass
 
@@ -923,6 +923,6 @@ async def test_a_hundred_services_leave_nothing_behind() -> None:
         async with FakeTelecmi().service() as service:
             await service.make_call(to=TO, pcmo=FLOW)
         await anyio.lowlevel.checkpoint()
-        assert not service._calls
-        assert service._host._running == 0
+        assert not service._runner.calls
+        assert service._parts.tasks._running == 0
         assert not service._feeds

@@ -381,8 +381,8 @@ async def test_thousands_of_calls_keep_nothing() -> None:
         await anyio.lowlevel.checkpoint()
 
         assert count == 3_000
-        assert not service._calls
-        assert service._host._running == 0
+        assert not service._runner.calls
+        assert service._parts.tasks._running == 0
         assert not service._feeds
 
 

@@ -32,7 +32,7 @@ from telecmi_async import (
     TelecmiError,
     WaitTimeout,
 )
-from telecmi_async._internal.event_loop import current_loop, hand_over
+from telecmi_async._internal.event_loop import call_in_loop, current_loop
 from telecmi_async.calls.history import History
 from telecmi_async.events import Stage
 from telecmi_async.events.receiver import new_token
@@ -41,7 +41,7 @@ from telecmi_async.testing import cancel_everywhere, run
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from telecmi_async.calls.state import Call
+    from telecmi_async.calls.call import Call
 
 LOST = httpx.ReadTimeout("slow")
 
@@ -107,7 +107,7 @@ async def test_an_event_cannot_rename_the_leg_of_another_call() -> None:
         await fake_store.lay(payload("ringing", ids(1), cmiuuid="leg-1"))
         await fake_store.lay({"cmiuuid": "leg-1", "dtmf": "1"})
 
-        assert [len(call._call.history.events) for call in (first, second)] == [2, 1]  # type: ignore[union-attr]  # both have one
+        assert [len(call._call.history.events) for call in (first, second)] == [2, 1]
 
 
 async def test_a_forged_name_takes_no_call_from_its_owner() -> None:
@@ -241,9 +241,9 @@ async def test_of_many_calls_the_latest_are_remembered(monkeypatch: pytest.Monke
         for _ in range(5):
             await place(service)
         gc.collect()
-        assert service._tracker is not None
+        assert service._parts.tracker is not None
 
-        assert [service._tracker.wants([ids(n)]) for n in range(6)] == [
+        assert [service._parts.tracker.wants([ids(n)]) for n in range(6)] == [
             False, False, True, True, True, False,
         ]  # fmt: skip
 
@@ -577,7 +577,6 @@ def test_whatever_is_lost_doubled_late_or_early_everybody_hears_the_truth(
             await call
             await anyio.sleep(1)
             assert heard == [True] * len(waiters)
-            assert call._call.history is not None
             assert call._call.history.waiters == 0
             assert call.accepted
             assert len(telecmi.requests) == 1
@@ -598,7 +597,7 @@ async def test_nothing_is_left_of_ten_thousand_calls() -> None:
     async with FakeTelecmi().service(
         events=[fake_store, CdrPoller(first=1)], rate=RateLimit(max_live_calls=50)
     ) as service:
-        tracker, channels = service._tracker, service._dialler._channels
+        tracker, channels = service._parts.tracker, service._parts.channels
         assert tracker is not None
         assert tracker._polling is not None
         assert channels is not None
@@ -624,7 +623,7 @@ async def test_nothing_is_left_of_ten_thousand_calls() -> None:
         assert len(tracker._calls) == len(tracker._unread) == len(tracker._claims) == 0
         assert tracker._polling._calls == set()
         assert channels.held == 0
-        assert len(service._calls) == 0
+        assert len(service._runner.calls) == 0
 
 
 async def test_a_call_lives_as_long_as_somebody_waits_for_it() -> None:
@@ -658,11 +657,11 @@ async def test_a_flood_of_events_does_not_grow_a_call() -> None:
             await fake_store.lay(payload("ringing", ids(0), leg="b", cmiuuid=f"leg {n}"))
             fake_store.kept.clear()
         await fake_store.lay(record(ids(0)))
-        assert service._tracker is not None
+        assert service._parts.tracker is not None
         history = call._call.history
         assert history is not None
 
-        assert len(service._tracker._calls) <= 203
+        assert len(service._parts.tracker._calls) <= 203
         assert len(history.events) == len(history._keys) == 1_000
         assert call.result.answered is True
 
@@ -676,13 +675,12 @@ async def test_a_flood_of_large_events_does_not_grow_a_call() -> None:
         for n in range(100):
             body = json.dumps(payload("ringing", ids(0), cmiuuid=f"{n}" + "x" * 60_000))
             await receiver.handle("POST", f"/{token}", headers, body.encode())
-        assert call._call.history is not None
-        assert service._tracker is not None
+        assert service._parts.tracker is not None
         kept = call._call.history.events
 
         assert sum(len(json.dumps(event.raw)) for event in kept) <= 1 << 20
         assert len(kept) == 17
-        assert max(map(len, service._tracker._calls)) < 100
+        assert max(map(len, service._parts.tracker._calls)) < 100
         assert call.result.stage is Stage.RINGING
 
 
@@ -759,13 +757,13 @@ async def test_a_stray_whose_call_turns_up_is_handed_to_the_handlers_once() -> N
     fake_store, heard = FakeStore(), Counter[str | None]()
     receiver = Receiver(new_token(), store=fake_store)
     receiver.on_event(lambda event: heard.update([event.request_id]))
-    await fake_store.lay(payload("ringing", ids(0)), record(ids(0)), ours=False)
+    await fake_store.lay(payload("ringing", ids(0)), record(ids(0)), matched=False)
     fake_store.claimed.append(fake_store.kept[0].key)  # by another process
     async with receiver, FakeTelecmi().service(events=receiver, reference=False) as service:
         call = await place(service)
         await call.ended()
         await anyio.sleep(1)
-        await fake_store.lay(payload("gone", ids(0)), ours=False)
+        await fake_store.lay(payload("gone", ids(0)), matched=False)
         fake_store.broken = True
         await anyio.sleep(20)
         fake_store.broken = False
@@ -783,7 +781,7 @@ async def test_cancelled_in_any_way_a_wait_leaves_nothing(
     fake_store = FakeStore()
     rate = RateLimit(max_live_calls=1)
     async with FakeTelecmi(delay=1).service(events=fake_store, rate=rate) as service:
-        channels = service._dialler._channels
+        channels = service._parts.channels
         assert channels is not None
 
         async def wait(call: CallHandle) -> None:
@@ -803,7 +801,7 @@ async def test_cancelled_in_any_way_a_wait_leaves_nothing(
             assert call._call.history.waiters == 0
             assert channels.held == 0
             await anyio.sleep(1)
-            assert service._host._running == 1  # what follows the store
+            assert service._parts.tasks._running == 1  # what follows the store
 
         for edge in {False, anyio_backend_name == "asyncio"}:
             assert (
@@ -837,11 +835,11 @@ def test_what_is_handed_to_a_loop_that_is_over_is_dropped(backend: Any) -> None:
 
     async def main() -> None:
         loops.append(current_loop())
-        hand_over(loops[0], handed.append, 1)
+        call_in_loop(loops[0], handed.append, 1)
         await anyio.sleep(1)
 
     run(main, backend=backend)
-    hand_over(loops[0], handed.append, 2)
+    call_in_loop(loops[0], handed.append, 2)
 
     assert handed == [1]
 

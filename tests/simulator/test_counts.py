@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telecmi_async.simulator.dice import draw, request_id
-from telecmi_async.simulator.tally import Tally
-from telecmi_async.simulator.window import Window
+from telecmi_async.simulator.chance import draw, request_id
+from telecmi_async.simulator.request_log import NumberCounter, SlidingWindow
 
 NUMBERS = st.integers(1, 10**15 - 1)
 
@@ -18,7 +17,7 @@ NUMBERS = st.integers(1, 10**15 - 1)
 @given(st.lists(st.one_of(st.integers(1, 40), NUMBERS), max_size=400))
 def test_tally_counts_like_a_counter(numbers: list[int]) -> None:
     """A tally agrees with a Counter about every number and about how many there are."""
-    tally, expected = Tally(), Counter[int]()
+    tally, expected = NumberCounter(), Counter[int]()
     for number in numbers:
         expected[number] += 1
 
@@ -30,7 +29,7 @@ def test_tally_counts_like_a_counter(numbers: list[int]) -> None:
 
 def test_tally_grows_without_forgetting() -> None:
     """Thousands of numbers, one after the other and far apart, each keep their count."""
-    tally = Tally()
+    tally = NumberCounter()
     numbers = [19170000000 + n for n in range(3_000)] + [1024 * n + 7 for n in range(1, 3_000)]
     for number in numbers:
         tally.add(number)
@@ -44,7 +43,7 @@ def test_tally_grows_without_forgetting() -> None:
 @pytest.mark.parametrize("number", [0, -1, 2**64, 19170000009])
 def test_tally_has_not_seen_what_it_was_not_told(number: int) -> None:
     """What was never added counts 0, even what no phone number can be."""
-    tally = Tally()
+    tally = NumberCounter()
     tally.add(19170000000)
 
     assert tally[number] == 0
@@ -53,7 +52,7 @@ def test_tally_has_not_seen_what_it_was_not_told(number: int) -> None:
 @given(st.lists(st.integers(0, 5_000), max_size=200).map(sorted))
 def test_window_finds_the_busiest_second(moments: list[int]) -> None:
     """The highest count is that of the fullest half-open second, found by trying them all."""
-    window = Window()
+    window = SlidingWindow()
     for moment in moments:
         window.add(moment / 1_000)
     fullest = max(
@@ -66,7 +65,7 @@ def test_window_finds_the_busiest_second(moments: list[int]) -> None:
 
 def test_window_takes_a_rounded_second_for_a_second() -> None:
     """Fifty moments a second, each 0.02 s after the one before, never make fifty-one."""
-    window = Window()
+    window = SlidingWindow()
     at = 0.1
     for _ in range(10_000):
         window.add(at)
@@ -77,7 +76,7 @@ def test_window_takes_a_rounded_second_for_a_second() -> None:
 
 def test_window_counts_the_second_that_ends_now() -> None:
     """Asking how many there were forgets what is a second old, and adds nothing."""
-    window = Window()
+    window = SlidingWindow()
     for at in (0.0, 0.5, 0.5):
         window.add(at)
 
@@ -89,7 +88,7 @@ def test_window_counts_the_second_that_ends_now() -> None:
 
 def test_window_starts_anew_when_the_clock_does() -> None:
     """A clock that went back belongs to a new run, whose moments are counted by themselves."""
-    window = Window()
+    window = SlidingWindow()
     for at in (100.0, 100.1, 3.0):
         window.add(at)
 

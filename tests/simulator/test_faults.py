@@ -13,15 +13,16 @@ from simulated import FROM, GLOBAL, HANGUP, TO, place, post, said
 
 from telecmi_async import CallOutcomeUnknown, Hangup, RetryPolicy, TelecmiError, Timeouts
 from telecmi_async.errors import ConfigurationError
+from telecmi_async.http_server import ConnectionLimits
 from telecmi_async.service.service import CallService
-from telecmi_async.simulator import MAGIC, ConnectionLimits, Fault, FaultKind, Simulator
+from telecmi_async.simulator import MAGIC, Fault, FaultKind, Simulator
 from telecmi_async.simulator.callee import magic_table
 from telecmi_async.simulator.fault import Breach
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from telecmi_async.simulator.answer import Decision
+    from telecmi_async.simulator.replies import Decision
 
 pytestmark = pytest.mark.anyio
 
@@ -192,7 +193,7 @@ async def test_a_caller_always_knows_whether_a_phone_may_have_rung(digits: str) 
 @pytest.mark.real_clock
 async def test_on_a_port_connections_break_for_real(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reset, closed, cut and dripping, with the same fates as within the process."""
-    monkeypatch.setattr("telecmi_async.simulator.connection._DRIP_SECONDS", 0.05)
+    monkeypatch.setattr("telecmi_async.simulator.fronts._DRIP_SECONDS", 0.05)
     simulator = Simulator(life=None)
     told: dict[str, str] = {}
     async with (
@@ -216,7 +217,7 @@ async def test_on_a_port_connections_break_for_real(monkeypatch: pytest.MonkeyPa
 @pytest.mark.real_clock
 async def test_a_patient_client_gets_what_drips(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is slow, and whole."""
-    monkeypatch.setattr("telecmi_async.simulator.connection._DRIP_SECONDS", 0)
+    monkeypatch.setattr("telecmi_async.simulator.fronts._DRIP_SECONDS", 0)
     simulator = Simulator(life=None)
     simulator.faults.add("drip")
     body = {"appid": simulator.app_id, "secret": simulator.secret, "from": FROM, "to": TO}

@@ -10,7 +10,7 @@ from simulated import FROM, HANGUP, TO, lived, pass_time, place, post, said, sto
 
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.simulator import Callee, Simulator
-from telecmi_async.simulator.clock import Clock
+from telecmi_async.simulator.world import SimulatedClock
 
 PLAY = {"action": "play", "file_name": "welcome.wav"}
 OTHER = 19170000002
@@ -484,7 +484,7 @@ def test_the_keys_somebody_presses_are_not_shown() -> None:
 
 def test_waiting_for_what_is_all_but_due_moves_the_clock() -> None:
     """A rest of rounding is no wait: on a virtual clock it would be waited for for ever."""
-    clock = Clock(1.0)
+    clock = SimulatedClock(1.0)
     clock.read(5.139204)
     now = 5.225335173311771
     due = math.nextafter(clock.read(now), 1)

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from telecmi_async._internal.secrets import Secret
 from telecmi_async.errors import ConfigurationError
+from telecmi_async.http_server import ConnectionLimits
 from telecmi_async.phone import Region
-from telecmi_async.simulator import ConnectionLimits, Envelope, Simulator
+from telecmi_async.simulator import Envelope, Simulator
 
 if TYPE_CHECKING:
-    from telecmi_async.simulator.answer import Decision
+    from telecmi_async.simulator.replies import Decision
 
 GLOBAL = "/v2/global_pcmo_make_call"
 INDIA = "/v2/ind_pcmo_make_call"
@@ -165,7 +166,7 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
     decision = ask(Simulator(), body)
 
     assert decision.answer.status == 422
-    assert said(decision)["msg"] == "the body is no JSON"
+    assert said(decision)["msg"] == "the body is not JSON"
 
 
 def test_what_is_no_object_is_refused() -> None:
@@ -297,7 +298,7 @@ def test_every_answer_says_that_it_is_simulated() -> None:
 
     assert all(("X-TeleCMI-Simulator", "1") in answer.headers for answer in answers)
     assert all(
-        ("Content-Length", str(len(answer.body))) in answer.headers for answer in answers
+        ("Content-Length", str(len(answer.body))) in answer.all_headers() for answer in answers
     )
 
 

@@ -270,7 +270,7 @@ async def test_somebody_calls_in() -> None:
     assert {event.request_id for event in later} == {None}
     assert {event.conversation_uuid for event in later} == {call.request_id, again.request_id}
     assert simulator.placed(FROM) == 0
-    assert receiver.counts.strays == 0
+    assert receiver.counts.unmatched == 0
 
 
 async def test_who_calls_in_presses_keys_and_hangs_up() -> None:

@@ -18,7 +18,7 @@ from telecmi_async.simulator import Fault, Simulator, Webhooks
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from telecmi_async.simulator.answer import Decision
+    from telecmi_async.simulator.replies import Decision
 
 #: A call's time passes so much faster: a record that was missed comes again after 5 seconds.
 SPEED = 60.0

@@ -167,15 +167,15 @@ def _never_commit(ledger: Any, end: Callable[[], None]) -> None:
         ledger._write = writing  # type: ignore[method-assign]  # as above
         return
 
-    async def asking(sql: str, *values: object, says_again: bool = False) -> Any:
+    async def fetching(sql: str, *values: object, takes_again: bool = False) -> Any:
         def work(connection: Any) -> None:
             connection.execute("BEGIN")
-            connection.execute(sql, [*values, False] if says_again else list(values))
+            connection.execute(sql, [*values, False] if takes_again else list(values))
             end()
 
         await ledger._moves.do(work)
 
-    ledger._moves.ask = asking
+    ledger._moves.fetch = fetching
 
 
 @frozen

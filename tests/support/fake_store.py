@@ -9,9 +9,10 @@ import httpx
 
 from telecmi_async import StoreError
 from telecmi_async._internal.secrets import Secret
+from telecmi_async._internal.telecmi import REFERENCE_FIELD
 from telecmi_async.events import dedupe_key, parse_event
-from telecmi_async.events.reference import FIELD, References
-from telecmi_async.events.store import FiledEvent, names_of
+from telecmi_async.events.reference import References
+from telecmi_async.events.store import StoredEvent, event_ids
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection
@@ -49,7 +50,7 @@ def record(
 
 def signed(reference: str) -> dict[str, Any]:
     """The ``extra_params`` in which a call's reference comes back."""
-    return {"extra_params": {FIELD: REFERENCES.sign(reference)}}
+    return {"extra_params": {REFERENCE_FIELD: REFERENCES.sign(reference)}}
 
 
 def row(*, leg: str = "a", answered: bool = True, **more: Any) -> dict[str, Any]:
@@ -99,34 +100,34 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.listeners: list[Listener] = []
-        self.kept: list[FiledEvent] = []
+        self.kept: list[StoredEvent] = []
         self.claimed: list[str] = []
         self.gets = 0
         self.broken = False
         self.foreign: Exception | None = None
 
-    async def lay(self, *payloads: dict[str, Any], ours: bool = True) -> None:
+    async def lay(self, *payloads: dict[str, Any], matched: bool = True) -> None:
         """Put events on it as a receiver would."""
         for data in payloads:
             event = parse_event(data)
-            names = names_of(event, REFERENCES.find(event))
+            ids = event_ids(event, REFERENCES.find(event))
             key = dedupe_key(event) or f"unique {len(self.kept)}"
-            await self.put(FiledEvent(event, key, names, ours=ours, size=100))
+            await self.put(StoredEvent(event, key, ids, matched=matched, size=100))
 
-    async def put(self, filed: FiledEvent) -> bool:
+    async def put(self, stored: StoredEvent) -> bool:
         """Keep and hand on an event."""
-        self.kept.append(filed)
+        self.kept.append(stored)
         for listener in self.listeners:
-            if listener.wants(filed.names):
-                listener.take(filed)
+            if listener.wants(stored.ids):
+                listener.take(stored)
         return True
 
-    async def get(self, names: Collection[str]) -> list[FiledEvent]:
+    async def get(self, ids: Collection[str]) -> list[StoredEvent]:
         """Return what is kept under these names."""
         self.gets += 1
         if self.broken:
             raise StoreError("the fake_store broke")
-        return [filed for filed in self.kept if set(names) & set(filed.names)]
+        return [stored for stored in self.kept if set(ids) & set(stored.ids)]
 
     async def claim(self, key: str) -> bool:
         """Tell whether it is the first claim."""

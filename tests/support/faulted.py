@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from telecmi_async import RateLimit
     from telecmi_async.ledger import Contact, Ledger
     from telecmi_async.simulator import Fault
-    from telecmi_async.simulator.answer import Decision
+    from telecmi_async.simulator.replies import Decision
 
 S = ContactState
 FROM = 19170000000

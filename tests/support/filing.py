@@ -10,30 +10,30 @@ import anyio
 from fake_store import REFERENCES
 
 from telecmi_async.events import dedupe_key, parse_event
-from telecmi_async.events.store import FiledEvent, names_of
+from telecmi_async.events.store import StoredEvent, event_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-__all__ = ["FakeListener", "eventually", "filed", "keys", "stray"]
+__all__ = ["FakeListener", "eventually", "keys", "stored", "unmatched"]
 
 _unique = map(str, itertools.count())
 
 
-def filed(data: dict[str, Any], *, ours: bool = True) -> FiledEvent:
+def stored(data: dict[str, Any], *, matched: bool = True) -> StoredEvent:
     """An event that is certainly about a call of this account."""
     event = parse_event(data)
-    names = names_of(event, REFERENCES.find(event))
+    ids = event_ids(event, REFERENCES.find(event))
     key = dedupe_key(event) or f"unique.{next(_unique)}"
-    return FiledEvent(event, key, names, ours=ours, size=len(json.dumps(data)))
+    return StoredEvent(event, key, ids, matched=matched, size=len(json.dumps(data)))
 
 
-def stray(data: dict[str, Any]) -> FiledEvent:
+def unmatched(data: dict[str, Any]) -> StoredEvent:
     """An event of which nobody knows yet whose it is."""
-    return filed(data, ours=False)
+    return stored(data, matched=False)
 
 
-def keys(found: list[FiledEvent]) -> list[str]:
+def keys(found: list[StoredEvent]) -> list[str]:
     """What tells events apart."""
     return [event.key for event in found]
 
@@ -43,15 +43,15 @@ class FakeListener:
 
     def __init__(self, *names: str) -> None:
         self.names = set(names)
-        self.heard: list[FiledEvent] = []
+        self.heard: list[StoredEvent] = []
 
-    def wants(self, names: Collection[str]) -> bool:
+    def wants(self, ids: Collection[str]) -> bool:
         """Want what it waits for."""
-        return not self.names.isdisjoint(names)
+        return not self.names.isdisjoint(ids)
 
-    def take(self, filed: FiledEvent) -> None:
+    def take(self, stored: StoredEvent) -> None:
         """Take an event down."""
-        self.heard.append(filed)
+        self.heard.append(stored)
 
     def waiting(self) -> list[str]:
         """Wait for all of it for ever."""

@@ -1,6 +1,6 @@
 """One process that sends to the contacts of a campaign, and says what it knows to be on record.
 
-`test_ledger_processes` starts several of them, and kills some.
+`tests/processes/test_ledger.py` starts several of them, and kills some.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
-from ledgers import FENCE, LEASE, NO_LIMITS, PLACED, open_ledger
+from ledgers import FENCE, LEASE, NO_LIMITS, PLACED, open_sqlite
 
 from telecmi_async.ledger import Intent
 
@@ -46,9 +46,9 @@ async def work(ledger: Ledger, worker: str) -> None:
             await send(ledger, claim, worker)
 
 
-async def main(kind: str, folder: str, worker: str) -> None:
+async def main(folder: str, worker: str) -> None:
     """Work in ten tasks, so that their transactions are committed together."""
-    async with open_ledger(kind, Path(folder), time.time) as ledger:
+    async with open_sqlite(Path(folder), time.time) as ledger:
         say("ready")
         await anyio.to_thread.run_sync(sys.stdin.readline)
         async with anyio.create_task_group() as tasks:
@@ -58,5 +58,5 @@ async def main(kind: str, folder: str, worker: str) -> None:
 
 
 if __name__ == "__main__":
-    kind, loop, folder, worker = sys.argv[1:]
-    anyio.run(partial(main, kind, folder, worker), backend=loop)
+    loop, folder, worker = sys.argv[1:]
+    anyio.run(partial(main, folder, worker), backend=loop)

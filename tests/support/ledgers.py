@@ -1,12 +1,11 @@
-"""What the tests of ledgers share: a clock of their own, and what makes each kind of ledger."""
+"""What the tests of ledgers share: a clock of their own, and how a ledger is opened."""
 
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import define
-from pg_ledgers import ClockedLedger
 
 from telecmi_async.ledger import NewContact, SendLimits, SendResult, SqliteLedger
 from telecmi_async.ledger.states import ContactState
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.ledger import Claim, Intent, Ledger, RuleDecision
 
-#: Kinds of ledgers, and the event loops each works on.
-SETTINGS = [(kind, loop) for kind in ("sqlite", "postgres") for loop in ("asyncio", "trio")]
 FIRST = 910000000000
 NO_LIMITS = SendLimits()
 LEASE = 60.0
@@ -42,12 +39,16 @@ class Clock:
         return self.time
 
 
-def open_ledger(
-    kind: str, folder: Path, clock: Callable[[], float]
-) -> AbstractAsyncContextManager[Ledger]:
-    """Return a ledger to be entered; all that one test makes share what they keep."""
-    if kind == "postgres":
-        return ClockedLedger(folder, clock)
+class OpenLedger(Protocol):
+    """Returns a ledger to be entered; those of one folder share their contents."""
+
+    def __call__(
+        self, folder: Path, clock: Callable[[], float], /
+    ) -> AbstractAsyncContextManager[Ledger]: ...
+
+
+def open_sqlite(folder: Path, clock: Callable[[], float]) -> SqliteLedger:
+    """Return a SQLite ledger, to be entered."""
     return SqliteLedger(folder / "ledger.db", clock=clock)
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from telecmi_async.pacing.shared import SharedLimits
-    from telecmi_async.simulator.answer import Decision
+    from telecmi_async.simulator.replies import Decision
 
 FIRST = 19170000000
 FLOW = [{"action": "hangup"}]

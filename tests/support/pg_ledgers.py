@@ -25,14 +25,14 @@ CLOCK = """
 SET = "SELECT set_config('test.clock', %s, false)"
 
 
-class ClockedLane(PostgresPipeline):
-    """Tells its connection the time before each question."""
+class ClockedPipeline(PostgresPipeline):
+    """Sets its connection's time before each query."""
 
     clock: Callable[[], float]
 
-    async def ask(self, sql: str, *values: object, says_again: bool = False) -> Any:
-        await super().ask(SET, repr(self.clock()))
-        return await super().ask(sql, *values, says_again=says_again)
+    async def fetch(self, sql: str, *values: object, takes_again: bool = False) -> Any:
+        await super().fetch(SET, repr(self.clock()))
+        return await super().fetch(sql, *values, takes_again=takes_again)
 
 
 class ClockedLedger(PostgresLedger):
@@ -46,11 +46,11 @@ class ClockedLedger(PostgresLedger):
     def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
         name = hashlib.sha256(str(folder).encode()).hexdigest()[:20]
         super().__init__(shared().url(), schema=f"test_{name}")
-        for lane in (self._moves, self._looks, self._paces):
-            lane.__class__ = ClockedLane
-            lane.clock = clock  # type: ignore[attr-defined]  # it is a ClockedLane now
+        for pipeline in (self._moves, self._queries, self._reservations):
+            pipeline.__class__ = ClockedPipeline
+            pipeline.clock = clock  # type: ignore[attr-defined]  # it is a ClockedPipeline now
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
-        await self._looks.do(lambda connection: connection.execute(CLOCK.encode()))
+        await self._queries.do(lambda connection: connection.execute(CLOCK.encode()))
         return self

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from telecmi_async.simulator import SimulatedCall
-    from telecmi_async.simulator.answer import Decision
+    from telecmi_async.simulator.replies import Decision
 
 TO = 19170000001
 FROM = 19170000000

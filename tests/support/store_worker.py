@@ -112,8 +112,8 @@ async def main(url: str, worker: int, calls: int) -> None:
                         replies=Counter(
                             task.result().status for task in deliveries if task.done()
                         ),
-                        repeated=receiver.counts.repeated,
-                        strays=receiver.counts.strays,
+                        repeated=receiver.counts.duplicates,
+                        strays=receiver.counts.unmatched,
                     )
                 else:
                     break

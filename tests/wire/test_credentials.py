@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telecmi_async._internal.messages import mask
-from telecmi_async._internal.secrets import Redactor, Secret, Wire
+from telecmi_async._internal.secrets import Redactor, RequestBody, Secret
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.wire.credentials import Credentials
 
@@ -87,7 +87,7 @@ def test_credentials_are_frozen() -> None:
 
 # --- what is veiled -----------------------------------------------------------------------
 
-VEILED = [Secret(VALUE), Wire(VALUE.encode()), Credentials(1, VALUE)]
+VEILED = [Secret(VALUE), RequestBody(VALUE.encode()), Credentials(1, VALUE)]
 
 
 @pytest.mark.parametrize("thing", VEILED, ids=lambda thing: type(thing).__name__)
@@ -127,7 +127,7 @@ def test_a_veiled_value_has_nothing_to_list(thing: object) -> None:
 def test_a_veiled_value_can_be_used() -> None:
     """Asking for it by name is the one way to it."""
     assert Secret(VALUE).reveal() == Secret(Secret(VALUE)).reveal() == VALUE
-    assert Wire(b"{}").reveal() == b"{}"
+    assert RequestBody(b"{}").reveal() == b"{}"
 
 
 # --- what is redacted ---------------------------------------------------------------------

@@ -6,15 +6,10 @@ from typing import Any
 
 import pytest
 
+from telecmi_async._internal.telecmi import BASE_URL, LEGACY_URL
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.phone import Region
-from telecmi_async.wire.endpoints import (
-    BASE_URL,
-    LEGACY_URL,
-    legacy_url,
-    make_call_url,
-    parse_base_url,
-)
+from telecmi_async.wire.endpoints import legacy_url, make_call_url, parse_base_url
 
 
 @pytest.mark.parametrize(

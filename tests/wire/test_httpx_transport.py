@@ -18,7 +18,7 @@ import pytest
 import respx
 
 from telecmi_async import CallService, Timeouts
-from telecmi_async._internal.secrets import Wire
+from telecmi_async._internal.secrets import RequestBody
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.testing import cancel_everywhere
 from telecmi_async.wire.httpx_transport import HttpxTransport, default_client
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 
 URL = "https://rest.example/v2/global_pcmo_make_call"
 SECRET = "not-to-be-seen"
-WIRE = Wire(b'{"appid":1,"secret":"not-to-be-seen"}')
+WIRE = RequestBody(b'{"appid":1,"secret":"not-to-be-seen"}')
 UNREADABLE = Failure("HTTP 200 with a body that cannot be read", sent=True)
 TIMEOUTS = Timeouts(connect=1, write=2, read=3, total=8)
 

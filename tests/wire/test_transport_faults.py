@@ -25,7 +25,7 @@ from telecmi_async import (
     RetryPolicy,
     Timeouts,
 )
-from telecmi_async._internal.secrets import Wire
+from telecmi_async._internal.secrets import RequestBody
 from telecmi_async.wire.httpx_transport import HttpxTransport, default_client
 from telecmi_async.wire.reply import Failure
 
@@ -93,7 +93,7 @@ async def test_a_fault_proves_what_it_proves(name: str) -> None:
     async with server.running():
         answer = await transport.post(
             server.url,
-            Wire(b'{"to":1}'),
+            RequestBody(b'{"to":1}'),
             fault.impatient,
             deadline=anyio.current_time() + fault.impatient.total,
         )

@@ -26,7 +26,7 @@ from telecmi_async.campaigns.contacts.source import Source
 from telecmi_async.campaigns.contacts.zones import country_of, zone_named
 from telecmi_async.campaigns.rules import ZONE_COLUMN
 from telecmi_async.errors import ConfigurationError, InvalidCall
-from telecmi_async.ledger.contact import NewContact
+from telecmi_async.ledger.records import NewContact
 
 if TYPE_CHECKING:
     import os

@@ -1,51 +1,41 @@
-"""The receiver as a bare ASGI application: any ASGI framework can mount it.
+"""ASGI: the receiver as an application that any ASGI framework can mount.
 
-Frameworks hand a mounted application different paths, so nothing but the path's last part is
-looked at. Most of them put no limit on a body, so it is counted while it is read.
+Frameworks pass different paths to a mounted application, so only the path's last part counts.
+Most of them do not limit a body, so its size is checked while it is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import anyio
 
 from telecmi_async._internal.messages import shown
-from telecmi_async.events.receiver.response import MAX_BODY_BYTES, WebhookResponse
+from telecmi_async.events.payload import MAX_PAYLOAD
+from telecmi_async.events.receiver.intake import Intake, WebhookResponse
+from telecmi_async.http_server import (
+    ASGIReceive,  # Litestar reads the annotations of an application
+    ASGIScope,  # likewise
+    ASGISend,  # likewise
+    HttpResponse,
+    read_body,
+    send_response,
+)
 
 if TYPE_CHECKING:
     from telecmi_async.events import Event
-    from telecmi_async.events.receiver.receiver import Receiver
 
-__all__ = [
-    "ASGIMessage",
-    "ASGIReceive",
-    "ASGIScope",
-    "ASGISend",
-    "ReceiverApp",
-    "read_body",
-    "send_reply",
-]
-
-ASGIScope: TypeAlias = MutableMapping[str, Any]
-ASGIMessage: TypeAlias = MutableMapping[str, Any]
-ASGIReceive: TypeAlias = Callable[[], Awaitable[ASGIMessage]]
-ASGISend: TypeAlias = Callable[[ASGIMessage], Awaitable[None]]
+__all__ = ["ReceiverApp"]
 
 _TOO_SLOW = WebhookResponse(408)
-_LOOKED_AT = frozenset({b"content-length", b"content-type"})
+_USED_HEADERS = frozenset({b"content-length", b"content-type"})
 
 
 class ReceiverApp:
-    """Serves one receiver.
+    """Serves one receiver."""
 
-    Args:
-        receiver: The receiver.
-    """
-
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
 
     async def __call__(self, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
         """Serve one request, or the lifespan of a server that runs nothing else."""
@@ -54,73 +44,43 @@ class ReceiverApp:
                 reply, event = await self._http(scope, receive)
                 try:
                     if reply is not None:
-                        headers = list(reply.headers)
-                        if reply.status != 204:
-                            headers.append(("Content-Length", str(len(reply.body))))
-                        await send_reply(send, reply.status, headers, reply.body)
-                finally:  # whether or not somebody hears the answer: the event is ours now
+                        response = HttpResponse(reply.status, reply.headers, reply.body)
+                        await send_response(send, response)
+                finally:  # whether or not the reply arrives: the event is stored
                     if event is not None:
-                        await self._receiver.tell(event)
+                        await self._intake.runner.run(event)
             case "lifespan":
                 await receive()
-                async with self._receiver:
+                async with self._intake.runner:
                     await send({"type": "lifespan.startup.complete"})
                     await receive()
                 await send({"type": "lifespan.shutdown.complete"})
             case "websocket":
                 await send({"type": "websocket.close", "code": 1000})
             case other:
-                raise ValueError(f"a receiver serves HTTP, and no {shown(other)}")
+                raise ValueError(f"a receiver serves HTTP, not {shown(other)}")
 
     async def _http(
         self, scope: ASGIScope, receive: ASGIReceive
     ) -> tuple[WebhookResponse | None, Event | None]:
-        """Return what to answer, if anybody is there, and what to tell handlers of then."""
+        """Return the reply, unless the client is gone, and the event to run handlers for."""
         headers = {
             name.decode("latin-1"): value.decode("latin-1")
             for name, value in scope["headers"]
-            if name in _LOOKED_AT
+            if name in _USED_HEADERS
         }
         path = scope["path"]
         if query := scope.get("query_string"):
             path = f"{path}?{query.decode('latin-1')}"
-        receiver = self._receiver
-        refusal = receiver.refuse(scope["method"], path, headers)
+        intake = self._intake
+        refusal = intake.check(scope["method"], path, headers)
         if refusal is not None:
             return refusal, None
         body: bytearray | None = None
-        with anyio.move_on_after(receiver.body_timeout) as slow:
-            body = await read_body(receive, most=MAX_BODY_BYTES)
+        with anyio.move_on_after(intake.body_timeout) as slow:
+            body = await read_body(receive, most=MAX_PAYLOAD)
         if slow.cancelled_caught:
             return _TOO_SLOW, None
         if body is None:
             return None, None
-        return await receiver.take(path, body)
-
-
-async def read_body(receive: ASGIReceive, *, most: int) -> bytearray | None:
-    """Return a request's body, or ``None`` if whoever sends it is gone.
-
-    Args:
-        receive: As ASGI gives it.
-        most: How many bytes it may have. Of a longer one no more is read than shows that.
-    """
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        if len(body) > most or not message.get("more_body", False):
-            return body
-
-
-async def send_reply(
-    send: ASGISend, status: int, headers: Iterable[tuple[str, str]], body: bytes
-) -> None:
-    """Send a reply, as ASGI wants it."""
-    encoded = [
-        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": encoded})
-    await send({"type": "http.response.body", "body": body})
+        return await intake.accept(path, body)

@@ -1,16 +1,17 @@
-"""The user's own functions, called for events and questions. What they raise stays here."""
+"""Webhook handlers: the user's functions for events and questions. Their errors are logged."""
 
 from __future__ import annotations
 
 import inspect
 import logging
 import traceback
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import anyio
 
-from telecmi_async._internal.event_loop import nobody_cancelled
+from telecmi_async._internal.event_loop import is_foreign_cancellation
 from telecmi_async._internal.messages import mask_in
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events import DigitsEvent, Event, InboundRequest
@@ -24,35 +25,27 @@ __all__ = ["EventHandler", "Handlers", "InboundHandler", "InputHandler"]
 
 logger = logging.getLogger("telecmi_async")
 
-#: What is called with every event, once; plain or async.
+#: Called with every event, once; plain or async.
 EventHandler: TypeAlias = Callable[[Event], object]
-#: What says how a call goes on after keys were pressed; plain or async.
+#: Returns how a call goes on after keys were pressed; plain or async.
 InputHandler: TypeAlias = "Callable[[DigitsEvent], Awaitable[FlowLike] | FlowLike]"
-#: What says what becomes of a call that comes in; plain or async.
+#: Returns how an inbound call is answered; plain or async.
 InboundHandler: TypeAlias = "Callable[[InboundRequest], Awaitable[FlowLike] | FlowLike]"
 
-# So many keys are a PIN rather than a choice.
+# From this many keys on they may be a PIN.
 _SHORTEST_PIN: Final = 3
 
 _H = TypeVar("_H", bound=Callable[..., object])
 
 
 class Handlers:
-    """The functions that a receiver's user registered.
-
-    Args:
-        fallback: The flow that answers a question when nobody else does.
-        answer_timeout: How many seconds an answer may take; None for no limit.
-
-    Raises:
-        InvalidCall: It is no call flow.
-    """
+    """The functions that a receiver's user registered, and the flow that answers else."""
 
     def __init__(self, fallback: FlowLike, answer_timeout: float | None) -> None:
         self.of_events: list[EventHandler] = []
-        self._of_input: dict[str, InputHandler] = {}
-        self._of_inbound: InboundHandler | None = None
-        #: It, as JSON.
+        self._of_input: dict[str, Callable[[Any], object]] = {}
+        self._of_inbound: Callable[[Any], object] | None = None
+        #: The fallback, as JSON.
         self.fallback = encode_pcmo(parse_pcmo(fallback))
         self._answer_timeout = answer_timeout
 
@@ -62,7 +55,7 @@ class Handlers:
         return handler
 
     def add_input(self, name: str, handler: _H) -> _H:
-        """Ask a function what follows after keys were pressed, at the address of that name."""
+        """Ask a function how a call goes on after keys were pressed, at the address of that name."""
         if name:
             check_name(name)
         if name in self._of_input:
@@ -71,7 +64,7 @@ class Handlers:
         return handler
 
     def add_inbound(self, handler: _H) -> _H:
-        """Ask a function what becomes of a call that comes in."""
+        """Ask a function how an inbound call is answered."""
         if self._of_inbound is not None:
             raise ConfigurationError("there is an on_inbound handler already")
         self._of_inbound = _function(handler)
@@ -81,61 +74,48 @@ class Handlers:
         """Return the call flow that answers a question, as JSON.
 
         Args:
-            question: Keys that were pressed, or a call that comes in.
-            name: What stands before the token in the address that was asked.
+            question: Keys that were pressed, or an inbound call.
+            name: The name before the token in the address that was asked.
         """
-        handler: object = self._of_inbound
+        handler = self._of_inbound
         if isinstance(question, DigitsEvent):
             handler = self._of_input.get(name, self._of_input.get(""))
         if handler is None:
-            logger.warning("nobody answers %r: there is no handler for it", question)
+            logger.warning("there is no handler for %r; the fallback answers", question)
             return self.fallback
-        with anyio.move_on_after(self._answer_timeout):
-            try:
-                said = cast("Callable[[object], object]", handler)(question)
-                flow = await said if inspect.isawaitable(said) else said
+        with anyio.move_on_after(self._answer_timeout) as scope:  # it ends last
+            with _logged("the handler for %r failed; the fallback answers\n%s", question):
+                flow = handler(question)
+                if inspect.isawaitable(flow):
+                    flow = await flow
                 return encode_pcmo(parse_pcmo(flow))
-            except _raised() as error:
-                if _is_ours_to_raise(error):
-                    raise
-                logger.error(  # noqa: TRY400  # its traceback is cleaned first
-                    "the handler for %r failed; the fallback answers\n%s",
-                    question,
-                    _trace(error, question),
-                )
-                return self.fallback
-        logger.error(
-            "the handler for %r took more than %s s; the fallback answers",
-            question,
-            self._answer_timeout,
-        )
+        if scope.cancelled_caught:
+            logger.error(
+                "the handler for %r took more than %s s; the fallback answers",
+                question,
+                self._answer_timeout,
+            )
         return self.fallback
 
-    async def tell(self, event: Event) -> None:
-        """Call every handler of events with one, one after the other."""
+    async def run(self, event: Event) -> None:
+        """Call the event handlers one after the other."""
         for handler in self.of_events:
-            try:
-                said = handler(event)
-                if inspect.isawaitable(said):
-                    await said
-            except _raised() as error:
-                if _is_ours_to_raise(error):
-                    raise
-                logger.error(  # noqa: TRY400  # its traceback is cleaned first
-                    "a handler failed on %r; the event is not repeated\n%s",
-                    event,
-                    _trace(error, event),
-                )
+            with _logged("a handler failed on %r; the event is not repeated\n%s", event):
+                returned = handler(event)
+                if inspect.isawaitable(returned):
+                    await returned
 
 
-def _raised() -> tuple[type[BaseException], ...]:
-    """Return what a handler may raise and nobody else shall hear of."""
-    return Exception, anyio.get_cancelled_exc_class()
-
-
-def _is_ours_to_raise(error: BaseException) -> bool:
-    """Tell whether we are cancelled ourselves, and not what a handler waited for."""
-    return not isinstance(error, Exception) and not nobody_cancelled()
+@contextmanager
+def _logged(message: str, event: Event) -> Generator[None]:
+    """Log what a handler raises, and go on."""
+    try:
+        yield
+    except (Exception, anyio.get_cancelled_exc_class()) as error:
+        # A cancellation is ours, unless a task that the handler awaited was cancelled.
+        if not isinstance(error, Exception) and not is_foreign_cancellation():
+            raise
+        logger.error(message, event, _trace(error, event))  # noqa: TRY400  # its traceback is cleaned first
 
 
 def _trace(error: BaseException, event: Event) -> str:
@@ -150,10 +130,10 @@ def _trace(error: BaseException, event: Event) -> str:
 
 
 def _function(handler: object) -> Any:
-    """Return what is to be called, if it can be.
+    """Return a handler, checked.
 
     Raises:
-        ConfigurationError: It cannot.
+        ConfigurationError: It cannot be called.
     """
     if not callable(handler):
         raise ConfigurationError(

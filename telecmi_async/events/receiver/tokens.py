@@ -1,7 +1,7 @@
-"""The word in a webhook's address that nobody else knows.
+"""Webhook tokens: the secret last part of a webhook's address.
 
-TeleCMI signs nothing and sends no password along, so whoever knows the address may send
-events. The address must be unguessable, and must not stand in logs.
+TeleCMI signs nothing and sends no password, so anyone who knows the address can send events.
+The address must be unguessable, and must not appear in logs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
     "query_of",
 ]
 
-#: Loggers of web servers and frameworks that write down the paths of requests.
+#: Loggers of web servers and frameworks that log the paths of requests.
 WEB_LOGS: Final = (
     "aiohttp.access",
     "django.request",
@@ -50,13 +50,13 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_~-]{1,64}")
 _HIDDEN: Final = "•••"
 _MOST_IN_A_QUERY: Final = 50
 _ADVICE: Final = (
-    "make one with telecmi_async.events.receiver.new_token(), keep it with your secrets, and give it "
-    "to the receiver and to TeleCMI's dashboard, as the last part of your webhook's address"
+    "make one with telecmi_async.events.receiver.new_token(), keep it with your secrets, and "
+    "enter it in TeleCMI's dashboard as the last part of your webhook's address"
 )
 
 
 def new_token() -> str:
-    """Return a token that nobody can guess: 256 random bits in 43 letters."""
+    """Return an unguessable token: 256 random bits in 43 characters."""
     return secrets.token_urlsafe(32)
 
 
@@ -67,7 +67,7 @@ class Tokens:
         given: One, or a sequence of several while an old one is being replaced.
 
     Raises:
-        ConfigurationError: One is too short to be unguessable, or cannot stand in a URL.
+        ConfigurationError: One is too short to be unguessable, or cannot be part of a URL.
     """
 
     __slots__ = ("_encoded", "_tokens")
@@ -84,16 +84,16 @@ class Tokens:
         return f"Tokens({_HIDDEN})"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("Tokens are not pickled: it would show them")
+        raise TypeError("Tokens are not pickled: that would reveal them")
 
     def match(self, path: str) -> str | None:
-        """Return the name that stands before the token in a path; ``None`` without a token.
+        """Return the name before the token in a path; ``None`` without a valid token.
 
-        All tokens are compared, each in constant time, so that no time tells how much of one
-        was right.
+        All tokens are compared, each in constant time, so that timing does not reveal how much
+        of one was right.
 
         Args:
-            path: The path of a request; a query after it does not count.
+            path: The path of a request, with or without its query.
         """
         before, last = _parts(path)
         given = last.encode("utf-8", "surrogatepass")
@@ -112,8 +112,8 @@ class Tokens:
         if name:
             check_name(name)
             parts.insert(1, name)
-        told = {key: value for key, value in query.items() if value is not None}
-        return "/".join(parts) + (f"?{urlencode(told)}" if told else "")
+        given = {key: value for key, value in query.items() if value is not None}
+        return "/".join(parts) + (f"?{urlencode(given)}" if given else "")
 
     def hide(self, text: str) -> str:
         """Return a text without the tokens."""
@@ -123,10 +123,10 @@ class Tokens:
 
 
 def _parts(path: str) -> tuple[str, str]:
-    """Return what stands before the last part of a path, and that part.
+    """Return what precedes the last part of a path, and that part.
 
-    A proxy may have written characters as their codes. It does no harm to read them where a
-    server did so before: none of a token's characters comes of that.
+    A proxy may have percent-encoded characters. Decoding a path twice is harmless: it never
+    yields a character of a token.
     """
     path = unquote(path.partition("?")[0]).rstrip("/")
     before, _, last = path.rpartition("/")
@@ -134,7 +134,7 @@ def _parts(path: str) -> tuple[str, str]:
 
 
 def query_of(path: str) -> Mapping[str, str]:
-    """Return the query of a path, of names that come twice the last; empty if it is too long."""
+    """Return the query of a path, the last value of a repeated name; empty if it is too long."""
     query = path.partition("?")[2]
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_IN_A_QUERY)
@@ -144,7 +144,7 @@ def query_of(path: str) -> Mapping[str, str]:
 
 
 def _usable(given: object) -> tuple[str, ...]:
-    """Return the tokens if all can be used, or none."""
+    """Return the tokens, or none of them if one is invalid."""
     many = [given] if isinstance(given, str) else given
     if not isinstance(many, list | tuple):
         return ()
@@ -154,10 +154,10 @@ def _usable(given: object) -> tuple[str, ...]:
 
 
 def check_name(name: object) -> None:
-    """Refuse what cannot stand before the token in an address.
+    """Require a name that can precede the token in an address.
 
     Raises:
-        ConfigurationError: It is no short word.
+        ConfigurationError: It is not a short word.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigurationError(
@@ -166,19 +166,19 @@ def check_name(name: object) -> None:
 
 
 class TokenFilter(logging.Filter):
-    """Takes the tokens out of the records of a log, such as a web server's access log."""
+    """Hides the tokens in the records of a log, such as a web server's access log."""
 
     def __init__(self, tokens: Tokens) -> None:
         super().__init__()
         self._tokens = tokens
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change the record in place, and let it pass."""
+        """Hide the tokens in a record, and let it pass."""
         if isinstance(record.args, tuple):  # some formatters take them one by one
             record.args = tuple(map(self._hidden, record.args))
-        else:  # a mapping with a mind of its own, such as gunicorn's
+        else:  # a mapping with a behaviour of its own, such as gunicorn's
             record.msg, record.args = record.getMessage(), None
-        if record.exc_info and not record.exc_text:  # what formatters write of it
+        if record.exc_info and not record.exc_text:  # as formatters write it
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         for name, value in list(vars(record).items()):
             if name not in {"args", "exc_info"}:
@@ -186,7 +186,7 @@ class TokenFilter(logging.Filter):
         return True
 
     def _hidden(self, value: object) -> object:
-        """Return a value, or its text without the tokens if they are in it."""
+        """Return a value, or its text with the tokens hidden if they are in it."""
         if value is None or isinstance(value, int | float):
             return value
         text = str(value)
@@ -195,6 +195,6 @@ class TokenFilter(logging.Filter):
 
 
 def hide_tokens(tokens: Tokens, loggers: Iterable[str]) -> None:
-    """Have loggers write no tokens; without names, those that write paths."""
+    """Hide the tokens in loggers; without names, in those of known web servers."""
     for name in tuple(loggers) or WEB_LOGS:
         logging.getLogger(name).addFilter(TokenFilter(tokens))

@@ -1,16 +1,16 @@
-"""Where events wait for whoever waits for them."""
+"""Event stores: keep events and carry them to the calls they are about."""
 
 from __future__ import annotations
 
-from telecmi_async.events.store.base import EventStore, FiledEvent, Listener, names_of
+from telecmi_async.events.store.base import EventStore, Listener, StoredEvent, event_ids
 from telecmi_async.events.store.memory import MemoryStore
 from telecmi_async.events.store.redis import RedisStore
 
 __all__ = [
     "EventStore",
-    "FiledEvent",
     "Listener",
     "MemoryStore",
     "RedisStore",
-    "names_of",
+    "StoredEvent",
+    "event_ids",
 ]

@@ -1,8 +1,8 @@
-"""What a receiver and a service need of whatever carries events from one to the other.
+"""Event store: carries events from the receiver to the calls they are about.
 
-An event reaches one worker process, and the call it is about is awaited in another. So the
-receiver files it under every id it holds, then tells; and who waits has said what it waits for
-before it looks. In that order nothing can fall between.
+An event reaches one worker process, and the call it is about may be awaited in another. So the
+receiver stores the event under every id it holds and then notifies listeners; and a listener
+says what it waits for before it looks. In that order no event is missed.
 """
 
 from __future__ import annotations
@@ -18,105 +18,105 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
 __all__ = [
-    "KEPT",
-    "REMEMBERED",
-    "STRAYING",
+    "KEPT_SECONDS",
+    "REMEMBERED_SECONDS",
+    "UNMATCHED_SECONDS",
     "EventStore",
-    "FiledEvent",
     "Listener",
-    "names_of",
+    "StoredEvent",
+    "event_ids",
 ]
 
-#: How long one of our events is kept, in seconds. TeleCMI delivers a record for the last time
-#: half an hour after the first.
-KEPT: Final = 3600.0
-#: How long an event is kept of which it is not known whose it is.
-STRAYING: Final = 600.0
-#: How long it is remembered which of our events were there.
-REMEMBERED: Final = 24 * 3600.0
+#: How long a matched event is kept. TeleCMI delivers a record for the last time half an hour
+#: after the first.
+KEPT_SECONDS: Final = 3600.0
+#: How long an unmatched event is kept.
+UNMATCHED_SECONDS: Final = 600.0
+#: How long the deduplication key of a matched event is remembered.
+REMEMBERED_SECONDS: Final = 24 * 3600.0
 
 _LONGEST: Final = 256
 
 
 @frozen(eq=False)
-class FiledEvent:
+class StoredEvent:
     """An event as a store keeps it.
 
     Args:
         event: The event.
-        key: What it has in common with its repeats only. Never empty: an event that has no
-            repeats gets one of its own.
-        names: The ids it is found by: ``request_id``, ``conversation_uuid``, ``cmiuuid``, and
+        key: Its deduplication key, never empty: a question, which has no repeats, gets a
+            unique one.
+        ids: The ids it is found by: ``request_id``, ``conversation_uuid``, ``cmiuuid``, and
             the call's own reference if its code is right.
-        ours: Whether it is certain that a call of this account is meant, or none at all (an
-            inbound call's event). What is not certain is kept for a short while.
-        size: The bytes of its payload, by which a store bounds what it keeps.
+        matched: Whether it is certainly about a call of this account, or about none that was
+            placed (an inbound call). An unmatched event is kept for a short while.
+        size: The bytes of its payload, by which a store limits what it keeps.
     """
 
     event: Event
     key: str
-    names: tuple[str, ...]
-    ours: bool
+    ids: tuple[str, ...]
+    matched: bool
     size: int
 
 
-def names_of(event: Event, reference: str | None) -> tuple[str, ...]:
+def event_ids(event: Event, reference: str | None) -> tuple[str, ...]:
     """Return the ids that an event is found by, each once.
 
-    TeleCMI's have 43 letters or less. By one of more than 256 nothing is found.
+    TeleCMI's have at most 43 characters; those of more than 256 are left out.
 
     Args:
         event: The event.
-        reference: The call's own reference, if the event brought it back with its code.
+        reference: The call's own reference, if the event carries it with the right code.
     """
     ids = (event.request_id, reference, event.conversation_uuid, event.cmiuuid)
     return tuple(dict.fromkeys(name for name in ids if name and len(name) <= _LONGEST))
 
 
 class Listener(Protocol):
-    """Who waits for events of calls: the service that placed them.
+    """Waits for events of calls: a service that placed them.
 
     Its methods are called in any order, from a store's own tasks, and must not block.
     """
 
-    def wants(self, names: Collection[str]) -> bool:
-        """Tell whether a call is known here by one of these ids."""
+    def wants(self, ids: Collection[str]) -> bool:
+        """Return whether a call is known here by one of these ids."""
         ...
 
-    def take(self, filed: FiledEvent) -> None:
-        """Hand an event to the call it is about. One that was handed over before is ignored."""
+    def take(self, stored: StoredEvent) -> None:
+        """Give an event to its call. One that was given before is ignored."""
         ...
 
     def waiting(self) -> list[str]:
-        """Return the ids of the calls whose end is not known yet, with those of their legs."""
+        """Return the ids of the calls that have not ended yet, with those of their legs."""
         ...
 
 
 class EventStore(Protocol):
     """Carries events from receivers to services, within a process or between many.
 
-    An implementer must keep an event before it tells anybody: one of ours for ``KEPT`` seconds,
-    another one for ``STRAYING``, and either within a bound of its own. What it hands out it must
-    keep, for a call may be taken up again. It must never raise what is foreign: what fails
-    becomes a `StoreError`.
+    An implementer must keep an event before it notifies listeners: a matched one for an hour,
+    an unmatched one for ten minutes, each within a limit of its own. Events stay after they
+    were read, since another handle may be attached to the call. Foreign errors must not leave
+    it: every failure becomes a `StoreError`.
 
-    One event is handed to the user's handlers once, whichever process sees it: by whoever is
-    told True by `put` of one of ours, or by `claim` of another. An event that was put as
-    another one's and is then put as ours is therefore no repeat, unless it was claimed.
+    The user's handlers get an event once, in whichever process: where `put` returned True for
+    a matched event, or `claim` for an unmatched one. So an event that was put as unmatched,
+    and is then put as matched, is not a repeat unless it was claimed.
     """
 
     #: Whether other processes see the same events.
     shared: bool
 
-    async def put(self, filed: FiledEvent) -> bool:
-        """Keep an event and tell the listeners; False if it is a repeat.
+    async def put(self, stored: StoredEvent) -> bool:
+        """Keep an event and notify the listeners; return False if it is a repeat.
 
         Raises:
             StoreError: It could not be kept. The receiver then asks TeleCMI to send it again.
         """
         ...
 
-    async def get(self, names: Collection[str]) -> list[FiledEvent]:
+    async def get(self, ids: Collection[str]) -> list[StoredEvent]:
         """Return the events that are kept under any of these ids, oldest first, each once.
 
         Raises:
@@ -125,10 +125,10 @@ class EventStore(Protocol):
         ...
 
     async def claim(self, key: str) -> bool:
-        """Tell whether this is the first claim to hand an event to the user's handlers.
+        """Return whether this is the first claim of an event, by its deduplication key.
 
-        Asked for an event that is not ``ours`` once its call turned up, by whoever takes it.
-        It is one of ours from then on.
+        An unmatched event is claimed when its call turns up, before the user's handlers get
+        it. From then on it is matched.
 
         Raises:
             StoreError: The store cannot be reached.
@@ -136,9 +136,9 @@ class EventStore(Protocol):
         ...
 
     def follow(self, listener: Listener) -> AbstractAsyncContextManager[None]:
-        """Tell ``listener`` of every event it wants, as long as the context is open.
+        """Give ``listener`` every event it wants, as long as the context is open.
 
-        An implementer must survive the loss of its connection: it connects again by itself,
-        and then, and every 30 seconds besides, looks up all that the listener waits for.
+        An implementer must survive the loss of its connection: it connects again by itself.
+        Then, and every 30 seconds, it looks up all that the listener waits for.
         """
         ...

@@ -1,4 +1,4 @@
-"""Events within one process: kept for a while, and handed on at once."""
+"""Event store in memory: for one process, which keeps events for a while and passes them on."""
 
 from __future__ import annotations
 
@@ -14,9 +14,16 @@ import anyio
 from attrs import define, field, frozen
 
 from telecmi_async._internal import validators
-from telecmi_async._internal.event_loop import current_loop, hand_over
+from telecmi_async._internal.event_loop import call_in_loop, current_loop
+from telecmi_async._internal.json_text import encode_json
 from telecmi_async.events import Event, parse_event
-from telecmi_async.events.store.base import KEPT, REMEMBERED, STRAYING, FiledEvent, Listener
+from telecmi_async.events.store.base import (
+    KEPT_SECONDS,
+    REMEMBERED_SECONDS,
+    UNMATCHED_SECONDS,
+    Listener,
+    StoredEvent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
@@ -24,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["MemoryStore"]
 
 _whole: Final = validators.whole(1)
-_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @frozen(eq=False)
@@ -32,66 +38,66 @@ class _Kept:
     """An event that is kept: encoded, which takes a fraction of the memory."""
 
     order: int
-    names: tuple[str, ...]
+    ids: tuple[str, ...]
     payload: bytes
     size: int
     until: float
     #: The event itself, as long as the history of a call holds it anyway.
     event: weakref.ref[Event]
 
-    def filed(self, key: str, *, ours: bool) -> FiledEvent:
-        """Return the event as it was filed."""
+    def stored(self, key: str, *, matched: bool) -> StoredEvent:
+        """Return the event as it was stored."""
         event = self.event() or parse_event(json.loads(self.payload))
-        return FiledEvent(event, key, self.names, ours=ours, size=self.size)
+        return StoredEvent(event, key, self.ids, matched=matched, size=self.size)
 
 
 @define(eq=False)
 class _Pool:
-    """Events in the order in which they came, no more of them than there is room for."""
+    """Events in the order of arrival, limited in number and bytes."""
 
     seconds: float
     most: int
     most_bytes: int
-    #: By name, the keys of the events of all pools of a store.
-    by_name: dict[str, dict[str, None]]
+    #: By id, the keys of the events in all pools of a store.
+    by_id: dict[str, dict[str, None]]
     kept: OrderedDict[str, _Kept] = field(factory=OrderedDict[str, _Kept])
     bytes: int = 0
     dropped: int = 0
 
-    def add(self, filed: FiledEvent, order: int, now: float) -> None:
-        """Keep an event, at the cost of the oldest."""
-        self.kept[filed.key] = _Kept(
+    def add(self, stored: StoredEvent, order: int, now: float) -> None:
+        """Keep an event; drop the oldest ones if there is no room."""
+        self.kept[stored.key] = _Kept(
             order,
-            filed.names,
-            _encode(filed.event.raw).encode(),
-            filed.size,
+            stored.ids,
+            encode_json(stored.event.raw).encode(),
+            stored.size,
             now + self.seconds,
-            weakref.ref(filed.event),
+            weakref.ref(stored.event),
         )
-        self.bytes += filed.size
-        for name in filed.names:
-            self.by_name.setdefault(name, {})[filed.key] = None
+        self.bytes += stored.size
+        for name in stored.ids:
+            self.by_id.setdefault(name, {})[stored.key] = None
         while len(self.kept) > self.most or self.bytes > self.most_bytes:
             self._drop_oldest()
 
-    def take(self, key: str) -> _Kept | None:
-        """Keep an event no longer; return it if it was there."""
+    def pop(self, key: str) -> _Kept | None:
+        """Remove an event; return it if it was there."""
         kept = self.kept.pop(key, None)
         if kept is not None:
             self.bytes -= kept.size
-            for name in kept.names:
-                keys = self.by_name[name]
+            for name in kept.ids:
+                keys = self.by_id[name]
                 del keys[key]
                 if not keys:
-                    del self.by_name[name]
+                    del self.by_id[name]
         return kept
 
     def _drop_oldest(self) -> None:
-        self.take(next(iter(self.kept)))
+        self.pop(next(iter(self.kept)))
         self.dropped += 1
 
     def expire(self, now: float) -> None:
-        """Let go of what is out of date."""
+        """Drop expired events."""
         while self.kept and next(iter(self.kept.values())).until <= now:
             self._drop_oldest()
 
@@ -100,132 +106,128 @@ class _Pool:
 class MemoryStore:
     """The default store. It serves one process: a call must be awaited where its events arrive.
 
-    Every event is handed on to whoever waits for it, and kept: one of ours for an hour, so that
-    ``service.handle_for(request_id)`` takes up a call that nobody held; another one for ten
-    minutes, since an event may overtake TeleCMI's reply. There are three memories, each with a
-    bound of its own, so that events that somebody made up never push out what is known of
-    real ones:
+    Events are passed on at once, and kept: matched ones for an hour, so that
+    ``service.handle_for(request_id)`` finds what happened to a call without a handle; unmatched
+    ones for ten minutes, since an event may overtake TeleCMI's reply. There are three memories,
+    each with limits of its own, so that forged events never push out genuine ones:
 
-    - Which of *our* events were there: 24 hours long, at most ``remember`` of them. One takes
-      about 200 bytes.
-    - Our events themselves: at most ``keep`` of them, and ``keep_bytes`` of payload.
-    - Those of which it is not known whose they are: at most ``strays`` and ``stray_bytes``.
+    - The deduplication keys of matched events: for 24 hours, at most ``remember`` of them. One
+      takes about 200 bytes.
+    - Matched events: at most ``keep`` of them, and ``keep_bytes`` of payload.
+    - Unmatched events: at most ``unmatched`` and ``unmatched_bytes``.
 
-    The oldest is dropped for a new one. An event that is kept takes its payload's bytes and
-    about two kilobytes besides. With the bounds as they are, events that somebody made up take
-    at most 20 MB, and all memories together at most 100 MB.
+    The oldest is dropped for a new one. An event takes its payload's bytes and about two
+    kilobytes besides. With the default limits forged events take at most 20 MB, and all
+    memories together at most 100 MB.
 
     Args:
-        remember: How many of our events are remembered, so that none is handed on twice.
-        keep: How many of our events are kept.
+        remember: How many matched events are remembered, so that handlers get none twice.
+        keep: How many matched events are kept.
         keep_bytes: How many bytes of payload they may have together.
-        strays: How many other events are kept.
-        stray_bytes: How many bytes of payload those may have together.
+        unmatched: How many unmatched events are kept.
+        unmatched_bytes: How many bytes of payload they may have together.
 
     Raises:
-        ConfigurationError: One is no whole number of 1 or more.
+        ConfigurationError: One is not a whole number of 1 or more.
     """
+
+    shared = False
 
     remember: int = field(default=200_000, kw_only=True, validator=_whole)
     keep: int = field(default=10_000, kw_only=True, validator=_whole)
     keep_bytes: int = field(default=8 << 20, kw_only=True, validator=_whole)
-    strays: int = field(default=2_000, kw_only=True, validator=_whole)
-    stray_bytes: int = field(default=4 << 20, kw_only=True, validator=_whole)
-    shared: bool = field(default=False, init=False, repr=False)
-    _listeners: list[tuple[Listener, object]] = field(
-        factory=list[tuple[Listener, object]], init=False, repr=False
-    )
-    _seen: OrderedDict[str, float] = field(
-        factory=OrderedDict[str, float], init=False, repr=False
-    )
-    _ours: _Pool = field(init=False, repr=False)
-    _strays: _Pool = field(init=False, repr=False)
-    _by_name: dict[str, dict[str, None]] = field(
-        factory=dict[str, dict[str, None]], init=False, repr=False
-    )
+    unmatched: int = field(default=2_000, kw_only=True, validator=_whole)
+    unmatched_bytes: int = field(default=4 << 20, kw_only=True, validator=_whole)
+    _listeners: list[tuple[Listener, object]] = field(init=False, repr=False)
+    _seen: OrderedDict[str, float] = field(init=False, repr=False)
+    _matched: _Pool = field(init=False, repr=False)
+    _unmatched: _Pool = field(init=False, repr=False)
     _order: itertools.count[int] = field(factory=itertools.count, init=False, repr=False)
     # Receiver and service may run in threads of their own.
     _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._ours = _Pool(KEPT, self.keep, self.keep_bytes, self._by_name)
-        self._strays = _Pool(STRAYING, self.strays, self.stray_bytes, self._by_name)
+        self._listeners, self._seen = [], OrderedDict()
+        by_id: dict[str, dict[str, None]] = {}
+        self._matched = _Pool(KEPT_SECONDS, self.keep, self.keep_bytes, by_id)
+        self._unmatched = _Pool(UNMATCHED_SECONDS, self.unmatched, self.unmatched_bytes, by_id)
 
     @property
     def dropped(self) -> int:
-        """How many events were dropped because nobody was known to have placed their call."""
-        return self._strays.dropped
+        """How many events were dropped because their call never turned up."""
+        return self._unmatched.dropped
 
-    async def put(self, filed: FiledEvent) -> bool:
-        """Keep an event and hand it on; False if it is a repeat."""
+    async def put(self, stored: StoredEvent) -> bool:
+        """Keep an event and pass it on; return False if it is a repeat."""
         with self._lock:
-            if not self._file(filed, anyio.current_time()):
+            if not self._add(stored, anyio.current_time()):
                 return False
         here = current_loop()
         for listener, loop in tuple(self._listeners):
-            if listener.wants(filed.names):
+            if listener.wants(stored.ids):
                 if loop is here:
-                    listener.take(filed)
+                    listener.take(stored)
                 else:
-                    hand_over(loop, listener.take, filed)
+                    call_in_loop(loop, listener.take, stored)
         return True
 
-    def _file(self, filed: FiledEvent, now: float) -> bool:
-        self._forget(now)
-        if filed.key in self._seen:
+    def _add(self, stored: StoredEvent, now: float) -> bool:
+        self._expire(now)
+        if stored.key in self._seen:
             return False
-        if not filed.ours:
-            if filed.key in self._strays.kept:
+        if not stored.matched:
+            if stored.key in self._unmatched.kept:
                 return False
-            self._strays.add(filed, next(self._order), now)
+            self._unmatched.add(stored, next(self._order), now)
             return True
-        self._strays.take(filed.key)  # now it is certain whose it is
-        self._ours.take(filed.key)
-        self._remember(filed.key, now)
-        self._ours.add(filed, next(self._order), now)
+        self._unmatched.pop(stored.key)
+        self._matched.pop(stored.key)
+        self._remember(stored.key, now)
+        self._matched.add(stored, next(self._order), now)
         return True
 
     def _remember(self, key: str, now: float) -> None:
-        self._seen[key] = now + REMEMBERED
+        self._seen[key] = now + REMEMBERED_SECONDS
         if len(self._seen) > self.remember:
             self._seen.popitem(last=False)
 
-    def _forget(self, now: float) -> None:
-        """Let go of what is out of date. All memories are in the order of their times."""
-        self._ours.expire(now)
-        self._strays.expire(now)
+    def _expire(self, now: float) -> None:
+        """Drop what expired. All memories are in the order of their times."""
+        self._matched.expire(now)
+        self._unmatched.expire(now)
         while self._seen and next(iter(self._seen.values())) <= now:
             self._seen.popitem(last=False)
 
-    async def get(self, names: Collection[str]) -> list[FiledEvent]:
-        """Return what is kept under any of these ids."""
+    async def get(self, ids: Collection[str]) -> list[StoredEvent]:
+        """Return the events that are kept under any of these ids."""
+        by_id = self._matched.by_id
         with self._lock:
-            self._forget(anyio.current_time())
+            self._expire(anyio.current_time())
             found = [
-                (kept, key, pool is self._ours)
-                for key in {key for name in names for key in self._by_name.get(name, ())}
-                for pool in (self._ours, self._strays)
+                (kept, key, pool is self._matched)
+                for key in {key for name in ids for key in by_id.get(name, ())}
+                for pool in (self._matched, self._unmatched)
                 if (kept := pool.kept.get(key)) is not None
             ]
         found.sort(key=lambda entry: entry[0].order)
-        return [kept.filed(key, ours=ours) for kept, key, ours in found]
+        return [kept.stored(key, matched=matched) for kept, key, matched in found]
 
     async def claim(self, key: str) -> bool:
-        """Tell whether an event is claimed for the first time; it is one of ours from now on."""
+        """Return whether this is the first claim of an event, which is matched from now on."""
         with self._lock:
             now = anyio.current_time()
-            self._forget(now)
+            self._expire(now)
             if key in self._seen:
                 return False
             self._remember(key, now)
-            kept = self._strays.take(key)
+            kept = self._unmatched.pop(key)
             if kept is not None:
-                self._ours.add(kept.filed(key, ours=True), kept.order, now)
+                self._matched.add(kept.stored(key, matched=True), kept.order, now)
         return True
 
     @asynccontextmanager
     async def follow(self, listener: Listener) -> AsyncGenerator[None]:
-        """Hand a listener what it wants, in the event loop that asked for it."""
+        """Give a listener what it wants, in the event loop that called this."""
         entry = (listener, current_loop())
         self._listeners.append(entry)
         try:

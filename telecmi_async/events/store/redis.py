@@ -1,22 +1,27 @@
-"""Events that several processes share, through a Redis or Valkey server."""
+"""Event store on a Redis or Valkey server: shares events between processes."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import secrets
-from typing import TYPE_CHECKING, Final, NoReturn, Self
-
-import anyio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
 
 from telecmi_async._internal import validators
-from telecmi_async._internal.event_loop import OwnError
-from telecmi_async._internal.redis_server import RedisServer
+from telecmi_async._internal.json_text import encode_json
+from telecmi_async._internal.redis_server import RedisBacked, RedisServer
 from telecmi_async._internal.secrets import Secret
+from telecmi_async._internal.tasks import background_task_group
 from telecmi_async.events import parse_event
-from telecmi_async.events.store.base import KEPT, REMEMBERED, STRAYING, FiledEvent, Listener
-from telecmi_async.events.store.redis_scripts import FILE, FIND_LUA
+from telecmi_async.events.store.base import (
+    KEPT_SECONDS,
+    REMEMBERED_SECONDS,
+    UNMATCHED_SECONDS,
+    Listener,
+    StoredEvent,
+)
+from telecmi_async.events.store.redis_scripts import GET_LUA, PUT_LUA
 from telecmi_async.events.store.redis_subscriber import RedisSubscriber
 
 if TYPE_CHECKING:
@@ -35,36 +40,36 @@ _MOST_UNANSWERED: Final = 10_000
 _whole: Final = validators.whole(1)
 
 
-class RedisStore:
+class RedisStore(RedisBacked):
     """Shares events between processes, through a Redis or Valkey server. On asyncio only.
 
-    Give each process a receiver with such a store, and whichever of them an event reaches, the
-    call that awaits it hears of it; functions registered by ``receiver.on_event`` are called
-    with it in one process::
+    Give each process a receiver with such a store. Whichever process an event reaches, the
+    handle that awaits it gets it; functions registered by ``receiver.on_event`` are called in
+    one process::
 
         store = RedisStore(os.environ["REDIS_URL"])
         receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"], store=store)
 
-    Events hold phone numbers, and keys that were pressed. They are kept with an expiry: one
-    of ours for an hour, another one for ten minutes. That an event of ours was there is
-    remembered for 24 hours, by a digest. When there is more than the bounds allow, the oldest
-    is dropped. Redis takes about three times an event's payload, and a kilobyte besides.
+    Events hold phone numbers, and keys that were pressed. They have an expiry: an hour for
+    matched ones, ten minutes for unmatched ones. The deduplication key of a matched event is
+    remembered for 24 hours. Beyond the limits the oldest is dropped. Redis takes about three
+    times an event's payload, and a kilobyte besides.
 
     Args:
         redis: The server's URL, as ``redis://``, ``rediss://`` or ``unix://``, or a client of
             your own, a `redis.asyncio.Redis`, that is used and never closed. Redis Cluster is
             not supported.
-        prefix: What all keys and the channel begin with: one for each TeleCMI account.
-        timeout: How long one question to the server may take, in seconds or as a `timedelta`.
-        remember: How many of our events are remembered, so that none is handed on twice.
-        keep: How many of our events are kept.
+        prefix: The beginning of all keys and of the channel: one for each TeleCMI account.
+        timeout: How long one request to the server may take, in seconds or as a `timedelta`.
+        remember: How many matched events are remembered, so that handlers get none twice.
+        keep: How many matched events are kept.
         keep_bytes: How many bytes of payload they may have together.
-        strays: How many events are kept of which it is not known whose they are.
-        stray_bytes: How many bytes of payload those may have together.
+        unmatched: How many unmatched events are kept.
+        unmatched_bytes: How many bytes of payload they may have together.
 
     Raises:
-        ConfigurationError: A value that cannot work; redis-py is not installed; or the event
-            loop that is running is trio's.
+        ConfigurationError: An invalid argument; redis-py is not installed; or the running
+            event loop is trio's.
     """
 
     #: Whether other processes see the same events.
@@ -72,63 +77,59 @@ class RedisStore:
 
     def __init__(
         self,
-        redis: str | Redis,
+        redis: str | Secret | Redis,
         *,
         prefix: str = "telecmi",
         timeout: validators.Duration = 5.0,
         remember: int = 1_000_000,
         keep: int = 200_000,
         keep_bytes: int = 256 << 20,
-        strays: int = 10_000,
-        stray_bytes: int = 16 << 20,
+        unmatched: int = 10_000,
+        unmatched_bytes: int = 16 << 20,
     ) -> None:
-        given = Secret(redis) if isinstance(redis, str) else redis
-        del redis  # a traceback may show locals
+        # A traceback may show locals.
+        redis = Secret(redis) if isinstance(redis, str) else redis
         self._prefix = prefix
-        bounds = {
+        limits = {
             "keep": keep,
             "keep_bytes": keep_bytes,
-            "strays": strays,
-            "stray_bytes": stray_bytes,
+            "unmatched": unmatched,
+            "unmatched_bytes": unmatched_bytes,
             "remember": remember,
         }
-        for name, bound in bounds.items():
-            _whole(self, validators.Named(name), bound)
-        self._bounds = tuple(bounds.values())
-        # By key, the tokens of questions whose answers never came.
+        for name, limit in limits.items():
+            _whole(self, validators.Named(name), limit)
+        self._limits = tuple(limits.values())
+        # By key, the tokens of requests whose replies never came.
         self._unanswered: dict[str, str] = {}
         self._server = RedisServer(
             self,
-            given,
+            redis,
             prefix=prefix,
             timeout=timeout,
             task="the store of events",
             on_trio="serve from one process with the default store",
         )
 
-    def __repr__(self) -> str:
-        return f"<RedisStore {getattr(self, '_prefix', '?')}>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a RedisStore is not pickled: make one in every process")
-
-    async def put(self, filed: FiledEvent) -> bool:
-        """Keep an event and tell the processes that listen; False if it is a repeat."""
-        body = json.dumps(filed.event.raw, separators=(",", ":"), ensure_ascii=False)
-        return await self._file(filed.key, int(filed.ours), _head(filed), body)
+    async def put(self, stored: StoredEvent) -> bool:
+        """Keep an event and publish its ids; return False if it is a repeat."""
+        return await self._put(
+            stored.key, int(stored.matched), _head(stored), encode_json(stored.event.raw)
+        )
 
     async def claim(self, key: str) -> bool:
-        """Tell whether an event is claimed for the first time, in any process."""
-        return await self._file(key, 1, "", "")
+        """Return whether this is the first claim of an event, in any process."""
+        return await self._put(key, 1, "", "")
 
-    async def _file(self, key: str, ours: int, head: str, body: str) -> bool:
-        # A client may ask twice if its connection broke, and so may we, if the answer did not
-        # come: by the token it is told the same.
+    async def _put(self, key: str, matched: int, head: str, body: str) -> bool:
+        # The client repeats a request if its connection broke, and TeleCMI sends an event
+        # again if the reply did not come in time: with the same token the answer is the same.
         token = self._unanswered.pop(key, None) or secrets.token_hex(_TOKEN_BYTES)
-        times = [int(seconds * 1000) for seconds in (KEPT, STRAYING, REMEMBERED)]
+        seconds = (KEPT_SECONDS, UNMATCHED_SECONDS, REMEMBERED_SECONDS)
+        times = [int(1000 * each) for each in seconds]
         try:
             answer = await self._server.run(
-                FILE, self._prefix, key, token, ours, head, body, *times, *self._bounds
+                PUT_LUA, self._prefix, key, token, matched, head, body, *times, *self._limits
             )
         except BaseException:
             self._unanswered[key] = token
@@ -137,27 +138,27 @@ class RedisStore:
             raise
         return bool(answer)
 
-    async def get(self, names: Collection[str]) -> list[FiledEvent]:
-        """Return what is kept under any of these ids, oldest first, each once."""
-        found: dict[int, FiledEvent] = {}
-        wanted = tuple(names)
+    async def get(self, ids: Collection[str]) -> list[StoredEvent]:
+        """Return the events that are kept under any of these ids, oldest first, each once."""
+        found: dict[int, StoredEvent] = {}
+        wanted = tuple(ids)
         for start in range(0, len(wanted), _AT_ONCE):
             some = wanted[start : start + _AT_ONCE]
-            answer = await self._server.run(FIND_LUA, self._prefix, *some)
+            answer = await self._server.run(GET_LUA, self._prefix, *some)
             for order, value in zip(answer[::2], answer[1::2], strict=True):
-                for filed in _read(value):
-                    found[int(order)] = filed
+                for stored in _read(value):
+                    found[int(order)] = stored
         return [found[order] for order in sorted(found)]
 
-    async def by_key(self, keys: Collection[str]) -> list[FiledEvent]:
-        """Return the events that have these keys, as far as they are kept."""
+    async def _by_key(self, keys: Collection[str]) -> list[StoredEvent]:
+        """Return the events with these deduplication keys, as far as they are kept."""
         values = await self._server.fetch([f"{self._prefix}:event:{key}" for key in keys])
-        return [filed for value in values if value is not None for filed in _read(value)]
+        return [stored for value in values if value is not None for stored in _read(value)]
 
     def follow(self, listener: Listener) -> AbstractAsyncContextManager[None]:
-        """Tell ``listener`` of every event it wants, as long as the context is open.
+        """Give ``listener`` every event it wants, as long as the context is open.
 
-        It may be told of one more than once.
+        It may get one more than once.
 
         Raises:
             ConfigurationError: The event loop is trio's.
@@ -166,42 +167,29 @@ class RedisStore:
         self._server.bind()
         return self._followed(listener)
 
-    @contextlib.asynccontextmanager
+    @asynccontextmanager
     async def _followed(self, listener: Listener) -> AsyncGenerator[None]:
-        ear = RedisSubscriber(self._server, f"{self._prefix}:events", self, listener)
-        own = OwnError()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(ear.listen_always)
-            with own:
-                yield
-            tasks.cancel_scope.cancel()
-        own.raise_it()
-
-    async def aclose(self) -> None:
-        """Close the connections, unless the client is your own."""
-        await self._server.close()
-
-    async def __aenter__(self) -> Self:
-        self._server.bind()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.aclose()
+        subscriber = RedisSubscriber(
+            self._server, f"{self._prefix}:events", listener, get=self.get, by_key=self._by_key
+        )
+        async with background_task_group() as tasks:
+            tasks.start_soon(subscriber.run)
+            yield
 
 
-def _head(filed: FiledEvent) -> str:
+def _head(stored: StoredEvent) -> str:
     """Return what is published of an event: its key, its size and its ids."""
-    return json.dumps([filed.key, filed.size, *filed.names])
+    return json.dumps([stored.key, stored.size, *stored.ids])
 
 
-def _read(value: str | bytes) -> list[FiledEvent]:
-    """Return the event that was kept: who it belongs to, who wrote it, its head, its payload."""
+def _read(value: str | bytes) -> list[StoredEvent]:
+    """Return the event of a key's value: whether it is matched, its token, head and payload."""
     text = value.decode() if isinstance(value, bytes) else value
     head, _, body = text[1 + 2 * _TOKEN_BYTES :].partition("\n")
     try:
-        key, size, *names = json.loads(head)
+        key, size, *ids = json.loads(head)
         event = parse_event(json.loads(body))
     except (TypeError, ValueError):
-        logger.error("the store of events holds what is no event; is its prefix used twice?")  # noqa: TRY400  # its traceback would show the payload
+        logger.error("a key of the store is not an event; is its prefix used twice?")  # noqa: TRY400  # its traceback would show the payload
         return []
-    return [FiledEvent(event, key, tuple(names), ours=text[0] == "1", size=size)]
+    return [StoredEvent(event, key, tuple(ids), matched=text[0] == "1", size=size)]

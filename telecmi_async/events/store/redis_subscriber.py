@@ -1,77 +1,68 @@
-"""Hears what is published on a server, for one listener, and misses nothing."""
+"""Redis subscription: receives published events for one listener, and misses none."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import logging
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import anyio
 
 from telecmi_async.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Awaitable, Callable, Collection
 
     from telecmi_async._internal.redis_server import RedisServer
-    from telecmi_async.events.store.base import FiledEvent, Listener
+    from telecmi_async.events.store.base import Listener, StoredEvent
 
-__all__ = ["EventLookup", "RedisSubscriber"]
+    _Find: TypeAlias = Callable[[Collection[str]], Awaitable[list[StoredEvent]]]
+
+__all__ = ["RedisSubscriber"]
 
 logger = logging.getLogger("telecmi_async")
 
 # At least this often, in seconds, all that a listener waits for is looked up.
-_FLOOR: Final = 30.0
+_LOOK_UP_EVERY: Final = 30.0
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 _AT_ONCE: Final = 500
 
 
-class EventLookup(Protocol):
-    """Where events can be looked up."""
-
-    async def get(self, names: Collection[str]) -> list[FiledEvent]:
-        """Return what is kept under any of these ids."""
-        ...
-
-    async def by_key(self, keys: Collection[str]) -> list[FiledEvent]:
-        """Return the events that have these keys, as far as they are kept."""
-        ...
-
-
 class RedisSubscriber:
-    """Listens for as long as `listen_always` runs.
+    """Listens for as long as `run` runs.
 
-    Published is only what an event is found by. So an event is looked up if it is wanted, and
-    all that the listener waits for is looked up whenever something may have been missed: after
-    each connection, and now and then.
-
-    Args:
-        server: The server.
-        channel: Where it is published.
-        shelf: Where it is looked up.
-        listener: Who wants it.
+    Only the ids of an event are published, so the event is looked up if it is wanted. All that
+    the listener waits for is looked up whenever something may have been missed: after each
+    connection, and every 30 seconds.
     """
 
     def __init__(
-        self, server: RedisServer, channel: str, shelf: EventLookup, listener: Listener
+        self,
+        server: RedisServer,
+        channel: str,
+        listener: Listener,
+        *,
+        get: _Find,
+        by_key: _Find,
     ) -> None:
         self._server = server
         self._channel = channel
-        self._shelf = shelf
         self._listener = listener
+        self._get = get
+        self._by_key = by_key
         self._pause = _FIRST_PAUSE
         self._failed = False
 
-    async def listen_always(self) -> None:
+    async def run(self) -> None:
         """Listen, and connect again whenever the connection was lost."""
         while True:
             try:
                 await self._listen()
             except StoreError as error:
                 if not self._failed:
-                    logger.warning("no events are heard for now: %s", error)
+                    logger.warning("events cannot be received for now: %s", error)
                 self._failed = True
             await anyio.sleep(self._pause)
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
@@ -80,13 +71,13 @@ class RedisSubscriber:
         channel = self._server.bind().pubsub()
         try:
             await self._server.ask(channel.subscribe(self._channel))
-            await self._hand_on(channel)
+            await self._receive(channel)
         finally:
             with anyio.CancelScope(shield=True), contextlib.suppress(StoreError):
                 await self._server.ask(channel.aclose())
 
-    async def _hand_on(self, channel: Any) -> None:
-        """Hand on what is heard.
+    async def _receive(self, channel: Any) -> None:
+        """Give the listener the events that are published.
 
         Raises:
             StoreError: The connection was lost.
@@ -101,35 +92,33 @@ class RedisSubscriber:
                 answered = True
                 # The client may have connected again by itself.
                 if message["type"] == "subscribe":
-                    self._begin()
+                    self._connected()
                     due = 0.0
                 elif message["type"] == "message":
-                    pending += self._wanted(message["data"])
+                    key, _, *ids = json.loads(message["data"])
+                    if self._listener.wants(ids):
+                        pending.append(key)
             if pending and (message is None or len(pending) >= _AT_ONCE):
-                for filed in await self._shelf.by_key(pending):
-                    self._listener.take(filed)
+                for stored in await self._by_key(pending):
+                    self._listener.take(stored)
                 pending.clear()
             if anyio.current_time() >= due:
                 if not answered:
-                    raise StoreError("the store of events failed (no sign of life)")
+                    raise StoreError("the store of events failed (no reply to a ping)")
                 answered = False
                 await self._server.ask(channel.ping())
                 await self._look_up()
-                due = anyio.current_time() + _FLOOR
+                due = anyio.current_time() + _LOOK_UP_EVERY
 
-    def _begin(self) -> None:
+    def _connected(self) -> None:
         if self._failed:
-            logger.warning("events are heard again, and what was missed is looked up")
+            logger.warning("events are received again; missed ones are looked up")
         self._failed = False
         self._pause = _FIRST_PAUSE
 
-    def _wanted(self, head: str | bytes) -> list[str]:
-        key, _, *names = json.loads(head)
-        return [key] if self._listener.wants(names) else []
-
     async def _look_up(self) -> None:
         """Look up all that the listener waits for."""
-        names = self._listener.waiting()
-        for start in range(0, len(names), _AT_ONCE):
-            for filed in await self._shelf.get(names[start : start + _AT_ONCE]):
-                self._listener.take(filed)
+        ids = self._listener.waiting()
+        for start in range(0, len(ids), _AT_ONCE):
+            for stored in await self._get(ids[start : start + _AT_ONCE]):
+                self._listener.take(stored)

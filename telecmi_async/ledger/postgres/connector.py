@@ -1,4 +1,4 @@
-"""How to get to a PostgreSQL server, without showing the password to anybody."""
+"""PostgreSQL connector: opens connections, and keeps the password out of errors and logs."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 __all__ = ["GRACE", "PostgresConnector"]
 
-#: For how many seconds longer than a statement may take the server may say nothing.
+#: For how many seconds the server may be silent, beyond the time a statement may take.
 GRACE: Final = 2.0
 
 
 class PostgresConnector:
-    """How to get to the server: what a connection is opened with.
+    """Opens connections to a server.
 
     Args:
         conninfo: A URL or key-value string as libpq takes it; it may hold a password.
-        schema: The schema that everything of ours is in.
-        timeout: For how many seconds a broken connection is tried again, and how long the
+        schema: The schema of the ledger's tables.
+        timeout: For how many seconds a broken connection is opened again, and how long the
             server may take for an answer.
 
     Raises:
-        ConfigurationError: psycopg is not installed, or the string is none of libpq's.
+        ConfigurationError: psycopg is not installed, or libpq does not take the string.
     """
 
     def __init__(self, conninfo: str, *, schema: str, timeout: float) -> None:
@@ -44,7 +44,7 @@ class PostgresConnector:
         self._redactor = Redactor(Secret(str(password or "")))
 
     def _known(self) -> Mapping[str, Any]:
-        known: Mapping[str, Any] = self._parameters.reveal()  # type: ignore[assignment]  # it veils a mapping
+        known: Mapping[str, Any] = self._parameters.reveal()  # type: ignore[assignment]  # the secret is a mapping
         return known
 
     def open(self, *, durable: bool = True) -> Connection[tuple[Any, ...]]:
@@ -54,10 +54,10 @@ class PostgresConnector:
             durable: Whether a commit waits for the server's disk.
 
         Raises:
-            StoreError: There is none to be had.
+            StoreError: The server cannot be reached, or rejects the connection.
         """
-        import psycopg  # noqa: PLC0415  # an extra: only who uses it needs it
-        from psycopg.types.numeric import Int8Dumper  # noqa: PLC0415  # the same
+        import psycopg  # noqa: PLC0415  # an extra
+        from psycopg.types.numeric import Int8Dumper  # noqa: PLC0415  # an extra
 
         try:
             made: Any = _watched_connection().connect(autocommit=True, **self._known())
@@ -72,23 +72,24 @@ class PostgresConnector:
                 (self.schema, "on" if durable else "off", str(int(self.timeout * 1000))),
             )
         except psycopg.Error as error:
-            said = self._redactor.text(" ".join(str(error).split())[:300])
+            reason = self._redactor.text(" ".join(str(error).split())[:300])
         else:
             return connection
-        # Raised out here it carries no foreign error, whose frames know the password.
-        raise StoreError(f"the ledger's database cannot be reached ({said})")
+        # Raised outside of `except`, or it would carry a foreign error whose frames hold the
+        # password.
+        raise StoreError(f"the ledger's database cannot be reached ({reason})")
 
 
 @functools.cache
 def _watched_connection() -> type[Any]:
-    """Return a class of connections that break when the server says nothing for too long.
+    """Return a class of connections that break when the server is silent for too long.
 
-    The server ends a statement that takes too long; one that is frozen does not.
+    A server ends a statement that takes too long, but a frozen one does not.
     """
     from psycopg import Connection, OperationalError  # noqa: PLC0415  # an extra
 
     class WatchedConnection(Connection[tuple[Any, ...]]):
-        #: For how many seconds the server may say nothing; ``None`` for any time.
+        #: For how many seconds the server may be silent; ``None`` for no limit.
         silence: float | None = None
 
         def wait(self, gen: Any, *more: Any, **named: Any) -> Any:
@@ -105,7 +106,7 @@ def _watched_connection() -> type[Any]:
                         until = monotonic() + silence
                     elif monotonic() > until:
                         self.close()
-                        raise OperationalError("the server says nothing")
+                        raise OperationalError("the server is silent")
                     wanted = gen.send(ready)
             except StopIteration as end:
                 return end.value
@@ -114,10 +115,10 @@ def _watched_connection() -> type[Any]:
 
 
 def _parse(given: Secret) -> Mapping[str, Any]:
-    """Return what a connection string says, and our defaults.
+    """Return the parameters of a connection string, and this package's defaults.
 
     Raises:
-        ConfigurationError: It says nothing that libpq understands, or there is no psycopg.
+        ConfigurationError: libpq does not take it, or psycopg is not installed.
     """
     try:
         from psycopg import ProgrammingError  # noqa: PLC0415  # an extra
@@ -129,13 +130,13 @@ def _parse(given: Secret) -> Mapping[str, Any]:
     known: dict[str, Any] | None = None
     with contextlib.suppress(ProgrammingError, TypeError, AttributeError, ValueError):
         known = dict(conninfo_to_dict(given.reveal()))
-    if known is None:  # what libpq says of it repeats it
+    if known is None:  # libpq's own message repeats the string
         raise ConfigurationError(
-            "PostgresLedger wants libpq's form of an address, such as "
+            "PostgresLedger needs an address in libpq's form, such as "
             "postgresql://user:password@host:5432/database; letters such as / or @ in a "
             "password are written in percent-encoding"
         )
-    # A machine that is gone without a word is noticed within half a minute.
+    # A machine that vanished is noticed within half a minute.
     return {
         "connect_timeout": 5,
         "keepalives_idle": 10,

@@ -1,8 +1,10 @@
-"""Limits that workers share: starts and channels, each in one job in SQLite."""
+"""Shared limits: starts and channels, each function one SQLite job."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from telecmi_async.pacing.law import reserve_starts
 
 if TYPE_CHECKING:
     import sqlite3
@@ -15,35 +17,29 @@ def reserve(
     db: sqlite3.Connection,
     now: float,
     keys: Sequence[tuple[str, float]],
+    *,
     longest: float,
-    most: int,
+    most: int = 1,
 ) -> list[float]:
-    """Reserve starts, each under all of these limits or under none of them."""
-    due = {
+    """Reserve starts by the law of `telecmi_async.pacing.law`, each under all of these limits."""
+    dues = {
         key: row[0]
         for key, _ in keys
         for row in db.execute("SELECT due FROM pace WHERE key = ?", (key,)).fetchall()
     }
-    # It starts once the last of them allows it, and counts under each from that moment: had
-    # the others counted it earlier, it would come on top of theirs when it does start.
-    start: float = max((now, *due.values()))
-    apart = max(interval for _, interval in keys)
-    waits = [start - now + apart * n for n in range(most)]
-    waits = [wait for wait in waits if wait <= longest]
-    if waits:
-        last = now + waits[-1]
-        db.executemany(
-            "INSERT INTO pace (key, due) VALUES (?, ?) "
-            "ON CONFLICT DO UPDATE SET due = excluded.due",
-            [(key, last + interval) for key, interval in keys],
-        )
+    waits, dues = reserve_starts(now, dues, keys, longest=longest, most=most)
+    db.executemany(
+        "INSERT INTO pace (key, due) VALUES (?, ?) "
+        "ON CONFLICT DO UPDATE SET due = excluded.due",
+        dues.items(),
+    )
     return waits
 
 
 def lease_channel(
-    db: sqlite3.Connection, now: float, key: str, holder: str, limit: int, seconds: float
+    db: sqlite3.Connection, now: float, key: str, holder: str, *, limit: int, seconds: float
 ) -> bool:
-    """Take a channel, or keep one that is held, unless all are taken."""
+    """Lease a channel, or renew the holder's lease, unless all are taken."""
     db.execute("DELETE FROM channel WHERE key = ? AND until <= ?", (key, now))
     (others,) = db.execute(
         "SELECT count(*) FROM channel WHERE key = ? AND holder <> ?", (key, holder)
@@ -58,6 +54,6 @@ def lease_channel(
     return True
 
 
-def free_channel_row(db: sqlite3.Connection, key: str, holder: str) -> None:
+def free_channel_row(db: sqlite3.Connection, _now: float, key: str, holder: str) -> None:
     """Give a channel back."""
     db.execute("DELETE FROM channel WHERE key = ? AND holder = ?", (key, holder))

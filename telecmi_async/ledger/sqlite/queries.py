@@ -1,34 +1,53 @@
-"""Looking at campaigns and contacts: what is read from SQLite, each in one job."""
+"""Queries: campaigns and contacts as they stand, each function one SQLite job that only reads."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from telecmi_async.ledger.base import CampaignState, Contact, Passage
-from telecmi_async.ledger.sqlite.claims import campaign_id
+from telecmi_async._internal.messages import shown
+from telecmi_async.errors import ConfigurationError
+from telecmi_async.ledger.records import CampaignState
+from telecmi_async.ledger.rows import CONTACT_COLUMNS, contact_from
 from telecmi_async.ledger.states import ContactState
+from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
-__all__ = ["campaigns", "contacts_page", "find", "next_due", "settings", "state"]
+    from telecmi_async.ledger.records import Contact
 
-#: Contacts that are read at once.
+__all__ = [
+    "campaign_id",
+    "campaigns",
+    "contacts_page",
+    "find",
+    "next_due",
+    "settings",
+    "state",
+]
+
+#: How many contacts are read at once.
 _PAGE: Final = 500
-_FIELDS: Final = (
-    "number, state, reason, sends, columns, request_id, answered, talk_seconds, cost, "
-    "sent_at, finished_at, CASE state WHEN 'pending' THEN nullif(not_before, 0) END"
-)
+
+
+def campaign_id(db: sqlite3.Connection, name: str) -> int:
+    """Return a campaign's row.
+
+    Raises:
+        ConfigurationError: There is no campaign of that name.
+    """
+    row = db.execute("SELECT id FROM campaign WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        raise ConfigurationError(f"there is no campaign named {shown(name)} in this ledger")
+    return int(row[0])
 
 
 def settings(db: sqlite3.Connection, name: str) -> Mapping[str, object] | None:
-    """Return what a campaign was begun with."""
+    """Return the settings a campaign was created with."""
     row = db.execute("SELECT settings FROM campaign WHERE name = ?", (name,)).fetchone()
-    if row is None:
-        return None
-    found: dict[str, object] = json.loads(row[0])
+    found: dict[str, object] | None = None if row is None else json.loads(row[0])
     return found
 
 
@@ -38,7 +57,7 @@ def campaigns(db: sqlite3.Connection) -> list[str]:
 
 
 def state(db: sqlite3.Connection, name: str) -> CampaignState:
-    """Return how a campaign stands. Nothing is counted for that."""
+    """Return the state of a campaign from its tally."""
     campaign = campaign_id(db, name)
     status, why, sends, cost = db.execute(
         "SELECT status, why, sends, cost FROM campaign WHERE id = ?", (campaign,)
@@ -68,50 +87,27 @@ def next_due(db: sqlite3.Connection, name: str) -> float | None:
 def contacts_page(
     db: sqlite3.Connection, name: str, states: Sequence[ContactState], after: int
 ) -> list[tuple[int, Contact]]:
-    """Return some contacts with their rows, those after a row, in order of loading."""
+    """Return contacts whose rows follow a row, with their rows, in the order of loading."""
     places = ", ".join("?" * len(states))
     only = f" AND state IN ({places})" if states else ""
     rows = db.execute(
-        f"SELECT id, {_FIELDS} FROM contact WHERE campaign = ? AND id > ?{only} "  # noqa: S608  # fields and question marks
+        f"SELECT id, {CONTACT_COLUMNS} FROM contact WHERE campaign = ? AND id > ?{only} "  # noqa: S608  # columns and question marks
         f"ORDER BY id LIMIT {_PAGE}",
         (campaign_id(db, name), after, *states),
     ).fetchall()
-    return [(row[0], _contact(row[1:], ())) for row in rows]
+    return [(row[0], contact_from(row[1:])) for row in rows]
 
 
-def find(db: sqlite3.Connection, name: str, number: int) -> Contact | None:
-    """Return one contact with its history."""
+def find(db: sqlite3.Connection, name: str, number: int | str) -> Contact | None:
+    """Return one contact with its whole history."""
+    wanted = parse_number(number)
     row = db.execute(
-        f"SELECT id, {_FIELDS} FROM contact WHERE campaign = ? AND number = ?",  # noqa: S608  # fields
-        (campaign_id(db, name), number),
+        f"SELECT id, {CONTACT_COLUMNS} FROM contact WHERE campaign = ? AND number = ?",  # noqa: S608  # columns
+        (campaign_id(db, name), wanted),
     ).fetchone()
     if row is None:
         return None
-    passages = db.execute(
+    history = db.execute(
         "SELECT at, what, detail, token FROM passage WHERE contact = ? ORDER BY id", (row[0],)
     ).fetchall()
-    history = tuple(
-        Passage(at=at, what=what, detail=detail, token=token)
-        for at, what, detail, token in passages
-    )
-    return _contact(row[1:], history)
-
-
-def _contact(row: Sequence[Any], history: Sequence[Passage]) -> Contact:
-    number, found, reason, sends, columns, request_id, answered, *rest = row
-    talk_seconds, cost, sent_at, finished_at, waits_until = rest
-    return Contact(
-        number=number,
-        state=ContactState(found),
-        reason=reason,
-        sends=sends,
-        columns=json.loads(columns),
-        request_id=request_id,
-        answered=None if answered is None else bool(answered),
-        talk_seconds=talk_seconds,
-        cost=cost,
-        sent_at=sent_at,
-        finished_at=finished_at,
-        waits_until=waits_until,
-        history=history,
-    )
+    return contact_from(row[1:], history)

@@ -1,28 +1,22 @@
-"""A thread with a SQLite connection of its own, which does jobs in transactions.
+"""Write-ahead log thread: one SQLite connection, whose jobs share transactions.
 
-All jobs that wait share one transaction (group commit): what costs is making it durable, and
-that is paid once for all of them. If one of them fails, all are done again, each with a
-savepoint, so that it takes no other with it. Whoever gave a job learns its result when the transaction is on disk, not before, and
-cannot be cancelled meanwhile: it always knows whether it happened.
+All jobs that are queued share one transaction (group commit), because making it durable is what
+costs. If one of them fails, all are done again, each behind a savepoint, so that only that one
+is undone. A job has its result when the transaction is on disk, not before.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
-
-import anyio
-from attrs import field, frozen
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from telecmi_async.errors import ConfigurationError, StoreError, TelecmiError
+from telecmi_async.ledger.job_thread import Job, JobThread
 from telecmi_async.ledger.migrate import migrate_sqlite, scripts
-from telecmi_async.ledger.waiter import Waiter, wake_waiters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,17 +24,18 @@ if TYPE_CHECKING:
 __all__ = ["SqliteThread", "explain"]
 
 _T = TypeVar("_T")
+_Work: TypeAlias = Callable[[sqlite3.Connection, float], Any]
 
-# Jobs that share a transaction, at most. More would make the first of them wait.
-_TOGETHER: Final = 256
+# The most jobs in a transaction. More would make the first of them wait.
+_MOST_JOBS: Final = 256
 # KiB of pages that a connection keeps. Twice that is all the memory a ledger takes, however
 # many contacts it has.
 _CACHE: Final = 8192
-# How often it is looked whether others still write.
+# Seconds between attempts while another connection writes.
 _PAUSE: Final = 0.001
 
-# By the name of SQLite's primary result code. Its own words may hold values.
-_WORDS: Final = {
+# By the name of SQLite's primary result code. SQLite's own message may hold values.
+_REASONS: Final = {
     "SQLITE_BUSY": "another process has kept it locked for too long",
     "SQLITE_LOCKED": "another process has kept it locked for too long",
     "SQLITE_FULL": "the disk is full",
@@ -48,56 +43,43 @@ _WORDS: Final = {
     "SQLITE_PERM": "it may not be read or written",
     "SQLITE_CANTOPEN": "it cannot be opened; the folder must be there, and be writable",
     "SQLITE_CORRUPT": "it is damaged; restore it from a copy",
-    "SQLITE_NOTADB": "the file is no SQLite database",
+    "SQLITE_NOTADB": "the file is not a SQLite database",
     "SQLITE_IOERR": "the disk reports an error",
     "SQLITE_CONSTRAINT": "a value is refused, such as a token that was used before",
 }
-# When it is opened, these mean that the path was set up wrongly.
-_MISTAKES: Final = ("SQLITE_CANTOPEN", "SQLITE_NOTADB", "SQLITE_PERM", "SQLITE_READONLY")
+# While the file is opened, these mean that the path was set up wrongly.
+_SETUP_ERRORS: Final = ("SQLITE_CANTOPEN", "SQLITE_NOTADB", "SQLITE_PERM", "SQLITE_READONLY")
 
 
-def explain(error: Exception) -> TelecmiError:
-    """Return what failed as an error of this package, which repeats no value."""
+def explain(error: Exception, *, opening: bool = False) -> TelecmiError:
+    """Return an error as one of this package's, which repeats no value.
+
+    Args:
+        error: What SQLite raised, or an error of this package, which is returned as it is.
+        opening: Whether the file was being opened: then a wrong path is a `ConfigurationError`.
+    """
     if isinstance(error, TelecmiError):
         return error
-    name = _name_of(error)
-    words = _WORDS.get(_primary(name), "it could not be used")
-    return StoreError(f"the ledger failed: {words} ({name})")
+    primary = _name_of(error, parts=2)
+    reason = _REASONS.get(primary, "it could not be used")
+    kind = ConfigurationError if opening and primary in _SETUP_ERRORS else StoreError
+    return kind(f"the ledger failed: {reason} ({_name_of(error)})")
 
 
-def _explain_opening(error: Exception) -> TelecmiError:
-    mistaken = _primary(_name_of(error)) in _MISTAKES
-    explained = explain(error)
-    return ConfigurationError(str(explained)) if mistaken else explained
-
-
-def _name_of(error: Exception) -> str:
+def _name_of(error: Exception, *, parts: int = 9) -> str:
+    """Return the name of SQLite's result code; its first two parts are the primary code's."""
     name: str = getattr(error, "sqlite_errorname", None) or type(error).__name__
-    return name
-
-
-def _primary(name: str) -> str:
-    return "_".join(name.split("_")[:2])
-
-
-@frozen(eq=False)
-class _Job(Generic[_T]):
-    """Something to do, and who waits for what comes of it."""
-
-    work: Callable[[sqlite3.Connection, float], _T]
-    waiter: Waiter[_T] = field(factory=Waiter[_T])
+    return "_".join(name.split("_")[:parts])
 
 
 class SqliteThread:
-    """A thread that reads or writes a ledger's file.
-
-    It serves any number of event loops. It is opened once, and closed once.
+    """A thread that reads or writes a ledger's file, for any number of event loops.
 
     Args:
         path: The file.
-        clock: Tells the time.
-        timeout: How long to wait for a file that another process has locked, in seconds.
-        writes: Whether it writes. One that only reads expects that the file is there.
+        clock: Returns the time.
+        timeout: How long to wait, in seconds, for a file that another process has locked.
+        writes: Whether it writes. A thread that only reads needs a file that exists.
     """
 
     def __init__(
@@ -107,86 +89,66 @@ class SqliteThread:
         self._clock = clock
         self._timeout = timeout
         self._writes = writes
-        self._jobs: queue.SimpleQueue[_Job[Any]] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._last: _Job[None] | None = None
+        self._db: sqlite3.Connection | None = None
         self._identity: list[tuple[int, int]] = []
+        self._thread: JobThread[_Work] = JobThread(
+            f"telecmi-ledger-{'writer' if writes else 'reader'}",
+            serve=self._serve,
+            close=self._close,
+            most=_MOST_JOBS,
+        )
 
     async def open(self) -> None:
         """Start the thread and open the file.
 
         Raises:
-            ConfigurationError: It cannot be opened.
+            ConfigurationError: The file cannot be opened.
+            StoreError: Another process keeps it locked.
         """
-        opening: _Job[None] = _Job(_nothing)
-        name = f"telecmi-ledger-{'writer' if self._writes else 'reader'}"
-        threading.Thread(target=self._main, args=(opening,), name=name, daemon=True).start()
-        await opening.waiter.wait()
+        try:
+            await self.do(lambda _db, _now: None)
+        except BaseException:
+            await self.close()
+            raise
 
     async def do(self, work: Callable[[sqlite3.Connection, float], _T]) -> _T:
-        """Have a job done, and return its result once that is durable.
-
-        It is not begun if the caller is cancelled already. Once it is, the caller stays until
-        it is known whether it happened.
+        """Have a job done, and return its result once it is durable.
 
         Args:
-            work: Called with the connection and the time, in a transaction of its own as far
-                as it can tell. It may be called again if the transaction of all was undone.
+            work: Called with the connection and the time, in a transaction that looks like its
+                own. It is called again if the shared transaction was undone.
 
         Raises:
-            StoreError: It did not happen; or the file is gone, and what it wrote with it.
+            StoreError: The job was not done; or the file is gone, and what was written with it.
         """
-        await anyio.lowlevel.checkpoint_if_cancelled()
-        job = _Job(work)
-        with self._lock:
-            if self._last is not None:
-                raise StoreError("the ledger is closed")
-            self._jobs.put(job)
-        return await job.waiter.wait()
+        result: _T = await self._thread.do(work)
+        return result
 
     async def close(self) -> None:
-        """Do what is queued, then close the file and end the thread."""
-        with self._lock:
-            self._last = _Job(_nothing)
-            self._jobs.put(self._last)
-        await self._last.waiter.wait()
+        """Do the jobs that are queued, then close the file and end the thread."""
+        await self._thread.close()
 
     # -- in the thread
 
-    def _main(self, opening: _Job[None]) -> None:
+    def _serve(self, jobs: list[Job[_Work]]) -> None:
         try:
-            db = self._connect()
+            db = self._db = self._db or self._connect()
         except Exception as error:  # noqa: BLE001  # total on purpose: nothing foreign escapes
-            opening.waiter.failure = _explain_opening(error)
-            wake_waiters([opening.waiter])
+            for job in jobs:
+                job.fail(explain(error, opening=True))
             return
-        wake_waiters([opening.waiter])
-        over = False
-        while not over:
-            jobs, over = self._waiting()
-            if jobs:
-                self._serve(db, jobs)
-        with contextlib.suppress(sqlite3.Error):  # what was committed is in the log
-            db.close()
-        wake_waiters([cast("_Job[None]", self._last).waiter])
+        if not (self._together(db, jobs, _do_plainly) or self._together(db, jobs, _do_or_undo)):
+            for job in jobs:
+                self._together(db, [job], _do_plainly)
 
-    def _waiting(self) -> tuple[list[_Job[Any]], bool]:
-        """Return all jobs that wait, and whether the ledger is to be closed after them."""
-        jobs: list[_Job[Any]] = []
-        job = self._jobs.get()
-        while job is not self._last:
-            jobs.append(job)
-            if len(jobs) == _TOGETHER:
-                return jobs, False
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                return jobs, False
-        return jobs, True
+    def _close(self) -> None:
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):  # what was committed is in the log
+                self._db.close()
 
     def _connect(self) -> sqlite3.Connection:
-        with contextlib.suppress(OSError):  # it is there, or SQLite says what is wrong
-            # Whom somebody calls is nobody else's business.
+        with contextlib.suppress(OSError):  # it exists, or SQLite says what is wrong
+            # A ledger holds phone numbers: only its owner may read it.
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         db = sqlite3.connect(
             self._path, timeout=self._timeout, isolation_level=None, cached_statements=256
@@ -196,8 +158,8 @@ class SqliteThread:
             db.execute(f"PRAGMA cache_size = -{_CACHE}")
             if self._writes:
                 self._begin_log(db)
-                # What is committed is on disk, though the power fail: an intent that were lost
-                # would be a call that is placed twice.
+                # A commit survives a power loss: without its intent on disk, a call would be
+                # placed twice.
                 db.execute("PRAGMA synchronous = FULL")
                 migrate_sqlite(db, scripts("sqlite"))
                 db.execute("PRAGMA busy_timeout = 0")  # see _in_turn
@@ -219,41 +181,32 @@ class SqliteThread:
             )
 
     def _in_turn(self, db: sqlite3.Connection, sql: str) -> sqlite3.Cursor:
-        """Do what needs the file for itself, when its turn comes.
+        """Run a statement that needs the file for itself, as soon as the file is free.
 
-        SQLite does not wait at all for a new log. For the right to write it looks every tenth
-        of a second, and while a busy process has it nine times in ten it comes too late.
+        SQLite does not wait at all for a new log. For the right to write it polls every tenth
+        of a second; while a busy process holds that right, nine polls in ten come too late.
         """
         until = time.monotonic() + self._timeout
         while True:
             try:
                 return db.execute(sql)
             except sqlite3.OperationalError as error:
-                if _primary(_name_of(error)) != "SQLITE_BUSY" or time.monotonic() > until:
+                if _name_of(error, parts=2) != "SQLITE_BUSY" or time.monotonic() > until:
                     raise
                 time.sleep(_PAUSE)
 
     def _identify(self) -> list[tuple[int, int]]:
-        """Return which files the path and its log stand for now."""
-        found: list[os.stat_result] = [
-            self._path.stat(),
-            self._path.with_name(f"{self._path.name}-wal").stat(),
-        ]
-        return [(stat.st_dev, stat.st_ino) for stat in found]
-
-    def _serve(self, db: sqlite3.Connection, jobs: list[_Job[Any]]) -> None:
-        if not (self._together(db, jobs, _do_plainly) or self._together(db, jobs, _do_or_undo)):
-            for job in jobs:
-                self._together(db, [job], _do_plainly)
-        wake_waiters(job.waiter for job in jobs)
+        """Return the device and inode of the file and of its log."""
+        log = self._path.with_name(f"{self._path.name}-wal")
+        return [(stat.st_dev, stat.st_ino) for stat in (self._path.stat(), log.stat())]
 
     def _together(
         self,
         db: sqlite3.Connection,
-        jobs: list[_Job[Any]],
-        do: Callable[[sqlite3.Connection, _Job[Any], float], None],
+        jobs: list[Job[_Work]],
+        do: Callable[[sqlite3.Connection, Job[_Work], float], None],
     ) -> bool:
-        """Do jobs in one transaction; False if one of several undid it for all of them."""
+        """Do jobs in one transaction; return False if one of several undid it for all."""
         committing = True
         try:
             self._in_turn(db, "BEGIN IMMEDIATE" if self._writes else "BEGIN")
@@ -262,7 +215,7 @@ class SqliteThread:
                 do(db, job, self._clock())
             committing = True
             db.execute("COMMIT")
-            self._look_for_file()
+            self._check_file()
         except Exception as error:  # noqa: BLE001  # total on purpose: nothing foreign escapes
             if db.in_transaction:
                 with contextlib.suppress(sqlite3.Error):
@@ -270,11 +223,11 @@ class SqliteThread:
             if len(jobs) > 1 and not committing:
                 return False
             for job in jobs:
-                job.waiter.failure = explain(error)
+                job.fail(explain(error))
         return True
 
-    def _look_for_file(self) -> None:
-        """Notice when the file is gone: SQLite goes on writing where nobody will find it."""
+    def _check_file(self) -> None:
+        """Require that the file is still there: SQLite would write on into a deleted file."""
         try:
             found = self._identify()
         except OSError:
@@ -286,13 +239,12 @@ class SqliteThread:
             )
 
 
-def _do_plainly(db: sqlite3.Connection, job: _Job[Any], now: float) -> None:
+def _do_plainly(db: sqlite3.Connection, job: Job[_Work], now: float) -> None:
     """Do a job that is not expected to fail."""
-    job.waiter.failure = None
-    job.waiter.answer = job.work(db, now)
+    job.succeed(job.work(db, now))
 
 
-def _do_or_undo(db: sqlite3.Connection, job: _Job[Any], now: float) -> None:
+def _do_or_undo(db: sqlite3.Connection, job: Job[_Work], now: float) -> None:
     """Do a job, and undo it alone if it fails."""
     db.execute("SAVEPOINT job")
     try:
@@ -301,10 +253,6 @@ def _do_or_undo(db: sqlite3.Connection, job: _Job[Any], now: float) -> None:
         # A full disk undoes the whole transaction.
         if not db.in_transaction:
             raise
-        job.waiter.failure = explain(error)
+        job.fail(explain(error))
         db.execute("ROLLBACK TO job")
     db.execute("RELEASE job")
-
-
-def _nothing(db: sqlite3.Connection, now: float) -> None:
-    """Do nothing: whoever waits for this waits for its turn."""

@@ -18,7 +18,7 @@ from telecmi_async.campaigns.contacts.files import ContactsFile, Rejection, Surv
 from telecmi_async.campaigns.contacts.flaw import Flaw, Kind
 from telecmi_async.campaigns.contacts.numbers import parse_country, read_number
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.contact import NewContact
+from telecmi_async.ledger.records import NewContact
 from telecmi_async.pcmo.template import Template
 
 if TYPE_CHECKING:

@@ -11,47 +11,21 @@ import anyio
 import anyio.to_thread
 import httpx
 import pytest
-from faulted import FROM, NAME, WritingSimulator, account, busiest, contacts, settings
-from memory_ledger import MemoryLedger
-from pg_server import PgServer
-from valkey_server import ValkeyServer
+from accepting import *  # noqa: F403  # pytest finds fixtures by name
+from accepting import BRIEF
+from faulted import FROM, NAME, WritingSimulator, account, contacts, settings
 
 from telecmi_async import CallService
-from telecmi_async.campaigns import Campaign, CampaignTimeouts
+from telecmi_async.campaigns import Campaign
 from telecmi_async.ledger import SqliteLedger
-from telecmi_async.ledger.postgres.ledger import PostgresLedger
-from telecmi_async.pacing.redis import RedisLimits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from telecmi_async.simulator.answer import Decision
+    from telecmi_async.simulator.replies import Decision
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
-
-#: Seconds are long enough where servers are away for one.
-BRIEF = CampaignTimeouts(claim=2.0, fence=2.0, grace=0.5)
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[WritingSimulator]:
-    """A simulator that only accepts calls."""
-    simulator = WritingSimulator(magic=False, life=None, latency=0.01)
-    simulator.log = []
-    yield simulator
-    simulator.no_duplicates()
-
-
-@pytest.fixture
-async def service(simulator: WritingSimulator) -> AsyncIterator[CallService]:
-    """A service whose calls end there."""
-    async with (
-        httpx.AsyncClient(transport=simulator.transport()) as client,
-        CallService(2222226, simulator.secret, from_=FROM, http_client=client) as service,
-    ):
-        yield service
-
 
 # --- power cuts --------------------------------------------------------------------------
 
@@ -122,38 +96,6 @@ async def test_after_a_power_cut_nobody_is_dialled_again(tmp_path: Path, torn: b
             assert missing == 24 - len(simulator.log) <= states["unknown"] - 1
 
 
-async def test_a_database_that_is_killed_and_comes_back_has_nobody_dialled_again(
-    simulator: WritingSimulator, service: CallService
-) -> None:
-    """PostgreSQL ends without a word in the midst of a campaign, and is started again."""
-    with PgServer() as server:
-        async with (
-            PostgresLedger(server.url(), timeout=0.5) as ledger,
-            PostgresLedger(server.url(), timeout=0.5) as second,
-        ):
-            config = settings(40.0, pace={"window": 8, "max_live_calls": 100})
-            workers = [
-                Campaign(each, service, NAME, config, timeouts=BRIEF)
-                for each in (ledger, second)
-            ]
-            await workers[0].load(contacts(60))
-            async with anyio.create_task_group() as tasks:
-                for worker in workers:
-                    tasks.start_soon(worker.run)
-                await anyio.sleep(0.4)
-                server.kill()
-                await anyio.sleep(1.0)
-                gone = len(simulator.log)
-                await anyio.sleep(0.3)
-                assert 0 < gone == len(simulator.log) < 60
-                await anyio.to_thread.run_sync(server.start)
-
-            states = await account(ledger, simulator.log, 60)
-    assert set(states) <= {"placed", "unknown"}
-    # Only what was sent just then may be of unknown fate.
-    assert states.get("unknown", 0) <= 16
-
-
 # --- a file that is locked, or full ------------------------------------------------------
 
 
@@ -203,34 +145,3 @@ async def test_a_full_disk_stops_the_dialling(
 
         assert 0 < before == during < 300
         assert await account(ledger, simulator.log, 300) == {"placed": 300}
-
-
-# --- limits that forget ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_limits_that_forget_everything_let_one_start_too_many_through(
-    simulator: WritingSimulator, service: CallService
-) -> None:
-    """Scripts and keys are flushed again and again; starts still keep their distance."""
-    flushes = 3
-    with ValkeyServer() as server:
-        async with RedisLimits(server.url, timeout=2) as limits:
-            ledger = MemoryLedger(clock=time.time)
-            config = settings(20.0, pace={"max_live_calls": 100})
-            campaigns = [
-                Campaign(ledger, service, NAME, config, limits=limits) for _ in range(2)
-            ]
-            await campaigns[0].load(contacts(50))
-            async with anyio.create_task_group() as tasks:
-                for campaign in campaigns:
-                    tasks.start_soon(campaign.run)
-                with server.client() as client:
-                    for _ in range(flushes):
-                        await anyio.sleep(0.5)
-                        client.script_flush()
-                        client.flushall()
-
-    assert await account(ledger, simulator.log, 50) == {"placed": 50}
-    # Each worker may have reserved a start that the server forgot.
-    assert busiest(simulator.log) <= 20 + 1 + 2 * 2

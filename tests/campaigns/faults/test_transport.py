@@ -25,7 +25,7 @@ from faulted import (
     scene,
     settings,
 )
-from ledgers import open_ledger
+from ledgers import open_sqlite
 from memory_ledger import MemoryLedger
 from wire_faults import FAULTS
 
@@ -90,7 +90,7 @@ async def test_who_cannot_be_connected_to_is_tried_again_and_has_failed(
 ) -> None:
     """Refused, unknown or unanswered: as many tries as there may be, and nobody is unknown."""
     async with (
-        open_ledger("sqlite", tmp_path, time.time) as ledger,
+        open_sqlite(tmp_path, time.time) as ledger,
         CallService(2222226, "a-secret", from_=FROM, base_url=unreachable) as service,
     ):
         campaign = Campaign(ledger, service, NAME, settings(retries=QUICK), timeouts=IMPATIENT)
@@ -111,7 +111,7 @@ async def test_who_cannot_be_spoken_to_in_secret_is_sent_nothing(
     server = fs.FaultServer(script)
     async with (
         server.running(),
-        open_ledger("sqlite", tmp_path, time.time) as ledger,
+        open_sqlite(tmp_path, time.time) as ledger,
         CallService(
             2222226, "a-secret", from_=FROM, base_url=server.url.replace("http", "https")
         ) as service,
@@ -214,7 +214,7 @@ async def test_every_misdeed_of_a_server_leaves_its_contact_unknown_and_sent_onc
     total = len(scripts)
     async with (
         server.running(),
-        open_ledger("sqlite", tmp_path, time.time) as ledger,
+        open_sqlite(tmp_path, time.time) as ledger,
         CallService(2222226, "a-secret", from_=FROM, base_url=server.url) as service,
     ):
         # One at a time, so that the fourth connection is the fourth contact's.
@@ -246,7 +246,7 @@ async def test_a_connection_closed_as_it_is_used_again_leaves_its_contact_unknow
     server = fs.FaultServer(script, fs.well_behaved)
     async with (
         server.running(),
-        open_ledger("sqlite", tmp_path, time.time) as ledger,
+        open_sqlite(tmp_path, time.time) as ledger,
         CallService(2222226, "a-secret", from_=FROM, base_url=server.url) as service,
     ):
         campaign = Campaign(

@@ -115,7 +115,7 @@ async def test_a_body_in_pieces_is_put_together() -> None:
     answer = await Request(*pieces, {"type": "http.request"}).to(receiver.asgi)
 
     assert answer == (204, b"")
-    assert receiver.counts == Counts(taken=1)
+    assert receiver.counts == Counts(accepted=1)
 
 
 @pytest.mark.parametrize(("limit", "waited"), [(10.0, 10), (2, 2)])

@@ -25,6 +25,7 @@ from telecmi_async import (
     Receiver,
     WrongEventLoop,
 )
+from telecmi_async.events.receiver.receiver import intake_of
 from telecmi_async.testing import run
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ async def test_a_question_is_answered_with_the_bare_array() -> None:
     assert one.headers == (("Content-Type", "application/json"),)
     assert json.loads(one.body) == [{"action": "play", "file_name": "one.wav"}]
     assert json.loads(two.body)[0] == {"action": "play", "file_name": "19170000000.wav"}
-    assert receiver.counts.asked == 2
+    assert receiver.counts.questions == 2
 
 
 async def test_each_address_has_its_handler() -> None:
@@ -389,7 +390,7 @@ async def test_a_receiver_is_opened_once_at_a_time(anyio_backend_name: str) -> N
 async def test_an_event_that_nobody_can_be_told_of_is_logged(
     closed: bool, anyio_backend_name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A stray whose call turned up when no task can be started any more."""
+    """A unmatched whose call turned up when no task can be started any more."""
     receiver = Receiver(TOKEN)
     if closed:
         await receiver.aclose()
@@ -402,7 +403,7 @@ async def test_an_event_that_nobody_can_be_told_of_is_logged(
 
     told = not closed and anyio_backend_name == "asyncio"
     assert (len(heard) == 1) is told
-    assert ("no handler hears of" in caplog.text) is not told
+    assert ("no handler is called for" in caplog.text) is not told
 
 
 def test_a_receiver_goes_on_in_another_event_loop() -> None:
@@ -440,7 +441,7 @@ async def test_handlers_run_where_the_receiver_is(anyio_backend: object) -> None
     async def elsewhere() -> None:
         await post(receiver, payload("ringing", REQUEST_ID, leg="b"))
         assert len(loops) == 2, "where no task can be started, the answer waits"
-        receiver.dispatch(heard[0])
+        intake_of(receiver).runner.dispatch(heard[0])
 
     await post(receiver, payload("ringing", REQUEST_ID))
     await asyncio.sleep(0)

@@ -37,6 +37,7 @@ from telecmi_async import (
     RetryPolicy,
     StoreError,
 )
+from telecmi_async._internal.telecmi import REFERENCE_FIELD
 from telecmi_async.events import (
     CallRecord,
     DigitsEvent,
@@ -46,18 +47,19 @@ from telecmi_async.events import (
     parse_event,
 )
 from telecmi_async.events.receiver import Counts, WebhookResponse
-from telecmi_async.events.reference import FIELD, new_reference
+from telecmi_async.events.receiver.receiver import intake_of
+from telecmi_async.events.reference import new_reference
 from telecmi_async.events.store import MemoryStore
 from telecmi_async.testing import run
 
 if TYPE_CHECKING:
-    from telecmi_async.events.store import FiledEvent
+    from telecmi_async.events.store import StoredEvent
 
 pytestmark = pytest.mark.anyio
 
 OTHER_ID = f"{1:043d}"
 # Half of its code is right.
-WRONG = {"extra_params": {FIELD: REFERENCES.sign(new_reference())[:-13] + "a" * 13}}
+WRONG = {"extra_params": {REFERENCE_FIELD: REFERENCES.sign(new_reference())[:-13] + "a" * 13}}
 
 
 class BrokenStore(MemoryStore):
@@ -65,11 +67,11 @@ class BrokenStore(MemoryStore):
 
     error: Exception | None = StoreError("the store cannot be reached")
 
-    async def put(self, filed: FiledEvent) -> bool:
+    async def put(self, stored: StoredEvent) -> bool:
         """Fail, or put."""
         if self.error is not None:
             raise self.error
-        return await super().put(filed)
+        return await super().put(stored)
 
 
 async def test_an_event_is_answered_with_204_and_reaches_user_code() -> None:
@@ -82,8 +84,8 @@ async def test_an_event_is_answered_with_204_and_reaches_user_code() -> None:
 
     assert reply == WebhookResponse(204, (), b"")
     assert [type(event) for event in heard] == [CallRecord]
-    assert receiver.counts == Counts(taken=1)
-    assert repr(receiver) == "<Receiver 1 events taken>"
+    assert receiver.counts == Counts(accepted=1)
+    assert repr(receiver) == "<Receiver 1 events accepted>"
 
 
 async def test_a_record_reaches_user_code_once() -> None:
@@ -98,7 +100,7 @@ async def test_a_record_reaches_user_code_once() -> None:
 
     assert statuses == [204] * 4
     assert len(heard) == 1
-    assert receiver.counts == Counts(taken=1, repeated=3)
+    assert receiver.counts == Counts(accepted=1, duplicates=3)
 
 
 async def test_a_handle_that_waits_wakes() -> None:
@@ -233,7 +235,7 @@ async def test_an_event_of_nobodys_call_waits_for_its_call() -> None:
     assert before == []
     assert result.answered is True
     assert len(heard) == 1
-    assert (receiver.counts.strays, receiver.counts.repeated) == (1, 1)
+    assert (receiver.counts.unmatched, receiver.counts.duplicates) == (1, 1)
 
 
 async def test_an_event_of_nobodys_call_is_dropped_after_ten_minutes() -> None:
@@ -246,7 +248,7 @@ async def test_an_event_of_nobodys_call_is_dropped_after_ten_minutes() -> None:
         await post(receiver, payload("ringing", OTHER_ID))
 
     assert heard == []
-    assert receiver.counts == Counts(taken=2, strays=2)
+    assert receiver.counts == Counts(accepted=2, unmatched=2)
     assert isinstance(receiver.store, MemoryStore)
     assert receiver.store.dropped == 1
 
@@ -262,7 +264,7 @@ async def test_an_event_without_the_id_of_a_request_is_told_at_once() -> None:
         await anyio.wait_all_tasks_blocked()
 
     assert [type(event) for event in heard] == [LiveEvent, LiveEvent, UnknownEvent]
-    assert receiver.counts == Counts(taken=3)
+    assert receiver.counts == Counts(accepted=3)
 
 
 async def test_a_receiver_of_its_own_tells_of_everything() -> None:
@@ -314,8 +316,8 @@ async def test_a_wrong_code_is_no_proof(caplog: pytest.LogCaptureFixture) -> Non
     assert [reply.status for reply in (*forged, genuine)] == [204, 204, 204]
     assert nothing is False
     assert len(heard) == 1
-    assert receiver.counts == Counts(taken=1, forged=2)
-    assert caplog.text.count("a reference that is not ours") == 1
+    assert receiver.counts == Counts(accepted=1, forged=2)
+    assert caplog.text.count("a reference with a wrong code") == 1
     assert "aaaaaa" not in caplog.text
 
 
@@ -323,7 +325,12 @@ def test_a_code_stands_in_no_repr() -> None:
     """Also where TeleCMI made no JSON of it; the reference alone may be logged."""
     reference = new_reference()
     sent = REFERENCES.sign(reference)
-    shapes = [{FIELD: sent}, json.dumps({FIELD: sent}), f"{{{FIELD}:{sent}}}", sent]
+    shapes = [
+        {REFERENCE_FIELD: sent},
+        json.dumps({REFERENCE_FIELD: sent}),
+        f"{{{REFERENCE_FIELD}:{sent}}}",
+        sent,
+    ]
     shown = [repr(parse_event(payload("ringing", None, extra_params=text))) for text in shapes]
 
     assert [sent.partition(".")[2][:3] in text for text in shown] == [False] * 4
@@ -341,7 +348,7 @@ async def test_a_receiver_apart_from_the_service_checks_references_with_the_secr
         found = await receiver.store.get([reference])
 
     assert len(heard) == 1
-    assert [filed.ours for filed in found] == [True]
+    assert [stored.matched for stored in found] == [True]
 
 
 async def test_references_are_checked_when_their_service_is_closed() -> None:
@@ -358,7 +365,7 @@ async def test_references_are_checked_when_their_service_is_closed() -> None:
 
     assert [event.request_id for event in heard] == [call.request_id]
     assert (receiver.counts.forged, len(found)) == (1, 1)
-    assert len(receiver._references) == 1
+    assert len(intake_of(receiver)._references) == 1
 
 
 async def test_two_services_share_a_receiver() -> None:
@@ -379,12 +386,12 @@ async def test_two_services_share_a_receiver() -> None:
             await first.ended()
             await second.ended()
         await post(receiver, record(f"{2:043d}", cmiuuid="another"))
-    strays = receiver.counts.strays
+    unmatched = receiver.counts.unmatched
     async with receiver:
         await post(receiver, record(f"{3:043d}", cmiuuid="one more"))
 
-    assert (len(heard), strays) == (3, 1), "where nobody listens, all is told"
-    assert receiver.counts == Counts(taken=4, strays=1)
+    assert (len(heard), unmatched) == (3, 1), "where nobody listens, all is told"
+    assert receiver.counts == Counts(accepted=4, unmatched=1)
 
 
 def accepted_as(request_id: str) -> httpx.Response:
@@ -395,8 +402,11 @@ def accepted_as(request_id: str) -> httpx.Response:
 @pytest.mark.parametrize(
     ("error", "logged"),
     [
-        (StoreError("the store cannot be reached"), "TeleCMI is put off: the store cannot"),
-        (KeyError("a bug"), "what is no StoreError"),
+        (
+            StoreError("the store cannot be reached"),
+            "TeleCMI must send them again: the store cannot",
+        ),
+        (KeyError("a bug"), "error other than StoreError"),
     ],
 )
 async def test_what_cannot_be_kept_is_asked_for_again(
@@ -421,7 +431,7 @@ async def test_what_cannot_be_kept_is_asked_for_again(
     assert logged in caplog.text
     # While it lasts, what is no surprise is logged once.
     assert caplog.text.count(logged) == (2 if isinstance(error, StoreError) else 3)
-    assert receiver.counts == Counts(taken=1, repeated=1, put_off=3)
+    assert receiver.counts == Counts(accepted=1, duplicates=1, deferred=3)
 
 
 async def test_a_question_is_answered_though_it_cannot_be_kept() -> None:
@@ -441,7 +451,7 @@ async def test_a_question_is_an_event_too() -> None:
             await post(receiver, question)
 
     assert [type(event) for event in heard] == [InboundRequest, DigitsEvent, DigitsEvent]
-    assert receiver.counts == Counts(taken=3, asked=3)
+    assert receiver.counts == Counts(accepted=3, questions=3)
 
 
 async def test_a_question_with_a_wrong_code_gets_the_fallback() -> None:
@@ -507,6 +517,16 @@ def test_settings_that_cannot_work_are_refused(
 
     assert TOKEN not in locals_of(caught.value)
     assert "bl-anks" not in locals_of(caught.value)
+
+
+def test_a_receiver_shows_its_public_face_only() -> None:
+    """What services and the ASGI application need of it is not among its attributes."""
+    receiver = Receiver(TOKEN)
+
+    assert [name for name in dir(receiver) if not name.startswith("_")] == [
+        "aclose", "asgi", "counts", "handle", "hide_in", "on_event", "on_inbound", "on_input",
+        "store", "url",
+    ]  # fmt: skip
 
 
 def test_a_receiver_is_not_pickled() -> None:

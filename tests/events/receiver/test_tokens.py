@@ -12,6 +12,7 @@ from posting import OLD_TOKEN, PATH, TOKEN
 
 from telecmi_async import Receiver
 from telecmi_async.events.receiver import WEB_LOGS, new_token
+from telecmi_async.events.receiver.receiver import intake_of
 
 LOG = "telecmi_async.tests.access"
 
@@ -76,8 +77,8 @@ def test_every_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatc
 
     receiver = Receiver([TOKEN, OLD_TOKEN])
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    receiver.refuse("POST", PATH, {})
-    receiver.refuse("POST", "/telecmi/wrong", {})
+    intake_of(receiver).check("POST", PATH, {})
+    intake_of(receiver).check("POST", "/telecmi/wrong", {})
 
     assert compared == [
         (given, token)

@@ -74,15 +74,19 @@ def test_the_workers_of_a_program_that_starts_its_server_are_noticed(
     assert several_workers(["main.py"], {}) is False
 
 
+class SharedStore(MemoryStore):
+    """A store that processes share."""
+
+    shared = True
+
+
 def test_a_receiver_warns_when_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """In each worker, where it was made; not if the store is one that processes share."""
     monkeypatch.setattr(sys, "argv", [f"{BIN}/uvicorn", "app:app", "--workers", "4"])
-    shared = MemoryStore()
-    shared.shared = True
     with pytest.warns(RuntimeWarning, match="RedisStore") as caught:
         Receiver(TOKEN)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Receiver(TOKEN, store=shared)
+        Receiver(TOKEN, store=SharedStore())
 
     assert caught[0].filename == __file__

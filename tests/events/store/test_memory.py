@@ -11,12 +11,12 @@ import anyio
 import pytest
 from fake_store import payload, record
 from fake_telecmi import FLOW, TO, FakeTelecmi
-from filing import FakeListener, filed, keys, stray
+from filing import FakeListener, keys, stored, unmatched
 
 from telecmi_async.events.store import MemoryStore
 
 if TYPE_CHECKING:
-    from telecmi_async.events.store import FiledEvent
+    from telecmi_async.events.store import StoredEvent
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,7 @@ _IDS = ("request_id", "cmiuuid", "conversation_uuid")
 async def test_another_ones_event_is_kept_for_ten_minutes() -> None:
     """Then it is counted, and dropped, and may come again."""
     store = MemoryStore()
-    event = stray(record(ID))
+    event = unmatched(record(ID))
     await store.put(event)
     await anyio.sleep(10 * MINUTE - 1)
 
@@ -42,7 +42,7 @@ async def test_another_ones_event_is_kept_for_ten_minutes() -> None:
 async def test_an_event_of_ours_is_kept_for_an_hour_and_remembered_for_a_day() -> None:
     """A record is delivered for half an hour, and anybody may send it again later."""
     store = MemoryStore()
-    event = filed(record(ID))
+    event = stored(record(ID))
     await store.put(event)
     await anyio.sleep(HOUR - 1)
 
@@ -55,11 +55,11 @@ async def test_an_event_of_ours_is_kept_for_an_hour_and_remembered_for_a_day() -
     assert store.dropped == 0
 
 
-async def test_a_claimed_event_is_kept_as_one_of_ours() -> None:
+async def test_a_claimed_event_is_kept_as_one_of_matched() -> None:
     """From then on it is one, in the place that it had among the others."""
     store = MemoryStore()
-    first = stray(record(ID))
-    second = filed(payload("started", ID, leg="b"))
+    first = unmatched(record(ID))
+    second = stored(payload("started", ID, leg="b"))
     await store.put(first)
     await store.put(second)
     await store.claim(first.key)
@@ -74,7 +74,7 @@ async def test_a_call_that_nobody_held_is_taken_up_again() -> None:
     async with FakeTelecmi().service(events=store) as service:
         call = await service.make_call(to=TO, pcmo=FLOW)
         request_id = call.request_id
-        await store.put(filed(record(request_id)))
+        await store.put(stored(record(request_id)))
         assert (await call.ended()).answered
         del call
         gc.collect()
@@ -88,7 +88,7 @@ async def test_a_call_that_nobody_held_is_taken_up_again() -> None:
 async def test_an_event_that_a_call_holds_is_not_decoded_again() -> None:
     """The same object is handed out as long as it lives; else an equal one."""
     store = MemoryStore()
-    event: FiledEvent | None = filed(record(ID))
+    event: StoredEvent | None = stored(record(ID))
     assert event is not None
     await store.put(event)
 
@@ -112,7 +112,7 @@ async def test_forged_events_grow_no_memory_beyond_the_bound() -> None:
     try:
         for number in range(6_000):
             wide = {name: f"{number:07}{name}{'x' * 230}\U0001f600" for name in _IDS}
-            await store.put(stray({"status": "started", "fill": "y" * 900} | wide))
+            await store.put(unmatched({"status": "started", "fill": "y" * 900} | wide))
             if number % 3_000 == 2_999:
                 gc.collect()
                 sizes.append(tracemalloc.get_traced_memory()[0])
@@ -131,8 +131,8 @@ def test_stores_serve_two_threads() -> None:
     threads: set[int] = set()
 
     class Told(FakeListener):
-        def take(self, filed: FiledEvent) -> None:
-            super().take(filed)
+        def take(self, stored: StoredEvent) -> None:
+            super().take(stored)
             threads.add(threading.get_ident())
             done.set()
 
@@ -146,7 +146,7 @@ def test_stores_serve_two_threads() -> None:
     thread = threading.Thread(target=anyio.run, args=(listen,))
     thread.start()
     listening.wait(10)
-    anyio.run(store.put, filed(record(ID)))
+    anyio.run(store.put, stored(record(ID)))
     here = thread.ident
     thread.join(10)
 

@@ -1,14 +1,14 @@
--- The contacts of campaigns, each send to them, and what happened to them.
+-- The contacts of campaigns, each send to them, and their histories.
 -- Times are seconds since 1970 (UTC). States and moves are those of ledger/states.py.
 
 CREATE TABLE campaign (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
-    began REAL NOT NULL,
+    created REAL NOT NULL,
     settings TEXT NOT NULL,
     status TEXT NOT NULL DEFAULT 'running' CHECK (status IN ('running', 'paused', 'stopped')),
     why TEXT NOT NULL DEFAULT '',
-    -- How many intents to send there were.
+    -- The count of intents to send.
     sends INTEGER NOT NULL DEFAULT 0,
     cost REAL NOT NULL DEFAULT 0
 );
@@ -25,10 +25,10 @@ CREATE TABLE contact (
         )
     ),
     reason TEXT NOT NULL DEFAULT '',
-    -- Counts its claims: whoever holds an older one holds nothing.
+    -- The count of its claims: an older claim is void.
     epoch INTEGER NOT NULL DEFAULT 0,
-    -- Of the claim. A send has its own.
-    owner TEXT,
+    -- The claim's worker and lease. A send has its own.
+    worker TEXT,
     lease_until REAL,
     not_before REAL NOT NULL DEFAULT 0,
     not_after REAL,
@@ -40,7 +40,7 @@ CREATE TABLE contact (
     sent_at REAL,
     finished_at REAL,
     UNIQUE (campaign, number),
-    CHECK ((state = 'claimed') = (owner IS NOT NULL)),
+    CHECK ((state = 'claimed') = (worker IS NOT NULL)),
     CHECK ((state = 'claimed') = (lease_until IS NOT NULL))
 );
 
@@ -49,8 +49,8 @@ CREATE INDEX contact_claimed ON contact (campaign, lease_until) WHERE state = 'c
 CREATE INDEX contact_unknown ON contact (campaign) WHERE state = 'unknown';
 CREATE INDEX contact_placed ON contact (campaign, sent_at) WHERE state = 'placed';
 
--- One intent to send, and what came of it. Once it is on record a phone may ring, until it is
--- proven that none did: then it is 'absent', and counts under no limit.
+-- One intent to send, and its result. Once it is on record a phone may ring, until it is proven
+-- that none did: then the send is 'absent', and counts under no limit.
 CREATE TABLE send (
     id INTEGER PRIMARY KEY,
     token TEXT NOT NULL UNIQUE,
@@ -68,7 +68,7 @@ CREATE TABLE send (
     detail TEXT NOT NULL DEFAULT '',
     request_id TEXT,
     -- When the latest event of it arrived.
-    heard_at REAL,
+    last_event_at REAL,
     answered INTEGER,
     talk_seconds INTEGER,
     cost REAL
@@ -80,7 +80,7 @@ CREATE INDEX send_open ON send (campaign, lease_until) WHERE state = 'sending';
 CREATE INDEX send_unknown ON send (campaign) WHERE state = 'unknown';
 CREATE INDEX send_request_id ON send (request_id) WHERE request_id IS NOT NULL;
 
--- What happened to a contact, in order of id. Nothing here is ever changed.
+-- The history of a contact, in the order of ids. Rows are never changed.
 CREATE TABLE passage (
     id INTEGER PRIMARY KEY,
     contact INTEGER NOT NULL REFERENCES contact,
@@ -92,7 +92,7 @@ CREATE TABLE passage (
 
 CREATE INDEX passage_contact ON passage (contact);
 
--- How many contacts of a campaign are in each state.
+-- The count of contacts of a campaign in each state.
 CREATE TABLE tally (
     campaign INTEGER NOT NULL REFERENCES campaign,
     state TEXT NOT NULL,
@@ -112,8 +112,8 @@ CREATE TRIGGER contact_moved AFTER UPDATE OF state ON contact WHEN old.state <> 
     WHERE campaign = new.campaign AND state = new.state;
 END;
 
--- How many sends that may have rung a campaign made in each quarter of an hour, so that a daily
--- limit needs no count of the day's sends. Everywhere days begin on a quarter.
+-- The count of a campaign's sends that may have rung, for each quarter of an hour, so that a
+-- daily limit does not count the day's sends. In every time zone days begin on a quarter.
 CREATE TABLE quarter (
     campaign INTEGER NOT NULL REFERENCES campaign,
     quarter INTEGER NOT NULL,
@@ -140,7 +140,7 @@ CREATE TABLE do_not_call (
     at REAL NOT NULL
 );
 
--- When the next start is due under each limit.
+-- When the next start is due under each shared limit.
 CREATE TABLE pace (
     key TEXT PRIMARY KEY,
     due REAL NOT NULL

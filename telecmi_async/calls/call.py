@@ -1,0 +1,372 @@
+"""Call: one call with everything that is known of it, and the tasks that wait for it.
+
+Each fact has one owner, which alone changes it:
+
+- what was asked for: `Call`, once, when it is made;
+- the placement (status, attempts, error, ids): `telecmi_async.calls.state.PlacementState`;
+- the events: `CallTracking`, which exists only where a tracker follows the call;
+- the waiters: `Call`.
+
+`Call` joins them: a reply settles the placement and wakes the waiters, and an event may prove
+that TeleCMI has a call whose reply was lost.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+
+from telecmi_async import errors
+from telecmi_async._internal.event_loop import current_loop
+from telecmi_async._internal.messages import mask
+from telecmi_async.attempt import Outcome
+from telecmi_async.calls.history import History
+from telecmi_async.calls.state import CallStatus, PlacementState
+from telecmi_async.calls.verdict import Verdict, conclude
+from telecmi_async.events import CallState
+from telecmi_async.events.reference import new_reference
+from telecmi_async.phone import parse_number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from telecmi_async.calls.request import CallRequest
+    from telecmi_async.events import Event
+    from telecmi_async.phone import Region
+
+__all__ = ["Call", "CallTracking", "CallWatcher"]
+
+logger = logging.getLogger("telecmi_async")
+
+
+class CallWatcher(Protocol):
+    """Follows calls beyond TeleCMI's reply."""
+
+    #: Whether there is a source of events.
+    has_sources: bool
+    #: Whether events can be matched to a call without a ``request_id``.
+    by_reference: bool
+
+    def call_settled(self, call: Call) -> None:
+        """Note that the call was settled, or that its outcome changed."""
+        ...
+
+    def call_ended(self, call: Call) -> None:
+        """Note that an event shows the call's end."""
+        ...
+
+    def registered_waiter(self, call: Call) -> AbstractContextManager[None]:
+        """Look for events of the call as long as the context is open."""
+        ...
+
+
+class CallTracking:
+    """What events say about one call.
+
+    Args:
+        watcher: Follows the call.
+    """
+
+    __slots__ = ("early_proof", "history", "twin", "watcher")
+
+    def __init__(self, watcher: CallWatcher) -> None:
+        self.watcher = watcher
+        self.history = History()
+        #: The state of the same call that was attached by its id before this one had the id.
+        self.twin: Call | None = None
+        #: The ``request_id`` of an event that came before TeleCMI's reply; "" if it has none.
+        self.early_proof: str | None = None
+
+
+class Call:
+    """One call of a service.
+
+    Args:
+        request: What to place; None if it is not known here.
+        source: What the user handed in.
+        region: The endpoint it goes to; None if that is not known here.
+        on_settled: Called once, when the call is settled.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_on_settled",
+        "_reference",
+        "_seen",
+        "_settled_event",
+        "loop",
+        "placement",
+        "region",
+        "request",
+        "source",
+        "tracking",
+    )
+
+    def __init__(
+        self,
+        request: CallRequest | None,
+        *,
+        source: object,
+        region: Region | None,
+        on_settled: Callable[[Call], None] | None = None,
+    ) -> None:
+        self.placement = PlacementState()
+        #: None without a tracker.
+        self.tracking: CallTracking | None = None
+        self.request = request
+        self.source = source
+        self.region = region
+        self.loop = current_loop()
+        self._reference = ""
+        self._on_settled = on_settled
+        self._settled_event: anyio.Event | None = None
+        self._seen = False
+
+    def __str__(self) -> str:
+        """The call as logs name it, without a number to dial."""
+        to = "?" if self.to is None else mask(self.to)
+        return f"{self.reference} to {to}"
+
+    def __del__(self) -> None:
+        error = self.placement.error
+        # A cancelled call fails on request.
+        if error is not None and not isinstance(error, errors.CallCancelled) and not self._seen:
+            logger.error("call %s failed and nobody looked at it: %s", self, error)
+
+    @property
+    def to(self) -> int | None:
+        """The dialled number, if it is known here."""
+        if self.request is not None:
+            return self.request.to
+        for leg in self.state.legs:
+            if leg.leg == "a" and leg.record is not None and leg.record.to:
+                return _number(leg.record.to)
+        return None
+
+    @property
+    def reference(self) -> str:
+        """The call's own random id; made on first use."""
+        self._reference = self._reference or new_reference()
+        return self._reference
+
+    # -- placement
+
+    def start(self, scope: anyio.CancelScope) -> bool:
+        """Begin to place the call inside ``scope``; False if it was cancelled before."""
+        return self.placement.start(scope)
+
+    def begin_request(self) -> None:
+        """Note that a request starts."""
+        self.placement.begin_request()
+
+    def record(self, verdict: Verdict, seconds: float) -> None:
+        """Note the verdict on a request that took ``seconds``."""
+        self.placement.record(verdict, seconds)
+        tracking = self.tracking
+        if (
+            tracking is not None
+            and tracking.early_proof is not None
+            and verdict.outcome is not Outcome.ACCEPTED
+        ):
+            self._prove(tracking.early_proof)  # so that the call is not repeated
+
+    def conclude(self, stopped: errors.CallNotPlaced | None = None) -> None:
+        """Settle the call by its attempts; ``stopped`` says why there were no more."""
+        placement = self.placement
+        last = placement.verdicts[-1] if placement.verdicts else None
+        if last is None or last.outcome is not Outcome.ACCEPTED:
+            self.fail(
+                conclude(
+                    placement.verdicts,
+                    placement.attempts,
+                    reference=self.reference,
+                    stopped=stopped,
+                )
+            )
+            return
+        placement.accept(last.request_id, None if isinstance(last.body, str) else last.body)
+        self._announce()
+        if self.tracking is not None and self.tracking.early_proof:
+            self._compare(self.tracking.early_proof)
+
+    def fail(self, error: errors.TelecmiError) -> None:
+        """Settle the call with an error."""
+        self.placement.fail(error)
+        self._announce()
+
+    def attach(self, request_id: str) -> None:
+        """Become the state of a call that was accepted earlier."""
+        self.placement.accept(request_id)
+        self._announce()
+
+    def cancel(self) -> bool:
+        """Start no further request; True if none was ever started."""
+        placement = self.placement
+        if placement.settled:
+            return placement.status is CallStatus.CANCELLED and not placement.attempts
+        if self.loop is not current_loop():
+            raise errors.WrongEventLoop("cancel a call in the event loop that placed it")
+        never_left = not placement.attempts and placement.status is CallStatus.QUEUED
+        placement.stop()
+        if never_left:
+            self.conclude(errors.CallCancelled("the call was cancelled while it was queued"))
+        return never_left
+
+    def _announce(self) -> None:
+        """Tell the waiters and the tracker that the call was settled."""
+        if self._settled_event is not None:
+            self._settled_event.set()
+            self._settled_event = None
+        if self._on_settled is not None:
+            self._on_settled(self)
+            self._on_settled = None
+        if self.tracking is not None:
+            self.tracking.watcher.call_settled(self)
+
+    # -- waiters
+
+    def seen(self) -> PlacementState:
+        """Return the placement for the user to see: its failure need not be logged then."""
+        self._seen |= self.placement.settled
+        return self.placement
+
+    async def wait(self) -> PlacementState:
+        """Wait until the call is settled. A cancelled waiter disturbs no other."""
+        if not self.placement.settled:
+            if self.loop is not current_loop():
+                raise errors.CallPending(
+                    "await a handle in the event loop that placed its call"
+                )
+            if self._settled_event is None:
+                self._settled_event = anyio.Event()
+            await self._settled_event.wait()
+        return self.seen()
+
+    # -- events
+
+    def follow(self, watcher: CallWatcher) -> None:
+        """Have the call's later fate followed; events may be added from now on."""
+        self.tracking = CallTracking(watcher)
+
+    def _tracked(self) -> CallTracking:
+        assert self.tracking is not None  # noqa: S101  # only a tracker brings events
+        return self.tracking
+
+    @property
+    def history(self) -> History:
+        """The events of a call that is followed, and the tasks that wait for more."""
+        return self._tracked().history
+
+    @property
+    def state(self) -> CallState:
+        """How far the call and its legs have come, by its events."""
+        return CallState() if self.tracking is None else self.tracking.history.state
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """The events so far."""
+        return () if self.tracking is None else self.tracking.history.events
+
+    def add_event(self, key: str, event: Event, *, size: int, now: float, proven: bool) -> bool:
+        """Add an event to the call and to its twin; False if it is not new.
+
+        Args:
+            key: What the event has in common with its repeats.
+            event: The event.
+            size: The bytes of its payload.
+            now: The reading of the event loop's clock.
+            proven: Whether it carries the call's own reference.
+        """
+        fresh = self._add(key, event, size=size, now=now, proven=proven)
+        twin = self._tracked().twin
+        if twin is not None:
+            fresh |= twin._add(key, event, size=size, now=now, proven=False)  # noqa: SLF001  # it is a Call
+        return fresh
+
+    def _add(self, key: str, event: Event, *, size: int, now: float, proven: bool) -> bool:
+        tracking = self._tracked()
+        if not tracking.history.add(key, event, size=size, now=now):
+            return False
+        if proven:
+            self._take_proof(event.request_id or "")
+        if self.is_ended_by(event):
+            tracking.watcher.call_ended(self)
+        return True
+
+    def is_ended_by(self, event: Event) -> bool:
+        """Return whether an event of this call shows that all of it has ended.
+
+        An earlier attempt may have been placed, too, as a call with an id of its own. Its end
+        is not the end of this call.
+        """
+        request_id = self.placement.request_id
+        only = request_id is None and not self.placement.attempts
+        named = event.request_id in {None, request_id} or only
+        return named and CallState().after(event).over
+
+    def share_events(self, other: Call, *, now: float) -> None:
+        """Give this call and its twin all events of both, from now on and from before.
+
+        The other one was attached by its ``request_id`` before this one's reply, or a proof,
+        brought that id.
+        """
+        for one, two in ((self, other), (other, self)):
+            two._tracked().twin = one  # noqa: SLF001  # it is a Call
+            for key, size, event in one.history.known():
+                two._add(key, event, size=size, now=now, proven=False)  # noqa: SLF001  # it is a Call
+
+    def _take_proof(self, request_id: str) -> None:
+        """Act on a proof that TeleCMI has the call, or has one more of it.
+
+        Args:
+            request_id: TeleCMI's id for it, or "" where the event has none.
+        """
+        placement, tracking = self.placement, self._tracked()
+        if placement.status is CallStatus.SENDING:  # the reply, or its absence, is near
+            tracking.early_proof = request_id or tracking.early_proof or ""
+        elif placement.request_id is not None:
+            self._compare(request_id or placement.request_id)
+        elif request_id or placement.status is not CallStatus.UNKNOWN:
+            self._prove(request_id)
+
+    def _prove(self, request_id: str) -> None:
+        """Accept the call because of an event: TeleCMI's reply was lost, late or different."""
+        placement = self.placement
+        if placement.settled and placement.status is not CallStatus.UNKNOWN:
+            logger.warning(
+                "call %s was %s, and an event shows that TeleCMI placed it",
+                self,
+                placement.status,
+            )
+        self._tracked().early_proof = None
+        placement.stop()
+        if request_id:
+            placement.accept(request_id)
+            self._announce()
+        else:
+            self.fail(
+                errors.CallOutcomeUnknown(
+                    "an event shows that TeleCMI placed the call, and does not say under "
+                    "which request_id",
+                    reference=self.reference,
+                    cause="event",
+                    attempts=placement.attempts,
+                )
+            )
+
+    def _compare(self, request_id: str) -> None:
+        """Note it if TeleCMI placed the call more than once."""
+        self._tracked().early_proof = None
+        if request_id != self.placement.request_id and self.placement.note_duplicate():
+            logger.warning("call %s: events show that TeleCMI placed it twice", self)
+
+
+def _number(to: str) -> int | None:
+    """Return the number in a record; None if it cannot be read."""
+    try:
+        return parse_number(to)
+    except errors.InvalidCall:
+        return None

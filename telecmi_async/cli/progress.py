@@ -1,0 +1,96 @@
+"""Campaign progress: calls per second, live calls, and time left, from states of the ledger."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from attrs import frozen
+
+from telecmi_async.ledger import CampaignState, ContactState
+
+__all__ = ["CampaignView", "ProgressMeter", "duration"]
+
+# The rate is an average over so many seconds.
+_SPAN: Final = 10.0
+
+
+@frozen
+class CampaignView:
+    """A campaign at one moment.
+
+    Args:
+        state: Its state in the ledger.
+        rate: Requests per second, lately.
+        hears: Whether ends of calls are received; otherwise live calls are not known.
+    """
+
+    state: CampaignState
+    rate: float
+    hears: bool = True
+
+    @property
+    def left(self) -> int:
+        """The number of contacts still to be dialled."""
+        return self.state.left
+
+    @property
+    def done(self) -> int:
+        """The number of other contacts."""
+        return self.state.total - self.left
+
+    def words(self) -> str:
+        """Return the progress in one line."""
+        counts = self.state.counts
+        said = [
+            f"{self.done:>{len(str(self.state.total))}} of {self.state.total}",
+            f"{self.rate:.1f}/s",
+            f"{counts[ContactState.PLACED]} {'live' if self.hears else 'placed'}",
+        ]
+        said += [
+            f"{counts[state]} {state}"
+            for state in (ContactState.UNKNOWN, ContactState.REJECTED, ContactState.FAILED,
+                          ContactState.BLOCKED)
+            if counts[state]
+        ]  # fmt: skip
+        if self.state.status != "running":
+            said.append(self.state.status)
+        elif self.left and self.rate:
+            said.append(f"{duration(self.left / self.rate)} left")
+        return ", ".join(said)
+
+
+class ProgressMeter:
+    """Computes views from states of a campaign.
+
+    Args:
+        hears: Whether ends of calls are received.
+    """
+
+    def __init__(self, *, hears: bool = True) -> None:
+        self._hears = hears
+        self._looks: deque[tuple[float, int]] = deque()
+
+    def look(self, state: CampaignState, now: float) -> CampaignView:
+        """Return the campaign's view.
+
+        Args:
+            state: Its state in the ledger.
+            now: The time, in seconds.
+        """
+        self._looks.append((now, state.sends))
+        while len(self._looks) > 2 and self._looks[0][0] < now - _SPAN:
+            self._looks.popleft()
+        began, sends = self._looks[0]
+        passed = now - began
+        rate = (state.sends - sends) / passed if passed > 0 else 0.0
+        return CampaignView(state, rate, self._hears)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words, rounded for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,290 @@
+"""Campaign runs: runs a campaign with a progress display, and prints its result."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import aclosing, contextmanager, suppress
+from shlex import quote
+from typing import TYPE_CHECKING, Final, cast
+
+import anyio
+
+from telecmi_async.cli.display import display_for
+from telecmi_async.cli.exits import Exit
+from telecmi_async.cli.interrupts import interrupts
+from telecmi_async.cli.progress import ProgressMeter
+from telecmi_async.errors import StoreError
+from telecmi_async.ledger import ContactState
+from telecmi_async.ledger.states import Move
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
+
+    from telecmi_async.campaigns import Campaign, CampaignRules
+    from telecmi_async.cli.display import Display
+    from telecmi_async.cli.interrupts import Interrupts
+    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.ledger import CampaignState, Contact, Ledger
+
+__all__ = ["BUSY", "exit_for", "print_state", "run_campaign", "state_as_json"]
+
+_LOOK: Final = 0.1
+# Retries are due within the hour. A later contact waits for calling hours or the next day.
+_LONG: Final = 3_660.0
+_REFUSED: Final = "TeleCMI refused the credentials"
+_TOMORROW: Final = "The calls of this day are made: `resume` goes on tomorrow."
+_LATER: Final = (
+    "Nobody who is left may be called within the hour: `resume` goes on then, and `why` tells "
+    "which rule it is."
+)
+# Rules with a cap: they postpone contacts when the cap is reached.
+_CAPS: Final = ("per_day", "per_number")
+_LEFT: Final = ContactState.PENDING
+#: States of contacts that a worker is handling.
+BUSY: Final = (ContactState.CLAIMED, ContactState.SENDING)
+_PART: Final = (
+    ContactState.PENDING,
+    ContactState.CLAIMED,
+    ContactState.SENDING,
+    ContactState.REJECTED,
+    ContactState.FAILED,
+    ContactState.BLOCKED,
+)
+
+
+class _RunMonitor:
+    """Shows a campaign's progress, and stops its worker when there is a reason."""
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        ledger: Ledger,
+        display: Display,
+        pressed: Interrupts,
+        *,
+        patient: bool,
+        hears: bool,
+    ) -> None:
+        self.why: Exit | None = None
+        self._campaign = campaign
+        self._ledger = ledger
+        self._display = display
+        self._pressed = pressed
+        self._patient = patient
+        # Live calls count as busy if their ends will be received.
+        self._busy = (*BUSY, ContactState.PLACED) if hears else BUSY
+        self.meter = ProgressMeter(hears=hears)
+        self._state: CampaignState | None = None
+        self._paused = False
+        self._idle = 0
+        self._sends = -1
+
+    def show(self, state: CampaignState) -> None:
+        """Show a state of the campaign."""
+        self._state = state
+        self._display.show(self.meter.look(state, anyio.current_time()))
+
+    async def watch(self) -> None:
+        """Wait for a reason to leave."""
+        while self.why is None:
+            await anyio.sleep(_LOOK)
+            if self._pressed.count:
+                self._leave(
+                    Exit.INTERRUPTED,
+                    "No more calls are started; waiting for what was sent. Ctrl-C again leaves "
+                    "at once.",
+                )
+            elif (state := self._state) is not None:
+                self._state = None
+                with suppress(StoreError):  # the campaign waits until the ledger is back
+                    await self._check(state)
+
+    async def _check(self, state: CampaignState) -> None:
+        if state.status == "paused" and state.why == _REFUSED:
+            self._leave(Exit.CREDENTIALS, f"{_REFUSED}: nobody was called since.")
+            return
+        if (state.status == "paused") is not self._paused:
+            self._paused = not self._paused
+            said = f"Paused{f' ({state.why})' if state.why else ''}: waiting for `resume`."
+            self._display.note(said if self._paused else "Going on.")
+        if self._patient:
+            return
+        sent, self._sends = self._sends, state.sends
+        if state.sends == sent and await self._day_is_full():
+            self._leave(Exit.QUOTA, _TOMORROW)
+        elif await self._none_is_due():
+            rule, _ = await self._last_rule()
+            self._leave(
+                Exit.QUOTA if rule in _CAPS else Exit.OUTSIDE_HOURS,
+                _TOMORROW if rule == "per_day" else _LATER,
+            )
+
+    async def _day_is_full(self) -> bool:
+        """Return whether the daily cap postponed a contact today: it will postpone all others.
+
+        Otherwise the worker would claim and postpone them one by one.
+        """
+        per_day = self._campaign.settings.rules.per_day
+        if per_day is None:
+            return False
+        rule, at = await self._last_rule()
+        return rule == "per_day" and at >= per_day.began(await self._ledger.now())
+
+    async def _last_rule(self) -> tuple[str, float]:
+        """Return the rule that last postponed the first pending contact, and when."""
+        name = self._campaign.name
+        contacts = self._ledger.contacts(name, states=[ContactState.PENDING])
+        async with aclosing(cast("AsyncGenerator[Contact]", contacts)) as pending:
+            first = await anext(pending, None)
+        found = None if first is None else await self._ledger.find(name, first.number)
+        for each in reversed(() if found is None else found.history):
+            if each.what == Move.POSTPONE:
+                return each.detail.partition(":")[0], each.at
+        return "", 0.0
+
+    async def _none_is_due(self) -> bool:
+        """Return whether all contacts left are due much later, twice in a row.
+
+        Once is not enough: a contact may change its state between the two queries.
+        """
+        due = await self._ledger.next_due(self._campaign.name)
+        later = due is not None and due > await self._ledger.now() + _LONG
+        counts = (await self._ledger.state(self._campaign.name)).counts
+        idle = later and not any(counts[each] for each in self._busy)
+        self._idle = self._idle + 1 if idle else 0
+        return self._idle > 1
+
+    def _leave(self, why: Exit, words: str) -> None:
+        self.why = why
+        self._display.note(words)
+        self._campaign.leave()
+
+
+class _Notes(logging.Handler):
+    """Shows log messages without disturbing the display."""
+
+    def __init__(self, display: Display) -> None:
+        super().__init__(logging.WARNING)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a message."""
+        self._display.note(self.format(record))
+
+
+@contextmanager
+def _warnings(display: Display) -> Generator[None]:
+    """Show the package's warnings on a display."""
+    logger = logging.getLogger("telecmi_async")
+    notes = _Notes(display)
+    logger.addHandler(notes)
+    try:
+        yield
+    finally:
+        logger.removeHandler(notes)
+
+
+async def run_campaign(
+    terminal: Terminal, campaign: Campaign, ledger: Ledger, *, patient: bool, hears: bool
+) -> tuple[CampaignState, Exit]:
+    """Run a campaign, show its progress on stderr, and return its state and the exit code.
+
+    Args:
+        terminal: The terminal.
+        campaign: The campaign.
+        ledger: Its ledger; open.
+        patient: Whether to wait for calling hours that are more than an hour away.
+        hears: Whether the campaign receives events of its calls.
+
+    Raises:
+        ServiceClosed: The service was closed meanwhile.
+        StoreError: The ledger fails at the beginning or at the end.
+    """
+    display = display_for(terminal.words)
+    failure: Exception | None = None
+    final: CampaignState | None = None
+    with interrupts(terminal) as pressed, _warnings(display):
+        monitor = _RunMonitor(campaign, ledger, display, pressed, patient=patient, hears=hears)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(monitor.watch)
+            try:
+                final = await campaign.run(on_progress=monitor.show)
+            except Exception as error:  # noqa: BLE001  # raised again below, as itself
+                failure = error
+            tasks.cancel_scope.cancel()
+        display.finish(
+            None if final is None else monitor.meter.look(final, anyio.current_time())
+        )
+    if failure is not None:
+        raise failure
+    assert final is not None, "it came to an end"  # noqa: S101  # for type checkers
+    if final.status == "stopped":
+        terminal.say(f"Stopped{f': {final.why}' if final.why else ''}.")
+    return final, exit_for(final, campaign.settings.rules, monitor.why)
+
+
+def exit_for(state: CampaignState, rules: CampaignRules, why: Exit | None = None) -> Exit:
+    """Return the exit code for the state in which a campaign was left.
+
+    Args:
+        state: Its state.
+        rules: Its rules.
+        why: Why it was left before its end, if it was.
+    """
+    if why is Exit.INTERRUPTED:
+        return why
+    if state.counts[ContactState.UNKNOWN]:
+        return Exit.UNKNOWN
+    if why is not None:
+        return why
+    if rules.cost is not None and state.cost >= rules.cost.most and state.counts[_LEFT]:
+        return Exit.QUOTA
+    return Exit.PARTLY if any(state.counts[each] for each in _PART) else Exit.OK
+
+
+def state_as_json(state: CampaignState) -> dict[str, object]:
+    """Return a campaign's state, for other programs."""
+    return {
+        "campaign": state.name,
+        "status": state.status,
+        "why": state.why,
+        "contacts": state.total,
+        "counts": {str(each): state.counts[each] for each in ContactState},
+        "sends": state.sends,
+        "cost": round(state.cost, 6),  # a sum of floats
+    }
+
+
+def print_state(
+    terminal: Terminal, state: CampaignState, *, as_json: bool, ledger: str | None = None
+) -> None:
+    """Print a campaign's state, and say how to continue.
+
+    Args:
+        terminal: The terminal.
+        state: The state.
+        as_json: Whether to print a JSON object.
+        ledger: The ledger's argument if the campaign can be resumed; empty for the
+            environment's.
+    """
+    if as_json:
+        terminal.put(json.dumps(state_as_json(state)))
+    else:
+        for each in ContactState:
+            if state.counts[each]:
+                terminal.put(f"{each:<10} {state.counts[each]:>9}")
+        terminal.put(f"{'requests':<10} {state.sends:>9}")
+        if state.cost:
+            terminal.put(f"{'cost':<10} {state.cost:>9.2f}")
+    if unknown := state.counts[ContactState.UNKNOWN]:
+        terminal.say(
+            f"Of {unknown} nobody knows whether a phone rang, and they are not dialled again: "
+            "`why` tells what happened, `retry-unknown` is your decision."
+        )
+    if ledger is not None and state.left:
+        which = f" --ledger {quote(ledger)}" if ledger else ""
+        terminal.say(
+            "Some are left to be dialled. To go on: telecmi-async resume"
+            f"{which} --name {quote(state.name)}"
+        )

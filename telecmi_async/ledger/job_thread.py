@@ -1,0 +1,161 @@
+"""Job thread: does blocking database work for event loops, in batches.
+
+Database drivers that block must stay out of an event loop, and those that do not know asyncio
+only. So a task puts a job into a queue and waits; the thread takes what is queued, serves it as
+one batch, and wakes each task in its own event loop. A job that was queued is not cancelled:
+its task always learns whether it was done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+import anyio
+from anyio import lowlevel
+from attrs import define, field
+
+from telecmi_async._internal.event_loop import call_in_loop, current_loop
+from telecmi_async.errors import StoreError, TelecmiError  # attrs reads it
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["Job", "JobThread"]
+
+_W = TypeVar("_W")
+
+
+@define(eq=False)
+class Job(Generic[_W]):
+    """Work for the thread, and the task that waits for its result in an event loop."""
+
+    work: _W
+    answer: Any = field(default=None, init=False)
+    failure: TelecmiError | None = field(default=None, init=False)
+    #: Whether there is an answer or a failure.
+    is_over: bool = field(default=False, init=False)
+    loop: object = field(factory=current_loop, init=False)
+    done: anyio.Event = field(factory=anyio.Event, init=False)
+
+    def succeed(self, answer: Any) -> None:
+        """Set the answer, in the thread."""
+        self.answer, self.failure, self.is_over = answer, None, True
+
+    def fail(self, failure: TelecmiError) -> None:
+        """Set the failure, in the thread."""
+        self.failure, self.is_over = failure, True
+
+    async def wait(self) -> Any:
+        """Return the answer; a cancellation is put off until it is there.
+
+        Raises:
+            TelecmiError: The failure, if there is no answer.
+        """
+        put_off = False
+        with anyio.CancelScope(shield=True):
+            while not self.done.is_set():
+                try:
+                    await self.done.wait()
+                except anyio.get_cancelled_exc_class():  # asyncio's task.cancel(): no shield
+                    put_off = True
+        if put_off:
+            task = cast("Any", sys.modules["asyncio"]).current_task()
+            task.uncancel()
+            task.cancel()  # at its next await, since this one has a result to give
+        if self.failure is not None:
+            raise self.failure.with_traceback(None)
+        return self.answer
+
+
+class JobThread(Generic[_W]):
+    """A thread that serves jobs of any number of event loops; it starts with the first job.
+
+    Args:
+        name: The thread's name.
+        serve: Called in the thread with the jobs of a batch; it gives each an answer or a
+            failure, and raises nothing.
+        close: Called in the thread when the last job is served.
+        most: The largest number of jobs in a batch.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        serve: Callable[[list[Job[_W]]], None],
+        close: Callable[[], None],
+        most: int,
+    ) -> None:
+        self._name = name
+        self._serve = serve
+        self._close = close
+        self._most = most
+        self._jobs: queue.SimpleQueue[Job[_W] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed: Job[None] | None = None
+        #: Set when the thread is to end: it should not wait for anything that may never come.
+        self.closing = threading.Event()
+
+    async def do(self, work: _W) -> Any:
+        """Have a job done, and return its answer.
+
+        A caller that is cancelled before the job is queued gets no job done. After that the
+        caller waits for the answer.
+
+        Raises:
+            StoreError: The job failed, or the thread is closed.
+        """
+        await lowlevel.checkpoint_if_cancelled()
+        job = Job(work)
+        with self._lock:
+            if self.closing.is_set():
+                raise StoreError("the ledger is closed")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._thread.start()
+            self._jobs.put(job)
+        return await job.wait()
+
+    async def close(self) -> None:
+        """Serve the jobs that are queued, then end the thread. A second call does nothing."""
+        with self._lock:
+            self.closing.set()
+            if self._closed is None and self._thread is not None:
+                self._closed = Job(None)
+                self._jobs.put(None)
+        if self._closed is not None:
+            await self._closed.wait()
+
+    def _run(self) -> None:
+        is_last = False
+        while not is_last:
+            batch = [self._jobs.get()]
+            with contextlib.suppress(queue.Empty):
+                while len(batch) < self._most:
+                    batch.append(self._jobs.get_nowait())
+            jobs = [job for job in batch if job is not None]
+            is_last = len(jobs) < len(batch)
+            if jobs:
+                self._serve(jobs)
+                _wake(jobs)
+        self._close()
+        _wake([cast("Job[None]", self._closed)])
+
+
+def _wake(jobs: Iterable[Job[Any]]) -> None:
+    """Wake the waiting tasks: each in its own event loop, and each loop once."""
+    loops: dict[int, list[Job[Any]]] = {}
+    for job in jobs:
+        loops.setdefault(id(job.loop), []).append(job)
+    for group in loops.values():
+        call_in_loop(group[0].loop, _set_done, group)
+
+
+def _set_done(jobs: list[Job[Any]]) -> None:
+    for job in jobs:
+        job.done.set()

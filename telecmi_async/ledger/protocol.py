@@ -1,0 +1,241 @@
+"""Ledger: the durable record of a campaign's contacts and of each call sent to them.
+
+A ledger is a database. It decides which worker dials which contact: every move is one guarded
+update, and an update that changes no row means "the claim is lost, do not send". A method
+returns after its change is on disk.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, Self
+
+from telecmi_async.pacing.shared import SharedLimits
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+
+    from telecmi_async.ledger.records import (
+        CallEvidence,
+        CampaignState,
+        Claim,
+        Contact,
+        Intent,
+        Loaded,
+        NewContact,
+        Reaped,
+        RuleDecision,
+        SendLimits,
+        SendResult,
+    )
+    from telecmi_async.ledger.states import ContactState
+
+__all__ = ["Ledger"]
+
+
+class Ledger(SharedLimits, Protocol):
+    """Keeps the contacts of campaigns, for one process or many, and the limits they share.
+
+    An implementer must make every move one guarded update in one transaction, which is durable
+    before the method returns (a power loss must not undo it); must survive any number of
+    workers and their sudden ends; and must map every failure to a `StoreError`: no foreign
+    exception may escape, and no message may hold a number, a column or a password.
+
+    A ledger is an async context manager: entering it opens the database and brings its schema
+    up to date. A name of a campaign that does not exist is a `ConfigurationError`, unless a
+    method says otherwise.
+    """
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *error: object) -> None: ...
+
+    async def now(self) -> float:
+        """Return the time by the ledger's own clock, which all workers share."""
+        ...
+
+    # -- campaigns
+
+    async def create(self, name: str, settings: Mapping[str, object]) -> bool:
+        """Create a campaign that is ``"running"``; return False if the name is taken.
+
+        Raises:
+            ConfigurationError: JSON cannot hold the settings.
+        """
+        ...
+
+    async def settings(self, name: str) -> Mapping[str, object] | None:
+        """Return the settings a campaign was created with; ``None`` if there is no such name."""
+        ...
+
+    async def campaigns(self) -> list[str]:
+        """Return the names of all campaigns, oldest first."""
+        ...
+
+    async def set_status(self, name: str, status: str, why: str = "") -> None:
+        """Ask all workers of a campaign to run, pause or stop.
+
+        Args:
+            name: The campaign.
+            status: ``"running"``, ``"paused"`` or ``"stopped"`` (else `ConfigurationError`).
+            why: The reason, in words.
+        """
+        ...
+
+    async def state(self, name: str) -> CampaignState:
+        """Return the state of a campaign, in well under a second at a million contacts."""
+        ...
+
+    # -- contacts
+
+    async def load(self, name: str, contacts: Iterable[NewContact]) -> Loaded:
+        """Add contacts, each number once in a campaign. The iterable may be huge, and lazy.
+
+        It takes many transactions. If one fails, those before it stay: load the same contacts
+        again, and known ones are left as they are.
+
+        Raises:
+            ConfigurationError: Something is not a `NewContact`, or cannot be kept.
+        """
+        ...
+
+    async def claim(self, name: str, worker: str, *, most: int, lease: float) -> list[Claim]:
+        """Claim contacts that are due, longest due first, for ``lease`` seconds.
+
+        No other worker gets them during the lease. None are given unless the campaign runs.
+        """
+        ...
+
+    async def renew(self, worker: str, *, lease: float) -> int:
+        """Lengthen the leases of all claims of a worker; return how many it holds."""
+        ...
+
+    async def release(self, claim: Claim, worker: str, *, not_before: float = 0.0) -> bool:
+        """Give back a contact that was not sent; return False if the claim was lost."""
+        ...
+
+    async def next_due(self, name: str) -> float | None:
+        """Return when the next pending contact is due; ``None`` if none is pending."""
+        ...
+
+    # -- sending
+
+    async def intend(
+        self,
+        claim: Claim,
+        worker: str,
+        token: str,
+        *,
+        limits: SendLimits,
+        fence: float,
+        lease: float,
+    ) -> Intent | RuleDecision | None:
+        """Put the intent to send on record unless a limit forbids it, in one transaction.
+
+        Args:
+            claim: The contact.
+            worker: The worker that sends.
+            token: The send's own id.
+            limits: The limits to check.
+            fence: Within how many seconds the request must leave.
+            lease: For how many seconds the send is this worker's; after that it is unknown.
+
+        Returns:
+            The intent; the decision of a rule, and the contact is pending again (``until``) or
+            blocked; or ``None``: the claim was lost, and nothing may be sent. The rules
+            ``campaign``, ``per_day`` and ``cost`` postpone, and never block.
+
+        Raises:
+            StoreError: The intent may not be on record: nothing may be sent.
+        """
+        ...
+
+    async def block(self, claim: Claim, worker: str, refusal: RuleDecision) -> bool:
+        """Postpone or block a claimed contact by a campaign's rule; False if it was lost."""
+        ...
+
+    async def settle(self, token: str, outcome: SendResult) -> bool:
+        """Put the result of a send on record; False if evidence or `reap` came first.
+
+        A send that was reaped as unknown is still settled by a result of ``PLACED``.
+        """
+        ...
+
+    async def reap(self, name: str) -> Reaped:
+        """Take back contacts whose lease expired: claims are released, sends are unknown."""
+        ...
+
+    # -- evidence
+
+    async def record_event(self, event: CallEvidence) -> str | None:
+        """Record an event of a call: it was placed, and it may be over.
+
+        It counts from any state but ``finished``. The send is found by its token, else by its
+        ``request_id``.
+
+        Returns:
+            The campaign of the call; ``None`` if neither id is known here.
+        """
+        ...
+
+    async def resolve_unknown(self, name: str, *, older_than: float, policy: str) -> int:
+        """Move unknown contacts whose calls are proven absent; return how many.
+
+        A call is proven absent if all of these hold:
+
+        - ``older_than`` seconds have passed since its ``send_by``, and it had no event.
+        - An event of another send of the campaign arrived in the half hour after that
+          ``send_by``. TeleCMI sends a call's record again for half an hour, so a record of
+          this call would have arrived, too.
+        - No contact of the campaign that was sent to within half an hour of it still waits
+          for its record.
+
+        Args:
+            name: The campaign.
+            older_than: Seconds after which its events must have arrived.
+            policy: ``"hold"`` does nothing; ``"retry_after_proof"`` makes contacts pending;
+                ``"give_up"`` makes them failed. Anything else is a `ConfigurationError`.
+        """
+        ...
+
+    async def redial_unknown(
+        self, name: str, numbers: Iterable[int | str] | None = None
+    ) -> int:
+        """Make unknown contacts pending because a person decided so; return how many.
+
+        Args:
+            name: The campaign.
+            numbers: The contacts' numbers, as people write them (else `InvalidCall`); all
+                unknown contacts if not given.
+        """
+        ...
+
+    # -- do not call
+
+    async def add_do_not_call(self, numbers: Iterable[int | str], source: str) -> int:
+        """Add numbers to the do-not-call list of this ledger; return how many are new.
+
+        Args:
+            numbers: Numbers with their country codes, as people write them.
+            source: Where they come from, in words: the reason why contacts are blocked.
+
+        Raises:
+            InvalidCall: Something is not a number. Those before it may be on the list.
+        """
+        ...
+
+    # -- reading
+
+    def contacts(
+        self, name: str, *, states: Sequence[ContactState] = ()
+    ) -> AsyncIterator[Contact]:
+        """Iterate over contacts in the order of loading, without their histories."""
+        ...
+
+    async def find(self, name: str, number: int | str) -> Contact | None:
+        """Return one contact with its whole history; ``None`` if the campaign has no such one.
+
+        Args:
+            name: The campaign.
+            number: The number with its country code, as people write it (else `InvalidCall`).
+        """
+        ...

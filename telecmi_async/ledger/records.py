@@ -1,0 +1,330 @@
+"""Ledger records: what a ledger takes and returns. Times are seconds since 1970 (UTC)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final, cast
+
+from attrs import field, frozen
+from attrs.converters import optional
+
+from telecmi_async._internal.messages import listed, mask, shown, step
+from telecmi_async._internal.validators import is_number
+from telecmi_async.errors import ConfigurationError, InvalidCall
+from telecmi_async.ledger.states import ContactState, Move
+from telecmi_async.phone import parse_number
+
+__all__ = [
+    "RESULTS",
+    "CallEvidence",
+    "CampaignState",
+    "Claim",
+    "Contact",
+    "Intent",
+    "Loaded",
+    "NewContact",
+    "Passage",
+    "Reaped",
+    "RuleDecision",
+    "SendLimits",
+    "SendResult",
+]
+
+
+def _number(value: int | str) -> int:
+    return parse_number(value)
+
+
+def _moment(value: float | datetime) -> float:
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.timestamp()
+    if is_number(value):
+        return float(value)
+    raise InvalidCall(
+        "must be a datetime with a time zone, or seconds since 1970 (UTC)",
+        path="not_before, not_after",
+    )
+
+
+def _check_columns(_: object, __: object, columns: object) -> None:
+    if not isinstance(columns, Mapping):
+        raise InvalidCall(f"must be a mapping, not {shown(columns)}", path="columns")
+    for name, text in cast("Mapping[object, object]", columns).items():
+        if not isinstance(name, str):
+            raise InvalidCall("must have names that are text", path="columns")
+        if not isinstance(text, str):
+            kind = type(text).__name__
+            raise InvalidCall(f"must hold text, not {kind}", path=step("columns", name))
+
+
+@frozen(kw_only=True)
+class NewContact:
+    """A contact to be loaded.
+
+    Args:
+        number: The number to dial, with the country code: an int, or a text as people write
+            it. However it is written, the same number is the same person.
+        columns: Other data by name, all of it text; it fills the flow's template.
+        not_before: The earliest time to dial it: a `datetime` with a time zone, or seconds
+            since 1970 (UTC).
+        not_after: The latest time to dial it, likewise; ``None`` for no limit.
+
+    Raises:
+        InvalidCall: A value is invalid; its path names it.
+    """
+
+    number: int = field(converter=_number, repr=mask)
+    columns: Mapping[str, str] = field(
+        factory=dict[str, str], validator=_check_columns, repr=False
+    )
+    not_before: float = field(default=0.0, converter=_moment)
+    not_after: float | None = field(default=None, converter=optional(_moment))
+
+
+@frozen(kw_only=True)
+class Loaded:
+    """How many contacts were loaded.
+
+    Args:
+        added: The count of new contacts.
+        known: The count of those already in the campaign; they are left as they are.
+    """
+
+    added: int
+    known: int
+
+
+@frozen(kw_only=True)
+class Claim:
+    """A contact that a worker holds for the time of a lease.
+
+    Args:
+        contact: The contact's row.
+        number: The number to dial.
+        columns: The contact's other data.
+        epoch: The count of claims of this contact; a later claim makes this one void.
+        sends: How often it was sent before.
+        not_after: When it is too late to dial it.
+    """
+
+    contact: int
+    number: int = field(repr=mask)
+    columns: Mapping[str, str] = field(repr=False)
+    epoch: int
+    sends: int
+    not_after: float | None = None
+
+
+@frozen(kw_only=True)
+class CallEvidence:
+    """Evidence of a call, from an event or a call detail record.
+
+    Args:
+        token: The token of the send, if the event brings it back.
+        request_id: TeleCMI's id of the request.
+        at: When the event arrived.
+        over: Whether the call is over.
+        answered: Whether the call was answered; ``None`` if the event does not say.
+        talk_seconds: How long the conversation was; ``None`` if the event does not say.
+        cost: The cost of the call; ``None`` if the event does not say.
+        detail: The event in a word or two, for people.
+    """
+
+    token: str | None
+    request_id: str | None
+    at: float
+    over: bool = False
+    answered: bool | None = None
+    talk_seconds: int | None = None
+    cost: float | None = None
+    detail: str = ""
+
+
+@frozen(kw_only=True)
+class SendLimits:
+    """Limits that are checked in the intent's transaction.
+
+    Args:
+        per_number: The most sends to one number, in all campaigns: pairs of (count, seconds).
+        per_day: The most sends of this campaign since ``day_began``; ``None`` for no limit.
+        cost: The most that its calls may have cost in all; ``None`` for no limit.
+        day_began: When the campaign's day began.
+        check_do_not_call: Whether the do-not-call list is checked.
+    """
+
+    per_number: Sequence[tuple[int, float]] = ()
+    per_day: int | None = None
+    cost: float | None = None
+    day_began: float = 0.0
+    check_do_not_call: bool = True
+
+
+@frozen(kw_only=True)
+class RuleDecision:
+    """Why a contact may not be dialled now.
+
+    Args:
+        rule: The rule's name: ``do_not_call``, ``per_number``, ``per_day``, ``cost``,
+            ``not_fresh``, ``campaign`` (it was paused or stopped), or a rule of the campaign.
+        reason: The reason in words, for people.
+        until: When the contact may be tried again; ``None`` for never.
+    """
+
+    rule: str
+    reason: str
+    until: float | None = None
+
+
+@frozen(kw_only=True)
+class Intent:
+    """The record that a request may leave.
+
+    Args:
+        token: The send's own id, in the request and in its events.
+        send_by: The fence: after this time the request must not leave.
+    """
+
+    token: str
+    send_by: float
+
+
+#: The move that each result of a send makes.
+RESULTS: Final = {
+    ContactState.PLACED: Move.ACCEPT,
+    ContactState.PENDING: Move.RETRY,
+    ContactState.REJECTED: Move.REJECT,
+    ContactState.FAILED: Move.FAIL,
+    ContactState.UNKNOWN: Move.MARK_UNKNOWN,
+}
+
+
+def _check_result(_: object, __: object, state: ContactState) -> None:
+    if state not in RESULTS:
+        raise ConfigurationError(
+            f"SendResult.state must be {listed(RESULTS)}, not {shown(state)}"
+        )
+
+
+@frozen(kw_only=True)
+class SendResult:
+    """The result of a send.
+
+    Args:
+        state: ``PLACED``, ``PENDING`` (not placed, to be tried again), ``REJECTED``, ``FAILED``
+            or ``UNKNOWN``.
+        detail: The reason, in a few words without a number.
+        request_id: TeleCMI's id, if it accepted the call.
+        not_before: When to try again.
+
+    Raises:
+        ConfigurationError: No send ends in that state.
+    """
+
+    state: ContactState = field(validator=_check_result)
+    detail: str = ""
+    request_id: str | None = None
+    not_before: float = 0.0
+
+
+@frozen(kw_only=True)
+class Reaped:
+    """How many contacts were taken back because a lease expired.
+
+    Args:
+        released: Claims without a send: the contacts are pending again.
+        unknown: Sends without a result: they are unknown.
+    """
+
+    released: int
+    unknown: int
+
+
+def _rounded(cost: float) -> str:
+    return repr(round(cost, 4))
+
+
+@frozen(kw_only=True)
+class CampaignState:
+    """The state of a campaign.
+
+    Args:
+        name: Its name.
+        status: ``"running"``, ``"paused"`` or ``"stopped"``: what its workers are asked to do.
+        why: The reason for the status, in words.
+        counts: How many contacts are in each state; all states are there.
+        sends: How many requests left, or may have left.
+        cost: What its calls cost so far.
+    """
+
+    name: str
+    status: str
+    why: str
+    counts: Mapping[ContactState, int] = field(
+        repr=lambda counts: repr(
+            {str(state): count for state, count in counts.items() if count}
+        )
+    )
+    sends: int
+    cost: float = field(repr=_rounded)
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count} {state}" for state, count in self.counts.items() if count)
+        status = f"{self.status} ({self.why})" if self.why else self.status
+        return (
+            f"{self.name}, {status}: {counts or 'no contacts'}; {self.sends} sends, "
+            f"cost {_rounded(self.cost)}"
+        )
+
+    @property
+    def total(self) -> int:
+        """How many contacts it has."""
+        return sum(self.counts.values())
+
+    @property
+    def left(self) -> int:
+        """How many contacts are to be dialled, or are being dialled."""
+        left = (ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING)
+        return sum(self.counts[state] for state in left)
+
+
+@frozen(kw_only=True)
+class Passage:
+    """One entry of a contact's history.
+
+    Args:
+        at: When it happened.
+        what: The move, or ``event``.
+        detail: The rule, the result or the reason.
+        token: The send it belongs to, if there is one.
+    """
+
+    at: float
+    what: str
+    detail: str = ""
+    token: str | None = None
+
+
+@frozen(kw_only=True)
+class Contact:
+    """A contact as it stands, for people and exports.
+
+    Times are seconds since 1970 (UTC). ``waits_until`` is the earliest time at which it may be
+    dialled, if it has to wait.
+    """
+
+    number: int = field(repr=mask)
+    state: ContactState = field(converter=ContactState, repr=str)
+    reason: str
+    sends: int
+    columns: Mapping[str, str] = field(repr=False)
+    request_id: str | None = None
+    answered: bool | None = field(default=None, converter=optional(bool))
+    talk_seconds: int | None = None
+    cost: float | None = None
+    sent_at: float | None = None
+    finished_at: float | None = None
+    waits_until: float | None = None
+    history: Sequence[Passage] = field(
+        factory=tuple[Passage, ...], repr=lambda history: f"<{len(history)} passages>"
+    )

@@ -1,0 +1,181 @@
+"""Call runner: starts the calls of one service, and stops them when it closes.
+
+It is internal. `CallService` is its public face, and campaigns place their calls through
+`CallRunner.place_once`.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import TYPE_CHECKING
+
+from telecmi_async import errors
+from telecmi_async._internal.event_loop import clock_of
+from telecmi_async._internal.secrets import RequestBody
+from telecmi_async._internal.telecmi import REFERENCE_FIELD
+from telecmi_async.calls.call import Call
+from telecmi_async.calls.encoding import encode_request
+from telecmi_async.calls.handle import CallHandle
+from telecmi_async.calls.placement import Permit, PlacementJob
+from telecmi_async.calls.retry import RetryPolicy
+from telecmi_async.phone import route
+from telecmi_async.wire.endpoints import make_call_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from telecmi_async.calls.request import CallRequest
+    from telecmi_async.service.options import ServiceSettings
+    from telecmi_async.service.parts import ServiceParts
+    from telecmi_async.wire.transport import Timeouts
+
+__all__ = ["CallRunner"]
+
+logger = logging.getLogger("telecmi_async")
+
+
+class CallRunner:
+    """Starts calls, and keeps each one until its task is over.
+
+    Args:
+        settings: The service's settings.
+        parts: The service's parts.
+    """
+
+    def __init__(self, settings: ServiceSettings, parts: ServiceParts) -> None:
+        self.closed = False
+        #: The calls under way.
+        self.calls: set[Call] = set()
+        self._settings = settings
+        self._parts = parts
+        self._opened = False
+        self._ordinal = 0
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"{len(self.calls)} calls under way"
+        return f"<CallService app_id={self._settings.credentials.app_id} {state}>"
+
+    @property
+    def max_in_flight(self) -> int:
+        """How many requests may be waiting for TeleCMI's reply at the same time."""
+        return self._settings.rate.max_in_flight
+
+    def check_open(self) -> None:
+        """Require an open service in its own event loop, which is the first one it is used in.
+
+        Raises:
+            ServiceClosed: It is closed.
+            WrongEventLoop: Outside an event loop, or in another one.
+        """
+        if self.closed:
+            raise errors.ServiceClosed("the service is closed and takes no more calls")
+        parts = self._parts
+        parts.tasks.bind()
+        if not self._opened:
+            self._opened = True
+            now = clock_of(parts.tasks.loop)
+            parts.placer.use_clock(now)
+            if parts.tracker is not None:
+                parts.tracker.open(now)
+
+    def start(
+        self,
+        request: CallRequest,
+        policy: RetryPolicy,
+        timeouts: Timeouts,
+        *,
+        source: object,
+        on_settled: Callable[[Call], None] | None = None,
+        permit: Permit | None = None,
+    ) -> Call:
+        """Make a call of a request and start to place it.
+
+        Args:
+            request: What to place.
+            policy: When it is tried again.
+            timeouts: How long an attempt may take.
+            source: What the user handed in.
+            on_settled: Called when the call is settled.
+            permit: Asked right before its request leaves.
+
+        Raises:
+            InvalidCall: The request cannot be sent.
+            WrongEventLoop: The loop refuses to start tasks.
+        """
+        settings, parts = self._settings, self._parts
+        from_ = settings.from_ if request.from_ is None else request.from_
+        if from_ is None:
+            raise errors.InvalidCall(
+                "is missing: give a number of your app as caller id, here or to the service",
+                path="from",
+            )
+        region = route(request.region or settings.region, request.to)
+        call = Call(request, source=source, region=region, on_settled=on_settled)
+        params: dict[str, object] = {}
+        if settings.signed or permit:
+            params[REFERENCE_FIELD] = parts.references.sign(call.reference)
+        body = RequestBody(
+            encode_request(request, settings.credentials, from_=from_, more_params=params)
+        )
+        if parts.tracker is not None:
+            parts.tracker.follow(call)
+        self._ordinal += 1
+        job = PlacementJob(
+            call,
+            make_call_url(settings.base_url, region),
+            body,
+            policy,
+            timeouts,
+            until=parts.placer.deadline(policy),
+            seed=f"{settings.seed}:{self._ordinal}",
+            permit=permit,
+        )
+        parts.tasks.start(parts.placer.place, job, self._ended)
+        self.calls.add(call)
+        return call
+
+    def place_once(
+        self, request: CallRequest, permit: Permit, timeouts: Timeouts
+    ) -> CallHandle:
+        """Place a campaign's call at most once, with its reference, if its permit allows it.
+
+        Raises:
+            TelecmiError: As for `check_open` and `start`.
+        """
+        self.check_open()
+        policy = RetryPolicy(attempts=1, at_most_once=True)
+        return CallHandle(self.start(request, policy, timeouts, source=request, permit=permit))
+
+    def _ended(self, job: PlacementJob) -> None:
+        """Let go of a call whose task is over."""
+        self.calls.discard(job.call)
+        if not job.call.placement.settled:  # the task was cancelled before its first step
+            job.call.conclude(errors.CallCancelled("the call was cancelled"))
+
+    def close(self) -> None:
+        """Take no more calls.
+
+        Raises:
+            WrongEventLoop: The service was used in another event loop.
+        """
+        if self._parts.tasks.loop is not None:
+            self._parts.tasks.bind()
+        self.closed = True
+
+    def cancel_queued(self) -> None:
+        """Cancel the calls whose request was not sent, and those that wait for a retry."""
+        cancelled = sum(
+            [call.cancel() for call in tuple(self.calls) if not call.placement.settled]
+        )
+        if cancelled:
+            logger.warning("%d queued calls were cancelled: the service was closed", cancelled)
+
+    def __del__(self) -> None:
+        if not self.closed and self._parts.tasks.loop is not None:
+            warnings.warn(
+                f"{self!r} was never closed: use async with, or await service.aclose()",
+                ResourceWarning,
+                source=self,
+                stacklevel=1,
+            )

@@ -1,0 +1,236 @@
+"""Fronts of the simulator: an httpx transport, an ASGI application, and a port.
+
+Each brings requests to `RequestHandler.receive`, waits as long as the decision says, and sends
+the answer, or breaks the connection as the fault demands.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, Protocol
+
+import anyio
+import httpx
+from anyio.abc import SocketAttribute
+
+from telecmi_async.http_server import is_loopback, read_body, send_response, serve_http
+from telecmi_async.simulator.fault import Breach
+from telecmi_async.simulator.replies import refused
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from telecmi_async.http_server import (
+        ASGIReceive,
+        ASGIScope,
+        ASGISend,
+        ConnectionLimits,
+        HttpConnection,
+        HttpRequest,
+        HttpResponse,
+    )
+    from telecmi_async.simulator.replies import Decision
+
+__all__ = ["RequestHandler", "SimulatorApp", "SimulatorPort", "SimulatorTransport", "serve"]
+
+_BREAKS: Final[Mapping[Breach, tuple[type[httpx.TransportError], str]]] = {
+    Breach.RESET: (httpx.ReadError, "the simulator reset the connection"),
+    Breach.CLOSE: (httpx.RemoteProtocolError, "the simulator closed without a reply"),
+    Breach.CUT: (httpx.RemoteProtocolError, "the simulator closed amid its reply"),
+}
+# The pause between two bytes of a dripping answer.
+_DRIP_SECONDS: Final = 1.0
+_LARGEST_BODY: Final = 1_048_576
+
+
+class RequestHandler(Protocol):
+    """Decides about requests; `Simulator` does."""
+
+    def receive(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        at: float,
+        local: bool = True,
+    ) -> Decision:
+        """Return what becomes of one request; the caller must call `leave` once."""
+        ...
+
+    def leave(self) -> None:
+        """Note that a request that was received is no longer under way."""
+        ...
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Let time pass in calls while the context is open."""
+        ...
+
+
+class SimulatorTransport(httpx.AsyncBaseTransport):
+    """Hands every request of an httpx client to a simulator, whatever host it is for.
+
+    The latency passes on the event loop's own clock, so that it costs nothing on a virtual
+    one. A read time-out that is shorter ends the request as it would over a network: the
+    call was placed, and the caller never learns its id. A connection that breaks raises what
+    it would raise over a network.
+
+    Args:
+        simulator: Answers the requests.
+    """
+
+    def __init__(self, simulator: RequestHandler) -> None:
+        self._simulator = simulator
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request."""
+        body = await request.aread()
+        decision = self._simulator.receive(
+            request.method,
+            request.url.path,
+            request.headers,
+            body,
+            at=anyio.current_time(),
+        )
+        timeout: float | None = request.extensions.get("timeout", {}).get("read")
+        try:
+            if timeout is not None and timeout < decision.delay:
+                await anyio.sleep(timeout)
+                raise httpx.ReadTimeout("the simulator was slower", request=request)
+            await anyio.sleep(decision.delay)
+            if decision.breach is Breach.DRIP:
+                await anyio.sleep(len(decision.answer.body))
+            elif decision.breach is not None:
+                kind, message = _BREAKS[decision.breach]
+                raise kind(message, request=request)
+        finally:
+            self._simulator.leave()
+        answer = decision.answer
+        return httpx.Response(
+            answer.status, headers=answer.all_headers(), stream=httpx.ByteStream(answer.body)
+        )
+
+
+class SimulatorApp:
+    """Serves one simulator as an ASGI application, mounted or by itself.
+
+    Time passes in its calls while the server's lifespan lasts. A framework that mounts it has a
+    lifespan of its own: there, open `Simulator.running`. ASGI knows no way to reset a
+    connection: where one should break, `ConnectionError` is raised, and a server closes it or
+    answers 500.
+
+    Args:
+        simulator: Answers the requests.
+    """
+
+    def __init__(self, simulator: RequestHandler) -> None:
+        self._simulator = simulator
+
+    async def __call__(self, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
+        """Serve one request, or the lifespan of a server that runs nothing else."""
+        match scope["type"]:
+            case "http":
+                await self._http(scope, receive, send)
+            case "lifespan":
+                await receive()
+                async with self._simulator.running():
+                    await send({"type": "lifespan.startup.complete"})
+                    await receive()
+                await send({"type": "lifespan.shutdown.complete"})
+            case _:
+                await send({"type": "websocket.close", "code": 1000})
+
+    async def _http(self, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
+        body = await read_body(receive, most=_LARGEST_BODY)
+        if body is None or len(body) > _LARGEST_BODY:
+            return
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in scope["headers"]
+        }
+        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        query = scope.get("query_string", b"").decode("latin-1")
+        client = scope.get("client")  # none for a local socket without an address
+        decision = self._simulator.receive(
+            scope["method"],
+            f"{path}?{query}" if query else path,
+            headers,
+            bytes(body),
+            at=anyio.current_time(),
+            local=client is None or is_loopback(str(client[0])),
+        )
+        try:
+            await anyio.sleep(decision.delay)
+            if decision.breach not in {None, Breach.DRIP}:
+                raise ConnectionError(f"the simulator breaks the connection: {decision.breach}")
+            if decision.breach is Breach.DRIP:
+                await anyio.sleep(len(decision.answer.body))
+            await send_response(send, decision.answer)
+        finally:
+            self._simulator.leave()
+
+
+class SimulatorPort:
+    """Answers the requests on a port, and breaks connections where a fault demands it."""
+
+    def __init__(self, simulator: RequestHandler) -> None:
+        self._simulator = simulator
+
+    async def __call__(self, request: HttpRequest, connection: HttpConnection) -> None:
+        """Answer one request."""
+        decision = self._simulator.receive(
+            request.method,
+            request.target,
+            request.headers,
+            request.body,
+            at=anyio.current_time(),
+            local=request.local,
+        )
+        try:
+            await anyio.sleep(decision.delay)
+            if decision.breach is None:
+                await connection.send(decision.answer)
+            else:
+                await _break(connection, decision.answer, decision.breach)
+        finally:
+            self._simulator.leave()
+
+
+async def _break(connection: HttpConnection, answer: HttpResponse, breach: Breach) -> None:
+    """Send what arrives of an answer before the connection breaks; returning closes it."""
+    connection.stop()
+    if breach is Breach.RESET:
+        # A socket that is closed with this set is reset.
+        raw = connection.stream.extra(SocketAttribute.raw_socket)  # noqa: S610  # anyio's, no database
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if breach in {Breach.RESET, Breach.CLOSE}:
+        return
+    await connection.send_head(answer)
+    if breach is Breach.CUT:
+        await connection.send_data(answer.body[: len(answer.body) // 2])
+        return
+    for byte in answer.body:
+        await connection.send_data(bytes([byte]))
+        await anyio.sleep(_DRIP_SECONDS)
+    await connection.finish()
+
+
+@asynccontextmanager
+async def serve(
+    simulator: RequestHandler, *, host: str, port: int, limits: ConnectionLimits | None
+) -> AsyncGenerator[str]:
+    """Serve a simulator on a port for as long as the context is open; give the ``base_url``.
+
+    Raises:
+        ConfigurationError: The address cannot be listened on.
+    """
+    application = SimulatorPort(simulator)
+    async with (
+        simulator.running(),
+        serve_http(application, host=host, port=port, limits=limits, refuse=refused) as found,
+    ):
+        yield f"http://{f'[{host}]' if ':' in host else host}:{found}/v2"

@@ -1,0 +1,404 @@
+"""Call lifecycle: one call from TeleCMI's acceptance to its records.
+
+::
+
+    started → ringing → answered → the call flow, action by action → over → records
+                      ↘ missed  ─────────────────────────────────↗
+
+It is a generator that yields how long to wait or what to ask, and is sent what was done by hand
+or answered meanwhile. It knows no clock and no network. How long things take follows from the
+seed, the number and the try, so every run is the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
+
+from attrs import frozen
+
+from telecmi_async._internal.telecmi import LONGEST_CALL
+from telecmi_async.events.model import Direction
+from telecmi_async.simulator import chance
+from telecmi_async.simulator.call import Leg, Note
+from telecmi_async.simulator.callee import Callee, Ending
+from telecmi_async.simulator.requests import flow_actions, flow_number, flow_targets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from telecmi_async.simulator.call import SimulatedCall
+    from telecmi_async.simulator.requests import FlowAction
+
+__all__ = [
+    "ANSWER_SECONDS",
+    "Ask",
+    "CallBehaviour",
+    "CallLifecycle",
+    "Command",
+    "HungUp",
+    "Lifecycle",
+    "Wait",
+]
+
+#: How time passes in calls: as it would, all at once, or by hand.
+Lifecycle: TypeAlias = Literal["timed", "immediate", "manual"]
+
+# What a bridge may ring, and how often it is tried, by TeleCMI's page on forwarding.
+_RING_TIMEOUT: Final = 40.0
+#: Seconds that a program may take to say how a call goes on. TeleCMI documents no limit.
+ANSWER_SECONDS: Final = 10.0
+# A flow that loops through its own questions, and a bridge to a thousand numbers, come to an end.
+_MOST_STEPS: Final = 1_000
+_MOST_LEGS: Final = 50
+_LETTERS_A_SECOND: Final = 15.0
+_ON_THE_LINE: Final = 2.0
+
+
+@frozen
+class Wait:
+    """Nothing happens for some seconds, or, with ``None``, until one of the commands comes."""
+
+    seconds: float | None
+    commands: frozenset[str] = frozenset()
+
+
+@frozen
+class Ask:
+    """The user's program is asked how the call goes on.
+
+    Without ``url`` it is asked where calls that come in are; without ``keys`` a call comes in.
+    """
+
+    url: str | None
+    keys: str | None
+
+
+@frozen
+class Command:
+    """What was done by hand (``answer``, ``miss``, ``press``) or answered (``reply``), and when.
+
+    The value is the keys, or the call flow.
+    """
+
+    name: str
+    at: float
+    value: object = None
+
+
+class HungUp(Exception):  # not an error: it ends a call
+    """A side hung up; ``at`` says when, if it was done from outside."""
+
+    def __init__(self, who: str, at: float | None = None) -> None:
+        super().__init__(who)
+        self.who = who
+        self.at = at
+
+
+_T = TypeVar("_T")
+_Steps: TypeAlias = "Generator[Wait | Ask, Command | None, _T]"
+
+
+@frozen
+class CallBehaviour:
+    """How calls go: how time passes, the limits of ringing and talking, and who is at a number.
+
+    A callee's own script comes first.
+    """
+
+    seed: int | str
+    mode: Lifecycle
+    ring: tuple[float, float]
+    talk: tuple[float, float]
+    callee: Callable[[int, int], Callee]
+
+
+class CallLifecycle:
+    """One call's steps, and how far it has come. Everything that happens is observed.
+
+    A call that comes in carries no call flow, and asks for one.
+    """
+
+    __slots__ = ("_attempt", "_behaviour", "_call", "_digits", "_end_at", "_ended_by",
+                 "_leg_count", "_manual", "_observe", "_party", "_step_count", "legs", "now",
+                 "over", "steps")  # fmt: skip
+
+    def __init__(
+        self,
+        call: SimulatedCall,
+        *,
+        at: float,
+        behaviour: CallBehaviour,
+        observe: Callable[[Note, Leg], None],
+        inbound: bool,
+    ) -> None:
+        self.now = at
+        self.over = False
+        self._call = call
+        # Calls that come in count by themselves, and draw by themselves.
+        self._attempt = -call.attempt if inbound else call.attempt
+        self._behaviour = behaviour
+        self._manual = behaviour.mode == "manual"
+        self._observe = observe
+        self._end_at: tuple[float, str] = (math.inf, "")
+        self._party = call.from_ if inbound else call.to
+        self._digits = iter(self._callee(self._party).digits)
+        self._step_count = 0
+        self._ended_by = ""
+        self._leg_count = 0
+        direction = Direction.INBOUND if inbound else Direction.OUTBOUND
+        self.legs: list[Leg] = [self._leg("a", call.to, call.from_, direction)]
+        self.steps: _Steps[None] = self._inbound() if inbound else self._outbound()
+
+    def hold(self, leg: Leg, action: str) -> None:
+        """Note that a leg is put on hold, or taken off: it has no other effect here."""
+        self._note(action, leg)
+
+    # -- the steps
+
+    def _outbound(self) -> _Steps[None]:
+        leg = self.legs[0]
+        try:
+            yield from self._wait(self._between("set up", (0.05, 0.8)))
+            self._note("started", leg)
+            answered = yield from self._ring([leg], 60.0)
+            if answered is not None:
+                self._answered(leg)
+                yield from self._run_flow(self._call.pcmo)
+        except HungUp as end:
+            self._hang_up(end)
+        yield from self._finish()
+
+    def _inbound(self) -> _Steps[None]:
+        leg = self.legs[0]
+        try:
+            flow = yield from self._ask(None, None)
+            # A hang-up that comes first rejects the call instead of answering it.
+            if flow is not None and [action["action"] for action in flow[:1]] != ["hangup"]:
+                self._answered(leg)
+                yield from self._run_flow(flow)
+        except HungUp as end:
+            self._hang_up(end)
+        yield from self._finish()
+
+    def _answered(self, leg: Leg) -> None:
+        leg.answered = self.now
+        leg.ending = "answered"
+        if not self._manual:
+            longest = self.now + (self._call.duration or LONGEST_CALL)
+            leaves = self.now + (self._callee(self._party).hangs_up_after or math.inf)
+            self._end_at = min((longest, "the duration is over"), (leaves, "the callee"))
+        self._note("answered", leg)
+
+    def _hang_up(self, end: HungUp) -> None:
+        self._end_at = (math.inf, "")
+        if end.at is not None:
+            self.now = end.at
+        self._ended_by = end.who
+
+    def _finish(self) -> _Steps[None]:
+        """End all open legs, and write the records: those of later legs come first."""
+        self.over = True
+        for leg in reversed(self.legs):
+            if leg.ended is None:
+                self._end(leg, leg.ending or "missed", self._ended_by)
+        for leg in reversed(self.legs):
+            if not leg.recorded:
+                yield from self._record(leg)
+
+    def _record(self, leg: Leg) -> _Steps[None]:
+        yield Wait(pause := self._between(f"record {leg.cmiuuid}", (0.2, 0.9)))
+        self.now += pause
+        leg.recorded = True
+        self._note("record", leg, leg.ending or "")
+
+    # -- the call flow
+
+    def _run_flow(self, actions: Sequence[FlowAction]) -> _Steps[None]:
+        todo = deque(actions)
+        while todo:
+            self._step_count += 1
+            if self._step_count > _MOST_STEPS:
+                raise HungUp("the flow goes round and round")
+            action = todo.popleft()
+            name = str(action["action"])
+            self._note("step", self.legs[0], name)
+            match name:
+                case "play":
+                    yield from self._wait(self._between(f"play {self._step_count}", (2.0, 8.0)))
+                case "speak":
+                    text = action.get("text")
+                    length = len(text) if isinstance(text, str) else 0
+                    yield from self._wait(1.0 + length / _LETTERS_A_SECOND)
+                case "play_get_input" | "input":
+                    flow = yield from self._input(action, prompted=name != "input")
+                    if flow is not None:
+                        todo = deque(flow)
+                case "bridge" | "connect":
+                    yield from self._bridge(action)
+                case "stream":
+                    yield from self._stream()
+                case "hangup":
+                    raise HungUp("the flow")
+                case _:  # record, param, and undocumented actions take no time
+                    pass
+        # What TeleCMI does at the end of a list is not documented; users say the line stays open.
+        yield from self._wait(_ON_THE_LINE if not self._manual else None)
+        raise HungUp("the callee")
+
+    def _input(
+        self, action: FlowAction, *, prompted: bool
+    ) -> _Steps[Sequence[FlowAction] | None]:
+        tries = int(flow_number(action, "max_retry", 1)) if prompted else 1
+        longest = int(flow_number(action, "max_digit", 1))
+        timeout = flow_number(action, "timeout", 5)
+        wanted = next(self._digits, "")
+        keys = ""
+        for n in range(max(1, min(tries, 10))):
+            if prompted:
+                yield from self._wait(
+                    self._between(f"prompt {self._step_count}.{n}", (1.0, 4.0))
+                )
+            needed = 0.4 * len(wanted) if wanted else timeout
+            got = yield from self._wait(None if self._manual else needed, "press")
+            keys = (wanted if got is None else str(got.value))[:longest]
+            if keys:
+                break
+        self._note("keys", self.legs[0], f"{len(keys)} pressed")
+        url = action.get("action_url")
+        return (yield from self._ask(url, keys)) if isinstance(url, str) else None
+
+    def _ask(self, url: str | None, keys: str | None) -> _Steps[Sequence[FlowAction] | None]:
+        got = yield Ask(url, keys)
+        if got is None:
+            self.now += ANSWER_SECONDS if self._behaviour.mode == "timed" else 0.0
+            self._note("no answer", self.legs[0], "from the program that was asked")
+            return None
+        self.now = max(self.now, got.at)
+        flow = flow_actions(got.value)
+        self._note(
+            "asked", self.legs[0], "no call flow" if flow is None else f"{len(flow)} actions"
+        )
+        return flow
+
+    def _stream(self) -> _Steps[None]:
+        leg = self._leg("b", "stream", self.legs[0].from_, Direction.OUTBOUND)
+        self._note("stream_connected", leg)
+        yield from self._wait(self._between(f"stream {self._step_count}", self._behaviour.talk))
+        self._note("stream_disconnected", leg)
+
+    def _bridge(self, action: FlowAction) -> _Steps[None]:
+        ends = flow_targets(action)
+        together = action.get("ring_type") == "group"
+        timeout = flow_number(action, "timeout", _RING_TIMEOUT)
+        shown = int(flow_number(action, "from", self.legs[0].from_))
+        for _ in range(max(1, int(flow_number(action, "loop", 1)))):
+            for batch in [ends] if together else [[end] for end in ends]:
+                room = _MOST_LEGS - len(self.legs)
+                legs = [self._leg("b", end, shown, Direction.OUTBOUND) for end in batch[:room]]
+                if not legs:
+                    return
+                self.legs += legs
+                leg = yield from self._ring(legs, timeout)
+                if leg is not None:
+                    yield from self._connected(
+                        leg, flow_number(action, "duration", LONGEST_CALL)
+                    )
+                    return
+
+    def _ring(self, legs: Sequence[Leg], timeout: float) -> _Steps[Leg | None]:
+        """Let legs ring until one is answered, and return it; ``None`` if none is."""
+        callees = [self._callee(leg.to) for leg in legs]
+        rings = [
+            callee.ring or self._between(f"ring {leg.cmiuuid}", self._behaviour.ring)
+            for leg, callee in zip(legs, callees, strict=True)
+        ]
+        for leg in legs:
+            if leg.name == "b":
+                self._note("started", leg)
+            self._note("ringing", leg)
+        endings: list[Ending] = [callee.ending for callee in callees]
+        first = min(
+            (n for n, ending in enumerate(endings) if ending == "answered"),
+            key=rings.__getitem__,
+            default=None,
+        )
+        waits = [
+            timeout if ending == "missed" else min(ring, timeout)
+            for ring, ending in zip(rings, endings, strict=True)
+        ]
+        if first is not None and rings[first] > timeout:
+            first = None
+        longest = max(waits) if first is None else rings[first]
+        got = yield from self._wait(None if self._manual else longest, "answer", "miss")
+        if got is not None:
+            first = 0 if got.name == "answer" else None
+        for n, leg in enumerate(legs):
+            if n != first:
+                gone = endings[n] != "answered" and waits[n] <= longest
+                ending: Ending = endings[n] if gone else "missed"
+                self._end(leg, ending, "not answered")
+        return None if first is None else legs[first]
+
+    def _connected(self, leg: Leg, longest: float) -> _Steps[None]:
+        leg.answered = self.now
+        leg.ending = "answered"
+        self._note("bridged", leg)
+        callee = self._callee(leg.to)
+        talk = callee.talk or self._between(f"talk {leg.cmiuuid}", self._behaviour.talk)
+        talk = min(talk, longest, callee.hangs_up_after or math.inf)
+        yield from self._wait(None if self._manual else talk)
+        self._end(leg, "answered", "the other side")
+        yield from self._record(leg)
+
+    # -- helpers
+
+    def _wait(self, seconds: float | None, *commands: str) -> _Steps[Command | None]:
+        """Let time pass, until something is done by hand or the callee leaves.
+
+        In manual mode, only a wait for a command takes time.
+        """
+        if self._manual and seconds is not None:
+            seconds = 0.0
+        until = self.now + (math.inf if seconds is None else seconds)
+        end_at, who = self._end_at
+        if end_at < until:
+            until = max(end_at, self.now)
+            seconds = until - self.now
+        got = yield Wait(seconds, frozenset(commands))
+        if got is not None:
+            self.now = max(self.now, got.at)
+        elif not self._manual:
+            self.now = until
+        if got is None and end_at <= until:
+            raise HungUp(who)
+        return got
+
+    def _leg(self, name: str, to: int | str, from_: int, direction: Direction) -> Leg:
+        self._leg_count += 1
+        return Leg(
+            name,
+            to,
+            from_,
+            chance.cmiuuid(self._behaviour.seed, self._call.to, self._attempt, self._leg_count),
+            self.now,
+            direction,
+        )
+
+    def _end(self, leg: Leg, ending: Ending, who: str) -> None:
+        leg.ended = self.now
+        leg.ending = ending
+        self._note("hangup", leg, who)
+
+    def _callee(self, to: int | str) -> Callee:
+        return self._behaviour.callee(to, self._attempt) if isinstance(to, int) else Callee()
+
+    def _between(self, purpose: str, limits: tuple[float, float]) -> float:
+        return chance.draw_between(
+            limits, self._behaviour.seed, purpose, self._call.to, self._attempt
+        )
+
+    def _note(self, what: str, leg: Leg, detail: str = "") -> None:
+        self._observe(Note(self.now, what, leg.name, detail), leg)

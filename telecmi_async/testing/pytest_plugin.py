@@ -1,0 +1,132 @@
+"""pytest plugin: fixtures for tests of programs that place calls.
+
+pytest imports it in every run of every environment that has telecmi_async installed. So it
+imports nothing else of the package until a fixture is used: that takes 0.1 s. See
+``docs/testing.md`` for the fixtures.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Generator
+
+    from telecmi_async import CallService
+    from telecmi_async.simulator import Simulator
+
+__all__ = ["call_service", "call_service_options", "pytest_configure", "telecmi_simulator"]
+
+_MARKER: Final = (
+    "telecmi(strict=True, **options): options of the Simulator that the test's fixtures use"
+)
+_LOOP_SCOPES: Final = ("function", "class", "module", "package", "session")
+_CALLER_ID: Final = 19170000000
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, and fixtures for pytest-asyncio if it is installed."""
+    config.addinivalue_line("markers", _MARKER)
+    if config.pluginmanager.hasplugin("asyncio"):
+        config.pluginmanager.register(_fixtures_for_asyncio(), "telecmi_async.asyncio")
+
+
+@pytest.fixture
+def telecmi_simulator(request: pytest.FixtureRequest) -> Generator[Simulator]:
+    """A simulator of TeleCMI in this process: it dials no phone and records all requests.
+
+    ``@pytest.mark.telecmi(latency=0.2, life="timed")`` gives it options. By default calls end
+    at once, on any clock. The test fails at its end if a number was dialled twice or the package
+    logged an error, unless it has ``@pytest.mark.telecmi(strict=False)``.
+    """
+    from telecmi_async.simulator import Simulator  # noqa: PLC0415  # see the module's docstring
+    from telecmi_async.testing import strict  # noqa: PLC0415  # see the module's docstring
+
+    # Tests need different ids of calls: a receiver that they share would take the events of the
+    # second test for repeats.
+    options: dict[str, Any] = {"seed": request.node.nodeid, "life": "immediate"}
+    for marker in reversed([*request.node.iter_markers("telecmi")]):  # the closest one wins
+        if marker.args:
+            raise pytest.UsageError("pytest.mark.telecmi takes options by their names only")
+        options |= marker.kwargs
+    checked = options.pop("strict", True)
+    simulator = Simulator(**options)
+    with strict(simulator) if checked else nullcontext():
+        yield simulator
+
+
+@pytest.fixture
+def call_service_options() -> dict[str, Any]:
+    """Options for the `CallService` of ``call_service``: override this fixture."""
+    return {}
+
+
+@pytest.fixture
+def call_service(request: pytest.FixtureRequest) -> CallService:
+    """An open `CallService` whose calls go to ``telecmi_simulator``.
+
+    It has a caller id and a receiver of events; ``call_service_options`` can change both.
+    """
+    # An async fixture belongs to one of pytest's plugins for async tests. The test that uses it
+    # decides which one.
+    service: CallService = request.getfixturevalue(_fixture_for(request))
+    return service
+
+
+def _fixture_for(request: pytest.FixtureRequest) -> str:
+    """Return the name of the fixture for the test's event loop."""
+    marker = request.node.get_closest_marker("asyncio")
+    if "anyio_backend" in request.fixturenames or request.node.get_closest_marker("trio"):
+        return "_call_service"
+    if marker is None or not request.config.pluginmanager.hasplugin("asyncio"):
+        pytest.fail(
+            "call_service lives in an event loop: make the test an async function, and mark it "
+            "with pytest.mark.anyio or pytest.mark.asyncio. telecmi_simulator works without",
+            pytrace=False,
+        )
+    default = request.config.getini("asyncio_default_test_loop_scope")
+    return f"_call_service_in_{marker.kwargs.get('loop_scope', default)}"
+
+
+def _complete(options: dict[str, Any]) -> dict[str, Any]:
+    """Return a service's options, with defaults for tests."""
+    from telecmi_async import Receiver  # noqa: PLC0415  # see the module's docstring
+    from telecmi_async.events.receiver import new_token  # noqa: PLC0415  # see the module's docstring
+
+    return {"from_": _CALLER_ID, "events": Receiver(new_token()), **options}
+
+
+@pytest.fixture
+async def _call_service(
+    telecmi_simulator: Simulator, call_service_options: dict[str, Any]
+) -> AsyncIterator[CallService]:
+    """The service for anyio's plugin and pytest-trio, which accept any async fixture."""
+    async with telecmi_simulator.service(**_complete(call_service_options)) as service:
+        yield service
+
+
+def _fixtures_for_asyncio() -> ModuleType:
+    """Return a plugin with the service for pytest-asyncio, which needs fixtures of its own.
+
+    There is one for each scope of an event loop: the service must run in the test's loop.
+    """
+    import pytest_asyncio  # noqa: PLC0415  # it may not be installed
+
+    def make() -> Callable[..., AsyncIterator[CallService]]:
+        async def opened(
+            telecmi_simulator: Simulator, call_service_options: dict[str, Any]
+        ) -> AsyncIterator[CallService]:
+            async with telecmi_simulator.service(**_complete(call_service_options)) as service:
+                yield service
+
+        return opened
+
+    plugin = ModuleType("telecmi_async.asyncio")
+    for scope in _LOOP_SCOPES:
+        name = f"_call_service_in_{scope}"
+        setattr(plugin, name, pytest_asyncio.fixture(make(), name=name, loop_scope=scope))
+    return plugin

@@ -1,0 +1,98 @@
+"""The command line's ``demo``, whose workers are processes."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import anyio
+import pytest
+from screens import Screen, rows, terminal_on
+
+import telecmi_async
+from telecmi_async.cli import Exit, demo, main
+
+
+def run_demo(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run the demo as a program."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "telecmi_async", "demo", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={
+            "PYTHONPATH": str(Path(telecmi_async.__file__).parents[1]),
+            "PYTHONIOENCODING": "utf-8",
+        },
+        timeout=timeout,
+    )
+
+
+def test_the_demo_is_killed_resumed_and_dials_nobody_twice() -> None:
+    """As a program, it ends well, soon, and shows what it promises."""
+    done = run_demo("--calls", "60", "--cps", "40")
+    table = rows(done.stdout)
+
+    assert done.returncode == Exit.OK, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert "no phone rings" in done.stdout
+    assert re.search(r"Killed process \d+", done.stdout)
+    assert table["contacts"] == "60"
+    assert table["forgotten"] == "0"
+    assert int(table["over"]) + int(table.get("may have rung", 0)) == 60
+    assert done.stdout.endswith("\ndialled twice: 0\n")
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_demo_runs_in_this_process(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On either loop, on a terminal, all contacts are dealt with."""
+    monkeypatch.setattr(anyio, "run", partial(anyio.run, backend=backend))
+    screen = Screen(tty=True)
+    code = main(["demo", "--calls", "20", "--cps", "40"], terminal=terminal_on(screen))
+
+    assert code == Exit.OK
+    assert "dialled twice: 0" in screen.shown()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_demo_may_speak_json(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its results are one object on stdout, and what it tells meanwhile is on stderr."""
+    monkeypatch.setattr(anyio, "run", partial(anyio.run, backend=backend))
+    screen = Screen()
+    terminal = terminal_on(screen)
+    code = main(["demo", "--calls", "20", "--cps", "40", "--json"], terminal=terminal)
+    found = json.loads(screen.shown())
+
+    assert code == Exit.OK
+    assert (found["contacts"], found["dialled_twice"], found["problems"]) == (20, 0, [])
+    assert isinstance(terminal.stderr, io.StringIO)
+    assert "no phone rings" in terminal.stderr.getvalue()
+
+
+def test_a_worker_that_fails_ends_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the worker says is no mystery: its exit code is named."""
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    terminal = terminal_on(Screen())
+
+    assert main(["demo", "--calls", "1"], terminal=terminal) == Exit.FAILED
+    assert isinstance(terminal.stderr, io.StringIO)
+    assert "a worker ended with 1" in terminal.stderr.getvalue()
+
+
+def test_a_demo_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for ever, and no worker is left behind."""
+    monkeypatch.setattr(demo, "_OVER", 0.1)
+    terminal = terminal_on(Screen())
+
+    code = main(["demo", "--calls", "1", "--cps", "10000"], terminal=terminal)
+
+    assert code == Exit.FAILED
+    assert isinstance(terminal.stderr, io.StringIO)
+    assert "it took far too long" in terminal.stderr.getvalue()

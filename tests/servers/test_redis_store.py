@@ -1,0 +1,582 @@
+"""What the store on a Redis or Valkey server has of its own: the server, and its absence."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import pickle
+import secrets
+import sys
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+import redis.asyncio
+from fake_store import payload, record
+from filing import FakeListener, eventually, keys, stored, unmatched
+from valkey_server import ValkeyServer
+
+from telecmi_async import ConfigurationError, Receiver, StoreError, WrongEventLoop
+from telecmi_async.events.receiver import new_token
+from telecmi_async.events.store import redis as module
+from telecmi_async.events.store import redis_subscriber as subscriber
+from telecmi_async.events.store.redis import RedisStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
+
+ID = "request-1"
+PASSWORD = "a-password-of-its-own"
+NUMBER = 919876543210
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The one event loop that redis-py knows."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def shared_server() -> Iterator[ValkeyServer]:
+    """One server for the tests that do it no harm."""
+    with ValkeyServer(password=PASSWORD) as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared_server: ValkeyServer) -> ValkeyServer:
+    """The server, empty."""
+    with shared_server.client() as client:
+        client.flushall()
+    return shared_server
+
+
+@pytest.fixture
+async def store(server: ValkeyServer) -> AsyncIterator[RedisStore]:
+    """A store on it."""
+    async with RedisStore(server.url) as store:
+        yield store
+
+
+@pytest.fixture
+def no_server() -> str:
+    """An address at which nothing listens."""
+    with ValkeyServer() as server:
+        return server.url
+
+
+# -- what is kept
+
+
+async def test_everything_expires(store: RedisStore, server: ValkeyServer) -> None:
+    """Phone numbers and pressed keys are personal data: no key of the server stays."""
+    await store.put(stored(record(ID, to=NUMBER)))
+    await store.put(unmatched({"dtmf": "1234", "cmiuuid": "leg", "time": 1}))
+    await store.put(unmatched(payload("started", "request-2", leg="b")))
+    await store.claim(unmatched(payload("started", "request-2", leg="b")).key)
+
+    with server.client() as client:
+        lives = {key.decode(): client.ttl(key) for key in client.keys("*")}
+
+    assert {name.split(":")[0] for name in lives} == {"telecmi"}
+    assert len(lives) > 10
+    assert {name: life for name, life in lives.items() if not 0 < life <= 86_400} == {}
+    long = {name for name, life in lives.items() if life > 3_600}
+    assert long == {"telecmi:seen"}
+
+
+async def test_only_ids_are_published(store: RedisStore, server: ValkeyServer) -> None:
+    """The payload is kept once; a channel has no expiry and no owner."""
+    with server.client() as client, client.pubsub() as channel:
+        channel.subscribe("telecmi:events")
+        assert channel.get_message(timeout=5) is not None
+        event = stored(record(ID, to=NUMBER))
+        await store.put(event)
+
+        message = channel.get_message(timeout=5)
+
+        assert message is not None
+        assert json.loads(message["data"]) == [event.key, event.size, ID, "leg-a"]
+        names = b"".join(client.keys("*"))
+        assert str(NUMBER).encode() not in message["data"] + names
+
+
+async def test_prefixes_keep_accounts_apart(store: RedisStore, server: ValkeyServer) -> None:
+    """Two accounts may use one server."""
+    event = stored(record(ID))
+    async with RedisStore(server.url, prefix="another") as other:
+        await store.put(event)
+
+        assert await other.get([ID]) == []
+        assert await other.put(event) is True
+
+
+async def test_forged_events_grow_no_memory_beyond_the_bound(server: ValkeyServer) -> None:
+    """However many they are, the server holds as many as it is told to."""
+    sizes: list[int] = []
+    async with RedisStore(
+        server.url, timeout=60, unmatched=200, keep=200, remember=500
+    ) as store:
+        with server.client() as client:
+            for start in range(0, 6_000, 1_000):
+                async with anyio.create_task_group() as tasks:
+                    for number in range(start, start + 1_000):
+                        event = payload("started", f"forged-{number:05}", leg=f"{number}")
+                        tasks.start_soon(store.put, stored(event, matched=number % 2 == 0))
+                sizes.append(client.dbsize())
+            members = client.zcard("telecmi:seen")
+            total = client.get("telecmi:unmatched:bytes")
+            heads = client.zrange("telecmi:unmatched", 0, -1)
+
+    # An event, and an index for each of two ids; and the six keys of all.
+    assert max(sizes) <= 400 * 3 + 6
+    assert members == 500
+    assert int(total or 0) == sum(json.loads(head)[1] for head in heads)
+
+
+async def test_what_is_out_of_date_leaves_the_indexes(
+    monkeypatch: pytest.MonkeyPatch, server: ValkeyServer
+) -> None:
+    """Time alone removes an event, its ids and its share of the bytes."""
+    monkeypatch.setattr(module, "KEPT_SECONDS", 0.6)
+    monkeypatch.setattr(module, "UNMATCHED_SECONDS", 0.15)
+    monkeypatch.setattr(module, "REMEMBERED_SECONDS", 1.2)
+    async with RedisStore(server.url) as store:
+        first, second = stored(record(ID)), unmatched(record("request-2", leg="b"))
+        await store.put(first)
+        await store.put(second)
+        await anyio.sleep(0.2)
+
+        assert keys(await store.get([ID, "request-2"])) == [first.key]
+        assert await store.put(second) is True
+        await anyio.sleep(0.5)
+        assert await store.get([ID]) == []
+        assert await store.put(first) is False
+        await anyio.sleep(0.6)
+        assert await store.put(first) is True
+        with server.client() as client:
+            assert client.zcard("telecmi:matched") == 1
+            assert int(client.get("telecmi:matched:bytes") or 0) == first.size
+        with server.client() as client:
+            await eventually(lambda: client.keys("*") == [])
+
+
+async def test_a_question_that_is_asked_again_has_the_same_answer(
+    monkeypatch: pytest.MonkeyPatch, store: RedisStore
+) -> None:
+    """If a connection breaks before the answer, the client asks again; that is no repeat."""
+    monkeypatch.setattr(secrets, "token_hex", lambda count: "0" * 2 * count)
+    event, other = stored(record(ID)), unmatched(record("request-2", leg="b"))
+
+    assert [await store.put(event), await store.put(event)] == [True, True]
+    assert [await store.put(other), await store.put(other)] == [True, True]
+
+    monkeypatch.setattr(secrets, "token_hex", lambda count: "1" * 2 * count)
+    assert [await store.put(event), await store.put(other)] == [False, False]
+
+
+async def test_what_is_no_event_is_left_out(
+    store: RedisStore, server: ValkeyServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody else's keys disturb nobody, and are not shown."""
+    events = [stored(record(ID)), stored(payload("started", ID))]
+    with server.client() as client:
+        for event in events:
+            await store.put(event)
+        client.set(f"telecmi:event:{events[0].key}", f"{NUMBER}")
+
+    assert keys(await store.get([ID])) == [events[1].key]
+    assert "is not an event" in caplog.text
+    assert str(NUMBER) not in caplog.text
+
+
+# -- whoever listens
+
+
+async def test_what_a_listener_missed_is_looked_up(
+    monkeypatch: pytest.MonkeyPatch, store: RedisStore
+) -> None:
+    """Now and then all is read that is waited for, should a message be lost."""
+    monkeypatch.setattr(subscriber, "_LOOK_UP_EVERY", 0.05)
+    early, late = stored(payload("started", ID)), stored(record(ID))
+    await store.put(early)
+    listener = FakeListener(ID)
+    async with store.follow(listener):
+        await eventually(lambda: listener.heard)
+        listener.wants = lambda ids: False  # type: ignore[method-assign]  # as if the message was lost
+        await store.put(late)
+        await eventually(lambda: late.key in keys(listener.heard))
+
+    assert listener.heard[0].key == early.key
+
+
+async def test_with_every_connection_all_is_looked_up(
+    store: RedisStore, server: ValkeyServer
+) -> None:
+    """What was put before anybody listened, or while the connection was lost, is not missed."""
+    early, late = stored(payload("started", ID)), stored(record(ID))
+    await store.put(early)
+    listener = FakeListener(ID)
+    listener.wants = lambda ids: False  # type: ignore[method-assign]  # no message does it
+    async with store.follow(listener):
+        await eventually(lambda: listener.heard, seconds=3)
+        await store.put(late)
+        with server.client() as client:
+            client.client_kill_filter(_type="pubsub")
+        await eventually(lambda: late.key in keys(listener.heard), seconds=3)
+
+
+async def test_many_events_at_once_are_all_heard(store: RedisStore) -> None:
+    """A burst of messages is read to its end."""
+    listener = FakeListener(ID)
+    events = [stored(payload("started", ID, leg=f"{number}")) for number in range(1_200)]
+    async with store.follow(listener):
+        await anyio.sleep(0.1)
+        async with anyio.create_task_group() as tasks:
+            for event in events:
+                tasks.start_soon(store.put, event)
+        await eventually(lambda: set(keys(listener.heard)) == set(keys(events)))
+
+
+async def test_an_event_that_is_gone_before_it_is_read_is_left_out(store: RedisStore) -> None:
+    """It was pushed out between the message and the reading."""
+    listener = FakeListener(ID)
+    client = store._server.bind()
+    async with store.follow(listener):
+        await anyio.sleep(0.1)
+        await client.publish("telecmi:events", json.dumps(["gone", 1, ID]))
+        event = stored(record(ID))
+        await store.put(event)
+        await eventually(lambda: listener.heard)
+
+    assert set(keys(listener.heard)) == {event.key}
+
+
+class Mute:
+    """A channel that never says anything, like a connection that was cut somewhere else."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        Mute.made += 1
+
+    async def get_message(self, *, timeout: float) -> None:
+        await anyio.sleep(timeout)
+
+    async def subscribe(self, _: str) -> None: ...
+
+    async def ping(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+async def test_a_silent_connection_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch, server: ValkeyServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its end may never be told: without an answer to a ping it counts as lost."""
+    monkeypatch.setattr(subscriber, "_LOOK_UP_EVERY", 0.02)
+    monkeypatch.setattr(subscriber, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(Mute, "made", 0)
+    async with redis.asyncio.Redis.from_url(server.url) as client:
+        monkeypatch.setattr(client, "pubsub", Mute)
+        store = RedisStore(client, timeout=0.02)
+        async with store.follow(FakeListener(ID)):
+            await eventually(lambda: Mute.made >= 3)
+
+    assert caplog.text.count("no reply to a ping") == 1
+
+
+async def test_the_server_may_be_killed_while_somebody_listens(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is put once it is back is heard, and nothing is raised."""
+    monkeypatch.setattr(subscriber, "_FIRST_PAUSE", 0.02)
+    listener = FakeListener(ID)
+    before, after = stored(payload("started", ID)), stored(record(ID))
+    with ValkeyServer() as server:
+        async with RedisStore(server.url) as store, store.follow(listener):
+            await store.put(before)
+            await eventually(lambda: listener.heard)
+            await anyio.to_thread.run_sync(server.kill)
+            with pytest.raises(StoreError):
+                await store.put(after)
+            await eventually(lambda: "events cannot be received for now" in caplog.text)
+            await anyio.to_thread.run_sync(server.start)
+
+            assert await store.put(after) is True
+            await eventually(lambda: after.key in keys(listener.heard))
+            await eventually(lambda: "received again" in caplog.text)
+
+    assert caplog.text.count("events cannot be received for now") == 1
+
+
+async def test_a_server_may_come_later_than_the_listener(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is tried again, with growing pauses, and said once."""
+    monkeypatch.setattr(subscriber, "_FIRST_PAUSE", 0.02)
+    server = ValkeyServer()
+    server.start()
+    server.kill()
+    listener = FakeListener(ID)
+    async with RedisStore(server.url) as store, store.follow(listener):
+        await anyio.sleep(1)
+        with server:
+            event = stored(record(ID))
+            await eventually(lambda: "received again" in caplog.text)
+            await store.put(event)
+            await eventually(lambda: listener.heard)
+
+    assert caplog.text.count("events cannot be received for now") == 1
+
+
+# -- errors
+
+
+async def test_without_a_server_everything_is_a_store_error(no_server: str) -> None:
+    """It carries no foreign error with it, and comes within the time given."""
+    async with RedisStore(no_server, timeout=1) as store:
+        for question in (
+            lambda: store.put(stored(record(ID))),
+            lambda: store.get([ID]),
+            lambda: store.claim("key"),
+        ):
+            with pytest.raises(StoreError, match="store of events failed") as caught:
+                await question()
+
+            assert caught.value.__context__ is caught.value.__cause__ is None
+
+
+async def test_a_server_that_does_not_answer_is_waited_for_no_longer() -> None:
+    """A question has its time, whatever the client would do."""
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    listener = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    async with listener, RedisStore(f"redis://127.0.0.1:{port}", timeout=0.2) as store:
+        with anyio.fail_after(5), pytest.raises(StoreError, match="Timeout"):
+            await store.put(stored(record(ID)))
+
+
+async def test_what_cannot_be_kept_is_asked_for_again() -> None:
+    """A receiver without its store answers 503, and takes the event when the store is back."""
+    token = new_token()
+    request: Any = (
+        "POST",
+        f"/telecmi/{token}",
+        {"Content-Type": "application/json"},
+        json.dumps(record(ID)).encode(),
+    )
+    server = ValkeyServer()
+    server.start()
+    server.kill()
+    async with RedisStore(server.url, timeout=1) as store:
+        receiver = Receiver(token, store=store)
+        heard: list[object] = []
+        receiver.on_event(heard.append)
+
+        assert (await receiver.handle(*request)).status == 503
+        with server:
+            assert (await receiver.handle(*request)).status == 204
+            assert (await receiver.handle(*request)).status == 204
+            await eventually(lambda: heard)
+        await receiver.aclose()
+
+    assert len(heard) == 1
+
+
+async def test_an_event_whose_filing_was_not_confirmed_is_handed_on_once(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server did it and was too slow to say so: asked again it is no repeat, then it is."""
+    monkeypatch.setattr(module, "_MOST_UNANSWERED", 2)
+    event, *_ = events = [stored(record(ID, cmiuuid=f"leg-{n}")) for n in range(3)]
+    await store.put(claimed := unmatched(record(ID)))
+    run = store._server.run
+
+    async def lose(*question: Any) -> None:
+        await run(*question)
+        raise StoreError("it was too slow")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._server, "run", lose)
+        for late in events:
+            with pytest.raises(StoreError):
+                await store.put(late)
+        with pytest.raises(StoreError):
+            await store.claim(claimed.key)
+
+    assert [await store.claim(claimed.key) for _ in range(2)] == [True, False]
+    assert [await store.put(events[2]) for _ in range(2)] == [True, False]
+    assert await store.put(event) is False, "of many the latest are remembered"
+
+
+async def test_a_question_that_never_had_its_turn_leaves_nothing(store: RedisStore) -> None:
+    """Whoever gives up while others are asked starts nothing."""
+    slots, store._server._slots = store._server._slots, anyio.Semaphore(0)
+    with anyio.move_on_after(0.01):
+        await store.get([ID])
+    with anyio.move_on_after(0.01):
+        await store._by_key(["key"])
+    store._server._slots = slots
+    gc.collect()
+
+    assert await store.get([ID]) == []
+
+
+async def test_a_wrong_password_is_a_store_error_without_it(
+    server: ValkeyServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither the right one nor the wrong one is shown anywhere."""
+    url = server.url.replace(PASSWORD, "wrong-password")
+    async with RedisStore(url, timeout=1) as store, store.follow(FakeListener(ID)):
+        with pytest.raises(StoreError) as caught:
+            await store.put(stored(record(ID)))
+        await eventually(lambda: "events cannot be received" in caplog.text)
+        shown = (
+            f"{caught.value!r} {caplog.text} {store!r} {vars(store)!r} {vars(store._server)!r}"
+        )
+
+    assert "AuthenticationError" in shown
+    assert "wrong-password" not in shown
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(store)
+
+
+async def test_a_password_that_a_server_repeats_is_taken_out(server: ValkeyServer) -> None:
+    """Whatever an error says of a password or a number, neither is in ours."""
+    store = RedisStore(server.url)
+
+    async def fail() -> None:
+        raise OSError(f"no {PASSWORD} for {NUMBER}")
+
+    with pytest.raises(StoreError) as caught:
+        await store._server.ask(fail())
+
+    assert PASSWORD not in str(caught.value)
+    assert str(NUMBER) not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "no url", "http://here", f"redis://:{PASSWORD}/x@host:6379", "redis://host:port"],
+)
+def test_a_url_that_is_none_is_refused(url: str) -> None:
+    """And not repeated: a password may be in it."""
+    with pytest.raises(ConfigurationError, match="redis must be the URL") as caught:
+        RedisStore(url)
+
+    assert PASSWORD not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("value", [None, 7, b"redis://host", object()])
+def test_what_is_no_client_is_refused(value: Any) -> None:
+    """Only a URL or a client will do."""
+    with pytest.raises(ConfigurationError, match="needs a URL such as"):
+        RedisStore(value)
+
+
+@pytest.mark.parametrize("prefix", [None, 7, "a\nb"])
+def test_a_prefix_is_text(prefix: Any) -> None:
+    """It begins all keys."""
+    with pytest.raises(ConfigurationError, match="prefix must be"):
+        RedisStore("redis://localhost", prefix=prefix)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, "1", None])
+def test_a_timeout_is_a_duration(timeout: Any) -> None:
+    """There is no question without an end."""
+    with pytest.raises(ConfigurationError, match="timeout must be a positive number"):
+        RedisStore("redis://localhost", timeout=timeout)
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that installs it."""
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+
+    with pytest.raises(ConfigurationError, match=r"pip install 'telecmi-async\[redis\]'"):
+        RedisStore("redis://localhost")
+
+
+# -- event loops and clients
+
+
+async def _on_trio(store: RedisStore) -> list[type[Exception]]:
+    raised: list[type[Exception]] = []
+    for question in (lambda: store.put(stored(record(ID))), lambda: store.get([ID])):
+        with pytest.raises(ConfigurationError, match="asyncio only") as caught:
+            await question()
+        raised.append(caught.type)
+    with pytest.raises(ConfigurationError, match="asyncio only"):
+        store.follow(FakeListener())
+    with pytest.raises(ConfigurationError, match="asyncio only"):
+        RedisStore("redis://localhost")
+    return raised
+
+
+def test_on_trio_it_says_that_it_cannot_work() -> None:
+    """When it is made there, and when it was made before."""
+    store = RedisStore("redis://localhost")
+
+    assert anyio.run(_on_trio, store, backend="trio") == [ConfigurationError] * 2
+
+
+async def test_a_client_of_your_own_is_used_and_not_closed(server: ValkeyServer) -> None:
+    """Also one that decodes what it reads."""
+    async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as client:
+        event, listener = stored(record(ID)), FakeListener(ID)
+        async with RedisStore(client) as store, store.follow(listener):
+            await anyio.sleep(0.1)
+            await store.put(event)
+            await eventually(lambda: listener.heard)
+
+            assert keys(await store.get([ID])) == [event.key]
+        assert await client.ping() is True
+
+
+def test_it_serves_one_event_loop_after_another(server: ValkeyServer) -> None:
+    """A script may run several; two at a time are refused."""
+    store = RedisStore(server.url)
+
+    async def use() -> bool:
+        fresh = await store.put(stored(record(ID)))
+        await store.aclose()
+        return fresh
+
+    assert [asyncio.run(use()), asyncio.run(use())] == [True, False]
+
+    async def use_it_elsewhere() -> None:
+        await store.put(stored(record(ID)))
+        await anyio.to_thread.run_sync(lambda: asyncio.run(use()))
+
+    async def close_after(work: Any) -> None:
+        try:
+            await work
+        finally:
+            await store.aclose()
+
+    with pytest.raises(WrongEventLoop, match="belongs to the event loop"):
+        asyncio.run(close_after(use_it_elsewhere()))
+
+
+def test_a_client_of_your_own_stays_the_same_in_another_loop() -> None:
+    """It cannot be made anew: what it does there is its own affair."""
+
+    class Client:
+        def register_script(self, _: str) -> Any:
+            async def answer(*, args: list[object]) -> int:
+                return 1
+
+            return answer
+
+    client: Any = Client()
+    store = RedisStore(client)
+
+    assert [asyncio.run(store.claim("key")) for _ in range(2)] == [True, True]

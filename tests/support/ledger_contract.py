@@ -1,0 +1,1353 @@
+"""What every ledger must do, whatever it keeps its contacts in.
+
+The fixture `open_ledger` is SQLite's, and PostgreSQL's below tests/servers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from ledgers import (
+    FENCE,
+    FIRST,
+    LEASE,
+    PLACED,
+    UNKNOWN,
+    Clock,
+    begin,
+    counted,
+    intend,
+    new_contacts,
+    new_token,
+    send,
+    take,
+)
+
+from telecmi_async import ConfigurationError, InvalidCall, TelecmiError
+from telecmi_async.ledger import (
+    CallEvidence,
+    ContactState,
+    Intent,
+    Ledger,
+    Loaded,
+    NewContact,
+    Reaped,
+    RuleDecision,
+    SendLimits,
+    SendResult,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+    from ledgers import OpenLedger
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
+
+S = ContactState
+DAY = 86400.0
+RETRY = SendResult(state=S.PENDING, detail="connect timed out")
+REJECTED = SendResult(state=S.REJECTED, detail="422")
+FAILED = SendResult(state=S.FAILED, detail="no more attempts")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The ledger's clock."""
+    return Clock()
+
+
+@pytest.fixture
+def another(open_ledger: OpenLedger, tmp_path: Path, clock: Clock) -> Callable[[], Any]:
+    """What makes a ledger that keeps the same as `ledger`."""
+    return lambda: open_ledger(tmp_path, clock)
+
+
+@pytest.fixture
+async def ledger(another: Callable[[], Any]) -> AsyncIterator[Ledger]:
+    """An empty ledger."""
+    async with another() as ledger:
+        yield ledger
+
+
+# -- campaigns
+
+
+async def test_a_campaign_is_begun_once(ledger: Ledger) -> None:
+    """The first settings stay, whatever JSON can hold."""
+    settings = {"flow": [{"play": "ü🙂"}], "cps": 1.5, "cap": None, "dry": False}
+
+    assert await ledger.create("spring", settings) is True
+    assert await ledger.create("spring", {"other": 1}) is False
+    assert await ledger.settings("spring") == settings
+    assert await ledger.settings("autumn") is None
+    assert await ledger.create("autumn", {}) is True
+    assert await ledger.campaigns() == ["spring", "autumn"]
+
+
+@pytest.mark.parametrize("settings", [{"a": object()}, {"a": math.nan}, {"a": {1, 2}}])
+async def test_settings_are_json(ledger: Ledger, settings: dict[str, object]) -> None:
+    """What could not be read back is refused."""
+    with pytest.raises(ConfigurationError, match="settings"):
+        await ledger.create("spring", settings)
+
+    assert await ledger.campaigns() == []
+
+
+async def test_a_campaign_runs_until_it_is_told_otherwise(ledger: Ledger) -> None:
+    """Everybody sees what its workers are asked to do, and why."""
+    await ledger.create("spring", {})
+    before = await ledger.state("spring")
+    await ledger.set_status("spring", "paused", "lunch")
+    after = await ledger.state("spring")
+
+    assert (before.name, before.status, before.why) == ("spring", "running", "")
+    assert (after.status, after.why, after.total, after.sends, after.cost) == (
+        "paused", "lunch", 0, 0, 0,
+    )  # fmt: skip
+    with pytest.raises(ConfigurationError, match="running"):
+        await ledger.set_status("spring", "on fire")
+
+
+ASKED: dict[str, Callable[[Ledger], Any]] = {
+    "state": lambda ledger: ledger.state("nobody"),
+    "direct": lambda ledger: ledger.set_status("nobody", "paused"),
+    "load": lambda ledger: ledger.load("nobody", new_contacts(1)),
+    "load nothing": lambda ledger: ledger.load("nobody", []),
+    "claim": lambda ledger: ledger.claim("nobody", "w", most=1, lease=1),
+    "next_due": lambda ledger: ledger.next_due("nobody"),
+    "reap": lambda ledger: ledger.reap("nobody"),
+    "resolve_unknown": lambda ledger: ledger.resolve_unknown(
+        "nobody", older_than=1, policy="give_up"
+    ),
+    "redial_unknown": lambda ledger: ledger.redial_unknown("nobody"),
+    "find": lambda ledger: ledger.find("nobody", FIRST),
+    "contacts": lambda ledger: anext(ledger.contacts("nobody")),
+}
+
+
+@pytest.mark.parametrize("what", ASKED)
+async def test_who_names_no_campaign_is_told(ledger: Ledger, what: str) -> None:
+    """A name that is misspelt is no empty campaign."""
+    await ledger.create("spring", {})
+
+    with pytest.raises(ConfigurationError, match="nobody"):
+        await ASKED[what](ledger)
+
+
+async def test_what_is_kept_outlives_who_kept_it(
+    ledger: Ledger, another: Callable[[], Any]
+) -> None:
+    """Another one that is opened sees the same, at the same time and later."""
+    (number,) = await begin(ledger)
+    async with another() as other:
+        assert await counted(other) == {"pending": 1}
+        await send(other, PLACED)
+
+    found = await ledger.find("spring", number)
+
+    assert found is not None
+    assert found.state is S.PLACED
+
+
+# -- contacts
+
+
+async def test_each_number_is_in_a_campaign_once(ledger: Ledger) -> None:
+    """What is there is left as it is, however often it is loaded; another campaign is another."""
+    await ledger.create("spring", {})
+    await ledger.create("autumn", {})
+    contacts = new_contacts(5)
+    again = [NewContact(number=contact.number, columns={"new": "x"}) for contact in contacts]
+
+    assert await ledger.load("spring", [*contacts, contacts[0]]) == Loaded(added=5, known=1)
+    assert await ledger.load("spring", again) == Loaded(added=0, known=5)
+    assert await ledger.load("autumn", again) == Loaded(added=5, known=0)
+    assert [contact.columns async for contact in ledger.contacts("spring")] == [
+        contact.columns for contact in contacts
+    ]
+
+
+async def test_loading_is_lazy_and_takes_any_number(ledger: Ledger) -> None:
+    """What is loaded before the iterable breaks stays, and its error is the caller's."""
+    await ledger.create("spring", {})
+    contacts = new_contacts(3500)
+
+    def broken() -> Iterator[NewContact]:
+        yield from contacts[:2500]
+        raise LookupError("row 2501")
+
+    with pytest.raises(LookupError, match="row 2501"):
+        await ledger.load("spring", broken())
+    some = (await ledger.state("spring")).total
+    rest = await ledger.load("spring", iter(contacts))
+
+    assert 0 < some <= 2500
+    assert rest == Loaded(added=3500 - some, known=some)
+    assert await counted(ledger) == {"pending": 3500}
+
+
+async def test_only_contacts_are_loaded(ledger: Ledger) -> None:
+    """A number by itself is refused, and not repeated."""
+    await ledger.create("spring", {})
+
+    with pytest.raises(ConfigurationError, match="NewContact") as caught:
+        await ledger.load("spring", [FIRST])  # type: ignore[list-item]  # a wrong type
+
+    assert str(FIRST) not in str(caught.value)
+
+
+async def test_one_person_is_one_number(ledger: Ledger) -> None:
+    """However it is written: who is loaded twice would be dialled twice."""
+    number, text = 19170000001, "+1 (917) 000-0001"
+    await ledger.create("spring", {})
+
+    loaded = await ledger.load("spring", [NewContact(number=each) for each in (text, number)])
+    found = await ledger.find("spring", text)
+    await send(ledger, UNKNOWN)
+
+    assert loaded == Loaded(added=1, known=1)
+    assert found is not None
+    assert found.number == number
+    assert await ledger.redial_unknown("spring", [text]) == 1
+    assert await ledger.add_do_not_call([number, text], "own list") == 1
+
+
+@pytest.mark.parametrize("number", ["917 000 0001 x", "0917", 12, True, 1917.0, None])
+async def test_what_is_no_number_is_refused(ledger: Ledger, number: Any) -> None:
+    """By whatever takes numbers: on a list it would forbid nobody, and be found by nobody."""
+    await ledger.create("spring", {})
+
+    with pytest.raises(InvalidCall, match="number"):
+        NewContact(number=number)
+    with pytest.raises(InvalidCall, match="number"):
+        await ledger.find("spring", number)
+    with pytest.raises(InvalidCall, match="number"):
+        await ledger.add_do_not_call([number], "own list")
+    with pytest.raises(InvalidCall, match="number"):
+        await ledger.redial_unknown("spring", [number])
+
+
+async def test_a_call_that_is_heard_of_has_nothing_against_it(ledger: Ledger) -> None:
+    """Why it was unknown is in its history, and the reason is gone: "finished: started" is none."""
+    (number,) = await begin(ledger)
+    _, token = await send(ledger, SendResult(state=S.UNKNOWN, detail="its reply was lost"))
+    before = await ledger.find("spring", number)
+
+    await ledger.record_event(
+        CallEvidence(token=token, request_id="r", at=await ledger.now(), detail="started")
+    )
+    after = await ledger.find("spring", number)
+
+    assert before is not None
+    assert after is not None
+    assert (before.reason, after.reason) == ("its reply was lost", "")
+    assert [passage.detail for passage in after.history[-2:]] == [
+        "its reply was lost",
+        "started",
+    ]
+
+
+async def test_columns_come_back_as_they_were(ledger: Ledger) -> None:
+    """Whatever people write into their spreadsheets."""
+    columns = {"name": "Zoë 'O\"Brien\\ \n\t%s ?", "": "", "🙂": "{}", "null": "null"}
+    await ledger.create("spring", {})
+    await ledger.load("spring", [NewContact(number=FIRST, columns=columns)])
+
+    claim = await take(ledger)
+    found = await ledger.find("spring", FIRST)
+
+    assert claim.columns == columns
+    assert found is not None
+    assert found.columns == columns
+
+
+async def test_contacts_are_looked_through_in_order_of_loading(ledger: Ledger) -> None:
+    """All of them, or those in some states."""
+    numbers = await begin(ledger, 1200)
+    await send(ledger, PLACED)
+    await send(ledger, REJECTED)
+
+    async def look(*states: ContactState) -> list[int]:
+        return [contact.number async for contact in ledger.contacts("spring", states=states)]
+
+    assert await look() == numbers
+    assert await look(S.PLACED, S.REJECTED) == numbers[:2]
+    assert await look(S.PENDING) == numbers[2:]
+    assert await look(S.UNKNOWN) == []
+    assert await ledger.find("spring", FIRST - 1) is None
+
+
+# -- claims
+
+
+async def test_a_contact_is_claimed_by_one(ledger: Ledger) -> None:
+    """In order of loading; a claim knows what there is to know."""
+    numbers = await begin(ledger, 5, not_after=2e9)
+
+    mine = await ledger.claim("spring", "a", most=3, lease=LEASE)
+    yours = await ledger.claim("spring", "b", most=3, lease=LEASE)
+    nothing = await ledger.claim("spring", "a", most=3, lease=LEASE)
+
+    assert [claim.number for claim in (*mine, *yours)] == numbers
+    assert [claim.columns for claim in mine] == [{"row": str(row)} for row in range(3)]
+    assert {(claim.epoch, claim.sends, claim.not_after) for claim in mine} == {(1, 0, 2e9)}
+    assert nothing == await ledger.claim("spring", "a", most=0, lease=LEASE) == []
+    assert await counted(ledger) == {"claimed": 5}
+
+
+async def test_what_is_due_first_is_claimed_first(ledger: Ledger, clock: Clock) -> None:
+    """And nothing before it is due."""
+    await ledger.create("spring", {})
+    times = [clock.time + 20, clock.time + 10, clock.time + 30]
+    contacts = [new_contacts(1, not_before=time)[0] for time in times]
+    await ledger.load("spring", contacts)
+
+    early = await ledger.claim("spring", "w", most=9, lease=LEASE)
+    first = await ledger.next_due("spring")
+    clock.time += 20
+    claims = await ledger.claim("spring", "w", most=9, lease=LEASE)
+    last = await ledger.next_due("spring")
+    clock.time += 10
+    await take(ledger)
+
+    assert early == []
+    assert (first, last) == (times[1], times[2])
+    assert [claim.number for claim in claims] == [contacts[1].number, contacts[0].number]
+    assert await ledger.next_due("spring") is None
+
+
+@pytest.mark.parametrize("status", ["paused", "stopped"])
+async def test_nothing_is_claimed_of_a_campaign_that_does_not_run(
+    ledger: Ledger, status: str
+) -> None:
+    """Until it runs again."""
+    await begin(ledger)
+    await ledger.set_status("spring", status)
+
+    assert await ledger.claim("spring", "w", most=1, lease=LEASE) == []
+
+    await ledger.set_status("spring", "running")
+
+    assert len(await ledger.claim("spring", "w", most=1, lease=LEASE)) == 1
+
+
+async def test_a_claim_is_given_back(ledger: Ledger, clock: Clock) -> None:
+    """By who holds it, once; at once or later."""
+    await begin(ledger, 2)
+    first, second = await ledger.claim("spring", "w", most=2, lease=LEASE)
+    later = clock.time + 5
+
+    assert await ledger.release(first, "other") is False
+    assert await ledger.release(first, "w") is True
+    assert await ledger.release(first, "w") is False
+    assert await ledger.release(second, "w", not_before=later) is True
+
+    again = await ledger.claim("spring", "w", most=2, lease=LEASE)
+
+    assert [(claim.contact, claim.epoch) for claim in again] == [(first.contact, 2)]
+    assert await ledger.next_due("spring") == later
+
+
+async def test_a_lease_that_is_over_is_reaped(ledger: Ledger, clock: Clock) -> None:
+    """Not a moment before; a claim is pending again, for nothing was sent."""
+    await begin(ledger)
+    old = await take(ledger, "a")
+    clock.time += LEASE - 1
+    early = await ledger.reap("spring")
+    clock.time += 2
+
+    assert early == Reaped(released=0, unknown=0)
+    assert await ledger.reap("spring") == Reaped(released=1, unknown=0)
+    assert await ledger.reap("spring") == Reaped(released=0, unknown=0)
+
+    new = await take(ledger, "b")
+
+    assert (new.contact, new.epoch) == (old.contact, old.epoch + 1)
+    assert await intend(ledger, old, new_token(), "a") is None
+    assert await ledger.release(old, "a") is False
+    assert await ledger.block(old, "a", RuleDecision(rule="x", reason="y")) is False
+    assert isinstance(await intend(ledger, new, new_token(), "b"), Intent)
+
+
+async def test_the_same_worker_cannot_use_an_old_claim(ledger: Ledger, clock: Clock) -> None:
+    """A name is no proof: the epoch is."""
+    await begin(ledger)
+    old = await take(ledger)
+    clock.time += LEASE + 1
+    await ledger.reap("spring")
+    new = await take(ledger)
+
+    assert await intend(ledger, old, new_token()) is None
+    assert await ledger.release(old, "w") is False
+    assert await ledger.release(new, "w") is True
+
+
+async def test_leases_are_lengthened(ledger: Ledger, clock: Clock) -> None:
+    """All that a worker holds, and nobody else's."""
+    await begin(ledger, 3)
+    await ledger.claim("spring", "a", most=2, lease=10)
+    await ledger.claim("spring", "b", most=1, lease=10)
+
+    assert await ledger.renew("a", lease=100) == 2
+    assert await ledger.renew("nobody", lease=100) == 0
+
+    clock.time += 50
+
+    assert await ledger.reap("spring") == Reaped(released=1, unknown=0)
+    assert await ledger.renew("b", lease=100) == 0
+
+
+# -- the intent
+
+
+async def test_an_intent_is_on_record_before_anything_is_sent(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """With the moment until which it may leave; only once, and by nobody else."""
+    (number,) = await begin(ledger)
+    claim, token = await take(ledger), new_token()
+
+    assert await intend(ledger, claim, new_token(), "other") is None
+    assert await intend(ledger, claim, token) == Intent(token=token, send_by=clock.time + FENCE)
+    assert await intend(ledger, claim, new_token()) is None
+    assert await ledger.release(claim, "w") is False
+
+    found = await ledger.find("spring", number)
+    state = await ledger.state("spring")
+
+    assert found is not None
+    assert (found.state, found.sends, found.sent_at) == (S.SENDING, 1, clock.time)
+    assert (state.sends, state.counts[S.SENDING]) == (1, 1)
+    assert [passage.what for passage in found.history] == ["claim", "intend"]
+    assert found.history[-1].token == token
+
+
+async def test_a_token_is_used_once(ledger: Ledger) -> None:
+    """A second send under the same token is refused, and nothing may be sent."""
+    await begin(ledger, 2)
+    _, token = await send(ledger)
+    claim = await take(ledger)
+
+    with pytest.raises(TelecmiError):
+        await intend(ledger, claim, token)
+
+    assert await counted(ledger) == {"sending": 1, "claimed": 1}
+
+
+async def refused(ledger: Ledger, limits: SendLimits, **more: Any) -> RuleDecision:
+    """Have an intent refused."""
+    claim = await take(ledger, **more)
+    refusal = await intend(ledger, claim, new_token(), limits=limits)
+    assert isinstance(refusal, RuleDecision)
+    assert str(claim.number) not in refusal.reason
+    return refusal
+
+
+async def test_who_must_not_be_called_is_not(ledger: Ledger) -> None:
+    """Forbidden even after the claim; each number counts as new once."""
+    numbers = await begin(ledger, 3)
+
+    assert (
+        await ledger.add_do_not_call(iter([numbers[0], numbers[1], numbers[0]]), "own list")
+        == 2
+    )
+    assert await ledger.add_do_not_call(numbers[:1], "another") == 0
+
+    refusal = await refused(ledger, SendLimits())
+    claim = await take(ledger)
+    allowed = await intend(
+        ledger, claim, new_token(), limits=SendLimits(check_do_not_call=False)
+    )
+    found = await ledger.find("spring", numbers[0])
+
+    assert (refusal.rule, refusal.until) == ("do_not_call", None)
+    assert isinstance(allowed, Intent)
+    assert found is not None
+    assert (found.state, found.sends) == (S.BLOCKED, 0)
+    assert "do_not_call" in found.reason
+    assert found.history[-1].what == "block"
+
+
+async def test_a_contact_that_is_not_fresh_is_blocked(ledger: Ledger, clock: Clock) -> None:
+    """From the moment it is not, for good."""
+    await begin(ledger, 2, not_after=clock.time + 5)
+    clock.time += 5
+    _, token = await send(ledger)
+    clock.time += 1
+
+    refusal = await refused(ledger, SendLimits())
+
+    assert token
+    assert (refusal.rule, refusal.until) == ("not_fresh", None)
+    assert await counted(ledger) == {"sending": 1, "blocked": 1}
+
+
+@pytest.mark.parametrize("status", ["paused", "stopped"])
+async def test_nothing_is_sent_of_a_campaign_that_was_told_to_pause(
+    ledger: Ledger, status: str
+) -> None:
+    """What was claimed before is pending again."""
+    await begin(ledger)
+    claim = await take(ledger)
+    await ledger.set_status("spring", status, "too late")
+
+    refusal = await intend(ledger, claim, new_token())
+
+    assert isinstance(refusal, RuleDecision)
+    assert (refusal.rule, refusal.until is None) == ("campaign", False)
+    assert await counted(ledger) == {"pending": 1}
+
+
+RUNG = {
+    "sending": None,
+    "placed": PLACED,
+    "unknown": UNKNOWN,
+}
+NOT_RUNG = {"retry": RETRY, "rejected": REJECTED, "failed": FAILED}
+
+
+@pytest.mark.parametrize("outcome", RUNG)
+async def test_sends_to_a_number_count_in_all_campaigns(
+    ledger: Ledger, clock: Clock, outcome: str
+) -> None:
+    """If a phone may have rung, until the time is over to the second."""
+    numbers = await begin(ledger)
+    await ledger.create("autumn", {})
+    await ledger.load("autumn", [NewContact(number=numbers[0])])
+    await send(ledger, RUNG[outcome])
+    sent_at = clock.time
+    limits = SendLimits(per_number=[(1, 3600.0), (5, 10 * DAY), (1, 7200.1)])
+    clock.time += 10
+
+    refusal = await refused(ledger, limits, name="autumn")
+    early = await ledger.claim("autumn", "w", most=1, lease=LEASE)
+    assert refusal.until is not None
+    clock.time = refusal.until
+    claim = await take(ledger, name="autumn")
+
+    assert (refusal.rule, refusal.until) == ("per_number", sent_at + 7200.1)
+    assert early == []
+    assert isinstance(await intend(ledger, claim, new_token(), limits=limits), Intent)
+
+
+async def test_a_cap_of_none_is_for_ever(ledger: Ledger) -> None:
+    """A number that may be called no times in an hour is not tried every hour."""
+    await begin(ledger)
+
+    refusal = await refused(ledger, SendLimits(per_number=[(0, 3600.0)]))
+
+    assert (refusal.rule, refusal.until) == ("per_number", None)
+    assert await counted(ledger) == {"blocked": 1}
+
+
+@pytest.mark.parametrize("outcome", NOT_RUNG)
+async def test_what_certainly_rang_nowhere_counts_under_no_limit(
+    ledger: Ledger, outcome: str
+) -> None:
+    """A send that was refused or never left was no call."""
+    numbers = await begin(ledger)
+    await ledger.create("autumn", {})
+    await ledger.load("autumn", [NewContact(number=numbers[0])])
+    await send(ledger, NOT_RUNG[outcome], name="autumn")
+    claim = await take(ledger)
+    limits = SendLimits(per_number=[(1, DAY)], per_day=1)
+
+    assert isinstance(await intend(ledger, claim, new_token(), limits=limits), Intent)
+
+
+async def test_a_campaign_makes_so_many_calls_a_day(ledger: Ledger, clock: Clock) -> None:
+    """Those since the day began, not those before, and none that certainly rang nowhere."""
+    await begin(ledger, 8)
+    await send(ledger, PLACED)
+    clock.time += 100
+    began = clock.time
+    limits = SendLimits(per_day=3, day_began=began)
+    for outcome in (REJECTED, PLACED, UNKNOWN, None):
+        await send(ledger, outcome)
+        clock.time += 1000
+
+    refusal = await refused(ledger, limits)
+    clock.time = began + DAY
+    claim = await take(ledger)
+    tomorrow = SendLimits(per_day=3, day_began=began + DAY)
+
+    assert (refusal.rule, refusal.until) == ("per_day", began + DAY)
+    assert isinstance(await intend(ledger, claim, new_token(), limits=tomorrow), Intent)
+
+
+async def test_a_day_may_begin_at_any_second(ledger: Ledger, clock: Clock) -> None:
+    """Of the minutes around its beginning those count that are in it, and rang."""
+    await begin(ledger, 6)
+    limits = SendLimits(per_day=2, day_began=clock.time + 100)
+    for later, outcome in ((0, PLACED), (100, PLACED), (50, REJECTED), (1, REJECTED)):
+        clock.time += later
+        await send(ledger, outcome)
+    claim = await take(ledger)
+
+    assert isinstance(await intend(ledger, claim, new_token(), limits=limits), Intent)
+    assert (await refused(ledger, limits)).rule == "per_day"
+
+
+async def test_a_day_may_begin_on_the_quarter_itself(ledger: Ledger, clock: Clock) -> None:
+    """What was sent in its first second counts."""
+    clock.time = 1_800_000_000.0
+    await begin(ledger, 3)
+    await send(ledger, PLACED)
+    clock.time += 1
+
+    refusal = await refused(ledger, SendLimits(per_day=1, day_began=1_800_000_000.0))
+    claim = await take(ledger)
+    later = SendLimits(per_day=1, day_began=1_800_000_000.5)
+
+    assert refusal.rule == "per_day"
+    assert isinstance(await intend(ledger, claim, new_token(), limits=later), Intent)
+
+
+async def test_a_day_that_takes_longer_is_no_hurry(ledger: Ledger, clock: Clock) -> None:
+    """In the 25th hour of a day a contact is not tried again and again."""
+    await begin(ledger, 2)
+    began = clock.time
+    await send(ledger, PLACED)
+    clock.time += DAY + 1800
+
+    refusal = await refused(ledger, SendLimits(per_day=1, day_began=began))
+
+    assert refusal.until is not None
+    assert refusal.until > clock.time
+
+
+async def test_what_calls_may_cost_is_limited(ledger: Ledger, clock: Clock) -> None:
+    """By what is known of it; the contact is kept, since the sum may be raised."""
+    await begin(ledger, 3)
+    for cost in (0.5, 0.25):
+        _, token = await send(ledger, PLACED)
+        await ledger.record_event(
+            CallEvidence(token=token, request_id=None, at=1.0, over=True, cost=cost)
+        )
+
+    refusal = await refused(ledger, SendLimits(cost=0.75))
+    assert refusal.until is not None
+    clock.time = refusal.until
+    claim = await take(ledger)
+
+    assert refusal.rule == "cost"
+    assert isinstance(
+        await intend(ledger, claim, new_token(), limits=SendLimits(cost=0.76)), Intent
+    )
+
+
+async def test_a_rule_of_the_engines_postpones_or_blocks(ledger: Ledger, clock: Clock) -> None:
+    """A claim that is held, with the reason; and nobody else's."""
+    numbers = await begin(ledger, 2)
+    first, second = await ledger.claim("spring", "w", most=2, lease=LEASE)
+    until = clock.time + 3600
+    window = RuleDecision(rule="window", reason="it is night there", until=until)
+    country = RuleDecision(rule="country", reason="not among the countries")
+
+    assert await ledger.block(first, "other", window) is False
+    assert await ledger.block(first, "w", window) is True
+    assert await ledger.block(first, "w", window) is False
+    assert await ledger.block(second, "w", country) is True
+    assert await ledger.next_due("spring") == until
+
+    found = [await ledger.find("spring", number) for number in numbers]
+
+    assert [(one.state, one.reason) for one in found if one is not None] == [
+        (S.PENDING, "window: it is night there"),
+        (S.BLOCKED, "country: not among the countries"),
+    ]
+    assert [one.history[-1].what for one in found if one is not None] == ["postpone", "block"]
+    assert [one.waits_until for one in found if one is not None] == [until, None]
+
+
+# -- the outcome
+
+
+@pytest.mark.parametrize(
+    ("outcome", "what"),
+    [
+        (PLACED, "accept"),
+        (RETRY, "retry"),
+        (REJECTED, "reject"),
+        (FAILED, "fail"),
+        (UNKNOWN, "mark_unknown"),
+    ],
+)
+async def test_a_send_is_settled_once(ledger: Ledger, outcome: SendResult, what: str) -> None:
+    """What it came to is on record, with the reason; a later word changes nothing."""
+    (number,) = await begin(ledger)
+    _, token = await send(ledger)
+
+    assert await ledger.settle(token, outcome) is True
+    assert await ledger.settle(token, REJECTED) is False
+
+    found = await ledger.find("spring", number)
+
+    assert found is not None
+    assert (found.state, found.reason, found.sends) == (outcome.state, outcome.detail, 1)
+    assert [passage.what for passage in found.history] == ["claim", "intend", what]
+    assert (found.history[-1].token, found.history[-1].detail) == (token, outcome.detail)
+
+
+async def test_a_send_comes_to_one_of_five(ledger: Ledger) -> None:
+    """Nobody settles one as claimed, nor one that never was."""
+    await begin(ledger)
+    _, token = await send(ledger)
+
+    with pytest.raises(ConfigurationError, match="placed"):
+        await ledger.settle(token, SendResult(state=S.CLAIMED))
+    for request_id in (None, "r"):
+        nobody = SendResult(state=S.PLACED, request_id=request_id)
+        assert await ledger.settle("tcm_nobody", nobody) is False
+    assert await counted(ledger) == {"sending": 1}
+
+
+async def test_what_was_not_placed_is_tried_again_when_it_is_time(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """With one send more behind it, and a higher epoch."""
+    await begin(ledger)
+    later = clock.time + 30
+    await send(ledger, SendResult(state=S.PENDING, not_before=later))
+
+    assert await ledger.claim("spring", "w", most=1, lease=LEASE) == []
+
+    clock.time = later
+    claim = await take(ledger)
+
+    assert (claim.sends, claim.epoch) == (1, 2)
+
+
+async def test_a_send_whose_worker_is_gone_is_unknown(ledger: Ledger, clock: Clock) -> None:
+    """A phone may ring: it is pending no more, unless somebody decides so."""
+    (number,) = await begin(ledger)
+    _, token = await send(ledger)
+    clock.time += LEASE + 1
+
+    assert await ledger.reap("spring") == Reaped(released=0, unknown=1)
+    assert await counted(ledger) == {"unknown": 1}
+    assert await ledger.settle(token, RETRY) is False
+    assert await ledger.settle(token, SendResult(state=S.PLACED, request_id="late")) is True
+    assert await counted(ledger) == {"placed": 1}
+    assert await ledger.settle(token, PLACED) is False
+
+    found = await ledger.find("spring", number)
+
+    assert found is not None
+    assert found.request_id == "late"
+
+
+# -- evidence
+
+
+async def test_an_event_tells_how_a_call_went(ledger: Ledger, clock: Clock) -> None:
+    """First that it is there, then that it is over; the sum of costs is the campaign's."""
+    (number,) = await begin(ledger)
+    _, token = await send(ledger, SendResult(state=S.PLACED, request_id="r-1"))
+    over = clock.time + 60
+
+    assert await ledger.record_event(
+        CallEvidence(token=token, request_id="r-1", at=clock.time, detail="ringing")
+    )
+    assert await ledger.record_event(CallEvidence(
+        token=None, request_id="r-1", at=over, over=True, answered=True, talk_seconds=40,
+        cost=0.5, detail="record",
+    ))  # fmt: skip
+
+    found = await ledger.find("spring", number)
+    state = await ledger.state("spring")
+
+    assert found is not None
+    assert (found.state, found.request_id, found.answered) == (S.FINISHED, "r-1", True)
+    assert (found.talk_seconds, found.cost, found.finished_at) == (40, 0.5, over)
+    assert (state.cost, state.counts[S.FINISHED]) == (0.5, 1)
+    assert [passage.what for passage in found.history] == [
+        "claim", "intend", "accept", "event", "finish",
+    ]  # fmt: skip
+    assert found.history[-1].at == over
+
+
+async def test_an_event_of_a_stranger_is_no_event_of_ours(ledger: Ledger) -> None:
+    """Nothing is known by its ids, or it has none."""
+    await begin(ledger)
+
+    assert (
+        await ledger.record_event(CallEvidence(token="tcm_x", request_id="r-x", at=1.0)) is None
+    )
+    assert await ledger.record_event(CallEvidence(token=None, request_id=None, at=1.0)) is None
+
+
+async def test_a_token_that_is_not_ours_leaves_the_request_id(ledger: Ledger) -> None:
+    """Either finds the call."""
+    await begin(ledger)
+    await send(ledger, SendResult(state=S.PLACED, request_id="r-2"))
+
+    assert (
+        await ledger.record_event(
+            CallEvidence(token="tcm_x", request_id="r-2", at=1.0, over=True)
+        )
+        == "spring"
+    )
+    assert await counted(ledger) == {"finished": 1}
+
+
+@pytest.mark.parametrize("over", [False, True])
+async def test_an_event_is_faster_than_the_answer(ledger: Ledger, over: bool) -> None:
+    """Settling changes nothing then, but gives the call its id, by which more is heard."""
+    (number,) = await begin(ledger)
+    _, token = await send(ledger)
+    await ledger.record_event(
+        CallEvidence(token=token, request_id=None, at=1.0, over=over, cost=0.25)
+    )
+    state = "finished" if over else "placed"
+
+    assert await ledger.settle(token, RETRY) is False
+    assert await ledger.settle(token, SendResult(state=S.PLACED, request_id="r-3")) is False
+    assert await counted(ledger) == {state: 1}
+    assert await ledger.record_event(
+        CallEvidence(token=None, request_id="r-3", at=2.0, over=True, cost=0.5)
+    )
+
+    found = await ledger.find("spring", number)
+
+    assert found is not None
+    assert (found.state, found.request_id, found.cost) == (S.FINISHED, "r-3", 0.5)
+    assert (await ledger.state("spring")).cost == 0.5
+
+
+async def test_what_is_heard_once_is_known_however_often_it_comes(ledger: Ledger) -> None:
+    """In any order: costs are not added twice, and no repeat is put into the history."""
+    (number,) = await begin(ledger)
+    _, token = await send(ledger, PLACED)
+    record: dict[str, Any] = {
+        "token": token, "request_id": "r-4", "at": 9.0, "over": True, "answered": True,
+        "talk_seconds": 7, "cost": 0.5, "detail": "record",
+    }  # fmt: skip
+    ringing: dict[str, Any] = {
+        "token": token, "request_id": "r-4", "at": 3.0, "answered": False, "detail": "ringing",
+    }  # fmt: skip
+    for event in (record, ringing, record, ringing):
+        assert await ledger.record_event(CallEvidence(**event)) == "spring"
+
+    found = await ledger.find("spring", number)
+
+    assert found is not None
+    assert (found.state, found.answered, found.talk_seconds) == (S.FINISHED, True, 7)
+    assert (found.cost, (await ledger.state("spring")).cost) == (0.5, 0.5)
+    assert [passage.detail for passage in found.history].count("record") == 1
+    assert [passage.detail for passage in found.history].count("ringing") == 1
+
+
+@pytest.mark.parametrize(
+    "odd", ["\ud83d", "a\0b", "x" * 300, "".join(map(chr, range(256, 4096)))]
+)
+async def test_whatever_telecmi_says_is_put_on_record(ledger: Ledger, odd: str) -> None:
+    """A text that a database cannot hold does not make a call unknown, nor stop a worker."""
+    await begin(ledger, 3)
+    _, token = await send(ledger, SendResult(state=S.PLACED, request_id=odd, detail=odd))
+    _, unheard = await send(ledger, UNKNOWN)
+    rejected, _ = await send(ledger, SendResult(state=S.REJECTED, detail=odd))
+    heard = [
+        await ledger.record_event(
+            CallEvidence(token=None, request_id=odd, at=1.0, over=True, detail=odd)
+        ),
+        await ledger.record_event(
+            CallEvidence(token=unheard, request_id=odd, at=1.0, over=True)
+        ),
+    ]
+    refused = await ledger.find("spring", rejected.number)
+    await ledger.set_status("spring", "paused", odd)
+    await ledger.add_do_not_call([FIRST], odd)
+
+    assert token
+    assert heard == ["spring", "spring"]
+    assert await counted(ledger) == {"finished": 2, "rejected": 1}
+    assert refused is not None
+    assert refused.reason == odd.replace("\ud83d", "?").replace("\0", "")
+
+
+async def test_a_record_of_a_call_that_took_years_is_put_on_record(ledger: Ledger) -> None:
+    """Somebody's clock is wrong; the call is over all the same."""
+    await begin(ledger, 1)
+    claim, token = await send(ledger, PLACED)
+
+    long = 10**18 - 1
+    await ledger.record_event(
+        CallEvidence(
+            token=token, request_id=None, at=1.0, over=True, answered=True, talk_seconds=long
+        )
+    )
+
+    found = await ledger.find("spring", claim.number)
+    assert found is not None
+    assert found.state is S.FINISHED
+    assert found.talk_seconds == 100_000_000
+
+
+async def test_a_limit_may_be_larger_than_any_count(ledger: Ledger) -> None:
+    """Whoever wants none writes many nines."""
+    most = 10**30
+    await begin(ledger, 1)
+    limits = SendLimits(per_number=[(most, 60.0)], per_day=most)
+
+    assert isinstance(
+        await intend(ledger, await take(ledger), new_token(), limits=limits), Intent
+    )
+    assert await ledger.lease_channel("k", "a", limit=most, seconds=1.0) is True
+
+
+async def test_a_record_without_a_price_costs_nothing_yet(ledger: Ledger) -> None:
+    """What comes later counts, and nothing is not a sum."""
+    (number,) = await begin(ledger)
+    _, token = await send(ledger, PLACED)
+    await ledger.record_event(
+        CallEvidence(token=token, request_id=None, at=1.0, over=True, answered=False)
+    )
+    before = await ledger.find("spring", number)
+    await ledger.record_event(
+        CallEvidence(token=token, request_id=None, at=2.0, over=True, cost=0.0)
+    )
+    after = await ledger.find("spring", number)
+
+    assert before is not None
+    assert after is not None
+    assert (before.cost, before.answered, before.talk_seconds) == (None, False, None)
+    assert after.cost == 0.0
+
+
+async def put_into(ledger: Ledger, state: ContactState, clock: Clock) -> str:
+    """Send to a contact, bring it into a state, and return the token of that send."""
+    outcome = {S.REJECTED: REJECTED, S.FAILED: FAILED, S.UNKNOWN: UNKNOWN, S.SENDING: None}
+    _, token = await send(ledger, outcome.get(state, RETRY))
+    if state in {S.CLAIMED, S.BLOCKED}:
+        claim = await take(ledger)
+        if state is S.BLOCKED:
+            await ledger.block(claim, "w", RuleDecision(rule="x", reason="y"))
+    return token
+
+
+@pytest.mark.parametrize("over", [False, True])
+@pytest.mark.parametrize("state", sorted(set(S) - {S.PLACED, S.FINISHED}))
+async def test_evidence_counts_from_any_state(
+    ledger: Ledger, clock: Clock, state: ContactState, over: bool
+) -> None:
+    """A phone rang, whatever was thought; who holds the contact must not send it."""
+    (number,) = await begin(ledger)
+    token = await put_into(ledger, state, clock)
+    assert await counted(ledger) == {state.value: 1}
+
+    assert (
+        await ledger.record_event(CallEvidence(token=token, request_id=None, at=1.0, over=over))
+        == "spring"
+    )
+
+    found = await ledger.find("spring", number)
+    assert found is not None
+    assert found.state is (S.FINISHED if over else S.PLACED)
+    assert await ledger.claim("spring", "w", most=1, lease=LEASE) == []
+    assert await ledger.reap("spring") == Reaped(released=0, unknown=0)
+
+
+async def test_who_claimed_it_meanwhile_must_not_send(ledger: Ledger) -> None:
+    """Evidence makes every claim void."""
+    await begin(ledger)
+    _, token = await send(ledger, RETRY)
+    claim = await take(ledger)
+    await ledger.record_event(CallEvidence(token=token, request_id=None, at=1.0))
+
+    assert await intend(ledger, claim, new_token()) is None
+    assert await ledger.release(claim, "w") is False
+    assert await counted(ledger) == {"placed": 1}
+
+
+async def test_an_event_of_a_send_that_was_thought_absent_counts_under_limits(
+    ledger: Ledger,
+) -> None:
+    """It rang after all."""
+    numbers = await begin(ledger, 2)
+    _, token = await send(ledger, REJECTED)
+    await ledger.record_event(CallEvidence(token=token, request_id=None, at=1.0, over=True))
+    await ledger.create("autumn", {})
+    await ledger.load("autumn", [NewContact(number=numbers[0])])
+
+    per_number = await refused(ledger, SendLimits(per_number=[(1, DAY)]), name="autumn")
+    per_day = await refused(ledger, SendLimits(per_day=1))
+
+    assert (per_number.rule, per_day.rule) == ("per_number", "per_day")
+
+
+@pytest.mark.parametrize("by_event", [True, False])
+async def test_two_calls_to_one_contact_are_seen(ledger: Ledger, by_event: bool) -> None:
+    """The history shows both tokens as accepted: that is how duplicates are counted."""
+    (number,) = await begin(ledger)
+    _, first = await send(ledger, UNKNOWN)
+    await ledger.redial_unknown("spring")
+    _, second = await send(ledger)
+    await ledger.record_event(
+        CallEvidence(token=first, request_id=None, at=1.0, over=True, cost=0.5)
+    )
+    if by_event:
+        await ledger.record_event(
+            CallEvidence(token=second, request_id=None, at=2.0, over=True, cost=0.25)
+        )
+    else:
+        await ledger.settle(second, PLACED)
+
+    found = await ledger.find("spring", number)
+    assert found is not None
+    accepted = [p.token for p in found.history if p.what == "accept"]
+
+    assert accepted == [first, second]
+    assert (found.state, found.sends) == (S.FINISHED, 2)
+    assert found.cost == (0.75 if by_event else 0.5)
+    assert (await ledger.state("spring")).cost == found.cost
+
+
+@pytest.mark.parametrize("outcome", [RETRY, REJECTED, UNKNOWN])
+async def test_the_end_of_a_second_send_does_not_hide_the_first(
+    ledger: Ledger, outcome: SendResult
+) -> None:
+    """Once a call of a contact is known to exist, no other send makes it pending."""
+    await begin(ledger)
+    _, first = await send(ledger, UNKNOWN)
+    await ledger.redial_unknown("spring")
+    _, second = await send(ledger)
+    await ledger.record_event(CallEvidence(token=first, request_id=None, at=1.0))
+
+    assert await ledger.settle(second, outcome) is False
+    assert await counted(ledger) == {"placed": 1}
+
+
+async def test_a_second_send_that_is_left_behind_does_not_hide_the_first(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """It is reaped, and the contact stays placed."""
+    await begin(ledger)
+    _, first = await send(ledger, UNKNOWN)
+    await ledger.redial_unknown("spring")
+    await send(ledger)
+    await ledger.record_event(CallEvidence(token=first, request_id=None, at=1.0))
+    clock.time += LEASE + 1
+    await ledger.reap("spring")
+
+    assert await counted(ledger) == {"placed": 1}
+
+
+# -- unknown ones
+
+
+async def test_a_decision_dials_unknown_ones_again(ledger: Ledger) -> None:
+    """All of them or some; what may have rung goes on counting."""
+    numbers = await begin(ledger, 4)
+    for outcome in (UNKNOWN, UNKNOWN, UNKNOWN, PLACED):
+        await send(ledger, outcome)
+
+    assert await ledger.redial_unknown("spring", [numbers[1], numbers[3], FIRST - 1]) == 1
+    assert await counted(ledger) == {"unknown": 2, "placed": 1, "pending": 1}
+
+    refusal = await refused(ledger, SendLimits(per_number=[(1, DAY)]))
+
+    assert refusal.rule == "per_number"
+    assert await ledger.redial_unknown("spring") == 2
+    assert await ledger.redial_unknown("spring") == 0
+    assert await counted(ledger) == {"placed": 1, "pending": 3}
+
+
+OLDER = 600.0
+# For how many seconds after a call's end TeleCMI sends its record again.
+RESENT = 1800.0
+POLICIES = {"retry_after_proof": "pending", "give_up": "failed"}
+
+
+async def lose_one(ledger: Ledger, clock: Clock) -> float:
+    """Send two at about the same time, of which the first is unknown; return by when it left.
+
+    The second one's token is ``"tcm_witness_…"``.
+    """
+    await begin(ledger, 3)
+    await send(ledger, UNKNOWN)
+    send_by = clock.time + FENCE
+    clock.time += 1
+    return send_by
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+async def test_absence_is_proven_by_what_is_heard_of_others(
+    ledger: Ledger, clock: Clock, policy: str
+) -> None:
+    """Another send of the time was heard of after this one must have left, and it is late."""
+    send_by = await lose_one(ledger, clock)
+    _, other = await send(ledger, PLACED)
+    clock.time = send_by + OLDER + 1
+    unproven = await ledger.resolve_unknown("spring", older_than=OLDER, policy=policy)
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
+
+    assert unproven == 0
+    assert await ledger.resolve_unknown("spring", older_than=OLDER, policy="hold") == 0
+    assert await ledger.resolve_unknown("spring", older_than=OLDER, policy=policy) == 1
+    assert await ledger.resolve_unknown("spring", older_than=OLDER, policy=policy) == 0
+    # The third of them was never sent.
+    assert await counted(ledger) == (
+        {"finished": 1, "pending": 2} if policy == "retry_after_proof"
+        else {"finished": 1, "pending": 1, "failed": 1}
+    )  # fmt: skip
+
+
+async def test_nothing_is_proven_before_it_is_late(ledger: Ledger, clock: Clock) -> None:
+    """Its events may still come."""
+    send_by = await lose_one(ledger, clock)
+    _, other = await send(ledger, PLACED)
+    clock.time = send_by + OLDER - 1
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
+
+    assert (
+        await ledger.resolve_unknown("spring", older_than=OLDER, policy="retry_after_proof")
+        == 0
+    )
+    assert (await counted(ledger))["unknown"] == 1
+
+
+async def test_what_was_heard_too_early_proves_nothing(ledger: Ledger, clock: Clock) -> None:
+    """The channel may have died before this one's events came."""
+    send_by = await lose_one(ledger, clock)
+    _, other = await send(ledger, PLACED)
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
+    clock.time = send_by + OLDER + 1
+
+    assert (
+        await ledger.resolve_unknown("spring", older_than=OLDER, policy="retry_after_proof")
+        == 0
+    )
+
+
+async def test_an_event_soon_afterwards_is_enough(ledger: Ledger, clock: Clock) -> None:
+    """The channel lived while TeleCMI would still have sent this one's record again."""
+    send_by = await lose_one(ledger, clock)
+    _, other = await send(ledger, PLACED)
+    clock.time = send_by + 1
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
+    clock.time = send_by + OLDER + 1
+
+    assert (
+        await ledger.resolve_unknown("spring", older_than=OLDER, policy="retry_after_proof")
+        == 1
+    )
+
+
+@pytest.mark.parametrize("later", [RESENT + 1, 4 * RESENT + 1])
+async def test_what_was_heard_much_later_proves_nothing(
+    ledger: Ledger, clock: Clock, later: float
+) -> None:
+    """A receiver that was down for long has missed its record, and hears of new calls."""
+    older = 4 * RESENT
+    send_by = await lose_one(ledger, clock)
+    clock.time = send_by + RESENT + 1
+    _, other = await send(ledger, PLACED)
+    clock.time = send_by + later
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
+    clock.time = send_by + older + 1
+
+    assert (
+        await ledger.resolve_unknown("spring", older_than=older, policy="retry_after_proof")
+        == 0
+    )
+
+
+async def test_a_record_that_did_not_come_casts_doubt(ledger: Ledger, clock: Clock) -> None:
+    """Where the record of a call of that time is missing, this one's may be missing, too."""
+    send_by = await lose_one(ledger, clock)
+    _, other = await send(ledger, PLACED)
+    _, silent = await send(ledger, PLACED)
+    clock.time = send_by + 10
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
+    clock.time = send_by + OLDER + 1
+    doubtful = await ledger.resolve_unknown(
+        "spring", older_than=OLDER, policy="retry_after_proof"
+    )
+    await ledger.record_event(
+        CallEvidence(token=silent, request_id=None, at=clock.time, over=True)
+    )
+
+    assert doubtful == 0
+    assert (
+        await ledger.resolve_unknown("spring", older_than=OLDER, policy="retry_after_proof")
+        == 1
+    )
+
+
+async def test_a_record_of_another_time_casts_no_doubt(ledger: Ledger, clock: Clock) -> None:
+    """What goes on now says nothing about then."""
+    send_by = await lose_one(ledger, clock)
+    _, other = await send(ledger, PLACED)
+    clock.time = send_by + 10
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
+    clock.time = send_by + RESENT + OLDER + 1
+    await send(ledger, PLACED)
+
+    assert (
+        await ledger.resolve_unknown("spring", older_than=OLDER, policy="retry_after_proof")
+        == 1
+    )
+
+
+async def test_a_send_of_another_time_proves_nothing(ledger: Ledger, clock: Clock) -> None:
+    """What is heard of tomorrow's calls says nothing about yesterday's channel."""
+    send_by = await lose_one(ledger, clock)
+    clock.time = send_by + OLDER + DAY
+    _, other = await send(ledger, PLACED)
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
+
+    assert (
+        await ledger.resolve_unknown("spring", older_than=OLDER, policy="retry_after_proof")
+        == 0
+    )
+
+
+async def test_an_absolved_send_counts_no_more_and_evidence_still_does(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """It is free under limits; and should it have rung after all, that is known."""
+    send_by = await lose_one(ledger, clock)
+    _, other = await send(ledger, PLACED)
+    clock.time = send_by + OLDER + 1
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
+    await ledger.resolve_unknown("spring", older_than=OLDER, policy="retry_after_proof")
+    limits = SendLimits(per_number=[(1, 10 * DAY)])
+    first, second = await ledger.claim("spring", "w", most=2, lease=LEASE)
+    absolved = first if first.sends else second
+    found = await ledger.find("spring", absolved.number)
+    assert found is not None
+    token = next(p.token for p in found.history if p.what == "intend")
+
+    assert isinstance(await intend(ledger, absolved, new_token(), limits=limits), Intent)
+    assert (
+        await ledger.record_event(CallEvidence(token=token, request_id=None, at=clock.time))
+        == "spring"
+    )
+    assert (await counted(ledger))["placed"] == 1
+
+
+async def test_an_answer_that_comes_after_the_proof_still_counts(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """A worker that was frozen for hours knows better."""
+    await begin(ledger, 2)
+    _, token = await send(ledger)
+    _, other = await send(ledger, PLACED)
+    clock.time += FENCE + OLDER + 1
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
+    await ledger.reap("spring")
+    await ledger.resolve_unknown("spring", older_than=OLDER, policy="retry_after_proof")
+    before = await counted(ledger)
+
+    assert await ledger.settle(token, PLACED) is True
+    assert before == {"finished": 1, "pending": 1}
+    assert await counted(ledger) == {"finished": 1, "placed": 1}
+
+
+async def test_an_absolved_send_that_was_redialled_moves_nothing(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """The contact went on by somebody's decision; only the send is known to be absent."""
+    send_by = await lose_one(ledger, clock)
+    await ledger.redial_unknown("spring")
+    _, other = await send(ledger, PLACED)
+    clock.time = send_by + OLDER + 1
+    await ledger.record_event(
+        CallEvidence(token=other, request_id=None, at=clock.time, over=True)
+    )
+    before = await counted(ledger)
+
+    assert (
+        await ledger.resolve_unknown("spring", older_than=OLDER, policy="retry_after_proof")
+        == 0
+    )
+    assert await counted(ledger) == before
+
+
+async def test_a_policy_is_one_of_three(ledger: Ledger) -> None:
+    """A word that is misspelt does not hold."""
+    await ledger.create("spring", {})
+
+    with pytest.raises(ConfigurationError, match="retry_after_proof"):
+        await ledger.resolve_unknown("spring", older_than=1.0, policy="retry")
+
+
+# -- shared limits
+
+
+async def test_no_limit_is_passed_by_who_is_under_several(ledger: Ledger, clock: Clock) -> None:
+    """All are granted or none, and no two starts come nearer than a limit allows."""
+    account, slow = ("account", 0.1), ("campaign", 1.0)
+    starts: list[float] = []
+    for turn in range(60):
+        waits = await ledger.reserve(
+            [account, slow] if turn % 3 == 0 else [account], longest=1.5, most=1 + turn % 2
+        )
+        starts += [clock.time + wait for wait in waits]
+        clock.time += 0.03
+
+    starts.sort()
+
+    assert len(starts) > 10
+    assert min(b - a for a, b in itertools.pairwise(starts)) > 0.1 - 1e-6
+
+
+async def test_the_clock_is_the_ledgers(ledger: Ledger, clock: Clock) -> None:
+    """All workers share it."""
+    clock.time += 1234.5
+
+    assert await ledger.now() == clock.time
+
+
+# -- many at once
+
+
+async def test_of_many_workers_each_contact_has_one(
+    ledger: Ledger, another: Callable[[], Any]
+) -> None:
+    """Two connections, twenty workers: nothing is claimed, sent or counted twice."""
+    await begin(ledger, 200)
+    sent: list[int] = []
+
+    async def work(ledger: Ledger, worker: str) -> None:
+        while claims := await ledger.claim("spring", worker, most=3, lease=LEASE):
+            for claim in claims:
+                token = new_token()
+                assert isinstance(await intend(ledger, claim, token, worker), Intent)
+                sent.append(claim.contact)
+                assert await ledger.settle(token, PLACED)
+
+    async with another() as other, anyio.create_task_group() as tasks:
+        for number in range(20):
+            tasks.start_soon(work, (ledger, other)[number % 2], f"w{number}")
+
+    assert (len(sent), len(set(sent))) == (200, 200)
+    assert await counted(ledger) == {"placed": 200}
+    assert (await ledger.state("spring")).sends == 200
