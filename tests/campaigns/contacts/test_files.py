@@ -720,6 +720,7 @@ def test_a_survey_tells_what_a_file_holds() -> None:
         (3, Kind.NO_COUNTRY_CODE), (4, Kind.DUPLICATE),
     ]  # fmt: skip
     assert next(iter(found.rejected)) is Kind.NO_COUNTRY_CODE
+    assert "rejected={'no_country_code': 2, 'duplicate': 1, 'digits_lost': 1}" in repr(found)
 
 
 CELLS = st.one_of(
