@@ -192,7 +192,7 @@ class SqliteLedger:
     block = _writing(claims.put_back)
     settle = _writing(sends.settle)
     reap = _writing(claims.reap)
-    record_event = _writing(sends.record_event)
+    record_event = _writing(sends.record_evidence)
     resolve_unknown = _writing(sends.resolve_unknown)
 
     async def redial_unknown(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from telecmi_async.ledger.records import CallEvidence, Claim, SendLimits, SendResult
 
-__all__ = ["intend", "record_event", "redial", "resolve_unknown", "settle"]
+__all__ = ["intend", "record_evidence", "redial", "resolve_unknown", "settle"]
 
 _DAY: Final = 86400.0
 #: Seconds until a contact is tried again that a limit of the day or of cost postponed.
@@ -223,7 +223,7 @@ def _keep_request_id(db: sqlite3.Connection, token: str, request_id: str | None)
 # -- evidence
 
 
-def record_event(db: sqlite3.Connection, now: float, event: CallEvidence) -> str | None:
+def record_evidence(db: sqlite3.Connection, now: float, event: CallEvidence) -> str | None:
     """Record an event of a call. Its order among others, and copies of it, do not matter."""
     event = clean_event(event)
     send = _find_send(db, event.token, event.request_id)
