@@ -14,9 +14,10 @@ from telecmi_async._internal.messages import shown
 from telecmi_async.events.payload import MAX_PAYLOAD
 from telecmi_async.events.receiver.intake import Intake, WebhookResponse
 from telecmi_async.http_server import (
-    ASGIReceive,  # Litestar reads the annotations of an application
-    ASGIScope,  # likewise
-    ASGISend,  # likewise
+    # Litestar evaluates an application's annotations, so these are imported at run time.
+    ASGIReceive,
+    ASGIScope,
+    ASGISend,
     HttpResponse,
     read_body,
     send_response,
