@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -14,6 +14,9 @@ from faulted import FIRST, NAME, SHORT, TOKEN, contacts, scene, settings
 from telecmi_async import Receiver
 from telecmi_async.ledger import ContactState
 from telecmi_async.simulator import Fault, Webhooks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.anyio
 
@@ -116,9 +119,12 @@ async def test_forged_webhooks_and_those_of_strangers_move_nobody() -> None:
 
 @pytest.mark.parametrize("policy", ["hold", "retry_after_proof", "give_up"])
 async def test_while_no_webhook_comes_unknown_ones_are_held_and_it_is_said(
-    policy: Any, caplog: pytest.LogCaptureFixture
+    policy: Any,
+    caplog: pytest.LogCaptureFixture,
+    campaigns_poll_every: Callable[[float], None],
 ) -> None:
     """Calls succeed and nothing is heard of any: silence proves nothing, and somebody is told."""
+    campaigns_poll_every(10.0)  # they wait for more than an hour
     caplog.set_level(logging.WARNING, "telecmi_async")
     elsewhere = Receiver(TOKEN)
     async with (

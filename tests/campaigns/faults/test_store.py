@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
     from telecmi_async.simulator.replies import Decision
 
-pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.real_clock,
+    pytest.mark.usefixtures("campaigns_poll_often"),
+]
 
 # --- power cuts --------------------------------------------------------------------------
 
