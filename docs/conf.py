@@ -50,7 +50,10 @@ nitpick_ignore_regex = [
     (r"py:class", r"telecmi_async(\.\w+){3,}"),
     # Aliases and type variables that signatures show by name; those of a choice spell it out.
     (r"py:class", r"_\w+|Backend|CallType|Codes|CommandAnswer|Dialect|(validators\.)?Duration"),
-    (r"py:class", r"Ending|Format|Item|Latency|Lifecycle|ListenMode|RingType|Secret"),
+    (
+        r"py:class",
+        r"Ending|Format|Item|Latency|Lifecycle|ListenMode|RingType|Secret|SecondsRange",
+    ),
     (r"py:class", r"VoiceQuality|WebhookTarget"),
 ]
 
@@ -65,6 +68,7 @@ HOMES = [
     "telecmi_async.events",
     "telecmi_async.events.receiver",
     "telecmi_async.events.store",
+    "telecmi_async.http_server",
     "telecmi_async.ledger",
     "telecmi_async.pacing",
     "telecmi_async.pcmo",

@@ -39,7 +39,7 @@ STYLE = """
   @media (prefers-color-scheme: dark) {
     .panel { fill: #151b23; } .card { fill: #0d1117; stroke: #3d444d; }
     .name { fill: #f0f6fc; } .text { fill: #f0f6fc; } .more { fill: #9198a1; }
-    .layer { fill: #e3e9ef; }
+    .layer { fill: #21262d; }
   .lane { stroke: #3d444d; } .way { stroke: #4493f8; } .dot { fill: #4493f8; }
     .number { fill: #0d1117; } .also { fill: #151b23; stroke: #4493f8; }
   }

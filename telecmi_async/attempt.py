@@ -1,4 +1,4 @@
-"""One request for a call, and what it came to: what handles and errors remember of it."""
+"""Attempt: one request for a call and its outcome, as handles and errors keep it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["Attempt", "Outcome"]
 
 @unique
 class Outcome(StrEnum):
-    """What one attempt came to."""
+    """The outcome of one attempt."""
 
     #: TeleCMI took the call; there is a ``request_id``.
     ACCEPTED = "accepted"
-    #: TeleCMI said no: no phone rang.
+    #: TeleCMI refused the call: no phone rang.
     REJECTED = "rejected"
     #: TeleCMI asked for a pause: no phone rang.
     SLOW_DOWN = "slow_down"
@@ -27,15 +27,15 @@ class Outcome(StrEnum):
 
 @attrs.frozen
 class Attempt:
-    """One request that was started for a call, as handles and errors remember it.
+    """One request that was started for a call.
 
     Args:
         number: 1 for the first.
-        outcome: What it came to.
-        detail: TeleCMI's message or what failed, in a few words.
+        outcome: Its outcome.
+        detail: TeleCMI's message or the failure, in a few words.
         status: The HTTP status, if a reply came.
         code: The code in the body, else the HTTP status; None if no reply came.
-        seconds: From the moment it had its turn to the moment it was judged.
+        seconds: From its turn to its verdict.
     """
 
     number: int

@@ -1,11 +1,11 @@
-"""Every error this package raises.
+"""Errors: every error this package raises.
 
 ::
 
     TelecmiError
     ├── InvalidCall (ValueError)      refused before anything was sent; .path names the field
     ├── CallNotPlaced                 certainly no phone rang: dialling again is safe
-    │   ├── CallRejected              TeleCMI said no: .status .code .message .body
+    │   ├── CallRejected              TeleCMI refused it: .status .code .message .body
     │   │   ├── AuthenticationError   420, 401, 407
     │   │   ├── MissingProperty       422, 501, and 502 with TeleCMI's own body
     │   │   └── RateLimited           429, and 503 with Retry-After: .retry_after
@@ -17,16 +17,16 @@
     ├── RequestFailed                 a look-up or a command to a call failed: .status .code
     ├── ServiceClosed                 the service takes no more calls
     ├── StoreError                    the store of events cannot be reached
-    ├── WaitTimeout (TimeoutError)    nothing was heard of the call in the time given
-    ├── WebhookError (ValueError)     what arrived at a webhook cannot be read
+    ├── WaitTimeout (TimeoutError)    the awaited event did not come in time
+    ├── WebhookError (ValueError)     a webhook's payload cannot be read
     └── WrongEventLoop (RuntimeError) used outside an event loop, or from another one
 
-Two questions are enough for a caller. *May a phone have rung?* ``error.safe_to_redial``
-answers it for every error: `CallOutcomeUnknown` says yes, and so do `CallPending`, `WaitTimeout`
-and whatever else a wait for a call's end raises, since that call may be under way. *Is it my
-input?* Then it is `InvalidCall` or `ConfigurationError`, raised before anything was sent.
+Two questions are enough for a caller. *May a phone have rung?* ``error.safe_to_redial`` is False
+if so: for `CallOutcomeUnknown`, and for `CallPending`, `WaitTimeout` and all other errors of a
+wait for a call's end, since that call may be under way. *Is my input wrong?* Then the error is
+`InvalidCall` or `ConfigurationError`, raised before anything was sent.
 
-All of them survive pickling, and none carries the secret or a full phone number.
+All of them can be pickled, and none holds the secret or a full phone number.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ __all__ = [
 class TelecmiError(Exception):
     """Something went wrong between your program and TeleCMI.
 
-    The root of the tree: ``except TelecmiError`` catches whatever this package raises.
+    The root of the tree: ``except TelecmiError`` catches every error of this package.
     """
 
-    #: Whether the same call may be dialled again without a phone ringing twice. Never true of
-    #: what a wait for a call raises, but for the handle's own error.
+    #: Whether the same call may be dialled again without a phone ringing twice. Of the errors of
+    #: a wait for a call, only the handle's own error can have True.
     safe_to_redial: bool = True
 
-    #: What was tried before this error, oldest first; empty if no request was started.
+    #: The attempts before this error, oldest first; empty if no request was started.
     attempts: tuple[Attempt, ...] = ()
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -80,7 +80,7 @@ class TelecmiError(Exception):
 def _rebuild(
     kind: type[TelecmiError], args: tuple[object, ...], state: dict[str, object]
 ) -> TelecmiError:
-    """Make an error again from its pickle, whatever its constructor asks for."""
+    """Make an error from its pickle without calling its constructor."""
     error = kind.__new__(kind, *args)
     error.args = args
     error.__dict__.update(state)
@@ -92,7 +92,7 @@ class InvalidCall(TelecmiError, ValueError):
 
     Args:
         message: What is wrong and what would be right.
-        path: The field it is about, from the call's root: ``pcmo[1].connect[0].number``.
+        path: The field's path from the call's root: ``pcmo[1].connect[0].number``.
     """
 
     def __init__(self, message: str, *, path: str = "") -> None:
@@ -101,10 +101,9 @@ class InvalidCall(TelecmiError, ValueError):
         self.path = path
 
     def inside(self, parent: str) -> InvalidCall:
-        """Return the same error, its path seen from one level further out.
+        """Return the same error with ``parent`` in front of its path.
 
-        ``InvalidCall("…", path="number").inside("connect[0]")`` is about
-        ``connect[0].number``.
+        ``InvalidCall("…", path="number").inside("connect[0]")`` names ``connect[0].number``.
         """
         glue = "" if not self.path or self.path.startswith("[") else "."
         return InvalidCall(self.message, path=f"{parent}{glue}{self.path}")
@@ -119,14 +118,14 @@ class CallNotPlaced(TelecmiError):
 
 
 class CallRejected(CallNotPlaced):
-    """TeleCMI answered, and said no.
+    """TeleCMI refused the call.
 
     Args:
-        message: What TeleCMI said, in its words where it gave any.
+        message: TeleCMI's message, or a description of its reply.
         status: The HTTP status.
         code: The code in the reply's body if there was one, else the HTTP status.
-        body: The reply's JSON object, or its text, with the secret taken out.
-        attempts: What was tried, oldest first.
+        body: The reply's JSON object, or its text, without the secret.
+        attempts: All attempts, oldest first.
     """
 
     def __init__(
@@ -156,13 +155,12 @@ class MissingProperty(CallRejected):
 class RateLimited(CallRejected):
     """TeleCMI asked for a pause (429, or 503 with ``Retry-After``)."""
 
-    #: The pause it asked for in seconds, as it was sent and not capped; None if it named none
-    #: that can be read.
+    #: The pause TeleCMI asked for in seconds, not capped; None if there is no readable one.
     retry_after: float | None = None
 
 
 class NotSent(CallNotPlaced):
-    """Not one byte of the call left this machine, in any attempt.
+    """No byte of the call left this machine, in any attempt.
 
     No connection could be made (refused, DNS, TLS, time-out), or the call waited longer
     than ``queue_timeout`` or ``deadline`` allow.
@@ -180,13 +178,13 @@ class CallCancelled(CallNotPlaced):
 class CallOutcomeUnknown(TelecmiError):
     """The request left and no trustworthy answer came: a phone may have rung.
 
-    Dialling again is a decision to make with that in mind, never a reflex.
+    Decide with that in mind whether to dial again.
 
     Args:
         message: What happened instead of an answer.
         reference: The handle's own id for the call, the one in the logs.
         cause: The last failure in a few words, such as ``"ReadTimeout"``.
-        attempts: What was tried, oldest first.
+        attempts: All attempts, oldest first.
     """
 
     safe_to_redial = False
@@ -208,8 +206,8 @@ class CallOutcomeUnknown(TelecmiError):
 class CallPending(TelecmiError, RuntimeError):
     """TeleCMI has not answered yet, and a phone may ring any moment.
 
-    Raised for a ``request_id`` that is asked for too early, and for awaiting a handle in
-    another event loop than its own.
+    Raised by reading ``request_id`` too early, and by awaiting a handle in an event loop that is
+    not its own.
     """
 
     safe_to_redial = False
@@ -222,24 +220,24 @@ class ConfigurationError(TelecmiError, ValueError):
 class ServiceClosed(TelecmiError):
     """The service was closed and takes no more calls; those it took are settled as usual.
 
-    Whoever waited for a call's end is told by it that nothing more is heard here.
+    Waits for a call's end raise it as well: the service receives no more events.
     """
 
 
 class StoreError(TelecmiError):
     """The store that carries events between processes cannot be reached.
 
-    It concerns what is known of calls, not the calls: placing them goes on.
+    Events are missing then; calls are still placed.
     """
 
 
 class RequestFailed(TelecmiError):
-    """A look-up, or a command to a call that is under way, failed; no call was placed by it.
+    """A look-up, or a command to a live call, failed; neither places a call.
 
     A wait raises it if TeleCMI refuses to look the call up, with ``safe_to_redial`` False.
 
     Args:
-        message: What happened, in TeleCMI's words where it gave any.
+        message: What happened, in TeleCMI's words if there are any.
         status: The HTTP status, if a reply came.
         code: The code in the reply's body if there was one, else the HTTP status.
     """
@@ -254,7 +252,7 @@ class RequestFailed(TelecmiError):
 
 
 class WaitTimeout(TelecmiError, TimeoutError):
-    """A call's answer or end was waited for, and the time given is over.
+    """A call's answer or end did not come within the given time.
 
     It says nothing about the call, which goes on: wait again, or look at ``handle.result``.
     """
@@ -263,10 +261,10 @@ class WaitTimeout(TelecmiError, TimeoutError):
 
 
 class WebhookError(TelecmiError, ValueError):
-    """What arrived at a webhook is no event of TeleCMI's, nor of anybody's.
+    """The payload of a webhook is not an event.
 
-    It is no JSON object, or it goes beyond what `telecmi_async.events.parse_event` reads.
-    The message names the reason and repeats nothing of the payload but short, masked keys.
+    It is not a JSON object, or it exceeds what `telecmi_async.events.parse_event` reads. The
+    message names the reason and repeats nothing of the payload but short, masked keys.
     """
 
 

@@ -1,8 +1,7 @@
-"""Phone numbers as TeleCMI wants them, and which of its two endpoints a call takes.
+"""Phone numbers: how they are parsed, and which of TeleCMI's two endpoints a call takes.
 
 On the wire a number is an integer: country code and number, no ``+``, no leading zero.
-People write ``+1 (917) 000-0001``. Both are accepted here; nothing is guessed, least of
-all a country code.
+People write ``+1 (917) 000-0001``. Both are accepted; a country code is never guessed.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ __all__ = ["Region", "parse_number", "parse_region", "route"]
 _E164 = re.compile(r"[1-9][0-9]{6,14}")
 _PAST_E164 = 10**15
 _SEPARATORS = re.compile(r"[\s().\-]+")
-# What a table turns a number into when it took the column for floats: 19170000001.0.
+# A spreadsheet with a column of floats makes this of a number: 19170000001.0.
 _FROM_A_FLOAT = re.compile(r"\.\d?\s*\Z")
 
 
@@ -41,12 +40,12 @@ def parse_number(value: object, path: str = "number") -> int:
 
     Args:
         value: An int, or a str in which ``+``, spaces, dashes, dots and brackets are
-            allowed. The country code must be there; it is never guessed.
+            allowed. The country code is required.
         path: The field's name, for the error.
 
     Raises:
-        InvalidCall: It is no number with a country code. The number itself is not
-            repeated in full.
+        InvalidCall: It is not a number with a country code. The message does not repeat the
+            number in full.
     """
     match value:
         case bool() | None:
@@ -81,7 +80,7 @@ def parse_number(value: object, path: str = "number") -> int:
 
 
 def _why_not(digits: str) -> str:
-    """Say what is wrong with a number that does not fit E.164."""
+    """Return what is wrong with a number that does not fit E.164."""
     if not digits:
         return "must not be empty"
     if not (digits.isascii() and digits.isdigit()):
@@ -98,7 +97,7 @@ def parse_region(value: object, path: str = "region") -> Region:
     """Return the `Region` that a name stands for.
 
     Raises:
-        InvalidCall: It is none of ``"auto"``, ``"india"`` and ``"global"``.
+        InvalidCall: It is not ``"auto"``, ``"india"`` or ``"global"``.
     """
     try:
         return Region(value)  # type: ignore[arg-type]  # a wrong type is what it refuses
@@ -107,7 +106,7 @@ def parse_region(value: object, path: str = "region") -> Region:
 
 
 def route(region: Region, to: int) -> Region:
-    """Return where a call goes: ``INDIA`` or ``GLOBAL``.
+    """Return the region that a call goes to: ``INDIA`` or ``GLOBAL``.
 
     TeleCMI documents one endpoint "within India" and one for the rest, and its own SDKs
     disagree about which end decides (the Python one looks at the caller id, the Node one

@@ -10,10 +10,8 @@ from telecmi_async.errors import WrongEventLoop
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from types import TracebackType
 
 __all__ = [
-    "DeferredError",
     "call_in_loop",
     "clock_of",
     "current_loop",
@@ -72,47 +70,6 @@ def is_foreign_cancellation() -> bool:
         return False
     task = sys.modules["asyncio"].current_task()
     return task is not None and not task.cancelling()
-
-
-class DeferredError:
-    """Keeps the error of a task group's body, which the group would wrap in an exception group.
-
-    ::
-
-        deferred = DeferredError()
-        async with anyio.create_task_group() as tasks:
-            with deferred:
-                yield
-            tasks.cancel_scope.cancel()
-        deferred.reraise()
-    """
-
-    def __init__(self) -> None:
-        self._error: BaseException | None = None
-
-    def __enter__(self) -> None:
-        """Start with no error."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        # The group handles cancellation; GeneratorExit must pass as well.
-        if not isinstance(error, Exception | KeyboardInterrupt):
-            return False
-        self._error = error
-        return True
-
-    def reraise(self) -> None:
-        """Raise the error, if there was one."""
-        error, self._error = self._error, None
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error  # a reference cycle: it holds this frame
 
 
 def is_asyncio(loop: object) -> TypeGuard[asyncio.AbstractEventLoop]:

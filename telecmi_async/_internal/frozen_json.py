@@ -32,13 +32,13 @@ class JsonObject(dict[str, "Json"]):
 
     __slots__ = ()
 
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
+    def _read_only(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("this is a read-only copy; change a copy of yours: dict(…)")
 
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = _refuse
-    setdefault = _refuse  # pyright: ignore[reportAssignmentType]  # it fits every overload
-    update = _refuse  # pyright: ignore[reportAssignmentType]  # as above
+    __setitem__ = __delitem__ = __ior__ = _read_only
+    clear = pop = popitem = _read_only
+    setdefault = _read_only  # pyright: ignore[reportAssignmentType]  # it fits every overload
+    update = _read_only  # pyright: ignore[reportAssignmentType]  # as above
 
     def __hash__(self) -> int:  # type: ignore[override]  # dict has None: it is mutable
         return hash(frozenset(self.items()))

@@ -36,12 +36,14 @@ def parse_json(text: str | bytes, path: str = "pcmo") -> object:
         return cast("object", json.loads(text))
     except json.JSONDecodeError as error:
         raise InvalidCall(
-            f"is no JSON: {error.msg} in line {error.lineno}, column {error.colno}", path=path
+            f"is not JSON: {error.msg} in line {error.lineno}, column {error.colno}", path=path
         ) from None
     except UnicodeDecodeError:
-        raise InvalidCall("is no JSON: its bytes are no UTF-8 text", path=path) from None
+        raise InvalidCall("is not JSON: its bytes are not UTF-8 text", path=path) from None
     except ValueError:
-        raise InvalidCall("is no JSON: it holds a number that is too long", path=path) from None
+        raise InvalidCall(
+            "is not JSON: it holds a number that is too long", path=path
+        ) from None
     except RecursionError:
         raise InvalidCall("is nested too deep", path=path) from None
 

@@ -1,9 +1,9 @@
-"""Secrets: values that are used and never shown, and what takes them out of replies.
+"""Secrets: values that are used and never shown, and their redaction from replies.
 
-TeleCMI takes its credentials inside the JSON body of every request, so hiding a header
-does not help. Three things do: `Secret` never shows its value in a repr, a traceback with
-locals or a pickle; `RequestBody` does the same for the encoded body; and `Redactor` takes the
-secret and phone numbers out of whatever came back.
+TeleCMI takes its credentials inside the JSON body of every request, so hiding a header does not
+help. `Secret` never shows its value in a repr, a traceback with locals or a pickle, `RequestBody`
+does the same for the encoded body, and `Redactor` removes the secret and phone numbers from
+replies.
 """
 
 from __future__ import annotations
@@ -18,28 +18,21 @@ if TYPE_CHECKING:
 
 __all__ = ["HIDDEN", "Redactor", "RequestBody", "Secret"]
 
-
 HIDDEN = "•••"
 
-
+# Texts are cut at this length.
 _LONGEST = 4_000
-
-
-# Shorter than this a secret is no secret; from this length on it is in no random word.
+# A shorter secret is in many words by chance, so it is not redacted.
 _SHORTEST = 4
-
-
-_TELLING = 8
-
-
+# A secret of this length is in no word by chance.
+_CERTAIN = 8
 _NOTHING = r"(?!)"
-
 
 _T = TypeVar("_T")
 
 
 class _Hidden:
-    """A value that can be used but not seen."""
+    """A value that is used but never shown."""
 
     __slots__ = ("_value",)
 
@@ -60,7 +53,7 @@ class Secret(_Hidden):
 
     def reveal(self) -> str:
         """Return the secret itself."""
-        return self._value  # type: ignore[return-value]  # Credentials checks it at birth
+        return self._value  # type: ignore[return-value]  # Credentials checks it
 
 
 class RequestBody(_Hidden):
@@ -77,45 +70,42 @@ class RequestBody(_Hidden):
 
 
 class Redactor:
-    """Takes a secret and phone numbers out of what came back.
+    """Removes a secret and phone numbers from replies.
 
-    A made-up secret of a few letters stands in many words by chance. It hides nothing then.
+    A made-up secret of fewer than four letters is in many words by chance: it is not removed.
 
     Args:
         secret: The secret.
     """
 
-    __slots__ = ("_needle", "_pattern", "_telling")
+    __slots__ = ("_certain", "_needle", "_pattern")
 
     def __init__(self, secret: Secret) -> None:
         self._needle = secret.reveal().encode()
-        self._telling = len(self._needle) >= _TELLING
-        # JSON inside JSON puts backslashes before quotes, slashes and backslashes.
+        self._certain = len(self._needle) >= _CERTAIN
+        # JSON inside JSON has backslashes before quotes, slashes and backslashes.
         spelt = r"\\{0,8}".join(map(re.escape, secret.reveal()))
         self._pattern = re.compile(spelt if len(self._needle) >= _SHORTEST else _NOTHING)
 
     def may_be_in(self, raw: bytes) -> bool:
-        """Tell whether the secret may stand in undecoded JSON.
-
-        JSON may write any character as an escape, and may be UTF-16.
-        """
+        """Return whether undecoded JSON may contain the secret, perhaps escaped or in UTF-16."""
         return self._needle in raw or b"\\" in raw or b"\0" in raw
 
     def repeated_in(self, word: str) -> bool:
-        """Tell whether a word repeats the secret, and not by chance."""
-        return self._telling and self.secret(word) != word
+        """Return whether a word contains the secret, and not by chance."""
+        return self._certain and self.secret(word) != word
 
     def secret(self, text: str) -> str:
         """Return ``text`` without the secret."""
         return self._pattern.sub(HIDDEN, text)
 
     def text(self, text: str) -> str:
-        """Return ``text`` without the secret, its phone numbers masked, and not endless."""
+        """Return ``text`` without the secret, with masked phone numbers and limited length."""
         return mask_in(self.secret(text)[:_LONGEST])
 
     def reply(self, value: _T) -> _T:
         """Return a JSON value without the secret, keys included."""
-        return _walk(value, self.secret, _as_it_is)  # type: ignore[return-value]  # the same shape
+        return _walk(value, self.secret, _unchanged)  # type: ignore[return-value]  # the same shape
 
     def body(self, value: _T) -> _T:
         """Return a JSON value without the secret and with every phone number masked.
@@ -125,7 +115,7 @@ class Redactor:
         return _walk(value, self.text, _mask_long)  # type: ignore[return-value]  # the same shape
 
 
-def _as_it_is(number: int) -> object:
+def _unchanged(number: int) -> object:
     return number
 
 
@@ -134,7 +124,7 @@ def _mask_long(number: int) -> object:
 
 
 def _walk(value: object, text: Callable[[str], str], number: Callable[[int], object]) -> object:
-    """Return a JSON value whose strings and ints went through a function each."""
+    """Return a JSON value with a function applied to every string and another to every int."""
     match value:
         case str():
             return text(value)

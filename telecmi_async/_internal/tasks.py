@@ -7,6 +7,7 @@ service must be opened with ``async with``.
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
@@ -16,11 +17,33 @@ from telecmi_async.errors import WrongEventLoop
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine
 
-__all__ = ["TaskRunner"]
+    from anyio.abc import TaskGroup
+
+__all__ = ["TaskRunner", "background_task_group"]
 
 _T = TypeVar("_T")
+
+
+@asynccontextmanager
+async def background_task_group() -> AsyncGenerator[TaskGroup]:
+    """Open a task group that ends with its body: its tasks are cancelled then.
+
+    An error of the body is raised as it is, not inside an exception group.
+    """
+    failure: Exception | KeyboardInterrupt | None = None
+    async with anyio.create_task_group() as tasks:
+        try:
+            yield tasks
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # raised again below
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            del failure  # a reference cycle: it holds this frame
 
 
 class TaskRunner:
@@ -28,7 +51,7 @@ class TaskRunner:
 
     def __init__(self) -> None:
         self.loop: object = None
-        self._task_group: anyio.abc.TaskGroup | None = None
+        self._task_group: TaskGroup | None = None
         self._last_start: anyio.Event | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids: set[int] = set()

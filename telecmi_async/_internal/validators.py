@@ -52,7 +52,7 @@ _V = TypeVar("_V")
 
 
 class Field(Protocol):
-    """The part of an attrs field that validators use, whatever the field's type."""
+    """The part of an attrs field that validators use; the field may be of any type."""
 
     @property
     def name(self) -> str:
@@ -67,7 +67,7 @@ class Named:
     name: str
 
 
-#: Called with the object being made, the field and the value; raises if the value is wrong.
+#: Called with the object being made, the field and its value.
 Validator: TypeAlias = Callable[[object, Field, _V], None]
 #: Makes the error for an object's field from the problem: ``"must be …, not …"``.
 FieldError: TypeAlias = Callable[[object, Field, str], Exception]
@@ -111,13 +111,7 @@ def _setting_error(owner: object, field: Field, problem: str) -> ConfigurationEr
 def must_be(
     wanted: str, fits: Callable[[_V], bool], error: FieldError = _setting_error
 ) -> Validator[_V]:
-    """Return a validator.
-
-    Args:
-        wanted: What the value must be, for the error.
-        fits: Whether a value is right.
-        error: Makes the error. The default makes a `ConfigurationError`.
-    """
+    """Return a validator whose error says what is wanted if a value does not fit."""
 
     def check(owner: object, field: Field, value: _V) -> None:
         if not fits(value):

@@ -1,14 +1,9 @@
 """Call: one call with everything that is known of it, and the tasks that wait for it.
 
-Each fact has one owner, which alone changes it:
-
-- what was asked for: `Call`, once, when it is made;
-- the placement (status, attempts, error, ids): `telecmi_async.calls.state.PlacementState`;
-- the events: `CallTracking`, which exists only where a tracker follows the call;
-- the waiters: `Call`.
-
-`Call` joins them: a reply settles the placement and wakes the waiters, and an event may prove
-that TeleCMI has a call whose reply was lost.
+Each fact has one owner. `telecmi_async.calls.state.PlacementState` has the placement (status,
+attempts, error, ids), `CallTracking` the events, where a tracker follows the call, and `Call`
+itself the request and the waiters. `Call` joins them: a reply settles the placement and wakes the
+waiters, and an event may prove that TeleCMI has a call whose reply was lost.
 """
 
 from __future__ import annotations
@@ -134,7 +129,7 @@ class Call:
         error = self.placement.error
         # A cancelled call fails on request.
         if error is not None and not isinstance(error, errors.CallCancelled) and not self._seen:
-            logger.error("call %s failed and nobody looked at it: %s", self, error)
+            logger.error("call %s failed and its handle was never checked: %s", self, error)
 
     @property
     def to(self) -> int | None:
@@ -153,14 +148,6 @@ class Call:
         return self._reference
 
     # -- placement
-
-    def start(self, scope: anyio.CancelScope) -> bool:
-        """Begin to place the call inside ``scope``; False if it was cancelled before."""
-        return self.placement.start(scope)
-
-    def begin_request(self) -> None:
-        """Note that a request starts."""
-        self.placement.begin_request()
 
     def record(self, verdict: Verdict, seconds: float) -> None:
         """Note the verdict on a request that took ``seconds``."""
@@ -248,7 +235,7 @@ class Call:
     # -- events
 
     def follow(self, watcher: CallWatcher) -> None:
-        """Have the call's later fate followed; events may be added from now on."""
+        """Let a watcher follow the call; it may add events from now on."""
         self.tracking = CallTracking(watcher)
 
     def _tracked(self) -> CallTracking:

@@ -1,4 +1,4 @@
-"""A call request as the JSON body that TeleCMI documents."""
+"""Call encoding: a call request as the JSON body that TeleCMI documents."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def encode_request(
         request: The call.
         credentials: The account's app id and secret.
         from_: The caller id.
-        more_params: What ``extra_params`` carry besides the call's own.
+        more_params: Added to the call's own ``extra_params``.
 
     Raises:
-        InvalidCall: The call's own ``extra_params`` have one of these keys, too.
+        InvalidCall: The call's own ``extra_params`` have one of these keys.
 
     Source: the sample request of doc.telecmi.com/piopiy/docs/outbound-make-call.
     ``duration`` is not on that page; the vendor's SDKs send it.

@@ -63,15 +63,8 @@ class Permit(Protocol):
 class PlacementJob:
     """One call to place, and how.
 
-    Args:
-        call: The call.
-        url: Its endpoint.
-        body: Its encoded request.
-        policy: When it is tried again.
-        timeouts: How long an attempt may take.
-        until: Its deadline, as a reading of the loop's clock: no attempt starts after it.
-        seed: Makes the call's jitter its own.
-        permit: Asked right before a request leaves, if there is one.
+    No attempt starts after ``until``, a reading of the loop's clock. ``seed`` makes the call's
+    jitter its own, and ``permit`` is asked right before a request leaves.
     """
 
     call: Call
@@ -127,7 +120,7 @@ class CallPlacer:
         stopped: errors.CallNotPlaced | None = errors.CallCancelled("the call was cancelled")
         try:
             with anyio.CancelScope() as scope:
-                if call.start(scope):
+                if call.placement.start(scope):
                     stopped = await self._make_attempts(job)
         except errors.CallNotPlaced as refusal:  # from its permit
             stopped = refusal
@@ -200,7 +193,7 @@ class CallPlacer:
     async def _exchange(self, job: PlacementJob, send_by: float | None) -> Verdict:
         """Send one request and record its verdict, whatever happens meanwhile."""
         began = self._gate.now()
-        job.call.begin_request()
+        job.call.placement.begin_request()
         verdict = Verdict(Outcome.UNKNOWN, "interrupted while the request was under way")
         try:
             answer = await self._transport.post(

@@ -1,4 +1,4 @@
-"""One call as a value: what is dialled, and what happens once somebody answers."""
+"""Call request: one call as a value, with the number to dial and the call flow."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def _region(value: Region | str | None) -> Region | None:
 
 @frozen(kw_only=True)
 class CallRequest:
-    """A call to place, checked and normalised when it is made, and unchangeable after.
+    """A call to place: validated and normalised when it is made, and immutable.
 
     Args:
         to: The number to dial, with country code; int or str.
         pcmo: What happens once it is answered: a `Flow`, or a sequence of actions, of plain
             dicts, or of both. It becomes a tuple of actions.
         from_: The caller id, a number of yours. The service's if ``None``.
-        extra_params: What TeleCMI echoes on the call's events: a mapping with str keys and
-            JSON values. It echoes them as one string, so flat strings are the safe choice.
+        extra_params: Data that TeleCMI echoes on the call's events: a mapping with str keys
+            and JSON values. It echoes them as one string, so flat strings are the safe choice.
             Copied in full.
         duration: The longest the whole call may last, in seconds or as a `timedelta`; not on
             TeleCMI's page, but its SDKs send it. Not sent if ``None``.

@@ -1,4 +1,4 @@
-"""How a call went: what `CallHandle.ended` gives."""
+"""Call result: how a call went, as `CallHandle.ended` returns it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["CallResult"]
 
 @frozen(kw_only=True, repr=False)
 class CallResult:
-    """What is known of a call, the same whichever way it came: by webhook or by look-up.
+    """What is known of a call, by webhook or by look-up.
 
     Args:
-        to: The number that was dialled; ``None`` for a call that was taken up again and of
-            which nothing was heard yet.
-        request_id: TeleCMI's id for the call; ``None`` if it gave none so far.
+        to: The number that was dialled; ``None`` for a call from `CallService.handle_for`
+            without events so far.
+        request_id: TeleCMI's id for the call; ``None`` if there is none so far.
         reference: The call's own id, the one in the logs.
         state: How far the call and each of its legs have come.
-        request: What was asked for; ``None`` for a call that was taken up again.
+        request: What was asked for; ``None`` for a call from `CallService.handle_for`.
     """
 
     to: int | None
@@ -52,7 +52,7 @@ class CallResult:
 
     @property
     def answered(self) -> bool | None:
-        """Whether the callee answered; ``None`` if that is not known, or not yet."""
+        """Whether the callee answered; ``None`` if that is not known so far."""
         return self.state.answered
 
     @property
@@ -62,17 +62,17 @@ class CallResult:
 
     @property
     def complete(self) -> bool:
-        """Whether the record is there of every leg that was heard of."""
+        """Whether the record of every known leg is there."""
         return self.state.over and self.state.recorded
 
     @property
     def talk_seconds(self) -> int | None:
-        """How long the callee was talked to; 0 if nobody answered, ``None`` if not known."""
+        """The callee's talk time; 0 for an unanswered call, ``None`` if not known."""
         return self.state.talk_seconds
 
     @property
     def cost(self) -> Decimal | None:
-        """What the legs cost together, in a currency that TeleCMI does not name."""
+        """The total cost of the legs, in a currency that TeleCMI does not name."""
         return self.state.cost
 
     @property

@@ -1,10 +1,9 @@
-"""Which attempts are repeated, when, and when to stop. The only home of tenacity.
+"""Retry policy: which attempts are repeated, when, and when to stop.
 
-A call is repeated only where that cannot ring a phone twice: when the request was never
-sent, when TeleCMI refused it, when it asked for a pause. The one exception is a gateway's
-502, which nearly always means "not reached" and is repeated by default; switch that off
-with ``RetryPolicy(at_most_once=True)``. A time-out, a reset or a cut reply after the
-request left is never repeated.
+A call is repeated only if that cannot ring a phone twice: when the request was never sent, when
+TeleCMI refused it, or when TeleCMI asked for a pause. The one exception is a gateway's 502, which
+nearly always means "not reached" and is repeated by default; ``RetryPolicy(at_most_once=True)``
+switches that off. A time-out, a reset or a cut reply after the request left is never repeated.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from telecmi_async.calls.verdict import Verdict
 
-    Attempt: TypeAlias = Callable[[], Awaitable[Verdict | None]]
+    MakeAttempt: TypeAlias = Callable[[], Awaitable[Verdict | None]]
 
 __all__ = ["RetryBudget", "RetryPolicy", "run_attempts"]
 
@@ -54,24 +53,23 @@ class RetryPolicy:
     """When a call is tried again. All durations are seconds or a `timedelta`.
 
     Args:
-        attempts: Requests for one call at the most; 1 switches retries off.
-        wait_initial: The wait before the second attempt is random between 0 and this, and
-            the bound doubles with every further attempt ("full jitter").
-        wait_max: The bound's bound.
+        attempts: The most requests for one call; 1 switches retries off.
+        wait_initial: Backoff with full jitter: the wait before the second attempt is random
+            between 0 and this, and the bound doubles with every further attempt.
+        wait_max: The largest bound.
         deadline: Bounds queueing, attempts and waits of one call together: nothing is started
-            after it, though a request under way is still awaited. None sets no bound, since
-            a call in a long queue has done nothing wrong; a web handler had rather set one.
+            after it, though a request under way is still awaited. None sets no bound, as a
+            call in a long queue is no error; a web handler should set one.
         statuses: The refusals to repeat: HTTP statuses, or codes in the reply's body. 502 is
-            documented by TeleCMI and repeated by default. Of what may have rung, nothing but
-            a gateway's 502 is ever repeated, whatever stands here.
-        at_most_once: Never repeat what may have rung a phone: with True, a gateway's
-            502 (see `telecmi_async.calls.verdict`) ends the call as `CallOutcomeUnknown`. Set for
-            a service, it holds for all of its calls, whatever policies they bring.
-        retry_after_max: The longest pause that a ``Retry-After`` header is granted.
-        budget: Failures the service as a whole may repeat in a row before it stops retrying:
-            a token bucket (as in gRPC's retry throttling) that a repeatable failure costs one
-            and any other answer gives back a tenth. A server that is down meets
-            this many retries and no more. Taken from the service's policy.
+            documented by TeleCMI and repeated by default. Of the attempts that may have rung a
+            phone, only a gateway's 502 is ever repeated, whatever is listed here.
+        at_most_once: Never repeat an attempt that may have rung a phone: with True, a gateway's
+            502 (see `telecmi_async.calls.verdict`) ends the call as `CallOutcomeUnknown`. Set
+            for a service, it holds for all of its calls, whatever their own policies say.
+        retry_after_max: The longest pause that a ``Retry-After`` header may cause.
+        budget: How many failures in a row the whole service may repeat before it stops
+            retrying: a token bucket, as in gRPC's retry throttling. A repeatable failure takes
+            one token, any other reply returns a tenth. The service's own policy sets it.
 
     Raises:
         ConfigurationError: A value that cannot work.
@@ -99,7 +97,7 @@ class RetryPolicy:
     budget: int = attrs.field(default=50, validator=validators.whole(0))
 
     def repeats(self, verdict: Verdict) -> bool:
-        """Tell whether an attempt that came to ``verdict`` may be repeated."""
+        """Return whether an attempt with this verdict may be repeated."""
         match verdict.outcome:
             case Outcome.ACCEPTED:
                 return False
@@ -108,7 +106,7 @@ class RetryPolicy:
             case Outcome.REJECTED:
                 return verdict.code in self.statuses
             case Outcome.UNKNOWN:
-                # A gateway's reply holds no code, and its status stands in for one.
+                # A gateway's reply has no code; the verdict has its status instead.
                 gateways_502 = verdict.code == 502 and verdict.request_id is None
                 return gateways_502 and 502 in self.statuses and not self.at_most_once
         assert_never(verdict.outcome)
@@ -118,14 +116,14 @@ class RetryPolicy:
 
         Args:
             number: The attempt that just ended, from 1.
-            verdict: What it came to.
+            verdict: Its verdict.
             draw: A random number from 0 to 1.
         """
         bound = min(self.wait_max, self.wait_initial * 2.0 ** min(number - 1, 60))
         return max(bound * draw, self.pause(verdict))
 
     def pause(self, verdict: Verdict) -> float:
-        """Return the seconds for which every call is to pause after ``verdict``."""
+        """Return for how many seconds all calls pause after ``verdict``."""
         if verdict.outcome is not Outcome.SLOW_DOWN:
             return 0.0
         asked = self.wait_initial if verdict.retry_after is None else verdict.retry_after
@@ -141,7 +139,7 @@ class RetryBudget:
 
     __slots__ = ("_full", "_tokens")
 
-    # In tenths of a failure, as that is what any other answer gives back.
+    # In tenths of a token.
     _FAILURE = 10
     _REFUND = 1
 
@@ -155,13 +153,13 @@ class RetryBudget:
         return self._tokens < 0
 
     def record(self, *, repeatable: bool) -> None:
-        """Note what an attempt came to."""
+        """Note the result of an attempt."""
         change = -self._FAILURE if repeatable else self._REFUND
         self._tokens = min(max(self._tokens + change, -self._FAILURE), self._full)
 
 
 async def run_attempts(
-    attempt: Attempt,
+    attempt: MakeAttempt,
     policy: RetryPolicy,
     *,
     budget: RetryBudget,
@@ -169,19 +167,18 @@ async def run_attempts(
     seed: str,
     before_sleep: Callable[[Verdict, float], None],
 ) -> Verdict | None:
-    """Make attempts until one is not to be repeated, and return its verdict.
+    """Make attempts until one is not repeated, and return its verdict.
 
-    A call gets a tenacity object of its own (a shared one mixes up concurrent calls), and
-    gets it only when its first attempt is to be repeated: most are not, and the object would
-    double what the SDK adds to a call.
+    A call has a tenacity object of its own, as a shared one mixes up concurrent calls. It is made
+    only if the first attempt is repeated: it would double the SDK's own time for a call.
 
     Args:
-        attempt: Starts one request; None means that it did not get its turn in time.
+        attempt: Makes one attempt; returns None if it had no turn in time.
         policy: The rules.
         budget: The service's budget.
         until: The call's deadline as a reading of the event loop's clock.
         seed: Makes the call's jitter its own, and the same in every run.
-        before_sleep: Told the verdict and the seconds before the next attempt.
+        before_sleep: Called with the verdict and the seconds until the next attempt.
     """
     first = await attempt()
     if first is None or not policy.repeats(first):
@@ -217,7 +214,7 @@ async def run_attempts(
 
 
 def _verdict(state: tenacity.RetryCallState) -> Verdict:
-    """Return what the attempt that just ended came to."""
+    """Return the verdict on the attempt that just ended."""
     assert state.outcome is not None  # noqa: S101  # tenacity asks only after an attempt
     verdict: Verdict = state.outcome.result()
     return verdict

@@ -61,7 +61,7 @@ _STATUS_OF_ERROR: tuple[tuple[type[errors.TelecmiError], CallStatus], ...] = (
 
 
 class PlacementState:
-    """The facts about placing one call. `Call` alone moves it; all others read it."""
+    """The facts about placing one call. Its methods alone change them."""
 
     __slots__ = (
         "_scope",

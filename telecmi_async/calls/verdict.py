@@ -1,11 +1,10 @@
-"""How one attempt is judged, and how all attempts of a call are summed up.
+"""Verdict: how one HTTP reply is judged, and what all attempts of a call come to.
 
-There are three answers to "may a phone have rung?": yes (TeleCMI gave a ``request_id``),
-no, and *nobody knows*. This module decides between them. It is pure: no network, no
-clock, no randomness.
+"May a phone have rung?" has three answers: yes (TeleCMI gave a ``request_id``), no, and
+*unknown*. This module decides between them. It is pure: no network, no clock, no randomness.
 
-What came back from the wire is either a `Reply` or a `Failure`. `judge` turns one into a
-`Verdict` by these rules, first match wins:
+The wire returns either a `Reply` or a `Failure`. `judge` turns it into a `Verdict` by these
+rules; the first match wins:
 
 ====================================================================  =========
 what came back                                                        outcome
@@ -16,8 +15,8 @@ failure after that (cut, reset, time-out, garbage)                    UNKNOWN
 a ``request_id`` beside anything else                                 UNKNOWN
 redirect (never followed)                                             REJECTED
 code 429; code 503 with a readable ``Retry-After``                    SLOW_DOWN
-code 502 in TeleCMI's own words                                       REJECTED
-502 of a gateway in between (its body holds no code)                  UNKNOWN
+code 502 in TeleCMI's own body                                        REJECTED
+502 of a gateway (its body holds no code)                             UNKNOWN
 code 501, or 400 to 499 except 408                                    REJECTED
 everything else                                                       UNKNOWN
 ====================================================================  =========
@@ -25,10 +24,10 @@ everything else                                                       UNKNOWN
 *Code* is the code in the body (``cmi_code`` or ``code``; 200, "200" and "cmi-200" are all
 documented) and, where the body has none, the HTTP status: TeleCMI's users report refusals
 both as an HTTP status and as a code inside a 200. A 502 needs the distinction. TeleCMI
-documents it for a missing property, while a gateway sends the very same status whether
-the server behind it placed the call, then died, or was never reached. A 502 whose body has no
-code but may be TeleCMI's (broken JSON, or an object with ``status`` or ``data``) counts as
-nobody's: its outcome is unknown, and its `Verdict` has no code, so that it is not repeated.
+documents it for a missing property, while a gateway sends the same status whether the server
+behind it placed the call, then died, or was never reached. A 502 whose body has no code but
+may be TeleCMI's (broken JSON, or an object with ``status`` or ``data``) is of unknown outcome,
+and its `Verdict` has no code, so that it is not repeated.
 """
 
 from __future__ import annotations
@@ -76,14 +75,14 @@ _LARGEST_BODY = 1 << 16
 
 @attrs.frozen
 class Verdict:
-    """What `judge` decided, with what later steps need to know.
+    """What `judge` decided.
 
     Args:
-        outcome: What the attempt came to.
-        detail: Why, in a few words; phone numbers masked, the secret taken out.
+        outcome: The outcome of the attempt.
+        detail: Why, in a few words; phone numbers masked, the secret removed.
         status: The HTTP status, if a reply came.
-        code: The code in the body, else the HTTP status; None if no reply came, or if it
-            cannot be told whose words they are.
+        code: The code in the body, else the HTTP status; None if no reply came, or if it may
+            be TeleCMI's or a gateway's.
         body: The reply's JSON object, else its text.
         request_id: TeleCMI's id for the call, if the reply held one.
         retry_after: The pause TeleCMI asked for, in seconds, not capped.
@@ -102,11 +101,11 @@ _Body: TypeAlias = "Mapping[str, object] | None"
 
 
 def judge(answer: Reply | Failure, *, redact: Redactor, now: datetime) -> Verdict:
-    """Return what one attempt came to.
+    """Return the verdict on one attempt.
 
     Args:
-        answer: What came back from the wire.
-        redact: Takes the secret and phone numbers out of what is kept.
+        answer: The reply, or the failure to get one.
+        redact: Removes the secret and phone numbers from what is kept.
         now: The time of the reply, for a ``Retry-After`` that is a date.
     """
     if isinstance(answer, Failure):
@@ -124,7 +123,7 @@ def judge(answer: Reply | Failure, *, redact: Redactor, now: datetime) -> Verdic
     named = _names_a_call(body)
     if outcome is not Outcome.ACCEPTED and named:
         outcome = Outcome.UNKNOWN
-    # A 502 with an id that cannot be used is not to be taken for a gateway's.
+    # A 502 with an unusable id is not a gateway's.
     unusable = code == 502 and named and request_id is None
     vague = unusable or (code is None and _is_vague(answer, body))
     if outcome is Outcome.ACCEPTED and body is not None:
@@ -138,7 +137,7 @@ def judge(answer: Reply | Failure, *, redact: Redactor, now: datetime) -> Verdic
         )
     return Verdict(
         outcome,
-        # Cut last: half a secret would not be found any more.
+        # Cut last: half a secret would not be found.
         redact.text(_detail(answer.status, code, body, request_id))[:_LONGEST_MESSAGE],
         status=answer.status,
         code=None if vague else answer.status if code is None else code,
@@ -151,7 +150,7 @@ def judge(answer: Reply | Failure, *, redact: Redactor, now: datetime) -> Verdic
 def _outcome(
     status: int, code: int | None, request_id: str | None, retry_after: float | None
 ) -> Outcome:
-    """The table at the top of this module, for a complete reply."""
+    """Apply the table at the top of this module to a complete reply."""
     if request_id is not None:
         placed = 200 <= status < 300 and (code is None or 200 <= code < 300)
         return Outcome.ACCEPTED if placed else Outcome.UNKNOWN
@@ -170,17 +169,14 @@ def _object(value: object) -> _Body:
 
 
 def _decode(raw: bytes) -> _Body:
-    """Return the JSON object that a reply holds, if it does.
-
-    One that is nested deeper than any answer of TeleCMI's could be counts as none.
-    """
+    """Return a reply's JSON object; None if it has none, or one that is nested too deeply."""
     value = decode_json(raw)
     few = raw.count(b"[") + raw.count(b"{") <= _DEEPEST
     return _object(value) if few or _is_shallow(value) else None
 
 
 def _is_shallow(value: object) -> bool:
-    """Tell whether a decoded value is nested no deeper than that."""
+    """Return whether a decoded value has at most `_DEEPEST` levels."""
     level = [value]
     for _ in range(_DEEPEST):
         inner: list[object] = []
@@ -211,7 +207,7 @@ def body_code(body: _Body) -> int | None:
 def _request_id(body: _Body) -> str | None:
     """Return the ``request_id`` at the top of a body or under its ``data``.
 
-    TeleCMI's have 43 letters and digits. What is no such word is none.
+    TeleCMI's have 43 letters and digits. Anything but a printable word is ignored.
     """
     if body is None:
         return None
@@ -223,13 +219,13 @@ def _request_id(body: _Body) -> str | None:
 
 
 def _names_a_call(body: _Body) -> bool:
-    """Tell whether a reply holds any ``request_id`` at all, be it none that can be used."""
+    """Return whether a reply has any ``request_id``, usable or not."""
     levels = (body or {}, _object((body or {}).get("data")) or {})
     return any(level.get("request_id") for level in levels)
 
 
 def _is_vague(answer: Reply, body: _Body) -> bool:
-    """Tell whether a 502 without a code may be TeleCMI's all the same, and no gateway's."""
+    """Return whether a 502 without a code may be TeleCMI's rather than a gateway's."""
     if answer.status != 502:
         return False
     if body is None:
@@ -240,7 +236,7 @@ def _is_vague(answer: Reply, body: _Body) -> bool:
 def _retry_after(value: str | None, now: datetime) -> float | None:
     """Return the seconds a ``Retry-After`` header asks for (RFC 9110, section 10.2.3).
 
-    It is a number of seconds or an HTTP date; whatever is neither counts as absent.
+    It is a number of seconds or an HTTP date; anything else is ignored.
     """
     if value is None:
         return None
@@ -255,7 +251,7 @@ def _retry_after(value: str | None, now: datetime) -> float | None:
 
 
 def _detail(status: int, code: int | None, body: _Body, request_id: str | None) -> str:
-    """Say what the reply said, in TeleCMI's words where it gave any."""
+    """Describe a reply, in TeleCMI's words if it has any."""
     said = message_of(body)
     if request_id is not None:
         said = f"a request_id came beside code {code} and HTTP status {status}"
@@ -273,7 +269,7 @@ def _detail(status: int, code: int | None, body: _Body, request_id: str | None) 
 
 
 def message_of(body: _Body) -> str:
-    """Return the words of a reply; TeleCMI's users found them under several keys."""
+    """Return the message in a reply; TeleCMI's users found it under several keys."""
     if body is None:
         return ""
     nested = (_object(body.get("data")) or {}).get("message")
@@ -288,7 +284,7 @@ def _kept(raw: bytes, body: _Body, redact: Redactor) -> Mapping[str, object] | s
     if body is not None and len(raw) <= _LARGEST_BODY:
         return redact.body(body)
     if b"\0" in raw or b"\\u" in raw:
-        return ""  # in another encoding or escaped, where nothing can be found to be taken out
+        return ""  # in another encoding or escaped, where the secret could not be found
     return redact.text(raw.decode("utf-8", "replace"))[:_LONGEST_TEXT]
 
 
@@ -299,23 +295,23 @@ def conclude(
     reference: str,
     stopped: errors.CallNotPlaced | None = None,
 ) -> errors.TelecmiError:
-    """Return the error that a call ends with whose last attempt was not accepted.
+    """Return the error of a call whose last attempt was not accepted.
 
-    One attempt of unknown fate makes the whole call unknown, whatever was refused
-    afterwards: the phone may have rung by the first. Else TeleCMI's last refusal counts, if
-    there was one.
+    One attempt of unknown outcome makes the whole call unknown, even if TeleCMI refused a later
+    one: the first may have rung the phone. Otherwise TeleCMI's last refusal counts, if there was
+    one.
 
     Args:
-        verdicts: The verdicts of all attempts, oldest first.
-        attempts: The same attempts, as the error will remember them.
-        reference: The handle's own id for the call.
-        stopped: Why no further attempt was made, if it was not for the last verdict.
+        verdicts: The verdicts on all attempts, oldest first.
+        attempts: The same attempts, for the error.
+        reference: The call's own id.
+        stopped: Why no further attempt was made, if not because of the last verdict.
     """
     unknown = [verdict for verdict in verdicts if verdict.outcome is Outcome.UNKNOWN]
     if unknown:
         cause = unknown[-1].detail
         return errors.CallOutcomeUnknown(
-            f"the request left, but its fate is unknown ({cause}): a phone may have rung",
+            f"the request left, but its outcome is unknown ({cause}): a phone may have rung",
             reference=reference,
             cause=cause,
             attempts=attempts,
@@ -332,7 +328,7 @@ def conclude(
 
 
 def _refusal(verdict: Verdict, attempts: tuple[Attempt, ...]) -> errors.CallRejected:
-    """Return the error for what TeleCMI refused."""
+    """Return the error for a refusal."""
     kind: type[errors.CallRejected] = errors.CallRejected
     if verdict.outcome is Outcome.SLOW_DOWN:
         kind = errors.RateLimited

@@ -61,9 +61,7 @@ class Campaign:
         self._worker = Worker(
             ledger, service, name, settings, timeouts, name=worker, limits=limits
         )
-        self._supervisor = Supervisor(
-            self._worker, ledger, name, timeouts, settings.unknown, limits
-        )
+        self._supervisor = Supervisor(self._worker)
         if receiver is not None:
             receiver.on_event(self._supervisor.record)
 

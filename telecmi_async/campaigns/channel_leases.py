@@ -27,17 +27,11 @@ class ChannelLeases:
 
     A call holds its channel from before it is sent until its record arrives. The holder is named
     after the number, so that a worker that dials it after a crash takes the same channel.
-
-    Args:
-        limits: Where channels are leased.
-        campaign: The campaign's name.
-        pace: Its limits.
     """
 
     __slots__ = ("_freeing", "_limit", "_limits", "_owed", "_shared", "campaign")
 
     def __init__(self, limits: SharedLimits, campaign: str, pace: Pace) -> None:
-        #: The campaign's name.
         self.campaign = campaign
         self._limits = limits
         self._limit = pace.max_live_calls

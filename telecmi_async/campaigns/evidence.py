@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from telecmi_async.ledger import Ledger
     from telecmi_async.pacing.shared import SharedLimits
 
-__all__ = ["record_event"]
+__all__ = ["record_call_event"]
 
 
-async def record_event(
+async def record_call_event(
     ledger: Ledger,
     event: Event,
     *,
@@ -28,11 +28,9 @@ async def record_event(
 ) -> str | None:
     """Put an event on record, and free the channel of a call that is over.
 
-    Events may come in any order and repeatedly.
-
     Args:
         ledger: The ledger; open.
-        event: The event.
+        event: The event; events may come in any order, and repeatedly.
         limits: Where channels are leased, if not in the ledger.
         own: The channels of the caller's campaign; those of others are freed in ``limits``.
 

@@ -36,11 +36,7 @@ _LONGEST_PAUSE = 3_600.0
 class SendVerdict:
     """The outcome of a send, before the ledger's clock is read.
 
-    Args:
-        state: The contact's state.
-        detail: Why.
-        request_id: TeleCMI's id, if it accepted the call.
-        pause: Seconds until it is tried again.
+    ``pause`` is in seconds, until the contact is tried again.
     """
 
     state: ContactState

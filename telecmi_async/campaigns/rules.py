@@ -1,16 +1,16 @@
-"""Who may be dialled now: the rules of a campaign, as data.
+"""Campaign rules: calling windows, caps and expiry, as data.
 
-They are looked at when a call is about to be sent, not when its contact was loaded. Some need
-only the number and the time: `CampaignRules.judge`. The others need what was sent before, and are looked at
-by the ledger, in the transaction that puts the intent on record: `CampaignRules.limits`. Which rules the
-law asks for depends on who calls whom, and why; none of them is preset but the do-not-call
-list.
+They are checked when a call is about to be sent, not when its contact is loaded.
+`CampaignRules.judge` checks those that need only the number and the time. The ledger checks
+those that depend on earlier sends (`CampaignRules.limits`), in the transaction that puts the
+intent on record. Which rules the law requires depends on who calls whom, and why: by default
+only the do-not-call list applies.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -27,26 +27,44 @@ from telecmi_async.ledger.records import RuleDecision, SendLimits
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = [
-    "ZONE_COLUMN",
-    "CampaignRules",
-    "CostCap",
-    "DailyCap",
-    "FrequencyCap",
-]
+__all__ = ["ZONE_COLUMN", "CampaignRules", "CostCap", "DailyCap", "FrequencyCap"]
 
 T = TypeVar("T")
 
-#: The column of a contact that says where it lives, if that is known better than by country.
+#: The column of a contact's time zone, which overrides its country's.
 ZONE_COLUMN: Final = "timezone"
+
+
+def _wrong(
+    owner: object, attribute: validators.Field, wanted: str, value: object
+) -> ConfigurationError:
+    name = f"{type(owner).__name__}.{attribute.name}"
+    return ConfigurationError(f"{name} must be {wanted}, not {shown(value)}")
 
 
 def _check_zone(owner: object, attribute: validators.Field, value: object) -> None:
     if not isinstance(value, str) or zone_named(value) is None:
-        raise ConfigurationError(
-            f"{type(owner).__name__}.{attribute.name} must be a time zone that this machine "
-            f'knows, such as "Asia/Kolkata", not {shown(value)}'
-        )
+        wanted = 'a time zone that this machine knows, such as "Asia/Kolkata"'
+        raise _wrong(owner, attribute, wanted, value)
+
+
+def _check_sum(owner: object, attribute: validators.Field, value: float) -> None:
+    if not validators.is_number(value) or value <= 0:
+        raise _wrong(owner, attribute, "a positive sum", value)
+
+
+def _check_instant(owner: object, attribute: validators.Field, value: float | None) -> None:
+    if value is not None and not validators.is_number(value):
+        wanted = "a datetime with its time zone, seconds since 1970 or None"
+        raise _wrong(owner, attribute, wanted, value)
+
+
+def _instance_or_none(kind: type[object]) -> Any:
+    def check(owner: object, attribute: validators.Field, value: object) -> None:
+        if value is not None and not isinstance(value, kind):
+            raise _wrong(owner, attribute, f"a {kind.__name__} or None", value)
+
+    return check
 
 
 # attrs types a field without a default by its validator.
@@ -54,15 +72,8 @@ def _check_count(owner: object, attribute: validators.Field, value: int) -> None
     validators.whole(1)(owner, attribute, value)
 
 
-def _check_seconds(owner: object, attribute: validators.Field, value: float) -> None:
+def _check_period(owner: object, attribute: validators.Field, value: float) -> None:
     validators.positive(owner, attribute, value)
-
-
-def _check_sum(owner: object, attribute: validators.Field, value: float) -> None:
-    if not validators.is_number(value) or value <= 0:
-        raise ConfigurationError(
-            f"{type(owner).__name__}.{attribute.name} must be a positive sum, not {shown(value)}"
-        )
 
 
 @frozen
@@ -70,16 +81,16 @@ class FrequencyCap:
     """How often one number may be dialled, by all campaigns of a ledger together.
 
     Args:
-        count: So many sends.
-        per: Within so many seconds, or a `timedelta`, whenever they begin. What may have rung
-            counts as what did.
+        count: The most sends.
+        per: The period, in seconds or as a `timedelta`; it may begin at any time. Sends that may
+            have rung count.
 
     Raises:
-        ConfigurationError: A value that cannot work.
+        ConfigurationError: A value is out of range.
     """
 
     count: int = field(validator=_check_count)
-    per: float = field(kw_only=True, converter=validators.to_seconds, validator=_check_seconds)
+    per: float = field(kw_only=True, converter=validators.to_seconds, validator=_check_period)
 
 
 @frozen
@@ -87,11 +98,11 @@ class DailyCap:
     """How many calls a campaign may send on one day.
 
     Args:
-        count: So many.
-        timezone: Where the day begins at midnight.
+        count: The most sends.
+        timezone: The time zone in which a day begins at midnight.
 
     Raises:
-        ConfigurationError: A value that cannot work.
+        ConfigurationError: A value is out of range.
     """
 
     count: int = field(validator=_check_count)
@@ -105,81 +116,61 @@ class DailyCap:
 
 @frozen
 class CostCap:
-    """What the calls of a campaign may cost in all.
+    """What the calls of a campaign may cost in total.
 
     Args:
         most: The sum, in the currency of TeleCMI's records. A cost is known when a call's
-            record comes, so that calls under way may exceed it.
+            record comes, so calls under way may exceed it.
 
     Raises:
-        ConfigurationError: A value that cannot work.
+        ConfigurationError: A value is out of range.
     """
 
     most: float = field(validator=_check_sum)
 
 
 def _caps(value: FrequencyCap | Iterable[FrequencyCap]) -> tuple[FrequencyCap, ...]:
-    given: object = value
-    if isinstance(given, list | tuple):
-        caps = tuple(cast("Sequence[object]", given))
-    else:
-        caps = (cast("object", value),)
+    caps = tuple(value) if isinstance(value, list | tuple) else (cast("FrequencyCap", value),)
     for cap in caps:
-        if not isinstance(cap, FrequencyCap):
+        if not isinstance(cast("object", cap), FrequencyCap):
             raise ConfigurationError(
-                f"CampaignRules.per_number must be a FrequencyCap, or a list of them, not {shown(cap)}"
+                "CampaignRules.per_number must be a FrequencyCap, or a list of them, not "
+                f"{shown(cap)}"
             )
-    return cast("tuple[FrequencyCap, ...]", caps)
-
-
-def _is_a(kind: type[object]) -> Any:
-    def check(owner: object, attribute: validators.Field, value: object) -> None:
-        if value is not None and not isinstance(value, kind):
-            raise ConfigurationError(
-                f"{type(owner).__name__}.{attribute.name} must be a {kind.__name__} or None, "
-                f"not {shown(value)}"
-            )
-
-    return check
+    return caps
 
 
 def _instant(value: float | datetime | None) -> float | None:
-    if isinstance(value, datetime):
-        if value.utcoffset() is None:
-            raise ConfigurationError("CampaignRules.not_after must have a time zone: tzinfo=…")
-        return value.timestamp()
-    return value
-
-
-def _check_instant(_: object, __: object, value: float | None) -> None:
-    if value is not None and not validators.is_number(value):
-        raise ConfigurationError(
-            "CampaignRules.not_after must be a datetime with its time zone, seconds since 1970 or None, "
-            f"not {shown(value)}"
-        )
+    if not isinstance(value, datetime):
+        return value
+    if value.utcoffset() is None:
+        raise ConfigurationError("CampaignRules.not_after must have a time zone: tzinfo=…")
+    return value.timestamp()
 
 
 @frozen(kw_only=True)
 class CampaignRules:
-    """What a campaign keeps to, at the moment of sending.
+    """What must hold at the moment of sending.
 
     Args:
         window: The hours in which phones may ring; ``None`` for any.
         per_number: How often one number may be dialled: a cap, or several that all hold.
         per_day: How many calls a day.
         cost: What they may cost.
-        not_after: When nothing of it is of use any more: a `datetime` with its time zone, or
-            seconds since 1970.
-        do_not_call: Whether the ledger's do-not-call list counts.
+        not_after: When the campaign expires: a `datetime` with its time zone, or seconds since
+            1970.
+        do_not_call: Whether the ledger's do-not-call list applies.
 
     Raises:
-        ConfigurationError: A value that cannot work.
+        ConfigurationError: A value is out of range.
     """
 
-    window: CallingWindow | None = field(default=None, validator=_is_a(CallingWindow))
+    window: CallingWindow | None = field(
+        default=None, validator=_instance_or_none(CallingWindow)
+    )
     per_number: tuple[FrequencyCap, ...] = field(default=(), converter=_caps)
-    per_day: DailyCap | None = field(default=None, validator=_is_a(DailyCap))
-    cost: CostCap | None = field(default=None, validator=_is_a(CostCap))
+    per_day: DailyCap | None = field(default=None, validator=_instance_or_none(DailyCap))
+    cost: CostCap | None = field(default=None, validator=_instance_or_none(CostCap))
     not_after: float | None = field(default=None, converter=_instant, validator=_check_instant)
     do_not_call: bool = field(default=True, validator=validators.flag)
 
@@ -194,19 +185,18 @@ class CampaignRules:
         """Return why a contact may not be dialled now, by the rules that need no database.
 
         Args:
-            number: Whom to dial.
-            columns: What else is known: the column ``timezone`` counts before the number's
-                country.
+            number: The callee.
+            columns: The contact's columns: ``timezone`` overrides the number's country.
             now: Seconds since 1970.
-            not_after: When this contact is not fresh any more.
+            not_after: When this contact expires.
 
         Returns:
-            ``None`` if it may. A refusal's ``until`` is the instant at which the window opens;
-            its reason names no number.
+            ``None`` if it may. A decision's ``until`` is the instant at which the window opens;
+            its reason holds no number.
         """
         ends = min(t for t in (self.not_after, not_after, math.inf) if t is not None)
         if now > ends:
-            return RuleDecision(rule="not_fresh", reason="it is not fresh any more")
+            return RuleDecision(rule="not_fresh", reason="it has expired")
         if self.window is None:
             return None
         zone = columns.get(ZONE_COLUMN, "").strip()
@@ -215,27 +205,24 @@ class CampaignRules:
         if opens == now:
             return None
         if opens is None:
-            return RuleDecision(
-                rule="calling_window", reason=_why_never(self.window, zone, zones)
-            )
+            reason = _why_never(self.window, zone, zones)
+            return RuleDecision(rule="calling_window", reason=reason)
         where = (
             zones[0] if len(zones) == 1 else f"some of its country's {len(zones)} time zones"
         )
         closed = f"the calling window {self.window} is closed in {where}"
         if opens > ends:
-            return RuleDecision(
-                rule="not_fresh",
-                reason=f"{closed}, and opens again when it is not fresh any more",
-            )
+            reason = f"{closed}, and opens again after it has expired"
+            return RuleDecision(rule="not_fresh", reason=reason)
+        ring_time = f"{self.window.ring_time:g} s"
         return RuleDecision(
             rule="calling_window",
-            reason=f"{closed}, or closes before the phone has rung for "
-            f"{self.window.ring_time:g} s",
+            reason=f"{closed}, or closes before the phone has rung for {ring_time}",
             until=opens,
         )
 
     def limits(self, now: float) -> SendLimits:
-        """Return what the ledger has to look at in the intent's transaction.
+        """Return what the ledger checks in the intent's transaction.
 
         Args:
             now: Seconds since 1970, by the ledger's clock.
@@ -254,10 +241,10 @@ class CampaignRules:
 
     @classmethod
     def parse(cls, data: object) -> CampaignRules:
-        """Return the rules that JSON holds, as `dump` made it or a person wrote it.
+        """Return the rules in JSON, written by `dump` or by hand.
 
         Raises:
-            ConfigurationError: It holds none; the message leads to the place.
+            ConfigurationError: The JSON holds something else; the message names the place.
         """
         given = _members(cls, data, "rules")
         for name, kind in (("window", CallingWindow), ("per_day", DailyCap), ("cost", CostCap)):
@@ -267,12 +254,12 @@ class CampaignRules:
         if isinstance(caps, list | tuple):
             given["per_number"] = [
                 _parse(FrequencyCap, cap, f"rules.per_number[{n}]")
-                for n, cap in enumerate(cast("Sequence[object]", caps))
+                for n, cap in enumerate(cast("list[object]", caps))
             ]
         return cls(**given)
 
     def describe(self) -> tuple[str, ...]:
-        """Return each rule in words, for people who are about to start a campaign."""
+        """Return a sentence per rule, for people who are about to start a campaign."""
         said: list[str] = []
         if self.window is not None:
             closed = f", closed on holidays ({len(self.window.holidays)})"
@@ -289,15 +276,14 @@ class CampaignRules:
         if self.cost is not None:
             said.append(f"no more once they have cost {self.cost.most:g}")
         if self.not_after is not None:
-            said.append(
-                f"none after {datetime.fromtimestamp(self.not_after, zone_named('UTC'))}"
-            )
-        counts = "counts" if self.do_not_call else "does NOT count"
-        return (*said, f"the do-not-call list {counts}")
+            expires = datetime.fromtimestamp(self.not_after, zone_named("UTC"))
+            said.append(f"none after {expires}")
+        applies = "applies" if self.do_not_call else "does NOT apply"
+        return (*said, f"the do-not-call list {applies}")
 
 
 def _span(seconds: float) -> str:
-    """Return a time as people say it, if it is a whole number of something."""
+    """Return a time as people say it, if it is a whole number of days, hours or minutes."""
     for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
         count, rest = divmod(seconds, size)
         if count and not rest:
@@ -308,18 +294,16 @@ def _span(seconds: float) -> str:
 def _why_never(window: CallingWindow, zone: str, zones: tuple[str, ...]) -> str:
     if not zones:
         return (
-            "no country has its calling code, so nobody knows what time it is there: give it a "
-            f"column {ZONE_COLUMN}"
+            f"its time zone is unknown, since its calling code is: add a column {ZONE_COLUMN}"
         )
     if not any(zone_named(name) for name in zones):
         if zone:
-            return f"its column {ZONE_COLUMN} is no time zone such as Asia/Kolkata"
+            return f"its column {ZONE_COLUMN} is not a time zone such as Asia/Kolkata"
         return (
             f"this machine does not know the time zone {zones[0]}: install the package tzdata"
         )
-    return f"the calling window {window} is never open in all its time zones at once" + (
-        "" if zone else f": give it a column {ZONE_COLUMN}"
-    )
+    hint = "" if zone else f": add a column {ZONE_COLUMN}"
+    return f"the calling window {window} is never open in all its time zones at once{hint}"
 
 
 # --- JSON -------------------------------------------------------------------------------
@@ -334,7 +318,7 @@ def _parse(kind: type[T], data: object, path: str) -> T:
 
 
 def _members(kind: type[object], data: object, path: str) -> dict[str, Any]:
-    """Return the members of a JSON object that stands for an attrs value."""
+    """Return the members of a JSON object that represents an attrs value."""
     if not isinstance(data, Mapping):
         raise ConfigurationError(f"{path} must be an object, not {shown(data)}")
     members = cast("Mapping[str, Any]", data)

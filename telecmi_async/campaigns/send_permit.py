@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import anyio
 from anyio import current_time
-from attrs import define
+from attrs import define, field
 
 from telecmi_async.errors import CallCancelled, StoreError
 from telecmi_async.ledger import Claim, Intent, RuleDecision
 from telecmi_async.pacing.law import STUCK_INTENT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from telecmi_async.calls.call import Call
 
 __all__ = ["PendingSend", "SendPermit"]
@@ -27,21 +26,18 @@ _STRANGE = "the ledger raised an error other than StoreError"
 
 @define(eq=False)
 class PendingSend:
-    """A contact on its way to being sent.
-
-    Args:
-        claim: The contact.
-        owner: The name under which it is claimed.
-        probe: Whether it probes for an open circuit breaker.
-        began: When its start was.
-    """
+    """A contact on its way to being sent."""
 
     claim: Claim
+    #: The name under which it is claimed.
     owner: str
+    #: Whether it is a probe of the open circuit breaker.
     probe: bool = False
+    #: When it started.
     began: float = 0.0
 
 
+@define(eq=False)
 class SendPermit:
     """Permits one send; a `telecmi_async.calls.placement.Permit`.
 
@@ -53,24 +49,16 @@ class SendPermit:
             over; returns False if there is none.
     """
 
-    __slots__ = ("_answered", "_fence", "_intend", "_restart", "decision", "failure", "token")
-
-    def __init__(
-        self,
-        intend: Callable[[str], Awaitable[Intent | RuleDecision | None]],
-        fence: float,
-        restart: Callable[[], Awaitable[bool]],
-    ) -> None:
-        self._intend = intend
-        self._fence = fence
-        self._restart = restart
-        self._answered: anyio.Event | None = None
-        #: The send's id, if its intent is, or may be, on record.
-        self.token: str | None = None
-        #: The ledger's failure, if it is unclear whether the intent is on record.
-        self.failure: StoreError | None = None
-        #: The rule that forbids the send, if one does.
-        self.decision: RuleDecision | None = None
+    _intend: Callable[[str], Awaitable[Intent | RuleDecision | None]]
+    _fence: float
+    _restart: Callable[[], Awaitable[bool]]
+    _answered: anyio.Event | None = field(default=None, init=False)
+    #: The send's id, if its intent is, or may be, on record.
+    token: str | None = field(default=None, init=False)
+    #: The ledger's failure, if it is unclear whether the intent is on record.
+    failure: StoreError | None = field(default=None, init=False)
+    #: The rule that forbids the send, if one does.
+    decision: RuleDecision | None = field(default=None, init=False)
 
     async def __call__(self, call: Call) -> float:
         """Put the intent on record; return the time by which the request must leave."""

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from telecmi_async.campaigns.evidence import record_event
+from telecmi_async.campaigns.evidence import record_call_event
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import ContactState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from telecmi_async.campaigns.settings import CampaignTimeouts, UnknownPolicy
     from telecmi_async.campaigns.worker import Worker
     from telecmi_async.events import Event
-    from telecmi_async.ledger import CampaignState, Ledger
-    from telecmi_async.pacing.shared import SharedLimits
+    from telecmi_async.ledger import CampaignState
 
 __all__ = ["Supervisor"]
 
@@ -29,32 +27,13 @@ _POLL: Final = 1.0
 
 
 class Supervisor:
-    """Runs a worker, and what has to go on beside it.
+    """Runs a worker, and the tasks beside it."""
 
-    Args:
-        worker: The worker.
-        ledger: Where the contacts are.
-        campaign: The campaign's name.
-        timeouts: How long it waits.
-        unknown: What happens to sends whose outcome is unknown.
-        limits: Where channels are leased, if not in the ledger.
-    """
-
-    def __init__(
-        self,
-        worker: Worker,
-        ledger: Ledger,
-        campaign: str,
-        timeouts: CampaignTimeouts,
-        unknown: UnknownPolicy,
-        limits: SharedLimits | None,
-    ) -> None:
+    def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._ledger = ledger
-        self._campaign = campaign
-        self._timeouts = timeouts
-        self._unknown: UnknownPolicy = unknown
-        self._limits = limits
+        self._ledger = worker.ledger
+        self._campaign = worker.campaign
+        self._timeouts = worker.timeouts
         # The least by which the ledger's clock was ahead of the event loop's so far.
         self._least_ahead = math.inf
 
@@ -90,7 +69,9 @@ class Supervisor:
                         found.unknown,
                     )
                 await self._ledger.resolve_unknown(
-                    self._campaign, older_than=await self._proof(), policy=self._unknown
+                    self._campaign,
+                    older_than=await self._proof(),
+                    policy=self._worker.settings.unknown,
                 )
             except StoreError as error:
                 await self._worker.store_failed(error)
@@ -137,31 +118,26 @@ class Supervisor:
             )
             if state.status == "stopped":
                 return
-            if not (placed and waited < self._timeouts.outcomes) and not (
+            if (placed and waited < self._timeouts.outcomes) or (
                 unknown and waited < self._timeouts.evidence
             ):
-                if placed:
-                    logger.warning(
-                        "campaign %s: no event reported the ends of %d calls, and the outcomes "
-                        "of %d sends are unknown: do TeleCMI's webhooks reach the receiver?",
-                        self._campaign,
-                        placed,
-                        unknown,
-                    )
-                return
-            await self._worker.wait(_POLL)
+                await self._worker.wait(_POLL)
+                continue
+            if placed:
+                logger.warning(
+                    "campaign %s: no event reported the ends of %d calls, and the outcomes of "
+                    "%d sends are unknown: do TeleCMI's webhooks reach the receiver?",
+                    self._campaign,
+                    placed,
+                    unknown,
+                )
+            return
 
     async def record(self, event: Event) -> None:
         """Put an event on record, and retry while the ledger fails."""
-        until = anyio.current_time() + self._timeouts.outcomes
-        while True:
-            try:
-                await record_event(
-                    self._ledger, event, limits=self._limits, own=self._worker.leases
-                )
-                break
-            except StoreError as error:
-                if anyio.current_time() > until:
-                    raise
-                await self._worker.store_failed(error)
+        limits, own = self._worker.limits, self._worker.leases
+        await self._worker.persist(
+            lambda: record_call_event(self._ledger, event, limits=limits, own=own),
+            self._timeouts.outcomes,
+        )
         self._worker.wake()

@@ -1,10 +1,10 @@
-"""The hours in which phones may ring, by the clock on the callee's wall.
+"""Calling windows: the hours in which phones may ring, in the callee's local time.
 
-A wall clock is put back and forward, once a year each in many countries, and differs within a
-country. So nothing is computed with hours here: for each zone and day the instants are found at
-which anything may change (the window's start and end, as often as the wall shows them, and the
-change of the clock itself), and between two of them one look at the wall tells whether the window is
-open. Where several zones are possible, it is open while it is open in all of them.
+Local time is put back and forward in many countries, and differs within a country. So no hours
+are added here: for each zone and day the instants are found at which anything may change (the
+window's start and end, as often as local clocks show them, and the change of the clock itself),
+and between two of them one look at the local time decides whether the window is open. Where
+several zones are possible, it is open while it is open in all of them.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ __all__ = ["DAYS", "CallingWindow"]
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _DAY = 86_400
-# A window that does not open within a quarter of a year is taken for one that never does.
+# A window that does not open within a quarter of a year counts as one that never does.
 _HORIZON = 92
 _TIME = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00", re.ASCII)
 
 
 def _check_time(owner: object, attribute: validators.Field, value: str) -> None:
-    given = cast("object", value)
-    if not isinstance(given, str) or not _TIME.fullmatch(given):
+    del owner
+    if not isinstance(cast("object", value), str) or not _TIME.fullmatch(value):
         raise ConfigurationError(
-            f"{type(owner).__name__}.{attribute.name} must be a time such as "
-            f'"09:00", at most "24:00", not {shown(value)}'
+            f'CallingWindow.{attribute.name} must be a time such as "09:00", at most "24:00", not '
+            f"{shown(value)}"
         )
 
 
 def _weekdays(value: Iterable[str]) -> tuple[str, ...]:
-    given = set(_items("days", value))
+    given = _set("days", value)
     if not given or not given <= set(DAYS):
         raise ConfigurationError(
             f"CallingWindow.days must hold one or more of {listed(DAYS)}, not "
@@ -57,22 +57,22 @@ def _weekdays(value: Iterable[str]) -> tuple[str, ...]:
 
 
 def _dates(value: Iterable[date | str]) -> tuple[date, ...]:
-    return tuple(sorted({_date(day) for day in _items("holidays", value)}))
+    return tuple(sorted({_date(day) for day in _set("holidays", value)}))
 
 
-def _items(name: str, value: object) -> Iterator[object]:
-    if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
+def _set(name: str, value: object) -> set[object]:
+    if not isinstance(value, list | tuple | set | frozenset):
         raise ConfigurationError(
             f"CallingWindow.{name} must be a list or a set, not {shown(value)}"
         )
-    yield from value
+    return set(cast("Iterable[object]", value))
 
 
 def _date(value: object) -> date:
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
     try:
-        return date.fromisoformat(value)  # type: ignore[arg-type]  # a wrong type is refused
+        return date.fromisoformat(value)  # type: ignore[arg-type]  # a wrong type raises
     except (TypeError, ValueError):
         raise ConfigurationError(
             f'CallingWindow.holidays must hold dates such as "2026-12-25", not {shown(value)}'
@@ -81,18 +81,18 @@ def _date(value: object) -> date:
 
 @frozen(cache_hash=True)
 class CallingWindow:
-    """When phones may ring, in the time zone of whoever is called.
+    """When phones may ring, in the callee's time zone.
 
     Args:
-        start: From when on, ``"09:00"``.
-        end: Until when; ``"24:00"`` is the end of the day. A window does not go past midnight.
-        days: On which days of the week: ``"mon"`` to ``"sun"``.
+        start: Its first minute: ``"09:00"``.
+        end: Its end; ``"24:00"`` is the end of the day. A window does not go past midnight.
+        days: Its days of the week: ``"mon"`` to ``"sun"``.
         holidays: Dates on which it stays closed, as `datetime.date` or ``"2026-12-25"``.
-        ring_time: How long a phone may ring, in seconds or as a `timedelta`, an hour at most:
+        ring_time: How long a phone may ring, in seconds or as a `timedelta`, less than an hour:
             no call starts later than this before the end.
 
     Raises:
-        ConfigurationError: A value that cannot work.
+        ConfigurationError: A value is out of range.
     """
 
     start: str = field(validator=_check_time)
@@ -125,13 +125,13 @@ class CallingWindow:
         """Return when a call may start, at the earliest.
 
         Args:
-            zones: Names of the time zones the callee may live in, one or more. Those that this
-                machine does not know are passed over while it knows any.
+            zones: Names of the time zones the callee may live in. Those that this machine does
+                not know are ignored if it knows any.
             now: Seconds since 1970.
 
         Returns:
             ``now`` if the window is open in all zones; else the next instant at which it is;
-            ``None`` if that is not so within 92 days, or none of the zones is known.
+            ``None`` if there is none within 92 days, or none of the zones is known.
         """
         known = tuple(zone for zone in zones if zone_named(zone) is not None)
         if not known:
@@ -148,11 +148,11 @@ class CallingWindow:
         return f"{self.start}-{self.end}{days}"
 
     def shows(self, zone: ZoneInfo, instant: float) -> bool:
-        """Tell whether the clock on a wall shows an hour of the window."""
-        wall = datetime.fromtimestamp(instant, zone)
-        if DAYS[wall.weekday()] not in self.days or wall.date() in self.holidays:
+        """Return whether a zone's local time is within the window."""
+        local = datetime.fromtimestamp(instant, zone)
+        if DAYS[local.weekday()] not in self.days or local.date() in self.holidays:
             return False
-        return _minutes(self.start) <= wall.hour * 60 + wall.minute < _minutes(self.end)
+        return _minutes(self.start) <= local.hour * 60 + local.minute < _minutes(self.end)
 
 
 def _minutes(text: str) -> int:
@@ -163,7 +163,7 @@ def _minutes(text: str) -> int:
 def _hours(
     window: CallingWindow, zones: tuple[str, ...], day: int
 ) -> tuple[tuple[float, float], ...]:
-    """Return when calls may start on a day of UTC that is so many days after 1970."""
+    """Return when calls may start on a UTC day, counted from 1970."""
     first, *others = [_hours_in(window, name, day) for name in zones]
     for other in others:
         first = tuple(
@@ -176,7 +176,7 @@ def _hours(
 def _hours_in(window: CallingWindow, name: str, day: int) -> tuple[tuple[float, float], ...]:
     """The same for one time zone."""
     zone = zone_named(name)
-    assert zone is not None, "only known ones are asked for"  # noqa: S101  # for type checkers
+    assert zone is not None, "only known ones are passed"  # noqa: S101  # for type checkers
     begin, end = float(day * _DAY), float((day + 1) * _DAY)
     changes = set(_changes(window, zone, begin, end))
     changes |= {change - window.ring_time for change in changes}
@@ -198,10 +198,10 @@ def _changes(
     for day in (today - timedelta(days=1), today, today + timedelta(days=1)):
         midnight = datetime.combine(day, time())
         for text in (window.start, window.end):
-            wall = midnight + timedelta(minutes=_minutes(text))
-            # An hour that the wall shows twice begins twice.
+            local = midnight + timedelta(minutes=_minutes(text))
+            # An hour that a local clock shows twice begins twice.
             for fold in (0, 1):
-                yield wall.replace(tzinfo=zone, fold=fold).timestamp()
+                yield local.replace(tzinfo=zone, fold=fold).timestamp()
     low, high = begin, end + window.ring_time
     before = _offset(zone, low)
     if _offset(zone, high) != before:

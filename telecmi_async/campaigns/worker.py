@@ -20,14 +20,14 @@ import logging
 import math
 import secrets
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 from anyio import current_time
 
 from telecmi_async.calls.request import CallRequest
 from telecmi_async.campaigns.channel_leases import ChannelLeases
-from telecmi_async.campaigns.outcome import SendVerdict, outcome_of
+from telecmi_async.campaigns.outcome import outcome_of
 from telecmi_async.campaigns.send_permit import PendingSend, SendPermit
 from telecmi_async.campaigns.start_scheduler import StartScheduler
 from telecmi_async.errors import (
@@ -42,6 +42,8 @@ from telecmi_async.ledger import Claim, ContactState, Intent, RuleDecision
 from telecmi_async.pacing.circuit_breaker import CircuitBreaker
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from anyio.abc import TaskGroup
 
     from telecmi_async.calls.handle import CallHandle
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
     from telecmi_async.service.service import CallService
 
 __all__ = ["Worker"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger("telecmi_async")
 
@@ -63,14 +67,7 @@ _STORE_PAUSE: Final = 2.0
 class Worker:
     """Dials contacts of one campaign until nothing is left, or until it is asked to leave.
 
-    Args:
-        ledger: Where the contacts are.
-        service: Places the calls.
-        campaign: The campaign's name.
-        settings: The campaign's settings.
-        timeouts: How long it waits.
-        name: The worker's own name; random if not given.
-        limits: What grants starts and channels; the ledger if not given.
+    The arguments are those of `Campaign`, but for the names of the campaign and of the worker.
     """
 
     def __init__(
@@ -81,9 +78,15 @@ class Worker:
         settings: CampaignSettings,
         timeouts: CampaignTimeouts,
         *,
-        name: str | None = None,
-        limits: SharedLimits | None = None,
+        name: str | None,
+        limits: SharedLimits | None,
     ) -> None:
+        self.ledger = ledger
+        self.campaign = campaign
+        self.settings = settings
+        self.timeouts = timeouts
+        self.limits = limits or ledger
+        self._runner = service._runner  # noqa: SLF001  # the seam for campaigns
         self._name = name or secrets.token_hex(8)
         #: The name under which it claims now.
         self.owner = self._name
@@ -92,26 +95,21 @@ class Worker:
         self.leaving = False
         #: Why it left, if nothing can be dialled with this service.
         self.failure: TelecmiError | None = None
-        self._ledger = ledger
-        self._runner = service._runner  # noqa: SLF001  # the seam for campaigns
-        self._campaign = campaign
-        self._settings = settings
-        self._timeouts = timeouts
         self._breaker = CircuitBreaker(settings.pace.calls_per_second)
         # Sends that wait in the service have had their start: all would leave at once after a pause.
         self._window = min(settings.pace.window, self._runner.max_in_flight)
         self._resume_at = -math.inf
         #: The channels of live calls.
-        self.leases = ChannelLeases(limits or ledger, campaign, settings.pace)
+        self.leases = ChannelLeases(self.limits, campaign, settings.pace)
         self._scheduler = StartScheduler(
-            limits or ledger,
+            self.limits,
             self.leases,
             campaign,
             settings,
             rate=lambda: self._breaker.rate(current_time()),
             pause=self._pause,
             longest=timeouts.claim,
-            apart=limits is not None and limits is not ledger,
+            apart=self.limits is not ledger,
         )
         self._under_way = 0
         self._waiting: deque[PendingSend] = deque()
@@ -181,8 +179,8 @@ class Worker:
             claims: list[Claim] = []
             try:
                 if room > 0 and not self._halted:
-                    claims = await self._ledger.claim(
-                        self._campaign, owner, most=room, lease=self._timeouts.claim
+                    claims = await self.ledger.claim(
+                        self.campaign, owner, most=room, lease=self.timeouts.claim
                     )
                     self._store_recovered()
                 if not claims and not self._under_way and await self._is_done():
@@ -199,7 +197,7 @@ class Worker:
 
     async def _is_done(self) -> bool:
         """Return whether nothing is left to be dialled, or the campaign was stopped."""
-        state = await self._ledger.state(self._campaign)
+        state = await self.ledger.state(self.campaign)
         self.update(state)
         if state.status == "stopped":
             return True
@@ -207,12 +205,12 @@ class Worker:
             self._idle_since = None
             return False
         unknown = state.counts[ContactState.UNKNOWN]
-        if not unknown or self._settings.unknown != "retry_after_proof":
+        if not unknown or self.settings.unknown != "retry_after_proof":
             return True
         # What is not proven by then never is, unless more calls are placed.
         now = current_time()
         self._idle_since = self._idle_since or now
-        return now - self._idle_since > self._timeouts.send + self._timeouts.proof
+        return now - self._idle_since > self.timeouts.send + self.timeouts.proof
 
     async def _start(self, send: PendingSend, calls: TaskGroup) -> None:
         """Wait for a contact's start, and run its call in a task."""
@@ -233,17 +231,17 @@ class Worker:
     async def _request(self, send: PendingSend) -> CallRequest | None:
         """Return a contact's request; ``None`` if a rule already forbids it."""
         claim = send.claim
-        decision = self._judge(claim, await self._ledger.now())
+        decision = self._judge(claim, await self.ledger.now())
         try:
             if decision is None:
                 return CallRequest(
                     to=claim.number,
-                    pcmo=self._settings.flow.fill(claim.columns),
-                    from_=self._settings.from_,
+                    pcmo=self.settings.flow.fill(claim.columns),
+                    from_=self.settings.from_,
                 )
         except InvalidCall as error:
             decision = RuleDecision(rule="invalid", reason=str(error))
-        await self._ledger.block(claim, send.owner, decision)
+        await self.ledger.block(claim, send.owner, decision)
         return None
 
     async def _take_start(self, send: PendingSend) -> bool:
@@ -272,7 +270,7 @@ class Worker:
                     send = self._waiting.popleft()
                     self._withdraw(send)
                     # If the claim was lost, its channel may be another worker's by now.
-                    if await self._ledger.release(send.claim, send.owner):
+                    if await self.ledger.release(send.claim, send.owner):
                         await self.leases.free(send.claim.number)
             except StoreError as error:
                 self._note(error)
@@ -301,18 +299,18 @@ class Worker:
         """Send one contact's request; return whether its channel is kept."""
         permit = SendPermit(
             lambda token: self._intend(send, token),
-            self._timeouts.fence,
+            self.timeouts.fence,
             self._scheduler.another,
         )
         failure: TelecmiError | None = None
         try:
-            handle = self._runner.place_once(request, permit, self._timeouts.timeouts)
+            handle = self._runner.place_once(request, permit, self.timeouts.timeouts)
         except TelecmiError as error:  # the service takes no call: no fault of the contact
             wrong = isinstance(error, InvalidCall)
             self.failure = ConfigurationError(f"the call's {error}") if wrong else error
             self.leave()
             self._withdraw(send)
-            return not await self._ledger.release(send.claim, send.owner)
+            return not await self.ledger.release(send.claim, send.owner)
         self._handles.add(handle)
         if self.leaving:
             handle.cancel()
@@ -327,7 +325,7 @@ class Worker:
             self._withdraw(send)
             # Without a decision it was cancelled before, or lost.
             lost = permit.decision is None
-            return lost and not await self._ledger.release(send.claim, send.owner)
+            return lost and not await self.ledger.release(send.claim, send.owner)
         if permit.failure is not None:
             await self.store_failed(permit.failure)
         self._breaker.record(failure, current_time(), began=send.began)
@@ -335,7 +333,7 @@ class Worker:
 
     async def _intend(self, send: PendingSend, token: str) -> Intent | RuleDecision | None:
         """Check the rules again, and put the intent to send on record."""
-        claim, now = send.claim, await self._ledger.now()
+        claim, now = send.claim, await self.ledger.now()
         decision = self._judge(claim, now)
         if decision is None and self._breaker.open and not send.probe:
             reason = "too many of the last sends ended unknown"
@@ -345,15 +343,15 @@ class Worker:
                 rule="pause", reason="TeleCMI asked for it", until=now + rest
             )
         if decision is not None:
-            kept = await self._ledger.block(claim, send.owner, decision)
+            kept = await self.ledger.block(claim, send.owner, decision)
             return decision if kept else None
-        answer = await self._ledger.intend(
+        answer = await self.ledger.intend(
             claim,
             send.owner,
             token,
-            limits=self._settings.rules.limits(now),
-            fence=self._timeouts.fence,
-            lease=self._timeouts.send,
+            limits=self.settings.rules.limits(now),
+            fence=self.timeouts.fence,
+            lease=self.timeouts.send,
         )
         if isinstance(answer, RuleDecision) and answer.rule == "cost":
             await self._set_status("stopped", answer.reason)
@@ -361,7 +359,7 @@ class Worker:
 
     def _judge(self, claim: Claim, now: float) -> RuleDecision | None:
         """Check the rules that need no database."""
-        rules = self._settings.rules
+        rules = self.settings.rules
         return rules.judge(claim.number, claim.columns, now, not_after=claim.not_after)
 
     async def _settle(
@@ -372,37 +370,30 @@ class Worker:
             error,
             request_id=handle.request_id if error is None else None,
             sends=send.claim.sends + 1,
-            retries=self._settings.retries,
+            retries=self.settings.retries,
         )
+
+        async def settle() -> bool:
+            return await self.ledger.settle(token, verdict.at(await self.ledger.now()))
+
         limited = isinstance(error, RateLimited)
         if limited:
             self._resume_at = max(self._resume_at, current_time() + verdict.pause)
         # The intent may never have been on record: then the claim is released.
-        ours = await self._record(token, verdict)
-        ours = ours or await self._ledger.release(send.claim, send.owner)
+        ours = await self.persist(settle, self.timeouts.send)
+        ours = ours or await self.ledger.release(send.claim, send.owner)
         if limited:
             await self._scheduler.hold(verdict.pause)
         if isinstance(error, AuthenticationError):
             await self._set_status("paused", "TeleCMI refused the credentials")
         return not ours or verdict.state in {ContactState.PLACED, ContactState.UNKNOWN}
 
-    async def _record(self, token: str, verdict: SendVerdict) -> bool:
-        """Put a verdict on record, and retry while the ledger fails and the send is ours."""
-        until = current_time() + self._timeouts.send
-        while True:
-            try:
-                return await self._ledger.settle(token, verdict.at(await self._ledger.now()))
-            except StoreError as error:
-                if current_time() > until:
-                    raise
-                await self.store_failed(error)
-
     async def _set_status(self, status: str, why: str) -> None:
         """Pause or stop the campaign for all workers, if it is running."""
-        state = await self._ledger.state(self._campaign)
+        state = await self.ledger.state(self.campaign)
         if state.status == "running":
-            await self._ledger.set_status(self._campaign, status, why)
-            logger.error("campaign %s is %s: %s", self._campaign, status, why)
+            await self.ledger.set_status(self.campaign, status, why)
+            logger.error("campaign %s is %s: %s", self.campaign, status, why)
             self.status = status
             self.wake()
 
@@ -411,7 +402,7 @@ class Worker:
     def _store_recovered(self) -> None:
         if self._store_failed:
             logger.warning(
-                "campaign %s: the ledger works again, dialling goes on", self._campaign
+                "campaign %s: the ledger works again, dialling goes on", self.campaign
             )
         self._store_failed = False
 
@@ -419,7 +410,7 @@ class Worker:
         """Log the first of several failures, and claim under a new name from now on."""
         if not self._store_failed:
             logger.error(
-                "campaign %s: the ledger fails, nothing is dialled: %s", self._campaign, error
+                "campaign %s: the ledger fails, nothing is dialled: %s", self.campaign, error
             )
         self._store_failed = True
         self._failures += 1
@@ -429,3 +420,14 @@ class Worker:
         """Log once that the ledger fails, and wait before the next try."""
         self._note(error)
         await anyio.sleep(_STORE_PAUSE)
+
+    async def persist(self, write: Callable[[], Awaitable[T]], seconds: float) -> T:
+        """Write to the ledger, and repeat that for so many seconds while it fails."""
+        until = current_time() + seconds
+        while True:
+            try:
+                return await write()
+            except StoreError as error:
+                if current_time() > until:
+                    raise
+                await self.store_failed(error)

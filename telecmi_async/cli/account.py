@@ -1,4 +1,4 @@
-"""Secrets and settings of a command: from the environment, from files, from stdin.
+"""Account settings: app id, secret and caller id from the environment, files or stdin.
 
 Never from arguments, which are there for all users of the machine to see.
 """

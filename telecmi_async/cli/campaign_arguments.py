@@ -1,4 +1,4 @@
-"""The arguments of commands that are about campaigns."""
+"""Arguments of the campaign commands."""
 
 from __future__ import annotations
 
@@ -70,6 +70,23 @@ def _add_dial(commands: Commands) -> None:
     dial.add_argument(
         "--from", dest="from_", metavar="NUMBER", help="the caller id (or TELECMI_FROM)"
     )
+    _add_reading(dial)
+    _add_rules(dial)
+    dial.add_argument(
+        "--unknown",
+        choices=["hold", "retry_after_proof", "give_up"],
+        default="hold",
+        help="contacts whose phone may have rung: hold them, or, once it is proven that it did not "
+        "ring, call them again or give up (default: %(default)s)",
+    )
+    dial.add_argument(
+        "--dry-run", action="store_true", help="do all of it on a simulator: no phone rings"
+    )
+    add_yes(dial)
+    add_running(dial)
+
+
+def _add_reading(dial: argparse.ArgumentParser) -> None:
     dial.add_argument(
         "--country", metavar="CODE", help="the country of numbers without its code, such as 91"
     )
@@ -87,19 +104,6 @@ def _add_dial(commands: Commands) -> None:
         metavar="CHAR",
         help="between the cells of CSV (default: of , ; | and tab, the first row's most frequent)",
     )
-    _add_rules(dial)
-    dial.add_argument(
-        "--unknown",
-        choices=["hold", "retry_after_proof", "give_up"],
-        default="hold",
-        help="whose phone may have rung is kept as unknown, or called again or given up once it "
-        "is proven that none rang (default: %(default)s)",
-    )
-    dial.add_argument(
-        "--dry-run", action="store_true", help="do all of it on a simulator: no phone rings"
-    )
-    add_yes(dial)
-    add_running(dial)
 
 
 def _add_rules(dial: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Asks before something is done that cannot be taken back."""
+"""Confirmation: asks before an action that cannot be undone."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 __all__ = ["confirm"]
 
-# Up to so many a "yes" is enough; above, whoever confirms has read the number.
+# For more calls than this, the user must type the number instead of "yes".
 _FEW: Final = 10
 
 
 def confirm(terminal: Terminal, count: int, *, given: int | None, can_ask: bool = True) -> None:
-    """Have somebody confirm how many people will be called.
+    """Ask the user to confirm how many people will be called.
 
     Args:
         terminal: Where to ask.

@@ -21,7 +21,7 @@ from telecmi_async import CallService, Receiver
 from telecmi_async.campaigns import Campaign, CampaignSettings, Pace, Retries
 from telecmi_async.cli.display import Display, display_for
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.meter import Meter
+from telecmi_async.cli.progress import ProgressMeter
 from telecmi_async.cli.report import Report
 from telecmi_async.events.receiver import new_token
 from telecmi_async.ledger import ContactState, Ledger, NewContact, SqliteLedger
@@ -56,7 +56,7 @@ _OVER: Final = 60.0
 
 
 def fictional_numbers() -> Iterator[int]:
-    """Return North American numbers that nobody has: line 01xx of exchange 555.
+    """Return fictional North American numbers: line 01xx of exchange 555.
 
     The numbering plan keeps them free for films and examples, in every area code.
     """
@@ -126,7 +126,7 @@ class _Stage:
     display: Display
     #: How many seconds the ledger's clock is ahead of this machine's.
     ahead: list[float]
-    meter: Meter = field(factory=Meter)
+    meter: ProgressMeter = field(factory=ProgressMeter)
 
     async def look(self) -> CampaignState:
         """Show where things stand."""
@@ -235,7 +235,7 @@ async def _first_act(
 async def _second_act(simulator: Simulator, stage: _Stage) -> CampaignState:
     """Have another worker go on to the end, and return how things stand then."""
     stage.ahead[0] += _AHEAD
-    stage.meter = Meter()
+    stage.meter = ProgressMeter()
     with _worker(simulator, stage) as process:
         while process.poll() is None:
             await anyio.sleep(_LOOK)

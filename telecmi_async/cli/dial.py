@@ -27,13 +27,13 @@ from telecmi_async.campaigns.contacts.files import ContactsFile, Rejection
 from telecmi_async.campaigns.contacts.flaw import Kind
 from telecmi_async.cli import plan as plans
 from telecmi_async.cli.account import Account, account_of
-from telecmi_async.cli.carry import announce, carry_out, exit_for
+from telecmi_async.cli.campaign_service import campaign_service
 from telecmi_async.cli.confirm import confirm
 from telecmi_async.cli.exits import Exit, Stop
+from telecmi_async.cli.flow_file import read_flow
 from telecmi_async.cli.ledgers import opened
-from telecmi_async.cli.line import line
-from telecmi_async.cli.reading import read_flow
 from telecmi_async.cli.rules import rules_of
+from telecmi_async.cli.running import exit_for, print_state, run_campaign
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.events.receiver import new_token
 from telecmi_async.ledger import ContactState, Ledger, SqliteLedger
@@ -176,7 +176,7 @@ def _forbidden(order: DialOptions) -> list[int]:
     for item in ContactsFile(order.do_not_call, country=order.country, encoding=order.encoding):
         if not isinstance(item, Rejection):
             numbers.append(item.number)
-        elif item.kind is not Kind.DUPLICATE:  # whoever stands there might be called after all
+        elif item.kind is not Kind.DUPLICATE:  # that person could be called after all
             raise ConfigurationError(
                 f"{order.do_not_call}, row {item.row}: {item.reason}; nobody is called until "
                 "every number that must not be called can be read"
@@ -191,7 +191,10 @@ async def _for_real(
     host, port, url = order.webhook_host, order.webhook_port, order.webhook_url
     async with (
         opened(terminal, order.ledger, new=True) as ledger,
-        line(terminal, account, host=host, port=port, url=url) as (service, receiver),
+        campaign_service(terminal, account, host=host, port=port, url=url) as (
+            service,
+            receiver,
+        ),
     ):
         yield _Exchange(ledger, service, receiver)
 
@@ -238,7 +241,7 @@ async def _dial(
         if not count:
             terminal.say("All of them are in the ledger, and nothing is left to be done.")
             state = await ledger.state(name)
-            announce(terminal, state, as_json=order.as_json)
+            print_state(terminal, state, as_json=order.as_json)
             return exit_for(state, settings.rules)
         if order.dry_run:
             settings = _hurried(settings)
@@ -253,7 +256,7 @@ async def _dial(
         )
         await ledger.add_do_not_call(forbidden, order.do_not_call or "")
         await campaign.load(file.contacts())
-        state, code = await carry_out(
+        state, code = await run_campaign(
             terminal,
             campaign,
             ledger,
@@ -261,12 +264,12 @@ async def _dial(
             hears=exchange.receiver is not None,
         )
         ledger_named = None if order.dry_run else order.ledger or ""
-        announce(terminal, state, as_json=order.as_json, ledger=ledger_named)
+        print_state(terminal, state, as_json=order.as_json, ledger=ledger_named)
         return code
 
 
 def _warn_of_deafness(terminal: Terminal, settings: CampaignSettings) -> None:
-    """Say which rules need webhooks, for whoever has none here."""
+    """Say which rules need webhooks if there are none."""
     if settings.rules.cost is not None:
         terminal.say(f"  {'note':<10} {_DEAF} nobody knows what calls cost")
     if settings.pace.max_live_calls is not None:

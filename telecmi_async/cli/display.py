@@ -1,4 +1,4 @@
-"""How far a campaign is: a panel, one line that changes, or a new line now and then."""
+"""Progress display: a panel, one changing line, or a new line from time to time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import anyio
 
 if TYPE_CHECKING:
-    from telecmi_async.cli.meter import CampaignView
+    from telecmi_async.cli.progress import CampaignView
     from telecmi_async.cli.terminal import Terminal
 
 __all__ = ["ChangingLine", "Display", "PlainLines", "display_for"]

@@ -15,10 +15,10 @@ from telecmi_async import CallService, Receiver
 from telecmi_async.campaigns.contacts.zones import zone_named
 from telecmi_async.cli.account import account_of
 from telecmi_async.cli.exits import Exit, Stop, exit_of
-from telecmi_async.cli.hearing import check_reachable, hearing, webhook_token
+from telecmi_async.cli.http_request import HttpAnswer, Unreachable, send_request
 from telecmi_async.cli.ledgers import is_named, opened
 from telecmi_async.cli.shared_arguments import WEBHOOK_PORT
-from telecmi_async.cli.wire import Came, Unreachable, send
+from telecmi_async.cli.webhook_server import check_reachable, serve_webhooks, webhook_token
 from telecmi_async.errors import TelecmiError
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ async def _account(terminal: Terminal, *, secret_stdin: bool) -> AsyncIterator[_
         return
     yield await _credentials(account)
     try:
-        came = await anyio.to_thread.run_sync(send, "HEAD", account.base_url)
+        came = await anyio.to_thread.run_sync(send_request, "HEAD", account.base_url)
     except Unreachable as error:
         yield _Finding("connection", Exit.UNAVAILABLE, str(error))
         return
@@ -126,7 +126,7 @@ def _certificate(tls: tuple[str, str]) -> _Finding:
     return _Finding("TLS", Exit.UNAVAILABLE if soon else Exit.OK, words)
 
 
-def _clock(came: Came) -> _Finding:
+def _clock(came: HttpAnswer) -> _Finding:
     try:
         theirs = parsedate_to_datetime(came.headers["date"])
         skew = (datetime.now(UTC) - theirs).total_seconds()
@@ -162,7 +162,7 @@ async def _webhooks(terminal: Terminal, url: str, host: str, port: int) -> _Find
     try:
         token = webhook_token(terminal)
         receiver = Receiver(token.reveal())
-        async with hearing(receiver, host=host, port=port):
+        async with serve_webhooks(receiver, host=host, port=port):
             await check_reachable(receiver, token, url)
     except Stop as stop:
         return _Finding("webhooks", stop.code, str(stop))

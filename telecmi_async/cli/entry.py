@@ -92,7 +92,7 @@ def _fail(terminal: Terminal, who: str, error: BaseException, *, as_json: bool) 
     """Say why a command ended: words for people, and an object for programs."""
     kind, message = type(error).__name__, str(error)
     match error:
-        case BrokenPipeError():  # whoever read the results has enough
+        case BrokenPipeError():  # the reader of the results has closed the pipe
             terminal.give_up_results()
             return Exit.OK
         case KeyboardInterrupt():

@@ -1,4 +1,4 @@
-"""How a command ended, for other programs."""
+"""Exit codes: how a command ended, for other programs."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class _Lines:
 def why(
     terminal: Terminal, *, number: str, ledger: str | None, name: str | None, as_json: bool
 ) -> int:
-    """Tell what happened to a number: why, when, how often, under which rule.
+    """Print what happened to a number: why, when, how often, under which rule.
 
     Args:
         terminal: What to write to.
@@ -116,7 +116,7 @@ def why(
     """
     wanted = parse_number(number)
 
-    async def tell() -> Exit:
+    async def show() -> Exit:
         known = False
         async with opened(terminal, ledger) as book:
             async for campaign in _campaigns(book, name):
@@ -128,7 +128,7 @@ def why(
             raise Stop(Exit.FAILED, f"{mask(wanted)} is in no campaign that was looked at")
         return Exit.OK
 
-    return anyio.run(tell)
+    return anyio.run(show)
 
 
 async def _campaigns(book: Ledger, name: str | None) -> AsyncIterator[str]:

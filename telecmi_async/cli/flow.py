@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 from telecmi_async._internal.messages import mask_in
 from telecmi_async.cli.exits import Exit
+from telecmi_async.cli.flow_file import read_flow
 from telecmi_async.cli.masking import masked
-from telecmi_async.cli.reading import read_flow
 from telecmi_async.pcmo.template import Template
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def show_flow(terminal: Terminal, *, flow: str, as_json: bool) -> int:
         An `Exit`.
 
     Raises:
-        InvalidCall: It is none.
+        InvalidCall: It is not a call flow.
     """
     actions = Template.parse(read_flow(terminal, flow), raw=True).dump()
     if as_json:

@@ -14,12 +14,12 @@ import anyio.to_thread
 from telecmi_async import Receiver
 from telecmi_async._internal.frozen_json import thaw
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.hearing import hearing, webhook_token
+from telecmi_async.cli.http_request import Unreachable, parse_address, send_request
 from telecmi_async.cli.interrupts import interrupts
+from telecmi_async.cli.ledger_store import LedgerStore
 from telecmi_async.cli.ledgers import is_named, opened
 from telecmi_async.cli.masking import masked
-from telecmi_async.cli.recording import LedgerStore
-from telecmi_async.cli.wire import Unreachable, parse_address, send
+from telecmi_async.cli.webhook_server import serve_webhooks, webhook_token
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ def listen(
             receiver.on_event(partial(_show, terminal, reveal=reveal))
             if target is not None:
                 receiver.on_event(_Forward(terminal, target).send)
-            found = await stack.enter_async_context(hearing(receiver, host=host, port=port))
+            found = await stack.enter_async_context(
+                serve_webhooks(receiver, host=host, port=port)
+            )
             terminal.say(
                 f"Listening on {host} port {found}; Ctrl-C ends it. The address ends in"
             )
@@ -124,7 +126,7 @@ class _Forward:
         async with self._lock:
             try:
                 came = await anyio.to_thread.run_sync(
-                    send, "POST", self._url, _line(thaw(event.raw)).encode()
+                    send_request, "POST", self._url, _line(thaw(event.raw)).encode()
                 )
             except Unreachable as error:
                 self._terminal.say(f"an event was not sent on: {error}")
@@ -156,15 +158,15 @@ def replay(terminal: Terminal, *, events: str, forward_to: str, as_json: bool) -
         `Exit.OK`, or `Exit.PARTLY` if some were not taken.
 
     Raises:
-        ConfigurationError: The file cannot be read, or the address is none.
-        Stop: Nobody answers there.
+        ConfigurationError: The file cannot be read, or the address is malformed.
+        Stop: No server answers there.
     """
     del as_json
     target = _target(terminal, forward_to)
     taken = other = 0
     for number, line in enumerate(_lines(terminal, events), 1):
         try:
-            status = send("POST", target, line.encode()).status
+            status = send_request("POST", target, line.encode()).status
         except Unreachable as error:
             raise Stop(Exit.UNAVAILABLE, f"event {number}: {error}") from None
         if 200 <= status < 300:

@@ -1,4 +1,4 @@
-"""Ctrl-C: once to stop starting calls and wait for what was sent, twice to be gone at once."""
+"""Ctrl-C: once stops starting calls and waits for those that were sent, twice leaves at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TOGETHER: Final = 0.05
 
 
 class Interrupts:
-    """How often somebody asked for the end.
+    """How often the user asked to stop.
 
     A signal may come between any two steps of the program, so all that its handler does the
     first time is to count. The second time the process ends there and then, as if it was

@@ -1,4 +1,4 @@
-"""Which ledger a command works on: a file, or a PostgreSQL database."""
+"""Ledgers: opens the file or PostgreSQL database that a command works on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WITH_PASSWORD = re.compile(r"//[^/@]*:[^/@]*@|[?&]password=")
 
 
 def is_named(terminal: Terminal, given: str | None) -> bool:
-    """Tell whether an argument or the environment names a ledger."""
+    """Return whether an argument or the environment names a ledger."""
     names = ("TELECMI_LEDGER", "TELECMI_LEDGER_FILE")
     return bool(given or any(environment_variable(terminal.environ, name) for name in names))
 
@@ -80,7 +80,7 @@ async def campaign_named(ledger: Ledger, name: str | None) -> str:
     What dead workers left behind is put right on the way, so that what is shown is true.
 
     Raises:
-        Stop: There is none of that name, or several and none is named.
+        Stop: No campaign has that name, or there are several and no name is given.
         StoreError: The ledger does not answer.
     """
     names = await ledger.campaigns()

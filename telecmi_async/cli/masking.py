@@ -1,4 +1,4 @@
-"""JSON without numbers that could be dialled, which is JSON still."""
+"""Masking: JSON values without numbers that could be dialled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["masked"]
 
 
 def masked(value: object) -> object:
-    """Return a JSON value whose phone numbers are masked; those that were numbers are texts."""
+    """Return a JSON value with its phone numbers masked; ints become strings."""
     if isinstance(value, Mapping):
         given = cast("Mapping[str, object]", value)
         return {mask_in(name): masked(each) for name, each in given.items()}

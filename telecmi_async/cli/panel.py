@@ -1,4 +1,4 @@
-"""How far a campaign is, drawn by rich: a bar, and under it a table of what came of calls."""
+"""Progress panel, drawn by rich: a bar, and below it a table of results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 from telecmi_async.ledger import ContactState
 
 if TYPE_CHECKING:
-    from telecmi_async.cli.meter import CampaignView
+    from telecmi_async.cli.progress import CampaignView
     from telecmi_async.cli.terminal import Terminal
 
 __all__ = ["Panel"]

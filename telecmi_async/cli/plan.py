@@ -1,4 +1,4 @@
-"""What `dial` is about to do, before anybody's phone rings."""
+"""Plan: what `dial` is about to do, shown before the first call."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from telecmi_async._internal.messages import mask
 from telecmi_async.campaigns.contacts.files import Rejection
 from telecmi_async.campaigns.contacts.flaw import Kind
 from telecmi_async.campaigns.contacts.zones import country_of
-from telecmi_async.cli.meter import duration
+from telecmi_async.cli.progress import duration
 from telecmi_async.errors import InvalidCall
 
 if TYPE_CHECKING:

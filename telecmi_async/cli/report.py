@@ -1,4 +1,4 @@
-"""What the demo came to, as a table, and what would be wrong with it."""
+"""Demo report: the results as a table, and the problems in them."""
 
 from __future__ import annotations
 

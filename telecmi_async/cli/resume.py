@@ -9,9 +9,9 @@ import anyio
 
 from telecmi_async.campaigns import Campaign
 from telecmi_async.cli.account import account_of
-from telecmi_async.cli.carry import announce, carry_out
+from telecmi_async.cli.campaign_service import campaign_service
 from telecmi_async.cli.ledgers import campaign_named, opened
-from telecmi_async.cli.line import line
+from telecmi_async.cli.running import print_state, run_campaign
 from telecmi_async.errors import InvalidCall
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ def run(
     async def go_on(account: Account) -> Exit:
         async with (
             opened(terminal, ledger) as book,
-            line(terminal, account, host=webhook_host, port=webhook_port, url=webhook_url) as (
+            campaign_service(
+                terminal, account, host=webhook_host, port=webhook_port, url=webhook_url
+            ) as (
                 service,
                 receiver,
             ),
@@ -61,10 +63,10 @@ def run(
             if campaign.settings.from_ is None and account.from_ is None:
                 raise InvalidCall("is missing: set TELECMI_FROM", path="from")
             await campaign.resume()
-            state, code = await carry_out(
+            state, code = await run_campaign(
                 terminal, campaign, book, patient=patient, hears=receiver is not None
             )
-            announce(terminal, state, as_json=as_json, ledger=ledger or "")
+            print_state(terminal, state, as_json=as_json, ledger=ledger or "")
             return code
 
     return anyio.run(partial(go_on, account))

@@ -1,4 +1,4 @@
-"""The rules of a campaign, as arguments say them."""
+"""Campaign rules from arguments."""
 
 from __future__ import annotations
 

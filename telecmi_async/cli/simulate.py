@@ -77,7 +77,7 @@ async def _serve(
 ) -> None:
     async with simulator.serve(host, port) as base_url:
         terminal.say("A TeleCMI simulated on this machine: no phone rings. Ctrl-C ends it.")
-        # Whoever listens everywhere is shown the page on this machine, too.
+        # A server on all addresses shows its page on this machine, too.
         shown = base_url.removesuffix("v2").replace("//0.0.0.0:", "//127.0.0.1:")
         terminal.say(f"What it does is shown on this machine at {shown}")
         terminal.say("In the environment of your program:")

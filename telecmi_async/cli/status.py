@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from telecmi_async.campaigns import CampaignSettings
-from telecmi_async.cli.carry import BUSY, announce, exit_for, state_as_json
 from telecmi_async.cli.confirm import confirm
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import campaign_named, opened
+from telecmi_async.cli.running import BUSY, exit_for, print_state, state_as_json
 from telecmi_async.ledger import ContactState
 from telecmi_async.phone import parse_number
 
@@ -47,7 +47,7 @@ def run(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: bo
                     f"{state.name} {state.status}{f': {state.why}' if state.why else ''}"
                 )
                 idle = not any(state.counts[each] for each in BUSY)
-                announce(
+                print_state(
                     terminal, state, as_json=as_json, ledger=(ledger or "") if idle else None
                 )
                 return exit_for(state, settings.rules)
@@ -95,7 +95,7 @@ def retry_unknown(
     confirmed: int | None,
     as_json: bool,
 ) -> int:
-    """Have contacts dialled again of whom nobody knows whether their phone rang.
+    """Redial contacts of unknown outcome: their phones may have rung.
 
     Args:
         terminal: What to read from and write to.

@@ -1,4 +1,4 @@
-"""What a command reads from and writes to, and what that can show."""
+"""Terminal: stdin, stdout and stderr of a command, and what they can show."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ class Terminal:
     def ask(self, question: str) -> str:
         """Return what is answered to a question; empty if nothing can be.
 
-        Ctrl-C ends the wait at once, though asyncio would put it off until somebody answered.
+        Ctrl-C ends the wait at once, though asyncio would put it off until an answer.
 
         Raises:
-            KeyboardInterrupt: Somebody pressed it.
+            KeyboardInterrupt: Ctrl-C was pressed.
         """
         self.stderr.write(self._plain(question, self.stderr))
         self.stderr.flush()
@@ -91,7 +91,7 @@ class Terminal:
 
     @property
     def can_ask(self) -> bool:
-        """Whether somebody is there to answer."""
+        """Whether a user can answer questions."""
         return self.stdin.isatty() and self.stderr.isatty()
 
     @property
@@ -101,7 +101,7 @@ class Terminal:
 
     @property
     def width(self) -> int:
-        """How many columns a line of results has; 80 where nobody knows."""
+        """The number of columns of a line of results; 80 if it is not known."""
         return shutil.get_terminal_size().columns if self.stdout.isatty() else 80
 
     def style(self, text: str, name: str) -> str:
@@ -111,11 +111,11 @@ class Terminal:
         return f"\x1b[{_STYLES[name]}m{text}\x1b[0m"
 
     def shows(self, text: str) -> bool:
-        """Tell whether results can hold these characters."""
+        """Return whether results can hold these characters."""
         return self._plain(text, self.stdout) == text
 
     @staticmethod
     def _plain(text: str, stream: TextIO) -> str:
-        """Return ``text`` with a "?" for whatever the stream has no character for."""
+        """Return ``text`` with a "?" for each character that the stream cannot encode."""
         encoding = stream.encoding or "utf-8"
         return text.encode(encoding, "replace").decode(encoding)

@@ -1,4 +1,4 @@
-"""The process that the demo kills: ``python -m telecmi_async.cli.worker``, a worker and no more.
+"""Demo worker: ``python -m telecmi_async.cli.worker``, the process that the demo kills.
 
 It goes on with the campaign of a ledger, like any other. The secret is in its environment.
 """

@@ -1,6 +1,6 @@
-"""What TeleCMI tells about calls: events and records as values, and what they add up to.
+"""Webhook events and call detail records: parsed, deduplicated, and added up to a call's state.
 
-No network, no clock: bytes in, values out.
+No network and no clock: bytes in, values out.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What TeleCMI tells about a call, as values.
+"""Webhook events: what TeleCMI sends about a call, as values.
 
-Six kinds arrive at webhooks, and `Event` is their union. All of them carry the same ids, of
+Six kinds arrive at webhooks, and `Event` is their union. All of them have the same ids, of
 which any may be missing: no field of a webhook is guaranteed, and their names differ between
-editions of TeleCMI's pages. What was not sent, or could not be understood, is ``None``;
-``raw`` keeps everything as it came.
+editions of TeleCMI's pages. A field that was not sent, or makes no sense, is ``None``; ``raw``
+keeps everything as it came.
 
 Field names are the vendor's (``from_`` is ``from``). Its types are not:
 
@@ -43,14 +43,14 @@ __all__ = [
     "UnknownEvent",
 ]
 
-#: The words by which a record says that nobody answered. The first is TeleCMI's; the others
-#: are handled by programs that work with it.
+#: The statuses of a record of an unanswered leg. The first is TeleCMI's; programs that work
+#: with TeleCMI handle the others.
 NOT_ANSWERED = frozenset({"missed", "busy", "failed", "no_answer", "cancel"})
 
 _NUMBERS = frozenset({"from_", "to", "callerid", "vn"})
 _IDS = frozenset({"cmiuuid", "request_id", "conversation_uuid"})
 _HIDDEN = frozenset({"raw", "dtmf", "query"})
-# Too long for a phone number, and of nothing that could upset a log.
+# Too long for a phone number, of characters that are harmless in a log.
 _ID = re.compile(r"[\w-]{20,64}", re.ASCII)
 _LONGEST_PARAMS = 100
 _NO_QUERY = cast("Mapping[str, str]", JsonObject())
@@ -60,9 +60,9 @@ _CODE = re.compile(rf"({REFERENCE_PREFIX}[a-z2-7]{{26}})\.[a-z2-7]+")
 
 @unique
 class Direction(StrEnum):
-    """Which way a leg goes, seen from TeleCMI.
+    """The direction of a leg, seen from TeleCMI.
 
-    A call that comes in and is bridged to somebody has an inbound leg a and an outbound leg b.
+    An inbound call that is bridged has an inbound leg a and an outbound leg b.
     """
 
     INBOUND = "inbound"
@@ -71,7 +71,7 @@ class Direction(StrEnum):
 
 @unique
 class LiveStatus(StrEnum):
-    """What a live event says of its leg; ``out_answered`` is ``ANSWERED`` and ``OUTBOUND``."""
+    """The status of a live event; ``out_answered`` is ``ANSWERED`` and ``OUTBOUND``."""
 
     STARTED = "started"
     RINGING = "ringing"
@@ -83,7 +83,7 @@ class LiveStatus(StrEnum):
 
 @unique
 class StreamStatus(StrEnum):
-    """Whether TeleCMI's connection to a stream's WebSocket stands."""
+    """Whether TeleCMI is connected to a stream's WebSocket."""
 
     CONNECTED = "connected"
     DISCONNECTED = "disconnected"
@@ -96,16 +96,16 @@ class _Payload:
     Args:
         raw: The payload as it was received, read-only.
         appid: The account's app id.
-        from_: The caller's number: digits, or the text that stood there.
+        from_: The caller's number: digits, or the text that was sent instead.
         to: The number dialled, likewise.
         time: When it happened.
         cmiuuid: TeleCMI's id for the leg.
         leg: ``"a"`` for the first leg of a call, ``"b"`` for those it is bridged to.
-        direction: Which way the leg goes.
-        request_id: The id that the reply to a make-call request held.
-        conversation_uuid: What the legs of a call share.
-        extra_params: What the call was placed with. TeleCMI gives it back as text: an object
-            if that is JSON, else the text, for samples show ``"{key: value}"``.
+        direction: The direction of the leg.
+        request_id: The id in the reply to a make-call request.
+        conversation_uuid: The id that the legs of a call share.
+        extra_params: What the call was placed with. TeleCMI returns it as text: an object if
+            the text is JSON, else the text, as samples show ``"{key: value}"``.
     """
 
     raw: JsonObject
@@ -121,7 +121,7 @@ class _Payload:
     extra_params: JsonObject | str | None = None
 
     def __repr__(self) -> str:
-        """Show what a log may hold: numbers masked, digits that were pressed left out."""
+        """Show what a log may hold: numbers masked, pressed keys left out."""
         named = (
             f"{field.name}={_repr_of(field.name, value)}"
             for field in attrs.fields(type(self))
@@ -150,7 +150,7 @@ def _repr_of(name: str, value: object) -> str:
 class LiveEvent(_Payload):
     """Something happened to a leg just now.
 
-    Nothing is said about its being sent again: it may be lost, late, or overtake others.
+    TeleCMI documents no repeated delivery: it may be lost, late, or overtake others.
 
     Args:
         status: What happened.
@@ -165,7 +165,7 @@ class LiveEvent(_Payload):
 
 @frozen(kw_only=True, repr=False)
 class CallRecord(_Payload):
-    """A call detail record: one leg is over, and this is what it came to.
+    """A call detail record: what became of a leg that is over.
 
     It comes up to four times within 30 minutes (doc.telecmi.com, webhooks overview).
 
@@ -177,12 +177,12 @@ class CallRecord(_Payload):
         start_time: When it started.
         answer_time: When it was answered. Samples have it on missed legs, too.
         end_time: When it ended.
-        duration: In seconds. The page says the whole, its sample shows the talk; see
-            `talk_seconds`.
+        duration: In seconds. By TeleCMI's page of the whole leg, by its sample of the
+            conversation; see `talk_seconds`.
         call_rate: What the leg cost.
         balance: What the account held afterwards.
-        hangup_reason: Who ended it, where that is said.
-        filename: The recording's file, where there is one.
+        hangup_reason: Who ended it, if sent.
+        filename: The recording's file, if there is one.
     """
 
     status: str | None = None
@@ -199,7 +199,7 @@ class CallRecord(_Payload):
 
     @property
     def answered(self) -> bool | None:
-        """Whether somebody answered; ``None`` if the record does not say."""
+        """Whether it was answered; ``None`` if the record does not say."""
         if self.status == "answered":
             return True
         if self.status in NOT_ANSWERED:
@@ -208,10 +208,10 @@ class CallRecord(_Payload):
 
     @property
     def talk_seconds(self) -> int | None:
-        """How long the leg was talked on; 0 if it was not answered, ``None`` if unknown.
+        """How long the conversation was; 0 if it was not answered, ``None`` if unknown.
 
-        From answer to end, where both were sent: what ``duration`` means is not agreed
-        between TeleCMI's page (the whole) and its samples (the talk).
+        From answer to end, if both were sent: TeleCMI's page and samples disagree on what
+        ``duration`` means.
         """
         if not self.answered:
             return None if self.answered is None else 0
@@ -222,13 +222,12 @@ class CallRecord(_Payload):
 
 @frozen(kw_only=True, repr=False)
 class DigitsEvent(_Payload):
-    """Somebody pressed keys; TeleCMI waits for what comes next in the call.
+    """DTMF: keys were pressed; TeleCMI waits for how the call goes on.
 
     Args:
         dtmf: The keys, ``"0"`` to ``"9"``, ``"*"`` and ``"#"``; empty if none was pressed.
             Not in the repr: they may be a PIN.
-        query: What stood behind ``?`` in the address that was asked; see
-            `telecmi_async.Receiver.url`.
+        query: The query of the webhook's address; see `telecmi_async.Receiver.url`.
     """
 
     dtmf: str
@@ -237,12 +236,12 @@ class DigitsEvent(_Payload):
 
 @frozen(kw_only=True, repr=False)
 class InboundRequest(_Payload):
-    """Somebody calls one of your numbers; TeleCMI waits for what to do.
+    """An inbound call to one of your numbers; TeleCMI waits for how to answer it.
 
     Its ``cmiuuid`` is the ``conversation_uuid`` of the events that follow.
 
     Args:
-        query: What stood behind ``?`` in the address that was asked.
+        query: The query of the webhook's address.
     """
 
     query: Mapping[str, str] = _NO_QUERY
@@ -252,7 +251,7 @@ class InboundRequest(_Payload):
 class StreamEvent(_Payload):
     """The connection to a stream's WebSocket was opened or closed.
 
-    It holds a leg's ``cmiuuid`` and no id of the call.
+    It has a leg's ``cmiuuid`` but no id of the call.
 
     Args:
         status: Which of the two.
@@ -267,7 +266,7 @@ class StreamEvent(_Payload):
 
 @frozen(kw_only=True, repr=False)
 class UnknownEvent(_Payload):
-    """A payload of a kind that this package does not know; ``raw`` has all of it.
+    """A payload of an unknown kind; ``raw`` has all of it.
 
     Args:
         status: Its status in lower case, if it has one.

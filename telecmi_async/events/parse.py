@@ -1,7 +1,7 @@
-"""Which kind of event a payload is, and the event that it makes.
+"""Webhook event: parsed from a payload, whose kind is found by a table of rules.
 
-One rule decides, the first that fits, because the newest samples have no ``type`` and many
-accounts have everything sent to one URL:
+The first rule that fits decides, because the newest samples have no ``type`` and many accounts
+have everything sent to one URL:
 
 =========================================================  ================
 a payload with                                             is a
@@ -18,16 +18,22 @@ no status nor ``type``, but ``cmiuuid``, from, to, time    `InboundRequest`
 anything else                                              `UnknownEvent`
 =========================================================  ================
 
-A status is read in lower case and without ``in_`` and ``out_``. ``answered`` is the one that
-live events and records share. A payload that says ``type`` "event" is never a record.
+A status is read in lower case and without ``in_`` and ``out_``. Live events and records share
+``answered``. A payload with ``type`` "event" is never a record.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any
 
-from telecmi_async._internal.frozen_json import Json, JsonObject
-from telecmi_async.events import reading
+from telecmi_async._internal.frozen_json import JsonObject
+from telecmi_async.events.fields import (
+    parse_fields,
+    read_integer,
+    read_object_or_none,
+    read_text,
+    read_word,
+)
 from telecmi_async.events.model import (
     NOT_ANSWERED,
     CallRecord,
@@ -45,30 +51,14 @@ from telecmi_async.events.payload import read_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
 __all__ = ["parse_event"]
 
 _LIVE = {status.value: status for status in LiveStatus}
 _STREAM = {status.value: status for status in StreamStatus}
 _DIRECTION = {direction.value: direction for direction in Direction}
-_OF_A_RECORD = frozenset({"duration", "end_time", "call_rate", "balance"})
-
-
-class _Common(TypedDict):
-    """What every kind of event is made with."""
-
-    raw: JsonObject
-    appid: int | None
-    from_: str | None
-    to: str | None
-    time: datetime | None
-    cmiuuid: str | None
-    leg: str | None
-    direction: Direction | None
-    request_id: str | None
-    conversation_uuid: str | None
-    extra_params: JsonObject | str | None
+_ONLY_IN_RECORDS = frozenset({"duration", "end_time", "call_rate", "balance"})
+_ALL_IN_ANSWER_REQUESTS = frozenset({"cmiuuid", "from_", "to", "time"})
 
 
 def parse_event(payload: bytes | bytearray | str | Mapping[str, object]) -> Event:
@@ -79,112 +69,74 @@ def parse_event(payload: bytes | bytearray | str | Mapping[str, object]) -> Even
             framework made of it.
 
     Returns:
-        The event. A payload whose kind is not known makes an `UnknownEvent`, and a value
-        that makes no sense is ``None`` in its field: both can be found in ``raw``.
+        The event. A payload of an unknown kind becomes an `UnknownEvent`, and a value that
+        makes no sense is ``None`` in its field: both can be found in ``raw``.
 
     Raises:
-        WebhookError: It is no JSON object, or has more than 64 KiB, 20 levels, or 200
+        WebhookError: It is not a JSON object, or has more than 64 KiB, 20 levels, or 200
             keys and items. Nothing else is raised, whatever the bytes are.
     """
     raw = read_object(payload)
-    status = reading.word(raw.get("status"))
-    common: _Common = {
-        "raw": raw,
-        "appid": reading.integer(raw.get("appid", raw.get("app_id"))),
-        "from_": reading.number(raw.get("from")),
-        "to": reading.number(raw.get("to")),
-        "time": reading.time(raw.get("time")),
-        "cmiuuid": reading.text_or_none(_leg_id(raw)),
-        "leg": reading.word(raw.get("leg")),
-        "direction": _direction(raw, status),
-        "request_id": reading.text_or_none(raw.get("request_id")),
-        "conversation_uuid": reading.text_or_none(raw.get("conversation_uuid")),
-        "extra_params": reading.params(raw.get("extra_params")),
-    }
-    kind = reading.word(raw.get("type"))
-    if kind == "cdr":
-        return _record(common, status)
+    status = read_word(raw.get("status"))
+    kind, details = _kind_of(raw, status)
+    direction = _direction(raw, status)
+    return kind(raw=raw, direction=direction, **parse_fields(kind, raw), **details)
+
+
+def _kind_of(raw: JsonObject, status: str | None) -> tuple[type[Event], dict[str, Any]]:
+    """Return the class of a payload's event, and the fields that depend on it."""
+    named = read_word(raw.get("type"))
+    if named == "cdr":
+        return CallRecord, {"status": _without_direction(status)}
     if "dtmf" in raw:
-        return DigitsEvent(**common, dtmf=reading.text_or_none(raw.get("dtmf")) or "")
-    if reading.word(raw.get("action")) == "inbound":
-        return InboundRequest(**common)
+        return DigitsEvent, {"dtmf": read_text(raw.get("dtmf")) or ""}
+    if read_word(raw.get("action")) == "inbound":
+        return InboundRequest, {}
     if "ws_status" in raw or (status and status.startswith("stream_")):
-        return _stream(common, status)
-    return _about_a_leg(common, status, kind)
+        return _stream(raw, status)
+    return _kind_of_leg_event(raw, status, named)
 
 
-def _about_a_leg(common: _Common, status: str | None, kind: str | None) -> Event:
-    """Tell live events from records; they share a word, and the type is often missing."""
-    plain = reading.without_direction(status) if status else ""
-    live = _LIVE.get(plain)
-    may_be_a_record = kind != "event" and live in {None, LiveStatus.ANSWERED}
-    if may_be_a_record and (
-        plain in NOT_ANSWERED or not _OF_A_RECORD.isdisjoint(common["raw"])
-    ):
-        return _record(common, status)
-    if status is None and kind is None and _is_an_answer_request(common):
-        return InboundRequest(**common)
-    if live is None:
-        return UnknownEvent(**common, status=status)
-    raw = common["raw"]
-    return LiveEvent(
-        **common,
-        status=live,
-        callerid=reading.number(raw.get("callerid")),
-        vn=reading.number(raw.get("vn")),
-    )
+def _kind_of_leg_event(
+    raw: JsonObject, status: str | None, named: str | None
+) -> tuple[type[Event], dict[str, Any]]:
+    """Tell live events from records, although the type is often missing."""
+    plain = _without_direction(status)
+    live = _LIVE.get(plain or "")
+    may_be_a_record = named != "event" and live in {None, LiveStatus.ANSWERED}
+    if may_be_a_record and (plain in NOT_ANSWERED or not _ONLY_IN_RECORDS.isdisjoint(raw)):
+        return CallRecord, {"status": plain}
+    if live is not None:
+        return LiveEvent, {"status": live}
+    if status is None and named is None:
+        given = parse_fields(InboundRequest, raw)
+        if given.keys() >= _ALL_IN_ANSWER_REQUESTS:
+            return InboundRequest, {}
+    return UnknownEvent, {"status": status}
 
 
-def _record(common: _Common, status: str | None) -> CallRecord:
-    raw = common["raw"]
-    return CallRecord(
-        **common,
-        status=reading.without_direction(status) if status else None,
-        callerid=reading.number(raw.get("callerid")),
-        vn=reading.number(raw.get("vn")),
-        start_time=reading.time(raw.get("start_time")),
-        answer_time=reading.time(raw.get("answer_time")),
-        end_time=reading.time(raw.get("end_time")),
-        duration=reading.integer(raw.get("duration")),
-        call_rate=reading.money(raw.get("call_rate", raw.get("rate"))),
-        balance=reading.money(raw.get("balance")),
-        hangup_reason=reading.text_or_none(raw.get("hangup_reason")),
-        filename=reading.text_or_none(raw.get("filename")),
-    )
+def _without_direction(status: str | None) -> str | None:
+    return status and status.removeprefix("in_" if status.startswith("in_") else "out_")
 
 
-def _stream(common: _Common, status: str | None) -> StreamEvent | UnknownEvent:
+def _stream(raw: JsonObject, status: str | None) -> tuple[type[Event], dict[str, Any]]:
     """Read a stream's event, whose details are JSON in a text."""
-    details = reading.json_object(common["raw"].get("ws_status")) or JsonObject()
-    said = reading.word(details.get("status"))
-    found = _STREAM.get((status or "").removeprefix("stream_")) or _STREAM.get(said or "")
+    details = read_object_or_none(raw.get("ws_status")) or JsonObject()
+    named = read_word(details.get("status"))
+    found = _STREAM.get((status or "").removeprefix("stream_")) or _STREAM.get(named or "")
     if found is None:
-        return UnknownEvent(**common, status=status)
-    message = reading.json_object(details.get("message")) or JsonObject()
-    return StreamEvent(
-        **common,
-        status=found,
-        code=reading.integer(message.get("code")),
-        reason=reading.text_or_none(message.get("reason")),
-    )
-
-
-def _leg_id(raw: JsonObject) -> Json:
-    """Return a leg's id: right, as in the sample for digits, or as in the vendor's Node SDK."""
-    return raw.get("cmiuuid") or raw.get("cmuuid") or raw.get("cmiuid")
+        return UnknownEvent, {"status": status}
+    message = read_object_or_none(details.get("message")) or JsonObject()
+    code, reason = read_integer(message.get("code")), read_text(message.get("reason"))
+    return StreamEvent, {"status": found, "code": code, "reason": reason}
 
 
 def _direction(raw: JsonObject, status: str | None) -> Direction | None:
-    """Return the direction: said, else told by the status."""
-    said = _DIRECTION.get(reading.word(raw.get("direction")) or "")
-    if said is None and status is not None:
+    """Return the direction: the field's, or else that of the status."""
+    named = _DIRECTION.get(read_word(raw.get("direction")) or "")
+    if named is None and status is not None:
         if status.startswith("in_"):
             return Direction.INBOUND
         if status.startswith("out_"):
             return Direction.OUTBOUND
-    return said
-
-
-def _is_an_answer_request(common: _Common) -> bool:
-    """Whether it has all that the older answer request has, which names no action."""
-    return None not in (common["cmiuuid"], common["from_"], common["to"], common["time"])
+    return named

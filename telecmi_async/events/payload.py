@@ -1,7 +1,7 @@
-"""From bytes that anybody may have sent to a JSON object that nobody can change.
+"""Webhook payload: from untrusted bytes to a read-only JSON object.
 
-TeleCMI signs nothing, so what arrives is hostile until shown otherwise. Everything here has
-a bound, and what goes beyond it is refused whole: half a payload read is a wrong payload.
+TeleCMI signs nothing, so a payload may be hostile. Everything here has a limit, and a payload
+beyond it is refused as a whole.
 """
 
 from __future__ import annotations
@@ -11,54 +11,53 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NoReturn, cast
-
-import attrs
+from typing import Final, NoReturn, cast
 
 from telecmi_async._internal.frozen_json import Json, JsonObject
 from telecmi_async._internal.messages import shown
 from telecmi_async.errors import WebhookError
 
-__all__ = ["DEEPEST", "MAX_EVENT_CHARACTERS", "MOST_MEMBERS", "read_object"]
+__all__ = ["MAX_DEPTH", "MAX_MEMBERS", "MAX_PAYLOAD", "read_object"]
 
-#: The longest payload, in bytes; for text and mappings, in characters. TeleCMI's have 600.
-MAX_EVENT_CHARACTERS = 64 * 1024
+#: The longest payload, in bytes; of text and mappings, in characters. TeleCMI's have 600.
+MAX_PAYLOAD: Final = 64 * 1024
 #: How deep objects and arrays may be nested, the payload itself being the first level.
-DEEPEST = 20
+MAX_DEPTH: Final = 20
 #: How many keys and array items it may hold in all. TeleCMI's have about 20.
-MOST_MEMBERS = 200
+MAX_MEMBERS: Final = 200
 
-_PAST_64_BITS = 2**63
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-@attrs.define
-class _Room:
-    """How much more a payload may hold."""
-
-    members: int = MOST_MEMBERS
-    characters: int = MAX_EVENT_CHARACTERS
+_PAST_64_BITS: Final = 2**63
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_KINDS: Final[dict[type, str]] = {
+    type(None): "null",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "a text",
+    list: "an array",
+    tuple: "an array",
+}
 
 
 def read_object(payload: bytes | bytearray | str | Mapping[str, object]) -> JsonObject:
-    """Return the JSON object that a payload is, as a read-only deep copy.
+    """Return a payload's JSON object as a read-only deep copy.
 
     Args:
-        payload: A body as it arrived, in UTF-8, or what a web framework made of it.
+        payload: A body in UTF-8, or the mapping that a web framework made of it.
 
     Raises:
-        WebhookError: It is no JSON object; it is larger, deeper or has more members than
-            this module's bounds; a key comes twice; or a number is NaN, infinite or an int
+        WebhookError: It is not a JSON object; it is larger, deeper or has more members than
+            this module's limits; a key is repeated; or a number is NaN, infinite or an int
             beyond 64 bits.
     """
     value: object = payload
     if isinstance(value, bytes | bytearray | str):
-        if len(value) > MAX_EVENT_CHARACTERS:
-            raise WebhookError(f"the payload is larger than {MAX_EVENT_CHARACTERS // 1024} KiB")
+        if len(value) > MAX_PAYLOAD:
+            raise _too_large()
         value = _decode(value)
     if not isinstance(value, Mapping):
         raise WebhookError(f"the payload must be a JSON object, not {_kind(value)}")
-    return _freeze_object(cast("Mapping[object, object]", value), 1, _Room())
+    return _Freezer().freeze_object(cast("Mapping[object, object]", value), 1)
 
 
 def _decode(payload: bytes | bytearray | str) -> object:
@@ -79,7 +78,7 @@ def _decode(payload: bytes | bytearray | str) -> object:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Return an object's members; what reads a repeated key one way may be read another."""
+    """Return an object's members. Parsers disagree on repeated keys, so they are refused."""
     members = dict(pairs)
     if len(members) < len(pairs):
         ((again, _),) = Counter(key for key, _ in pairs).most_common(1)
@@ -94,76 +93,69 @@ def _no_constant(name: str) -> NoReturn:
 _decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
 
 
-def _freeze_object(value: Mapping[object, object], depth: int, room: _Room) -> JsonObject:
-    _enter(len(value), depth, room)
-    frozen: dict[str, Json] = {}
-    for key, item in value.items():
-        if not isinstance(key, str):
-            raise WebhookError(f"the payload has a key that is no text: {shown(key)}")
-        name = _freeze_text(key, room)
-        # Most are texts: this saves each of them a call.
-        frozen[name] = (
-            _freeze_text(item, room) if isinstance(item, str) else _freeze(item, depth, room)
-        )
-    return JsonObject(frozen)
+class _Freezer:
+    """Copies one payload, within its limits."""
+
+    def __init__(self) -> None:
+        self._members = MAX_MEMBERS
+        self._characters = MAX_PAYLOAD
+
+    def freeze_object(self, value: Mapping[object, object], depth: int) -> JsonObject:
+        self._enter(len(value), depth)
+        frozen: dict[str, Json] = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise WebhookError(f"the payload has a key that is no text: {shown(key)}")
+            frozen[self._text(key)] = self._freeze(item, depth + 1)
+        return JsonObject(frozen)
+
+    def _freeze(self, value: object, depth: int) -> Json:
+        if isinstance(value, str):  # most are
+            return self._text(value)
+        match value:
+            case None | bool():
+                return value
+            case int():
+                if not -_PAST_64_BITS <= value < _PAST_64_BITS:
+                    raise WebhookError("the payload holds an integer of more than 64 bits")
+                return int(value)
+            case float():
+                if not math.isfinite(value):
+                    raise WebhookError("the payload holds a number that is not finite")
+                return float(value)
+            case Mapping():
+                return self.freeze_object(cast("Mapping[object, object]", value), depth)
+            case list() | tuple():
+                items = cast("Sequence[object]", value)
+                self._enter(len(items), depth)
+                return tuple(self._freeze(item, depth + 1) for item in items)
+            case _:
+                raise WebhookError(f"the payload holds {_kind(value)}, which is no JSON")
+
+    def _text(self, value: str) -> str:
+        """Return text that can be encoded: a lone surrogate becomes U+FFFD."""
+        self._characters -= len(value)
+        if self._characters < 0:
+            raise _too_large()
+        return str.__str__(value if value.isascii() else _LONE_SURROGATE.sub("\ufffd", value))
+
+    def _enter(self, members: int, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise _too_deep()
+        self._members -= members
+        if self._members < 0:
+            raise WebhookError(f"the payload holds more than {MAX_MEMBERS} keys and items")
 
 
-def _freeze(value: object, depth: int, room: _Room) -> Json:
-    match value:
-        case str():
-            return _freeze_text(value, room)
-        case None | bool():
-            return value
-        case int():
-            if not -_PAST_64_BITS <= value < _PAST_64_BITS:
-                raise WebhookError("the payload holds an integer of more than 64 bits")
-            return int(value)
-        case float():
-            if not math.isfinite(value):
-                raise WebhookError("the payload holds a number that is not finite")
-            return float(value)
-        case Mapping():
-            return _freeze_object(cast("Mapping[object, object]", value), depth + 1, room)
-        case list() | tuple():
-            items = cast("Sequence[object]", value)
-            _enter(len(items), depth + 1, room)
-            return tuple(_freeze(item, depth + 1, room) for item in items)
-        case _:
-            raise WebhookError(f"the payload holds {_kind(value)}, which is no JSON")
-
-
-def _freeze_text(value: str, room: _Room) -> str:
-    """Return text that can be encoded: half a character becomes the replacement sign."""
-    room.characters -= len(value)
-    if room.characters < 0:
-        raise WebhookError(f"the payload is larger than {MAX_EVENT_CHARACTERS // 1024} KiB")
-    return str.__str__(value if value.isascii() else _LONE_SURROGATE.sub("\ufffd", value))
-
-
-def _enter(members: int, depth: int, room: _Room) -> None:
-    if depth > DEEPEST:
-        raise _too_deep()
-    room.members -= members
-    if room.members < 0:
-        raise WebhookError(f"the payload holds more than {MOST_MEMBERS} keys and items")
+def _too_large() -> WebhookError:
+    return WebhookError(f"the payload is larger than {MAX_PAYLOAD // 1024} KiB")
 
 
 def _too_deep() -> WebhookError:
-    return WebhookError(f"the payload is nested more than {DEEPEST} deep")
+    return WebhookError(f"the payload is nested more than {MAX_DEPTH} deep")
 
 
 def _kind(value: object) -> str:
     """Name what a value is as JSON would, without repeating it."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true or false"
-        case int() | float():
-            return "a number"
-        case str():
-            return "a text"
-        case list() | tuple():
-            return "an array"
-        case _:
-            return f"a value of type {type(value).__name__[:40]}"
+    kind = type(value)
+    return _KINDS.get(kind, f"a value of type {kind.__name__[:40]}")

@@ -1,8 +1,7 @@
-"""What is known of a call, and of each of its legs: values that events are added to.
+"""Call state: what is known of a call and of its legs, built up from events.
 
-`CallState.after` is all there is to learn. It follows the table of
-`telecmi_async.events.transitions`, so the order of events does not matter, nor how often each
-arrives: states that were made of the same events are equal.
+`CallState.after` follows the table of `telecmi_async.events.transitions`, so neither the order
+of events nor repeats matter: states that were made of the same events are equal.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from telecmi_async.events.transitions import Signal, Stage, advance, advance_cal
 
 __all__ = ["CallState", "LegState"]
 
-#: How many legs of a call are kept, beside its first. A bridge dials a handful; more are somebody's forgery.
+#: How many legs of a call are kept, beside its first. A bridge dials a handful; more are forged.
 MOST_LEGS = 64
 
 
@@ -30,7 +29,7 @@ class LegState:
         leg: ``"a"`` for the first, ``"b"`` for those it was bridged to.
         cmiuuid: TeleCMI's id for it.
         stage: How far it has come.
-        record: Its call detail record, once that is there.
+        record: Its call detail record, once it arrived.
     """
 
     leg: str
@@ -39,7 +38,7 @@ class LegState:
     record: CallRecord | None = None
 
     def after(self, event: Event, signal: Signal) -> LegState:
-        """Return what is known once an event of this leg, and what it says, is known too."""
+        """Return the state after an event of this leg and its signal."""
         record = self.record
         if isinstance(event, CallRecord) and (record is None or _rank(record) < _rank(event)):
             record = event
@@ -64,19 +63,18 @@ class CallState:
     legs: tuple[LegState, ...] = ()
 
     def after(self, event: Event) -> CallState:
-        """Return what is known once an event of this call is known too.
+        """Return the state after an event, which must be of this call.
 
-        That the event is of this call is for who calls this to know. One that says nothing
-        about a leg's stage, such as pressed keys, changes nothing, nor does one that came
-        before.
+        An event without a signal for a leg, such as pressed keys, changes nothing, nor does a
+        repeat.
         """
         signal = signal_of(event)
         if signal is None:
             return self
-        # Editions that do not name the leg tell of the first one only.
+        # Payloads without a leg are about the first one.
         name = event.leg or "a"
         first = name == "a"
-        # A call has one first leg, whether or not an event holds its id.
+        # A call has one first leg, whether or not an event has its id.
         cmiuuid = None if first else event.cmiuuid
         legs = {_key(leg): leg for leg in self.legs}
         leg = legs.get((name, cmiuuid or ""))
@@ -98,15 +96,15 @@ class CallState:
 
     @property
     def answered(self) -> bool | None:
-        """Whether the first leg was answered; ``None`` if that is not known, or not yet."""
+        """Whether the first leg was answered; ``None`` if that is not known (yet)."""
         return self.stage.answered
 
     @property
     def recorded(self) -> bool:
-        """Whether the first leg's record is there, and that of each other leg heard of.
+        """Whether there is a record of the first leg, and of each other known leg.
 
-        One that was looked up holds no id. It is certainly a leg's if that is the only one of
-        its name.
+        A record that was looked up has no id. It is certainly a leg's if that is the only leg
+        of its name.
         """
         looked_up = {leg.leg for leg in self.legs if leg.record and not leg.cmiuuid}
         named = Counter(leg.leg for leg in self.legs if leg.cmiuuid)
@@ -116,13 +114,13 @@ class CallState:
 
     @property
     def talk_seconds(self) -> int | None:
-        """How long the first leg was talked on, by its record."""
+        """How long the first leg's conversation was, by its record."""
         record = self._first.record if self._first else None
         return record.talk_seconds if record else None
 
     @property
     def cost(self) -> Decimal | None:
-        """What the legs cost together, as far as their records are there and say so."""
+        """What the legs cost together, as far as their records say."""
         rates = [record.call_rate for record in self._records()]
         known = [rate for rate in rates if rate is not None]
         return sum(known, Decimal(0)) if known else None
@@ -130,8 +128,8 @@ class CallState:
     def _records(self) -> list[CallRecord]:
         """Return each leg's record once.
 
-        One that was looked up names its leg and no id; one that was sent holds both. If all
-        is well they are the same.
+        A record that was looked up has the leg's name but no id; one from a webhook has both.
+        They should be the same.
         """
         recorded = [(leg, leg.record) for leg in self.legs if leg.record]
         named = {leg.leg for leg, _ in recorded if leg.cmiuuid}
@@ -147,10 +145,10 @@ def _key(leg: LegState) -> tuple[str, str]:
 
 
 def _rank(record: CallRecord) -> tuple[object, ...]:
-    """Return how much a record tells: of two for one leg, all must keep the same.
+    """Return how much a record says: of two for one leg, every process must keep the same.
 
-    An answer tells more than none, and then the later and the longer record; what is left
-    is no reason, only an order.
+    An answer counts more than none, then the later and the longer record; the payload decides
+    the rest.
     """
     return (
         record.answered is True,

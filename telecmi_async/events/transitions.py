@@ -1,31 +1,31 @@
-"""How far a leg has come, and a call: a table.
+"""Call state table: how far a leg has come, and a call.
 
 Events arrive late, twice, in any order, or not at all; the record of a leg comes up to four
-times, the live event before it perhaps never. Whoever waits for "answered" or "ended" must
-nevertheless never see a call go backwards, and two processes that saw the same events in
-different orders must agree.
+times, the live event before it perhaps never. Still, a call must never go backwards for those
+who wait for "answered" or "ended", and two processes that saw the same events in different
+orders must agree.
 
-Both follow if a stage is thought of as *what is known* instead of *what happened last*. What
-is known only grows, so the stages form a lattice: ::
+Both follow if a stage means *what is known* instead of *what happened last*. Knowledge only
+grows, so the stages form a lattice: ::
 
     NEW → STARTED → RINGING → ANSWERED → BRIDGED ─────→ COMPLETED
                         └───→ HUNG_UP  →  MISSED ───↗
 
-and an event moves a leg to the lowest stage that is above both the one it is at and the one
-that the event alone would lead to. A leg that was hung up and about which ``answered`` comes
-in late is ``COMPLETED``: it was answered and it is over. Events then commute (their order
-does not matter), and repeat without effect, and `TABLE` is nothing but these joins written
-out, cell by cell, for a reader to check. The tests check the three laws on the table itself.
+and an event moves a leg to the lowest stage that is above both its stage and the one that the
+event alone would lead to. A leg that was hung up and gets a late ``answered`` is ``COMPLETED``:
+it was answered and it is over. Events then commute (their order does not matter) and are
+idempotent (repeats have no effect). `TABLE` holds these joins, written out cell by cell for a
+reader to check. The tests check the three laws on the table itself.
 
-Two decisions are in it:
+It contains two decisions:
 
-- An answer once seen stays, whatever a record says: those who waited for it were told.
-- ``hangup`` alone does not mean missed. The live event ``answered`` may have been lost, and
-  the leg stays ``HUNG_UP``, over but undecided, until its record tells.
+- An answer, once seen, stays, whatever a record says: those who waited for it have gone on.
+- ``hangup`` alone does not mean missed. The live event ``answered`` may have been lost, so the
+  leg stays ``HUNG_UP``, over but undecided, until its record arrives.
 
-A call is where its first leg is. Of the other legs only an answer matters, which makes the
-call ``BRIDGED``: when one of them ends, or never answers, the call goes on. `CALL_TABLE` says
-which signal for the call is in a signal of another leg.
+A call has the stage of its first leg. Of the other legs only an answer matters, which makes the
+call ``BRIDGED``: when one of them ends, or never answers, the call goes on. `CALL_TABLE` holds
+what a signal of another leg means for the call.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ from telecmi_async.events.model import (
     Event,
     InboundRequest,
     LiveEvent,
-    LiveStatus,
     StreamEvent,
     UnknownEvent,
 )
@@ -49,14 +48,13 @@ __all__ = [
     "Stage",
     "advance",
     "advance_call",
-    "render",
     "signal_of",
 ]
 
 
 @unique
 class Stage(StrEnum):
-    """How far a leg, or a call, is known to have come."""
+    """How far a leg, or a call, has come as far as is known."""
 
     #: Nothing is known yet.
     NEW = "new"
@@ -68,7 +66,7 @@ class Stage(StrEnum):
     BRIDGED = "bridged"
     #: Over; whether it had been answered is not known.
     HUNG_UP = "hung_up"
-    #: Over; nobody answered.
+    #: Over; it was not answered.
     MISSED = "missed"
     #: Over; it was answered.
     COMPLETED = "completed"
@@ -80,7 +78,7 @@ class Stage(StrEnum):
 
     @property
     def answered(self) -> bool | None:
-        """Whether somebody answered; ``None`` while that may still come, or be told."""
+        """Whether it was answered; ``None`` as long as that is not known."""
         match self:
             case Stage.ANSWERED | Stage.BRIDGED | Stage.COMPLETED:
                 return True
@@ -105,8 +103,8 @@ class Signal(StrEnum):
     RECORD_ANSWERED = "record_answered"
 
 
-# Down: the stage a leg is at. Across: the signal. In the cell: the stage it is at then.
-_DRAWN = """
+# Rows: the stage of a leg. Columns: the signal. Cells: the stage that follows.
+_TABLE = """
             started     ringing     answered    bridged     hangup      record_missed  record_answered
 new         started     ringing     answered    bridged     hung_up     missed         completed
 started     started     ringing     answered    bridged     hung_up     missed         completed
@@ -118,20 +116,9 @@ missed      missed      missed      completed   completed   missed      missed  
 completed   completed   completed   completed   completed   completed   completed      completed
 """
 
-# A signal of a leg that is not the first, and the signal for the call that is in it.
-_DRAWN_FOR_THE_CALL = """
-started          -
-ringing          -
-answered         bridged
-bridged          bridged
-hangup           -
-record_missed    -
-record_answered  bridged
-"""
 
-
-def _read(drawn: str) -> dict[Stage, dict[Signal, Stage]]:
-    head, *rows = (line.split() for line in drawn.strip().splitlines())
+def _read(table: str) -> dict[Stage, dict[Signal, Stage]]:
+    head, *rows = (line.split() for line in table.strip().splitlines())
     signals = [Signal(name) for name in head]
     return {
         Stage(at): dict(zip(signals, (Stage(name) for name in cells), strict=True))
@@ -140,12 +127,17 @@ def _read(drawn: str) -> dict[Stage, dict[Signal, Stage]]:
 
 
 #: For each stage of a leg and each signal, the stage that follows.
-TABLE = _read(_DRAWN)
+TABLE = _read(_TABLE)
 
 #: For each signal of another leg than the first, the signal for the call, if there is one.
 CALL_TABLE = {
-    Signal(name): None if meaning == "-" else Signal(meaning)
-    for name, meaning in (line.split() for line in _DRAWN_FOR_THE_CALL.strip().splitlines())
+    Signal.STARTED: None,
+    Signal.RINGING: None,
+    Signal.ANSWERED: Signal.BRIDGED,
+    Signal.BRIDGED: Signal.BRIDGED,
+    Signal.HANGUP: None,
+    Signal.RECORD_MISSED: None,
+    Signal.RECORD_ANSWERED: Signal.BRIDGED,
 }
 
 
@@ -155,13 +147,7 @@ def advance(stage: Stage, signal: Signal) -> Stage:
 
 
 def advance_call(stage: Stage, signal: Signal, *, first_leg: bool) -> Stage:
-    """Return the stage of a call after a signal of one of its legs.
-
-    Args:
-        stage: Where the call is.
-        signal: What was said.
-        first_leg: Whether it was said of leg a.
-    """
+    """Return the stage of a call after a signal of its first leg, or of another one."""
     meaning = signal if first_leg else CALL_TABLE[signal]
     return stage if meaning is None else TABLE[stage][meaning]
 
@@ -170,7 +156,7 @@ def signal_of(event: Event) -> Signal | None:
     """Return what an event says about how far its leg has come, if it says anything."""
     match event:
         case LiveEvent():
-            return _signal_of_status(event.status)
+            return Signal(event.status.value)
         case CallRecord(answered=True):
             return Signal.RECORD_ANSWERED
         case CallRecord(answered=False):
@@ -181,44 +167,3 @@ def signal_of(event: Event) -> Signal | None:
             return None
         case _:
             assert_never(event)
-
-
-def _signal_of_status(status: LiveStatus) -> Signal:
-    match status:
-        case LiveStatus.STARTED:
-            return Signal.STARTED
-        case LiveStatus.RINGING:
-            return Signal.RINGING
-        case LiveStatus.ANSWERED:
-            return Signal.ANSWERED
-        case LiveStatus.BRIDGED:
-            return Signal.BRIDGED
-        case LiveStatus.HANGUP:
-            return Signal.HANGUP
-        case _:
-            assert_never(status)
-
-
-def render() -> str:
-    """Return both tables as Markdown, a dash where nothing changes."""
-    legs = [
-        ["a leg that is", *Signal],
-        *(
-            [f"**{at}**", *(_changed(at, to) for to in row.values())]
-            for at, row in TABLE.items()
-        ),
-    ]
-    call = [
-        ["another leg's", "is for the call"],
-        *([signal, meaning or "\u2013"] for signal, meaning in CALL_TABLE.items()),
-    ]
-    return f"{_markdown(legs)}\n\n{_markdown(call)}\n"
-
-
-def _changed(at: Stage, to: Stage) -> str:
-    return "\u2013" if to is at else to
-
-
-def _markdown(rows: list[list[str]]) -> str:
-    head, *body = [f"| {' | '.join(cells)} |".replace("_", " ") for cells in rows]
-    return "\n".join([head, "|" + " --- |" * len(rows[0]), *body])

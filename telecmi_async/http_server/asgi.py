@@ -26,9 +26,7 @@ ASGISend: TypeAlias = Callable[[ASGIMessage], Awaitable[None]]
 async def read_body(receive: ASGIReceive, *, most: int) -> bytearray | None:
     """Return a request's body, or ``None`` if the client disconnected.
 
-    Args:
-        receive: As ASGI gives it.
-        most: How many bytes it may have. Of a longer one no more is read than shows that.
+    Of a body with more than ``most`` bytes no more is read than shows that.
     """
     body = bytearray()
     while True:

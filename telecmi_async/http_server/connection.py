@@ -78,13 +78,9 @@ class _RefusedRequest(Exception):  # it becomes a response
 
 
 class HttpConnection:
-    """Serves requests one after the other over one stream.
+    """Serves requests one after the other over one stream, which it does not close.
 
-    Args:
-        stream: The stream; it is not closed here.
-        application: Answers requests.
-        limits: The limits for the client.
-        refuse: Returns the response to an unreadable request, from a status and a reason.
+    Its arguments are explained at `HttpServer`.
     """
 
     def __init__(

@@ -14,14 +14,9 @@ _BODILESS = frozenset({204, 304})
 
 @frozen
 class HttpRequest:
-    """A request that arrived in full.
+    """A request that arrived in full; ``local`` if its client is on this machine.
 
-    Args:
-        method: The method.
-        target: The path, with its query.
-        headers: The headers, by lower-case name.
-        body: The body.
-        local: Whether the client is on this machine.
+    The target is the path with its query. Names of headers are in lower case.
     """
 
     method: str
@@ -33,13 +28,7 @@ class HttpRequest:
 
 @frozen
 class HttpResponse:
-    """A response.
-
-    Args:
-        status: The status.
-        headers: Names and values, without ``Content-Length``.
-        body: The body.
-    """
+    """A response. Its headers are without ``Content-Length``, which is added."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()

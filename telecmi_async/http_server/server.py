@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import SocketAttribute
 
-from telecmi_async._internal.event_loop import DeferredError
+from telecmi_async._internal.tasks import background_task_group
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.http_server.connection import ConnectionLimits, HttpConnection
 from telecmi_async.http_server.messages import HttpResponse
@@ -94,27 +94,18 @@ async def serve_http(
 ) -> AsyncGenerator[int]:
     """Serve an application on a port for as long as the context is open; give the port.
 
-    Args:
-        application: Answers requests.
-        host: The address to listen on.
-        port: The port, or 0 for any free one.
-        limits: The limits for clients.
-        refuse: Returns the response to an unreadable request, from a status and a reason.
+    The port 0 stands for any free one. The other arguments are explained at `HttpServer`.
 
     Raises:
         ConfigurationError: The address cannot be listened on.
     """
-    deferred = DeferredError()
-    async with await _listen(host, port) as listener, anyio.create_task_group() as tasks:
+    async with await _listen(host, port) as listener, background_task_group() as tasks:
         server = HttpServer(application, limits or ConnectionLimits(), refuse=refuse)
         tasks.start_soon(server.accept, listener)
         try:
-            with deferred:
-                yield listener.extra(SocketAttribute.local_port)  # noqa: S610  # anyio's, no database
+            yield listener.extra(SocketAttribute.local_port)  # noqa: S610  # anyio's, no database
         finally:
             await server.stop()
-            tasks.cancel_scope.cancel()
-    deferred.reraise()
 
 
 async def _listen(host: str, port: int) -> Listener[ByteStream]:

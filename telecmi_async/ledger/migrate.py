@@ -1,4 +1,4 @@
-"""Schema migrations: numbered SQL files, and how a SQLite file gets from one to the next."""
+"""Schema migrations: numbered SQL files; a schema's version is the number of files it has run."""
 
 from __future__ import annotations
 
@@ -6,57 +6,36 @@ import sqlite3
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
-
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Script", "migrate_sqlite", "scripts", "scripts_after", "statements"]
+__all__ = ["migrate_sqlite", "scripts", "scripts_after", "statements"]
 
 #: In the header of a SQLite file that is a ledger: "tcmL".
 _APPLICATION_ID: Final = 0x74636D4C
 
 
-@frozen
-class Script:
-    """One step of a schema.
-
-    Args:
-        version: The schema's version after it.
-        name: The file's name.
-        text: Its SQL.
-    """
-
-    version: int
-    name: str
-    text: str
-
-
-def scripts(kind: str) -> list[Script]:
-    """Return all steps of the schema of ``"sqlite"`` or ``"postgres"``, in order."""
+def scripts(kind: str) -> list[str]:
+    """Return the texts of all files of the schema of ``"sqlite"`` or ``"postgres"``, in order."""
     folder = files("telecmi_async.ledger").joinpath("schema", kind)
     names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".sql"))
-    return [
-        Script(int(name[:4]), name, folder.joinpath(name).read_text(encoding="utf-8"))
-        for name in names
-    ]
+    return [folder.joinpath(name).read_text(encoding="utf-8") for name in names]
 
 
-def scripts_after(version: int, steps: Sequence[Script]) -> Sequence[Script]:
-    """Return the steps that a database of a version still needs.
+def scripts_after(version: int, texts: Sequence[str]) -> Sequence[str]:
+    """Return the texts that a database of a version has not run yet.
 
     Raises:
         ConfigurationError: Its schema is newer than this package.
     """
-    newest = steps[-1].version
-    if version > newest:
+    if version > len(texts):
         raise ConfigurationError(
             f"the ledger was written by a newer version of telecmi-async (its schema is "
-            f"{version}, this one knows {newest}); update telecmi-async"
+            f"{version}, this one knows {len(texts)}); update telecmi-async"
         )
-    return steps[version:]
+    return texts[version:]
 
 
 def statements(text: str) -> Iterator[str]:
@@ -69,21 +48,19 @@ def statements(text: str) -> Iterator[str]:
             statement = ""
 
 
-def migrate_sqlite(db: sqlite3.Connection, steps: Sequence[Script]) -> None:
-    """Bring a file's schema up to date: all steps in one transaction.
-
-    If several processes try at the same moment, the first one does it.
+def migrate_sqlite(db: sqlite3.Connection, texts: Sequence[str]) -> None:
+    """Bring a file's schema up to date in one transaction, which several processes may try.
 
     Raises:
         ConfigurationError: The file is another program's, or of a newer version of this one.
     """
     db.execute("BEGIN IMMEDIATE")
     try:
-        for step in scripts_after(_version_of(db), steps):
-            for statement in statements(step.text):
+        for text in scripts_after(_version_of(db), texts):
+            for statement in statements(text):
                 db.execute(statement)
         db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {steps[-1].version}")
+        db.execute(f"PRAGMA user_version = {len(texts)}")
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:

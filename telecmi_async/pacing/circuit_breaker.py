@@ -1,14 +1,14 @@
-"""What slows a campaign down, or stops it for a while: arithmetic, told the time.
+"""Circuit breaker and adaptive rate: what slows a campaign down or stops it; pure arithmetic.
 
-*The breaker.* A send whose fate is unknown is a person who cannot be dialled again without
-proof. When many recent sends end so, something is broken between here and TeleCMI, and no
-calls are better than a thousand unknown ones: all sends pause, and single probes go out after
-5, 10, 20 … 120 seconds. One that is answered, whatever the answer, ends the pause.
+*Circuit breaker.* A send whose outcome is unknown is a person who cannot be dialled again
+without proof. When many recent sends end so, something is broken between here and TeleCMI, and
+no calls are better than a thousand unknown ones: all sends pause, and single probes go out after
+5, 10, 20 … 120 seconds. A probe that is answered, whatever the answer, ends the pause.
 
-*The slow-down.* "Too many" is answered by dialling less: the rate is cut to 0.7 of what it was,
-and grows again as a cubic (the law of TCP CUBIC, RFC 9438): fast at first, slowly near the rate
-that was too much, then faster beyond it, up to the rate that was asked for. So it finds out
-what the account is good for now, and what it is good for later.
+*Adaptive rate.* After a "too many" reply the rate is cut to 0.7 of its value, and grows again as
+a cubic (the law of TCP CUBIC, RFC 9438): fast at first, slowly near the rate that was too much,
+then faster beyond it, up to the rate that was asked for. So it finds out which rate the account
+allows now, and which it allows later.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AdaptiveRate", "Breaker", "CircuitBreaker"]
 
-# The breaker looks at so many sends, and trips at so many of them: five, and a fifth at least.
+# The breaker opens when this many of the last sends ended unknown: five, and at least a fifth.
 _WINDOW = 25
 _MOST = 5
 _FIRST_PROBE = 5.0
@@ -39,7 +39,7 @@ _LONGEST_PAUSE = 120.0
 _BETA = 0.7
 _SCALE = 0.4
 _FLOOR = 0.5
-# What waited long for its turn tells nothing of how long an answer takes.
+# A send that waited long for its start says nothing about how long a reply takes.
 _LONGEST_ROUND_TRIP = 10.0
 
 
@@ -57,7 +57,7 @@ class Breaker:
 
     @property
     def open(self) -> bool:
-        """Whether sends are paused, but for probes."""
+        """Whether sends are paused, except probes."""
         return self._opened is not None
 
     @property
@@ -68,8 +68,8 @@ class Breaker:
     def wait(self, now: float) -> float:
         """Return how many seconds from now a send may start; 0 if it may start now.
 
-        While sends are paused, a 0 is the permission for one probe: the next is given when that
-        one's end was told, or so long after it that it never will be.
+        While sends are paused, a 0 permits one probe. The next is permitted when that one has
+        ended, or so long after it that it never will.
         """
         if self._opened is None:
             return 0.0
@@ -82,17 +82,17 @@ class Breaker:
         return 0.0
 
     def ended(self, now: float, *, began: float, unknown: bool | None) -> None:
-        """Hear how a send ended.
+        """Record how a send ended.
 
         Args:
             now: The time.
-            began: When it was permitted. One from before the pause says nothing about its end.
-            unknown: Whether its fate is unknown; False if it was answered; ``None`` if nothing
-                was sent.
+            began: When it was permitted. A send from before the pause does not end it.
+            unknown: Whether its outcome is unknown; False if it was answered; ``None`` if
+                nothing was sent.
         """
         if self._opened is None:
             if unknown is not None:
-                self._look(now, unknown=unknown)
+                self._count(now, unknown=unknown)
             return
         if began < self._opened or self._probe is None:
             return
@@ -105,20 +105,20 @@ class Breaker:
         self._next_probe = now + self._pause
 
     def withdraw(self) -> None:
-        """Hear that the probe was given up: another may go out in its place, at once."""
+        """Give up the probe: another may go out in its place, at once."""
         self._probe = None
 
-    def _look(self, now: float, *, unknown: bool) -> None:
+    def _count(self, now: float, *, unknown: bool) -> None:
         self._last.append(unknown)
         if sum(self._last) >= _MOST:
             self._opened = now
             self._next_probe = now + self._pause
-            # What was seen is dealt with; after the pause it is looked at afresh.
+            # After the pause, counting begins again.
             self._last.clear()
 
 
 class AdaptiveRate:
-    """The rate at which calls may start: the ceiling, until TeleCMI says "too many".
+    """The rate at which calls may start: the ceiling, until TeleCMI replies "too many".
 
     Args:
         ceiling: Calls per second that were asked for.
@@ -145,12 +145,12 @@ class AdaptiveRate:
         return max(grown, self._floor)
 
     def refused(self, now: float, *, round_trip: float) -> None:
-        """Hear that TeleCMI said "too many".
+        """Cut the rate, since TeleCMI replied "too many".
 
         Args:
             now: The time.
-            round_trip: Seconds from the request to its answer. What was on its way when the
-                rate was cut is no reason to cut it again.
+            round_trip: Seconds from the request to its reply. Requests that were on their way
+                when the rate was cut do not cut it again.
         """
         if now < self._no_cut_before:
             return
@@ -160,7 +160,7 @@ class AdaptiveRate:
 
 
 class CircuitBreaker:
-    """Breaker and slow-down of one campaign.
+    """Circuit breaker and adaptive rate of one campaign.
 
     Args:
         rate: Calls per second that were asked for.
@@ -169,17 +169,17 @@ class CircuitBreaker:
         ConfigurationError: ``rate`` is not a positive number.
     """
 
-    __slots__ = ("_breaker", "_slowdown")
+    __slots__ = ("_adaptive", "_breaker")
 
     def __init__(self, rate: float) -> None:
         if not 0 < rate < math.inf:
             raise ConfigurationError("the rate must be a positive number of calls per second")
         self._breaker = Breaker()
-        self._slowdown = AdaptiveRate(rate)
+        self._adaptive = AdaptiveRate(rate)
 
     @property
     def open(self) -> bool:
-        """Whether all sends are paused, for too many ended unknown."""
+        """Whether all sends are paused, because too many ended unknown."""
         return self._breaker.open
 
     def room(self) -> int:
@@ -193,25 +193,25 @@ class CircuitBreaker:
         return self._breaker.wait(now)
 
     def withdraw(self) -> None:
-        """Hear that nothing came of the probe that `wait` let start; see `Breaker.withdraw`."""
+        """Give up the probe that `wait` permitted; see `Breaker.withdraw`."""
         self._breaker.withdraw()
 
     def rate(self, now: float) -> float:
         """Return how many calls may start in a second, now."""
-        return self._slowdown.rate(now)
+        return self._adaptive.rate(now)
 
     def record(self, error: TelecmiError | None, now: float, *, began: float) -> None:
-        """Hear how a send ended.
+        """Record how a send ended.
 
         Args:
             error: What its handle raised, if it did.
             now: The time.
-            began: When `wait` let it start.
+            began: When `wait` permitted it.
         """
         unknown: bool | None
         match error:
             case RateLimited():
-                self._slowdown.refused(now, round_trip=now - began)
+                self._adaptive.refused(now, round_trip=now - began)
                 unknown = False
             case None | CallRejected():
                 unknown = False

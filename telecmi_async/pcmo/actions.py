@@ -1,17 +1,17 @@
-"""The call flow language, PCMO: one frozen class for each action.
+"""PCMO actions, the steps of a call flow: one frozen class for each action.
 
-TeleCMI calls a flow "PIOPIY call management object": an array of actions that run one
-after another once the callee answers. Names are the vendor's; `from` is a word of Python,
-so it is ``from_`` here. An option that is not given is not sent, and TeleCMI's own default
-applies. Values are checked when an action is made: an invalid one cannot exist.
+PCMO is TeleCMI's "PIOPIY call management object": an array of actions that run one after
+another once the callee answers. Names are the vendor's, but for ``from_``: Python reserves
+``from``. An option that is not given is not sent, and TeleCMI's default applies. Invalid
+actions are rejected when they are made.
 
-Rules are those of the vendor's pages on PCMO actions (doc.telecmi.com/piopiy/docs), and of
-its SDKs' sources where the pages are silent.
+The rules come from the vendor's pages on PCMO actions (doc.telecmi.com/piopiy/docs), and from
+its SDKs' sources where the pages say nothing.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
 from attrs import field, frozen
 from attrs.validators import optional
@@ -52,23 +52,24 @@ ListenMode: TypeAlias = Literal["caller", "callee", "both"]
 VoiceQuality: TypeAlias = Literal["8000", "16000", 8000, 16000, "12000", "32000", 12000, 32000]
 
 
-class AnyAction:
-    """What all actions are.
+def _one_of(literal: Any) -> is_.CallFieldValidator:
+    """Require None or one of the values of a `Literal`."""
+    return optional(is_.one_of_values(*get_args(literal)))
 
-    It does nothing; it gives type checkers a common name for the items of a list such as
-    ``[Play("a.wav"), Hangup()]``.
-    """
+
+class AnyAction:
+    """The base class of actions: the item type of a list such as ``[Play("a.wav"), Hangup()]``."""
 
     __slots__ = ()
 
 
 @frozen
 class Bridge(AnyAction):
-    """Ring another phone, or several, and join it to the call.
+    """Ring one or more phones, and connect the call to the first that answers.
 
     Args:
         connect: The phones: `Pstn` objects or plain numbers.
-        from_: The caller id they see, a number of yours. The account's default if ``None``.
+        from_: The caller id they see, one of your numbers. The account's default if ``None``.
         timeout: How long they ring, in seconds or as a `timedelta`. TeleCMI's default is 40.
         duration: The longest the bridged call may last, in seconds or as a `timedelta`.
             TeleCMI's default is 5400.
@@ -82,28 +83,26 @@ class Bridge(AnyAction):
 
     action: ClassVar[Literal["bridge"]] = "bridge"
 
-    # In the order of the vendor's sample, which is the order on the wire.
+    # In the order of the vendor's sample: it is the order on the wire.
     duration: int | None = field(default=None, kw_only=True, converter=is_.optional_duration)
     timeout: int | None = field(default=None, kw_only=True, converter=is_.optional_timeout)
     from_: int | None = field(default=None, kw_only=True, converter=is_.optional_from)
     loop: int | None = field(default=None, kw_only=True, validator=optional(is_.count))
     connect: tuple[Pstn, ...] = field(converter=phones)
-    ring_type: RingType | None = field(
-        default=None, kw_only=True, validator=optional(is_.one_of_values("single", "group"))
-    )
+    ring_type: RingType | None = field(default=None, kw_only=True, validator=_one_of(RingType))
 
     __repr__ = is_.given_repr
 
 
 @frozen
 class Connect(AnyAction):
-    """Ring SIP endpoints, an app or a browser, and join the first that answers.
+    """Ring SIP endpoints, such as an app or a browser, and connect the first that answers.
 
     Args:
         connect: The endpoints.
         from_: The caller id they see. The account's default if ``None``.
         timeout: How long they ring, in seconds or as a `timedelta`. TeleCMI's default is 40.
-        duration: The longest the joined call may last, in seconds or as a `timedelta`.
+        duration: The longest the connected call may last, in seconds or as a `timedelta`.
             TeleCMI's default is 5400.
         loop: How often they are tried, at most. TeleCMI's default is 1.
         call_type: ``"audio"`` or ``"video"``.
@@ -122,13 +121,9 @@ class Connect(AnyAction):
     timeout: int | None = field(default=None, kw_only=True, converter=is_.optional_timeout)
     from_: int | None = field(default=None, kw_only=True, converter=is_.optional_from)
     loop: int | None = field(default=None, kw_only=True, validator=optional(is_.count))
-    call_type: CallType | None = field(
-        default=None, kw_only=True, validator=optional(is_.one_of_values("audio", "video"))
-    )
+    call_type: CallType | None = field(default=None, kw_only=True, validator=_one_of(CallType))
     connect: tuple[Sip, ...] = field(converter=endpoints)
-    ring_type: RingType | None = field(
-        default=None, kw_only=True, validator=optional(is_.one_of_values("single", "group"))
-    )
+    ring_type: RingType | None = field(default=None, kw_only=True, validator=_one_of(RingType))
     record: bool | None = field(
         default=None, kw_only=True, validator=optional(is_.true_or_false)
     )
@@ -149,7 +144,7 @@ class Play(AnyAction):
             URLs with a query string are not fetched.
 
     Raises:
-        InvalidCall: Not exactly one of them is given, or it cannot be one.
+        InvalidCall: Both or neither are given, or a value cannot be sent.
     """
 
     action: ClassVar[Literal["play"]] = "play"
@@ -165,15 +160,15 @@ class Play(AnyAction):
 
 @frozen
 class PlayGetInput(AnyAction):
-    """Play a recording, collect digits, and have TeleCMI post them to a URL of yours.
+    """Play a recording and collect digits (DTMF), which TeleCMI posts to your URL.
 
     Args:
         action_url: Where the digits go; its answer continues the call.
         file_name: The name of a file that was uploaded to TeleCMI.
-        file_url: The URL of a file elsewhere. Exactly one of the two is given, or the same
-            URL as both, which is what the vendor's Python SDK sends.
+        file_url: The URL of a file elsewhere. Give exactly one of the two, or the same URL as
+            both, as the vendor's Python SDK does.
         max_digit: How many digits to collect at most. TeleCMI's default is 1.
-        max_retry: How often the recording is played while no digit comes.
+        max_retry: How often the recording is played if no digit arrives.
         timeout: How long to wait for a digit, in seconds or as a `timedelta`.
 
     Raises:
@@ -197,7 +192,7 @@ class PlayGetInput(AnyAction):
 
 
 def _check_source(file_name: str | None, file_url: str | None) -> None:
-    """Refuse a recording that has no source, or two, or a URL as the name of a file."""
+    """Require one source of a recording, and no URL as the name of a file."""
     if file_name is None and file_url is None:
         raise InvalidCall("is missing: give file_name or file_url", path="file_name")
     if file_name is not None and file_url is not None:
@@ -208,7 +203,7 @@ def _check_source(file_name: str | None, file_url: str | None) -> None:
 
 @frozen
 class Input(AnyAction):
-    """Collect digits without playing anything, and have TeleCMI post them to a URL of yours.
+    """Collect digits (DTMF) without playing anything; TeleCMI posts them to your URL.
 
     Args:
         action_url: Where the digits go; its answer continues the call.
@@ -231,7 +226,7 @@ class Input(AnyAction):
 
 @frozen
 class Record(AnyAction):
-    """Record the rest of the call, both directions; put it before what is to be recorded."""
+    """Record both directions of the rest of the call: put it before the actions to record."""
 
     action: ClassVar[Literal["record"]] = "record"
 
@@ -245,7 +240,7 @@ class Hangup(AnyAction):
 
 @frozen
 class Speak(AnyAction):
-    """Read a text out.
+    """Read a text aloud (text to speech).
 
     Args:
         text: What to say. Dots slow digits down: ``"9. 8. 9. 7"``.
@@ -281,15 +276,15 @@ class Param(AnyAction):
 
 @frozen
 class Stream(AnyAction):
-    """Stream the call's audio to a WebSocket server of yours, and its audio back.
+    """Stream the call's audio to your WebSocket server, and its audio back to the call.
 
     Args:
-        ws_url: Your server; TeleCMI is the client. An id of the call can go into its query.
-        listen_mode: Which side is captured. TeleCMI's table calls it required, its SDKs do
-            not.
+        ws_url: Your server; TeleCMI is the client. Its query may carry an id of the call.
+        listen_mode: Which side is captured. It is required in TeleCMI's table, but not in its
+            SDKs.
         voice_quality: The sample rate in Hz: 8000 or 16000. The vendor's READMEs name 12000
-            and 32000 as well, and write ints where its pages write strings; what is given
-            is what is sent.
+            and 32000 as well. They have ints where its pages have strings: the value is sent
+            as given.
         stream_on_answer: Whether to wait for the answer. TeleCMI's default is false.
 
     Raises:
@@ -300,16 +295,10 @@ class Stream(AnyAction):
 
     ws_url: str = field(validator=is_.ws_url)
     listen_mode: ListenMode | None = field(
-        default=None,
-        kw_only=True,
-        validator=optional(is_.one_of_values("caller", "callee", "both")),
+        default=None, kw_only=True, validator=_one_of(ListenMode)
     )
     voice_quality: VoiceQuality | None = field(
-        default=None,
-        kw_only=True,
-        validator=optional(
-            is_.one_of_values("8000", "16000", 8000, 16000, "12000", "32000", 12000, 32000)
-        ),
+        default=None, kw_only=True, validator=_one_of(VoiceQuality)
     )
     stream_on_answer: bool | None = field(
         default=None, kw_only=True, validator=optional(is_.true_or_false)
@@ -333,16 +322,16 @@ def _raw(value: Mapping[str, object]) -> JsonObject:
 
 @frozen
 class Raw(AnyAction):
-    """An action this package does not know, or a known one sent exactly as written.
+    """An action that this package does not know, or a known one sent exactly as written.
 
-    The way out when TeleCMI adds something. Only that it is JSON and names an action is
-    checked, and it is copied in full.
+    Use it for an action that TeleCMI has added since. The data is copied; it must be a JSON
+    object that names an action, and is not checked further.
 
     Args:
         data: The action as it goes on the wire: ``Raw({"action": "clear"})``.
 
     Raises:
-        InvalidCall: It is no JSON object, or has no ``"action"``.
+        InvalidCall: It is not a JSON object, or has no ``"action"``.
     """
 
     data: JsonObject = field(converter=_raw)
@@ -369,7 +358,7 @@ Action: TypeAlias = (
     | Stream
 )
 
-#: Every action whose name is known, by that name.
+#: All actions with a known name, by name.
 ACTIONS: dict[str, type[Action]] = {
     kind.action: kind
     for kind in (

@@ -1,11 +1,11 @@
 """PCMO codec: call flows to JSON and back.
 
-cattrs generates a function for each action that renames and collects its fields; only what
-it cannot know is written here. Objects check themselves when they are made (see
-`telecmi_async.pcmo`), so parsing adds the path, and the nearest right name for a wrong one.
+cattrs generates the functions that rename and collect an action's fields. Actions validate
+themselves when they are made, so parsing adds only the path of a wrong value, and the right
+spelling of a wrong name.
 
-cattrs is imported, and a class's functions generated, when the first such action is met:
-programs that start often pay for what they use.
+cattrs is imported, and functions are generated, when an action of a class is first met: short
+programs start faster.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 
 JsonDict: TypeAlias = dict[str, object]
 
-# Names that people try, and that are too far from the right one for a spelling check.
+# Wrong names that users try, too different from the right ones for a spelling check.
 _MEANT = {
     "call": "bridge",
     "dial": "bridge",
@@ -51,13 +51,13 @@ _KINDS = frozenset({*ACTIONS.values(), Raw})
 _TARGETS: dict[type[Any], type[Any]] = {Bridge: Pstn, Connect: Sip}
 
 
-# --- out --------------------------------------------------------------------------------
+# --- encoding ---------------------------------------------------------------------------
 
 
 def dump_pcmo(actions: Iterable[Action]) -> list[JsonDict]:
     """Return actions as the array of plain dicts that goes on the wire.
 
-    It is also what TeleCMI expects as the answer to its webhooks.
+    TeleCMI expects the same array as the answer to a webhook.
     """
     return [
         cast("JsonDict", thaw(action.data)) if isinstance(action, Raw) else _dump(action)
@@ -78,20 +78,22 @@ def _dump(instance: Action | Pstn | Sip) -> JsonDict:
 @cache
 def _dumper(kind: type[Any]) -> Callable[[Any], JsonDict]:
     """Return the function that makes a dict of an action or a target, its tag first."""
-    if kind is Raw:
-        return _raw_data
     tag = "type" if kind in _TARGETS.values() else "action"
     name = getattr(kind, tag)
     from cattrs.gen import make_dict_unstructure_fn  # noqa: PLC0415  # see the module's docstring
 
-    # Defaults are left out below rather than by cattrs, which would move them to the end.
+    # cattrs could leave defaults out, but would then change the order of the keys.
     collect = make_dict_unstructure_fn(kind, _converter(), **_overrides(kind))
 
     def dump(instance: Any) -> JsonDict:
-        fields = collect(instance)
-        return {tag: name} | {key: fields[key] for key in fields if fields[key] is not None}
+        array = getattr(instance, "array_key", "connect")
+        return {tag: name} | {
+            array if key == "connect" else key: value
+            for key, value in collect(instance).items()
+            if value is not None
+        }
 
-    return partial(_dump_connect, dump) if kind is Connect else dump
+    return dump
 
 
 @cache
@@ -102,7 +104,7 @@ def _converter() -> Converter:
 
 
 def _overrides(kind: type[Any]) -> dict[str, Any]:
-    """Return what cattrs must know of a class: its names on the wire, and its own checks."""
+    """Return the cattrs options of a class: names on the wire, and no conversion of values."""
     from cattrs.fns import identity  # noqa: PLC0415  # see the module's docstring
     from cattrs.gen import override  # noqa: PLC0415  # see the module's docstring
 
@@ -121,19 +123,7 @@ def _dump_targets(targets: Iterable[Pstn | Sip]) -> list[JsonDict]:
     return [_dump(target) for target in targets]
 
 
-def _raw_data(action: Raw) -> JsonDict:
-    return cast("JsonDict", action.data)
-
-
-def _dump_connect(dump: Callable[[Connect], JsonDict], action: Connect) -> JsonDict:
-    """Return a connect action as a dict, its array under the name it came with."""
-    return {
-        action.array_key if key == "connect" else key: value
-        for key, value in dump(action).items()
-    }
-
-
-# --- in ---------------------------------------------------------------------------------
+# --- parsing ----------------------------------------------------------------------------
 
 
 def parse_pcmo(data: object, *, raw: bool = False) -> tuple[Action, ...]:
@@ -144,8 +134,7 @@ def parse_pcmo(data: object, *, raw: bool = False) -> tuple[Action, ...]:
         raw: Whether an action whose name is not known becomes a `Raw`.
 
     Raises:
-        InvalidCall: It holds no action, or something in it cannot be sent; the path leads
-            there.
+        InvalidCall: It holds no action, or a value that cannot be sent, at the path.
     """
     actions = parse_actions(data, raw=raw)
     if not actions:
@@ -154,7 +143,7 @@ def parse_pcmo(data: object, *, raw: bool = False) -> tuple[Action, ...]:
 
 
 def parse_actions(data: object, *, raw: bool = False) -> tuple[Action, ...]:
-    """Return what may become a call flow as actions: as `parse_pcmo`, but none is enough."""
+    """Return actions as `parse_pcmo` does; there may be none."""
     if isinstance(data, str | bytes | bytearray):
         raise InvalidCall(
             "must be a list of actions, not JSON text: parse it first, with Flow.parse(text)",
@@ -212,7 +201,7 @@ def _kind(data: Mapping[object, object], *, raw: bool) -> type[Any]:
 
 @cache
 def _parser(kind: type[Any]) -> Callable[[Any], Any]:
-    """Return the function that makes an action or a target of a dict, and checks its keys."""
+    """Return the function that checks a dict's keys and makes an action or a target of it."""
     if kind is Raw:
         return Raw
     from cattrs.gen import make_dict_structure_fn  # noqa: PLC0415  # see the module's docstring
@@ -249,10 +238,10 @@ def _checker(kind: type[Any]) -> Callable[[Mapping[object, object]], None]:
 
 
 def check_names(item: Mapping[object, object], path: str) -> None:
-    """Check the names in what is to become an action once its values are known.
+    """Check the names in an action whose values are not known yet.
 
     Raises:
-        InvalidCall: No action has this name, or it or a target of it has no such key.
+        InvalidCall: No action has this name, or it or one of its targets has no such key.
     """
     try:
         kind = _kind(item, raw=False)
@@ -260,21 +249,10 @@ def check_names(item: Mapping[object, object], path: str) -> None:
         _checker(kind)({"connect" if key == array else key: item[key] for key in item})  # type: ignore[arg-type]  # as in _dump
         targets = item.get(array)
         if kind in _TARGETS and isinstance(targets, list):
-            _check_targets(_TARGETS[kind], cast("list[object]", targets), array)
+            wanted = _TARGETS[kind]
+            _each_target(wanted, cast("list[object]", targets), _checker(wanted), array)  # type: ignore[arg-type]  # as in _dump
     except InvalidCall as error:
         raise error.inside(path) from None
-
-
-def _check_targets(wanted: type[Any], targets: list[object], array: str) -> None:
-    for i, item in enumerate(targets):
-        if not isinstance(item, Mapping):
-            continue
-        target = cast("Mapping[object, object]", item)
-        try:
-            _check_type(target, wanted.type)
-            _checker(wanted)(target)  # type: ignore[arg-type]  # as in _dump
-        except InvalidCall as error:
-            raise error.inside(f"{array}[{i}]") from None
 
 
 def _unknown_key(key: object, names: Sequence[str], kind: type) -> InvalidCall:
@@ -290,22 +268,32 @@ def _unknown_key(key: object, names: Sequence[str], kind: type) -> InvalidCall:
 
 
 def _parse_targets(kind: type[Any], value: object, _: object) -> object:
-    """Make targets of the dicts in ``connect``; what is none is left to the class."""
+    """Make targets of the dicts in ``connect``; the class checks all other values."""
     if not isinstance(value, list | tuple):
         return value
     wanted = _TARGETS[kind]
-    targets: list[object] = []
-    for i, item in enumerate(cast("Sequence[object]", value)):
+    return _each_target(wanted, cast("Sequence[object]", value), _parser(wanted), "connect")  # type: ignore[arg-type]  # as in _dump
+
+
+def _each_target(
+    wanted: type[Any],
+    targets: Sequence[object],
+    handle: Callable[[Mapping[object, object]], object],
+    array: str,
+) -> list[object]:
+    """Return the targets, a function's results in place of dicts; its errors get the path."""
+    found: list[object] = []
+    for i, item in enumerate(targets):
         if not isinstance(item, Mapping):
-            targets.append(item)
+            found.append(item)
             continue
         target = cast("Mapping[object, object]", item)
         try:
             _check_type(target, wanted.type)
-            targets.append(_parser(wanted)(target))  # type: ignore[arg-type]  # as in _dump
+            found.append(handle(target))
         except InvalidCall as error:
-            raise error.inside(f"connect[{i}]") from None
-    return targets
+            raise error.inside(f"{array}[{i}]") from None
+    return found
 
 
 def _check_type(target: Mapping[object, object], wanted: str) -> None:
@@ -318,7 +306,7 @@ def _check_type(target: Mapping[object, object], wanted: str) -> None:
 def _parse_connect(
     parse: Callable[[Mapping[object, object]], Connect], data: Mapping[object, object]
 ) -> Connect:
-    """Parse a connect action, whose array the vendor's sample names ``call``."""
+    """Parse a connect action; the vendor's sample names its array ``call``."""
     if "call" not in data:
         return parse(data)
     if "connect" in data:
@@ -335,5 +323,5 @@ def _parse_connect(
 
 
 def _as_is(value: object, _: object) -> object:
-    """Leave a value to the class, which checks it."""
+    """Return a value unchanged: the class checks it."""
     return value

@@ -1,4 +1,4 @@
-"""Call flows written as sentences: ``Flow().play("a.wav").bridge([Pstn(…)]).hangup()``."""
+"""Call flow builder: ``Flow().play("a.wav").bridge([Pstn(…)]).hangup()``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["Flow", "FlowLike"]
 
 P = ParamSpec("P")
 
-#: What is taken wherever a call flow is wanted: actions, plain dicts, or both.
+#: Any call flow that a function accepts: actions, plain dicts, or both.
 FlowLike: TypeAlias = "Sequence[AnyAction | Mapping[str, object]]"
 
 
@@ -55,11 +55,10 @@ def _adds(kind: Callable[P, Action]) -> Callable[Concatenate[Flow, P], Flow]:
 
 @frozen
 class Flow(Sequence[Action]):
-    """An immutable sequence of actions, composed by method, by ``+`` or from JSON.
+    """An immutable sequence of actions, built by its methods, by ``+`` or from JSON.
 
-    Every method returns a new flow, so a common beginning can be kept and continued in
-    several ways. A flow compares, hashes and pickles by its actions, and goes wherever a
-    list of actions goes.
+    Every method returns a new flow, so several flows can share a beginning. A flow compares,
+    hashes and pickles by its actions, and can be given wherever a list of actions can.
 
     Args:
         actions: The actions to begin with: actions, plain dicts, or both.
@@ -84,7 +83,7 @@ class Flow(Sequence[Action]):
 
     @classmethod
     def parse(cls, data: str | bytes | FlowLike, *, raw: bool = False) -> Flow:
-        """Return the flow that JSON text, or what was decoded from it, holds.
+        """Return the flow in JSON text or decoded JSON.
 
         Args:
             data: JSON text, or a sequence of dicts or actions.
@@ -92,13 +91,13 @@ class Flow(Sequence[Action]):
                 error.
 
         Raises:
-            InvalidCall: It is no JSON, or no call flow; the path leads to the place.
+            InvalidCall: It is not JSON, or not a call flow; the error has the path.
         """
         decoded = parse_json(data) if isinstance(data, str | bytes) else data
         return cls(parse_actions(decoded, raw=raw))
 
     def dump(self) -> list[dict[str, object]]:
-        """Return the array of plain dicts that goes on the wire, and answers webhooks."""
+        """Return the array of plain dicts for the wire, and for the answer to a webhook."""
         return dump_pcmo(self.actions)
 
     def __add__(self, other: FlowLike) -> Flow:

@@ -23,7 +23,7 @@ class Pstn:
         number: Its number with country code, int or str.
 
     Raises:
-        InvalidCall: It is no phone number.
+        InvalidCall: It is not a phone number.
     """
 
     type: ClassVar[Literal["pstn"]] = "pstn"

@@ -1,9 +1,9 @@
-"""A call flow with gaps, filled from each contact's columns: ``"Hello {name}"``.
+"""Templates: call flows with placeholders for a contact's columns, such as ``"Hello {name}"``.
 
-Gaps are in strings only, and hold nothing but the name of a column: no format, no attribute, no
-index, so that neither a flow nor a contacts file can reach into the program. ``{{`` and ``}}``
-stand for the braces themselves. What a column holds is text, wherever it goes: braces in it stay
-braces, and inside a URL it is percent-encoded.
+Placeholders occur in strings only, and hold only the name of a column: no format, no attribute,
+no index, so that neither a flow nor a contacts file can reach into the program. ``{{`` and ``}}``
+are literal braces. A column's value is always text: braces in it stay braces, and inside a URL
+it is percent-encoded.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Template"]
 
-# Text, and names of columns: "Hello {name}" is ("Hello ", Gap("name")).
+# Text, and names of columns: "Hello {name}" is ("Hello ", _Column("name")).
 _PIECE = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|[{}]|[^{}]+")
 _NO_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -38,18 +38,18 @@ _NO_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _WHOLE: Final = frozenset({"duration", "loop", "max_digit", "max_retry", "timeout"})
 _URLS: Final = frozenset({"action_url", "file_url", "ws_url"})
 _LONGEST_VALUE = 4_000
-# What stands for a column before there is a contact: a number, which is a text as well.
+# Replaces a column before there is a contact: a number, which is a text as well.
 _PROBE: Final = "19170000001"
 
 
-class _Gap(str):
-    """The name of a column."""
+class _Column(str):
+    """The name of a column: a placeholder."""
 
     __slots__ = ()
 
 
 class _Text:
-    """A string with gaps, and where it is."""
+    """A string with placeholders, and its place in the flow."""
 
     __slots__ = ("key", "path", "pieces")
 
@@ -59,12 +59,12 @@ class _Text:
         self.key = key
 
     @property
-    def gaps(self) -> Iterator[str]:
+    def columns(self) -> Iterator[str]:
         """The names of its columns."""
-        return (piece for piece in self.pieces if isinstance(piece, _Gap))
+        return (piece for piece in self.pieces if isinstance(piece, _Column))
 
     def fill(self, columns: Mapping[str, str]) -> str | int:
-        """Return it without gaps."""
+        """Return the string for one contact."""
         if len(self.pieces) == 1:
             value = self.value(self.pieces[0], columns)
             # int() takes more than digits, and digits of all scripts.
@@ -72,7 +72,7 @@ class _Text:
                 return int(value)
             return value
         return "".join(
-            self._inner(piece, columns) if isinstance(piece, _Gap) else piece
+            self._inner(piece, columns) if isinstance(piece, _Column) else piece
             for piece in self.pieces
         )
 
@@ -81,7 +81,7 @@ class _Text:
         return quote(value, safe="") if self.key in _URLS else value
 
     def value(self, name: str, columns: Mapping[str, str]) -> str:
-        """Return what a column holds, if it can go anywhere."""
+        """Return a column's value, if it is a text of bearable length."""
         if name not in columns:
             raise InvalidCall(
                 f"needs the column {shown(name)}, which the contact lacks: "
@@ -106,34 +106,34 @@ class Template:
     """A call flow whose strings may hold names of columns in braces.
 
     Args:
-        flow: Actions, or plain dicts as they go on the wire. Where an action's class asks for
-            more than text, such as a number, a gap needs a dict:
+        flow: Actions, or plain dicts as they go on the wire. Where an action's class requires
+            more than text, such as a number, a placeholder needs a dict:
             ``{"action": "bridge", "connect": [{"type": "pstn", "number": "{agent}"}]}``.
 
     Raises:
-        InvalidCall: It is no call flow, or a brace in it stands alone; the path leads there.
+        InvalidCall: It is not a call flow, or has a single brace; the path names the place.
     """
 
-    __slots__ = ("_data", "_gaps", "_items", "columns")
+    __slots__ = ("_data", "_items", "_texts", "columns")
 
     def __init__(self, flow: FlowLike) -> None:
         items = [_Item(item, f"pcmo[{i}]") for i, item in enumerate(_items(flow))]
         self._items = items
         self._data = tuple(item.data for item in items)
-        self._gaps = {gap.path: gap for item in items for gap in item.gaps}
+        self._texts = {text.path: text for item in items for text in item.texts}
         #: The names of the columns it is filled from.
-        self.columns = frozenset(name for gap in self._gaps.values() for name in gap.gaps)
+        self.columns = frozenset(name for text in self._texts.values() for name in text.columns)
 
     @classmethod
     def parse(cls, data: str | bytes | FlowLike, *, raw: bool = False) -> Template:
-        """Return the template that JSON text, or what was decoded from it, holds.
+        """Return the template in JSON text, or in data decoded from it.
 
         Args:
             data: JSON text, or a sequence of dicts or actions.
-            raw: Whether an action whose name is not known becomes a `Raw` instead of an error.
+            raw: Whether an action with an unknown name becomes a `Raw` instead of an error.
 
         Raises:
-            InvalidCall: It is no JSON, or no template.
+            InvalidCall: The data is not JSON, or not a template.
         """
         decoded = parse_json(data) if isinstance(data, str | bytes) else data
         if not raw:
@@ -141,29 +141,29 @@ class Template:
         return cls([_known_or_raw(item) for item in _items(decoded)])
 
     def dump(self) -> list[dict[str, object]]:
-        """Return it as JSON, gaps and all, to be stored with a campaign."""
+        """Return it as JSON with its placeholders, to be stored with a campaign."""
         return [cast("dict[str, object]", thaw(item)) for item in self._data]
 
     def check(self, columns: Iterable[str]) -> None:
-        """Refuse a template that needs more columns than there are, before any is filled.
+        """Require that the template's columns are among the given ones.
 
         Raises:
-            InvalidCall: One is missing; the path leads to where it is needed.
+            InvalidCall: One is missing; the path names the place that needs it.
         """
         known = dict.fromkeys(columns, "")
-        for gap in self._gaps.values():
-            for name in gap.gaps:
-                gap.value(name, known)
+        for text in self._texts.values():
+            for name in text.columns:
+                text.value(name, known)
 
     def fill(self, columns: Mapping[str, str]) -> Flow:
         """Return the call flow of one contact, checked.
 
         Args:
-            columns: The contact's.
+            columns: The contact's columns.
 
         Raises:
-            InvalidCall: It lacks a column, or what a column holds cannot be sent there. The
-                message names the column, and not what it holds.
+            InvalidCall: The contact lacks a column, or a value cannot be sent there. The message
+                names the column, but not its value.
         """
         filled = [item.fill(columns) for item in self._items]
         try:
@@ -172,13 +172,11 @@ class Template:
             raise self._without_values(error) from None
 
     def _without_values(self, error: InvalidCall) -> InvalidCall:
-        """Return an error that repeats nothing of what the contact's columns hold."""
-        gap = self._gaps.get(error.path)
-        if gap is None:
-            return InvalidCall(
-                "cannot be sent with what the contact's columns hold", path=error.path
-            )
-        names = " and ".join(sorted({shown(name) for name in gap.gaps}))
+        """Return an error that repeats no value of the contact's columns."""
+        text = self._texts.get(error.path)
+        if text is None:
+            return InvalidCall("cannot be sent with the contact's columns", path=error.path)
+        names = " and ".join(sorted({shown(name) for name in text.columns}))
         wanted, _, _ = error.message.partition(", not ")
         return InvalidCall(f"{wanted} (filled from the column {names})", path=error.path)
 
@@ -193,36 +191,35 @@ class Template:
 
 
 class _Item:
-    """One action of a template: made once if nothing in it changes."""
+    """One action of a template: created once if it has no placeholders."""
 
-    __slots__ = ("data", "gaps", "kind", "made", "node")
+    __slots__ = ("data", "kind", "made", "node", "texts")
 
     def __init__(self, item: object, path: str) -> None:
         self.kind = Raw if isinstance(item, Raw) else None
         self.data = freeze(_plain(item, path), path)
-        self.gaps: list[_Text] = []
-        self.node = _compile(self.data, path, "", self.gaps)
+        self.texts: list[_Text] = []
+        self.node = _compile(self.data, path, "", self.texts)
         self.made: Action | None = None
-        if not self.gaps:
+        if not self.texts:
             self.made = _parsed(self._again({}), path)
         elif self.kind is None:
             self._check(path)
 
     def _check(self, path: str) -> None:
-        """Refuse what no contact's columns can put right, before all of them are blocked."""
+        """Reject errors that no contact's columns can correct, before all contacts are blocked."""
         check_names(cast("Mapping[object, object]", thaw(self.data)), path)
-        columns = {name: _PROBE for gap in self.gaps for name in gap.gaps}
+        columns = {name: _PROBE for text in self.texts for name in text.columns}
         try:
             _parsed(self._again(columns), path)
         except InvalidCall as error:
             where = error.path
-            if not any(
-                gap.path.startswith(where) or where.startswith(gap.path) for gap in self.gaps
-            ):
+            paths = [text.path for text in self.texts]
+            if not any(path.startswith(where) or where.startswith(path) for path in paths):
                 raise
 
     def fill(self, columns: Mapping[str, str]) -> Action | Mapping[str, object]:
-        """Return the action of one contact, or the dict that becomes it."""
+        """Return the action of one contact, or its dict."""
         return self._again(columns) if self.made is None else self.made
 
     def _again(self, columns: Mapping[str, str]) -> Action | Mapping[str, object]:
@@ -231,8 +228,8 @@ class _Item:
 
 
 def _parsed(item: object, path: str) -> Action:
-    """Return the action that stands at a path."""
-    # The flow before it is empty, so the error's own path is that of another action.
+    """Return the action at a path."""
+    # It is parsed as a flow of its own, so an error's path names the first action.
     try:
         (made,) = parse_actions([item])
     except InvalidCall as error:
@@ -248,16 +245,12 @@ def _known_or_raw(item: object) -> Mapping[str, object] | AnyAction:
 
 
 def _items(flow: object) -> Sequence[object]:
-    """Return the actions of a flow, whatever they are."""
-    if not _is_list(flow):
-        parse_pcmo(flow)  # it says what is wrong with it
+    """Return the actions of a flow, unchecked."""
+    if not isinstance(flow, Sequence) or isinstance(flow, Mapping | str | bytes):
+        parse_pcmo(flow)  # it raises with the reason
     if not flow:
         raise InvalidCall("must hold at least one action", path="pcmo")
     return cast("Sequence[object]", flow)
-
-
-def _is_list(flow: object) -> bool:
-    return isinstance(flow, Sequence) and not isinstance(flow, Mapping | str | bytes)
 
 
 def _plain(item: object, path: str) -> object:
@@ -268,38 +261,38 @@ def _plain(item: object, path: str) -> object:
     return data
 
 
-def _compile(value: Json, path: str, key: str, gaps: list[_Text]) -> _Node:
-    """Return a JSON value whose strings with gaps are taken apart; collect those strings."""
+def _compile(value: Json, path: str, key: str, texts: list[_Text]) -> _Node:
+    """Return a JSON value with its strings with placeholders parsed; collect those in ``texts``."""
     match value:
         case str():
             pieces = _pieces(value, path)
-            if not any(isinstance(piece, _Gap) for piece in pieces):
+            if not any(isinstance(piece, _Column) for piece in pieces):
                 return "".join(pieces)
             if key in {"action", "type"}:
                 raise InvalidCall("must not come from a column", path=path)
             text = _Text(pieces, path, key)
-            gaps.append(text)
+            texts.append(text)
             return text
         case dict():
-            return {k: _compile(v, step(path, k), k, gaps) for k, v in value.items()}
+            return {k: _compile(v, step(path, k), k, texts) for k, v in value.items()}
         case tuple():
-            return [_compile(v, f"{path}[{i}]", key, gaps) for i, v in enumerate(value)]
+            return [_compile(v, f"{path}[{i}]", key, texts) for i, v in enumerate(value)]
         case _:
             return value
 
 
 def _pieces(text: str, path: str) -> tuple[str, ...]:
-    """Return the parts of a string: text, and the gaps in it."""
+    """Return the parts of a string: text, and names of columns."""
     pieces: list[str] = []
     for found in _PIECE.finditer(text):
         piece, name = found.group(), found["name"]
         if name is not None:
             if not name.strip() or _NO_NAME.search(name):
                 raise InvalidCall("has braces without a column's name in them", path=path)
-            pieces.append(_Gap(name))
+            pieces.append(_Column(name))
         elif piece in {"{", "}"}:
             raise InvalidCall(
-                f"has a {piece} that stands alone, at position {found.start()}: write "
+                f"has a single {piece} at position {found.start()}: write "
                 f"{piece * 2} for the brace itself",
                 path=path,
             )

@@ -36,12 +36,7 @@ logger = logging.getLogger("telecmi_async")
 
 
 class CallRunner:
-    """Starts calls, and keeps each one until its task is over.
-
-    Args:
-        settings: The service's settings.
-        parts: The service's parts.
-    """
+    """Starts calls, and keeps each until its task is over."""
 
     def __init__(self, settings: ServiceSettings, parts: ServiceParts) -> None:
         self.closed = False
@@ -62,7 +57,7 @@ class CallRunner:
         return self._settings.rate.max_in_flight
 
     def check_open(self) -> None:
-        """Require an open service in its own event loop, which is the first one it is used in.
+        """Require an open service in its own event loop, the first one it is used in.
 
         Raises:
             ServiceClosed: It is closed.
@@ -89,15 +84,7 @@ class CallRunner:
         on_settled: Callable[[Call], None] | None = None,
         permit: Permit | None = None,
     ) -> Call:
-        """Make a call of a request and start to place it.
-
-        Args:
-            request: What to place.
-            policy: When it is tried again.
-            timeouts: How long an attempt may take.
-            source: What the user handed in.
-            on_settled: Called when the call is settled.
-            permit: Asked right before its request leaves.
+        """Start to place a request, and return its call; the arguments are those of `Call`.
 
         Raises:
             InvalidCall: The request cannot be sent.
@@ -148,7 +135,7 @@ class CallRunner:
         return CallHandle(self.start(request, policy, timeouts, source=request, permit=permit))
 
     def _ended(self, job: PlacementJob) -> None:
-        """Let go of a call whose task is over."""
+        """Forget a call whose task is over."""
         self.calls.discard(job.call)
         if not job.call.placement.settled:  # the task was cancelled before its first step
             job.call.conclude(errors.CallCancelled("the call was cancelled"))

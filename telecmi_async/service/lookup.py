@@ -1,6 +1,6 @@
-"""Requests that place no call: live channels, records, commands to a call that is under way.
+"""Look-ups: requests for live channels and call records, and commands to a live call.
 
-But for the channels, TeleCMI documents them for its older API only, on a host of its own.
+Except for the channels, TeleCMI documents them for its older API only, which has its own host.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 __all__ = ["CallCommand", "CommandAnswer", "Lookup"]
 
-#: What can be done to a leg.
+#: A command to a leg.
 CallCommand: TypeAlias = Literal["hangup", "hold", "unhold"]
-#: What TeleCMI says to that: an object, or a text where it is no JSON. Neither is documented.
+#: TeleCMI's reply to a command: an object, or a text if it is not JSON. Neither is documented.
 CommandAnswer: TypeAlias = "Mapping[str, object] | str"
 
-# Which path takes a command, and what it calls a leg: TeleCMI's Python SDK has the first, its
+# The path of a command, and the name of its leg field: TeleCMI's Python SDK uses the first, its
 # Node SDK the second, with one "u" less.
 _ACT: Final = {
     Region.INDIA: ("/call/action", "cmiuuid"),
@@ -48,18 +48,10 @@ _LEG: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 class Lookup:
-    """Sends such requests over a service's own connections.
+    """Sends look-ups and commands over a service's own connections.
 
-    Each runs in a task of its own: whoever asks may give up at any time, and what was sent is
-    awaited to its end all the same, since a connection that is left half-way is lost.
-
-    Args:
-        transport: Carries the requests.
-        tasks: Runs their tasks.
-        credentials: The account's app id and secret.
-        base_url: Where the API is; the older one is found from it.
-        redact: Takes the secret and phone numbers out of what comes back.
-        timeouts: How long a request may take.
+    Each request runs in a task of its own: the caller may give up at any time, and the request is
+    still awaited to its end, as an abandoned connection is lost.
     """
 
     def __init__(
@@ -85,9 +77,9 @@ class Lookup:
 
         Raises:
             AuthenticationError: The app id or the secret is wrong.
-            RequestFailed: There was no answer, or none that can be read.
+            RequestFailed: There was no answer, or it cannot be read.
 
-        Source: doc.telecmi.com/piopiy/docs/get-channel, where it is a text.
+        Source: doc.telecmi.com/piopiy/docs/get-channel, where the count is a text.
         """
         body = await self._ask(f"{self._base_url}/piopiy/get_channels", {})
         found = body.get("channel") if isinstance(body, Mapping) else None
@@ -97,17 +89,14 @@ class Lookup:
         return int(text)
 
     async def records(self, request_id: str) -> tuple[CallRecord, ...]:
-        """Return the records of a call's legs; none if there are none yet.
+        """Return the records of a call's legs, if there are any yet.
 
-        "Not found" is what TeleCMI also says to wrong credentials here, so these are not told
-        from a call that is not over.
-
-        Args:
-            request_id: TeleCMI's id for the call.
+        TeleCMI answers "not found" to wrong credentials, too, so they look like a call that is
+        not over.
 
         Raises:
             AuthenticationError: TeleCMI says that the app id or the secret is wrong.
-            RequestFailed: There was no answer, or none that can be read.
+            RequestFailed: There was no answer, or it cannot be read.
 
         Source: doc.telecmi.com/piopiy-india/docs/get-request-id.
         """
@@ -120,15 +109,15 @@ class Lookup:
         return tuple(record for record in found if record is not None)
 
     async def act(self, action: CallCommand, leg: str, region: Region | str) -> CommandAnswer:
-        """Do something to one leg of a live call, and return what TeleCMI answers.
+        """Send a command to one leg of a live call, and return TeleCMI's answer.
 
         Args:
-            action: What to do.
+            action: The command.
             leg: The leg's ``cmiuuid``.
             region: ``"india"`` or ``"global"``.
 
         Raises:
-            InvalidCall: One of them is none.
+            InvalidCall: ``leg`` or ``region`` is invalid.
             AuthenticationError: TeleCMI says that the app id or the secret is wrong.
             RequestFailed: TeleCMI refused, or there was no answer.
         """
@@ -137,7 +126,7 @@ class Lookup:
         where = _ACT.get(parse_region(region))
         if where is None:
             raise InvalidCall(
-                'must be "india" or "global": a leg\'s id does not tell', path="region"
+                'must be "india" or "global": a leg\'s id does not say which', path="region"
             )
         path, key = where
         return await self._ask(f"{self._legacy_url}{path}", {key: leg, "action": action})
@@ -145,17 +134,27 @@ class Lookup:
     async def _ask(
         self, url: str, fields: Mapping[str, Any], *, missing: bool = False
     ) -> CommandAnswer:
-        """Send a request and return its answer's body, the secret taken out.
+        """Send a request and return the body of the reply, without the secret.
 
         Args:
-            url: Where to.
-            fields: What the body holds besides the credentials.
-            missing: Whether 404 means that there is nothing, and is no failure.
+            url: The address.
+            fields: The request's fields besides the credentials.
+            missing: Whether 404 means an empty result, not a failure.
         """
-        question = _Question(url, RequestBody(encode_body(fields, self._credentials)))
-        self._tasks.start(self._send, question, _Question.end)
-        await question.over.wait()
-        answer = question.answer
+        answers: list[Reply | Failure] = []
+        over = anyio.Event()
+
+        async def send(request: RequestBody) -> None:
+            timeouts = self._timeouts
+            deadline = anyio.current_time() + timeouts.total
+            answers.append(
+                await self._transport.post(url, request, timeouts, deadline=deadline)
+            )
+
+        request = RequestBody(encode_body(fields, self._credentials))
+        self._tasks.start(send, request, lambda _: over.set())
+        await over.wait()
+        answer = answers[0] if answers else Failure("interrupted", sent=True)
         if isinstance(answer, Failure):
             raise RequestFailed(f"TeleCMI did not answer: {self._redact.text(answer.reason)}")
         decoded = decode_json(answer.body)
@@ -182,31 +181,9 @@ class Lookup:
             return self._redact.reply(body)
         return self._redact.text(answer.body.decode("utf-8", "replace"))
 
-    async def _send(self, question: _Question) -> None:
-        question.answer = await self._transport.post(
-            question.url,
-            question.wire,
-            self._timeouts,
-            deadline=anyio.current_time() + self._timeouts.total,
-        )
-
-
-class _Question:
-    """A request whose answer is awaited in another task."""
-
-    def __init__(self, url: str, wire: RequestBody) -> None:
-        self.url = url
-        self.wire = wire
-        self.over = anyio.Event()
-        self.answer: Reply | Failure = Failure("interrupted", sent=True)
-
-    def end(self) -> None:
-        """Wake whoever asked."""
-        self.over.set()
-
 
 def _record(row: object, request_id: str) -> CallRecord | None:
-    """Return the record that a row of a look-up is."""
+    """Return a row of a look-up as a record; None if it cannot be read."""
     if not isinstance(row, dict):
         return None
     fields = cast("dict[str, object]", row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar, cast
 
 import attrs
 
@@ -53,74 +53,77 @@ class Options(TypedDict, total=False):
     reference: bool | None
 
 
+def _caller_id(value: Number | None) -> int | None:
+    try:
+        return None if value is None else parse_number(value, "from_")
+    except InvalidCall as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _region(value: Region | str) -> Region:
+    try:
+        return parse_region(value)
+    except InvalidCall as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _timeouts(value: Timeouts | Duration | None) -> Timeouts:
+    return Timeouts() if value is None else Timeouts.of(value)
+
+
+def _policy(value: RetryPolicy | None) -> RetryPolicy:
+    return _instance_or_default("retry", value, RetryPolicy)
+
+
+def _limit(value: RateLimit | None) -> RateLimit:
+    return _instance_or_default("rate", value, RateLimit)
+
+
+def _instance_or_default(name: str, value: _T | None, kind: type[_T]) -> _T:
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise ConfigurationError(
+            f"{name} must be a {kind.__name__}, not {type(value).__name__}"
+        )
+    return value
+
+
+def _sources(value: EventSource | Sequence[EventSource] | None) -> Sources:
+    return Sources.of(value)
+
+
+def _seed(value: int | str | None) -> str:
+    if value is None:
+        return os.urandom(8).hex()
+    if not isinstance(cast("object", value), int | str) or isinstance(value, bool):
+        raise ConfigurationError(f"seed must be an int or a str, not {shown(value)}")
+    return f"{value:x}" if isinstance(value, int) else value
+
+
 @attrs.frozen(kw_only=True, repr=False)
 class ServiceSettings:
-    """The arguments of a service, validated.
+    """The arguments of `CallService`, validated, under their own names.
 
-    Args:
-        credentials: The account's app id and secret.
-        base_url: Where the API is.
-        from_: The caller id of calls that name none.
-        region: The region of calls that name none.
-        timeouts: How long an attempt may take.
-        retry: When a call is tried again.
-        rate: How fast calls start and how many requests may be under way.
-        sources: Where events come from.
-        signed: Whether calls carry their references.
-        seed: Makes the jitter of retries the same in every run.
+    Raises:
+        ConfigurationError: A value that cannot work.
     """
 
     credentials: Credentials
-    base_url: str
-    from_: int | None
-    region: Region
-    timeouts: Timeouts
-    retry: RetryPolicy
-    rate: RateLimit
-    sources: Sources
-    signed: bool
-    seed: str
+    base_url: str = attrs.field(converter=parse_base_url)
+    from_: int | None = attrs.field(converter=_caller_id)
+    region: Region = attrs.field(converter=_region)
+    timeouts: Timeouts = attrs.field(converter=_timeouts)
+    retry: RetryPolicy = attrs.field(converter=_policy)
+    rate: RateLimit = attrs.field(converter=_limit)
+    sources: Sources = attrs.field(converter=_sources)
+    reference: bool | None
+    seed: str = attrs.field(converter=_seed)
 
-    @classmethod
-    def parse(
-        cls,
-        *,
-        app_id: int | str,
-        secret: Secret,
-        from_: Number | None,
-        region: Region | str,
-        base_url: str,
-        timeout: Timeouts | Duration | None,
-        retry: RetryPolicy | None,
-        rate: RateLimit | None,
-        seed: int | str | None,
-        events: EventSource | Sequence[EventSource] | None,
-        reference: bool | None,
-    ) -> ServiceSettings:
-        """Return the settings that the arguments of a service describe.
-
-        Raises:
-            ConfigurationError: A value that cannot work.
-        """
-        credentials = Credentials(app_id, secret)
-        base_url = parse_base_url(base_url)
-        caller_id, default_region = _parse_defaults(from_, region)
-        timeouts = Timeouts.of(Timeouts() if timeout is None else timeout)
-        policy = _instance_or_default("retry", retry, RetryPolicy)
-        limit = _instance_or_default("rate", rate, RateLimit)
-        sources = Sources.of(events)
-        return cls(
-            credentials=credentials,
-            base_url=base_url,
-            from_=caller_id,
-            region=default_region,
-            timeouts=timeouts,
-            retry=policy,
-            rate=limit,
-            sources=sources,
-            signed=sources.store is not None if reference is None else reference,
-            seed=os.urandom(8).hex() if seed is None else _parse_seed(seed),
-        )
+    @property
+    def signed(self) -> bool:
+        """Whether calls carry their references."""
+        return self.sources.store is not None if self.reference is None else self.reference
 
     def for_call(
         self, retry: RetryPolicy | None, timeout: Timeouts | Duration | None
@@ -135,7 +138,7 @@ class ServiceSettings:
         timeouts = self.timeouts if timeout is None else Timeouts.of(timeout)
         if retry is None:
             return self.retry, timeouts
-        policy = _instance_or_default("retry", retry, RetryPolicy)
+        policy = _policy(retry)
         if self.retry.at_most_once and not policy.at_most_once:
             policy = attrs.evolve(policy, at_most_once=True)
         return policy, timeouts
@@ -159,27 +162,3 @@ def complete_from_environment(options: Options) -> None:
         options["from_"] = environment_variable(os.environ, "TELECMI_FROM") or None
     if "base_url" not in options:
         options["base_url"] = environment_variable(os.environ, "TELECMI_BASE_URL") or BASE_URL
-
-
-def _parse_defaults(from_: Number | None, region: Region | str) -> tuple[int | None, Region]:
-    try:
-        return None if from_ is None else parse_number(from_, "from_"), parse_region(region)
-    except InvalidCall as error:
-        raise ConfigurationError(str(error)) from None
-
-
-def _instance_or_default(name: str, value: _T | None, kind: type[_T]) -> _T:
-    """Return ``value`` if it is a ``kind``, and a default one for ``None``."""
-    if value is None:
-        return kind()
-    if not isinstance(value, kind):
-        raise ConfigurationError(
-            f"{name} must be a {kind.__name__}, not {type(value).__name__}"
-        )
-    return value
-
-
-def _parse_seed(value: object) -> str:
-    if not isinstance(value, int | str) or isinstance(value, bool):
-        raise ConfigurationError(f"seed must be an int or a str, not {shown(value)}")
-    return f"{value:x}" if isinstance(value, int) else value

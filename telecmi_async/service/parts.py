@@ -23,56 +23,40 @@ if TYPE_CHECKING:
 __all__ = ["ServiceParts", "build_parts"]
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(eq=False)
 class ServiceParts:
-    """What a service is made of.
+    """What a service is made of, lowest part first."""
 
-    Args:
-        tasks: Runs the service's tasks in its event loop.
-        transport: Carries its requests.
-        references: Signs the references of calls, and finds them in events.
-        channels: Limits live calls, if they are limited.
-        placer: Places calls.
-        lookup: Sends the requests that place no call.
-        tracker: Follows calls after they were accepted, if there is a source of events or a
-            limit on live calls.
-    """
-
+    #: Runs the service's tasks in its event loop.
     tasks: TaskRunner
+    #: Carries its requests.
     transport: HttpxTransport
+    #: Signs the references of calls, and finds them in events.
     references: References
+    #: Limits live calls, if they are limited.
     channels: Channels | None
     placer: CallPlacer
     lookup: Lookup
+    #: None without a source of events and without a limit on live calls.
     tracker: Tracker | None
 
 
 def build_parts(
     settings: ServiceSettings, http_client: httpx.AsyncClient | None
 ) -> ServiceParts:
-    """Make the parts of a service.
-
-    Args:
-        settings: The service's settings.
-        http_client: The user's HTTP client; without one, the service makes and owns one.
+    """Make the parts of a service, with an HTTP client of its own unless the user has one.
 
     Raises:
-        ConfigurationError: ``http_client`` is no asynchronous client.
+        ConfigurationError: ``http_client`` is not an asynchronous client.
     """
-    tasks = TaskRunner()
+    secret, limit = settings.credentials.secret, settings.rate
+    tasks, redact, references = TaskRunner(), Redactor(secret), References(secret)
     transport = HttpxTransport(
         default_client() if http_client is None else http_client, owned=http_client is None
     )
-    redact = Redactor(settings.credentials.secret)
-    references = References(settings.credentials.secret)
-    max_live_calls = settings.rate.max_live_calls
-    channels = None if max_live_calls is None else Channels(max_live_calls)
+    channels = None if limit.max_live_calls is None else Channels(limit.max_live_calls)
     placer = CallPlacer(
-        transport,
-        settings.rate,
-        redact=redact,
-        budget=settings.retry.budget,
-        channels=channels,
+        transport, limit, redact=redact, budget=settings.retry.budget, channels=channels
     )
     lookup = Lookup(
         transport,
@@ -82,20 +66,14 @@ def build_parts(
         redact=redact,
         timeouts=settings.timeouts,
     )
-    tracker = Tracker.of(
-        settings.sources,
-        tasks,
-        records=lookup.records,
-        channels=channels,
-        references=references,
-        signed=settings.signed,
-    )
-    return ServiceParts(
-        tasks=tasks,
-        transport=transport,
-        references=references,
-        channels=channels,
-        placer=placer,
-        lookup=lookup,
-        tracker=tracker,
-    )
+    tracker = None
+    if settings.sources.has_any or channels is not None:
+        tracker = Tracker(
+            settings.sources,
+            tasks,
+            records=lookup.records,
+            channels=channels,
+            references=references,
+            signed=settings.signed,
+        )
+    return ServiceParts(tasks, transport, references, channels, placer, lookup, tracker)

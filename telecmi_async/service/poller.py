@@ -1,4 +1,4 @@
-"""Hearing of calls without webhooks: their records are looked up, less and less often."""
+"""CDR polling: looks up the records of calls at growing intervals, without webhooks."""
 
 from __future__ import annotations
 
@@ -33,14 +33,13 @@ def _check_factor(_: object, __: object, factor: float) -> None:
 class CdrPoller:
     """Looks up the records of calls that are waited for: ``CallService(events=CdrPoller())``.
 
-    They are those whose handles somebody awaits and, if live calls are limited, those that hold
-    a channel. TeleCMI documents the look-up for its older address only, and no limit on how
-    often it may be asked. A record is there when the call is over, so `CallHandle.answered`
-    wakes no earlier than that; live events come by webhooks alone.
+    These are calls whose handle is awaited and, if live calls are limited, calls that hold a
+    channel. TeleCMI documents the look-up for its older API only, and no limit on how often it
+    may be used. A record exists once the call is over, so `CallHandle.answered` returns no
+    earlier than that; live events need webhooks.
 
     Args:
-        first: From the beginning of the wait to the first look-up, in seconds or as a
-            `timedelta`.
+        first: From the start of the wait to the first look-up, in seconds or as a `timedelta`.
         factor: How much longer every following interval is.
         longest: The longest interval.
         at_once: How many look-ups may be under way at the same time.
@@ -59,7 +58,7 @@ class CdrPoller:
     at_once: int = attrs.field(default=4, validator=validators.whole(1))
 
     def intervals(self) -> Iterator[float]:
-        """Return the intervals between look-ups, in seconds, without end."""
+        """Return the endless sequence of intervals between look-ups, in seconds."""
         interval = self.first
         while True:
             yield min(interval, self.longest)
@@ -70,13 +69,12 @@ class Polling:
     """Looks up the records of one service's calls, each in a task of its own.
 
     Args:
-        settings: How often.
+        settings: The intervals.
         tasks: Runs the tasks.
         records: Looks up the records of a call by its ``request_id``.
-        heard: Told of every record that was found, also if it was found before.
-        wanted: Whether a call's records are still to be looked up.
-        refused: Told of the call for which TeleCMI refused the credentials: looking again is
-            of no use.
+        found: Called with every record that was found, also if it was found before.
+        wanted: Whether a call's records should still be looked up.
+        refused: Called when TeleCMI refused the credentials: more look-ups would be useless.
     """
 
     def __init__(
@@ -85,24 +83,24 @@ class Polling:
         tasks: TaskRunner,
         *,
         records: Callable[[str], Awaitable[Sequence[CallRecord]]],
-        heard: Callable[[Call, CallRecord], None],
+        found: Callable[[Call, CallRecord], None],
         wanted: Callable[[Call], bool],
         refused: Callable[[Call, AuthenticationError], None],
     ) -> None:
         self._settings = settings
         self._tasks = tasks
         self._records = records
-        self._heard = heard
+        self._found = found
         self._wanted = wanted
         self._refused = refused
-        # Bounds the look-ups of all calls. No wait between them holds one.
+        # Bounds the look-ups of all calls. Waits between look-ups hold no slot.
         self._slots = anyio.CapacityLimiter(settings.at_once)
         self._calls: set[Call] = set()
         self._scopes: set[anyio.CancelScope] = set()
         self._stopped = False
 
     def look(self, call: Call) -> None:
-        """Begin to look a call up, if it is wanted, has an id, and that is not done already."""
+        """Start polling for a call, if it is wanted, has an id, and is not polled already."""
         if self._stopped or call.placement.request_id is None or call in self._calls:
             return
         if self._wanted(call):
@@ -111,10 +109,10 @@ class Polling:
 
     def _ended(self, call: Call) -> None:
         self._calls.discard(call)
-        self.look(call)  # somebody may have begun to wait just now
+        self.look(call)  # a new waiter may have come
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop polling."""
         self._stopped = True
         for scope in tuple(self._scopes):
             scope.cancel()
@@ -123,12 +121,12 @@ class Polling:
         with anyio.CancelScope() as scope:
             self._scopes.add(scope)
             try:
-                if not self._stopped:  # else that was before its first step
+                if not self._stopped:  # it may be set before this task's first step
                     await self._poll(call, call.placement.request_id or "")
             except AuthenticationError as error:
                 self._refused(call, error)
             except anyio.get_cancelled_exc_class():
-                # On trio all around it is cancelled for good: so would be another look's task.
+                # A cancelled trio nursery would cancel the next task as well.
                 self._stopped |= anyio.current_effective_deadline() == -math.inf
                 raise
             finally:
@@ -147,11 +145,11 @@ class Polling:
             except RequestFailed as error:
                 if not failed:
                     logger.warning(
-                        "a call's records could not be looked up, trying on: %s", error
+                        "a call's records could not be looked up, trying again: %s", error
                     )
                 failed = True
                 continue
             for record in records:
-                self._heard(call, record)
+                self._found(call, record)
             if not self._wanted(call):
                 return

@@ -15,7 +15,8 @@ from telecmi_async.phone import Region
 from telecmi_async.service.call_runner import CallRunner
 from telecmi_async.service.options import ServiceSettings, complete_from_environment
 from telecmi_async.service.parts import build_parts
-from telecmi_async.service.stream import CallStream, StreamFeed, check_source, start_item
+from telecmi_async.service.stream import CallStream, StreamFeed, check_source
+from telecmi_async.wire.credentials import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
@@ -59,8 +60,8 @@ class CallService:
         http_client: Your own `httpx.AsyncClient`; it is used, never closed. Without one,
             a client is made for the service and closed with it.
         seed: Makes the jitter of retries the same in every run.
-        events: How calls are heard of after they were accepted: a `Receiver` of webhooks, the
-            store of a receiver in another process, a `CdrPoller`, or a list of these.
+        events: Where events of accepted calls come from: a `Receiver` of webhooks, the store
+            of a receiver in another process, a `CdrPoller`, or a list of these.
         reference: Whether calls carry an id of their own in ``extra_params``
             (``tcm_reference``), by which events find them even if TeleCMI's reply was lost.
             ``None``: when there is a receiver or a store.
@@ -86,18 +87,17 @@ class CallService:
         reference: bool | None = None,
     ) -> None:
         secret = Secret(secret)  # from here on it does not show in a traceback's locals
-        self._settings = ServiceSettings.parse(
-            app_id=app_id,
-            secret=secret,
+        self._settings = ServiceSettings(
+            credentials=Credentials(app_id, secret),
+            base_url=base_url,
             from_=from_,
             region=region,
-            base_url=base_url,
-            timeout=timeout,
+            timeouts=timeout,
             retry=retry,
             rate=rate,
-            seed=seed,
-            events=events,
+            sources=events,
             reference=reference,
+            seed=seed,
         )
         self._parts = build_parts(self._settings, http_client)
         self._runner = CallRunner(self._settings, self._parts)
@@ -193,13 +193,13 @@ class CallService:
             retry: As for `make_call`.
             timeout: As for `make_call`.
             on_progress: A plain function that is given a `Progress` after every
-                settled call. What it raises is logged and disturbs nothing.
+                settled call. What it raises is logged and changes nothing.
 
         Returns:
             An asynchronous iterator of settled handles.
 
         Raises:
-            InvalidCall: ``requests`` is no iterable of requests.
+            InvalidCall: ``requests`` is not an iterable of requests.
             ConfigurationError: ``retry``, ``timeout`` or ``on_progress`` cannot work.
             ServiceClosed: The service takes no more calls.
             WrongEventLoop: As for `make_call`.
@@ -208,14 +208,11 @@ class CallService:
         check_source(requests, on_progress)
         policy, timeouts = self._settings.for_call(retry, timeout)
 
-        def start(item: Item, on_settled: Callable[[Call], None]) -> Call:
-            def one(request: CallRequest) -> Call:
-                self._runner.check_open()
-                return self._runner.start(
-                    request, policy, timeouts, source=item, on_settled=on_settled
-                )
-
-            return start_item(item, one, on_settled)
+        def start(request: CallRequest, item: Item, on_settled: Callable[[Call], None]) -> Call:
+            self._runner.check_open()
+            return self._runner.start(
+                request, policy, timeouts, source=item, on_settled=on_settled
+            )
 
         window = 2 * self._settings.rate.max_in_flight
         feed = StreamFeed(requests, start, window=window, on_progress=on_progress)
@@ -228,16 +225,16 @@ class CallService:
         return CallStream(feed)
 
     def handle_for(self, request_id: str) -> CallHandle:
-        """Take up a call again that was accepted before, such as before a restart.
+        """Return a handle for a call that was accepted earlier, such as before a restart.
 
         Args:
             request_id: TeleCMI's id for the call.
 
         Returns:
-            Its handle, which does not know what was asked for, nor the reply.
+            Its handle, which knows neither the request nor the reply.
 
         Raises:
-            InvalidCall: It is no such id.
+            InvalidCall: ``request_id`` cannot be such an id.
             ConfigurationError: The service has no source of events.
             ServiceClosed: The service is closed.
             WrongEventLoop: As for `make_call`.
@@ -250,11 +247,11 @@ class CallService:
     async def channels(self) -> int:
         """Ask TeleCMI how many calls of the account are live.
 
-        It is a good check of the credentials. How many there may be is not told.
+        It is a good check of the credentials. TeleCMI does not say how many there may be.
 
         Raises:
             AuthenticationError: The app id or the secret is wrong.
-            RequestFailed: There was no answer, or none that can be read.
+            RequestFailed: There was no answer, or it cannot be read.
             TelecmiError: As for `make_call`.
         """
         self._runner.check_open()
@@ -263,19 +260,19 @@ class CallService:
     async def hangup(self, leg: str, *, region: Region | str | None = None) -> CommandAnswer:
         """End one leg of a live call (experimental).
 
-        It is what TeleCMI's SDKs send to its older API. No page of v2 has it: whether it works
-        for an account, and what is answered, is not known.
+        TeleCMI's SDKs send it to the older API. No page of v2 has it: whether it works for an
+        account, and what TeleCMI answers, is not known.
 
         Args:
             leg: Its ``cmiuuid``, as in ``handle.result.legs[0].cmiuuid``.
-            region: ``"india"`` or ``"global"``. Without it, where the call of that leg went,
-                if it is known here; else the service's.
+            region: ``"india"`` or ``"global"``; by default the region of that leg's call, if it
+                is known here, else the service's.
 
         Returns:
             TeleCMI's answer, decoded if it is JSON.
 
         Raises:
-            TelecmiError: As for `channels`; `InvalidCall` for an argument that is none.
+            TelecmiError: As for `channels`; `InvalidCall` for an invalid argument.
         """
         return await self._act("hangup", leg, region)
 
@@ -297,7 +294,7 @@ class CallService:
         )
 
     def _feed_ended(self, feed: StreamFeed) -> None:
-        """Let go of a stream whose task is over."""
+        """Forget a stream whose task is over."""
         self._feeds.discard(feed)
         feed.end()
 

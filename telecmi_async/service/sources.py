@@ -1,4 +1,4 @@
-"""What ``CallService(…, events=…)`` may be given."""
+"""Event sources: what ``CallService(…, events=…)`` accepts."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EventSource", "Sources"]
 
-#: Where a service hears of its calls: a `telecmi_async.events.receiver.Receiver` for webhooks, the
-#: store of a receiver in another process, or a `CdrPoller` for look-ups.
+#: Where events come from: a `telecmi_async.events.receiver.Receiver` for webhooks, the store of
+#: a receiver in another process, or a `CdrPoller` for look-ups.
 EventSource: TypeAlias = "Receiver | EventStore | CdrPoller"
 
 _OF_A_STORE = ("put", "get", "claim", "follow")
@@ -35,7 +35,7 @@ class Sources:
     Args:
         intake: The inside of a receiver in this process.
         store: Where a receiver files events, this process's or another's.
-        poller: How records are looked up.
+        poller: How often records are looked up.
     """
 
     intake: Intake | None = None
@@ -47,21 +47,18 @@ class Sources:
         """Return the sources that an argument names.
 
         Raises:
-            ConfigurationError: One is no source, or two are of a kind.
+            ConfigurationError: One is not a source, or two are of a kind.
         """
         given = cast("object", events)
-        if given is None:
-            found: list[object] = []
-        elif isinstance(given, list | tuple):
-            found = list(cast("Sequence[object]", given))
-        else:
-            found = [given]
+        found: Sequence[object] = () if given is None else (given,)
+        if isinstance(given, list | tuple):
+            found = cast("Sequence[object]", given)
         intake: Intake | None = None
         store: EventStore | None = None
         poller: CdrPoller | None = None
         for source in found:
             match source:
-                case Receiver() if intake is None and store is None:
+                case Receiver() if store is None:
                     intake, store = intake_of(source), source.store
                 case CdrPoller() if poller is None:
                     poller = source
@@ -83,7 +80,7 @@ class Sources:
 
     @property
     def dispatch(self) -> Callable[[Event], None] | None:
-        """What hands an event to the user's handlers, if there may be some."""
+        """Calls the user's handlers with an event; None without a receiver."""
         return None if self.intake is None else self.intake.runner.dispatch
 
 

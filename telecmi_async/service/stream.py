@@ -1,4 +1,4 @@
-"""Many calls as a stream: requests in, settled handles out, memory flat."""
+"""Call stream: many requests in, settled handles out, in flat memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import (
     Iterable,
     Mapping,
 )
-from typing import Protocol, Self, TypeAlias, cast
+from typing import Self, TypeAlias, cast
 
 import anyio
 import attrs
@@ -34,15 +34,7 @@ from telecmi_async.errors import (
 #: One request of a stream: a `CallRequest`, or a mapping with the names of its fields.
 Item: TypeAlias = "CallRequest | Mapping[str, object]"
 
-__all__ = [
-    "CallStream",
-    "Item",
-    "Progress",
-    "Starter",
-    "StreamFeed",
-    "check_source",
-    "start_item",
-]
+__all__ = ["CallStream", "Item", "Progress", "StreamFeed", "check_source"]
 
 logger = logging.getLogger("telecmi_async")
 
@@ -55,9 +47,9 @@ class Progress:
         pulled: Requests taken from the source so far.
         accepted: Calls that TeleCMI accepted.
         rejected: Calls that TeleCMI refused.
-        not_sent: Calls of which nothing left this machine.
+        not_sent: Calls whose request never left this machine.
         cancelled: Calls cancelled before they were placed.
-        unknown: Calls whose fate is unknown.
+        unknown: Calls that may have rung a phone.
         invalid: Requests refused before sending.
         retried: Settled calls that took more than one request.
         seconds: From the stream's beginning to its latest event.
@@ -75,7 +67,7 @@ class Progress:
 
     @property
     def settled(self) -> int:
-        """Calls whose fate is decided, whichever it is."""
+        """Calls whose outcome is known or will stay unknown."""
         return (
             self.accepted
             + self.rejected
@@ -87,65 +79,29 @@ class Progress:
 
     @property
     def pending(self) -> int:
-        """Calls that were pulled and are not settled yet."""
+        """Calls that are not settled yet."""
         return self.pulled - self.settled
 
 
-class Starter(Protocol):
-    """What a stream needs of a service."""
-
-    def __call__(self, item: Item, on_settled: Callable[[Call], None]) -> Call:
-        """Start the call that ``item`` describes.
-
-        What cannot be sent is settled before this returns: as invalid, or as cancelled if
-        the service was closed. Nothing may be raised, or an item would be lost, and
-        ``on_settled`` must be called once for every call.
-        """
-        ...
-
-
-def start_item(
-    item: Item, start: Callable[[CallRequest], Call], on_settled: Callable[[Call], None]
-) -> Call:
-    """Start the call that an item describes, as a `Starter` must.
-
-    Args:
-        item: The item.
-        start: Starts a request; it may raise what a service raises.
-        on_settled: Told of a call that could not be started.
-    """
-    why: TelecmiError
-    try:
-        return start(item if isinstance(item, CallRequest) else CallRequest.parse(item))
-    except InvalidCall as error:
-        why = error.with_traceback(None)
-    except TelecmiError as error:
-        why = CallCancelled(str(error))
-    except Exception as error:  # noqa: BLE001  # a row may be of any class, and broken
-        why = InvalidCall(f"cannot be read ({type(error).__name__})")
-    call = Call(None, source=item, region=None, on_settled=on_settled)
-    call.fail(why)
-    return call
-
-
 class StreamFeed:
-    """The moving part of a stream: it pulls, starts and counts.
+    """The internal side of a stream: pulls requests, starts their calls and counts them.
 
-    It holds no reference to the stream it feeds, so that a consumer who just leaves its loop
-    is noticed. At most ``window`` calls are started and not yet taken by the consumer:
-    that is what keeps memory flat and pulls no faster than calls are placed.
+    It holds no reference to its `CallStream`, so that a consumer who leaves the loop is noticed.
+    At most ``window`` calls are started and not yet taken by the consumer: that keeps memory
+    flat, and requests are pulled no faster than calls are placed.
 
     Args:
         source: Where the requests come from.
-        start: Starts one.
+        start: Starts the call of a request that was made from an item; calls a function when
+            it is settled.
         window: See above.
-        on_progress: Told after every settled call.
+        on_progress: Called after every settled call.
     """
 
     def __init__(
         self,
         source: Iterable[Item] | AsyncIterable[Item],
-        start: Starter,
+        start: Callable[[CallRequest, Item, Callable[[Call], None]], Call],
         *,
         window: int,
         on_progress: Callable[[Progress], object] | None,
@@ -181,7 +137,7 @@ class StreamFeed:
             self.end()
 
     def end(self) -> None:
-        """Have no more to pull, if only because the task that pulls was never started."""
+        """Note that nothing more is pulled, perhaps as the task never started."""
         self._finished = True
         self._notify()
 
@@ -196,7 +152,7 @@ class StreamFeed:
                     self._exhausted = True
                     return
                 self._pulled += 1
-                call = self._start(item, self._settled)
+                call = self._start_item(item)
                 if not call.placement.settled:
                     self._under_way.add(call)
                 if self._leaving():  # the source gave an item at the moment of `stop`
@@ -207,6 +163,25 @@ class StreamFeed:
             if inspect.isasyncgen(self._source):
                 with anyio.CancelScope(shield=True):
                     await cast("AsyncGenerator[Item]", self._source).aclose()
+
+    def _start_item(self, item: Item) -> Call:
+        """Start the call of an item. One that cannot be sent is settled at once.
+
+        Nothing is raised, or an item would be lost.
+        """
+        why: TelecmiError
+        try:
+            request = item if isinstance(item, CallRequest) else CallRequest.parse(item)
+            return self._start(request, item, self._settled)
+        except InvalidCall as error:
+            why = error.with_traceback(None)
+        except TelecmiError as error:
+            why = CallCancelled(str(error))
+        except Exception as error:  # noqa: BLE001  # a row may be of any class, and broken
+            why = InvalidCall(f"cannot be read ({type(error).__name__})")
+        call = Call(None, source=item, region=None, on_settled=self._settled)
+        call.fail(why)
+        return call
 
     def _settled(self, call: Call) -> None:
         self._under_way.discard(call)
@@ -226,10 +201,10 @@ class StreamFeed:
         self._changed = anyio.Event()
 
     def stop(self, failure: Exception | None = None) -> None:
-        """Pull no more, and cancel what is still queued. What was sent goes on.
+        """Pull no more, and cancel queued calls. Calls that were sent go on.
 
         Args:
-            failure: What the consumer is told if there was more to pull.
+            failure: Raised to the consumer if there was more to pull.
         """
         if self._finished and not self._under_way:
             self._stopped = True
@@ -243,7 +218,7 @@ class StreamFeed:
             call.cancel()
 
     async def take(self) -> Call | None:
-        """Return the next settled call; None when there will be no more.
+        """Return the next settled call; None at the end.
 
         Raises:
             Exception: What the source raised, after every call was taken.
@@ -286,7 +261,7 @@ class StreamFeed:
 
 
 def _puller(source: Iterable[Item] | AsyncIterable[Item]) -> Callable[[], Awaitable[Item]]:
-    """Return a function that gives the next item, or raises StopAsyncIteration."""
+    """Return a function that returns the next item, or raises StopAsyncIteration."""
     if isinstance(source, AsyncIterable):
         return aiter(source).__anext__
     items = iter(source)
@@ -302,9 +277,9 @@ def _puller(source: Iterable[Item] | AsyncIterable[Item]) -> Callable[[], Awaita
 class CallStream:
     """The settled calls of `CallService.make_calls`, in the order of completion.
 
-    Every request becomes one handle, whatever its fate. When the consumer leaves, by
-    ``break``, an exception or `aclose`, nothing more is started, what was queued is cancelled
-    and what was sent is finished by the service.
+    Every request becomes one handle, whatever its outcome. When the consumer leaves, by
+    ``break``, an exception or `aclose`, nothing more is started, queued calls are cancelled and
+    the service finishes those that were sent.
 
     Raises:
         ServiceClosed: While iterating: the service was closed before the source's end.
@@ -330,7 +305,7 @@ class CallStream:
         return self._feed.progress
 
     async def aclose(self) -> None:
-        """Start nothing more; what was sent goes on in the service."""
+        """Start nothing more; the service finishes what was sent."""
         self._feed.stop()
 
     async def __aenter__(self) -> Self:
@@ -349,10 +324,10 @@ class CallStream:
 
 
 def check_source(source: object, on_progress: object) -> None:
-    """Refuse what cannot be a source of requests.
+    """Require an iterable of requests and a usable ``on_progress``.
 
     Raises:
-        InvalidCall: It is no iterable, or a single request.
+        InvalidCall: ``source`` is not an iterable, or it is a single request.
         ConfigurationError: ``on_progress`` cannot be called, or is asynchronous.
     """
     kind = type(source)
@@ -370,6 +345,6 @@ def check_source(source: object, on_progress: object) -> None:
 
 
 def _is_async(thing: object) -> bool:
-    """Tell whether calling a function, or an object that is like one, gives a coroutine."""
+    """Return whether calling an object returns a coroutine."""
     call = getattr(type(thing), "__call__", None)  # noqa: B004  # looked at, not called
     return inspect.iscoroutinefunction(thing) or inspect.iscoroutinefunction(call)

@@ -1,18 +1,17 @@
-"""Brings what is heard of calls to the calls, and ends what waits for their end.
+"""Event tracking: routes events and call records to calls, and wakes their waiters.
 
 ::
 
-    store, look-up  →  Tracker  →  Call  →  its history, its channel, those who wait
+    store, look-up  →  Tracker  →  Call  →  its history, its channel, its waiters
 
-A service has one if it has a source of events or a limit on live calls. Calls are known to it
-by TeleCMI's ids and by their own references, and as long as somebody holds their handle or they
-hold a channel: it keeps no call alive by itself.
+A service has a tracker if it has a source of events or a limit on live calls. The tracker knows
+calls by TeleCMI's ids and by their own references. It keeps no call alive: it forgets a call when
+its handle is gone and its channel is free.
 
-Whose is an event? TeleCMI signs nothing, so what it says of itself counts in this order: a
-reference with the right code; the ``request_id``; the id of a leg, which other events of the
-call told. An event that names another request is not the call's, whatever leg it names. What
-only a leg's id or a ``request_id`` ties to a call adds to what is known of it, and proves
-nothing about what became of its request.
+TeleCMI signs nothing, so an event is matched to a call in this order: a reference with a valid
+code; the ``request_id``; the id of a leg that earlier events named. An event that names another
+request is not the call's, whatever leg it names. Only a reference proves what became of the
+call's request; the other matches merely add to what is known of the call.
 """
 
 from __future__ import annotations
@@ -56,16 +55,15 @@ __all__ = ["Tracker"]
 
 logger = logging.getLogger("telecmi_async")
 
-# Events of one call that teach the ids of its legs. A real call has a handful.
-_TEACHING = 200
-# Calls whose handles may be gone, and whose events are the user's all the same.
+# Events of one call whose leg ids are learned. A real call has a handful.
+_MOST_TEACHING = 200
+# Placed calls that are remembered: their events are the user's even if their handles are gone.
 _MOST_PLACED = 10_000
-# Ids to be looked up in a store, if that is away for long. It looks up by itself all that is
-# waited for once it is back.
+# Ids to look up in a store that is unavailable. Once it is back, it looks up all waiting calls.
 _MOST_UNREAD = 10_000
-# Of these, how many at once.
-_AT_ONCE = 500
-# Until a store that failed is asked again, in seconds.
+# How many of them at a time.
+_BATCH = 500
+# Seconds until a store that failed is asked again.
 _PAUSE = 5.0
 _WORD = re.compile(r"[!-~]{1,256}")
 
@@ -73,15 +71,10 @@ _WORD = re.compile(r"[!-~]{1,256}")
 class Tracker:
     """Follows the calls of one service beyond TeleCMI's answers to their requests.
 
-    It is a `telecmi_async.calls.state.Watch` for its calls and a `telecmi_async.events.store.Listener` for
-    the store.
-
-    Args:
-        sources: Where events come from.
-        tasks: Runs its tasks.
-        records: Looks up the records of a call by its ``request_id``.
-        channels: The live calls' limit, if there is one.
-        by_reference: Whether calls carry their references.
+    It is a `telecmi_async.calls.call.CallWatcher` for its calls and a
+    `telecmi_async.events.store.Listener` for the store, and attaches itself to a receiver.
+    ``records`` looks up the records of a call by its ``request_id``, ``references`` finds the
+    account's references in events, and ``signed`` says whether calls carry theirs.
     """
 
     def __init__(
@@ -91,9 +84,10 @@ class Tracker:
         *,
         records: Callable[[str], Awaitable[Sequence[CallRecord]]],
         channels: Channels | None,
-        by_reference: bool,
+        references: References,
+        signed: bool,
     ) -> None:
-        self.by_reference = by_reference
+        self.by_reference = sources.store is not None and signed
         self.has_sources = sources.has_any
         self._now: Callable[[], float] = anyio.current_time
         self._sources = sources
@@ -107,77 +101,43 @@ class Tracker:
                 sources.poller,
                 tasks,
                 records=records,
-                heard=self._read,
+                found=self._add_record,
                 wanted=self._is_wanted,
-                refused=self._refuse,
+                refused=self._stop_polling,
             )
         self._unread: deque[str] = deque(maxlen=_MOST_UNREAD)
         self._claims: deque[StoredEvent] = deque()
         self._work: anyio.Event | None = None
         self._store_failed = False
-        self._listening: anyio.CancelScope | None = None
-        #: Why nothing more is heard of any call, if so.
+        self._scope: anyio.CancelScope | None = None
+        #: Why no more events will come for any call, if so.
         self._failure: TelecmiError | None = None
-
-    @classmethod
-    def of(
-        cls,
-        sources: Sources,
-        tasks: TaskRunner,
-        *,
-        records: Callable[[str], Awaitable[Sequence[CallRecord]]],
-        channels: Channels | None,
-        references: References,
-        signed: bool,
-    ) -> Tracker | None:
-        """Return a service's tracker, attached to its receiver; None if nothing needs one.
-
-        Args:
-            sources: Where events come from.
-            tasks: Runs its tasks.
-            records: Looks up the records of a call by its ``request_id``.
-            channels: The live calls' limit, if there is one.
-            references: The account's references.
-            signed: Whether calls carry theirs.
-        """
-        if not sources.has_any and channels is None:
-            return None
-        tracker = cls(
-            sources,
-            tasks,
-            records=records,
-            channels=channels,
-            by_reference=sources.store is not None and signed,
-        )
         if sources.intake is not None:
-            sources.intake.attach(references, tracker)
-        return tracker
+            sources.intake.attach(references, self)
 
-    # -- what the service asks
+    # -- for the service
 
     def open(self, now: Callable[[], float]) -> None:
-        """Begin to listen in the event loop that is running, whose clock is ``now``."""
+        """Begin to follow the store, in the running event loop; ``now`` reads its clock."""
         self._now = now
         if self._sources.store is not None:
             self._tasks.start(self._listen, self._sources.store, lambda _: self.stop())
 
     def follow(self, call: Call) -> None:
-        """Follow a call from before its request is sent."""
+        """Follow a call whose request is not sent yet."""
         call.follow(self)
         if self.by_reference:
             self._calls[call.reference] = call
 
     def attach(self, request_id: str) -> Call:
-        """Return the call that has an id: the one that somebody holds, or a new one for it.
+        """Return the call with an id: the one that is known here, or else a new one.
 
         Raises:
             ConfigurationError: There is no source of events.
-            InvalidCall: It is no such id.
+            InvalidCall: ``request_id`` cannot be such an id.
         """
         if not self.has_sources:
-            raise ConfigurationError(
-                "a call is taken up again to hear of it: give the service a source of events"
-            )
+            raise ConfigurationError("handle_for needs a source of events (events=)")
         if not isinstance(cast("object", request_id), str) or not _WORD.fullmatch(request_id):
             raise InvalidCall(
                 "must be the id that TeleCMI gave an accepted call", path="request_id"
@@ -190,36 +150,36 @@ class Tracker:
         return call
 
     def region_of(self, leg: str) -> Region | None:
-        """Return where the call went that has a leg, if that is known."""
+        """Return the region of the call that a leg belongs to, if it is known."""
         call = self._calls.get(leg) if isinstance(cast("object", leg), str) else None
         return None if call is None else call.region
 
     def stop(self) -> None:
-        """Listen no more, and tell those who wait that nothing more is heard."""
+        """Stop, and end all waits with `ServiceClosed`."""
         self._give_up(
             ServiceClosed(
-                "the service was closed before all was known of the call; a service that is "
-                "open takes it up again by service.handle_for(request_id)"
+                "the service was closed before all was known of the call; follow it again in "
+                "an open service with service.handle_for(request_id)"
             )
         )
 
     def _give_up(self, failure: TelecmiError) -> None:
-        """Hear no more of any call, for a reason that those who wait are told."""
-        failure.safe_to_redial = False  # the call may well be under way
+        """Stop following calls, and end all waits with an error."""
+        failure.safe_to_redial = False  # the call may be under way
         self._failure = self._failure or failure
         if self._sources.intake is not None:
             self._sources.intake.detach(self)
-        if self._listening is not None:
-            self._listening.cancel()
+        if self._scope is not None:
+            self._scope.cancel()
         if self._polling is not None:
             self._polling.stop()
         for call in set(self._calls.values()):
             call.history.fail(self._failure)
 
-    # -- what calls ask (CallWatcher)
+    # -- for calls (CallWatcher)
 
     def call_settled(self, call: Call) -> None:
-        """Find the call by its id from now on, and look up what came before it was known."""
+        """Find the call by its id from now on, and look up events that came earlier."""
         placement = call.placement
         placed = placement.status in {CallStatus.PROGRESS, CallStatus.UNKNOWN}
         if self._channels is not None:
@@ -233,21 +193,18 @@ class Tracker:
             if other and other is not call and other.placement.request_id == request_id:
                 call.share_events(other, now=self._now())
             self._calls[request_id] = call
-            self._remember(request_id)
+            # Its events are recognised for a while, even if its handle is gone.
+            self._placed[request_id] = None
+            if len(self._placed) > _MOST_PLACED:
+                self._placed.popitem(last=False)
         self._look_up(request_id, call.reference if self.by_reference else None)
         if self._polling is not None:
             self._polling.look(call)
 
-    def _remember(self, request_id: str) -> None:
-        """Know for a while whose an event is that brings no reference, its handle being gone."""
-        self._placed[request_id] = None
-        if len(self._placed) > _MOST_PLACED:
-            self._placed.popitem(last=False)
-
     def _hold_channel(self, channels: Channels, call: Call, *, placed: bool) -> None:
-        """Hold a call's channel as long as it may be live, or give it back.
+        """Hold a call's channel as long as it may be live, or release it.
 
-        One that was taken up again may be over for days: it holds none.
+        A call that was attached may have ended days ago, so it holds none.
         """
         over = any(map(call.is_ended_by, call.events))
         if call.request is None or over or not placed:
@@ -257,7 +214,7 @@ class Tracker:
             channels.hold(call, until=self._now() + longest + RINGING)
 
     def call_ended(self, call: Call) -> None:
-        """Give the call's channel to the next one."""
+        """Release the call's channel."""
         if self._channels is not None:
             self._channels.release(call)
 
@@ -271,15 +228,15 @@ class Tracker:
                 self._polling.look(call)
             yield
 
-    # -- what the store asks (store.Listener)
+    # -- for the store (store.Listener)
 
     def wants(self, ids: Collection[str]) -> bool:
-        """Tell whether a call is known here by one of these ids, or was placed here lately."""
+        """Return whether a call of this service is known by one of these ids."""
         return any(name in self._calls or name in self._placed for name in ids)
 
     def take(self, stored: StoredEvent) -> None:
-        """Hand an event to its call, and learn the ids of the call that it brings."""
-        call, proven = self._whose(stored)
+        """Add an event to its call, and learn the call's ids that it names."""
+        call, proven = self._match(stored)
         if call is None:
             if stored.event.request_id in self._placed:  # its handle is gone
                 self._claim(stored)
@@ -288,24 +245,24 @@ class Tracker:
             stored.key, stored.event, size=stored.size, now=self._now(), proven=proven
         ):
             return
-        if len(call.events) <= _TEACHING:
-            taught = (stored.event.cmiuuid, stored.event.request_id if proven else None)
-            fresh = [n for n in taught if n in stored.ids and n not in self._calls]
+        if len(call.events) <= _MOST_TEACHING:
+            ids = (stored.event.cmiuuid, stored.event.request_id if proven else None)
+            fresh = [n for n in ids if n in stored.ids and n not in self._calls]
             self._calls.update(dict.fromkeys(fresh, call))
             self._look_up(*fresh)
         self._claim(stored)
 
     def _claim(self, stored: StoredEvent) -> None:
-        """Have the user's handlers hear of an event that turned out to be ours."""
+        """Have an event given to the user's handlers: it was not known to be ours before."""
         if not stored.matched and self._sources.dispatch is not None:
             self._claims.append(stored)
             self._wake()
 
-    def _whose(self, stored: StoredEvent) -> tuple[Call | None, bool]:
-        """Return the call that an event is about, and whether the event proves that."""
+    def _match(self, stored: StoredEvent) -> tuple[Call | None, bool]:
+        """Return the call that an event belongs to, and whether the event proves that."""
         event = stored.event
         ids = (event.request_id, event.conversation_uuid, event.cmiuuid)
-        # Its code is right: else it would not be among the names. An id may only look like it.
+        # A reference among the names has a valid code. An id may merely look like one.
         reference = next((name for name in stored.ids if name not in ids), "")
         call = self._calls.get(reference)
         if call is not None and call.reference == reference:
@@ -321,31 +278,31 @@ class Tracker:
         return None, False
 
     def waiting(self) -> list[str]:
-        """Return the ids of the calls whose end is not known yet, with those of their legs."""
+        """Return the ids of calls, and of their legs, whose end is not known yet."""
         now = self._now()
         return [name for name, call in self._calls.items() if not call.history.complete(now)]
 
-    # -- its tasks
+    # -- tasks
 
     async def _listen(self, store: EventStore) -> None:
-        """Follow the store, and look up in it what was stored before it was wanted."""
+        """Follow the store, and look up events that it got before they were wanted."""
         try:
             with anyio.CancelScope() as scope:
-                self._listening = scope
-                if self._failure is None:  # else that was before its first step
+                self._scope = scope
+                if self._failure is None:  # it may be set before this task's first step
                     async with store.follow(self):
                         while True:
                             await self._catch_up(store)
                             self._work = anyio.Event()
                             await self._work.wait()
         except Exception:
-            logger.exception("the store of events failed, nothing more is heard of calls")
-            self._give_up(StoreError("the store of events failed; the log tells how"))
+            logger.exception("the store of events failed; calls are no longer followed")
+            self._give_up(StoreError("the store of events failed; see the log"))
 
     async def _catch_up(self, store: EventStore) -> None:
-        """Look up what is to be looked up, until nothing is left."""
+        """Look up events and claim them, until nothing is left."""
         while self._unread or self._claims:
-            names = [self._unread.popleft() for _ in range(min(len(self._unread), _AT_ONCE))]
+            names = [self._unread.popleft() for _ in range(min(len(self._unread), _BATCH))]
             try:
                 for stored in await store.get(names) if names else ():
                     self.take(stored)
@@ -356,7 +313,7 @@ class Tracker:
                     self._claims.popleft()
             except StoreError as error:
                 if not self._store_failed:
-                    logger.warning("what came earlier cannot be looked up now: %s", error)
+                    logger.warning("earlier events cannot be looked up now: %s", error)
                 self._store_failed = True
                 self._unread.extend(names)
                 await anyio.sleep(_PAUSE)
@@ -364,7 +321,7 @@ class Tracker:
                 self._store_failed = False
 
     def _look_up(self, *names: str | None) -> None:
-        """Have the store asked for what is stored under these ids."""
+        """Ask the store for the events that are stored under these ids."""
         if self._sources.store is not None and self._failure is None:
             self._unread.extend(name for name in names if name is not None)
             self._wake()
@@ -373,10 +330,10 @@ class Tracker:
         if self._work is not None:
             self._work.set()
 
-    # -- its look-ups
+    # -- look-ups
 
     def _is_wanted(self, call: Call) -> bool:
-        """Tell whether a call's records are to be looked up."""
+        """Return whether a call's records should be looked up."""
         history = call.history
         if history.failure or history.complete(self._now()):
             return False
@@ -384,19 +341,19 @@ class Tracker:
             return True
         return self._channels is not None and self._channels.holds(call)
 
-    def _read(self, call: Call, record: CallRecord) -> None:
-        """Take in a record that was looked up, unless it was sent as well, with more in it."""
+    def _add_record(self, call: Call, record: CallRecord) -> None:
+        """Add a record that was looked up, unless a webhook brought it, with more in it."""
         legs = call.state.legs
         if not any(leg.leg == record.leg and leg.record and leg.cmiuuid for leg in legs):
             key = json.dumps(record.raw, sort_keys=True)
             call.add_event(key, record, size=len(key), now=self._now(), proven=False)
 
-    def _refuse(self, call: Call, error: AuthenticationError) -> None:
-        """Look up no more: TeleCMI refuses. That says nothing about the call."""
+    def _stop_polling(self, call: Call, error: AuthenticationError) -> None:
+        """Stop looking records up: TeleCMI refuses. That says nothing about the call."""
         if self._sources.store is not None and self._polling is not None:
             self._polling.stop()
             logger.error(
-                "records are looked up no more, events are still heard: %s", error.message
+                "records are no longer looked up, events still arrive: %s", error.message
             )
             return
         refused = RequestFailed(
@@ -409,7 +366,7 @@ class Tracker:
 
 
 def _is_known_as(call: Call, request_id: str) -> bool:
-    """Tell whether an id is a request's of this call, and not what somebody called its leg."""
+    """Return whether an id is one of this call's requests, and not merely of a leg."""
     return request_id == call.placement.request_id or any(
         event.request_id == request_id for event in call.events
     )

@@ -52,13 +52,7 @@ _SLOW_SECONDS: Final = 600.0
 
 
 class SimulatedApi:
-    """Answers the requests to one simulator.
-
-    Args:
-        options: The simulator's options, as they are at each request.
-        log: Counts the calls.
-        world: Runs the calls that are placed.
-    """
+    """Answers the requests to one simulator, by its options at that time."""
 
     def __init__(self, options: SimulatorOptions, log: RequestLog, world: World) -> None:
         self._options = options
@@ -69,7 +63,7 @@ class SimulatedApi:
     def answer(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, at: float
     ) -> Decision | None:
-        """Return what becomes of a request; ``None`` if there is nothing at its path."""
+        """Return the decision about a request; ``None`` if there is nothing at its path."""
         region = _MAKE_CALL.get(path)
         look_up = {
             "/v2/piopiy/get_channels": self._channels,
@@ -110,20 +104,21 @@ class SimulatedApi:
         return self._dial(incoming, region, at)
 
     def _dial(self, incoming: MakeCallRequest, region: Region, at: float) -> Decision:
-        """Place a call that nothing is wrong with, unless a fault or chance says otherwise."""
-        to = incoming.to
+        """Place a valid call, unless a fault prevents it."""
+        options, to = self._options, incoming.to
         attempt = self._log.start_attempt(to, at)
-        seed = self._options.seed
-        delay = chance.draw_between(self._options.latency, seed, "latency", to, attempt)
-        fault = self._fault(to, attempt)
-        request_id = chance.request_id(self._options.seed, to, attempt)
-        reply = self._said(request_id) if fault is None else self._faulty(fault)
-        breach = None if fault is None else fault.breach
-        if fault is not None and not fault.placed:
-            self._log.fail(to)
-            return Decision(delay, reply, breach=breach)
-        if fault is FaultKind.SLOW:
-            delay = _SLOW_SECONDS
+        delay = chance.draw_between(options.latency, options.seed, "latency", to, attempt)
+        request_id = chance.request_id(options.seed, to, attempt)
+        fault, breach = self._fault(to, attempt), None
+        if fault is None:
+            reply = replies.accepted(request_id, envelope=options.envelope, codes=options.codes)
+        else:
+            reply, breach = self._faulty(fault), fault.breach
+            if not fault.placed:
+                self._log.fail(to)
+                return Decision(delay, reply, breach=breach)
+            if fault is FaultKind.SLOW:
+                delay = _SLOW_SECONDS
         self._log.place(to)
         call = SimulatedCall(
             to=to,
@@ -136,17 +131,17 @@ class SimulatedApi:
             extra_params=incoming.extra_params,
             duration=incoming.duration,
         )
-        if self._options.life is None:
+        if options.life is None:
             self._world.remember(call)
         else:
-            self._world.begin(call, appid=incoming.appid)
+            self._world.begin(call)
         return Decision(delay, reply, call, breach)
 
     def _fault(self, to: int, attempt: int) -> FaultKind | None:
         """Return what goes wrong with a try: by its number, by a rule, or by the share of 502s."""
         options = self._options
         magic = magic_for(to) if options.magic else None
-        # A number that stands for something is left alone by the rest.
+        # A magic number is left alone by rules and shares.
         if magic is not None:
             hit = magic.fault is not None and magic.fault.hits(options.seed, 0, to, attempt)
             return magic.fault.kind if hit and magic.fault else None
@@ -158,10 +153,6 @@ class SimulatedApi:
         if self._chance(options.gateway_placed_share, "placed", to, attempt):
             return FaultKind.GATEWAY_502_PLACED
         return FaultKind.GATEWAY_502
-
-    def _said(self, request_id: str) -> HttpResponse:
-        options = self._options
-        return replies.accepted(request_id, envelope=options.envelope, codes=options.codes)
 
     def _faulty(self, fault: FaultKind) -> HttpResponse:
         """Return the reply that goes with a fault, if it ever arrives."""
@@ -177,7 +168,7 @@ class SimulatedApi:
             case _ if fault in _REFUSALS:
                 code, message, extra = _REFUSALS[fault]
                 return self._refusal(code, message, *extra)
-            case _:  # what is lost, late or broken off, and what lacks a request_id
+            case _:  # replies that are lost, late or broken off, or lack a request_id
                 return replies.json_reply({"status": "progress", "code": 200})
 
     # -- look-ups and commands

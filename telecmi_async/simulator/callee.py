@@ -84,68 +84,53 @@ class Callee:
 
 @frozen
 class Magic:
-    """What the last four digits of a number stand for.
+    """What the last four digits of a number stand for: a callee, or a fault of the request."""
 
-    Args:
-        says: It in words, for people.
-        callee: What the callee does, if the call is placed.
-        fault: What goes wrong with the request, if anything does.
-    """
-
-    says: str
+    label: str
     callee: Callee = Callee()
     fault: Fault | None = None
 
 
-def _fault(says: str, kind: FaultKind, *, attempts: int | None = None) -> Magic:
-    return Magic(says, fault=Fault(kind, attempts=attempts))
+def _fault(kind: FaultKind, *, attempts: int | None = None) -> Magic:
+    label = kind.label if attempts is None else f"{kind.label}, the first time"
+    return Magic(label, fault=Fault(kind, attempts=attempts))
 
-
-_ONE = ("1",) * 10
 
 #: By the last four digits of the number dialled.
 MAGIC: Final[Mapping[str, Magic]] = {
     "9900": Magic("answers"),
     "9901": Magic("does not answer", Callee(ending="missed")),
     "9902": Magic("is busy", Callee(ending="busy", ring=1)),
-    "9903": Magic("is no number that anybody has", Callee(ending="failed", ring=1)),
+    "9903": Magic("is not a number in use", Callee(ending="failed", ring=1)),
     "9904": Magic("answers, and hangs up after 3 seconds", Callee(hangs_up_after=3)),
-    "9905": Magic("answers, and presses 1 whenever asked", Callee(digits=_ONE)),
-    "9910": _fault("502 with TeleCMI's body, the first time", FaultKind.VENDOR_502, attempts=1),
-    "9911": _fault("502 with TeleCMI's body, always", FaultKind.VENDOR_502),
-    "9912": _fault("502 of a gateway, the first time", FaultKind.GATEWAY_502, attempts=1),
-    "9913": _fault(
-        "502 of a gateway, the first time, and the call was placed",
-        FaultKind.GATEWAY_502_PLACED,
-        attempts=1,
-    ),
-    "9920": _fault("placed, and the reply is lost", FaultKind.REPLY_LOST),
-    "9921": _fault("the connection is reset before the call is placed", FaultKind.RESET),
-    "9922": _fault("placed, and the connection is reset", FaultKind.RESET_PLACED),
-    "9923": _fault("placed, and the reply is slower than any time-out", FaultKind.SLOW),
-    "9924": _fault("placed, and the reply breaks off", FaultKind.CUT),
-    "9925": _fault("placed, and the reply comes one byte a second", FaultKind.DRIP),
-    "9930": _fault("420, the credentials are wrong", FaultKind.CREDENTIALS),
-    "9931": _fault("code 420 within a status of 200", FaultKind.CREDENTIALS_IN_200),
-    "9932": _fault("422, a property is missing", FaultKind.MISSING_PROPERTY),
-    "9933": _fault(
-        "429 with Retry-After: 1, the first time", FaultKind.RATE_LIMITED, attempts=1
-    ),
-    "9934": _fault(
-        "503 with Retry-After: 1, the first time", FaultKind.UNAVAILABLE, attempts=1
-    ),
-    "9940": _fault("placed; 200, and no request_id", FaultKind.NO_REQUEST_ID),
-    "9941": _fault("placed; 200, and the body is no JSON", FaultKind.NO_JSON),
+    "9905": Magic("answers, and presses 1 whenever asked", Callee(digits=("1",) * 10)),
+    "9910": _fault(FaultKind.VENDOR_502, attempts=1),
+    "9911": _fault(FaultKind.VENDOR_502),
+    "9912": _fault(FaultKind.GATEWAY_502, attempts=1),
+    "9913": _fault(FaultKind.GATEWAY_502_PLACED, attempts=1),
+    "9920": _fault(FaultKind.REPLY_LOST),
+    "9921": _fault(FaultKind.RESET),
+    "9922": _fault(FaultKind.RESET_PLACED),
+    "9923": _fault(FaultKind.SLOW),
+    "9924": _fault(FaultKind.CUT),
+    "9925": _fault(FaultKind.DRIP),
+    "9930": _fault(FaultKind.CREDENTIALS),
+    "9931": _fault(FaultKind.CREDENTIALS_IN_200),
+    "9932": _fault(FaultKind.MISSING_PROPERTY),
+    "9933": _fault(FaultKind.RATE_LIMITED, attempts=1),
+    "9934": _fault(FaultKind.UNAVAILABLE, attempts=1),
+    "9940": _fault(FaultKind.NO_REQUEST_ID),
+    "9941": _fault(FaultKind.NO_JSON),
 }
 
 
 def magic_for(to: int) -> Magic | None:
     """Return what a number's last four digits stand for, if they stand for anything."""
-    # Most numbers do not: nearly all are told by the first two of the four.
-    return MAGIC.get(str(to)[-4:]) if to // 100 % 100 == 99 else None  # the digits
+    # Most numbers have none, and the first two of the four digits show it.
+    return MAGIC.get(str(to)[-4:]) if to // 100 % 100 == 99 else None
 
 
 def magic_table() -> str:
     """Return the table of magic numbers as Markdown."""
-    rows = [f"| `…{digits}` | {magic.says} |" for digits, magic in MAGIC.items()]
+    rows = [f"| `…{digits}` | {magic.label} |" for digits, magic in MAGIC.items()]
     return "\n".join(["| number | what happens |", "| --- | --- |", *rows]) + "\n"

@@ -65,14 +65,7 @@ def request_id(seed: int | str, to: int, attempt: int) -> str:
 
 
 def cmiuuid(seed: int | str, to: int, attempt: int, leg: int) -> str:
-    """Return a made-up ``cmiuuid``: a UUID of version 4, as in TeleCMI's samples.
-
-    Args:
-        seed: The simulator's seed.
-        to: The number dialled.
-        attempt: Which try for that number this is, from 1.
-        leg: Which leg of the call it is, from 1.
-    """
+    """Return a made-up ``cmiuuid`` of a leg: a UUID of version 4, as in TeleCMI's samples."""
     return str(UUID(bytes=_digest(16, seed, "cmiuuid", to, attempt, leg), version=4))
 
 

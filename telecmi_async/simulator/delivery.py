@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from telecmi_async.simulator.webhooks import Delivery
-    from telecmi_async.simulator.world import SimulatedClock, World
+    from telecmi_async.simulator.world import World
 
 __all__ = ["WebhookSender"]
 
@@ -35,16 +35,10 @@ _HERE: Final = ("127.0.0.1", "::1", "localhost")
 
 
 class WebhookSender:
-    """Sends the messages that are due, for as long as it runs.
+    """Sends the messages that are due, for as long as it runs."""
 
-    Args:
-        world: The calls.
-        clock: The time in calls.
-    """
-
-    def __init__(self, world: World, clock: SimulatedClock) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
-        self._clock = clock
         self._changed = anyio.Event()
         self._slots = anyio.CapacityLimiter(_AT_ONCE)
 
@@ -63,7 +57,7 @@ class WebhookSender:
                 timeout=_TIMEOUT, trust_env=False, verify=_tls()
             ) as client:
                 await tasks.open()
-                tasks.start(self._drive, client, _ended)
+                tasks.start(self._run, client, _ended)
                 try:
                     yield
                 except BaseException as error:
@@ -83,23 +77,18 @@ class WebhookSender:
     def _wake(self) -> None:
         self._changed.set()
 
-    async def _drive(self, client: httpx.AsyncClient) -> None:
+    async def _run(self, client: httpx.AsyncClient) -> None:
         try:
-            await self._run(client)
+            async with anyio.create_task_group() as tasks:
+                while True:
+                    self._world.advance(anyio.current_time())
+                    while self._world.outbox:
+                        tasks.start_soon(self._send, self._world.outbox.popleft(), client)
+                    self._changed = anyio.Event()
+                    with anyio.move_on_after(self._world.pause()):
+                        await self._changed.wait()
         except Exception:
             logger.exception("the simulator failed; from here on no time passes in its calls")
-
-    async def _run(self, client: httpx.AsyncClient) -> None:
-        async with anyio.create_task_group() as tasks:
-            while True:
-                self._world.advance(anyio.current_time())
-                while self._world.outbox:
-                    tasks.start_soon(self._send, self._world.outbox.popleft(), client)
-                self._changed = anyio.Event()
-                due = self._world.due()
-                pause = None if due is None else self._clock.until(due)
-                with anyio.move_on_after(pause):
-                    await self._changed.wait()
 
     async def _send(self, delivery: Delivery, client: httpx.AsyncClient) -> None:
         """Deliver one message, and report its result."""
@@ -119,7 +108,7 @@ class WebhookSender:
         self, delivery: Delivery, client: httpx.AsyncClient
     ) -> tuple[int | None, bytes]:
         """Post one message to its target, and return the answer."""
-        target = self._world.webhooks.to
+        target = self._world.target
         url = delivery.ask.url if delivery.ask else None
         if isinstance(target, Receiver):
             asked = urlsplit(url or target.url(_NOWHERE))

@@ -7,7 +7,7 @@ placed all the same. How the callee behaves is in `telecmi_async.simulator.calle
 from __future__ import annotations
 
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from attrs import define, field, frozen
 
@@ -75,34 +75,48 @@ class FaultKind(StrEnum):
     NO_JSON = "no_json"
 
     @property
+    def label(self) -> str:
+        """What the caller sees, in a few words."""
+        return _EFFECTS[self].label
+
+    @property
     def placed(self) -> bool:
         """Whether the call is placed all the same."""
-        return self in _PLACED
+        return _EFFECTS[self].placed
 
     @property
     def breach(self) -> Breach | None:
         """What happens to the connection, if anything does."""
-        return _BREACHES.get(self)
+        return _EFFECTS[self].breach
 
 
-_PLACED: Final = frozenset(
-    {
-        FaultKind.GATEWAY_502_PLACED,
-        FaultKind.REPLY_LOST,
-        FaultKind.RESET_PLACED,
-        FaultKind.SLOW,
-        FaultKind.CUT,
-        FaultKind.DRIP,
-        FaultKind.NO_REQUEST_ID,
-        FaultKind.NO_JSON,
-    }
-)
-_BREACHES: Final = {
-    FaultKind.REPLY_LOST: Breach.CLOSE,
-    FaultKind.RESET: Breach.RESET,
-    FaultKind.RESET_PLACED: Breach.RESET,
-    FaultKind.CUT: Breach.CUT,
-    FaultKind.DRIP: Breach.DRIP,
+class _Effect(NamedTuple):
+    label: str
+    breach: Breach | None = None
+    placed: bool = False
+
+
+def _placed(label: str, breach: Breach | None = None) -> _Effect:
+    return _Effect(label, breach, placed=True)
+
+
+_EFFECTS: Final = {
+    FaultKind.VENDOR_502: _Effect("502 with TeleCMI's body"),
+    FaultKind.GATEWAY_502: _Effect("502 of a gateway"),
+    FaultKind.GATEWAY_502_PLACED: _placed("502 of a gateway, and the call is placed"),
+    FaultKind.REPLY_LOST: _placed("placed, and the reply is lost", Breach.CLOSE),
+    FaultKind.RESET: _Effect("connection reset, and nothing is placed", Breach.RESET),
+    FaultKind.RESET_PLACED: _placed("placed, and the connection is reset", Breach.RESET),
+    FaultKind.SLOW: _placed("placed, and the reply takes ten minutes"),
+    FaultKind.CUT: _placed("placed, and the reply breaks off", Breach.CUT),
+    FaultKind.DRIP: _placed("placed, and the reply comes one byte a second", Breach.DRIP),
+    FaultKind.CREDENTIALS: _Effect("420, the credentials are wrong"),
+    FaultKind.CREDENTIALS_IN_200: _Effect("code 420 within a status of 200"),
+    FaultKind.MISSING_PROPERTY: _Effect("422, a property is missing"),
+    FaultKind.RATE_LIMITED: _Effect("429, and Retry-After: 1"),
+    FaultKind.UNAVAILABLE: _Effect("503, and Retry-After: 1"),
+    FaultKind.NO_REQUEST_ID: _placed("placed; 200, and no request_id"),
+    FaultKind.NO_JSON: _placed("placed; 200, and the body is not JSON"),
 }
 
 
@@ -148,11 +162,7 @@ class Fault:
     def hits(self, seed: int | str, number: int, to: int, attempt: int) -> bool:
         """Return whether a try goes wrong by this rule.
 
-        Args:
-            seed: The simulator's seed.
-            number: The rule's own number, so that two rules draw differently.
-            to: The number dialled.
-            attempt: Which try for it this is, from 1.
+        The rule's own number is given, so that two rules draw differently.
         """
         if self.to not in {None, to} or (self.attempts or attempt) < attempt:
             return False

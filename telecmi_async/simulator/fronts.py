@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 import httpx
@@ -21,6 +21,7 @@ from telecmi_async.simulator.replies import refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from telecmi_async.http_server import (
         ASGIReceive,
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
         HttpRequest,
         HttpResponse,
     )
-    from telecmi_async.simulator.protocols import RequestHandler
+    from telecmi_async.simulator.replies import Decision
 
-__all__ = ["SimulatorApp", "SimulatorPort", "SimulatorTransport", "serve"]
+__all__ = ["RequestHandler", "SimulatorApp", "SimulatorPort", "SimulatorTransport", "serve"]
 
 _BREAKS: Final[Mapping[Breach, tuple[type[httpx.TransportError], str]]] = {
     Breach.RESET: (httpx.ReadError, "the simulator reset the connection"),
@@ -43,6 +44,31 @@ _BREAKS: Final[Mapping[Breach, tuple[type[httpx.TransportError], str]]] = {
 # The pause between two bytes of a dripping answer.
 _DRIP_SECONDS: Final = 1.0
 _LARGEST_BODY: Final = 1_048_576
+
+
+class RequestHandler(Protocol):
+    """Decides about requests; `Simulator` does."""
+
+    def receive(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        at: float,
+        local: bool = True,
+    ) -> Decision:
+        """Return what becomes of one request; the caller must call `leave` once."""
+        ...
+
+    def leave(self) -> None:
+        """Note that a request that was received is no longer under way."""
+        ...
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Let time pass in calls while the context is open."""
+        ...
 
 
 class SimulatorTransport(httpx.AsyncBaseTransport):
@@ -110,7 +136,11 @@ class SimulatorApp:
             case "http":
                 await self._http(scope, receive, send)
             case "lifespan":
-                await self._lifespan(receive, send)
+                await receive()
+                async with self._simulator.running():
+                    await send({"type": "lifespan.startup.complete"})
+                    await receive()
+                await send({"type": "lifespan.shutdown.complete"})
             case _:
                 await send({"type": "websocket.close", "code": 1000})
 
@@ -143,23 +173,9 @@ class SimulatorApp:
         finally:
             self._simulator.leave()
 
-    async def _lifespan(self, receive: ASGIReceive, send: ASGISend) -> None:
-        async with AsyncExitStack() as stack:
-            while True:
-                message = await receive()
-                if message["type"] == "lifespan.startup":
-                    await stack.enter_async_context(self._simulator.running())
-                await send({"type": f"{message['type']}.complete"})
-                if message["type"] == "lifespan.shutdown":
-                    return
-
 
 class SimulatorPort:
-    """Answers the requests on a port, and breaks connections where a fault demands it.
-
-    Args:
-        simulator: Answers the requests.
-    """
+    """Answers the requests on a port, and breaks connections where a fault demands it."""
 
     def __init__(self, simulator: RequestHandler) -> None:
         self._simulator = simulator
@@ -207,16 +223,7 @@ async def _break(connection: HttpConnection, answer: HttpResponse, breach: Breac
 async def serve(
     simulator: RequestHandler, *, host: str, port: int, limits: ConnectionLimits | None
 ) -> AsyncGenerator[str]:
-    """Serve a simulator on a port for as long as the context is open.
-
-    Args:
-        simulator: Answers the requests.
-        host: The address to listen on.
-        port: The port, or 0 for any free one.
-        limits: The limits for clients.
-
-    Returns:
-        The ``base_url`` under which it is reached.
+    """Serve a simulator on a port for as long as the context is open; give the ``base_url``.
 
     Raises:
         ConfigurationError: The address cannot be listened on.

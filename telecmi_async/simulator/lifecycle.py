@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
 from attrs import frozen
 
@@ -29,6 +29,7 @@ from telecmi_async.simulator.requests import flow_actions, flow_number, flow_tar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from telecmi_async.simulator.call import SimulatedCall
     from telecmi_async.simulator.requests import FlowAction
 
 __all__ = [
@@ -58,12 +59,7 @@ _ON_THE_LINE: Final = 2.0
 
 @frozen
 class Wait:
-    """Nothing happens for a while.
-
-    Args:
-        seconds: How long; ``None`` until one of the commands comes.
-        commands: What may be done by hand meanwhile.
-    """
+    """Nothing happens for some seconds, or, with ``None``, until one of the commands comes."""
 
     seconds: float | None
     commands: frozenset[str] = frozenset()
@@ -73,9 +69,7 @@ class Wait:
 class Ask:
     """The user's program is asked how the call goes on.
 
-    Args:
-        url: Where; ``None`` for where calls that come in are answered.
-        keys: What was pressed; ``None`` if a call comes in.
+    Without ``url`` it is asked where calls that come in are; without ``keys`` a call comes in.
     """
 
     url: str | None
@@ -84,12 +78,9 @@ class Ask:
 
 @frozen
 class Command:
-    """What was done by hand, or answered by a program.
+    """What was done by hand (``answer``, ``miss``, ``press``) or answered (``reply``), and when.
 
-    Args:
-        name: ``answer``, ``miss``, ``press`` or ``reply``.
-        at: When, in seconds on the simulator's clock.
-        value: The keys, or the call flow.
+    The value is the keys, or the call flow.
     """
 
     name: str
@@ -98,12 +89,7 @@ class Command:
 
 
 class HungUp(Exception):  # not an error: it ends a call
-    """A side hung up.
-
-    Args:
-        who: Which side, in a few words.
-        at: When, if it was done from outside.
-    """
+    """A side hung up; ``at`` says when, if it was done from outside."""
 
     def __init__(self, who: str, at: float | None = None) -> None:
         super().__init__(who)
@@ -111,19 +97,15 @@ class HungUp(Exception):  # not an error: it ends a call
         self.at = at
 
 
-_Steps: TypeAlias = "Generator[Wait | Ask, Command | None, None]"
+_T = TypeVar("_T")
+_Steps: TypeAlias = "Generator[Wait | Ask, Command | None, _T]"
 
 
 @frozen
 class CallBehaviour:
-    """How calls go, unless a callee's own script says otherwise.
+    """How calls go: how time passes, the limits of ringing and talking, and who is at a number.
 
-    Args:
-        seed: The simulator's seed.
-        mode: How time passes.
-        ring: Seconds until a callee answers, the shortest and the longest.
-        talk: Seconds of talk, likewise.
-        callee: Returns the callee at a number, for one try.
+    A callee's own script comes first.
     """
 
     seed: int | str
@@ -134,61 +116,49 @@ class CallBehaviour:
 
 
 class CallLifecycle:
-    """One call's steps, and how far it has come.
+    """One call's steps, and how far it has come. Everything that happens is observed.
 
-    Args:
-        to: The number dialled.
-        from_: The caller id.
-        attempt: Which try for that number it is, from 1.
-        at: When it was accepted, in seconds on the simulator's clock.
-        pcmo: What it does when answered; ``None`` for a call that comes in, which asks.
-        duration: How long it may last, if that was said.
-        behaviour: How calls go.
-        observe: Called with everything that happens, as it happens.
+    A call that comes in carries no call flow, and asks for one.
     """
 
-    __slots__ = ("_attempt", "_behaviour", "_digits", "_duration", "_end_at",
-                 "_ended_by", "_leg_count", "_observe", "_party", "_pcmo", "_step_count", "_to",
-                 "legs", "now", "over", "steps")  # fmt: skip
+    __slots__ = ("_attempt", "_behaviour", "_call", "_digits", "_end_at", "_ended_by",
+                 "_leg_count", "_manual", "_observe", "_party", "_step_count", "legs", "now",
+                 "over", "steps")  # fmt: skip
 
     def __init__(
         self,
+        call: SimulatedCall,
         *,
-        to: int,
-        from_: int,
-        attempt: int,
         at: float,
-        pcmo: Sequence[FlowAction] | None,
-        duration: float | None,
         behaviour: CallBehaviour,
         observe: Callable[[Note, Leg], None],
+        inbound: bool,
     ) -> None:
-        self._to = to
         self.now = at
         self.over = False
-        self._attempt = attempt
-        self._duration = duration
+        self._call = call
+        # Calls that come in count by themselves, and draw by themselves.
+        self._attempt = -call.attempt if inbound else call.attempt
         self._behaviour = behaviour
-        self._pcmo = pcmo
+        self._manual = behaviour.mode == "manual"
         self._observe = observe
         self._end_at: tuple[float, str] = (math.inf, "")
-        inbound = pcmo is None
-        self._party = from_ if inbound else to
+        self._party = call.from_ if inbound else call.to
         self._digits = iter(self._callee(self._party).digits)
         self._step_count = 0
         self._ended_by = ""
         self._leg_count = 0
-        first = self._leg("a", to, from_, Direction.INBOUND if inbound else Direction.OUTBOUND)
-        self.legs: list[Leg] = [first]
-        self.steps: _Steps = self._inbound() if inbound else self._outbound()
+        direction = Direction.INBOUND if inbound else Direction.OUTBOUND
+        self.legs: list[Leg] = [self._leg("a", call.to, call.from_, direction)]
+        self.steps: _Steps[None] = self._inbound() if inbound else self._outbound()
 
     def hold(self, leg: Leg, action: str) -> None:
-        """Note that a leg is held, or taken back: nothing else comes of it here."""
+        """Note that a leg is put on hold, or taken off: it has no other effect here."""
         self._note(action, leg)
 
     # -- the steps
 
-    def _outbound(self) -> _Steps:
+    def _outbound(self) -> _Steps[None]:
         leg = self.legs[0]
         try:
             yield from self._wait(self._between("set up", (0.05, 0.8)))
@@ -196,12 +166,12 @@ class CallLifecycle:
             answered = yield from self._ring([leg], 60.0)
             if answered is not None:
                 self._answered(leg)
-                yield from self._run_flow(self._pcmo or ())
+                yield from self._run_flow(self._call.pcmo)
         except HungUp as end:
             self._hang_up(end)
         yield from self._finish()
 
-    def _inbound(self) -> _Steps:
+    def _inbound(self) -> _Steps[None]:
         leg = self.legs[0]
         try:
             flow = yield from self._ask(None, None)
@@ -216,8 +186,8 @@ class CallLifecycle:
     def _answered(self, leg: Leg) -> None:
         leg.answered = self.now
         leg.ending = "answered"
-        if self._behaviour.mode != "manual":
-            longest = self.now + (self._duration or LONGEST_CALL)
+        if not self._manual:
+            longest = self.now + (self._call.duration or LONGEST_CALL)
             leaves = self.now + (self._callee(self._party).hangs_up_after or math.inf)
             self._end_at = min((longest, "the duration is over"), (leaves, "the callee"))
         self._note("answered", leg)
@@ -228,8 +198,8 @@ class CallLifecycle:
             self.now = end.at
         self._ended_by = end.who
 
-    def _finish(self) -> _Steps:
-        """End what is not over yet, and write the records: those of later legs come first."""
+    def _finish(self) -> _Steps[None]:
+        """End all open legs, and write the records: those of later legs come first."""
         self.over = True
         for leg in reversed(self.legs):
             if leg.ended is None:
@@ -238,7 +208,7 @@ class CallLifecycle:
             if not leg.recorded:
                 yield from self._record(leg)
 
-    def _record(self, leg: Leg) -> _Steps:
+    def _record(self, leg: Leg) -> _Steps[None]:
         yield Wait(pause := self._between(f"record {leg.cmiuuid}", (0.2, 0.9)))
         self.now += pause
         leg.recorded = True
@@ -246,7 +216,7 @@ class CallLifecycle:
 
     # -- the call flow
 
-    def _run_flow(self, actions: Sequence[FlowAction]) -> _Steps:
+    def _run_flow(self, actions: Sequence[FlowAction]) -> _Steps[None]:
         todo = deque(actions)
         while todo:
             self._step_count += 1
@@ -272,15 +242,15 @@ class CallLifecycle:
                     yield from self._stream()
                 case "hangup":
                     raise HungUp("the flow")
-                case _:  # record, param, and what nobody documents, take no time
+                case _:  # record, param, and undocumented actions take no time
                     pass
         # What TeleCMI does at the end of a list is not documented; users say the line stays open.
-        yield from self._wait(_ON_THE_LINE if self._behaviour.mode != "manual" else None)
+        yield from self._wait(_ON_THE_LINE if not self._manual else None)
         raise HungUp("the callee")
 
     def _input(
         self, action: FlowAction, *, prompted: bool
-    ) -> Generator[Wait | Ask, Command | None, Sequence[FlowAction] | None]:
+    ) -> _Steps[Sequence[FlowAction] | None]:
         tries = int(flow_number(action, "max_retry", 1)) if prompted else 1
         longest = int(flow_number(action, "max_digit", 1))
         timeout = flow_number(action, "timeout", 5)
@@ -292,8 +262,7 @@ class CallLifecycle:
                     self._between(f"prompt {self._step_count}.{n}", (1.0, 4.0))
                 )
             needed = 0.4 * len(wanted) if wanted else timeout
-            manual = self._behaviour.mode == "manual"
-            got = yield from self._wait(None if manual else needed, "press")
+            got = yield from self._wait(None if self._manual else needed, "press")
             keys = (wanted if got is None else str(got.value))[:longest]
             if keys:
                 break
@@ -301,9 +270,7 @@ class CallLifecycle:
         url = action.get("action_url")
         return (yield from self._ask(url, keys)) if isinstance(url, str) else None
 
-    def _ask(
-        self, url: str | None, keys: str | None
-    ) -> Generator[Wait | Ask, Command | None, Sequence[FlowAction] | None]:
+    def _ask(self, url: str | None, keys: str | None) -> _Steps[Sequence[FlowAction] | None]:
         got = yield Ask(url, keys)
         if got is None:
             self.now += ANSWER_SECONDS if self._behaviour.mode == "timed" else 0.0
@@ -316,13 +283,13 @@ class CallLifecycle:
         )
         return flow
 
-    def _stream(self) -> _Steps:
+    def _stream(self) -> _Steps[None]:
         leg = self._leg("b", "stream", self.legs[0].from_, Direction.OUTBOUND)
         self._note("stream_connected", leg)
-        yield from self._wait(self._talk(f"stream {self._step_count}", None))
+        yield from self._wait(self._between(f"stream {self._step_count}", self._behaviour.talk))
         self._note("stream_disconnected", leg)
 
-    def _bridge(self, action: FlowAction) -> _Steps:
+    def _bridge(self, action: FlowAction) -> _Steps[None]:
         ends = flow_targets(action)
         together = action.get("ring_type") == "group"
         timeout = flow_number(action, "timeout", _RING_TIMEOUT)
@@ -341,10 +308,8 @@ class CallLifecycle:
                     )
                     return
 
-    def _ring(
-        self, legs: Sequence[Leg], timeout: float
-    ) -> Generator[Wait | Ask, Command | None, Leg | None]:
-        """Let legs ring until one is answered, which is returned, or none is."""
+    def _ring(self, legs: Sequence[Leg], timeout: float) -> _Steps[Leg | None]:
+        """Let legs ring until one is answered, and return it; ``None`` if none is."""
         callees = [self._callee(leg.to) for leg in legs]
         rings = [
             callee.ring or self._between(f"ring {leg.cmiuuid}", self._behaviour.ring)
@@ -367,8 +332,7 @@ class CallLifecycle:
         if first is not None and rings[first] > timeout:
             first = None
         longest = max(waits) if first is None else rings[first]
-        manual = self._behaviour.mode == "manual"
-        got = yield from self._wait(None if manual else longest, "answer", "miss")
+        got = yield from self._wait(None if self._manual else longest, "answer", "miss")
         if got is not None:
             first = 0 if got.name == "answer" else None
         for n, leg in enumerate(legs):
@@ -378,28 +342,25 @@ class CallLifecycle:
                 self._end(leg, ending, "not answered")
         return None if first is None else legs[first]
 
-    def _connected(self, leg: Leg, longest: float) -> _Steps:
+    def _connected(self, leg: Leg, longest: float) -> _Steps[None]:
         leg.answered = self.now
         leg.ending = "answered"
         self._note("bridged", leg)
         callee = self._callee(leg.to)
-        talk = min(self._talk(f"talk {leg.cmiuuid}", callee.talk), longest)
-        if callee.hangs_up_after is not None:
-            talk = min(talk, callee.hangs_up_after)
-        yield from self._wait(None if self._behaviour.mode == "manual" else talk)
+        talk = callee.talk or self._between(f"talk {leg.cmiuuid}", self._behaviour.talk)
+        talk = min(talk, longest, callee.hangs_up_after or math.inf)
+        yield from self._wait(None if self._manual else talk)
         self._end(leg, "answered", "the other side")
         yield from self._record(leg)
 
     # -- helpers
 
-    def _wait(
-        self, seconds: float | None, *commands: str
-    ) -> Generator[Wait | Ask, Command | None, Command | None]:
-        """Let time pass, until something is done by hand or the callee has left.
+    def _wait(self, seconds: float | None, *commands: str) -> _Steps[Command | None]:
+        """Let time pass, until something is done by hand or the callee leaves.
 
-        By hand, only what asks for a command waits for anything.
+        In manual mode, only a wait for a command takes time.
         """
-        if self._behaviour.mode == "manual" and seconds is not None:
+        if self._manual and seconds is not None:
             seconds = 0.0
         until = self.now + (math.inf if seconds is None else seconds)
         end_at, who = self._end_at
@@ -409,7 +370,7 @@ class CallLifecycle:
         got = yield Wait(seconds, frozenset(commands))
         if got is not None:
             self.now = max(self.now, got.at)
-        elif self._behaviour.mode != "manual":
+        elif not self._manual:
             self.now = until
         if got is None and end_at <= until:
             raise HungUp(who)
@@ -421,7 +382,7 @@ class CallLifecycle:
             name,
             to,
             from_,
-            chance.cmiuuid(self._behaviour.seed, self._to, self._attempt, self._leg_count),
+            chance.cmiuuid(self._behaviour.seed, self._call.to, self._attempt, self._leg_count),
             self.now,
             direction,
         )
@@ -436,11 +397,8 @@ class CallLifecycle:
 
     def _between(self, purpose: str, limits: tuple[float, float]) -> float:
         return chance.draw_between(
-            limits, self._behaviour.seed, purpose, self._to, self._attempt
+            limits, self._behaviour.seed, purpose, self._call.to, self._attempt
         )
-
-    def _talk(self, purpose: str, seconds: float | None) -> float:
-        return seconds or self._between(purpose, self._behaviour.talk)
 
     def _note(self, what: str, leg: Leg, detail: str = "") -> None:
         self._observe(Note(self.now, what, leg.name, detail), leg)

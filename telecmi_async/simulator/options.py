@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 from attrs import define, field
 
@@ -12,10 +12,10 @@ from telecmi_async._internal import validators
 from telecmi_async._internal.messages import shown
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.phone import parse_number
-from telecmi_async.simulator.callee import Callee
-from telecmi_async.simulator.chance import check_range, to_range
+from telecmi_async.simulator.callee import Callee, magic_for
+from telecmi_async.simulator.chance import check_range, draw, to_range
 from telecmi_async.simulator.fault import Faults
-from telecmi_async.simulator.lifecycle import Lifecycle
+from telecmi_async.simulator.lifecycle import CallBehaviour, Lifecycle
 from telecmi_async.simulator.replies import Codes, Envelope
 from telecmi_async.simulator.webhooks import Webhooks, parse_webhooks
 from telecmi_async.wire.credentials import Credentials
@@ -23,7 +23,10 @@ from telecmi_async.wire.credentials import Credentials
 if TYPE_CHECKING:
     from telecmi_async._internal.validators import Field
 
-__all__ = ["SimulatorOptions"]
+__all__ = ["SimulatorOptions", "call_behaviour"]
+
+_ANSWERS: Final = Callee()
+_DOES_NOT: Final = Callee(ending="missed")
 
 
 def _parse_envelope(value: Envelope | Literal["A", "B", "C"]) -> Envelope:
@@ -129,3 +132,19 @@ class SimulatorOptions:
         credentials = Credentials(self.app_id, self.secret)
         self.app_id = credentials.app_id
         self.secret = credentials.secret.reveal()
+
+
+def call_behaviour(options: SimulatorOptions) -> CallBehaviour:
+    """Return how calls go by a simulator's options."""
+
+    def callee(to: int, attempt: int) -> Callee:
+        """Return the callee at a number: by script, by its last digits, or by chance."""
+        if (scripted := options.callees.get(to)) is not None:
+            return scripted
+        if options.magic and (magic := magic_for(to)) is not None:
+            return magic.callee
+        answers = draw(options.seed, "answers", to, attempt) < options.answered_share
+        return _ANSWERS if answers else _DOES_NOT
+
+    mode = options.life or "timed"
+    return CallBehaviour(options.seed, mode, options.ring, options.talk, callee)

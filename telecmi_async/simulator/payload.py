@@ -50,13 +50,8 @@ _OLD: Final = {**_NEW, "ringing": "ringing", "bridged": "answered"}
 class Subject:
     """What all payloads of one call share.
 
-    Args:
-        appid: The account's app id.
-        request_id: The call's id; ``None`` for one that came in.
-        caller: The number shown to the first party.
-        first: The first leg's ``cmiuuid``.
-        extra_params: What the call was placed with.
-        epoch: Seconds since 1970 at second 0 of the simulator's clock.
+    A call that came in has no ``request_id``. ``first`` is the first leg's ``cmiuuid``, and
+    ``epoch`` the seconds since 1970 at second 0 of the simulator's clock.
     """
 
     appid: int

@@ -77,7 +77,7 @@ class Decision:
 def simulated_reply(
     status: int, body: bytes, *extra: tuple[str, str], content_type: str = _JSON
 ) -> HttpResponse:
-    """Return a response with the header that tells the simulator from the real service."""
+    """Return a response with the header that marks the simulator."""
     headers = (("Content-Type", content_type), ("X-TeleCMI-Simulator", "1"), *extra)
     return HttpResponse(status, headers, body)
 
@@ -90,26 +90,19 @@ def json_reply(
 
 
 def accepted(request_id: str, *, envelope: Envelope, codes: Codes) -> HttpResponse:
-    """Return the answer to a call that was taken on."""
-    code = json.dumps(_spelt(200, codes))
+    """Return the answer to a call that was placed."""
+    code = _spelt(200, codes)
+    progress = {"status": "progress"}
+    known = {**progress, "request_id": request_id}
     match envelope:
         case Envelope.A:
-            body = (
-                f'{{"data":{{"status":"progress","request_id":"{request_id}"}},'
-                f'"status":"progress","request_id":"{request_id}","code":{code}}}'
-            )
+            return json_reply({"data": known, **known, "code": code})
         case Envelope.B:
-            body = (
-                '{"data":{"status":"progress"},"status":"progress",'
-                f'"request_id":"{request_id}","cmi_code":{code}}}'
-            )
+            return json_reply({"data": progress, **known, "cmi_code": code})
         case Envelope.C:
-            body = (
-                f'{{"data":{{"status":"progress","request_id":"{request_id}"}},"code":{code}}}'
-            )
+            return json_reply({"data": known, "code": code})
         case _:
             assert_never(envelope)
-    return simulated_reply(200, body.encode("ascii"))
 
 
 def refused(
@@ -121,15 +114,10 @@ def refused(
     codes: Codes = "number",
     extra: tuple[tuple[str, str], ...] = (),
 ) -> HttpResponse:
-    """Return a refusal in TeleCMI's manner.
+    """Return a refusal as TeleCMI would send it.
 
-    Args:
-        code: The code in the body.
-        message: Why.
-        status: The HTTP status, if it is not the code.
-        envelope: The shape of a success, which decides what the code is called.
-        codes: How the code is spelt.
-        extra: Further headers.
+    The code is in the body, and is the HTTP status as well, unless another ``status`` is given.
+    The envelope, which is the shape of a success, decides the code's name.
     """
     key = "cmi_code" if envelope is Envelope.B else "code"
     body = {"status": "error", key: _spelt(code, codes), "msg": message}
@@ -141,5 +129,5 @@ def _spelt(code: int, codes: Codes) -> int | str:
 
 
 def gateway_error() -> HttpResponse:
-    """Return what a proxy in front of TeleCMI says when it got no answer: a page, no JSON."""
+    """Return what a proxy in front of TeleCMI sends when it got no answer: HTML, not JSON."""
     return simulated_reply(502, _GATEWAY_PAGE, content_type="text/html")

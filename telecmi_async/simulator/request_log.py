@@ -17,7 +17,7 @@ _ROUNDING: Final = 1e-9
 
 
 class RequestLog:
-    """Counts every request and every number, whatever else is forgotten."""
+    """Counts every request and every number; it forgets nothing."""
 
     def __init__(self) -> None:
         self.arrivals = SlidingWindow()

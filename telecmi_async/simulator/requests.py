@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Final, TypeAlias, cast
+from typing import Final, TypeAlias, TypeVar, cast
 
 from attrs import field, frozen
 
@@ -24,7 +24,10 @@ __all__ = [
     "read_make_call",
 ]
 
+#: An action of a call flow, as JSON has it.
 FlowAction: TypeAlias = Mapping[str, object]
+
+_T = TypeVar("_T")
 
 _LONGEST_NUMBER: Final = 15  # digits, as E.164 has it
 _TYPE_NAMES: Final[Mapping[type, str]] = {
@@ -38,13 +41,8 @@ _TYPE_NAMES: Final[Mapping[type, str]] = {
 }
 
 
-class BadRequest(Exception):  # no error of ours: it becomes an answer
-    """The request cannot be acted on.
-
-    Args:
-        message: Why, for the answer.
-        missing: Whether it is for a property that is not there.
-    """
+class BadRequest(Exception):  # it becomes an answer
+    """The request cannot be acted on, for its answer to say; ``missing`` if it lacks a property."""
 
     def __init__(self, message: str, *, missing: bool = False) -> None:
         super().__init__(message)
@@ -54,7 +52,7 @@ class BadRequest(Exception):  # no error of ours: it becomes an answer
 
 @frozen
 class MakeCallRequest:
-    """A make-call request with all it needs; nobody looked at its credentials yet."""
+    """A make-call request with all it needs; its credentials are not checked yet."""
 
     appid: int
     secret: str = field(repr=False)
@@ -76,22 +74,17 @@ class MakeCallRequest:
 
 
 def read_make_call(content_type: str, body: bytes) -> MakeCallRequest:
-    """Return what a request asks for.
-
-    Args:
-        content_type: Its ``Content-Type``. Users found that forms do not work: what is not
-            announced as JSON counts as empty.
-        body: Its body.
+    """Return what a request with a content type and a body asks for.
 
     Raises:
         BadRequest: A property is missing or of the wrong type, or the JSON is broken.
     """
     fields = read_fields(content_type, body)
     return MakeCallRequest(
-        appid=_integer(fields, "appid"),
-        secret=_string(fields, "secret"),
-        from_=_number(fields, "from"),
-        to=_number(fields, "to"),
+        appid=_required(fields, "appid", int, "a number"),
+        secret=_required(fields, "secret", str, "a string"),
+        from_=_phone_number(fields, "from"),
+        to=_phone_number(fields, "to"),
         pcmo=_actions(fields),
         extra_params=_extra_params(fields),
         duration=_duration(fields),
@@ -101,9 +94,7 @@ def read_make_call(content_type: str, body: bytes) -> MakeCallRequest:
 def read_fields(content_type: str, body: bytes) -> Mapping[str, object]:
     """Return a request's properties, whatever they are.
 
-    Args:
-        content_type: Its ``Content-Type``. What is not announced as JSON counts as empty.
-        body: Its body.
+    A body that is not announced as JSON counts as empty: users found that forms do not work.
 
     Raises:
         BadRequest: The body is no JSON object.
@@ -113,7 +104,7 @@ def read_fields(content_type: str, body: bytes) -> Mapping[str, object]:
     try:
         decoded: object = json.loads(body)
     except (ValueError, RecursionError):
-        raise BadRequest("the body is no JSON") from None
+        raise BadRequest("the body is not JSON") from None
     if not isinstance(decoded, dict):
         raise BadRequest(f"the body must be an object, not {_name(decoded)}")
     return cast("dict[str, object]", decoded)  # keys of a JSON object are strings
@@ -123,41 +114,28 @@ def _name(value: object) -> str:
     return _TYPE_NAMES[type(value)]
 
 
-def _required(fields: Mapping[str, object], name: str) -> object:
+def _required(fields: Mapping[str, object], name: str, kind: type[_T], wanted: str) -> _T:
     try:
-        return fields[name]
+        value = fields[name]
     except KeyError:
         raise BadRequest(f"the property {name} is required", missing=True) from None
-
-
-def _integer(fields: Mapping[str, object], name: str) -> int:
-    value = _required(fields, name)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise BadRequest(f"{name} must be a number, not {_name(value)}")
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise BadRequest(f"{name} must be {wanted}, not {_name(value)}")
     return value
 
 
-def _number(fields: Mapping[str, object], name: str) -> int:
-    value = _integer(fields, name)
+def _phone_number(fields: Mapping[str, object], name: str) -> int:
+    value = _required(fields, name, int, "a number")
     if not 0 < value < 10**_LONGEST_NUMBER:
         raise BadRequest(f"{name} must be a phone number of up to {_LONGEST_NUMBER} digits")
     return value
 
 
-def _string(fields: Mapping[str, object], name: str) -> str:
-    value = _required(fields, name)
-    if not isinstance(value, str):
-        raise BadRequest(f"{name} must be a string, not {_name(value)}")
-    return value
-
-
-def _actions(fields: Mapping[str, object]) -> tuple[Mapping[str, object], ...]:
-    value = _required(fields, "pcmo")
-    if not isinstance(value, list):
-        raise BadRequest(f"pcmo must be an array, not {_name(value)}")
+def _actions(fields: Mapping[str, object]) -> tuple[FlowAction, ...]:
+    value = cast("list[object]", _required(fields, "pcmo", list, "an array"))
     if not value:
         raise BadRequest("pcmo must hold at least one action")
-    return tuple(_action(item, index) for index, item in enumerate(cast("list[object]", value)))
+    return tuple(_action(item, index) for index, item in enumerate(value))
 
 
 def _action(value: object, index: int) -> FlowAction:

@@ -7,10 +7,9 @@ requests to it: see `telecmi_async.simulator.fronts`.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
 import attrs
 import httpx
 from attrs import define, field
@@ -18,17 +17,16 @@ from attrs import define, field
 from telecmi_async._internal.messages import mask
 from telecmi_async.events.receiver import Receiver
 from telecmi_async.phone import parse_number
-from telecmi_async.simulator import chance, page, replies
+from telecmi_async.simulator import chance, replies
 from telecmi_async.simulator.api import SimulatedApi
 from telecmi_async.simulator.call import SimulatedCall
-from telecmi_async.simulator.callee import Callee, magic_for
 from telecmi_async.simulator.delivery import WebhookSender
 from telecmi_async.simulator.fronts import SimulatorApp, SimulatorTransport, serve
-from telecmi_async.simulator.lifecycle import CallBehaviour
 from telecmi_async.simulator.options import SimulatorOptions
+from telecmi_async.simulator.page import Page
 from telecmi_async.simulator.replies import Decision
 from telecmi_async.simulator.request_log import RequestLog
-from telecmi_async.simulator.world import SimulatedClock, World
+from telecmi_async.simulator.world import World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -41,8 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["Simulator"]
 
 _NAMED_AT_MOST: Final = 5
-_ANSWERS: Final = Callee()
-_DOES_NOT: Final = Callee(ending="missed")
 
 
 @define(kw_only=True, eq=False)
@@ -87,30 +83,27 @@ class Simulator(SimulatorOptions):
         speed: How many seconds pass in calls in one of the event loop's.
         starts_at: What the time is in calls when the simulator is made.
 
+    Attributes:
+        faults: The rules by which requests go wrong, besides the options. They can be changed
+            while calls are placed.
+
     Raises:
         ConfigurationError: An option is not valid; the message names it.
     """
 
     _log: RequestLog = field(init=False, repr=False, factory=RequestLog)
-    _clock: SimulatedClock = field(init=False, repr=False)
     _world: World = field(init=False, repr=False)
     _api: SimulatedApi = field(init=False, repr=False)
+    _page: Page = field(init=False, repr=False)
     _came_in: int = field(init=False, repr=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        self._clock = SimulatedClock(self.speed)
-        self._world = World(
-            CallBehaviour(self.seed, self.life or "timed", self.ring, self.talk, self._callee),
-            self._clock,
-            webhooks=lambda: self.webhooks,
-            epoch=int(self.starts_at.timestamp()),
-            keep=self.keep,
-        )
-        self._world.catch_up = self._catch_up
+        self._world = World(self)
         self._api = SimulatedApi(self, self._log, self._world)
+        self._page = Page(self, self._log, self._world)
 
-    # -- what it was asked, and what it dialled
+    # -- requests and calls
 
     @property
     def requests(self) -> int:
@@ -141,7 +134,7 @@ class Simulator(SimulatorOptions):
     @property
     def now(self) -> float:
         """How many seconds have passed in calls, when last something happened."""
-        return self._clock.now
+        return self._world.now
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
@@ -245,7 +238,7 @@ class Simulator(SimulatorOptions):
         ):
             before, events = self.webhooks, options.get("events")
             if before.to is None:
-                given = events if isinstance(events, list | tuple) else [events]
+                given: list[Any] = [*events] if isinstance(events, list | tuple) else [events]
                 found = next((source for source in given if isinstance(source, Receiver)), None)
                 self.webhooks = attrs.evolve(before, to=found)
             try:
@@ -259,9 +252,9 @@ class Simulator(SimulatorOptions):
         `serve`, `service` and `asgi` do so by themselves. It is for a program that is given
         `transport`.
         """
-        return WebhookSender(self._world, self._clock).running()
+        return WebhookSender(self._world).running()
 
-    # -- by hand
+    # -- time and calls by hand
 
     def call_in(self, *, from_: int | str, to: int | str) -> SimulatedCall:
         """Simulate a call to one of your numbers: the webhooks' receiver is asked what to do.
@@ -282,15 +275,15 @@ class Simulator(SimulatorOptions):
             to=number,
             from_=parse_number(from_, "from"),
             request_id=chance.cmiuuid(self.seed, number, -self._came_in, 1),
-            at=self._clock.now,
+            at=self._world.now,
             region=None,
             attempt=self._came_in,
             pcmo=(),
             extra_params=None,
             duration=None,
         )
-        self._catch_up()
-        self._world.begin(call, appid=self.app_id, inbound=True)
+        self._world.catch_up()
+        self._world.begin(call, inbound=True)
         return call
 
     def advance(self, seconds: float) -> None:
@@ -299,16 +292,13 @@ class Simulator(SimulatorOptions):
         Args:
             seconds: How much.
         """
-        self._catch_up()
-        self._clock.skip(seconds)
-        self._world.settle(self._clock.now)
-        self._world.changed()
+        self._world.skip(seconds)
 
     def send_again(self, delivery: Delivery) -> None:
         """Send a message to your program once more, now."""
         self._world.send_again(delivery)
 
-    # -- the rules
+    # -- requests from the fronts
 
     def receive(
         self,
@@ -334,7 +324,7 @@ class Simulator(SimulatorOptions):
             local: Whether it came from this machine: other clients do not see the page.
         """
         self._world.advance(at)
-        shown = page.answer_page(self, method, path, headers, body) if local else None
+        shown = self._page.answer(method, path, headers, body) if local else None
         if shown is not None:
             self._log.visit()
             return Decision(0.0, shown)
@@ -346,17 +336,3 @@ class Simulator(SimulatorOptions):
     def leave(self) -> None:
         """Note that a request that was received is no longer under way."""
         self._log.leave()
-
-    def _callee(self, to: int, attempt: int) -> Callee:
-        """Return the callee at a number: by script, by its last digits, or by chance."""
-        if (scripted := self.callees.get(to)) is not None:
-            return scripted
-        if self.magic and (magic := magic_for(to)) is not None:
-            return magic.callee
-        answers = chance.draw(self.seed, "answers", to, attempt) < self.answered_share
-        return _ANSWERS if answers else _DOES_NOT
-
-    def _catch_up(self) -> None:
-        """Run what is due; outside an event loop, time stands still."""
-        with suppress(anyio.NoEventLoopError):
-            self._world.advance(anyio.current_time())

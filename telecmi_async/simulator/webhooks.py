@@ -35,7 +35,7 @@ def _parse_target(value: WebhookTarget | None) -> WebhookTarget | None:
 
 
 def host_of(url: str) -> str:
-    """Return the host of an http(s) URL; nothing if it is none."""
+    """Return the host of an http(s) URL, or ``""`` for any other text."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -114,3 +114,8 @@ class Delivery:
     def most_tries(self) -> int:
         """How often it is sent if all goes well."""
         return 1 + len(RECORD_PAUSES) if self.what == "record" else 1
+
+    @property
+    def taken(self) -> bool:
+        """Whether it was answered with a 2xx."""
+        return self.status is not None and 200 <= self.status < 300

@@ -1,12 +1,12 @@
-"""Call simulation: the live calls, and the schedule of what is due. No network, no real clock.
+"""Call simulation: the live calls, and the schedule of what is due.
 
 ::
 
     begin, command, hang_up, delivered  →  lifecycles go on  →  notes  →  outbox
                                advance  →  what is due       ↗
 
-The owner of a real clock calls `World.advance` when `World.due` says so, takes the messages in
-the outbox, delivers them, and reports each by `World.delivered`.
+The sender calls `World.advance` after each `World.pause`, takes the messages in the outbox,
+posts them, and reports each by `World.delivered`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import heapq
 import itertools
 import json
 from collections import OrderedDict, deque
+from contextlib import suppress
 from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
 from attrs import define
 
 from telecmi_async._internal.telecmi import RECORD_PAUSES
@@ -26,19 +28,21 @@ from telecmi_async.simulator import chance, payload
 from telecmi_async.simulator.lifecycle import (
     ANSWER_SECONDS,
     Ask,
-    CallBehaviour,
     CallLifecycle,
     Command,
     HungUp,
     Wait,
 )
+from telecmi_async.simulator.options import call_behaviour
 from telecmi_async.simulator.payload import DIALECTS, Subject
-from telecmi_async.simulator.webhooks import Delivery, Webhooks
+from telecmi_async.simulator.webhooks import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from telecmi_async.simulator.call import Leg, Note, SimulatedCall
+    from telecmi_async.simulator.options import SimulatorOptions
+    from telecmi_async.simulator.webhooks import WebhookTarget
 
 __all__ = ["SimulatedClock", "World"]
 
@@ -94,38 +98,22 @@ class World:
     """Runs the lifecycles of calls, and remembers how they went.
 
     Args:
-        behaviour: How calls go.
-        clock: The time in calls.
-        webhooks: Returns where events go, which may change at any time.
-        epoch: Seconds since 1970 at second 0 of the clock.
-        keep: How many calls, and deliveries, are remembered when they are over; ``None`` for
-            all of them.
+        options: The simulator's options, some of which may change at any time.
     """
 
-    def __init__(
-        self,
-        behaviour: CallBehaviour,
-        clock: SimulatedClock,
-        *,
-        webhooks: Callable[[], Webhooks],
-        epoch: int,
-        keep: int | None,
-    ) -> None:
-        self._webhooks = webhooks
-        #: What is to be delivered now.
+    def __init__(self, options: SimulatorOptions) -> None:
+        #: The messages to be delivered now.
         self.outbox: deque[Delivery] = deque()
         #: The newest deliveries, sent or to be sent.
-        self.deliveries: deque[Delivery] = deque(maxlen=keep)
-        #: Called before something is done from outside, to let happen what is due.
-        self.catch_up: Callable[[], object] = _nothing
+        self.deliveries: deque[Delivery] = deque(maxlen=options.keep)
         #: Called when what is due may have changed; without one, no message ever leaves.
         self.wakers: list[Callable[[], object]] = []
         self.calls: OrderedDict[str, SimulatedCall] = OrderedDict()
         self.live: dict[str, SimulatedCall] = {}
-        self._behaviour = behaviour
-        self._clock = clock
-        self._epoch = epoch
-        self._keep = keep
+        self._options = options
+        self._behaviour = call_behaviour(options)
+        self._clock = SimulatedClock(options.speed)
+        self._epoch = int(options.starts_at.timestamp())
         self._agenda: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._ordinals = itertools.count()
         self._runs: dict[SimulatedCall, _LiveCall] = {}
@@ -133,9 +121,14 @@ class World:
         self._digest = 0
 
     @property
-    def webhooks(self) -> Webhooks:
-        """Where events go now."""
-        return self._webhooks()
+    def now(self) -> float:
+        """The time in calls, in seconds, when something happened last."""
+        return self._clock.now
+
+    @property
+    def target(self) -> WebhookTarget | None:
+        """Where messages go now."""
+        return self._options.webhooks.to
 
     def changed(self) -> None:
         """Wake the senders: there may be something to do."""
@@ -144,13 +137,18 @@ class World:
 
     # -- time
 
-    def due(self) -> float | None:
-        """Return when something happens next, in seconds on the simulator's clock."""
-        return self._agenda[0][0] if self._agenda else None
+    def pause(self) -> float | None:
+        """Return the event loop's seconds until something is due; ``None`` if nothing is."""
+        return self._clock.until(self._agenda[0][0]) if self._agenda else None
 
     def advance(self, at: float) -> None:
         """Run everything that is due at a moment of the event loop's clock."""
         self.settle(self._clock.read(at))
+
+    def catch_up(self) -> None:
+        """Run everything that is due now; outside an event loop, time stands still."""
+        with suppress(anyio.NoEventLoopError):
+            self.advance(anyio.current_time())
 
     def settle(self, now: float) -> None:
         """Run everything that is due, in the order in which it is due."""
@@ -158,27 +156,34 @@ class World:
             _, _, happen, what = heapq.heappop(self._agenda)
             happen(*what)
 
+    def skip(self, seconds: float) -> None:
+        """Let time pass in all calls at once."""
+        self.catch_up()
+        self._clock.skip(seconds)
+        self._settled()
+
+    def _settled(self) -> None:
+        """Run what is due now, and wake the senders."""
+        self.settle(self._clock.now)
+        self.changed()
+
     def _plan(self, when: float, happen: Callable[..., None], *what: Any) -> None:
         heapq.heappush(self._agenda, (when, next(self._ordinals), happen, what))
 
     # -- calls
 
-    def begin(self, call: SimulatedCall, *, appid: int, inbound: bool = False) -> None:
+    def begin(self, call: SimulatedCall, *, inbound: bool = False) -> None:
         """Start the lifecycle of a call, now."""
         now = self._clock.now
         lifecycle = CallLifecycle(
-            to=call.to,
-            from_=call.from_,
-            # Calls that come in count by themselves, and draw by themselves.
-            attempt=-call.attempt if inbound else call.attempt,
+            call,
             at=now,
-            pcmo=None if inbound else call.pcmo,
-            duration=call.duration,
             behaviour=self._behaviour,
             observe=lambda note, leg: self._observe(call, note, leg),
+            inbound=inbound,
         )
         subject = Subject(
-            appid,
+            self._options.app_id,
             None if inbound else call.request_id,
             call.from_,
             lifecycle.legs[0].cmiuuid,
@@ -190,13 +195,12 @@ class World:
         self.live[call.request_id] = call
         self.remember(call)
         self._go(call, None)
-        self.settle(now)  # what takes no time has happened when this returns
-        self.changed()
+        self._settled()  # what takes no time has happened when this returns
 
     def remember(self, call: SimulatedCall) -> None:
         """Keep a call among the newest."""
         self.calls[call.request_id] = call
-        if self._keep is not None and len(self.calls) > self._keep:
+        if self._options.keep is not None and len(self.calls) > self._options.keep:
             self.calls.popitem(last=False)
 
     def find(self, request_id: str) -> SimulatedCall | None:
@@ -227,8 +231,7 @@ class World:
         if name not in self.commands(call):
             raise RuntimeError(f"{call!r} is {call.stage}: it does not wait for {name}()")
         self._go(call, Command(name, self._clock.now, value))
-        self.settle(self._clock.now)
-        self.changed()
+        self._settled()
 
     def commands(self, call: SimulatedCall) -> frozenset[str]:
         """Return what a call waits for."""
@@ -242,8 +245,7 @@ class World:
         if run is None or run.lifecycle.over:
             return False
         self._go(call, HungUp(who, self._clock.now))
-        self.settle(self._clock.now)
-        self.changed()
+        self._settled()
         return True
 
     def command_leg(self, call: SimulatedCall, leg: Leg, action: str) -> bool:
@@ -292,7 +294,7 @@ class World:
         self._trace(call, note.at, note.what, leg.cmiuuid, note.detail)
         if note.what == "record":
             self._balance -= leg.cost
-        if self.webhooks.to is None:
+        if self.target is None:
             return
         subject = self._runs[call].subject
         dialect = self._dialect(call, f"{note.what} {leg.cmiuuid}")
@@ -309,8 +311,8 @@ class World:
             self._plan_try(delivery, when)
 
     def _dialect(self, call: SimulatedCall, purpose: str) -> str:
-        if self.webhooks.dialect != "mixed":
-            return self.webhooks.dialect
+        if self._options.webhooks.dialect != "mixed":
+            return self._options.webhooks.dialect
         return DIALECTS[int(len(DIALECTS) * self._draw(call, f"dialect {purpose}"))]
 
     def _draw(self, call: SimulatedCall, purpose: str) -> float:
@@ -335,9 +337,9 @@ class World:
     def _try(self, delivery: Delivery, when: float) -> None:
         """Send a message, or lose it, and plan the next time it is sent."""
         delivery.next_at = None
-        if self.webhooks.redeliver == "until_2xx" and 200 <= (delivery.status or 0) < 300:
+        if self._options.webhooks.redeliver == "until_2xx" and delivery.taken:
             return
-        hooks, call = self.webhooks, delivery.call
+        hooks, call = self._options.webhooks, delivery.call
         delivery.tries += 1
         number, key = delivery.tries, f"{delivery.tries} {delivery.key}"
         last_chance = number == delivery.most_tries > 1 and not delivery.arrived
@@ -353,12 +355,12 @@ class World:
             self._plan_try(delivery, when + pause)
 
     def _post(self, delivery: Delivery, when: float, purpose: str) -> None:
-        if self.webhooks.delay[1] == 0:
+        if self._options.webhooks.delay[1] == 0:
             self._hand_out(delivery)
             return
         call = delivery.call
         delay = chance.draw_between(
-            self.webhooks.delay, self._behaviour.seed, purpose, call.to, call.attempt
+            self._options.webhooks.delay, self._behaviour.seed, purpose, call.to, call.attempt
         )
         self._plan(when + delay, self._hand_out, delivery)
 
@@ -373,21 +375,14 @@ class World:
         self.changed()
 
     def delivered(self, delivery: Delivery, status: int | None, reply: object = None) -> None:
-        """Record a message's result, and go on with the lifecycle if it was a question.
-
-        Args:
-            delivery: The message.
-            status: The answer's HTTP status; ``None`` if there was none.
-            reply: The answer's JSON, decoded.
-        """
+        """Record the answer to a message, and go on with the lifecycle if it was a question."""
         delivery.status = status
         run = self._runs.get(delivery.call)
         if delivery.ask is None or run is None or run.step != delivery.step:
             return
-        flow = reply if status is not None and 200 <= status < 300 else None
+        flow = reply if delivery.taken else None
         self._go(delivery.call, Command("reply", self._clock.now, flow))
-        self.settle(self._clock.now)
-        self.changed()
+        self._settled()
 
     # -- the trace
 
@@ -403,7 +398,3 @@ class World:
 
 def _encode(body: dict[str, Any]) -> bytes:
     return json.dumps(body).encode()
-
-
-def _nothing() -> None:
-    """Do nothing: outside an event loop, time stands still."""

@@ -1,8 +1,8 @@
 """Test tools for code that places calls: a virtual clock, cancellation everywhere, strict checks.
 
-The pytest plugin is `telecmi_async.testing.pytest_plugin`. pytest imports it, and with it this
-package, in every run of every environment that has telecmi_async installed; so names are
-imported on first use here, as in `telecmi_async`. trio is imported only when it is asked for.
+pytest imports this package in every run of every environment that has telecmi_async installed,
+to get at `telecmi_async.testing.pytest_plugin`. Therefore names are imported on first use, as in
+`telecmi_async`. trio is imported only when it is asked for.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 from telecmi_async import _import_public
 
-if TYPE_CHECKING:
-    from telecmi_async.testing.cancellation import cancel_everywhere
-    from telecmi_async.testing.clock import VirtualClockLoop, run, virtual_backend
-    from telecmi_async.testing.strictness import strict
-
 __all__ = ["VirtualClockLoop", "cancel_everywhere", "run", "strict", "virtual_backend"]
 
 _MODULES: Final = ("strictness", "clock", "cancellation")
 
-if not TYPE_CHECKING:  # hidden from type checkers, or they would accept any name
+if TYPE_CHECKING:
+    from telecmi_async.testing.cancellation import cancel_everywhere
+    from telecmi_async.testing.clock import VirtualClockLoop, run, virtual_backend
+    from telecmi_async.testing.strictness import strict
+else:  # hidden from type checkers, or they would accept any name
 
     def __getattr__(name: str) -> object:
         return _import_public(__name__, _MODULES, name)

@@ -1,7 +1,7 @@
-"""Cancel an operation everywhere it can be cancelled, and look at what it leaves behind.
+"""Cancellation tests: cancel an operation at each of its suspension points in turn.
 
-An operation can only be cancelled where it suspends. There are few such points, so all of them
-can be tried: run it once for each, cancel it there, and check that nothing leaked.
+An operation can only be cancelled where it suspends. Such points are few, so a test can try all
+of them: run the operation once for each, cancel it there, and check that nothing leaked.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ async def cancel_everywhere(
     edge: bool = False,
     limit: int = 1000,
 ) -> int:
-    """Run an operation again and again, cancelled at its first, second, third … await.
+    """Run an operation repeatedly, cancelled at its first, second, third … await.
 
-    It ends with the first run that was over before it could be cancelled. Every run has
-    a state of its own. The points counted are those where the operation's own task suspends;
-    the tasks it starts are cancelled with it, wherever they are.
+    It returns after the first run that ended before it could be cancelled. Every run has its
+    own state. Only awaits of the operation's own task count; tasks that it starts are cancelled
+    with it, at any point.
 
     Args:
-        operation: The async function to cancel; it is given the state.
-        setup: Makes the state of one run; plain or async, not cancelled.
-        check: Raises if a run left something behind; plain or async, not cancelled. It is
-            also called after the last run, which was not cancelled.
-        edge: Cancel as asyncio's ``task.cancel()`` does: once, so that clean-up may await.
-            The default is anyio's and trio's way: the operation stays cancelled, and every
-            await of its clean-up that is not shielded is cancelled too.
+        operation: The async function to cancel; its argument is the state.
+        setup: Makes the state of one run; plain or async, never cancelled.
+        check: Raises if a run left something behind; plain or async, never cancelled. It also
+            runs after the last run, which was not cancelled.
+        edge: Cancel once, as asyncio's ``task.cancel()`` does, so that clean-up may await. By
+            default the operation stays cancelled, as in anyio and trio: every await of its
+            clean-up is cancelled too unless it is shielded.
         limit: The highest number of points to try.
 
     Returns:
         The number of points at which the operation was cancelled.
 
     Raises:
-        RuntimeError: It suspends more often than ``limit``, or ``edge`` was asked for on
-            trio, which does not know it.
-        BaseException: What the operation or the check raised, with a note that says at
-            which point.
+        RuntimeError: It suspends more often than ``limit``, or ``edge`` is used on trio, which
+            has no such cancellation.
+        BaseException: Any error of the operation or the check, with a note that names the
+            point.
     """
     if edge and sniffio.current_async_library() != "asyncio":
         raise RuntimeError("edge cancellation exists on asyncio only")
@@ -74,14 +74,14 @@ async def cancel_everywhere(
 
 
 async def _cancel_scope(operation: Coroutine[Any, Any, object], point: int) -> bool:
-    """Run it in a scope that is cancelled at a point; say whether it came to that."""
+    """Cancel a scope at a point; return whether the operation reached it."""
     with anyio.CancelScope() as scope:
         await _counted(operation, point, scope.cancel)
     return scope.cancel_called
 
 
 async def _cancel_once(operation: Coroutine[Any, Any, object], point: int) -> bool:
-    """Run it in a task that is cancelled once at a point; say whether it came to that."""
+    """Cancel a task once at a point; return whether the operation reached it."""
     fired = False
 
     def cancel() -> None:
@@ -93,7 +93,7 @@ async def _cancel_once(operation: Coroutine[Any, Any, object], point: int) -> bo
         await _counted(operation, point, cancel)
 
     task = asyncio.create_task(body())
-    # wait() does not raise the task's CancelledError, so it cannot be taken for our own.
+    # wait() does not raise the task's CancelledError, which would look like our own.
     await asyncio.wait([task])
     if not task.cancelled():
         task.result()
@@ -104,7 +104,7 @@ async def _cancel_once(operation: Coroutine[Any, Any, object], point: int) -> bo
 def _counted(
     operation: Coroutine[Any, Any, object], point: int, cancel: Callable[[], object]
 ) -> Generator[Any, Any, object]:
-    """Drive a coroutine by hand, and cancel at its given suspension, before it suspends."""
+    """Drive a coroutine by hand, and cancel before its given suspension."""
     resume: Callable[[], Any] = partial(operation.send, None)
     suspensions = 0
     while True:
@@ -117,14 +117,14 @@ def _counted(
             cancel()
         try:
             value = yield trap
-        except BaseException as error:  # noqa: BLE001  # handed on to the operation
+        except BaseException as error:  # noqa: BLE001  # passed on to the operation
             resume = partial(operation.throw, error)
         else:
             resume = partial(operation.send, value)
 
 
 async def _maybe_await(value: _State | Awaitable[_State]) -> _State:
-    """Return what a plain function returned or an async one will."""
+    """Return the result of a plain or an async function."""
     if inspect.isawaitable(value):
         return await cast("Awaitable[_State]", value)
     return value

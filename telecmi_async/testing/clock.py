@@ -1,18 +1,12 @@
-"""A clock that jumps: hours of retries, pauses and pacing pass in milliseconds.
+"""Virtual clock: hours of retries, pauses and pacing pass in milliseconds.
 
-When every task waits for a time to come, the clock is moved to the earliest of them instead
-of waiting. Order and durations are those of real life, to the last digit, and they are
-the same in every run.
+When all tasks wait for timers, the clock jumps to the earliest timer. Order and durations are
+exactly those of a real clock, and the same in every run. On trio it is
+`trio.testing.MockClock`, on asyncio `VirtualClockLoop`.
 
-The two backends:
-
-- trio has this built in (`trio.testing.MockClock`);
-- for asyncio it is `VirtualClockLoop`, an ordinary selector loop whose selector does not
-  wait.
-
-What happens outside the event loop takes no virtual time, so it cannot be waited for
-sensibly: while a thread works or a socket is silent, every timer goes off at once. On asyncio
-sockets are refused for that reason. trio gives no such hold: there the rule is yours to keep.
+Work outside the event loop takes no virtual time, so it cannot be awaited: while a thread works
+or a socket is silent, all timers fire at once. Therefore sockets raise an error on asyncio; on
+trio you must avoid them yourself.
 """
 
 from __future__ import annotations
@@ -38,9 +32,9 @@ _T = TypeVar("_T")
 class VirtualClockLoop(asyncio.SelectorEventLoop):
     """An asyncio event loop on which waiting takes no time.
 
-    Its `time` starts at 0 and stands still while anything can run; when nothing can, it jumps
-    to the next timer. Registering a socket or pipe raises `RuntimeError`. With no timer
-    left it waits for real, for what a thread may still bring.
+    Its `time` starts at 0 and stands still while any task can run; otherwise it jumps to the
+    next timer. Registering a socket or pipe raises `RuntimeError`. Without timers the loop
+    really waits, for threads.
 
     Use it as ``asyncio.Runner(loop_factory=VirtualClockLoop)``, or through `run` and
     `virtual_backend`.
@@ -58,10 +52,10 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         self,
         timeout: float | None = None,  # noqa: ARG002, ASYNC109  # the signature is asyncio's
     ) -> None:
-        """Wait for the loop's threads however long they need: theirs is another time.
+        """Wait for the loop's threads, without a limit.
 
         Args:
-            timeout: Not heeded; on this clock it would be over at once.
+            timeout: Ignored; on this clock it would pass at once.
         """
         await super().shutdown_default_executor()
 
@@ -79,7 +73,7 @@ class _JumpingSelector(selectors.BaseSelector):
     def register(
         self, fileobj: FileDescriptorLike, events: int, data: Any = None
     ) -> selectors.SelectorKey:
-        # The first one is the pipe that wakes the loop up from threads and signals.
+        # The first one is the pipe by which threads and signals wake the loop.
         if self._real.get_map():
             raise RuntimeError(
                 "a socket or pipe was opened on the virtual clock, where every time-out "
@@ -107,15 +101,14 @@ class _JumpingSelector(selectors.BaseSelector):
 def virtual_backend(name: Backend) -> tuple[str, dict[str, Any]]:
     """Return a backend and its options, on a virtual clock that starts at 0.
 
-    It is what anyio's pytest plugin takes as ``anyio_backend``, and what `anyio.run` takes as
-    ``backend`` and ``backend_options``. A clock is good for one run: ask anew for every
-    run.
+    anyio's pytest plugin accepts it as ``anyio_backend``, and `anyio.run` as ``backend`` and
+    ``backend_options``. A clock is for one run only: call this for every run.
 
     Args:
         name: ``"asyncio"`` or ``"trio"`` (which must be installed).
 
     Raises:
-        ValueError: It is neither of the two.
+        ValueError: It is another name.
     """
     match name:
         case "asyncio":
@@ -129,7 +122,7 @@ def virtual_backend(name: Backend) -> tuple[str, dict[str, Any]]:
 
 
 def run(function: Callable[[], Awaitable[_T]], *, backend: Backend = "asyncio") -> _T:
-    """Run an async function to its end on a virtual clock and return what it returns.
+    """Run an async function on a virtual clock and return its result.
 
     Args:
         function: An async function without arguments.

@@ -29,7 +29,7 @@ _CALLER_ID: Final = 19170000000
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker, and what pytest-asyncio needs if it is there."""
+    """Register the marker, and fixtures for pytest-asyncio if it is installed."""
     config.addinivalue_line("markers", _MARKER)
     if config.pluginmanager.hasplugin("asyncio"):
         config.pluginmanager.register(_fixtures_for_asyncio(), "telecmi_async.asyncio")
@@ -37,17 +37,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def telecmi_simulator(request: pytest.FixtureRequest) -> Generator[Simulator]:
-    """TeleCMI within the process: a simulator that dials nobody and remembers everything.
+    """A simulator of TeleCMI in this process: it dials no phone and records all requests.
 
-    ``@pytest.mark.telecmi(latency=0.2, life="timed")`` gives it options. Calls live and end at
-    once, on whatever clock. At its end the test fails if a number was dialled twice, or if the
-    package logged an error; ``@pytest.mark.telecmi(strict=False)`` has it pass.
+    ``@pytest.mark.telecmi(latency=0.2, life="timed")`` gives it options. By default calls end
+    at once, on any clock. The test fails at its end if a number was dialled twice or the package
+    logged an error, unless it has ``@pytest.mark.telecmi(strict=False)``.
     """
     from telecmi_async.simulator import Simulator  # noqa: PLC0415  # see the module's docstring
     from telecmi_async.testing import strict  # noqa: PLC0415  # see the module's docstring
 
-    # One test's calls have other ids than the next one's: a receiver of the whole program
-    # would take its events for repeats.
+    # Tests need different ids of calls: a receiver that they share would take the events of the
+    # second test for repeats.
     options: dict[str, Any] = {"seed": request.node.nodeid, "life": "immediate"}
     for marker in reversed([*request.node.iter_markers("telecmi")]):  # the closest one wins
         if marker.args:
@@ -61,24 +61,24 @@ def telecmi_simulator(request: pytest.FixtureRequest) -> Generator[Simulator]:
 
 @pytest.fixture
 def call_service_options() -> dict[str, Any]:
-    """Options of the `CallService` that ``call_service`` is: override it to give some."""
+    """Options for the `CallService` of ``call_service``: override this fixture."""
     return {}
 
 
 @pytest.fixture
 def call_service(request: pytest.FixtureRequest) -> CallService:
-    """A `CallService` whose calls all end in ``telecmi_simulator``, open until the test's end.
+    """An open `CallService` whose calls go to ``telecmi_simulator``.
 
-    It has a caller id, and a receiver of events; ``call_service_options`` adds to that.
+    It has a caller id and a receiver of events; ``call_service_options`` can change both.
     """
-    # An async fixture belongs to one of pytest's plugins for async tests. Which one is known
-    # only when a test asks for it.
+    # An async fixture belongs to one of pytest's plugins for async tests. The test that uses it
+    # decides which one.
     service: CallService = request.getfixturevalue(_fixture_for(request))
     return service
 
 
 def _fixture_for(request: pytest.FixtureRequest) -> str:
-    """Return the name of the fixture that runs where the test runs."""
+    """Return the name of the fixture for the test's event loop."""
     marker = request.node.get_closest_marker("asyncio")
     if "anyio_backend" in request.fixturenames or request.node.get_closest_marker("trio"):
         return "_call_service"
@@ -93,7 +93,7 @@ def _fixture_for(request: pytest.FixtureRequest) -> str:
 
 
 def _complete(options: dict[str, Any]) -> dict[str, Any]:
-    """Return a service's options with what it always has."""
+    """Return a service's options, with defaults for tests."""
     from telecmi_async import Receiver  # noqa: PLC0415  # see the module's docstring
     from telecmi_async.events.receiver import new_token  # noqa: PLC0415  # see the module's docstring
 
@@ -104,17 +104,17 @@ def _complete(options: dict[str, Any]) -> dict[str, Any]:
 async def _call_service(
     telecmi_simulator: Simulator, call_service_options: dict[str, Any]
 ) -> AsyncIterator[CallService]:
-    """The service on anyio's plugin or pytest-trio, which take any async fixture."""
+    """The service for anyio's plugin and pytest-trio, which accept any async fixture."""
     async with telecmi_simulator.service(**_complete(call_service_options)) as service:
         yield service
 
 
 def _fixtures_for_asyncio() -> ModuleType:
-    """Return a plugin with the service on pytest-asyncio, which wants fixtures to be its own.
+    """Return a plugin with the service for pytest-asyncio, which needs fixtures of its own.
 
-    There is one for each scope that an event loop can have, since it belongs to the test's.
+    There is one for each scope of an event loop: the service must run in the test's loop.
     """
-    import pytest_asyncio  # noqa: PLC0415  # it is loaded only if it is installed
+    import pytest_asyncio  # noqa: PLC0415  # it may not be installed
 
     def make() -> Callable[..., AsyncIterator[CallService]]:
         async def opened(

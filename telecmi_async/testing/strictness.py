@@ -1,4 +1,4 @@
-"""Hold a test to what must never happen, whatever else it checks."""
+"""Strict checks: conditions that every test that places calls must meet."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ _LOGGER = logging.getLogger("telecmi_async")
 
 @contextmanager
 def strict(simulator: Simulator) -> Generator[None]:
-    """Check what must hold of every test that places calls, when the context is left.
+    """Check on exit that no number was dialled twice, and that the package logged no error.
 
-    No number was dialled twice. And the package logged no error: it logs those that have nobody
-    to be raised to, such as that of a handler of events, or of a call that nobody awaited. A
-    test would not see them.
+    The package logs errors that it cannot raise to a caller: those of event handlers, and of
+    failed calls that were never awaited. A test would miss them.
 
     Args:
-        simulator: Where the calls ended.
+        simulator: The simulator that received the calls.
 
     Raises:
-        AssertionError: Something of it does not hold; phone numbers are masked.
+        AssertionError: A check failed; phone numbers are masked.
     """
-    # A failed call says that nobody looked at it when it is forgotten, and one that was tried
-    # again waits for the garbage collector. It is not to be found in the next test.
+    # A failed call that was never awaited is logged when it is garbage-collected: collect now,
+    # or an error of the last test appears in this one.
     gc.collect(1)
     errors = _Errors()
     _LOGGER.addHandler(errors)
@@ -50,7 +49,7 @@ def strict(simulator: Simulator) -> Generator[None]:
 
 
 class _Errors(logging.Handler):
-    """Keeps the errors that are logged."""
+    """Collects the errors that are logged."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)

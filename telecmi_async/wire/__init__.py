@@ -1,4 +1,4 @@
-"""The wire: how one HTTP request travels to TeleCMI, and what comes back."""
+"""Wire: how one HTTP request is written to TeleCMI, and how its reply is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The account's credentials: the app id and its secret."""
+"""Credentials: an account's app id and its secret."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def _parse_app_id(value: object) -> int:
-    """Return an app id as the integer that goes on the wire."""
+    """Return an app id as an integer, as the wire has it."""
     if isinstance(value, str) and _UUID.fullmatch(value.strip()):
         raise ConfigurationError(
             "app_id looks like an agent id of TeleCMI's v3 API; the v2 API wants the "
@@ -33,8 +33,8 @@ def _parse_app_id(value: object) -> int:
 
 
 def _check_secret(_: object, __: attrs.Attribute[Secret], secret: Secret) -> None:
-    # What is wrong is found in a frame that is gone when the error is raised: tracebacks may
-    # show locals.
+    # The value is read in a frame that has ended when the error is raised: tracebacks may show
+    # locals.
     if problem := _problem(secret):
         raise ConfigurationError(problem)
 
@@ -57,7 +57,7 @@ class Credentials:
     """An app id and its secret, as TeleCMI's dashboard shows them.
 
     Args:
-        app_id: A positive number; digits in a str are taken too.
+        app_id: A positive number; digits in a str are accepted.
         secret: A str, or a `Secret`.
 
     Raises:
@@ -68,5 +68,5 @@ class Credentials:
     secret: Secret = attrs.field(converter=Secret, validator=_check_secret)
 
     def __repr__(self) -> str:
-        # A traceback may show one that was made by half.
+        # A traceback may show a half-made object.
         return f"Credentials(app_id={getattr(self, 'app_id', '?')}, secret={HIDDEN})"

@@ -1,4 +1,4 @@
-"""Request bodies: any request to TeleCMI as JSON, with the credentials first."""
+"""Body encoding: a request to TeleCMI as JSON, with the credentials first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["encode_body"]
 def encode_body(fields: Mapping[str, object], credentials: Credentials) -> bytes:
     """Return the body of any request, UTF-8 JSON with the credentials first."""
     rest = encode_json(fields)[1:]
-    # The secret is put in last, and never in a local: tracebacks may show those.
+    # The secret never is in a local variable: tracebacks may show those.
     return (
         f'{{"appid":{credentials.app_id},"secret":{encode_json(credentials.secret.reveal())}'
         f"{',' if fields else ''}{rest}"

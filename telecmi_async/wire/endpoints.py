@@ -1,4 +1,4 @@
-"""Where TeleCMI's API is."""
+"""Endpoints: the addresses of TeleCMI's API."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def parse_base_url(value: object) -> str:
     """Return the API's address without a trailing slash.
 
     Raises:
-        ConfigurationError: It is no https address. The secret travels in every request's
-            body, so plain http is for this machine only.
+        ConfigurationError: It is not an https address. The secret is in every request's body,
+            so plain http is for this machine only.
     """
     parts = _split(value)
     if (
@@ -68,10 +68,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def legacy_url(base_url: str) -> str:
-    """Return where the older API is, which alone has look-ups and commands to calls.
+    """Return the address of the older API, which alone has look-ups and commands to calls.
 
-    It has a host of its own. For another host than TeleCMI's, such as a simulator's, it is the
-    same address with ``/v1`` for ``/v2``.
+    TeleCMI's has a host of its own. On any other host, such as a simulator's, it is the same
+    address with ``/v1`` for ``/v2``.
     """
     if urlsplit(base_url).hostname == urlsplit(BASE_URL).hostname:
         return LEGACY_URL

@@ -1,11 +1,10 @@
-"""One POST over a shared `httpx.AsyncClient`, and what its failures prove.
+"""httpx transport: one POST over a shared `httpx.AsyncClient`, and what its failures prove.
 
-Which failures prove that no phone can ring? Exception names do not tell: a connection that
-was closed before the request was read and one that was closed after the call was placed
-raise the very same error. What tells is httpcore's trace hook. As long as it has not
-announced that the POST's headers are being sent, not one byte of them left; from then on
-every failure is of unknown outcome. A client whose transport has no such hook is judged by
-the few errors that only connecting can raise.
+Which failures prove that no phone can ring? Exception names do not: a connection that was closed
+before the request was read and one that was closed after the call was placed raise the same
+error. httpcore's trace hook does. Until it announces that the POST's headers are being sent, no
+byte of them has left; from then on every failure is of unknown outcome. For a client whose
+transport has no such hook, only the errors that connecting alone can raise prove it.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ __all__ = ["HttpxTransport", "default_client"]
 
 logger = logging.getLogger("telecmi_async")
 
-# By name, so that a client of the httpx2 fork, whose classes are others, is judged alike.
+# By name, so that a client of the httpx2 fork, which has classes of its own, works as well.
 _ONLY_CONNECTING_RAISES = frozenset(
     {
         "ConnectError",
@@ -46,7 +45,7 @@ _ONLY_CONNECTING_RAISES = frozenset(
     }
 )
 _LARGEST_REPLY = 1 << 20
-# A reply is small. Unpacked by httpx, a packed one could grow without bound.
+# A reply is small. httpx would decompress one without a limit.
 _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 
 
@@ -58,7 +57,7 @@ class HttpxTransport:
         owned: Whether `aclose` closes it.
 
     Raises:
-        ConfigurationError: ``client`` is no asynchronous client.
+        ConfigurationError: ``client`` is not an asynchronous client.
     """
 
     def __init__(self, client: httpx.AsyncClient, *, owned: bool) -> None:
@@ -122,12 +121,12 @@ class HttpxTransport:
             try:
                 await self._client.aclose()
             except Exception:
-                logger.exception("closing the HTTP client failed; nothing is lost by that")
+                logger.exception("closing the HTTP client failed; no call is affected")
 
 
 async def _read(response: httpx.Response) -> bytes | None:
-    """Return a reply's body, or None if it is larger than 1 MiB or packed beyond repair."""
-    if response.is_stream_consumed:  # by a hook of the user's client: it is unpacked already
+    """Return a reply's body; None if it exceeds 1 MiB or cannot be decompressed."""
+    if response.is_stream_consumed:  # by a hook of the user's client
         return response.content if len(response.content) <= _LARGEST_REPLY else None
     raw = bytearray()
     async for chunk in response.aiter_raw():
@@ -135,47 +134,47 @@ async def _read(response: httpx.Response) -> bytes | None:
         if len(raw) > _LARGEST_REPLY:
             return None
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    return _unpacked(bytes(raw), encoding)
+    return _decompress(bytes(raw), encoding)
 
 
-def _unpacked(raw: bytes, encoding: str) -> bytes | None:
-    """Return what a body holds that came packed although nobody asked for that."""
+def _decompress(raw: bytes, encoding: str) -> bytes | None:
+    """Decompress a body; servers may compress one without being asked."""
     if not raw or encoding in {"", "identity"}:
         return raw
     if encoding not in {"gzip", "deflate"}:
         return None
-    unpacker = zlib.decompressobj(wbits=47)  # gzip's header or zlib's
+    decompressor = zlib.decompressobj(wbits=47)  # gzip's header or zlib's
     try:
-        body = unpacker.decompress(raw, _LARGEST_REPLY + 1)
+        body = decompressor.decompress(raw, _LARGEST_REPLY + 1)
     except zlib.error:
         return None
-    return body if unpacker.eof and len(body) <= _LARGEST_REPLY else None
+    return body if decompressor.eof and len(body) <= _LARGEST_REPLY else None
 
 
 class _Body(httpx.AsyncByteStream):
-    """A request's body that is no generator: trio warns of one that a failure leaves half-way."""
+    """A request's body. It is not a generator, as trio warns if a failure leaves one open."""
 
     def __init__(self, body: RequestBody) -> None:
         self._body = body
-        self._given = False
+        self._yielded = False
 
     def __aiter__(self) -> Self:
-        self._given = False
+        self._yielded = False
         return self
 
     async def __anext__(self) -> bytes:
-        if self._given:
+        if self._yielded:
             raise StopAsyncIteration
-        self._given = True
+        self._yielded = True
         return self._body.reveal()
 
 
 class _TooLateError(Exception):
-    """The moment by which the request had to leave has passed."""
+    """The request did not leave in time."""
 
 
 class _Probe:
-    """Listens to the trace of one request for the moment its first byte leaves."""
+    """Follows the trace of one request to learn when its first byte leaves."""
 
     __slots__ = ("_send_by", "encoding", "headers_started", "sending", "status", "traced")
 
@@ -188,7 +187,7 @@ class _Probe:
         self.status: int | None = None
 
     async def trace(self, name: str, info: Mapping[str, object]) -> None:
-        """Take one of httpcore's trace events. A proxy's CONNECT is not the POST."""
+        """Handle one of httpcore's trace events. A proxy's CONNECT is not the POST."""
         self.traced = True
         event = name.partition(".")[2]
         if event == "send_request_headers.started":
@@ -201,12 +200,12 @@ class _Probe:
             self.encoding = False
 
     def check(self) -> None:
-        """Stop a request that is too late: raised from the trace, nothing of it leaves."""
+        """Stop a request that is too late. Raised from the trace, it keeps all bytes back."""
         if self._send_by is not None and anyio.current_time() > self._send_by:
             raise _TooLateError
 
     def may_have_sent(self, error: Exception | None = None) -> bool:
-        """Tell whether a byte of the POST may have left."""
+        """Return whether a byte of the POST may have left."""
         if not self.sending:
             return False  # the request could not even be built
         names = {base.__name__ for base in type(error).__mro__}
@@ -218,20 +217,20 @@ class _Probe:
 
 
 def _describe(error: Exception, probe: _Probe) -> str:
-    """Name a failure without its text, which may quote what was sent."""
+    """Name a failure without its text, which may quote the request."""
     name = type(error).__name__
     return name if probe.status is None else f"HTTP {probe.status}, then {name}"
 
 
 @functools.lru_cache(maxsize=64)
 def _url(url: str) -> httpx.URL:
-    """Return an address that is parsed already; there are two for every service."""
+    """Return a parsed address; every service has two."""
     return httpx.URL(url)
 
 
 @functools.lru_cache(maxsize=64)
 def _httpx_timeouts(timeouts: Timeouts) -> dict[str, float]:
-    """Return time-outs in httpx's form; the gate in front keeps the pool from queueing."""
+    """Return time-outs in httpx's form. The gate keeps requests from queueing in the pool."""
     return {
         "connect": timeouts.connect,
         "write": timeouts.write,
@@ -249,7 +248,7 @@ def _ssl_context() -> ssl.SSLContext:
 def default_client() -> httpx.AsyncClient:
     """Return the client a service makes for itself.
 
-    It never looks at the environment (proxies, certificates): pass ``http_client=`` for that.
+    It ignores the environment (proxies, certificates): pass ``http_client=`` for that.
     """
     return httpx.AsyncClient(
         transport=ConnectionPool(_ssl_context()),

@@ -1,9 +1,9 @@
-"""The connections of a service's own client: one small pool each, behind one gate.
+"""Connection pool: the connections of a service's own client.
 
-httpx 0.28's connection pool looks at every connection and every waiting request on each
-event, which is quick for a few and slow for many. The gate already limits the requests
-under way, so every request gets a *lane*: a pool of a single connection. Lanes are used last
-in, first out, which keeps the busy ones warm and lets the others rest.
+httpx 0.28's connection pool looks at every connection and every waiting request on each event,
+which is quick for a few and slow for many. The gate already limits the requests in flight, so
+every request gets a *lane*: an httpx pool of a single connection. Lanes are used last in, first
+out, so that busy ones stay warm and idle ones expire.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnectionPool"]
 
-# Well below the idle limits of common servers (5 s is the usual one): a connection that the
-# server closes just as it is reused fails in a way that leaves the call's fate unknown.
+# Well below the idle limits of common servers (usually 5 s): if a server closes a connection just
+# as it is reused, the call's outcome is unknown.
 KEEPALIVE_EXPIRY = 2.0
 
 
 class ConnectionPool(httpx.AsyncBaseTransport):
-    """Gives every request a connection that no other request is using.
+    """Gives every request a connection of its own.
 
     Args:
         ssl_context: TLS settings for all of them.
@@ -34,7 +34,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
 
     def __init__(self, ssl_context: ssl.SSLContext) -> None:
         self._ssl_context = ssl_context
-        # Making one imports httpcore; better now than within the first call.
+        # Making one imports httpcore: better now than during the first call.
         self._idle = [self._open()]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -70,7 +70,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
 
 
 class _Stream(httpx.AsyncByteStream):
-    """A reply's body that gives its lane back when it is closed."""
+    """A reply's body that returns its lane when it is closed."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class _Stream(httpx.AsyncByteStream):
             yield chunk
 
     async def aclose(self) -> None:
-        """Close the body; if that is cut short, the lane is not used again."""
+        """Close the body; if that is interrupted, the lane is not used again."""
         try:
             await self._stream.aclose()
         except BaseException:
@@ -101,10 +101,9 @@ class _Stream(httpx.AsyncByteStream):
 
 
 def _has_more(lane: httpx.AsyncHTTPTransport) -> bool:
-    """Tell whether more has come than the reply that was read.
+    """Return whether unread bytes follow the reply.
 
-    httpcore keeps it, and the next call's answer would be something that nobody asked for.
-    It offers no way to find out but this look into its connection.
+    httpcore would take them for the reply to the next call. Only its private state shows them.
     """
     for connection in lane._pool.connections:  # noqa: SLF001  # see above
         http11 = getattr(connection, "_connection", None)
@@ -115,10 +114,9 @@ def _has_more(lane: httpx.AsyncHTTPTransport) -> bool:
 
 
 async def _drop(lane: httpx.AsyncHTTPTransport) -> None:
-    """Close a lane whose request was cut short.
+    """Close a lane whose request was interrupted.
 
-    httpcore 1.0 can leave such a connection counted as busy for ever, and a pool of one would
-    then never serve again.
+    httpcore 1.0 may count such a connection as busy for ever, which blocks a pool of one.
     """
     with anyio.CancelScope(shield=True):
         await lane.aclose()

@@ -1,4 +1,4 @@
-"""What came back from the wire: a complete HTTP reply, or the failure to get one."""
+"""HTTP reply: a complete reply, or the failure to get one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Reply:
     Args:
         status: The HTTP status.
         body: The decoded body, in full.
-        retry_after: The ``Retry-After`` header, as it was sent.
+        retry_after: The ``Retry-After`` header, unparsed.
     """
 
     status: int

@@ -1,4 +1,4 @@
-"""What the service needs of whatever carries its requests."""
+"""Transport: the interface of what sends requests to TeleCMI, and its time-outs."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ __all__ = ["Timeouts", "Transport"]
 class Timeouts:
     """How long one attempt may take, in seconds or as a `timedelta`.
 
-    A short ``read`` buys nothing: TeleCMI may be placing the call all the same, and a slow
-    success becomes a call of unknown outcome.
+    A short ``read`` does not help: TeleCMI may still place the call, and a slow success becomes
+    a call of unknown outcome.
 
     Args:
-        connect: To open a connection, TLS included. Running out of it proves that nothing
-            was sent.
+        connect: To open a connection, including TLS. If it times out, nothing was sent.
         write: For TeleCMI to take the request.
         read: For TeleCMI to answer, and between two pieces of the answer.
-        total: For all of it, so that an answer that drips in does not take for ever.
+        total: For the whole attempt, which bounds an answer that arrives byte by byte.
 
     Raises:
         ConfigurationError: One is not a positive number.
@@ -48,10 +47,10 @@ class Timeouts:
 
     @classmethod
     def of(cls, value: Timeouts | validators.Duration) -> Timeouts:
-        """Return ``value`` itself if it is one, else the time-outs a single duration stands for.
+        """Return ``value`` itself if it is one, else the time-outs of a single duration.
 
         A single duration is the longest wait for TeleCMI's answer (``read``); the whole
-        attempt then gets twice that.
+        attempt may take twice that.
         """
         if isinstance(value, Timeouts):
             return value
@@ -63,8 +62,8 @@ class Transport(Protocol):
     """Carries encoded calls to TeleCMI.
 
     An implementer must send the request at most once, must not follow redirects, and must
-    return a `Failure` for whatever goes wrong: no exception of its own may escape.
-    ``Failure.sent`` may be False only if it is proven that not one byte of the POST left.
+    return a `Failure` for every error: no exception of its own may escape. ``Failure.sent`` may
+    be False only if it is proven that no byte of the POST left.
     """
 
     async def post(
@@ -76,15 +75,15 @@ class Transport(Protocol):
         deadline: float,
         send_by: float | None = None,
     ) -> Reply | Failure:
-        """Send one request and return what came back, by ``deadline`` at the latest.
+        """Send one request and return the reply, by ``deadline`` at the latest.
 
         Cancellation must not abandon a request: it is awaited to its end or to its
         time-outs, and cancellation is delivered afterwards. ``deadline`` is a reading of
-        the event loop's clock, ``timeouts.total`` from now. ``send_by`` is another: if it has
-        passed when the first byte is about to leave, no byte may.
+        the event loop's clock, ``timeouts.total`` from now. ``send_by`` is another: once it has
+        passed, the first byte may not leave.
         """
         ...
 
     async def aclose(self) -> None:
-        """Close what the transport itself opened."""
+        """Close the connections that the transport opened."""
         ...

@@ -1049,7 +1049,7 @@ async def test_a_request_that_leaves_too_late_is_not_sent() -> None:
             await anyio.sleep(1)
             return found
 
-        here.ledger.intend = frozen  # type: ignore[method-assign]  # a process that froze
+        here.ledger.intend = frozen  # type: ignore[method-assign, assignment]  # a process that froze
 
         await campaign.run()
 
@@ -1068,7 +1068,7 @@ async def test_a_worker_that_leaves_while_an_intent_is_put_on_record_takes_it_ba
             await anyio.sleep(5)
             return await real(*args, **more)
 
-        here.ledger.intend = slow  # type: ignore[method-assign]  # a disk that is busy
+        here.ledger.intend = slow  # type: ignore[method-assign, assignment]  # a disk that is busy
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(campaign.run)
             await anyio.sleep(2)

@@ -110,7 +110,7 @@ async def test_a_ledger_that_takes_no_intent_dials_nobody_and_is_spoken_of(
         async def intend(*_: object, **__: object) -> Any:
             raise error
 
-        here.ledger.intend = intend  # type: ignore[method-assign]  # it fails
+        here.ledger.intend = intend  # type: ignore[method-assign, assignment]  # it fails
         tasks.start_soon(campaign.run)
         await anyio.sleep(10)
         assert here.simulator.requests == 0
@@ -134,7 +134,7 @@ async def test_intents_that_were_stuck_do_not_leave_all_at_once(stall: float) ->
                 await anyio.sleep(until - anyio.current_time())
             return await real(*given, **more)
 
-        here.ledger.intend = intend  # type: ignore[method-assign]  # a disk that is stuck
+        here.ledger.intend = intend  # type: ignore[method-assign, assignment]  # a disk that is stuck
         await campaign.run()
 
         starts = sorted(call.timeline[0].at for call in here.simulator.calls)
@@ -158,7 +158,7 @@ async def test_whoever_leaves_as_a_start_is_granted_does_not_wait_for_it() -> No
             campaign.leave()
             return await real(*given, **more)
 
-        here.ledger.reserve = reserve  # type: ignore[method-assign]  # the moment
+        here.ledger.reserve = reserve  # type: ignore[method-assign, assignment]  # the moment
         await campaign.run()
 
         assert anyio.current_time() < 10
@@ -245,5 +245,5 @@ def _freeze(here: Scene, campaign: Campaign) -> anyio.Event:
         return await renew(worker, lease=lease)
 
     by._scheduler.take = take_late  # type: ignore[method-assign]  # it froze
-    here.ledger.renew = renew_late  # type: ignore[method-assign]  # the same
+    here.ledger.renew = renew_late  # type: ignore[method-assign, assignment]  # the same
     return awake

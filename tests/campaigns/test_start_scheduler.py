@@ -266,8 +266,8 @@ async def test_limits_that_fail_are_waited_for(caplog: pytest.LogCaptureFixture)
 
     assert anyio.current_time() - began == pytest.approx(3)
     assert [record.getMessage() for record in caplog.records] == [
-        "campaign spring: nothing is dialled, for the shared limits fail: they are gone",
-        "campaign spring: the shared limits are back; dialling goes on",
+        "campaign spring: the shared limits fail, nothing is dialled: they are gone",
+        "campaign spring: the shared limits work again, dialling goes on",
     ]
 
 

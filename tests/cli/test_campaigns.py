@@ -17,8 +17,9 @@ from people import FLOW, NUMBERS, ROWS, begin, in_ledger, wait_for
 
 from telecmi_async._internal.messages import mask
 from telecmi_async.campaigns import Campaign, CampaignRules, CampaignSettings
-from telecmi_async.cli import Exit, carry, main
+from telecmi_async.cli import Exit, main
 from telecmi_async.cli.exits import exit_of
+from telecmi_async.cli.running import exit_for
 from telecmi_async.errors import CallCancelled, StoreError
 from telecmi_async.ledger import (
     CallEvidence,
@@ -578,8 +579,8 @@ def test_a_ledger_that_fails_for_a_while_ends_nothing(
 
     assert code == Exit.OK
     assert simulator.numbers() == simulator.requests == 4
-    assert "nothing is dialled, for the ledger fails: the disk is full\n" in terminal.err
-    assert "the ledger is back; dialling goes on" in terminal.err
+    assert "the ledger fails, nothing is dialled: the disk is full\n" in terminal.err
+    assert "the ledger works again, dialling goes on" in terminal.err
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -826,6 +827,6 @@ def test_an_interrupt_comes_before_what_is_unknown() -> None:
     counts = dict.fromkeys(ContactState, 0) | {ContactState.UNKNOWN: 1}
     state = CampaignState(name="x", status="running", why="", counts=counts, sends=1, cost=0.0)
 
-    assert carry.exit_for(state, CampaignRules(), Exit.INTERRUPTED) is Exit.INTERRUPTED
-    assert carry.exit_for(state, CampaignRules(), Exit.CREDENTIALS) is Exit.UNKNOWN
+    assert exit_for(state, CampaignRules(), Exit.INTERRUPTED) is Exit.INTERRUPTED
+    assert exit_for(state, CampaignRules(), Exit.CREDENTIALS) is Exit.UNKNOWN
     assert exit_of(CallCancelled("x")) is Exit.FAILED

@@ -19,8 +19,8 @@ from telecmi_async.campaigns import CampaignSettings, Pace
 from telecmi_async.cli import demo, worker
 from telecmi_async.cli.demo import fictional_numbers
 from telecmi_async.cli.display import ChangingLine, Display, PlainLines, display_for
-from telecmi_async.cli.meter import CampaignView, Meter, duration
 from telecmi_async.cli.panel import Panel
+from telecmi_async.cli.progress import CampaignView, ProgressMeter, duration
 from telecmi_async.cli.report import Report
 from telecmi_async.ledger import CampaignState, ContactState, NewContact, SqliteLedger
 from telecmi_async.simulator import Simulator
@@ -189,7 +189,7 @@ async def test_plain_lines_come_now_and_then() -> None:
 
 def test_a_meter_looks_back_ten_seconds() -> None:
     """The rate is that of the last seconds, and nothing is said before two looks."""
-    meter = Meter()
+    meter = ProgressMeter()
     rates = [
         meter.look(state(sends=sends), at).rate for at, sends in ((0, 0), (5, 50), (20, 80))
     ]

@@ -331,7 +331,7 @@ def test_where_nobody_can_be_asked_nothing_is_placed(
         ({"--from": "x"}, "from: must hold only digits"),
         ({"--pcmo": "no-such-file.json"}, "flow: cannot read no-such-file.json: No such file"),
         ({"--duration": "0"}, "duration: must be between 1 and"),
-        ({"--extra-params": "order=42"}, "extra_params: is no JSON"),
+        ({"--extra-params": "order=42"}, "extra_params: is not JSON"),
         ({"--extra-params": "[1]"}, "extra_params: must be a mapping"),
     ],
 )
@@ -352,7 +352,7 @@ def test_what_cannot_be_placed_is_refused(
     ("text", "message"),
     [
         ('[{"action": "pley"}]', 'did you mean "play"?'),
-        ("[{", "pcmo: is no JSON"),
+        ("[{", "pcmo: is not JSON"),
         ("[]", "pcmo: must hold at least one action"),
     ],
 )

@@ -89,7 +89,7 @@ def test_all_rules_can_be_written() -> None:
         "at most 500 a day (Asia/Kolkata)",
         "no more once they have cost 9.5",
         "none after 2099-12-24 12:30:00+00:00",
-        "the do-not-call list counts",
+        "the do-not-call list applies",
         "without --webhook-url, or `hook listen` on the ledger elsewhere, nobody knows what",
         "elsewhere, a call is taken for live for 91 minutes",
     ):
@@ -261,5 +261,5 @@ def test_what_is_too_old_is_blocked() -> None:
 
     assert code == Exit.PARTLY
     assert "blocked            4" in terminal.out
-    assert "not_fresh: it is not fresh any more" in why.out
+    assert "not_fresh: it has expired" in why.out
     assert simulator.requests == 0

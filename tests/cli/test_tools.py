@@ -18,10 +18,10 @@ import httpx
 import pytest
 from consoles import Console, console, free_port, serving
 
-from telecmi_async.cli import Exit, doctor, main, wire
-from telecmi_async.cli.hearing import hearing
+from telecmi_async.cli import Exit, doctor, http_request, main
+from telecmi_async.cli.http_request import HttpAnswer, Unreachable, send_request
 from telecmi_async.cli.interrupts import Interrupts, interrupts
-from telecmi_async.cli.wire import Came, Unreachable, send
+from telecmi_async.cli.webhook_server import serve_webhooks
 from telecmi_async.events.receiver import Receiver
 from telecmi_async.ledger import SqliteLedger
 from telecmi_async.simulator import Simulator
@@ -147,7 +147,7 @@ def test_listening_needs_a_token() -> None:
 async def test_an_error_while_listening_comes_out_as_itself() -> None:
     """No group of errors is made of it."""
     with pytest.raises(KeyError):
-        async with hearing(Receiver(TOKEN), host="127.0.0.1", port=0):
+        async with serve_webhooks(Receiver(TOKEN), host="127.0.0.1", port=0):
             raise KeyError
 
 
@@ -213,7 +213,7 @@ def test_what_cannot_be_sent_again_is_named(tmp_path: Path) -> None:
 def test_who_speaks_no_tls_is_unreachable(server: str) -> None:
     """A certificate is asked for where the address says https."""
     with pytest.raises(Unreachable):
-        send("HEAD", server.replace("http:", "https:"))
+        send_request("HEAD", server.replace("http:", "https:"))
 
 
 def test_a_certificate_that_is_not_trusted_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +226,7 @@ def test_a_certificate_that_is_not_trusted_is_named(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("http.client.HTTPSConnection.connect", connect)
     with pytest.raises(Unreachable, match="not trusted: certificate has expired"):
-        send("HEAD", "https://example.com")
+        send_request("HEAD", "https://example.com")
 
 
 class Sealed(ssl.SSLSocket):
@@ -247,7 +247,7 @@ def test_a_certificate_says_when_it_ends() -> None:
     connection = http.client.HTTPConnection("example.com")
     connection.sock = Sealed.__new__(Sealed)
 
-    assert wire._tls(connection) == ("TLSv1.3", "Jan  1 00:00:00 2030 GMT")
+    assert http_request._tls(connection) == ("TLSv1.3", "Jan  1 00:00:00 2030 GMT")
     connection.sock = None
 
 
@@ -319,7 +319,7 @@ def test_a_clock_that_is_wrong_is_told(late: int, code: Exit, words: str) -> Non
     """It is compared with the date of TeleCMI's answer."""
     theirs = datetime.now(UTC) + timedelta(seconds=late)
     date = theirs.strftime("%a, %d %b %Y %H:%M:%S GMT")
-    found = doctor._clock(Came(200, {"date": date}, None))
+    found = doctor._clock(HttpAnswer(200, {"date": date}, None))
 
     assert found.exit is code
     assert words in found.words
@@ -331,7 +331,9 @@ def test_a_certificate_that_ends_soon_is_told(
 ) -> None:
     """TLS is looked at where there is any."""
     ends = (datetime.now(UTC) + timedelta(days=days)).strftime("%b %d %H:%M:%S %Y GMT")
-    monkeypatch.setattr(doctor, "send", lambda *_: Came(200, {}, ("TLSv1.3", ends)))
+    monkeypatch.setattr(
+        doctor, "send_request", lambda *_: HttpAnswer(200, {}, ("TLSv1.3", ends))
+    )
     with serving(Simulator()) as environ:
         ended, terminal = ran("doctor", environ=environ)
 

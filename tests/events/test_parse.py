@@ -27,7 +27,7 @@ from telecmi_async.events import (
     UnknownEvent,
     parse_event,
 )
-from telecmi_async.events.payload import DEEPEST, MAX_EVENT_CHARACTERS, MOST_MEMBERS
+from telecmi_async.events.payload import MAX_DEPTH, MAX_MEMBERS, MAX_PAYLOAD
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -183,9 +183,9 @@ def test_nothing_that_a_framework_hands_over_makes_a_foreign_error(payload: Any)
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
-        (b" " * (MAX_EVENT_CHARACTERS + 1), "larger than 64 KiB"),
-        ("{}" + " " * MAX_EVENT_CHARACTERS, "larger than 64 KiB"),
-        ({"extra_params": "x" * MAX_EVENT_CHARACTERS}, "larger than 64 KiB"),
+        (b" " * (MAX_PAYLOAD + 1), "larger than 64 KiB"),
+        ("{}" + " " * MAX_PAYLOAD, "larger than 64 KiB"),
+        ({"extra_params": "x" * MAX_PAYLOAD}, "larger than 64 KiB"),
         (b'"answered"', "must be a JSON object, not a text"),
         ([], "must be a JSON object, not an array"),
         (None, "must be a JSON object, not null"),
@@ -228,7 +228,7 @@ def nested(depth: int, *, arrays: bool) -> dict[str, Any]:
 @pytest.mark.parametrize("arrays", [True, False])
 def test_depth_is_bounded(arrays: bool) -> None:
     """Twenty levels are read and twenty-one are not, however the payload arrives."""
-    deepest, too_deep = nested(DEEPEST, arrays=arrays), nested(DEEPEST + 1, arrays=arrays)
+    deepest, too_deep = nested(MAX_DEPTH, arrays=arrays), nested(MAX_DEPTH + 1, arrays=arrays)
 
     assert parse_event(deepest) == parse_event(json.dumps(deepest))
     for payload in (too_deep, json.dumps(too_deep)):
@@ -238,7 +238,7 @@ def test_depth_is_bounded(arrays: bool) -> None:
 
 def test_members_are_bounded() -> None:
     """Two hundred keys and items in all are read, one more is not."""
-    keys = {str(n): n for n in range(MOST_MEMBERS - 3)}
+    keys = {str(n): n for n in range(MAX_MEMBERS - 3)}
 
     assert parse_event({**keys, "list": [1, 2]}).raw["list"] == (1, 2)
     with pytest.raises(WebhookError, match="more than 200 keys and items"):
@@ -247,7 +247,7 @@ def test_members_are_bounded() -> None:
 
 def test_size_is_bounded() -> None:
     """A payload of exactly 64 KiB is read."""
-    assert parse_event(b"{}".ljust(MAX_EVENT_CHARACTERS)) == parse_event({})
+    assert parse_event(b"{}".ljust(MAX_PAYLOAD)) == parse_event({})
 
 
 def test_integers_of_64_bits_are_kept() -> None:

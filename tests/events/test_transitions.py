@@ -14,7 +14,6 @@ from telecmi_async.events.transitions import (
     TABLE,
     advance,
     advance_call,
-    render,
     signal_of,
 )
 
@@ -174,6 +173,33 @@ def test_a_stage_says_what_is_known(stage: str, over: bool, answered: bool | Non
 def test_what_an_event_says(payload: dict[str, Any], signal: str | None) -> None:
     """Each kind of event has its signal, or says nothing about how far its leg has come."""
     assert signal_of(parse_event(payload)) == signal
+
+
+def render() -> str:
+    """Return both tables as the page shows them, a dash where nothing changes."""
+    legs = [
+        ["a leg that is", *Signal],
+        *(
+            [f"**{at}**", *(changed(at, to) for to in row.values())]
+            for at, row in TABLE.items()
+        ),
+    ]
+    call = [
+        ["another leg's", "is for the call"],
+        *([signal, meaning or "\u2013"] for signal, meaning in CALL_TABLE.items()),
+    ]
+    return f"{markdown(legs)}\n\n{markdown(call)}\n"
+
+
+def changed(at: Stage, to: Stage) -> str:
+    """Return a cell."""
+    return "\u2013" if to is at else to
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """Return a table."""
+    head, *body = [f"| {' | '.join(cells)} |".replace("_", " ") for cells in rows]
+    return "\n".join([head, "|" + " --- |" * len(rows[0]), *body])
 
 
 def test_the_page_shows_the_table() -> None:

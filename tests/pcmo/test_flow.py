@@ -170,10 +170,10 @@ def test_a_dump_belongs_to_the_caller() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[{]", r"no JSON: .* line 1, column 3"),
-        ("", "no JSON"),
-        (b"\xff\xfe[", "no JSON"),
-        (b"[\xff]", "no UTF-8"),
+        ("[{]", r"not JSON: .* line 1, column 3"),
+        ("", "not JSON"),
+        (b"\xff\xfe[", "not JSON"),
+        (b"[\xff]", "not UTF-8"),
         ("[" * 100_000, "nested too deep"),
         ("[" + "9" * 5000 + "]", "too long"),
         ("{}", r"put \[ \] around"),

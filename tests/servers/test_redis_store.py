@@ -282,7 +282,7 @@ async def test_a_silent_connection_is_made_anew(
     monkeypatch.setattr(Mute, "made", 0)
     async with redis.asyncio.Redis.from_url(server.url) as client:
         monkeypatch.setattr(client, "pubsub", Mute)
-        store = RedisStore(client, timeout=0.02)
+        store = RedisStore(client, timeout=0.2)
         async with store.follow(FakeListener(ID)):
             await eventually(lambda: Mute.made >= 3)
 

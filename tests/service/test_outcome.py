@@ -573,7 +573,7 @@ async def test_a_store_that_fails_for_good_wakes_those_who_wait(
     fake_store.foreign = ZeroDivisionError("in the store")
     async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
-        with pytest.raises(StoreError, match="the log tells how") as caught:
+        with pytest.raises(StoreError, match="see the log") as caught:
             await call.ended()
         with pytest.raises(StoreError):
             await (await place(service)).answered()

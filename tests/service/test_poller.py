@@ -222,7 +222,7 @@ async def test_looking_goes_on_after_failures(caplog: pytest.LogCaptureFixture) 
         call = await place(service)
         assert await call.answered()
 
-    assert caplog.text.count("could not be looked up, trying on") == 1
+    assert caplog.text.count("could not be looked up, trying again") == 1
 
 
 async def test_a_refused_look_up_is_told_and_says_nothing_about_the_call() -> None:
@@ -260,7 +260,7 @@ async def test_a_refused_look_up_leaves_the_webhooks(
             await fake_store.lay(record(call.request_id))
 
     assert len(looks(telecmi)) <= 3
-    assert "looked up no more, events are still heard" in caplog.text
+    assert "records are no longer looked up, events still arrive" in caplog.text
 
 
 async def test_an_unknown_call_has_nothing_to_be_looked_up_by() -> None:

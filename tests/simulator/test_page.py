@@ -17,9 +17,8 @@ from telecmi_async.events.receiver import Receiver
 from telecmi_async.http_server import ConnectionLimits, HttpConnection, HttpResponse
 from telecmi_async.simulator import Callee, Fault, FaultKind, Simulator, Webhooks
 from telecmi_async.simulator.fronts import SimulatorPort
-from telecmi_async.simulator.page import words
-from telecmi_async.simulator.page.markup import tag
-from telecmi_async.simulator.page.routes import answer_page as page_answer
+from telecmi_async.simulator.page import labels
+from telecmi_async.simulator.page.elements import tag
 from telecmi_async.simulator.replies import refused
 
 if TYPE_CHECKING:
@@ -171,7 +170,7 @@ def test_no_other_name_is_answered(host: str, target: str) -> None:
 
 def test_a_request_without_a_host_is_not_answered() -> None:
     """HTTP/1.0 names no host."""
-    assert page_answer(Simulator(), "GET", "/", {}, b"") is None
+    assert Simulator()._page.answer("GET", "/", {}, b"") is None
 
 
 @pytest.mark.parametrize(
@@ -180,7 +179,7 @@ def test_a_request_without_a_host_is_not_answered() -> None:
 )
 def test_other_paths_are_none_of_its_business(target: str) -> None:
     """What is TeleCMI's, and what is nobody's, is left to others."""
-    assert page_answer(Simulator(), "POST", target, {"host": HOST}, b"") is None
+    assert Simulator()._page.answer("POST", target, {"host": HOST}, b"") is None
 
 
 def test_who_only_looks_is_not_counted() -> None:
@@ -276,6 +275,24 @@ def test_every_view_says_that_no_phone_rings(view: str) -> None:
     ]
     assert "1:02:05, 60 times as fast as ours" in seen.text
     assert simulator.trace() in seen.text
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_element_is_one_of_html(view: str) -> None:
+    """Browsers know each element, so tables are tables."""
+    simulator = Simulator(webhooks=HOOK)
+    place(simulator, PLAY)
+    pass_time(simulator, 5.0)
+    simulator.faults.add("reset")
+    seen = {tag for tag, _ in see(simulator, view).elements}
+
+    assert {"table", "tr", "td"} <= seen
+    assert seen <= {
+        "a", "body", "button", "caption", "code", "dd", "div", "dl", "dt", "footer", "form",
+        "h1", "h2", "head", "header", "html", "input", "label", "li", "link", "main", "meta",
+        "nav", "noscript", "ol", "option", "p", "script", "section", "select", "span", "strong",
+        "table", "tbody", "td", "th", "thead", "title", "tr",
+    }  # fmt: skip
 
 
 def test_counts_are_shown() -> None:
@@ -468,7 +485,7 @@ def test_messages_say_where_they_go() -> None:
     nowhere = see(Simulator(), "/deliveries")
     somewhere = see(Simulator(webhooks=Receiver("t" * 43)), "/deliveries")
 
-    assert "They go nowhere: this simulator was not told where to send them." in nowhere.words
+    assert "They go nowhere: this simulator has no target for webhooks." in nowhere.words
     assert "No message yet." in nowhere.words
     assert "They go into a receiver of this program's own." in somewhere.words
 
@@ -485,7 +502,10 @@ def test_magic_numbers_are_listed() -> None:
 
 def test_every_kind_of_fault_has_its_words() -> None:
     """None is left out of the form."""
-    assert set(words.KINDS) == set(FaultKind)
+    options = see(Simulator(), "/faults").values("option", "value")
+
+    assert options == [kind.value for kind in FaultKind]
+    assert len({kind.label for kind in FaultKind}) == len(FaultKind)
 
 
 @pytest.mark.parametrize(
@@ -500,16 +520,16 @@ def test_every_kind_of_fault_has_its_words() -> None:
 )
 def test_spans_are_said_in_words(seconds: float, says: str) -> None:
     """Short ones in seconds, long ones in hours."""
-    assert words.span(seconds) == says
+    assert labels.span(seconds) == says
 
 
 def test_what_users_named_is_cut_and_masked() -> None:
     """A name is shown only as far as it is a name."""
-    assert words.named("x" * 61) == "x" * 60 + "…"
-    assert words.named("a\u202eb\x00c") == "a\ufffdb\ufffdc"
-    assert words.named("to 19170000001") == "to •••••••0001"
-    assert words.named("x" * 55 + " 19170000001").endswith("••••…")
-    assert words.since(61.25) == "+1:01.2"
+    assert labels.named("x" * 61) == "x" * 60 + "…"
+    assert labels.named("a\u202eb\x00c") == "a\ufffdb\ufffdc"
+    assert labels.named("to 19170000001") == "to •••••••0001"
+    assert labels.named("x" * 55 + " 19170000001").endswith("••••…")
+    assert labels.since(61.25) == "+1:01.2"
 
 
 # --- what it hides ----------------------------------------------------------------------
@@ -776,11 +796,11 @@ def test_a_message_is_sent_again() -> None:
     pass_time(simulator, 60.0)
     simulator._world.wakers.append(lambda: None)
     record = next(one for one in simulator.deliveries if one.what == "record")
-    done = press(simulator, "/deliveries", "send_again", delivery=words.mark(record))
+    done = press(simulator, "/deliveries", "send_again", delivery=labels.delivery_id(record))
 
-    assert place_of(done) == f"deliveries#d-{words.mark(record)}"
+    assert place_of(done) == f"deliveries#d-{labels.delivery_id(record)}"
     assert list(simulator._world.outbox) == [record]
-    assert f"d-{words.mark(record)}" in see(simulator, "/deliveries").values("tr", "id")
+    assert f"d-{labels.delivery_id(record)}" in see(simulator, "/deliveries").values("tr", "id")
     assert press(simulator, "/deliveries", "send_again", delivery="gone").status == 404
 
 

@@ -166,7 +166,7 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
     decision = ask(Simulator(), body)
 
     assert decision.answer.status == 422
-    assert said(decision)["msg"] == "the body is no JSON"
+    assert said(decision)["msg"] == "the body is not JSON"
 
 
 def test_what_is_no_object_is_refused() -> None:

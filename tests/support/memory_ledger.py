@@ -15,13 +15,12 @@ import anyio
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import Loaded, SqliteLedger
 from telecmi_async.ledger.migrate import migrate_sqlite, scripts
-from telecmi_async.ledger.sqlite import claims
 from telecmi_async.ledger.sqlite.ledger import _rows
 from telecmi_async.ledger.sqlite.thread import explain
 from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from telecmi_async.ledger import NewContact
 
@@ -99,12 +98,7 @@ class MemoryLedger(SqliteLedger):
             if not (rows := _rows(source)):
                 return Loaded(added=added, known=known)
 
-    async def _load(
-        self, name: str, rows: Sequence[tuple[int, str, float, float | None]]
-    ) -> Loaded:
-        return await self._write(lambda db, now: claims.load(db, now, name, rows))
-
     async def add_do_not_call(self, numbers: Iterable[int | str], source: str) -> int:
         """Add numbers to the do-not-call list, all at once."""
         some = [parse_number(each) for each in numbers]
-        return await self._write(lambda db, now: claims.add_do_not_call(db, now, some, source))
+        return await self._add_do_not_call(some, source)

@@ -1,4 +1,4 @@
-"""A campaign's contacts for whoever analyses them: rows, columns, CSV and JSON lines."""
+"""Export: a campaign's contacts as rows, columns, CSV and JSON lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from telecmi_async._internal.messages import mask, mask_in
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from telecmi_async.ledger import Contact, ContactState, Ledger
 
@@ -27,17 +27,17 @@ __all__ = [
     "write_jsonl",
 ]
 
-#: What a row begins with, in this order. A contact's own columns follow.
+#: The first fields of a row, in this order. A contact's own columns follow.
 FIELDS: Final[tuple[str, ...]] = (
     "number", "state", "reason", "sends", "request_id", "answered", "talk_seconds", "cost",
     "sent_at", "finished_at", "waits_until",
 )  # fmt: skip
-# A spreadsheet takes what begins so for a formula.
+# A spreadsheet takes a text that begins so for a formula.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 class TextTarget(Protocol):
-    """What rows are written to: a text file, for instance, opened with ``newline=""``."""
+    """Takes the text that is written: a text file, for instance, opened with ``newline=""``."""
 
     def write(self, text: str, /) -> object:
         """Write some text."""
@@ -52,50 +52,36 @@ def export_row(contact: Contact, *, masked: bool = False) -> dict[str, object]:
         masked: Whether phone numbers are masked, those in its columns too.
 
     Returns:
-        Texts, numbers, a boolean, and `datetime` objects in UTC. What is not known is ``None``.
+        Texts, numbers, a boolean, and `datetime` objects in UTC; ``None`` for unknown values.
     """
-    columns = dict(contact.columns)
-    return {
-        "number": mask(contact.number) if masked else str(contact.number),
-        "state": str(contact.state),
-        "reason": contact.reason,
-        "sends": contact.sends,
-        "request_id": contact.request_id,
-        "answered": contact.answered,
-        "talk_seconds": contact.talk_seconds,
-        "cost": contact.cost,
-        "sent_at": _moment(contact.sent_at),
-        "finished_at": _moment(contact.finished_at),
-        "waits_until": _moment(contact.waits_until),
-        "columns": {key: mask_in(value) for key, value in columns.items()}
-        if masked
-        else columns,
-    }
+    row: dict[str, object] = {name: getattr(contact, name) for name in FIELDS}
+    row["number"] = mask(contact.number) if masked else str(contact.number)
+    row["state"] = str(contact.state)
+    for name in ("sent_at", "finished_at", "waits_until"):
+        row[name] = _moment(getattr(contact, name))
+    columns = contact.columns.items()
+    row["columns"] = {key: mask_in(value) if masked else value for key, value in columns}
+    return row
 
 
 def history(contact: Contact) -> list[dict[str, Any]]:
-    """Return what happened to a contact, as ``Ledger.find`` knows it, oldest first.
+    """Return what happened to a contact that ``Ledger.find`` returned, oldest first.
 
     Returns:
         Rows of ``at`` (a `datetime` in UTC), ``what`` (the move, or ``event``), ``detail``
         (the rule, the outcome, the reason) and ``send`` (the token of the send it is about).
     """
     return [
-        {
-            "at": _moment(each.at),
-            "what": each.what,
-            "detail": each.detail,
-            "send": each.token,
-        }
+        {"at": _moment(each.at), "what": each.what, "detail": each.detail, "send": each.token}
         for each in contact.history
     ]
 
 
 async def counts(ledger: Ledger, name: str) -> dict[str, int]:
-    """Return how many contacts of a campaign are in each state, those with none included.
+    """Return how many contacts of a campaign are in each state, zeros included.
 
     Raises:
-        ConfigurationError: There is none of that name.
+        ConfigurationError: The ledger has no campaign of that name.
         StoreError: The ledger fails.
     """
     state = await ledger.state(name)
@@ -110,7 +96,7 @@ async def rows(
     Args:
         ledger: The ledger; open.
         name: The campaign's name.
-        states: Only those in these states; all if none is named.
+        states: Only contacts in these states; all if empty.
         masked: Whether phone numbers are masked, those in columns too.
 
     Raises:
@@ -125,9 +111,9 @@ async def columns_of(
 ) -> dict[str, list[object]]:
     """Return a campaign's contacts as plain columns, as pandas and polars take them.
 
-    All lists are of one length. A contact's own columns are called ``column.NAME``, in the
-    order in which they are first seen; who lacks one has ``None`` there. Arguments and errors
-    are those of `rows`.
+    All lists have the same length. A contact's own columns are named ``column.NAME``, in the
+    order in which they are first seen; contacts that lack one have ``None`` there. Arguments and
+    errors are those of `rows`.
     """
     found: dict[str, list[object]] = {key: [] for key in FIELDS}
     length = 0
@@ -153,13 +139,13 @@ async def write_csv(
     """Write a campaign's contacts as CSV, a row each, with the columns of `columns_of`.
 
     A text that a spreadsheet would take for a formula gets a ``'`` before it. Moments are in
-    ISO 8601, what is not known is empty. The ledger is read twice, since columns are named
+    ISO 8601, unknown values are empty. The ledger is read twice, since columns are named
     first; no more than a few rows are in memory. Arguments and errors are those of `rows`.
     """
     keys: dict[str, None] = dict.fromkeys(FIELDS)
     async for row in rows(ledger, name, states=states, masked=masked):
         keys.update(dict.fromkeys(_flat(row)))
-    # With this end of a row it quotes what has either half of it, on every version of Python.
+    # With this line end the writer quotes cells that hold either half of it, on every Python.
     writer = csv.writer(_Lines(target), lineterminator="\r\n")
     writer.writerow([_cell(key) for key in keys])
     async for row in rows(ledger, name, states=states, masked=masked):
@@ -175,7 +161,7 @@ async def write_jsonl(
     states: Sequence[ContactState] = (),
     masked: bool = False,
 ) -> None:
-    """Write a campaign's contacts as JSON, an object a line, as `export_row` has them.
+    """Write a campaign's contacts as JSON, an object a line, as `export_row` returns them.
 
     Moments are in ISO 8601. Arguments and errors are those of `rows`.
     """
@@ -184,7 +170,7 @@ async def write_jsonl(
 
 
 class _Lines:
-    """Ends rows as other tools of a shell end their lines."""
+    """Ends rows with a line feed only, as other tools of a shell do."""
 
     def __init__(self, target: TextTarget) -> None:
         self._target = target
@@ -193,11 +179,10 @@ class _Lines:
         return self._target.write(text.removesuffix("\r\n") + "\n")
 
 
-def _flat(row: Mapping[str, object]) -> dict[str, object]:
-    """Return a row whose contact's own columns stand beside the others."""
-    flat = dict(row)
-    columns = cast("dict[str, str]", flat.pop("columns"))
-    return flat | {f"column.{key}": value for key, value in columns.items()}
+def _flat(row: dict[str, object]) -> dict[str, object]:
+    """Return a row with the contact's own columns beside the others."""
+    columns = cast("dict[str, str]", row.pop("columns"))
+    return row | {f"column.{key}": value for key, value in columns.items()}
 
 
 def _cell(value: object) -> object:
@@ -207,7 +192,7 @@ def _cell(value: object) -> object:
 
 
 def iso(moment: datetime) -> str:
-    """Return a moment in ISO 8601, as exports have it."""
+    """Return a moment in ISO 8601, as exports write it."""
     return moment.isoformat(timespec="milliseconds")
 
 

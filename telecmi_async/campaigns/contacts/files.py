@@ -1,8 +1,6 @@
 """Contacts files: each row is read right, or rejected with its number and a reason.
 
-Spreadsheets mangle phone numbers: no country code, digits that were rounded away, half a
-quotation mark. A file is read from its beginning to its end, a line at a time, all rows are
-accounted for, and no reason holds a number in full.
+Files are read to their ends, a line at a time, and no reason holds a number in full.
 """
 
 from __future__ import annotations
@@ -51,7 +49,7 @@ class Rejection:
     """A row that is not dialled.
 
     Args:
-        row: Its number: the line of the file it begins in, from 1, the header included.
+        row: The line it begins in, from 1, the header included.
         kind: What is wrong, for counting.
         reason: What is wrong, for people, without a number in full.
     """
@@ -120,20 +118,19 @@ class ContactsFile:
         #: ``"csv"`` or ``"jsonl"``.
         self.format: Format = format or self._find_format()
         lines = self._source.lines()
-        if self.format == "jsonl":
-            layout = json_layout(lines, column)
-            if layout is None:
-                raise ConfigurationError(f"{self._source.name} holds no JSON objects")
-        else:
-            layout = csv_layout(
+        layout = (
+            json_layout(lines, column)
+            if self.format == "jsonl"
+            else csv_layout(
                 lines, column=column, country=self._country, delimiter=delimiter, header=header
             )
+        )
         self._first_row = layout.first_row
+        self._number = layout.number
         #: The names of a CSV file's columns; objects of a JSON file may differ in theirs.
         self.columns = layout.columns
         #: The name of the column with the numbers.
         self.number_column = layout.number_column
-        self._number = layout.columns.index(self.number_column) if layout.columns else -1
         #: The character between a CSV file's cells.
         self.delimiter = layout.delimiter
         #: What users should know of its layout.
@@ -206,11 +203,11 @@ class ContactsFile:
         if zone and zone_named(zone) is None:
             return _NO_ZONE
         contact = NewContact(number=number, columns=columns)
-        if self._check is not None:
-            try:
+        try:
+            if self._check is not None:
                 self._check(contact)
-            except InvalidCall as error:
-                return Flaw(Kind.FLOW, f"cannot be dialled: {error}")
+        except InvalidCall as error:
+            return Flaw(Kind.FLOW, f"cannot be dialled: {error}")
         return contact
 
     def _columns(
@@ -222,13 +219,12 @@ class ContactsFile:
         if isinstance(cells, dict):
             return {column_name(key): text for key, text in cells.items()} or None
         stripped = [cell.strip() for cell in cells]
+        width = len(self.columns)
         if not any(stripped):
             return None
-        width = len(self.columns)
         if len(stripped) < width or any(stripped[width:]):
-            return Flaw(
-                Kind.RAGGED, f"has {len(stripped)} cells, and there are {width} columns"
-            )
+            reason = f"has {len(stripped)} cells, and there are {width} columns"
+            return Flaw(Kind.RAGGED, reason)
         return dict(zip(self.columns, stripped, strict=False))
 
 

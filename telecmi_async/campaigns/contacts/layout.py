@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, Final
-
-from attrs import frozen
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from telecmi_async._internal.messages import did_you_mean, listed, mask_in, shown
 from telecmi_async.campaigns.contacts.flaw import Flaw, Kind
@@ -40,22 +38,15 @@ _QUOTED = re.compile(r'"[^"]*(?:"|$)')
 _NO_LETTER = re.compile(r"[\W_]+")
 
 
-@frozen
-class Layout:
-    """What is in which place of a contacts file.
-
-    Args:
-        columns: The names of a CSV file's columns; the second of two equal names gets a number.
-            Objects of a JSON file may differ in theirs.
-        number_column: The name of the one with the numbers.
-        delimiter: The character between a CSV file's cells.
-        first_row: The row of the first contact at the earliest.
-        notes: What users should know of it.
-    """
+class Layout(NamedTuple):
+    """The columns of a contacts file; see the attributes of `ContactsFile`."""
 
     columns: tuple[str, ...]
     number_column: str
+    # Which column holds the numbers, from 0.
+    number: int
     delimiter: str | None = None
+    # The row of the first contact at the earliest.
     first_row: int = 1
     notes: tuple[str, ...] = ()
 
@@ -76,21 +67,18 @@ def column_name(name: str) -> str:
     return ZONE_COLUMN if _key(name) in _ZONE_NAMES else name
 
 
-def json_layout(lines: Iterator[Line], column: str | None) -> Layout | None:
-    """Return the layout of a file of JSON objects; ``None`` if it has none.
-
-    Args:
-        lines: All of its lines.
-        column: The key of the numbers, if given.
+def json_layout(lines: Iterator[Line], column: str | None) -> Layout:
+    """Return the layout of a file of JSON objects, from its first object.
 
     Raises:
-        ConfigurationError: It is unclear which key holds the number.
+        ConfigurationError: There is no object, or it is unclear which key holds the number.
     """
     for record in json_records(lines):
         if isinstance(record.cells, dict) and record.cells:
             keys = list(record.cells)
-            return Layout((), column_name(keys[_number_column(keys, column)]))
-    return None
+            number = _number_column(keys, column)
+            return Layout((), column_name(keys[number]), number)
+    raise ConfigurationError("the file holds no JSON objects")
 
 
 def csv_layout(
@@ -101,16 +89,7 @@ def csv_layout(
     delimiter: str | None,
     header: bool | None,
 ) -> Layout:
-    """Return the layout of a CSV file, from its first lines.
-
-    Args:
-        lines: All of its lines.
-        column: The name of the number's column, if given.
-        country: The ``country`` of `read_number`.
-        delimiter: The character between cells. If not given, it is the one of `DELIMITERS` that
-            the first row has most of, outside quotation marks; a comma if it has none.
-        header: Whether the first row names the columns. If not given, it does unless it holds a
-            number.
+    """Return the layout of a CSV file, from its first lines; for the options see `ContactsFile`.
 
     Raises:
         ConfigurationError: It is unclear which column holds the number.
@@ -123,33 +102,30 @@ def csv_layout(
         raise ConfigurationError("the file holds no rows")
     delimiter = delimiter or max(DELIMITERS, key=_QUOTED.sub("", str(preview[0].text)).count)
     records = list(csv_records(iter(preview), delimiter, lambda _: False))
-    first = records[0].cells
-    if not isinstance(first, list):
-        why = first.reason if isinstance(first, Flaw) else ""
-        raise ConfigurationError(f"row {records[0].row}, the first of the file, {why}")
+    rows = [record.cells for record in records if isinstance(record.cells, list)]
+    if isinstance(flaw := records[0].cells, Flaw):
+        raise ConfigurationError(f"row {records[0].row}, the first of the file, {flaw.reason}")
+    first = rows[0]
+    names, notes = _names(first)
     if header is None:
         named = column is not None and _key(column) in map(_key, first)
         header = named or not any(_numeric(cell, country) for cell in first)
     if header:
-        names, notes = _names(first)
-        number = _number_column(names, column, delimiter)
-        return Layout(names, names[number], delimiter, records[0].last + 1, notes)
-    names = tuple(f"column_{n}" for n in range(1, len(first) + 1))
-    notes = (f"it has no header: its columns are {names[0]} to {names[-1]}",)
-    if column is not None:
+        begin = records[0].last + 1
+    else:
+        names = tuple(f"column_{n}" for n in range(1, len(first) + 1))
+        notes = (f"it has no header: its columns are {names[0]} to {names[-1]}",)
+    if header or column is not None:
         number = _number_column(names, column, delimiter)
     else:
-        cells = [record.cells for record in records if isinstance(record.cells, list)]
-        number = _column_of_numbers(cells, names, country)
-    return Layout(names, names[number], delimiter, begin, notes)
+        number = _column_of_numbers(rows, names, country)
+    return Layout(names, names[number], number, delimiter, begin, notes)
 
 
 def _numeric(cell: str, country: str | None) -> bool:
     """Return whether a cell holds a number, or what was one."""
     number = read_number(cell, country)
-    if isinstance(number, int):
-        return True
-    if number.kind is Kind.DIGITS_LOST and "E" in cell.upper():
+    if isinstance(number, int) or (number.kind is Kind.DIGITS_LOST and "E" in cell.upper()):
         return True
     no_number = number.kind in {Kind.NO_NUMBER, Kind.NOT_A_NUMBER}
     return not no_number and sum(map(str.isdigit, cell)) >= 7

@@ -1,9 +1,8 @@
-"""Phone numbers as people and spreadsheets write them into files.
+"""Contacts files: phone numbers as people and spreadsheets write them.
 
-A number is read right, or not at all: what follows from the cell alone, or from the country that
-the user named, is done; nothing else is guessed. How long the numbers of a country are is known
-for some countries only, from their national numbering plans (ITU-T E.164, communications of the
-countries).
+A number follows from its cell alone, or from the country that the user gave; nothing else is
+guessed. Lengths are checked for some countries only, from their national numbering plans (ITU-T
+E.164, communications of the countries).
 """
 
 from __future__ import annotations
@@ -12,9 +11,8 @@ import re
 from typing import Final
 
 from telecmi_async._internal.messages import shown
-from telecmi_async.campaigns.contacts.calling_codes import calling_codes
 from telecmi_async.campaigns.contacts.flaw import Flaw, Kind
-from telecmi_async.campaigns.contacts.zones import calling_code_of
+from telecmi_async.campaigns.contacts.zones import calling_code_of, calling_codes
 from telecmi_async.errors import ConfigurationError
 
 __all__ = ["parse_country", "read_number"]
@@ -33,28 +31,25 @@ _EXTENSION = re.compile(r"[0-9][\s)]*(?:[,;]?\s*(?:ext\w*|x)\b|x[0-9]|[;#*])", r
 _NANP = re.compile(r"[2-9][0-9]{2}[2-9][0-9]{6}")
 _LONGEST_CELL = 64
 
-#: How many digits follow the country code, where that is sure.
+# How many digits follow the country code, where that is sure.
 _LENGTHS: Final[dict[str, tuple[int, int]]] = {
     "1": (10, 10), "27": (9, 9), "33": (9, 9), "34": (9, 9), "44": (9, 10), "52": (10, 10),
     "55": (10, 11), "61": (9, 9), "65": (8, 8), "91": (10, 10), "94": (9, 9), "971": (8, 9),
 }  # fmt: skip
 _ANY_LENGTH = (5, 12)
-#: Where a leading 0 is dialled within the country only. Italy, for one, keeps it.
+# Where a leading 0 is dialled within the country only. Italy, for example, keeps it.
 _TRUNK_0: Final = (
     "|20|27|31|32|33|40|41|43|44|46|49|60|61|62|63|64|66|81|82|84|86|90|91|92|93|94|95|98|212|213|"
     "218|233|234|254|255|256|260|263|353|355|358|359|380|381|385|386|387|389|421|855|856|880|886|"
     "961|962|963|964|966|967|970|971|972|977|"
 )
-_TOO_LONG = Flaw(Kind.NOT_A_NUMBER, "is no phone number: it is too long")
+_TOO_LONG = Flaw(Kind.NOT_A_NUMBER, "is not a phone number: it is too long")
 _WITH_PLUS = "write it with + and its country code"
 _ANOTHER = "correct it, or write it with + and its country code if it is another country's"
 
 
 def parse_country(value: object) -> str | None:
-    """Return the country calling code that national numbers of a file belong to.
-
-    Args:
-        value: Its digits, as int or str: ``"91"``. ``None`` if there are no such numbers.
+    """Return the digits of a country calling code, given as int or str: ``"91"``.
 
     Raises:
         ConfigurationError: No country has that code.
@@ -72,11 +67,11 @@ def parse_country(value: object) -> str | None:
 
 
 def read_number(text: str, country: str | None = None) -> int | Flaw:
-    """Return the number that a cell holds, or why it cannot be dialled.
+    """Return the number in a cell, or why it cannot be dialled.
 
     Args:
         text: The cell.
-        country: The calling code that numbers without one belong to, if the user named it.
+        country: The calling code of numbers without one, if given.
     """
     # Most cells are this plain, and there may be millions.
     if country is None and 11 <= len(text) <= 15 and text.isascii() and text.isdigit():
@@ -92,17 +87,17 @@ def read_number(text: str, country: str | None = None) -> int | Flaw:
         return flaw
     digits = _SEPARATORS.sub("", digits)
     if not (digits.isascii() and digits.removeprefix("+").isdigit()):
-        return Flaw(Kind.NOT_A_NUMBER, "is no phone number: it must hold only digits")
+        return Flaw(Kind.NOT_A_NUMBER, "is not a phone number: it must hold only digits")
     return _plain(digits, country)
 
 
 def _spreadsheet(text: str) -> str | Flaw:
-    """Return the digits of what a spreadsheet or a table took for a quantity, if all are there."""
+    """Return the digits of a number that a spreadsheet took for a quantity, if all are there."""
     if not text:
         return Flaw(Kind.NO_NUMBER, "the number is missing")
     if found := _SCIENTIFIC.fullmatch(text):
         first, fraction, exponent = found[1], found[2] or "", int(found[3])
-        # 9.19171234567E+11 has all twelve digits; of 9.19E+11 nobody knows the last nine.
+        # 9.19171234567E+11 has all twelve digits; 9.19E+11 has lost nine.
         if len(fraction) == exponent:
             return first + fraction
         return Flaw(
@@ -113,11 +108,7 @@ def _spreadsheet(text: str) -> str | Flaw:
     if found := _FLOAT.fullmatch(text):
         return found[1]
     if _POINT.fullmatch(text):
-        return Flaw(
-            Kind.DIGITS_LOST,
-            "ends in a decimal point: a table took the number for a quantity; store the column "
-            "as text",
-        )
+        return Flaw(Kind.DIGITS_LOST, "ends in a decimal point: store the column as text")
     return text
 
 
@@ -125,26 +116,21 @@ def _more_than_a_number(text: str) -> Flaw | None:
     if _SEVERAL.search(text):
         return Flaw(Kind.NOT_A_NUMBER, "holds more than one number: give each a row of its own")
     if _EXTENSION.search(text):
-        return Flaw(
-            Kind.EXTENSION, "has an extension, which cannot be dialled: leave it out or the row"
-        )
+        return Flaw(Kind.EXTENSION, "has an extension, which cannot be dialled: omit it")
     if "(0)" in text:
-        return Flaw(
-            Kind.NOT_A_NUMBER,
-            'holds "(0)", which is dialled within the country only: leave it out',
-        )
+        return Flaw(Kind.NOT_A_NUMBER, 'holds "(0)", dialled within the country only: omit it')
     return None
 
 
 _LEADING_ZERO = Flaw(
     Kind.NO_COUNTRY_CODE,
-    f"starts with 0 instead of its country code: {_WITH_PLUS}, or name the country of such "
+    f"starts with 0 instead of its country code: {_WITH_PLUS}, or give the country of such "
     "numbers (91 for India)",
 )
 
 
 def _plain(digits: str, country: str | None) -> int | Flaw:
-    """Return the number that digits stand for, after one optional plus."""
+    """Return the number of digits after one optional plus."""
     if digits.startswith("+"):
         return _international(digits[1:])
     if digits.startswith("00"):
@@ -156,22 +142,19 @@ def _plain(digits: str, country: str | None) -> int | Flaw:
     if len(digits) <= 10:
         return Flaw(
             Kind.NO_COUNTRY_CODE,
-            f"has {len(digits)} digits and no +, so its country is not sure: {_WITH_PLUS}, or "
-            "name the country of such numbers (91 for India)",
+            f"has {len(digits)} digits and no +, so its country is unclear: {_WITH_PLUS}, or "
+            "give the country of such numbers (91 for India)",
         )
     return _international(digits)
 
 
 def _national(digits: str, country: str) -> int | Flaw:
-    """Return a number of the country that the user named, with its code or without."""
+    """Return a number of the given country, with its code or without."""
     fewest, most = _LENGTHS.get(country, _ANY_LENGTH)
     if digits.startswith("0"):
         if f"|{country}|" not in _TRUNK_0:
-            return Flaw(
-                Kind.NO_COUNTRY_CODE,
-                f"starts with 0, and whether numbers of +{country} keep it is not sure: "
-                f"{_WITH_PLUS}",
-            )
+            reason = f"starts with 0, and numbers of +{country} may keep it: {_WITH_PLUS}"
+            return Flaw(Kind.NO_COUNTRY_CODE, reason)
         digits = digits[1:]
         if fewest <= len(digits) <= most:
             return _international(country + digits)
@@ -179,29 +162,28 @@ def _national(digits: str, country: str) -> int | Flaw:
         fits = fewest <= len(digits) <= most
         has_code = digits.startswith(country) and fewest <= len(digits) - len(country) <= most
         if fits and has_code:
-            return Flaw(
-                Kind.NO_COUNTRY_CODE,
-                f"begins with {country}, which may be its country code or not: {_WITH_PLUS}",
-            )
+            reason = f"begins with {country}, which may be its country code: {_WITH_PLUS}"
+            return Flaw(Kind.NO_COUNTRY_CODE, reason)
         if fits or has_code:
             return _international(digits if has_code else country + digits)
-    length = str(fewest) if fewest == most else f"{fewest} to {most}"
     return Flaw(
         Kind.WRONG_LENGTH,
-        f"has {len(digits)} digits, and numbers of +{country} have {length}: {_WITH_PLUS} if it "
-        "is another country's",
+        f"has {len(digits)} digits, and numbers of +{country} have {_span(fewest, most)}: "
+        f"{_WITH_PLUS} if it is another country's",
     )
+
+
+def _span(fewest: int, most: int) -> str:
+    return str(fewest) if fewest == most else f"{fewest} to {most}"
 
 
 def _international(digits: str) -> int | Flaw:
     """Return a number that begins with its country code."""
     if digits.startswith("0"):
-        return Flaw(Kind.UNKNOWN_COUNTRY, "has a country code that starts with 0: none does")
+        return Flaw(Kind.UNKNOWN_COUNTRY, "has a country code that starts with 0")
     if not 7 <= len(digits) <= 15:
-        return Flaw(
-            Kind.WRONG_LENGTH,
-            f"has {len(digits)} digits: with its country code it must have 7 to 15",
-        )
+        count = len(digits)
+        return Flaw(Kind.WRONG_LENGTH, f"has {count} digits with its country code, not 7 to 15")
     number = int(digits)
     code = calling_code_of(number)
     if code is None:
@@ -211,25 +193,20 @@ def _international(digits: str) -> int | Flaw:
 
 
 def _wrong_for(code: str, national: str) -> Flaw | None:
-    """Return what is wrong with the digits that follow a country code, as far as that is sure."""
+    """Return what is certainly wrong with the digits after a country code."""
     if national.startswith("0") and f"|{code}|" in _TRUNK_0:
-        return Flaw(
-            Kind.NOT_A_NUMBER,
-            "has a 0 after its country code, which is dialled within the country only: leave it "
-            "out",
-        )
+        return Flaw(Kind.NOT_A_NUMBER, "has a 0 after its country code: omit it")
     fewest, most = _LENGTHS.get(code, (1, 15))
     if not fewest <= len(national) <= most:
-        length = str(fewest) if fewest == most else f"{fewest} to {most}"
         return Flaw(
             Kind.WRONG_LENGTH,
-            f"has {len(national)} digits after +{code}, and its numbers have {length}: "
-            f"{_ANOTHER}",
+            f"has {len(national)} digits after +{code}, and its numbers have "
+            f"{_span(fewest, most)}: {_ANOTHER}",
         )
     if code == "1" and not _NANP.fullmatch(national):
         return Flaw(
             Kind.NOT_A_NUMBER,
-            "is no number of +1, whose area codes and exchanges start with 2 to 9, as in "
+            "is not a number of +1, whose area codes and exchanges start with 2 to 9, as in "
             f"+1 212 555 0123: {_ANOTHER}",
         )
     return None

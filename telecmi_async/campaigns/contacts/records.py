@@ -32,13 +32,7 @@ _NOT_CLOSED = Flaw(
 
 
 class FileRow(NamedTuple):
-    """A row of the file.
-
-    Args:
-        row: The number of its first line.
-        cells: A list of a CSV file's cells, or a JSON object; or why it cannot be read.
-        last: The number of its last line.
-    """
+    """A row of the file: its first line, its cells or why they cannot be read, its last line."""
 
     row: int
     cells: list[str] | dict[str, str] | Flaw
@@ -56,8 +50,8 @@ def csv_records(
     Args:
         lines: Its lines.
         delimiter: The character between cells.
-        is_row: Whether cells look like a row of this file. A line within quotation marks that
-            does is a row, and the mark was not closed.
+        is_row: Whether cells look like a row: then a line within quotation marks is one, and the
+            mark was not closed.
     """
     waiting: deque[Line] = deque()
     # Lines up to here follow a mark that was not closed: those with an odd mark are lost, too.

@@ -35,12 +35,7 @@ NOT_TEXT = re.compile("[\x00\ufffd\ud800-\udfff]")
 
 
 class Line(NamedTuple):
-    """A line, without its end.
-
-    Args:
-        row: Its number, from 1.
-        text: The line, or why it cannot be used.
-    """
+    """A line: its number, from 1, and its text without line end, or why it cannot be read."""
 
     row: int
     text: str | Flaw

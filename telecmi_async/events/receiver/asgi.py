@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import anyio
 
 from telecmi_async._internal.messages import shown
-from telecmi_async.events.receiver.response import MAX_BODY_BYTES, WebhookResponse
+from telecmi_async.events.payload import MAX_PAYLOAD
+from telecmi_async.events.receiver.intake import Intake, WebhookResponse
 from telecmi_async.http_server import (
     ASGIReceive,  # Litestar reads the annotations of an application
     ASGIScope,  # likewise
@@ -23,7 +24,6 @@ from telecmi_async.http_server import (
 
 if TYPE_CHECKING:
     from telecmi_async.events import Event
-    from telecmi_async.events.receiver.intake import Intake
 
 __all__ = ["ReceiverApp"]
 
@@ -32,11 +32,7 @@ _USED_HEADERS = frozenset({b"content-length", b"content-type"})
 
 
 class ReceiverApp:
-    """Serves one receiver.
-
-    Args:
-        intake: The receiver's inside.
-    """
+    """Serves one receiver."""
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
@@ -82,7 +78,7 @@ class ReceiverApp:
             return refusal, None
         body: bytearray | None = None
         with anyio.move_on_after(intake.body_timeout) as slow:
-            body = await read_body(receive, most=MAX_BODY_BYTES)
+            body = await read_body(receive, most=MAX_PAYLOAD)
         if slow.cancelled_caught:
             return _TOO_SLOW, None
         if body is None:

@@ -31,9 +31,6 @@ class HandlerRunner:
     It belongs to the event loop it is first used in, until that is closed. On trio there are
     tasks only while it is open (``async with``). Without them, and once it was closed, `run`
     waits for the handlers.
-
-    Args:
-        handlers: The user's functions.
     """
 
     def __init__(self, handlers: Handlers) -> None:

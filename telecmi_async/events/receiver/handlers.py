@@ -39,15 +39,7 @@ _H = TypeVar("_H", bound=Callable[..., object])
 
 
 class Handlers:
-    """The functions that a receiver's user registered.
-
-    Args:
-        fallback: The flow that answers a question when no handler does.
-        answer_timeout: How many seconds an answer may take; None for no limit.
-
-    Raises:
-        InvalidCall: ``fallback`` is not a call flow.
-    """
+    """The functions that a receiver's user registered, and the flow that answers else."""
 
     def __init__(self, fallback: FlowLike, answer_timeout: float | None) -> None:
         self.of_events: list[EventHandler] = []

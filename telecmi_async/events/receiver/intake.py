@@ -16,8 +16,8 @@ from attrs import frozen
 
 from telecmi_async.errors import StoreError, WebhookError
 from telecmi_async.events import DigitsEvent, Event, InboundRequest, dedupe_key, parse_event
+from telecmi_async.events.payload import MAX_PAYLOAD
 from telecmi_async.events.receiver.handler_runner import HandlerRunner
-from telecmi_async.events.receiver.response import MAX_BODY_BYTES, WebhookResponse
 from telecmi_async.events.receiver.tokens import query_of
 from telecmi_async.events.reference import References, carries_reference
 from telecmi_async.events.store import EventStore, Listener, StoredEvent, event_ids
@@ -29,9 +29,26 @@ if TYPE_CHECKING:
     from telecmi_async.events.receiver.handlers import Handlers
     from telecmi_async.events.receiver.tokens import Tokens
 
-__all__ = ["Counts", "Intake"]
+__all__ = ["Counts", "Intake", "WebhookResponse"]
 
 logger = logging.getLogger("telecmi_async")
+
+
+@frozen
+class WebhookResponse:
+    """An HTTP reply, free of any framework's types.
+
+    Args:
+        status: The HTTP status. 204: accepted; 200: a call flow; 4xx: refused; 503: to be
+            sent again.
+        headers: Names and values.
+        body: The body; JSON if there is one. It never says why something was refused.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
 
 _NOT_FOUND: Final = WebhookResponse(404)
 _WRONG_METHOD: Final = WebhookResponse(405, (("Allow", "POST"),))
@@ -69,15 +86,7 @@ class Counts:
 
 
 class Intake:
-    """Accepts webhook requests.
-
-    Args:
-        tokens: The tokens of its address.
-        store: Keeps the events.
-        handlers: The user's functions.
-        counts: Counts requests and events by the names of `Counts`.
-        body_timeout: How many seconds to wait for a request's body; None for no limit.
-    """
+    """Accepts webhook requests, and counts them by the names of `Counts`."""
 
     def __init__(
         self,
@@ -139,7 +148,7 @@ class Intake:
             return _WRONG_METHOD if method != "POST" else _NOT_JSON
         # An unusual length, such as one too long for Python to read, is left to the body.
         if length.isascii() and length.isdecimal() and len(length) < 20:
-            return self._too_large() if int(length) > MAX_BODY_BYTES else None
+            return self._too_large() if int(length) > MAX_PAYLOAD else None
         return None
 
     def _too_large(self) -> WebhookResponse:
@@ -155,7 +164,7 @@ class Intake:
         Returns:
             The reply, and the event to run the user's handlers for afterwards.
         """
-        if len(body) > MAX_BODY_BYTES:
+        if len(body) > MAX_PAYLOAD:
             return self._too_large(), None
         try:
             event = parse_event(body)

@@ -17,7 +17,7 @@ from telecmi_async.events.receiver.handlers import (
     InboundHandler,
     InputHandler,
 )
-from telecmi_async.events.receiver.intake import Counts, Intake
+from telecmi_async.events.receiver.intake import Counts, Intake, WebhookResponse
 from telecmi_async.events.receiver.tokens import Tokens, hide_tokens
 from telecmi_async.events.receiver.worker_detection import several_workers
 from telecmi_async.events.reference import References
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from telecmi_async._internal.validators import Duration
-    from telecmi_async.events.receiver.response import WebhookResponse
     from telecmi_async.pcmo.flow import FlowLike
 
 __all__ = ["Receiver", "intake_of"]

@@ -8,13 +8,11 @@ import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-import anyio
-
 from telecmi_async._internal import validators
-from telecmi_async._internal.event_loop import DeferredError
 from telecmi_async._internal.json_text import encode_json
 from telecmi_async._internal.redis_server import RedisBacked, RedisServer
 from telecmi_async._internal.secrets import Secret
+from telecmi_async._internal.tasks import background_task_group
 from telecmi_async.events import parse_event
 from telecmi_async.events.store.base import (
     KEPT_SECONDS,
@@ -174,13 +172,9 @@ class RedisStore(RedisBacked):
         subscriber = RedisSubscriber(
             self._server, f"{self._prefix}:events", listener, get=self.get, by_key=self._by_key
         )
-        deferred = DeferredError()
-        async with anyio.create_task_group() as tasks:
+        async with background_task_group() as tasks:
             tasks.start_soon(subscriber.run)
-            with deferred:
-                yield
-            tasks.cancel_scope.cancel()
-        deferred.reraise()
+            yield
 
 
 def _head(stored: StoredEvent) -> str:

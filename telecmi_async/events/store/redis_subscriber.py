@@ -36,13 +36,6 @@ class RedisSubscriber:
     Only the ids of an event are published, so the event is looked up if it is wanted. All that
     the listener waits for is looked up whenever something may have been missed: after each
     connection, and every 30 seconds.
-
-    Args:
-        server: The server.
-        channel: The channel on which ids are published.
-        listener: Gets the events.
-        get: Returns events by their ids.
-        by_key: Returns events by their deduplication keys.
     """
 
     def __init__(

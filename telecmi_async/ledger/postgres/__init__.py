@@ -1,4 +1,4 @@
-"""The ledger in PostgreSQL."""
+"""PostgreSQL ledger: the connection, its pipeline, and the ledger on top."""
 
 from __future__ import annotations
 

@@ -37,9 +37,9 @@ def migrate_postgres(connection: Connection[tuple[Any, ...]]) -> None:
         connection.execute("CREATE TABLE IF NOT EXISTS migration (version integer PRIMARY KEY)")
         row = connection.execute("SELECT coalesce(max(version), 0) FROM migration").fetchone()
         version = 0 if row is None else row[0]
-        for step in scripts_after(version, scripts("postgres")):
-            connection.execute(step.text.encode())
-            connection.execute("INSERT INTO migration VALUES (%s)", (step.version,))
+        for number, text in enumerate(scripts_after(version, scripts("postgres")), version + 1):
+            connection.execute(text.encode())
+            connection.execute("INSERT INTO migration VALUES (%s)", (number,))
 
 
 def loading(

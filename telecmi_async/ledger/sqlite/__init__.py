@@ -1,4 +1,4 @@
-"""The ledger in a SQLite file."""
+"""SQLite ledger: the write-ahead log thread, its jobs, and the ledger on top."""
 
 from __future__ import annotations
 

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import (
         AsyncGenerator,
         Callable,
-        Coroutine,
         Iterable,
         Iterator,
         Sequence,
     )
+    from types import CoroutineType
 
     from telecmi_async.ledger.records import Contact, NewContact
     from telecmi_async.ledger.states import ContactState
@@ -46,26 +46,26 @@ _BATCH: Final = 1000
 
 def _writing(
     work: Callable[Concatenate[sqlite3.Connection, float, _P], _T],
-) -> Callable[Concatenate[SqliteLedger, _P], Coroutine[Any, Any, _T]]:
+) -> Callable[Concatenate[SqliteLedger, _P], CoroutineType[Any, Any, _T]]:
     """Return the method that has the writer do this, given the connection and the time."""
 
     async def method(self: SqliteLedger, /, *args: _P.args, **named: _P.kwargs) -> _T:
         return await self._write(lambda db, now: work(db, now, *args, **named))
 
     method.__doc__ = work.__doc__
-    return method
+    return method  # type: ignore[return-value]  # mypy takes an async function's result for a Coroutine only
 
 
 def _reading(
     work: Callable[Concatenate[sqlite3.Connection, _P], _T],
-) -> Callable[Concatenate[SqliteLedger, _P], Coroutine[Any, Any, _T]]:
+) -> Callable[Concatenate[SqliteLedger, _P], CoroutineType[Any, Any, _T]]:
     """Return the method that has the reader do this, given the connection."""
 
     async def method(self: SqliteLedger, /, *args: _P.args, **named: _P.kwargs) -> _T:
         return await self._read(lambda db: work(db, *args, **named))
 
     method.__doc__ = work.__doc__
-    return method
+    return method  # type: ignore[return-value]  # mypy takes an async function's result for a Coroutine only
 
 
 class SqliteLedger:
@@ -110,7 +110,7 @@ class SqliteLedger:
             )
         self._path = Path(path)
         if self._path.name in {"", ":memory:"}:
-            raise ConfigurationError("SqliteLedger needs a file: what it keeps must outlive it")
+            raise ConfigurationError("SqliteLedger needs a file, which outlives the process")
         self._timeout = float(timeout)
         self._clock = clock
         self._threads: tuple[SqliteThread, SqliteThread] | None = None

@@ -48,9 +48,7 @@ _REASONS: Final = {
     "SQLITE_CONSTRAINT": "a value is refused, such as a token that was used before",
 }
 # While the file is opened, these mean that the path was set up wrongly.
-_SETUP_ERRORS: Final = (
-    "SQLITE_CANTOPEN", "SQLITE_NOTADB", "SQLITE_PERM", "SQLITE_READONLY",
-)  # fmt: skip
+_SETUP_ERRORS: Final = ("SQLITE_CANTOPEN", "SQLITE_NOTADB", "SQLITE_PERM", "SQLITE_READONLY")
 
 
 def explain(error: Exception, *, opening: bool = False) -> TelecmiError:
@@ -62,20 +60,16 @@ def explain(error: Exception, *, opening: bool = False) -> TelecmiError:
     """
     if isinstance(error, TelecmiError):
         return error
-    name = _name_of(error)
-    primary = _primary(name)
+    primary = _name_of(error, parts=2)
     reason = _REASONS.get(primary, "it could not be used")
     kind = ConfigurationError if opening and primary in _SETUP_ERRORS else StoreError
-    return kind(f"the ledger failed: {reason} ({name})")
+    return kind(f"the ledger failed: {reason} ({_name_of(error)})")
 
 
-def _name_of(error: Exception) -> str:
+def _name_of(error: Exception, *, parts: int = 9) -> str:
+    """Return the name of SQLite's result code; its first two parts are the primary code's."""
     name: str = getattr(error, "sqlite_errorname", None) or type(error).__name__
-    return name
-
-
-def _primary(name: str) -> str:
-    return "_".join(name.split("_")[:2])
+    return "_".join(name.split("_")[:parts])
 
 
 class SqliteThread:
@@ -197,7 +191,7 @@ class SqliteThread:
             try:
                 return db.execute(sql)
             except sqlite3.OperationalError as error:
-                if _primary(_name_of(error)) != "SQLITE_BUSY" or time.monotonic() > until:
+                if _name_of(error, parts=2) != "SQLITE_BUSY" or time.monotonic() > until:
                     raise
                 time.sleep(_PAUSE)
 

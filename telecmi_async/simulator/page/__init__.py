@@ -1,9 +1,5 @@
-"""The simulator's page, for people: what it does now.
+"""Page for people: shows what a simulator does, and lets them change it."""
 
-`markup` escapes, `words` masks, `frame` is what all views have in common, `views` are what is
-seen, `deeds` what can be done, and `routes` decides who is shown anything at all.
-"""
+from telecmi_async.simulator.page.routes import Page
 
-from telecmi_async.simulator.page.routes import answer_page
-
-__all__ = ["answer_page"]
+__all__ = ["Page"]

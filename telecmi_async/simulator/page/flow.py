@@ -1,4 +1,4 @@
-"""How far a call has come in its call flow."""
+"""Call flow progress: which actions were done, are under way, or are to come."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import frozen
 
-from telecmi_async.simulator.page.markup import tag
-from telecmi_async.simulator.page.words import named
+from telecmi_async.simulator.page.elements import tag
+from telecmi_async.simulator.page.labels import named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from telecmi_async.simulator.call import SimulatedCall
-    from telecmi_async.simulator.page.markup import Html
+    from telecmi_async.simulator.page.elements import Html
 
-__all__ = ["Step", "steps_of", "strip"]
+__all__ = ["FlowStep", "flow_steps", "flow_strip"]
 
 # As many steps as are shown before the one that is being done, and after it.
 _BEFORE: Final = 2
@@ -24,41 +24,35 @@ _AFTER: Final = 3
 
 
 @frozen
-class Step:
-    """One action of a call flow.
-
-    Args:
-        name: The action's name.
-        detail: What else may be shown of it: neither texts nor URLs, which can hold secrets.
-        state: Whether it was done, is being done, or is to come.
-    """
+class FlowStep:
+    """One action of a call flow; its detail shows neither texts nor URLs: they can hold secrets."""
 
     name: str
     detail: str
     state: Literal["done", "now", "next"]
 
 
-def steps_of(call: SimulatedCall) -> list[Step]:
-    """Return what a call did, does, and will do as far as that is known.
+def flow_steps(call: SimulatedCall) -> list[FlowStep]:
+    """Return the actions of a call, as far as they are known.
 
-    A program that was asked may have said something else than what the call began with.
+    The first answer of the user's program replaces what was left of the call's own flow.
     """
     done: list[str] = []
-    told: int | None = None
+    asked: int | None = None
     for note in call.timeline:
         if note.what == "step":
             done.append(note.detail)
-        elif note.what == "asked" and note.detail.endswith(" actions") and told is None:
-            told = len(done)
-    first = call.pcmo[:told]
+        elif note.what == "asked" and note.detail.endswith(" actions") and asked is None:
+            asked = len(done)
+    first = call.pcmo[:asked]
     details = [*map(_detail, first), *[""] * len(done)]
     last = -1 if call.over else len(done) - 1
     steps = [
-        Step(named(name), details[n], "now" if n == last else "done")
+        FlowStep(named(name), details[n], "now" if n == last else "done")
         for n, name in enumerate(done)
     ]
     coming = first[len(done) :]
-    return steps + [Step(named(item["action"]), _detail(item), "next") for item in coming]
+    return steps + [FlowStep(named(item["action"]), _detail(item), "next") for item in coming]
 
 
 def _detail(action: Mapping[str, object]) -> str:
@@ -71,7 +65,7 @@ def _detail(action: Mapping[str, object]) -> str:
             return ""
 
 
-def strip(steps: Sequence[Step]) -> Html:
+def flow_strip(steps: Sequence[FlowStep]) -> Html:
     """Return steps in a line, those around the present one if there are many."""
     now = next((n for n, step in enumerate(steps) if step.state != "done"), len(steps) - 1)
     start, end = max(0, now - _BEFORE), now + 1 + _AFTER

@@ -1,9 +1,9 @@
-"""Who is shown the page, and what is where.
+"""Page routing and access: which request gets which view, and whose requests are refused.
 
-It shows what a program does, and can be pressed, so a page of another site must neither read
-nor press it. Only this machine's own names are answered: a name of somebody's that resolves to
-127.0.0.1 is none of them (DNS rebinding). A form must carry the token that only this page
-holds. What a browser may load is said by the strictest policy under which the page works.
+The page shows what a program does and changes it, so a page of another site must neither read
+it nor send its forms. Only this machine's own host names are answered: a foreign name that
+resolves to 127.0.0.1 is not one (DNS rebinding). A form must carry the token that only this
+page holds. The content security policy is the strictest under which the page works.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ import re
 import secrets
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, quote
-from weakref import WeakKeyDictionary
 
+from telecmi_async.simulator.page.actions import PAGE_ACTIONS, ActionRefused
 from telecmi_async.simulator.page.assets import ASSETS
-from telecmi_async.simulator.page.deeds import DEEDS, ActionRefused
-from telecmi_async.simulator.page.frame import Forms, PageView, document
-from telecmi_async.simulator.page.messages import deliveries
-from telecmi_async.simulator.page.rules import faults
-from telecmi_async.simulator.page.views import call_view, gone, numbers, overview
+from telecmi_async.simulator.page.call_view import call_view
+from telecmi_async.simulator.page.layout import PageModel, document
+from telecmi_async.simulator.page.views import deliveries, faults, numbers, overview
 from telecmi_async.simulator.replies import simulated_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from telecmi_async.http_server import HttpResponse
-    from telecmi_async.simulator.protocols import PageModel
+    from telecmi_async.simulator.options import SimulatorOptions
+    from telecmi_async.simulator.page.layout import PageView
+    from telecmi_async.simulator.request_log import RequestLog
+    from telecmi_async.simulator.world import World
 
-__all__ = ["answer_page"]
+__all__ = ["Page"]
 
 _THIS_MACHINE: Final = re.compile(
     r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE
@@ -56,120 +57,99 @@ _FORM: Final = "application/x-www-form-urlencoded"
 _MOST_FIELDS: Final = 16
 _CALL: Final = "/call"
 
-_VIEWS: Final[Mapping[str, Callable[[PageModel, Forms], PageView]]] = {
+_VIEWS: Final[Mapping[str, Callable[[PageModel], PageView]]] = {
     "/": overview,
     "/deliveries": deliveries,
     "/faults": faults,
     "/numbers": numbers,
 }
 _PATHS: Final = frozenset({*_VIEWS, *ASSETS, _CALL})
-_TOKENS: Final[WeakKeyDictionary[PageModel, str]] = WeakKeyDictionary()
 
 
-def answer_page(
-    simulator: PageModel, method: str, target: str, headers: Mapping[str, str], body: bytes
-) -> HttpResponse | None:
-    """Return a page, or ``None`` if the request is for none.
+class Page:
+    """Answers the requests for one simulator's page."""
 
-    Args:
-        simulator: What the page is about.
-        method: The HTTP method.
-        target: The path asked for, with its query.
-        headers: The headers, by lower-case name.
-        body: The body.
-    """
-    if target.startswith("/v"):  # all calls do, and they must not pay for this
-        return None
-    path, _, query = target.partition("?")
-    if path not in _PATHS or not _THIS_MACHINE.fullmatch(headers.get("host", "")):
-        return None
-    if path in ASSETS:
-        return _asset(path, method, headers)
-    match method:
-        case "GET" | "HEAD":
-            return _show(simulator, path, query)
-        case "POST":
-            return _do(simulator, path, query, headers, body)
-        case _:
-            return _not_allowed("GET, HEAD, POST")
+    def __init__(self, options: SimulatorOptions, log: RequestLog, world: World) -> None:
+        self._model = PageModel(options, log, world, secrets.token_urlsafe(32))
+
+    def answer(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes
+    ) -> HttpResponse | None:
+        """Return a page, or ``None`` if the request is not for one.
+
+        The target is the path with its query; header names are in lower case.
+        """
+        if target.startswith("/v"):  # all calls do, and they must not pay for this
+            return None
+        path, _, query = target.partition("?")
+        if path not in _PATHS or not _THIS_MACHINE.fullmatch(headers.get("host", "")):
+            return None
+        if path in ASSETS:
+            return _asset(path, method, headers)
+        match method:
+            case "GET" | "HEAD":
+                return self._show(path, query)
+            case "POST":
+                return self._act(path, query, headers, body)
+            case _:
+                return _page(405, b"", ("Allow", "GET, HEAD, POST"))
+
+    def _show(
+        self, path: str, query: str, refusal: ActionRefused | None = None
+    ) -> HttpResponse:
+        model = self._model
+        if path == _CALL:
+            view = call_view(model, model.world.find(_fields(query).get("id", "")))
+        else:
+            view = _VIEWS[path](model)
+        page = document(model, view, refusal.why if refusal else None)
+        return _page(refusal.status if refusal else view.status, page)
+
+    def _act(
+        self, path: str, query: str, headers: Mapping[str, str], body: bytes
+    ) -> HttpResponse:
+        """Carry out a form's action, and lead back to the page on which it stands."""
+        plain = headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM
+        fields = _fields(body.decode("utf-8", "replace")) if plain else {}
+        try:
+            self._check(headers, fields)
+            seen = PAGE_ACTIONS[fields["do"]](self._model, fields)
+        except ActionRefused as refusal:
+            return self._show(path, query, refusal)
+        here = path.removeprefix("/") or "./"
+        if path == _CALL:
+            here = f"call?id={quote(_fields(query).get('id', ''), safe='')}"
+        # Relative, so that it holds wherever the simulator is mounted.
+        return _page(303, b"", ("Location", f"{here}#{seen}" if seen else here))
+
+    def _check(self, headers: Mapping[str, str], fields: Mapping[str, str]) -> None:
+        """Refuse a form that is not this page's own."""
+        host, token = headers["host"].lower(), fields.get("token", "")
+        origin = headers.get("origin")
+        ours = origin is None or origin.lower() in {f"http://{host}", f"https://{host}"}
+        near = headers.get("sec-fetch-site", "same-origin") == "same-origin"
+        known = hmac.compare_digest(
+            token.encode("utf-8", "replace"), self._model.token.encode()
+        )
+        if not (ours and near and known):
+            why = "Nothing was done: the form was older than the simulator. Try it again."
+            raise ActionRefused(403, why)
+        if fields.get("do") not in PAGE_ACTIONS:
+            raise ActionRefused(422, "Nothing was done: there is no such button.")
 
 
 def _asset(path: str, method: str, headers: Mapping[str, str]) -> HttpResponse:
     if method not in {"GET", "HEAD"}:
-        return _not_allowed("GET, HEAD")
+        return _page(405, b"", ("Allow", "GET, HEAD"))
     asset = ASSETS[path]
     known = headers.get("if-none-match") == asset.tag
-    return simulated_reply(
-        304 if known else 200,
-        b"" if known else asset.body,
-        *_HEADERS,
-        _STORED,
-        ("ETag", asset.tag),
-        content_type=asset.kind,
-    )
-
-
-def _not_allowed(allowed: str) -> HttpResponse:
-    return _page(405, b"", ("Allow", allowed))
+    extra = (*_HEADERS, _STORED, ("ETag", asset.tag))
+    status, body = (304, b"") if known else (200, asset.body)
+    return simulated_reply(status, body, *extra, content_type=asset.kind)
 
 
 def _page(status: int, body: bytes, *extra: tuple[str, str]) -> HttpResponse:
     return simulated_reply(status, body, *_HEADERS, _NEVER_STORED, *extra, content_type=_HTML)
-
-
-def _show(
-    simulator: PageModel, path: str, query: str, refusal: ActionRefused | None = None
-) -> HttpResponse:
-    forms = Forms(_token(simulator))
-    if path == _CALL:
-        try:
-            call = simulator.call(_fields(query).get("id", ""))
-        except LookupError:
-            view = gone()
-        else:
-            view = call_view(simulator, forms, call)
-    else:
-        view = _VIEWS[path](simulator, forms)
-    page = document(simulator, view, refusal.why if refusal else None)
-    status = refusal.status if refusal else view.status
-    return _page(status, page)
-
-
-def _do(
-    simulator: PageModel, path: str, query: str, headers: Mapping[str, str], body: bytes
-) -> HttpResponse:
-    """Do what a form says, and lead back to the page on which it stands."""
-    plain = headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM
-    fields = _fields(body.decode("utf-8", "replace")) if plain else {}
-    try:
-        _check(simulator, headers, fields)
-        seen = DEEDS[fields["do"]](simulator, fields)
-    except ActionRefused as refusal:
-        return _show(simulator, path, query, refusal)
-    here = path.removeprefix("/") or "./"
-    if path == _CALL:
-        here = f"call?id={quote(_fields(query).get('id', ''), safe='')}"
-    # Relative, so that it holds wherever the simulator is mounted.
-    place = f"{here}#{seen}" if seen else here
-    return _page(303, b"", ("Location", place))
-
-
-def _check(simulator: PageModel, headers: Mapping[str, str], fields: Mapping[str, str]) -> None:
-    """Refuse a form that is not this page's own."""
-    host, token = headers["host"].lower(), fields.get("token", "")
-    origin = headers.get("origin")
-    ours = origin is None or origin.lower() in {f"http://{host}", f"https://{host}"}
-    near = headers.get("sec-fetch-site", "same-origin") == "same-origin"
-    known = hmac.compare_digest(token.encode("utf-8", "replace"), _token(simulator).encode())
-    if not (ours and near and known):
-        why = "Nothing was done: the form was older than the simulator. Try it again."
-        raise ActionRefused(403, why)
-    if fields.get("do") not in DEEDS:
-        raise ActionRefused(422, "Nothing was done: there is no such button.")
-
-
-def _token(simulator: PageModel) -> str:
-    return _TOKENS.setdefault(simulator, secrets.token_urlsafe(32))
 
 
 def _fields(text: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What can be seen: all that is going on, one call, and the numbers that stand for something."""
+"""Page views: the overview, the messages, the faults, and the magic numbers."""
 
 from __future__ import annotations
 
@@ -7,26 +7,36 @@ from urllib.parse import quote
 
 from telecmi_async._internal.messages import mask
 from telecmi_async.simulator.callee import MAGIC
-from telecmi_async.simulator.page.flow import steps_of, strip
-from telecmi_async.simulator.page.frame import PageView, chip, html_table, section
-from telecmi_async.simulator.page.markup import joined, tag
-from telecmi_async.simulator.page.messages import messages
-from telecmi_async.simulator.page.words import end_of_line, named, since, span
+from telecmi_async.simulator.fault import FaultKind
+from telecmi_async.simulator.page.elements import (
+    chip,
+    html_row,
+    html_table,
+    joined,
+    older,
+    section,
+    tag,
+)
+from telecmi_async.simulator.page.flow import flow_steps, flow_strip
+from telecmi_async.simulator.page.labels import delivery_id, span
+from telecmi_async.simulator.page.layout import PageView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from telecmi_async.simulator.call import SimulatedCall
-    from telecmi_async.simulator.page.frame import Forms
-    from telecmi_async.simulator.page.markup import Child, Html
-    from telecmi_async.simulator.protocols import PageModel
+    from telecmi_async.simulator.fault import Fault
+    from telecmi_async.simulator.page.elements import Html
+    from telecmi_async.simulator.page.layout import PageModel
+    from telecmi_async.simulator.webhooks import Delivery
 
-__all__ = ["call_view", "gone", "numbers", "overview"]
+__all__ = ["TONES", "deliveries", "faults", "messages", "numbers", "overview", "stage_chip"]
 
 _MOST_CALLS: Final = 50
-_MOST_NOTES: Final = 300
+_MOST_MESSAGES: Final = 100
 _MINUTES: Final = (1, 5, 30)
-_TONES: Final = {
+#: The colours of a call's stages.
+TONES: Final = {
     "answered": "good",
     "bridged": "good",
     "completed": "good",
@@ -38,258 +48,191 @@ _TONES: Final = {
 }
 
 
-def overview(simulator: PageModel, forms: Forms) -> PageView:
-    """Return what is going on."""
-    live = simulator.live
-    now = {call.request_id for call in live}
-    rest = [call for call in simulator.calls if call.request_id not in now]
+# -- overview
+
+
+def overview(page: PageModel) -> PageView:
+    """Return the counts, and the newest calls."""
+    live = page.world.live
+    rest = [call for call in page.world.calls.values() if call.request_id not in live]
     skips = [
-        forms.button("advance", f"+{n} min", label=f"Let {n} min pass", minutes=n)
+        page.button("advance", f"+{n} min", label=f"Let {n} min pass", minutes=n)
         for n in _MINUTES
     ]
-    return PageView(
-        title="Overview",
-        place="./",
-        body=joined(
-            [
-                _counts(simulator, len(live)),
-                section(
-                    "Calls now",
-                    _calls("Calls now", live, simulator, "No call is going on."),
-                    beside=tag("div", "Let time pass", *skips, classes="beside"),
-                ),
-                section(
-                    "Other calls",
-                    _calls("Other calls", rest, simulator, "None is over yet."),
-                ),
-            ]
-        ),
+    beside = tag("div", "Let time pass", *skips, classes="beside")
+    now = _calls(page, "Calls now", list(live.values()), "No call is going on.")
+    body = joined(
+        _counts(page),
+        section("Calls now", now, beside=beside),
+        section("Other calls", _calls(page, "Other calls", rest, "None is over yet.")),
     )
+    return PageView(title="Overview", place="./", body=body)
 
 
-def _counts(simulator: PageModel, live: int) -> Html:
-    waiting = sum(delivery.next_at is not None for delivery in simulator.deliveries)
-    again = simulator.duplicates()
+def _counts(page: PageModel) -> Html:
+    log, again = page.log, len(page.log.dialled_again)
+    waiting = sum(delivery.next_at is not None for delivery in page.world.deliveries)
     counts = [
-        ("Calls now", live, None),
-        ("Requests", simulator.requests, None),
-        ("Numbers dialled", simulator.numbers(), None),
+        ("Calls now", len(page.world.live), None),
+        ("Requests", log.requests, None),
+        ("Numbers dialled", len(log.placed), None),
         ("Dialled again", again, "alert" if again else None),
-        ("Busiest second", simulator.busiest_second(), None),
+        ("Busiest second", log.arrivals.highest, None),
         ("Messages to come", waiting, None),
     ]
-    return tag(
-        "dl",
-        *(
-            tag("div", tag("dt", says), tag("dd", f"{n:,}"), classes=classes)
-            for says, n, classes in counts
-        ),
-        classes="counts",
-    )
+    pairs = [
+        tag("div", tag("dt", label), tag("dd", f"{n:,}"), classes=classes)
+        for label, n, classes in counts
+    ]
+    return tag("dl", *pairs, classes="counts")
 
 
-def _calls(
-    caption: str, calls: Sequence[SimulatedCall], simulator: PageModel, empty: str
-) -> Html:
+def _calls(page: PageModel, caption: str, calls: Sequence[SimulatedCall], empty: str) -> Html:
     newest = calls[: -_MOST_CALLS - 1 : -1]
     rows = [
-        tag(
-            "tr",
-            tag("td", _link(call)),
-            tag("td", _stage(call)),
-            tag("td", span(simulator.now - call.accepted), classes="number"),
-            tag("td", strip(steps_of(call))),
-            id=f"c-{call.request_id}",
+        html_row(
+            _link(call),
+            stage_chip(call),
+            (span(page.world.now - call.accepted), "number"),
+            flow_strip(flow_steps(call)),
+            mark=f"c-{call.request_id}",
         )
         for call in newest
     ]
-    more = len(calls) - len(newest)
-    return joined(
-        [
-            html_table(
-                caption,
-                ["To", "State", "Since", "Call flow"],
-                rows,
-                empty=empty,
-                classes="calls",
-            ),
-            tag("p", f"and {more:,} older ones", classes="more") if more else None,
-        ]
-    )
+    columns = ["To", "State", "Since", "Call flow"]
+    table = html_table(caption, columns, rows, empty=empty, classes="calls")
+    return joined(table, older(len(calls) - len(newest)))
 
 
 def _link(call: SimulatedCall) -> Html:
     return tag("a", mask(call.to), href=f"call?id={quote(call.request_id)}", classes="digits")
 
 
-def _stage(call: SimulatedCall) -> Html:
-    return chip(_TONES.get(call.stage, ""), call.stage)
+def stage_chip(call: SimulatedCall) -> Html:
+    """Return how far a call has come."""
+    return chip(TONES.get(call.stage, ""), call.stage)
 
 
-# -- one call
+# -- messages
 
 
-def call_view(simulator: PageModel, forms: Forms, call: SimulatedCall) -> PageView:
-    """Return all there is to know of a call."""
-    about = [one for one in simulator.deliveries if one.call is call]
-    waits = call.waits_for
-    return PageView(
-        title=joined(["Call to ", tag("span", mask(call.to), classes="digits")]),
-        place="",
-        typing="press" in waits,
-        body=joined(
-            [
-                _facts(simulator, call),
-                _by_hand(forms, call, waits),
-                tag(
-                    "div",
-                    section("Timeline", _timeline(call)),
-                    section("Call flow", _flow(call)),
-                    classes="pair",
-                ),
-                section("Legs", _legs(call)) if call.legs else None,
-                section("Messages to your program", messages(simulator, forms, about)),
-            ]
+def deliveries(page: PageModel) -> PageView:
+    """Return the newest messages of all calls."""
+    target = page.options.webhooks.to
+    if target is None:
+        where = "They go nowhere: this simulator has no target for webhooks."
+    elif isinstance(target, str):
+        where = "They go to a URL, which is not shown: it holds a token."
+    else:
+        where = "They go into a receiver of this program's own."
+    body = joined(tag("p", where), messages(page, list(page.world.deliveries)))
+    return PageView(title="Messages to your program", place="deliveries", body=body)
+
+
+def messages(page: PageModel, about: Sequence[Delivery]) -> Html:
+    """Return messages as a table, the newest first."""
+    newest = about[: -_MOST_MESSAGES - 1 : -1]
+    columns = ["Message", "Leg", "Call", "Attempt", "Answer", "Next", ""]
+    rows = [_message(page, delivery) for delivery in newest]
+    table = html_table("Messages", columns, rows, empty="No message yet.", classes="messages")
+    return joined(table, older(len(about) - len(newest)))
+
+
+def _message(page: PageModel, delivery: Delivery) -> Html:
+    this, what = delivery_id(delivery), delivery.what.replace("_", " ")
+    label = f"Send {what} of leg {delivery.leg} again"
+    return html_row(
+        what,
+        delivery.leg,
+        _link(delivery.call),
+        ("asked" if delivery.ask else f"{delivery.tries} of {delivery.most_tries}", "number"),
+        _answer(delivery),
+        (_next(page, delivery), "number"),
+        page.button("send_again", "Send again", label=label, delivery=this),
+        mark=f"d-{this}",
+    )
+
+
+def _answer(delivery: Delivery) -> Html:
+    status = delivery.status
+    if status is not None:
+        return chip("good", f"{status} taken") if delivery.taken else chip("bad", f"{status}")
+    if delivery.arrived or delivery.ask:
+        return chip("busy", "no answer yet")
+    return chip("bad", "lost") if delivery.tries else chip("", "not sent yet")
+
+
+def _next(page: PageModel, delivery: Delivery) -> str:
+    done = page.options.webhooks.redeliver == "until_2xx" and delivery.taken
+    if delivery.next_at is None or done:
+        return "no more"
+    return f"in {span(delivery.next_at - page.world.now)}"
+
+
+# -- faults
+
+
+def faults(page: PageModel) -> PageView:
+    """Return the rules that hold now, and the form for another."""
+    rows = [_rule(page, number, fault) for number, fault in page.options.faults]
+    columns = ["Rule", "What happens", "To", "Share of tries", "Tries for a number", ""]
+    clear = tag("div", page.button("clear_faults", "Remove all"), classes="beside")
+    body = joined(
+        section(
+            "Rules that hold",
+            tag("p", "The first one that fits decides. Magic numbers are left alone."),
+            html_table("Rules", columns, rows, empty="No rule holds: nothing goes wrong."),
+            beside=clear if rows else None,
         ),
+        section("Add a rule", _new_rule(page)),
+    )
+    return PageView(title="Faults", place="faults", typing=True, body=body)
+
+
+def _rule(page: PageModel, number: int, fault: Fault) -> Html:
+    tries = {None: "all", 1: "the first one"}.get(fault.attempts, f"the first {fault.attempts}")
+    return html_row(
+        (number, "number"),
+        fault.kind.label,
+        ("every number" if fault.to is None else mask(fault.to), "digits"),
+        (f"{100 * fault.share:g} %", "number"),
+        tries,
+        page.button("remove_fault", "Remove", label=f"Remove rule {number}", rule=number),
+        mark=f"f-{number}",
     )
 
 
-def _facts(simulator: PageModel, call: SimulatedCall) -> Html:
-    params = call.extra_params
-    # Their names only: the values are the user's own.
-    names = (
-        "a text" if isinstance(params, str) else ", ".join(map(named, list(params or ())[:9]))
+def _new_rule(page: PageModel) -> Html:
+    kinds = [tag("option", kind.label, value=kind.value) for kind in FaultKind]
+    to = tag("input", id="to", name="to", inputmode="tel", maxlength=30)
+    share = tag("input", id="share", name="share", type="number", min=0, max=100, step="any",
+                value=100, required=True)  # fmt: skip
+    attempts = tag("input", id="attempts", name="attempts", type="number", min=1, step=1)
+    form = page.form(
+        "add_fault",
+        _field("kind", "What happens", tag("select", *kinds, id="kind", name="kind")),
+        _field("to", "Number, or empty for every number", to),
+        _field("share", "Share of tries, in %", share),
+        _field("attempts", "First tries for a number, or empty for all", attempts),
+        tag("button", "Add"),
     )
-    facts: list[tuple[str, Child]] = [
-        ("State", _stage(call)),
-        ("Accepted", f"{span(simulator.now - call.accepted)} ago"),
-        ("From", tag("span", mask(call.from_), classes="digits")),
-        ("Request id", tag("code", call.request_id)),
-        ("Endpoint", call.region or "none: it came in"),
-        ("Try for this number", call.attempt),
-        ("Longest", span(call.duration) if call.duration else "not said"),
-        ("Talked", f"{call.talk_seconds} s"),
-        ("Extra params", names or "none"),
-    ]
-    pairs = [tag("div", tag("dt", says), tag("dd", fact)) for says, fact in facts]
-    return tag("dl", *pairs, classes="facts")
+    return tag("div", form, classes="add")
 
 
-def _by_hand(forms: Forms, call: SimulatedCall, waits: frozenset[str]) -> Html | None:
-    if call.over or not call.legs:
-        return None
-    this = call.request_id
-    keys = tag(
-        "input", id="keys", name="keys", required=True, inputmode="numeric", maxlength=32,
-        pattern="[0-9*#]+", size=8,
-    )  # fmt: skip
-    press = forms.form(
-        "press", tag("label", "Keys", for_="keys"), keys, tag("button", "Press"), call=this
-    )
-    ways = {
-        "answer": forms.button("answer", "Answer", call=this),
-        "miss": forms.button("miss", "Let it ring in vain", call=this),
-        "press": press,
-        "hangup": forms.button("hangup", "Hang up", call=this),
-    }
-    shown = [
-        tag("div", way, id=f"hand-{name}")
-        for name, way in ways.items()
-        if name in waits or name == "hangup"
-    ]
-    return section("By hand", tag("div", *shown, classes="hand"))
+def _field(name: str, label: str, control: Html) -> Html:
+    return tag("div", tag("label", label, for_=name), control, classes="field")
 
 
-def _flow(call: SimulatedCall) -> Html:
-    says: dict[str, Child] = {"done": "done", "now": chip("busy", "now"), "next": "to come"}
-    steps = steps_of(call)[:_MOST_NOTES]
-    rows = [
-        tag(
-            "tr",
-            tag("td", n, classes="number"),
-            tag("td", step.name),
-            tag("td", step.detail),
-            tag("td", says[step.state], classes="number"),
-            classes=step.state,
-        )
-        for n, step in enumerate(steps, 1)
-    ]
-    return html_table(
-        "Call flow", ["Step", "Action", "Detail", "State"], rows, empty="No action yet."
-    )
+# -- magic numbers
 
 
-def _timeline(call: SimulatedCall) -> Html:
-    left_out = max(0, len(call.timeline) - _MOST_NOTES)
-    rows = [
-        tag(
-            "tr",
-            tag("td", since(note.at - call.accepted), classes="number"),
-            tag("td", note.leg),
-            tag("td", note.what.replace("_", " ")),
-            tag("td", named(note.detail)),
-            id=f"n-{n}",
-        )
-        for n, note in enumerate(call.timeline)
-        if n >= left_out
-    ]
-    return joined(
-        [
-            tag("p", f"{left_out:,} before these", classes="more") if left_out else None,
-            html_table(
-                "Timeline",
-                ["When", "Leg", "What", "Detail"],
-                rows,
-                empty="Nothing has happened yet.",
-            ),
-        ]
-    )
-
-
-def _legs(call: SimulatedCall) -> Html:
-    rows = [
-        tag(
-            "tr",
-            tag("td", leg.name),
-            tag("td", end_of_line(leg.to), classes="digits"),
-            tag("td", chip(_TONES.get(ending := leg.ending or "under way", "busy"), ending)),
-            tag("td", f"{leg.talk_seconds} s", classes="number"),
-            tag("td", "made" if leg.recorded else "to come"),
-            tag("td", tag("code", leg.cmiuuid)),
-        )
-        for leg in call.legs
-    ]
-    return html_table("Legs", ["Leg", "To", "State", "Talked", "Record", "Id"], rows)
-
-
-def gone() -> PageView:
-    """Return what is said of a call that is not there."""
-    return PageView(
-        title="No such call",
-        place="",
-        status=404,
-        body=tag("p", "It is over, and no longer among the newest; or it never was."),
-    )
-
-
-# -- numbers
-
-
-def numbers(simulator: PageModel, _: Forms) -> PageView:
+def numbers(page: PageModel) -> PageView:
     """Return what the last four digits of a number stand for."""
-    rows = [
-        tag("tr", tag("td", f"…{digits}", classes="digits"), tag("td", magic.says))
-        for digits, magic in MAGIC.items()
-    ]
+    rows = [html_row((f"…{digits}", "digits"), magic.label) for digits, magic in MAGIC.items()]
     off = tag("p", "They are switched off in this simulator: magic=False.", classes="note")
-    return PageView(
-        title="Magic numbers",
-        place="numbers",
-        body=joined(
-            [
-                None if simulator.magic else off,
-                tag("p", "The last four digits of a number can choose what happens to a call."),
-                html_table("Magic numbers", ["Number", "What happens"], rows),
-            ]
-        ),
+    body = joined(
+        None if page.options.magic else off,
+        tag("p", "The last four digits of a number can choose what happens to a call."),
+        html_table("Magic numbers", ["Number", "What happens"], rows),
     )
+    return PageView(title="Magic numbers", place="numbers", body=body)

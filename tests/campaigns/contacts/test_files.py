@@ -526,6 +526,7 @@ def test_a_file_without_header_is_read_from_its_first_row() -> None:
         ("9.19E+11\n9.19E+11\n", {}),
         ("919876543210,919876543211\n919876543212,919876543213\n", {"column": "column_1"}),
         ("Asha,mobile,919876543210\nBo,mobile,919876543211\n", {}),
+        (",919876543210\n919876543211,x\n", {"column": "column_1"}),
         ("note,x\n919876543210,x\n919876543211,x\n", {"header": False}),
     ],
 )

@@ -7,9 +7,10 @@ from call_strategies import numbers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telecmi_async.campaigns.contacts.calling_codes import LONGEST, calling_codes
 from telecmi_async.campaigns.contacts.zones import (
+    LONGEST,
     calling_code_of,
+    calling_codes,
     country_of,
     zone_named,
     zones_of,

@@ -1,5 +1,5 @@
--- What is kept. Times are seconds since 1970 by the server's clock. There are no foreign keys:
--- nothing is ever deleted, and only the functions of the next file write.
+-- Tables. Times are seconds since 1970 by the server's clock. There are no foreign keys: campaigns
+-- and contacts are never deleted, and only the functions of the next files move contacts.
 
 CREATE TYPE contact_state AS ENUM (
     'pending', 'claimed', 'sending', 'placed', 'finished', 'rejected', 'failed', 'blocked',
@@ -15,7 +15,7 @@ CREATE TABLE campaign (
     created double precision NOT NULL
 );
 
--- A contact changes some six times, so room is left in its page for its next versions.
+-- A contact changes about six times, so its page keeps room for new versions.
 CREATE TABLE contact (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     campaign integer NOT NULL,
@@ -25,7 +25,7 @@ CREATE TABLE contact (
     reason text NOT NULL DEFAULT '',
     epoch integer NOT NULL DEFAULT 0,
     sends integer NOT NULL DEFAULT 0,
-    -- Who holds it, by which call of `claim`, and until when.
+    -- The claim: its worker, the call of `claim` that made it, and the end of its lease.
     worker text,
     batch bigint,
     lease_until double precision,
@@ -49,7 +49,7 @@ CREATE INDEX contact_due ON contact (campaign, not_before, id) WHERE state = 'pe
 CREATE INDEX contact_held ON contact (worker) WHERE state IN ('claimed', 'sending');
 CREATE INDEX contact_state ON contact (campaign, state);
 
--- One row for every request that left or may have left; it is written before the first byte.
+-- One row for each request that left or may have left; it is written before the first byte.
 CREATE TABLE send (
     token text PRIMARY KEY,
     contact bigint NOT NULL,
@@ -57,13 +57,13 @@ CREATE TABLE send (
     number bigint NOT NULL,
     at double precision NOT NULL,
     send_by double precision NOT NULL,
-    -- What is known of it: NULL while it is on its way, 'absent' if it certainly reached nobody.
-    fate text CHECK (fate IN ('placed', 'unknown', 'absent')),
-    -- What its worker said of it, so that it is recognised if it is said again.
-    said contact_state,
+    -- NULL while it is on its way; 'absent' if certainly no phone rang.
+    outcome text CHECK (outcome IN ('placed', 'unknown', 'absent')),
+    -- The result that its worker reported, so that a repeated report is recognised.
+    reported contact_state,
     request_id text,
     -- When its latest event arrived.
-    heard double precision,
+    last_event_at double precision,
     answered boolean,
     talk_seconds integer,
     cost double precision
@@ -82,15 +82,15 @@ CREATE TABLE passage (
 );
 CREATE INDEX passage_contact ON passage (contact, id);
 
--- A campaign's sums, by quarters of an hour, so that a daily limit needs no count of the day's
--- sends: everywhere days begin on a quarter. Connections have rows of their own, so that none
--- waits for another. Rung: all sends but those that certainly reached nobody.
+-- A campaign's sums for each quarter of an hour, so that a daily limit does not count the day's
+-- sends: in every time zone days begin on a quarter. Each connection adds to a row of its own
+-- (shard), so that none waits for another. may_ring: all sends but the absent ones.
 CREATE TABLE tally (
     campaign integer NOT NULL,
     quarter integer NOT NULL,
     shard integer NOT NULL,
     sends bigint NOT NULL,
-    rung bigint NOT NULL,
+    may_ring bigint NOT NULL,
     cost double precision NOT NULL,
     PRIMARY KEY (campaign, quarter, shard)
 ) WITH (fillfactor = 50);

@@ -1,32 +1,34 @@
--- How contacts move. Each function is one round trip and one transaction. A move locks the
--- contact's row only if it is where the move starts from; else the caller has lost it.
+-- Moves of contacts. Each function is one round trip and one transaction. A move locks the
+-- contact's row only in the states it starts from; otherwise the caller has lost the contact.
 --
--- `p_again` says that the same question was asked before over a connection that broke, so that
--- nobody knows whether it was done. Then what that question did is recognised by its token or
--- epoch, and answered as if it had been done now. A statement of the first asking that still
--- waits in the server finds the row locked or moved on.
+-- `p_again` says that the same query was run before over a connection that broke, so that it is
+-- not known whether it was done. Its work is then recognised by token or epoch, and answered as
+-- if it had been done now. If the first query still waits in the server, it will find the row
+-- locked or moved on.
 
 CREATE FUNCTION clock() RETURNS double precision LANGUAGE sql VOLATILE AS $$
     SELECT extract(epoch FROM clock_timestamp())::double precision
 $$;
 
--- Passages are noted after every move.
-CREATE FUNCTION note(p_contact bigint, p_what text, p_detail text, p_token text)
+-- Adds a passage to a contact's history.
+CREATE FUNCTION add_history(p_contact bigint, p_what text, p_detail text, p_token text)
 RETURNS void LANGUAGE sql AS $$
     INSERT INTO passage (contact, at, what, detail, token)
     VALUES (p_contact, clock(), p_what, p_detail, p_token)
 $$;
 
-CREATE FUNCTION count_up(p_campaign integer, p_at double precision, p_sends integer,
-    p_rung integer, p_cost double precision)
+-- Adds to a campaign's sums.
+CREATE FUNCTION add_to_tally(p_campaign integer, p_at double precision, p_sends integer,
+    p_may_ring integer, p_cost double precision)
 RETURNS void LANGUAGE sql AS $$
-    INSERT INTO tally AS t (campaign, quarter, shard, sends, rung, cost)
-    VALUES (p_campaign, floor(p_at / 900), pg_backend_pid() % 64, p_sends, p_rung, p_cost)
+    INSERT INTO tally AS t (campaign, quarter, shard, sends, may_ring, cost)
+    VALUES (p_campaign, floor(p_at / 900), pg_backend_pid() % 64, p_sends, p_may_ring, p_cost)
     ON CONFLICT (campaign, quarter, shard) DO UPDATE SET sends = t.sends + excluded.sends,
-        rung = t.rung + excluded.rung, cost = t.cost + excluded.cost
+        may_ring = t.may_ring + excluded.may_ring, cost = t.cost + excluded.cost
 $$;
 
--- A batch that was taken before, by a call that nobody heard the answer of, is given again.
+-- Claims due contacts. If the batch was claimed before, by a query whose answer was lost, the
+-- same contacts are returned.
 CREATE FUNCTION claim(p_campaign integer, p_worker text, p_batch bigint, p_most integer,
     p_lease double precision)
 RETURNS SETOF contact LANGUAGE plpgsql AS $$
@@ -64,6 +66,7 @@ BEGIN
 END
 $$;
 
+-- Lengthens the leases of a worker's claims.
 CREATE FUNCTION renew(p_worker text, p_lease double precision)
 RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
@@ -80,7 +83,7 @@ BEGIN
 END
 $$;
 
--- Put a claimed contact back, or out of the way. Not after a send of it.
+-- Releases, postpones or blocks a claimed contact.
 CREATE FUNCTION put_back(p_contact bigint, p_epoch integer, p_worker text, p_what text,
     p_reason text, p_until double precision, p_again boolean)
 RETURNS boolean LANGUAGE plpgsql AS $$
@@ -93,7 +96,7 @@ BEGIN
     WHERE c.id = p_contact AND c.state = 'claimed' AND c.worker = p_worker
         AND c.epoch = p_epoch;
     IF FOUND THEN
-        PERFORM note(p_contact, p_what,
+        PERFORM add_history(p_contact, p_what,
             CASE p_what WHEN 'release' THEN p_worker ELSE p_reason END, NULL);
         RETURN true;
     END IF;
@@ -104,10 +107,9 @@ BEGIN
 END
 $$;
 
--- Why a contact may not be dialled: the rule, the reason, and until when. No row: it may.
--- Who looks at a sum that others add to waits for them first: a lock that the transaction's
--- end frees.
-CREATE FUNCTION refusal_of(c contact, p_time double precision, p_check boolean,
+-- Returns why a contact may not be dialled: rule, reason and end. No row: it may be dialled.
+-- Transactions that check the same sum wait for each other: their lock ends with the transaction.
+CREATE FUNCTION find_refusal(c contact, p_time double precision, p_check boolean,
     p_counts integer[], p_spans double precision[], p_per_day integer,
     p_day_began double precision, p_cost double precision)
 RETURNS TABLE (rule text, reason text, until double precision) LANGUAGE plpgsql AS $$
@@ -115,7 +117,7 @@ DECLARE
     k campaign;
     found_text text;
     sum_so_far double precision;
-    edge integer := ceil(p_day_began / 900);  -- the first quarter that is all in this day
+    edge integer := ceil(p_day_began / 900);  -- the first quarter entirely in this day
 BEGIN
     SELECT * INTO k FROM campaign g WHERE g.id = c.campaign;
     IF k.status <> 'running' THEN
@@ -137,13 +139,13 @@ BEGIN
     IF p_per_day IS NOT NULL THEN
         PERFORM pg_advisory_xact_lock(
             hashtextextended(current_schema || ' campaign ' || c.campaign, 0));
-        SELECT COALESCE(sum(t.rung), 0) + (
+        SELECT COALESCE(sum(t.may_ring), 0) + (
             SELECT count(*) FROM send s
             WHERE s.campaign = c.campaign AND s.at >= p_day_began AND s.at < edge * 900.0
-                AND s.fate IS DISTINCT FROM 'absent'
+                AND s.outcome IS DISTINCT FROM 'absent'
         ) INTO sum_so_far FROM tally t WHERE t.campaign = c.campaign AND t.quarter >= edge;
         IF sum_so_far >= p_per_day THEN
-            -- A day of 25 hours must not make it try again at once, all the last hour long.
+            -- In the last hour of a day of 25 hours it must not be tried again at once.
             RETURN QUERY SELECT 'per_day', format('at most %s calls of this campaign a day',
                 p_per_day), greatest(p_day_began + 86400, p_time + 60);
             RETURN;
@@ -166,7 +168,7 @@ BEGIN
             UNION ALL (
                 SELECT s.at + cap.span FROM send s
                 WHERE cap.n > 0 AND s.number = c.number AND s.at + cap.span > p_time
-                    AND s.fate IS DISTINCT FROM 'absent'
+                    AND s.outcome IS DISTINCT FROM 'absent'
                 ORDER BY s.at DESC OFFSET greatest(cap.n, 1) - 1 LIMIT 1
             )
         ) late
@@ -175,7 +177,7 @@ BEGIN
 END
 $$;
 
--- The intent, or a refusal; no row: the claim was lost.
+-- Puts the intent on record, or refuses it. No row: the claim was lost.
 CREATE FUNCTION intend(p_contact bigint, p_epoch integer, p_worker text, p_token text,
     p_fence double precision, p_lease double precision, p_check boolean, p_counts integer[],
     p_spans double precision[], p_per_day integer, p_day_began double precision,
@@ -194,11 +196,11 @@ BEGIN
     IF NOT FOUND THEN
         RETURN QUERY SELECT s.send_by, NULL, NULL, NULL::double precision
         FROM send s JOIN contact k ON k.id = s.contact
-        WHERE p_again AND s.token = p_token AND s.fate IS NULL AND k.token = p_token
+        WHERE p_again AND s.token = p_token AND s.outcome IS NULL AND k.token = p_token
             AND k.state = 'sending' AND k.epoch = p_epoch;
         RETURN;
     END IF;
-    SELECT * INTO refused FROM refusal_of(
+    SELECT * INTO refused FROM find_refusal(
         c, clock(), p_check, p_counts, p_spans, p_per_day, p_day_began, p_cost);
     IF FOUND THEN
         PERFORM put_back(p_contact, p_epoch, p_worker,
@@ -213,13 +215,13 @@ BEGIN
     UPDATE contact k SET state = 'sending', token = p_token, sends = k.sends + 1,
         sent_at = the_time, lease_until = the_time + p_lease, reason = ''
     WHERE k.id = p_contact;
-    PERFORM note(p_contact, 'intend', p_worker, p_token);
-    PERFORM count_up(c.campaign, the_time, 1, 1, 0);
+    PERFORM add_history(p_contact, 'intend', p_worker, p_token);
+    PERFORM add_to_tally(c.campaign, the_time, 1, 1, 0);
     RETURN QUERY SELECT the_time + p_fence, NULL, NULL, NULL::double precision;
 END
 $$;
 
--- Only a call that was placed counts whatever was thought of it meanwhile.
+-- Puts the result of a send on record. Only 'placed' counts after evidence or a reap.
 CREATE FUNCTION settle(p_token text, p_outcome contact_state, p_detail text, p_request text,
     p_not_before double precision, p_again boolean)
 RETURNS boolean LANGUAGE plpgsql AS $$
@@ -227,7 +229,7 @@ DECLARE
     s send;
     c contact;
     is_placed boolean := p_outcome = 'placed';
-    the_fate text := CASE p_outcome WHEN 'placed' THEN 'placed' WHEN 'unknown' THEN 'unknown'
+    new_outcome text := CASE p_outcome WHEN 'placed' THEN 'placed' WHEN 'unknown' THEN 'unknown'
         ELSE 'absent' END;
     moved boolean;
 BEGIN
@@ -237,38 +239,39 @@ BEGIN
         RETURN false;
     END IF;
     SELECT * INTO s FROM send t WHERE t.token = p_token FOR UPDATE;
-    IF p_again AND s.said = p_outcome THEN
+    IF p_again AND s.reported = p_outcome THEN
         RETURN true;
     END IF;
-    -- Later events may bring its id only.
+    -- Later events may have no token, only this id.
     IF p_request IS NOT NULL AND s.request_id IS NULL THEN
         UPDATE send t SET request_id = p_request WHERE t.token = p_token;
         UPDATE contact k SET request_id = p_request WHERE k.id = c.id
             AND (is_placed AND k.token = p_token OR k.request_id IS NULL);
     END IF;
-    IF s.fate = 'placed' OR s.fate IS NOT NULL AND NOT is_placed THEN
+    IF s.outcome = 'placed' OR s.outcome IS NOT NULL AND NOT is_placed THEN
         RETURN false;
     END IF;
-    UPDATE send t SET fate = the_fate, said = p_outcome WHERE t.token = p_token;
-    IF (s.fate IS NOT DISTINCT FROM 'absent') <> (the_fate = 'absent') THEN
-        PERFORM count_up(c.campaign, s.at, 0, CASE the_fate WHEN 'absent' THEN -1 ELSE 1 END, 0);
+    UPDATE send t SET outcome = new_outcome, reported = p_outcome WHERE t.token = p_token;
+    IF (s.outcome IS NOT DISTINCT FROM 'absent') <> (new_outcome = 'absent') THEN
+        PERFORM add_to_tally(
+            c.campaign, s.at, 0, CASE new_outcome WHEN 'absent' THEN -1 ELSE 1 END, 0);
     END IF;
-    -- Whoever claimed it meanwhile must not send it.
+    -- A later epoch: a worker that claimed it meanwhile must not send it.
     UPDATE contact k SET state = p_outcome, worker = NULL, lease_until = NULL,
         reason = p_detail, epoch = k.epoch + (k.state IN ('pending', 'claimed'))::integer,
         not_before = greatest(k.not_before, CASE p_outcome WHEN 'pending' THEN p_not_before END)
     WHERE k.id = c.id AND CASE WHEN is_placed THEN k.state NOT IN ('placed', 'finished')
         ELSE k.state = 'sending' AND k.token = p_token END;
     moved := FOUND;
-    -- Two that were placed are to be seen.
-    PERFORM note(c.id, CASE WHEN NOT moved AND NOT is_placed THEN 'event' ELSE CASE p_outcome
+    -- The history shows if two calls were placed.
+    PERFORM add_history(c.id, CASE WHEN NOT moved AND NOT is_placed THEN 'event' ELSE CASE p_outcome
         WHEN 'placed' THEN 'accept' WHEN 'pending' THEN 'retry' WHEN 'rejected' THEN 'reject'
         WHEN 'failed' THEN 'fail' ELSE 'mark_unknown' END END, p_detail, p_token);
     RETURN moved;
 END
 $$;
 
--- A send's lease is its contact's while that is being sent.
+-- Takes back contacts whose lease expired. While a contact is being sent, its lease is the send's.
 CREATE FUNCTION reap(p_campaign integer) RETURNS TABLE (released integer, unknown integer)
 LANGUAGE sql AS $$
     WITH late AS (
@@ -286,12 +289,12 @@ LANGUAGE sql AS $$
         FROM late WHERE c.id = late.id
         RETURNING c.id, c.state, c.token
     ), marked AS (
-        UPDATE send s SET fate = 'unknown' FROM moved m
+        UPDATE send s SET outcome = 'unknown' FROM moved m
         WHERE m.state = 'unknown' AND s.token = m.token
     ), noted AS (
         INSERT INTO passage (contact, at, what, detail, token)
         SELECT m.id, clock(), CASE m.state WHEN 'pending' THEN 'release' ELSE 'mark_unknown' END,
-            CASE m.state WHEN 'pending' THEN 'the lease was over'
+            CASE m.state WHEN 'pending' THEN 'the lease expired'
                 ELSE 'the worker that sent it is gone' END,
             CASE m.state WHEN 'unknown' THEN m.token END
         FROM moved m

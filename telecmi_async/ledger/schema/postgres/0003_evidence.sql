@@ -1,7 +1,7 @@
--- What is learnt of calls, and limits that all workers share.
+-- Evidence of calls, and limits that workers share.
 
--- In whatever order events come, and however often each, the same is known afterwards. The
--- larger value is the later one: nobody talks less, nor is a call answered no more.
+-- Records an event of a call. The order of events, and copies of them, do not matter: the larger
+-- value is the later one, since values of a call only grow.
 CREATE FUNCTION record_event(p_token text, p_request text, p_at double precision, p_over boolean,
     p_answered boolean, p_talk integer, p_cost double precision, p_detail text)
 RETURNS text LANGUAGE plpgsql AS $$
@@ -21,27 +21,27 @@ BEGIN
     END IF;
     SELECT * INTO c FROM contact k WHERE k.id = s.contact FOR UPDATE;
     SELECT * INTO s FROM send t WHERE t.token = s.token FOR UPDATE;
-    is_first := s.fate IS DISTINCT FROM 'placed';
+    is_first := s.outcome IS DISTINCT FROM 'placed';
     is_news := NOT EXISTS (
         SELECT FROM passage e WHERE e.contact = c.id AND e.token = s.token AND e.at = p_at
             AND e.detail = p_detail AND e.what IN ('accept', 'finish', 'event')
     );
     more := greatest(p_cost - COALESCE(s.cost, 0), 0);
-    UPDATE send t SET fate = 'placed', heard = clock(),
+    UPDATE send t SET outcome = 'placed', last_event_at = clock(),
         request_id = COALESCE(t.request_id, p_request),
         answered = greatest(t.answered, p_answered),
         talk_seconds = greatest(t.talk_seconds, p_talk), cost = greatest(t.cost, p_cost)
     WHERE t.token = s.token;
-    IF s.fate = 'absent' OR more > 0 THEN
-        PERFORM count_up(c.campaign, s.at, 0, CASE s.fate WHEN 'absent' THEN 1 ELSE 0 END,
+    IF s.outcome = 'absent' OR more > 0 THEN
+        PERFORM add_to_tally(c.campaign, s.at, 0, CASE s.outcome WHEN 'absent' THEN 1 ELSE 0 END,
             COALESCE(more, 0));
     END IF;
     UPDATE contact k SET
         state = CASE WHEN p_over OR k.state = 'finished' THEN 'finished'::contact_state
             ELSE 'placed' END,
-        -- What stood against it before is over; the event itself is in its history.
+        -- The earlier reason is void; the event itself is in the history.
         reason = CASE WHEN k.state IN ('placed', 'finished') THEN k.reason ELSE '' END,
-        -- Whoever claimed it must not send it.
+        -- A later epoch: a worker that claimed it must not send it.
         epoch = k.epoch + (k.state IN ('pending', 'claimed'))::integer,
         worker = NULL, lease_until = NULL,
         request_id = COALESCE(k.request_id, p_request),
@@ -54,30 +54,31 @@ BEGIN
     ) e
     WHERE k.id = c.id;
     INSERT INTO passage (contact, at, what, detail, token)
-    SELECT c.id, p_at, told.what, p_detail, s.token FROM (VALUES
+    SELECT c.id, p_at, done.what, p_detail, s.token FROM (VALUES
         ('accept', is_first OR c.state NOT IN ('placed', 'finished')),
         ('finish', p_over AND c.state <> 'finished'),
         ('event', is_news AND NOT is_first AND c.state IN ('placed', 'finished')
             AND NOT (p_over AND c.state <> 'finished'))
-    ) AS told (what, is_so) WHERE told.is_so;
+    ) AS done (what, is_so) WHERE done.is_so;
     RETURN (SELECT g.name FROM campaign g WHERE g.id = c.campaign);
 END
 $$;
 
--- Unknown contacts that are proven not to have been called: no event came of the send though
--- there was time; one of another send arrived in the half hour in which this one's record would
--- have been sent again; and no call of about that time is without its record.
+-- Moves unknown contacts whose calls are proven absent: the send had no event though there was
+-- time; an event of another send arrived in the half hour in which this one's record would have
+-- been sent again; and no call of about that time still waits for its record.
 CREATE FUNCTION resolve_unknown(p_campaign integer, p_older double precision, p_policy text)
 RETURNS integer LANGUAGE sql AS $$
     WITH silent AS (
         SELECT c.id, c.token FROM contact c JOIN send s ON s.token = c.token
-        WHERE c.campaign = p_campaign AND c.state = 'unknown' AND s.fate = 'unknown'
-            AND s.heard IS NULL AND s.send_by + p_older < clock()
+        WHERE c.campaign = p_campaign AND c.state = 'unknown' AND s.outcome = 'unknown'
+            AND s.last_event_at IS NULL AND s.send_by + p_older < clock()
             AND EXISTS (
                 SELECT FROM send o
                 WHERE o.campaign = s.campaign
                     AND o.at BETWEEN s.at - p_older AND s.send_by + 1800
-                    AND o.heard > s.send_by AND o.heard <= s.send_by + 1800
+                    AND o.last_event_at > s.send_by
+                    AND o.last_event_at <= s.send_by + 1800
             )
             AND NOT EXISTS (
                 SELECT FROM contact p
@@ -92,13 +93,13 @@ RETURNS integer LANGUAGE sql AS $$
         FROM silent WHERE c.id = silent.id
         RETURNING c.id, c.state, c.token, c.reason
     ), marked AS (
-        UPDATE send s SET fate = 'absent' FROM moved m WHERE s.token = m.token
+        UPDATE send s SET outcome = 'absent' FROM moved m WHERE s.token = m.token
         RETURNING floor(s.at / 900)::integer AS quarter
     ), counted AS (
-        INSERT INTO tally AS t (campaign, quarter, shard, sends, rung, cost)
+        INSERT INTO tally AS t (campaign, quarter, shard, sends, may_ring, cost)
         SELECT p_campaign, m.quarter, pg_backend_pid() % 64, 0, -count(*), 0
         FROM marked m GROUP BY m.quarter ORDER BY m.quarter
-        ON CONFLICT (campaign, quarter, shard) DO UPDATE SET rung = t.rung + excluded.rung
+        ON CONFLICT (campaign, quarter, shard) DO UPDATE SET may_ring = t.may_ring + excluded.may_ring
     ), noted AS (
         INSERT INTO passage (contact, at, what, detail, token)
         SELECT m.id, clock(), CASE m.state WHEN 'failed' THEN 'give_up' ELSE 'resolve_unknown' END,
@@ -108,7 +109,7 @@ RETURNS integer LANGUAGE sql AS $$
     SELECT count(*)::integer FROM moved
 $$;
 
--- Its sends go on counting as such that may have rung.
+-- Makes unknown contacts pending. Their sends still count under all limits.
 CREATE FUNCTION redial(p_campaign integer, p_numbers bigint[]) RETURNS integer LANGUAGE sql AS $$
     WITH chosen AS (
         SELECT c.id FROM contact c
@@ -121,13 +122,13 @@ CREATE FUNCTION redial(p_campaign integer, p_numbers bigint[]) RETURNS integer L
         RETURNING c.id, c.token
     ), noted AS (
         INSERT INTO passage (contact, at, what, detail, token)
-        SELECT m.id, clock(), 'redial', 'somebody decided it', m.token FROM moved m
+        SELECT m.id, clock(), 'redial', 'by decision', m.token FROM moved m
     )
     SELECT count(*)::integer FROM moved
 $$;
 
--- The law is in `SharedLimits.reserve`. Rows are locked in the order of their keys, before the clock
--- is read: who waits for a lock must not count from a time before it.
+-- Reserves starts: the law is in `SharedLimits.reserve`. Rows are locked in the order of their
+-- keys, before the clock is read: a start must not count from a time before the wait for a lock.
 CREATE FUNCTION reserve(p_keys text[], p_intervals double precision[],
     p_longest double precision, p_most integer)
 RETURNS double precision[] LANGUAGE plpgsql AS $$
@@ -159,6 +160,7 @@ BEGIN
 END
 $$;
 
+-- Leases a channel, or renews the holder's lease, unless all are taken.
 CREATE FUNCTION lease_channel(p_key text, p_holder text, p_limit integer,
     p_seconds double precision)
 RETURNS boolean LANGUAGE plpgsql AS $$

@@ -1,4 +1,4 @@
-"""What can be done on the page, by the name that its form sends."""
+"""Page actions, by the name that a form sends."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.simulator.fault import Fault
-from telecmi_async.simulator.page.words import mark
+from telecmi_async.simulator.page.labels import delivery_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from telecmi_async.simulator.protocols import PageModel
+    from telecmi_async.simulator.page.layout import PageModel
 
-__all__ = ["DEEDS", "ActionRefused"]
+__all__ = ["PAGE_ACTIONS", "ActionRefused"]
 
 _MINUTES: Final = frozenset({"1", "5", "30"})
 _KEYS: Final = re.compile(r"[0-9*#]{1,32}")
@@ -22,12 +22,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 
 
 class ActionRefused(Exception):  # it becomes a page
-    """Something was not done.
-
-    Args:
-        status: The HTTP status.
-        why: A sentence for whoever wanted it.
-    """
+    """An action was refused, with an HTTP status and a sentence for the user."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(status, why)
@@ -35,23 +30,23 @@ class ActionRefused(Exception):  # it becomes a page
         self.why = why
 
 
-def _advance(simulator: PageModel, fields: Mapping[str, str]) -> str:
+def _advance(page: PageModel, fields: Mapping[str, str]) -> str:
     if fields.get("minutes") not in _MINUTES:
         raise ActionRefused(422, "Time passes by 1, 5 or 30 minutes.")
-    simulator.advance(60 * int(fields["minutes"]))
+    page.world.skip(60 * int(fields["minutes"]))
     return ""
 
 
-def _send_again(simulator: PageModel, fields: Mapping[str, str]) -> str:
+def _send_again(page: PageModel, fields: Mapping[str, str]) -> str:
     wanted = fields.get("delivery", "")
-    for delivery in simulator.deliveries:
-        if mark(delivery) == wanted:
-            simulator.send_again(delivery)
+    for delivery in page.world.deliveries:
+        if delivery_id(delivery) == wanted:
+            page.world.send_again(delivery)
             return f"d-{wanted}"
     raise ActionRefused(404, "That message is no longer among the newest.")
 
 
-def _add_fault(simulator: PageModel, fields: Mapping[str, str]) -> str:
+def _add_fault(page: PageModel, fields: Mapping[str, str]) -> str:
     try:
         share = float(fields.get("share", "100")) / 100
     except ValueError:
@@ -68,27 +63,26 @@ def _add_fault(simulator: PageModel, fields: Mapping[str, str]) -> str:
         )
     except ConfigurationError as error:
         raise ActionRefused(422, f"{error}.") from None
-    return f"f-{simulator.faults.add(fault)}"
+    return f"f-{page.options.faults.add(fault)}"
 
 
-def _remove_fault(simulator: PageModel, fields: Mapping[str, str]) -> str:
+def _remove_fault(page: PageModel, fields: Mapping[str, str]) -> str:
     number = fields.get("rule", "")
     if _NUMBER.fullmatch(number):
-        simulator.faults.remove(int(number))
+        page.options.faults.remove(int(number))
     return ""
 
 
-def _clear_faults(simulator: PageModel, _: Mapping[str, str]) -> str:
-    simulator.faults.clear()
+def _clear_faults(page: PageModel, _: Mapping[str, str]) -> str:
+    page.options.faults.clear()
     return ""
 
 
-def _command(simulator: PageModel, fields: Mapping[str, str]) -> str:
+def _command(page: PageModel, fields: Mapping[str, str]) -> str:
     """Do something in a call by hand; `SimulatedCall` decides whether it waits for that."""
-    try:
-        call = simulator.call(fields.get("call", ""))
-    except LookupError:
-        raise ActionRefused(404, "That call is over, and no longer among the newest.") from None
+    call = page.world.find(fields.get("call", ""))
+    if call is None:
+        raise ActionRefused(404, "That call is over, and no longer among the newest.")
     try:
         match fields["do"]:
             case "answer":
@@ -106,8 +100,8 @@ def _command(simulator: PageModel, fields: Mapping[str, str]) -> str:
     return ""
 
 
-#: Each does something, and returns the id of what should be looked at then, or ``""``.
-DEEDS: Final[Mapping[str, Callable[[PageModel, Mapping[str, str]], str]]] = {
+#: Each returns the id of the element to show afterwards, or ``""``.
+PAGE_ACTIONS: Final[Mapping[str, Callable[[PageModel, Mapping[str, str]], str]]] = {
     "add_fault": _add_fault,
     "advance": _advance,
     "answer": _command,

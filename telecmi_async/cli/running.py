@@ -1,4 +1,4 @@
-"""Carries a campaign out before the user's eyes, and says what came of it."""
+"""Campaign runs: runs a campaign with a progress display, and prints its result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import anyio
 from telecmi_async.cli.display import display_for
 from telecmi_async.cli.exits import Exit
 from telecmi_async.cli.interrupts import interrupts
-from telecmi_async.cli.meter import Meter
+from telecmi_async.cli.progress import ProgressMeter
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import ContactState
 from telecmi_async.ledger.states import Move
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.ledger import CampaignState, Contact, Ledger
 
-__all__ = ["BUSY", "announce", "carry_out", "exit_for", "state_as_json"]
+__all__ = ["BUSY", "exit_for", "print_state", "run_campaign", "state_as_json"]
 
 _LOOK: Final = 0.1
-# A retry comes within the hour. What is due later waits for the calling hours, or the next day.
+# Retries are due within the hour. A later contact waits for calling hours or the next day.
 _LONG: Final = 3_660.0
 _REFUSED: Final = "TeleCMI refused the credentials"
 _TOMORROW: Final = "The calls of this day are made: `resume` goes on tomorrow."
@@ -38,10 +38,10 @@ _LATER: Final = (
     "Nobody who is left may be called within the hour: `resume` goes on then, and `why` tells "
     "which rule it is."
 )
-# Rules that count: whoever they postpone is left because a cap is reached.
+# Rules with a cap: they postpone contacts when the cap is reached.
 _CAPS: Final = ("per_day", "per_number")
 _LEFT: Final = ContactState.PENDING
-#: States of contacts that some worker has in its hands.
+#: States of contacts that a worker is handling.
 BUSY: Final = (ContactState.CLAIMED, ContactState.SENDING)
 _PART: Final = (
     ContactState.PENDING,
@@ -53,8 +53,8 @@ _PART: Final = (
 )
 
 
-class _Watch:
-    """Shows a campaign's progress, and has its worker leave when there is a reason."""
+class _RunMonitor:
+    """Shows a campaign's progress, and stops its worker when there is a reason."""
 
     def __init__(
         self,
@@ -72,21 +72,21 @@ class _Watch:
         self._display = display
         self._pressed = pressed
         self._patient = patient
-        # Calls that are live are waited for, if their ends will be heard of.
+        # Live calls count as busy if their ends will be received.
         self._busy = (*BUSY, ContactState.PLACED) if hears else BUSY
-        self.meter = Meter(hears=hears)
+        self.meter = ProgressMeter(hears=hears)
         self._state: CampaignState | None = None
         self._paused = False
         self._idle = 0
         self._sends = -1
 
     def show(self, state: CampaignState) -> None:
-        """Take a look at the campaign."""
+        """Show a state of the campaign."""
         self._state = state
         self._display.show(self.meter.look(state, anyio.current_time()))
 
-    async def mind(self) -> None:
-        """Watch for reasons to leave until there is one."""
+    async def watch(self) -> None:
+        """Wait for a reason to leave."""
         while self.why is None:
             await anyio.sleep(_LOOK)
             if self._pressed.count:
@@ -98,9 +98,9 @@ class _Watch:
             elif (state := self._state) is not None:
                 self._state = None
                 with suppress(StoreError):  # the campaign waits until the ledger is back
-                    await self._look(state)
+                    await self._check(state)
 
-    async def _look(self, state: CampaignState) -> None:
+    async def _check(self, state: CampaignState) -> None:
         if state.status == "paused" and state.why == _REFUSED:
             self._leave(Exit.CREDENTIALS, f"{_REFUSED}: nobody was called since.")
             return
@@ -113,7 +113,7 @@ class _Watch:
         sent, self._sends = self._sends, state.sends
         if state.sends == sent and await self._day_is_full():
             self._leave(Exit.QUOTA, _TOMORROW)
-        elif await self._nobody_is_due():
+        elif await self._none_is_due():
             rule, _ = await self._last_rule()
             self._leave(
                 Exit.QUOTA if rule in _CAPS else Exit.OUTSIDE_HOURS,
@@ -121,9 +121,9 @@ class _Watch:
             )
 
     async def _day_is_full(self) -> bool:
-        """Tell whether the daily cap stopped somebody today: then it stops all the others, too.
+        """Return whether the daily cap postponed a contact today: it will postpone all others.
 
-        They would be claimed and put off one by one, each when its turn comes.
+        Otherwise the worker would claim and postpone them one by one.
         """
         per_day = self._campaign.settings.rules.per_day
         if per_day is None:
@@ -132,7 +132,7 @@ class _Watch:
         return rule == "per_day" and at >= per_day.began(await self._ledger.now())
 
     async def _last_rule(self) -> tuple[str, float]:
-        """Return the rule that last stood against the first contact that is left, and when."""
+        """Return the rule that last postponed the first pending contact, and when."""
         name = self._campaign.name
         contacts = self._ledger.contacts(name, states=[ContactState.PENDING])
         async with aclosing(cast("AsyncGenerator[Contact]", contacts)) as pending:
@@ -143,10 +143,10 @@ class _Watch:
                 return each.detail.partition(":")[0], each.at
         return "", 0.0
 
-    async def _nobody_is_due(self) -> bool:
-        """Tell whether all that is left is for much later: twice in a row, for looks are not one.
+    async def _none_is_due(self) -> bool:
+        """Return whether all contacts left are due much later, twice in a row.
 
-        Between the look at who is pending and the one at who is not, a contact may move.
+        Once is not enough: a contact may change its state between the two queries.
         """
         due = await self._ledger.next_due(self._campaign.name)
         later = due is not None and due > await self._ledger.now() + _LONG
@@ -162,20 +162,20 @@ class _Watch:
 
 
 class _Notes(logging.Handler):
-    """Says what is logged where it does not disturb what is drawn."""
+    """Shows log messages without disturbing the display."""
 
     def __init__(self, display: Display) -> None:
         super().__init__(logging.WARNING)
         self._display = display
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say it."""
+        """Show a message."""
         self._display.note(self.format(record))
 
 
 @contextmanager
 def _warnings(display: Display) -> Generator[None]:
-    """Have the package's warnings shown on a display."""
+    """Show the package's warnings on a display."""
     logger = logging.getLogger("telecmi_async")
     notes = _Notes(display)
     logger.addHandler(notes)
@@ -185,17 +185,17 @@ def _warnings(display: Display) -> Generator[None]:
         logger.removeHandler(notes)
 
 
-async def carry_out(
+async def run_campaign(
     terminal: Terminal, campaign: Campaign, ledger: Ledger, *, patient: bool, hears: bool
 ) -> tuple[CampaignState, Exit]:
-    """Run a campaign, show how it goes on stderr, and return how it ended.
+    """Run a campaign, show its progress on stderr, and return its state and the exit code.
 
     Args:
-        terminal: Where.
+        terminal: The terminal.
         campaign: The campaign.
         ledger: Its ledger; open.
         patient: Whether to wait for calling hours that are more than an hour away.
-        hears: Whether the campaign hears how its calls go.
+        hears: Whether the campaign receives events of its calls.
 
     Raises:
         ServiceClosed: The service was closed meanwhile.
@@ -205,29 +205,31 @@ async def carry_out(
     failure: Exception | None = None
     final: CampaignState | None = None
     with interrupts(terminal) as pressed, _warnings(display):
-        watch = _Watch(campaign, ledger, display, pressed, patient=patient, hears=hears)
+        monitor = _RunMonitor(campaign, ledger, display, pressed, patient=patient, hears=hears)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch.mind)
+            tasks.start_soon(monitor.watch)
             try:
-                final = await campaign.run(on_progress=watch.show)
+                final = await campaign.run(on_progress=monitor.show)
             except Exception as error:  # noqa: BLE001  # raised again below, as itself
                 failure = error
             tasks.cancel_scope.cancel()
-        display.finish(None if final is None else watch.meter.look(final, anyio.current_time()))
+        display.finish(
+            None if final is None else monitor.meter.look(final, anyio.current_time())
+        )
     if failure is not None:
         raise failure
     assert final is not None, "it came to an end"  # noqa: S101  # for type checkers
     if final.status == "stopped":
         terminal.say(f"Stopped{f': {final.why}' if final.why else ''}.")
-    return final, exit_for(final, campaign.settings.rules, watch.why)
+    return final, exit_for(final, campaign.settings.rules, monitor.why)
 
 
 def exit_for(state: CampaignState, rules: CampaignRules, why: Exit | None = None) -> Exit:
-    """Return the exit code of a campaign that was left as it stands.
+    """Return the exit code for the state in which a campaign was left.
 
     Args:
-        state: How it stands.
-        rules: What it keeps to.
+        state: Its state.
+        rules: Its rules.
         why: Why it was left before its end, if it was.
     """
     if why is Exit.INTERRUPTED:
@@ -242,7 +244,7 @@ def exit_for(state: CampaignState, rules: CampaignRules, why: Exit | None = None
 
 
 def state_as_json(state: CampaignState) -> dict[str, object]:
-    """Return how a campaign stands, for other programs."""
+    """Return a campaign's state, for other programs."""
     return {
         "campaign": state.name,
         "status": state.status,
@@ -254,16 +256,16 @@ def state_as_json(state: CampaignState) -> dict[str, object]:
     }
 
 
-def announce(
+def print_state(
     terminal: Terminal, state: CampaignState, *, as_json: bool, ledger: str | None = None
 ) -> None:
-    """Print how a campaign stands, and say what can be done about it.
+    """Print a campaign's state, and say how to continue.
 
     Args:
-        terminal: Where.
-        state: How it stands.
-        as_json: Whether it is printed as an object.
-        ledger: The ledger's argument, if the campaign can be gone on with; empty for the
+        terminal: The terminal.
+        state: The state.
+        as_json: Whether to print a JSON object.
+        ledger: The ledger's argument if the campaign can be resumed; empty for the
             environment's.
     """
     if as_json:

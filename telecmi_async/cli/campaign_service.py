@@ -1,4 +1,4 @@
-"""What a campaign's calls go out on: a service, and perhaps a receiver that hears of them."""
+"""Campaign service: the `CallService` of a command and, on a port, its webhook receiver."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from telecmi_async import CallService, Receiver
-from telecmi_async.cli.hearing import check_reachable, hearing, webhook_token
 from telecmi_async.cli.shared_arguments import WEBHOOK_PORT
+from telecmi_async.cli.webhook_server import check_reachable, serve_webhooks, webhook_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from telecmi_async.cli.account import Account
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["line"]
+__all__ = ["campaign_service"]
 
 
 @asynccontextmanager
-async def line(
+async def campaign_service(
     terminal: Terminal, account: Account, *, host: str, port: int | None, url: str | None
 ) -> AsyncGenerator[tuple[CallService, Receiver | None]]:
-    """Open a service of an account and, on a port, a receiver that it hears from.
+    """Open a service of an account and, on a port, the webhook receiver that it uses.
 
-    Requests carry a reference, receiver or not: it is by that a receiver finds, days later, what
-    became of a request whose answer was lost.
+    Requests always carry a reference: by it a receiver can find, days later, the outcome of a
+    request whose answer was lost.
 
     Args:
-        terminal: Whose environment has the webhooks' token.
+        terminal: Its environment has the webhooks' token.
         account: The account.
         host: The address to listen on.
-        port: The port; ``None`` to hear of nothing, unless there is a ``url``.
-        url: The address, without its token, at which TeleCMI reaches that port.
+        port: The port; ``None`` for no receiver, unless there is a ``url``.
+        url: The public address of that port, without the token.
 
     Raises:
-        ConfigurationError: The token is missing, or nothing can listen there.
-        Stop: What is sent to the address does not arrive.
+        ConfigurationError: The token is missing, or the port cannot be opened.
+        Stop: A request to the public address does not arrive here.
     """
     async with AsyncExitStack() as stack:
         receiver = None
@@ -44,7 +44,9 @@ async def line(
             token = webhook_token(terminal)
             receiver = Receiver(token.reveal())
             port = WEBHOOK_PORT if port is None else port
-            port = await stack.enter_async_context(hearing(receiver, host=host, port=port))
+            port = await stack.enter_async_context(
+                serve_webhooks(receiver, host=host, port=port)
+            )
             terminal.say(f"Listening for webhooks on {host} port {port}.")
             if url is not None:
                 await check_reachable(receiver, token, url)

@@ -1,10 +1,10 @@
-"""Events that arrive on one machine, for campaigns that dial on another."""
+"""Ledger store: records events in the ledger, for campaigns that dial from another machine."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telecmi_async.campaigns.evidence import record_event
+from telecmi_async.campaigns.evidence import record_call_event
 from telecmi_async.events.store import MemoryStore
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ __all__ = ["LedgerStore"]
 
 
 class LedgerStore:
-    """Has each event on record in a ledger before TeleCMI gets its answer.
+    """Records each event in a ledger before TeleCMI gets its answer.
 
-    While the ledger fails, TeleCMI is asked to send events again.
+    While the ledger fails, the answer makes TeleCMI send the event again.
 
     Args:
         ledger: The ledger; open.
@@ -31,24 +31,24 @@ class LedgerStore:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._memory = MemoryStore()
-        #: How many events were of calls that the ledger knows.
+        #: The number of events of calls in the ledger.
         self.known = 0
 
     async def put(self, stored: StoredEvent) -> bool:
-        """Put an event on record, a repeat too: the first time may have failed half-way."""
-        campaign = await record_event(self._ledger, stored.event)
+        """Record an event, also a repeat: the first time may have failed half-way."""
+        campaign = await record_call_event(self._ledger, stored.event)
         fresh = await self._memory.put(stored)
         self.known += campaign is not None and fresh
         return fresh
 
     async def get(self, ids: Collection[str]) -> list[StoredEvent]:
-        """Return what was put lately."""
+        """Return recent events."""
         return await self._memory.get(ids)
 
     async def claim(self, key: str) -> bool:
-        """Tell whether nobody claimed an event before."""
+        """Return whether an event was not claimed before."""
         return await self._memory.claim(key)
 
     def follow(self, listener: Listener) -> AbstractAsyncContextManager[None]:
-        """Tell a listener of events."""
+        """Give new events to a listener."""
         return self._memory.follow(listener)

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on a port, for commands that hear of calls."""
+"""Webhook server: a receiver on a port, for commands that receive events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio.to_thread
 
 from telecmi_async.cli.account import secret_variable
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.wire import Unreachable, send
+from telecmi_async.cli.http_request import Unreachable, send_request
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.receiver import new_token
 from telecmi_async.http_server import HttpResponse, serve_http
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from telecmi_async.events.receiver import Receiver
     from telecmi_async.http_server import HttpConnection, HttpRequest
 
-__all__ = ["check_reachable", "hearing", "webhook_token"]
+__all__ = ["check_reachable", "serve_webhooks", "webhook_token"]
 
 _PING: Final = b'{"type": "ping"}'
 
 
 @asynccontextmanager
-async def hearing(receiver: Receiver, *, host: str, port: int) -> AsyncGenerator[int]:
-    """Serve a receiver on a port for as long as the context is open; give the port.
+async def serve_webhooks(receiver: Receiver, *, host: str, port: int) -> AsyncGenerator[int]:
+    """Serve a receiver on a port while the context is open; yields the port.
 
     Raises:
         ConfigurationError: The address cannot be listened on.
@@ -47,7 +47,7 @@ async def hearing(receiver: Receiver, *, host: str, port: int) -> AsyncGenerator
 
 
 async def check_reachable(receiver: Receiver, token: Secret, url: str) -> None:
-    """Send something to the address that TeleCMI is told: it has to arrive at a receiver here.
+    """Check that a request to the public address arrives at a receiver here.
 
     Args:
         receiver: The receiver; it is listening.
@@ -55,8 +55,8 @@ async def check_reachable(receiver: Receiver, token: Secret, url: str) -> None:
         url: The address, without the token.
 
     Raises:
-        ConfigurationError: It is no address, or the token is in it.
-        Stop: It does not arrive.
+        ConfigurationError: The address is malformed, or contains the token.
+        Stop: The request does not arrive.
     """
     if token.reveal() in url:
         raise ConfigurationError(
@@ -64,7 +64,9 @@ async def check_reachable(receiver: Receiver, token: Secret, url: str) -> None:
         )
     before = receiver.counts.accepted
     try:
-        came = await anyio.to_thread.run_sync(partial(send, "POST", receiver.url(url), _PING))
+        came = await anyio.to_thread.run_sync(
+            partial(send_request, "POST", receiver.url(url), _PING)
+        )
     except Unreachable as error:
         raise Stop(Exit.UNAVAILABLE, f"nobody answers at {url}: {error}") from None
     if receiver.counts.accepted == before:
@@ -75,10 +77,10 @@ async def check_reachable(receiver: Receiver, token: Secret, url: str) -> None:
 
 
 def webhook_token(terminal: Terminal) -> Secret:
-    """Return the token that the webhooks' address ends in.
+    """Return the token at the end of the webhook address.
 
     Raises:
-        ConfigurationError: None is set; the message holds a new one.
+        ConfigurationError: None is set; the message suggests a new one.
     """
     try:
         return secret_variable(terminal.environ, "TELECMI_WEBHOOK_TOKEN")

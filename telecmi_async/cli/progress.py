@@ -1,4 +1,4 @@
-"""How a campaign goes, from looks at it: how fast, how many are live, how long it will take."""
+"""Campaign progress: calls per second, live calls, and time left, from states of the ledger."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from attrs import frozen
 
 from telecmi_async.ledger import CampaignState, ContactState
 
-__all__ = ["CampaignView", "Meter", "duration"]
+__all__ = ["CampaignView", "ProgressMeter", "duration"]
 
-# Over how many seconds the rate is taken.
+# The rate is an average over so many seconds.
 _SPAN: Final = 10.0
 
 
@@ -20,9 +20,9 @@ class CampaignView:
     """A campaign at one moment.
 
     Args:
-        state: What the ledger says.
-        rate: How many requests left in a second, lately.
-        hears: Whether the ends of calls are heard of. If not, nobody knows which are live.
+        state: Its state in the ledger.
+        rate: Requests per second, lately.
+        hears: Whether ends of calls are received; otherwise live calls are not known.
     """
 
     state: CampaignState
@@ -31,16 +31,16 @@ class CampaignView:
 
     @property
     def left(self) -> int:
-        """How many contacts are still to be dialled."""
+        """The number of contacts still to be dialled."""
         return self.state.left
 
     @property
     def done(self) -> int:
-        """How many are not."""
+        """The number of other contacts."""
         return self.state.total - self.left
 
     def words(self) -> str:
-        """Return it in one line."""
+        """Return the progress in one line."""
         counts = self.state.counts
         said = [
             f"{self.done:>{len(str(self.state.total))}} of {self.state.total}",
@@ -60,11 +60,11 @@ class CampaignView:
         return ", ".join(said)
 
 
-class Meter:
-    """Turns looks at a campaign into views of it.
+class ProgressMeter:
+    """Computes views from states of a campaign.
 
     Args:
-        hears: Whether the ends of calls are heard of.
+        hears: Whether ends of calls are received.
     """
 
     def __init__(self, *, hears: bool = True) -> None:
@@ -72,10 +72,10 @@ class Meter:
         self._looks: deque[tuple[float, int]] = deque()
 
     def look(self, state: CampaignState, now: float) -> CampaignView:
-        """Return how it goes.
+        """Return the campaign's view.
 
         Args:
-            state: What the ledger says.
+            state: Its state in the ledger.
             now: The time, in seconds.
         """
         self._looks.append((now, state.sends))
@@ -88,7 +88,7 @@ class Meter:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in words, as exact as people need it."""
+    """Return a duration in words, rounded for people."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:

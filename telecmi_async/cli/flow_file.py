@@ -1,4 +1,4 @@
-"""What a command reads: a file, or stdin."""
+"""Call flow files: read from a path, or stdin."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["read_flow"]
 
 
 def read_flow(terminal: Terminal, name: str) -> str | bytes:
-    """Return what the file of a call flow holds, or stdin for ``-``.
+    """Return the content of a call flow file, or of stdin for ``-``.
 
     Raises:
         InvalidCall: It cannot be read.

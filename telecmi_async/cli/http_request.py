@@ -1,4 +1,4 @@
-"""One HTTP request of a command's own, with the standard library: what came back, and from whom."""
+"""HTTP requests of a command, with the standard library: the reply, and its TLS certificate."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from attrs import frozen
 
 from telecmi_async.errors import ConfigurationError
 
-__all__ = ["Came", "Unreachable", "parse_address", "send"]
+__all__ = ["HttpAnswer", "Unreachable", "parse_address", "send_request"]
 
 _TIMEOUT: Final = 10.0
 
 
-class Unreachable(Exception):  # a command says it in its own words
-    """Nobody answers there; the message says why."""
+class Unreachable(Exception):  # commands turn it into a message of theirs
+    """No server answers there; the message says why."""
 
 
 @frozen
-class Came:
-    """What came back.
+class HttpAnswer:
+    """A reply.
 
     Args:
         status: The HTTP status.
         headers: The headers, by lower-case name.
-        tls: The protocol's version, and when the certificate ends; ``None`` without TLS.
+        tls: The TLS version and the end of the certificate's validity; ``None`` without TLS.
     """
 
     status: int
@@ -40,23 +40,23 @@ def parse_address(url: str) -> SplitResult:
     """Return the parts of an address.
 
     Raises:
-        ConfigurationError: It is no http(s) address.
+        ConfigurationError: It is not an http(s) address.
     """
     try:
         parts = urlsplit(url)
         if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
             return parts
-    except ValueError:  # a port that is none
+    except ValueError:  # not a port
         pass
     raise ConfigurationError("give an address that begins with https:// or http://")
 
 
-def send(method: str, url: str, body: bytes | None = None) -> Came:
+def send_request(method: str, url: str, body: bytes | None = None) -> HttpAnswer:
     """Send a request, and wait for its answer; it blocks. Redirects are not followed.
 
     Raises:
-        ConfigurationError: It is no http(s) address.
-        Unreachable: Nobody answers there.
+        ConfigurationError: It is not an http(s) address.
+        Unreachable: No server answers there.
     """
     parts = parse_address(url)
     host = parts.hostname or ""
@@ -81,7 +81,7 @@ def send(method: str, url: str, body: bytes | None = None) -> Came:
         raise Unreachable(why) from None
     finally:
         connection.close()
-    return Came(answer.status, {k.lower(): v for k, v in answer.getheaders()}, tls)
+    return HttpAnswer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, tls)
 
 
 def _tls(connection: http.client.HTTPConnection) -> tuple[str, str] | None:

@@ -1,0 +1,164 @@
+"""Event fields: how each is read from a payload, in every form in which TeleCMI sends it.
+
+No reader raises: a value that makes no sense is read as ``None``, and stays in the event's
+``raw``.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
+
+import attrs
+
+from telecmi_async._internal.frozen_json import Json, JsonObject
+from telecmi_async.errors import WebhookError
+from telecmi_async.events.model import Event
+from telecmi_async.events.payload import read_object
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    _Reader: TypeAlias = Callable[[Json], object]
+
+__all__ = ["parse_fields", "read_integer", "read_object_or_none", "read_text", "read_word"]
+
+_SEPARATORS = re.compile(r"[\s().\-]+")
+_MONEY = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
+_LONGEST_INTEGER = 18
+
+# 10**11 seconds are the year 5138, 10**11 milliseconds March 1973.
+_SECONDS_END = 10**11
+_MILLISECONDS_END = 10**14
+
+
+def read_text(value: Json) -> str | None:
+    """Return a text without blanks around it, or a number's digits; ``None`` if it is empty."""
+    match value:
+        case str():
+            return value.strip() or None
+        case bool():
+            return None
+        case int():
+            return str(value)
+        case float() if value.is_integer():
+            return str(int(value))
+        case _:
+            return None
+
+
+def read_word(value: Json) -> str | None:
+    """Return a status or the like: in lower case, with ``_`` instead of ``-`` and blanks."""
+    if not isinstance(value, str):
+        return None
+    return value.strip().lower().replace("-", "_").replace(" ", "_") or None
+
+
+def _number(value: Json) -> str | None:
+    """Return a phone number's digits, leading zeros kept; or the text, if it is not one."""
+    text = read_text(value)
+    if text is None or _is_digits(text):
+        return text
+    digits = _SEPARATORS.sub("", text).removeprefix("+")
+    return digits if _is_digits(digits) else text
+
+
+def read_integer(value: Json) -> int | None:
+    """Return an integer that is not negative, from a number or its text."""
+    text = read_text(value)
+    if text is None or not _is_digits(text) or len(text) > _LONGEST_INTEGER:
+        return None
+    return int(text)
+
+
+def _is_digits(text: str) -> bool:
+    return text.isdecimal() and text.isascii()
+
+
+def _money(value: Json) -> Decimal | None:
+    """Return an amount, exact if it came as text."""
+    text = repr(value) if isinstance(value, float) else read_text(value)
+    return Decimal(text) if text and _MONEY.fullmatch(text) else None
+
+
+def _time(value: Json) -> datetime | None:
+    """Return a point in time, from seconds or milliseconds since 1970; 0 means no time.
+
+    The size tells them apart: there is no call before 1973 in milliseconds, nor after 5138 in
+    seconds.
+    """
+    since = value if isinstance(value, float) else read_integer(value)
+    if since is None or not 0 < since < _MILLISECONDS_END:
+        return None
+    return datetime.fromtimestamp(since if since < _SECONDS_END else since / 1000, UTC)
+
+
+def read_object_or_none(value: Json) -> JsonObject | None:
+    """Return an object, also if it came as JSON in a text."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            return read_object(value)
+        except WebhookError:
+            return None
+    return value if isinstance(value, JsonObject) else None
+
+
+def _params(value: Json) -> JsonObject | str | None:
+    """Return ``extra_params``: an object, also from JSON in a text, or else the text."""
+    found = read_object_or_none(value)
+    return value if found is None and isinstance(value, str) else found
+
+
+_READERS: Final[dict[str, _Reader]] = {
+    "appid": read_integer,
+    "from_": _number,
+    "to": _number,
+    "time": _time,
+    "cmiuuid": read_text,
+    "leg": read_word,
+    "request_id": read_text,
+    "conversation_uuid": read_text,
+    "extra_params": _params,
+    "callerid": _number,
+    "vn": _number,
+    "start_time": _time,
+    "answer_time": _time,
+    "end_time": _time,
+    "duration": read_integer,
+    "call_rate": _money,
+    "balance": _money,
+    "hangup_reason": read_text,
+    "filename": read_text,
+}
+# Fields whose keys are not their names: the first that has a value counts. An id of a leg is
+# misspelt in the sample for digits, and otherwise in the vendor's Node SDK.
+_KEYS: Final = {
+    "appid": ("appid", "app_id"),
+    "from_": ("from",),
+    "cmiuuid": ("cmiuuid", "cmuuid", "cmiuid"),
+    "call_rate": ("call_rate", "rate"),
+}
+
+
+#: By kind: each field, its reader, and the keys that it may have.
+_FIELDS: Final[dict[type[Event], list[tuple[str, _Reader, Iterable[str]]]]] = {
+    kind: [
+        (field.name, _READERS[field.name], _KEYS.get(field.name, (field.name,)))
+        for field in attrs.fields(kind)
+        if field.name in _READERS
+    ]
+    for kind in get_args(Event)
+}
+
+
+def parse_fields(kind: type[Event], raw: JsonObject) -> dict[str, Any]:
+    """Return a payload's fields for a class of event, except those that depend on its kind."""
+    fields: dict[str, Any] = {}
+    for name, read, keys in _FIELDS[kind]:
+        for key in keys:
+            if (value := read(raw.get(key))) is not None:
+                fields[name] = value
+                break
+    return fields

@@ -1,0 +1,147 @@
+"""Page view of one call: its facts, timeline, call flow, legs and messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from telecmi_async._internal.messages import mask
+from telecmi_async.simulator.page.elements import (
+    chip,
+    html_row,
+    html_table,
+    joined,
+    section,
+    tag,
+)
+from telecmi_async.simulator.page.flow import flow_steps
+from telecmi_async.simulator.page.labels import end_of_line, named, since, span
+from telecmi_async.simulator.page.layout import PageView
+from telecmi_async.simulator.page.views import TONES, messages, stage_chip
+
+if TYPE_CHECKING:
+    from telecmi_async.simulator.call import SimulatedCall
+    from telecmi_async.simulator.page.elements import Child, Html
+    from telecmi_async.simulator.page.layout import PageModel
+
+__all__ = ["call_view"]
+
+_MOST_NOTES: Final = 300
+
+
+def call_view(page: PageModel, call: SimulatedCall | None) -> PageView:
+    """Return all that is known of a call, or that it is unknown."""
+    if call is None:
+        gone = tag("p", "It is over, and no longer among the newest; or it never was.")
+        return PageView(title="No such call", place="", status=404, body=gone)
+    about = [delivery for delivery in page.world.deliveries if delivery.call is call]
+    body = joined(
+        _facts(page, call),
+        _by_hand(page, call),
+        tag(
+            "div",
+            section("Timeline", _timeline(call)),
+            section("Call flow", _flow(call)),
+            classes="pair",
+        ),
+        section("Legs", _legs(call)) if call.legs else None,
+        section("Messages to your program", messages(page, about)),
+    )
+    return PageView(
+        title=joined("Call to ", tag("span", mask(call.to), classes="digits")),
+        place="",
+        typing="press" in call.waits_for,
+        body=body,
+    )
+
+
+def _facts(page: PageModel, call: SimulatedCall) -> Html:
+    params = call.extra_params
+    # Their names only: the values are the user's own.
+    names = (
+        "a text" if isinstance(params, str) else ", ".join(map(named, list(params or ())[:9]))
+    )
+    facts: list[tuple[str, Child]] = [
+        ("State", stage_chip(call)),
+        ("Accepted", f"{span(page.world.now - call.accepted)} ago"),
+        ("From", tag("span", mask(call.from_), classes="digits")),
+        ("Request id", tag("code", call.request_id)),
+        ("Endpoint", call.region or "none: it came in"),
+        ("Try for this number", call.attempt),
+        ("Longest", span(call.duration) if call.duration else "not said"),
+        ("Talked", f"{call.talk_seconds} s"),
+        ("Extra params", names or "none"),
+    ]
+    pairs = [tag("div", tag("dt", label), tag("dd", fact)) for label, fact in facts]
+    return tag("dl", *pairs, classes="facts")
+
+
+def _by_hand(page: PageModel, call: SimulatedCall) -> Html | None:
+    if call.over or not call.legs:
+        return None
+    this = call.request_id
+    keys = tag("input", id="keys", name="keys", required=True, inputmode="numeric",
+               maxlength=32, pattern="[0-9*#]+", size=8)  # fmt: skip
+    label = tag("label", "Keys", for_="keys")
+    ways = {
+        "answer": page.button("answer", "Answer", call=this),
+        "miss": page.button("miss", "Let it ring in vain", call=this),
+        "press": page.form("press", label, keys, tag("button", "Press"), call=this),
+        "hangup": page.button("hangup", "Hang up", call=this),
+    }
+    shown = [
+        tag("div", way, id=f"hand-{name}")
+        for name, way in ways.items()
+        if name in call.waits_for or name == "hangup"
+    ]
+    return section("By hand", tag("div", *shown, classes="hand"))
+
+
+def _flow(call: SimulatedCall) -> Html:
+    states: dict[str, Child] = {"done": "done", "now": chip("busy", "now"), "next": "to come"}
+    rows = [
+        html_row(
+            (n, "number"),
+            step.name,
+            step.detail,
+            (states[step.state], "number"),
+            classes=step.state,
+        )
+        for n, step in enumerate(flow_steps(call)[:_MOST_NOTES], 1)
+    ]
+    columns = ["Step", "Action", "Detail", "State"]
+    return html_table("Call flow", columns, rows, empty="No action yet.")
+
+
+def _timeline(call: SimulatedCall) -> Html:
+    left_out = max(0, len(call.timeline) - _MOST_NOTES)
+    rows = [
+        html_row(
+            (since(note.at - call.accepted), "number"),
+            note.leg,
+            note.what.replace("_", " "),
+            named(note.detail),
+            mark=f"n-{n}",
+        )
+        for n, note in enumerate(call.timeline)
+        if n >= left_out
+    ]
+    columns = ["When", "Leg", "What", "Detail"]
+    return joined(
+        tag("p", f"{left_out:,} before these", classes="more") if left_out else None,
+        html_table("Timeline", columns, rows, empty="Nothing has happened yet."),
+    )
+
+
+def _legs(call: SimulatedCall) -> Html:
+    rows = [
+        html_row(
+            leg.name,
+            (end_of_line(leg.to), "digits"),
+            chip(TONES.get(ending := leg.ending or "under way", "busy"), ending),
+            (f"{leg.talk_seconds} s", "number"),
+            "made" if leg.recorded else "to come",
+            tag("code", leg.cmiuuid),
+        )
+        for leg in call.legs
+    ]
+    return html_table("Legs", ["Leg", "To", "State", "Talked", "Record", "Id"], rows)

@@ -1,0 +1,60 @@
+"""Labels: times in words, and the user's own data, short and masked."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from telecmi_async._internal.messages import mask, mask_in
+
+if TYPE_CHECKING:
+    from telecmi_async.simulator.webhooks import Delivery
+
+__all__ = ["delivery_id", "elapsed", "end_of_line", "named", "since", "span"]
+
+_LONGEST: Final = 60
+_MINUTE: Final = 60
+_HOUR: Final = 3_600
+
+
+def named(value: object) -> str:
+    """Return a name that a user chose: short, printable, with phone numbers masked."""
+    text = mask_in(str(value)[: 2 * _LONGEST])  # before it is cut, so that no half is left
+    if len(text) > _LONGEST:
+        text = text[:_LONGEST] + "…"
+    # What does not print could turn the line around, and a lone surrogate is no UTF-8.
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def end_of_line(to: int | str) -> str:
+    """Return the far end of a leg: a masked number, or the name of a SIP user."""
+    return mask(to) if isinstance(to, int) else named(to)
+
+
+def span(seconds: float) -> str:
+    """Return a time that passes, such as ``3 min 05 s``."""
+    whole = max(0, int(seconds))
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} min"
+
+
+def elapsed(seconds: float) -> str:
+    """Return a time on the simulator's clock, such as ``0:12:31``."""
+    whole = int(seconds)
+    return f"{whole // _HOUR}:{whole % _HOUR // _MINUTE:02}:{whole % _MINUTE:02}"
+
+
+def since(seconds: float) -> str:
+    """Return how long after a call was accepted something happened, such as ``+4.2 s``."""
+    if seconds < _MINUTE:
+        return f"+{seconds:.1f} s"
+    return f"+{int(seconds // _MINUTE)}:{seconds % _MINUTE:04.1f}"
+
+
+def delivery_id(delivery: Delivery) -> str:
+    """Return a delivery's id on the page, from which nothing about it can be read."""
+    name = f"{delivery.call.request_id} {delivery.key}"
+    return blake2b(name.encode(errors="replace"), digest_size=8).hexdigest()
