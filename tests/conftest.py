@@ -66,6 +66,24 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
 
 @pytest.fixture
+def campaigns_poll_every(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """What sets how often campaigns look at their ledger: seconds pass slowly on a real clock."""
+
+    def every(seconds: float) -> None:
+        for module in ("start_scheduler", "supervisor", "worker"):
+            monkeypatch.setattr(f"telecmi_async.campaigns.{module}._POLL", seconds)
+        monkeypatch.setattr("telecmi_async.campaigns.worker._STORE_PAUSE", 2 * seconds)
+
+    return every
+
+
+@pytest.fixture
+def campaigns_poll_often(campaigns_poll_every: Callable[[float], None]) -> None:
+    """Campaigns look at their ledger ten times a second."""
+    campaigns_poll_every(0.1)
+
+
+@pytest.fixture
 def open_ledger() -> Callable[[Path, Callable[[], float]], SqliteLedger]:
     """What opens a ledger, for tests of all ledgers: SQLite; PostgreSQL below tests/servers."""
     return lambda folder, clock: SqliteLedger(folder / "ledger.db", clock=clock)

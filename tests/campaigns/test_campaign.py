@@ -339,12 +339,12 @@ async def test_a_campaign_slows_down_when_told_to(caplog: pytest.LogCaptureFixtu
     """TeleCMI's "too many" cuts the rate, and everybody is dialled all the same."""
     async with scene(calls_per_second=5) as here:
         campaign = here.campaign(settings(20.0))
-        await campaign.load(contacts(200))
+        await campaign.load(contacts(100))
 
         state = await campaign.run()
 
-        assert state.counts[S.FINISHED] == 200
-        assert here.simulator.requests < 300
+        assert state.counts[S.FINISHED] == 100
+        assert here.simulator.requests < 150
     assert "19170" not in caplog.text
 
 
@@ -703,7 +703,7 @@ async def test_credentials_that_are_refused_pause_the_campaign(
     """The list is not burnt: it goes on once they are right."""
     async with scene(Fault("credentials")) as here, anyio.create_task_group() as tasks:
         campaign = here.campaign()
-        await campaign.load(contacts(200))
+        await campaign.load(contacts(80))
         tasks.start_soon(campaign.run)
         await anyio.sleep(30)
         state, requests = await campaign.state(), here.simulator.requests
@@ -711,10 +711,10 @@ async def test_credentials_that_are_refused_pause_the_campaign(
         here.simulator.faults.clear()
         await campaign.resume()
 
-    assert (state.status, state.counts[S.PENDING]) == ("paused", 200)
+    assert (state.status, state.counts[S.PENDING]) == ("paused", 80)
     assert "credentials" in state.why
     assert requests < 40
-    assert await here.counted() == {"finished": 200}
+    assert await here.counted() == {"finished": 80}
     assert sum("refused the credentials" in r.message for r in caplog.records) == 1
 
 

@@ -392,6 +392,7 @@ def test_unknown_fates_have_their_own_code(folder: Path) -> None:
     assert "Of 1 nobody knows whether a phone rang" in terminal.err
 
 
+@pytest.mark.usefixtures("campaigns_poll_often")
 def test_refused_credentials_end_a_campaign(folder: Path) -> None:
     """It is left when TeleCMI refuses the secret, and everybody is still to be called."""
     with serving(Simulator()) as environ:
@@ -449,6 +450,7 @@ def test_a_paused_campaign_goes_on(folder: Path) -> None:
     assert "people paused: from the command line" in seen.err
 
 
+@pytest.mark.usefixtures("campaigns_poll_often")
 def test_a_worker_waits_while_its_campaign_is_paused(folder: Path) -> None:
     """A pause from another process is shown, and so is its end."""
     in_ledger(begin)
@@ -550,6 +552,7 @@ def test_an_interrupt_in_the_program_itself_is_counted(folder: Path) -> None:
     assert simulator.requests < 4
 
 
+@pytest.mark.usefixtures("campaigns_poll_often")
 def test_a_ledger_that_fails_for_a_while_ends_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,11 @@ from telecmi_async.pacing.redis import RedisLimits
 if TYPE_CHECKING:
     from telecmi_async import CallService
 
-pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.real_clock,
+    pytest.mark.usefixtures("campaigns_poll_often"),
+]
 
 
 async def test_a_database_that_is_killed_and_comes_back_has_nobody_dialled_again(

@@ -1,6 +1,6 @@
 """Workers of campaigns that die, or freeze, exactly where it hurts.
 
-`tests/test_campaign_faults_process.py` runs this as a script. It forks: once for a simulator, and
+`tests/processes/test_campaign_faults.py` runs this as a script. It forks: once for a simulator, and
 for each point a few workers with a ledger of their own, the first of which ends at that point.
 When the others have finished the campaign, it says how it stands.
 """
@@ -25,7 +25,15 @@ from crash_simulator import WritingSimulator
 from crash_worker import FROM, contacts
 
 from telecmi_async import CallService, Hangup, Timeouts
-from telecmi_async.campaigns import Campaign, CampaignSettings, CampaignTimeouts, Pace, Retries
+from telecmi_async.campaigns import (
+    Campaign,
+    CampaignSettings,
+    CampaignTimeouts,
+    Pace,
+    Retries,
+    supervisor,
+    worker,
+)
 from telecmi_async.ledger import CallEvidence, Reaped, SqliteLedger
 from telecmi_async.ledger.postgres.ledger import PostgresLedger
 from telecmi_async.wire.httpx_transport import _Probe
@@ -329,6 +337,8 @@ class Run:
 def main(told: dict[str, Any]) -> None:
     """Run all points at once, and say how each ended."""
     faulthandler.register(signal.SIGUSR1)
+    # Its workers are forked, and look more often for what they may do than real ones.
+    worker._POLL = supervisor._POLL = 0.2  # type: ignore[misc]  # final for others
     folder, workers = Path(told["folder"]), told["workers"]
     reading, writing = os.pipe()
     server = fork(serve, folder / "log", writing)

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
     from telecmi_async.simulator.replies import Decision
 
-pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.real_clock,
+    pytest.mark.usefixtures("campaigns_poll_often"),
+]
 
 # --- power cuts --------------------------------------------------------------------------
 
@@ -132,16 +136,16 @@ async def test_a_full_disk_stops_the_dialling(
 
     async with SqliteLedger(tmp_path / "ledger.db") as ledger:
         campaign = Campaign(ledger, service, NAME, settings(100.0), timeouts=BRIEF)
-        await campaign.load(contacts(300))
+        await campaign.load(contacts(150))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(campaign.run)
             await anyio.sleep(0.3)
             await room(ledger, "1")  # that is, no more than there are
-            await anyio.sleep(1.5)
+            await anyio.sleep(0.5)
             before = len(simulator.log)
             await anyio.sleep(0.7)
             during = len(simulator.log)
             await room(ledger, "100000")
 
-        assert 0 < before == during < 300
-        assert await account(ledger, simulator.log, 300) == {"placed": 300}
+        assert 0 < before == during < 150
+        assert await account(ledger, simulator.log, 150) == {"placed": 150}
