@@ -16,8 +16,6 @@ from telecmi_async.errors import ConfigurationError, StoreError, WrongEventLoop
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-__all__ = ["RedisBacked", "RedisServer"]
-
 _T = TypeVar("_T")
 
 # Requests at the same time: each takes a connection.

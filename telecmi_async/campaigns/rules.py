@@ -27,8 +27,6 @@ from telecmi_async.ledger.records import RuleDecision, SendLimits
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["ZONE_COLUMN", "CampaignRules", "CostCap", "DailyCap", "FrequencyCap"]
-
 T = TypeVar("T")
 
 #: The column of a contact's time zone, which overrides its country's.

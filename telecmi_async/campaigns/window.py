@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from zoneinfo import ZoneInfo
 
-__all__ = ["DAYS", "CallingWindow"]
-
 #: The days of the week, in their order.
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 

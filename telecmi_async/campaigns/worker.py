@@ -52,8 +52,6 @@ if TYPE_CHECKING:
     from telecmi_async.pacing.shared import SharedLimits
     from telecmi_async.service.service import CallService
 
-__all__ = ["Worker"]
-
 T = TypeVar("T")
 
 logger = logging.getLogger("telecmi_async")

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from telecmi_async.cli.account import Account
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["run"]
-
 # Signed requests elsewhere tolerate minutes; a calling window is wrong by as much as the clock.
 _MOST_SKEW: Final = 30.0
 _CERTIFICATE_DAYS: Final = 14

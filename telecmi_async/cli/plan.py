@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from telecmi_async.campaigns.contacts.files import ContactsFile
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["Plan", "check_columns", "draw_up", "show_plan"]
-
 _EXAMPLES: Final = 10
 _COUNTRIES: Final = 8
 _UNKNOWN: Final = {

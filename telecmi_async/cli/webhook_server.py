@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from telecmi_async.events.receiver import Receiver
     from telecmi_async.http_server import HttpConnection, HttpRequest
 
-__all__ = ["check_reachable", "serve_webhooks", "webhook_token"]
-
 _PING: Final = b'{"type": "ping"}'
 
 

@@ -29,16 +29,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = [
-    "CLOSE_STARTS",
-    "LATE_START",
-    "LOCAL_MARGIN",
-    "RESERVED_AHEAD",
-    "SHARED_MARGIN",
-    "STUCK_INTENT",
-    "reserve_starts",
-]
-
 #: By how much an interval is longer than ``1 / rate`` in one process. The limit holds for the
 #: moments at which calls arrive at TeleCMI, and no two take the same time to get there: with 0.8 %
 #: to spare, a few milliseconds of difference still fit into a second. 99.2 % of the rate are left.

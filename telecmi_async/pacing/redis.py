@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from telecmi_async._internal import validators
 
-__all__ = ["RedisLimits"]
-
 _MICRO: Final = 1_000_000
 
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["FREE_LUA", "LEASE_LUA", "RESERVE_LUA"]
-
 #: Reserves starts under all of some limits: how many microseconds to wait for the first one, and
 #: how many there are, each as far from the one before as the longest interval says.
 RESERVE_LUA: Final = """

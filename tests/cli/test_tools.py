@@ -130,7 +130,7 @@ def test_events_are_printed_as_they_arrive(*, reveal: bool) -> None:
     assert (shown["type"], len(shown["legs"])) == ("ping", 1)
     assert (shown["from"] == 919876543211) is reveal
     assert ("919876543210" in terminal.out) is reveal
-    assert "taken: 1, repeated: 0, refused: 1" in terminal.err
+    assert "accepted: 1, duplicates: 0, refused: 1" in terminal.err
     assert TOKEN not in terminal.err + terminal.out
 
 

@@ -14,19 +14,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.ledger import Contact, ContactState, Ledger
 
-__all__ = [
-    "FIELDS",
-    "TextTarget",
-    "columns_of",
-    "counts",
-    "export_row",
-    "history",
-    "iso",
-    "rows",
-    "write_csv",
-    "write_jsonl",
-]
-
 #: The first fields of a row, in this order. A contact's own columns follow.
 FIELDS: Final[tuple[str, ...]] = (
     "number", "state", "reason", "sends", "request_id", "answered", "talk_seconds", "cost",

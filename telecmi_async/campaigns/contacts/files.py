@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.campaigns.contacts.records import FileRow
 
-__all__ = ["ContactsFile", "Format", "Rejection", "Survey", "survey"]
-
 Format: TypeAlias = Literal["csv", "jsonl"]
 _FORMATS: Final = ("csv", "jsonl")
 _NO_ZONE = Flaw(

@@ -15,8 +15,6 @@ from telecmi_async.campaigns.contacts.flaw import Flaw, Kind
 from telecmi_async.campaigns.contacts.zones import calling_code_of, calling_codes
 from telecmi_async.errors import ConfigurationError
 
-__all__ = ["parse_country", "read_number"]
-
 # Marks of writing direction and other invisible characters that come along from address books.
 _INVISIBLE = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _SEPARATORS = re.compile(r"[\s().\-\u2010-\u2015\u2212]+")

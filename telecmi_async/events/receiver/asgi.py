@@ -26,8 +26,6 @@ from telecmi_async.http_server import (
 if TYPE_CHECKING:
     from telecmi_async.events import Event
 
-__all__ = ["ReceiverApp"]
-
 _TOO_SLOW = WebhookResponse(408)
 _USED_HEADERS = frozenset({b"content-length", b"content-type"})
 

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from telecmi_async.events.receiver.handlers import Handlers
     from telecmi_async.events.receiver.tokens import Tokens
 
-__all__ = ["Counts", "Intake", "WebhookResponse"]
-
 logger = logging.getLogger("telecmi_async")
 
 

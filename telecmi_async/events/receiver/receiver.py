@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from telecmi_async._internal.validators import Duration
     from telecmi_async.pcmo.flow import FlowLike
 
-__all__ = ["Receiver", "intake_of"]
-
 _HANG_UP: Final = (Hangup(),)
 
 _E = TypeVar("_E", bound=EventHandler)

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-__all__ = ["RedisStore"]
-
 logger = logging.getLogger("telecmi_async")
 
 _AT_ONCE: Final = 500

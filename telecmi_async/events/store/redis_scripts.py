@@ -21,8 +21,6 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["GET_LUA", "PUT_LUA"]
-
 #: Keeps an event, or claims one if its head is empty; returns 0 if it is a repeat.
 PUT_LUA: Final = """
 local prefix, key, token, matched, head, body = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
