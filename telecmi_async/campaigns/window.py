@@ -19,7 +19,7 @@ from attrs import field, frozen
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import listed, shown
-from telecmi_async.campaigns.contacts.zones import zone_named
+from telecmi_async.campaigns.zones import zone_named
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from attrs import frozen
 from telecmi_async._internal.messages import mask
 from telecmi_async.campaigns.contacts.files import Rejection
 from telecmi_async.campaigns.contacts.flaw import Kind
-from telecmi_async.campaigns.contacts.zones import country_of
+from telecmi_async.campaigns.zones import country_of
 from telecmi_async.cli.progress import duration
 from telecmi_async.errors import InvalidCall
 

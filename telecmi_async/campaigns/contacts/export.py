@@ -15,6 +15,19 @@ if TYPE_CHECKING:
     from telecmi_async.ledger import Contact, ContactState, Ledger
 
 #: The first fields of a row, in this order. A contact's own columns follow.
+__all__ = [
+    "FIELDS",
+    "TextTarget",
+    "columns_of",
+    "counts",
+    "export_row",
+    "history",
+    "iso",
+    "rows",
+    "write_csv",
+    "write_jsonl",
+]
+
 FIELDS: Final[tuple[str, ...]] = (
     "number", "state", "reason", "sends", "request_id", "answered", "talk_seconds", "cost",
     "sent_at", "finished_at", "waits_until",

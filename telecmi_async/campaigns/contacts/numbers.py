@@ -12,7 +12,7 @@ from typing import Final
 
 from telecmi_async._internal.messages import shown
 from telecmi_async.campaigns.contacts.flaw import Flaw, Kind
-from telecmi_async.campaigns.contacts.zones import calling_code_of, calling_codes
+from telecmi_async.campaigns.zones import calling_code_of, calling_codes
 from telecmi_async.errors import ConfigurationError
 
 # Marks of writing direction and other invisible characters that come along from address books.
