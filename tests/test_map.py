@@ -35,7 +35,7 @@ FACES = [
 # A public module: its names are used as `export.rows`.
 MODULES = ["campaigns.contacts.export"]
 # Public names of rooms that are private otherwise.
-SINGLE = {"ConnectionLimits"}
+SINGLE = {"ConnectionLimits", "HttpResponse"}
 DOCUMENTED = re.compile(
     r"^\.\. (?:auto|py:)(?:class|data|exception|function):: (?:[\w.]+\.)?(\w+)", re.MULTILINE
 )

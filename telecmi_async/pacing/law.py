@@ -15,10 +15,10 @@ The law is computed where the clock is that all its users share:
 - one service, in process: `telecmi_async.pacing.spacing`, behind `telecmi_async.pacing.gate`;
 - a SQLite ledger: `reserve_starts` below, in a transaction (``ledger/sqlite/limits.py``);
 - a PostgreSQL ledger: the function ``reserve`` in ``ledger/schema/postgres/``;
-- a Redis or Valkey server: ``RESERVE_LUA`` in ``pacing/redis_scripts.py``.
+- a Redis or Valkey server: ``pacing/lua/reserve.lua``.
 
-Live calls have the same four homes: `telecmi_async.pacing.channels`, and ``lease_channel`` or
-``LEASE_LUA`` beside each of the other three. `telecmi_async.pacing.shared` is the contract, and
+Live calls have the same four homes: `telecmi_async.pacing.channels`, and ``lease_channel``
+beside each of the other three. `telecmi_async.pacing.shared` is the contract, and
 one suite of tests runs over all of them.
 """
 
