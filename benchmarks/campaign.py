@@ -76,7 +76,9 @@ async def dial(contacts_in: SqliteLedger | PostgresLedger, calls: int, in_flight
     """Dial the contacts of a ledger."""
     limit = RateLimit(max_in_flight=in_flight)
     simulator = Simulator(latency=LATENCY, life=None, magic=False, keep=0)
-    settings = CampaignSettings(flow=FLOW, pace=Pace(calls_per_second=10_000, window=100))
+    settings = CampaignSettings(
+        flow=FLOW, pace=Pace(calls_per_second=10_000, max_in_flight=100)
+    )
     async with (
         contacts_in as ledger,
         simulator.service(from_=FIRST, rate=limit) as service,

@@ -34,7 +34,8 @@ class Attempt:
         outcome: Its outcome.
         detail: TeleCMI's message or the failure, in a few words.
         status: The HTTP status, if a reply came.
-        code: The code in the body, else the HTTP status; None if no reply came.
+        code: The code in the body, else the HTTP status; None if no reply came, or a 502 that may or
+            may not be TeleCMI's own.
         seconds: From its turn to its verdict.
     """
 

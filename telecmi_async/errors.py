@@ -24,7 +24,7 @@
 Two questions are enough for a caller. *May a phone have rung?* ``error.safe_to_redial`` is False
 if so: for `CallOutcomeUnknown`, and for `CallPending`, `WaitTimeout` and all other errors of a
 wait for a call's end, since that call may be under way. *Is my input wrong?* Then the error is
-`InvalidCall` or `ConfigurationError`, raised before anything was sent.
+`InvalidCall` or `ConfigurationError`, raised before anything is sent by what raises it.
 
 All of them can be pickled, and none holds the secret or a full phone number.
 """

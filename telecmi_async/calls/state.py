@@ -1,4 +1,4 @@
-"""Call state: how far the placement of one call has come.
+"""Placement state: how far the placement of one call has come.
 
 It moves one way::
 

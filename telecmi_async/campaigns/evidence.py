@@ -1,4 +1,4 @@
-"""Call evidence: puts events on record in the ledger that their calls were placed from."""
+"""Call evidence: writes each event into the ledger of the campaign that placed its call."""
 
 from __future__ import annotations
 

@@ -50,8 +50,8 @@ class Pace:
     Args:
         calls_per_second: How many calls start in a second, over all workers of this ledger.
         max_live_calls: How many may be live, likewise; ``None`` for any number.
-        window: How many requests one worker has under way at a time, and twice as many as it
-            claims at once; never more than its service's ``max_in_flight``.
+        max_in_flight: How many requests one worker has under way at a time, and never more than
+            its service's ``RateLimit.max_in_flight``. It claims at most half as many at once.
         shared: The name of the limits: campaigns with the same name share them.
         caller_id_calls_per_second: How many calls of one caller id start in a second, besides;
             needs ``CampaignSettings.from_``. ``None`` for no limit of its own.
@@ -64,7 +64,7 @@ class Pace:
 
     calls_per_second: float = field(default=1.0, validator=_check_rate)
     max_live_calls: int | None = field(default=None, validator=validators.whole_or_none(1))
-    window: int = field(default=40, validator=validators.whole(1))
+    max_in_flight: int = field(default=40, validator=validators.whole(1))
     shared: str = field(default="account", validator=validators.name)
     caller_id_calls_per_second: float | None = field(default=None, validator=_check_rate)
     campaign_calls_per_second: float | None = field(default=None, validator=_check_rate)

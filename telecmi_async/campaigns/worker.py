@@ -39,7 +39,7 @@ from telecmi_async.errors import (
     TelecmiError,
 )
 from telecmi_async.ledger import Claim, ContactState, Intent, RuleDecision
-from telecmi_async.pacing.circuit_breaker import CircuitBreaker
+from telecmi_async.pacing.circuit_breaker import SendThrottle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -93,9 +93,9 @@ class Worker:
         self.leaving = False
         #: Why it left, if nothing can be dialled with this service.
         self.failure: TelecmiError | None = None
-        self._breaker = CircuitBreaker(settings.pace.calls_per_second)
+        self._breaker = SendThrottle(settings.pace.calls_per_second)
         # Sends that wait in the service have had their start: all would leave at once after a pause.
-        self._window = min(settings.pace.window, self._runner.max_in_flight)
+        self._window = min(settings.pace.max_in_flight, self._runner.max_in_flight)
         self._resume_at = -math.inf
         #: The channels of live calls.
         self.leases = ChannelLeases(self.limits, campaign, settings.pace)

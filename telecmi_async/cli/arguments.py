@@ -1,4 +1,4 @@
-"""The arguments of all commands. Nothing but argparse is imported for them."""
+"""Command-line arguments of all commands; only argparse is imported for them."""
 
 from __future__ import annotations
 

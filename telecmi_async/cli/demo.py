@@ -101,7 +101,7 @@ def run(
     settings = CampaignSettings(
         flow=_FLOW,
         from_=_CALLER_ID,
-        pace=Pace(calls_per_second=calls_per_second, window=20),
+        pace=Pace(calls_per_second=calls_per_second, max_in_flight=20),
         retries=Retries(attempts=8, first=0.3),
     )
     told = terminal.words if as_json else terminal

@@ -1,4 +1,4 @@
-"""The command line's way in: arguments to a command, errors to an exit code.
+"""Entry point: from arguments to a command, and from errors to an exit code.
 
 The commands are imported when they are run: ``--help`` is quick.
 """

@@ -1,4 +1,4 @@
-"""Campaign rules from arguments."""
+"""Campaign rules, made from command-line arguments."""
 
 from __future__ import annotations
 

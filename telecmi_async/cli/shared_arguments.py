@@ -20,7 +20,7 @@ exit codes:
 """
 ENVIRONMENT: Final = """\
 environment:
-  TELECMI_APP_ID, TELECMI_SECRET   the account; whatever calls somebody needs it
+  TELECMI_APP_ID, TELECMI_SECRET   the account; needed by commands that call
   TELECMI_FROM                     the caller id
   TELECMI_LEDGER                   the ledger, with its password if it has one
   TELECMI_WEBHOOK_TOKEN            what the address of webhooks ends in

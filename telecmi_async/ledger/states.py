@@ -7,8 +7,9 @@
        ├──────────────────┘                   ├── rejected for good ──▶ rejected
        ├───────── certainly not placed ───────┤── attempts used up ──▶ failed
        │                                      └── outcome unknown, or worker died ──▶ unknown
-       └──────────────── proven not placed ─────────────────────────────────┘
-    blocked: by a rule, with the reason
+       └────────── proven not placed, or a person decides ──────────────────┤
+    blocked: by a rule, with the reason          failed ◀── given up ───────┘
+    placed: from any state, when evidence shows that TeleCMI has the call
 
 A contact that was ``sending`` when its worker died is ``unknown``: a phone may ring. It does not
 become ``pending`` again without proof or a person's decision, while evidence that it was placed
@@ -71,11 +72,11 @@ class Move(StrEnum):
     MARK_UNKNOWN = "mark_unknown"
     #: The call is over.
     FINISH = "finish"
-    #: An unknown send is proven not to have been placed.
+    #: An unknown send is proven not to have been placed: it is dialled again, or given up.
     RESOLVE_UNKNOWN = "resolve_unknown"
-    #: A person or policy decided to dial an unknown contact again, or to give it up.
-    REDIAL = "redial"
     GIVE_UP = "give_up"
+    #: A person decided to dial an unknown contact again.
+    REDIAL = "redial"
 
 
 S = ContactState

@@ -41,7 +41,7 @@ _FLOOR = 0.5
 _LONGEST_ROUND_TRIP = 10.0
 
 
-class Breaker:
+class CircuitBreaker:
     """Pauses all sends when too many of the last ones ended unknown."""
 
     __slots__ = ("_last", "_next_probe", "_opened", "_pause", "_probe")
@@ -157,7 +157,7 @@ class AdaptiveRate:
         self._no_cut_before = now + max(1.0, 2 * min(round_trip, _LONGEST_ROUND_TRIP))
 
 
-class CircuitBreaker:
+class SendThrottle:
     """Circuit breaker and adaptive rate of one campaign.
 
     Args:
@@ -172,7 +172,7 @@ class CircuitBreaker:
     def __init__(self, rate: float) -> None:
         if not 0 < rate < math.inf:
             raise ConfigurationError("the rate must be a positive number of calls per second")
-        self._breaker = Breaker()
+        self._breaker = CircuitBreaker()
         self._adaptive = AdaptiveRate(rate)
 
     @property
@@ -187,11 +187,11 @@ class CircuitBreaker:
         return 0 if self._breaker.probing else 1
 
     def wait(self, now: float) -> float:
-        """Return how many seconds from now a send may start; see `Breaker.wait`."""
+        """Return how many seconds from now a send may start; see `CircuitBreaker.wait`."""
         return self._breaker.wait(now)
 
     def withdraw(self) -> None:
-        """Give up the probe that `wait` permitted; see `Breaker.withdraw`."""
+        """Give up the probe that `wait` permitted; see `CircuitBreaker.withdraw`."""
         self._breaker.withdraw()
 
     def rate(self, now: float) -> float:

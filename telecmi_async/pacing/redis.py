@@ -72,16 +72,16 @@ class RedisLimits(RedisBacked):
 
         Args:
             keys: Pairs of a limit's name and its interval in seconds.
-            longest: The longest wait that is of use.
-            most: How many starts to reserve, if none of them is longer away than that.
+            longest: The longest wait that is of use, in seconds.
+            most: How many starts to reserve, as far as none of them is further away than that.
 
         Returns:
-            How many seconds to wait for each start, the first one first; nothing if even that
-            one is too far away.
+            How many seconds to wait for each start, the shortest wait first; empty if even the
+            first start is too far away.
 
         Raises:
-            StoreError: The server cannot be reached, or it refuses. Starts may be reserved
-                that nobody makes.
+            StoreError: The server cannot be reached, or it refuses. Starts may have been reserved
+                all the same; they are lost.
         """
         pairs: list[str] = []
         for key, interval in keys:

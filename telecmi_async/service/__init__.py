@@ -1,4 +1,4 @@
-"""Many calls: `CallService`, its streams of calls and its sources of events."""
+"""Service: `CallService`, which places calls, its streams of calls and its sources of events."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ async def test_outcomes_are_waited_for_no_longer_than_they_can_come() -> None:
 async def test_workers_share_the_contacts() -> None:
     """Two workers of one campaign dial everybody once between them."""
     async with scene() as here, anyio.create_task_group() as tasks:
-        config = settings(pace={"window": 5})
+        config = settings(pace={"max_in_flight": 5})
         one, two = here.campaign(config), here.campaign(config, receiver=None)
         await one.load(contacts(40))
 
@@ -799,7 +799,7 @@ async def test_a_channel_is_free_again_when_nothing_was_placed() -> None:
 async def test_a_pace_slower_than_leases_works() -> None:
     """One call in two minutes is kept to, and no claim is lost over it."""
     async with scene() as here, anyio.create_task_group() as tasks:
-        config = settings(1 / 120, pace={"window": 1})
+        config = settings(1 / 120, pace={"max_in_flight": 1})
         workers = [here.campaign(config) for _ in range(4)]
         await workers[0].load(contacts(12))
         began = anyio.current_time()

@@ -19,7 +19,7 @@ from telecmi_async.errors import (
     NotSent,
     RateLimited,
 )
-from telecmi_async.pacing.circuit_breaker import AdaptiveRate, Breaker, CircuitBreaker
+from telecmi_async.pacing.circuit_breaker import AdaptiveRate, CircuitBreaker, SendThrottle
 
 if TYPE_CHECKING:
     from telecmi_async.errors import TelecmiError
@@ -29,9 +29,9 @@ REJECTED = CallRejected("no", status=404, code=404)
 LIMITED = RateLimited("slow down", status=429, code=429)
 
 
-def tripped(now: float = 100.0) -> Breaker:
+def tripped(now: float = 100.0) -> CircuitBreaker:
     """Return a breaker that has just tripped."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     for _ in range(5):
         breaker.ended(now, began=now, unknown=True)
     return breaker
@@ -42,7 +42,7 @@ def tripped(now: float = 100.0) -> Breaker:
 
 def test_five_of_twenty_five_stop_all_sends() -> None:
     """The fifth unknown end among the last 25 pauses sending for five seconds."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     for n in range(24):
         breaker.ended(n, began=n, unknown=n % 6 == 0)
     assert (breaker.open, breaker.wait(24)) == (False, 0)
@@ -54,7 +54,7 @@ def test_five_of_twenty_five_stop_all_sends() -> None:
 
 def test_few_unknown_ends_stop_nothing() -> None:
     """One in seven is less than a fifth, however many there are; and four are too few."""
-    breaker = Breaker()
+    breaker = CircuitBreaker()
 
     for n in range(700):
         breaker.ended(n, began=n, unknown=n % 7 == 0)
@@ -155,7 +155,7 @@ def test_the_breaker_always_lets_somebody_through(
     ends: list[tuple[float, bool | None, float]],
 ) -> None:
     """Whatever ends come, whenever they began, the wait is bounded and one probe is alone."""
-    breaker, now = Breaker(), 1000.0
+    breaker, now = CircuitBreaker(), 1000.0
     for later, unknown, ago in ends:
         now += later
         wait = breaker.wait(now)
@@ -268,7 +268,7 @@ def test_the_slow_down_gives_up_little_and_is_refused_little() -> None:
 @pytest.mark.parametrize("error", [None, REJECTED, LIMITED, NotSent("no"), CallCancelled("no")])
 def test_only_unknown_ends_trip_the_brake(error: TelecmiError | None) -> None:
     """Answers, and sends that never left, stop nothing."""
-    brake = CircuitBreaker(10)
+    brake = SendThrottle(10)
 
     for n in range(100):
         brake.record(error, float(n), began=float(n))
@@ -278,7 +278,7 @@ def test_only_unknown_ends_trip_the_brake(error: TelecmiError | None) -> None:
 
 def test_the_brake_lets_one_probe_claim_a_contact() -> None:
     """While sends are paused there is room for a probe, and none while it is under way."""
-    brake = CircuitBreaker(10)
+    brake = SendThrottle(10)
     for _ in range(5):
         brake.record(UNKNOWN, 0.0, began=0.0)
 
@@ -290,7 +290,7 @@ def test_the_brake_lets_one_probe_claim_a_contact() -> None:
 
 def test_too_many_slows_the_brake_down() -> None:
     """Only "too many" cuts the rate."""
-    brake = CircuitBreaker(10)
+    brake = SendThrottle(10)
 
     brake.record(REJECTED, 0.0, began=0.0)
     assert brake.rate(0.0) == 10
@@ -303,7 +303,7 @@ def test_too_many_slows_the_brake_down() -> None:
 def test_a_brake_needs_a_rate(rate: float) -> None:
     """Without a rate there is nothing to cut."""
     with pytest.raises(ConfigurationError, match="positive number of calls per second"):
-        CircuitBreaker(rate)
+        SendThrottle(rate)
 
 
 def test_a_probe_that_is_given_up_makes_way_for_another_at_once() -> None:

@@ -10,15 +10,19 @@ from typing import Any, get_args
 
 import attrs
 import pytest
-from call_strategies import actions, json_objects
-from hypothesis import given
+from call_strategies import actions, json_objects, known_actions
+from hypothesis import find, given
+from places import DATA, DOCS
 
+import telecmi_async
+from telecmi_async import pcmo
 from telecmi_async._internal.frozen_json import JsonObject, freeze_object, thaw
 from telecmi_async.errors import InvalidCall
 from telecmi_async.pcmo import (
     Action,
     Bridge,
     Connect,
+    Flow,
     Hangup,
     Input,
     Param,
@@ -41,6 +45,22 @@ def test_every_action_is_in_the_table() -> None:
     """The table of names has every class of the union but Raw, which has no name of its own."""
     assert {*ACTIONS.values(), Raw} == set(get_args(Action))
     assert all(ACTIONS[name].action == name for name in ACTIONS)
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_an_action_is_known_everywhere(name: str) -> None:
+    """A new action is exported, a method of `Flow`, on its pages, in the samples and strategies."""
+    kind = ACTIONS[name]
+    samples = DATA.joinpath("documented_actions.json").read_text(encoding="utf-8")
+    samples += DATA.joinpath("documented_request.json").read_text(encoding="utf-8")
+    samples += DATA.joinpath("vendor_actions.json").read_text(encoding="utf-8")
+    find(known_actions, lambda action: isinstance(action, kind))
+
+    assert getattr(telecmi_async, kind.__name__) is getattr(pcmo, kind.__name__) is kind
+    assert hasattr(Flow, name)
+    for page in ("pcmo.md", "reference.md"):
+        assert kind.__name__ in DOCS.joinpath(page).read_text(encoding="utf-8"), page
+    assert f'"action": "{name}"' in samples.replace('":"', '": "')
 
 
 @given(actions)

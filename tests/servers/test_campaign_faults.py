@@ -38,7 +38,7 @@ async def test_a_database_that_is_killed_and_comes_back_has_nobody_dialled_again
             PostgresLedger(server.url(), timeout=0.5) as ledger,
             PostgresLedger(server.url(), timeout=0.5) as second,
         ):
-            config = settings(40.0, pace={"window": 8, "max_live_calls": 100})
+            config = settings(40.0, pace={"max_in_flight": 8, "max_live_calls": 100})
             workers = [
                 Campaign(each, service, NAME, config, timeouts=BRIEF)
                 for each in (ledger, second)

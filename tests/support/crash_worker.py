@@ -58,7 +58,7 @@ def settings_of(rate: float) -> CampaignSettings:
     """Return the campaign's settings."""
     return CampaignSettings(
         flow=[{"action": "speak", "text": "Row {row}"}, Hangup()],
-        pace=Pace(calls_per_second=rate, window=20),
+        pace=Pace(calls_per_second=rate, max_in_flight=20),
         retries=Retries(first=0.2),
     )
 

@@ -61,7 +61,7 @@ PATIENCE = CampaignTimeouts(
 # What a worker has under way is one, so that it is known whom it was about.
 SETTINGS = CampaignSettings(
     flow=[Hangup()],
-    pace=Pace(calls_per_second=20.0, window=1),
+    pace=Pace(calls_per_second=20.0, max_in_flight=1),
     retries=Retries(first=0.1),
 )
 

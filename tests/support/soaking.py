@@ -48,7 +48,7 @@ class Leaving:
         return getattr(self.ledger, name)
 
 
-CONFIG = settings(RATE, pace={"max_live_calls": 200, "window": 10})
+CONFIG = settings(RATE, pace={"max_live_calls": 200, "max_in_flight": 10})
 
 
 async def soak(total: int, seed: int) -> dict[str, Any]:

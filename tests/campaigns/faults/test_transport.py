@@ -218,7 +218,7 @@ async def test_every_misdeed_of_a_server_leaves_its_contact_unknown_and_sent_onc
         CallService(2222226, "a-secret", from_=FROM, base_url=server.url) as service,
     ):
         # One at a time, so that the fourth connection is the fourth contact's.
-        config = settings(10_000.0, pace={"window": 1})
+        config = settings(10_000.0, pace={"max_in_flight": 1})
         campaign = Campaign(ledger, service, NAME, config, timeouts=IMPATIENT)
         await campaign.load(contacts(total))
 
@@ -250,7 +250,11 @@ async def test_a_connection_closed_as_it_is_used_again_leaves_its_contact_unknow
         CallService(2222226, "a-secret", from_=FROM, base_url=server.url) as service,
     ):
         campaign = Campaign(
-            ledger, service, NAME, settings(1_000.0, pace={"window": 1}), timeouts=IMPATIENT
+            ledger,
+            service,
+            NAME,
+            settings(1_000.0, pace={"max_in_flight": 1}),
+            timeouts=IMPATIENT,
         )
         await campaign.load(contacts(3))
 
@@ -302,7 +306,7 @@ async def test_a_gateway_that_fails_stops_the_dialling(kind: str) -> None:
     """Five unknown ends of ten are enough; then only probes go out, further and further apart."""
     late = Webhooks(delay=(150.0, 150.0))  # so that nobody knows who was dialled
     async with scene(Fault(kind), webhooks=late) as here:
-        campaign = here.campaign(settings(10.0, pace={"window": 2}))
+        campaign = here.campaign(settings(10.0, pace={"max_in_flight": 2}))
         await campaign.load(contacts(60))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(campaign.run)
@@ -361,7 +365,7 @@ async def test_too_many_pauses_all_workers(retry_after: int) -> None:
         return refused(429, retry_after=str(retry_after)) if refuses else accepted(number)
 
     fakes, ledger = [FakeTelecmi(script) for _ in range(3)], MemoryLedger()
-    config = settings(10.0, pace={"window": 10})
+    config = settings(10.0, pace={"max_in_flight": 10})
     async with (
         fakes[0].service() as one,
         fakes[1].service() as two,
