@@ -157,10 +157,6 @@ class RedisStore(RedisBacked):
         """Give ``listener`` every event it wants, as long as the context is open.
 
         It may get one more than once.
-
-        Raises:
-            ConfigurationError: The event loop is trio's.
-            WrongEventLoop: It is not the one that the store belongs to.
         """
         self._server.bind()
         return self._followed(listener)
