@@ -304,11 +304,13 @@ class Simulator(SimulatorOptions):
         at: float,
         local: bool = True,
     ) -> Decision:
-        """Return what becomes of one request, which arrived ``at`` the loop's time; never raise.
+        """Return what becomes of one request. It never raises.
 
         The caller must call `leave` exactly once: when the answer was sent, or when its client
-        no longer waits for it, whatever happens in between. The path has its query, and headers
-        have lower-case names. Only clients on this machine (``local``) see the page.
+        no longer waits for it, whatever happens in between.
+
+        The path has its query, the headers have lower-case names, and ``at`` is when the request
+        arrived, by the event loop's clock. Only clients on this machine (``local``) see the page.
         """
         self._world.advance(at)
         shown = self._page.answer(method, path, headers, body) if local else None
