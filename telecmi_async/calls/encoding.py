@@ -29,15 +29,16 @@ def encode_request(
     Source: the sample request of doc.telecmi.com/piopiy/docs/outbound-make-call.
     ``duration`` is not on that page; the vendor's SDKs send it.
     """
-    params, more = request.extra_params, more_params or {}
-    if taken := (params or {}).keys() & more.keys():
+    params: Mapping[str, object] = request.extra_params or {}
+    more = more_params or {}
+    if taken := params.keys() & more.keys():
         raise InvalidCall(
             "is set by the service itself: choose another key",
             path=f"extra_params.{min(taken)}",
         )
     body: dict[str, object] = {"from": from_, "to": request.to}
-    if params is not None or more:
-        body["extra_params"] = {**(params or {}), **more}
+    if request.extra_params is not None or more:
+        body["extra_params"] = {**params, **more}
     body["pcmo"] = dump_pcmo(request.pcmo)
     if request.duration is not None:
         body["duration"] = request.duration
