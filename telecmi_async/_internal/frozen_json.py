@@ -46,15 +46,7 @@ class JsonObject(dict[str, "Json"]):
 
 
 def freeze_object(value: object, path: str) -> JsonObject:
-    """Return a read-only deep copy of a mapping, checked to be a JSON object.
-
-    Args:
-        value: A mapping with str keys and JSON values, nested at most 16 deep.
-        path: Its name, for the error.
-
-    Raises:
-        InvalidCall: It is not a mapping, or contains something that is not JSON, at the path.
-    """
+    """Return a read-only deep copy of a mapping, checked to be a JSON object at most 16 deep."""
     if not isinstance(value, Mapping):
         raise InvalidCall(
             f'must be a mapping such as {{"order": "42"}}, not {shown(value)}', path=path

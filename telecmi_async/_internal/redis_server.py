@@ -31,17 +31,8 @@ def read_lua(package: str, name: str) -> str:
 class RedisServer:
     """A client of redis-py's, in the event loop that uses it first.
 
-    Args:
-        owner: The store or limits that use it: errors name its class.
-        redis: A URL as a `Secret`, or a client of the user's own, which is never closed.
-        prefix: The beginning of all keys.
-        timeout: How long one request may take, in seconds or as a `timedelta`.
-        task: What fails when the server does, for errors.
-        on_trio: What to do instead on trio, for errors.
-
-    Raises:
-        ConfigurationError: An invalid argument, redis-py is not installed, or the running
-            event loop is trio's.
+    ``redis`` is a URL as a `Secret`, or a client of the user's own, which is never closed.
+    Errors name the class of the ``owner``, the ``task`` that failed, and what to do ``on_trio``.
     """
 
     def __init__(
@@ -103,20 +94,12 @@ class RedisServer:
         return self._client
 
     async def run(self, script: str, *arguments: str | int) -> Any:
-        """Run a script on the server, in one round trip.
-
-        Raises:
-            StoreError: As for `ask`.
-        """
+        """Run a script on the server, in one round trip."""
         work = self.bind().register_script(script)
         return await self.ask(self._in_time(lambda: work(args=arguments)))
 
     async def fetch(self, keys: Sequence[str]) -> list[str | bytes | None]:
-        """Return the values of these keys.
-
-        Raises:
-            StoreError: As for `ask`.
-        """
+        """Return the values of these keys."""
         client = self.bind()
         found: list[str | bytes | None] = await self.ask(
             self._in_time(lambda: client.mget(keys))
@@ -129,11 +112,7 @@ class RedisServer:
                 return await work()
 
     async def ask(self, work: Awaitable[_T]) -> _T:
-        """Await a call of redis-py; all its errors become a `StoreError`.
-
-        Raises:
-            StoreError: The server cannot be reached, or returns an error.
-        """
+        """Await a call of redis-py; all its errors become a `StoreError`."""
         try:
             return await work
         except Exception as error:  # noqa: BLE001  # whatever a client raises
@@ -173,11 +152,7 @@ class RedisBacked:
 
 
 def _client(url: Secret, timeout: float, owner: str) -> Any:
-    """Return a client for a URL.
-
-    Raises:
-        ConfigurationError: The URL is invalid, or redis-py is not installed.
-    """
+    """Return a client for a URL."""
     try:
         asyncio = importlib.import_module("redis.asyncio")
         backoff = importlib.import_module("redis.backoff")

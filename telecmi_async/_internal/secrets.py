@@ -71,9 +71,6 @@ class Redactor:
     """Removes a secret and phone numbers from replies.
 
     A made-up secret of fewer than four letters is in many words by chance: it is not removed.
-
-    Args:
-        secret: The secret.
     """
 
     __slots__ = ("_certain", "_needle", "_pattern")

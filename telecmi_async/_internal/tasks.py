@@ -55,7 +55,7 @@ class TaskRunner:
         self._ids: set[int] = set()
         self._starting = 0
         self._running = 0
-        self._inside = 0
+        self._waiting: set[int] = set()  # the ids of tasks that wait for the others
         self._quiet: anyio.Event | None = None
 
     def bind(self) -> None:
@@ -95,9 +95,7 @@ class TaskRunner:
     async def close(self, error: BaseException | None) -> None:
         """Leave the task group, if there is one; its tasks must have ended.
 
-        Args:
-            error: The error that the service's body raised, if any. The cancellation of the
-                group's tasks must not replace it.
+        The cancellation of the group's tasks must not replace an error of the service's body.
         """
         if self._task_group is not None:
             try:
@@ -110,18 +108,11 @@ class TaskRunner:
         self,
         work: Callable[[_T], Coroutine[object, object, None]],
         subject: _T,
-        ended: Callable[[_T], None],
+        ended: Callable[[_T], None] | None = None,
     ) -> None:
-        """Run ``work(subject)`` concurrently.
+        """Run ``work(subject)`` concurrently, and ``ended(subject)`` once it ended in any way.
 
-        Args:
-            work: What to run.
-            subject: Its argument.
-            ended: Called with the subject when the task has ended in any way. (A task that is
-                cancelled before its first step never reaches a ``finally`` of its own.)
-
-        Raises:
-            WrongEventLoop: The loop's task factory failed.
+        A task that is cancelled before its first step never reaches a ``finally`` of its own.
         """
         self._running += 1
         if self._task_group is not None:
@@ -159,7 +150,7 @@ class TaskRunner:
         mine: anyio.Event,
         work: Callable[[_T], Coroutine[object, object, None]],
         subject: _T,
-        ended: Callable[[_T], None],
+        ended: Callable[[_T], None] | None,
     ) -> None:
         """Run work after the task before it has begun: trio starts new tasks in random order.
 
@@ -177,9 +168,10 @@ class TaskRunner:
             self._ids.discard(here)
             self._end(subject, ended)
 
-    def _end(self, subject: _T, ended: Callable[[_T], None]) -> None:
+    def _end(self, subject: _T, ended: Callable[[_T], None] | None) -> None:
         try:
-            ended(subject)
+            if ended is not None:
+                ended(subject)
         finally:
             self._running -= 1
             if self._quiet is not None:
@@ -192,29 +184,42 @@ class TaskRunner:
         if self._task_group is not None:
             self._task_group.cancel_scope.cancel()
 
-    def is_inside(self) -> bool:
-        """Return whether the running task was started here."""
-        return self._starting > 0 or anyio.get_current_task().id in self._ids
+    def _is_inside(self, task: int) -> bool:
+        """Return whether the running task, by its id, was started here."""
+        return self._starting > 0 or task in self._ids
 
-    async def drain(self) -> None:
-        """Wait until all tasks have ended; a cancellation is raised after that.
+    def unfinished(self) -> int:
+        """Return for how many tasks the running one waits in `idle`.
 
-        A task started here does not wait for itself, nor for others that drain.
+        A task started here does not wait for itself, nor for others that wait.
         """
-        inside = self.is_inside()
-        self._inside += inside
-        if inside and self._quiet is not None:
-            self._quiet.set()
-        cancelled: BaseException | None = None
+        here = anyio.get_current_task().id
+        return self._running - (len(self._waiting | {here}) if self._is_inside(here) else 0)
+
+    async def idle(self) -> None:
+        """Wait until all tasks have ended; it may be cancelled."""
+        here = anyio.get_current_task().id
+        if self._is_inside(here):
+            self._waiting.add(here)
+            if self._quiet is not None:
+                self._quiet.set()
         try:
-            while self._running > (self._inside if inside else 0):
+            while self.unfinished():
                 if self._quiet is None or self._quiet.is_set():
                     self._quiet = anyio.Event()
-                try:
-                    await self._quiet.wait()
-                except anyio.get_cancelled_exc_class() as error:
-                    cancelled = error
+                await self._quiet.wait()
         finally:
-            self._inside -= inside
+            self._waiting.discard(here)
+
+    async def drain(self) -> None:
+        """Wait until all tasks have ended; a cancellation is raised after that."""
+        cancelled: BaseException | None = None
+        while True:
+            try:
+                await self.idle()
+            except anyio.get_cancelled_exc_class() as error:
+                cancelled = error
+            else:
+                break
         if cancelled is not None:
             raise cancelled

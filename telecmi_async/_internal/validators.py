@@ -62,11 +62,7 @@ def to_seconds_or_none(value: Duration | None) -> float | None:
 
 
 def seconds_or_none(name: str, value: Duration | None) -> float | None:
-    """Return an argument as seconds, or ``None`` for no limit.
-
-    Raises:
-        ConfigurationError: It is neither ``None`` nor a positive duration.
-    """
+    """Return an argument as positive seconds, or ``None`` for no limit."""
     seconds = to_seconds_or_none(value)
     if seconds is not None and not _is_positive(seconds):
         raise ConfigurationError(
@@ -171,11 +167,7 @@ def environment_variable(environ: Mapping[str, str], name: str) -> str:
 
 
 def required_variable(environ: Mapping[str, str], name: str) -> str:
-    """Return an environment variable without blanks around it.
-
-    Raises:
-        ConfigurationError: It is not set, or blank.
-    """
+    """Return an environment variable without blanks around it, which must not be blank."""
     if value := environment_variable(environ, name):
         return value
     del environ  # it holds the secret, and a traceback may show locals

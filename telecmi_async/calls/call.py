@@ -57,11 +57,7 @@ class CallWatcher(Protocol):
 
 
 class CallTracking:
-    """What events say about one call.
-
-    Args:
-        watcher: Follows the call.
-    """
+    """What events say about one call that a watcher follows."""
 
     __slots__ = ("early_proof", "history", "twin", "watcher")
 
@@ -75,13 +71,9 @@ class CallTracking:
 
 
 class Call:
-    """One call of a service.
+    """One call of a service. Its request and region are None where they are not known.
 
-    Args:
-        request: What to place; None if it is not known here.
-        source: What the user handed in.
-        region: The endpoint it goes to; None if that is not known here.
-        on_settled: Called once, when the call is settled.
+    ``source`` is what the user handed in. ``on_settled`` is called once.
     """
 
     __slots__ = (
@@ -256,14 +248,9 @@ class Call:
         return () if self.tracking is None else self.tracking.history.events
 
     def add_event(self, key: str, event: Event, *, size: int, now: float, proven: bool) -> bool:
-        """Add an event to the call and to its twin; False if it is not new.
+        """Add an event to the call and to its twin, as `History.add` does; False if it is not new.
 
-        Args:
-            key: What the event has in common with its repeats.
-            event: The event.
-            size: The bytes of its payload.
-            now: The reading of the event loop's clock.
-            proven: Whether it carries the call's own reference.
+        It is ``proven`` if it carries the call's own reference.
         """
         fresh = self._add(key, event, size=size, now=now, proven=proven)
         twin = self._tracked().twin
@@ -304,11 +291,7 @@ class Call:
                 two._add(key, event, size=size, now=now, proven=False)  # noqa: SLF001  # it is a Call
 
     def _take_proof(self, request_id: str) -> None:
-        """Act on a proof that TeleCMI has the call, or has one more of it.
-
-        Args:
-            request_id: TeleCMI's id for it, or "" where the event has none.
-        """
+        """Act on a proof that TeleCMI has the call, or one more of it; its id may be ""."""
         placement, tracking = self.placement, self._tracked()
         if placement.status is CallStatus.SENDING:  # the reply, or its absence, is near
             tracking.early_proof = request_id or tracking.early_proof or ""

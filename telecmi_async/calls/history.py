@@ -56,11 +56,7 @@ class History:
     def add(self, key: str, event: Event, *, size: int, now: float) -> bool:
         """Add an event; False if it was there before.
 
-        Args:
-            key: What it has in common with its repeats.
-            event: The event.
-            size: The bytes of its payload.
-            now: The reading of the event loop's clock.
+        ``key`` is what it has in common with its repeats, ``size`` the bytes of its payload.
         """
         if key in self._keys:
             return False
@@ -106,11 +102,7 @@ class History:
             self.waiters -= 1
 
     async def wait(self, done: Callable[[], bool]) -> None:
-        """Wait until ``done`` returns true, or until the history is complete.
-
-        Raises:
-            TelecmiError: No more events will come.
-        """
+        """Wait until ``done`` returns true or the history is complete; raise its failure."""
         while not done() and not self.complete(anyio.current_time()):
             if self.failure is not None:
                 raise copy.copy(self.failure)

@@ -76,15 +76,7 @@ class PlacementJob:
 
 
 class CallPlacer:
-    """Places the calls of one service.
-
-    Args:
-        transport: Carries the requests.
-        limit: The rate and the requests in flight.
-        redact: Removes the secret and phone numbers from replies.
-        budget: How many failures in a row may be repeated.
-        channels: Limits live calls, if they are limited.
-    """
+    """Places the calls of one service; ``budget`` is how many failures in a row it may repeat."""
 
     def __init__(
         self,

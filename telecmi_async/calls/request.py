@@ -83,7 +83,12 @@ class CallRequest:
         for key, value in data.items():
             name = names.get("from" if key == "from_" else key)
             if name is None:
-                raise _unknown_key(key, names)
+                hint = did_you_mean(key, names)
+                if key in {"appid", "app_id", "secret"}:
+                    hint = "the service adds it to every call"
+                raise InvalidCall(
+                    f"a call has no field {shown(key)}: {hint}", path=step("", key)
+                )
             if name in fields:
                 raise InvalidCall('is given twice, as "from" and as "from_"', path="from")
             fields[name] = value
@@ -91,12 +96,3 @@ class CallRequest:
             if name not in fields:
                 raise InvalidCall("is missing", path=name)
         return cls(**fields)
-
-
-def _unknown_key(key: object, names: Mapping[str, str]) -> InvalidCall:
-    """Return the error for a key that a call does not have."""
-    if key in {"appid", "app_id", "secret"}:
-        hint = "the service adds it to every call"
-    else:
-        hint = did_you_mean(key, names)
-    return InvalidCall(f"a call has no field {shown(key)}: {hint}", path=step("", key))

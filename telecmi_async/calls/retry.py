@@ -110,13 +110,7 @@ class RetryPolicy:
         assert_never(verdict.outcome)
 
     def wait(self, number: int, verdict: Verdict, draw: float) -> float:
-        """Return the seconds between attempt ``number`` and the next.
-
-        Args:
-            number: The attempt that just ended, from 1.
-            verdict: Its verdict.
-            draw: A random number from 0 to 1.
-        """
+        """Return the seconds from attempt ``number`` (from 1) to the next; ``draw`` is random."""
         bound = min(self.wait_max, self.wait_initial * 2.0 ** min(number - 1, 60))
         return max(bound * draw, self.pause(verdict))
 
@@ -129,11 +123,7 @@ class RetryPolicy:
 
 
 class RetryBudget:
-    """How many more failures a service may repeat; shared by its calls.
-
-    Args:
-        size: Failures in a row.
-    """
+    """How many more failures in a row a service may repeat; shared by its calls."""
 
     __slots__ = ("_full", "_tokens")
 
@@ -170,13 +160,8 @@ async def run_attempts(
     A call has a tenacity object of its own, as a shared one mixes up concurrent calls. It is made
     only if the first attempt is repeated: it would double the SDK's own time for a call.
 
-    Args:
-        attempt: Makes one attempt; returns None if it had no turn in time.
-        policy: The rules.
-        budget: The service's budget.
-        until: The call's deadline as a reading of the event loop's clock.
-        seed: Makes the call's jitter its own, and the same in every run.
-        before_sleep: Called with the verdict and the seconds until the next attempt.
+    ``attempt`` returns None if it had no turn in time. ``until`` is the call's deadline on the
+    event loop's clock. ``before_sleep`` gets the verdict and the seconds until the next attempt.
     """
     first = await attempt()
     if first is None or not policy.repeats(first):

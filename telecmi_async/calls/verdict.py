@@ -93,13 +93,7 @@ _Body: TypeAlias = "Mapping[str, object] | None"
 
 
 def judge(answer: Reply | Failure, *, redact: Redactor, now: datetime) -> Verdict:
-    """Return the verdict on one attempt.
-
-    Args:
-        answer: The reply, or the failure to get one.
-        redact: Removes the secret and phone numbers from what is kept.
-        now: The time of the reply, for a ``Retry-After`` that is a date.
-    """
+    """Return the verdict on one attempt; ``now`` is for a ``Retry-After`` that is a date."""
     if isinstance(answer, Failure):
         outcome = Outcome.UNKNOWN if answer.sent else Outcome.NOT_SENT
         return Verdict(outcome, redact.text(answer.reason))
@@ -291,13 +285,7 @@ def conclude(
 
     One attempt of unknown outcome makes the whole call unknown, even if TeleCMI refused a later
     one: the first may have rung the phone. Otherwise TeleCMI's last refusal counts, if there was
-    one.
-
-    Args:
-        verdicts: The verdicts on all attempts, oldest first.
-        attempts: The same attempts, for the error.
-        reference: The call's own id.
-        stopped: Why no further attempt was made, if not because of the last verdict.
+    one, and then ``stopped``: why no further attempt was made.
     """
     unknown = [verdict for verdict in verdicts if verdict.outcome is Outcome.UNKNOWN]
     if unknown:
@@ -320,7 +308,6 @@ def conclude(
 
 
 def _refusal(verdict: Verdict, attempts: tuple[Attempt, ...]) -> errors.CallRejected:
-    """Return the error for a refusal."""
     kind: type[errors.CallRejected] = errors.CallRejected
     if verdict.outcome is Outcome.SLOW_DOWN:
         kind = errors.RateLimited

@@ -40,9 +40,6 @@ _KINDS: Final[dict[type, str]] = {
 def read_object(payload: bytes | bytearray | str | Mapping[str, object]) -> JsonObject:
     """Return a payload's JSON object as a read-only deep copy.
 
-    Args:
-        payload: A body in UTF-8, or the mapping that a web framework made of it.
-
     Raises:
         WebhookError: It is not a JSON object; it is larger, deeper or has more members than
             this module's limits; a key is repeated; or a number is NaN, infinite or an int

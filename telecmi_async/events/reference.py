@@ -60,11 +60,7 @@ def reference_in(event: Event) -> str | None:
 
 
 class References:
-    """Signs the references of one account, and finds them in its events.
-
-    Args:
-        secret: The account's secret, the same in every process that works for it.
-    """
+    """Signs the references of one account, and finds them in its events."""
 
     __slots__ = ("_key",)
 

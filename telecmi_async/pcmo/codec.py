@@ -230,11 +230,7 @@ def _checker(kind: type[Any]) -> Callable[[Mapping[object, object]], None]:
 
 
 def check_names(item: Mapping[object, object], path: str) -> None:
-    """Check the names in an action whose values are not known yet.
-
-    Raises:
-        InvalidCall: No action has this name, or it or one of its targets has no such key.
-    """
+    """Check the names in an action, and in its targets, whose values are not known yet."""
     try:
         kind = _kind(item, raw=False)
         array = "call" if kind is Connect and "call" in item else "connect"

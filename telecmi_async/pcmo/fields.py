@@ -91,11 +91,7 @@ def optional_duration(value: int | timedelta | None) -> int | None:
 
 
 def parse_seconds(value: object, path: str) -> int:
-    """Return a duration as a positive number of whole seconds.
-
-    Raises:
-        InvalidCall: It is neither an int nor a `timedelta` of whole seconds, or not positive.
-    """
+    """Return a positive int, or a `timedelta` of whole seconds, as seconds."""
     if isinstance(value, timedelta):
         if value.microseconds:
             raise InvalidCall("must be whole seconds", path=path)

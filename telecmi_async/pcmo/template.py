@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias, Union, cast
 from urllib.parse import quote
 
+from attrs import frozen
+
 from telecmi_async._internal.frozen_json import freeze, thaw
 from telecmi_async._internal.json_text import parse_json
 from telecmi_async._internal.messages import did_you_mean, shown, step
@@ -46,15 +48,13 @@ class _Column(str):
     __slots__ = ()
 
 
+@frozen
 class _Text:
     """A string with placeholders, and its place in the flow."""
 
-    __slots__ = ("key", "path", "pieces")
-
-    def __init__(self, pieces: tuple[str, ...], path: str, key: str) -> None:
-        self.pieces = pieces
-        self.path = path
-        self.key = key
+    pieces: tuple[str, ...]
+    path: str
+    key: str
 
     @property
     def columns(self) -> Iterator[str]:

@@ -55,12 +55,7 @@ class CallRunner:
         return self._settings.rate.max_in_flight
 
     def check_open(self) -> None:
-        """Require an open service in its own event loop, the first one it is used in.
-
-        Raises:
-            ServiceClosed: It is closed.
-            WrongEventLoop: Outside an event loop, or in another one.
-        """
+        """Require an open service in its own event loop, the first one it is used in."""
         if self.closed:
             raise errors.ServiceClosed("the service is closed and takes no more calls")
         parts = self._parts
@@ -82,12 +77,7 @@ class CallRunner:
         on_settled: Callable[[Call], None] | None = None,
         permit: Permit | None = None,
     ) -> Call:
-        """Start to place a request, and return its call; the arguments are those of `Call`.
-
-        Raises:
-            InvalidCall: The request cannot be sent.
-            WrongEventLoop: The loop refuses to start tasks.
-        """
+        """Start to place a request, and return its call; the arguments are those of `Call`."""
         settings, parts = self._settings, self._parts
         from_ = settings.from_ if request.from_ is None else request.from_
         if from_ is None:
@@ -123,11 +113,7 @@ class CallRunner:
     def place_once(
         self, request: CallRequest, permit: Permit, timeouts: Timeouts
     ) -> CallHandle:
-        """Place a campaign's call at most once, with its reference, if its permit allows it.
-
-        Raises:
-            TelecmiError: As for `check_open` and `start`.
-        """
+        """Place a campaign's call at most once, with its reference, if its permit allows it."""
         self.check_open()
         policy = RetryPolicy(attempts=1, at_most_once=True)
         return CallHandle(self.start(request, policy, timeouts, source=request, permit=permit))
@@ -139,11 +125,7 @@ class CallRunner:
             job.call.conclude(errors.CallCancelled("the call was cancelled"))
 
     def close(self) -> None:
-        """Take no more calls.
-
-        Raises:
-            WrongEventLoop: The service was used in another event loop.
-        """
+        """Take no more calls."""
         if self._parts.tasks.loop is not None:
             self._parts.tasks.bind()
         self.closed = True

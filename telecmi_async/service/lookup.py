@@ -73,10 +73,6 @@ class Lookup:
     async def channels(self) -> int:
         """Return how many calls of the account are live.
 
-        Raises:
-            AuthenticationError: The app id or the secret is wrong.
-            RequestFailed: There was no answer, or it cannot be read.
-
         Source: doc.telecmi.com/piopiy/docs/get-channel, where the count is a text.
         """
         body = await self._ask(f"{self._base_url}/piopiy/get_channels", {})
@@ -92,10 +88,6 @@ class Lookup:
         TeleCMI answers "not found" to wrong credentials, too, so they look like a call that is
         not over.
 
-        Raises:
-            AuthenticationError: TeleCMI says that the app id or the secret is wrong.
-            RequestFailed: There was no answer, or it cannot be read.
-
         Source: doc.telecmi.com/piopiy-india/docs/get-request-id.
         """
         url = f"{self._legacy_url}/piopiy/requestid_cdr"
@@ -107,18 +99,7 @@ class Lookup:
         return tuple(record for record in found if record is not None)
 
     async def act(self, action: CallCommand, leg: str, region: Region | str) -> CommandAnswer:
-        """Send a command to one leg of a live call, and return TeleCMI's answer.
-
-        Args:
-            action: The command.
-            leg: The leg's ``cmiuuid``.
-            region: ``"india"`` or ``"global"``.
-
-        Raises:
-            InvalidCall: ``leg`` or ``region`` is invalid.
-            AuthenticationError: TeleCMI says that the app id or the secret is wrong.
-            RequestFailed: TeleCMI refused, or there was no answer.
-        """
+        """Send a command to a leg, by its ``cmiuuid``, and return TeleCMI's answer."""
         if not isinstance(cast("object", leg), str) or not _LEG.fullmatch(leg):
             raise InvalidCall("must be the cmiuuid of a leg, as its events have it", path="leg")
         where = _ACT.get(parse_region(region))
@@ -134,10 +115,11 @@ class Lookup:
     ) -> CommandAnswer:
         """Send a request and return the body of the reply, without the secret.
 
-        Args:
-            url: The address.
-            fields: The request's fields besides the credentials.
-            missing: Whether 404 means an empty result, not a failure.
+        With ``missing``, 404 means an empty result.
+
+        Raises:
+            AuthenticationError: TeleCMI says that the app id or the secret is wrong.
+            RequestFailed: TeleCMI refused, or there was no answer.
         """
         answers: list[Reply | Failure] = []
         over = anyio.Event()

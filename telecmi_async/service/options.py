@@ -101,11 +101,7 @@ def _seed(value: int | str | None) -> str:
 
 @attrs.frozen(kw_only=True, repr=False)
 class ServiceSettings:
-    """The arguments of `CallService`, validated, under their own names.
-
-    Raises:
-        ConfigurationError: A value that cannot work.
-    """
+    """The arguments of `CallService`, validated, under their own names."""
 
     credentials: Credentials
     base_url: str = attrs.field(converter=parse_base_url)
@@ -129,9 +125,6 @@ class ServiceSettings:
         """Return a call's policy and time-outs: its own, else the service's.
 
         ``at_most_once`` of the service always holds.
-
-        Raises:
-            ConfigurationError: ``retry`` or ``timeout`` cannot work.
         """
         timeouts = self.timeouts if timeout is None else Timeouts.of(timeout)
         if retry is None:
@@ -146,9 +139,6 @@ def complete_from_environment(options: Options) -> None:
     """Add the options of a service that are missing and that the environment has.
 
     They are changed in place, so that no copy of a plain-text secret remains.
-
-    Raises:
-        ConfigurationError: A variable is missing.
     """
     if "secret" in options:
         options["secret"] = Secret(options["secret"])

@@ -42,11 +42,7 @@ class ServiceParts:
 def build_parts(
     settings: ServiceSettings, http_client: httpx.AsyncClient | None
 ) -> ServiceParts:
-    """Make the parts of a service, with an HTTP client of its own unless the user has one.
-
-    Raises:
-        ConfigurationError: ``http_client`` is not an asynchronous client.
-    """
+    """Make the parts of a service, with an HTTP client of its own unless the user has one."""
     secret, limit = settings.credentials.secret, settings.rate
     tasks, redact, references = TaskRunner(), Redactor(secret), References(secret)
     transport = HttpxTransport(

@@ -66,13 +66,9 @@ class CdrPoller:
 class Polling:
     """Looks up the records of one service's calls, each in a task of its own.
 
-    Args:
-        settings: The intervals.
-        tasks: Runs the tasks.
-        records: Looks up the records of a call by its ``request_id``.
-        found: Called with every record that was found, also if it was found before.
-        wanted: Whether a call's records should still be looked up.
-        refused: Called when TeleCMI refused the credentials: more look-ups would be useless.
+    ``records`` looks them up by a call's ``request_id``, as long as the call is ``wanted``;
+    ``found`` gets every record, also repeatedly. ``refused`` is called when TeleCMI refused the
+    credentials: more look-ups would be useless.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""`CallService`: opens, starts and closes. How one call is placed stands in `dial`."""
+"""Call service: opens, starts and closes; see `telecmi_async.calls.placement` for one call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from telecmi_async.wire.credentials import Credentials
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
-    from types import TracebackType
 
     import httpx
 
@@ -323,12 +322,7 @@ class CallService:
         self._runner.check_open()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         try:
             await self.aclose()
         finally:

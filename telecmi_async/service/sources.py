@@ -28,25 +28,17 @@ _WANTED = "a Receiver, an event store, a CdrPoller, or several of them"
 
 @frozen(kw_only=True)
 class Sources:
-    """The sources of one service, at most one of a kind.
+    """The sources of one service, at most one of a kind."""
 
-    Args:
-        intake: The internal side of a receiver in this process.
-        store: Where a receiver files events, this process's or another's.
-        poller: How often records are looked up.
-    """
-
+    #: The internal side of a receiver in this process.
     intake: Intake | None = None
+    #: Where a receiver stores events, this process's or another's.
     store: EventStore | None = None
     poller: CdrPoller | None = None
 
     @classmethod
     def of(cls, events: EventSource | Sequence[EventSource] | None) -> Sources:
-        """Return the sources that an argument names.
-
-        Raises:
-            ConfigurationError: One is not a source, or two are of a kind.
-        """
+        """Return the sources that an argument names."""
         given = cast("object", events)
         found: Sequence[object] = () if given is None else (given,)
         if isinstance(given, list | tuple):
@@ -73,7 +65,7 @@ class Sources:
 
     @property
     def has_any(self) -> bool:
-        """Whether there is one."""
+        """Whether there is a store or a poller."""
         return self.store is not None or self.poller is not None
 
     @property

@@ -86,14 +86,8 @@ class StreamFeed:
 
     It holds no reference to its `CallStream`, so that a consumer who leaves the loop is noticed.
     At most ``window`` calls are started and not yet taken by the consumer: that keeps memory
-    flat, and requests are pulled no faster than calls are placed.
-
-    Args:
-        source: Where the requests come from.
-        start: Starts the call of a request that was made from an item; calls a function when
-            it is settled.
-        window: See above.
-        on_progress: Called after every settled call.
+    flat, and requests are pulled no faster than calls are placed. ``start`` starts the call of a
+    request that was made from an item, and calls a function when it is settled.
     """
 
     def __init__(
@@ -201,8 +195,7 @@ class StreamFeed:
     def stop(self, failure: Exception | None = None) -> None:
         """Pull no more, and cancel queued calls. Calls that were sent go on.
 
-        Args:
-            failure: Raised to the consumer if there was more to pull.
+        The consumer gets the ``failure`` if there was more to pull.
         """
         if self._finished and not self._under_way:
             self._stopped = True
@@ -216,11 +209,7 @@ class StreamFeed:
             call.cancel()
 
     async def take(self) -> Call | None:
-        """Return the next settled call; None at the end.
-
-        Raises:
-            Exception: What the source raised, after every call was taken.
-        """
+        """Return the next settled call; None, or the source's own error, after the last."""
         self._check_loop()
         while not self._ready:
             if self._finished and not self._under_way:
@@ -322,12 +311,7 @@ class CallStream:
 
 
 def check_source(source: object, on_progress: object) -> None:
-    """Require an iterable of requests and a usable ``on_progress``.
-
-    Raises:
-        InvalidCall: ``source`` is not an iterable, or it is a single request.
-        ConfigurationError: ``on_progress`` cannot be called, or is asynchronous.
-    """
+    """Require an iterable of requests and a plain function ``on_progress``."""
     kind = type(source)
     if issubclass(kind, Mapping | str | bytes) or not issubclass(
         kind, Iterable | AsyncIterable

@@ -128,12 +128,7 @@ class Tracker:
             self._calls[call.reference] = call
 
     def attach(self, request_id: str) -> Call:
-        """Return the call with an id: the one that is known here, or else a new one.
-
-        Raises:
-            ConfigurationError: There is no source of events.
-            InvalidCall: ``request_id`` cannot be such an id.
-        """
+        """Return the call with an id: the one that is known here, or else a new one."""
         if not self.has_sources:
             raise ConfigurationError("handle_for needs a source of events (events=)")
         if not isinstance(cast("object", request_id), str) or not _WORD.fullmatch(request_id):

@@ -29,11 +29,7 @@ _UNIT: Final = 2.0**-53
 def draw(seed: int | str, purpose: str, to: int, attempt: int) -> float:
     """Return a number from 0 to below 1 that depends on the arguments alone.
 
-    Args:
-        seed: The simulator's seed.
-        purpose: What is being decided, so that two decisions about one try differ.
-        to: The number dialled.
-        attempt: Which try for that number this is, from 1.
+    ``purpose`` is what is being decided, so that two decisions about one try differ.
     """
     return (int.from_bytes(_digest(8, seed, purpose, to, attempt)) >> 11) * _UNIT
 

@@ -55,7 +55,7 @@ class WebhookSender:
                 timeout=_TIMEOUT, trust_env=False, verify=_tls()
             ) as client:
                 await tasks.open()
-                tasks.start(self._run, client, _ended)
+                tasks.start(self._run, client)
                 try:
                     yield
                 except BaseException as error:
@@ -121,10 +121,6 @@ class WebhookSender:
         async with self._slots:
             response = await client.post(url, content=delivery.body, headers=_HEADERS)
         return response.status_code, response.content
-
-
-def _ended(_: object) -> None:
-    """Do nothing when it is over."""
 
 
 @functools.cache

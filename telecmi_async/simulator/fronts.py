@@ -76,9 +76,6 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
     one. A read time-out that is shorter ends the request as it would over a network: the
     call was placed, and the caller never learns its id. A connection that breaks raises what
     it would raise over a network.
-
-    Args:
-        simulator: Answers the requests.
     """
 
     def __init__(self, simulator: RequestHandler) -> None:
@@ -120,9 +117,6 @@ class SimulatorApp:
     lifespan of its own: there, open `Simulator.running`. ASGI knows no way to reset a
     connection: where one should break, `ConnectionError` is raised, and a server closes it or
     answers 500.
-
-    Args:
-        simulator: Answers the requests.
     """
 
     def __init__(self, simulator: RequestHandler) -> None:
@@ -221,11 +215,7 @@ async def _break(connection: HttpConnection, answer: HttpResponse, breach: Breac
 async def serve(
     simulator: RequestHandler, *, host: str, port: int, limits: ConnectionLimits | None
 ) -> AsyncGenerator[str]:
-    """Serve a simulator on a port for as long as the context is open; give the ``base_url``.
-
-    Raises:
-        ConfigurationError: The address cannot be listened on.
-    """
+    """Serve a simulator on a port for as long as the context is open; give the ``base_url``."""
     application = SimulatorPort(simulator)
     async with (
         simulator.running(),

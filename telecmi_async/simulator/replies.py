@@ -48,13 +48,10 @@ class Envelope(StrEnum):
 
 @frozen
 class Decision:
-    """What the simulator does about one request.
+    """What the simulator does about one request: an answer, after a delay in seconds.
 
-    Args:
-        delay: Seconds to wait before the answer is sent.
-        answer: What to send.
-        call: The call that was placed, if one was: possibly without the answer saying so.
-        breach: What happens to the connection instead, or while it is sent.
+    A call may have been placed without the answer saying so. A breach happens to the connection
+    instead of the answer, or while it is sent.
     """
 
     delay: float

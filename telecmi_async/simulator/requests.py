@@ -63,11 +63,7 @@ class MakeCallRequest:
 
 
 def read_make_call(content_type: str, body: bytes) -> MakeCallRequest:
-    """Return what a request with a content type and a body asks for.
-
-    Raises:
-        BadRequest: A property is missing or of the wrong type, or the JSON is broken.
-    """
+    """Return what a request with a content type and a body asks for; raise `BadRequest`."""
     fields = read_fields(content_type, body)
     return MakeCallRequest(
         appid=_required(fields, "appid", int, "a number"),
@@ -84,9 +80,6 @@ def read_fields(content_type: str, body: bytes) -> Mapping[str, object]:
     """Return a request's properties, whatever they are.
 
     A body that is not announced as JSON counts as empty: users found that forms do not work.
-
-    Raises:
-        BadRequest: The body is no JSON object.
     """
     if content_type.partition(";")[0].strip().lower() != "application/json":
         return {}
@@ -124,13 +117,10 @@ def _actions(fields: Mapping[str, object]) -> tuple[FlowAction, ...]:
     value = cast("list[object]", _required(fields, "pcmo", list, "an array"))
     if not value:
         raise BadRequest("pcmo must hold at least one action")
-    return tuple(_action(item, index) for index, item in enumerate(value))
-
-
-def _action(value: object, index: int) -> FlowAction:
-    if _is_action(value):
-        return cast("FlowAction", value)
-    raise BadRequest(f"pcmo[{index}] must be an object with a string action")
+    for index, item in enumerate(value):
+        if not _is_action(item):
+            raise BadRequest(f"pcmo[{index}] must be an object with a string action")
+    return tuple(cast("list[FlowAction]", value))
 
 
 def _extra_params(fields: Mapping[str, object]) -> Mapping[str, object] | str | None:

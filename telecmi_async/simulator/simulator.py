@@ -285,11 +285,7 @@ class Simulator(SimulatorOptions):
         return call
 
     def advance(self, seconds: float) -> None:
-        """Let time pass in all calls at once, on a clock that is not virtual.
-
-        Args:
-            seconds: How much.
-        """
+        """Let seconds pass in all calls at once, on a clock that is not virtual."""
         self._world.skip(seconds)
 
     def send_again(self, delivery: Delivery) -> None:
@@ -313,13 +309,8 @@ class Simulator(SimulatorOptions):
         The caller must call `leave` exactly once: when the answer was sent, or when its client
         no longer waits for it, whatever happens in between.
 
-        Args:
-            method: ``"POST"`` for all of TeleCMI's paths.
-            path: The path asked for, with its query.
-            headers: The headers, by lower-case name.
-            body: The body.
-            at: When it arrived, in seconds on the event loop's clock.
-            local: Whether it came from this machine: other clients do not see the page.
+        The path has its query, the headers have lower-case names, and ``at`` is when the request
+        arrived, by the event loop's clock. Only clients on this machine (``local``) see the page.
         """
         self._world.advance(at)
         shown = self._page.answer(method, path, headers, body) if local else None

@@ -54,10 +54,8 @@ class SimulatedClock:
     """Reads an event loop's clock as seconds since the simulator's beginning.
 
     On a virtual event loop it is virtual, too. It goes on where it was if the simulator is used
-    in another event loop, whose clock begins anew.
-
-    Args:
-        speed: How many of its seconds pass in one of the event loop's.
+    in another event loop, whose clock begins anew. ``speed`` is how many of its seconds pass in
+    one of the event loop's.
     """
 
     def __init__(self, speed: float) -> None:
@@ -95,8 +93,7 @@ class _LiveCall:
 class World:
     """Runs the lifecycles of calls, and remembers how they went.
 
-    Args:
-        options: The simulator's options, some of which may change at any time.
+    Some of the simulator's options may change at any time.
     """
 
     def __init__(self, options: SimulatorOptions) -> None:
@@ -220,11 +217,7 @@ class World:
         return payload.lookup_record(leg, epoch=self._epoch, balance=self._balance)
 
     def command(self, call: SimulatedCall, name: str, value: object = None) -> None:
-        """Do something in a call by hand.
-
-        Raises:
-            RuntimeError: The call does not wait for it.
-        """
+        """Do something in a call by hand, if the call waits for it."""
         self.catch_up()
         if name not in self.commands(call):
             raise RuntimeError(f"{call!r} is {call.stage}: it does not wait for {name}()")

@@ -12,8 +12,6 @@ from telecmi_async._internal.tasks import TaskRunner
 from telecmi_async.errors import WrongEventLoop
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from telecmi_async.events import Event
     from telecmi_async.events.receiver.handlers import Handlers
 
@@ -34,9 +32,6 @@ class HandlerRunner:
     def __init__(self, handlers: Handlers) -> None:
         self._handlers = handlers
         self._tasks = TaskRunner()
-        self._running = 0
-        self._closing = 0  # handlers that close the receiver themselves
-        self._changed: anyio.Event | None = None
         self._closed = False
 
     async def run(self, event: Event) -> None:
@@ -65,24 +60,13 @@ class HandlerRunner:
             return False
         loop = self._tasks.loop
         if is_asyncio(loop) and loop.is_closed():
-            self._tasks, self._running = TaskRunner(), 0
-        self._running += 1
+            self._tasks = TaskRunner()
         try:
             self._tasks.bind()
-            self._tasks.start(self._handlers.run, event, self._ended)
+            self._tasks.start(self._handlers.run, event)
         except WrongEventLoop:
-            self._running -= 1
             return False
         return True
-
-    def _ended(self, _: Event) -> None:
-        self._running -= 1
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._changed is not None:
-            self._changed.set()
-            self._changed = None
 
     async def aclose(self) -> None:
         """Wait for running handlers; cancel those that take longer than 30 seconds.
@@ -90,39 +74,27 @@ class HandlerRunner:
         A handler that closes does not wait for itself, nor for others that do the same.
         """
         self._closed = True
-        if not self._running or self._tasks.loop is not current_loop():
+        if self._tasks.loop is not current_loop():
             return
-        inside = self._tasks.is_inside()
-        self._closing += inside
-        self._wake()
         try:
             with anyio.move_on_after(SHUTDOWN_SECONDS):
-                while self._running > (self._closing if inside else 0):
-                    self._changed = self._changed or anyio.Event()
-                    await self._changed.wait()
+                await self._tasks.idle()
         finally:
-            left = self._running - (self._closing if inside else 0)
-            if left:
+            if left := self._tasks.unfinished():
                 logger.error("handlers of %d events did not end and are cancelled", left)
                 self._tasks.cancel()
             # Shielded: on trio the task that opened the receiver is cancelled with its tasks.
             with anyio.CancelScope(shield=True):
                 await self._tasks.drain()
-            self._closing -= inside
 
     async def __aenter__(self) -> Self:
         if self._closed:
-            self._tasks, self._running = TaskRunner(), 0
+            self._tasks = TaskRunner()
         await self._tasks.open()
         self._closed = False
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         try:
             await self.aclose()
         finally:

@@ -69,12 +69,7 @@ class Handlers:
         return handler
 
     async def answer(self, question: DigitsEvent | InboundRequest, name: str) -> bytes:
-        """Return the call flow that answers a question, as JSON.
-
-        Args:
-            question: Keys that were pressed, or an inbound call.
-            name: The name before the token in the address that was asked.
-        """
+        """Return the call flow, as JSON, that answers a question at the address of that name."""
         handler = self._of_inbound
         if isinstance(question, DigitsEvent):
             handler = self._of_input.get(name, self._of_input.get(""))
@@ -128,11 +123,7 @@ def _trace(error: BaseException, event: Event) -> str:
 
 
 def _function(handler: object) -> Any:
-    """Return a handler, checked.
-
-    Raises:
-        ConfigurationError: It cannot be called.
-    """
+    """Require a handler that can be called."""
     if not callable(handler):
         raise ConfigurationError(
             f"a handler must be a function, plain or async, not {type(handler).__name__}"

@@ -27,7 +27,6 @@ from telecmi_async.wire.credentials import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from types import TracebackType
 
     from telecmi_async._internal.validators import Duration
     from telecmi_async.http_server import HttpResponse
@@ -224,13 +223,8 @@ class Receiver:
         await self._intake.runner.__aenter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._intake.runner.__aexit__(kind, error, traceback)
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        await self._intake.runner.__aexit__(None, error, None)
 
 
 def intake_of(receiver: Receiver) -> Intake:

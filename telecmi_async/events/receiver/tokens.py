@@ -51,14 +51,7 @@ def new_token() -> str:
 
 
 class Tokens:
-    """The tokens that are valid now, the newest first.
-
-    Args:
-        given: One, or a sequence of several while an old one is being replaced.
-
-    Raises:
-        ConfigurationError: One is too short to be unguessable, or cannot be part of a URL.
-    """
+    """The tokens that are valid now, the newest first: several while one is being replaced."""
 
     __slots__ = ("_encoded", "_tokens")
 
@@ -81,23 +74,18 @@ class Tokens:
 
         All tokens are compared, each in constant time, so that timing does not reveal how much
         of one was right.
-
-        Args:
-            path: The path of a request, with or without its query.
         """
-        before, last = _parts(path)
+        # A proxy may have percent-encoded characters. Decoding a path twice is harmless: it
+        # never yields a character of a token.
+        before, _, last = unquote(path.partition("?")[0]).rstrip("/").rpartition("/")
         given = last.encode("utf-8", "surrogatepass")
         found = False
         for token in self._encoded:
             found |= hmac.compare_digest(given, token)
-        return before.rpartition("/")[2] if found else None
+        return before.rstrip("/").rpartition("/")[2] if found else None
 
     def address(self, base: str, name: str, query: Mapping[str, str | int | None]) -> str:
-        """Return a webhook's address, with the newest token.
-
-        Raises:
-            ConfigurationError: ``name`` cannot be part of an address.
-        """
+        """Return a webhook's address, with the newest token."""
         parts = [base.rstrip("/"), self._tokens[0]]
         if name:
             check_name(name)
@@ -110,17 +98,6 @@ class Tokens:
         for token in self._tokens:
             text = text.replace(token, _HIDDEN)
         return text
-
-
-def _parts(path: str) -> tuple[str, str]:
-    """Return what precedes the last part of a path, and that part.
-
-    A proxy may have percent-encoded characters. Decoding a path twice is harmless: it never
-    yields a character of a token.
-    """
-    path = unquote(path.partition("?")[0]).rstrip("/")
-    before, _, last = path.rpartition("/")
-    return before.rstrip("/"), last
 
 
 def query_of(path: str) -> Mapping[str, str]:
@@ -144,11 +121,7 @@ def _usable(given: object) -> tuple[str, ...]:
 
 
 def check_name(name: object) -> None:
-    """Require a name that can precede the token in an address.
-
-    Raises:
-        ConfigurationError: It is not a short word.
-    """
+    """Require a name that can precede the token in an address: a short word."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigurationError(
             "the name of a webhook must be 1 to 64 letters, digits, '-', '_' or '~'"

@@ -19,13 +19,9 @@ _VARIABLES: Final = {"granian": "GRANIAN_WORKERS", "uvicorn": "UVICORN_WORKERS"}
 def several_workers(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
     """Return whether a web server was told to start several worker processes.
 
-    The number is read from a server's command line, or else from the variables that servers
-    read. In doubt the answer is no, to avoid false alarms. A server's configuration file is not
-    read.
-
-    Args:
-        argv: The command line. A spawned worker has the server's.
-        environ: The environment.
+    The number is read from a server's command line, which a spawned worker has as well, or else
+    from the variables that servers read. In doubt the answer is no, to avoid false alarms. A
+    server's configuration file is not read.
     """
     path = PurePath(argv[0] if argv else "")
     server = path.parent.name if path.name == "__main__.py" else path.stem  # or python -m

@@ -112,9 +112,10 @@ class RedisStore(RedisBacked):
 
     async def put(self, stored: StoredEvent) -> bool:
         """Keep an event and publish its ids; return False if it is a repeat."""
-        return await self._put(
-            stored.key, int(stored.matched), _head(stored), encode_json(stored.event.raw)
-        )
+        # The head is what is published of an event.
+        head = json.dumps([stored.key, stored.size, *stored.ids])
+        body = encode_json(stored.event.raw)
+        return await self._put(stored.key, int(stored.matched), head, body)
 
     async def claim(self, key: str) -> bool:
         """Return whether this is the first claim of an event, in any process."""
@@ -158,10 +159,6 @@ class RedisStore(RedisBacked):
         """Give ``listener`` every event it wants, as long as the context is open.
 
         It may get one more than once.
-
-        Raises:
-            ConfigurationError: The event loop is trio's.
-            WrongEventLoop: It is not the one that the store belongs to.
         """
         self._server.bind()
         return self._followed(listener)
@@ -174,11 +171,6 @@ class RedisStore(RedisBacked):
         async with background_task_group() as tasks:
             tasks.start_soon(subscriber.run)
             yield
-
-
-def _head(stored: StoredEvent) -> str:
-    """Return what is published of an event: its key, its size and its ids."""
-    return json.dumps([stored.key, stored.size, *stored.ids])
 
 
 def _read(value: str | bytes) -> list[StoredEvent]:

@@ -75,11 +75,7 @@ class RedisSubscriber:
                 await self._server.ask(channel.aclose())
 
     async def _receive(self, channel: Any) -> None:
-        """Give the listener the events that are published.
-
-        Raises:
-            StoreError: The connection was lost.
-        """
+        """Give the listener the events that are published, until the connection is lost."""
         pending: list[str] = []
         due = anyio.current_time() + self._server.timeout
         answered = True
