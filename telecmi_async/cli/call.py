@@ -48,27 +48,7 @@ def run(
     confirmed: bool,
     as_json: bool,
 ) -> int:
-    """Show a call, ask, place it, and print its ``request_id``.
-
-    Args:
-        terminal: What to read from and write to.
-        from_: The caller id; ``TELECMI_FROM`` if not given.
-        to: Who is called.
-        flow: The file with the call flow; ``-`` for stdin.
-        extra_params: The user's own data, as JSON.
-        duration: The longest the call may last, in seconds.
-        region: Which endpoint takes it.
-        confirmed: Whether to place it without asking.
-        as_json: Whether to print an object instead of the ``request_id`` alone.
-
-    Returns:
-        An `Exit`.
-
-    Raises:
-        ConfigurationError: ``TELECMI_BASE_URL`` cannot work.
-        Stop: There are no credentials, or it is not confirmed.
-        InvalidCall: An argument, or the file it names, cannot be sent as it is.
-    """
+    """Show a call, ask unless it is confirmed, place it, and print its ``request_id``."""
     request = CallRequest(
         to=to,
         from_=_caller_id(from_, terminal.environ),

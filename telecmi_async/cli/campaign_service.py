@@ -20,17 +20,11 @@ if TYPE_CHECKING:
 async def campaign_service(
     terminal: Terminal, account: Account, *, host: str, port: int | None, url: str | None
 ) -> AsyncGenerator[tuple[CallService, Receiver | None]]:
-    """Open a service of an account and, on a port, the webhook receiver that it uses.
+    """Open a service of an account and, with a port or a ``url``, its webhook receiver.
 
-    Requests always carry a reference: by it a receiver can find, days later, the outcome of a
-    request whose answer was lost.
-
-    Args:
-        terminal: Its environment has the webhooks' token.
-        account: The account.
-        host: The address to listen on.
-        port: The port; ``None`` for no receiver, unless there is a ``url``.
-        url: The public address of that port, without the token.
+    Requests always carry a reference: with it, a receiver can find the outcome of a request
+    whose reply was lost, even days later. A request to ``url``, the port's public address
+    without the token, must arrive here.
 
     Raises:
         ConfigurationError: The token is missing, or the port cannot be opened.

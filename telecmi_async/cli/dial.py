@@ -95,7 +95,7 @@ class DialOptions:
 
 @frozen
 class _Exchange:
-    """What a campaign is carried out with."""
+    """The ledger, service and receiver of a campaign."""
 
     ledger: Ledger
     service: CallService
@@ -103,19 +103,7 @@ class _Exchange:
 
 
 def run(terminal: Terminal, **given: Any) -> int:
-    """Show the plan, have it confirmed, and carry it out.
-
-    Args:
-        terminal: What to read from and write to.
-        given: See `DialOptions`.
-
-    Returns:
-        An `Exit`.
-
-    Raises:
-        Stop: It is not carried out.
-        TelecmiError: A file or an argument cannot be used, or the ledger fails.
-    """
+    """Show the plan, have it confirmed, and carry it out."""
     order = DialOptions(**given)
     if order.flow == "-" and order.secret_stdin:
         raise ConfigurationError("stdin cannot hold both the flow and the secret")

@@ -51,13 +51,9 @@ def run(
     secret_stdin: bool,
     as_json: bool,
 ) -> int:
-    """Look at credentials, TLS, clock, time zones, and at ledger and webhooks if they are named.
+    """Check credentials, TLS, clock, time zones, and ledger and webhooks if they are named.
 
-    Returns:
-        `Exit.OK`, or what the first finding says that is wrong.
-
-    Raises:
-        ConfigurationError: ``TELECMI_BASE_URL`` cannot work.
+    The exit code is that of the first problem.
     """
 
     async def examine() -> list[_Finding]:

@@ -19,14 +19,7 @@ if TYPE_CHECKING:
 
 
 def check(terminal: Terminal, *, flow: str, as_json: bool) -> int:
-    """Say whether TeleCMI would take a call flow, and which columns it is filled from.
-
-    Returns:
-        An `Exit`.
-
-    Raises:
-        InvalidCall: It would not; the message leads to the place.
-    """
+    """Check a call flow, and print its actions and the columns it is filled from."""
     template = Template.parse(read_flow(terminal, flow))
     actions = [action.get("action") for action in template.dump()]
     columns = sorted(template.columns)
@@ -39,14 +32,7 @@ def check(terminal: Terminal, *, flow: str, as_json: bool) -> int:
 
 
 def show_flow(terminal: Terminal, *, flow: str, as_json: bool) -> int:
-    """Print a call flow as a tree, its numbers masked.
-
-    Returns:
-        An `Exit`.
-
-    Raises:
-        InvalidCall: It is not a call flow.
-    """
+    """Print a call flow as a tree, its numbers masked."""
     actions = Template.parse(read_flow(terminal, flow), raw=True).dump()
     if as_json:
         terminal.put(json.dumps(masked(actions)))

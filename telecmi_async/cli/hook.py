@@ -45,23 +45,8 @@ def listen(
 ) -> int:
     """Print each event that arrives as a line of JSON, until Ctrl-C.
 
-    Args:
-        terminal: What to write to.
-        host: The address to listen on.
-        port: The port, or 0 for any free one.
-        reveal: Whether numbers are printed in full; what is masked cannot be replayed.
-        ledger: The ledger whose campaigns hear of it, if one is named here or in the
-            environment.
-        forward_to: Where each event is sent on to.
-        as_json: It is JSON anyway.
-
-    Returns:
-        `Exit.INTERRUPTED`, since there is no other end.
-
-    Raises:
-        ConfigurationError: There is no token, or nothing can listen there.
-        Stop: There is no such ledger.
-        StoreError: It does not answer.
+    Numbers are masked unless ``reveal`` is given; masked events cannot be replayed. If a ledger
+    is named here or in the environment, its campaigns receive the events.
     """
     del as_json
     token = webhook_token(terminal).reveal()
@@ -134,31 +119,13 @@ class _Forward:
 
 
 def _target(terminal: Terminal, url: str) -> str:
-    """Return an address with the token in its place.
-
-    Raises:
-        ConfigurationError: There is no token, or it is no address.
-    """
+    """Return an address with the token in place of ``{token}``."""
     parse_address(url)
     return url.replace(_PLACE, webhook_token(terminal).reveal()) if _PLACE in url else url
 
 
 def replay(terminal: Terminal, *, events: str, forward_to: str, as_json: bool) -> int:
-    """Send events of a file, one a line, to an address, in their order.
-
-    Args:
-        terminal: What to read from and write to.
-        events: The file; ``-`` for stdin.
-        forward_to: The address; ``{token}`` in it stands for the token.
-        as_json: It is JSON anyway.
-
-    Returns:
-        `Exit.OK`, or `Exit.PARTLY` if some were not taken.
-
-    Raises:
-        ConfigurationError: The file cannot be read, or the address is malformed.
-        Stop: No server answers there.
-    """
+    """Send events of a file, one a line, to an address, in their order."""
     del as_json
     target = _target(terminal, forward_to)
     taken = other = 0

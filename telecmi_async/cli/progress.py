@@ -15,12 +15,9 @@ _SPAN: Final = 10.0
 
 @frozen
 class CampaignView:
-    """A campaign at one moment.
+    """A campaign at one moment; ``rate`` is its recent rate in requests per second.
 
-    Args:
-        state: Its state in the ledger.
-        rate: Requests per second, lately.
-        hears: Whether ends of calls are received; otherwise live calls are not known.
+    ``hears`` says whether ends of calls are received; otherwise live calls are not known.
     """
 
     state: CampaignState
@@ -59,23 +56,14 @@ class CampaignView:
 
 
 class ProgressMeter:
-    """Computes views from states of a campaign.
-
-    Args:
-        hears: Whether ends of calls are received.
-    """
+    """Computes views from states of a campaign; see `CampaignView`."""
 
     def __init__(self, *, hears: bool = True) -> None:
         self._hears = hears
         self._looks: deque[tuple[float, int]] = deque()
 
     def look(self, state: CampaignState, now: float) -> CampaignView:
-        """Return the campaign's view.
-
-        Args:
-            state: Its state in the ledger.
-            now: The time, in seconds.
-        """
+        """Return the campaign's view at a time in seconds."""
         self._looks.append((now, state.sends))
         while len(self._looks) > 2 and self._looks[0][0] < now - _SPAN:
             self._looks.popleft()

@@ -24,11 +24,8 @@ _CALLED: Final = (ContactState.PLACED, ContactState.FINISHED)
 class Report:
     """The demo's results: what the ledger says, and what the simulator saw.
 
-    Args:
-        state: What the ledger says in the end.
-        answered: How many people answered, by the ledger.
-        simulator: Where the calls arrived.
-        calls_per_second: The rate that was asked for.
+    ``answered`` is the ledger's count of people, ``calls_per_second`` the rate that was asked
+    for.
     """
 
     state: CampaignState

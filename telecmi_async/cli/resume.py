@@ -34,14 +34,7 @@ def run(
 ) -> int:
     """Dial what is left of a campaign.
 
-    It asks nothing: who is in the campaign was confirmed when it was begun.
-
-    Returns:
-        An `Exit`.
-
-    Raises:
-        Stop: There is no such campaign, or there are no credentials.
-        TelecmiError: The ledger cannot be used, or fails.
+    It asks nothing: its contacts were confirmed when the campaign was started.
     """
     account = account_of(terminal, secret_stdin=secret_stdin)
 

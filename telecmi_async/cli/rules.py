@@ -35,11 +35,7 @@ def rules_of(
     most_cost: float | None,
     not_after: str | None,
 ) -> CampaignRules:
-    """Return the rules that the arguments of `dial` say; see its help.
-
-    Raises:
-        ConfigurationError: One cannot be right; the message names the argument.
-    """
+    """Return the rules that the arguments of `dial` describe; see its help."""
     with _named("--not-after"):
         ends = None if not_after is None else _moment(not_after)
     with _named("--max-cost"):

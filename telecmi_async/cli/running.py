@@ -188,12 +188,8 @@ async def run_campaign(
 ) -> tuple[CampaignState, Exit]:
     """Run a campaign, show its progress on stderr, and return its state and the exit code.
 
-    Args:
-        terminal: The terminal.
-        campaign: The campaign.
-        ledger: Its ledger; open.
-        patient: Whether to wait for calling hours that are more than an hour away.
-        hears: Whether the campaign receives events of its calls.
+    ``patient`` means to wait for calling hours that are more than an hour away, ``hears`` that
+    the campaign receives events of its calls.
 
     Raises:
         ServiceClosed: The service was closed meanwhile.
@@ -223,13 +219,7 @@ async def run_campaign(
 
 
 def exit_for(state: CampaignState, rules: CampaignRules, why: Exit | None = None) -> Exit:
-    """Return the exit code for the state in which a campaign was left.
-
-    Args:
-        state: Its state.
-        rules: Its rules.
-        why: Why it was left before its end, if it was.
-    """
+    """Return the exit code for a campaign's state, and for why it was left if it was."""
     if why is Exit.INTERRUPTED:
         return why
     if state.counts[ContactState.UNKNOWN]:
@@ -259,12 +249,8 @@ def print_state(
 ) -> None:
     """Print a campaign's state, and say how to continue.
 
-    Args:
-        terminal: The terminal.
-        state: The state.
-        as_json: Whether to print a JSON object.
-        ledger: The ledger's argument if the campaign can be resumed; empty for the
-            environment's.
+    ``ledger`` is the ledger's argument if the campaign can be resumed; empty for the
+    environment's.
     """
     if as_json:
         terminal.put(json.dumps(state_as_json(state)))

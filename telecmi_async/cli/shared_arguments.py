@@ -40,14 +40,10 @@ class Misused(Exception):  # it becomes an exit code
 
 
 class Parser(argparse.ArgumentParser):
-    """Reads arguments, and leaves it to others to say what is wrong with them."""
+    """Raises wrong arguments as `Misused`."""
 
     def error(self, message: str) -> NoReturn:
-        """Say it in the way of all errors.
-
-        Raises:
-            Misused: Always.
-        """
+        """Raise `Misused`."""
         raise Misused(self, message)
 
 

@@ -32,14 +32,7 @@ def _plain_interrupts() -> Generator[None]:
 
 @frozen(kw_only=True)
 class Terminal:
-    """The three streams of a process and its environment.
-
-    Args:
-        stdin: Where answers come from.
-        stdout: Where results go.
-        stderr: Where words go.
-        environ: The environment variables.
-    """
+    """The three streams of a process (answers, results, words), and its environment."""
 
     stdin: TextIO
     stdout: TextIO

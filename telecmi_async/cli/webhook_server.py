@@ -45,12 +45,7 @@ async def serve_webhooks(receiver: Receiver, *, host: str, port: int) -> AsyncGe
 
 
 async def check_reachable(receiver: Receiver, token: Secret, url: str) -> None:
-    """Check that a request to the public address arrives at a receiver here.
-
-    Args:
-        receiver: The receiver; it is listening.
-        token: Its token.
-        url: The address, without the token.
+    """Check that a request to the public address, without token, arrives at a receiver here.
 
     Raises:
         ConfigurationError: The address is malformed, or contains the token.
@@ -75,11 +70,7 @@ async def check_reachable(receiver: Receiver, token: Secret, url: str) -> None:
 
 
 def webhook_token(terminal: Terminal) -> Secret:
-    """Return the token at the end of the webhook address.
-
-    Raises:
-        ConfigurationError: None is set; the message suggests a new one.
-    """
+    """Return the token at the end of the webhook address; require that it is set."""
     try:
         return secret_variable(terminal.environ, "TELECMI_WEBHOOK_TOKEN")
     except ConfigurationError as error:
