@@ -22,7 +22,7 @@ from telecmi_async._internal.messages import mask
 from telecmi_async._internal.validators import environment_variable
 from telecmi_async.cli.account import account_of
 from telecmi_async.cli.exits import Exit, Stop, exit_of
-from telecmi_async.cli.flow_file import read_flow
+from telecmi_async.cli.flow import read_flow
 from telecmi_async.phone import Region, route
 from telecmi_async.wire.endpoints import make_call_url
 

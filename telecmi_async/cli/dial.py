@@ -28,12 +28,12 @@ from telecmi_async.campaigns.contacts.flaw import Kind
 from telecmi_async.cli import plan as plans
 from telecmi_async.cli.account import Account, account_of
 from telecmi_async.cli.campaign_service import campaign_service
-from telecmi_async.cli.confirm import confirm
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.flow_file import read_flow
+from telecmi_async.cli.flow import read_flow
 from telecmi_async.cli.ledgers import opened
 from telecmi_async.cli.rules import rules_of
 from telecmi_async.cli.running import exit_for, print_state, run_campaign
+from telecmi_async.cli.terminal import confirm
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.events.receiver import new_token
 from telecmi_async.ledger import ContactState, Ledger, SqliteLedger
@@ -128,7 +128,7 @@ def run(terminal: Terminal, **given: Any) -> int:
     )
     plans.check_columns(file, settings)
     plan = plans.draw_up(file, settings, time())
-    if not plan.contacts:
+    if not plan.survey.contacts:
         plans.show_plan(
             terminal, plan, settings, name=order.campaign, count=0, country=order.country
         )
@@ -177,12 +177,9 @@ async def _for_real(
     host, port, url = order.webhook_host, order.webhook_port, order.webhook_url
     async with (
         opened(terminal, order.ledger, new=True) as ledger,
-        campaign_service(terminal, account, host=host, port=port, url=url) as (
-            service,
-            receiver,
-        ),
+        campaign_service(terminal, account, host=host, port=port, url=url) as made,
     ):
-        yield _Exchange(ledger, service, receiver)
+        yield _Exchange(ledger, *made)
 
 
 @asynccontextmanager
@@ -300,7 +297,7 @@ async def _check_begun(ledger: Ledger, name: str, settings: CampaignSettings) ->
 async def _to_dial(ledger: Ledger, name: str, file: ContactsFile, plan: Plan) -> int:
     """Return how many contacts would be dialled: the file's new ones, and those left over."""
     if await ledger.settings(name) is None:
-        return plan.contacts
+        return plan.survey.contacts
     await ledger.reap(name)  # what a dead worker was sending is not dialled again
     known = {contact.number async for contact in ledger.contacts(name)}
     new = await anyio.to_thread.run_sync(

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from telecmi_async._internal.messages import mask_in
 from telecmi_async.cli.exits import Exit
-from telecmi_async.cli.flow_file import read_flow
-from telecmi_async.cli.masking import masked
+from telecmi_async.cli.terminal import masked
+from telecmi_async.errors import InvalidCall
 from telecmi_async.pcmo.template import Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from telecmi_async.cli.terminal import Terminal
+
+
+def read_flow(terminal: Terminal, name: str) -> str | bytes:
+    """Return the content of a call flow file, or of stdin for ``-``."""
+    if name == "-":
+        return terminal.stdin.read()
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise InvalidCall(f"cannot read {name}: {error.strerror}", path="flow") from None
 
 
 def check(terminal: Terminal, *, flow: str, as_json: bool) -> int:

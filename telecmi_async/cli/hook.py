@@ -18,7 +18,7 @@ from telecmi_async.cli.http_request import Unreachable, parse_address, send_requ
 from telecmi_async.cli.interrupts import interrupts
 from telecmi_async.cli.ledger_store import LedgerStore
 from telecmi_async.cli.ledgers import is_named, opened
-from telecmi_async.cli.masking import masked
+from telecmi_async.cli.terminal import masked
 from telecmi_async.cli.webhook_server import serve_webhooks, webhook_token
 from telecmi_async.errors import ConfigurationError
 

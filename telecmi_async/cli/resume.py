@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -15,7 +14,6 @@ from telecmi_async.cli.running import print_state, run_campaign
 from telecmi_async.errors import InvalidCall
 
 if TYPE_CHECKING:
-    from telecmi_async.cli.account import Account
     from telecmi_async.cli.exits import Exit
     from telecmi_async.cli.terminal import Terminal
 
@@ -38,15 +36,12 @@ def run(
     """
     account = account_of(terminal, secret_stdin=secret_stdin)
 
-    async def go_on(account: Account) -> Exit:
+    async def go_on() -> Exit:
         async with (
             opened(terminal, ledger) as book,
             campaign_service(
                 terminal, account, host=webhook_host, port=webhook_port, url=webhook_url
-            ) as (
-                service,
-                receiver,
-            ),
+            ) as (service, receiver),
         ):
             campaign = await Campaign.attach(
                 book, service, await campaign_named(book, name), receiver=receiver
@@ -60,4 +55,4 @@ def run(
             print_state(terminal, state, as_json=as_json, ledger=ledger or "")
             return code
 
-    return anyio.run(partial(go_on, account))
+    return anyio.run(go_on)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from telecmi_async.campaigns import CampaignSettings
-from telecmi_async.cli.confirm import confirm
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import campaign_named, opened
 from telecmi_async.cli.running import BUSY, exit_for, print_state, state_as_json
+from telecmi_async.cli.terminal import confirm
 from telecmi_async.ledger import ContactState
 from telecmi_async.phone import parse_number
 
