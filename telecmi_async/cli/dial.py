@@ -16,24 +16,18 @@ import attrs
 from attrs import frozen
 
 from telecmi_async import CallService, Receiver
-from telecmi_async.campaigns import (
-    Campaign,
-    CampaignRules,
-    CampaignSettings,
-    Pace,
-    UnknownPolicy,
-)
+from telecmi_async.campaigns import Campaign, CampaignRules, CampaignSettings, Pace
 from telecmi_async.campaigns.contacts.files import ContactsFile, Rejection
 from telecmi_async.campaigns.contacts.flaw import Kind
 from telecmi_async.cli import plan as plans
 from telecmi_async.cli.account import Account, account_of
-from telecmi_async.cli.campaign_service import campaign_service
+from telecmi_async.cli.dial_options import DialOptions, rules_of
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.flow import read_flow
 from telecmi_async.cli.ledgers import opened
-from telecmi_async.cli.rules import rules_of
 from telecmi_async.cli.running import exit_for, print_state, run_campaign
 from telecmi_async.cli.terminal import confirm
+from telecmi_async.cli.webhook_server import campaign_service
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.events.receiver import new_token
 from telecmi_async.ledger import ContactState, Ledger, SqliteLedger
@@ -54,45 +48,6 @@ _FAST: Final = 200.0
 _DEAF: Final = "without --webhook-url, or `hook listen` on the ledger elsewhere,"
 
 
-@frozen(kw_only=True)
-class DialOptions:
-    """What `dial` was asked for; see its help."""
-
-    contacts: str
-    flow: str
-    ledger: str | None
-    name: str | None
-    calls_per_second: float
-    max_live_calls: int | None
-    from_: str | None
-    country: str | None
-    column: str | None
-    encoding: str
-    delimiter: str | None
-    window: str
-    days: str | None
-    holidays: list[str]
-    per_number: list[str]
-    per_day: str | None
-    most_cost: float | None
-    not_after: str | None
-    do_not_call: str | None
-    unknown: UnknownPolicy
-    webhook_url: str | None
-    webhook_host: str
-    webhook_port: int | None
-    confirmed: int | None
-    dry_run: bool
-    patient: bool
-    secret_stdin: bool
-    as_json: bool
-
-    @property
-    def campaign(self) -> str:
-        """The campaign's name: the file's if none is given."""
-        return self.name or Path(self.contacts).stem
-
-
 @frozen
 class _Exchange:
     """The ledger, service and receiver of a campaign."""
@@ -107,15 +62,7 @@ def run(terminal: Terminal, **given: Any) -> int:
     order = DialOptions(**given)
     if order.flow == "-" and order.secret_stdin:
         raise ConfigurationError("stdin cannot hold both the flow and the secret")
-    rules = rules_of(
-        window=order.window,
-        days=order.days,
-        holidays=order.holidays,
-        per_number=order.per_number,
-        per_day=order.per_day,
-        most_cost=order.most_cost,
-        not_after=order.not_after,
-    )
+    rules = rules_of(order)
     account = None if order.dry_run else account_of(terminal, secret_stdin=order.secret_stdin)
     settings = _settings(terminal, order, rules, account)
     file = ContactsFile(

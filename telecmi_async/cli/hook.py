@@ -13,21 +13,25 @@ import anyio.to_thread
 
 from telecmi_async import Receiver
 from telecmi_async._internal.frozen_json import thaw
+from telecmi_async.campaigns.evidence import record_call_event
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.http_request import Unreachable, parse_address, send_request
 from telecmi_async.cli.interrupts import interrupts
-from telecmi_async.cli.ledger_store import LedgerStore
 from telecmi_async.cli.ledgers import is_named, opened
 from telecmi_async.cli.terminal import masked
 from telecmi_async.cli.webhook_server import serve_webhooks, webhook_token
 from telecmi_async.errors import ConfigurationError
+from telecmi_async.events.store import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from telecmi_async.cli.interrupts import Interrupts
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.events import Event
+    from telecmi_async.events.store import Listener, StoredEvent
+    from telecmi_async.ledger import Ledger
 
 _LOOK = 0.1
 _PLACE = "{token}"
@@ -94,6 +98,41 @@ def _show(terminal: Terminal, event: Event, *, reveal: bool) -> None:
 
 def _line(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+class LedgerStore:
+    """Records each event in a ledger before TeleCMI gets its answer.
+
+    So campaigns that dial from other machines learn how their calls went. While the ledger
+    fails, the answer makes TeleCMI send the event again.
+    """
+
+    shared = False
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._memory = MemoryStore()
+        #: The number of events of calls in the ledger.
+        self.known = 0
+
+    async def put(self, stored: StoredEvent) -> bool:
+        """Record an event, also a repeat: the first time may have failed half-way."""
+        campaign = await record_call_event(self._ledger, stored.event)
+        fresh = await self._memory.put(stored)
+        self.known += campaign is not None and fresh
+        return fresh
+
+    async def get(self, ids: Collection[str]) -> list[StoredEvent]:
+        """Return recent events."""
+        return await self._memory.get(ids)
+
+    async def claim(self, key: str) -> bool:
+        """Return whether an event was not claimed before."""
+        return await self._memory.claim(key)
+
+    def follow(self, listener: Listener) -> AbstractAsyncContextManager[None]:
+        """Give new events to a listener."""
+        return self._memory.follow(listener)
 
 
 class _Forward:

@@ -8,9 +8,9 @@ import anyio
 
 from telecmi_async.campaigns import Campaign
 from telecmi_async.cli.account import account_of
-from telecmi_async.cli.campaign_service import campaign_service
 from telecmi_async.cli.ledgers import campaign_named, opened
 from telecmi_async.cli.running import print_state, run_campaign
+from telecmi_async.cli.webhook_server import campaign_service
 from telecmi_async.errors import InvalidCall
 
 if TYPE_CHECKING:

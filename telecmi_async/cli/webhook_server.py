@@ -1,16 +1,18 @@
-"""Webhook server: a receiver on a port, for commands that receive events."""
+"""Webhook server: a receiver on a port, and the `CallService` of commands that use it."""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 
+from telecmi_async import CallService, Receiver
 from telecmi_async.cli.account import secret_variable
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.http_request import Unreachable, send_request
+from telecmi_async.cli.shared_arguments import WEBHOOK_PORT
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.receiver import new_token
 from telecmi_async.http_server import HttpResponse, serve_http
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from telecmi_async._internal.secrets import Secret
+    from telecmi_async.cli.account import Account
     from telecmi_async.cli.terminal import Terminal
-    from telecmi_async.events.receiver import Receiver
     from telecmi_async.http_server import HttpConnection, HttpRequest
 
 _PING: Final = b'{"type": "ping"}'
@@ -78,3 +80,41 @@ def webhook_token(terminal: Terminal) -> Secret:
             f"{error}: the address of webhooks must end in a word that nobody else knows, such "
             f"as {new_token()}"
         ) from None
+
+
+@asynccontextmanager
+async def campaign_service(
+    terminal: Terminal, account: Account, *, host: str, port: int | None, url: str | None
+) -> AsyncGenerator[tuple[CallService, Receiver | None]]:
+    """Open a service of an account and, with a port or a ``url``, its webhook receiver.
+
+    Requests always carry a reference: with it, a receiver can find the outcome of a request
+    whose reply was lost, even days later. A request to ``url``, the port's public address
+    without the token, must arrive here.
+
+    Raises:
+        ConfigurationError: The token is missing, or the port cannot be opened.
+        Stop: A request to the public address does not arrive here.
+    """
+    async with AsyncExitStack() as stack:
+        receiver = None
+        if port is not None or url is not None:
+            token = webhook_token(terminal)
+            receiver = Receiver(token.reveal())
+            port = WEBHOOK_PORT if port is None else port
+            port = await stack.enter_async_context(
+                serve_webhooks(receiver, host=host, port=port)
+            )
+            terminal.say(f"Listening for webhooks on {host} port {port}.")
+            if url is not None:
+                await check_reachable(receiver, token, url)
+                terminal.say(f"What is sent to {url} arrives here.")
+        service = CallService(
+            account.credentials.app_id,
+            account.credentials.secret,
+            from_=account.from_,
+            base_url=account.base_url,
+            events=receiver,
+            reference=True,
+        )
+        yield await stack.enter_async_context(service), receiver
