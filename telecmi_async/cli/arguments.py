@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 _MOST_CALLS: Final = 1_000  # of the demo, which is over in some seconds
 _DESCRIPTION: Final = (
-    "Place phone calls through TeleCMI's v2 voice API: one, or everybody in a file, each once, "
-    "whatever happens. Or try it without an account."
+    "Place phone calls through TeleCMI's v2 voice API: one, or all contacts in a file, each "
+    "once, even if it is interrupted. Or try it without an account."
 )
 
 
@@ -91,8 +91,8 @@ def _add_hook(commands: Commands) -> None:
         "hook:listen",
         "print each event as a line of JSON",
         "Take webhooks over and print each event as a line of JSON, until Ctrl-C. With a ledger "
-        "each is put on record there before TeleCMI gets its answer: so campaigns hear how "
-        "their calls went, on whatever machine they dial.",
+        "each is put on record there before TeleCMI gets its answer: so campaigns learn how "
+        "their calls went, on any machine.",
     )
     option(listen, "--port", None, "0 for any free one", default=WEBHOOK_PORT, type=int)
     add_host(listen)
@@ -119,7 +119,10 @@ def _add_forward(parser: argparse.ArgumentParser, what: str, *, required: bool =
 
 def _add_doctor(commands: Commands) -> None:
     doctor = command(
-        commands, "doctor", "doctor:run", "look whether everything is in place, and call nobody"
+        commands,
+        "doctor",
+        "doctor:run",
+        "check that everything is in place, without placing a call",
     )
     option(doctor, "--ledger", "FILE", "look at a ledger, too (or TELECMI_LEDGER)")
     add_webhooks(
@@ -137,7 +140,7 @@ def _add_simulate(commands: Commands) -> None:
         "simulate",
         "simulate:run",
         "run a TeleCMI on this machine until Ctrl-C",
-        "Answer as TeleCMI's make-call API does, and dial nobody. The environment that leads "
+        "Answer as TeleCMI's make-call API does, without dialling. The environment that leads "
         "programs here is printed on stdout. Ctrl-C ends it, with exit code 130.",
     )
     option(simulate, "--port", None, "0 for any free port", default=8787, type=int)

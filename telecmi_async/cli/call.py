@@ -49,11 +49,17 @@ def run(
     as_json: bool,
 ) -> int:
     """Show a call, ask unless it is confirmed, place it, and print its ``request_id``."""
+    from_ = from_ or environment_variable(terminal.environ, "TELECMI_FROM")
+    if not from_:
+        raise InvalidCall("is missing: give --from, or set TELECMI_FROM", path="from")
     request = CallRequest(
         to=to,
-        from_=_caller_id(from_, terminal.environ),
+        from_=from_,
         pcmo=Flow.parse(read_flow(terminal, flow)),
-        extra_params=_extra_params(extra_params),
+        # The request requires an object.
+        extra_params=None
+        if extra_params is None
+        else cast("Mapping[str, object]", parse_json(extra_params, "extra_params")),
         duration=duration,
         region=region,
     )
@@ -61,24 +67,10 @@ def run(
     _show(terminal, request, account.base_url)
     if not confirmed:
         if flow == "-" or not terminal.can_ask:
-            raise Stop(Exit.USAGE, "nobody is here to ask: add --yes")
+            raise Stop(Exit.USAGE, "there is no terminal to ask on: add --yes")
         if terminal.ask("Place it? Type yes: ").lower() not in {"y", "yes"}:
             raise Stop(Exit.FAILED, "not placed")
     return _place(terminal, account, request, as_json=as_json)
-
-
-def _caller_id(from_: str | None, environ: Mapping[str, str]) -> str:
-    found = from_ or environment_variable(environ, "TELECMI_FROM")
-    if not found:
-        raise InvalidCall("is missing: give --from, or set TELECMI_FROM", path="from")
-    return found
-
-
-def _extra_params(text: str | None) -> Mapping[str, object] | None:
-    if text is None:
-        return None
-    # What is no object is refused by the request.
-    return cast("Mapping[str, object]", parse_json(text, "extra_params"))
 
 
 def _show(terminal: Terminal, request: CallRequest, base_url: str) -> None:

@@ -40,9 +40,9 @@ def _add_dial(commands: Commands) -> None:
         commands,
         "dial",
         "dial:run",
-        "call everybody in a file, once, whatever happens meanwhile",
-        "Call everybody in a file. The plan is shown and confirmed first. What is sent is in "
-        "the ledger before it is sent, so that nobody is called twice, whenever it ends: the "
+        "call all contacts in a file, each once, even if it is interrupted",
+        "Call all contacts in a file. The plan is shown and confirmed first. What is sent is in "
+        "the ledger before it is sent, so that no one is called twice, whenever it ends: the "
         "same command, or `resume`, goes on. Ctrl-C once starts no more calls and waits for "
         "what was sent; twice leaves at once.",
     )
@@ -127,7 +127,7 @@ def _add_looks(commands: Commands) -> None:
     status = command(commands, "status", "status:run", "print how a campaign stands")
     add_ledger(status)
     add_json(status)
-    why = command(commands, "why", "export:why", "tell what happened to a number, and why")
+    why = command(commands, "why", "export:why", "say what happened to a number, and why")
     why.add_argument("number", help="whose")
     add_ledger(why)
     add_json(why)

@@ -162,7 +162,7 @@ async def _staged(
             simulator.app_id, simulator.secret, base_url=base_url, events=receiver
         ) as service,
     ):
-        # This process places no call. It hears of them, as a web application would.
+        # This process places no call. It receives their events, as a web application would.
         campaign = Campaign(ledger, service, _NAME, settings, receiver=receiver)
         await campaign.load(
             NewContact(number=number, columns={"name": f"customer {n}"})

@@ -1,4 +1,4 @@
-"""``telecmi-async dial``: call everybody in a file, once, whatever happens meanwhile."""
+"""``telecmi-async dial``: call all contacts in a file, each once, even if it is interrupted."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _TO_DIAL: Final = (ContactState.PENDING, ContactState.CLAIMED)
 _CALLER_ID: Final = 12025550199
 # A rehearsal does not take hours, however slowly the real thing dials.
 _FAST: Final = 200.0
-_DEAF: Final = "without --webhook-url, or `hook listen` on the ledger elsewhere,"
+_NO_EVENTS: Final = "without --webhook-url, or `hook listen` on the ledger elsewhere,"
 
 
 @frozen
@@ -111,7 +111,7 @@ def _forbidden(order: DialOptions) -> list[int]:
             numbers.append(item.number)
         elif item.kind is not Kind.DUPLICATE:  # that person could be called after all
             raise ConfigurationError(
-                f"{order.do_not_call}, row {item.row}: {item.reason}; nobody is called until "
+                f"{order.do_not_call}, row {item.row}: {item.reason}; no call is placed until "
                 "every number that must not be called can be read"
             )
     return numbers
@@ -167,20 +167,21 @@ async def _dial(
         if forbidden:
             terminal.say(f"  {'do not':<10} call {len(forbidden)} more numbers")
         if exchange.receiver is None:
-            _warn_of_deafness(terminal, settings)
+            _warn_without_events(terminal, settings)
         if not count:
             terminal.say("All of them are in the ledger, and nothing is left to be done.")
             state = await ledger.state(name)
             print_state(terminal, state, as_json=order.as_json)
             return exit_for(state, settings.rules)
         if order.dry_run:
-            settings = _hurried(settings)
+            settings = _faster(settings)
             pace = settings.pace.calls_per_second
             terminal.say(f"A dry run, on a simulator, at {pace:g} a second: no phone rings.")
         else:
             if not plan.open_now and not order.patient:
                 raise Stop(Exit.OUTSIDE_HOURS, _closed(plan))
-            confirm(terminal, count, given=order.confirmed, can_ask=_stdin_is_free(order))
+            free = order.flow != "-" and not order.secret_stdin
+            confirm(terminal, count, given=order.confirmed, can_ask=free)
         campaign = Campaign(
             ledger, exchange.service, name, settings, receiver=exchange.receiver
         )
@@ -191,39 +192,35 @@ async def _dial(
             campaign,
             ledger,
             patient=order.patient,
-            hears=exchange.receiver is not None,
+            receives=exchange.receiver is not None,
         )
         ledger_named = None if order.dry_run else order.ledger or ""
         print_state(terminal, state, as_json=order.as_json, ledger=ledger_named)
         return code
 
 
-def _warn_of_deafness(terminal: Terminal, settings: CampaignSettings) -> None:
+def _warn_without_events(terminal: Terminal, settings: CampaignSettings) -> None:
     """Say which rules need webhooks if there are none."""
     if settings.rules.cost is not None:
-        terminal.say(f"  {'note':<10} {_DEAF} nobody knows what calls cost")
+        terminal.say(f"  {'note':<10} {_NO_EVENTS} the cost of calls is unknown")
     if settings.pace.max_live_calls is not None:
-        terminal.say(f"  {'note':<10} {_DEAF} a call is taken for live for 91 minutes")
+        terminal.say(f"  {'note':<10} {_NO_EVENTS} a call is taken for live for 91 minutes")
 
 
-def _hurried(settings: CampaignSettings) -> CampaignSettings:
+def _faster(settings: CampaignSettings) -> CampaignSettings:
     """Return settings under which a rehearsal is soon over."""
     pace = settings.pace
     faster = max(_FAST, pace.calls_per_second)
     return attrs.evolve(settings, pace=attrs.evolve(pace, calls_per_second=faster))
 
 
-def _stdin_is_free(order: DialOptions) -> bool:
-    return order.flow != "-" and not order.secret_stdin
-
-
 def _closed(plan: Plan) -> str:
     if plan.opens is None:
-        return "nobody in the file may be called, now or later: see the rules above"
+        return "no contact in the file may be called, now or later: see the rules above"
     opens = datetime.fromtimestamp(plan.opens).astimezone()
     return (
-        f"nobody may be called now; the first may at {opens:%Y-%m-%d %H:%M %Z}. --wait waits for "
-        "it, and --window says when phones may ring"
+        f"no contact may be called now; the first may at {opens:%Y-%m-%d %H:%M %Z}. --wait "
+        "waits for it, and --window says when phones may ring"
     )
 
 

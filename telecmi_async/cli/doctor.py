@@ -152,7 +152,7 @@ async def _ledger(terminal: Terminal, ledger: str | None) -> _Finding:
 
 
 async def _webhooks(terminal: Terminal, url: str, host: str, port: int) -> _Finding:
-    """Listen, and send something to the address that TeleCMI is told: it has to arrive here."""
+    """Listen, and send a request to the address that TeleCMI has: it must arrive here."""
     try:
         token = webhook_token(terminal)
         receiver = Receiver(token.reveal())

@@ -1,4 +1,4 @@
-"""``telecmi-async flow``: look at a call flow before anybody hears it."""
+"""``telecmi-async flow``: check or show a call flow."""
 
 from __future__ import annotations
 

@@ -76,19 +76,16 @@ def listen(
                 terminal.say(f"Events are sent on to {forward_to}")
             while not pressed.count:  # noqa: ASYNC110  # a signal may set no event
                 await anyio.sleep(_LOOK)
-        _sum_up(terminal, receiver, store)
+        counts = receiver.counts
+        known = "" if store is None else f", of calls in the ledger: {store.known}"
+        terminal.say(
+            f"accepted: {counts.accepted}{known}, duplicates: {counts.duplicates}, "
+            f"refused: {counts.refused}"
+        )
         return Exit.INTERRUPTED
 
     with interrupts(terminal) as pressed:
         return anyio.run(serve, pressed)
-
-
-def _sum_up(terminal: Terminal, receiver: Receiver, store: LedgerStore | None) -> None:
-    counts = receiver.counts
-    known = "" if store is None else f", of calls in the ledger: {store.known}"
-    terminal.say(
-        f"accepted: {counts.accepted}{known}, duplicates: {counts.duplicates}, refused: {counts.refused}"
-    )
 
 
 def _show(terminal: Terminal, event: Event, *, reveal: bool) -> None:

@@ -17,12 +17,12 @@ _SPAN: Final = 10.0
 class CampaignView:
     """A campaign at one moment; ``rate`` is its recent rate in requests per second.
 
-    ``hears`` says whether ends of calls are received; otherwise live calls are not known.
+    ``receives`` says whether ends of calls are received; otherwise live calls are not known.
     """
 
     state: CampaignState
     rate: float
-    hears: bool = True
+    receives: bool = True
 
     @property
     def left(self) -> int:
@@ -40,7 +40,7 @@ class CampaignView:
         said = [
             f"{self.done:>{len(str(self.state.total))}} of {self.state.total}",
             f"{self.rate:.1f}/s",
-            f"{counts[ContactState.PLACED]} {'live' if self.hears else 'placed'}",
+            f"{counts[ContactState.PLACED]} {'live' if self.receives else 'placed'}",
         ]
         said += [
             f"{counts[state]} {state}"
@@ -58,8 +58,8 @@ class CampaignView:
 class ProgressMeter:
     """Computes views from states of a campaign; see `CampaignView`."""
 
-    def __init__(self, *, hears: bool = True) -> None:
-        self._hears = hears
+    def __init__(self, *, receives: bool = True) -> None:
+        self._receives = receives
         self._looks: deque[tuple[float, int]] = deque()
 
     def look(self, state: CampaignState, now: float) -> CampaignView:
@@ -70,7 +70,7 @@ class ProgressMeter:
         began, sends = self._looks[0]
         passed = now - began
         rate = (state.sends - sends) / passed if passed > 0 else 0.0
-        return CampaignView(state, rate, self._hears)
+        return CampaignView(state, rate, self._receives)
 
 
 def duration(seconds: float) -> str:

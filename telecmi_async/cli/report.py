@@ -96,7 +96,7 @@ class Report:
         yield "    answered", str(self.answered), ""
         for state, label, note in (
             (ContactState.PLACED, "  called, its record to come", ""),
-            (ContactState.UNKNOWN, "  may have rung", "nobody is dialled again for it"),
+            (ContactState.UNKNOWN, "  may have rung", "it is not dialled again"),
         ):
             if counts[state]:
                 yield label, str(counts[state]), note

@@ -50,7 +50,7 @@ def run(
                 raise InvalidCall("is missing: set TELECMI_FROM", path="from")
             await campaign.resume()
             state, code = await run_campaign(
-                terminal, campaign, book, patient=patient, hears=receiver is not None
+                terminal, campaign, book, patient=patient, receives=receiver is not None
             )
             print_state(terminal, state, as_json=as_json, ledger=ledger or "")
             return code

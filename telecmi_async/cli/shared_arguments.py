@@ -21,7 +21,7 @@ exit codes:
 """
 ENVIRONMENT: Final = """\
 environment:
-  TELECMI_APP_ID, TELECMI_SECRET   the account; whatever calls somebody needs it
+  TELECMI_APP_ID, TELECMI_SECRET   the account; needed to place calls
   TELECMI_FROM                     the caller id
   TELECMI_LEDGER                   the ledger, with its password if it has one
   TELECMI_WEBHOOK_TOKEN            what the address of webhooks ends in
@@ -123,7 +123,7 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     """Take what carrying a campaign out needs."""
     add_webhooks(
         parser,
-        "hear of calls meanwhile, at the address that TeleCMI's dashboard has, without its "
+        "receive events of calls meanwhile, at the address that TeleCMI's dashboard has, without its "
         "token; whether it leads here is tried out first",
     )
     parser.add_argument(

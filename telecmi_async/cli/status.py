@@ -99,7 +99,7 @@ def retry_unknown(
                 sending = counts[ContactState.SENDING]
                 raise Stop(
                     Exit.FAILED,
-                    "nobody like that is unknown in this campaign"
+                    "no such contact is unknown in this campaign"
                     + (f"; {sending} are {_SENDING}" if sending else ""),
                 )
             terminal.say(f"{count} may have been called already, and may be called again.")

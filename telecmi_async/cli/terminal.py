@@ -134,13 +134,13 @@ def confirm(terminal: Terminal, count: int, *, given: int | None, can_ask: bool 
             raise Stop(Exit.USAGE, f"--yes {given} was given, and {count} would be called")
         return
     if not (can_ask and terminal.can_ask):
-        raise Stop(Exit.USAGE, f"nobody is here to ask: add --yes {count}")
+        raise Stop(Exit.USAGE, f"there is no terminal to ask on: add --yes {count}")
     if count <= _FEW:
         agreed = terminal.ask(f"Call {count}? Type yes: ").lower() in {"y", "yes"}
     else:
         agreed = terminal.ask("Type how many will be called, to call them: ") == str(count)
     if not agreed:
-        raise Stop(Exit.FAILED, "nobody was called")
+        raise Stop(Exit.FAILED, "no call was placed")
 
 
 def masked(value: object) -> object:

@@ -63,7 +63,7 @@ async def check_reachable(receiver: Receiver, token: Secret, url: str) -> None:
             partial(send_request, "POST", receiver.url(url), _PING)
         )
     except Unreachable as error:
-        raise Stop(Exit.UNAVAILABLE, f"nobody answers at {url}: {error}") from None
+        raise Stop(Exit.UNAVAILABLE, f"no server answers at {url}: {error}") from None
     if receiver.counts.accepted == before:
         raise Stop(
             Exit.UNAVAILABLE,
@@ -77,7 +77,7 @@ def webhook_token(terminal: Terminal) -> Secret:
         return secret_variable(terminal.environ, "TELECMI_WEBHOOK_TOKEN")
     except ConfigurationError as error:
         raise ConfigurationError(
-            f"{error}: the address of webhooks must end in a word that nobody else knows, such "
+            f"{error}: the address of webhooks must end in a word that no one else knows, such "
             f"as {new_token()}"
         ) from None
 

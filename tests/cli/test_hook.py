@@ -355,7 +355,7 @@ def test_dial_tries_out_that_webhooks_arrive() -> None:
         f"what is sent to {elsewhere} does not arrive here: it was answered with 404"
         in lost.err
     )
-    assert "nobody answers at" in away.err
+    assert "no server answers at" in away.err
     assert leaky == Exit.USAGE
     assert "give --webhook-url without its token" in secret.err
     assert TOKEN not in secret.err
