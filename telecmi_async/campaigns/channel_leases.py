@@ -40,11 +40,7 @@ class ChannelLeases:
         self._freeing: set[str] = set()
 
     async def take(self, number: int) -> bool:
-        """Take a channel for a call to a number; return False if all are taken.
-
-        Raises:
-            StoreError: The limits fail.
-        """
+        """Take a channel for a call to a number; return False if all are taken."""
         if self._limit is None:
             return True
         holder = holder_of(self.campaign, number)

@@ -26,11 +26,8 @@ async def record_call_event(
 ) -> str | None:
     """Put an event on record, and free the channel of a call that is over.
 
-    Args:
-        ledger: The ledger; open.
-        event: The event; events may come in any order, and repeatedly.
-        limits: Where channels are leased, if not in the ledger.
-        own: The channels of the caller's campaign; those of others are freed in ``limits``.
+    Events may come in any order, and repeatedly. Channels of the campaign of ``own`` are freed
+    there, others in ``limits``, or in the ledger if not given.
 
     Returns:
         The campaign that placed the call; ``None`` if the ledger does not know the call.

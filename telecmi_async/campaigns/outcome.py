@@ -55,13 +55,10 @@ class SendVerdict:
 def outcome_of(  # noqa: PLR0911  # a row of the table each
     error: TelecmiError | None, *, request_id: str | None, sends: int, retries: Retries
 ) -> SendVerdict:
-    """Return the outcome of a send.
+    """Return the outcome of a send that is one of ``sends`` for its contact, itself included.
 
-    Args:
-        error: What the call's handle raised, if it did.
-        request_id: TeleCMI's id, if it accepted the call.
-        sends: How many requests were made for this contact, this one included.
-        retries: When it is tried again.
+    ``error`` is what the call's handle raised; ``request_id`` is given if TeleCMI accepted the
+    call.
     """
     match error:
         case None:

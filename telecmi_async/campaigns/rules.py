@@ -220,11 +220,7 @@ class CampaignRules:
         )
 
     def limits(self, now: float) -> SendLimits:
-        """Return what the ledger checks in the intent's transaction.
-
-        Args:
-            now: Seconds since 1970, by the ledger's clock.
-        """
+        """Return what the ledger checks in the intent's transaction, by the ledger's clock."""
         return SendLimits(
             per_number=tuple((cap.count, cap.per) for cap in self.per_number),
             per_day=None if self.per_day is None else self.per_day.count,

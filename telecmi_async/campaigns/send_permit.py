@@ -43,8 +43,8 @@ class SendPermit:
         intend: Puts the intent of a token on record, or returns why not; ``None`` if another
             worker has the contact.
         fence: Within how many seconds of the intent the request must leave.
-        restart: Waits for another start, where the intent took so long that the first one is
-            over; returns False if there is none.
+        restart: Waits for another start if the intent took too long for the first one; returns
+            False if there is none.
     """
 
     _intend: Callable[[str], Awaitable[Intent | RuleDecision | None]]
@@ -67,10 +67,7 @@ class SendPermit:
             self._answered.set()
 
     async def ended(self) -> None:
-        """Wait until it is known whether an intent is on record.
-
-        A call that is cancelled meanwhile ends earlier.
-        """
+        """Wait until it is known whether an intent is on record; cancelled calls end earlier."""
         if self._answered is not None:
             await self._answered.wait()
 

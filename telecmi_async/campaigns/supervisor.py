@@ -38,11 +38,9 @@ class Supervisor:
     async def run(
         self, on_progress: Callable[[CampaignState], object] | None, *, events: bool
     ) -> None:
-        """Run the worker, and then wait for the outcomes of its calls.
+        """Run the worker, and then, if events arrive here, wait for the outcomes of its calls.
 
-        Args:
-            on_progress: Called every second with the campaign's state.
-            events: Whether events arrive here.
+        ``on_progress`` is called every second with the campaign's state.
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._maintain)

@@ -77,9 +77,8 @@ def zones_of(number: int) -> tuple[str, ...]:
 def zone_named(name: str) -> ZoneInfo | None:
     """Return a time zone of the tz database, such as ``Asia/Kolkata``.
 
-    Returns:
-        ``None`` if this machine does not know it. Where the system has no tz database, as on
-        Windows, the package tzdata provides it.
+    It is ``None`` if this machine does not know it. Where the system has no tz database, as on
+    Windows, the package tzdata provides it.
     """
     try:
         return ZoneInfo(name)

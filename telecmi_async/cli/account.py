@@ -29,13 +29,7 @@ _LONGEST = 4_096
 
 @frozen
 class Account:
-    """Whose calls they are, and where TeleCMI is.
-
-    Args:
-        credentials: App id and secret.
-        base_url: The API's address.
-        from_: The caller id of calls that name none.
-    """
+    """The account that places the calls. ``from_`` is the caller id of calls that name none."""
 
     credentials: Credentials
     base_url: str
@@ -43,15 +37,11 @@ class Account:
 
 
 def account_of(terminal: Terminal, *, secret_stdin: bool = False) -> Account:
-    """Return the account that the environment names.
-
-    Args:
-        terminal: Whose environment.
-        secret_stdin: Whether the secret is the first line of stdin.
+    """Return the account that the environment names; its secret may be stdin's first line.
 
     Raises:
         Stop: The app id or the secret is missing.
-        ConfigurationError: ``TELECMI_BASE_URL`` cannot work.
+        ConfigurationError: ``TELECMI_BASE_URL`` is invalid.
     """
     environ = terminal.environ
     base_url = parse_base_url(environment_variable(environ, "TELECMI_BASE_URL") or BASE_URL)

@@ -14,11 +14,16 @@ from telecmi_async.cli.shared_arguments import (
     WIDTH,
     Parser,
     add_behaviour,
+    add_caller_id,
+    add_calls_per_second,
+    add_host,
     add_json,
     add_ledger,
     add_secret,
     add_webhooks,
     command,
+    command_group,
+    option,
 )
 
 if TYPE_CHECKING:
@@ -26,8 +31,8 @@ if TYPE_CHECKING:
 
 _MOST_CALLS: Final = 1_000  # of the demo, which is over in some seconds
 _DESCRIPTION: Final = (
-    "Place phone calls through TeleCMI's v2 voice API: one, or everybody in a file, each once, "
-    "whatever happens. Or try it without an account."
+    "Place phone calls through TeleCMI's v2 voice API: one, or all contacts in a file, each "
+    "once, even if it is interrupted. Or try it without an account."
 )
 
 
@@ -60,29 +65,14 @@ def _add_demo(commands: Commands) -> None:
         "Call generated numbers on a TeleCMI that is simulated on this machine, in a process "
         "that is killed in the middle; another one goes on. No phone rings.",
     )
-    demo.add_argument(
-        "--calls",
-        type=_calls,
-        default=200,
-        help=f"how many, up to {_MOST_CALLS} (default: %(default)s)",
-    )
-    demo.add_argument(
-        "--cps",
-        dest="calls_per_second",
-        metavar="N",
-        type=float,
-        default=50.0,
-        help="calls per second (default: %(default)s)",
-    )
+    option(demo, "--calls", None, f"how many, up to {_MOST_CALLS}", default=200, type=_calls)
+    add_calls_per_second(demo, 50.0)
     add_behaviour(demo, error_share=0.05)
     add_json(demo)
 
 
 def _add_flow(commands: Commands) -> None:
-    flow = commands.add_parser("flow", help="check a call flow, or show it")
-    actions = flow.add_subparsers(
-        dest="action", title="commands", metavar="COMMAND", required=True
-    )
+    actions = command_group(commands, "flow", "check a call flow, or show it")
     for name, function, brief in (
         ("check", "check", "say whether it is one, and which columns it is filled from"),
         ("show", "show_flow", "print it as a tree"),
@@ -93,31 +83,19 @@ def _add_flow(commands: Commands) -> None:
 
 
 def _add_hook(commands: Commands) -> None:
-    hook = commands.add_parser("hook", help="print webhooks as they arrive, or send them again")
-    actions = hook.add_subparsers(
-        dest="action", title="commands", metavar="COMMAND", required=True
-    )
+    brief = "print webhooks as they arrive, or send them again"
+    actions = command_group(commands, "hook", brief)
     listen = command(
         actions,
         "listen",
         "hook:listen",
         "print each event as a line of JSON",
         "Take webhooks over and print each event as a line of JSON, until Ctrl-C. With a ledger "
-        "each is put on record there before TeleCMI gets its answer: so campaigns hear how "
-        "their calls went, on whatever machine they dial.",
+        "each is put on record there before TeleCMI gets its answer: so campaigns learn how "
+        "their calls went, on any machine.",
     )
-    listen.add_argument(
-        "--port",
-        type=int,
-        default=WEBHOOK_PORT,
-        help="0 for any free one (default: %(default)s)",
-    )
-    listen.add_argument(
-        "--host",
-        metavar="ADDRESS",
-        default="127.0.0.1",
-        help="the address to listen on (default: %(default)s)",
-    )
+    option(listen, "--port", None, "0 for any free one", default=WEBHOOK_PORT, type=int)
+    add_host(listen)
     listen.add_argument("--reveal", action="store_true", help="print numbers in full")
     add_ledger(listen, name=None)
     _add_forward(listen, "send each event on to this address, too")
@@ -135,21 +113,18 @@ def _add_hook(commands: Commands) -> None:
 
 
 def _add_forward(parser: argparse.ArgumentParser, what: str, *, required: bool = False) -> None:
-    parser.add_argument(
-        "--forward-to",
-        required=required,
-        metavar="URL",
-        help=f"{what}; {{token}} in it stands for TELECMI_WEBHOOK_TOKEN",
-    )
+    text = f"{what}; {{token}} in it stands for TELECMI_WEBHOOK_TOKEN"
+    option(parser, "--forward-to", "URL", text, required=required)
 
 
 def _add_doctor(commands: Commands) -> None:
     doctor = command(
-        commands, "doctor", "doctor:run", "look whether everything is in place, and call nobody"
+        commands,
+        "doctor",
+        "doctor:run",
+        "check that everything is in place, without placing a call",
     )
-    doctor.add_argument(
-        "--ledger", metavar="FILE", help="look at a ledger, too (or TELECMI_LEDGER)"
-    )
+    option(doctor, "--ledger", "FILE", "look at a ledger, too (or TELECMI_LEDGER)")
     add_webhooks(
         doctor,
         "look whether what is sent to the address that TeleCMI's dashboard has, without its "
@@ -165,49 +140,21 @@ def _add_simulate(commands: Commands) -> None:
         "simulate",
         "simulate:run",
         "run a TeleCMI on this machine until Ctrl-C",
-        "Answer as TeleCMI's make-call API does, and dial nobody. The environment that leads "
+        "Answer as TeleCMI's make-call API does, without dialling. The environment that leads "
         "programs here is printed on stdout. Ctrl-C ends it, with exit code 130.",
     )
-    simulate.add_argument(
-        "--port", type=int, default=8787, help="0 for any free port (default: %(default)s)"
-    )
-    simulate.add_argument(
-        "--host",
-        metavar="ADDRESS",
-        default="127.0.0.1",
-        help="the address to listen on (default: %(default)s)",
-    )
-    simulate.add_argument(
-        "--latency",
-        type=float,
-        default=0.0,
-        help="seconds before each answer (default: %(default)s)",
-    )
-    simulate.add_argument(
-        "--cps",
-        dest="calls_per_second",
-        type=int,
-        default=None,
-        help="calls per second above which it answers 429",
-    )
-    simulate.add_argument(
-        "--webhooks",
-        metavar="URL",
-        help="where events and records go (default: $TELECMI_WEBHOOK_URL, if it is set)",
-    )
-    simulate.add_argument(
-        "--speed",
-        type=float,
-        default=1.0,
-        help="how many seconds pass in calls in one of yours (default: %(default)s)",
-    )
-    simulate.add_argument(
-        "--answered",
-        dest="answered_share",
-        type=float,
-        default=1.0,
-        metavar="SHARE",
-        help="the share of the people called who answer, from 0 to 1 (default: %(default)s)",
+    option(simulate, "--port", None, "0 for any free port", default=8787, type=int)
+    add_host(simulate)
+    option(simulate, "--latency", None, "seconds before each answer", default=0.0, type=float)
+    text = "calls per second above which it answers 429"
+    option(simulate, "--cps", None, text, dest="calls_per_second", type=int)
+    text = "where events and records go (default: $TELECMI_WEBHOOK_URL, if it is set)"
+    option(simulate, "--webhooks", "URL", text)
+    text = "how many seconds pass in calls in one of yours"
+    option(simulate, "--speed", None, text, default=1.0, type=float)
+    text = "the share of the people called who answer, from 0 to 1"
+    option(
+        simulate, "--answered", "SHARE", text, default=1.0, dest="answered_share", type=float
     )
     add_behaviour(simulate, error_share=0.0)
     add_json(simulate, "print the environment, and in the end what was asked, as JSON")
@@ -221,10 +168,8 @@ def _add_call(commands: Commands) -> None:
         "place one real call",
         "Place one real call. It is shown first, and placed when you say yes.",
     )
-    call.add_argument(
-        "--from", dest="from_", metavar="NUMBER", help="the caller id (or TELECMI_FROM)"
-    )
-    call.add_argument("--to", required=True, metavar="NUMBER", help="who is called")
+    add_caller_id(call)
+    option(call, "--to", "NUMBER", "who is called", required=True)
     call.add_argument(
         "--flow",
         "--pcmo",
@@ -233,18 +178,10 @@ def _add_call(commands: Commands) -> None:
         metavar="FILE",
         help="the call flow as JSON; - for stdin",
     )
-    call.add_argument(
-        "--extra-params", metavar="JSON", help="your own data, given back with every event"
-    )
-    call.add_argument(
-        "--duration", type=int, metavar="SECONDS", help="the longest the call may last"
-    )
-    call.add_argument(
-        "--region",
-        choices=["auto", "india", "global"],
-        default="auto",
-        help="which endpoint takes it; auto: India for 91 and ten digits, else global (default: %(default)s)",
-    )
+    option(call, "--extra-params", "JSON", "your own data, given back with every event")
+    option(call, "--duration", "SECONDS", "the longest the call may last", type=int)
+    text = "which endpoint takes it; auto: India for 91 and ten digits, else global"
+    option(call, "--region", None, text, default="auto", choices=["auto", "india", "global"])
     call.add_argument("--yes", dest="confirmed", action="store_true", help="do not ask")
     add_json(call)
 

@@ -22,7 +22,7 @@ from telecmi_async._internal.messages import mask
 from telecmi_async._internal.validators import environment_variable
 from telecmi_async.cli.account import account_of
 from telecmi_async.cli.exits import Exit, Stop, exit_of
-from telecmi_async.cli.flow_file import read_flow
+from telecmi_async.cli.flow import read_flow
 from telecmi_async.phone import Region, route
 from telecmi_async.wire.endpoints import make_call_url
 
@@ -48,32 +48,18 @@ def run(
     confirmed: bool,
     as_json: bool,
 ) -> int:
-    """Show a call, ask, place it, and print its ``request_id``.
-
-    Args:
-        terminal: What to read from and write to.
-        from_: The caller id; ``TELECMI_FROM`` if not given.
-        to: Who is called.
-        flow: The file with the call flow; ``-`` for stdin.
-        extra_params: The user's own data, as JSON.
-        duration: The longest the call may last, in seconds.
-        region: Which endpoint takes it.
-        confirmed: Whether to place it without asking.
-        as_json: Whether to print an object instead of the ``request_id`` alone.
-
-    Returns:
-        An `Exit`.
-
-    Raises:
-        ConfigurationError: ``TELECMI_BASE_URL`` cannot work.
-        Stop: There are no credentials, or it is not confirmed.
-        InvalidCall: An argument, or the file it names, cannot be sent as it is.
-    """
+    """Show a call, ask unless it is confirmed, place it, and print its ``request_id``."""
+    from_ = from_ or environment_variable(terminal.environ, "TELECMI_FROM")
+    if not from_:
+        raise InvalidCall("is missing: give --from, or set TELECMI_FROM", path="from")
     request = CallRequest(
         to=to,
-        from_=_caller_id(from_, terminal.environ),
+        from_=from_,
         pcmo=Flow.parse(read_flow(terminal, flow)),
-        extra_params=_extra_params(extra_params),
+        # The request requires an object.
+        extra_params=None
+        if extra_params is None
+        else cast("Mapping[str, object]", parse_json(extra_params, "extra_params")),
         duration=duration,
         region=region,
     )
@@ -81,24 +67,10 @@ def run(
     _show(terminal, request, account.base_url)
     if not confirmed:
         if flow == "-" or not terminal.can_ask:
-            raise Stop(Exit.USAGE, "nobody is here to ask: add --yes")
+            raise Stop(Exit.USAGE, "there is no terminal to ask on: add --yes")
         if terminal.ask("Place it? Type yes: ").lower() not in {"y", "yes"}:
             raise Stop(Exit.FAILED, "not placed")
     return _place(terminal, account, request, as_json=as_json)
-
-
-def _caller_id(from_: str | None, environ: Mapping[str, str]) -> str:
-    found = from_ or environment_variable(environ, "TELECMI_FROM")
-    if not found:
-        raise InvalidCall("is missing: give --from, or set TELECMI_FROM", path="from")
-    return found
-
-
-def _extra_params(text: str | None) -> Mapping[str, object] | None:
-    if text is None:
-        return None
-    # What is no object is refused by the request.
-    return cast("Mapping[str, object]", parse_json(text, "extra_params"))
 
 
 def _show(terminal: Terminal, request: CallRequest, base_url: str) -> None:

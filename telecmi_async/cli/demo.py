@@ -75,20 +75,7 @@ def run(
 ) -> int:
     """Run a campaign on a simulated TeleCMI, kill its process, resume it, and print a table.
 
-    Args:
-        terminal: What to write to.
-        calls: How many.
-        calls_per_second: How fast.
-        error_share: The share of 502s among the answers.
-        seed: What all chance follows from.
-        as_json: Whether to print an object instead of the table.
-
-    Returns:
-        `Exit.OK`, or `Exit.FAILED` if anything happened that should not.
-
-    Raises:
-        ConfigurationError: An argument cannot be right.
-        Stop: A worker ended that should not.
+    The exit code is `Exit.FAILED` if anything happened that should not.
     """
     simulator = Simulator(
         seed=seed,
@@ -175,7 +162,7 @@ async def _staged(
             simulator.app_id, simulator.secret, base_url=base_url, events=receiver
         ) as service,
     ):
-        # This process places no call. It hears of them, as a web application would.
+        # This process places no call. It receives their events, as a web application would.
         campaign = Campaign(ledger, service, _NAME, settings, receiver=receiver)
         await campaign.load(
             NewContact(number=number, columns={"name": f"customer {n}"})

@@ -1,4 +1,4 @@
-"""``telecmi-async dial``: call everybody in a file, once, whatever happens meanwhile."""
+"""``telecmi-async dial``: call all contacts in a file, each once, even if it is interrupted."""
 
 from __future__ import annotations
 
@@ -16,24 +16,18 @@ import attrs
 from attrs import frozen
 
 from telecmi_async import CallService, Receiver
-from telecmi_async.campaigns import (
-    Campaign,
-    CampaignRules,
-    CampaignSettings,
-    Pace,
-    UnknownPolicy,
-)
+from telecmi_async.campaigns import Campaign, CampaignRules, CampaignSettings, Pace
 from telecmi_async.campaigns.contacts.files import ContactsFile, Rejection
 from telecmi_async.campaigns.contacts.flaw import Kind
 from telecmi_async.cli import plan as plans
 from telecmi_async.cli.account import Account, account_of
-from telecmi_async.cli.campaign_service import campaign_service
-from telecmi_async.cli.confirm import confirm
+from telecmi_async.cli.dial_options import DialOptions, rules_of
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.flow_file import read_flow
+from telecmi_async.cli.flow import read_flow
 from telecmi_async.cli.ledgers import opened
-from telecmi_async.cli.rules import rules_of
 from telecmi_async.cli.running import exit_for, print_state, run_campaign
+from telecmi_async.cli.terminal import confirm
+from telecmi_async.cli.webhook_server import campaign_service
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.events.receiver import new_token
 from telecmi_async.ledger import ContactState, Ledger, SqliteLedger
@@ -51,51 +45,12 @@ _TO_DIAL: Final = (ContactState.PENDING, ContactState.CLAIMED)
 _CALLER_ID: Final = 12025550199
 # A rehearsal does not take hours, however slowly the real thing dials.
 _FAST: Final = 200.0
-_DEAF: Final = "without --webhook-url, or `hook listen` on the ledger elsewhere,"
-
-
-@frozen(kw_only=True)
-class DialOptions:
-    """What `dial` was asked for; see its help."""
-
-    contacts: str
-    flow: str
-    ledger: str | None
-    name: str | None
-    calls_per_second: float
-    max_live_calls: int | None
-    from_: str | None
-    country: str | None
-    column: str | None
-    encoding: str
-    delimiter: str | None
-    window: str
-    days: str | None
-    holidays: list[str]
-    per_number: list[str]
-    per_day: str | None
-    most_cost: float | None
-    not_after: str | None
-    do_not_call: str | None
-    unknown: UnknownPolicy
-    webhook_url: str | None
-    webhook_host: str
-    webhook_port: int | None
-    confirmed: int | None
-    dry_run: bool
-    patient: bool
-    secret_stdin: bool
-    as_json: bool
-
-    @property
-    def campaign(self) -> str:
-        """The campaign's name: the file's if none is given."""
-        return self.name or Path(self.contacts).stem
+_NO_EVENTS: Final = "without --webhook-url, or `hook listen` on the ledger elsewhere,"
 
 
 @frozen
 class _Exchange:
-    """What a campaign is carried out with."""
+    """The ledger, service and receiver of a campaign."""
 
     ledger: Ledger
     service: CallService
@@ -103,31 +58,11 @@ class _Exchange:
 
 
 def run(terminal: Terminal, **given: Any) -> int:
-    """Show the plan, have it confirmed, and carry it out.
-
-    Args:
-        terminal: What to read from and write to.
-        given: See `DialOptions`.
-
-    Returns:
-        An `Exit`.
-
-    Raises:
-        Stop: It is not carried out.
-        TelecmiError: A file or an argument cannot be used, or the ledger fails.
-    """
+    """Show the plan, have it confirmed, and carry it out."""
     order = DialOptions(**given)
     if order.flow == "-" and order.secret_stdin:
         raise ConfigurationError("stdin cannot hold both the flow and the secret")
-    rules = rules_of(
-        window=order.window,
-        days=order.days,
-        holidays=order.holidays,
-        per_number=order.per_number,
-        per_day=order.per_day,
-        most_cost=order.most_cost,
-        not_after=order.not_after,
-    )
+    rules = rules_of(order)
     account = None if order.dry_run else account_of(terminal, secret_stdin=order.secret_stdin)
     settings = _settings(terminal, order, rules, account)
     file = ContactsFile(
@@ -140,7 +75,7 @@ def run(terminal: Terminal, **given: Any) -> int:
     )
     plans.check_columns(file, settings)
     plan = plans.draw_up(file, settings, time())
-    if not plan.contacts:
+    if not plan.survey.contacts:
         plans.show_plan(
             terminal, plan, settings, name=order.campaign, count=0, country=order.country
         )
@@ -176,7 +111,7 @@ def _forbidden(order: DialOptions) -> list[int]:
             numbers.append(item.number)
         elif item.kind is not Kind.DUPLICATE:  # that person could be called after all
             raise ConfigurationError(
-                f"{order.do_not_call}, row {item.row}: {item.reason}; nobody is called until "
+                f"{order.do_not_call}, row {item.row}: {item.reason}; no call is placed until "
                 "every number that must not be called can be read"
             )
     return numbers
@@ -189,12 +124,9 @@ async def _for_real(
     host, port, url = order.webhook_host, order.webhook_port, order.webhook_url
     async with (
         opened(terminal, order.ledger, new=True) as ledger,
-        campaign_service(terminal, account, host=host, port=port, url=url) as (
-            service,
-            receiver,
-        ),
+        campaign_service(terminal, account, host=host, port=port, url=url) as made,
     ):
-        yield _Exchange(ledger, service, receiver)
+        yield _Exchange(ledger, *made)
 
 
 @asynccontextmanager
@@ -235,20 +167,21 @@ async def _dial(
         if forbidden:
             terminal.say(f"  {'do not':<10} call {len(forbidden)} more numbers")
         if exchange.receiver is None:
-            _warn_of_deafness(terminal, settings)
+            _warn_without_events(terminal, settings)
         if not count:
             terminal.say("All of them are in the ledger, and nothing is left to be done.")
             state = await ledger.state(name)
             print_state(terminal, state, as_json=order.as_json)
             return exit_for(state, settings.rules)
         if order.dry_run:
-            settings = _hurried(settings)
+            settings = _faster(settings)
             pace = settings.pace.calls_per_second
             terminal.say(f"A dry run, on a simulator, at {pace:g} a second: no phone rings.")
         else:
             if not plan.open_now and not order.patient:
                 raise Stop(Exit.OUTSIDE_HOURS, _closed(plan))
-            confirm(terminal, count, given=order.confirmed, can_ask=_stdin_is_free(order))
+            free = order.flow != "-" and not order.secret_stdin
+            confirm(terminal, count, given=order.confirmed, can_ask=free)
         campaign = Campaign(
             ledger, exchange.service, name, settings, receiver=exchange.receiver
         )
@@ -259,39 +192,35 @@ async def _dial(
             campaign,
             ledger,
             patient=order.patient,
-            hears=exchange.receiver is not None,
+            receives=exchange.receiver is not None,
         )
         ledger_named = None if order.dry_run else order.ledger or ""
         print_state(terminal, state, as_json=order.as_json, ledger=ledger_named)
         return code
 
 
-def _warn_of_deafness(terminal: Terminal, settings: CampaignSettings) -> None:
+def _warn_without_events(terminal: Terminal, settings: CampaignSettings) -> None:
     """Say which rules need webhooks if there are none."""
     if settings.rules.cost is not None:
-        terminal.say(f"  {'note':<10} {_DEAF} nobody knows what calls cost")
+        terminal.say(f"  {'note':<10} {_NO_EVENTS} the cost of calls is unknown")
     if settings.pace.max_live_calls is not None:
-        terminal.say(f"  {'note':<10} {_DEAF} a call is taken for live for 91 minutes")
+        terminal.say(f"  {'note':<10} {_NO_EVENTS} a call is taken for live for 91 minutes")
 
 
-def _hurried(settings: CampaignSettings) -> CampaignSettings:
+def _faster(settings: CampaignSettings) -> CampaignSettings:
     """Return settings under which a rehearsal is soon over."""
     pace = settings.pace
     faster = max(_FAST, pace.calls_per_second)
     return attrs.evolve(settings, pace=attrs.evolve(pace, calls_per_second=faster))
 
 
-def _stdin_is_free(order: DialOptions) -> bool:
-    return order.flow != "-" and not order.secret_stdin
-
-
 def _closed(plan: Plan) -> str:
     if plan.opens is None:
-        return "nobody in the file may be called, now or later: see the rules above"
+        return "no contact in the file may be called, now or later: see the rules above"
     opens = datetime.fromtimestamp(plan.opens).astimezone()
     return (
-        f"nobody may be called now; the first may at {opens:%Y-%m-%d %H:%M %Z}. --wait waits for "
-        "it, and --window says when phones may ring"
+        f"no contact may be called now; the first may at {opens:%Y-%m-%d %H:%M %Z}. --wait "
+        "waits for it, and --window says when phones may ring"
     )
 
 
@@ -312,7 +241,7 @@ async def _check_begun(ledger: Ledger, name: str, settings: CampaignSettings) ->
 async def _to_dial(ledger: Ledger, name: str, file: ContactsFile, plan: Plan) -> int:
     """Return how many contacts would be dialled: the file's new ones, and those left over."""
     if await ledger.settings(name) is None:
-        return plan.contacts
+        return plan.survey.contacts
     await ledger.reap(name)  # what a dead worker was sending is not dialled again
     known = {contact.number async for contact in ledger.contacts(name)}
     new = await anyio.to_thread.run_sync(

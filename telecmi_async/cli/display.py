@@ -31,11 +31,9 @@ class Display(Protocol):
 
 
 def display_for(terminal: Terminal, *, every: float = 10.0) -> Display:
-    """Return what suits a terminal, or the file or pipe in its place.
+    """Return the display that suits a terminal, or the file or pipe in its place.
 
-    Args:
-        terminal: Its results are drawn on.
-        every: Seconds between two lines of what cannot be redrawn.
+    ``every`` is the number of seconds between two lines of output that cannot be redrawn.
     """
     if not terminal.can_redraw:
         return PlainLines(terminal, every)

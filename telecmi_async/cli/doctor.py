@@ -51,13 +51,9 @@ def run(
     secret_stdin: bool,
     as_json: bool,
 ) -> int:
-    """Look at credentials, TLS, clock, time zones, and at ledger and webhooks if they are named.
+    """Check credentials, TLS, clock, time zones, and ledger and webhooks if they are named.
 
-    Returns:
-        `Exit.OK`, or what the first finding says that is wrong.
-
-    Raises:
-        ConfigurationError: ``TELECMI_BASE_URL`` cannot work.
+    The exit code is that of the first problem.
     """
 
     async def examine() -> list[_Finding]:
@@ -156,7 +152,7 @@ async def _ledger(terminal: Terminal, ledger: str | None) -> _Finding:
 
 
 async def _webhooks(terminal: Terminal, url: str, host: str, port: int) -> _Finding:
-    """Listen, and send something to the address that TeleCMI is told: it has to arrive here."""
+    """Listen, and send a request to the address that TeleCMI has: it must arrive here."""
     try:
         token = webhook_token(terminal)
         receiver = Receiver(token.reveal())

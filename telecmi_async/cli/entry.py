@@ -26,14 +26,11 @@ _EXPECTED: Final = (Stop, TelecmiError, KeyboardInterrupt, OSError)
 
 
 def main(argv: Sequence[str] | None = None, *, terminal: Terminal | None = None) -> int:
-    """Run a command.
+    """Run a command, and return its exit code: see `Exit`.
 
     Args:
-        argv: Its arguments; the process's if not given.
-        terminal: What it reads from and writes to; the process's if not given.
-
-    Returns:
-        The exit code; see `telecmi_async.cli.Exit`.
+        argv: The command's arguments; the process's if not given.
+        terminal: Its input and output; the process's if not given.
     """
     terminal = terminal or Terminal.of_process()
     given = sys.argv[1:] if argv is None else argv

@@ -36,25 +36,7 @@ def run(
     reveal: bool,
     as_json: bool,
 ) -> int:
-    """Write a campaign's contacts, one a row.
-
-    Args:
-        terminal: What to write to.
-        ledger: The ledger.
-        name: The campaign.
-        states: Only those in these states; all if none is named.
-        kind: ``"csv"`` or ``"jsonl"``; CSV if not given.
-        output: The file to write; stdout if not given.
-        reveal: Whether numbers are written in full.
-        as_json: Whether it is JSON if ``kind`` is not given.
-
-    Returns:
-        An `Exit`.
-
-    Raises:
-        Stop: There is no such campaign.
-        TelecmiError: The ledger cannot be used, or fails.
-    """
+    """Write a campaign's contacts, one a row; those in ``states`` only if any are given."""
     wanted = [ContactState(state) for state in states]
     kind = kind or ("jsonl" if as_json else "csv")
 
@@ -95,23 +77,7 @@ class _Lines:
 def why(
     terminal: Terminal, *, number: str, ledger: str | None, name: str | None, as_json: bool
 ) -> int:
-    """Print what happened to a number: why, when, how often, under which rule.
-
-    Args:
-        terminal: What to write to.
-        number: Whose.
-        ledger: The ledger.
-        name: The campaign; all of the ledger's if not given.
-        as_json: Whether to print an object a campaign.
-
-    Returns:
-        An `Exit`.
-
-    Raises:
-        InvalidCall: It is no number.
-        Stop: No campaign has it.
-        TelecmiError: The ledger cannot be used, or fails.
-    """
+    """Print what happened to a number, and why: in one campaign, or in all of the ledger."""
     wanted = parse_number(number)
 
     async def show() -> Exit:

@@ -1,15 +1,16 @@
-"""``telecmi-async flow``: look at a call flow before anybody hears it."""
+"""``telecmi-async flow``: check or show a call flow."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from telecmi_async._internal.messages import mask_in
 from telecmi_async.cli.exits import Exit
-from telecmi_async.cli.flow_file import read_flow
-from telecmi_async.cli.masking import masked
+from telecmi_async.cli.terminal import masked
+from telecmi_async.errors import InvalidCall
 from telecmi_async.pcmo.template import Template
 
 if TYPE_CHECKING:
@@ -18,15 +19,18 @@ if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
 
 
+def read_flow(terminal: Terminal, name: str) -> str | bytes:
+    """Return the content of a call flow file, or of stdin for ``-``."""
+    if name == "-":
+        return terminal.stdin.read()
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise InvalidCall(f"cannot read {name}: {error.strerror}", path="flow") from None
+
+
 def check(terminal: Terminal, *, flow: str, as_json: bool) -> int:
-    """Say whether TeleCMI would take a call flow, and which columns it is filled from.
-
-    Returns:
-        An `Exit`.
-
-    Raises:
-        InvalidCall: It would not; the message leads to the place.
-    """
+    """Check a call flow, and print its actions and the columns it is filled from."""
     template = Template.parse(read_flow(terminal, flow))
     actions = [action.get("action") for action in template.dump()]
     columns = sorted(template.columns)
@@ -39,14 +43,7 @@ def check(terminal: Terminal, *, flow: str, as_json: bool) -> int:
 
 
 def show_flow(terminal: Terminal, *, flow: str, as_json: bool) -> int:
-    """Print a call flow as a tree, its numbers masked.
-
-    Returns:
-        An `Exit`.
-
-    Raises:
-        InvalidCall: It is not a call flow.
-    """
+    """Print a call flow as a tree, its numbers masked."""
     actions = Template.parse(read_flow(terminal, flow), raw=True).dump()
     if as_json:
         terminal.put(json.dumps(masked(actions)))

@@ -13,21 +13,25 @@ import anyio.to_thread
 
 from telecmi_async import Receiver
 from telecmi_async._internal.frozen_json import thaw
+from telecmi_async.campaigns.evidence import record_call_event
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.http_request import Unreachable, parse_address, send_request
 from telecmi_async.cli.interrupts import interrupts
-from telecmi_async.cli.ledger_store import LedgerStore
 from telecmi_async.cli.ledgers import is_named, opened
-from telecmi_async.cli.masking import masked
+from telecmi_async.cli.terminal import masked
 from telecmi_async.cli.webhook_server import serve_webhooks, webhook_token
 from telecmi_async.errors import ConfigurationError
+from telecmi_async.events.store import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from telecmi_async.cli.interrupts import Interrupts
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.events import Event
+    from telecmi_async.events.store import Listener, StoredEvent
+    from telecmi_async.ledger import Ledger
 
 _LOOK = 0.1
 _PLACE = "{token}"
@@ -45,23 +49,8 @@ def listen(
 ) -> int:
     """Print each event that arrives as a line of JSON, until Ctrl-C.
 
-    Args:
-        terminal: What to write to.
-        host: The address to listen on.
-        port: The port, or 0 for any free one.
-        reveal: Whether numbers are printed in full; what is masked cannot be replayed.
-        ledger: The ledger whose campaigns hear of it, if one is named here or in the
-            environment.
-        forward_to: Where each event is sent on to.
-        as_json: It is JSON anyway.
-
-    Returns:
-        `Exit.INTERRUPTED`, since there is no other end.
-
-    Raises:
-        ConfigurationError: There is no token, or nothing can listen there.
-        Stop: There is no such ledger.
-        StoreError: It does not answer.
+    Numbers are masked unless ``reveal`` is given; masked events cannot be replayed. If a ledger
+    is named here or in the environment, its campaigns receive the events.
     """
     del as_json
     token = webhook_token(terminal).reveal()
@@ -87,19 +76,16 @@ def listen(
                 terminal.say(f"Events are sent on to {forward_to}")
             while not pressed.count:  # noqa: ASYNC110  # a signal may set no event
                 await anyio.sleep(_LOOK)
-        _sum_up(terminal, receiver, store)
+        counts = receiver.counts
+        known = "" if store is None else f", of calls in the ledger: {store.known}"
+        terminal.say(
+            f"accepted: {counts.accepted}{known}, duplicates: {counts.duplicates}, "
+            f"refused: {counts.refused}"
+        )
         return Exit.INTERRUPTED
 
     with interrupts(terminal) as pressed:
         return anyio.run(serve, pressed)
-
-
-def _sum_up(terminal: Terminal, receiver: Receiver, store: LedgerStore | None) -> None:
-    counts = receiver.counts
-    known = "" if store is None else f", of calls in the ledger: {store.known}"
-    terminal.say(
-        f"accepted: {counts.accepted}{known}, duplicates: {counts.duplicates}, refused: {counts.refused}"
-    )
 
 
 def _show(terminal: Terminal, event: Event, *, reveal: bool) -> None:
@@ -109,6 +95,41 @@ def _show(terminal: Terminal, event: Event, *, reveal: bool) -> None:
 
 def _line(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+class LedgerStore:
+    """Records each event in a ledger before TeleCMI gets its answer.
+
+    So campaigns that dial from other machines learn how their calls went. While the ledger
+    fails, the answer makes TeleCMI send the event again.
+    """
+
+    shared = False
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._memory = MemoryStore()
+        #: The number of events of calls in the ledger.
+        self.known = 0
+
+    async def put(self, stored: StoredEvent) -> bool:
+        """Record an event, also a repeat: the first time may have failed half-way."""
+        campaign = await record_call_event(self._ledger, stored.event)
+        fresh = await self._memory.put(stored)
+        self.known += campaign is not None and fresh
+        return fresh
+
+    async def get(self, ids: Collection[str]) -> list[StoredEvent]:
+        """Return recent events."""
+        return await self._memory.get(ids)
+
+    async def claim(self, key: str) -> bool:
+        """Return whether an event was not claimed before."""
+        return await self._memory.claim(key)
+
+    def follow(self, listener: Listener) -> AbstractAsyncContextManager[None]:
+        """Give new events to a listener."""
+        return self._memory.follow(listener)
 
 
 class _Forward:
@@ -134,31 +155,13 @@ class _Forward:
 
 
 def _target(terminal: Terminal, url: str) -> str:
-    """Return an address with the token in its place.
-
-    Raises:
-        ConfigurationError: There is no token, or it is no address.
-    """
+    """Return an address with the token in place of ``{token}``."""
     parse_address(url)
     return url.replace(_PLACE, webhook_token(terminal).reveal()) if _PLACE in url else url
 
 
 def replay(terminal: Terminal, *, events: str, forward_to: str, as_json: bool) -> int:
-    """Send events of a file, one a line, to an address, in their order.
-
-    Args:
-        terminal: What to read from and write to.
-        events: The file; ``-`` for stdin.
-        forward_to: The address; ``{token}`` in it stands for the token.
-        as_json: It is JSON anyway.
-
-    Returns:
-        `Exit.OK`, or `Exit.PARTLY` if some were not taken.
-
-    Raises:
-        ConfigurationError: The file cannot be read, or the address is malformed.
-        Stop: No server answers there.
-    """
+    """Send events of a file, one a line, to an address, in their order."""
     del as_json
     target = _target(terminal, forward_to)
     taken = other = 0

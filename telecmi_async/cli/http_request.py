@@ -21,12 +21,9 @@ class Unreachable(Exception):  # commands turn it into a message of theirs
 
 @frozen
 class HttpAnswer:
-    """A reply.
+    """A reply; headers have lower-case names.
 
-    Args:
-        status: The HTTP status.
-        headers: The headers, by lower-case name.
-        tls: The TLS version and the end of the certificate's validity; ``None`` without TLS.
+    ``tls`` is the TLS version and the end of the certificate's validity; ``None`` without TLS.
     """
 
     status: int

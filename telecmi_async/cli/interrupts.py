@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-# `timeout` and others send a signal to a process, and at once to its group. Nobody presses
-# keys as fast.
+# `timeout` and others send a signal to a process, and at once to its group. No user
+# presses keys as fast.
 _TOGETHER: Final = 0.05
 
 
@@ -43,7 +43,7 @@ class Interrupts:
         self._clock = clock
         self._last = -math.inf
 
-    def hear(self, *_: object) -> None:
+    def receive(self, *_: object) -> None:
         """Take a signal; one that comes together with another is the same."""
         last, self._last = self._last, self._clock()
         if self._last - last < _TOGETHER:
@@ -65,7 +65,7 @@ def interrupts(terminal: Terminal) -> Generator[Interrupts]:
     if threading.current_thread() is not threading.main_thread():
         yield found
         return
-    before = {number: signal.signal(number, found.hear) for number in _SIGNALS}
+    before = {number: signal.signal(number, found.receive) for number in _SIGNALS}
     try:
         yield found
     finally:

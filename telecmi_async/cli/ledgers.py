@@ -34,16 +34,13 @@ def is_named(terminal: Terminal, given: str | None) -> bool:
 async def opened(
     terminal: Terminal, given: str | None, *, new: bool = False
 ) -> AsyncGenerator[Ledger]:
-    """Open the ledger that an argument or the environment names, and look what is left behind.
+    """Open the ledger that an argument or the environment names.
 
-    Args:
-        terminal: Whose environment: ``TELECMI_LEDGER``, or ``TELECMI_LEDGER_FILE``.
-        given: The argument.
-        new: Whether a file that is not there is made.
+    With ``new``, a file that does not exist is created.
 
     Raises:
-        Stop: None is named, or there is no such file.
-        ConfigurationError: It cannot be opened, or a password stands in the argument.
+        Stop: No ledger is named, or there is no such file.
+        ConfigurationError: It cannot be opened, or the argument contains a password.
         StoreError: It does not answer.
     """
     if given is not None and _URL.match(given) and _WITH_PASSWORD.search(given):
@@ -73,13 +70,12 @@ def _ledger_at(place: Secret, *, new: bool) -> Ledger:
 
 
 async def campaign_named(ledger: Ledger, name: str | None) -> str:
-    """Return the campaign that is meant: the one named, or the only one there is.
+    """Return the name of the campaign: the one given, or the only one there is.
 
-    What dead workers left behind is put right on the way, so that what is shown is true.
+    First, contacts that dead workers left behind are released, so that the state shown is true.
 
     Raises:
         Stop: No campaign has that name, or there are several and no name is given.
-        StoreError: The ledger does not answer.
     """
     names = await ledger.campaigns()
     if name is None and len(names) == 1:

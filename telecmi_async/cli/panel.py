@@ -32,7 +32,7 @@ _MEANINGS: Final = {
     ContactState.REJECTED: "TeleCMI refused it",
     ContactState.FAILED: "could not be sent",
     ContactState.BLOCKED: "a rule forbids it",
-    ContactState.UNKNOWN: "a phone may have rung: nobody is dialled again",
+    ContactState.UNKNOWN: "a phone may have rung: not dialled again",
 }
 
 

@@ -15,17 +15,14 @@ _SPAN: Final = 10.0
 
 @frozen
 class CampaignView:
-    """A campaign at one moment.
+    """A campaign at one moment; ``rate`` is its recent rate in requests per second.
 
-    Args:
-        state: Its state in the ledger.
-        rate: Requests per second, lately.
-        hears: Whether ends of calls are received; otherwise live calls are not known.
+    ``receives`` says whether ends of calls are received; otherwise live calls are not known.
     """
 
     state: CampaignState
     rate: float
-    hears: bool = True
+    receives: bool = True
 
     @property
     def left(self) -> int:
@@ -43,7 +40,7 @@ class CampaignView:
         said = [
             f"{self.done:>{len(str(self.state.total))}} of {self.state.total}",
             f"{self.rate:.1f}/s",
-            f"{counts[ContactState.PLACED]} {'live' if self.hears else 'placed'}",
+            f"{counts[ContactState.PLACED]} {'live' if self.receives else 'placed'}",
         ]
         said += [
             f"{counts[state]} {state}"
@@ -59,30 +56,21 @@ class CampaignView:
 
 
 class ProgressMeter:
-    """Computes views from states of a campaign.
+    """Computes views from states of a campaign; see `CampaignView`."""
 
-    Args:
-        hears: Whether ends of calls are received.
-    """
-
-    def __init__(self, *, hears: bool = True) -> None:
-        self._hears = hears
+    def __init__(self, *, receives: bool = True) -> None:
+        self._receives = receives
         self._looks: deque[tuple[float, int]] = deque()
 
     def look(self, state: CampaignState, now: float) -> CampaignView:
-        """Return the campaign's view.
-
-        Args:
-            state: Its state in the ledger.
-            now: The time, in seconds.
-        """
+        """Return the campaign's view at a time in seconds."""
         self._looks.append((now, state.sends))
         while len(self._looks) > 2 and self._looks[0][0] < now - _SPAN:
             self._looks.popleft()
         began, sends = self._looks[0]
         passed = now - began
         rate = (state.sends - sends) / passed if passed > 0 else 0.0
-        return CampaignView(state, rate, self._hears)
+        return CampaignView(state, rate, self._receives)
 
 
 def duration(seconds: float) -> str:

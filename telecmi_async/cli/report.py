@@ -24,11 +24,8 @@ _CALLED: Final = (ContactState.PLACED, ContactState.FINISHED)
 class Report:
     """The demo's results: what the ledger says, and what the simulator saw.
 
-    Args:
-        state: What the ledger says in the end.
-        answered: How many people answered, by the ledger.
-        simulator: Where the calls arrived.
-        calls_per_second: The rate that was asked for.
+    ``answered`` is the ledger's count of people, ``calls_per_second`` the rate that was asked
+    for.
     """
 
     state: CampaignState
@@ -99,7 +96,7 @@ class Report:
         yield "    answered", str(self.answered), ""
         for state, label, note in (
             (ContactState.PLACED, "  called, its record to come", ""),
-            (ContactState.UNKNOWN, "  may have rung", "nobody is dialled again for it"),
+            (ContactState.UNKNOWN, "  may have rung", "it is not dialled again"),
         ):
             if counts[state]:
                 yield label, str(counts[state]), note

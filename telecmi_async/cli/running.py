@@ -33,12 +33,11 @@ _LONG: Final = 3_660.0
 _REFUSED: Final = "TeleCMI refused the credentials"
 _TOMORROW: Final = "The calls of this day are made: `resume` goes on tomorrow."
 _LATER: Final = (
-    "Nobody who is left may be called within the hour: `resume` goes on then, and `why` tells "
-    "which rule it is."
+    "No contact that is left may be called within the hour: `resume` goes on then, and "
+    "`why` names the rule."
 )
 # Rules with a cap: they postpone contacts when the cap is reached.
 _CAPS: Final = ("per_day", "per_number")
-_LEFT: Final = ContactState.PENDING
 #: States of contacts that a worker is handling.
 BUSY: Final = (ContactState.CLAIMED, ContactState.SENDING)
 _PART: Final = (
@@ -62,7 +61,7 @@ class _RunMonitor:
         pressed: Interrupts,
         *,
         patient: bool,
-        hears: bool,
+        receives: bool,
     ) -> None:
         self.why: Exit | None = None
         self._campaign = campaign
@@ -71,8 +70,8 @@ class _RunMonitor:
         self._pressed = pressed
         self._patient = patient
         # Live calls count as busy if their ends will be received.
-        self._busy = (*BUSY, ContactState.PLACED) if hears else BUSY
-        self.meter = ProgressMeter(hears=hears)
+        self._busy = (*BUSY, ContactState.PLACED) if receives else BUSY
+        self.meter = ProgressMeter(receives=receives)
         self._state: CampaignState | None = None
         self._paused = False
         self._idle = 0
@@ -100,7 +99,7 @@ class _RunMonitor:
 
     async def _check(self, state: CampaignState) -> None:
         if state.status == "paused" and state.why == _REFUSED:
-            self._leave(Exit.CREDENTIALS, f"{_REFUSED}: nobody was called since.")
+            self._leave(Exit.CREDENTIALS, f"{_REFUSED}: no call was placed since.")
             return
         if (state.status == "paused") is not self._paused:
             self._paused = not self._paused
@@ -184,16 +183,12 @@ def _warnings(display: Display) -> Generator[None]:
 
 
 async def run_campaign(
-    terminal: Terminal, campaign: Campaign, ledger: Ledger, *, patient: bool, hears: bool
+    terminal: Terminal, campaign: Campaign, ledger: Ledger, *, patient: bool, receives: bool
 ) -> tuple[CampaignState, Exit]:
     """Run a campaign, show its progress on stderr, and return its state and the exit code.
 
-    Args:
-        terminal: The terminal.
-        campaign: The campaign.
-        ledger: Its ledger; open.
-        patient: Whether to wait for calling hours that are more than an hour away.
-        hears: Whether the campaign receives events of its calls.
+    ``patient`` means to wait for calling hours that are more than an hour away, ``receives``
+    that the campaign receives events of its calls.
 
     Raises:
         ServiceClosed: The service was closed meanwhile.
@@ -203,7 +198,9 @@ async def run_campaign(
     failure: Exception | None = None
     final: CampaignState | None = None
     with interrupts(terminal) as pressed, _warnings(display):
-        monitor = _RunMonitor(campaign, ledger, display, pressed, patient=patient, hears=hears)
+        monitor = _RunMonitor(
+            campaign, ledger, display, pressed, patient=patient, receives=receives
+        )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(monitor.watch)
             try:
@@ -223,20 +220,18 @@ async def run_campaign(
 
 
 def exit_for(state: CampaignState, rules: CampaignRules, why: Exit | None = None) -> Exit:
-    """Return the exit code for the state in which a campaign was left.
-
-    Args:
-        state: Its state.
-        rules: Its rules.
-        why: Why it was left before its end, if it was.
-    """
+    """Return the exit code for a campaign's state, and for why it was left if it was."""
     if why is Exit.INTERRUPTED:
         return why
     if state.counts[ContactState.UNKNOWN]:
         return Exit.UNKNOWN
     if why is not None:
         return why
-    if rules.cost is not None and state.cost >= rules.cost.most and state.counts[_LEFT]:
+    if (
+        rules.cost is not None
+        and state.cost >= rules.cost.most
+        and state.counts[ContactState.PENDING]
+    ):
         return Exit.QUOTA
     return Exit.PARTLY if any(state.counts[each] for each in _PART) else Exit.OK
 
@@ -259,12 +254,8 @@ def print_state(
 ) -> None:
     """Print a campaign's state, and say how to continue.
 
-    Args:
-        terminal: The terminal.
-        state: The state.
-        as_json: Whether to print a JSON object.
-        ledger: The ledger's argument if the campaign can be resumed; empty for the
-            environment's.
+    ``ledger`` is the ledger's argument if the campaign can be resumed; empty for the
+    environment's.
     """
     if as_json:
         terminal.put(json.dumps(state_as_json(state)))
@@ -277,8 +268,8 @@ def print_state(
             terminal.put(f"{'cost':<10} {state.cost:>9.2f}")
     if unknown := state.counts[ContactState.UNKNOWN]:
         terminal.say(
-            f"Of {unknown} nobody knows whether a phone rang, and they are not dialled again: "
-            "`why` tells what happened, `retry-unknown` is your decision."
+            f"Of {unknown} it is not known whether a phone rang, and they are not dialled "
+            "again: `why` says what happened, `retry-unknown` is your decision."
         )
     if ledger is not None and state.left:
         which = f" --ledger {quote(ledger)}" if ledger else ""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from textwrap import fill
-from typing import Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 WEBHOOK_PORT: Final = 8788
 WIDTH: Final = 78
 #: What commands are added to; argparse has no public name for it.
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # see above
+_Options: TypeAlias = "argparse.ArgumentParser | argparse._ArgumentGroup"  # noqa: SLF001  # the same
 EXIT_CODES: Final = """\
 exit codes:
   0  done                               5  too many calls, or a cap is reached
@@ -20,7 +21,7 @@ exit codes:
 """
 ENVIRONMENT: Final = """\
 environment:
-  TELECMI_APP_ID, TELECMI_SECRET   the account; needed by commands that call
+  TELECMI_APP_ID, TELECMI_SECRET   the account; needed to place calls
   TELECMI_FROM                     the caller id
   TELECMI_LEDGER                   the ledger, with its password if it has one
   TELECMI_WEBHOOK_TOKEN            what the address of webhooks ends in
@@ -40,14 +41,10 @@ class Misused(Exception):  # it becomes an exit code
 
 
 class Parser(argparse.ArgumentParser):
-    """Reads arguments, and leaves it to others to say what is wrong with them."""
+    """Raises wrong arguments as `Misused`."""
 
     def error(self, message: str) -> NoReturn:
-        """Say it in the way of all errors.
-
-        Raises:
-            Misused: Always.
-        """
+        """Raise `Misused`."""
         raise Misused(self, message)
 
 
@@ -66,19 +63,41 @@ def command(
     return found
 
 
+def command_group(commands: Commands, name: str, brief: str) -> Commands:
+    """Add a command that has commands of its own, and return what they are added to."""
+    return commands.add_parser(name, help=brief).add_subparsers(
+        dest="action", title="commands", metavar="COMMAND", required=True
+    )
+
+
+def option(
+    parser: _Options,
+    flag: str,
+    metavar: str | None,
+    text: str,
+    *,
+    default: object = None,
+    many: bool = False,
+    **more: Any,
+) -> None:
+    """Add an option with a value, or several with ``many``; its help ends with its default."""
+    if many:
+        more, default = {**more, "action": "append"}, []
+    elif default is not None and "%(default)s" not in text:
+        text += " (default: %(default)s)"
+    parser.add_argument(flag, metavar=metavar, default=default, help=text, **more)
+
+
 def add_ledger(
     parser: argparse.ArgumentParser,
     *,
     name: str | None = "which campaign, if the ledger has several",
 ) -> None:
     """Take a ledger, and the name of one of its campaigns unless its help is ``None``."""
-    parser.add_argument(
-        "--ledger",
-        metavar="FILE",
-        help="the ledger: a file, or postgresql://… without a password (or TELECMI_LEDGER)",
-    )
+    text = "the ledger: a file, or postgresql://… without a password (or TELECMI_LEDGER)"
+    option(parser, "--ledger", "FILE", text)
     if name is not None:
-        parser.add_argument("--name", metavar="CAMPAIGN", help=name)
+        option(parser, "--name", "CAMPAIGN", name)
 
 
 def add_json(
@@ -90,9 +109,7 @@ def add_json(
 
 def add_yes(parser: argparse.ArgumentParser) -> None:
     """Take how many calls are confirmed."""
-    parser.add_argument(
-        "--yes", dest="confirmed", type=int, metavar="N", help="do not ask: N will be called"
-    )
+    option(parser, "--yes", "N", "do not ask: N will be called", dest="confirmed", type=int)
 
 
 def add_secret(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +123,7 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     """Take what carrying a campaign out needs."""
     add_webhooks(
         parser,
-        "hear of calls meanwhile, at the address that TeleCMI's dashboard has, without its "
+        "receive events of calls meanwhile, at the address that TeleCMI's dashboard has, without its "
         "token; whether it leads here is tried out first",
     )
     parser.add_argument(
@@ -121,31 +138,40 @@ def add_running(parser: argparse.ArgumentParser) -> None:
 
 def add_webhooks(parser: argparse.ArgumentParser, url: str) -> None:
     """Take where webhooks arrive, and where that is on this machine."""
-    parser.add_argument("--webhook-url", metavar="URL", help=url)
-    parser.add_argument(
-        "--webhook-port",
-        type=int,
-        metavar="PORT",
-        help=f"where they arrive on this machine (default: {WEBHOOK_PORT}, with --webhook-url)",
-    )
-    parser.add_argument(
-        "--webhook-host",
-        metavar="ADDRESS",
-        default="127.0.0.1",
-        help="the address to listen on (default: %(default)s)",
-    )
+    option(parser, "--webhook-url", "URL", url)
+    where = f"where they arrive on this machine (default: {WEBHOOK_PORT}, with --webhook-url)"
+    option(parser, "--webhook-port", "PORT", where, type=int)
+    add_host(parser, "--webhook-host")
+
+
+def add_host(parser: argparse.ArgumentParser, flag: str = "--host") -> None:
+    """Take the address to listen on."""
+    option(parser, flag, "ADDRESS", "the address to listen on", default="127.0.0.1")
+
+
+def add_caller_id(parser: argparse.ArgumentParser) -> None:
+    """Take ``--from``."""
+    option(parser, "--from", "NUMBER", "the caller id (or TELECMI_FROM)", dest="from_")
+
+
+def add_calls_per_second(parser: argparse.ArgumentParser, default: float) -> None:
+    """Take ``--cps``."""
+    option(
+        parser, "--cps", "N", "calls per second",
+        default=default, dest="calls_per_second", type=float,
+    )  # fmt: skip
 
 
 def add_behaviour(parser: argparse.ArgumentParser, *, error_share: float) -> None:
     """Take how a simulator behaves."""
-    parser.add_argument(
+    text = "the share of answers that are TeleCMI's 502, from 0 to 1"
+    option(
+        parser,
         "--errors-502",
+        "SHARE",
+        text,
+        default=error_share,
         dest="error_share",
         type=float,
-        default=error_share,
-        metavar="SHARE",
-        help="the share of answers that are TeleCMI's 502, from 0 to 1 (default: %(default)s)",
     )
-    parser.add_argument(
-        "--seed", type=int, default=1, help="another seed, other answers (default: %(default)s)"
-    )
+    option(parser, "--seed", None, "another seed, other answers", default=1, type=int)

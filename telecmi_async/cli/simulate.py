@@ -34,14 +34,7 @@ def run(
     answered_share: float,
     as_json: bool,
 ) -> int:
-    """Serve until Ctrl-C, then say what was asked.
-
-    Returns:
-        `Exit.INTERRUPTED`, since there is no other end.
-
-    Raises:
-        ConfigurationError: An option cannot be right, or it cannot listen there.
-    """
+    """Serve until Ctrl-C, then print the number of requests."""
     simulator = Simulator(
         seed=seed,
         latency=latency,

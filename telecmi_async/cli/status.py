@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from telecmi_async.campaigns import CampaignSettings
-from telecmi_async.cli.confirm import confirm
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import campaign_named, opened
 from telecmi_async.cli.running import BUSY, exit_for, print_state, state_as_json
+from telecmi_async.cli.terminal import confirm
 from telecmi_async.ledger import ContactState
 from telecmi_async.phone import parse_number
 
@@ -24,14 +24,9 @@ _SENDING: Final = (
 
 
 def run(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: bool) -> int:
-    """Print how a campaign stands, or each of them where there are several.
+    """Print the state of a campaign, or of each of them if there are several.
 
-    Returns:
-        The `Exit` that its own command would have ended with, had it been left now.
-
-    Raises:
-        Stop: There is no such campaign.
-        TelecmiError: The ledger cannot be used, or fails.
+    The exit code is the one its own command would have, had it been left now.
     """
 
     async def look() -> Exit:
@@ -62,15 +57,7 @@ def run(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: bo
 
 
 def pause(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: bool) -> int:
-    """Ask all workers of a campaign to start nothing more until `resume`.
-
-    Returns:
-        An `Exit`.
-
-    Raises:
-        Stop: There is no such campaign.
-        TelecmiError: The ledger cannot be used, or fails.
-    """
+    """Ask all workers of a campaign to start nothing more until `resume`."""
 
     async def ask() -> Exit:
         async with opened(terminal, ledger) as book:
@@ -93,22 +80,9 @@ def retry_unknown(
     confirmed: int | None,
     as_json: bool,
 ) -> int:
-    """Redial contacts of unknown outcome: their phones may have rung.
+    """Redial contacts of unknown outcome, all or those named: their phones may have rung.
 
-    Args:
-        terminal: What to read from and write to.
-        ledger: The ledger.
-        name: The campaign.
-        numbers: Whom; all of them if none is named.
-        confirmed: How many were confirmed beforehand.
-        as_json: Whether to print an object instead of how many they are.
-
-    Returns:
-        An `Exit`.
-
-    Raises:
-        Stop: There is no such campaign, or it was not confirmed.
-        TelecmiError: The ledger cannot be used, or fails.
+    ``confirmed`` is how many were confirmed beforehand.
     """
     wanted = [parse_number(number) for number in numbers]
 
@@ -125,7 +99,7 @@ def retry_unknown(
                 sending = counts[ContactState.SENDING]
                 raise Stop(
                     Exit.FAILED,
-                    "nobody like that is unknown in this campaign"
+                    "no such contact is unknown in this campaign"
                     + (f"; {sending} are {_SENDING}" if sending else ""),
                 )
             terminal.say(f"{count} may have been called already, and may be called again.")

@@ -1,4 +1,4 @@
-"""Terminal: stdin, stdout and stderr of a command, and what they can show."""
+"""Terminal: stdin, stdout and stderr of a command, confirmation, and masking of numbers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final, TextIO
+from typing import Final, TextIO, cast
 
 from attrs import evolve, frozen
 
+from telecmi_async._internal.messages import mask_in
+from telecmi_async.cli.exits import Exit, Stop
+
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 _BACK_AND_CLEAR: Final = "\r\x1b[K"
+# For more calls than this, the user must type the number instead of "yes".
+_FEW: Final = 10
 
 
 @contextmanager
@@ -32,14 +37,7 @@ def _plain_interrupts() -> Generator[None]:
 
 @frozen(kw_only=True)
 class Terminal:
-    """The three streams of a process and its environment.
-
-    Args:
-        stdin: Where answers come from.
-        stdout: Where results go.
-        stderr: Where words go.
-        environ: The environment variables.
-    """
+    """The three streams of a process (answers, results, words), and its environment."""
 
     stdin: TextIO
     stdout: TextIO
@@ -117,3 +115,43 @@ class Terminal:
         """Return ``text`` with a "?" for each character that the stream cannot encode."""
         encoding = stream.encoding or "utf-8"
         return text.encode(encoding, "replace").decode(encoding)
+
+
+def confirm(terminal: Terminal, count: int, *, given: int | None, can_ask: bool = True) -> None:
+    """Ask the user to confirm how many people will be called.
+
+    Args:
+        terminal: Where to ask.
+        count: How many.
+        given: The number in the argument ``--yes``, if there is one.
+        can_ask: Whether stdin is free for an answer.
+
+    Raises:
+        Stop: It is not confirmed.
+    """
+    if given is not None:
+        if given != count:
+            raise Stop(Exit.USAGE, f"--yes {given} was given, and {count} would be called")
+        return
+    if not (can_ask and terminal.can_ask):
+        raise Stop(Exit.USAGE, f"there is no terminal to ask on: add --yes {count}")
+    if count <= _FEW:
+        agreed = terminal.ask(f"Call {count}? Type yes: ").lower() in {"y", "yes"}
+    else:
+        agreed = terminal.ask("Type how many will be called, to call them: ") == str(count)
+    if not agreed:
+        raise Stop(Exit.FAILED, "no call was placed")
+
+
+def masked(value: object) -> object:
+    """Return a JSON value with its phone numbers masked; ints become strings."""
+    if isinstance(value, Mapping):
+        given = cast("Mapping[str, object]", value)
+        return {mask_in(name): masked(each) for name, each in given.items()}
+    if isinstance(value, str):
+        return mask_in(value)
+    if isinstance(value, Sequence):
+        return [masked(each) for each in cast("Sequence[object]", value)]
+    text = str(value)
+    hidden = mask_in(text)
+    return value if hidden == text else hidden

@@ -1,16 +1,18 @@
-"""Webhook server: a receiver on a port, for commands that receive events."""
+"""Webhook server: a receiver on a port, and the `CallService` of commands that use it."""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 
+from telecmi_async import CallService, Receiver
 from telecmi_async.cli.account import secret_variable
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.http_request import Unreachable, send_request
+from telecmi_async.cli.shared_arguments import WEBHOOK_PORT
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.receiver import new_token
 from telecmi_async.http_server import serve_http
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from telecmi_async._internal.secrets import Secret
+    from telecmi_async.cli.account import Account
     from telecmi_async.cli.terminal import Terminal
-    from telecmi_async.events.receiver import Receiver
     from telecmi_async.http_server import HttpConnection, HttpRequest
 
 _PING: Final = b'{"type": "ping"}'
@@ -45,12 +47,7 @@ async def serve_webhooks(receiver: Receiver, *, host: str, port: int) -> AsyncGe
 
 
 async def check_reachable(receiver: Receiver, token: Secret, url: str) -> None:
-    """Check that a request to the public address arrives at a receiver here.
-
-    Args:
-        receiver: The receiver; it is listening.
-        token: Its token.
-        url: The address, without the token.
+    """Check that a request to the public address, without token, arrives at a receiver here.
 
     Raises:
         ConfigurationError: The address is malformed, or contains the token.
@@ -66,7 +63,7 @@ async def check_reachable(receiver: Receiver, token: Secret, url: str) -> None:
             partial(send_request, "POST", receiver.url(url), _PING)
         )
     except Unreachable as error:
-        raise Stop(Exit.UNAVAILABLE, f"nobody answers at {url}: {error}") from None
+        raise Stop(Exit.UNAVAILABLE, f"no server answers at {url}: {error}") from None
     if receiver.counts.accepted == before:
         raise Stop(
             Exit.UNAVAILABLE,
@@ -75,15 +72,49 @@ async def check_reachable(receiver: Receiver, token: Secret, url: str) -> None:
 
 
 def webhook_token(terminal: Terminal) -> Secret:
-    """Return the token at the end of the webhook address.
-
-    Raises:
-        ConfigurationError: None is set; the message suggests a new one.
-    """
+    """Return the token at the end of the webhook address; require that it is set."""
     try:
         return secret_variable(terminal.environ, "TELECMI_WEBHOOK_TOKEN")
     except ConfigurationError as error:
         raise ConfigurationError(
-            f"{error}: the address of webhooks must end in a word that nobody else knows, such "
+            f"{error}: the address of webhooks must end in a word that no one else knows, such "
             f"as {new_token()}"
         ) from None
+
+
+@asynccontextmanager
+async def campaign_service(
+    terminal: Terminal, account: Account, *, host: str, port: int | None, url: str | None
+) -> AsyncGenerator[tuple[CallService, Receiver | None]]:
+    """Open a service of an account and, with a port or a ``url``, its webhook receiver.
+
+    Requests always carry a reference: with it, a receiver can find the outcome of a request
+    whose reply was lost, even days later. A request to ``url``, the port's public address
+    without the token, must arrive here.
+
+    Raises:
+        ConfigurationError: The token is missing, or the port cannot be opened.
+        Stop: A request to the public address does not arrive here.
+    """
+    async with AsyncExitStack() as stack:
+        receiver = None
+        if port is not None or url is not None:
+            token = webhook_token(terminal)
+            receiver = Receiver(token.reveal())
+            port = WEBHOOK_PORT if port is None else port
+            port = await stack.enter_async_context(
+                serve_webhooks(receiver, host=host, port=port)
+            )
+            terminal.say(f"Listening for webhooks on {host} port {port}.")
+            if url is not None:
+                await check_reachable(receiver, token, url)
+                terminal.say(f"What is sent to {url} arrives here.")
+        service = CallService(
+            account.credentials.app_id,
+            account.credentials.secret,
+            from_=account.from_,
+            base_url=account.base_url,
+            events=receiver,
+            reference=True,
+        )
+        yield await stack.enter_async_context(service), receiver

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 def worker_main(argv: Sequence[str]) -> None:
     """Dial what is left.
 
-    Args:
-        argv: The ledger's file, the campaign, and how many seconds ahead the ledger's clock is.
+    The arguments are the ledger's file, the campaign, and how many seconds ahead the clock is.
     """
     # What it finds left behind is what the demo shows.
     logging.getLogger("telecmi_async").setLevel(logging.ERROR)

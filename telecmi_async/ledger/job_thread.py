@@ -48,11 +48,7 @@ class Job(Generic[_W]):
         self.failure, self.is_over = failure, True
 
     async def wait(self) -> Any:
-        """Return the answer; a cancellation is put off until it is there.
-
-        Raises:
-            TelecmiError: The failure, if there is no answer.
-        """
+        """Return the answer or raise the failure; a cancellation is put off until then."""
         put_off = False
         with anyio.CancelScope(shield=True):
             while not self.done.is_set():
@@ -74,8 +70,8 @@ class JobThread(Generic[_W]):
 
     Args:
         name: The thread's name.
-        serve: Called in the thread with the jobs of a batch; it gives each an answer or a
-            failure, and raises nothing.
+        serve: Called in the thread with a batch; it gives each job an answer or a failure, and
+            raises nothing.
         close: Called in the thread when the last job is served.
         most: The largest number of jobs in a batch.
     """

@@ -28,12 +28,7 @@ def claim_from(row: Sequence[Any]) -> Claim:
 
 
 def contact_from(row: Sequence[Any], history: Sequence[Sequence[Any]] = ()) -> Contact:
-    """Return the contact of a row of `CONTACT_COLUMNS`.
-
-    Args:
-        row: The row.
-        history: Its passages: at, what, detail and token of each.
-    """
+    """Return the contact of `CONTACT_COLUMNS`; its passages are (at, what, detail, token)."""
     passages = tuple(
         Passage(at=at, what=what, detail=detail, token=token)
         for at, what, detail, token in history

@@ -151,7 +151,7 @@ def test_what_is_rejected_is_shown_before_anybody_is_called(folder: Path) -> Non
         code, terminal = dialled(environ, *ANY)
 
     assert code == Exit.USAGE
-    assert "nobody is here to ask: add --yes 4" in terminal.err
+    assert "there is no terminal to ask on: add --yes 4" in terminal.err
     assert "12 no country code, 1 duplicate" in terminal.err
     assert "--country 91, or another, reads numbers without a country code" in terminal.err
     assert "row 6: holds the same number as row 2" in terminal.err
@@ -198,7 +198,7 @@ def test_the_count_is_confirmed(folder: Path, rows: int, typed: str, code: int) 
 
     assert ended == code
     assert simulator.numbers() == (0 if code else rows)
-    assert ("nobody was called" in terminal.err) == bool(code)
+    assert ("no call was placed" in terminal.err) == bool(code)
 
 
 def test_a_count_that_is_not_the_plans_is_refused(folder: Path) -> None:
@@ -322,7 +322,7 @@ def test_outside_the_calling_hours_nobody_is_called(folder: Path) -> None:
         code, terminal = dialled(environ, *window, "--yes", "4")
 
     assert code == Exit.OUTSIDE_HOURS
-    assert "nobody may be called now; the first may at 20" in terminal.err
+    assert "no contact may be called now; the first may at 20" in terminal.err
     assert "now        0 may be called now, the others later" in terminal.err
     assert simulator.requests == 0
 
@@ -338,7 +338,7 @@ def test_who_may_never_be_called_has_no_time_named(folder: Path) -> None:
 
     assert code == Exit.OUTSIDE_HOURS
     assert "0 may be called now, the others never, by the rules below" in terminal.err
-    assert "nobody in the file may be called, now or later" in terminal.err
+    assert "no contact in the file may be called, now or later" in terminal.err
 
 
 def test_a_dry_run_calls_nobody(folder: Path) -> None:
@@ -389,7 +389,7 @@ def test_unknown_fates_have_their_own_code(folder: Path) -> None:
 
     assert code == Exit.UNKNOWN
     assert "unknown            1" in terminal.out
-    assert "Of 1 nobody knows whether a phone rang" in terminal.err
+    assert "Of 1 it is not known whether a phone rang" in terminal.err
 
 
 @pytest.mark.usefixtures("campaigns_poll_often")
@@ -527,7 +527,9 @@ def test_who_is_due_much_later_is_left(folder: Path, *, patient: bool, code: Exi
 
     assert ended == code
     assert simulator.numbers() == 4
-    assert ("Nobody who is left may be called within the hour" in terminal.err) is not patient
+    assert (
+        "No contact that is left may be called within the hour" in terminal.err
+    ) is not patient
 
 
 # --- Ctrl-C -----------------------------------------------------------------------------
@@ -801,7 +803,7 @@ def test_nothing_unknown_is_nothing_to_retry(folder: Path) -> None:
     code, terminal = ran("retry-unknown", str(NUMBERS[3]), "--ledger", "l.db", "--yes", "0")
 
     assert code == Exit.FAILED
-    assert "nobody like that is unknown in this campaign\n" in terminal.err
+    assert "no such contact is unknown in this campaign\n" in terminal.err
 
 
 def test_what_is_being_sent_is_not_yet_unknown(folder: Path) -> None:

@@ -18,7 +18,7 @@ from consoles import Console, console, free_port, serving
 
 from telecmi_async.campaigns import CampaignSettings
 from telecmi_async.cli import Exit, main
-from telecmi_async.cli.ledger_store import LedgerStore
+from telecmi_async.cli.hook import LedgerStore
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import ContactState, NewContact, SqliteLedger
 from telecmi_async.simulator import Simulator, Webhooks
@@ -355,7 +355,7 @@ def test_dial_tries_out_that_webhooks_arrive() -> None:
         f"what is sent to {elsewhere} does not arrive here: it was answered with 404"
         in lost.err
     )
-    assert "nobody answers at" in away.err
+    assert "no server answers at" in away.err
     assert leaky == Exit.USAGE
     assert "give --webhook-url without its token" in secret.err
     assert TOKEN not in secret.err
@@ -368,7 +368,7 @@ def test_dial_tries_out_that_webhooks_arrive() -> None:
 def test_a_port_is_chosen_for_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without ``--webhook-port`` the usual one is listened on."""
     port = free_port()
-    monkeypatch.setattr("telecmi_async.cli.campaign_service.WEBHOOK_PORT", port)
+    monkeypatch.setattr("telecmi_async.cli.webhook_server.WEBHOOK_PORT", port)
     monkeypatch.setattr("telecmi_async.cli.doctor.WEBHOOK_PORT", port)
     url = f"http://127.0.0.1:{port}"
     with serving(Simulator()) as environ:

@@ -90,7 +90,7 @@ def test_all_rules_can_be_written() -> None:
         "no more once they have cost 9.5",
         "none after 2099-12-24 12:30:00+00:00",
         "the do-not-call list applies",
-        "without --webhook-url, or `hook listen` on the ledger elsewhere, nobody knows what",
+        "without --webhook-url, or `hook listen` on the ledger elsewhere, the cost of",
         "elsewhere, a call is taken for live for 91 minutes",
     ):
         assert said in terminal.err
@@ -106,7 +106,7 @@ def test_a_campaign_may_be_closed_on_some_days() -> None:
         rehearsed, _ = ran(*DIAL, *closed, "--dry-run", environ=environ)
 
     assert code == Exit.OUTSIDE_HOURS
-    assert "nobody may be called now; the first may at 20" in terminal.err
+    assert "no contact may be called now; the first may at 20" in terminal.err
     assert rehearsed == Exit.OK
 
 
@@ -203,7 +203,7 @@ def test_a_number_that_was_called_lately_ends_with_that_code() -> None:
         )
 
     assert code == Exit.QUOTA
-    assert "`why` tells which rule it is" in terminal.err
+    assert "`why` names the rule" in terminal.err
     assert simulator.numbers() == simulator.requests == 4
 
 

@@ -306,7 +306,7 @@ def test_what_is_wrong_is_found(
     assert "pip install tzdata" in terminal.out
     assert "does not arrive here: it was answered with 404" in terminal.out
     assert terminal.out.count("wrong  ") == 4
-    assert f"nobody answers at {gone}: Connection refused" in unreachable.out
+    assert f"no server answers at {gone}: Connection refused" in unreachable.out
     assert "TELECMI_WEBHOOK_TOKEN is not set" in no_token.out
     assert "wrong  connection" in away.out
 
@@ -360,12 +360,12 @@ def test_twice_ends_at_once() -> None:
     times = iter([0.0, 0.001, 0.3])
     terminal = console()
     pressed = Interrupts(terminal, ends.append, lambda: next(times))
-    pressed.hear()
-    pressed.hear()  # `timeout` sends it to the process, and to its group
+    pressed.receive()
+    pressed.receive()  # `timeout` sends it to the process, and to its group
 
     assert (pressed.count, ends) == (1, [])
 
-    pressed.hear()
+    pressed.receive()
 
     assert ends == [Exit.INTERRUPTED]
     assert "the ledger has them" in terminal.err

@@ -30,7 +30,7 @@ from telecmi_async.ledger.records import NewContact
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from telecmi_async.campaigns.contacts.records import FileRow
 
@@ -268,11 +268,18 @@ def survey(file: ContactsFile, *, examples: int = 10) -> Survey:
     Raises:
         ConfigurationError: It can no longer be read.
     """
+    return survey_rows(file.rows(), examples)
+
+
+def survey_rows(
+    rows: Iterable[tuple[int, NewContact | Rejection | None]], examples: int
+) -> Survey:
+    """Count rows as `ContactsFile.rows` yields them."""
     countries: Counter[str] = Counter()
     rejected: Counter[Kind] = Counter()
     kept: list[Rejection] = []
     empty = 0
-    for _, item in file.rows():
+    for _, item in rows:
         if item is None:
             empty += 1
         elif isinstance(item, NewContact):

@@ -32,9 +32,7 @@ class Kind(StrEnum):
 class Flaw:
     """Why a row is rejected.
 
-    Args:
-        kind: What is wrong, for counting.
-        reason: What happened and what to do, for people. It holds no number.
+    ``reason`` says what happened and what to do, and holds no number.
     """
 
     kind: Kind

@@ -65,12 +65,7 @@ def parse_country(value: object) -> str | None:
 
 
 def read_number(text: str, country: str | None = None) -> int | Flaw:
-    """Return the number in a cell, or why it cannot be dialled.
-
-    Args:
-        text: The cell.
-        country: The calling code of numbers without one, if given.
-    """
+    """Return the number in a cell, or why it cannot be dialled."""
     # Most cells are this plain, and there may be millions.
     if country is None and 11 <= len(text) <= 15 and text.isascii() and text.isdigit():
         return _LEADING_ZERO if text[0] == "0" != text[1] else _plain(text, None)

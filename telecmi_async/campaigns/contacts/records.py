@@ -45,11 +45,8 @@ def csv_records(
 ) -> Iterator[FileRow]:
     """Yield the records of a CSV file.
 
-    Args:
-        lines: Its lines.
-        delimiter: The character between cells.
-        is_row: Whether cells look like a row: then a line within quotation marks is one, and the
-            mark was not closed.
+    ``is_row`` returns whether cells look like a row. If a line within quotation marks does, it
+    is a row, and the mark was not closed.
     """
     waiting: deque[Line] = deque()
     # Lines up to here follow a mark that was not closed: those with an odd mark are lost, too.

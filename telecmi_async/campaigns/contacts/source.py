@@ -42,13 +42,11 @@ class Line(NamedTuple):
 class Source:
     """A file that can be read repeatedly, from its beginning.
 
-    Args:
-        given: Its path, or an open binary file. A stream that cannot be rewound, such as
-            standard input, is copied to a temporary file.
-        encoding: Python's name of its encoding. A byte order mark overrides it.
+    A stream that cannot be rewound, such as standard input, is copied to a temporary file. A
+    byte order mark overrides the encoding.
 
     Raises:
-        ConfigurationError: The file cannot be read or is a workbook, or the encoding is unknown.
+        ConfigurationError: It cannot be read or is a workbook, or the encoding is unknown.
     """
 
     __slots__ = ("__weakref__", "_file", "_path", "encoding", "name")
@@ -92,11 +90,7 @@ class Source:
         return next((encoding for mark, encoding in _MARKS if head.startswith(mark)), None)
 
     def lines(self) -> Iterator[Line]:
-        """Yield its lines, with the line ends of any system.
-
-        Raises:
-            ConfigurationError: It cannot be read.
-        """
+        """Yield its lines, with the line ends of any system."""
         with self._opened() as file:
             text = io.TextIOWrapper(file, self.encoding, errors="replace")
             try:

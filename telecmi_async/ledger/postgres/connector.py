@@ -25,8 +25,8 @@ class PostgresConnector:
     Args:
         conninfo: A URL or key-value string as libpq takes it; it may hold a password.
         schema: The schema of the ledger's tables.
-        timeout: For how many seconds a broken connection is opened again, and how long the
-            server may take for an answer.
+        timeout: How long, in seconds, a broken connection is opened again, and the server may
+            take for an answer.
 
     Raises:
         ConfigurationError: psycopg is not installed, or libpq does not take the string.
@@ -46,10 +46,7 @@ class PostgresConnector:
         return known
 
     def open(self, *, durable: bool = True) -> Connection[tuple[Any, ...]]:
-        """Open a connection.
-
-        Args:
-            durable: Whether a commit waits for the server's disk.
+        """Open a connection; a durable one waits for the server's disk at each commit.
 
         Raises:
             StoreError: The server cannot be reached, or rejects the connection.
@@ -113,11 +110,7 @@ def _watched_connection() -> type[Any]:
 
 
 def _parse(given: Secret) -> Mapping[str, Any]:
-    """Return the parameters of a connection string, and this package's defaults.
-
-    Raises:
-        ConfigurationError: libpq does not take it, or psycopg is not installed.
-    """
+    """Return the parameters of a connection string, and this package's defaults."""
     try:
         from psycopg import ProgrammingError  # noqa: PLC0415  # an extra
         from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415  # an extra

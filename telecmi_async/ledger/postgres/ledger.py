@@ -158,11 +158,7 @@ class PostgresLedger:
         return bool(made)
 
     async def _campaign(self, name: str) -> int:
-        """Return a campaign's row. It is looked up once: campaigns are never deleted.
-
-        Raises:
-            ConfigurationError: There is no campaign of that name.
-        """
+        """Return a campaign's row. It is looked up once: campaigns are never deleted."""
         if name not in self._campaigns:
             found = await self._queries.fetch("SELECT id FROM campaign WHERE name = %s", name)
             if not found:

@@ -59,11 +59,9 @@ class _Query:
 class PostgresPipeline:
     """One connection and its thread, opened when it is first needed.
 
-    Args:
-        connector: Opens the connection.
-        durable: Whether a commit waits for the disk.
-        separate: Whether queries of one round trip are transactions of their own, so that no
-            lock is held while the next query waits for its lock.
+    A commit waits for the disk if it is ``durable``. With ``separate``, queries of one round
+    trip are transactions of their own, so that no lock is held while the next query waits for
+    its lock.
     """
 
     def __init__(
@@ -81,10 +79,7 @@ class PostgresPipeline:
     async def fetch(self, sql: str, *values: object, takes_again: bool = False) -> _Rows:
         """Run a statement, and return its rows.
 
-        Args:
-            sql: The statement.
-            values: Its values.
-            takes_again: Whether its last place says if it was run before.
+        With ``takes_again``, its last place says if it was run before.
 
         Raises:
             StoreError: It failed, or may have failed.
@@ -97,11 +92,7 @@ class PostgresPipeline:
         return (await self.fetch(sql, *values, takes_again=takes_again))[0][0]
 
     async def do(self, work: Callable[[_Connection], Any]) -> Any:
-        """Call a function with the connection, in the thread. It is never repeated.
-
-        Raises:
-            StoreError: It failed.
-        """
+        """Call a function with the connection, in the thread. It is never repeated."""
         return await self._thread.do(work)
 
     async def close(self) -> None:
@@ -152,11 +143,7 @@ class PostgresPipeline:
         return False
 
     def _run_alone(self, job: Job[_Work], until: float, *, again: bool) -> None:
-        """Run a query until there is an answer, or call a function once.
-
-        Raises:
-            StoreError: There is no connection.
-        """
+        """Run a query until there is an answer, or call a function once."""
         while not job.is_over:
             connection = self._open(until)
             try:

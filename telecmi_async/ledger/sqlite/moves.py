@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 def guarded(move: Move, where: str, *, also: str = "") -> str:
     """Return the update of a move: it changes contacts only in the states the move starts from.
 
-    Args:
-        move: The move. All but a claim end the claim of the worker that holds the contact.
-        where: Which contact, and on what other conditions.
-        also: Other columns to set, after a comma.
+    All moves but a claim end the claim of the worker that holds the contact. ``also`` sets
+    other columns, after a comma.
     """
     sources, target = MOVES[move]
     states = " OR ".join(f"state = '{source}'" for source in sorted(sources))

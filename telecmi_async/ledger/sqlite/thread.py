@@ -52,9 +52,7 @@ _SETUP_ERRORS: Final = ("SQLITE_CANTOPEN", "SQLITE_NOTADB", "SQLITE_PERM", "SQLI
 def explain(error: Exception, *, opening: bool = False) -> TelecmiError:
     """Return an error as one of this package's, which repeats no value.
 
-    Args:
-        error: What SQLite raised, or an error of this package, which is returned as it is.
-        opening: Whether the file was being opened: then a wrong path is a `ConfigurationError`.
+    While the file is being opened, a wrong path is a `ConfigurationError`.
     """
     if isinstance(error, TelecmiError):
         return error
@@ -73,11 +71,8 @@ def _name_of(error: Exception, *, parts: int = 9) -> str:
 class SqliteThread:
     """A thread that reads or writes a ledger's file, for any number of event loops.
 
-    Args:
-        path: The file.
-        clock: Returns the time.
-        timeout: How long to wait, in seconds, for a file that another process has locked.
-        writes: Whether it writes. A thread that only reads needs a file that exists.
+    ``timeout`` is how long to wait, in seconds, for a file that another process has locked. A
+    thread that only reads needs a file that exists.
     """
 
     def __init__(
@@ -97,12 +92,7 @@ class SqliteThread:
         )
 
     async def open(self) -> None:
-        """Start the thread and open the file.
-
-        Raises:
-            ConfigurationError: The file cannot be opened.
-            StoreError: Another process keeps it locked.
-        """
+        """Start the thread and open the file."""
         try:
             await self.do(lambda _db, _now: None)
         except BaseException:
@@ -112,9 +102,8 @@ class SqliteThread:
     async def do(self, work: Callable[[sqlite3.Connection, float], _T]) -> _T:
         """Have a job done, and return its result once it is durable.
 
-        Args:
-            work: Called with the connection and the time, in a transaction that looks like its
-                own. It is called again if the shared transaction was undone.
+        The job is called with the connection and the time, in a transaction that looks like its
+        own. It is called again if the shared transaction was undone.
 
         Raises:
             StoreError: The job was not done; or the file is gone, and what was written with it.

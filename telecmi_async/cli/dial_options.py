@@ -1,11 +1,14 @@
-"""Campaign rules, made from command-line arguments."""
+"""Options of `dial`, and the campaign rules that they describe."""
 
 from __future__ import annotations
 
 import re
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
 
 from telecmi_async.campaigns import (
     CallingWindow,
@@ -13,6 +16,7 @@ from telecmi_async.campaigns import (
     CostCap,
     DailyCap,
     FrequencyCap,
+    UnknownPolicy,
 )
 from telecmi_async.campaigns.window import DAYS
 from telecmi_async.errors import ConfigurationError
@@ -25,29 +29,59 @@ _FREQUENCY: Final = re.compile(r"([0-9]{1,6})/([0-9]{1,6})([mhd])", re.ASCII)
 _DAILY: Final = re.compile(r"([0-9]{1,9})(?:@(.+))?", re.ASCII)
 
 
-def rules_of(
-    *,
-    window: str,
-    days: str | None,
-    holidays: Sequence[str],
-    per_number: Sequence[str],
-    per_day: str | None,
-    most_cost: float | None,
-    not_after: str | None,
-) -> CampaignRules:
-    """Return the rules that the arguments of `dial` say; see its help.
+@frozen(kw_only=True)
+class DialOptions:
+    """What `dial` was asked for; see its help."""
+
+    contacts: str
+    flow: str
+    ledger: str | None
+    name: str | None
+    calls_per_second: float
+    max_live_calls: int | None
+    from_: str | None
+    country: str | None
+    column: str | None
+    encoding: str
+    delimiter: str | None
+    window: str
+    days: str | None
+    holidays: list[str]
+    per_number: list[str]
+    per_day: str | None
+    most_cost: float | None
+    not_after: str | None
+    do_not_call: str | None
+    unknown: UnknownPolicy
+    webhook_url: str | None
+    webhook_host: str
+    webhook_port: int | None
+    confirmed: int | None
+    dry_run: bool
+    patient: bool
+    secret_stdin: bool
+    as_json: bool
+
+    @property
+    def campaign(self) -> str:
+        """The campaign's name: the file's if none is given."""
+        return self.name or Path(self.contacts).stem
+
+
+def rules_of(options: DialOptions) -> CampaignRules:
+    """Return the rules that the options describe.
 
     Raises:
-        ConfigurationError: One cannot be right; the message names the argument.
+        ConfigurationError: One is invalid; the message names the argument.
     """
     with _named("--not-after"):
-        ends = None if not_after is None else _moment(not_after)
+        ends = None if options.not_after is None else _moment(options.not_after)
     with _named("--max-cost"):
-        cost = None if most_cost is None else CostCap(most_cost)
+        cost = None if options.most_cost is None else CostCap(options.most_cost)
     return CampaignRules(
-        window=_window(window, days, holidays),
-        per_number=[_frequency(each) for each in per_number],
-        per_day=None if per_day is None else _daily(per_day),
+        window=_window(options.window, options.days, options.holidays),
+        per_number=[_frequency(each) for each in options.per_number],
+        per_day=None if options.per_day is None else _daily(options.per_day),
         cost=cost,
         not_after=ends,
     )
