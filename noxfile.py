@@ -48,7 +48,7 @@ DEMO = "import subprocess; subprocess.run(['telecmi-async', 'demo'], check=True,
 # What a wheel may hold.
 SHIPPED = re.compile(
     r"telecmi_async/.*\.(py|typed)$|telecmi_async/ledger/schema/\w+/\d{4}_\w+\.sql$"
-    r"|telecmi_async/simulator/page/static/\w+\.(css|js|svg)$"
+    r"|telecmi_async/.*/lua/\w+\.lua$|telecmi_async/simulator/page/static/\w+\.(css|js|svg)$"
     r"|telecmi_async-[^/]*\.dist-info/"
 )
 
@@ -98,10 +98,11 @@ def build(session: nox.Session) -> None:
     with zipfile.ZipFile(wheel) as archive:
         shipped = set(archive.namelist())
     strays = {name for name in shipped if not SHIPPED.match(name)}
-    # Schemas and the simulator's page are read when they are used, and not on import.
-    wanted = {"telecmi_async/py.typed"}
-    wanted |= {path.as_posix() for path in Path("telecmi_async").rglob("*.sql")}
-    wanted |= {path.as_posix() for path in Path("telecmi_async").rglob("static/*.*")}
+    # What is no Python is read when it is needed: importing the package would not miss it.
+    data = (
+        path for path in Path("telecmi_async").rglob("*.*") if "__pycache__" not in path.parts
+    )
+    wanted = {path.as_posix() for path in data if path.suffix != ".py"}
     if strays or not wanted <= shipped:
         session.error(f"the wheel lacks {wanted - shipped}; strays: {strays}")
     with tarfile.open(sdist) as archive:

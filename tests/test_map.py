@@ -32,10 +32,10 @@ FACES = [
     "simulator",
     "testing",
 ]
-# Public modules whose names the face of their room need not show.
-MODULES = ["campaigns.contacts.export", "campaigns.contacts.files", "campaigns.contacts.zones"]
+# A public module: its names are used as `export.rows`.
+MODULES = ["campaigns.contacts.export"]
 # Public names of rooms that are private otherwise.
-SINGLE = {"ConnectionLimits"}
+SINGLE = {"ConnectionLimits", "HttpResponse"}
 DOCUMENTED = re.compile(
     r"^\.\. (?:auto|py:)(?:class|data|exception|function):: (?:[\w.]+\.)?(\w+)", re.MULTILINE
 )
@@ -117,7 +117,7 @@ def test_the_reference_shows_what_is_public() -> None:
     exported = names_in("campaigns.contacts.export")
     members = re.search(r"contacts\.export\n   :members: (.*)", read("docs/reference.md"))
 
-    assert shown - documented == set()
+    assert shown - documented == {"export"}
     assert documented - shown.union(SINGLE, *map(names_in, MODULES)) == set()
     assert members
     assert set(members.group(1).split(", ")) <= exported

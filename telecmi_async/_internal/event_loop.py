@@ -11,14 +11,6 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = [
-    "call_in_loop",
-    "clock_of",
-    "current_loop",
-    "is_asyncio",
-    "is_foreign_cancellation",
-]
-
 _T = TypeVar("_T")
 
 

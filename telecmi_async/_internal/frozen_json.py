@@ -15,8 +15,6 @@ from typing import NoReturn, TypeAlias, Union, cast
 from telecmi_async._internal.messages import shown, step
 from telecmi_async.errors import InvalidCall
 
-__all__ = ["LARGEST_INT", "Json", "JsonObject", "freeze", "freeze_object", "thaw"]
-
 Json: TypeAlias = Union[bool, int, float, str, "tuple[Json, ...]", "JsonObject", None]
 
 _DEEPEST = 16

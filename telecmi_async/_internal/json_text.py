@@ -7,8 +7,6 @@ from typing import cast
 
 from telecmi_async.errors import InvalidCall
 
-__all__ = ["decode_json", "encode_json", "parse_json"]
-
 #: Return a value as compact JSON text; NaN and infinities raise `ValueError`.
 encode_json = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["did_you_mean", "listed", "mask", "mask_in", "shown", "step"]
-
 _LONGEST = 40
 _MOST_HIDDEN = 11
 _NO_DIGIT = re.compile(r"\D+")

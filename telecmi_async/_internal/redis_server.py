@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar, cast
 
 import anyio
@@ -16,12 +17,15 @@ from telecmi_async.errors import ConfigurationError, StoreError, WrongEventLoop
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-__all__ = ["RedisBacked", "RedisServer"]
-
 _T = TypeVar("_T")
 
 # Requests at the same time: each takes a connection.
 _AT_ONCE: Final = 16
+
+
+def read_lua(package: str, name: str) -> str:
+    """Return a script from the folder ``lua`` of a package."""
+    return files(package).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
 
 
 class RedisServer:

@@ -16,8 +16,6 @@ from telecmi_async._internal.messages import mask, mask_in
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["HIDDEN", "Redactor", "RequestBody", "Secret"]
-
 HIDDEN = "•••"
 
 # Texts are cut at this length.

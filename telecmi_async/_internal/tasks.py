@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-__all__ = ["TaskRunner", "background_task_group"]
-
 _T = TypeVar("_T")
 
 

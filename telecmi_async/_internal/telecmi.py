@@ -10,24 +10,6 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = [
-    "AUTHENTICATION_CODES",
-    "BASE_URL",
-    "CODE_MEANINGS",
-    "LAST_RECORD",
-    "LEGACY_URL",
-    "LONGEST_CALL",
-    "MAKE_CALL_PATHS",
-    "MISSING_PROPERTY_CODES",
-    "RECORD_PATIENCE",
-    "RECORD_PAUSES",
-    "REFERENCE_FIELD",
-    "REFERENCE_PATTERN",
-    "REFERENCE_PREFIX",
-    "REFERENCE_PURPOSE",
-    "RINGING",
-]
-
 # --- addresses --------------------------------------------------------------------------
 
 #: The API (outbound-make-call).

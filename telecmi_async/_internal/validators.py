@@ -21,31 +21,6 @@ from telecmi_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = [
-    "Duration",
-    "Field",
-    "FieldError",
-    "Named",
-    "Validator",
-    "environment_variable",
-    "flag",
-    "instance",
-    "is_number",
-    "must_be",
-    "name",
-    "one_of",
-    "one_of_or_none",
-    "positive",
-    "positive_or_none",
-    "required_variable",
-    "seconds_or_none",
-    "share",
-    "to_seconds",
-    "to_seconds_or_none",
-    "whole",
-    "whole_or_none",
-]
-
 Duration: TypeAlias = float | timedelta
 
 _V = TypeVar("_V")

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from telecmi_async.events import Event
     from telecmi_async.phone import Region
 
-__all__ = ["Call", "CallTracking", "CallWatcher"]
-
 logger = logging.getLogger("telecmi_async")
 
 

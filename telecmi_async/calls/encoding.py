@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from telecmi_async.calls.request import CallRequest
     from telecmi_async.wire.credentials import Credentials
 
-__all__ = ["encode_request"]
-
 
 def encode_request(
     request: CallRequest,

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from telecmi_async.events import CallState, Event
     from telecmi_async.phone import Region
 
-__all__ = ["CallEvents", "CallHandle"]
-
 
 def _to_raise(error: errors.TelecmiError) -> errors.TelecmiError:
     """Return a copy to raise, so that the call keeps no traceback and no context."""

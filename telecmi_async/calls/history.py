@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from telecmi_async.errors import TelecmiError
     from telecmi_async.events import Event
 
-__all__ = ["History"]
-
 # Events of one call that are kept, and bytes of their payloads. Its state counts all events.
 _MOST = 1_000
 _MOST_BYTES = 1 << 20

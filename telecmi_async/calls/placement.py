@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from telecmi_async.pacing.rate_limit import RateLimit
     from telecmi_async.wire.transport import Transport
 
-__all__ = ["CallPlacer", "Permit", "PlacementJob"]
-
 logger = logging.getLogger("telecmi_async")
 
 

@@ -19,8 +19,6 @@ from telecmi_async.phone import Region, parse_number, parse_region
 if TYPE_CHECKING:
     from telecmi_async.pcmo.flow import FlowLike
 
-__all__ = ["CallRequest"]
-
 
 def _to(value: int | str) -> int:
     return parse_number(value, "to")

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.events import LegState, Stage
 
-__all__ = ["CallResult"]
-
 
 @frozen(kw_only=True, repr=False)
 class CallResult:

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     MakeAttempt: TypeAlias = Callable[[], Awaitable[Verdict | None]]
 
-__all__ = ["RetryBudget", "RetryPolicy", "run_attempts"]
-
 
 def _frozen_statuses(value: Collection[int]) -> frozenset[int]:
     try:

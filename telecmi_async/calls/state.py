@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.calls.verdict import Verdict
 
-__all__ = ["CallStatus", "PlacementState"]
-
 
 @unique
 class CallStatus(StrEnum):

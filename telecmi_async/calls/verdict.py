@@ -56,14 +56,6 @@ if TYPE_CHECKING:
 
     from telecmi_async._internal.secrets import Redactor
 
-__all__ = [
-    "Verdict",
-    "body_code",
-    "conclude",
-    "judge",
-    "message_of",
-]
-
 _CODE = re.compile(r"(?:cmi-)?(\d{3})")
 _WORD = re.compile(r"[!-~]{1,256}")
 _TELECMIS_KEYS = frozenset({"cmi_code", "code", "data", "request_id", "status"})

@@ -12,6 +12,7 @@ from telecmi_async.campaigns.settings import (
     UnknownPolicy,
 )
 from telecmi_async.campaigns.window import CallingWindow
+from telecmi_async.campaigns.zones import country_of, zones_of
 
 __all__ = [
     "CallingWindow",
@@ -25,4 +26,6 @@ __all__ = [
     "Pace",
     "Retries",
     "UnknownPolicy",
+    "country_of",
+    "zones_of",
 ]

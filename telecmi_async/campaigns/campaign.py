@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from telecmi_async.pacing.shared import SharedLimits
     from telecmi_async.service.service import CallService
 
-__all__ = ["Campaign"]
-
 
 class Campaign:
     """Dials the contacts of a ledger, each once, from any number of workers.

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from telecmi_async.campaigns.settings import Pace
     from telecmi_async.pacing.shared import SharedLimits
 
-__all__ = ["ChannelLeases", "holder_of"]
-
 logger = logging.getLogger("telecmi_async")
 
 

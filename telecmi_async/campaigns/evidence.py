@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from telecmi_async.ledger import Ledger
     from telecmi_async.pacing.shared import SharedLimits
 
-__all__ = ["record_call_event"]
-
 
 async def record_call_event(
     ledger: Ledger,

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from telecmi_async.campaigns.settings import Retries
     from telecmi_async.errors import TelecmiError
 
-__all__ = ["SendVerdict", "outcome_of"]
-
 _LONGEST_PAUSE = 3_600.0
 
 

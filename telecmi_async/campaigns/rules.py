@@ -19,17 +19,15 @@ from attrs import field, frozen
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import did_you_mean, shown
-from telecmi_async.campaigns.contacts.zones import zone_named, zones_of
 from telecmi_async.campaigns.window import CallingWindow
+from telecmi_async.campaigns.zones import zone_named, zones_of
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.records import RuleDecision, SendLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["ZONE_COLUMN", "CampaignRules", "CostCap", "DailyCap", "FrequencyCap"]
-
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 #: The column of a contact's time zone, which overrides its country's.
 ZONE_COLUMN: Final = "timezone"
@@ -313,7 +311,7 @@ def _as_json(_: object, __: object, value: object) -> object:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _parse(kind: type[T], data: object, path: str) -> T:
+def _parse(kind: type[_T], data: object, path: str) -> _T:
     return kind(**_members(kind, data, path))
 
 

@@ -17,8 +17,6 @@ from telecmi_async.pacing.law import STUCK_INTENT
 if TYPE_CHECKING:
     from telecmi_async.calls.call import Call
 
-__all__ = ["PendingSend", "SendPermit"]
-
 logger = logging.getLogger("telecmi_async")
 
 _STRANGE = "the ledger raised an error other than StoreError"

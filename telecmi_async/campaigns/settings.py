@@ -20,8 +20,6 @@ from telecmi_async.wire.transport import Timeouts
 if TYPE_CHECKING:
     from telecmi_async.pcmo.flow import FlowLike
 
-__all__ = ["CampaignSettings", "CampaignTimeouts", "Pace", "Retries", "UnknownPolicy"]
-
 #: What happens to sends whose outcome is unknown: they are kept, dialled again once it is proven
 #: that no phone rang, or given up then.
 UnknownPolicy: TypeAlias = Literal["hold", "retry_after_proof", "give_up"]

@@ -17,8 +17,6 @@ from telecmi_async.errors import StoreError
 from telecmi_async.pacing.law import CLOSE_STARTS, LATE_START, RESERVED_AHEAD, SHARED_MARGIN
 from telecmi_async.pacing.shared import SharedLimits
 
-__all__ = ["StartScheduler"]
-
 logger = logging.getLogger("telecmi_async")
 
 # Seconds between two looks for a free channel; and for a start that is near enough, or limits

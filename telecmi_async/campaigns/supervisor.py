@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from telecmi_async.events import Event
     from telecmi_async.ledger import CampaignState
 
-__all__ = ["Supervisor"]
-
 logger = logging.getLogger("telecmi_async")
 
 _POLL: Final = 1.0

@@ -19,14 +19,12 @@ from attrs import field, frozen
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import listed, shown
-from telecmi_async.campaigns.contacts.zones import zone_named
+from telecmi_async.campaigns.zones import zone_named
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from zoneinfo import ZoneInfo
-
-__all__ = ["DAYS", "CallingWindow"]
 
 #: The days of the week, in their order.
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

@@ -52,9 +52,7 @@ if TYPE_CHECKING:
     from telecmi_async.pacing.shared import SharedLimits
     from telecmi_async.service.service import CallService
 
-__all__ = ["Worker"]
-
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 logger = logging.getLogger("telecmi_async")
 
@@ -421,7 +419,7 @@ class Worker:
         self._note(error)
         await anyio.sleep(_STORE_PAUSE)
 
-    async def persist(self, write: Callable[[], Awaitable[T]], seconds: float) -> T:
+    async def persist(self, write: Callable[[], Awaitable[_T]], seconds: float) -> _T:
         """Write to the ledger, and repeat that for so many seconds while it fails."""
         until = current_time() + seconds
         while True:

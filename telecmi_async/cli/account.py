@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["Account", "account_of", "secret_variable"]
-
 # Longer than any secret: a wrong file is not read to its end.
 _LONGEST = 4_096
 

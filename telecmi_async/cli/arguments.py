@@ -24,8 +24,6 @@ from telecmi_async.cli.shared_arguments import (
 if TYPE_CHECKING:
     from telecmi_async.cli.shared_arguments import Commands
 
-__all__ = ["make_parser"]
-
 _MOST_CALLS: Final = 1_000  # of the demo, which is over in some seconds
 _DESCRIPTION: Final = (
     "Place phone calls through TeleCMI's v2 voice API: one, or everybody in a file, each once, "

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from telecmi_async.cli.account import Account
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["run"]
-
 # What a campaign would fill from a contact's columns.
 _BLANK: Final = re.compile(r"(?<!\{)\{[^{}'\":,\[\]]+\}(?!\})")
 

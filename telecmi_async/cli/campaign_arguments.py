@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.cli.shared_arguments import Commands
 
-__all__ = ["add_campaigns"]
-
 # The ledger's package is not imported for its names; a test holds them to be the same.
 _STATES: Final = (
     "pending", "claimed", "sending", "placed", "finished", "rejected", "failed", "blocked",

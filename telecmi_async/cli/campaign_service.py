@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from telecmi_async.cli.account import Account
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["campaign_service"]
-
 
 @asynccontextmanager
 async def campaign_service(

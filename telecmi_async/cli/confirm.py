@@ -9,8 +9,6 @@ from telecmi_async.cli.exits import Exit, Stop
 if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["confirm"]
-
 # For more calls than this, the user must type the number instead of "yes".
 _FEW: Final = 10
 

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.ledger import CampaignState
 
-__all__ = ["fictional_numbers", "run"]
-
 _NAME: Final = "demo"
 _LATENCY: Final = (0.08, 0.15)  # seconds: so that some are under way when it is killed
 _CALLER_ID: Final = 12025550199

@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from telecmi_async.cli.plan import Plan
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["DialOptions", "run"]
-
 _TO_DIAL: Final = (ContactState.PENDING, ContactState.CLAIMED)
 _CALLER_ID: Final = 12025550199
 # A rehearsal does not take hours, however slowly the real thing dials.

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from telecmi_async.cli.progress import CampaignView
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["ChangingLine", "Display", "PlainLines", "display_for"]
-
 _WIDEST_BAR: Final = 40
 _FULL, _EMPTY = "━", "╌"
 

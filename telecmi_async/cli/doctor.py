@@ -12,7 +12,7 @@ import anyio.to_thread
 from attrs import asdict, frozen
 
 from telecmi_async import CallService, Receiver
-from telecmi_async.campaigns.contacts.zones import zone_named
+from telecmi_async.campaigns.zones import zone_named
 from telecmi_async.cli.account import account_of
 from telecmi_async.cli.exits import Exit, Stop, exit_of
 from telecmi_async.cli.http_request import HttpAnswer, Unreachable, send_request
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.cli.account import Account
     from telecmi_async.cli.terminal import Terminal
-
-__all__ = ["run"]
 
 # Signed requests elsewhere tolerate minutes; a calling window is wrong by as much as the clock.
 _MOST_SKEW: Final = 30.0

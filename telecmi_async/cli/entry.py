@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-__all__ = ["main"]
-
 # What may end a command without a fault of the program: it gets words, and no traceback.
 _EXPECTED: Final = (Stop, TelecmiError, KeyboardInterrupt, OSError)
 

@@ -10,8 +10,6 @@ from telecmi_async import errors
 if TYPE_CHECKING:
     from telecmi_async.errors import TelecmiError
 
-__all__ = ["Exit", "Stop", "exit_of"]
-
 
 @unique
 class Exit(IntEnum):

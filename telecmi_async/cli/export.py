@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.ledger import Contact, Ledger
 
-__all__ = ["run", "why"]
-
 
 def run(
     terminal: Terminal,

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["check", "show_flow"]
-
 
 def check(terminal: Terminal, *, flow: str, as_json: bool) -> int:
     """Say whether TeleCMI would take a call flow, and which columns it is filled from.

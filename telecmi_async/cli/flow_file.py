@@ -10,8 +10,6 @@ from telecmi_async.errors import InvalidCall
 if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["read_flow"]
-
 
 def read_flow(terminal: Terminal, name: str) -> str | bytes:
     """Return the content of a call flow file, or of stdin for ``-``.

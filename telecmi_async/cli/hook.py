@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.events import Event
 
-__all__ = ["listen", "replay"]
-
 _LOOK = 0.1
 _PLACE = "{token}"
 

@@ -12,8 +12,6 @@ from attrs import frozen
 
 from telecmi_async.errors import ConfigurationError
 
-__all__ = ["HttpAnswer", "Unreachable", "parse_address", "send_request"]
-
 _TIMEOUT: Final = 10.0
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["Interrupts", "interrupts"]
-
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 # `timeout` and others send a signal to a process, and at once to its group. Nobody presses
 # keys as fast.

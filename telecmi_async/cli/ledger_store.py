@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from telecmi_async.events.store import Listener, StoredEvent
     from telecmi_async.ledger import Ledger
 
-__all__ = ["LedgerStore"]
-
 
 class LedgerStore:
     """Records each event in a ledger before TeleCMI gets its answer.

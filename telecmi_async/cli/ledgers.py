@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.ledger import Ledger
 
-__all__ = ["campaign_named", "is_named", "opened"]
-
 _URL = re.compile(r"postgres(?:ql)?://")
 _WITH_PASSWORD = re.compile(r"//[^/@]*:[^/@]*@|[?&]password=")
 

@@ -7,8 +7,6 @@ from typing import cast
 
 from telecmi_async._internal.messages import mask_in
 
-__all__ = ["masked"]
-
 
 def masked(value: object) -> object:
     """Return a JSON value with its phone numbers masked; ints become strings."""

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from telecmi_async.cli.progress import CampaignView
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["Panel"]
-
 _STYLES: Final = {
     ContactState.FINISHED: "green",
     ContactState.PLACED: "green",

@@ -11,7 +11,7 @@ from attrs import frozen
 from telecmi_async._internal.messages import mask
 from telecmi_async.campaigns.contacts.files import Rejection
 from telecmi_async.campaigns.contacts.flaw import Kind
-from telecmi_async.campaigns.contacts.zones import country_of
+from telecmi_async.campaigns.zones import country_of
 from telecmi_async.cli.progress import duration
 from telecmi_async.errors import InvalidCall
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from telecmi_async.campaigns import CampaignSettings
     from telecmi_async.campaigns.contacts.files import ContactsFile
     from telecmi_async.cli.terminal import Terminal
-
-__all__ = ["Plan", "check_columns", "draw_up", "show_plan"]
 
 _EXAMPLES: Final = 10
 _COUNTRIES: Final = 8

@@ -9,8 +9,6 @@ from attrs import frozen
 
 from telecmi_async.ledger import CampaignState, ContactState
 
-__all__ = ["CampaignView", "ProgressMeter", "duration"]
-
 # The rate is an average over so many seconds.
 _SPAN: Final = 10.0
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["Report"]
-
 # Columns that the longest row takes with its note.
 _WITH_NOTES: Final = 79
 _CALLED: Final = (ContactState.PLACED, ContactState.FINISHED)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from telecmi_async.cli.exits import Exit
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["run"]
-
 
 def run(
     terminal: Terminal,

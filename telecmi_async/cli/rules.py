@@ -20,8 +20,6 @@ from telecmi_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-__all__ = ["rules_of"]
-
 _UNITS: Final = {"m": 60, "h": 3_600, "d": 86_400}
 _FREQUENCY: Final = re.compile(r"([0-9]{1,6})/([0-9]{1,6})([mhd])", re.ASCII)
 _DAILY: Final = re.compile(r"([0-9]{1,9})(?:@(.+))?", re.ASCII)

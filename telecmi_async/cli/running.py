@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.ledger import CampaignState, Contact, Ledger
 
-__all__ = ["BUSY", "exit_for", "print_state", "run_campaign", "state_as_json"]
-
 _LOOK: Final = 0.1
 # Retries are due within the hour. A later contact waits for calling hours or the next day.
 _LONG: Final = 3_660.0

@@ -6,23 +6,6 @@ import argparse
 from textwrap import fill
 from typing import Final, NoReturn, TypeAlias
 
-__all__ = [
-    "EXIT_CODES",
-    "WEBHOOK_PORT",
-    "WIDTH",
-    "Commands",
-    "Misused",
-    "Parser",
-    "add_behaviour",
-    "add_json",
-    "add_ledger",
-    "add_running",
-    "add_secret",
-    "add_webhooks",
-    "add_yes",
-    "command",
-]
-
 WEBHOOK_PORT: Final = 8788
 WIDTH: Final = 78
 #: What commands are added to; argparse has no public name for it.

@@ -17,8 +17,6 @@ from telecmi_async.simulator import Simulator
 if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["run"]
-
 _CALLER_ID: Final = 19170000000  # any number will do here
 
 

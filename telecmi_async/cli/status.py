@@ -18,8 +18,6 @@ from telecmi_async.phone import parse_number
 if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
 
-__all__ = ["pause", "retry_unknown", "run"]
-
 _SENDING: Final = (
     "being sent: if their worker is gone, they count as unknown two minutes after it began"
 )

@@ -13,8 +13,6 @@ from typing import Final, TextIO
 
 from attrs import evolve, frozen
 
-__all__ = ["Terminal"]
-
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 _BACK_AND_CLEAR: Final = "\r\x1b[K"
 

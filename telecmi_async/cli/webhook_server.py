@@ -13,7 +13,7 @@ from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.http_request import Unreachable, send_request
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.receiver import new_token
-from telecmi_async.http_server import HttpResponse, serve_http
+from telecmi_async.http_server import serve_http
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.events.receiver import Receiver
     from telecmi_async.http_server import HttpConnection, HttpRequest
-
-__all__ = ["check_reachable", "serve_webhooks", "webhook_token"]
 
 _PING: Final = b'{"type": "ping"}'
 
@@ -40,7 +38,7 @@ async def serve_webhooks(receiver: Receiver, *, host: str, port: int) -> AsyncGe
         reply = await receiver.handle(
             request.method, request.target, request.headers, request.body
         )
-        await connection.send(HttpResponse(reply.status, reply.headers, reply.body))
+        await connection.send(reply)
 
     async with receiver, serve_http(answer, host=host, port=port) as found:
         yield found

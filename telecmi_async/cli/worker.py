@@ -19,8 +19,6 @@ from telecmi_async.ledger import SqliteLedger
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["worker_main"]
-
 
 def worker_main(argv: Sequence[str]) -> None:
     """Dial what is left.

@@ -16,8 +16,6 @@ from telecmi_async.events.model import (
     UnknownEvent,
 )
 
-__all__ = ["dedupe_key"]
-
 
 def dedupe_key(event: Event) -> str | None:
     """Return what an event has in common with its repeats only, or ``None``.

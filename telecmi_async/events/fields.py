@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     _Reader: TypeAlias = Callable[[Json], object]
 
-__all__ = ["parse_fields", "read_integer", "read_object_or_none", "read_text", "read_word"]
-
 _SEPARATORS = re.compile(r"[\s().\-]+")
 _MONEY = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _LONGEST_INTEGER = 18

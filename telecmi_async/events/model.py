@@ -30,19 +30,6 @@ from telecmi_async._internal.frozen_json import JsonObject
 from telecmi_async._internal.messages import mask, mask_in, shown
 from telecmi_async._internal.telecmi import REFERENCE_PREFIX
 
-__all__ = [
-    "CallRecord",
-    "DigitsEvent",
-    "Direction",
-    "Event",
-    "InboundRequest",
-    "LiveEvent",
-    "LiveStatus",
-    "StreamEvent",
-    "StreamStatus",
-    "UnknownEvent",
-]
-
 #: The statuses of a record of an unanswered leg. The first is TeleCMI's; programs that work
 #: with TeleCMI handle the others.
 NOT_ANSWERED = frozenset({"missed", "busy", "failed", "no_answer", "cancel"})

@@ -52,8 +52,6 @@ from telecmi_async.events.payload import read_object
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["parse_event"]
-
 _LIVE = {status.value: status for status in LiveStatus}
 _STREAM = {status.value: status for status in StreamStatus}
 _DIRECTION = {direction.value: direction for direction in Direction}

@@ -17,8 +17,6 @@ from telecmi_async._internal.frozen_json import Json, JsonObject
 from telecmi_async._internal.messages import shown
 from telecmi_async.errors import WebhookError
 
-__all__ = ["MAX_DEPTH", "MAX_MEMBERS", "MAX_PAYLOAD", "read_object"]
-
 #: The longest payload, in bytes; of text and mappings, in characters. TeleCMI's have 600.
 MAX_PAYLOAD: Final = 64 * 1024
 #: How deep objects and arrays may be nested, the payload itself being the first level.

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from telecmi_async._internal.secrets import Secret
     from telecmi_async.events import Event
 
-__all__ = ["References", "carries_reference", "new_reference", "reference_in"]
-
 _BYTES = 16
 _SIGNED = re.compile(REFERENCE_PATTERN)
 

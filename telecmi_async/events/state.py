@@ -15,8 +15,6 @@ from attrs import frozen
 from telecmi_async.events.model import CallRecord, Event
 from telecmi_async.events.transitions import Signal, Stage, advance, advance_call, signal_of
 
-__all__ = ["CallState", "LegState"]
-
 #: How many legs of a call are kept, beside its first. A bridge dials a handful; more are forged.
 MOST_LEGS = 64
 

@@ -43,14 +43,6 @@ from telecmi_async.events.model import (
     UnknownEvent,
 )
 
-__all__ = [
-    "Signal",
-    "Stage",
-    "advance",
-    "advance_call",
-    "signal_of",
-]
-
 
 @unique
 class Stage(StrEnum):

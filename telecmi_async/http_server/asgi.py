@@ -8,15 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from telecmi_async.http_server.messages import HttpResponse
 
-__all__ = [
-    "ASGIMessage",
-    "ASGIReceive",
-    "ASGIScope",
-    "ASGISend",
-    "read_body",
-    "send_response",
-]
-
 ASGIScope: TypeAlias = MutableMapping[str, Any]
 ASGIMessage: TypeAlias = MutableMapping[str, Any]
 ASGIReceive: TypeAlias = Callable[[], Awaitable[ASGIMessage]]

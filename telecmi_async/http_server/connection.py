@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteStream
 
-__all__ = ["ConnectionLimits", "HttpApplication", "HttpConnection", "is_loopback"]
-
 #: Answers one request over its connection, usually by `HttpConnection.send`. If no response
 #: was completed when it returns, the connection is closed.
 HttpApplication: TypeAlias = "Callable[[HttpRequest, HttpConnection], Awaitable[None]]"

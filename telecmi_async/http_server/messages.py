@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
-__all__ = ["HttpRequest", "HttpResponse"]
-
 # A response with one of these statuses has no body and no length.
 _BODILESS = frozenset({204, 304})
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.http_server.connection import HttpApplication
 
-__all__ = ["HttpServer", "serve_http"]
-
 _LARGEST_PORT = 65_535
 
 

@@ -24,8 +24,6 @@ from telecmi_async.errors import StoreError, TelecmiError  # attrs reads it
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["Job", "JobThread"]
-
 _W = TypeVar("_W")
 
 

@@ -11,8 +11,6 @@ from telecmi_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["migrate_sqlite", "scripts", "scripts_after", "statements"]
-
 #: In the header of a SQLite file that is a ledger: "tcmL".
 _APPLICATION_ID: Final = 0x74636D4C
 

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     )
     from telecmi_async.ledger.states import ContactState
 
-__all__ = ["Ledger"]
-
 
 class Ledger(SharedLimits, Protocol):
     """Keeps the contacts of campaigns, for one process or many, and the limits they share.

@@ -15,22 +15,6 @@ from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.ledger.states import ContactState, Move
 from telecmi_async.phone import parse_number
 
-__all__ = [
-    "RESULTS",
-    "CallEvidence",
-    "CampaignState",
-    "Claim",
-    "Contact",
-    "Intent",
-    "Loaded",
-    "NewContact",
-    "Passage",
-    "Reaped",
-    "RuleDecision",
-    "SendLimits",
-    "SendResult",
-]
-
 
 def _number(value: int | str) -> int:
     return parse_number(value)

@@ -12,8 +12,6 @@ from telecmi_async.ledger.records import Claim, Contact, Passage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CLAIM_COLUMNS", "CONTACT_COLUMNS", "claim_from", "contact_from"]
-
 #: What is selected for `claim_from` and `contact_from`, in the order of the classes' fields.
 CLAIM_COLUMNS: Final = "id, number, columns, epoch, sends, not_after"
 CONTACT_COLUMNS: Final = (

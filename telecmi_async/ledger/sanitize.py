@@ -21,18 +21,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.ledger.records import CallEvidence
 
-__all__ = [
-    "INT_32",
-    "INT_64",
-    "check_policy",
-    "check_status",
-    "clean",
-    "clean_event",
-    "clean_id",
-    "contact_row",
-    "to_json",
-]
-
 #: The largest whole numbers that columns hold.
 INT_32: Final = 2**31 - 1
 INT_64: Final = 2**63 - 1

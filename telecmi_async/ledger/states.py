@@ -24,8 +24,6 @@ from __future__ import annotations
 from enum import StrEnum, unique
 from typing import Final
 
-__all__ = ["MOVES", "ContactState", "Move"]
-
 
 @unique
 class ContactState(StrEnum):

@@ -15,8 +15,6 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-__all__ = ["Channels"]
-
 
 class Channels:
     """Gives out a number of channels, first come first served, on one event loop.

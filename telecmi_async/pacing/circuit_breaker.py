@@ -28,8 +28,6 @@ from telecmi_async.errors import (
 if TYPE_CHECKING:
     from telecmi_async.errors import TelecmiError
 
-__all__ = ["AdaptiveRate", "Breaker", "CircuitBreaker"]
-
 # The breaker opens when this many of the last sends ended unknown: five, and at least a fifth.
 _WINDOW = 25
 _MOST = 5

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.pacing.rate_limit import RateLimit
 
-__all__ = ["Gate"]
-
 # A remainder too short to sleep for: added to a clock reading it may change nothing.
 _NEGLIGIBLE = 1e-9
 

@@ -15,10 +15,10 @@ The law is computed where the clock is that all its users share:
 - one service, in process: `telecmi_async.pacing.spacing`, behind `telecmi_async.pacing.gate`;
 - a SQLite ledger: `reserve_starts` below, in a transaction (``ledger/sqlite/limits.py``);
 - a PostgreSQL ledger: the function ``reserve`` in ``ledger/schema/postgres/``;
-- a Redis or Valkey server: ``RESERVE_LUA`` in ``pacing/redis_scripts.py``.
+- a Redis or Valkey server: ``pacing/lua/reserve.lua``.
 
-Live calls have the same four homes: `telecmi_async.pacing.channels`, and ``lease_channel`` or
-``LEASE_LUA`` beside each of the other three. `telecmi_async.pacing.shared` is the contract, and
+Live calls have the same four homes: `telecmi_async.pacing.channels`, and ``lease_channel``
+beside each of the other three. `telecmi_async.pacing.shared` is the contract, and
 one suite of tests runs over all of them.
 """
 
@@ -28,16 +28,6 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-__all__ = [
-    "CLOSE_STARTS",
-    "LATE_START",
-    "LOCAL_MARGIN",
-    "RESERVED_AHEAD",
-    "SHARED_MARGIN",
-    "STUCK_INTENT",
-    "reserve_starts",
-]
 
 #: By how much an interval is longer than ``1 / rate`` in one process. The limit holds for the
 #: moments at which calls arrive at TeleCMI, and no two take the same time to get there: with 0.8 %

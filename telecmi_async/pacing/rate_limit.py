@@ -8,8 +8,6 @@ from telecmi_async._internal import validators
 from telecmi_async._internal.messages import shown
 from telecmi_async.errors import ConfigurationError
 
-__all__ = ["RateLimit"]
-
 _FASTEST = 10_000.0
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from telecmi_async._internal.redis_server import RedisBacked, RedisServer
+from telecmi_async._internal.redis_server import RedisBacked, RedisServer, read_lua
 from telecmi_async._internal.secrets import Secret
-from telecmi_async.pacing.redis_scripts import FREE_LUA, LEASE_LUA, RESERVE_LUA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,9 +14,10 @@ if TYPE_CHECKING:
 
     from telecmi_async._internal import validators
 
-__all__ = ["RedisLimits"]
-
 _MICRO: Final = 1_000_000
+_RESERVE, _LEASE, _FREE = (
+    read_lua(__package__, name) for name in ("reserve", "lease_channel", "free_channel")
+)
 
 
 class RedisLimits(RedisBacked):
@@ -87,7 +87,7 @@ class RedisLimits(RedisBacked):
         for key, interval in keys:
             pairs += (key, repr(interval * _MICRO))
         wait, count = await self._server.run(
-            RESERVE_LUA, self._prefix, repr(longest * _MICRO), most, *pairs
+            _RESERVE, self._prefix, repr(longest * _MICRO), most, *pairs
         )
         apart = max(interval for _, interval in keys)
         return [int(wait) / _MICRO + apart * n for n in range(int(count))]
@@ -99,7 +99,7 @@ class RedisLimits(RedisBacked):
             StoreError: The server cannot be reached, or it refuses.
         """
         micros = repr(seconds * _MICRO)
-        return bool(await self._server.run(LEASE_LUA, self._prefix, key, holder, limit, micros))
+        return bool(await self._server.run(_LEASE, self._prefix, key, holder, limit, micros))
 
     async def free_channel(self, key: str, holder: str) -> None:
         """Give a channel back.
@@ -107,4 +107,4 @@ class RedisLimits(RedisBacked):
         Raises:
             StoreError: The server cannot be reached, or it refuses.
         """
-        await self._server.run(FREE_LUA, self._prefix, key, holder)
+        await self._server.run(_FREE, self._prefix, key, holder)

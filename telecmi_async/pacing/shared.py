@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["SharedLimits"]
-
 
 class SharedLimits(Protocol):
     """Grants starts and channels to all processes that use the same keys.

@@ -22,8 +22,6 @@ from collections import deque
 
 from telecmi_async.pacing.law import LATE_START, LOCAL_MARGIN
 
-__all__ = ["Spacing"]
-
 # Clock readings are floats: rounding must not let one start too many into a window.
 _ROUNDING = 1e-6
 

@@ -25,27 +25,6 @@ from telecmi_async.pcmo.targets import Pstn, Sip, endpoints, phones
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = [
-    "ACTIONS",
-    "Action",
-    "AnyAction",
-    "Bridge",
-    "CallType",
-    "Connect",
-    "Hangup",
-    "Input",
-    "ListenMode",
-    "Param",
-    "Play",
-    "PlayGetInput",
-    "Raw",
-    "Record",
-    "RingType",
-    "Speak",
-    "Stream",
-    "VoiceQuality",
-]
-
 RingType: TypeAlias = Literal["single", "group"]
 CallType: TypeAlias = Literal["audio", "video"]
 ListenMode: TypeAlias = Literal["caller", "callee", "both"]

@@ -28,14 +28,6 @@ if TYPE_CHECKING:
     from cattrs import Converter
 
 
-__all__ = [
-    "check_names",
-    "dump_pcmo",
-    "encode_pcmo",
-    "parse_actions",
-    "parse_pcmo",
-]
-
 JsonDict: TypeAlias = dict[str, object]
 
 # Wrong names that users try, too different from the right ones for a spelling check.

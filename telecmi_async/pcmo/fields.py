@@ -23,24 +23,6 @@ from telecmi_async.phone import parse_number
 if TYPE_CHECKING:
     from telecmi_async._internal.validators import Field
 
-__all__ = [
-    "count",
-    "given_repr",
-    "http_url",
-    "looks_like_url",
-    "one_of_values",
-    "optional_duration",
-    "optional_from",
-    "optional_timeout",
-    "parse_seconds",
-    "printable_text",
-    "required_number",
-    "token",
-    "true_or_false",
-    "wire_name",
-    "ws_url",
-]
-
 # attrs gives a field its validator's type; these validators serve fields of any type.
 CallField: TypeAlias = "attrs.Attribute[Any]"
 CallFieldValidator: TypeAlias = Callable[[object, CallField, object], None]

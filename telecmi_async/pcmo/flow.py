@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.pcmo.actions import AnyAction
 
-__all__ = ["Flow", "FlowLike"]
-
 P = ParamSpec("P")
 
 #: Any call flow that a function accepts: actions, plain dicts, or both.

@@ -12,8 +12,6 @@ from telecmi_async._internal.messages import shown
 from telecmi_async.errors import InvalidCall
 from telecmi_async.pcmo import fields as is_
 
-__all__ = ["Pstn", "Sip", "endpoints", "phones"]
-
 
 @frozen
 class Pstn:

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from telecmi_async.pcmo.actions import Action, AnyAction
     from telecmi_async.pcmo.flow import FlowLike
 
-__all__ = ["Template"]
-
 # Text, and names of columns: "Hello {name}" is ("Hello ", _Column("name")).
 _PIECE = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|[{}]|[^{}]+")
 _NO_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f]")

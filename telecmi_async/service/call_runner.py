@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from telecmi_async.service.parts import ServiceParts
     from telecmi_async.wire.transport import Timeouts
 
-__all__ = ["CallRunner"]
-
 logger = logging.getLogger("telecmi_async")
 
 

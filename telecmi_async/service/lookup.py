@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from telecmi_async.wire.reply import Reply
     from telecmi_async.wire.transport import Timeouts, Transport
 
-__all__ = ["CallCommand", "CommandAnswer", "Lookup"]
-
 #: A command to a leg.
 CallCommand: TypeAlias = Literal["hangup", "hold", "unhold"]
 #: TeleCMI's reply to a command: an object, or a text if it is not JSON. Neither is documented.

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from telecmi_async._internal.validators import Duration
     from telecmi_async.service.sources import EventSource
 
-__all__ = ["Number", "Options", "ServiceSettings", "complete_from_environment"]
-
 _T = TypeVar("_T")
 
 #: A phone number with its country code.

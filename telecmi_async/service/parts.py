@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.service.options import ServiceSettings
 
-__all__ = ["ServiceParts", "build_parts"]
-
 
 @attrs.frozen(eq=False)
 class ServiceParts:

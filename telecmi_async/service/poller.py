@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from telecmi_async.calls.call import Call
     from telecmi_async.events import CallRecord
 
-__all__ = ["CdrPoller", "Polling"]
-
 logger = logging.getLogger("telecmi_async")
 
 

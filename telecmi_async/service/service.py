@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from telecmi_async.service.stream import Item, Progress
     from telecmi_async.wire.transport import Timeouts
 
-__all__ = ["CallService"]
-
 
 class CallService:
     """Places calls through TeleCMI's v2 API, many at a time over one shared HTTP client.

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.events import Event
 
-__all__ = ["EventSource", "Sources"]
-
 #: Where events come from: a `telecmi_async.events.receiver.Receiver` for webhooks, the store of
 #: a receiver in another process, or a `CdrPoller` for look-ups.
 EventSource: TypeAlias = "Receiver | EventStore | CdrPoller"

@@ -34,8 +34,6 @@ from telecmi_async.errors import (
 #: One request of a stream: a `CallRequest`, or a mapping with the names of its fields.
 Item: TypeAlias = "CallRequest | Mapping[str, object]"
 
-__all__ = ["CallStream", "Item", "Progress", "StreamFeed", "check_source"]
-
 logger = logging.getLogger("telecmi_async")
 
 

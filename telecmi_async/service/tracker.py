@@ -51,8 +51,6 @@ if TYPE_CHECKING:
     from telecmi_async.phone import Region
     from telecmi_async.service.sources import Sources
 
-__all__ = ["Tracker"]
-
 logger = logging.getLogger("telecmi_async")
 
 # Events of one call whose leg ids are learned. A real call has a handful.

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from telecmi_async.simulator.requests import MakeCallRequest
     from telecmi_async.simulator.world import World
 
-__all__ = ["SimulatedApi"]
-
 _MAKE_CALL: Final = {f"/v2{path}": Region(name) for name, path in MAKE_CALL_PATHS.items()}
 _COMMANDS: Final = frozenset({"hangup", "hold", "unhold", "holdToggle"})
 _RETRY_AFTER: Final = ("Retry-After", "1")

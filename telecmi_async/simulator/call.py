@@ -14,8 +14,6 @@ from telecmi_async.events.model import Direction
 from telecmi_async.phone import Region
 from telecmi_async.simulator.callee import Ending
 
-__all__ = ["CallControl", "Leg", "Note", "SimulatedCall"]
-
 _STAGES: Final = frozenset({"started", "ringing", "answered", "bridged"})
 _RATE_A_MINUTE: Final = Decimal("0.390000")
 

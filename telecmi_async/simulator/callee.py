@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from telecmi_async._internal.validators import Field
 
-__all__ = ["MAGIC", "Callee", "Ending", "Magic", "magic_for", "magic_table"]
-
 #: How a leg ends. The first two are TeleCMI's own words; users reported the others.
 Ending: TypeAlias = Literal["answered", "missed", "busy", "failed"]
 

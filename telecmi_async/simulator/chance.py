@@ -19,16 +19,6 @@ from telecmi_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from telecmi_async._internal.validators import Field
 
-__all__ = [
-    "SecondsRange",
-    "check_range",
-    "cmiuuid",
-    "draw",
-    "draw_between",
-    "request_id",
-    "to_range",
-]
-
 #: Seconds, or the shortest and the longest.
 SecondsRange: TypeAlias = float | tuple[float, float]
 

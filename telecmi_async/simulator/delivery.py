@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from telecmi_async.simulator.webhooks import Delivery
     from telecmi_async.simulator.world import World
 
-__all__ = ["WebhookSender"]
-
 logger = logging.getLogger("telecmi_async.simulator")
 
 _HEADERS: Final = {"Content-Type": "application/json", "X-TeleCMI-Simulator": "1"}

@@ -20,8 +20,6 @@ from telecmi_async.simulator import chance
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Breach", "Fault", "FaultKind", "Faults"]
-
 
 @unique
 class Breach(StrEnum):

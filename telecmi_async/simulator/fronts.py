@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     )
     from telecmi_async.simulator.replies import Decision
 
-__all__ = ["RequestHandler", "SimulatorApp", "SimulatorPort", "SimulatorTransport", "serve"]
-
 _BREAKS: Final[Mapping[Breach, tuple[type[httpx.TransportError], str]]] = {
     Breach.RESET: (httpx.ReadError, "the simulator reset the connection"),
     Breach.CLOSE: (httpx.RemoteProtocolError, "the simulator closed without a reply"),

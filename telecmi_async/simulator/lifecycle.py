@@ -32,17 +32,6 @@ if TYPE_CHECKING:
     from telecmi_async.simulator.call import SimulatedCall
     from telecmi_async.simulator.requests import FlowAction
 
-__all__ = [
-    "ANSWER_SECONDS",
-    "Ask",
-    "CallBehaviour",
-    "CallLifecycle",
-    "Command",
-    "HungUp",
-    "Lifecycle",
-    "Wait",
-]
-
 #: How time passes in calls: as it would, all at once, or by hand.
 Lifecycle: TypeAlias = Literal["timed", "immediate", "manual"]
 

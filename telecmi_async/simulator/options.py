@@ -23,8 +23,6 @@ from telecmi_async.wire.credentials import Credentials
 if TYPE_CHECKING:
     from telecmi_async._internal.validators import Field
 
-__all__ = ["SimulatorOptions", "call_behaviour"]
-
 _ANSWERS: Final = Callee()
 _DOES_NOT: Final = Callee(ending="missed")
 

@@ -20,17 +20,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.simulator.call import Leg, Note
 
-__all__ = [
-    "DIALECTS",
-    "Dialect",
-    "Subject",
-    "digits_payload",
-    "inbound_payload",
-    "live_payload",
-    "lookup_record",
-    "record_payload",
-]
-
 #: An edition of TeleCMI's pages: its newest, its older, its older ones for India, or all mixed.
 Dialect: TypeAlias = Literal["2024", "2021", "india", "mixed"]
 

@@ -21,17 +21,6 @@ from telecmi_async.simulator.fault import Breach
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = [
-    "Codes",
-    "Decision",
-    "Envelope",
-    "accepted",
-    "gateway_error",
-    "json_reply",
-    "refused",
-    "simulated_reply",
-]
-
 #: How a code is spelt in a body: ``422``, or ``"cmi-422"`` as TeleCMI's older endpoints do.
 Codes: TypeAlias = Literal["number", "cmi"]
 

@@ -6,8 +6,6 @@ from array import array
 from collections import deque
 from typing import Final
 
-__all__ = ["NumberCounter", "RequestLog", "SlidingWindow"]
-
 _START: Final = 1024
 # Fibonacci hashing: consecutive numbers, the usual case, end up far apart.
 _SPREAD: Final = 0x9E37_79B9_7F4A_7C15

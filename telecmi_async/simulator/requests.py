@@ -13,17 +13,6 @@ from typing import Final, TypeAlias, TypeVar, cast
 
 from attrs import field, frozen
 
-__all__ = [
-    "BadRequest",
-    "FlowAction",
-    "MakeCallRequest",
-    "flow_actions",
-    "flow_number",
-    "flow_targets",
-    "read_fields",
-    "read_make_call",
-]
-
 #: An action of a call flow, as JSON has it.
 FlowAction: TypeAlias = Mapping[str, object]
 

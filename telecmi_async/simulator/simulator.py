@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from telecmi_async.service.service import CallService
     from telecmi_async.simulator.webhooks import Delivery
 
-__all__ = ["Simulator"]
-
 _NAMED_AT_MOST: Final = 5
 
 

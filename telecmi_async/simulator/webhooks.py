@@ -17,8 +17,6 @@ from telecmi_async.simulator.chance import check_range, to_range
 from telecmi_async.simulator.lifecycle import Ask
 from telecmi_async.simulator.payload import DIALECTS, Dialect
 
-__all__ = ["Delivery", "WebhookTarget", "Webhooks", "host_of", "parse_webhooks"]
-
 #: Where webhooks go: straight into a receiver of this process, or to a URL.
 WebhookTarget: TypeAlias = "Receiver | str"
 

@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from telecmi_async.simulator.options import SimulatorOptions
     from telecmi_async.simulator.webhooks import WebhookTarget
 
-__all__ = ["SimulatedClock", "World"]
-
 _BALANCE: Final = Decimal("1000.000000")
 # A wait must move the event loop's clock. Rounding may leave 1e-16 s, which never passes on a
 # virtual clock: added to 5 s it is 5 s again.

@@ -18,8 +18,6 @@ import sniffio
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
 
-__all__ = ["cancel_everywhere"]
-
 _State = TypeVar("_State")
 
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from _typeshed import FileDescriptorLike
 
-__all__ = ["Backend", "VirtualClockLoop", "run", "virtual_backend"]
-
 Backend: TypeAlias = Literal["asyncio", "trio"]
 
 _T = TypeVar("_T")

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from telecmi_async import CallService
     from telecmi_async.simulator import Simulator
 
-__all__ = ["call_service", "call_service_options", "pytest_configure", "telecmi_simulator"]
-
 _MARKER: Final = (
     "telecmi(strict=True, **options): options of the Simulator that the test's fixtures use"
 )

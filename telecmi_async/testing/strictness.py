@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.simulator import Simulator
 
-__all__ = ["strict"]
-
 _LOGGER = logging.getLogger("telecmi_async")
 
 

@@ -10,8 +10,6 @@ import attrs
 from telecmi_async._internal.secrets import HIDDEN, Secret
 from telecmi_async.errors import ConfigurationError
 
-__all__ = ["Credentials"]
-
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 

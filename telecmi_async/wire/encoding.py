@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.wire.credentials import Credentials
 
-__all__ = ["encode_body"]
-
 
 def encode_body(fields: Mapping[str, object], credentials: Credentials) -> bytes:
     """Return the body of any request, UTF-8 JSON with the credentials first."""

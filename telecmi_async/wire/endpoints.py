@@ -12,8 +12,6 @@ from telecmi_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from telecmi_async.phone import Region
 
-__all__ = ["legacy_url", "make_call_url", "parse_base_url"]
-
 
 def make_call_url(base_url: str, region: Region) -> str:
     """Return the endpoint of a region, which must not be ``AUTO``."""

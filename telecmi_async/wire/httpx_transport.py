@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from telecmi_async._internal.secrets import RequestBody
     from telecmi_async.wire.transport import Timeouts
 
-__all__ = ["HttpxTransport", "default_client"]
-
 logger = logging.getLogger("telecmi_async")
 
 # By name, so that a client of the httpx2 fork, which has classes of its own, works as well.

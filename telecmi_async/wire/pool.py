@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
 
-__all__ = ["ConnectionPool"]
-
 # Well below the idle limits of common servers (usually 5 s): if a server closes a connection just
 # as it is reused, the call's outcome is unknown.
 KEEPALIVE_EXPIRY = 2.0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import attrs
 
-__all__ = ["Failure", "Reply"]
-
 
 @attrs.frozen
 class Reply:

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from telecmi_async._internal.secrets import RequestBody
     from telecmi_async.wire.reply import Failure, Reply
 
-__all__ = ["Timeouts", "Transport"]
-
 
 @attrs.frozen(kw_only=True)
 class Timeouts:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from telecmi_async import Receiver
     from telecmi_async.events import Event
-    from telecmi_async.events.receiver import WebhookResponse
+    from telecmi_async.http_server import HttpResponse
 
 TOKEN = "kQzW-xPlM_vBnR~" + "t" * 28
 OLD_TOKEN = "o" * 43
@@ -32,7 +32,7 @@ INBOUND = {
 }
 
 
-async def post(receiver: Receiver, payload: object, *, path: str = PATH) -> WebhookResponse:
+async def post(receiver: Receiver, payload: object, *, path: str = PATH) -> HttpResponse:
     """Hand a webhook to a receiver."""
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     return await receiver.handle("POST", path, JSON, body)

@@ -1,5 +1,8 @@
-"""Contacts: files of numbers, country codes and time zones, and export."""
+"""Contacts: files of phone numbers, and the export of what became of them."""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from telecmi_async.campaigns.contacts import export
+from telecmi_async.campaigns.contacts.files import ContactsFile, Rejection, Survey, survey
+
+__all__ = ["ContactsFile", "Rejection", "Survey", "export", "survey"]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from telecmi_async.ledger import Contact, ContactState, Ledger
 
+#: The first fields of a row, in this order. A contact's own columns follow.
 __all__ = [
     "FIELDS",
     "TextTarget",
@@ -27,7 +28,6 @@ __all__ = [
     "write_jsonl",
 ]
 
-#: The first fields of a row, in this order. A contact's own columns follow.
 FIELDS: Final[tuple[str, ...]] = (
     "number", "state", "reason", "sends", "request_id", "answered", "talk_seconds", "cost",
     "sent_at", "finished_at", "waits_until",

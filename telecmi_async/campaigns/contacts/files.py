@@ -23,8 +23,8 @@ from telecmi_async.campaigns.contacts.layout import (
 from telecmi_async.campaigns.contacts.numbers import parse_country, read_number
 from telecmi_async.campaigns.contacts.records import csv_records, json_records
 from telecmi_async.campaigns.contacts.source import Source
-from telecmi_async.campaigns.contacts.zones import country_of, zone_named
 from telecmi_async.campaigns.rules import ZONE_COLUMN
+from telecmi_async.campaigns.zones import country_of, zone_named
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.ledger.records import NewContact
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from telecmi_async.campaigns.contacts.records import FileRow
-
-__all__ = ["ContactsFile", "Format", "Rejection", "Survey", "survey"]
 
 Format: TypeAlias = Literal["csv", "jsonl"]
 _FORMATS: Final = ("csv", "jsonl")

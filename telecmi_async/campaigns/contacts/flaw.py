@@ -6,8 +6,6 @@ from enum import StrEnum, unique
 
 from attrs import frozen
 
-__all__ = ["Flaw", "Kind"]
-
 
 @unique
 class Kind(StrEnum):

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.campaigns.contacts.source import Line
 
-__all__ = ["DELIMITERS", "Layout", "column_name", "csv_layout", "is_blank", "json_layout"]
-
 #: The characters that may separate the cells of a file, the likeliest first.
 DELIMITERS: Final = (",", ";", "\t", "|")
 # Names of the column with the numbers, without blanks and dashes, in small letters.

@@ -12,10 +12,8 @@ from typing import Final
 
 from telecmi_async._internal.messages import shown
 from telecmi_async.campaigns.contacts.flaw import Flaw, Kind
-from telecmi_async.campaigns.contacts.zones import calling_code_of, calling_codes
+from telecmi_async.campaigns.zones import calling_code_of, calling_codes
 from telecmi_async.errors import ConfigurationError
-
-__all__ = ["parse_country", "read_number"]
 
 # Marks of writing direction and other invisible characters that come along from address books.
 _INVISIBLE = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.campaigns.contacts.source import Line
 
-__all__ = ["FileRow", "csv_records", "json_records"]
-
 # Of one record in quotation marks.
 _MOST_LINES = 50
 _ESCAPED = Flaw(Kind.ENCODING, "holds escaped characters that are not text")

@@ -20,8 +20,6 @@ from telecmi_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-__all__ = ["NOT_TEXT", "Line", "Source"]
-
 _IN_MEMORY = 8 << 20
 _LONGEST_LINE = 1 << 16
 _MARKS = (

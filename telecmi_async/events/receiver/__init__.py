@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from telecmi_async.events.receiver.intake import Counts, WebhookResponse
+from telecmi_async.events.receiver.intake import Counts
 from telecmi_async.events.receiver.receiver import Receiver
 from telecmi_async.events.receiver.tokens import WEB_LOGS, new_token
 
-__all__ = ["WEB_LOGS", "Counts", "Receiver", "WebhookResponse", "new_token"]
+__all__ = ["WEB_LOGS", "Counts", "Receiver", "new_token"]

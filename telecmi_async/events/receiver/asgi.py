@@ -12,7 +12,6 @@ import anyio
 
 from telecmi_async._internal.messages import shown
 from telecmi_async.events.payload import MAX_PAYLOAD
-from telecmi_async.events.receiver.intake import Intake, WebhookResponse
 from telecmi_async.http_server import (
     # Litestar evaluates an application's annotations, so these are imported at run time.
     ASGIReceive,
@@ -25,10 +24,9 @@ from telecmi_async.http_server import (
 
 if TYPE_CHECKING:
     from telecmi_async.events import Event
+    from telecmi_async.events.receiver.intake import Intake
 
-__all__ = ["ReceiverApp"]
-
-_TOO_SLOW = WebhookResponse(408)
+_TOO_SLOW = HttpResponse(408)
 _USED_HEADERS = frozenset({b"content-length", b"content-type"})
 
 
@@ -45,8 +43,7 @@ class ReceiverApp:
                 reply, event = await self._http(scope, receive)
                 try:
                     if reply is not None:
-                        response = HttpResponse(reply.status, reply.headers, reply.body)
-                        await send_response(send, response)
+                        await send_response(send, reply)
                 finally:  # whether or not the reply arrives: the event is stored
                     if event is not None:
                         await self._intake.runner.run(event)
@@ -63,7 +60,7 @@ class ReceiverApp:
 
     async def _http(
         self, scope: ASGIScope, receive: ASGIReceive
-    ) -> tuple[WebhookResponse | None, Event | None]:
+    ) -> tuple[HttpResponse | None, Event | None]:
         """Return the reply, unless the client is gone, and the event to run handlers for."""
         headers = {
             name.decode("latin-1"): value.decode("latin-1")

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from telecmi_async.events import Event
     from telecmi_async.events.receiver.handlers import Handlers
 
-__all__ = ["SHUTDOWN_SECONDS", "HandlerRunner"]
-
 logger = logging.getLogger("telecmi_async")
 
 #: How many seconds closing waits for running handlers.

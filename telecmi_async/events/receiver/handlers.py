@@ -21,8 +21,6 @@ from telecmi_async.pcmo.codec import encode_pcmo, parse_pcmo
 if TYPE_CHECKING:
     from telecmi_async.pcmo.flow import FlowLike
 
-__all__ = ["EventHandler", "Handlers", "InboundHandler", "InputHandler"]
-
 logger = logging.getLogger("telecmi_async")
 
 #: Called with every event, once; plain or async.

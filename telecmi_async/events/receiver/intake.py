@@ -21,6 +21,7 @@ from telecmi_async.events.receiver.handler_runner import HandlerRunner
 from telecmi_async.events.receiver.tokens import query_of
 from telecmi_async.events.reference import References, carries_reference
 from telecmi_async.events.store import EventStore, Listener, StoredEvent, event_ids
+from telecmi_async.http_server import HttpResponse
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -29,34 +30,17 @@ if TYPE_CHECKING:
     from telecmi_async.events.receiver.handlers import Handlers
     from telecmi_async.events.receiver.tokens import Tokens
 
-__all__ = ["Counts", "Intake", "WebhookResponse"]
-
 logger = logging.getLogger("telecmi_async")
 
 
-@frozen
-class WebhookResponse:
-    """An HTTP reply, free of any framework's types.
-
-    Args:
-        status: The HTTP status. 204: accepted; 200: a call flow; 4xx: refused; 503: to be
-            sent again.
-        headers: Names and values.
-        body: The body; JSON if there is one. It never says why something was refused.
-    """
-
-    status: int
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
-
-
-_NOT_FOUND: Final = WebhookResponse(404)
-_WRONG_METHOD: Final = WebhookResponse(405, (("Allow", "POST"),))
-_TOO_LARGE: Final = WebhookResponse(413)
-_NOT_JSON: Final = WebhookResponse(415)
-_UNREADABLE: Final = WebhookResponse(400)
-_ACCEPTED: Final = WebhookResponse(204)
-_TRY_LATER: Final = WebhookResponse(503, (("Retry-After", "5"),))
+# 204: accepted; 200: a call flow; 4xx: refused; 503: to be sent again. No body says why.
+_NOT_FOUND: Final = HttpResponse(404)
+_WRONG_METHOD: Final = HttpResponse(405, (("Allow", "POST"),))
+_TOO_LARGE: Final = HttpResponse(413)
+_NOT_JSON: Final = HttpResponse(415)
+_UNREADABLE: Final = HttpResponse(400)
+_ACCEPTED: Final = HttpResponse(204)
+_TRY_LATER: Final = HttpResponse(503, (("Retry-After", "5"),))
 
 
 @frozen(kw_only=True)
@@ -128,9 +112,7 @@ class Intake:
 
     # -- a request
 
-    def check(
-        self, method: str, path: str, headers: Mapping[str, str]
-    ) -> WebhookResponse | None:
+    def check(self, method: str, path: str, headers: Mapping[str, str]) -> HttpResponse | None:
         """Return the refusal of a request by its head alone; ``None`` to read its body."""
         if self._tokens.match(path) is None:
             self._counts["refused"] += 1
@@ -151,14 +133,14 @@ class Intake:
             return self._too_large() if int(length) > MAX_PAYLOAD else None
         return None
 
-    def _too_large(self) -> WebhookResponse:
+    def _too_large(self) -> HttpResponse:
         """Return the refusal of a body of more than 64 KiB."""
         self._counts["unreadable"] += 1
         return _TOO_LARGE
 
     async def accept(
         self, path: str, body: bytes | bytearray
-    ) -> tuple[WebhookResponse, Event | None]:
+    ) -> tuple[HttpResponse, Event | None]:
         """Accept the body of a request that passed `check`.
 
         Returns:
@@ -184,7 +166,7 @@ class Intake:
 
     async def _answer(
         self, question: DigitsEvent | InboundRequest, stored: StoredEvent | None, path: str
-    ) -> tuple[WebhookResponse, Event | None]:
+    ) -> tuple[HttpResponse, Event | None]:
         """Answer a question, which is an event of the call as well."""
         self._counts["questions"] += 1
         flow, event = self.handlers.fallback, None
@@ -193,7 +175,7 @@ class Intake:
             question = attrs.evolve(question, query=query_of(path))
             flow = await self.handlers.answer(question, self._tokens.match(path) or "")
             event = question if stored.matched else None
-        return WebhookResponse(200, (("Content-Type", "application/json"),), flow), event
+        return HttpResponse(200, (("Content-Type", "application/json"),), flow), event
 
     async def _put(self, stored: StoredEvent) -> bool | None:
         """Store an event; return whether it is new, or None if the store failed."""

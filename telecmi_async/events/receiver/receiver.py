@@ -17,7 +17,7 @@ from telecmi_async.events.receiver.handlers import (
     InboundHandler,
     InputHandler,
 )
-from telecmi_async.events.receiver.intake import Counts, Intake, WebhookResponse
+from telecmi_async.events.receiver.intake import Counts, Intake
 from telecmi_async.events.receiver.tokens import Tokens, hide_tokens
 from telecmi_async.events.receiver.worker_detection import several_workers
 from telecmi_async.events.reference import References
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from telecmi_async._internal.validators import Duration
+    from telecmi_async.http_server import HttpResponse
     from telecmi_async.pcmo.flow import FlowLike
-
-__all__ = ["Receiver", "intake_of"]
 
 _HANG_UP: Final = (Hangup(),)
 
@@ -193,7 +192,7 @@ class Receiver:
 
     async def handle(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes
-    ) -> WebhookResponse:
+    ) -> HttpResponse:
         """Accept one request and return the reply.
 
         Args:
@@ -201,6 +200,10 @@ class Receiver:
             path: The path, whose last part is the token, with its query if there is one.
             headers: The headers, their names in any case.
             body: The body.
+
+        Returns:
+            The reply: 204 for an accepted event, 200 with the call flow that answers a question,
+            4xx for a refusal, 503 if TeleCMI shall send the event again.
         """
         refusal = self._intake.check(method, path, headers)
         if refusal is not None:

@@ -21,16 +21,6 @@ if TYPE_CHECKING:
 
     from telecmi_async._internal.secrets import Secret
 
-__all__ = [
-    "WEB_LOGS",
-    "TokenFilter",
-    "Tokens",
-    "check_name",
-    "hide_tokens",
-    "new_token",
-    "query_of",
-]
-
 #: Loggers of web servers and frameworks that log the paths of requests.
 WEB_LOGS: Final = (
     "aiohttp.access",

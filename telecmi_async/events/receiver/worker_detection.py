@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["several_workers"]
-
 _SERVERS: Final = frozenset({"fastapi", "granian", "gunicorn", "hypercorn", "uvicorn"})
 _FLAG: Final = re.compile(r"(?<!\S)(?:--workers|-w)[= ]?([0-9]{1,9})(?!\S)")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")

@@ -17,16 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from contextlib import AbstractAsyncContextManager
 
-__all__ = [
-    "KEPT_SECONDS",
-    "REMEMBERED_SECONDS",
-    "UNMATCHED_SECONDS",
-    "EventStore",
-    "Listener",
-    "StoredEvent",
-    "event_ids",
-]
-
 #: How long a matched event is kept. TeleCMI delivers a record for the last time half an hour
 #: after the first.
 KEPT_SECONDS: Final = 3600.0

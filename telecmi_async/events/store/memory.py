@@ -28,8 +28,6 @@ from telecmi_async.events.store.base import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
 
-__all__ = ["MemoryStore"]
-
 _whole: Final = validators.whole(1)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.json_text import encode_json
-from telecmi_async._internal.redis_server import RedisBacked, RedisServer
+from telecmi_async._internal.redis_server import RedisBacked, RedisServer, read_lua
 from telecmi_async._internal.secrets import Secret
 from telecmi_async._internal.tasks import background_task_group
 from telecmi_async.events import parse_event
@@ -21,7 +21,6 @@ from telecmi_async.events.store.base import (
     Listener,
     StoredEvent,
 )
-from telecmi_async.events.store.redis_scripts import GET_LUA, PUT_LUA
 from telecmi_async.events.store.redis_subscriber import RedisSubscriber
 
 if TYPE_CHECKING:
@@ -30,14 +29,14 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-__all__ = ["RedisStore"]
-
 logger = logging.getLogger("telecmi_async")
 
 _AT_ONCE: Final = 500
 _TOKEN_BYTES: Final = 8
 _MOST_UNANSWERED: Final = 10_000
 _whole: Final = validators.whole(1)
+
+_PUT, _GET = (read_lua(__package__, name) for name in ("put", "get"))
 
 
 class RedisStore(RedisBacked):
@@ -129,7 +128,7 @@ class RedisStore(RedisBacked):
         times = [int(1000 * each) for each in seconds]
         try:
             answer = await self._server.run(
-                PUT_LUA, self._prefix, key, token, matched, head, body, *times, *self._limits
+                _PUT, self._prefix, key, token, matched, head, body, *times, *self._limits
             )
         except BaseException:
             self._unanswered[key] = token
@@ -144,7 +143,7 @@ class RedisStore(RedisBacked):
         wanted = tuple(ids)
         for start in range(0, len(wanted), _AT_ONCE):
             some = wanted[start : start + _AT_ONCE]
-            answer = await self._server.run(GET_LUA, self._prefix, *some)
+            answer = await self._server.run(_GET, self._prefix, *some)
             for order, value in zip(answer[::2], answer[1::2], strict=True):
                 for stored in _read(value):
                     found[int(order)] = stored

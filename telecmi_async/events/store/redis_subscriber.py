@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     _Find: TypeAlias = Callable[[Collection[str]], Awaitable[list[StoredEvent]]]
 
-__all__ = ["RedisSubscriber"]
-
 logger = logging.getLogger("telecmi_async")
 
 # At least this often, in seconds, all that a listener waits for is looked up.

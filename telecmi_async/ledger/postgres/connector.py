@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
-__all__ = ["GRACE", "PostgresConnector"]
-
 #: For how many seconds the server may be silent, beyond the time a statement may take.
 GRACE: Final = 2.0
 

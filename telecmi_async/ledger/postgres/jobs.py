@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.ledger.records import NewContact
 
-__all__ = ["loading", "migrate_postgres", "vacuum"]
-
 
 def migrate_postgres(connection: Connection[tuple[Any, ...]]) -> None:
     """Bring the schema up to date, while other processes that want the same wait.

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
         SendResult,
     )
 
-__all__ = ["PostgresLedger"]
-
 # Contacts that are loaded in one transaction; the event loop waits while they are read.
 _BATCH: Final = 2_000
 # After so many new contacts the server should analyse its table.

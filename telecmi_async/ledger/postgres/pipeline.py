@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.ledger.postgres.connector import PostgresConnector
 
-__all__ = ["PostgresPipeline"]
-
 _MOST_JOBS: Final = 64
 _SHORTEST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0

@@ -17,18 +17,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.ledger.records import Claim, RuleDecision
 
-__all__ = [
-    "add_do_not_call",
-    "claim",
-    "create",
-    "load",
-    "put_back",
-    "reap",
-    "release",
-    "renew",
-    "set_status",
-]
-
 # The planner does not know how many contacts there are, so the index is named.
 _DUE: Final = (
     "id IN (SELECT id FROM contact INDEXED BY contact_due WHERE campaign = ? AND "

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from telecmi_async.ledger.records import Contact, NewContact
     from telecmi_async.ledger.states import ContactState
 
-__all__ = ["SqliteLedger"]
-
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-__all__ = ["free_channel_row", "lease_channel", "reserve"]
-
 
 def reserve(
     db: sqlite3.Connection,

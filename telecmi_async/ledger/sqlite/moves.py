@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-__all__ = ["add_history", "guarded"]
-
 
 def guarded(move: Move, where: str, *, also: str = "") -> str:
     """Return the update of a move: it changes contacts only in the states the move starts from.

@@ -18,16 +18,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.ledger.records import Contact
 
-__all__ = [
-    "campaign_id",
-    "campaigns",
-    "contacts_page",
-    "find",
-    "next_due",
-    "settings",
-    "state",
-]
-
 #: How many contacts are read at once.
 _PAGE: Final = 500
 

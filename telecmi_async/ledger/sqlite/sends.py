@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.ledger.records import CallEvidence, Claim, SendLimits, SendResult
 
-__all__ = ["intend", "record_evidence", "redial", "resolve_unknown", "settle"]
-
 _DAY: Final = 86400.0
 #: Seconds until a contact is tried again that a limit of the day or of cost postponed.
 _SOON: Final = 60.0

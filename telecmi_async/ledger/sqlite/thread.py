@@ -21,8 +21,6 @@ from telecmi_async.ledger.migrate import migrate_sqlite, scripts
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["SqliteThread", "explain"]
-
 _T = TypeVar("_T")
 _Work: TypeAlias = Callable[[sqlite3.Connection, float], Any]
 

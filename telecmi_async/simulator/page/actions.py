@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.simulator.page.layout import PageModel
 
-__all__ = ["PAGE_ACTIONS", "ActionRefused"]
-
 _MINUTES: Final = frozenset({"1", "5", "30"})
 _KEYS: Final = re.compile(r"[0-9*#]{1,32}")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")

@@ -11,8 +11,6 @@ from attrs import frozen
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ASSETS", "Asset"]
-
 
 @frozen
 class Asset:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from telecmi_async.simulator.page.elements import Child, Html
     from telecmi_async.simulator.page.layout import PageModel
 
-__all__ = ["call_view"]
-
 _MOST_NOTES: Final = 300
 
 

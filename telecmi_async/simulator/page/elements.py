@@ -14,18 +14,6 @@ from attrs import frozen
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = [
-    "Child",
-    "Html",
-    "chip",
-    "html_row",
-    "html_table",
-    "joined",
-    "older",
-    "section",
-    "tag",
-]
-
 _VOID: Final = frozenset({"input", "link", "meta"})
 
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from telecmi_async.simulator.call import SimulatedCall
     from telecmi_async.simulator.page.elements import Html
 
-__all__ = ["FlowStep", "flow_steps", "flow_strip"]
-
 # As many steps as are shown before the one that is being done, and after it.
 _BEFORE: Final = 2
 _SHORT: Final = 6

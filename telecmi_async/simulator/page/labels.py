@@ -10,8 +10,6 @@ from telecmi_async._internal.messages import mask, mask_in
 if TYPE_CHECKING:
     from telecmi_async.simulator.webhooks import Delivery
 
-__all__ = ["delivery_id", "elapsed", "end_of_line", "named", "since", "span"]
-
 _LONGEST: Final = 60
 _MINUTE: Final = 60
 _HOUR: Final = 3_600

@@ -16,8 +16,6 @@ from telecmi_async.simulator.world import World
 if TYPE_CHECKING:
     from telecmi_async.simulator.page.elements import Child
 
-__all__ = ["PageModel", "PageView", "document"]
-
 _PLACES: Final = (
     ("./", "Overview"),
     ("deliveries", "Deliveries"),

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from telecmi_async.simulator.request_log import RequestLog
     from telecmi_async.simulator.world import World
 
-__all__ = ["Page"]
-
 _THIS_MACHINE: Final = re.compile(
     r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE
 )

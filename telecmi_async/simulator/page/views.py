@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from telecmi_async.simulator.page.layout import PageModel
     from telecmi_async.simulator.webhooks import Delivery
 
-__all__ = ["TONES", "deliveries", "faults", "messages", "numbers", "overview", "stage_chip"]
-
 _MOST_CALLS: Final = 50
 _MOST_MESSAGES: Final = 100
 _MINUTES: Final = (1, 5, 30)

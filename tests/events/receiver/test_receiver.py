@@ -46,10 +46,11 @@ from telecmi_async.events import (
     UnknownEvent,
     parse_event,
 )
-from telecmi_async.events.receiver import Counts, WebhookResponse
+from telecmi_async.events.receiver import Counts
 from telecmi_async.events.receiver.receiver import intake_of
 from telecmi_async.events.reference import new_reference
 from telecmi_async.events.store import MemoryStore
+from telecmi_async.http_server import HttpResponse
 from telecmi_async.testing import run
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ async def test_an_event_is_answered_with_204_and_reaches_user_code() -> None:
         reply = await post(receiver, record(REQUEST_ID))
         await anyio.wait_all_tasks_blocked()
 
-    assert reply == WebhookResponse(204, (), b"")
+    assert reply == HttpResponse(204, (), b"")
     assert [type(event) for event in heard] == [CallRecord]
     assert receiver.counts == Counts(accepted=1)
     assert repr(receiver) == "<Receiver 1 events accepted>"
@@ -425,7 +426,7 @@ async def test_what_cannot_be_kept_is_asked_for_again(
         store.error = error
         await post(receiver, record(REQUEST_ID))
 
-    assert refused == [WebhookResponse(503, (("Retry-After", "5"),))] * 2
+    assert refused == [HttpResponse(503, (("Retry-After", "5"),))] * 2
     assert [reply.status for reply in taken] == [204, 204]
     assert (nothing, len(heard)) == ([], 1)
     assert logged in caplog.text

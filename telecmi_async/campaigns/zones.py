@@ -19,16 +19,6 @@ from zoneinfo import ZoneInfo
 
 from attrs import frozen
 
-__all__ = [
-    "LONGEST",
-    "CallingCode",
-    "calling_code_of",
-    "calling_codes",
-    "country_of",
-    "zone_named",
-    "zones_of",
-]
-
 #: The digits of the longest code.
 LONGEST = 7
 

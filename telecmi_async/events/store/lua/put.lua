@@ -1,30 +1,16 @@
-"""Lua scripts of the event store: what a Redis server does with events, each in one atomic step.
-
-The keys, all of which begin with the store's prefix:
-
-===================  ====================================================================
-``event:KEY``        an event: whether it is matched, its token, its head, its payload
-``name:ID``          the keys of the events that have an id, in their order
-``seen``             the keys of matched events, by the time at which they are forgotten
-``matched``          the heads of matched events, by their time of arrival
-``unmatched``        those of unmatched events
-``matched:bytes``    their size; ``unmatched`` has one as well
-``count``            how many there were, which gives them their order
-``events``           the channel on which heads are published
-===================  ====================================================================
-
-A head is ``[key, size, id, …]`` in JSON. It has no payload, and no phone number. The token tells
-a request that was sent again from a repeat of the event. All keys have an expiry.
-"""
-
-from __future__ import annotations
-
-from typing import Final
-
-__all__ = ["GET_LUA", "PUT_LUA"]
-
-#: Keeps an event, or claims one if its head is empty; returns 0 if it is a repeat.
-PUT_LUA: Final = """
+-- Keeps an event, or claims one if its head is empty; returns 0 if it is a repeat. One atomic step.
+-- Arguments: see the local names below.
+-- Keys, all of which begin with the store's prefix and expire:
+--   event:KEY      an event: whether it is matched, its token, its head, its payload
+--   name:ID        the keys of the events that have an id, in their order
+--   seen           the keys of matched events, by the time at which they are forgotten
+--   matched        the heads of matched events, by their time of arrival
+--   unmatched      those of unmatched events
+--   matched:bytes  their size; unmatched has one as well
+--   count          how many there were, which gives them their order
+--   events         the channel on which heads are published
+-- A head is [key, size, id, ...] in JSON. It has no payload, and no phone number. The token tells a
+-- request that was sent again from a repeat of the event.
 local prefix, key, token, matched, head, body = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local kept_for, unmatched_for, remembered = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local limits = {
@@ -69,7 +55,7 @@ if call('ZSCORE', seen, key) or (kept and matched == '0') then
   return kept and string.sub(kept, 2, 1 + #token) == token and 1 or 0
 end
 if kept then
-  local old, payload = string.match(string.sub(kept, 2 + #token), '^([^\\n]*)\\n(.*)$')
+  local old, payload = string.match(string.sub(kept, 2 + #token), '^([^\n]*)\n(.*)$')
   if head == '' then head, body = old, payload end
   forget('unmatched', old)
   forget('matched', old)
@@ -86,7 +72,7 @@ local life = matched == '1' and kept_for or unmatched_for
 local fields = cjson.decode(head)
 local order = call('INCR', prefix .. ':count')
 call('PEXPIRE', prefix .. ':count', kept_for)
-call('SET', event, matched .. token .. head .. '\\n' .. body, 'PX', life)
+call('SET', event, matched .. token .. head .. '\n' .. body, 'PX', life)
 if call('ZADD', prefix .. ':' .. pool, now, head) == 1 then
   call('INCRBY', prefix .. ':' .. pool .. ':bytes', string.format('%d', fields[2]))
 end
@@ -99,26 +85,3 @@ end
 trim(pool, 0)
 call('PUBLISH', prefix .. ':events', head)
 return 1
-"""
-
-#: Returns the events that have any of some ids, each after the number that gives its order.
-GET_LUA: Final = """
-local found, known = {}, {}
-for i = 2, #ARGV do
-  local name = ARGV[1] .. ':name:' .. ARGV[i]
-  local keys = redis.call('ZRANGE', name, 0, -1, 'WITHSCORES')
-  for j = 1, #keys, 2 do
-    if not known[keys[j]] then
-      local value = redis.call('GET', ARGV[1] .. ':event:' .. keys[j])
-      if value then
-        known[keys[j]] = true
-        found[#found + 1] = keys[j + 1]
-        found[#found + 1] = value
-      else
-        redis.call('ZREM', name, keys[j])
-      end
-    end
-  end
-end
-return found
-"""

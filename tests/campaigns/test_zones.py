@@ -7,7 +7,7 @@ from call_strategies import numbers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telecmi_async.campaigns.contacts.zones import (
+from telecmi_async.campaigns.zones import (
     LONGEST,
     calling_code_of,
     calling_codes,
