@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
 import threading
 import time
 from functools import partial
@@ -12,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from consoles import FROM, Console, console, free_port, serving, zone_at_ten
+from consoles import (
+    FROM,
+    Console,
+    Watched,
+    console,
+    free_port,
+    interrupted,
+    serving,
+    zone_at_ten,
+)
 from people import FLOW, NUMBERS, ROWS, begin, in_ledger, wait_for
 
 from telecmi_async._internal.messages import mask
@@ -497,6 +505,7 @@ def test_resume_needs_a_caller_id(folder: Path) -> None:
     assert "from: is missing: set TELECMI_FROM" in terminal.err
 
 
+@pytest.mark.usefixtures("campaigns_poll_often")
 @pytest.mark.parametrize(
     ("patient", "code"), [(False, Exit.OUTSIDE_HOURS), (True, Exit.PARTLY)]
 )
@@ -513,7 +522,7 @@ def test_who_is_due_much_later_is_left(folder: Path, *, patient: bool, code: Exi
 
     def stop() -> None:
         wait_for(lambda: simulator.numbers() == 4)
-        time.sleep(1.0)  # by itself it would end before
+        time.sleep(0.5)  # by itself it would end before
         in_ledger(lambda ledger: ledger.set_status("people", "stopped"))
 
     stopper = threading.Thread(target=stop)
@@ -538,17 +547,10 @@ def test_who_is_due_much_later_is_left(folder: Path, *, patient: bool, code: Exi
 def test_an_interrupt_in_the_program_itself_is_counted(folder: Path) -> None:
     """Ctrl-C in the main thread has the worker leave, and ends with 130."""
     in_ledger(partial(begin, pace=0.5))
-    simulator = Simulator()
-    with serving(simulator) as environ:
-
-        def press() -> None:
-            wait_for(lambda: simulator.requests >= 1)
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-        thread = threading.Thread(target=press)
-        thread.start()
+    arrived = threading.Event()
+    simulator = Watched(arrived)
+    with serving(simulator) as environ, interrupted(arrived):
         code, _ = ran("resume", "--ledger", "l.db", environ=environ)
-        thread.join()
 
     assert code == Exit.INTERRUPTED
     assert simulator.requests < 4

@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
-from consoles import FLOW, FROM, TO, Stream, console, interrupted, serving
+from consoles import FLOW, FROM, TO, Stream, Watched, console, interrupted, serving
 
 import telecmi_async
 from telecmi_async import CallService, RetryPolicy
@@ -498,20 +498,6 @@ def test_ctrl_c_reports_what_became_of_the_call(flow: str) -> None:
 
     assert code == Exit.INTERRUPTED
     assert terminal.out == f"{simulator.calls[0].request_id}\n"
-
-
-class Watched(Simulator):
-    """A simulator that tells when a request arrived."""
-
-    def __init__(self, arrived: threading.Event, *, latency: float = 0.0) -> None:
-        super().__init__(latency=latency)
-        self.arrived = arrived
-
-    def receive(self, *args: object, **options: object) -> object:  # type: ignore[override]  # passed on
-        """Take one request."""
-        decision = super().receive(*args, **options)  # type: ignore[arg-type]  # passed on
-        self.arrived.set()
-        return decision
 
 
 def test_ctrl_c_before_the_call_says_that_nothing_was_sent(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import socket
 import threading
 import time
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
-from consoles import Console, console, free_port, serving
+from consoles import Console, console, free_port, interrupted, serving
 
 from telecmi_async.campaigns import CampaignSettings
 from telecmi_async.cli import Exit, main
@@ -79,6 +78,7 @@ def listening(port: int) -> str:
 def beside(work: Callable[[], None]) -> Iterator[list[BaseException]]:
     """Do something in a thread, and press Ctrl-C when it is done."""
     failures: list[BaseException] = []
+    done = threading.Event()
 
     def run() -> None:
         try:
@@ -86,14 +86,13 @@ def beside(work: Callable[[], None]) -> Iterator[list[BaseException]]:
         except BaseException as error:  # noqa: BLE001  # the test looks at it
             failures.append(error)
         finally:
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            done.set()
 
     thread = threading.Thread(target=run)
     thread.start()
-    try:
+    with interrupted(done):
         yield failures
-    finally:
-        thread.join()
+    thread.join()
 
 
 def hook(port: int, *more: str, **environ: str) -> tuple[int, Console]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
-from consoles import Console, console, free_port, serving
+from consoles import Console, console, free_port, interrupted, serving
 
 from telecmi_async.cli import Exit, doctor, http_request, main
 from telecmi_async.cli.http_request import HttpAnswer, Unreachable, send_request
@@ -84,18 +84,6 @@ def test_a_flow_is_shown_as_a_tree() -> None:
 # --- hook -------------------------------------------------------------------------------
 
 
-def press_when(condition: threading.Event) -> threading.Thread:
-    """Press Ctrl-C once a condition holds."""
-
-    def press() -> None:
-        assert condition.wait(15)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-    thread = threading.Thread(target=press)
-    thread.start()
-    return thread
-
-
 @pytest.mark.parametrize("reveal", [True, False])
 def test_events_are_printed_as_they_arrive(*, reveal: bool) -> None:
     """Each is a line of JSON, masked unless it shall be replayed."""
@@ -116,13 +104,10 @@ def test_events_are_printed_as_they_arrive(*, reveal: bool) -> None:
 
     thread = threading.Thread(target=post)
     thread.start()
-    pressing = press_when(done)
-    more = ["--reveal"] if reveal else []
-    code, terminal = ran(
-        "hook", "listen", "--port", str(port), *more, environ={"TELECMI_WEBHOOK_TOKEN": TOKEN}
-    )
+    argv = ["hook", "listen", "--port", str(port), *(["--reveal"] if reveal else [])]
+    with interrupted(done):
+        code, terminal = ran(*argv, environ={"TELECMI_WEBHOOK_TOKEN": TOKEN})
     thread.join()
-    pressing.join()
 
     assert code == Exit.INTERRUPTED
     assert statuses == [204, 404]

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
     from ledgers import OpenLedger
 
-pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.real_clock,
+    pytest.mark.usefixtures("campaigns_poll_often"),
+]
 
 # --- numbers that come twice -------------------------------------------------------------
 
@@ -51,7 +55,7 @@ async def test_a_number_is_dialled_once_however_often_it_is_written(
         async with anyio.create_task_group() as tasks:
             for campaign in campaigns:
                 tasks.start_soon(campaign.run)
-            await anyio.sleep(1.5)
+            await anyio.sleep(0.8)
             tasks.cancel_scope.cancel()
 
         states = [await ledger.state(name) for name in (NAME, "summer")]

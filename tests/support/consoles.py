@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from anyio.from_thread import start_blocking_portal
 
 from telecmi_async.cli import Terminal
+from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from telecmi_async.simulator import Simulator
 
 FROM = "19170000000"
 TO = "+1 917 000 0001"
@@ -81,18 +81,40 @@ def serving(simulator: Simulator) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def interrupted(condition: threading.Event) -> Iterator[None]:
-    """Press Ctrl-C once a condition holds."""
+    """Press Ctrl-C once a condition holds, or has not held for long; not once the block is left.
+
+    A command that failed would leave Ctrl-C to pytest, and one that is not interrupted runs on.
+    """
+    left = threading.Event()
 
     def press() -> None:
-        assert condition.wait(10)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        until = time.monotonic() + 20
+        while not condition.wait(0.05) and not left.is_set() and time.monotonic() < until:
+            pass
+        if not left.is_set():
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     thread = threading.Thread(target=press)
     thread.start()
     try:
         yield
     finally:
+        left.set()
         thread.join()
+
+
+class Watched(Simulator):
+    """A simulator that tells when a request arrived."""
+
+    def __init__(self, arrived: threading.Event, *, latency: float = 0.0) -> None:
+        super().__init__(latency=latency)
+        self.arrived = arrived
+
+    def receive(self, *args: object, **options: object) -> object:  # type: ignore[override]  # passed on
+        """Take one request."""
+        decision = super().receive(*args, **options)  # type: ignore[arg-type]  # passed on
+        self.arrived.set()
+        return decision
 
 
 def zone_at_ten() -> str:

@@ -36,12 +36,13 @@ def ran(*argv: str, **given: Any) -> tuple[int, Console]:
     return main(argv, terminal=terminal), terminal
 
 
+@pytest.mark.usefixtures("campaigns_poll_often")
 def test_others_look_on_while_one_dials(place: dict[str, str]) -> None:
     """`status`, `pause` and `resume` work on a campaign that is being dialled elsewhere."""
     ended: list[int] = []
     simulator = Simulator()
     with serving(simulator) as environ:
-        argv = [*DIAL, "--cps", "2", "--yes", "4"]
+        argv = [*DIAL, "--cps", "4", "--yes", "4"]
         terminal = console(environ | place)
         thread = threading.Thread(target=lambda: ended.append(main(argv, terminal=terminal)))
         thread.start()
