@@ -1,4 +1,4 @@
-"""A campaign on a ledger in memory and the simulator, on the virtual clock."""
+"""Campaigns on an in-memory ledger and the simulator, on the virtual clock."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-# --- everybody, once ---------------------------------------------------------------------
+# --- each contact once -------------------------------------------------------------------
 
 
 async def test_everybody_is_dialled_once_and_heard_of() -> None:
-    """All contacts are called, and how each call went is on record."""
+    """Each contact is dialled once, and the ledger records how its call went."""
     async with scene() as here:
         campaign = here.campaign()
         loaded = await campaign.load(contacts(30))
@@ -73,7 +73,7 @@ async def test_everybody_is_dialled_once_and_heard_of() -> None:
 
 
 async def test_a_contact_is_told_what_its_columns_say() -> None:
-    """The flow is filled from the contact's columns."""
+    """The flow's placeholders are filled from the contact's columns."""
     async with scene() as here:
         campaign = here.campaign()
         await campaign.load(contacts(1))
@@ -85,7 +85,7 @@ async def test_a_contact_is_told_what_its_columns_say() -> None:
 
 
 async def test_a_campaign_that_is_loaded_and_run_again_dials_nobody_again() -> None:
-    """Contacts that are known stay as they are."""
+    """Loading and running a campaign again dials only the new contacts."""
     async with scene() as here:
         await here.campaign().load(contacts(5))
         await here.campaign().run()
@@ -98,7 +98,7 @@ async def test_a_campaign_that_is_loaded_and_run_again_dials_nobody_again() -> N
 
 
 async def test_without_a_receiver_calls_are_placed_and_no_more_is_known() -> None:
-    """It does not wait for what it cannot hear of."""
+    """Without a receiver, a campaign does not wait for the outcome of calls."""
     async with scene() as here:
         campaign = Campaign(here.ledger, here.service, "spring", settings())
         await campaign.load(contacts(3))
@@ -109,7 +109,7 @@ async def test_without_a_receiver_calls_are_placed_and_no_more_is_known() -> Non
 
 
 async def test_outcomes_are_waited_for_no_longer_than_they_can_come() -> None:
-    """A call whose record never comes does not hold the campaign up for ever."""
+    """A campaign stops waiting for a missing call record after the outcomes timeout."""
     async with scene() as here:
         here.simulator.webhooks = Webhooks()
         campaign = here.campaign()
@@ -123,7 +123,7 @@ async def test_outcomes_are_waited_for_no_longer_than_they_can_come() -> None:
 
 
 async def test_workers_share_the_contacts() -> None:
-    """Two workers of one campaign dial everybody once between them."""
+    """Two workers of one campaign dial each contact once between them."""
     async with scene() as here, anyio.create_task_group() as tasks:
         config = settings(pace={"max_in_flight": 5})
         one, two = here.campaign(config), here.campaign(config, receiver=None)
@@ -138,7 +138,7 @@ async def test_workers_share_the_contacts() -> None:
 
 
 async def claims_of(here: Scene) -> list[Any]:
-    """All claims of all contacts."""
+    """Return all claims of all contacts."""
     found: list[Any] = []
     async for contact in here.ledger.contacts("spring"):
         full = await here.ledger.find("spring", contact.number)
@@ -150,7 +150,7 @@ async def claims_of(here: Scene) -> list[Any]:
 async def test_what_a_dead_worker_was_sending_is_unknown_and_what_it_had_claimed_is_dialled() -> (
     None
 ):
-    """Nobody dials what may have rung; a claim alone is nothing."""
+    """A dead worker's send becomes unknown and is not redialled; its other claim is dialled."""
     async with scene() as here:
         campaign = here.campaign()
         await campaign.load(contacts(3))
@@ -164,7 +164,7 @@ async def test_what_a_dead_worker_was_sending_is_unknown_and_what_it_had_claimed
         assert here.simulator.placed(FIRST) == 0
 
 
-# --- what a send comes to ----------------------------------------------------------------
+# --- send results ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ async def test_what_a_dead_worker_was_sending_is_unknown_and_what_it_had_claimed
 async def test_a_contact_is_sent_again_only_if_it_was_certainly_not_dialled(
     fault: str, attempts: int | None, ends: str, sends: int
 ) -> None:
-    """What TeleCMI refused may be tried again; what is unknown waits for evidence."""
+    """A refused send may be retried; a send of unknown outcome is not."""
     async with scene(Fault(fault, attempts=attempts)) as here:
         campaign = here.campaign()
         await campaign.load(contacts(1))
@@ -197,7 +197,7 @@ async def test_a_contact_is_sent_again_only_if_it_was_certainly_not_dialled(
 
 
 async def test_who_cannot_be_reached_is_tried_as_often_as_said_and_has_failed() -> None:
-    """Connections that fail prove that nothing was sent."""
+    """A failed connection is retried up to the number of attempts, then the contact fails."""
     fake = FakeTelecmi(always(lambda: httpx.ConnectError("refused")))
     ledger = MemoryLedger()
     async with fake.service() as service:
@@ -212,7 +212,7 @@ async def test_who_cannot_be_reached_is_tried_as_often_as_said_and_has_failed() 
 
 
 async def test_an_event_finds_an_unknown_send_after_a_restart() -> None:
-    """Evidence counts in whichever process it arrives."""
+    """An event resolves an unknown send in whichever process it arrives."""
     async with scene(Fault("reply_lost"), ring=300.0) as here:
         first = here.campaign(timeouts=CampaignTimeouts(outcomes=1.0), receiver=None)
         await first.load(contacts(2))
@@ -226,11 +226,11 @@ async def test_an_event_finds_an_unknown_send_after_a_restart() -> None:
         assert await here.counted() == {"finished": 2}
 
 
-# --- policies for unknown ones -----------------------------------------------------------
+# --- policies for unknown contacts -------------------------------------------------------
 
 
 async def test_an_unknown_contact_is_dialled_again_once_its_absence_is_proven() -> None:
-    """Its events did not come, while those of others did: it was not dialled."""
+    """Under retry_after_proof, an unknown contact is redialled once proven not dialled."""
     async with scene(Fault("reset", to=FIRST, attempts=1), ring=60.0) as here:
         campaign = here.campaign(settings(unknown="retry_after_proof"))
         await campaign.load(contacts(3))
@@ -245,7 +245,7 @@ async def test_an_unknown_contact_is_dialled_again_once_its_absence_is_proven() 
 
 
 async def test_what_is_never_proven_stays_unknown_and_the_campaign_ends() -> None:
-    """Where no event arrives at all, silence proves nothing."""
+    """Without any events nothing is proven: contacts stay unknown, and the campaign ends."""
     async with scene(Fault("reset")) as here:
         campaign = here.campaign(settings(unknown="retry_after_proof"))
         await campaign.load(contacts(2))
@@ -256,7 +256,7 @@ async def test_what_is_never_proven_stays_unknown_and_the_campaign_ends() -> Non
 
 
 async def test_an_unknown_contact_is_given_up_once_its_absence_is_proven() -> None:
-    """It is noted as failed, and not dialled again."""
+    """Under give_up, an unknown contact fails once proven not dialled, and is not redialled."""
     async with scene(Fault("reset", to=FIRST), ring=60.0) as here:
         campaign = here.campaign(settings(unknown="give_up"))
         await campaign.load(contacts(2))
@@ -270,7 +270,7 @@ async def test_an_unknown_contact_is_given_up_once_its_absence_is_proven() -> No
 
 
 async def test_an_unknown_contact_is_held_however_long_it_takes() -> None:
-    """By default nobody is dialled again without somebody's decision."""
+    """By default, an unknown contact stays unknown and is not redialled."""
     async with scene(Fault("reset", to=FIRST)) as here:
         campaign = here.campaign()
         late = NewContact(number=FIRST + 9, columns={"name": "late"}, not_before=EPOCH + 900)
@@ -281,11 +281,11 @@ async def test_an_unknown_contact_is_held_however_long_it_takes() -> None:
         assert await here.counted() == {"unknown": 1, "finished": 2}
 
 
-# --- brakes ------------------------------------------------------------------------------
+# --- circuit breaker and rate ------------------------------------------------------------
 
 
 async def test_too_many_unknown_sends_stop_the_dialling_until_a_probe_is_answered() -> None:
-    """No calls are better than a thousand of unknown fate."""
+    """Circuit breaker: unknown sends open it, and a successful probe closes it."""
     async with scene(Fault("reset")) as here, anyio.create_task_group() as tasks:
         campaign = here.campaign(receiver=None)
         await campaign.load(contacts(100))
@@ -302,7 +302,7 @@ async def test_too_many_unknown_sends_stop_the_dialling_until_a_probe_is_answere
 
 
 async def test_what_had_its_turn_already_is_braked_too() -> None:
-    """Sends that wait in the service when the breaker opens are put back."""
+    """Sends that wait in the service when the breaker opens become pending again."""
     async with (
         scene(Fault("reset"), limit=RateLimit(2.0)) as here,
         anyio.create_task_group() as tasks,
@@ -321,7 +321,7 @@ async def test_what_had_its_turn_already_is_braked_too() -> None:
 
 
 async def test_a_probe_that_was_not_sent_makes_way_for_another() -> None:
-    """A rule that stands against the probed contact does not end the probing."""
+    """A rule that blocks the probed contact does not end the probing."""
     async with scene(Fault("reset")) as here, anyio.create_task_group() as tasks:
         campaign = here.campaign(settings(5.0), receiver=None)
         await campaign.load(contacts(12))
@@ -336,7 +336,7 @@ async def test_a_probe_that_was_not_sent_makes_way_for_another() -> None:
 
 
 async def test_a_campaign_slows_down_when_told_to(caplog: pytest.LogCaptureFixture) -> None:
-    """TeleCMI's "too many" cuts the rate, and everybody is dialled all the same."""
+    """TeleCMI's "too many requests" cuts the rate, and each contact is still dialled."""
     async with scene(calls_per_second=5) as here:
         campaign = here.campaign(settings(20.0))
         await campaign.load(contacts(100))
@@ -352,7 +352,7 @@ async def test_a_campaign_slows_down_when_told_to(caplog: pytest.LogCaptureFixtu
 
 
 async def test_a_campaign_is_paused_and_resumed_from_elsewhere() -> None:
-    """What was sent goes on; nothing more is started until somebody resumes."""
+    """A pause lets sent calls go on and starts no more until the campaign is resumed."""
     async with scene() as here, anyio.create_task_group() as tasks:
         campaign, elsewhere = here.campaign(settings(5.0)), here.campaign(settings(5.0))
         await campaign.load(contacts(30))
@@ -375,7 +375,7 @@ async def test_a_campaign_is_paused_and_resumed_from_elsewhere() -> None:
 
 @pytest.mark.parametrize("pace", [{}, {"max_live_calls": 1}], ids=["turn", "channel"])
 async def test_a_campaign_is_stopped_from_elsewhere(pace: dict[str, int]) -> None:
-    """Its workers leave, wherever they wait, and what is left can be dialled later."""
+    """Workers of a stopped campaign end their run, wherever they wait, and hold no claim."""
     config = settings(0.05, pace=pace)
     async with scene(ring=5_000.0) as here:
         campaign = here.campaign(config)
@@ -393,7 +393,7 @@ async def test_a_campaign_is_stopped_from_elsewhere(pace: dict[str, int]) -> Non
 
 
 async def test_a_worker_stops_waiting_for_the_brake_when_the_campaign_is_stopped() -> None:
-    """A pause of two minutes is no reason to stay."""
+    """A worker that waits for the circuit breaker ends soon after the campaign is stopped."""
     async with scene(Fault("reset")) as here:
         campaign = here.campaign(receiver=None)
         await campaign.load(contacts(20))
@@ -408,7 +408,7 @@ async def test_a_worker_stops_waiting_for_the_brake_when_the_campaign_is_stopped
 
 
 async def test_a_worker_that_leaves_starts_nothing_more_and_settles_what_was_sent() -> None:
-    """What waits in the service is given back; what left is awaited."""
+    """After leave(), waiting calls become pending again, and sent calls are awaited."""
     async with scene(latency=5.0, limit=RateLimit(2.0)) as here:
         campaign = here.campaign()
         await campaign.load(contacts(20))
@@ -424,7 +424,7 @@ async def test_a_worker_that_leaves_starts_nothing_more_and_settles_what_was_sen
 
 
 async def test_a_worker_that_leaves_as_a_call_is_placed_does_not_send_it() -> None:
-    """Between a contact's turn and its call there is a moment, too."""
+    """A worker that leaves between a contact's turn and its call does not send the call."""
     async with scene(limit=RateLimit(1.0)) as here:
         campaign = here.campaign()
         await campaign.load(contacts(5))
@@ -435,7 +435,7 @@ async def test_a_worker_that_leaves_as_a_call_is_placed_does_not_send_it() -> No
                 campaign.leave()
             return real(*given)
 
-        here.service._runner.place_once = place  # type: ignore[assignment,method-assign]  # the moment
+        here.service._runner.place_once = place  # type: ignore[assignment,method-assign]  # leave at this moment
 
         await campaign.run()
 
@@ -445,7 +445,7 @@ async def test_a_worker_that_leaves_as_a_call_is_placed_does_not_send_it() -> No
 
 @pytest.mark.parametrize("how", ["leave", "cancel", "stop"])
 async def test_a_campaign_that_left_may_be_run_again(how: str) -> None:
-    """In the next cell of a notebook it goes on, however the last run of it ended."""
+    """A campaign can be run again after leave, stop or cancellation."""
     async with scene() as here:
         campaign = here.campaign(settings(5.0))
         await campaign.load(contacts(20))
@@ -468,7 +468,7 @@ async def test_a_campaign_that_left_may_be_run_again(how: str) -> None:
 
 
 async def test_a_campaign_that_runs_is_not_run_beside_itself() -> None:
-    """A cell that is executed twice is told; another worker is another object."""
+    """Running a campaign object that is already running is an error."""
     async with scene() as here:
         campaign = here.campaign()
         await campaign.load(contacts(5))
@@ -484,7 +484,7 @@ async def test_a_campaign_that_runs_is_not_run_beside_itself() -> None:
 
 
 async def test_a_worker_that_was_to_leave_before_it_began_does_not_begin() -> None:
-    """A signal may come at any time."""
+    """After leave(), a run that starts later dials no contact."""
     async with scene() as here:
         campaign = here.campaign()
         await campaign.load(contacts(5))
@@ -496,7 +496,7 @@ async def test_a_worker_that_was_to_leave_before_it_began_does_not_begin() -> No
 
 
 async def test_how_a_campaign_stands_is_read_at_a_glance() -> None:
-    """Nothing that is not there is shown, in a notebook as in a log."""
+    """The repr and str of a state and a contact show only values that are set."""
     async with scene() as here:
         campaign = here.campaign()
         await campaign.load(contacts(2))
@@ -515,7 +515,7 @@ async def test_how_a_campaign_stands_is_read_at_a_glance() -> None:
 
 
 async def test_outcomes_are_not_waited_for_once_it_leaves() -> None:
-    """Whoever leaves has no patience for calls that go on."""
+    """A worker that leaves does not wait for the outcomes of live calls."""
     async with scene(ring=100.0) as here:
         campaign = here.campaign()
         await campaign.load(contacts(1))
@@ -528,7 +528,7 @@ async def test_outcomes_are_not_waited_for_once_it_leaves() -> None:
 
 
 async def test_a_closed_service_ends_the_run_and_burns_nobody() -> None:
-    """What was not sent is pending still."""
+    """Closing the service ends the run; contacts that were not sent stay pending."""
     async with scene(limit=RateLimit(5.0)) as here:
         campaign = here.campaign()
         await campaign.load(contacts(20))
@@ -550,7 +550,7 @@ async def close_later(service: CallService) -> None:
 
 
 async def test_cancelled_anywhere_nobody_is_dialled_twice_or_forgotten() -> None:
-    """Whatever was under way is on record, and another run finishes the rest."""
+    """Cancelled at any await, each send is on record, and another run dials the rest once."""
 
     async def setup() -> Scene:
         simulator = Simulator(magic=False, latency=0.05, life=None)
@@ -591,7 +591,7 @@ async def test_cancelled_anywhere_nobody_is_dialled_twice_or_forgotten() -> None
 
 
 async def test_a_number_that_is_forbidden_after_its_claim_is_not_dialled() -> None:
-    """The do-not-call list is looked at when the request is about to leave."""
+    """The do-not-call list is checked just before the request leaves."""
     async with scene(limit=RateLimit(0.5)) as here, anyio.create_task_group() as tasks:
         campaign = here.campaign()
         await campaign.load(contacts(5))
@@ -607,7 +607,7 @@ async def test_a_number_that_is_forbidden_after_its_claim_is_not_dialled() -> No
 
 
 async def test_a_window_that_closes_while_a_contact_waits_keeps_it_for_the_next_day() -> None:
-    """Nobody's phone rings after hours, because the queue was long."""
+    """A contact still queued when its calling window closes is dialled the next day."""
     opens = datetime.fromtimestamp(EPOCH, UTC)
     closes = datetime.fromtimestamp(EPOCH + 300, UTC)
     window = CallingWindow(opens.strftime("%H:%M"), closes.strftime("%H:%M"), ring_time=60.0)
@@ -636,7 +636,7 @@ async def test_a_window_that_closes_while_a_contact_waits_keeps_it_for_the_next_
 
 
 async def test_a_number_that_another_campaign_dialled_meanwhile_waits_for_its_cap() -> None:
-    """The cap on calls to one number holds over all campaigns of a ledger."""
+    """The cap on calls to one number holds across all campaigns of a ledger."""
     config = settings(rules=CampaignRules(per_number=FrequencyCap(1, per=600)))
     async with scene(life=None) as here:
         spring = here.campaign(config, receiver=None)
@@ -651,11 +651,11 @@ async def test_a_number_that_another_campaign_dialled_meanwhile_waits_for_its_ca
 
         assert here.simulator.placed(FIRST) == 2
         assert anyio.current_time() - began > 600
-        here.simulator.__init__(magic=False)  # type: ignore[misc]  # twice is right here
+        here.simulator.__init__(magic=False)  # type: ignore[misc]  # two calls are intended here
 
 
 async def test_a_campaign_stops_when_it_has_cost_enough() -> None:
-    """The cap on costs asks for somebody's decision, and keeps the contacts."""
+    """A campaign that reaches its cost cap is stopped, and its contacts stay pending."""
     async with scene() as here:
         campaign = here.campaign(settings(1.0, rules=CampaignRules(cost=CostCap(0.5))))
         await campaign.load(contacts(50))
@@ -668,7 +668,7 @@ async def test_a_campaign_stops_when_it_has_cost_enough() -> None:
 
 
 async def test_a_contact_that_cannot_be_called_is_blocked_alone() -> None:
-    """A column that is missing is one contact's trouble."""
+    """A contact that lacks a column of the flow is blocked, and the others are dialled."""
     async with scene() as here:
         campaign = here.campaign()
         await campaign.load([NewContact(number=FIRST), *contacts(3, FIRST + 1)])
@@ -682,7 +682,7 @@ async def test_a_contact_that_cannot_be_called_is_blocked_alone() -> None:
 
 
 async def test_without_a_caller_id_nobody_is_burnt() -> None:
-    """What is wrong with all contacts is said, and blocks none."""
+    """A missing caller id is an error of the campaign, and blocks no contact."""
     fake = FakeTelecmi()
     ledger = MemoryLedger()
     async with fake.service(from_=None) as service:
@@ -700,7 +700,7 @@ async def test_without_a_caller_id_nobody_is_burnt() -> None:
 async def test_credentials_that_are_refused_pause_the_campaign(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The list is not burnt: it goes on once they are right."""
+    """Refused credentials pause the campaign; its contacts stay pending until it is resumed."""
     async with scene(Fault("credentials")) as here, anyio.create_task_group() as tasks:
         campaign = here.campaign()
         await campaign.load(contacts(80))
@@ -722,7 +722,7 @@ async def test_credentials_that_are_refused_pause_the_campaign(
 
 
 async def test_workers_share_the_pace() -> None:
-    """Two workers start no more calls in a second than one."""
+    """Two workers together start no more calls per second than one."""
     async with scene() as here, anyio.create_task_group() as tasks:
         one, two = here.campaign(settings(10.0)), here.campaign(settings(10.0))
         await one.load(contacts(60))
@@ -735,10 +735,10 @@ async def test_workers_share_the_pace() -> None:
 
 
 async def test_starts_keep_their_distance_when_many_replies_come_at_once() -> None:
-    """What waits for a free request does not leave in a crowd."""
+    """Starts keep their interval when many requests in flight end at once."""
 
     class Stalling(FakeTelecmi):
-        """Replies every ten seconds, to all who wait."""
+        """Replies to all waiting requests every ten seconds."""
 
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             self.delay = 10 - anyio.current_time() % 10
@@ -757,7 +757,7 @@ async def test_starts_keep_their_distance_when_many_replies_come_at_once() -> No
 
 
 async def test_workers_share_the_channels() -> None:
-    """No more calls are live than there are channels, whoever placed them."""
+    """The calls of two workers together never exceed the number of channels."""
     most = 0
     config = settings(pace={"max_live_calls": 4})
     async with scene() as here:
@@ -770,12 +770,12 @@ async def test_workers_share_the_channels() -> None:
                 most = max(most, sum(not call.over for call in here.simulator.calls))
                 await anyio.sleep(0.1)
 
-        async with anyio.create_task_group() as lookers:
-            lookers.start_soon(look)
+        async with anyio.create_task_group() as observers:
+            observers.start_soon(look)
             async with anyio.create_task_group() as runs:
                 runs.start_soon(one.run)
                 runs.start_soon(two.run)
-            lookers.cancel_scope.cancel()
+            observers.cancel_scope.cancel()
 
         assert anyio.current_time() < 120
 
@@ -784,7 +784,7 @@ async def test_workers_share_the_channels() -> None:
 
 
 async def test_a_channel_is_free_again_when_nothing_was_placed() -> None:
-    """What was refused holds no channel."""
+    """A rejected call releases its channel."""
     config = settings(pace={"max_live_calls": 1})
     async with scene(Fault("missing_property", share=0.7)) as here:
         campaign = here.campaign(config)
@@ -797,7 +797,7 @@ async def test_a_channel_is_free_again_when_nothing_was_placed() -> None:
 
 
 async def test_a_pace_slower_than_leases_works() -> None:
-    """One call in two minutes is kept to, and no claim is lost over it."""
+    """One call in two minutes is kept to by four workers, and no claim is lost."""
     async with scene() as here, anyio.create_task_group() as tasks:
         config = settings(1 / 120, pace={"max_in_flight": 1})
         workers = [here.campaign(config) for _ in range(4)]
@@ -816,13 +816,13 @@ async def test_a_pace_slower_than_leases_works() -> None:
     assert here.ledger.jobs < 20_000
 
 
-# --- a ledger that fails -----------------------------------------------------------------
+# --- ledger failures ---------------------------------------------------------------------
 
 
 async def test_a_ledger_that_is_gone_stops_the_dialling_until_it_is_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Nothing is dialled meanwhile, it is said once, and then it goes on."""
+    """Dialling stops while the ledger fails, with one warning, and then continues."""
     async with scene() as here, anyio.create_task_group() as tasks:
         campaign = here.campaign(settings(10.0))
         await campaign.load(contacts(60))
@@ -845,7 +845,7 @@ async def test_a_ledger_that_is_gone_stops_the_dialling_until_it_is_back(
 async def test_a_ledger_that_was_not_asked_is_not_said_to_be_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A worker of a campaign that is paused has nothing to ask while a send is under way."""
+    """The ledger is not logged as working again before an operation on it succeeded."""
     caplog.set_level(logging.WARNING, "telecmi_async")
     async with scene(latency=20.0) as here, anyio.create_task_group() as tasks:
         campaign = here.campaign()
@@ -866,7 +866,7 @@ async def test_a_ledger_that_was_not_asked_is_not_said_to_be_back(
 
 @pytest.mark.parametrize("at", [0.01, 0.02, 0.05, 0.11, 0.5, 1.0, 1.01])
 async def test_what_a_failing_ledger_did_unseen_does_no_harm(at: float) -> None:
-    """It may have done what it said it did not: nobody is dialled twice, or forgotten."""
+    """A write that succeeded but raised causes no second call and no forgotten contact."""
     async with scene() as here, anyio.create_task_group() as tasks:
         campaign = here.campaign(settings(10.0, pace={"max_live_calls": 30}))
         await campaign.load(contacts(40))
@@ -883,7 +883,7 @@ async def test_what_a_failing_ledger_did_unseen_does_no_harm(at: float) -> None:
 
 
 async def test_an_answer_is_put_on_record_though_the_ledger_failed_meanwhile() -> None:
-    """A call that TeleCMI accepted does not become unknown for that."""
+    """A reply received while the ledger fails is recorded once the ledger works again."""
     async with scene(latency=5.0) as here, anyio.create_task_group() as tasks:
         campaign = here.campaign(receiver=None)
         await campaign.load(contacts(3))
@@ -900,7 +900,7 @@ async def test_an_answer_is_put_on_record_though_the_ledger_failed_meanwhile() -
 
 
 async def test_an_answer_that_cannot_be_put_on_record_for_long_is_given_up() -> None:
-    """By then the send is unknown to everybody else, until an event comes."""
+    """A reply that cannot be recorded before its lease ends leaves the send unknown."""
     async with scene(latency=5.0) as here, anyio.create_task_group() as tasks:
         campaign = here.campaign(receiver=None)
         await campaign.load(contacts(1))
@@ -915,7 +915,7 @@ async def test_an_answer_that_cannot_be_put_on_record_for_long_is_given_up() -> 
 
 
 async def test_an_event_is_kept_until_the_ledger_is_back() -> None:
-    """What is heard while it fails is put on record afterwards."""
+    """An event received while the ledger fails is recorded once the ledger works again."""
     async with scene(ring=5.0) as here, anyio.create_task_group() as tasks:
         campaign = here.campaign()
         await campaign.load(contacts(2))
@@ -932,7 +932,7 @@ async def test_an_event_is_kept_until_the_ledger_is_back() -> None:
 async def test_an_event_is_given_up_when_the_ledger_stays_away(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Nothing waits for ever; that it was lost is in the log."""
+    """An event is dropped, with a log entry, if the ledger fails for too long."""
     async with scene(ring=5.0) as here:
         campaign = here.campaign(timeouts=CampaignTimeouts(outcomes=20.0))
         await campaign.load(contacts(1))
@@ -946,7 +946,7 @@ async def test_an_event_is_given_up_when_the_ledger_stays_away(
 
 
 async def test_a_ledger_that_fails_at_the_beginning_is_said_at_once() -> None:
-    """Nobody waits for what never worked."""
+    """A ledger that fails at the start of a run raises StoreError."""
     async with scene() as here:
         campaign = here.campaign()
         here.ledger.gone = True
@@ -956,7 +956,7 @@ async def test_a_ledger_that_fails_at_the_beginning_is_said_at_once() -> None:
 
 
 async def test_a_ledger_that_fails_at_the_end_is_waited_for() -> None:
-    """Outcomes are waited for all the same."""
+    """A ledger failure while a campaign waits for outcomes does not end the waiting."""
     async with scene(talk=20.0) as here, anyio.create_task_group() as tasks:
         campaign = here.campaign()
         await campaign.load(contacts(1))
@@ -973,7 +973,7 @@ async def test_a_ledger_that_fails_at_the_end_is_waited_for() -> None:
 async def test_cancelled_while_the_ledger_fails_it_ends_when_sends_are_no_longer_its_own() -> (
     None
 ):
-    """What was sent may yet be put on record; what is only held runs out by itself."""
+    """A run cancelled while the ledger fails ends at the latest when its send leases end."""
     async with scene() as here:
         campaign = here.campaign(settings(2.0))
         await campaign.load(contacts(20))
@@ -994,7 +994,7 @@ async def test_cancelled_while_the_ledger_fails_it_ends_when_sends_are_no_longer
 
 
 async def test_a_claim_that_was_lost_is_not_sent() -> None:
-    """A worker that froze beyond its lease sends nothing of what others may dial."""
+    """A worker sends no contact whose claim another worker has taken over."""
     async with scene(limit=RateLimit(0.1)) as here, anyio.create_task_group() as tasks:
         campaign = here.campaign(receiver=None)
         await campaign.load(contacts(3))
@@ -1013,14 +1013,14 @@ async def test_a_claim_that_was_lost_is_not_sent() -> None:
 
 
 async def steal(here: Scene) -> list[Claim]:
-    """Claim what another has claimed, as if its lease were over."""
+    """Claim what another worker has claimed, as if its lease were over."""
     here.ledger._db.execute("UPDATE contact SET lease_until = 0 WHERE state = 'claimed'")
     await here.ledger.reap("spring")
     return await here.ledger.claim("spring", "thief", most=10, lease=1000)
 
 
 async def test_a_contact_that_was_lost_is_not_blocked_either() -> None:
-    """A rule that stands against it is no longer this worker's to note."""
+    """A worker does not block a contact whose claim another worker has taken over."""
     async with scene(limit=RateLimit(0.1)) as here, anyio.create_task_group() as tasks:
         end = EPOCH + anyio.current_time() + 5
         campaign = here.campaign(settings(rules=CampaignRules(not_after=end)), receiver=None)
@@ -1038,7 +1038,7 @@ async def test_a_contact_that_was_lost_is_not_blocked_either() -> None:
 
 
 async def test_a_request_that_leaves_too_late_is_not_sent() -> None:
-    """A worker that was frozen after its intent sends not one byte."""
+    """A worker that froze after its intent for longer than the fence sends nothing."""
     async with scene() as here:
         campaign = here.campaign(timeouts=CampaignTimeouts(fence=1e-9, proof=300.0))
         await campaign.load(contacts(1))
@@ -1058,7 +1058,7 @@ async def test_a_request_that_leaves_too_late_is_not_sent() -> None:
 
 
 async def test_a_worker_that_leaves_while_an_intent_is_put_on_record_takes_it_back() -> None:
-    """Nothing was sent, so nothing is unknown."""
+    """A worker that leaves while its intent is written makes the contact pending again."""
     async with scene() as here:
         campaign = here.campaign()
         await campaign.load(contacts(1))
@@ -1080,7 +1080,7 @@ async def test_a_worker_that_leaves_while_an_intent_is_put_on_record_takes_it_ba
 
 
 async def test_workers_left_behind_are_spoken_of(caplog: pytest.LogCaptureFixture) -> None:
-    """An operator learns that phones may have rung."""
+    """A run logs the sends that a dead worker left behind."""
     async with scene() as here:
         campaign = here.campaign()
         await campaign.load(contacts(1))
@@ -1093,11 +1093,11 @@ async def test_workers_left_behind_are_spoken_of(caplog: pytest.LogCaptureFixtur
     assert "1 sends were left behind" in caplog.text
 
 
-# --- begun, taken up, told of ------------------------------------------------------------
+# --- settings, attach, progress ----------------------------------------------------------
 
 
 async def test_a_campaign_is_taken_up_with_the_settings_it_was_begun_with() -> None:
-    """Whoever goes on with it needs its name only."""
+    """A campaign is attached by its name alone, with the settings it was created with."""
     config = settings(7.0, unknown="give_up", from_=FROM)
     async with scene() as here:
         await here.campaign(config).load(contacts(1))
@@ -1108,7 +1108,7 @@ async def test_a_campaign_is_taken_up_with_the_settings_it_was_begun_with() -> N
 
 
 async def test_other_settings_for_the_same_campaign_are_refused() -> None:
-    """A campaign does not change under its workers' hands."""
+    """A campaign rejects settings that differ from those it was created with."""
     async with scene() as here:
         await here.campaign(settings(7.0)).load(contacts(1))
 
@@ -1117,7 +1117,7 @@ async def test_other_settings_for_the_same_campaign_are_refused() -> None:
 
 
 async def test_a_campaign_that_is_not_there_is_not_taken_up() -> None:
-    """Who misspelt its name is told of those that are there."""
+    """Attaching a campaign that does not exist raises an error that suggests existing names."""
     async with scene() as here:
         with pytest.raises(ConfigurationError, match=r"no campaign 'sprig' .*: it has none"):
             await Campaign.attach(here.ledger, here.service, "sprig")
@@ -1129,11 +1129,11 @@ async def test_a_campaign_that_is_not_there_is_not_taken_up() -> None:
 async def test_progress_is_told_and_what_it_raises_disturbs_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A display that fails stops no calls."""
-    told: list[CampaignState] = []
+    """An error in the progress callback is logged and stops no calls."""
+    reported: list[CampaignState] = []
 
     def show(state: CampaignState) -> None:
-        told.append(state)
+        reported.append(state)
         raise RuntimeError("no terminal")
 
     async with scene() as here:
@@ -1142,14 +1142,14 @@ async def test_progress_is_told_and_what_it_raises_disturbs_nothing(
 
         await campaign.run(on_progress=show)
 
-    assert len(told) > 3
-    assert all(state.total == 10 for state in told)
+    assert len(reported) > 3
+    assert all(state.total == 10 for state in reported)
     assert "on_progress failed" in caplog.text
     assert await here.counted() == {"finished": 10}
 
 
 async def test_events_of_strangers_are_none_of_its_business() -> None:
-    """A call that came in, or that somebody else placed, changes nothing."""
+    """Events of inbound calls and of other outbound calls change no contact."""
     async with scene() as here:
         campaign = here.campaign()
         await campaign.load(contacts(1))
@@ -1162,7 +1162,7 @@ async def test_events_of_strangers_are_none_of_its_business() -> None:
 
 
 async def test_no_number_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Logs say nothing of who is called."""
+    """Log messages contain no phone number."""
     caplog.set_level(logging.DEBUG)
     async with scene(Fault("reset", share=0.3), Fault("missing_property", share=0.5)) as here:
         campaign = here.campaign()

@@ -1,4 +1,4 @@
-"""What a send came to, as a ledger notes it."""
+"""Send results: what the ledger records after a send."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ RETRIES = Retries(attempts=3, first=10.0, longest=60.0)
 
 
 def noted(error: TelecmiError | None, *, sends: int = 1) -> SendVerdict:
-    """Return what is noted of a send that raised this."""
+    """Return the verdict on a send that raised this error."""
     return outcome_of(error, request_id=None, sends=sends, retries=RETRIES)
 
 
 def limited(after: float | None) -> errors.RateLimited:
-    """TeleCMI said "too many"."""
+    """Return TeleCMI's "too many requests" with this Retry-After."""
     error = errors.RateLimited("too many", status=429, code=429)
     error.retry_after = after
     return error
@@ -34,12 +34,12 @@ def limited(after: float | None) -> errors.RateLimited:
 def refused(
     kind: type[errors.CallRejected] = errors.CallRejected, code: int = 422
 ) -> errors.CallRejected:
-    """TeleCMI said no."""
+    """Return a rejection by TeleCMI."""
     return kind("no", status=code, code=code)
 
 
 def test_an_accepted_send_is_placed() -> None:
-    """TeleCMI's id is kept."""
+    """An accepted send is placed, with TeleCMI's request id."""
     verdict = outcome_of(None, request_id="r" * 43, sends=1, retries=RETRIES)
 
     assert verdict == SendVerdict(state=S.PLACED, request_id="r" * 43)
@@ -52,10 +52,10 @@ def test_an_accepted_send_is_placed() -> None:
         errors.CallOutcomeUnknown("no answer", reference="tcm_x", cause="ReadTimeout"),
         errors.TelecmiError("nobody knows what this is"),
     ],
-    ids=["unknown", "odd"],
+    ids=["unknown", "other error"],
 )
 def test_what_may_have_rung_is_unknown_however_often(error: TelecmiError, sends: int) -> None:
-    """Only what is certain is anything else."""
+    """An outcome that is not certain is unknown, after any number of sends."""
     assert noted(error, sends=sends).state is S.UNKNOWN
 
 
@@ -65,14 +65,14 @@ def test_what_may_have_rung_is_unknown_however_often(error: TelecmiError, sends:
 def test_too_many_is_tried_again_after_the_pause_that_was_asked_for(
     after: float | None, pause: float
 ) -> None:
-    """It counts as no failure of the contact's, however often."""
+    """A "too many requests" error is retried after Retry-After and uses up no attempts."""
     verdict = noted(limited(after), sends=99)
 
     assert (verdict.state, verdict.pause) == (S.PENDING, pause)
 
 
 def test_refused_credentials_are_nobodys_fault() -> None:
-    """The contact is dialled when they are right."""
+    """After refused credentials the contact is pending, and no attempt is used up."""
     verdict = noted(refused(errors.AuthenticationError, 420), sends=99)
 
     assert (verdict.state, verdict.pause) == (S.PENDING, 0.0)
@@ -89,7 +89,7 @@ def test_refused_credentials_are_nobodys_fault() -> None:
 def test_what_may_pass_is_tried_again_until_its_attempts_are_used_up(
     error: TelecmiError, last: ContactState
 ) -> None:
-    """The pause doubles from one attempt to the next."""
+    """Temporary errors are retried with a doubling pause until the attempts are used up."""
     verdicts = [noted(error, sends=sends) for sends in (1, 2, 3)]
 
     assert [verdict.state for verdict in verdicts] == [S.PENDING, S.PENDING, last]
@@ -100,26 +100,26 @@ def test_what_may_pass_is_tried_again_until_its_attempts_are_used_up(
     "error", [refused(), refused(errors.MissingProperty, 422), refused(code=404)]
 )
 def test_what_telecmi_refuses_is_rejected_at_once(error: TelecmiError) -> None:
-    """The same request would be refused again."""
+    """A permanent refusal by TeleCMI is rejected without a retry."""
     assert noted(error).state is S.REJECTED
 
 
 def test_what_was_cancelled_is_dialled_later() -> None:
-    """Nothing was sent."""
+    """A cancelled send is pending again, because nothing was sent."""
     assert noted(errors.CallCancelled("cancelled")) == SendVerdict(
         state=S.PENDING, detail="cancelled"
     )
 
 
 def test_a_verdict_becomes_an_outcome_at_the_ledgers_time() -> None:
-    """A pause is counted from there."""
+    """A verdict's pause is counted from the ledger's time."""
     verdict = SendVerdict(state=S.PENDING, detail="why", pause=5.0)
 
     assert verdict.at(100.0) == SendResult(state=S.PENDING, detail="why", not_before=105.0)
 
 
 def test_pauses_grow_to_their_longest() -> None:
-    """However often it was tried."""
+    """Retry pauses double up to the longest pause."""
     assert [RETRIES.pause(sends) for sends in (1, 2, 3, 4, 5000)] == [10, 20, 40, 60, 60]
 
 
@@ -127,6 +127,6 @@ def test_pauses_grow_to_their_longest() -> None:
     "more", [{"attempts": 0}, {"first": 0}, {"longest": -1}, {"attempts": 1.5}]
 )
 def test_retries_that_cannot_work_are_refused(more: dict[str, float]) -> None:
-    """A wrong value is said at once."""
+    """Invalid retry settings are rejected when created."""
     with pytest.raises(ConfigurationError):
         Retries(**more)  # type: ignore[arg-type]  # wrong on purpose

@@ -1,4 +1,4 @@
-"""The page about campaigns says what is so."""
+"""The documentation page about campaigns agrees with the code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROW = re.compile(r"^\| `(\w+)` \| ((?:`\w+`(?:, )?)+) → `(\w+)` \| [^|]+ \|$",
 
 
 def test_the_page_shows_all_moves_of_a_contact() -> None:
-    """The table of states is that of the code."""
+    """The page's table of state transitions equals the code's."""
     shown = {
         move: (set(re.findall(r"\w+", sources)), target)
         for move, sources, target in ROW.findall(PAGE.read_text(encoding="utf-8"))

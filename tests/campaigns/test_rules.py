@@ -1,4 +1,4 @@
-"""The rules of a campaign, at the moment of sending."""
+"""Campaign rules, checked at the moment of sending."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INDIA = ("Asia/Kolkata",)
 
 
 def at(text: str, zone: str = "UTC") -> float:
-    """Return an instant that a wall clock shows."""
+    """Return the timestamp of a local time."""
     return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp()
 
 
@@ -44,7 +44,7 @@ COMMERCIAL = CampaignRules(window=CallingWindow("09:00", "21:00"))
     ],
 )
 def test_outside_the_window_nobody_is_dialled(wall: str, opens: str) -> None:
-    """A refusal says when the window opens next; it closes a ring time before its end."""
+    """A refusal gives the next opening; a window closes one ring time before its end."""
     refusal = COMMERCIAL.judge(INDIAN, {}, at(wall, "Asia/Kolkata"))
 
     assert refusal is not None
@@ -55,12 +55,12 @@ def test_outside_the_window_nobody_is_dialled(wall: str, opens: str) -> None:
 
 @pytest.mark.parametrize("wall", ["2026-11-24T09:00:00", "2026-11-24T20:58:59"])
 def test_inside_the_window_anybody_is(wall: str) -> None:
-    """From its start to a ring time before its end the window forbids nothing."""
+    """From its start to one ring time before its end, the window allows calls."""
     assert COMMERCIAL.judge(INDIAN, {}, at(wall, "Asia/Kolkata")) is None
 
 
 def test_an_ambiguous_country_takes_what_its_zones_share() -> None:
-    """At 9 in New York it is night in Honolulu; at 14:00 there it is 9 in Honolulu, too."""
+    """With several time zones, a window is open only when it is open in all of them."""
     morning = at("2026-11-24T09:30", "America/New_York")
 
     refusal = COMMERCIAL.judge(AMERICAN, {}, morning)
@@ -72,14 +72,14 @@ def test_an_ambiguous_country_takes_what_its_zones_share() -> None:
 
 
 def test_a_column_knows_better_than_the_country() -> None:
-    """A contact whose time zone is known is judged by that alone."""
+    """A contact with its own time zone is judged by that zone alone."""
     morning = at("2026-11-24T09:30", "America/New_York")
 
     assert COMMERCIAL.judge(AMERICAN, {"timezone": " America/New_York "}, morning) is None
 
 
 def test_a_number_of_no_country_is_not_dialled_in_the_dark() -> None:
-    """Where nobody knows what time it is, the window refuses for good and says why."""
+    """A number of unknown time zone is refused permanently, unless a column gives the zone."""
     refusal = COMMERCIAL.judge(SATELLITE, {}, at("2026-11-24T12:00"))
 
     assert refusal == RuleDecision(
@@ -90,7 +90,7 @@ def test_a_number_of_no_country_is_not_dialled_in_the_dark() -> None:
 
 
 def test_a_column_that_is_no_zone_is_refused() -> None:
-    """A wrong time zone is refused for good, and is not repeated."""
+    """An invalid time zone is refused permanently, and the reason does not repeat it."""
     refusal = COMMERCIAL.judge(INDIAN, {"timezone": "Mars/Olympus"}, at("2026-11-24T12:00"))
 
     assert refusal is not None
@@ -100,7 +100,7 @@ def test_a_column_that_is_no_zone_is_refused() -> None:
 
 
 def test_a_machine_without_the_zone_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A country whose zones this machine lacks is not dialled, and the remedy is named."""
+    """If this machine lacks the time zone, the call is refused, and the reason names tzdata."""
     monkeypatch.setattr("telecmi_async.campaigns.window.zone_named", lambda name: None)
     monkeypatch.setattr("telecmi_async.campaigns.rules.zone_named", lambda name: None)
 
@@ -111,7 +111,7 @@ def test_a_machine_without_the_zone_says_so(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_zones_that_never_share_an_hour_are_refused_for_good() -> None:
-    """A narrow window and a wide country: no instant is right, and a column is asked for."""
+    """If the window never opens in all zones at once, the call is refused permanently."""
     rules = CampaignRules(window=CallingWindow("09:00", "12:00"))
 
     refusal = rules.judge(AMERICAN, {}, at("2026-11-24T12:00"))
@@ -122,7 +122,7 @@ def test_zones_that_never_share_an_hour_are_refused_for_good() -> None:
 
 
 def test_a_window_that_holidays_close_for_months_never_opens() -> None:
-    """Within 92 days it opens, or it counts as one that never does."""
+    """A window that stays closed for more than 92 days counts as never open."""
     days = [date(2026, 11, 24) + timedelta(days=n) for n in range(100)]
     rules = CampaignRules(window=CallingWindow("09:00", "21:00", holidays=days))
 
@@ -134,7 +134,7 @@ def test_a_window_that_holidays_close_for_months_never_opens() -> None:
 
 
 def test_days_and_holidays_are_the_callees() -> None:
-    """Saturday, Sunday and a holiday are passed over, by the date on the callee's wall."""
+    """Days and holidays follow the date at the callee."""
     window = CallingWindow(
         "09:00", "17:00", days={"fri", "mon", "tue"}, holidays=["2026-11-30", date(2026, 12, 1)]
     )
@@ -145,7 +145,7 @@ def test_days_and_holidays_are_the_callees() -> None:
 
 
 def test_the_night_on_which_the_clock_goes_forward() -> None:
-    """02:30 does not exist on that night, and a window from then opens with the new time."""
+    """A window that starts in the hour skipped by daylight saving time opens right after it."""
     window = CallingWindow("02:30", "06:00")
     before = at("2026-03-29T01:30", "Europe/Berlin")
 
@@ -155,7 +155,7 @@ def test_the_night_on_which_the_clock_goes_forward() -> None:
 
 
 def test_the_night_on_which_the_clock_goes_back() -> None:
-    """An hour that the wall shows twice is twice inside, or twice outside."""
+    """An hour repeated by daylight saving time is inside or outside the window both times."""
     window = CallingWindow("01:00", "02:30")
     first = at("2026-10-25T02:29:30", "Europe/Berlin")
 
@@ -169,7 +169,7 @@ def test_the_night_on_which_the_clock_goes_back() -> None:
 
 
 def open_by_the_wall(window: CallingWindow, zones: tuple[str, ...], now: float) -> bool:
-    """Tell it by looking at all walls, now and when the phone has rung."""
+    """Return whether all local clocks are in the window, now and one ring time later."""
     for zone in zones:
         for instant in (now, now + window.ring_time):
             wall = datetime.fromtimestamp(instant, ZoneInfo(zone))
@@ -189,7 +189,7 @@ ZONES = [
 WALLS = st.sampled_from(
     ["00:00", "00:30", "01:00", "01:59", "02:30", "03:00", "09:00", "12:15", "21:00", "24:00"]
 )
-# The nights on which some clock of these zones is put forward or back, and any other moment.
+# Nights on which one of these zones changes its clock, and any other time.
 MOMENTS = st.one_of(
     st.sampled_from(
         [at(f"2026-{day}T00:00") for day in ("03-08", "03-28", "04-04", "10-24", "11-01")]
@@ -212,7 +212,7 @@ def test_the_window_is_what_the_walls_show(
     day: float,
     then: int,
 ) -> None:
-    """It is open when all walls say so, and no earlier instant was open than it named."""
+    """The window is open when all local clocks say so; `opening` gives the first opening."""
     try:
         window = CallingWindow(*sorted((one, other)), days=days, ring_time=ring)
     except ConfigurationError:
@@ -231,7 +231,7 @@ def test_the_window_is_what_the_walls_show(
 
 
 def test_a_judgement_costs_microseconds() -> None:
-    """What was found out of a day and a country is kept for the next contact."""
+    """The opening hours of a day and country are cached for the next contact."""
     noon = at("2026-11-24T12:00")
     COMMERCIAL.judge(AMERICAN, {}, noon)
     before = window_module._hours.cache_info().misses
@@ -246,7 +246,7 @@ def test_a_judgement_costs_microseconds() -> None:
 
 
 def test_what_is_not_fresh_is_not_dialled() -> None:
-    """The earlier of the campaign's and the contact's limit counts, for good."""
+    """The earlier of the campaign's and the contact's `not_after` applies."""
     rules = CampaignRules(not_after=datetime(2026, 11, 24, tzinfo=UTC))
     limit = at("2026-11-24T00:00")
 
@@ -260,7 +260,7 @@ def test_what_is_not_fresh_is_not_dialled() -> None:
 
 
 def test_a_window_that_opens_too_late_is_not_waited_for() -> None:
-    """A contact that is stale when its window opens again is refused at once, for good."""
+    """A contact that expires before its window opens is refused at once, permanently."""
     now = at("2026-11-24T20:59:30", "Asia/Kolkata")
 
     refusal = COMMERCIAL.judge(INDIAN, {}, now, not_after=now + 3600)
@@ -269,11 +269,11 @@ def test_a_window_that_opens_too_late_is_not_waited_for() -> None:
     assert (refusal.rule, refusal.until) == ("not_fresh", None)
 
 
-# --- what the ledger looks at -----------------------------------------------------------
+# --- limits that the ledger checks ------------------------------------------------------
 
 
 def test_nothing_is_limited_but_by_the_do_not_call_list() -> None:
-    """Without rules, the do-not-call list counts and nothing else."""
+    """Without rules, only the do-not-call list applies."""
     assert CampaignRules().limits(1e9) == SendLimits()
     assert CampaignRules().limits(1e9).check_do_not_call
     assert CampaignRules().judge(SATELLITE, {}, 1e9) is None
@@ -281,7 +281,7 @@ def test_nothing_is_limited_but_by_the_do_not_call_list() -> None:
 
 
 def test_the_ledger_is_told_every_cap() -> None:
-    """Frequency, daily and cost caps reach the intent's transaction."""
+    """Frequency, daily and cost caps are all passed to the intent's transaction."""
     rules = CampaignRules(
         per_number=[FrequencyCap(1, per=timedelta(hours=1)), FrequencyCap(3, per=86_400)],
         per_day=DailyCap(500, timezone="Asia/Kolkata"),
@@ -299,13 +299,13 @@ def test_the_ledger_is_told_every_cap() -> None:
 
 
 def test_a_day_begins_at_midnight_on_nights_that_have_none() -> None:
-    """In Beirut the clock jumps from midnight to one: the day begins there."""
+    """Where the clock skips midnight, as in Beirut, the day begins at the skip."""
     noon = at("2026-03-29T12:00", "Asia/Beirut")
 
     assert DailyCap(1, timezone="Asia/Beirut").began(noon) == at("2026-03-28T22:00")
 
 
-# --- as data ----------------------------------------------------------------------------
+# --- as JSON ----------------------------------------------------------------------------
 
 WINDOWS = st.builds(
     CallingWindow,
@@ -332,12 +332,12 @@ RULES = st.builds(
 @given(RULES)
 @example(CampaignRules())
 def test_rules_survive_json(rules: CampaignRules) -> None:
-    """What is stored with a campaign and read again is the same."""
+    """Rules dumped to JSON and parsed again are equal."""
     assert CampaignRules.parse(json.loads(json.dumps(rules.dump()))) == rules
 
 
 def test_a_person_may_leave_out_what_has_a_default() -> None:
-    """Rules written by hand need no more than what they say."""
+    """Fields with a default may be missing from the JSON."""
     rules = CampaignRules.parse(
         {"window": {"start": "09:00", "end": "21:00"}, "cost": {"most": 9}}
     )
@@ -346,7 +346,7 @@ def test_a_person_may_leave_out_what_has_a_default() -> None:
 
 
 def test_no_rule_is_hidden() -> None:
-    """Each rule is told in words before a campaign starts, and that the list counts."""
+    """Each rule is described in words, and so is the do-not-call list."""
     rules = CampaignRules(
         window=CallingWindow("09:00", "21:00", holidays=["2026-12-25"]),
         per_number=FrequencyCap(3, per=86_400),
@@ -385,7 +385,7 @@ def test_no_rule_is_hidden() -> None:
     ],
 )
 def test_json_that_holds_no_rules_is_refused(data: Any, message: str) -> None:
-    """The message leads to the place, and names what would be right."""
+    """Invalid JSON rules raise an error with the path and the expected value."""
     with pytest.raises(ConfigurationError, match=message):
         CampaignRules.parse(data)
 
@@ -427,7 +427,7 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
         {"per_number": [3]},
         r"per_number must be a FrequencyCap, or a list of them, not 3",
     ),
-    (CampaignRules, {"not_after": datetime(2026, 1, 1)}, r"must have a time zone"),  # noqa: DTZ001  # it is what is refused
+    (CampaignRules, {"not_after": datetime(2026, 1, 1)}, r"must have a time zone"),  # noqa: DTZ001  # the rejected value
     (CampaignRules, {"not_after": "soon"}, r"not_after must be a datetime"),
 ]
 
@@ -436,7 +436,7 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
 def test_a_rule_that_cannot_work_cannot_exist(
     kind: Any, given: dict[str, Any], message: str
 ) -> None:
-    """Each value is checked when it is made."""
+    """Each rule checks its values when it is created."""
     with pytest.raises(ConfigurationError, match=message):
         kind(**given)
 
@@ -449,7 +449,7 @@ def test_a_rule_that_cannot_work_cannot_exist(
     ],
 )  # fmt: skip
 def test_a_span_is_said_as_people_say_it(per: float, words: str) -> None:
-    """Nobody reads 604800 s as a week."""
+    """Time spans are described in the largest whole unit."""
     assert CampaignRules(per_number=FrequencyCap(1, per=per)).describe()[0] == (
         f"a number at most once {words}"
     )

@@ -1,4 +1,4 @@
-"""Campaigns that are run again, at the same time, in the wrong place, or by a worker that froze."""
+"""Campaigns that are run again, at the same time, on the wrong loop, or by a frozen worker."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ pytestmark = pytest.mark.anyio
 S = ContactState
 
 
-# --- again -------------------------------------------------------------------------------
+# --- running again -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("by", ["leave", "cancel"])
 async def test_a_campaign_that_was_left_is_run_again(by: str) -> None:
-    """It goes on where the last run ended, and does not take the rest for done."""
+    """A second run continues where the first one ended, and dials the remaining contacts."""
     async with scene() as here:
         campaign = here.campaign(settings(10.0))
         await campaign.load(contacts(30))
@@ -45,7 +45,7 @@ async def test_a_campaign_that_was_left_is_run_again(by: str) -> None:
 
 
 async def test_whoever_leaves_before_it_is_run_dials_nobody() -> None:
-    """A signal may come while contacts are loaded."""
+    """leave() before a run ends that run without dialling; the next run dials."""
     async with scene() as here:
         campaign = here.campaign(settings(10.0))
         await campaign.load(contacts(3))
@@ -58,11 +58,11 @@ async def test_whoever_leaves_before_it_is_run_dials_nobody() -> None:
         assert second.counts[S.FINISHED] == 3
 
 
-# --- what goes wrong ---------------------------------------------------------------------
+# --- errors ------------------------------------------------------------------------------
 
 
 async def test_a_service_of_another_loop_ends_the_run_and_burns_nobody() -> None:
-    """It is told as it is, and not within a group; the contacts are given back."""
+    """A service of another event loop raises WrongEventLoop, and contacts stay pending."""
     async with scene() as here:
         campaign = here.campaign(settings(10.0))
         await campaign.load(contacts(3))
@@ -70,7 +70,7 @@ async def test_a_service_of_another_loop_ends_the_run_and_burns_nobody() -> None
         def elsewhere(*_: object) -> None:
             raise WrongEventLoop("the service belongs to another event loop")
 
-        here.service._runner.place_once = elsewhere  # type: ignore[assignment,method-assign]  # as from there
+        here.service._runner.place_once = elsewhere  # type: ignore[assignment,method-assign]  # as a service of another loop
         with pytest.raises(WrongEventLoop):
             await campaign.run()
 
@@ -78,12 +78,12 @@ async def test_a_service_of_another_loop_ends_the_run_and_burns_nobody() -> None
 
 
 class _StrangeError(Exception):
-    """What no ledger of ours raises."""
+    """An error that no ledger of this package raises."""
 
 
 @pytest.mark.parametrize("what", ["claim", "settle", "renew"])
 async def test_what_a_strange_ledger_raises_comes_out_as_it_is(what: str) -> None:
-    """Whoever catches it need not know that there are tasks."""
+    """An unexpected ledger error is raised as itself, not in an exception group."""
     async with scene() as here:
         campaign = here.campaign(settings(10.0))
         await campaign.load(contacts(3))
@@ -101,7 +101,7 @@ async def test_what_a_strange_ledger_raises_comes_out_as_it_is(what: str) -> Non
 async def test_a_ledger_that_takes_no_intent_dials_nobody_and_is_spoken_of(
     caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    """Nobody is burnt, nor dialled; and whoever wonders why finds it in the log."""
+    """While intents fail, no contact is dialled or blocked, and a warning is logged."""
     async with scene() as here, anyio.create_task_group() as tasks:
         campaign = here.campaign(settings(10.0))
         await campaign.load(contacts(3))
@@ -110,11 +110,11 @@ async def test_a_ledger_that_takes_no_intent_dials_nobody_and_is_spoken_of(
         async def intend(*_: object, **__: object) -> Any:
             raise error
 
-        here.ledger.intend = intend  # type: ignore[method-assign, assignment]  # it fails
+        here.ledger.intend = intend  # type: ignore[method-assign, assignment]  # a failing intent
         tasks.start_soon(campaign.run)
         await anyio.sleep(10)
         assert here.simulator.requests == 0
-        here.ledger.intend = real  # type: ignore[method-assign]  # it works
+        here.ledger.intend = real  # type: ignore[method-assign]  # the real one
 
     assert await here.counted() == {"finished": 3}
     assert "the ledger fails, nothing is dialled" in caplog.text
@@ -123,7 +123,7 @@ async def test_a_ledger_that_takes_no_intent_dials_nobody_and_is_spoken_of(
 
 @pytest.mark.parametrize("stall", [3.0, 40.0])
 async def test_intents_that_were_stuck_do_not_leave_all_at_once(stall: float) -> None:
-    """The starts they had been granted are over: each takes another, or is given back."""
+    """Calls whose intents were delayed take a new start each, so that the rate holds."""
     async with scene() as here:
         campaign = here.campaign(settings(10.0))
         await campaign.load(contacts(100))
@@ -147,7 +147,7 @@ async def test_intents_that_were_stuck_do_not_leave_all_at_once(stall: float) ->
 
 
 async def test_whoever_leaves_as_a_start_is_granted_does_not_wait_for_it() -> None:
-    """The start may be minutes away."""
+    """A worker that leaves does not wait for a start that was just granted."""
     async with scene() as here:
         campaign = here.campaign(settings(0.01))
         await campaign.load(contacts(1))
@@ -158,7 +158,7 @@ async def test_whoever_leaves_as_a_start_is_granted_does_not_wait_for_it() -> No
             campaign.leave()
             return await real(*given, **more)
 
-        here.ledger.reserve = reserve  # type: ignore[method-assign, assignment]  # the moment
+        here.ledger.reserve = reserve  # type: ignore[method-assign, assignment]  # leave at this moment
         await campaign.run()
 
         assert anyio.current_time() < 10
@@ -169,7 +169,7 @@ async def test_whoever_leaves_as_a_start_is_granted_does_not_wait_for_it() -> No
 
 
 async def test_a_clock_that_jumps_proves_nothing() -> None:
-    """Nor does a machine that slept: events need time to come, and someone to take them."""
+    """A clock that jumps forward does not prove that an unknown call was never placed."""
     config = settings(10.0, unknown="retry_after_proof")
     async with scene(Fault("reset", to=FIRST, attempts=1), ring=60.0) as here:
         began = anyio.current_time()
@@ -186,11 +186,11 @@ async def test_a_clock_that_jumps_proves_nothing() -> None:
         assert anyio.current_time() - began > SHORT.proof
 
 
-# --- a worker that froze -----------------------------------------------------------------
+# --- frozen workers ----------------------------------------------------------------------
 
 
 async def test_a_worker_that_wakes_up_frees_no_channels_of_others() -> None:
-    """What it had claimed is dialled by another, whose calls hold channels of the same name."""
+    """A worker that wakes up releases no channels of calls that another worker placed."""
     most = 0
     config = settings(5.0, pace={"max_live_calls": 3})
     async with scene(ring=200.0) as here, anyio.create_task_group() as tasks:
@@ -213,9 +213,9 @@ async def test_a_worker_that_wakes_up_frees_no_channels_of_others() -> None:
 
 
 async def test_a_record_of_another_campaign_frees_no_channel() -> None:
-    """Both call the same number, and each call has a channel of its own."""
+    """A call record releases the channel of its own campaign only."""
     held: list[int] = []
-    with pytest.raises(AssertionError, match="more than once"):  # by two campaigns
+    with pytest.raises(AssertionError, match="more than once"):  # each campaign calls it once
         async with scene(ring=40.0) as here, anyio.create_task_group() as tasks:
             for name in ("spring", "autumn"):
                 campaign = here.campaign(settings(5.0, pace={"max_live_calls": 2}), name=name)
@@ -231,7 +231,7 @@ async def test_a_record_of_another_campaign_frees_no_channel() -> None:
 
 
 def _freeze(here: Scene, campaign: Campaign) -> anyio.Event:
-    """Stop a worker from its next turn on; return what wakes it up."""
+    """Stop a worker at its next turn; return the event that wakes it up."""
     by, awake, renew = campaign._worker, anyio.Event(), here.ledger.renew
     take = by._scheduler.take
 
@@ -244,6 +244,6 @@ def _freeze(here: Scene, campaign: Campaign) -> anyio.Event:
             return 0
         return await renew(worker, lease=lease)
 
-    by._scheduler.take = take_late  # type: ignore[method-assign]  # it froze
-    here.ledger.renew = renew_late  # type: ignore[method-assign, assignment]  # the same
+    by._scheduler.take = take_late  # type: ignore[method-assign]  # a frozen worker
+    here.ledger.renew = renew_late  # type: ignore[method-assign, assignment]  # a frozen worker
     return awake

@@ -1,4 +1,4 @@
-"""The last word before a request leaves, and what keeps one that is late from leaving."""
+"""Send permits: the last check before a request leaves, and the deadline for leaving."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ REQUEST = CallRequest(to=TO, pcmo=FLOW)
 
 def place(service: CallService, permit: object) -> CallHandle:
     """Place a call that needs a permit."""
-    return service._runner.place_once(REQUEST, permit, Timeouts())  # type: ignore[arg-type]  # a test's own
+    return service._runner.place_once(REQUEST, permit, Timeouts())  # type: ignore[arg-type]  # permits of a test
 
 
 class Fixed:
-    """Permits every call until so many seconds from now, after a while."""
+    """Permits every call to leave within so many seconds, after a delay."""
 
     def __init__(self, seconds: float, *, takes: float = 0.0) -> None:
         self.seconds = seconds
@@ -41,7 +41,7 @@ class Fixed:
         self.asked: list[Call] = []
 
     async def __call__(self, call: Call) -> float:
-        """Return by when it must leave."""
+        """Return the time by which the call must leave."""
         self.asked.append(call)
         send_by = anyio.current_time() + self.seconds
         await anyio.sleep(self.takes)
@@ -49,7 +49,7 @@ class Fixed:
 
 
 async def test_a_permit_is_asked_once_and_the_request_leaves() -> None:
-    """It is asked when the call has its turn, and knows the call's reference."""
+    """The permit is asked once, at the call's turn, with the call's reference."""
     fake, permit = FakeTelecmi(), Fixed(30)
     async with fake.service(rate=RateLimit(1.0)) as service:
         handles = [place(service, permit) for _ in range(3)]
@@ -64,7 +64,7 @@ async def test_a_permit_is_asked_once_and_the_request_leaves() -> None:
 
 
 async def test_a_permitted_call_always_carries_its_reference() -> None:
-    """Otherwise no event could find it in another process."""
+    """A permitted call always carries its reference, so that events find it anywhere."""
     fake = FakeTelecmi()
     async with fake.service() as service:
         handle = await place(service, Fixed(30))
@@ -74,7 +74,7 @@ async def test_a_permitted_call_always_carries_its_reference() -> None:
 
 
 async def test_a_permitted_call_is_sent_once_whatever_comes() -> None:
-    """A 502 that would be tried again is not."""
+    """A permitted call is sent once, even after a 502 that would otherwise be retried."""
     simulator = Simulator(error_502_share=1.0, magic=False)
     permit = Fixed(30)
     async with simulator.service(from_=FROM) as service:
@@ -86,7 +86,7 @@ async def test_a_permitted_call_is_sent_once_whatever_comes() -> None:
 
 
 async def test_a_permit_that_is_refused_sends_nothing() -> None:
-    """What it raises is the call's error."""
+    """An error from the permit becomes the call's error, and nothing is sent."""
 
     async def never(_: Call) -> float:
         raise CallCancelled("a rule forbids it")
@@ -115,10 +115,10 @@ async def test_a_request_that_is_late_does_not_leave() -> None:
 
 
 async def test_a_request_that_is_late_after_connecting_does_not_leave() -> None:
-    """It is looked at again when the first byte is about to leave."""
+    """The deadline is checked again just before the first byte leaves."""
 
     class Slow(httpx.AsyncBaseTransport):
-        """Connects for a minute, and says so as httpcore does."""
+        """Takes 20 seconds to connect, and emits trace events as httpcore does."""
 
         left = False
 
@@ -144,7 +144,7 @@ async def test_a_request_that_is_late_after_connecting_does_not_leave() -> None:
 
 
 async def test_a_call_cancelled_while_it_asks_sends_nothing() -> None:
-    """The service waits for the permit, and does not use it."""
+    """A call cancelled while it waits for its permit is not sent."""
     fake, permit = FakeTelecmi(), Fixed(30, takes=5)
     async with fake.service() as service:
         handle = place(service, permit)
@@ -163,7 +163,7 @@ async def test_a_call_cancelled_while_it_asks_sends_nothing() -> None:
 async def test_not_one_byte_of_a_late_request_reaches_a_socket(
     seconds: float, *, arrived: bool
 ) -> None:
-    """The server sees a connection at most."""
+    """A late request may connect, but sends no byte."""
     received = b""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
@@ -202,7 +202,7 @@ async def test_not_one_byte_of_a_late_request_reaches_a_socket(
 
 @pytest.mark.real_clock
 async def test_a_process_that_froze_while_connecting_sends_not_one_byte() -> None:
-    """The connection is there, and the request is late: it is closed without a byte."""
+    """A request that becomes late while connecting is closed without sending a byte."""
     received: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
@@ -249,7 +249,7 @@ async def test_a_process_that_froze_while_connecting_sends_not_one_byte() -> Non
 
 
 def a_call() -> Call:
-    """Return a call to be permitted."""
+    """Return a call that needs a permit."""
     from telecmi_async.calls.call import Call as Made  # noqa: PLC0415  # used here alone
 
     return Made(REQUEST, source=REQUEST, region=None)
@@ -262,7 +262,7 @@ async def next_turn() -> bool:
 
 
 async def test_an_intent_on_record_is_a_permit_for_as_long_as_its_fence() -> None:
-    """It is counted from before the intent: who slept meanwhile is late by that much."""
+    """A recorded intent permits sending until its fence, counted from before the intent."""
 
     async def intend(token: str) -> Intent:
         await anyio.sleep(7)
@@ -279,7 +279,7 @@ async def test_an_intent_on_record_is_a_permit_for_as_long_as_its_fence() -> Non
 
 
 async def test_an_intent_that_was_stuck_needs_another_turn() -> None:
-    """If there is none, nothing is sent, and the intent is taken back."""
+    """A delayed intent needs another turn; without one, nothing is sent."""
 
     async def intend(token: str) -> Intent:
         await anyio.sleep(2)
@@ -296,7 +296,7 @@ async def test_an_intent_that_was_stuck_needs_another_turn() -> None:
 
 
 async def test_what_a_rule_forbids_has_no_token() -> None:
-    """Nothing is to be settled for it."""
+    """A send refused by a rule has no token to settle."""
     refusal = RuleDecision(rule="do_not_call", reason="listed")
 
     async def intend(_: str) -> RuleDecision:
@@ -310,7 +310,7 @@ async def test_what_a_rule_forbids_has_no_token() -> None:
 
 
 async def test_what_was_lost_has_no_token_either() -> None:
-    """Another worker has the contact."""
+    """A send whose claim was lost has no token to settle."""
 
     async def intend(_: str) -> None:
         return None
@@ -323,7 +323,7 @@ async def test_what_was_lost_has_no_token_either() -> None:
 
 
 async def test_a_ledger_that_fails_leaves_a_token_that_may_be_on_record() -> None:
-    """Nothing is sent, and the intent has to be settled all the same."""
+    """If the ledger fails, nothing is sent, but the token must still be settled."""
 
     async def intend(_: str) -> None:
         raise StoreError("the disk is full")

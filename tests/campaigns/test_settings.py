@@ -1,4 +1,4 @@
-"""What a campaign is begun with, and how long a worker waits."""
+"""Campaign settings and timeouts."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ FULL = CampaignSettings(
 
 @pytest.mark.parametrize("settings", [CampaignSettings(flow=FLOW), FULL], ids=["least", "all"])
 def test_settings_survive_a_ledger(settings: CampaignSettings) -> None:
-    """What is kept as JSON is what the campaign was begun with."""
+    """Settings dumped to JSON and parsed again are equal."""
     kept = json.loads(json.dumps(settings.dump()))
 
     assert CampaignSettings.parse(kept) == settings
 
 
 def test_an_action_that_nobody_knows_survives_too() -> None:
-    """A ledger may hold what a `Raw` sent."""
+    """An unknown action in stored settings, as from `Raw`, is kept."""
     kept = CampaignSettings(flow=FLOW).dump() | {"flow": [{"action": "dance"}]}
 
     assert CampaignSettings.parse(kept).flow.dump() == [{"action": "dance"}]
 
 
 def test_a_flow_becomes_a_template_and_a_template_stays() -> None:
-    """Either may be given."""
+    """The flow may be a list of actions or a template."""
     template = Template(FLOW)
 
     assert CampaignSettings(flow=template).flow is template
@@ -66,7 +66,7 @@ def test_a_flow_becomes_a_template_and_a_template_stays() -> None:
 
 
 def test_no_caller_id_is_shown() -> None:
-    """It is a phone number like any other."""
+    """The repr does not show the caller id."""
     assert "7000" not in repr(FULL)
     assert "from_=None" in repr(CampaignSettings(flow=FLOW))
 
@@ -86,7 +86,7 @@ def test_no_caller_id_is_shown() -> None:
     ],
 )
 def test_what_are_no_settings_is_refused(data: Any) -> None:
-    """A ledger that somebody edited is said to be unreadable, without a traceback."""
+    """Invalid stored settings raise ConfigurationError without a cause."""
     with pytest.raises(ConfigurationError) as caught:
         CampaignSettings.parse(data)
 
@@ -108,14 +108,14 @@ def test_what_are_no_settings_is_refused(data: Any) -> None:
     ],
 )
 def test_values_that_cannot_work_are_refused(kind: Any, more: dict[str, Any]) -> None:
-    """A wrong value is said at once."""
+    """Invalid values are rejected when the settings are created."""
     with pytest.raises(ConfigurationError):
         kind(**more)
 
 
 @pytest.mark.parametrize("rate", [0, -1.0, 10_001, "fast", True, None, float("nan")])
 def test_a_rate_that_cannot_be_is_said_to_be_one(rate: Any) -> None:
-    """The message speaks of calls, not of seconds."""
+    """The error for an invalid rate speaks of calls per second."""
     with pytest.raises(
         ConfigurationError, match=r"calls_per_second must be .* calls in a second"
     ):
@@ -123,13 +123,13 @@ def test_a_rate_that_cannot_be_is_said_to_be_one(rate: Any) -> None:
 
 
 def test_a_flow_that_is_none_is_refused() -> None:
-    """Before anybody is loaded."""
+    """An empty flow is rejected when the settings are created."""
     with pytest.raises(InvalidCall):
         CampaignSettings(flow=[])
 
 
 def test_a_send_is_its_workers_until_it_must_be_over() -> None:
-    """Nobody takes a send for unknown that may still be answered."""
+    """A send lease lasts for fence, request timeout and grace together."""
     claim: Any = timedelta(minutes=1)
     waits = CampaignTimeouts(claim=claim, fence=2, timeouts=Timeouts(total=10), grace=3)
 
@@ -140,20 +140,20 @@ def test_a_send_is_its_workers_until_it_must_be_over() -> None:
 
 @pytest.mark.parametrize("name", ["", "a\0b", "\ud800", 5, None])
 def test_what_no_database_can_hold_is_no_name(name: Any) -> None:
-    """It would fail later, whenever the ledger is asked."""
-    nobody: Any = None
+    """A name that a database cannot store is rejected at once."""
+    unused: Any = None
     with pytest.raises(ConfigurationError, match=r"Pace\.shared must be a text"):
         Pace(shared=name)
     with pytest.raises(ConfigurationError, match=r"Campaign\.name must be a text"):
-        Campaign(nobody, nobody, name, FULL)
+        Campaign(unused, unused, name, FULL)
     if name:
         with pytest.raises(ConfigurationError, match=r"Campaign\.worker must be a text"):
-            Campaign(nobody, nobody, "spring", FULL, worker=name)
+            Campaign(unused, unused, "spring", FULL, worker=name)
 
 
 @pytest.mark.parametrize("part", ["pace", "rules", "retries"])
 def test_a_part_that_is_something_else_is_refused(part: str) -> None:
-    """With an error of this package, as everywhere."""
+    """A part of the wrong type raises ConfigurationError."""
     wrong: Any = 5
     with pytest.raises(ConfigurationError, match=rf"CampaignSettings\.{part} must be of type"):
         CampaignSettings(flow=[Hangup()], **{part: wrong})

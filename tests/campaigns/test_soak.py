@@ -1,4 +1,4 @@
-"""A campaign among all faults at once, whose workers come and go; ``nox -s crash`` has it longer."""
+"""A campaign with all faults at once and changing workers; ``nox -s crash`` runs it longer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_everybody_is_accounted_for_whoever_comes_and_goes(seed: int) -> None:
-    """With each fault at two percent, nobody is dialled twice or forgotten, and the rate holds."""
+    """With all faults at 2 %, no contact is dialled twice or forgotten, and the rate holds."""
     came = await soak(200, seed)
 
     assert set(came["states"]) <= {"finished", "rejected", "unknown", "failed"}

@@ -1,4 +1,4 @@
-"""Turns that workers share: what is asked of the limits, and what happens when those fail."""
+"""Start scheduling: how workers share rate limits and channels, also while those fail."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ FLOW = [{"action": "hangup"}]
 
 @define
 class Granting:
-    """Limits that answer what they are told to, and remember what they were asked.
+    """Limits that give prepared answers and record each request.
 
     Args:
-        waits: The starts that `reserve` grants, one after another; then 0. ``None`` ends an
+        waits: The waits that `reserve` returns, in order; then 0. ``None`` ends an
             answer early.
-        failures: How many questions fail at first.
+        failures: How many requests fail at first.
     """
 
     waits: list[float | None] = field(factory=list)
@@ -47,7 +47,7 @@ class Granting:
     async def reserve(
         self, keys: Sequence[tuple[str, float]], *, longest: float, most: int = 1
     ) -> list[float]:
-        """Grant starts."""
+        """Reserve starts."""
         self._fail()
         self.asked.append(list(keys))
         self.sizes.append(most)
@@ -60,7 +60,7 @@ class Granting:
         return granted
 
     async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
-        """Grant a channel if there is one."""
+        """Lease a channel if one is free."""
         self._fail()
         if holder not in self.channels and len(self.channels) >= limit:
             return False
@@ -68,7 +68,7 @@ class Granting:
         return True
 
     async def free_channel(self, key: str, holder: str) -> None:
-        """Take a channel back."""
+        """Release a channel."""
         self._fail()
         self.channels.remove(holder)
 
@@ -78,7 +78,7 @@ class Granting:
             raise StoreError("they are gone")
 
 
-def turns(
+def scheduler(
     limits: Granting,
     *,
     sleeps: dict[float, float] | None = None,
@@ -86,7 +86,7 @@ def turns(
     apart: bool = True,
     **more: Any,
 ) -> StartScheduler:
-    """Return turns; those who sleep may oversleep, and dialling may stop after some pauses."""
+    """Return a scheduler; sleeps may overrun, and dialling may stop after some pauses."""
     settings = CampaignSettings(
         flow=FLOW, pace=Pace(**{"calls_per_second": 1.0} | more), from_=FROM
     )
@@ -109,10 +109,10 @@ def turns(
 
 
 async def test_all_limits_are_asked_for_together() -> None:
-    """Those of the account, of the caller id and of the campaign, in one question."""
+    """The account, caller id and campaign limits are reserved in one request."""
     limits = Granting()
 
-    await turns(
+    await scheduler(
         limits,
         calls_per_second=10.0,
         caller_id_calls_per_second=4.0,
@@ -129,7 +129,7 @@ async def test_all_limits_are_asked_for_together() -> None:
 
 
 async def test_a_slow_limit_allows_to_wait_for_it() -> None:
-    """A start every ten minutes is granted, though workers wait for one minute else."""
+    """A slow rate extends the longest wait for a start beyond the usual minute."""
 
     @define
     class Strict(Granting):
@@ -139,26 +139,26 @@ async def test_a_slow_limit_allows_to_wait_for_it() -> None:
             return [longest]
 
     began = anyio.current_time()
-    await turns(Strict(), calls_per_second=1 / 600).take(FIRST)
+    await scheduler(Strict(), calls_per_second=1 / 600).take(FIRST)
 
     assert anyio.current_time() - began == pytest.approx(600, rel=0.02)
 
 
 async def test_a_start_that_is_too_far_away_is_asked_for_again() -> None:
-    """As long as dialling goes on."""
+    """A start that is too far away is requested again until dialling stops."""
     limits = Granting([None, None, 3.0])
     began = anyio.current_time()
 
-    assert await turns(limits).take(FIRST) is True
+    assert await scheduler(limits).take(FIRST) is True
 
     assert anyio.current_time() - began == pytest.approx(2 + 3)
-    assert await turns(Granting([None] * 9), stop_after=3).take(FIRST) is False
+    assert await scheduler(Granting([None] * 9), stop_after=3).take(FIRST) is False
 
 
 async def test_who_wakes_up_too_late_takes_another_start_but_only_once() -> None:
-    """A late start would come on top of those that others have been granted for then."""
+    """A worker that misses its start takes another one, but only once."""
     limits = Granting([3.0, 4.0, 5.0])
-    late = turns(limits, sleeps={3.0: 0.6, 4.0: 0.6})
+    late = scheduler(limits, sleeps={3.0: 0.6, 4.0: 0.6})
     began = anyio.current_time()
 
     await late.take(FIRST)
@@ -168,18 +168,18 @@ async def test_who_wakes_up_too_late_takes_another_start_but_only_once() -> None
 
 
 async def test_who_wakes_up_a_little_late_starts() -> None:
-    """By less than half an interval: an exact timer is nobody's."""
+    """A worker that is late by less than half an interval uses its start."""
     limits = Granting([3.0])
 
-    await turns(limits, sleeps={3.0: 0.4}).take(FIRST)
+    await scheduler(limits, sleeps={3.0: 0.4}).take(FIRST)
 
     assert len(limits.asked) == 1
 
 
 async def test_starts_that_are_close_are_reserved_ahead() -> None:
-    """So none is over before it is asked for; those that a pause outlasts are not made."""
+    """Close starts are reserved in advance, and dropped if they pass during a pause."""
     limits = Granting([0.0, 0.01, 0.02, 0.03, 0.0, 0.01, 0.02])
-    quick = turns(limits, calls_per_second=100.0)
+    quick = scheduler(limits, calls_per_second=100.0)
     began = anyio.current_time()
 
     await quick.take(FIRST)
@@ -196,9 +196,9 @@ async def test_starts_that_are_close_are_reserved_ahead() -> None:
 
 
 async def test_the_closer_starts_are_the_more_are_reserved_at_once() -> None:
-    """As many as the margin of the rate spares, so that each costs less."""
+    """The higher the rate, the more starts are reserved at once."""
     limits = Granting()
-    quick = turns(limits, calls_per_second=10_000.0)
+    quick = scheduler(limits, calls_per_second=10_000.0)
 
     for _ in range(100):
         await quick.take(FIRST)
@@ -207,10 +207,10 @@ async def test_the_closer_starts_are_the_more_are_reserved_at_once() -> None:
 
 
 async def test_none_is_reserved_ahead_that_is_too_far_away() -> None:
-    """The start that is there is made all the same."""
+    """If a further start is too far away, the one already granted is still used."""
     limits = Granting([0.0, None, None])
 
-    assert await turns(limits, calls_per_second=100.0).take(FIRST) is True
+    assert await scheduler(limits, calls_per_second=100.0).take(FIRST) is True
 
     assert limits.sizes == [3, 2]
 
@@ -227,18 +227,18 @@ async def test_none_is_reserved_ahead_that_is_too_far_away() -> None:
 async def test_nobody_waits_when_dialling_stops(
     grants: dict[str, Any], more: dict[str, Any]
 ) -> None:
-    """For a start, for a channel, or for limits that fail."""
+    """When dialling stops, a worker stops waiting for a start, a channel, or failing limits."""
     limits = Granting(**copy.deepcopy(grants))
 
-    assert await turns(limits, stop_after=0, **more).take(FIRST) is False
+    assert await scheduler(limits, stop_after=0, **more).take(FIRST) is False
 
 
 async def test_a_channel_that_becomes_free_is_taken() -> None:
-    """It looks again and again while dialling goes on."""
+    """A waiting worker takes a channel once one is free."""
     limits = Granting(channels=["another"])
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(turns(limits, max_live_calls=1).take, FIRST)
+        tasks.start_soon(scheduler(limits, max_live_calls=1).take, FIRST)
         await anyio.sleep(10)
         limits.channels.clear()
 
@@ -246,7 +246,7 @@ async def test_a_channel_that_becomes_free_is_taken() -> None:
 
 
 async def test_channels_that_nobody_counts_are_not_asked_for() -> None:
-    """Without a limit on live calls there is nothing to take or to free."""
+    """Without max_live_calls, no channel is leased or released."""
     limits = Granting(failures=1)
     live = ChannelLeases(limits, "spring", Pace())
 
@@ -257,12 +257,12 @@ async def test_channels_that_nobody_counts_are_not_asked_for() -> None:
 
 
 async def test_limits_that_fail_are_waited_for(caplog: pytest.LogCaptureFixture) -> None:
-    """It says so once, and once more when they are back."""
+    """Failing limits are retried, with one warning at the start and one at the end."""
     caplog.set_level(logging.WARNING, "telecmi_async")
     limits = Granting(failures=3)
     began = anyio.current_time()
 
-    assert await turns(limits, max_live_calls=1).take(FIRST) is True
+    assert await scheduler(limits, max_live_calls=1).take(FIRST) is True
 
     assert anyio.current_time() - began == pytest.approx(3)
     assert [record.getMessage() for record in caplog.records] == [
@@ -272,15 +272,15 @@ async def test_limits_that_fail_are_waited_for(caplog: pytest.LogCaptureFixture)
 
 
 async def test_a_ledger_that_fails_is_the_workers_affair() -> None:
-    """Contacts that are held are lost with it: nobody waits here."""
+    """If the limits are the ledger itself, its error is raised to the worker."""
     with pytest.raises(StoreError):
-        await turns(Granting(failures=1), apart=False).take(FIRST)
+        await scheduler(Granting(failures=1), apart=False).take(FIRST)
 
 
 async def test_a_channel_that_cannot_be_given_back_is_given_back_later(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """In the order in which it was tried; not, if it is taken again meanwhile."""
+    """A channel whose release failed is released later, unless it is leased again."""
     caplog.set_level(logging.WARNING, "telecmi_async")
     limits = Granting()
     live = ChannelLeases(limits, "spring", Pace(max_live_calls=9))
@@ -300,19 +300,19 @@ async def test_a_channel_that_cannot_be_given_back_is_given_back_later(
 
 @define
 class Slow(Granting):
-    """Limits that take a second to take a channel back."""
+    """Limits that take a second to release a channel."""
 
     freed: list[str] = field(factory=list[str])
 
     async def free_channel(self, key: str, holder: str) -> None:
-        """Take a channel back, after a while."""
+        """Release a channel."""
         self.freed.append(holder)
         await anyio.sleep(1)
         await super().free_channel(key, holder)
 
 
 async def test_calls_that_end_together_are_given_back_once_each() -> None:
-    """Each by the event that ends it: else a hundred ends were ten thousand questions."""
+    """Calls that end together release their channels with one request each."""
     limits = Slow()
     live = ChannelLeases(limits, "spring", Pace(max_live_calls=100))
     for number in range(100):
@@ -327,7 +327,7 @@ async def test_calls_that_end_together_are_given_back_once_each() -> None:
 
 
 async def test_a_channel_is_owed_when_giving_it_back_was_cancelled() -> None:
-    """Nobody knows whether the question arrived."""
+    """A channel whose release was cancelled is released again later."""
     limits = Slow()
     live = ChannelLeases(limits, "spring", Pace(max_live_calls=1))
     await live.take(1)
@@ -341,7 +341,7 @@ async def test_a_channel_is_owed_when_giving_it_back_was_cancelled() -> None:
 
 
 async def test_what_is_owed_stays_owed_while_the_limits_fail() -> None:
-    """One question is enough to know that they do."""
+    """While the limits fail, pending releases are kept, and one request is made per attempt."""
     limits = Granting()
     live = ChannelLeases(limits, "spring", Pace(max_live_calls=9))
     for number in (1, 2):
@@ -358,7 +358,7 @@ async def test_what_is_owed_stays_owed_while_the_limits_fail() -> None:
 
 
 async def test_a_channel_that_is_taken_anew_is_not_owed() -> None:
-    """Not even if giving it back failed afterwards: it would be a live call's."""
+    """A channel that is leased again during a failed release is not released later."""
     limits = Slow()
     live = ChannelLeases(limits, "spring", Pace(max_live_calls=1))
     await live.take(1)
@@ -374,7 +374,7 @@ async def test_a_channel_that_is_taken_anew_is_not_owed() -> None:
 
 
 async def test_a_caller_id_with_a_limit_is_named() -> None:
-    """Else workers with different caller ids would share it."""
+    """A limit per caller id requires a caller id in the settings."""
     with pytest.raises(ConfigurationError, match="from_"):
         CampaignSettings(flow=FLOW, pace=Pace(caller_id_calls_per_second=1.0))
 
@@ -382,7 +382,7 @@ async def test_a_caller_id_with_a_limit_is_named() -> None:
 @pytest.mark.parametrize("name", ["caller_id_calls_per_second", "campaign_calls_per_second"])
 @pytest.mark.parametrize("rate", [0, -1.0, 10_001, "fast"])
 async def test_rates_that_cannot_be_are_refused(name: str, rate: Any) -> None:
-    """By the name of the field."""
+    """An invalid rate is rejected, and the error names the field."""
     with pytest.raises(ConfigurationError, match=name):
         Pace(**{name: rate})
 
@@ -402,14 +402,14 @@ async def run(
     settings: CampaignSettings,
     first: int,
 ) -> None:
-    """Dial ten contacts of a ledger that nobody else has."""
+    """Dial ten contacts of a campaign with its own ledger."""
     campaign = Campaign(MemoryLedger(), service, name, settings, limits=limits)
     await campaign.load(contacts(10, first))
     await campaign.run()
 
 
 async def test_campaigns_of_different_ledgers_share_their_limits() -> None:
-    """Two campaigns make as many calls a second as one would."""
+    """Two campaigns with shared limits together keep to one rate."""
     simulator, limits = Simulator(life=None, magic=False), MemoryLedger()
     settings = CampaignSettings(flow=FLOW, pace=Pace(calls_per_second=2.0))
     began = anyio.current_time()
@@ -424,7 +424,7 @@ async def test_campaigns_of_different_ledgers_share_their_limits() -> None:
 
 
 async def test_a_caller_id_is_shared_and_a_campaign_has_its_own() -> None:
-    """Two campaigns of one caller id wait for that, though the account allows more."""
+    """Two campaigns with one caller id share the caller id's rate."""
     simulator, limits = Simulator(life=None, magic=False), MemoryLedger()
     pace = Pace(
         calls_per_second=100.0, caller_id_calls_per_second=2.0, campaign_calls_per_second=50.0
@@ -443,7 +443,7 @@ async def test_a_caller_id_is_shared_and_a_campaign_has_its_own() -> None:
 async def test_nothing_is_dialled_while_the_limits_are_gone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Its contacts stay with the worker, and it goes on where it was."""
+    """While the shared limits fail nothing is dialled; then the campaign continues."""
     caplog.set_level(logging.WARNING, "telecmi_async")
     simulator, ledger, limits = (
         Simulator(life=None, magic=False),
@@ -468,7 +468,7 @@ async def test_nothing_is_dialled_while_the_limits_are_gone(
 
 
 async def test_a_campaign_gives_channels_back_once_the_limits_are_there_again() -> None:
-    """The channel of a call that was refused while they were gone holds nobody up for long."""
+    """A channel whose release failed is released soon after the limits work again."""
 
     @define
     class Forgetful(Granting):
@@ -495,7 +495,7 @@ async def test_a_campaign_gives_channels_back_once_the_limits_are_there_again() 
 
 
 async def test_a_campaign_that_is_taken_up_takes_other_limits_too() -> None:
-    """They are nothing that a ledger knows."""
+    """An attached campaign uses the shared limits that it is given."""
     simulator, ledger, limits = (
         Simulator(life=None, magic=False),
         MemoryLedger(),
@@ -512,18 +512,18 @@ async def test_a_campaign_that_is_taken_up_takes_other_limits_too() -> None:
 
 
 async def test_who_was_too_late_takes_another_start() -> None:
-    """It is reserved like any other, and waited for though something wakes it up before."""
+    """A replacement start is reserved once, and waited for through early wake-ups."""
     limits = Granting(waits=[2.0])
-    mine = turns(limits)
-    woken = mine._pause
+    starts = scheduler(limits)
+    woken = starts._pause
 
     async def pause(seconds: float) -> bool:
         return await woken(min(seconds, 0.5))
 
-    mine._pause = pause
+    starts._pause = pause
     began = anyio.current_time()
 
-    assert await mine.another() is True
+    assert await starts.another() is True
     assert anyio.current_time() - began == pytest.approx(2.0)
     assert len(limits.asked) == 1
 
@@ -531,13 +531,13 @@ async def test_who_was_too_late_takes_another_start() -> None:
 @pytest.mark.parametrize(
     ("limits", "stop_after"),
     [(Granting(waits=[None]), 9), (Granting(failures=1), 9), (Granting(waits=[2.0]), 0)],
-    ids=["too far away", "they fail", "dialling stops"],
+    ids=["too far away", "limits fail", "dialling stops"],
 )
 async def test_where_there_is_no_other_start_there_is_none(
     limits: Granting, stop_after: int
 ) -> None:
-    """The contact is given back."""
-    assert await turns(copy.deepcopy(limits), stop_after=stop_after).another() is False
+    """No replacement start is granted if it is too far away, limits fail, or dialling stops."""
+    assert await scheduler(copy.deepcopy(limits), stop_after=stop_after).another() is False
 
 
 @pytest.mark.parametrize("max_live_calls", [2, None])
@@ -545,7 +545,7 @@ async def test_where_there_is_no_other_start_there_is_none(
 async def test_who_only_hears_gives_back_the_channels_of_all_campaigns(
     apart: bool, max_live_calls: int | None
 ) -> None:
-    """A web application takes up one campaign, and hears for those of other processes too."""
+    """A process that only receives webhooks releases the channels of all campaigns."""
     receiver, ledger = Receiver("t" * 43), MemoryLedger()
     limits = MemoryLedger() if apart else None
     simulator = Simulator(magic=False, ring=1.0, talk=2.0)

@@ -1,4 +1,4 @@
-"""Which country a number belongs to, and what time it may be there."""
+"""Time zones: the country of a phone number, and the zones of a country."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from telecmi_async.campaigns.zones import (
     zones_of,
 )
 
-# E.164, list of assigned country codes, position at 2016 and later notices: those of countries.
+# E.164, list of assigned country codes, position at 2016 and later notices: countries only.
 _CODES = """
 1 7 20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64
 65 66 81 82 84 86 90 91 92 93 94 95 98 211 212 213 216 218 220 221 222 223 224 225 226 227 228
@@ -45,12 +45,12 @@ ASSIGNED = _CODES.split()
     ],
 )
 def test_a_number_tells_its_country(number: int, country: str, zone: str) -> None:
-    """The longest code that a number begins with names the country and its zone."""
+    """The longest calling code that a number begins with gives the country and its zone."""
     assert (country_of(number), zones_of(number)) == (country, (zone,))
 
 
 def test_countries_that_share_a_code_are_named_together() -> None:
-    """The United States and Canada cannot be told apart here, so both have to be right."""
+    """The United States and Canada share a code, so the zones of both are returned."""
     zones = zones_of(19175550123)
 
     assert country_of(19175550123) == "US/CA"
@@ -58,20 +58,20 @@ def test_countries_that_share_a_code_are_named_together() -> None:
 
 
 def test_kazakhstan_is_not_russia() -> None:
-    """Countries that share a code and differ in the next digit are told apart."""
+    """Countries that share a code and differ in the next digit are distinguished."""
     assert country_of(77012345678) == "KZ"
     assert country_of(79161234567) == "RU"
 
 
 @pytest.mark.parametrize("number", [8811234567, 2101234567, 9991234567, 80012345678])
 def test_a_code_of_no_country_is_not_guessed(number: int) -> None:
-    """Satellite phones, freephone and codes that are not assigned have no zone."""
+    """Satellite phones, freephone numbers and unassigned codes have no zone."""
     assert country_of(number) is None
     assert zones_of(number) == ()
 
 
 def test_all_assigned_codes_are_there() -> None:
-    """Each code that the ITU assigned to a country is known, and no other begins a line."""
+    """Every code that the ITU assigned to a country is known, and no others but 672."""
     codes = calling_codes()
 
     assert [c for c in ASSIGNED if calling_code_of(int(c.ljust(10, "9"))) is None] == []
@@ -81,7 +81,7 @@ def test_all_assigned_codes_are_there() -> None:
 
 @pytest.mark.parametrize("digits", calling_codes())
 def test_each_zone_exists(digits: str) -> None:
-    """All zones of a code are in this machine's tz database, but for one of 2025."""
+    """All zones of a code exist in this machine's tz database, except for one added in 2025."""
     zones = calling_codes()[digits].zones
 
     assert zones
@@ -90,13 +90,13 @@ def test_each_zone_exists(digits: str) -> None:
 
 @given(numbers)
 def test_any_number_is_looked_up(number: int) -> None:
-    """Whatever number is asked for, there is a country with zones, or neither."""
+    """Any number has either a country with zones, or no country and no zones."""
     assert bool(zones_of(number)) is (country_of(number) is not None)
 
 
 @given(st.text())
 def test_a_name_is_a_zone_or_none(name: str) -> None:
-    """A hostile name reaches no file and raises nothing."""
+    """Any text is looked up without an error: the result is the zone of that name, or None."""
     zone = zone_named(name)
 
     assert zone is None or zone.key == name
@@ -104,5 +104,5 @@ def test_a_name_is_a_zone_or_none(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "../passwd", "America", "/etc/passwd", "\0", "a" * 5_000])
 def test_what_is_no_zone_is_none(name: str) -> None:
-    """Folders, paths and nonsense are no time zones."""
+    """Folders, paths and other invalid names return None."""
     assert zone_named(name) is None

@@ -1,4 +1,4 @@
-"""The command line's campaigns: ``dial``, ``resume``, ``status``, ``export``, ``why`` and such."""
+"""The campaign commands: ``dial``, ``resume``, ``status``, ``export``, ``why`` and others."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ pytestmark = pytest.mark.usefixtures("loop")
 
 @pytest.fixture(params=["asyncio", "trio"])
 def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run commands on each event loop, though they only ever ask for asyncio."""
+    """Run commands on each event loop, although they ask for asyncio only."""
     monkeypatch.setattr(anyio, "run", partial(anyio.run, backend=request.param))
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with contacts and a flow."""
+    """A working folder with contacts and a flow."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "people.csv").write_text(ROWS)
     (tmp_path / "flow.json").write_text(FLOW)
@@ -82,8 +82,8 @@ def ran(*argv: str, **given: Any) -> tuple[int, Console]:
     return main(argv, terminal=terminal), terminal
 
 
-async def lose(ledger: Ledger, most: int = 1) -> None:
-    """Have sends of a campaign end unknown."""
+async def leave_unknown(ledger: Ledger, most: int = 1) -> None:
+    """Have sends of a campaign end as unknown."""
     for claim in await ledger.claim("people", "w", most=most, lease=60):
         token = f"tcm_{claim.contact}"
         await ledger.intend(claim, "w", token, limits=SendLimits(), fence=30, lease=90)
@@ -91,16 +91,16 @@ async def lose(ledger: Ledger, most: int = 1) -> None:
 
 
 async def unknown_ledger(ledger: Ledger) -> None:
-    """A campaign with two sends of unknown fate."""
+    """Create a campaign with two unknown sends."""
     await begin(ledger)
-    await lose(ledger, 2)
+    await leave_unknown(ledger, 2)
 
 
 # --- dial -------------------------------------------------------------------------------
 
 
 def test_everybody_in_a_file_is_called_once(folder: Path) -> None:
-    """The plan is shown, each number is dialled, and the ledger knows of all."""
+    """`dial` shows its plan and dials each number of the file once."""
     simulator = Simulator()
     with serving(simulator) as environ:
         code, terminal = dialled(environ, *ANY, "--yes", "4", "--json")
@@ -120,7 +120,7 @@ def test_everybody_in_a_file_is_called_once(folder: Path) -> None:
 
 
 def test_the_same_command_again_calls_only_who_is_new(folder: Path) -> None:
-    """A file that has grown is dialled again, and nobody twice."""
+    """`dial` with a file that has grown dials only the new contacts."""
     simulator = Simulator()
     with serving(simulator) as environ:
         dialled(environ, *ANY, "--yes", "4")
@@ -135,7 +135,7 @@ def test_the_same_command_again_calls_only_who_is_new(folder: Path) -> None:
 
 
 def test_what_was_being_sent_is_not_to_be_dialled(folder: Path) -> None:
-    """Who confirms is told how many will be called, those of a dead worker not among them."""
+    """The count to confirm excludes contacts that a dead worker was sending."""
 
     async def cut_off(ledger: Ledger) -> None:
         await begin(ledger)
@@ -152,7 +152,7 @@ def test_what_was_being_sent_is_not_to_be_dialled(folder: Path) -> None:
 
 
 def test_what_is_rejected_is_shown_before_anybody_is_called(folder: Path) -> None:
-    """Rows that cannot be dialled are counted and named, without their numbers."""
+    """Rejected rows are counted and explained in the plan, without their numbers."""
     bad = "".join(f"9175550{n:03},N\n" for n in range(12))
     (folder / "people.csv").write_text(f"{ROWS}+19175550001,again\n{bad}")
     with serving(Simulator()) as environ:
@@ -168,7 +168,7 @@ def test_what_is_rejected_is_shown_before_anybody_is_called(folder: Path) -> Non
 
 
 def test_a_file_without_contacts_calls_nobody(folder: Path) -> None:
-    """Where no row can be dialled there is no campaign."""
+    """A file without a valid row is an error and creates no ledger."""
     (folder / "people.csv").write_text("phone,name\nx,N\n")
     with serving(Simulator()) as environ:
         code, terminal = dialled(environ, *ANY, "--yes", "0")
@@ -179,7 +179,7 @@ def test_a_file_without_contacts_calls_nobody(folder: Path) -> None:
 
 
 def test_many_countries_are_not_all_listed(folder: Path) -> None:
-    """The plan names the countries with most contacts."""
+    """The plan lists only the countries with most contacts."""
     codes = ["49301234567", "33123456789", "34912345678", "390612345678", "41441234567"]
     codes += ["43112345678", "3222345678", "4521234567", "919876543210", "61212345678"]
     (folder / "people.csv").write_text("phone\n" + "".join(f"+{code}\n" for code in codes))
@@ -196,7 +196,7 @@ def test_many_countries_are_not_all_listed(folder: Path) -> None:
     [(4, "yes\n", 0), (4, "4\n", 1), (11, "11\n", 0), (11, "yes\n", 1), (11, "12\n", 1)],
 )
 def test_the_count_is_confirmed(folder: Path, rows: int, typed: str, code: int) -> None:
-    """Above ten, whoever confirms types how many are called."""
+    """Up to ten calls are confirmed with "yes", more by typing their number."""
     (folder / "people.csv").write_text(
         "phone,name\n" + "".join(f"+1917555{n:04},N\n" for n in range(rows))
     )
@@ -210,7 +210,7 @@ def test_the_count_is_confirmed(folder: Path, rows: int, typed: str, code: int) 
 
 
 def test_a_count_that_is_not_the_plans_is_refused(folder: Path) -> None:
-    """``--yes`` with another number than the plan's calls nobody."""
+    """``--yes`` with a number other than the plan's places no call."""
     simulator = Simulator()
     with serving(simulator) as environ:
         code, terminal = dialled(environ, *ANY, "--yes", "5")
@@ -238,7 +238,7 @@ def test_a_count_that_is_not_the_plans_is_refused(folder: Path) -> None:
 def test_what_cannot_be_used_is_refused(
     folder: Path, change: list[str], environ: dict[str, str], message: str
 ) -> None:
-    """A wrong argument is named, and nobody is called."""
+    """An invalid argument is named, and no call is placed."""
     simulator = Simulator()
     with serving(simulator) as account:
         code, terminal = dialled(account | environ, *ANY, "--yes", "4", *change)
@@ -250,7 +250,7 @@ def test_what_cannot_be_used_is_refused(
 
 
 def test_a_flow_needs_columns_of_the_file(folder: Path) -> None:
-    """A flow that names a column which is not there is refused, before any row is read."""
+    """A flow that uses a column missing from the file is rejected."""
     (folder / "flow.json").write_text(FLOW.replace("name", "surname"))
     with serving(Simulator()) as environ:
         code, terminal = dialled(environ, *ANY)
@@ -261,7 +261,7 @@ def test_a_flow_needs_columns_of_the_file(folder: Path) -> None:
 
 
 def test_contacts_may_be_json_lines(folder: Path) -> None:
-    """A file of objects has no columns of its own; each row is looked at."""
+    """In a file of JSON lines, each row is checked for the flow's columns."""
     (folder / "people.csv").write_text(
         '{"phone": "+19175550001", "name": "A"}\n{"phone": "+19175550002"}\n'
     )
@@ -275,7 +275,7 @@ def test_contacts_may_be_json_lines(folder: Path) -> None:
 
 
 def test_a_file_without_a_header_is_told(folder: Path) -> None:
-    """What people should know of the file's layout stands in the plan."""
+    """The plan notes that the file has no header."""
     (folder / "people.csv").write_text("+19175550001,N\n+19175550002,M\n")
     (folder / "flow.json").write_text('[{"action": "hangup"}]')
     with serving(Simulator()) as environ:
@@ -285,13 +285,13 @@ def test_a_file_without_a_header_is_told(folder: Path) -> None:
 
 
 def test_a_window_that_is_not_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """The calling window is checked with the arguments."""
+    """An invalid calling window is rejected."""
     assert main([*DIAL, "--window", "9-21"]) == Exit.USAGE
     assert "CallingWindow.start must be a time" in capsys.readouterr().err
 
 
 def test_numbers_on_the_list_are_not_called(folder: Path) -> None:
-    """Who is in the do-not-call file is blocked, and the run is partly done."""
+    """A number in the do-not-call file is blocked, and the exit code is 3."""
     (folder / "never.csv").write_text("phone\n+19175550002\n+19175550002\n")
     simulator = Simulator()
     with serving(simulator) as environ:
@@ -304,7 +304,7 @@ def test_numbers_on_the_list_are_not_called(folder: Path) -> None:
 
 
 def test_a_list_that_cannot_be_read_in_full_calls_nobody(folder: Path) -> None:
-    """A row of the do-not-call file that is no number may be somebody's."""
+    """A do-not-call file with an invalid row is an error, and no call is placed."""
     (folder / "never.csv").write_text("phone\n9.19E+11\n")
     with serving(Simulator()) as environ:
         code, terminal = dialled(environ, *ANY, "--do-not-call", "never.csv", "--yes", "4")
@@ -314,7 +314,7 @@ def test_a_list_that_cannot_be_read_in_full_calls_nobody(folder: Path) -> None:
 
 
 def closed_now(folder: Path) -> list[str]:
-    """Contacts where it is about ten now, and a window that opens at noon."""
+    """Write contacts whose local time is about ten; return a window that opens at noon."""
     zone = zone_at_ten()
     (folder / "people.csv").write_text(
         "phone,name,timezone\n" + "".join(f"+{number},N,{zone}\n" for number in NUMBERS)
@@ -323,7 +323,7 @@ def closed_now(folder: Path) -> list[str]:
 
 
 def test_outside_the_calling_hours_nobody_is_called(folder: Path) -> None:
-    """A window that is closed for everybody ends with a code of its own."""
+    """Outside the calling window no call is placed, and the exit code says so."""
     simulator = Simulator()
     window = closed_now(folder)
     with serving(simulator) as environ:
@@ -336,7 +336,7 @@ def test_outside_the_calling_hours_nobody_is_called(folder: Path) -> None:
 
 
 def test_who_may_never_be_called_has_no_time_named(folder: Path) -> None:
-    """Where no row may be called at any hour, none is promised."""
+    """If no contact can ever be called, the plan names no time."""
     window = closed_now(folder)
     zones = "Pacific/Kiritimati"
     (folder / "people.csv").write_text(f"phone,name,timezone\n+19175550001,N,{zones}\n")
@@ -350,7 +350,7 @@ def test_who_may_never_be_called_has_no_time_named(folder: Path) -> None:
 
 
 def test_a_dry_run_calls_nobody(folder: Path) -> None:
-    """The same plan is carried out on a simulator, without account or ledger."""
+    """A dry run executes the plan on a simulator, without an account or a ledger."""
     code, terminal = dialled({}, *ANY, "--dry-run", "--cps", "1", "--json")
     result = json.loads(terminal.out)
 
@@ -361,7 +361,7 @@ def test_a_dry_run_calls_nobody(folder: Path) -> None:
 
 
 def test_a_dry_run_does_not_wait_for_the_window(folder: Path) -> None:
-    """The rehearsal's clock begins when the window opens."""
+    """A dry run does not wait for the calling window to open."""
     code, terminal = dialled({}, *closed_now(folder), "--dry-run")
 
     assert code == Exit.OK
@@ -369,17 +369,17 @@ def test_a_dry_run_does_not_wait_for_the_window(folder: Path) -> None:
 
 
 def test_what_is_heard_of_calls_is_in_the_ledger(folder: Path) -> None:
-    """With a port for webhooks, it waits for the ends of calls and knows what they cost."""
+    """With a webhook port, `dial` waits for call records and reports costs."""
     simulator = Simulator(life="immediate")
     token = "t" * 43
 
-    def tell(port: int) -> None:
+    def send_webhooks_to(port: int) -> None:
         simulator.webhooks = Webhooks(f"http://127.0.0.1:{port}/{token}")
 
     with serving(simulator) as environ:
         environ["TELECMI_WEBHOOK_TOKEN"] = token
         port = free_port()
-        tell(port)
+        send_webhooks_to(port)
         code, terminal = dialled(environ, *ANY, "--yes", "4", "--webhook-port", str(port))
 
     assert code == Exit.OK
@@ -389,7 +389,7 @@ def test_what_is_heard_of_calls_is_in_the_ledger(folder: Path) -> None:
 
 
 def test_unknown_fates_have_their_own_code(folder: Path) -> None:
-    """A request whose answer was lost is kept as unknown, and the exit code says so."""
+    """A call with a lost reply is unknown, and has its own exit code."""
     simulator = Simulator()
     simulator.faults.add(Fault("reply_lost", to=NUMBERS[0]))
     with serving(simulator) as environ:
@@ -402,7 +402,7 @@ def test_unknown_fates_have_their_own_code(folder: Path) -> None:
 
 @pytest.mark.usefixtures("campaigns_poll_often")
 def test_refused_credentials_end_a_campaign(folder: Path) -> None:
-    """It is left when TeleCMI refuses the secret, and everybody is still to be called."""
+    """Refused credentials end the command, and all contacts stay pending."""
     with serving(Simulator()) as environ:
         environ["TELECMI_SECRET"] = "not-the-right-one"
         code, terminal = dialled(environ, *ANY, "--yes", "4")
@@ -416,7 +416,7 @@ def test_refused_credentials_end_a_campaign(folder: Path) -> None:
 
 
 def test_the_secret_may_come_from_stdin(folder: Path) -> None:
-    """``--secret-stdin`` reads it there, and then nobody can be asked."""
+    """``--secret-stdin`` reads the secret from stdin, and then needs ``--yes``."""
     simulator = Simulator()
     with serving(simulator) as environ:
         secret = environ.pop("TELECMI_SECRET") + "\n"
@@ -433,7 +433,7 @@ def test_the_secret_may_come_from_stdin(folder: Path) -> None:
 
 
 def test_a_campaign_is_resumed(folder: Path) -> None:
-    """What is left is dialled, without questions."""
+    """`resume` dials the remaining contacts without confirmation."""
     in_ledger(begin)
     simulator = Simulator()
     with serving(simulator) as environ:
@@ -445,7 +445,7 @@ def test_a_campaign_is_resumed(folder: Path) -> None:
 
 
 def test_a_paused_campaign_goes_on(folder: Path) -> None:
-    """`pause` asks workers to wait, and `resume` takes it back."""
+    """`pause` pauses a campaign, and `resume` continues it."""
     in_ledger(begin)
     paused, terminal = ran("pause", "--ledger", "l.db", "--json")
     _, seen = ran("status", "--ledger", "l.db")
@@ -460,24 +460,24 @@ def test_a_paused_campaign_goes_on(folder: Path) -> None:
 
 @pytest.mark.usefixtures("campaigns_poll_often")
 def test_a_worker_waits_while_its_campaign_is_paused(folder: Path) -> None:
-    """A pause from another process is shown, and so is its end."""
+    """A worker shows that another process paused or resumed its campaign."""
     in_ledger(begin)
     (folder / "people.csv").write_text(ROWS)
     simulator = Simulator(latency=0.2)
 
-    def interfere() -> None:
-        async def directed() -> None:
+    def pause_and_resume() -> None:
+        async def set_statuses() -> None:
             async with SqliteLedger(folder / "l.db") as ledger:
-                while (await ledger.state("people")).sends < 1:  # noqa: ASYNC110  # a file tells nobody
+                while (await ledger.state("people")).sends < 1:  # noqa: ASYNC110  # a file cannot notify
                     await anyio.sleep(0.01)
                 await ledger.set_status("people", "paused", "lunch")
                 await anyio.sleep(1.5)
                 await ledger.set_status("people", "running")
 
-        anyio.run(directed)
+        anyio.run(set_statuses)
 
     with serving(simulator) as environ:
-        thread = threading.Thread(target=interfere)
+        thread = threading.Thread(target=pause_and_resume)
         thread.start()
         terminal = console(environ)
         code = main(["resume", "--ledger", "l.db"], terminal=terminal)
@@ -489,7 +489,7 @@ def test_a_worker_waits_while_its_campaign_is_paused(folder: Path) -> None:
 
 
 def test_resume_needs_a_caller_id(folder: Path) -> None:
-    """A campaign without one takes the environment's, or is refused."""
+    """A campaign without a caller id needs TELECMI_FROM."""
 
     async def begun(ledger: Ledger) -> None:
         await ledger.create("people", CampaignSettings(flow=json.loads(FLOW)).dump())
@@ -510,7 +510,7 @@ def test_resume_needs_a_caller_id(folder: Path) -> None:
     ("patient", "code"), [(False, Exit.OUTSIDE_HOURS), (True, Exit.PARTLY)]
 )
 def test_who_is_due_much_later_is_left(folder: Path, *, patient: bool, code: Exit) -> None:
-    """Once nobody is due within the hour it ends, unless it is told to wait."""
+    """Once no contact is due within the hour the command ends, except with ``--wait``."""
 
     async def postponed(ledger: Ledger) -> None:
         await begin(ledger)
@@ -522,7 +522,7 @@ def test_who_is_due_much_later_is_left(folder: Path, *, patient: bool, code: Exi
 
     def stop() -> None:
         wait_for(lambda: simulator.numbers() == 4)
-        time.sleep(0.5)  # by itself it would end before
+        time.sleep(0.5)  # without --wait it would end before
         in_ledger(lambda ledger: ledger.set_status("people", "stopped"))
 
     stopper = threading.Thread(target=stop)
@@ -545,7 +545,7 @@ def test_who_is_due_much_later_is_left(folder: Path, *, patient: bool, code: Exi
 
 
 def test_an_interrupt_in_the_program_itself_is_counted(folder: Path) -> None:
-    """Ctrl-C in the main thread has the worker leave, and ends with 130."""
+    """Ctrl-C in the main thread makes the worker leave, and the exit code is 130."""
     in_ledger(partial(begin, pace=0.5))
     arrived = threading.Event()
     simulator = Watched(arrived)
@@ -560,7 +560,7 @@ def test_an_interrupt_in_the_program_itself_is_counted(folder: Path) -> None:
 def test_a_ledger_that_fails_for_a_while_ends_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While it fails nobody is dialled, that is said, and then it goes on."""
+    """Dialling stops while the ledger fails, with a message, and then continues."""
     no_claim, no_look = iter([True] * 2), iter([True] * 2)
     claim, next_due = SqliteLedger.claim, SqliteLedger.next_due
 
@@ -591,7 +591,7 @@ def test_a_ledger_that_fails_for_a_while_ends_nothing(
 def test_a_failure_comes_out_as_itself(
     folder: Path, monkeypatch: pytest.MonkeyPatch, *, grouped: bool
 ) -> None:
-    """What a run raises ends the command with its own code and words, alone or in a group."""
+    """An error of a run, also in an exception group, sets the exit code and message."""
 
     async def run(*_: object, **__: object) -> None:
         failure = StoreError("the disk is full")
@@ -606,14 +606,14 @@ def test_a_failure_comes_out_as_itself(
     assert terminal.err.endswith("telecmi-async resume: the disk is full\n")
 
 
-# --- looking ----------------------------------------------------------------------------
+# --- reading a ledger -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "argv", [["status"], ["pause"], ["resume"], ["export"], ["why", "+1917555001"]]
 )
 def test_what_is_not_there_is_named(folder: Path, argv: list[str]) -> None:
-    """A ledger or a campaign that is not there is not made."""
+    """A missing ledger or campaign is an error and is not created."""
     with serving(Simulator()) as environ:
         none, no_ledger = ran(*argv, "--ledger", "l.db", environ=environ)
         in_ledger(begin)
@@ -625,7 +625,7 @@ def test_what_is_not_there_is_named(folder: Path, argv: list[str]) -> None:
 
 
 def test_several_campaigns_need_a_name(folder: Path) -> None:
-    """`status` shows all of them; whatever acts on one has to be told which."""
+    """`status` shows all campaigns; a command that acts on one needs its name."""
 
     async def two(ledger: Ledger) -> None:
         await begin(ledger)
@@ -652,7 +652,7 @@ def test_several_campaigns_need_a_name(folder: Path) -> None:
 
 
 def test_an_empty_ledger_has_no_campaign(folder: Path) -> None:
-    """Where there is none, it is said."""
+    """A ledger without campaigns is an error that says so."""
     in_ledger(lambda ledger: ledger.now())
     code, terminal = ran("status", "--ledger", "l.db")
 
@@ -661,7 +661,7 @@ def test_an_empty_ledger_has_no_campaign(folder: Path) -> None:
 
 
 def test_a_ledger_may_be_named_in_a_file(folder: Path) -> None:
-    """``TELECMI_LEDGER_FILE`` names a file with the ledger's place."""
+    """``TELECMI_LEDGER_FILE`` names a file that holds the ledger's location."""
     in_ledger(begin)
     (folder / "place").write_text("l.db\n")
     code, _ = ran("status", environ={"TELECMI_LEDGER_FILE": "place"})
@@ -676,7 +676,7 @@ def test_a_ledger_may_be_named_in_a_file(folder: Path) -> None:
 
 
 def test_a_database_is_opened_by_its_own_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A URL without a password, or one in the environment, leads to PostgreSQL."""
+    """A PostgreSQL URL opens the PostgreSQL ledger, and a password is not shown."""
     opened: list[str] = []
 
     def make(place: str) -> None:
@@ -695,7 +695,7 @@ def test_a_database_is_opened_by_its_own_ledger(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_contacts_are_exported_masked_and_safe(folder: Path) -> None:
-    """A CSV row shows no number in full, and no cell is a formula."""
+    """Exported CSV has masked numbers and no formulas."""
     in_ledger(partial(begin, name="people", note="=cmd()", phone="+91 98765 43210"))
     code, terminal = ran("export", "--ledger", "l.db")
     rows = list(csv.DictReader(terminal.out.splitlines()))
@@ -708,7 +708,7 @@ def test_contacts_are_exported_masked_and_safe(folder: Path) -> None:
 
 
 def test_numbers_are_exported_in_full_on_request(folder: Path) -> None:
-    """``--reveal`` writes what the ledger has, and ``--state`` picks rows."""
+    """``--reveal`` exports full numbers, and ``--state`` selects rows."""
     in_ledger(unknown_ledger)
     code, terminal = ran(
         "export", "--ledger", "l.db", "--json", "--reveal", "--state", "unknown"
@@ -725,7 +725,7 @@ def test_numbers_are_exported_in_full_on_request(folder: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_is_named(folder: Path) -> None:
-    """`export` says where it could not write."""
+    """`export` names an output file that it cannot write."""
     in_ledger(begin)
     code, terminal = ran("export", "--ledger", "l.db", "--output", "no/out.csv")
 
@@ -734,9 +734,9 @@ def test_a_file_that_cannot_be_written_is_named(folder: Path) -> None:
 
 
 def test_why_tells_a_numbers_story(folder: Path) -> None:
-    """What happened to a number is told in its order, in words and as JSON."""
+    """`why` shows the history of a number in words and as JSON."""
 
-    async def lived(ledger: Ledger) -> None:
+    async def history(ledger: Ledger) -> None:
         await unknown_ledger(ledger)
         at = await ledger.now()
         token = "tcm_1"
@@ -750,12 +750,12 @@ def test_why_tells_a_numbers_story(folder: Path) -> None:
             CallEvidence(token=token, request_id="s", at=at, over=True, answered=False)
         )
 
-    in_ledger(lived)
+    in_ledger(history)
     code, answered = ran("why", str(NUMBERS[0]), "--ledger", "l.db")
     _, missed = ran("why", str(NUMBERS[1]), "--ledger", "l.db", "--name", "people")
     _, untouched = ran("why", str(NUMBERS[2]), "--ledger", "l.db")
     _, as_json = ran("why", str(NUMBERS[0]), "--ledger", "l.db", "--json")
-    unheard, nobody = ran("why", "+14155550100", "--ledger", "l.db")
+    unknown, other = ran("why", "+14155550100", "--ledger", "l.db")
 
     assert code == Exit.OK
     assert answered.out.startswith(f"{mask(NUMBERS[0])} in people is finished")
@@ -767,8 +767,8 @@ def test_why_tells_a_numbers_story(folder: Path) -> None:
         "intend",
         "mark_unknown",
     ]
-    assert unheard == Exit.FAILED
-    assert "is in no campaign" in nobody.err
+    assert unknown == Exit.FAILED
+    assert "is in no campaign" in other.err
     assert "917555" not in answered.out + as_json.out
 
 
@@ -779,7 +779,7 @@ def test_why_tells_a_numbers_story(folder: Path) -> None:
 def test_unknown_contacts_are_dialled_again_by_decision(
     folder: Path, numbers: list[str], count: int
 ) -> None:
-    """All of them, or those that are named, become pending once it is confirmed."""
+    """`retry-unknown` makes all or the named unknown contacts pending, once confirmed."""
     in_ledger(unknown_ledger)
     asked, _ = ran("retry-unknown", *numbers, "--ledger", "l.db")
     code, terminal = ran("retry-unknown", *numbers, "--ledger", "l.db", "--yes", str(count))
@@ -792,7 +792,7 @@ def test_unknown_contacts_are_dialled_again_by_decision(
 
 
 def test_a_decision_may_be_told_as_json(folder: Path) -> None:
-    """How many are pending again is an object for programs."""
+    """`retry-unknown --json` prints how many contacts are pending again."""
     in_ledger(unknown_ledger)
     _, terminal = ran("retry-unknown", "--ledger", "l.db", "--yes", "2", "--json")
 
@@ -800,7 +800,7 @@ def test_a_decision_may_be_told_as_json(folder: Path) -> None:
 
 
 def test_nothing_unknown_is_nothing_to_retry(folder: Path) -> None:
-    """Whoever is not unknown is not dialled again this way."""
+    """`retry-unknown` fails for a contact that is not unknown."""
     in_ledger(unknown_ledger)
     code, terminal = ran("retry-unknown", str(NUMBERS[3]), "--ledger", "l.db", "--yes", "0")
 
@@ -809,7 +809,7 @@ def test_nothing_unknown_is_nothing_to_retry(folder: Path) -> None:
 
 
 def test_what_is_being_sent_is_not_yet_unknown(folder: Path) -> None:
-    """Who was being sent when a worker died cannot be decided about before its lease is over."""
+    """`retry-unknown` skips sends whose lease is not over."""
 
     async def cut_off(ledger: Ledger) -> None:
         await begin(ledger)
@@ -827,7 +827,7 @@ def test_what_is_being_sent_is_not_yet_unknown(folder: Path) -> None:
 
 
 def test_an_interrupt_comes_before_what_is_unknown() -> None:
-    """Who pressed Ctrl-C gets a shell's code; else what is unknown comes first."""
+    """The exit code of Ctrl-C comes before unknown, and unknown before others."""
     counts = dict.fromkeys(ContactState, 0) | {ContactState.UNKNOWN: 1}
     state = CampaignState(name="x", status="running", why="", counts=counts, sends=1, cost=0.0)
 

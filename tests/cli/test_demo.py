@@ -1,4 +1,4 @@
-"""The command line's ``demo``, and how the progress of campaigns is shown."""
+"""The command ``demo``, and the display of campaign progress."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from telecmi_async.simulator import Simulator
 
 
 def state(*, status: str = "running", sends: int = 0, **counts: int) -> CampaignState:
-    """A campaign with so many contacts in some states."""
+    """Return the state of a campaign with so many contacts in some states."""
     return CampaignState(
         name="x",
         status=status,
@@ -42,18 +42,18 @@ def state(*, status: str = "running", sends: int = 0, **counts: int) -> Campaign
 
 
 def test_the_numbers_are_nobodys() -> None:
-    """Each is a line 01xx of an exchange 555, and none comes twice."""
+    """The demo's numbers are fictional 555-01xx lines, each used once."""
     numbers = list(islice(fictional_numbers(), 1_000))
 
     assert len(set(numbers)) == 1_000
     assert all(re.fullmatch(r"1[2-9]\d\d55501\d\d", str(number)) for number in numbers)
 
 
-# --- its table --------------------------------------------------------------------------
+# --- the demo's report ------------------------------------------------------------------
 
 
 def report(simulator: Simulator | None = None, **counts: int) -> Report:
-    """A report of a campaign that stands so."""
+    """Return a report on a campaign with these counts."""
     return Report(
         state=state(status="running", sends=0, **counts),
         answered=0,
@@ -63,7 +63,7 @@ def report(simulator: Simulator | None = None, **counts: int) -> Report:
 
 
 class Crowded(Simulator):
-    """A simulator that saw a busy second, and numbers that were dialled twice."""
+    """A simulator that reports a given busiest second and number of duplicates."""
 
     busiest: int = 0
     twice: int = 0
@@ -76,7 +76,7 @@ class Crowded(Simulator):
 
 
 def crowded(*, busiest: int = 0, twice: int = 0) -> Simulator:
-    """Such a simulator."""
+    """Return such a simulator."""
     simulator = Crowded()
     object.__setattr__(simulator, "busiest", busiest)
     object.__setattr__(simulator, "twice", twice)
@@ -94,7 +94,7 @@ def crowded(*, busiest: int = 0, twice: int = 0) -> Simulator:
     ],
 )
 def test_what_should_not_happen_is_said(found: Report, problem: str) -> None:
-    """Each thing that can go wrong is found, alone, and printed."""
+    """Each problem is found by itself and printed."""
     screen = Screen()
     found.print(terminal_on(screen))
 
@@ -103,12 +103,12 @@ def test_what_should_not_happen_is_said(found: Report, problem: str) -> None:
 
 
 def test_a_few_requests_may_bunch_on_the_way() -> None:
-    """A busiest second a little above the limit is shown, and is no problem."""
+    """A busiest second slightly above the limit is not a problem."""
     assert report(crowded(busiest=52)).problems() == []
 
 
 def test_what_is_open_has_a_row_if_there_is_any() -> None:
-    """Rows for what need not happen are shown only if it did."""
+    """Unknown and live calls have a row if there are any."""
     screen = Screen()
     report(unknown=2, placed=1).print(terminal_on(screen))
     table = rows(screen.shown())
@@ -124,7 +124,7 @@ def test_what_is_open_has_a_row_if_there_is_any() -> None:
 def test_no_line_is_longer_than_the_terminal(
     columns: str, kind: type[ChangingLine | Panel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The table leaves its notes out where they have no room, and nothing wraps."""
+    """No line is wider than the terminal; the table omits its notes if they do not fit."""
     monkeypatch.setenv("COLUMNS", columns)
     screen = Screen(tty=True)
     terminal = terminal_on(screen)
@@ -141,7 +141,7 @@ def test_no_line_is_longer_than_the_terminal(
 
 
 def test_the_bar_grows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bar shows the share of contacts that are dealt with."""
+    """The bar shows the share of contacts that are done."""
     monkeypatch.setenv("COLUMNS", "120")
     screen = Screen(tty=True)
     view = CampaignView(state(pending=50, placed=20, failed=10, finished=20), 2.0)
@@ -154,7 +154,7 @@ def test_the_bar_grows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_terminal_without_these_characters_gets_others() -> None:
-    """What a terminal cannot show is drawn with what it can, or as a question mark."""
+    """Characters that the terminal cannot encode are replaced."""
     screen = Screen(tty=True, encoding="ascii")
     terminal = terminal_on(screen, {"NO_COLOR": "1"})
     line = ChangingLine(terminal)
@@ -169,7 +169,7 @@ def test_a_terminal_without_these_characters_gets_others() -> None:
 
 @pytest.mark.anyio
 async def test_plain_lines_come_now_and_then() -> None:
-    """A pipe gets a line every so many seconds, notes at once, and always a last one."""
+    """A pipe gets a line every ten seconds, notes at once, and a last line."""
     screen = Screen()
     lines = PlainLines(terminal_on(screen), 10.0)
     for n in range(25):
@@ -188,7 +188,7 @@ async def test_plain_lines_come_now_and_then() -> None:
 
 
 def test_a_meter_looks_back_ten_seconds() -> None:
-    """The rate is that of the last seconds, and nothing is said before two looks."""
+    """The rate covers the last ten seconds, and is zero before the second measurement."""
     meter = ProgressMeter()
     rates = [
         meter.look(state(sends=sends), at).rate for at, sends in ((0, 0), (5, 50), (20, 80))
@@ -201,7 +201,7 @@ def test_a_meter_looks_back_ten_seconds() -> None:
     ("seconds", "words"), [(0.4, "0 s"), (89, "89 s"), (600, "10 min"), (9_000, "2.5 h")]
 )
 def test_durations_are_as_exact_as_people_need(seconds: float, words: str) -> None:
-    """Seconds, then minutes, then hours."""
+    """Durations are shown in seconds, then minutes, then hours."""
     assert duration(seconds) == words
 
 
@@ -218,7 +218,7 @@ def test_durations_are_as_exact_as_people_need(seconds: float, words: str) -> No
 def test_a_terminals_wishes_are_respected(
     environ: dict[str, str], kind: type[Display], *, tty: bool, styles: bool
 ) -> None:
-    """NO_COLOR, TERM=dumb and pipes get what they can show."""
+    """NO_COLOR, TERM=dumb and pipes select the display and its colours."""
     terminal = terminal_on(Screen(tty=tty), environ)
     display = display_for(terminal)
     display.finish(None)
@@ -228,14 +228,14 @@ def test_a_terminals_wishes_are_respected(
 
 
 def test_without_rich_there_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The extra is missed by nobody who does not look."""
+    """Without rich, progress is shown on one changing line."""
     monkeypatch.setitem(sys.modules, "telecmi_async.cli.panel", None)
 
     assert isinstance(display_for(terminal_on(Screen(tty=True))), ChangingLine)
 
 
 def test_fictional_numbers_come_to_an_end() -> None:
-    """A hundred in every area code, and none twice."""
+    """There are a hundred fictional numbers in each area code, and no duplicates."""
     numbers = list(fictional_numbers())
 
     assert (
@@ -244,13 +244,13 @@ def test_fictional_numbers_come_to_an_end() -> None:
 
 
 class Placed:
-    """A stage on which calls are placed, and over at the second look."""
+    """A demo stage with live calls that end by the second look."""
 
     def __init__(self) -> None:
         self.looks = 0
 
     async def look(self) -> CampaignState:
-        """Say how things stand."""
+        """Return the campaign's state."""
         self.looks += 1
         counts = dict.fromkeys(ContactState, 0)
         counts[ContactState.PLACED] = 2 - self.looks
@@ -261,7 +261,7 @@ class Placed:
 
 @pytest.mark.anyio
 async def test_the_records_of_the_last_calls_are_waited_for() -> None:
-    """As long as there is a call whose end was not told."""
+    """The demo waits until no call is without its call record."""
     stage: Any = Placed()
     await demo._last_records(stage)
 
@@ -271,7 +271,7 @@ async def test_the_records_of_the_last_calls_are_waited_for() -> None:
 def test_the_demos_worker_dials_what_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It goes on with the ledger's campaign, and ends when all is dialled."""
+    """A worker process dials the campaign's remaining contacts and ends."""
     path = str(tmp_path / "demo.db")
     log = logging.getLogger("telecmi_async")
     before = log.level

@@ -1,4 +1,4 @@
-"""The command line: its arguments, and ``call`` and ``simulate``."""
+"""The command line: its arguments, and the commands ``call`` and ``simulate``."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def version(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have this very package installed, as version 1.2.3."""
+    """Report the installed package as version 1.2.3."""
     installed = {"telecmi-async": "1.2.3"}
     monkeypatch.setattr(metadata, "version", installed.__getitem__)
 
 
 @pytest.fixture(params=["asyncio", "trio"])
 def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run commands on each event loop, though they only ever ask for asyncio."""
+    """Run commands on each event loop, although they ask for asyncio only."""
     monkeypatch.setattr(anyio, "run", partial(anyio.run, backend=request.param))
 
 
@@ -72,7 +72,7 @@ COMMANDS = [
 def test_every_command_explains_itself(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``--help`` prints what there is to know and succeeds."""
+    """Every command has ``--help``."""
     code = main([*command, "--help"])
     out = capsys.readouterr().out
 
@@ -82,7 +82,7 @@ def test_every_command_explains_itself(
 
 
 def test_the_exit_codes_are_documented(capsys: pytest.CaptureFixture[str]) -> None:
-    """The help names every exit code there is."""
+    """The help lists every exit code."""
     main(["--help"])
     text = capsys.readouterr().out.partition("exit codes:")[2]
 
@@ -90,7 +90,7 @@ def test_the_exit_codes_are_documented(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_no_command_gets_the_help() -> None:
-    """Without a command there is nothing to do, and the help goes to stderr."""
+    """Without a command, the help goes to stderr, and the exit code is a usage error."""
     terminal = console()
 
     assert main([], terminal=terminal) == Exit.USAGE
@@ -100,7 +100,7 @@ def test_no_command_gets_the_help() -> None:
 
 @pytest.mark.usefixtures("version")
 def test_the_version_is_the_installed_one() -> None:
-    """``--version`` prints the name, and the version of the package's metadata."""
+    """``--version`` prints the version of the installed package."""
     terminal = console()
 
     assert main(["--version"], terminal=terminal) == Exit.OK
@@ -127,7 +127,7 @@ def test_the_version_is_the_installed_one() -> None:
 def test_wrong_arguments_are_refused(
     argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What cannot be right is named, with what would be right, and nothing is done."""
+    """An invalid argument is rejected with the valid form."""
     assert main(argv) == Exit.USAGE
     assert message in capsys.readouterr().err
 
@@ -149,7 +149,7 @@ def test_wrong_arguments_are_refused(
     ],
 )
 def test_what_an_argument_stands_for_says_what_is_wrong(argv: list[str], message: str) -> None:
-    """What only simulator and service know to be wrong is refused by them, in their words."""
+    """Errors of the simulator and the service are shown as they are, in one line."""
     terminal = console()
 
     assert main(argv, terminal=terminal) == Exit.USAGE
@@ -159,7 +159,7 @@ def test_what_an_argument_stands_for_says_what_is_wrong(argv: list[str], message
 
 
 def test_help_imports_no_command() -> None:
-    """The help waits for no command, nor for a library that takes its time."""
+    """The help imports neither the commands nor slow libraries."""
     slow = {"anyio", "asyncio", "cattrs", "h11", "httpx", "rich", "sqlite3", "tenacity"}
     script = (
         "import sys; from telecmi_async.cli import main; main(['dial', '--help'])\n"
@@ -173,7 +173,7 @@ def test_help_imports_no_command() -> None:
 
 
 def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a Python of its own that finds this package."""
+    """Run Python in a process that finds this package."""
     return subprocess.run(
         [sys.executable, "-W", "error", *arguments],
         check=False,
@@ -189,7 +189,7 @@ def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def run_as(name: str) -> None:
-    """Run what runs the package, as runpy does where pytest has not put a loader before it."""
+    """Run ``__main__.py`` under a module name, as runpy does."""
     code = compile(MAIN.read_text(encoding="utf-8"), str(MAIN), "exec")
     exec(code, {"__name__": name, "__spec__": find_spec("telecmi_async.__main__")})
 
@@ -198,7 +198,7 @@ def run_as(name: str) -> None:
 def test_the_package_can_be_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``python -m telecmi_async`` is the command line, on the process's own streams."""
+    """``python -m telecmi_async`` runs the command line."""
     monkeypatch.setattr(sys, "argv", ["telecmi-async", "--version"])
     with pytest.raises(SystemExit) as caught:
         run_as("__main__")
@@ -210,14 +210,14 @@ def test_the_package_can_be_run(
 def test_importing_what_runs_the_package_runs_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Tools that import every module do not start the command line."""
+    """Importing ``telecmi_async.__main__`` does not run the command line."""
     run_as("telecmi_async.__main__")
 
     assert capsys.readouterr() == ("", "")
 
 
 def test_ctrl_c_ends_any_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that is interrupted ends with 130 and no traceback."""
+    """An interrupted command ends with exit code 130 and no traceback."""
 
     def run(*_: object, **__: object) -> int:
         raise KeyboardInterrupt
@@ -232,7 +232,7 @@ def test_ctrl_c_ends_any_command(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("loop")
 def test_a_call_is_placed_and_its_id_printed(flow: str) -> None:
-    """Stdout holds the request_id alone; stderr tells what was done, numbers masked."""
+    """`call` prints the request_id on stdout and masked details on stderr."""
     simulator = Simulator()
     with serving(simulator) as environ:
         terminal = console(environ)
@@ -258,7 +258,7 @@ def test_a_call_is_placed_and_its_id_printed(flow: str) -> None:
 
 @pytest.mark.usefixtures("loop")
 def test_a_result_may_be_json(flow: str) -> None:
-    """With ``--json`` stdout holds one object with all there is to know."""
+    """`call --json` prints one object with the result."""
     simulator = Simulator()
     with serving(simulator) as environ:
         terminal = console(environ)
@@ -280,7 +280,7 @@ def test_a_result_may_be_json(flow: str) -> None:
 
 
 def test_a_flow_may_come_from_stdin() -> None:
-    """``--pcmo -`` reads the call flow from stdin, if there is nothing to ask."""
+    """``--pcmo -`` reads the call flow from stdin."""
     simulator = Simulator()
     with serving(simulator) as environ:
         code = main(
@@ -296,7 +296,7 @@ def test_a_flow_may_come_from_stdin() -> None:
     [("yes\n", 0, 1), ("Y\n", 0, 1), ("no\n", 1, 0), ("\n", 1, 0), ("", 1, 0)],
 )
 def test_a_call_waits_for_a_yes(flow: str, typed: str, code: int, placed: int) -> None:
-    """A terminal is asked, and only a yes places the call."""
+    """On a terminal, `call` places the call only after a yes."""
     simulator = Simulator()
     with serving(simulator) as environ:
         terminal = console(environ, typed=typed, tty=True)
@@ -312,7 +312,7 @@ def test_a_call_waits_for_a_yes(flow: str, typed: str, code: int, placed: int) -
 def test_where_nobody_can_be_asked_nothing_is_placed(
     flow: str, pcmo: str, *, tty: bool
 ) -> None:
-    """Without a terminal, or with stdin used up, ``--yes`` is needed."""
+    """Without a terminal, or with the flow on stdin, `call` needs ``--yes``."""
     simulator = Simulator()
     with serving(simulator) as environ:
         terminal = console(environ, typed=FLOW, tty=tty)
@@ -338,7 +338,7 @@ def test_where_nobody_can_be_asked_nothing_is_placed(
 def test_what_cannot_be_placed_is_refused(
     flow: str, change: dict[str, str], message: str
 ) -> None:
-    """An input that cannot be right is named, before credentials are even looked for."""
+    """An invalid input is named, even without credentials."""
     terminal = console()
     options = {"--to": TO, "--from": FROM, "--pcmo": flow, "--yes": None} | change
     argv = [part for pair in options.items() for part in pair if part is not None]
@@ -357,7 +357,7 @@ def test_what_cannot_be_placed_is_refused(
     ],
 )
 def test_a_flow_that_cannot_be_sent_is_refused(text: str, message: str) -> None:
-    """A mistake in the call flow is named with its place."""
+    """An invalid call flow is rejected with the place of the error."""
     terminal = console({"TELECMI_FROM": FROM}, typed=text)
 
     assert main(["call", "--to", TO, "--pcmo", "-", "--yes"], terminal=terminal) == Exit.USAGE
@@ -389,7 +389,7 @@ def test_a_flow_that_cannot_be_sent_is_refused(text: str, message: str) -> None:
 def test_an_environment_that_lacks_something_is_refused(
     flow: str, environ: dict[str, str], code: int, message: str
 ) -> None:
-    """What is missing from the environment is named; credentials have their own code."""
+    """A missing or invalid variable is named; credentials have their own exit code."""
     terminal = console(environ)
 
     assert main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal) == code
@@ -397,7 +397,7 @@ def test_an_environment_that_lacks_something_is_refused(
 
 
 def test_blanks_around_what_the_environment_holds_do_not_count(flow: str) -> None:
-    """A variable is read without the blanks around it, as `CallService.from_env` reads it."""
+    """Whitespace around the value of a variable is ignored."""
     simulator = Simulator()
     with serving(simulator) as environ:
         terminal = console({name: f" {value}\n" for name, value in environ.items()})
@@ -408,7 +408,7 @@ def test_blanks_around_what_the_environment_holds_do_not_count(flow: str) -> Non
 
 
 def test_refused_credentials_have_their_own_code(flow: str) -> None:
-    """A secret that TeleCMI refuses ends with 4."""
+    """Refused credentials end with exit code 4."""
     with serving(Simulator()) as environ:
         terminal = console(environ | {"TELECMI_SECRET": "not-the-right-one"})
         code = main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal)
@@ -421,7 +421,7 @@ def test_refused_credentials_have_their_own_code(flow: str) -> None:
 
 @pytest.mark.usefixtures("loop", "no_retries")
 def test_a_refused_call_says_that_no_phone_rang(flow: str) -> None:
-    """A call that TeleCMI refuses ends with 1, and JSON says why."""
+    """A rejected call ends with exit code 1, and JSON gives the error."""
     with serving(Simulator(error_502_share=1)) as environ:
         terminal = console(environ)
         code = main(["call", "--to", TO, "--pcmo", flow, "--yes", "--json"], terminal=terminal)
@@ -437,7 +437,7 @@ def test_a_refused_call_says_that_no_phone_rang(flow: str) -> None:
 
 @pytest.mark.usefixtures("loop", "no_retries")
 def test_a_call_of_unknown_fate_says_so(flow: str) -> None:
-    """A call that may have rung ends with 7 and a warning."""
+    """A call that may have rung ends with exit code 7 and a warning."""
     with serving(Simulator(error_502_share=1, error_502_kind="gateway")) as environ:
         terminal = console(environ)
         code = main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal)
@@ -449,7 +449,7 @@ def test_a_call_of_unknown_fate_says_so(flow: str) -> None:
 
 @pytest.mark.usefixtures("loop", "no_retries")
 def test_a_call_that_never_left_says_so(flow: str) -> None:
-    """Where nobody listens, the call ends with a code of its own."""
+    """A call that could not connect has its own exit code."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     environ = {
@@ -469,7 +469,7 @@ def test_a_call_that_never_left_says_so(flow: str) -> None:
 def test_a_call_that_may_be_a_second_one_says_so(
     flow: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An acceptance after a gateway's 502 is told from a plain one."""
+    """A call accepted after a gateway's 502 is reported as a possible duplicate."""
     quick = partial(CallService, retry=RetryPolicy(wait_initial=0.001))
     monkeypatch.setattr(call, "CallService", quick)
     seed = next(n for n in range(99) if first_fails_then_succeeds(n))
@@ -483,13 +483,13 @@ def test_a_call_that_may_be_a_second_one_says_so(
 
 
 def first_fails_then_succeeds(seed: int) -> bool:
-    """Whether a simulator with this seed answers the first try with a 502 only."""
+    """Return whether the simulator fails only the first try with this seed."""
     tries = [draw(seed, "502", 19170000001, attempt) < 0.5 for attempt in (1, 2)]
     return tries == [True, False]
 
 
 def test_ctrl_c_reports_what_became_of_the_call(flow: str) -> None:
-    """A call that left is awaited and reported even then."""
+    """After Ctrl-C, a call that was sent is awaited and reported."""
     arrived = threading.Event()
     simulator = Watched(arrived, latency=0.3)
     with serving(simulator) as environ, interrupted(arrived):
@@ -503,7 +503,7 @@ def test_ctrl_c_reports_what_became_of_the_call(flow: str) -> None:
 def test_ctrl_c_before_the_call_says_that_nothing_was_sent(
     flow: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a call there is nothing to report."""
+    """Ctrl-C before the call reports that nothing was sent."""
 
     def make_call(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -523,20 +523,20 @@ def test_ctrl_c_before_the_call_says_that_nothing_was_sent(
 
 
 class Announcing(Stream):
-    """A stream that tells when the last line of the environment was printed."""
+    """A stream that sets `complete` when the last variable was printed."""
 
     def __init__(self) -> None:
         super().__init__()
         self.complete = threading.Event()
 
     def flush(self) -> None:
-        """Look at what there is."""
+        """Check what was printed."""
         if "TELECMI_SECRET" in self.getvalue():
             self.complete.set()
 
 
 def test_simulate_serves_until_ctrl_c() -> None:
-    """What it prints leads programs to it, and in the end it says what was asked."""
+    """`simulate` prints its environment, serves until Ctrl-C, and then prints counts."""
     stdout = Announcing()
     stderr = Stream()
     terminal = Terminal(stdin=Stream(), stdout=stdout, stderr=stderr, environ={})
@@ -567,7 +567,7 @@ def test_simulate_serves_until_ctrl_c() -> None:
 
 
 def test_simulate_may_speak_json() -> None:
-    """Its environment is one object, and what was asked is another one in the end."""
+    """`simulate --json` prints its environment and its counts as one object each."""
     stdout = Announcing()
     terminal = Terminal(stdin=Stream(), stdout=stdout, stderr=Stream(), environ={})
     with interrupted(stdout.complete):
@@ -586,7 +586,7 @@ def test_simulate_may_speak_json() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_simulate_says_where_its_page_is(host: str) -> None:
-    """The address that it prints leads to the page."""
+    """`simulate` prints the address of its page."""
     stdout, stderr = Announcing(), Stream()
     terminal = Terminal(stdin=Stream(), stdout=stdout, stderr=stderr, environ={})
     asked = threading.Event()
@@ -609,7 +609,7 @@ def test_simulate_says_where_its_page_is(host: str) -> None:
 
 @pytest.mark.usefixtures("loop")
 def test_simulate_ends_wherever_ctrl_c_comes_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interrupt inside the event loop, where trio raises it, ends it no differently."""
+    """An interrupt inside the event loop, as trio raises it, ends `simulate` normally."""
 
     async def sleep_forever() -> None:
         raise KeyboardInterrupt
@@ -623,7 +623,7 @@ def test_simulate_ends_wherever_ctrl_c_comes_up(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.usefixtures("loop")
 def test_simulate_refuses_a_port_that_is_taken() -> None:
-    """A port that cannot be had is named, with what would help."""
+    """A port in use is an error that suggests another port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         terminal = console()

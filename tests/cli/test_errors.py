@@ -1,4 +1,4 @@
-"""How commands of the command line end: exit codes, words for people, objects for programs."""
+"""How commands end: exit codes, messages for people, objects for programs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ran(*argv: str, **given: Any) -> tuple[int, Console]:
 
 
 def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """Have `flow check` fail."""
+    """Make `flow check` raise this error."""
 
     def check(*_: object, **__: object) -> int:
         raise error
@@ -38,7 +38,7 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
 
 def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """All commands, those of groups included."""
+    """Return all commands, including subcommands."""
     groups = [
         action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
     ]
@@ -50,7 +50,7 @@ def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParse
 
 
 def test_every_command_takes_json() -> None:
-    """``--json`` is everywhere."""
+    """Every command has ``--json``."""
     without = [
         each.prog for each in commands(make_parser()) if "--json" not in each.format_help()
     ]
@@ -82,16 +82,16 @@ def test_every_command_takes_json() -> None:
     ],
 )
 def test_an_error_is_an_object(argv: list[str], kind: str, code: int, message: str) -> None:
-    """With ``--json`` an error is one object on stdout; the words on stderr are the same."""
+    """With ``--json``, an error is one object on stdout, and stderr has the same message."""
     ended, terminal = ran(*argv, "--json")
-    told = json.loads(terminal.out)
+    printed = json.loads(terminal.out)
     plain, words = ran(*argv)
 
-    assert ended == plain == told["error"]["exit_code"] == code
-    assert list(told) == ["error"]
-    assert told["error"]["type"] == kind
-    assert message in told["error"]["message"]
-    assert told["error"]["message"] in terminal.err
+    assert ended == plain == printed["error"]["exit_code"] == code
+    assert list(printed) == ["error"]
+    assert printed["error"]["type"] == kind
+    assert message in printed["error"]["message"]
+    assert printed["error"]["message"] in terminal.err
     assert words.out == ""
 
 
@@ -125,13 +125,13 @@ def test_an_error_is_an_object(argv: list[str], kind: str, code: int, message: s
 def test_what_is_expected_has_no_traceback(
     error: BaseException, code: Exit, kind: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Errors get words and a code, and those that come as a group do, too."""
+    """Expected errors, also in exception groups, give a message and an exit code."""
     raising(monkeypatch, error)
     ended, terminal = ran("flow", "check", "-", "--json")
-    told = json.loads(terminal.out)["error"]
+    printed = json.loads(terminal.out)["error"]
 
     assert ended == code
-    assert told == {"type": kind, "message": message, "exit_code": code}
+    assert printed == {"type": kind, "message": message, "exit_code": code}
     assert terminal.err == f"telecmi-async flow check: {message}\n"
 
 
@@ -141,7 +141,7 @@ def test_what_is_expected_has_no_traceback(
 def test_a_fault_of_the_program_is_not_hidden(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What nobody expects comes out as it is, alone or among others."""
+    """Unexpected errors, also among expected ones, are raised."""
     raising(monkeypatch, error)
 
     with pytest.raises(type(error)):
@@ -149,7 +149,7 @@ def test_a_fault_of_the_program_is_not_hidden(
 
 
 def test_every_error_of_the_package_has_a_code() -> None:
-    """None that says a phone may have rung is taken for one that says none did."""
+    """No error after which a phone may have rung has the exit code OK or FAILED."""
     found = [each for each in vars(errors).values() if isinstance(each, type)]
     kinds = [each for each in found if issubclass(each, errors.TelecmiError)]
     raised = [each.__new__(each) for each in kinds if each is not errors.TelecmiError]
@@ -183,7 +183,7 @@ def once(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_call_ends_with_what_became_of_it(fault: str, code: Exit, tmp_path: Path) -> None:
-    """The exit code and the object of one call say whether a phone may have rung."""
+    """`call` reports whether a phone may have rung, by exit code and in JSON."""
     (tmp_path / "flow").write_text(FLOW)
     simulator = Simulator()
     simulator.faults.add(Fault(fault))
@@ -192,15 +192,15 @@ def test_call_ends_with_what_became_of_it(fault: str, code: Exit, tmp_path: Path
             "call", "--to", TO, "--flow", str(tmp_path / "flow"), "--yes", "--json",
             environ=environ,
         )  # fmt: skip
-    told = json.loads(terminal.out)
+    printed = json.loads(terminal.out)
 
-    assert ended == told["error"]["exit_code"] == code
-    assert told["error"]["safe_to_redial"] is (code is not Exit.UNKNOWN)
-    assert told["request_id"] is None
+    assert ended == printed["error"]["exit_code"] == code
+    assert printed["error"]["safe_to_redial"] is (code is not Exit.UNKNOWN)
+    assert printed["request_id"] is None
 
 
 def test_call_warns_of_what_only_dial_fills_in() -> None:
-    """A flow with a column's name in braces is sent as it stands, and that is said before."""
+    """`call` warns of a placeholder in the flow that only `dial` fills in."""
     flow = '[{"action": "speak", "text": "Hello {name}"}]'
     terminal = console(
         {"TELECMI_FROM": FROM, "TELECMI_APP_ID": "1", "TELECMI_SECRET": "s"}, typed=flow

@@ -1,4 +1,4 @@
-"""``hook listen`` and ``replay``: events on record in a ledger, and sent on; and ``dial`` that hears."""
+"""``hook listen`` and ``hook replay``: ledgers and forwarding; and ``dial`` with webhooks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DIAL = ["dial", "people.csv", "--flow", "flow.json", "--ledger", "l.db", "--wind
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with contacts and a flow."""
+    """A working folder with contacts and a flow."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "people.csv").write_text("phone\n" + "".join(f"+{n}\n" for n in NUMBERS))
     (tmp_path / "flow.json").write_text('[{"action": "hangup"}]')
@@ -49,7 +49,7 @@ def ran(*argv: str, **given: Any) -> tuple[int, Console]:
 
 
 def begun() -> Mapping[ContactState, int]:
-    """Begin a campaign of which nobody was dialled; return how it stands."""
+    """Create a campaign that no worker runs; return its counts."""
     return anyio.run(_begin)
 
 
@@ -62,7 +62,7 @@ async def _begin() -> Mapping[ContactState, int]:
 
 
 def listening(port: int) -> str:
-    """Wait until something listens on a port, and return its address."""
+    """Wait until a server listens on a port, and return its address."""
     until = time.monotonic() + 20
     while True:
         try:
@@ -76,14 +76,14 @@ def listening(port: int) -> str:
 
 @contextmanager
 def beside(work: Callable[[], None]) -> Iterator[list[BaseException]]:
-    """Do something in a thread, and press Ctrl-C when it is done."""
+    """Do work in a thread, and press Ctrl-C when it is done."""
     failures: list[BaseException] = []
     done = threading.Event()
 
     def run() -> None:
         try:
             work()
-        except BaseException as error:  # noqa: BLE001  # the test looks at it
+        except BaseException as error:  # noqa: BLE001  # the test checks it
             failures.append(error)
         finally:
             done.set()
@@ -96,18 +96,18 @@ def beside(work: Callable[[], None]) -> Iterator[list[BaseException]]:
 
 
 def hook(port: int, *more: str, **environ: str) -> tuple[int, Console]:
-    """Listen until Ctrl-C."""
+    """Run `hook listen` until Ctrl-C."""
     environ = {"TELECMI_WEBHOOK_TOKEN": TOKEN, **environ}
     return ran("hook", "listen", "--port", str(port), *more, environ=environ)
 
 
 @contextmanager
 def target(status: int = 204) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
-    """A program that takes events: its address, and what it got."""
+    """A server that accepts events: its address, and the events it received."""
     got: list[tuple[str, bytes]] = []
 
     class Handler(BaseHTTPRequestHandler):
-        """Keeps what it is sent."""
+        """Keeps the requests it receives."""
 
         def do_POST(self) -> None:
             got.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
@@ -115,7 +115,7 @@ def target(status: int = 204) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Write no log."""
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
@@ -132,7 +132,7 @@ def target(status: int = 204) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
 
 
 def test_a_campaign_hears_what_arrives_elsewhere() -> None:
-    """Events that one process takes free the channels of another, and tell how calls went."""
+    """Events received by one process release another's channels and record outcomes."""
     simulator = Simulator(life="immediate")
     port = free_port()
     simulator.webhooks = Webhooks(f"http://127.0.0.1:{port}/{TOKEN}")
@@ -165,7 +165,7 @@ def test_a_campaign_hears_what_arrives_elsewhere() -> None:
 
 
 def test_the_environment_may_name_the_ledger() -> None:
-    """What the ledger does not know is printed all the same."""
+    """An event of a call that the ledger does not know is accepted."""
     port = free_port()
     begun()
     statuses: list[int] = []
@@ -182,7 +182,7 @@ def test_the_environment_may_name_the_ledger() -> None:
 
 
 def test_a_ledger_that_is_not_there_ends_it() -> None:
-    """Nothing is listened to without the ledger that was asked for."""
+    """`hook listen` does not listen if the ledger does not exist."""
     code, terminal = hook(0, "--ledger", "none.db")
 
     assert code == Exit.USAGE
@@ -190,11 +190,11 @@ def test_a_ledger_that_is_not_there_ends_it() -> None:
 
 
 def test_telecmi_is_put_off_while_the_ledger_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An event is answered when it is on record; until then TeleCMI sends it again."""
+    """An event is answered with 503 until it is on record, so that TeleCMI sends it again."""
     port = free_port()
     begun()
     statuses: list[int] = []
-    heard = SqliteLedger.record_event
+    record_event = SqliteLedger.record_event
     event = {"type": "event", "request_id": "r" * 43, "status": "started"}
 
     async def fail(*_: object, **__: object) -> bool:
@@ -204,7 +204,7 @@ def test_telecmi_is_put_off_while_the_ledger_fails(monkeypatch: pytest.MonkeyPat
         url = f"{listening(port)}/{TOKEN}"
         monkeypatch.setattr(SqliteLedger, "record_event", fail)
         statuses.append(httpx.post(url, json=event).status_code)
-        monkeypatch.setattr(SqliteLedger, "record_event", heard)
+        monkeypatch.setattr(SqliteLedger, "record_event", record_event)
         statuses.append(httpx.post(url, json=event).status_code)
 
     with beside(work):
@@ -214,25 +214,25 @@ def test_telecmi_is_put_off_while_the_ledger_fails(monkeypatch: pytest.MonkeyPat
     assert terminal.out.count("\n") == 1
 
 
-class _Nobody:
-    """A listener who wants nothing."""
+class _NoFollower:
+    """A follower that wants no events."""
 
     def wants(self, names: Collection[str]) -> bool:
-        """Nothing."""
+        """Return False."""
         return False
 
     def take(self, stored: StoredEvent) -> None:
-        """Never called."""
+        """Ignore the event."""
 
     def waiting(self) -> list[str]:
-        """Nothing."""
+        """Return no names."""
         return []
 
 
 @pytest.mark.anyio
 @pytest.mark.real_clock
 async def test_what_is_recorded_is_a_store_of_events() -> None:
-    """What a service asks of a store, the memory behind it answers."""
+    """The ledger's event store implements what a service needs of a store."""
     async with SqliteLedger("l.db") as ledger:
         store = LedgerStore(ledger)
         first = await store.claim("key")
@@ -240,7 +240,7 @@ async def test_what_is_recorded_is_a_store_of_events() -> None:
 
         assert (first, again) == (True, False)
         assert await store.get(["name"]) == []
-        async with store.follow(_Nobody()):
+        async with store.follow(_NoFollower()):
             assert not store.shared
 
 
@@ -248,7 +248,7 @@ async def test_what_is_recorded_is_a_store_of_events() -> None:
 
 
 def test_events_are_sent_on() -> None:
-    """A program of one's own gets each event in full, at an address that may hold the token."""
+    """``--forward-to`` sends each full event to an address, which may contain the token."""
     port = free_port()
 
     def work() -> None:
@@ -268,7 +268,7 @@ def test_events_are_sent_on() -> None:
 
 
 def test_what_cannot_be_sent_on_is_told() -> None:
-    """A program that is down, or does not take an event, loses only itself."""
+    """An event that cannot be forwarded is reported, and is still printed."""
     port = free_port()
 
     def work() -> None:
@@ -286,7 +286,7 @@ def test_what_cannot_be_sent_on_is_told() -> None:
 
 @pytest.mark.parametrize("url", ["localhost:3000", "http://localhost:x/", "ftp://localhost"])
 def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
-    """It is looked at before anything is listened to."""
+    """An invalid forwarding address is rejected before listening."""
     code, terminal = hook(0, "--forward-to", url)
 
     assert code == Exit.USAGE
@@ -294,7 +294,7 @@ def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
 
 
 def test_replay_fills_the_token_in() -> None:
-    """The token of the program's address need not be an argument."""
+    """`hook replay` fills the token into the address."""
     with target() as (url, got):
         code, _ = ran(
             "hook", "replay", "-", "--forward-to", f"{url}/{{token}}",
@@ -305,11 +305,11 @@ def test_replay_fills_the_token_in() -> None:
     assert got == [(f"/{TOKEN}", b'{"n": 1}\n')]
 
 
-# --- strangers --------------------------------------------------------------------------
+# --- unexpected requests ----------------------------------------------------------------
 
 
 def test_what_is_no_request_is_answered_tersely() -> None:
-    """A port for webhooks tells nobody what listens there, whatever they send."""
+    """Invalid and unknown requests get replies that do not identify the server."""
     port = free_port()
     replies: list[str] = []
 
@@ -329,11 +329,11 @@ def test_what_is_no_request_is_answered_tersely() -> None:
     assert "server:" not in " ".join(replies).lower()
 
 
-# --- dial that hears --------------------------------------------------------------------
+# --- dial with webhooks -----------------------------------------------------------------
 
 
 def test_dial_tries_out_that_webhooks_arrive() -> None:
-    """What is sent to the public address has to arrive, before anybody is asked or called."""
+    """`dial` checks that webhooks arrive at the public address before it places a call."""
     simulator = Simulator(life="immediate")
     port = free_port()
     simulator.webhooks = Webhooks(f"http://127.0.0.1:{port}/hooks/{TOKEN}")
@@ -365,7 +365,7 @@ def test_dial_tries_out_that_webhooks_arrive() -> None:
 
 
 def test_a_port_is_chosen_for_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without ``--webhook-port`` the usual one is listened on."""
+    """Without ``--webhook-port``, the default port is used."""
     port = free_port()
     monkeypatch.setattr("telecmi_async.cli.webhook_server.WEBHOOK_PORT", port)
     monkeypatch.setattr("telecmi_async.cli.doctor.WEBHOOK_PORT", port)

@@ -1,4 +1,4 @@
-"""Commands that look at a campaign while another dials, on SQLite."""
+"""Commands that read a campaign while another process dials it, on SQLite."""
 
 from __future__ import annotations
 

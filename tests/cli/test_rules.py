@@ -1,4 +1,4 @@
-"""The command line's rules and caps: how they are written, and how a command ends that meets one."""
+"""Arguments for campaign rules and caps, and exit codes of commands that reach a cap."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ANY = ["--window", "any"]
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with contacts and a flow."""
+    """A working folder with contacts and a flow."""
     monkeypatch.chdir(tmp_path)
     zone = zone_at_ten()
     (tmp_path / "people.csv").write_text(
@@ -49,7 +49,7 @@ def ran(*argv: str, **given: Any) -> tuple[int, Console]:
 
 
 def settings(name: str = "people") -> CampaignSettings:
-    """What a campaign in the ledger was begun with."""
+    """Return the settings of a campaign in the ledger."""
 
     async def look() -> CampaignSettings:
         async with SqliteLedger("l.db") as ledger:
@@ -59,7 +59,7 @@ def settings(name: str = "people") -> CampaignSettings:
 
 
 def test_all_rules_can_be_written() -> None:
-    """Each rule of a campaign has an argument, the plan shows it, and the ledger keeps it."""
+    """Each campaign rule has an argument, is shown in the plan, and is stored."""
     with serving(Simulator()) as environ:
         code, terminal = ran(
             *DIAL,
@@ -97,7 +97,7 @@ def test_all_rules_can_be_written() -> None:
 
 
 def test_a_campaign_may_be_closed_on_some_days() -> None:
-    """A dry run goes on at the next day on which phones may ring."""
+    """On a closed day no call is placed, and a dry run continues on the next open day."""
     days = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
     day_after_tomorrow = days[(int(time.strftime("%w", time.gmtime())) + 2) % 7]
     closed = ["--window", "00:00-24:00", "--days", day_after_tomorrow.upper()]
@@ -138,7 +138,7 @@ def test_a_campaign_may_be_closed_on_some_days() -> None:
     ],
 )
 def test_a_rule_that_is_none_is_refused(arguments: list[str], message: str) -> None:
-    """What cannot be a rule is named with its argument, and with what would be right."""
+    """An invalid rule is rejected in one line, with its argument and a valid form."""
     with serving(Simulator()) as environ:
         code, terminal = ran(*DIAL, *arguments, environ=environ)
 
@@ -148,7 +148,7 @@ def test_a_rule_that_is_none_is_refused(arguments: list[str], message: str) -> N
 
 
 def test_a_full_day_ends_with_a_code_of_its_own() -> None:
-    """When the day's calls are made, what is left waits for tomorrow, and the code is 5."""
+    """When the daily cap is reached, the rest stays pending, and the exit code is 5."""
     simulator = Simulator()
     with serving(simulator) as environ:
         code, terminal = ran(*DIAL, *ANY, "--per-day", "2", "--yes", "4", environ=environ)
@@ -161,7 +161,7 @@ def test_a_full_day_ends_with_a_code_of_its_own() -> None:
 
 
 def test_what_happened_since_does_not_hide_a_full_day() -> None:
-    """The last rule that stood against a contact counts, though it was claimed once more."""
+    """A later claim does not hide that the daily cap postponed a contact."""
 
     async def put_off() -> None:
         begun = CampaignSettings(
@@ -186,7 +186,7 @@ def test_what_happened_since_does_not_hide_a_full_day() -> None:
 
 
 def test_a_number_that_was_called_lately_ends_with_that_code() -> None:
-    """Another campaign does not ring whom the first one rang within the time."""
+    """A cap per number holds across campaigns, and the exit code is 5."""
     simulator = Simulator()
     with serving(simulator) as environ:
         ran(*DIAL, *ANY, "--yes", "4", environ=environ)
@@ -208,7 +208,7 @@ def test_a_number_that_was_called_lately_ends_with_that_code() -> None:
 
 
 def test_a_cost_cap_stops_a_campaign() -> None:
-    """Once calls have cost what they may, the rest is left, and the code is 5 from then on."""
+    """When the cost cap is reached the campaign is stopped, and the exit code is 5."""
 
     async def spend() -> None:
         rules = CampaignRules(cost=CostCap(0.5))
@@ -237,7 +237,7 @@ def test_a_cost_cap_stops_a_campaign() -> None:
 
 
 def test_other_settings_are_refused_before_anybody_is_asked() -> None:
-    """A campaign goes on with what it was begun with, and who changes that is told."""
+    """Settings that differ from the stored campaign's are rejected before confirmation."""
     simulator = Simulator()
     with serving(simulator) as environ:
         ran(*DIAL, *ANY, "--yes", "4", environ=environ)
@@ -250,7 +250,7 @@ def test_other_settings_are_refused_before_anybody_is_asked() -> None:
 
 
 def test_what_is_too_old_is_blocked() -> None:
-    """Nobody is called after the time at which the calls are of no use any more."""
+    """No contact is called after ``--not-after``."""
     simulator = Simulator()
     with serving(simulator) as environ:
         code, terminal = ran(

@@ -1,4 +1,4 @@
-"""The command line's ``flow``, ``hook`` and ``doctor``, and where its secrets come from."""
+"""The commands ``flow``, ``hook`` and ``doctor``, and how secrets are read."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ FLOW = json.dumps(
 
 
 def test_a_flow_is_checked() -> None:
-    """Its actions are named, and the columns it is filled from."""
+    """`flow check` prints the flow's actions and the columns it uses."""
     code, terminal = ran("flow", "check", "-", typed=FLOW)
     _, as_json = ran("flow", "check", "-", "--json", typed=FLOW)
     bad, refused = ran("flow", "check", "-", typed='[{"action": "speek"}]')
@@ -70,7 +70,7 @@ def test_a_flow_is_checked() -> None:
 
 
 def test_a_flow_is_shown_as_a_tree() -> None:
-    """Each action has its options under it, and no number is shown in full."""
+    """`flow show` prints each action with its options, and masks numbers."""
     code, terminal = ran("flow", "show", "-", typed=FLOW)
     _, as_json = ran("flow", "show", "-", "--json", typed=FLOW)
 
@@ -86,7 +86,7 @@ def test_a_flow_is_shown_as_a_tree() -> None:
 
 @pytest.mark.parametrize("reveal", [True, False])
 def test_events_are_printed_as_they_arrive(*, reveal: bool) -> None:
-    """Each is a line of JSON, masked unless it shall be replayed."""
+    """`hook listen` prints each event as a JSON line, masked without ``--reveal``."""
     port = free_port()
     done = threading.Event()
     statuses: list[int] = []
@@ -120,7 +120,7 @@ def test_events_are_printed_as_they_arrive(*, reveal: bool) -> None:
 
 
 def test_listening_needs_a_token() -> None:
-    """Without one a new one is proposed, and nothing is listened to."""
+    """Without a token, `hook listen` is an error."""
     code, terminal = ran("hook", "listen", "--port", "0")
 
     assert code == Exit.USAGE
@@ -130,14 +130,14 @@ def test_listening_needs_a_token() -> None:
 @pytest.mark.anyio
 @pytest.mark.real_clock
 async def test_an_error_while_listening_comes_out_as_itself() -> None:
-    """No group of errors is made of it."""
+    """An error while listening is raised as itself, not in an exception group."""
     with pytest.raises(KeyError):
         async with serve_webhooks(Receiver(TOKEN), host="127.0.0.1", port=0):
             raise KeyError
 
 
 class Answering(BaseHTTPRequestHandler):
-    """Answers 204 to whoever brings the token, and keeps the time of another century."""
+    """Answers 204 to requests with the token, else 404, and keeps the bodies."""
 
     bodies: list[bytes] = []  # noqa: RUF012  # one server a test
 
@@ -147,12 +147,12 @@ class Answering(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Write no log."""
 
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    """A server that takes events; its address."""
+    """A server that accepts events; its address."""
     Answering.bodies = []
     found = HTTPServer(("127.0.0.1", 0), Answering)
     thread = threading.Thread(target=found.serve_forever)
@@ -166,7 +166,7 @@ def server() -> Iterator[str]:
 
 
 def test_events_are_sent_again(server: str, tmp_path: Path) -> None:
-    """Each line of a file, or of stdin, is posted in its order, and refusals are counted."""
+    """`hook replay` posts each line in order, and counts refusals."""
     (tmp_path / "events").write_text('{"n": 1}\n\n{"n": 2}\n')
     code, terminal = ran(
         "hook", "replay", str(tmp_path / "events"), "--forward-to", f"{server}/{TOKEN}?a=1"
@@ -181,7 +181,7 @@ def test_events_are_sent_again(server: str, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_sent_again_is_named(tmp_path: Path) -> None:
-    """A file that is not there, one that is no text, an address that is none, nobody there."""
+    """`hook replay` names a missing or binary file, an invalid address, or a missing server."""
     (tmp_path / "binary").write_bytes(b"\xff\n")
     url = f"http://127.0.0.1:{free_port()}/x"
 
@@ -196,13 +196,13 @@ def test_what_cannot_be_sent_again_is_named(tmp_path: Path) -> None:
 
 
 def test_who_speaks_no_tls_is_unreachable(server: str) -> None:
-    """A certificate is asked for where the address says https."""
+    """An https address of a server without TLS is unreachable."""
     with pytest.raises(Unreachable):
         send_request("HEAD", server.replace("http:", "https:"))
 
 
 def test_a_certificate_that_is_not_trusted_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Why it is not trusted is said."""
+    """The error for an untrusted certificate gives the reason."""
 
     def connect(_: object) -> None:
         error = ssl.SSLCertVerificationError(1, "no")
@@ -215,12 +215,12 @@ def test_a_certificate_that_is_not_trusted_is_named(monkeypatch: pytest.MonkeyPa
 
 
 class Sealed(ssl.SSLSocket):
-    """A socket with TLS that was never connected."""
+    """A TLS socket that was never connected."""
 
     def __init__(self) -> None:
-        """It needs nothing."""
+        """Create it without a connection."""
 
-    def getpeercert(self, binary_form: bool = False) -> Any:  # as there
+    def getpeercert(self, binary_form: bool = False) -> Any:  # the signature of ssl
         return {"notAfter": "Jan  1 00:00:00 2030 GMT"}
 
     def version(self) -> str:
@@ -228,7 +228,7 @@ class Sealed(ssl.SSLSocket):
 
 
 def test_a_certificate_says_when_it_ends() -> None:
-    """The protocol and the certificate's end are read from the connection."""
+    """The TLS version and the certificate's expiry are read from the connection."""
     connection = http.client.HTTPConnection("example.com")
     connection.sock = Sealed.__new__(Sealed)
 
@@ -240,7 +240,7 @@ def test_a_certificate_says_when_it_ends() -> None:
 
 
 def test_all_is_well(tmp_path: Path) -> None:
-    """Credentials, clock, zones, ledger and webhooks are looked at, and nobody is called."""
+    """`doctor` checks credentials, clock, time zones, ledger and webhooks without a call."""
 
     async def make() -> None:
         async with SqliteLedger(tmp_path / "l.db"):
@@ -270,7 +270,7 @@ def test_all_is_well(tmp_path: Path) -> None:
 def test_what_is_wrong_is_found(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each thing that is wrong is named, and the first has the exit code."""
+    """`doctor` names each problem, and the first one sets the exit code."""
     monkeypatch.setattr(doctor, "zone_named", lambda _: None)
     (tmp_path / "no.db").write_text("this is no ledger at all, and never was one")
     nothing, bare = ran("doctor", "--ledger", str(tmp_path / "none.db"))
@@ -301,7 +301,7 @@ def test_what_is_wrong_is_found(
     [(100, Exit.FAILED, "behind"), (-100, Exit.FAILED, "ahead of"), (0, Exit.OK, "agree")],
 )
 def test_a_clock_that_is_wrong_is_told(late: int, code: Exit, words: str) -> None:
-    """It is compared with the date of TeleCMI's answer."""
+    """The clock is compared with the date of TeleCMI's reply."""
     theirs = datetime.now(UTC) + timedelta(seconds=late)
     date = theirs.strftime("%a, %d %b %Y %H:%M:%S GMT")
     found = doctor._clock(HttpAnswer(200, {"date": date}, None))
@@ -314,7 +314,7 @@ def test_a_clock_that_is_wrong_is_told(late: int, code: Exit, words: str) -> Non
 def test_a_certificate_that_ends_soon_is_told(
     days: int, code: Exit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TLS is looked at where there is any."""
+    """A TLS certificate that expires soon is a problem."""
     ends = (datetime.now(UTC) + timedelta(days=days)).strftime("%b %d %H:%M:%S %Y GMT")
     monkeypatch.setattr(
         doctor, "send_request", lambda *_: HttpAnswer(200, {}, ("TLSv1.3", ends))
@@ -330,7 +330,7 @@ def test_a_certificate_that_ends_soon_is_told(
 
 
 def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
-    """``TELECMI_SECRET_FILE`` names a file, as containers have them."""
+    """``TELECMI_SECRET_FILE`` names a file that holds the secret."""
     with serving(Simulator()) as environ:
         (tmp_path / "secret").write_text(environ.pop("TELECMI_SECRET") + "\n")
         environ["TELECMI_SECRET_FILE"] = str(tmp_path / "secret")
@@ -340,7 +340,7 @@ def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
 
 
 def test_twice_ends_at_once() -> None:
-    """The second signal ends the process there and then."""
+    """A second signal ends the process at once; a duplicate within milliseconds is ignored."""
     ends: list[int] = []
     times = iter([0.0, 0.001, 0.3])
     terminal = console()
@@ -357,7 +357,7 @@ def test_twice_ends_at_once() -> None:
 
 
 def test_a_question_may_be_asked_in_any_thread() -> None:
-    """Ctrl-C is for the main thread; elsewhere an answer is awaited all the same."""
+    """A question may be asked in any thread, and leaves the SIGINT handler as it was."""
     answers: list[str] = []
     terminal = console(typed="one\ntwo\n", tty=True)
     before = signal.getsignal(signal.SIGINT)
@@ -371,7 +371,7 @@ def test_a_question_may_be_asked_in_any_thread() -> None:
 
 
 def test_signals_are_for_the_main_thread() -> None:
-    """Elsewhere nothing is registered, and what was registered before comes back."""
+    """Signal handlers are set in the main thread only, and restored afterwards."""
     before = signal.getsignal(signal.SIGINT)
     counts: list[int] = []
 
@@ -392,7 +392,7 @@ def test_signals_are_for_the_main_thread() -> None:
 def test_a_reader_that_has_enough_is_no_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """``telecmi-async export | head`` ends quietly."""
+    """A closed pipe, as in ``telecmi-async export | head``, is not an error."""
 
     def check(*_: object, **__: object) -> int:
         raise BrokenPipeError

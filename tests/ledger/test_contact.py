@@ -1,4 +1,4 @@
-"""What a contact must be before a ledger takes it."""
+"""New contacts: the values that a ledger accepts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
     ],
 )
 def test_columns_are_text(columns: Any, path: str) -> None:
-    """A number or a gap in a data frame is found before anybody is dialled."""
+    """A column value that is not text is rejected, with its path."""
     with pytest.raises(InvalidCall) as caught:
         NewContact(number=FIRST, columns=columns)
 
@@ -34,7 +34,7 @@ def test_columns_are_text(columns: Any, path: str) -> None:
 
 
 def test_a_time_is_a_moment() -> None:
-    """Seconds since 1970, or a datetime that says where it is."""
+    """A time is given in seconds since 1970 or as a datetime with a time zone."""
     nine = datetime(2026, 11, 25, 9, tzinfo=INDIA)
 
     contact = NewContact(number=FIRST, not_before=nine, not_after=nine.astimezone(UTC))
@@ -44,9 +44,9 @@ def test_a_time_is_a_moment() -> None:
     assert (plain.not_before, plain.not_after) == (5.0, None)
 
 
-@pytest.mark.parametrize("moment", [datetime(2026, 11, 25, 9), "09:00", True, float("nan")])  # noqa: DTZ001  # what it refuses
+@pytest.mark.parametrize("moment", [datetime(2026, 11, 25, 9), "09:00", True, float("nan")])  # noqa: DTZ001  # the rejected value
 def test_a_time_that_is_no_moment_is_refused(moment: Any) -> None:
-    """Nine o'clock is another time everywhere."""
+    """A time without a time zone, or not a time at all, is rejected."""
     with pytest.raises(InvalidCall, match="time zone"):
         NewContact(number=FIRST, not_before=moment)
     with pytest.raises(InvalidCall, match="time zone"):

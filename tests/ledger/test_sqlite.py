@@ -1,4 +1,4 @@
-"""What a ledger in a file must do beyond what every ledger does: the file, and its one writer."""
+"""The SQLite ledger beyond the ledger contract: its file, its single writer, its threads."""
 
 from __future__ import annotations
 
@@ -51,31 +51,31 @@ FIRST = 910000000000
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the ledger is."""
+    """The path of the ledger's file."""
     return tmp_path / "ledger.db"
 
 
 @pytest.fixture
 async def ledger(path: Path) -> AsyncIterator[SqliteLedger]:
-    """A ledger that does not wait long for others."""
+    """A ledger with a short lock timeout."""
     async with SqliteLedger(path, timeout=0.3) as ledger:
         yield ledger
 
 
 def writer_of(ledger: SqliteLedger) -> SqliteThread:
-    """The thread that writes."""
+    """Return the ledger's writer thread."""
     assert ledger._threads is not None
     return ledger._threads[0]
 
 
 async def run(ledger: SqliteLedger, sql: str) -> Any:
-    """Run SQL in the writer's connection."""
+    """Run SQL on the writer's connection."""
     row = await writer_of(ledger).do(lambda db, _: db.execute(sql).fetchone())
     return None if row is None else row[0]
 
 
 class Holding:
-    """Keeps the writer busy until it is let go, so that what comes meanwhile waits together."""
+    """Keeps the writer busy until `free` is set, so that later jobs queue up."""
 
     def __init__(self, ledger: SqliteLedger) -> None:
         self.writer = writer_of(ledger)
@@ -84,22 +84,22 @@ class Holding:
         self.statements: list[str] = []
 
     def hold(self, db: sqlite3.Connection, now: float) -> None:
-        """The job that keeps it busy."""
+        """Block the writer."""
         db.set_trace_callback(self.statements.append)
         self.held.set()
         assert self.free.wait(10)
 
     async def start(self, tasks: Any) -> None:
-        """Begin to keep it busy."""
+        """Begin to block the writer."""
         tasks.start_soon(self.writer.do, self.hold)
         await anyio.to_thread.run_sync(self.held.wait)
 
 
-# -- how it is made
+# -- opening and closing
 
 
 async def test_what_is_committed_is_on_disk(ledger: SqliteLedger) -> None:
-    """The settings on which durability rests, and those that let others write, too."""
+    """The pragmas for durability and for concurrent readers are set."""
     assert await run(ledger, "PRAGMA journal_mode") == "wal"
     assert await run(ledger, "PRAGMA synchronous") == 2
     assert await run(ledger, "PRAGMA foreign_keys") == 1
@@ -107,14 +107,14 @@ async def test_what_is_committed_is_on_disk(ledger: SqliteLedger) -> None:
 
 
 async def test_nobody_else_may_read_it(ledger: SqliteLedger, path: Path) -> None:
-    """Whom somebody calls is nobody else's business."""
+    """Only the file's owner may read the ledger."""
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
 
     assert modes == {"ledger.db": 0o600, "ledger.db-wal": 0o600, "ledger.db-shm": 0o600}
 
 
 async def test_one_file_is_left_when_it_is_closed(path: Path) -> None:
-    """The log is folded into it, so that it can be copied."""
+    """Closing folds the write-ahead log into the file, so that it can be copied."""
     async with SqliteLedger(path) as ledger:
         await begin(ledger, 10)
 
@@ -122,7 +122,7 @@ async def test_one_file_is_left_when_it_is_closed(path: Path) -> None:
 
 
 def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It cannot return what an update changed."""
+    """An SQLite older than 3.35, which lacks RETURNING, is rejected."""
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
 
     with pytest.raises(ConfigurationError, match=r"SQLite 3\.35 or newer"):
@@ -131,25 +131,25 @@ def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("name", [":memory:", "", "folder/:memory:"])
 def test_it_is_a_file(name: str) -> None:
-    """In memory each connection would have a ledger of its own."""
+    """An in-memory database is rejected: each connection would have its own."""
     with pytest.raises(ConfigurationError, match="file"):
         SqliteLedger(name)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, "1", float("nan"), True])
 def test_a_timeout_is_a_number_of_seconds(path: Path, timeout: Any) -> None:
-    """Nothing else is."""
+    """The timeout must be a positive number of seconds."""
     with pytest.raises(ConfigurationError, match="timeout"):
         SqliteLedger(path, timeout=timeout)
 
 
 def test_it_shows_where_it_is(path: Path) -> None:
-    """And nothing of what is in it."""
+    """The repr shows the path only."""
     assert repr(SqliteLedger(path)) == f"SqliteLedger({str(path)!r})"
 
 
 async def test_it_is_used_while_it_is_open(path: Path) -> None:
-    """Not before, not after, not twice at once; it may be opened again."""
+    """A ledger works only while open, cannot be opened twice at once, and can be reopened."""
     ledger = SqliteLedger(path)
     with pytest.raises(StoreError, match="async with"):
         await ledger.campaigns()
@@ -167,11 +167,11 @@ async def test_it_is_used_while_it_is_open(path: Path) -> None:
         assert await counted(ledger) == {"pending": 1}
 
 
-# -- what is in the file
+# -- the file
 
 
 async def test_many_may_open_a_new_file_at_the_same_moment(path: Path) -> None:
-    """One of them makes the tables, and the others find them."""
+    """Several processes may open a new file at the same moment."""
     opened: list[int] = []
 
     async def open_one(number: int) -> None:
@@ -187,7 +187,7 @@ async def test_many_may_open_a_new_file_at_the_same_moment(path: Path) -> None:
 
 
 async def test_a_newer_ledger_is_left_alone(path: Path) -> None:
-    """Who does not know its tables must not write to them."""
+    """A ledger with a newer schema version is rejected."""
     async with SqliteLedger(path) as ledger:
         await begin(ledger)
     with sqlite3.connect(path) as db:
@@ -199,7 +199,7 @@ async def test_a_newer_ledger_is_left_alone(path: Path) -> None:
 
 
 async def test_another_programs_database_is_left_alone(path: Path) -> None:
-    """A path that was mistaken costs nobody his data."""
+    """A database of another program is rejected and left unchanged."""
     with sqlite3.connect(path) as db:
         db.execute("CREATE TABLE contact (id)")
     db.close()
@@ -214,7 +214,7 @@ async def test_another_programs_database_is_left_alone(path: Path) -> None:
 
 
 def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
-    """As a contacts file is that was mixed up with the ledger; it is left as it was."""
+    """A file that is not a SQLite database is rejected and left unchanged."""
     path.write_text("number,name\n" * 1000)
 
     with pytest.raises(ConfigurationError, match="not a SQLite database"):
@@ -224,21 +224,21 @@ def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
 
 
 async def test_a_path_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
-    """A folder that is not there, or a folder itself."""
+    """A path in a missing folder, or to a folder, is rejected."""
     for path in (tmp_path / "nowhere" / "ledger.db", tmp_path):
         with pytest.raises(ConfigurationError, match="cannot be opened"):
             await SqliteLedger(path).__aenter__()
 
 
 class Busy:
-    """A connection that is told to wait for its turn, some times or always."""
+    """A connection that fails with "database is locked", some times or always."""
 
     def __init__(self, name: str, times: int) -> None:
         self.name = name
         self.times = times
 
     def execute(self, sql: str) -> Busy:
-        """Refuse, or do it."""
+        """Raise while there are failures left."""
         self.times -= 1
         if self.times >= 0:
             error = sqlite3.OperationalError("database is locked")
@@ -247,7 +247,7 @@ class Busy:
         return self
 
     def fetchone(self) -> tuple[str]:
-        """The mode."""
+        """Return the journal mode."""
         return ("wal",)
 
 
@@ -263,15 +263,15 @@ class Busy:
 def test_a_new_log_waits_for_its_turn(
     path: Path, name: str, times: int, *, refused: bool
 ) -> None:
-    """Of several processes that open a new file at once SQLite sends some away: 6 of 360."""
-    clerk = SqliteThread(path, time.time, timeout=0.05, writes=True)
+    """Switching to the write-ahead log is retried while SQLite is busy."""
+    thread = SqliteThread(path, time.time, timeout=0.05, writes=True)
     db: Any = Busy(name, times)
 
     if refused:
         with pytest.raises(sqlite3.OperationalError):
-            clerk._begin_log(db)
+            thread._begin_log(db)
     else:
-        clerk._begin_log(db)
+        thread._begin_log(db)
 
     assert (db.times == -1) is not refused
 
@@ -279,12 +279,12 @@ def test_a_new_log_waits_for_its_turn(
 async def test_a_file_without_a_log_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that can keep none is no place for a ledger: a network's, say."""
+    """A place that cannot keep a write-ahead log, such as a network disk, is rejected."""
     monkeypatch.chdir(tmp_path)
-    clerk = SqliteThread(Path(":memory:"), time.time, timeout=1, writes=True)
+    thread = SqliteThread(Path(":memory:"), time.time, timeout=1, writes=True)
 
     with pytest.raises(ConfigurationError, match="local disk"):
-        await clerk.open()
+        await thread.open()
 
 
 READ_ONLY = """
@@ -305,7 +305,7 @@ anyio.run(main)
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that anybody may look into."""
+    """A folder that all users may read."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -313,7 +313,7 @@ def open_folder() -> Iterator[Path]:
 
 
 def test_a_file_that_may_not_be_written_is_refused(open_folder: Path) -> None:
-    """At once, not when the first call is to be placed."""
+    """A file that is not writable is rejected when it is opened."""
     path = open_folder / "ledger.db"
 
     async def make() -> None:
@@ -333,13 +333,13 @@ def test_a_file_that_may_not_be_written_is_refused(open_folder: Path) -> None:
 async def test_a_reader_that_cannot_open_takes_the_writer_along(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is left open, and the error is ours."""
+    """If the reader cannot open, the writer is closed, and StoreError is raised."""
     connect = SqliteThread._connect
 
-    def fail_to_read(clerk: SqliteThread) -> sqlite3.Connection:
-        if not clerk._writes:
+    def fail_to_read(thread: SqliteThread) -> sqlite3.Connection:
+        if not thread._writes:
             raise sqlite3.OperationalError("no")
-        return connect(clerk)
+        return connect(thread)
 
     monkeypatch.setattr(SqliteThread, "_connect", fail_to_read)
     with pytest.raises(StoreError, match="OperationalError"):
@@ -348,12 +348,12 @@ async def test_a_reader_that_cannot_open_takes_the_writer_along(
     assert [file.name for file in path.parent.iterdir()] == ["ledger.db"]
 
 
-# -- its schema
+# -- the schema
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_the_steps_of_a_schema_are_numbered_without_gaps(kind: str) -> None:
-    """From 1, in the order of their names."""
+    """Schema steps are numbered from 1 without gaps, in the order of their names."""
     folder = files("telecmi_async.ledger").joinpath("schema", kind)
     names = sorted(file.name for file in folder.iterdir())
     texts = scripts(kind)
@@ -363,7 +363,7 @@ def test_the_steps_of_a_schema_are_numbered_without_gaps(kind: str) -> None:
 
 
 def test_a_trigger_is_one_statement() -> None:
-    """Its semicolons do not end it; a comment is no statement."""
+    """A trigger with semicolons is one statement, and a comment is not a statement."""
     text = (
         "-- one; two\nCREATE TABLE a (x);\n"
         "CREATE TRIGGER t AFTER INSERT ON a BEGIN\n SELECT 1;\n SELECT 2;\nEND;\n"
@@ -373,12 +373,12 @@ def test_a_trigger_is_one_statement() -> None:
 
 
 def plain_connection(path: Path) -> sqlite3.Connection:
-    """A connection without a transaction of its own."""
+    """Return a connection that opens no transactions by itself."""
     return sqlite3.connect(path, isolation_level=None)
 
 
 def test_a_schema_is_brought_up_to_date(path: Path) -> None:
-    """By the steps that are new, and once."""
+    """Only new schema steps are run, and each only once."""
     steps = ["CREATE TABLE a (x);", "CREATE TABLE b (x);"]
     db = plain_connection(path)
     migrate_sqlite(db, steps[:1])
@@ -393,7 +393,7 @@ def test_a_schema_is_brought_up_to_date(path: Path) -> None:
 
 @pytest.mark.parametrize("last", ["CREATE TABLE a (x);", "CREATE TABLE b (x); ROLLBACK; BAD;"])
 def test_a_step_that_fails_leaves_nothing_behind(path: Path, last: str) -> None:
-    """All steps are one transaction, even if it is undone meanwhile."""
+    """A failing schema step undoes all steps, even after a rollback inside it."""
     db = plain_connection(path)
 
     with pytest.raises(sqlite3.OperationalError):
@@ -408,13 +408,13 @@ def test_a_step_that_fails_leaves_nothing_behind(path: Path, last: str) -> None:
 
 
 async def test_what_waits_is_committed_together(ledger: SqliteLedger) -> None:
-    """Sixty intents are one transaction, and nobody is told before that is on disk."""
+    """Sixty waiting intents share one commit, and return only after it."""
     await begin(ledger, 60)
     claims = await ledger.claim("spring", "w", most=60, lease=LEASE)
-    told: list[object] = []
+    intents: list[object] = []
 
     async def one(claim: Any) -> None:
-        told.append(await intend(ledger, claim, new_token()))
+        intents.append(await intend(ledger, claim, new_token()))
 
     holding = Holding(ledger)
     async with anyio.create_task_group() as tasks:
@@ -422,18 +422,18 @@ async def test_what_waits_is_committed_together(ledger: SqliteLedger) -> None:
         for claim in claims:
             tasks.start_soon(one, claim)
         await anyio.wait_all_tasks_blocked()
-        early = list(told)
+        early = list(intents)
         holding.free.set()
 
     assert early == []
-    assert len(told) == 60
-    # That of the job which held the writer, and theirs.
+    assert len(intents) == 60
+    # One for the job that blocked the writer, and one for all intents.
     assert [sql for sql in holding.statements if sql == "COMMIT"] == ["COMMIT"] * 2
     assert await counted(ledger) == {"sending": 60}
 
 
 async def test_more_than_fit_into_one_transaction_take_several(ledger: SqliteLedger) -> None:
-    """All of them are done, in their order."""
+    """More jobs than fit into one transaction are all done, in several."""
     done: list[int] = []
 
     def note(number: int, db: sqlite3.Connection, now: float) -> None:
@@ -451,7 +451,7 @@ async def test_more_than_fit_into_one_transaction_take_several(ledger: SqliteLed
 
 
 async def test_one_that_fails_takes_no_other_with_it(ledger: SqliteLedger) -> None:
-    """Though they share a transaction: each has its own savepoint."""
+    """A failing job does not undo the other jobs of its transaction."""
     await begin(ledger, 3)
     first, second, third = await ledger.claim("spring", "w", most=3, lease=LEASE)
     outcomes: dict[int, object] = {}
@@ -478,10 +478,10 @@ async def test_one_that_fails_takes_no_other_with_it(ledger: SqliteLedger) -> No
 
 
 async def test_a_full_disk_stops_what_needs_room(ledger: SqliteLedger) -> None:
-    """What was done with it in the same transaction is done again by itself; then it goes on."""
+    """A full disk fails only the jobs that need space; the others are repeated and succeed."""
     await begin(ledger, 2)
     _, token = await send(ledger)
-    # The room that is left is taken by the load, and none by the settling.
+    # The load takes the space that is left; settling needs none.
     most = await run(ledger, "PRAGMA page_count") + 2
     await run(ledger, f"PRAGMA max_page_count = {most}")
     results: list[object] = []
@@ -515,7 +515,7 @@ async def test_a_full_disk_stops_what_needs_room(ledger: SqliteLedger) -> None:
 
 
 async def test_a_transaction_that_cannot_be_committed_is_undone(ledger: SqliteLedger) -> None:
-    """And who waited for it is told; the next one is not held up."""
+    """A failed commit is rolled back and raised, and the next job succeeds."""
     await begin(ledger)
 
     def broken(db: sqlite3.Connection, now: float) -> None:
@@ -530,7 +530,7 @@ async def test_a_transaction_that_cannot_be_committed_is_undone(ledger: SqliteLe
 
 
 async def test_a_job_that_ends_the_transaction_does_no_harm(ledger: SqliteLedger) -> None:
-    """As a full disk may: what shared it is done again by itself, and nothing is held up."""
+    """If a job ends the shared transaction, the other jobs are repeated and succeed."""
     made: list[bool] = []
 
     def broken(db: sqlite3.Connection, now: float) -> None:
@@ -562,7 +562,7 @@ async def test_a_job_that_ends_the_transaction_does_no_harm(ledger: SqliteLedger
 async def test_a_transaction_that_cannot_be_undone_does_not_end_the_thread(
     ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who waits is told of each failure, instead of waiting for ever."""
+    """A failing rollback is raised to the caller, and the writer thread goes on."""
 
     class Stuck:
         in_transaction = True
@@ -572,7 +572,7 @@ async def test_a_transaction_that_cannot_be_undone_does_not_end_the_thread(
 
     writer = writer_of(ledger)
     together = writer._together
-    monkeypatch.setattr(writer, "_together", lambda _, *rest: together(Stuck(), *rest))  # type: ignore[arg-type]  # a broken one
+    monkeypatch.setattr(writer, "_together", lambda _, *rest: together(Stuck(), *rest))  # type: ignore[arg-type]  # a broken connection
     with pytest.raises(StoreError, match="OperationalError"):
         await ledger.create("spring", {})
     monkeypatch.undo()
@@ -581,7 +581,7 @@ async def test_a_transaction_that_cannot_be_undone_does_not_end_the_thread(
 
 
 async def test_a_lease_is_never_cut(path: Path) -> None:
-    """Who renews for a shorter time than is left changes nothing."""
+    """Renewing with a shorter lease does not shorten the lease."""
     clock = Clock()
     async with SqliteLedger(path, clock=clock) as ledger:
         await begin(ledger)
@@ -592,21 +592,21 @@ async def test_a_lease_is_never_cut(path: Path) -> None:
         assert (await ledger.reap("spring")).released == 0
 
 
-# -- what goes wrong
+# -- errors
 
 
 def test_an_error_is_explained_without_values() -> None:
-    """What SQLite says may hold a number; an error of our own stays what it is."""
-    ours = ConfigurationError("ours")
+    """SQLite errors are raised without values, and this package's errors are unchanged."""
+    own = ConfigurationError("ours")
 
-    assert explain(ours) is ours
+    assert explain(own) is own
     assert str(explain(OverflowError(f"{FIRST} is too large"))) == (
         "the ledger failed: it could not be used (OverflowError)"
     )
 
 
 async def test_a_value_that_cannot_be_kept_is_an_error_of_ours(ledger: SqliteLedger) -> None:
-    """It names no number, and takes nothing with it."""
+    """A value that SQLite cannot store raises StoreError without the value."""
     await begin(ledger)
 
     with pytest.raises(StoreError) as caught:
@@ -620,7 +620,7 @@ async def test_a_value_that_cannot_be_kept_is_an_error_of_ours(ledger: SqliteLed
 async def test_a_file_that_others_keep_locked_is_waited_for(
     ledger: SqliteLedger, path: Path
 ) -> None:
-    """So long and no longer; nothing is lost by it."""
+    """A locked file is waited for until the timeout, and nothing is lost."""
     await begin(ledger)
     _, token = await send(ledger)
     db = plain_connection(path)
@@ -628,7 +628,7 @@ async def test_a_file_that_others_keep_locked_is_waited_for(
 
     with pytest.raises(StoreError, match="locked"):
         await ledger.settle(token, PLACED)
-    assert await counted(ledger) == {"sending": 1}, "who reads does not wait"
+    assert await counted(ledger) == {"sending": 1}, "reading does not wait"
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ledger.settle, token, PLACED)
@@ -640,7 +640,7 @@ async def test_a_file_that_others_keep_locked_is_waited_for(
 
 
 async def test_a_new_file_that_others_keep_locked_is_waited_for(path: Path) -> None:
-    """Opening it, too, takes its time and no longer."""
+    """Opening a locked file waits until the timeout."""
     db = plain_connection(path)
     db.execute("BEGIN EXCLUSIVE")
 
@@ -661,7 +661,7 @@ async def test_a_new_file_that_others_keep_locked_is_waited_for(path: Path) -> N
 async def test_a_file_that_is_deleted_is_noticed(
     ledger: SqliteLedger, path: Path, suffix: str
 ) -> None:
-    """SQLite would go on writing where nobody finds it: an intent would be on no record."""
+    """A deleted ledger file or log raises StoreError."""
     await begin(ledger)
     claim = await take(ledger)
     path.with_name(path.name + suffix).unlink()
@@ -673,14 +673,14 @@ async def test_a_file_that_is_deleted_is_noticed(
 
 
 def replace_by_copy(path: Path) -> None:
-    """Put a copy of a file in its place."""
+    """Replace a file with a copy of itself."""
     copy = path.with_name("copy")
     copy.write_bytes(path.read_bytes())
     copy.replace(path)
 
 
 async def test_a_file_that_is_replaced_is_noticed(ledger: SqliteLedger, path: Path) -> None:
-    """What is there now is not what was opened."""
+    """A replaced ledger file raises StoreError."""
     await begin(ledger)
     replace_by_copy(path)
 
@@ -696,7 +696,7 @@ def damage(path: Path) -> None:
 
 
 async def test_a_file_that_is_damaged_is_told(path: Path) -> None:
-    """With what to do about it."""
+    """A damaged file raises an error that says what to do."""
     async with SqliteLedger(path) as ledger:
         await begin(ledger, 3000)
     damage(path)
@@ -711,7 +711,7 @@ async def test_a_file_that_is_damaged_is_told(path: Path) -> None:
 
 
 async def test_who_is_cancelled_while_it_waits_gets_the_result(ledger: SqliteLedger) -> None:
-    """It is known whether it happened; the cancellation comes at the next await."""
+    """A cancelled wait returns the result first, and is cancelled at the next await."""
     await begin(ledger)
     claim = await take(ledger)
     got: list[object] = []
@@ -735,14 +735,14 @@ async def test_who_is_cancelled_while_it_waits_gets_the_result(ledger: SqliteLed
 
 
 async def free_soon(holding: Holding) -> None:
-    """Let the writer go after a while."""
+    """Release the writer after a while."""
     await anyio.sleep(0.02)
     holding.free.set()
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_asyncios_own_cancellation_is_put_off_too(ledger: SqliteLedger) -> None:
-    """``task.cancel()`` knows no shield; a time-out still is one."""
+    """An asyncio timeout is put off until the result is known, and then raised."""
     await begin(ledger)
     claim = await take(ledger)
     got: list[object] = []
@@ -764,7 +764,7 @@ async def test_asyncios_own_cancellation_is_put_off_too(ledger: SqliteLedger) ->
 
 
 async def test_who_is_cancelled_already_begins_nothing(ledger: SqliteLedger) -> None:
-    """Nothing happened, and that is known too."""
+    """In a cancelled scope, no operation begins."""
     await begin(ledger)
     claim = await take(ledger)
     with anyio.CancelScope() as scope:
@@ -779,7 +779,7 @@ async def test_who_is_cancelled_already_begins_nothing(ledger: SqliteLedger) -> 
 async def test_cancelled_anywhere_nothing_is_half_done(
     tmp_path: Path, anyio_backend_name: str, edge: bool
 ) -> None:
-    """At each await of a send: the history says what the state says."""
+    """Cancelled at any await of a send, the state equals the last completed operation."""
     if edge and anyio_backend_name == "trio":
         edge = False
     numbers = itertools.count()
@@ -811,7 +811,7 @@ async def test_cancelled_anywhere_nothing_is_half_done(
 
 
 async def test_closing_waits_for_what_is_queued(path: Path) -> None:
-    """What was asked for before is on record when it is closed, and nothing after is taken."""
+    """Closing waits for queued jobs and accepts no new ones."""
     clock = Clock()
     ledger = SqliteLedger(path, clock=clock)
     await ledger.__aenter__()
@@ -843,7 +843,7 @@ async def test_closing_waits_for_what_is_queued(path: Path) -> None:
 
 
 async def test_loading_does_not_stop_the_loop(ledger: SqliteLedger) -> None:
-    """An iterable that takes its time is asked in a thread: the loop goes on meanwhile."""
+    """A slow iterable of contacts is read in a thread, and does not block the event loop."""
     await ledger.create("spring", {})
     go = threading.Event()
 
@@ -860,7 +860,7 @@ async def test_loading_does_not_stop_the_loop(ledger: SqliteLedger) -> None:
 
 
 async def test_forbidding_does_not_stop_the_loop(ledger: SqliteLedger) -> None:
-    """A register of millions is taken in batches, too."""
+    """A slow do-not-call list is read in a thread, in batches, without blocking the loop."""
     go = threading.Event()
 
     def slow() -> Iterator[int]:
@@ -877,20 +877,20 @@ async def test_forbidding_does_not_stop_the_loop(ledger: SqliteLedger) -> None:
 
 @pytest.mark.parametrize("other", ["asyncio", "trio"])
 async def test_several_loops_share_a_ledger(ledger: SqliteLedger, other: str) -> None:
-    """A receiver in another thread tells it what it heard, whatever its event loop."""
+    """A receiver on another event loop, in another thread, may record events."""
     await begin(ledger)
     _, token = await send(ledger)
 
-    async def hear() -> str | None:
+    async def record() -> str | None:
         return await ledger.record_event(CallEvidence(token=token, request_id=None, at=1.0))
 
-    heard = await anyio.to_thread.run_sync(lambda: anyio.run(hear, backend=other))
+    recorded = await anyio.to_thread.run_sync(lambda: anyio.run(record, backend=other))
 
-    assert heard == "spring"
+    assert recorded == "spring"
     assert await counted(ledger) == {"placed": 1}
 
 
-# -- at any size
+# -- query plans
 
 
 PLANS: list[tuple[str, Callable[[Ledger], Any]]] = [
@@ -915,7 +915,7 @@ PLANS: list[tuple[str, Callable[[Ledger], Any]]] = [
 
 
 def explained(sql: str, db: sqlite3.Connection, now: float) -> list[Any]:
-    """What SQLite would do."""
+    """Return SQLite's query plan."""
     return db.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
 
 
@@ -923,7 +923,7 @@ def explained(sql: str, db: sqlite3.Connection, now: float) -> list[Any]:
 async def test_no_question_looks_at_all_rows(
     ledger: SqliteLedger, name: str, ask: Callable[[Ledger], Any]
 ) -> None:
-    """Each uses an index, so that it takes the same at a million contacts."""
+    """Every query uses an index, so that its cost does not grow with the contacts."""
     await begin(ledger, 2)
     asked: list[str] = []
     assert ledger._threads is not None
@@ -939,7 +939,7 @@ async def test_no_question_looks_at_all_rows(
         for row in await writer_of(ledger).do(partial(explained, sql))
     ]
 
-    # Those that are claimed are few, and nobody asks for a constant's index.
+    # Few contacts are claimed, and a constant needs no index.
     harmless = ("CONSTANT", "contact_claimed")
 
     assert plans

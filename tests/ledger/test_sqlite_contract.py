@@ -1,4 +1,4 @@
-"""What every ledger must do, on SQLite."""
+"""The ledger contract, on SQLite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of moves: how a contact gets from one state to another."""
+"""State transitions of a contact."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 S = ContactState
 
-#: From where evidence of a call may come late.
+#: Transitions by evidence of a call, which may come late.
 EVIDENCE = {Move.ACCEPT}
 #: States that only evidence can change.
 FINAL = frozenset({S.FINISHED, S.REJECTED, S.FAILED, S.BLOCKED})
 
 
 def targets(state: ContactState) -> frozenset[ContactState]:
-    """The states that one move can lead to."""
+    """Return the states that one transition can lead to."""
     return frozenset(target for sources, target in MOVES.values() if state in sources)
 
 
 def reach(start: ContactState, without: Collection[Move] = ()) -> set[ContactState]:
-    """The states that can follow one, in any number of moves."""
+    """Return the states that can follow one, in any number of transitions."""
     found: set[ContactState] = set()
     new = {start}
     while new:
@@ -39,18 +39,18 @@ def reach(start: ContactState, without: Collection[Move] = ()) -> set[ContactSta
 
 
 def test_every_move_has_its_line() -> None:
-    """None is forgotten, and none leads from where it ends."""
+    """Each transition is in the table, and none leads to a state it starts from."""
     assert set(MOVES) == set(Move)
     assert [move for move, (sources, target) in MOVES.items() if target in sources] == []
 
 
 def test_every_state_can_be_reached() -> None:
-    """There is none that a new contact cannot come to."""
+    """Every state can be reached from a new contact."""
     assert reach(S.PENDING) == set(S)
 
 
 def test_nothing_is_sent_but_by_an_intent_of_who_holds_it() -> None:
-    """Only a claimed contact is sent."""
+    """Only an intent leads to sending, and only from a claimed contact."""
     assert [move for move, (_, target) in MOVES.items() if target is S.SENDING] == [Move.INTEND]
     assert MOVES[Move.INTEND][0] == {S.CLAIMED}
 
@@ -59,7 +59,7 @@ def test_nothing_is_sent_but_by_an_intent_of_who_holds_it() -> None:
 def test_what_may_have_rung_is_dialled_again_by_decision_or_proof_only(
     state: ContactState,
 ) -> None:
-    """By itself it never comes back to be sent; what was placed does not even then."""
+    """Only a decision or a proof redials an unknown contact; a placed one is not redialled."""
     decisions = {Move.RESOLVE_UNKNOWN, Move.REDIAL}
 
     assert S.SENDING not in reach(state, without=decisions)
@@ -68,18 +68,18 @@ def test_what_may_have_rung_is_dialled_again_by_decision_or_proof_only(
 
 @pytest.mark.parametrize("state", sorted(set(S) - {S.PLACED, S.FINISHED}))
 def test_evidence_counts_from_everywhere(state: ContactState) -> None:
-    """Whatever was thought of a contact, a call of it that exists counts."""
+    """Evidence of a call leads to placed from every state but placed and finished."""
     assert S.PLACED in targets(state)
 
 
 @pytest.mark.parametrize("state", sorted(FINAL))
 def test_of_a_final_state_only_evidence_is_left(state: ContactState) -> None:
-    """Nothing else leads out of it."""
+    """Only evidence of a call leads out of a final state."""
     assert targets(state) <= {S.PLACED}
 
 
 def test_every_other_state_leads_on() -> None:
-    """From each there is a way to a final one, without evidence where it need not come."""
+    """Every other state leads to a final one; a placed contact can only finish."""
     stuck = [s for s in S if s is not S.PLACED and not reach(s, without=EVIDENCE) & FINAL]
 
     assert stuck == []

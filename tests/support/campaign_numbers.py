@@ -1,4 +1,4 @@
-"""Campaigns with numbers that come twice, or opt out, on any ledger.
+"""Campaigns with duplicate numbers and opt-outs, on any ledger.
 
 The fixture `open_ledger` is SQLite's, and PostgreSQL's below tests/servers.
 """
@@ -28,13 +28,13 @@ pytestmark = [
     pytest.mark.usefixtures("campaigns_poll_often"),
 ]
 
-# --- numbers that come twice -------------------------------------------------------------
+# --- duplicate numbers -------------------------------------------------------------------
 
 
 async def test_a_number_is_dialled_once_however_often_it_is_written(
     open_ledger: OpenLedger, tmp_path: Path
 ) -> None:
-    """In other spellings, in a file that is loaded twice, and in a second campaign with a cap."""
+    """A duplicate number is dialled once: other spellings, a second load, a second campaign."""
     path = tmp_path / "people.csv"
     path.write_text(
         "number,name\n+91 98765 43210,Ada\n919876543210,Ada\n(+91) 98765-43210,Ada\n"
@@ -65,14 +65,14 @@ async def test_a_number_is_dialled_once_however_often_it_is_written(
     assert sum(state.sends for state in states) == 2
 
 
-# --- those who do not want to be called --------------------------------------------------
+# --- opt-outs ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("when", ["claimed", "at its turn"])
 async def test_who_opts_out_while_a_call_is_on_its_way_is_not_dialled(
     open_ledger: OpenLedger, when: str, tmp_path: Path
 ) -> None:
-    """After its claim, and in the last moment before its intent."""
+    """A contact that opts out after its claim, or just before its intent, is not dialled."""
     simulator = WritingSimulator(magic=False, life=None, latency=0.01)
     simulator.log = []
     async with (

@@ -1,4 +1,4 @@
-"""A campaign on a ledger in memory and the simulator, on the virtual clock."""
+"""A campaign on an in-memory ledger and the simulator, on the virtual clock."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def contacts(count: int, first: int = FIRST) -> list[NewContact]:
 
 @frozen
 class Scene:
-    """A ledger, a simulator, and a service whose calls end there."""
+    """A ledger, a simulator, and a service that calls the simulator."""
 
     ledger: MemoryLedger
     simulator: Simulator
@@ -96,12 +96,12 @@ class Scene:
         return Campaign(self.ledger, self.service, name, config or settings(), **options)
 
     async def counted(self, name: str = "spring") -> dict[str, int]:
-        """How many contacts are in each state that has any."""
+        """Return how many contacts are in each state that has any."""
         state = await self.ledger.state(name)
         return {str(found): count for found, count in state.counts.items() if count}
 
     async def story(self, number: int = FIRST, name: str = "spring") -> list[str]:
-        """What happened to a contact."""
+        """Return the history of a contact."""
         contact = await self.ledger.find(name, number)
         assert contact is not None
         return [passage.what for passage in contact.history]
@@ -114,7 +114,7 @@ async def scene(
     reference: bool | None = None,
     **options: Any,
 ) -> AsyncIterator[Scene]:
-    """A simulator of quick calls, with a receiver."""
+    """A simulator with short calls, and a receiver."""
     options = {"magic": False, "ring": 1.0, "talk": 2.0, "latency": 0.1} | options
     simulator = Simulator(**options)
     for fault in faults:

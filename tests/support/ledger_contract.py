@@ -1,4 +1,4 @@
-"""What every ledger must do, whatever it keeps its contacts in.
+"""The ledger contract: what every ledger must do, on any storage.
 
 The fixture `open_ledger` is SQLite's, and PostgreSQL's below tests/servers.
 """
@@ -64,7 +64,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def another(open_ledger: OpenLedger, tmp_path: Path, clock: Clock) -> Callable[[], Any]:
-    """What makes a ledger that keeps the same as `ledger`."""
+    """A factory of ledgers that share their contents with `ledger`."""
     return lambda: open_ledger(tmp_path, clock)
 
 
@@ -79,7 +79,7 @@ async def ledger(another: Callable[[], Any]) -> AsyncIterator[Ledger]:
 
 
 async def test_a_campaign_is_begun_once(ledger: Ledger) -> None:
-    """The first settings stay, whatever JSON can hold."""
+    """The first settings of a campaign stay, and any JSON is stored."""
     settings = {"flow": [{"play": "ü🙂"}], "cps": 1.5, "cap": None, "dry": False}
 
     assert await ledger.create("spring", settings) is True
@@ -92,7 +92,7 @@ async def test_a_campaign_is_begun_once(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("settings", [{"a": object()}, {"a": math.nan}, {"a": {1, 2}}])
 async def test_settings_are_json(ledger: Ledger, settings: dict[str, object]) -> None:
-    """What could not be read back is refused."""
+    """Settings that are not JSON are rejected."""
     with pytest.raises(ConfigurationError, match="settings"):
         await ledger.create("spring", settings)
 
@@ -100,7 +100,7 @@ async def test_settings_are_json(ledger: Ledger, settings: dict[str, object]) ->
 
 
 async def test_a_campaign_runs_until_it_is_told_otherwise(ledger: Ledger) -> None:
-    """Everybody sees what its workers are asked to do, and why."""
+    """A new campaign is running; a later status and its reason are stored."""
     await ledger.create("spring", {})
     before = await ledger.state("spring")
     await ledger.set_status("spring", "paused", "lunch")
@@ -116,7 +116,7 @@ async def test_a_campaign_runs_until_it_is_told_otherwise(ledger: Ledger) -> Non
 
 ASKED: dict[str, Callable[[Ledger], Any]] = {
     "state": lambda ledger: ledger.state("nobody"),
-    "direct": lambda ledger: ledger.set_status("nobody", "paused"),
+    "set_status": lambda ledger: ledger.set_status("nobody", "paused"),
     "load": lambda ledger: ledger.load("nobody", new_contacts(1)),
     "load nothing": lambda ledger: ledger.load("nobody", []),
     "claim": lambda ledger: ledger.claim("nobody", "w", most=1, lease=1),
@@ -133,7 +133,7 @@ ASKED: dict[str, Callable[[Ledger], Any]] = {
 
 @pytest.mark.parametrize("what", ASKED)
 async def test_who_names_no_campaign_is_told(ledger: Ledger, what: str) -> None:
-    """A name that is misspelt is no empty campaign."""
+    """Every method rejects the name of a campaign that does not exist."""
     await ledger.create("spring", {})
 
     with pytest.raises(ConfigurationError, match="nobody"):
@@ -143,7 +143,7 @@ async def test_who_names_no_campaign_is_told(ledger: Ledger, what: str) -> None:
 async def test_what_is_kept_outlives_who_kept_it(
     ledger: Ledger, another: Callable[[], Any]
 ) -> None:
-    """Another one that is opened sees the same, at the same time and later."""
+    """Another ledger on the same storage sees the same contacts, now and later."""
     (number,) = await begin(ledger)
     async with another() as other:
         assert await counted(other) == {"pending": 1}
@@ -159,7 +159,7 @@ async def test_what_is_kept_outlives_who_kept_it(
 
 
 async def test_each_number_is_in_a_campaign_once(ledger: Ledger) -> None:
-    """What is there is left as it is, however often it is loaded; another campaign is another."""
+    """A number is loaded once per campaign; a later load does not change it."""
     await ledger.create("spring", {})
     await ledger.create("autumn", {})
     contacts = new_contacts(5)
@@ -174,7 +174,7 @@ async def test_each_number_is_in_a_campaign_once(ledger: Ledger) -> None:
 
 
 async def test_loading_is_lazy_and_takes_any_number(ledger: Ledger) -> None:
-    """What is loaded before the iterable breaks stays, and its error is the caller's."""
+    """If the iterable raises, its error is raised, and the contacts loaded so far stay."""
     await ledger.create("spring", {})
     contacts = new_contacts(3500)
 
@@ -193,7 +193,7 @@ async def test_loading_is_lazy_and_takes_any_number(ledger: Ledger) -> None:
 
 
 async def test_only_contacts_are_loaded(ledger: Ledger) -> None:
-    """A number by itself is refused, and not repeated."""
+    """A bare number is rejected, and the error does not repeat it."""
     await ledger.create("spring", {})
 
     with pytest.raises(ConfigurationError, match="NewContact") as caught:
@@ -203,7 +203,7 @@ async def test_only_contacts_are_loaded(ledger: Ledger) -> None:
 
 
 async def test_one_person_is_one_number(ledger: Ledger) -> None:
-    """However it is written: who is loaded twice would be dialled twice."""
+    """Different spellings of a number are one contact."""
     number, text = 19170000001, "+1 (917) 000-0001"
     await ledger.create("spring", {})
 
@@ -220,7 +220,7 @@ async def test_one_person_is_one_number(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("number", ["917 000 0001 x", "0917", 12, True, 1917.0, None])
 async def test_what_is_no_number_is_refused(ledger: Ledger, number: Any) -> None:
-    """By whatever takes numbers: on a list it would forbid nobody, and be found by nobody."""
+    """An invalid number is rejected by every method that takes one."""
     await ledger.create("spring", {})
 
     with pytest.raises(InvalidCall, match="number"):
@@ -234,7 +234,7 @@ async def test_what_is_no_number_is_refused(ledger: Ledger, number: Any) -> None
 
 
 async def test_a_call_that_is_heard_of_has_nothing_against_it(ledger: Ledger) -> None:
-    """Why it was unknown is in its history, and the reason is gone: "finished: started" is none."""
+    """An event clears the reason of an unknown contact; the history keeps it."""
     (number,) = await begin(ledger)
     _, token = await send(ledger, SendResult(state=S.UNKNOWN, detail="its reply was lost"))
     before = await ledger.find("spring", number)
@@ -254,7 +254,7 @@ async def test_a_call_that_is_heard_of_has_nothing_against_it(ledger: Ledger) ->
 
 
 async def test_columns_come_back_as_they_were(ledger: Ledger) -> None:
-    """Whatever people write into their spreadsheets."""
+    """Columns are returned as they were loaded, with any characters."""
     columns = {"name": "Zoë 'O\"Brien\\ \n\t%s ?", "": "", "🙂": "{}", "null": "null"}
     await ledger.create("spring", {})
     await ledger.load("spring", [NewContact(number=FIRST, columns=columns)])
@@ -268,7 +268,7 @@ async def test_columns_come_back_as_they_were(ledger: Ledger) -> None:
 
 
 async def test_contacts_are_looked_through_in_order_of_loading(ledger: Ledger) -> None:
-    """All of them, or those in some states."""
+    """Contacts are listed in the order of loading: all, or those in some states."""
     numbers = await begin(ledger, 1200)
     await send(ledger, PLACED)
     await send(ledger, REJECTED)
@@ -287,7 +287,7 @@ async def test_contacts_are_looked_through_in_order_of_loading(ledger: Ledger) -
 
 
 async def test_a_contact_is_claimed_by_one(ledger: Ledger) -> None:
-    """In order of loading; a claim knows what there is to know."""
+    """Each contact is claimed by one worker, in the order of loading."""
     numbers = await begin(ledger, 5, not_after=2e9)
 
     mine = await ledger.claim("spring", "a", most=3, lease=LEASE)
@@ -302,7 +302,7 @@ async def test_a_contact_is_claimed_by_one(ledger: Ledger) -> None:
 
 
 async def test_what_is_due_first_is_claimed_first(ledger: Ledger, clock: Clock) -> None:
-    """And nothing before it is due."""
+    """Contacts are claimed in the order in which they are due, and not before."""
     await ledger.create("spring", {})
     times = [clock.time + 20, clock.time + 10, clock.time + 30]
     contacts = [new_contacts(1, not_before=time)[0] for time in times]
@@ -326,7 +326,7 @@ async def test_what_is_due_first_is_claimed_first(ledger: Ledger, clock: Clock) 
 async def test_nothing_is_claimed_of_a_campaign_that_does_not_run(
     ledger: Ledger, status: str
 ) -> None:
-    """Until it runs again."""
+    """No contact of a paused or stopped campaign is claimed until it runs again."""
     await begin(ledger)
     await ledger.set_status("spring", status)
 
@@ -338,7 +338,7 @@ async def test_nothing_is_claimed_of_a_campaign_that_does_not_run(
 
 
 async def test_a_claim_is_given_back(ledger: Ledger, clock: Clock) -> None:
-    """By who holds it, once; at once or later."""
+    """Only its holder releases a claim, and only once; the contact is due at once or later."""
     await begin(ledger, 2)
     first, second = await ledger.claim("spring", "w", most=2, lease=LEASE)
     later = clock.time + 5
@@ -355,7 +355,7 @@ async def test_a_claim_is_given_back(ledger: Ledger, clock: Clock) -> None:
 
 
 async def test_a_lease_that_is_over_is_reaped(ledger: Ledger, clock: Clock) -> None:
-    """Not a moment before; a claim is pending again, for nothing was sent."""
+    """A claim whose lease is over becomes pending again, and the old claim is void."""
     await begin(ledger)
     old = await take(ledger, "a")
     clock.time += LEASE - 1
@@ -376,7 +376,7 @@ async def test_a_lease_that_is_over_is_reaped(ledger: Ledger, clock: Clock) -> N
 
 
 async def test_the_same_worker_cannot_use_an_old_claim(ledger: Ledger, clock: Clock) -> None:
-    """A name is no proof: the epoch is."""
+    """An old claim is void even for the same worker, because its epoch has changed."""
     await begin(ledger)
     old = await take(ledger)
     clock.time += LEASE + 1
@@ -389,7 +389,7 @@ async def test_the_same_worker_cannot_use_an_old_claim(ledger: Ledger, clock: Cl
 
 
 async def test_leases_are_lengthened(ledger: Ledger, clock: Clock) -> None:
-    """All that a worker holds, and nobody else's."""
+    """renew() extends all leases of one worker, and no others."""
     await begin(ledger, 3)
     await ledger.claim("spring", "a", most=2, lease=10)
     await ledger.claim("spring", "b", most=1, lease=10)
@@ -409,7 +409,7 @@ async def test_leases_are_lengthened(ledger: Ledger, clock: Clock) -> None:
 async def test_an_intent_is_on_record_before_anything_is_sent(
     ledger: Ledger, clock: Clock
 ) -> None:
-    """With the moment until which it may leave; only once, and by nobody else."""
+    """An intent is recorded once, by the claim's holder, with its deadline for sending."""
     (number,) = await begin(ledger)
     claim, token = await take(ledger), new_token()
 
@@ -429,7 +429,7 @@ async def test_an_intent_is_on_record_before_anything_is_sent(
 
 
 async def test_a_token_is_used_once(ledger: Ledger) -> None:
-    """A second send under the same token is refused, and nothing may be sent."""
+    """A second intent with the same token is rejected."""
     await begin(ledger, 2)
     _, token = await send(ledger)
     claim = await take(ledger)
@@ -441,7 +441,7 @@ async def test_a_token_is_used_once(ledger: Ledger) -> None:
 
 
 async def refused(ledger: Ledger, limits: SendLimits, **more: Any) -> RuleDecision:
-    """Have an intent refused."""
+    """Claim the next contact, and have its intent refused."""
     claim = await take(ledger, **more)
     refusal = await intend(ledger, claim, new_token(), limits=limits)
     assert isinstance(refusal, RuleDecision)
@@ -450,7 +450,7 @@ async def refused(ledger: Ledger, limits: SendLimits, **more: Any) -> RuleDecisi
 
 
 async def test_who_must_not_be_called_is_not(ledger: Ledger) -> None:
-    """Forbidden even after the claim; each number counts as new once."""
+    """A number on the do-not-call list is blocked, even if listed after its claim."""
     numbers = await begin(ledger, 3)
 
     assert (
@@ -475,7 +475,7 @@ async def test_who_must_not_be_called_is_not(ledger: Ledger) -> None:
 
 
 async def test_a_contact_that_is_not_fresh_is_blocked(ledger: Ledger, clock: Clock) -> None:
-    """From the moment it is not, for good."""
+    """A contact is blocked after its `not_after`."""
     await begin(ledger, 2, not_after=clock.time + 5)
     clock.time += 5
     _, token = await send(ledger)
@@ -492,7 +492,7 @@ async def test_a_contact_that_is_not_fresh_is_blocked(ledger: Ledger, clock: Clo
 async def test_nothing_is_sent_of_a_campaign_that_was_told_to_pause(
     ledger: Ledger, status: str
 ) -> None:
-    """What was claimed before is pending again."""
+    """An intent in a paused or stopped campaign is refused; its contact becomes pending."""
     await begin(ledger)
     claim = await take(ledger)
     await ledger.set_status("spring", status, "too late")
@@ -516,7 +516,7 @@ NOT_RUNG = {"retry": RETRY, "rejected": REJECTED, "failed": FAILED}
 async def test_sends_to_a_number_count_in_all_campaigns(
     ledger: Ledger, clock: Clock, outcome: str
 ) -> None:
-    """If a phone may have rung, until the time is over to the second."""
+    """A cap per number counts sends that may have rung, in all campaigns, until it is over."""
     numbers = await begin(ledger)
     await ledger.create("autumn", {})
     await ledger.load("autumn", [NewContact(number=numbers[0])])
@@ -537,7 +537,7 @@ async def test_sends_to_a_number_count_in_all_campaigns(
 
 
 async def test_a_cap_of_none_is_for_ever(ledger: Ledger) -> None:
-    """A number that may be called no times in an hour is not tried every hour."""
+    """A cap of zero calls blocks the contact."""
     await begin(ledger)
 
     refusal = await refused(ledger, SendLimits(per_number=[(0, 3600.0)]))
@@ -550,7 +550,7 @@ async def test_a_cap_of_none_is_for_ever(ledger: Ledger) -> None:
 async def test_what_certainly_rang_nowhere_counts_under_no_limit(
     ledger: Ledger, outcome: str
 ) -> None:
-    """A send that was refused or never left was no call."""
+    """A send that certainly did not ring counts towards no cap."""
     numbers = await begin(ledger)
     await ledger.create("autumn", {})
     await ledger.load("autumn", [NewContact(number=numbers[0])])
@@ -562,7 +562,7 @@ async def test_what_certainly_rang_nowhere_counts_under_no_limit(
 
 
 async def test_a_campaign_makes_so_many_calls_a_day(ledger: Ledger, clock: Clock) -> None:
-    """Those since the day began, not those before, and none that certainly rang nowhere."""
+    """The daily cap counts sends since the day began that may have rung."""
     await begin(ledger, 8)
     await send(ledger, PLACED)
     clock.time += 100
@@ -582,7 +582,7 @@ async def test_a_campaign_makes_so_many_calls_a_day(ledger: Ledger, clock: Clock
 
 
 async def test_a_day_may_begin_at_any_second(ledger: Ledger, clock: Clock) -> None:
-    """Of the minutes around its beginning those count that are in it, and rang."""
+    """Near the start of the day, the daily cap counts exactly the sends after it that rang."""
     await begin(ledger, 6)
     limits = SendLimits(per_day=2, day_began=clock.time + 100)
     for later, outcome in ((0, PLACED), (100, PLACED), (50, REJECTED), (1, REJECTED)):
@@ -595,7 +595,7 @@ async def test_a_day_may_begin_at_any_second(ledger: Ledger, clock: Clock) -> No
 
 
 async def test_a_day_may_begin_on_the_quarter_itself(ledger: Ledger, clock: Clock) -> None:
-    """What was sent in its first second counts."""
+    """A send in the first second of the day counts."""
     clock.time = 1_800_000_000.0
     await begin(ledger, 3)
     await send(ledger, PLACED)
@@ -610,7 +610,7 @@ async def test_a_day_may_begin_on_the_quarter_itself(ledger: Ledger, clock: Cloc
 
 
 async def test_a_day_that_takes_longer_is_no_hurry(ledger: Ledger, clock: Clock) -> None:
-    """In the 25th hour of a day a contact is not tried again and again."""
+    """In the 25th hour of a day, a refused contact is postponed into the future."""
     await begin(ledger, 2)
     began = clock.time
     await send(ledger, PLACED)
@@ -623,7 +623,7 @@ async def test_a_day_that_takes_longer_is_no_hurry(ledger: Ledger, clock: Clock)
 
 
 async def test_what_calls_may_cost_is_limited(ledger: Ledger, clock: Clock) -> None:
-    """By what is known of it; the contact is kept, since the sum may be raised."""
+    """The cost cap counts known costs, and postpones the contact."""
     await begin(ledger, 3)
     for cost in (0.5, 0.25):
         _, token = await send(ledger, PLACED)
@@ -643,7 +643,7 @@ async def test_what_calls_may_cost_is_limited(ledger: Ledger, clock: Clock) -> N
 
 
 async def test_a_rule_of_the_engines_postpones_or_blocks(ledger: Ledger, clock: Clock) -> None:
-    """A claim that is held, with the reason; and nobody else's."""
+    """block() postpones or blocks a contact with a reason; only the claim's holder can."""
     numbers = await begin(ledger, 2)
     first, second = await ledger.claim("spring", "w", most=2, lease=LEASE)
     until = clock.time + 3600
@@ -666,7 +666,7 @@ async def test_a_rule_of_the_engines_postpones_or_blocks(ledger: Ledger, clock: 
     assert [one.waits_until for one in found if one is not None] == [until, None]
 
 
-# -- the outcome
+# -- send results
 
 
 @pytest.mark.parametrize(
@@ -680,7 +680,7 @@ async def test_a_rule_of_the_engines_postpones_or_blocks(ledger: Ledger, clock: 
     ],
 )
 async def test_a_send_is_settled_once(ledger: Ledger, outcome: SendResult, what: str) -> None:
-    """What it came to is on record, with the reason; a later word changes nothing."""
+    """A send is settled once, with its result and reason."""
     (number,) = await begin(ledger)
     _, token = await send(ledger)
 
@@ -696,22 +696,22 @@ async def test_a_send_is_settled_once(ledger: Ledger, outcome: SendResult, what:
 
 
 async def test_a_send_comes_to_one_of_five(ledger: Ledger) -> None:
-    """Nobody settles one as claimed, nor one that never was."""
+    """A send is settled in one of five states only, and only if its token is known."""
     await begin(ledger)
     _, token = await send(ledger)
 
     with pytest.raises(ConfigurationError, match="placed"):
         await ledger.settle(token, SendResult(state=S.CLAIMED))
     for request_id in (None, "r"):
-        nobody = SendResult(state=S.PLACED, request_id=request_id)
-        assert await ledger.settle("tcm_nobody", nobody) is False
+        placed = SendResult(state=S.PLACED, request_id=request_id)
+        assert await ledger.settle("tcm_nobody", placed) is False
     assert await counted(ledger) == {"sending": 1}
 
 
 async def test_what_was_not_placed_is_tried_again_when_it_is_time(
     ledger: Ledger, clock: Clock
 ) -> None:
-    """With one send more behind it, and a higher epoch."""
+    """A retry is claimed when it is due, with one more send and a higher epoch."""
     await begin(ledger)
     later = clock.time + 30
     await send(ledger, SendResult(state=S.PENDING, not_before=later))
@@ -725,7 +725,7 @@ async def test_what_was_not_placed_is_tried_again_when_it_is_time(
 
 
 async def test_a_send_whose_worker_is_gone_is_unknown(ledger: Ledger, clock: Clock) -> None:
-    """A phone may ring: it is pending no more, unless somebody decides so."""
+    """A send whose lease is over is unknown; only "placed" can settle it later."""
     (number,) = await begin(ledger)
     _, token = await send(ledger)
     clock.time += LEASE + 1
@@ -747,7 +747,7 @@ async def test_a_send_whose_worker_is_gone_is_unknown(ledger: Ledger, clock: Clo
 
 
 async def test_an_event_tells_how_a_call_went(ledger: Ledger, clock: Clock) -> None:
-    """First that it is there, then that it is over; the sum of costs is the campaign's."""
+    """Events place and finish a contact, and add the call's cost to the campaign's."""
     (number,) = await begin(ledger)
     _, token = await send(ledger, SendResult(state=S.PLACED, request_id="r-1"))
     over = clock.time + 60
@@ -774,7 +774,7 @@ async def test_an_event_tells_how_a_call_went(ledger: Ledger, clock: Clock) -> N
 
 
 async def test_an_event_of_a_stranger_is_no_event_of_ours(ledger: Ledger) -> None:
-    """Nothing is known by its ids, or it has none."""
+    """An event with unknown ids, or without ids, matches no contact."""
     await begin(ledger)
 
     assert (
@@ -784,7 +784,7 @@ async def test_an_event_of_a_stranger_is_no_event_of_ours(ledger: Ledger) -> Non
 
 
 async def test_a_token_that_is_not_ours_leaves_the_request_id(ledger: Ledger) -> None:
-    """Either finds the call."""
+    """An event with an unknown token is matched by its request id."""
     await begin(ledger)
     await send(ledger, SendResult(state=S.PLACED, request_id="r-2"))
 
@@ -799,7 +799,7 @@ async def test_a_token_that_is_not_ours_leaves_the_request_id(ledger: Ledger) ->
 
 @pytest.mark.parametrize("over", [False, True])
 async def test_an_event_is_faster_than_the_answer(ledger: Ledger, over: bool) -> None:
-    """Settling changes nothing then, but gives the call its id, by which more is heard."""
+    """A reply after the event changes no state, but records the request id."""
     (number,) = await begin(ledger)
     _, token = await send(ledger)
     await ledger.record_event(
@@ -822,7 +822,7 @@ async def test_an_event_is_faster_than_the_answer(ledger: Ledger, over: bool) ->
 
 
 async def test_what_is_heard_once_is_known_however_often_it_comes(ledger: Ledger) -> None:
-    """In any order: costs are not added twice, and no repeat is put into the history."""
+    """Repeated events, in any order, add no cost and no history."""
     (number,) = await begin(ledger)
     _, token = await send(ledger, PLACED)
     record: dict[str, Any] = {
@@ -848,17 +848,17 @@ async def test_what_is_heard_once_is_known_however_often_it_comes(ledger: Ledger
     "odd", ["\ud83d", "a\0b", "x" * 300, "".join(map(chr, range(256, 4096)))]
 )
 async def test_whatever_telecmi_says_is_put_on_record(ledger: Ledger, odd: str) -> None:
-    """A text that a database cannot hold does not make a call unknown, nor stop a worker."""
+    """Text that a database cannot store is cleaned, and its event is recorded."""
     await begin(ledger, 3)
     _, token = await send(ledger, SendResult(state=S.PLACED, request_id=odd, detail=odd))
-    _, unheard = await send(ledger, UNKNOWN)
+    _, unknown = await send(ledger, UNKNOWN)
     rejected, _ = await send(ledger, SendResult(state=S.REJECTED, detail=odd))
-    heard = [
+    matched = [
         await ledger.record_event(
             CallEvidence(token=None, request_id=odd, at=1.0, over=True, detail=odd)
         ),
         await ledger.record_event(
-            CallEvidence(token=unheard, request_id=odd, at=1.0, over=True)
+            CallEvidence(token=unknown, request_id=odd, at=1.0, over=True)
         ),
     ]
     refused = await ledger.find("spring", rejected.number)
@@ -866,14 +866,14 @@ async def test_whatever_telecmi_says_is_put_on_record(ledger: Ledger, odd: str) 
     await ledger.add_do_not_call([FIRST], odd)
 
     assert token
-    assert heard == ["spring", "spring"]
+    assert matched == ["spring", "spring"]
     assert await counted(ledger) == {"finished": 2, "rejected": 1}
     assert refused is not None
     assert refused.reason == odd.replace("\ud83d", "?").replace("\0", "")
 
 
 async def test_a_record_of_a_call_that_took_years_is_put_on_record(ledger: Ledger) -> None:
-    """Somebody's clock is wrong; the call is over all the same."""
+    """A call record with an absurd talk time is recorded, with the time capped."""
     await begin(ledger, 1)
     claim, token = await send(ledger, PLACED)
 
@@ -891,7 +891,7 @@ async def test_a_record_of_a_call_that_took_years_is_put_on_record(ledger: Ledge
 
 
 async def test_a_limit_may_be_larger_than_any_count(ledger: Ledger) -> None:
-    """Whoever wants none writes many nines."""
+    """A limit larger than a database integer works as no limit."""
     most = 10**30
     await begin(ledger, 1)
     limits = SendLimits(per_number=[(most, 60.0)], per_day=most)
@@ -903,7 +903,7 @@ async def test_a_limit_may_be_larger_than_any_count(ledger: Ledger) -> None:
 
 
 async def test_a_record_without_a_price_costs_nothing_yet(ledger: Ledger) -> None:
-    """What comes later counts, and nothing is not a sum."""
+    """A call record without a cost leaves the cost unset until a later one gives it."""
     (number,) = await begin(ledger)
     _, token = await send(ledger, PLACED)
     await ledger.record_event(
@@ -937,7 +937,7 @@ async def put_into(ledger: Ledger, state: ContactState, clock: Clock) -> str:
 async def test_evidence_counts_from_any_state(
     ledger: Ledger, clock: Clock, state: ContactState, over: bool
 ) -> None:
-    """A phone rang, whatever was thought; who holds the contact must not send it."""
+    """Evidence of a call places or finishes a contact from any state, and ends its claim."""
     (number,) = await begin(ledger)
     token = await put_into(ledger, state, clock)
     assert await counted(ledger) == {state.value: 1}
@@ -955,7 +955,7 @@ async def test_evidence_counts_from_any_state(
 
 
 async def test_who_claimed_it_meanwhile_must_not_send(ledger: Ledger) -> None:
-    """Evidence makes every claim void."""
+    """Evidence of a call makes a current claim void."""
     await begin(ledger)
     _, token = await send(ledger, RETRY)
     claim = await take(ledger)
@@ -969,7 +969,7 @@ async def test_who_claimed_it_meanwhile_must_not_send(ledger: Ledger) -> None:
 async def test_an_event_of_a_send_that_was_thought_absent_counts_under_limits(
     ledger: Ledger,
 ) -> None:
-    """It rang after all."""
+    """A rejected send that an event proves placed counts towards caps."""
     numbers = await begin(ledger, 2)
     _, token = await send(ledger, REJECTED)
     await ledger.record_event(CallEvidence(token=token, request_id=None, at=1.0, over=True))
@@ -984,7 +984,7 @@ async def test_an_event_of_a_send_that_was_thought_absent_counts_under_limits(
 
 @pytest.mark.parametrize("by_event", [True, False])
 async def test_two_calls_to_one_contact_are_seen(ledger: Ledger, by_event: bool) -> None:
-    """The history shows both tokens as accepted: that is how duplicates are counted."""
+    """The history shows both tokens of a contact that was called twice."""
     (number,) = await begin(ledger)
     _, first = await send(ledger, UNKNOWN)
     await ledger.redial_unknown("spring")
@@ -1013,7 +1013,7 @@ async def test_two_calls_to_one_contact_are_seen(ledger: Ledger, by_event: bool)
 async def test_the_end_of_a_second_send_does_not_hide_the_first(
     ledger: Ledger, outcome: SendResult
 ) -> None:
-    """Once a call of a contact is known to exist, no other send makes it pending."""
+    """Once a contact is placed, the result of a second send does not change its state."""
     await begin(ledger)
     _, first = await send(ledger, UNKNOWN)
     await ledger.redial_unknown("spring")
@@ -1027,7 +1027,7 @@ async def test_the_end_of_a_second_send_does_not_hide_the_first(
 async def test_a_second_send_that_is_left_behind_does_not_hide_the_first(
     ledger: Ledger, clock: Clock
 ) -> None:
-    """It is reaped, and the contact stays placed."""
+    """Once a contact is placed, reaping a second send does not change its state."""
     await begin(ledger)
     _, first = await send(ledger, UNKNOWN)
     await ledger.redial_unknown("spring")
@@ -1039,11 +1039,11 @@ async def test_a_second_send_that_is_left_behind_does_not_hide_the_first(
     assert await counted(ledger) == {"placed": 1}
 
 
-# -- unknown ones
+# -- unknown contacts
 
 
 async def test_a_decision_dials_unknown_ones_again(ledger: Ledger) -> None:
-    """All of them or some; what may have rung goes on counting."""
+    """redial_unknown() makes all or some unknown contacts pending; caps still count them."""
     numbers = await begin(ledger, 4)
     for outcome in (UNKNOWN, UNKNOWN, UNKNOWN, PLACED):
         await send(ledger, outcome)
@@ -1060,16 +1060,13 @@ async def test_a_decision_dials_unknown_ones_again(ledger: Ledger) -> None:
 
 
 OLDER = 600.0
-# For how many seconds after a call's end TeleCMI sends its record again.
+# How long after a call's end TeleCMI re-delivers its record, in seconds.
 RESENT = 1800.0
 POLICIES = {"retry_after_proof": "pending", "give_up": "failed"}
 
 
-async def lose_one(ledger: Ledger, clock: Clock) -> float:
-    """Send two at about the same time, of which the first is unknown; return by when it left.
-
-    The second one's token is ``"tcm_witness_…"``.
-    """
+async def leave_one_unknown(ledger: Ledger, clock: Clock) -> float:
+    """Load three contacts, leave the first send unknown; return its deadline."""
     await begin(ledger, 3)
     await send(ledger, UNKNOWN)
     send_by = clock.time + FENCE
@@ -1081,8 +1078,8 @@ async def lose_one(ledger: Ledger, clock: Clock) -> float:
 async def test_absence_is_proven_by_what_is_heard_of_others(
     ledger: Ledger, clock: Clock, policy: str
 ) -> None:
-    """Another send of the time was heard of after this one must have left, and it is late."""
-    send_by = await lose_one(ledger, clock)
+    """A send is proven absent once late, if another send's event came after its deadline."""
+    send_by = await leave_one_unknown(ledger, clock)
     _, other = await send(ledger, PLACED)
     clock.time = send_by + OLDER + 1
     unproven = await ledger.resolve_unknown("spring", older_than=OLDER, policy=policy)
@@ -1094,7 +1091,7 @@ async def test_absence_is_proven_by_what_is_heard_of_others(
     assert await ledger.resolve_unknown("spring", older_than=OLDER, policy="hold") == 0
     assert await ledger.resolve_unknown("spring", older_than=OLDER, policy=policy) == 1
     assert await ledger.resolve_unknown("spring", older_than=OLDER, policy=policy) == 0
-    # The third of them was never sent.
+    # The third contact was never sent.
     assert await counted(ledger) == (
         {"finished": 1, "pending": 2} if policy == "retry_after_proof"
         else {"finished": 1, "pending": 1, "failed": 1}
@@ -1102,8 +1099,8 @@ async def test_absence_is_proven_by_what_is_heard_of_others(
 
 
 async def test_nothing_is_proven_before_it_is_late(ledger: Ledger, clock: Clock) -> None:
-    """Its events may still come."""
-    send_by = await lose_one(ledger, clock)
+    """Nothing is proven before `older_than` has passed."""
+    send_by = await leave_one_unknown(ledger, clock)
     _, other = await send(ledger, PLACED)
     clock.time = send_by + OLDER - 1
     await ledger.record_event(
@@ -1118,8 +1115,8 @@ async def test_nothing_is_proven_before_it_is_late(ledger: Ledger, clock: Clock)
 
 
 async def test_what_was_heard_too_early_proves_nothing(ledger: Ledger, clock: Clock) -> None:
-    """The channel may have died before this one's events came."""
-    send_by = await lose_one(ledger, clock)
+    """An event before the unknown send's deadline proves nothing."""
+    send_by = await leave_one_unknown(ledger, clock)
     _, other = await send(ledger, PLACED)
     await ledger.record_event(
         CallEvidence(token=other, request_id=None, at=clock.time, over=True)
@@ -1133,8 +1130,8 @@ async def test_what_was_heard_too_early_proves_nothing(ledger: Ledger, clock: Cl
 
 
 async def test_an_event_soon_afterwards_is_enough(ledger: Ledger, clock: Clock) -> None:
-    """The channel lived while TeleCMI would still have sent this one's record again."""
-    send_by = await lose_one(ledger, clock)
+    """An event of another send soon after the deadline is enough for a proof."""
+    send_by = await leave_one_unknown(ledger, clock)
     _, other = await send(ledger, PLACED)
     clock.time = send_by + 1
     await ledger.record_event(
@@ -1152,9 +1149,9 @@ async def test_an_event_soon_afterwards_is_enough(ledger: Ledger, clock: Clock) 
 async def test_what_was_heard_much_later_proves_nothing(
     ledger: Ledger, clock: Clock, later: float
 ) -> None:
-    """A receiver that was down for long has missed its record, and hears of new calls."""
+    """An event of a call placed after TeleCMI's last re-delivery proves nothing."""
     older = 4 * RESENT
-    send_by = await lose_one(ledger, clock)
+    send_by = await leave_one_unknown(ledger, clock)
     clock.time = send_by + RESENT + 1
     _, other = await send(ledger, PLACED)
     clock.time = send_by + later
@@ -1170,8 +1167,8 @@ async def test_what_was_heard_much_later_proves_nothing(
 
 
 async def test_a_record_that_did_not_come_casts_doubt(ledger: Ledger, clock: Clock) -> None:
-    """Where the record of a call of that time is missing, this one's may be missing, too."""
-    send_by = await lose_one(ledger, clock)
+    """A missing call record of another send of the same time prevents the proof."""
+    send_by = await leave_one_unknown(ledger, clock)
     _, other = await send(ledger, PLACED)
     _, silent = await send(ledger, PLACED)
     clock.time = send_by + 10
@@ -1194,8 +1191,8 @@ async def test_a_record_that_did_not_come_casts_doubt(ledger: Ledger, clock: Clo
 
 
 async def test_a_record_of_another_time_casts_no_doubt(ledger: Ledger, clock: Clock) -> None:
-    """What goes on now says nothing about then."""
-    send_by = await lose_one(ledger, clock)
+    """A missing call record of a much later send does not prevent the proof."""
+    send_by = await leave_one_unknown(ledger, clock)
     _, other = await send(ledger, PLACED)
     clock.time = send_by + 10
     await ledger.record_event(
@@ -1211,8 +1208,8 @@ async def test_a_record_of_another_time_casts_no_doubt(ledger: Ledger, clock: Cl
 
 
 async def test_a_send_of_another_time_proves_nothing(ledger: Ledger, clock: Clock) -> None:
-    """What is heard of tomorrow's calls says nothing about yesterday's channel."""
-    send_by = await lose_one(ledger, clock)
+    """An event of a send made a day later proves nothing."""
+    send_by = await leave_one_unknown(ledger, clock)
     clock.time = send_by + OLDER + DAY
     _, other = await send(ledger, PLACED)
     await ledger.record_event(
@@ -1228,8 +1225,8 @@ async def test_a_send_of_another_time_proves_nothing(ledger: Ledger, clock: Cloc
 async def test_an_absolved_send_counts_no_more_and_evidence_still_does(
     ledger: Ledger, clock: Clock
 ) -> None:
-    """It is free under limits; and should it have rung after all, that is known."""
-    send_by = await lose_one(ledger, clock)
+    """A send proven absent counts towards no cap, and later evidence still places it."""
+    send_by = await leave_one_unknown(ledger, clock)
     _, other = await send(ledger, PLACED)
     clock.time = send_by + OLDER + 1
     await ledger.record_event(
@@ -1238,12 +1235,12 @@ async def test_an_absolved_send_counts_no_more_and_evidence_still_does(
     await ledger.resolve_unknown("spring", older_than=OLDER, policy="retry_after_proof")
     limits = SendLimits(per_number=[(1, 10 * DAY)])
     first, second = await ledger.claim("spring", "w", most=2, lease=LEASE)
-    absolved = first if first.sends else second
-    found = await ledger.find("spring", absolved.number)
+    absent = first if first.sends else second
+    found = await ledger.find("spring", absent.number)
     assert found is not None
     token = next(p.token for p in found.history if p.what == "intend")
 
-    assert isinstance(await intend(ledger, absolved, new_token(), limits=limits), Intent)
+    assert isinstance(await intend(ledger, absent, new_token(), limits=limits), Intent)
     assert (
         await ledger.record_event(CallEvidence(token=token, request_id=None, at=clock.time))
         == "spring"
@@ -1254,7 +1251,7 @@ async def test_an_absolved_send_counts_no_more_and_evidence_still_does(
 async def test_an_answer_that_comes_after_the_proof_still_counts(
     ledger: Ledger, clock: Clock
 ) -> None:
-    """A worker that was frozen for hours knows better."""
+    """A reply that arrives after the proof of absence still places the contact."""
     await begin(ledger, 2)
     _, token = await send(ledger)
     _, other = await send(ledger, PLACED)
@@ -1274,8 +1271,8 @@ async def test_an_answer_that_comes_after_the_proof_still_counts(
 async def test_an_absolved_send_that_was_redialled_moves_nothing(
     ledger: Ledger, clock: Clock
 ) -> None:
-    """The contact went on by somebody's decision; only the send is known to be absent."""
-    send_by = await lose_one(ledger, clock)
+    """Proving a send absent does not move a contact that was already redialled."""
+    send_by = await leave_one_unknown(ledger, clock)
     await ledger.redial_unknown("spring")
     _, other = await send(ledger, PLACED)
     clock.time = send_by + OLDER + 1
@@ -1292,7 +1289,7 @@ async def test_an_absolved_send_that_was_redialled_moves_nothing(
 
 
 async def test_a_policy_is_one_of_three(ledger: Ledger) -> None:
-    """A word that is misspelt does not hold."""
+    """An invalid policy is rejected."""
     await ledger.create("spring", {})
 
     with pytest.raises(ConfigurationError, match="retry_after_proof"):
@@ -1303,7 +1300,7 @@ async def test_a_policy_is_one_of_three(ledger: Ledger) -> None:
 
 
 async def test_no_limit_is_passed_by_who_is_under_several(ledger: Ledger, clock: Clock) -> None:
-    """All are granted or none, and no two starts come nearer than a limit allows."""
+    """With several limits, all are reserved or none, and no limit is exceeded."""
     account, slow = ("account", 0.1), ("campaign", 1.0)
     starts: list[float] = []
     for turn in range(60):
@@ -1320,19 +1317,19 @@ async def test_no_limit_is_passed_by_who_is_under_several(ledger: Ledger, clock:
 
 
 async def test_the_clock_is_the_ledgers(ledger: Ledger, clock: Clock) -> None:
-    """All workers share it."""
+    """now() is the ledger's own clock."""
     clock.time += 1234.5
 
     assert await ledger.now() == clock.time
 
 
-# -- many at once
+# -- concurrency
 
 
 async def test_of_many_workers_each_contact_has_one(
     ledger: Ledger, another: Callable[[], Any]
 ) -> None:
-    """Two connections, twenty workers: nothing is claimed, sent or counted twice."""
+    """Twenty workers on two connections claim, send and count each contact once."""
     await begin(ledger, 200)
     sent: list[int] = []
 

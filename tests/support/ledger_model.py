@@ -1,4 +1,4 @@
-"""Random programs of two workers on a ledger, against a model made of the table of moves.
+"""Random programs of two workers on a ledger, against a model made of the transition table.
 
 The fixture `open_ledger` is SQLite's, and PostgreSQL's below tests/servers.
 """
@@ -66,7 +66,7 @@ class Row:
     history: list[str] = field(factory=list[str])
 
     def move(self, move: Move) -> bool:
-        """Make a move if the table allows it."""
+        """Make a transition if the table allows it."""
         sources, target = MOVES[move]
         if self.state not in sources:
             return False
@@ -75,7 +75,7 @@ class Row:
         return True
 
     def is_held(self, claim: Claim, worker: str) -> bool:
-        """Tell whether a claim of it is the latest, and in force."""
+        """Return whether this claim is the latest one, and in force."""
         return (self.state, self.owner, self.epoch) == (S.CLAIMED, worker, claim.epoch)
 
 
@@ -87,13 +87,13 @@ class Sent:
     row: Row
     epoch: int
     lease_until: float
-    #: What is known of it; None while it is on its way.
-    came_to: ContactState | None = None
+    #: Its result; None while it is in flight.
+    result: ContactState | None = None
 
 
 @define(eq=False)
 class Program:
-    """Two workers and whoever brings events, on a ledger and its model at once."""
+    """Two workers and a source of events, on a ledger and its model at once."""
 
     ledger: Ledger
     clock: Clock
@@ -102,7 +102,7 @@ class Program:
     sent: list[Sent] = field(factory=list[Sent])
 
     async def claim(self, worker: str, pick: int) -> None:
-        """Each due contact is given to one, and only if it is pending."""
+        """Claim due contacts, each pending one by one worker."""
         most = pick % 3 + 1
         due = [row for row in self.rows if row.state is S.PENDING]
 
@@ -119,7 +119,7 @@ class Program:
             self.claims.append((row, claim, worker))
 
     async def release(self, worker: str, pick: int) -> None:
-        """A claim is given back by who holds it."""
+        """Release a claim; only its holder can."""
         if self.claims:
             row, claim, owner = self.claims[pick % len(self.claims)]
             held = row.is_held(claim, worker)
@@ -129,7 +129,7 @@ class Program:
                 assert owner == worker
 
     async def block(self, worker: str, pick: int) -> None:
-        """A rule stops a claim that is held, and no other."""
+        """Block or postpone a claim; only its holder can."""
         if self.claims:
             row, claim, _ = self.claims[pick // 2 % len(self.claims)]
             held = row.is_held(claim, worker)
@@ -138,7 +138,7 @@ class Program:
                 row.move((Move.POSTPONE, Move.BLOCK)[pick % 2])
 
     async def intend(self, worker: str, pick: int) -> None:
-        """Only the latest claim of a contact may be sent."""
+        """Record an intent; only the latest claim of a contact can be sent."""
         if self.claims:
             row, claim, _ = self.claims[pick % len(self.claims)]
             token, held = new_token(), row.is_held(claim, worker)
@@ -153,26 +153,26 @@ class Program:
                 self.sent.append(Sent(token, row, row.epoch, until))
 
     async def settle(self, _worker: str, pick: int) -> None:
-        """A send that is on its way comes to something; one thought lost may still be placed."""
+        """Settle a send once; a send marked unknown may still become placed."""
         if self.sent:
             send = self.sent[pick // 5 % len(self.sent)]
             state, move = list(OUTCOMES.items())[pick % 5]
-            current = send.came_to is None and send.epoch == send.row.epoch
+            current = send.result is None and send.epoch == send.row.epoch
             moves = False
             if state is S.PLACED:
-                moves = send.came_to is not S.PLACED and send.row.state in MOVES[move][0]
-            elif send.came_to is None:
+                moves = send.result is not S.PLACED and send.row.state in MOVES[move][0]
+            elif send.result is None:
                 moves = current and send.row.state is S.SENDING
 
             assert await self.ledger.settle(send.token, SendResult(state=state)) is moves
 
             if moves:
                 assert send.row.move(move)
-            if send.came_to is None or state is S.PLACED:
-                send.came_to = state
+            if send.result is None or state is S.PLACED:
+                send.result = state
 
-    async def hear(self, _worker: str, pick: int) -> None:
-        """An event counts from any state."""
+    async def record_event(self, _worker: str, pick: int) -> None:
+        """Record an event, which counts in any state."""
         if self.sent:
             send, over = self.sent[pick // 2 % len(self.sent)], bool(pick % 2)
             assert await self.ledger.record_event(
@@ -181,10 +181,10 @@ class Program:
             send.row.move(Move.ACCEPT)
             if over:
                 send.row.move(Move.FINISH)
-            send.came_to = S.PLACED
+            send.result = S.PLACED
 
     async def reap(self, _worker: str, _pick: int) -> None:
-        """What was left behind is pending if nothing was sent, else unknown."""
+        """Reap ended leases: claims become pending, and sends become unknown."""
         released = [
             row
             for row in self.rows
@@ -193,41 +193,41 @@ class Program:
         lost = [
             send
             for send in self.sent
-            if send.came_to is None and send.lease_until <= self.clock.time
+            if send.result is None and send.lease_until <= self.clock.time
         ]
 
         reaped = await self.ledger.reap(NAME)
 
-        # A send whose contact went on without it may be counted, or not.
+        # A send whose contact has moved on may be counted or not.
         moving = [s for s in lost if s.row.state is S.SENDING and s.row.epoch == s.epoch]
         assert reaped.released == len(released)
         assert len(moving) <= reaped.unknown <= len(lost)
         for row in released:
             assert row.move(Move.RELEASE)
         for send in lost:
-            send.came_to = S.UNKNOWN
+            send.result = S.UNKNOWN
         for send in moving:
             assert send.row.move(Move.MARK_UNKNOWN)
 
     async def renew(self, worker: str, _pick: int) -> None:
-        """What is held is held longer."""
+        """Renew all claims of a worker."""
         held = [row for row in self.rows if row.state is S.CLAIMED and row.owner == worker]
         assert await self.ledger.renew(worker, lease=LEASE) == len(held)
         for row in held:
             row.lease_until = self.clock.time + LEASE
 
     async def redial(self, _worker: str, pick: int) -> None:
-        """By decision an unknown contact is pending."""
+        """Make an unknown contact pending, by decision."""
         row = self.rows[pick % len(self.rows)]
         moved = row.move(Move.REDIAL)
         assert await self.ledger.redial_unknown(NAME, [row.number]) == moved
 
     async def wait(self, _worker: str, pick: int) -> None:
-        """Time passes."""
+        """Let time pass."""
         self.clock.time += float(pick % 12)
 
     async def check(self) -> None:
-        """No row was lost or made up, and each came to its state by moves of the table."""
+        """Check that each contact is in the ledger, and in a state reached by the table."""
         state = await self.ledger.state(NAME)
         assert state.total == len(self.rows)
         assert {s: n for s, n in state.counts.items() if n} == {
@@ -244,7 +244,7 @@ class Program:
 
 
 def moves_of(history: list[tuple[str, str | None]]) -> list[str]:
-    """The moves of a history, but for what was heard of a second call to the same contact."""
+    """Return a history's transitions, without events of a second call to the same contact."""
     moves: list[str] = []
     accepted: set[str | None] = set()
     state = S.PENDING
@@ -262,7 +262,7 @@ def moves_of(history: list[tuple[str, str | None]]) -> list[str]:
 
 
 STEPS = [
-    "claim", "claim", "intend", "intend", "settle", "settle", "hear", "reap", "wait", "wait",
+    "claim", "claim", "intend", "intend", "settle", "settle", "record_event", "reap", "wait", "wait",
     "release", "block", "renew", "redial",
 ]  # fmt: skip
 programs = st.lists(
@@ -277,7 +277,7 @@ programs = st.lists(
 async def test_a_ledger_does_what_the_table_says(
     open_ledger: OpenLedger, steps: list[tuple[str, str, int]], size: int
 ) -> None:
-    """Whatever two workers do in whatever order, each answer is the model's."""
+    """Any program of two workers has the same results on the ledger and on the model."""
     clock = Clock()
     contacts = new_contacts(size)
     with tempfile.TemporaryDirectory() as folder:

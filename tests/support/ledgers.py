@@ -1,4 +1,4 @@
-"""What the tests of ledgers share: a clock of their own, and how a ledger is opened."""
+"""Shared by ledger tests: a clock, and helpers that open ledgers and send."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _tokens = itertools.count()
 
 @define
 class Clock:
-    """A wall clock that is moved by the test."""
+    """A wall clock that the test sets."""
 
     time: float = 1_800_000_000.0
 
     def __call__(self) -> float:
-        """Tell the time."""
+        """Return the time."""
         return self.time
 
 
 class OpenLedger(Protocol):
-    """Returns a ledger to be entered; those of one folder share their contents."""
+    """Returns a ledger to be entered; ledgers of one folder share their contents."""
 
     def __call__(
         self, folder: Path, clock: Callable[[], float], /
@@ -53,7 +53,7 @@ def open_sqlite(folder: Path, clock: Callable[[], float]) -> SqliteLedger:
 
 
 def new_contacts(count: int, **more: float) -> list[NewContact]:
-    """Contacts with numbers that no other test uses."""
+    """Return contacts with numbers that no other test uses."""
     return [
         NewContact(number=next(_numbers), columns={"row": str(row)}, **more)
         for row in range(count)
@@ -61,7 +61,7 @@ def new_contacts(count: int, **more: float) -> list[NewContact]:
 
 
 def new_token() -> str:
-    """A token that nobody used before."""
+    """Return a token that was not used before."""
     return f"tcm_{next(_tokens)}"
 
 
@@ -84,7 +84,7 @@ async def take(ledger: Ledger, worker: str = "w", name: str = "spring") -> Claim
 async def intend(
     ledger: Ledger, claim: Claim, token: str, worker: str = "w", limits: SendLimits = NO_LIMITS
 ) -> Intent | RuleDecision | None:
-    """Put the intent to send on record."""
+    """Record the intent to send."""
     return await ledger.intend(claim, worker, token, limits=limits, fence=FENCE, lease=LEASE)
 
 
@@ -100,7 +100,7 @@ async def send(
 
 
 async def counted(ledger: Ledger, name: str = "spring") -> dict[str, int]:
-    """How many contacts are in each state that has any."""
+    """Return how many contacts are in each state that has any."""
     state = await ledger.state(name)
     assert list(state.counts) == list(ContactState)
     return {found.value: count for found, count in state.counts.items() if count}

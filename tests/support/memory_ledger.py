@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from telecmi_async.ledger import NewContact
 
 _T = TypeVar("_T")
-#: What the time is when the event loop's clock is at 0.
+#: The time when the event loop's clock is at 0.
 EPOCH = 1_800_000_000.0
 
 
 def loop_clock() -> float:
-    """Tell the time by the event loop's clock."""
+    """Return the time by the event loop's clock."""
     return EPOCH + anyio.current_time()
 
 
@@ -38,35 +38,35 @@ class MemoryLedger(SqliteLedger):
     """A ledger whose jobs are done at once.
 
     Args:
-        clock: Tells the time.
+        clock: Returns the time.
     """
 
     def __init__(self, clock: Callable[[], float] = loop_clock) -> None:
         super().__init__("it has no file", clock=lambda: clock() + self.ahead)
-        # From 3.13 on a connection wants to be closed, and nobody closes a ledger in memory: it
-        # is closed in whichever thread collects it.
+        # From Python 3.13 on, an unclosed connection warns. A test need not close its ledger, so a
+        # finalizer does, in the thread that collects it.
         self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         weakref.finalize(self, self._db.close)
         self._db.execute("PRAGMA foreign_keys = ON")
         migrate_sqlite(self._db, scripts("sqlite"))
-        #: How many seconds it is ahead of its clock.
+        #: How many seconds its time is ahead of its clock.
         self.ahead = 0.0
-        #: Whether it is gone: every job fails.
+        #: Whether every job fails.
         self.gone = False
-        #: Whether jobs are done, and said to have failed all the same.
+        #: Whether jobs are done, but raise StoreError.
         self.mute = False
-        #: How many jobs were asked for.
+        #: How many jobs were requested.
         self.jobs = 0
 
     async def __aenter__(self) -> Self:
-        """Nothing is to be opened."""
+        """Open nothing."""
         return self
 
     async def aclose(self) -> None:
-        """Close it; what it keeps stays for whoever holds it."""
+        """Close nothing; the contents remain."""
 
     async def _write(self, work: Callable[[sqlite3.Connection, float], _T]) -> _T:
-        # As the real one: not begun if cancelled, and then waited for.
+        # As in the real ledger: a cancelled job does not begin; a begun one completes.
         await anyio.lowlevel.checkpoint_if_cancelled()
         with anyio.CancelScope(shield=True):
             await anyio.lowlevel.checkpoint()
@@ -76,13 +76,13 @@ class MemoryLedger(SqliteLedger):
         self._db.execute("SAVEPOINT job")
         try:
             result = work(self._db, self._clock())
-        except Exception as error:  # noqa: BLE001  # as the real one
+        except Exception as error:  # noqa: BLE001  # as in the real ledger
             self._db.execute("ROLLBACK TO job")
             self._db.execute("RELEASE job")
             raise explain(error) from None
         self._db.execute("RELEASE job")
         if self.mute:
-            raise StoreError("the ledger failed: nobody knows what it did")
+            raise StoreError("the ledger failed: the result is unknown")
         return result
 
     async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -91,7 +91,7 @@ class MemoryLedger(SqliteLedger):
     async def load(self, name: str, contacts: Iterable[NewContact]) -> Loaded:
         """Add contacts, all at once."""
         source, added, known = iter(contacts), 0, 0
-        rows = _rows(source)  # it takes so many at a time
+        rows = _rows(source)  # one batch at a time
         while True:
             loaded = await self._load(name, rows)
             added, known = added + loaded.added, known + loaded.known

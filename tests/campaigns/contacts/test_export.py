@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 FIRST = 19170100000
 MOMENT = datetime.fromtimestamp(EPOCH, UTC)
-#: Columns of contacts as somebody's file may have them.
+#: Columns of contacts, as a user file may have them.
 COLUMNS: list[dict[str, str]] = [
     {"name": "Ada", "phone": "+91 98765 43210"},
     {"name": '=HYPERLINK("http://x")'},
@@ -29,7 +29,7 @@ COLUMNS: list[dict[str, str]] = [
 
 
 async def ledger() -> MemoryLedger:
-    """A ledger with a campaign: its first contact is placed, the others are pending."""
+    """Return a ledger with a campaign: its first contact is placed, the others are pending."""
     book = MemoryLedger(lambda: EPOCH)
     await book.create("spring", {})
     await book.load(
@@ -45,14 +45,14 @@ async def ledger() -> MemoryLedger:
 
 
 async def csv_of(book: MemoryLedger, **more: Any) -> list[dict[str, str]]:
-    """Write CSV and read it as any other program would."""
+    """Write CSV, and read it back with the csv module."""
     written = io.StringIO(newline="")
     await export.write_csv(written, book, "spring", **more)
     return list(csv.DictReader(io.StringIO(written.getvalue(), newline="")))
 
 
 async def test_a_row_says_all_about_a_contact() -> None:
-    """Under documented names, in their order, with moments in UTC."""
+    """A row has the documented fields in their order, with times in UTC."""
     found = [row async for row in export.rows(await ledger(), "spring")]
 
     assert found[0] == {
@@ -74,7 +74,7 @@ async def test_a_row_says_all_about_a_contact() -> None:
 
 
 async def test_numbers_are_masked_on_request() -> None:
-    """Those in columns, too, wherever they are written."""
+    """Masking covers the number field and phone numbers in columns."""
     book = await ledger()
     lines = io.StringIO()
 
@@ -90,7 +90,7 @@ async def test_numbers_are_masked_on_request() -> None:
 
 
 async def test_only_some_states_are_exported() -> None:
-    """In every form."""
+    """All formats export only the requested states."""
     book, wanted = await ledger(), [ContactState.PLACED]
     lines = io.StringIO()
 
@@ -102,7 +102,7 @@ async def test_only_some_states_are_exported() -> None:
 
 
 async def test_columns_are_of_one_length() -> None:
-    """Who lacks a column that another one has has nothing there."""
+    """A contact that lacks a column has None in it."""
     found = await export.columns_of(await ledger(), "spring")
 
     assert list(found) == [*export.FIELDS, "column.name", "column.phone", "column.city"]
@@ -112,7 +112,7 @@ async def test_columns_are_of_one_length() -> None:
 
 
 async def test_no_cell_is_a_formula() -> None:
-    """Nor is any line that a spreadsheet might see in one."""
+    """A cell that a spreadsheet would take for a formula gets a leading apostrophe."""
     found = await csv_of(await ledger())
 
     assert [row["column.name"] for row in found] == [
@@ -128,7 +128,7 @@ async def test_no_cell_is_a_formula() -> None:
 
 @pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r", "\n"])
 async def test_whatever_begins_a_formula_is_told_apart(first: str) -> None:
-    """In the name of a column too, which has something before it anyway."""
+    """Each character that begins a formula is escaped in values; column names have a prefix."""
     book = MemoryLedger(lambda: EPOCH)
     await book.create("spring", {})
     text = f"{first}1"
@@ -140,7 +140,7 @@ async def test_whatever_begins_a_formula_is_told_apart(first: str) -> None:
 
 
 async def test_a_line_of_json_is_a_row() -> None:
-    """Moments are texts there."""
+    """Each JSON line is a row, with times as text."""
     lines = io.StringIO()
 
     await export.write_jsonl(lines, await ledger(), "spring")
@@ -151,7 +151,7 @@ async def test_a_line_of_json_is_a_row() -> None:
 
 
 async def test_a_history_tells_what_happened_and_when() -> None:
-    """With the send that each thing is about."""
+    """Each history entry has its event, its time and its send."""
     contact = await (await ledger()).find("spring", FIRST)
     assert contact is not None
 
@@ -165,7 +165,7 @@ async def test_a_history_tells_what_happened_and_when() -> None:
 
 
 async def test_all_states_are_counted() -> None:
-    """By name, and those that nobody is in as well; a wrong name is refused."""
+    """Each state is counted by name, also at zero; an unknown campaign is an error."""
     book = await ledger()
     found = await export.counts(book, "spring")
 

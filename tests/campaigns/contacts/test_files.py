@@ -1,4 +1,4 @@
-"""Contacts files that hurt: each row is read right, or rejected with its number and a reason."""
+"""Contacts files: each row is read correctly, or rejected with its row number and a reason."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 def opened(text: str | bytes, **settings: Any) -> ContactsFile:
-    """Return a file that holds some text."""
+    """Return a contacts file with this content."""
     data = text if isinstance(text, bytes) else text.encode()
     return ContactsFile(io.BytesIO(data), **settings)
 
 
 def read(text: str | bytes, **settings: Any) -> list[tuple[int, object]]:
-    """Return each row's number, and whom it dials with which columns, or what is wrong."""
+    """Return each row's number with the phone number, or the kind of rejection."""
     return [
         (row, item.kind if isinstance(item, Rejection) else item and item.number)
         for row, item in opened(text, **settings).rows()
@@ -62,7 +62,7 @@ def read(text: str | bytes, **settings: Any) -> list[tuple[int, object]]:
         ("919876543210.0", None, 919876543210),
         ("+6565550123", None, 6565550123),
         ("+3906698123456", None, 3906698123456),
-        # With a country, national numbers are its own.
+        # With a country, a national number belongs to it.
         ("9876543210", "91", 919876543210),
         ("09876543210", "91", 919876543210),
         ("98765 43210", "91", 919876543210),
@@ -82,7 +82,7 @@ def read(text: str | bytes, **settings: Any) -> list[tuple[int, object]]:
 def test_a_number_is_read_as_people_write_it(
     written: str, country: str | None, number: int | None
 ) -> None:
-    """What follows from the cell, or from the country the user named, is done."""
+    """A phone number is read if the cell and the given country determine it."""
     found = read_number(written, country)
 
     assert found == number or (number is None and isinstance(found, Flaw))
@@ -142,7 +142,7 @@ def test_a_number_is_read_as_people_write_it(
 def test_a_number_that_is_not_sure_is_rejected(
     written: str, country: str | None, kind: Kind
 ) -> None:
-    """Nothing is guessed, and no reason repeats the number."""
+    """An ambiguous phone number is rejected, and the reason does not contain the number."""
     flaw = read_number(written, country)
 
     assert isinstance(flaw, Flaw)
@@ -151,7 +151,7 @@ def test_a_number_that_is_not_sure_is_rejected(
 
 
 def test_a_lost_number_says_what_to_do() -> None:
-    """Excel's 9.19E+11 cannot be mended, only exported again."""
+    """For Excel's 9.19E+11 the reason says to export the column again, as text."""
     flaw = read_number("9.19E+11")
 
     assert isinstance(flaw, Flaw)
@@ -160,14 +160,14 @@ def test_a_lost_number_says_what_to_do() -> None:
 
 @given(numbers.filter(lambda n: isinstance(read_number(f"+{n}"), int)))
 def test_a_number_with_plus_is_itself(number: int) -> None:
-    """What is read with its plus is that number, whatever country is named."""
+    """A number with a plus is read as that number, whichever country is given."""
     for country in (None, "91", "1", "49"):
         assert read_number(f"+{number}", country) == number
 
 
 @given(st.text() | st.text("0123456789+-() .eE,/x"), st.sampled_from([None, "91", "1", "39"]))
 def test_a_cell_is_a_number_or_a_flaw(text: str, country: str | None) -> None:
-    """No cell raises, what is dialled is E.164, and its digits are those of the cell."""
+    """Any cell gives an E.164 number that ends with the cell's digits, or a flaw."""
     found = read_number(text, country)
 
     if isinstance(found, Flaw):
@@ -180,13 +180,13 @@ def test_a_cell_is_a_number_or_a_flaw(text: str, country: str | None) -> None:
 
 @pytest.mark.parametrize("country", ["IN", "", "0", "1242", 999, True, 9.1, "91 "])
 def test_a_country_is_a_calling_code(country: object) -> None:
-    """Neither names nor made-up codes are taken."""
+    """Country names and codes that do not exist are rejected."""
     with pytest.raises(ConfigurationError, match='calling code such as "91"'):
         parse_country(country)
 
 
 def test_a_country_may_be_written_in_three_ways() -> None:
-    """As text, as an int, with a plus; or not at all."""
+    """A country is given as text, as an int, with a plus, or not at all."""
     assert {parse_country("91"), parse_country(91), parse_country("+91")} == {"91"}
     assert parse_country(None) is None
 
@@ -195,7 +195,7 @@ def test_a_country_may_be_written_in_three_ways() -> None:
 
 
 def test_a_plain_file_is_read() -> None:
-    """Each row becomes a contact with its columns, and rows are counted as an editor does."""
+    """Each row becomes a contact with its columns, and row numbers are line numbers."""
     file = opened("Name,Phone,TZ\nAsha,+919876543210,Asia/Kolkata\n\n Bo ,19175550123,\n")
 
     assert list(file) == [
@@ -212,7 +212,7 @@ def test_a_plain_file_is_read() -> None:
 @pytest.mark.parametrize("said", [True, False])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_delimiters_and_line_ends_are_found_out(delimiter: str, said: bool, end: str) -> None:
-    """Comma, semicolon, tab and bar; as on Unix, Windows and the old Mac."""
+    """Delimiter and line end are detected: comma, semicolon, tab, bar; LF, CRLF, CR."""
     rows = ["name,x, y;|number", '"Rao, A.; | \tB",,+919876543210', "Bo,z,19175550123"]
     text = end.join(row.replace(",", "\0") for row in ["name,note,number", "Bo,z,19175550123"])
     text = text.replace("\0", delimiter) + end
@@ -236,12 +236,12 @@ def test_delimiters_and_line_ends_are_found_out(delimiter: str, said: bool, end:
 def test_the_delimiter_is_the_one_that_the_first_row_has_most_of(
     text: str, delimiter: str
 ) -> None:
-    """Quoted cells do not count, a tie is a comma's, and so is a row with none."""
+    """The most frequent delimiter outside quotes wins; the comma wins ties."""
     assert opened(text).delimiter == delimiter
 
 
 def test_a_delimiter_that_was_mistaken_is_named() -> None:
-    """The message says which one was used, and how to give another."""
+    """The error names the detected delimiter and the argument that overrides it."""
     text = "Sum, EUR, net;phone\n1;919876543210\n"
 
     with pytest.raises(ConfigurationError, match=r'cells end at ",", or at delimiter=…'):
@@ -252,7 +252,7 @@ def test_a_delimiter_that_was_mistaken_is_named() -> None:
 
 
 def test_excels_own_hint_is_followed() -> None:
-    """A first line "sep=;" names the delimiter, and is no row."""
+    """A first line "sep=;" sets the delimiter and is not a row."""
     text = "sep=;\nname;number\nA,B;919876543210\n"
 
     assert read(text) == [(3, 919876543210)]
@@ -274,7 +274,7 @@ def test_excels_own_hint_is_followed() -> None:
 def test_a_mark_or_the_argument_tells_the_encoding(
     encoding: str, mark: bytes, given: dict[str, Any], found: str
 ) -> None:
-    """However it was saved, a name comes out as it was typed."""
+    """The byte order mark or the argument sets the encoding, and text is decoded correctly."""
     text = "number,name\n919876543210,Zoë Müller\n"
     file = opened(mark + text.encode(encoding), **given)
 
@@ -283,7 +283,7 @@ def test_a_mark_or_the_argument_tells_the_encoding(
 
 
 def test_a_wrong_byte_costs_its_row_and_says_which_encoding_to_try() -> None:
-    """Nothing is guessed from it, and other rows are read."""
+    """A row with invalid bytes is rejected with a hint, and the other rows are read."""
     text = "number,name\n919876543210,Zoë\n".encode() + b"919876543211,Zo\xeb\n9\xc3"
 
     rows = list(opened(text))
@@ -302,7 +302,7 @@ def test_a_wrong_byte_costs_its_row_and_says_which_encoding_to_try() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 def test_utf_16_without_a_mark_is_refused_with_a_hint(encoding: str) -> None:
-    """It is told from the zero bytes of its first row."""
+    """UTF-16 without a byte order mark is detected by its zero bytes and rejected."""
     text = "number,name\n919876543210,A\n".encode(encoding)
 
     with pytest.raises(ConfigurationError, match=r"row 1, the first of the file.*utf-16"):
@@ -313,13 +313,13 @@ def test_utf_16_without_a_mark_is_refused_with_a_hint(encoding: str) -> None:
     "encoding", ["utf8-with-bom", "base64", "undefined", "", "a\0b", None, 8]
 )
 def test_an_encoding_that_is_none_is_refused(encoding: object) -> None:
-    """Before the file is read."""
+    """An invalid encoding name is rejected."""
     with pytest.raises(ConfigurationError, match=r'encoding must name .* "cp1252", not'):
         opened("number\n", encoding=encoding)
 
 
 def test_a_codec_that_fails_on_its_own_terms_is_refused() -> None:
-    """A few of Python's codecs raise instead of replacing what they cannot read."""
+    """A codec that raises instead of replacing undecodable bytes is rejected."""
     with pytest.raises(ConfigurationError, match=r"^the file cannot be read as idna$"):
         opened("number\n", encoding="idna")
 
@@ -332,7 +332,7 @@ def test_zero_bytes_cost_one_row() -> None:
 
 
 def test_empty_and_ragged_rows() -> None:
-    """Rows without anything are none; with too few cells or too many they are rejected."""
+    """Empty rows are skipped; rows with too few or too many cells are rejected."""
     text = "number,a,b\n\n,,\n919876543210,x\n919876543211,x,y,z\n919876543212,x,y,,\n \n"
 
     assert read(text) == [
@@ -341,7 +341,7 @@ def test_empty_and_ragged_rows() -> None:
 
 
 def test_a_number_is_dialled_once() -> None:
-    """However it is written, the second row with a number names the first."""
+    """A duplicate number, however written, is rejected with the row of the first one."""
     file = opened("number\n+91 98765 43210\n919876543211\n00919876543210\n919876543211\n")
 
     assert [item for item in file if isinstance(item, Rejection)] == [
@@ -351,7 +351,7 @@ def test_a_number_is_dialled_once() -> None:
 
 
 def test_a_time_zone_that_is_none_is_rejected() -> None:
-    """A contact whose time zone is misspelt is never dialled in the dark."""
+    """A row with an invalid time zone is rejected."""
     text = "number,Time Zone\n919876543210,Asia/Kolkata\n919876543211,Kolkata\n919876543212,\n"
 
     assert read(text) == [
@@ -360,7 +360,7 @@ def test_a_time_zone_that_is_none_is_rejected() -> None:
 
 
 def test_a_row_that_the_flow_cannot_use_is_rejected() -> None:
-    """Before any phone rings, each row is tried with the call flow."""
+    """Each row is checked with the call flow, and rejected if the flow cannot be filled."""
     template = Template([{"action": "speak", "text": "{name}"}])
 
     rows = list(
@@ -380,7 +380,7 @@ def test_a_row_that_the_flow_cannot_use_is_rejected() -> None:
 
 
 def test_a_quoted_cell_may_hold_anything() -> None:
-    """Delimiters, marks and line ends inside one are text."""
+    """Delimiters, quotation marks and line ends inside a quoted cell are text."""
     text = 'number,note\n919876543210,"a ""b"", c\n\nd"\n"919876543211",x\n'
     file = opened(text)
 
@@ -389,12 +389,12 @@ def test_a_quoted_cell_may_hold_anything() -> None:
 
 
 def test_a_header_may_span_lines() -> None:
-    """What follows a name with a line end in it is the first contact."""
+    """After a header with a line end in a quoted name, the next line is the first contact."""
     assert read('"Phone\nNumber",name\n919876543210,A\n') == [(3, 919876543210)]
 
 
 def test_a_mark_inside_a_word_is_text() -> None:
-    """Inches are no quotation."""
+    """A quotation mark inside an unquoted cell, as for inches, is text."""
     assert next(opened('number,size\n919876543210,5" pipe\n').contacts()).columns == {
         "size": '5" pipe'
     }
@@ -405,7 +405,7 @@ def test_a_mark_inside_a_word_is_text() -> None:
     ['"Asha', '"Asha"s', 'x"\n"y', '"As\n"ha', '"a"b"'],
 )
 def test_a_mark_that_is_not_closed_costs_its_own_row(broken: str) -> None:
-    """The people below it are dialled, none is swallowed as part of a name."""
+    """An unclosed quotation mark rejects its own row, and the rows below are read."""
     text = f"number,name\n919876543210,{broken}\n919876543211,Bo\n919876543212,Cy\n"
 
     rows = read(text)
@@ -418,7 +418,7 @@ def test_a_mark_that_is_not_closed_costs_its_own_row(broken: str) -> None:
 
 
 def test_a_mark_that_closes_in_another_row_swallows_nobody() -> None:
-    """Lines inside a quotation that look like rows are rows; what holds a mark is not sure."""
+    """Lines inside a quotation that look like rows are rows; rows with a mark are rejected."""
     text = (
         'number,name\n919876543210,"Asha\n919876543211,Bo\n919876543212,Cy"\n919876543213,D\n'
     )
@@ -429,7 +429,7 @@ def test_a_mark_that_closes_in_another_row_swallows_nobody() -> None:
 
 
 def test_a_mark_is_not_looked_for_for_ever() -> None:
-    """After fifty lines, or at one that cannot be read, it counts as not closed."""
+    """A quotation counts as unclosed after fifty lines or at an unreadable line."""
     rows = [f"9198765{n:05},x" for n in range(120)]
 
     text = "\n".join(["number,name", '919876543210,"a', *rows, 'x",y'])
@@ -441,7 +441,7 @@ def test_a_mark_is_not_looked_for_for_ever() -> None:
 
 
 def test_a_line_without_end_costs_one_row() -> None:
-    """What is longer than 64 KB is not kept in memory, and not dialled."""
+    """A row longer than 64 KB is rejected."""
     text = "number,note\n919876543210," + "x" * 300_000 + "\n919876543211,y\n"
 
     assert read(text) == [(2, Kind.TOO_LONG), (3, 919876543211)]
@@ -449,7 +449,7 @@ def test_a_line_without_end_costs_one_row() -> None:
     assert read("number,note\n919876543210," + "x" * (65_535 - 13) + "\n")[0][1] == 919876543210
 
 
-# --- which column -----------------------------------------------------------------------
+# --- the number column ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -457,13 +457,13 @@ def test_a_line_without_end_costs_one_row() -> None:
     ["number", "Phone", "MOBILE", "to", "MSISDN", "Telephone", "Phone No.", "mobile_number"],
 )
 def test_the_numbers_column_is_found_by_its_name(name: str) -> None:
-    """In whatever case, with blanks, dashes and dots."""
+    """The number column is found by usual names, in any case and punctuation."""
     assert opened(f"id,{name}\n1,919876543210\n").number_column == name
 
 
 @pytest.mark.parametrize("column", ["work", " Work ", "WORK"])
 def test_the_numbers_column_may_be_named(column: str) -> None:
-    """Where two may hold the number, the user says which; its case is no matter."""
+    """Several possible number columns are an error unless the user names one, in any case."""
     text = "phone,Work\n919876543210,919876543211\n"
 
     assert read(text, column=column) == [(2, 919876543211)]
@@ -501,7 +501,7 @@ def test_the_numbers_column_may_be_named(column: str) -> None:
 def test_a_file_that_cannot_be_used_is_refused(
     text: str | bytes, settings: dict[str, Any], message: str
 ) -> None:
-    """The message says what would help, and no number in full."""
+    """The error says how to fix the file, and contains no number in full."""
     with pytest.raises(ConfigurationError, match=message) as caught:
         opened(text, **settings)
 
@@ -509,7 +509,7 @@ def test_a_file_that_cannot_be_used_is_refused(
 
 
 def test_a_file_without_header_is_read_from_its_first_row() -> None:
-    """Where the first row holds a number, columns are counted, and it is said."""
+    """Without a header, columns are numbered from the first row on, with a note."""
     file = opened("Asha,+919876543210,3\nBo,19175550123,4\n")
 
     assert [row for row, _ in file.rows()] == [1, 2]
@@ -531,12 +531,12 @@ def test_a_file_without_header_is_read_from_its_first_row() -> None:
     ],
 )
 def test_rows_without_header_are_all_accounted_for(text: str, settings: dict[str, Any]) -> None:
-    """No first row is taken for a header because its number is wrong."""
+    """A first row with an invalid number is not taken for a header."""
     assert len(read(text, **settings)) == len(text.splitlines())
 
 
 def test_names_that_stand_there_twice_are_told_apart() -> None:
-    """The second column of a name gets a number, and one without a name its place."""
+    """A duplicate column name gets a suffix, and an empty name gets its position."""
     file = opened("name,name,,phone,name_2\na,b,c,919876543210,d\n")
 
     assert file.columns == ("name", "name_2", "column_3", "phone", "name_2_2")
@@ -550,7 +550,7 @@ def test_names_that_stand_there_twice_are_told_apart() -> None:
 
 
 def test_objects_are_read_one_a_line() -> None:
-    """What they hold becomes text, and what is none is rejected."""
+    """JSON lines: values become text, and lines that are not JSON objects are rejected."""
     lines = [
         '{"mobile": 919876543210, "name": "Zoë", "vip": true, "new": false, "sum": 1.50}',
         "",
@@ -581,7 +581,7 @@ def test_objects_are_read_one_a_line() -> None:
 
 
 def test_deep_nesting_is_no_object() -> None:
-    """A row that would exhaust the stack is rejected."""
+    """A JSON row that would exhaust the stack is rejected."""
     deep = '{"number": ' + "[" * 30_000
 
     assert read('{"number": 919876543210}\n' + deep + "\n") == [
@@ -590,18 +590,18 @@ def test_deep_nesting_is_no_object() -> None:
 
 
 def test_the_first_line_tells_the_format() -> None:
-    """Blank lines are passed over; a line that cannot be read is no JSON."""
+    """The first line that is not blank decides whether the file is CSV or JSON lines."""
     assert opened('\n\n {"number": 1}').format == "jsonl"
     assert opened('\n{"number": 1}', column="number").format == "jsonl"
     with pytest.raises(ConfigurationError, match="first of the file"):
         opened("abc\0def\n")
 
 
-# --- where it comes from ----------------------------------------------------------------
+# --- sources ----------------------------------------------------------------------------
 
 
 class Pipe(io.RawIOBase):
-    """Bytes that come once."""
+    """A stream that can be read only once."""
 
     def __init__(self, data: bytes) -> None:
         self._data = io.BytesIO(data)
@@ -614,7 +614,7 @@ class Pipe(io.RawIOBase):
 
 
 def test_a_path_an_open_file_and_a_pipe(tmp_path: Path) -> None:
-    """A file is read from its path, from an open file, and from what comes once."""
+    """A file is read from a path, an open file, or a pipe."""
     text = b"number\n919876543210\n"
     path = tmp_path / "contacts.csv"
     path.write_bytes(text)
@@ -630,7 +630,7 @@ def test_a_path_an_open_file_and_a_pipe(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
-    """Neither its folder nor a foreign error is shown."""
+    """An unreadable file raises this package's error, which does not name the folder."""
     gone = tmp_path / "contacts.csv"
     gone.write_text("number\n919876543210\n")
     file = ContactsFile(gone)
@@ -643,15 +643,15 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     ):
         list(file)
     with pytest.raises(ConfigurationError, match=r"the file cannot be read: ValueError"):
-        ContactsFile(NotYetClosed(closed))  # type: ignore[arg-type]  # what it needs of a file
+        ContactsFile(NotYetClosed(closed))  # type: ignore[arg-type]  # has all that is used of a file
     with pytest.raises(ConfigurationError, match=r"cannot be read: Is a directory"):
         ContactsFile(tmp_path)
     with pytest.raises(ConfigurationError, match=r"open for bytes"):
-        ContactsFile(io.StringIO("number\n"))  # type: ignore[arg-type]  # it is what is refused
+        ContactsFile(io.StringIO("number\n"))  # type: ignore[arg-type]  # the rejected value
 
 
 class Failing(io.BytesIO):
-    """A disk that fails after the file was looked at."""
+    """A file whose reads fail once `fails` is set."""
 
     fails = False
 
@@ -664,7 +664,7 @@ class Failing(io.BytesIO):
 
 
 def test_a_disk_that_fails_while_rows_are_read_says_so() -> None:
-    """What the system says is told, without its paths."""
+    """The error repeats the operating system's reason, without its paths."""
     disk = Failing(b"number\n919876543210\n")
     file = ContactsFile(disk)
     disk.fails = True
@@ -676,7 +676,7 @@ def test_a_disk_that_fails_while_rows_are_read_says_so() -> None:
 
 
 class NotYetClosed:
-    """A file that is closed when it is used."""
+    """A wrapper without `closed`, whose file is closed already."""
 
     def __init__(self, file: io.BytesIO) -> None:
         self.read, self.seek = file.read, file.seek
@@ -686,7 +686,7 @@ class NotYetClosed:
 
 
 def test_a_file_that_shrank_holds_fewer_rows(tmp_path: Path) -> None:
-    """What is gone between two readings is gone, and nothing is made of it."""
+    """A file that shrinks between two readings gives no rows for what is gone."""
     path = tmp_path / "contacts.csv"
     path.write_text("\n\nnumber\n919876543210\n")
     file = ContactsFile(path)
@@ -695,11 +695,11 @@ def test_a_file_that_shrank_holds_fewer_rows(tmp_path: Path) -> None:
     assert list(file) == []
 
 
-# --- all of it --------------------------------------------------------------------------
+# --- whole files ------------------------------------------------------------------------
 
 
 def test_a_survey_tells_what_a_file_holds() -> None:
-    """Rows, duplicates, reasons and countries, before anybody is dialled."""
+    """A survey counts rows, duplicates, rejections with reasons, and countries."""
     file = opened(
         "phone,name\n919876543210,A\n9876543210,B\n+91 98765 43210,C\n\n19175550123,D\n"
         "9.19E+11,E\n9876543211,F\n"
@@ -742,7 +742,7 @@ def test_whatever_a_file_holds_its_rows_add_up(
     rows: list[list[str]], delimiter: str, encoding: str, country: str | None,
     header: bool | None, named: bool, said: str,
 ) -> None:  # fmt: skip
-    """It is refused as a whole with this package's error, or each line of it is accounted for."""
+    """Any text file is rejected as a whole, or each of its rows is counted once."""
     text = "\n".join(delimiter.join(row) for row in rows)
     if named:
         text = f"number{delimiter}name\n{text}"
@@ -765,7 +765,7 @@ def test_whatever_a_file_holds_its_rows_add_up(
 
 @given(st.binary(max_size=400))
 def test_any_bytes_are_rows_or_refused(data: bytes) -> None:
-    """No file raises anything but this package's own error."""
+    """Any bytes give rows or this package's own error."""
     try:
         file = opened(b"number,x\n" + data)
     except ConfigurationError:
@@ -786,7 +786,7 @@ def test_any_bytes_are_rows_or_refused(data: bytes) -> None:
 def test_what_the_csv_module_writes_is_read_back(
     rows: list[tuple[int, str]], delimiter: str
 ) -> None:
-    """Whatever is in their columns, people with right numbers all come out."""
+    """Every valid contact that the csv module writes is read back."""
     rows = [
         (n, x) for n, x in rows if isinstance(read_number(f"+{n}"), int) and "\ufffd" not in x
     ]
@@ -804,7 +804,7 @@ def test_what_the_csv_module_writes_is_read_back(
 
 @given(st.lists(st.tuples(numbers, st.text()), unique_by=lambda row: row[0]))
 def test_what_the_json_module_writes_is_read_back(rows: list[tuple[int, str]]) -> None:
-    """The same for one object a line."""
+    """Every valid contact that the json module writes is read back."""
     rows = [
         (n, x)
         for n, x in rows

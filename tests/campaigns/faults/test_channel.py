@@ -1,4 +1,4 @@
-"""Campaigns whose webhooks are lost, doubled, late, out of order, forged, or do not come at all."""
+"""Campaigns whose webhooks are lost, doubled, late, out of order, forged, or missing."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 S = ContactState
-#: What becomes of requests meanwhile: some are lost whose calls were placed.
+#: Faults of the requests: some replies are lost though their calls were placed.
 FAULTS = [Fault("reply_lost", share=0.1), Fault("missing_property", share=0.1)]
 CONFIG = settings(20.0, pace={"max_live_calls": 12})
 
 
-#: What is known after a campaign whose webhooks each came once and at once, on each event loop.
+#: The result with each webhook delivered once and at once, by event loop.
 _AT_ONCE: dict[str, dict[int, tuple[Any, ...]]] = {}
 
 
-async def told_at_once() -> dict[int, tuple[Any, ...]]:
-    """Return what is known if each webhook came once and at once; it is found out once."""
+async def undisturbed() -> dict[int, tuple[Any, ...]]:
+    """Return the result with each webhook delivered once and at once, computed once."""
     loop = sniffio.current_async_library()
     if loop not in _AT_ONCE:
-        _AT_ONCE[loop] = await told(Webhooks())
+        _AT_ONCE[loop] = await outcome_with(Webhooks())
     return _AT_ONCE[loop]
 
 
-async def told(webhooks: Webhooks, *, latency: float = 0.1) -> dict[int, tuple[Any, ...]]:
-    """Run a campaign, and return what is known of each contact in the end."""
+async def outcome_with(
+    webhooks: Webhooks, *, latency: float = 0.1
+) -> dict[int, tuple[Any, ...]]:
+    """Run a campaign, and return the final result of each contact."""
     async with scene(
         *FAULTS, webhooks=webhooks, latency=latency, answered_share=0.6, seed=7
     ) as here:
@@ -56,7 +58,7 @@ async def told(webhooks: Webhooks, *, latency: float = 0.1) -> dict[int, tuple[A
         await here.account(40)
         assert most <= 12
         found = [contact async for contact in here.ledger.contacts(NAME)]
-        # No call holds its channel for longer than it must.
+        # Every channel is released in the end.
         (held,) = here.ledger._db.execute("SELECT count(*) FROM channel").fetchone()
         assert held == 0
     return {
@@ -74,22 +76,22 @@ async def told(webhooks: Webhooks, *, latency: float = 0.1) -> dict[int, tuple[A
         Webhooks(delay=(600.0, 600.0)),
         Webhooks(drop_share=0.1, double_share=0.3, delay=(0.0, 120.0)),
     ],
-    ids=["lost", "doubled", "out of order", "ten minutes late", "all of that"],
+    ids=["lost", "doubled", "out of order", "ten minutes late", "all together"],
 )
 async def test_whatever_becomes_of_webhooks_the_same_is_known_in_the_end(
     webhooks: Webhooks,
 ) -> None:
-    """The same states, talks and costs as if each had come once and at once."""
-    assert await told(webhooks) == await told_at_once()
+    """Lost, doubled, late or reordered webhooks lead to the same states, talk time and cost."""
+    assert await outcome_with(webhooks) == await undisturbed()
 
 
 async def test_webhooks_that_overtake_the_replies_tell_the_same() -> None:
-    """Replies take nine seconds, and calls are over before."""
-    assert await told(Webhooks(), latency=9.0) == await told_at_once()
+    """Webhooks that arrive before the HTTP reply lead to the same result."""
+    assert await outcome_with(Webhooks(), latency=9.0) == await undisturbed()
 
 
 async def test_forged_webhooks_and_those_of_strangers_move_nobody() -> None:
-    """Who knows the receiver's address cannot make a call of what was none."""
+    """Webhooks with a foreign request id or a forged reference change no contact."""
     async with scene(Fault("reset", to=FIRST), ring=300.0) as here:
         campaign = here.campaign()
         await campaign.load(contacts(2))
@@ -108,7 +110,7 @@ async def test_forged_webhooks_and_those_of_strangers_move_nobody() -> None:
                 p.token for c in [await here.ledger.find(NAME, FIRST)] if c
                 for p in c.history if p.what == "intend"
             ]  # fmt: skip
-            stolen = {"tcm_reference": f"{intent}.{'a' * 26}"}  # its code is wrong
+            stolen = {"tcm_reference": f"{intent}.{'a' * 26}"}  # its signature is wrong
             for event in [*forged, forged[0] | {"extra_params": stolen}]:
                 await here.receiver.handle(
                     "POST", f"/telecmi/{TOKEN}", {}, json.dumps(event).encode()
@@ -123,8 +125,8 @@ async def test_while_no_webhook_comes_unknown_ones_are_held_and_it_is_said(
     caplog: pytest.LogCaptureFixture,
     campaigns_poll_every: Callable[[float], None],
 ) -> None:
-    """Calls succeed and nothing is heard of any: silence proves nothing, and somebody is told."""
-    campaigns_poll_every(10.0)  # they wait for more than an hour
+    """Without webhooks, unknown contacts stay unknown under every policy, with a warning."""
+    campaigns_poll_every(10.0)  # the test waits for more than an hour
     caplog.set_level(logging.WARNING, "telecmi_async")
     elsewhere = Receiver(TOKEN)
     async with (

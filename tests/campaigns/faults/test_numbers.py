@@ -1,4 +1,4 @@
-"""Numbers that come twice, and people who opt out, on SQLite."""
+"""Duplicate numbers and opt-outs, on SQLite."""
 
 from __future__ import annotations
 

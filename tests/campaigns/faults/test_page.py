@@ -1,4 +1,4 @@
-"""The page of what a campaign survives names tests that exist, and all that are of it."""
+"""The documentation page on campaign faults names existing tests, and all fault tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def defined(pattern: str) -> set[str]:
 
 
 def test_each_row_names_tests_that_exist() -> None:
-    """None of the twenty rows rests on a test that was renamed or taken away."""
+    """The table has twenty rows, and each names at least one test that exists."""
     there = defined("*.py")
 
     assert [row.split(".")[0] for row in rows()] == [f"| {n}" for n in range(1, 21)]
@@ -33,7 +33,7 @@ def test_each_row_names_tests_that_exist() -> None:
 
 
 def test_each_test_of_faults_has_its_row() -> None:
-    """What is tested is told."""
+    """Every fault test is named in a row of the table."""
     named = {name for row in rows() for name in NAMED.findall(row)}
 
     for kind in ("transport", "store", "channel", "policy"):

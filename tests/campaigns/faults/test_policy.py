@@ -1,4 +1,4 @@
-"""Campaigns on clocks that jump, at paces that change, with numbers that come twice or opt out."""
+"""Campaigns with clock jumps and changing rates."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_clock_that_is_set_forward_changes_no_pace() -> None:
-    """By an hour, while sends are under way: leases are over at once, and no start is early."""
+    """A clock set forward by an hour ends all leases, and no call starts too early."""
     async with scene(latency=2.0) as here, anyio.create_task_group() as tasks:
         campaign = here.campaign(settings(10.0))
         await campaign.load(contacts(60))
@@ -45,7 +45,7 @@ async def test_a_clock_that_is_set_forward_changes_no_pace() -> None:
 
 
 async def test_a_clock_that_is_set_back_stops_the_dialling_until_it_has_caught_up() -> None:
-    """Starts are reserved by it: five minutes are waited for, and then the pace is as before."""
+    """A clock set back stops dialling until it has caught up; then the rate is as before."""
     async with scene() as here, anyio.create_task_group() as tasks:
         campaign = here.campaign(settings(10.0))
         await campaign.load(contacts(60))
@@ -63,7 +63,7 @@ async def test_a_clock_that_is_set_back_stops_the_dialling_until_it_has_caught_u
 
 
 async def test_nobody_is_dialled_after_hours_in_whatever_night_the_clock_is_changed() -> None:
-    """At 8 in New York, on the day that has 23 hours and on the one that has 25."""
+    """The calling window opens at the local hour on days with 23 and with 25 hours."""
     window = CallingWindow("08:00", "09:00", ring_time=60.0)
     for evening in (
         datetime(2027, 3, 13, 22, tzinfo=UTC),
@@ -87,11 +87,11 @@ async def test_nobody_is_dialled_after_hours_in_whatever_night_the_clock_is_chan
         assert all(opens in wall for wall in walls)
 
 
-# --- paces -------------------------------------------------------------------------------
+# --- rates -------------------------------------------------------------------------------
 
 
 async def test_a_pace_that_is_cut_and_grows_again_is_never_passed() -> None:
-    """Fifty a second, told "too many" for a while, paused and resumed: no second has 51."""
+    """Neither "too many requests" nor a pause makes the campaign exceed its rate."""
 
     def script(number: int) -> httpx.Response:
         refuses = 1.0 <= anyio.current_time() < 6.0
@@ -116,6 +116,6 @@ async def test_a_pace_that_is_cut_and_grows_again_is_never_passed() -> None:
     cut = [at for at in starts if 2.0 <= at < 6.0]
     assert before == during
     assert max(in_a_second) <= 51
-    # One or two a second are let through to see whether it is over.
+    # One or two probes a second are sent.
     assert len(cut) <= 40
     assert starts[-1] < 10 + 62 + 30

@@ -1,4 +1,4 @@
-"""Campaigns whose ledger or limits fail: power cuts, full disks, locks, servers that go away."""
+"""Campaigns whose ledger or shared limits fail: power cuts, full disks, locks, lost servers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = [
 
 
 class CopyingSimulator(WritingSimulator):
-    """A simulator that copies what is on disk when a request arrives, before it is noted."""
+    """A simulator that copies the ledger's files before it logs a request."""
 
     source: Path | None
     copies: list[tuple[Path, int]]
@@ -50,7 +50,7 @@ class CopyingSimulator(WritingSimulator):
         at: float,
         local: bool = True,
     ) -> Decision:
-        """Take a request."""
+        """Copy the files, then handle the request."""
         if self.source is not None:
             copy = self.source.with_name(f"copy{len(self.copies)}.db")
             for end in ("", "-wal"):
@@ -59,15 +59,15 @@ class CopyingSimulator(WritingSimulator):
         return super().receive(method, path, headers, body, at=at, local=local)
 
 
-def after(copy: Path, log: int) -> None:
-    """Let some of what was not on disk yet be there: a part of it, then rubbish."""
+def tear_log(copy: Path, log: int) -> None:
+    """Append rubbish to the write-ahead log, as a torn write leaves it."""
     with copy.with_name(f"{copy.name}-wal").open("ab") as file:
         file.write(bytes(range(256)) * log)
 
 
 @pytest.mark.parametrize("torn", [False, True], ids=["clean", "torn"])
 async def test_after_a_power_cut_nobody_is_dialled_again(tmp_path: Path, torn: bool) -> None:
-    """What was on disk as a request arrived is enough to know that it may have left."""
+    """After a power cut, the intents on disk keep each sent contact from being redialled."""
     simulator = CopyingSimulator(magic=False, life=None, latency=0.01)
     simulator.log, simulator.copies = [], []
     simulator.source = path = tmp_path / "ledger.db"
@@ -84,29 +84,29 @@ async def test_after_a_power_cut_nobody_is_dialled_again(tmp_path: Path, torn: b
         for copy, sent in simulator.copies[::6]:
             simulator.log = log[:sent]
             if torn:
-                after(copy, sent)
-            # Leases are over by the time that somebody is back.
+                tear_log(copy, sent)
+            # All leases are over when the next worker starts.
             async with SqliteLedger(copy, clock=lambda: time.time() + 1_000) as ledger:
                 await Campaign(ledger, service, NAME, config).run()
 
                 states = await account(ledger, simulator.log, 24)
                 found = await ledger.find(NAME, log[sent - 1].number)
-            # It was arriving just then, so nobody knows what became of it.
+            # Its request was arriving at that moment, so its outcome is unknown.
             assert found is not None
             assert str(found.state) == "unknown"
             assert set(states) <= {"placed", "unknown"}
-            # Nobody a second time; who is missing had an intent that was on disk.
+            # No second call; each contact without a request had an intent on disk.
             missing = 24 - len({request.number for request in simulator.log})
             assert missing == 24 - len(simulator.log) <= states["unknown"] - 1
 
 
-# --- a file that is locked, or full ------------------------------------------------------
+# --- locked file, full disk --------------------------------------------------------------
 
 
 async def test_a_ledger_that_others_keep_locked_stops_the_dialling(
     simulator: WritingSimulator, service: CallService, tmp_path: Path
 ) -> None:
-    """Nothing is sent while no intent can be put on record, and then it goes on."""
+    """Dialling stops while another process locks the ledger, and then continues."""
     async with SqliteLedger(tmp_path / "ledger.db", timeout=0.2) as ledger:
         campaign = Campaign(ledger, service, NAME, settings(50.0), timeouts=BRIEF)
         await campaign.load(contacts(40))
@@ -129,7 +129,7 @@ async def test_a_ledger_that_others_keep_locked_stops_the_dialling(
 async def test_a_full_disk_stops_the_dialling(
     simulator: WritingSimulator, service: CallService, tmp_path: Path
 ) -> None:
-    """Nothing is sent that is not on record; when there is room again, it goes on."""
+    """Dialling stops while the disk is full, and continues when there is space again."""
 
     async def room(ledger: SqliteLedger, pages: str) -> None:
         await ledger._write(lambda db, _: db.execute(f"PRAGMA max_page_count = {pages}"))
@@ -140,7 +140,7 @@ async def test_a_full_disk_stops_the_dialling(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(campaign.run)
             await anyio.sleep(0.3)
-            await room(ledger, "1")  # that is, no more than there are
+            await room(ledger, "1")  # no more pages than there are
             await anyio.sleep(0.5)
             before = len(simulator.log)
             await anyio.sleep(0.7)

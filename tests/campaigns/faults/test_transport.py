@@ -1,4 +1,4 @@
-"""Campaigns among faults of the wire: who may have rung is sent to once, who did not is tried."""
+"""Campaigns with network faults: a contact that may have rung is sent to only once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.anyio
 S = ContactState
 QUICK = Retries(first=0.001, attempts=2)
 IMPATIENT = CampaignTimeouts(timeouts=Timeouts(connect=0.3, write=0.3, read=0.3, total=0.4))
-#: Of unknown fate to who sees the reply, or none; and whether a phone rings.
+#: Faults whose reply leaves the outcome unknown, with or without a call.
 UNSURE = [
     "gateway_502", "gateway_502_placed", "reply_lost", "reset", "reset_placed", "slow", "cut",
     "drip", "no_request_id", "no_json",
@@ -55,12 +55,12 @@ UNSURE = [
 
 @pytest.fixture
 def unreachable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """An address that cannot be connected to, in one of several ways."""
+    """An address to which connections fail, in one of several ways."""
     real = socket.getaddrinfo
 
     def look_up(host: Any, *args: Any, **more: Any) -> Any:
         if host == "api.invalid":
-            raise socket.gaierror(socket.EAI_NONAME, "nobody knows it")
+            raise socket.gaierror(socket.EAI_NONAME, "unknown host")
         return real(host, *args, **more)
 
     match request.param:
@@ -88,7 +88,7 @@ def unreachable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 async def test_who_cannot_be_connected_to_is_tried_again_and_has_failed(
     unreachable: str, tmp_path: Path
 ) -> None:
-    """Refused, unknown or unanswered: as many tries as there may be, and nobody is unknown."""
+    """A failed connection is retried up to the number of attempts; no contact is unknown."""
     async with (
         open_sqlite(tmp_path, time.time) as ledger,
         CallService(2222226, "a-secret", from_=FROM, base_url=unreachable) as service,
@@ -107,7 +107,7 @@ async def test_who_cannot_be_connected_to_is_tried_again_and_has_failed(
 async def test_who_cannot_be_spoken_to_in_secret_is_sent_nothing(
     script: fs.Script, tmp_path: Path
 ) -> None:
-    """Without a TLS handshake not one byte of a request is written."""
+    """Without a TLS handshake, no byte of a request is written."""
     server = fs.FaultServer(script)
     async with (
         server.running(),
@@ -142,25 +142,25 @@ async def test_what_never_left_the_client_is_tried_again(error: type[Exception])
 
 
 def bodies_of(fields: dict[str, Any]) -> bytes:
-    """Return a request as it was written."""
+    """Return the body of a request as it was written."""
     return httpx.Request("POST", "http://x", json=fields).content
 
 
-# --- it may have rung --------------------------------------------------------------------
+# --- a phone may have rung ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("kind", "policy"),
-    # For those who were dialled, the policy that might dial them again is the one to be feared.
+    # For dialled contacts, the dangerous policy is the one that may redial.
     [(kind, "retry_after_proof") for kind in UNSURE]
     + [(kind, policy) for kind in ("gateway_502", "reset") for policy in ("hold", "give_up")],
 )
 async def test_whoever_may_have_rung_is_dialled_once_under_every_policy(
     kind: str, policy: Any
 ) -> None:
-    """Events tell who was dialled; who was not is dialled again by proof only, or given up."""
+    """A dialled contact is never redialled; one that was not dialled follows its policy."""
     unsure = {FIRST, FIRST + 5, FIRST + 10}
-    # Three of twelve: the brake stays out of it.
+    # Three of twelve do not open the circuit breaker.
     faults = [Fault(kind, to=number, attempts=1) for number in unsure]
     rings = FaultKind(kind).placed
     async with scene(*faults, ring=60.0) as here:
@@ -168,7 +168,7 @@ async def test_whoever_may_have_rung_is_dialled_once_under_every_policy(
         await campaign.load(contacts(12))
 
         await campaign.run()
-        if policy == "give_up":  # it does not wait for the proof; who comes later finds it
+        if policy == "give_up":  # the proof comes after this run; the next one uses it
             await anyio.sleep(SHORT.proof)
             await here.campaign(settings(unknown=policy)).run()
 
@@ -181,7 +181,7 @@ async def test_whoever_may_have_rung_is_dialled_once_under_every_policy(
 
 
 async def test_a_send_that_is_carried_out_late_is_found_by_its_events() -> None:
-    """Its worker gave up waiting long before anything was heard of it."""
+    """A call that TeleCMI places after the request timed out is found by its events."""
     late = Webhooks(delay=(150.0, 200.0))
     async with scene(Fault("slow", to=FIRST), webhooks=late) as here:
         campaign = here.campaign(settings(unknown="retry_after_proof"))
@@ -199,16 +199,18 @@ async def test_a_send_that_is_carried_out_late_is_found_by_its_events() -> None:
 
 
 @pytest.mark.real_clock
-@pytest.mark.filterwarnings("ignore:Async gen:ResourceWarning")  # see test_transport_faults
+@pytest.mark.filterwarnings(
+    "ignore:Async gen:ResourceWarning"
+)  # see wire/test_transport_faults
 async def test_every_misdeed_of_a_server_leaves_its_contact_unknown_and_sent_once(
     tmp_path: Path,
 ) -> None:
-    """Each in turn, among servers that behave; the ledger knows which contact it was."""
+    """Each server fault leaves exactly its own contact unknown, and sent once."""
     names = [name for name, fault in FAULTS.items() if fault.status is CallStatus.UNKNOWN]
     good = fs.answering(fs.reply(headers="Connection: close\r\n"))
     scripts: list[fs.Script] = []
     for name in names:
-        # One of seven is too few for the brake.
+        # One of seven does not open the circuit breaker.
         scripts += [good, good, good, FAULTS[name].script, good, good, good]
     server = fs.FaultServer(*scripts)
     total = len(scripts)
@@ -232,11 +234,11 @@ async def test_every_misdeed_of_a_server_leaves_its_contact_unknown_and_sent_onc
 
 
 @pytest.mark.real_clock
-@pytest.mark.parametrize("reads", [True, False], ids=["has read it", "has not read it"])
+@pytest.mark.parametrize("reads", [True, False], ids=["body read", "body not read"])
 async def test_a_connection_closed_as_it_is_used_again_leaves_its_contact_unknown(
     reads: bool, tmp_path: Path
 ) -> None:
-    """What crosses the server's close is sent once; the contacts before and after are placed."""
+    """A request on a keep-alive connection that the server closes is unknown, and sent once."""
 
     async def script(peer: fs.Peer) -> None:
         await peer.request()
@@ -267,11 +269,11 @@ async def test_a_connection_closed_as_it_is_used_again_leaves_its_contact_unknow
     assert server.complete == (3 if reads else 2)
 
 
-# --- it was refused ----------------------------------------------------------------------
+# --- the call was refused ----------------------------------------------------------------
 
 
 async def test_what_is_refused_for_now_is_sent_again_within_rate_and_attempts() -> None:
-    """With four of ten answers a 502 of TeleCMI's own, starts keep to the rate."""
+    """Retries after TeleCMI's own 502 keep to the rate and the number of attempts."""
     async with scene(Fault("vendor_502", share=0.4)) as here:
         campaign = here.campaign(settings(10.0, retries=Retries(first=1.0, attempts=4)))
         await campaign.load(contacts(100))
@@ -286,9 +288,9 @@ async def test_what_is_refused_for_now_is_sent_again_within_rate_and_attempts() 
         assert busiest(log) <= 11
 
 
-@pytest.mark.parametrize("code", [502, 200], ids=["by its status", "within a 200"])
+@pytest.mark.parametrize("code", [502, 200], ids=["HTTP status", "inside a 200"])
 async def test_a_502_of_telecmi_ends_as_rejected(code: int) -> None:
-    """Whether it is the HTTP status or stands inside a 200."""
+    """TeleCMI's 502 ends as rejected, as HTTP status or inside a 200 reply."""
     body = {"code": 502, "msg": "property missing"}
     fake, ledger = FakeTelecmi(always(lambda: httpx.Response(code, json=body))), MemoryLedger()
     async with fake.service() as service:
@@ -303,8 +305,8 @@ async def test_a_502_of_telecmi_ends_as_rejected(code: int) -> None:
 
 @pytest.mark.parametrize("kind", ["gateway_502", "gateway_502_placed"])
 async def test_a_gateway_that_fails_stops_the_dialling(kind: str) -> None:
-    """Five unknown ends of ten are enough; then only probes go out, further and further apart."""
-    late = Webhooks(delay=(150.0, 150.0))  # so that nobody knows who was dialled
+    """Circuit breaker: five unknown sends of ten open it, and then only probes are sent."""
+    late = Webhooks(delay=(150.0, 150.0))  # no event within two minutes
     async with scene(Fault(kind), webhooks=late) as here:
         campaign = here.campaign(settings(10.0, pace={"max_in_flight": 2}))
         await campaign.load(contacts(60))
@@ -336,7 +338,7 @@ async def test_a_gateway_that_fails_stops_the_dialling(kind: str) -> None:
 async def test_too_many_pauses_a_worker_for_as_long_as_is_asked(
     status: int, header: str | None, shortest: float, longest: float
 ) -> None:
-    """In seconds or as a date, up to an hour; what makes no sense is a short pause."""
+    """Retry-After, in seconds or as a date, pauses a worker for that long, at most an hour."""
     said = email.utils.formatdate(time.time() + 30, usegmt=True) if header == "date" else header
     more = {} if said is None else {"retry_after": said}
     fake = FakeTelecmi(lambda n: refused(status, **more) if n == 3 else accepted(n), delay=0.5)
@@ -357,7 +359,7 @@ async def test_too_many_pauses_a_worker_for_as_long_as_is_asked(
 
 @pytest.mark.parametrize("retry_after", [1, 30, 600])
 async def test_too_many_pauses_all_workers(retry_after: int) -> None:
-    """What is asked of one is asked of the account; afterwards they share their pace as before."""
+    """Retry-After pauses all workers of the campaign; afterwards they share the rate again."""
 
     def script(number: int) -> httpx.Response:
         until = 1.0 + retry_after
@@ -381,7 +383,7 @@ async def test_too_many_pauses_all_workers(retry_after: int) -> None:
     paused = [at for at in starts if 1.0 <= at < 1.0 + retry_after]
     log = [Request(at, 0, "", dialled=False) for at in starts]
     assert await account(ledger, [], 60) == {"placed": 60}
-    # One each that had been reserved before.
+    # One start of each worker was reserved before.
     assert len(paused) <= 4
     assert len(starts) == 60 + len(paused)
     assert busiest(log) <= 11
