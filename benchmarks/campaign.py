@@ -2,8 +2,8 @@
 
 CPU time per call on the in-process simulator, with 1 and with 20 requests in flight, for
 `make_calls` and for campaigns with a SQLite file or a PostgreSQL server (whose own time is not
-counted); then the peak of resident memory of a campaign
-of many contacts against one of 1,000. Each is measured in a process of its own.
+counted); then the peak of resident memory of a campaign with many contacts, compared with 1,000
+contacts. Each is measured in a process of its own.
 
     python benchmarks/campaign.py [--calls 2000] [--contacts 100000]
 """

@@ -64,7 +64,7 @@ def test_every_attested_envelope_is_an_accepted_call(body: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("status", "body", "outcome", "code"),
     [
-        # 2xx without a request_id
+        # 2xx without a valid request_id
         (200, b"", U, 200),
         (200, b"not json", U, 200),
         (200, b"\xff\xfe{", U, 200),
