@@ -1,9 +1,9 @@
-"""What a campaign with a ledger costs over ``make_calls`` without one, and what memory it needs.
+"""Campaigns: CPU time and memory with a ledger, compared with ``make_calls`` without one.
 
-CPU time per call on the in-process simulator, with 1 and with 20 requests in flight, for calls
-of `make_calls`, and of campaigns whose contacts are in a SQLite file on a disk, or in a
-PostgreSQL server (whose own time is not counted); then the peak of resident memory of a campaign
-of many contacts against one of 1,000. Each is measured in a process of its own.
+CPU time per call on the in-process simulator, with 1 and with 20 requests in flight, for
+`make_calls` and for campaigns with a SQLite file or a PostgreSQL server (whose own time is not
+counted); then the peak of resident memory of a campaign with many contacts, compared with 1,000
+contacts. Each is measured in a process of its own.
 
     python benchmarks/campaign.py [--calls 2000] [--contacts 100000]
 """
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 FIRST = 19170000000
 FLOW = [{"action": "speak", "text": "Hello"}, {"action": "hangup"}]
-# So that there is something to wait for, as there is in life.
+# Answers are not instant, so that there is something to wait for.
 LATENCY = 0.002
 
 
 def contacts(count: int) -> Iterator[NewContact]:
-    """Return as many contacts, one at a time."""
+    """Yield as many contacts."""
     for row in range(count):
         yield NewContact(number=FIRST + row, columns={"row": str(row)})
 
@@ -93,14 +93,14 @@ async def dial(contacts_in: SqliteLedger | PostgresLedger, calls: int, in_flight
 
 
 def report(began: float, calls: int) -> None:
-    """Print what a child measured: milliseconds of CPU per call, and its peak in MB."""
+    """Print what a child process measured: milliseconds of CPU per call, and its peak in MB."""
     spent = (time.process_time() - began) / calls * 1_000
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     sys.stdout.write(json.dumps([spent, peak]))
 
 
 def measure(kind: str, calls: int, in_flight: int) -> tuple[float, float]:
-    """Return what a process of its own measured."""
+    """Measure in a child process."""
     command = [sys.executable, __file__, "--child", kind, str(calls), str(in_flight)]
     result = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  # itself
     spent, peak = json.loads(result.stdout)

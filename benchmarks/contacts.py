@@ -1,7 +1,7 @@
-"""How fast a contacts file is read, and in how much memory.
+"""Contacts files: how fast one is read, and in how much memory.
 
 Files of a size and of a tenth of it are written and surveyed, each in a process of its own.
-Twelve to forty bytes a number are kept, to tell duplicates.
+Twelve to forty bytes per number are kept to find duplicates.
 
     python benchmarks/contacts.py [--megabytes 100] [--kind plain]
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 from telecmi_async.campaigns.contacts.files import ContactsFile, survey
 
 ROWS = {
-    # What rows look like; about one in fifty is rejected.
+    # Makes rows; about one in fifty is rejected.
     "plain": "{number},Contact {n},Street {n} in a town with a long name,Asia/Kolkata,{n}.50\n",
     "quoted": '"+{number}","Contact, {n}","Street {n}, in a ""town""",Asia/Kolkata,"{n}"\n',
     "narrow": "{number}\n",

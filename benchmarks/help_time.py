@@ -1,7 +1,7 @@
-"""How long somebody waits for ``--help``: from the start of the process to its end.
+"""Start-up time of ``--help``: from the start of the process to its end.
 
 Fresh processes of the command line take turns with an interpreter that does nothing; the
-medians count. Bytecode is cached, as it is for whoever installed the package.
+medians count. Bytecode is cached, as it is for installed packages.
 
     python benchmarks/help_time.py [--rounds 15]
 """
@@ -24,8 +24,8 @@ COMMANDS = {
 
 
 def milliseconds(arguments: list[str]) -> float:
-    """Return how many milliseconds of the wall's clock a fresh process takes."""
-    # Where nothing is cached, compiling is most of what would be measured.
+    """Return the elapsed milliseconds of a fresh process."""
+    # Without a cache, most of the measured time would be compiling.
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()
     subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=env)  # noqa: S603  # fixed commands

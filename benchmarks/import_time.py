@@ -1,8 +1,8 @@
-"""What all public names of the package cost above ``import httpx``, in CPU time.
+"""Import time: what all public names of the package cost above ``import httpx``, in CPU time.
 
-``import telecmi_async`` alone imports nothing else; this is what its first use waits for. Fresh
+``import telecmi_async`` alone imports nothing else; this is the cost of its first use. Fresh
 processes import one or the other in turn; the median of the differences counts. Bytecode
-is cached, as it is for whoever installed the package.
+is cached, as it is for installed packages.
 
     python benchmarks/import_time.py [--rounds 15]
 """
@@ -25,7 +25,7 @@ STATEMENTS = {"httpx": "import httpx", "telecmi_async": "from telecmi_async impo
 def milliseconds(module: str) -> float:
     """Return the CPU milliseconds that importing a module takes in a fresh process."""
     command = [sys.executable, "-c", SCRIPT.format(STATEMENTS[module])]
-    # Where nothing is cached, compiling is most of what would be measured.
+    # Without a cache, most of the measured time would be compiling.
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     result = subprocess.run(command, check=True, capture_output=True, text=True, env=env)  # noqa: S603  # a fixed script
     return float(result.stdout) * 1000

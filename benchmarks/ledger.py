@@ -1,9 +1,9 @@
-"""What a ledger costs: CPU a send, loading a million contacts, and how long a look at them takes.
+"""Ledger: CPU per send, loading a million contacts, and the time of queries on them.
 
 A send is its intent and its outcome, each on disk before it counts; contacts are claimed twenty
-at a time, which is part of it. The event loop's longest pause while contacts are loaded is
-measured too. All is in a folder that is removed afterwards: choose one on the disk in question
-with ``--folder``.
+at a time, which is included. The event loop's longest pause while contacts are loaded is
+measured, too. All files are in a folder that is removed afterwards: use ``--folder`` to choose
+the disk.
 
     python benchmarks/ledger.py [--sends 4000] [--contacts 1000000] [--folder DIR]
 """
@@ -40,7 +40,7 @@ PLACED = SendResult(state=ContactState.PLACED, request_id="r")
 
 
 def contacts(count: int) -> Iterator[NewContact]:
-    """As many different contacts, one at a time, in no order of their numbers."""
+    """Yield as many different contacts, not in the order of their numbers."""
     for row in range(count):
         yield NewContact(number=FIRST + row * 7919 % 1_000_003_129, columns=COLUMNS)
 
@@ -53,7 +53,7 @@ async def send(ledger: Ledger, claim: Claim, limits: SendLimits) -> None:
 
 
 async def sends(ledger: Ledger, count: int, in_flight: int, limits: SendLimits) -> None:
-    """Send to so many contacts, so many at a time."""
+    """Send to that many contacts, with that many in flight."""
     left, waiting = count, list[Claim]()
 
     async def work() -> None:
@@ -87,7 +87,7 @@ async def measure_sends(ledger: Ledger, count: int, size: int) -> None:
 
 
 async def longest_pause(longest: list[float]) -> None:
-    """Note how late the event loop was at the worst."""
+    """Record the longest delay of the event loop."""
     while True:
         began = time.perf_counter()
         await anyio.sleep(0.005)
@@ -115,7 +115,7 @@ async def measure_load(ledger: Ledger, count: int) -> None:
 
 
 async def main(count: int, many: int, folder: Path) -> None:
-    enough = count * 8  # each of the six ways sends to contacts of its own
+    enough = count * 8  # each of the six measurements has contacts of its own
     for size in sorted({max(many // 10, enough), max(many, enough)}):
         async with SqliteLedger(folder / f"{size}.db") as ledger:
             await ledger.create("bench", {})

@@ -1,4 +1,4 @@
-"""What 100,000 calls through ``make_calls`` need of memory, against 1,000.
+"""Memory of 100,000 calls through ``make_calls``, compared with 1,000.
 
 Each size runs in a process of its own on the in-process simulator, and the peak of its
 resident memory is compared.
@@ -27,7 +27,7 @@ FLOW = (Play("welcome.wav"), Hangup())
 
 
 def requests(calls: int) -> Iterator[dict[str, Any]]:
-    """Rows to as many different numbers, one at a time."""
+    """Yield requests to as many different numbers."""
     for number in range(calls):
         yield {"to": FIRST + number, "pcmo": FLOW, "extra_params": {"row": str(number)}}
 

@@ -1,4 +1,4 @@
-"""What a call costs above the same client's bare ``post``, in CPU time.
+"""CPU time of a call above the same client's bare ``post``.
 
 The transport is in process and answers at once, so that what remains is the client's work.
 "bare" posts ready-made bytes; "service" does everything: validates, encodes, queues at the
@@ -38,10 +38,10 @@ URL = "https://rest.telecmi.com/v2/global_pcmo_make_call"
 
 
 class Instant(httpx.AsyncBaseTransport):
-    """Answers at once."""
+    """A transport that answers at once."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Take the request in and accept it."""
+        """Read the request and accept it."""
         await request.aread()
         return httpx.Response(
             200, headers={"content-type": "application/json"}, stream=httpx.ByteStream(REPLY)
@@ -61,7 +61,7 @@ async def workers(calls: int, one: Callable[[], Awaitable[object]]) -> float:
 
 
 async def measure(calls: int, rounds: int) -> dict[str, float]:
-    """Alternate the ways and return the median of each, and of their differences."""
+    """Run the variants in turn; return the median of each, and of their differences."""
     async with (
         httpx.AsyncClient(transport=Instant()) as client,
         CallService(2222226, SECRET, from_=FROM, http_client=client) as service,
@@ -74,7 +74,7 @@ async def measure(calls: int, rounds: int) -> dict[str, float]:
             reply = await client.post(
                 URL, content=BODY, headers={"Content-Type": "application/json"}
             )
-            assert reply.json()["request_id"]  # noqa: S101  # a benchmark of failures is none
+            assert reply.json()["request_id"]  # noqa: S101  # a benchmark of failures is invalid
 
         async def ours() -> None:
             await service.make_call(to=TO, pcmo=[Play("welcome.wav"), Hangup()])

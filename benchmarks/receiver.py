@@ -1,14 +1,14 @@
-"""What a delivery costs a receiver above reading it, and what forged ones cost in memory.
+"""Webhook receiver: CPU time per delivery above parsing it, and memory of forged events.
 
-Deliveries are as in life: each record comes four times, and a handler hears of it once.
-"handle" takes them over, and is compared with `parse_event` alone; "asgi" does so as a server
-would call it, and is compared with a bare application that reads the body, parses it and
+Deliveries are realistic: each record comes four times, and a handler gets it once.
+"handle" calls `Receiver.handle`, and is compared with `parse_event` alone; "asgi" calls the
+receiver as a server does, and is compared with a bare application that reads the body, parses it and
 answers. The rounds alternate, and the median of the differences counts.
 
-For the memory, each kind of made-up event comes 100,000 times, all different, with a valid
-token, in a process of its own, to a receiver that a service listens to: events of calls that
-nobody placed, events without the id of a call, pressed keys, and such as bring a reference
-back whose code is wrong. The growth of the process's resident memory is printed.
+For the memory, each kind of forged event comes 100,000 times, all different, with a valid
+token, in a process of its own, to a receiver with a service: events of unknown calls, events
+without a call's id, pressed keys, and events with a reference that has a wrong code. The growth
+of the process's resident memory is printed.
 
     python benchmarks/receiver.py [--records 2000] [--rounds 15] [--forged 100000]
 """
@@ -47,7 +47,7 @@ HEADERS = {
     "Content-Length": "600",
     "X-Forwarded-For": "203.0.113.7",
 }
-KINDS = ("record_of_nobody", "record_without_id", "digits", "wrong_code")
+KINDS = ("unknown_record", "record_without_id", "digits", "wrong_code")
 
 
 def record(number: int, **more: Any) -> bytes:
@@ -76,7 +76,7 @@ def record(number: int, **more: Any) -> bytes:
 
 
 def forged(kind: str, number: int) -> bytes:
-    """Return an event that somebody made up."""
+    """Return a forged event."""
     match kind:
         case "record_without_id":
             return record(number, request_id=None, conversation_uuid=None)
@@ -90,16 +90,16 @@ def forged(kind: str, number: int) -> bytes:
 
 
 async def per_delivery(one: Callable[[bytes], Awaitable[object]], bodies: list[bytes]) -> float:
-    """Return the CPU microseconds for each of the bodies."""
+    """Return the CPU microseconds per body."""
     began = time.process_time()
     for body in bodies:
         await one(body)
-        await asyncio.sleep(0)  # as between requests, timers and handlers have their turn
+        await asyncio.sleep(0)  # lets timers and handlers run, as between requests
     return (time.process_time() - began) / len(bodies) * 1e6
 
 
-def hear(event: Event) -> None:
-    """Do nothing: what a handler does is its own affair."""
+def ignore(event: Event) -> None:
+    """Do nothing, because a handler's own work is not measured."""
 
 
 async def parse(body: bytes) -> None:
@@ -109,7 +109,7 @@ async def parse(body: bytes) -> None:
 def handle(receiver: Receiver) -> Callable[[bytes], Awaitable[object]]:
     async def one(body: bytes) -> None:
         reply = await receiver.handle("POST", PATH, HEADERS, body)
-        assert reply.status == 204  # noqa: S101  # a benchmark of failures is none
+        assert reply.status == 204  # noqa: S101  # a benchmark of failures is invalid
 
     return one
 
@@ -117,7 +117,7 @@ def handle(receiver: Receiver) -> Callable[[bytes], Awaitable[object]]:
 def serve(
     app: Callable[[Any, Any, Any], Awaitable[None]],
 ) -> Callable[[bytes], Awaitable[None]]:
-    """Return what calls an ASGI application as a server does."""
+    """Return a function that calls an ASGI application as a server does."""
     headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
     async def one(body: bytes) -> None:
@@ -137,7 +137,7 @@ def serve(
             "headers": headers,
         }
         await app(scope, receive, send)
-        assert sent[0]["status"] == 204  # noqa: S101  # a benchmark of failures is none
+        assert sent[0]["status"] == 204  # noqa: S101  # a benchmark of failures is invalid
 
     return one
 
@@ -150,7 +150,7 @@ async def bare(_scope: Any, receive: Any, send: Any) -> None:
 
 
 async def measure(records: int, rounds: int) -> dict[str, float]:
-    """Alternate the ways and return the median of each, and of their differences."""
+    """Run the variants in turn; return the median of each, and of their differences."""
     rows: list[dict[str, float]] = []
     for number in range(rounds + 1):
         first = number * records
@@ -161,7 +161,7 @@ async def measure(records: int, rounds: int) -> dict[str, float]:
         }
         for name in ("handle", "asgi"):
             receiver = Receiver(TOKEN)
-            receiver.on_event(hear)
+            receiver.on_event(ignore)
             one = handle(receiver) if name == "handle" else serve(receiver.asgi)
             row[name] = await per_delivery(one, bodies)
             await receiver.aclose()
@@ -175,10 +175,10 @@ async def measure(records: int, rounds: int) -> dict[str, float]:
 
 
 async def flood(kind: str, events: int) -> float:
-    """Return how many MB the process has grown by."""
+    """Return the growth of the process in MB."""
     logging.disable()
     receiver = Receiver(TOKEN)
-    receiver.on_event(hear)
+    receiver.on_event(ignore)
     async with CallService(2222226, "a-secret", events=receiver):
         for number in range(100):
             await receiver.handle("POST", PATH, HEADERS, forged(kind, number))
@@ -191,13 +191,13 @@ async def flood(kind: str, events: int) -> float:
 
 
 def resident() -> float:
-    """Return how many MB this process holds now; there is no portable way."""
+    """Return the resident memory of this process in MB; there is no portable way."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * resource.getpagesize() / 2**20
 
 
 def grown_in_child(kind: str, events: int) -> float:
-    """Return the growth of a process that is sent forged events, in MB."""
+    """Return the growth of a process that receives forged events, in MB."""
     command = [sys.executable, __file__, "--child", kind, "--forged", str(events)]
     result = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  # itself
     return float(result.stdout)

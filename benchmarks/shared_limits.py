@@ -1,4 +1,4 @@
-"""How well two processes keep to one limit: the worst second at the simulator, and the share.
+"""Shared limits: the worst second of two processes at the simulator, and the share used.
 
 Each shares its limit through a SQLite file, a PostgreSQL and a Valkey server of its own, at 5, 50
 and 500 calls a second. The worst second must hold at most one call more than the limit, and at

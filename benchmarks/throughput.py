@@ -1,4 +1,4 @@
-"""How many calls a second leave, against the way a newcomer would write it.
+"""Throughput: calls per second, compared with what a newcomer would write.
 
 One simulator on a port, in a process of its own, serves three ways to place the same calls
 at once: `CallService` with its default limits, the same with five in flight, and
@@ -33,7 +33,7 @@ FIRST = 19170000000
 
 
 def serve(pipe: Connection, latency: float) -> None:
-    """Serve until told to stop; answer every question with the counts so far."""
+    """Serve until asked to stop; answer every question with the counts so far."""
 
     async def main() -> None:
         simulator = Simulator(secret="s", latency=latency)
@@ -47,7 +47,7 @@ def serve(pipe: Connection, latency: float) -> None:
 
 @contextlib.contextmanager
 def server(latency: float) -> Iterator[tuple[str, Connection]]:
-    """A simulator in a process of its own."""
+    """Run a simulator in a process of its own."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, latency))
     process.start()
@@ -70,7 +70,7 @@ async def ours(url: str, calls: int, **options: Any) -> None:
 
 
 async def plain(url: str, calls: int) -> None:
-    """The same requests, gathered over a default client; patient with its pool."""
+    """Send the same requests with gather over a default client, with long time-outs."""
     async with httpx.AsyncClient(timeout=httpx.Timeout(600)) as client:
 
         async def one(number: int) -> None:
@@ -82,13 +82,13 @@ async def plain(url: str, calls: int) -> None:
                 "pcmo": [{"action": "play", "file_name": "welcome.wav"}, {"action": "hangup"}],
             }
             reply = await client.post(f"{url}/global_pcmo_make_call", json=body)
-            assert reply.json()["request_id"]  # noqa: S101  # a benchmark of failures is none
+            assert reply.json()["request_id"]  # noqa: S101  # a benchmark of failures is invalid
 
         await asyncio.gather(*(one(n) for n in range(calls)))
 
 
 def measure(name: str, run: Any, pipe: Connection, calls: int) -> dict[str, Any]:
-    """Run one way and print what came of it."""
+    """Run one variant and print its result."""
     wall, cpu = time.perf_counter(), time.process_time()
     asyncio.run(run)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

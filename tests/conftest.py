@@ -1,4 +1,4 @@
-"""What all tests share: both event loops, on a clock that does not wait."""
+"""Fixtures of all tests: both event loops, on a virtual clock."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
 
-# Assertions of the modules that tests share explain themselves, too.
+# pytest rewrites the assertions of shared test modules, so that failures explain themselves.
 SUPPORT = Path(__file__).with_name("support")
 pytest.register_assert_rewrite(*(module.stem for module in SUPPORT.glob("*.py")))
 
 # This package's plugin is tested in runs of real pytest.
 pytest_plugins = ["inherited", "pytester"]
 
-# An example may build thousands of calls, and a busy machine is no reason to fail. In CI the
-# examples are the same in every run, so that a change is judged by itself.
+# Examples have no deadline, because one may build thousands of calls on a busy machine. CI uses
+# the same examples in every run, so that two versions are compared with equal inputs.
 settings.register_profile("telecmi_async", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("telecmi_async")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Measure coverage where tests run, and not in processes that they start.
+    """Measure coverage in test processes, and not in processes that tests start.
 
     Some of these are killed, and all would start more slowly.
     """
-    if not config.getoption("numprocesses", None):  # else it is pytest's own that are started
+    if not config.getoption("numprocesses", None):  # with it, pytest starts test processes
         os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
 def pytest_collection_finish() -> None:
-    """Spare what all tests share from garbage collection: some collect after each step."""
+    """Freeze shared objects: some tests run the garbage collector after each step."""
     gc.collect()
     gc.freeze()
 
@@ -51,8 +51,8 @@ def pytest_collection_finish() -> None:
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """Run an async test on asyncio and on trio, on the virtual clock.
 
-    ``@pytest.mark.real_clock`` gives the plain loops, for tests that need sockets, threads or
-    time that passes.
+    ``@pytest.mark.real_clock`` gives the plain event loops, for tests that need sockets,
+    threads or real time.
     """
     name: Literal["asyncio", "trio"] = request.param
     if request.node.get_closest_marker("real_clock"):
@@ -61,13 +61,13 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run the tests that are asyncio's alone on the virtual clock too."""
+    """Run tests that need asyncio on the virtual clock, too."""
     return {"virtual": VirtualClockLoop}
 
 
 @pytest.fixture
 def campaigns_poll_every(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """What sets how often campaigns look at their ledger: seconds pass slowly on a real clock."""
+    """Return a function that sets the campaigns' poll interval, for tests on a real clock."""
 
     def every(seconds: float) -> None:
         for module in ("start_scheduler", "supervisor", "worker"):
@@ -79,25 +79,25 @@ def campaigns_poll_every(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], N
 
 @pytest.fixture
 def campaigns_poll_often(campaigns_poll_every: Callable[[float], None]) -> None:
-    """Campaigns look at their ledger ten times a second."""
+    """Make campaigns poll their ledger ten times a second."""
     campaigns_poll_every(0.1)
 
 
 @pytest.fixture
 def open_ledger() -> Callable[[Path, Callable[[], float]], SqliteLedger]:
-    """What opens a ledger, for tests of all ledgers: SQLite; PostgreSQL below tests/servers."""
+    """Return a function that opens a SQLite ledger; in tests/servers it is PostgreSQL."""
     return lambda folder, clock: SqliteLedger(folder / "ledger.db", clock=clock)
 
 
 @pytest.fixture
 def make_store() -> Callable[..., EventStore]:
-    """What makes an event store, for tests of all: in memory; on Valkey below tests/servers."""
+    """Return a function that makes an event store in memory; in tests/servers on Valkey."""
     return MemoryStore
 
 
 @pytest.fixture
 def logs_stay_as_they_are() -> Iterator[None]:
-    """Frameworks set logging up for the whole process; other tests look at it."""
+    """Restore the logging setup of the process, which frameworks change."""
     root = logging.getLogger()
     loggers = [
         root,

@@ -1,4 +1,4 @@
-"""The house rules that no linter knows: who imports whom, and how large things grow."""
+"""Architecture rules that no linter knows: layers of imports, and the size of modules."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ LAYERS: list[set[str]] = [
     {"cli", "testing"},
     {"__main__"},
 ]
-# What no user of the core loads: nothing below them may import them, not even in a function.
+# Rooms that users of the core do not load: lower rooms may not import them, even in functions.
 EDGES = {"__main__", "cli", "simulator", "testing"}
-# A foreign library and the only units that know it.
+# Each foreign library and the only files that may import it.
 HOMES: dict[str, set[str]] = {
     "cattrs": {"pcmo"},
     "h11": {"http_server"},
@@ -79,7 +79,7 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def statements(nodes: Iterable[ast.stmt], *, into_functions: bool) -> Iterator[ast.stmt]:
-    """Walk what runs when a module is imported, and its functions if asked to."""
+    """Yield the statements that run on import, and those in functions if asked to."""
     for node in nodes:
         yield node
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -99,7 +99,7 @@ def imports(module: Path, *, into_functions: bool = False) -> set[str]:
 
 
 def named(module: Path, nodes: Iterable[ast.AST]) -> set[str]:
-    """Return the full names of the modules that some import statements of a file name."""
+    """Return the full names of the modules that import statements of a file name."""
     found: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -117,7 +117,7 @@ def named(module: Path, nodes: Iterable[ast.AST]) -> set[str]:
 
 
 def rooms(module: Path) -> set[str]:
-    """Return the other rooms that a file names in imports, for running or for types alone."""
+    """Return the other rooms that a file imports, for running or for types alone."""
     found: set[str] = set()
     for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Import):
@@ -137,28 +137,28 @@ def ids(path: Path) -> str:
 
 
 def test_every_room_has_its_layer() -> None:
-    """A new room is given its place here, and none is listed that is gone."""
+    """`LAYERS` lists exactly the rooms of the package."""
     assert set().union(*LAYERS) == {room_of(module) for module in MODULES} - {"__init__"}
 
 
 @pytest.mark.parametrize("module", INSIDE, ids=ids)
 def test_imports_go_down(module: Path) -> None:
-    """A room imports lower rooms only; for types and inside functions, too."""
+    """A room imports lower rooms only, also for types and inside functions."""
     room = room_of(module)
     depth = next(n for n, layer in enumerate(LAYERS) if room in layer)
 
-    # The face shows names of the core: only what stands above the core may use it.
+    # The package's face exports names of the core, so only rooms above the core may import it.
     face = {"__init__"} if room in EDGES else set[str]()
     assert rooms(module) <= set().union(face, *LAYERS[:depth])
 
 
 def test_the_door_opens_no_edge() -> None:
-    """The package's face names neither simulator nor command line nor test tools."""
+    """The package's face does not import the simulator, the command line or the test tools."""
     assert rooms(PACKAGE / "__init__.py") & EDGES == set()
 
 
 def test_modules_form_no_cycle() -> None:
-    """Single modules, too, import each other in one direction only, types included."""
+    """Modules do not import each other in a cycle, type-only imports included."""
     names = {
         ".".join(
             ("telecmi_async", *module.relative_to(PACKAGE).with_suffix("").parts)
@@ -178,7 +178,7 @@ def test_modules_form_no_cycle() -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=ids)
 def test_a_foreign_library_has_one_home(module: Path) -> None:
-    """What a dependency looks like is known to one room, inside functions too."""
+    """Each dependency is imported in one room only, also inside functions."""
     foreign = {name.split(".")[0] for name in imports(module, into_functions=True)}
     foreign -= sys.stdlib_module_names | {"telecmi_async"}
 
@@ -220,7 +220,7 @@ def public_names(module: Path) -> set[str]:
 
 @pytest.mark.parametrize("module", [*FACES, *PUBLIC_MODULES], ids=ids)
 def test_what_is_public_is_listed(module: Path) -> None:
-    """A face, or a public module, has a sorted `__all__` of names that exist."""
+    """Each face and public module has a sorted `__all__` of names that exist."""
     name = ".".join(("telecmi_async", *module.relative_to(PACKAGE).with_suffix("").parts))
     loaded = importlib.import_module(name.removesuffix(".__init__"))
     listed = loaded.__all__
@@ -231,7 +231,7 @@ def test_what_is_public_is_listed(module: Path) -> None:
 
 
 def test_every_name_means_one_thing() -> None:
-    """No two modules define the same name; what a face shows is defined elsewhere."""
+    """No two modules define the same name; a face only re-exports names."""
     homes: dict[str, list[str]] = {}
     for module in INSIDE:
         if module.name != "__init__.py":
@@ -245,7 +245,7 @@ def test_every_name_means_one_thing() -> None:
 
 @pytest.mark.parametrize("face", [face for face in FACES if face in INSIDE], ids=ids)
 def test_a_face_shows_what_its_room_has(face: Path) -> None:
-    """A room's face gives names of its own room, and makes none."""
+    """A room's face exports names of its own room and defines none."""
     given = {
         alias.name
         for node in ast.walk(tree_of(face))
@@ -255,7 +255,7 @@ def test_a_face_shows_what_its_room_has(face: Path) -> None:
     package = ".".join(("telecmi_async", *face.parent.relative_to(PACKAGE).parts))
 
     assert set(exported(face)) <= given
-    # What makes a face lazy is the package's own.
+    # The functions that make a face lazy come from this package.
     assert {name for name in imports(face) if not name.startswith(package)} <= {
         "__future__", "telecmi_async", "typing",
     }  # fmt: skip
@@ -272,7 +272,7 @@ def exported(module: Path) -> list[str]:
 
 
 def loaded_by(statement: str) -> set[str]:
-    """Return the modules that a fresh process has after a statement."""
+    """Return the modules that a fresh process has loaded after a statement."""
     script = f"import sys, json; {statement}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
@@ -284,7 +284,7 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_the_package_loads_only_what_it_needs() -> None:
-    """All public names together load neither an optional package nor an edge of this one."""
+    """All public names together load no optional dependency and none of the outer rooms."""
     loaded = loaded_by("from telecmi_async import *")
 
     assert {name.split(".")[0] for name in loaded} >= {"anyio", "attrs", "httpx"}
@@ -298,7 +298,7 @@ def test_the_package_loads_only_what_it_needs() -> None:
 
 
 def test_importing_the_package_waits_for_nothing() -> None:
-    """`import telecmi_async` alone loads no dependency, and no module of its own."""
+    """`import telecmi_async` alone loads no dependency and no other module of the package."""
     loaded = loaded_by("import telecmi_async")
 
     assert {name.split(".")[0] for name in loaded} & RUNTIME == set()
@@ -310,7 +310,7 @@ LAZY = {"telecmi_async": telecmi_async._MODULES, "telecmi_async.testing": testin
 
 @pytest.mark.parametrize("package", LAZY)
 def test_every_public_name_has_its_module(package: str) -> None:
-    """What type checkers read of a lazy face is what runs, and each module listed is needed."""
+    """A lazy face's type-only imports match its table at run time, with no unneeded module."""
     face = importlib.import_module(package)
     read = {
         alias.name: node.module or ""
@@ -348,7 +348,7 @@ def test_a_name_waits_for_no_more_than_it_needs() -> None:
 
 
 def test_what_is_no_public_name_is_refused() -> None:
-    """A wrong name fails as in any module."""
+    """An unknown name raises AttributeError, as in any module."""
     with pytest.raises(AttributeError, match="module 'telecmi_async' has no attribute 'Phone'"):
         telecmi_async.Phone  # type: ignore[attr-defined]  # noqa: B018  # that is what is tested
 
@@ -376,7 +376,7 @@ FILES = [
 ]
 # A home folder, a package index, or a call to switch a check off without saying which and why.
 UNWANTED = {
-    "a path of somebody's machine": re.compile(r"(?<![\w.])/(?:work|home|Users|root)/\w"),
+    "a path of one machine": re.compile(r"(?<![\w.])/(?:work|home|Users|root)/\w"),
     "a package index": re.compile(r"https?://[\w.-]*(?:pypi|pythonhosted|npmjs)\."),
     "an ignore without its code": re.compile(r"#\s*(?:type:\s*ignore(?!\[)|noqa(?!:))"),
     "an ignore without its reason": re.compile(

@@ -1,4 +1,4 @@
-"""What TeleCMI documents is written down once; other modules, and SQL, only use it."""
+"""TeleCMI's constants are defined once; other modules, and SQL, only use them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGE = Path(telecmi_async.__file__).parent
 HOME = PACKAGE / "_internal" / "telecmi.py"
 SQL = PACKAGE / "ledger" / "schema" / "postgres"
 
-# Values that could only be TeleCMI's. The simulator answers with its codes, so those may recur.
+# Values that are only TeleCMI's. The simulator answers with its codes, so those may recur.
 NUMBERS = {5_400, 5_460, 1_860}
 WORDS = ("tcm_", "rest.telecmi.com", "piopiy.telecmi.com", "pcmo_make_call")
 
@@ -28,7 +28,7 @@ WORDS = ("tcm_", "rest.telecmi.com", "piopiy.telecmi.com", "pcmo_make_call")
     ids=lambda path: str(path.relative_to(PACKAGE)),
 )
 def test_no_other_module_repeats_a_constant_of_telecmis(module: Path) -> None:
-    """Numbers and words that are TeleCMI's, or agreed between versions, have one home."""
+    """No other module repeats TeleCMI's numbers and words, or those that versions agree on."""
     tree = ast.parse(module.read_text(encoding="utf-8"))
     docstrings = {
         id(node.body[0].value)
@@ -52,7 +52,7 @@ def test_no_other_module_repeats_a_constant_of_telecmis(module: Path) -> None:
 
 
 def test_sql_repeats_the_last_delivery_of_a_record_truly() -> None:
-    """PostgreSQL decides with the same half hour by which TeleCMI sends a record again."""
+    """PostgreSQL uses the same time of a record's last delivery as the Python code."""
     text = "".join(path.read_text(encoding="utf-8") for path in sorted(SQL.glob("*.sql")))
     start = text.index("CREATE FUNCTION resolve_unknown(")
     body = text[start : text.index("$$;", start)]
@@ -72,7 +72,7 @@ def test_a_record_is_sent_at_0_5_15_and_30_minutes() -> None:
 
 
 def test_what_versions_agree_on_stays() -> None:
-    """Another version of the package finds the references that this one signs."""
+    """References signed by one version of the package are recognised by another."""
     references = References(Secret("0123456789abcdef"))
     signed = references.sign("tcm_" + "a" * 26)
 

@@ -1,4 +1,4 @@
-"""What README and docs show works: every Python block is run, on both event loops."""
+"""Code in README and docs works: every Python block is run, on both event loops."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 
-# ```python … ``` as readers see it, with what it prints in a ```text block right below; or
-# <!-- python … --> for what a page needs and readers do not.
+# ```python … ``` as readers see it, followed by its output in a ```text block; or
+# <!-- python … --> for code that the page needs and readers do not.
 BLOCK = re.compile(
     r"^(?P<indent> *)```python\n(?P<shown>.*?)^(?P=indent)```$"
     r"(?:\n\n(?P=indent)```text\n(?P<printed>.*?)^(?P=indent)```$)?"
@@ -38,7 +38,7 @@ FENCE = re.compile(r"^ *```([^\n`]*)\n.*?^ *```$", re.MULTILINE | re.DOTALL)
 
 
 class Block(NamedTuple):
-    """Some code of a page, and what it is said to print."""
+    """A code block of a page and its expected output."""
 
     code: CodeType
     printed: str | None
@@ -57,7 +57,7 @@ def blocks_of(page: Path) -> Iterator[Block]:
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An account on the simulator, where every service of a page finds itself."""
+    """Set up an account on the simulator for every service that a page makes."""
     simulator = Simulator(secret="your-secret")
     # A ledger's threads would make the virtual clock jump.
     ledgers = functools.cache(lambda _path: MemoryLedger())
@@ -75,7 +75,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pages_for(*, asyncio_only: bool) -> list[Path]:
-    """Return the pages that hold code, for both event loops or for asyncio alone."""
+    """Return the pages that contain code, for both event loops or for asyncio alone."""
     marked = {page: "<!-- asyncio only" in page.read_text(encoding="utf-8") for page in PAGES}
     return [page for page in PAGES if any(blocks_of(page)) and marked[page] is asyncio_only]
 
@@ -90,14 +90,14 @@ async def run(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
         printed = capsys.readouterr().out
         assert block.printed in {None, printed}
     namespace.clear()
-    gc.collect()  # what a page left unseen is reported here, not in another test
+    gc.collect()  # leaked resources of a page are reported here, not in another test
 
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("account", "logs_stay_as_they_are")
 @pytest.mark.parametrize("page", pages_for(asyncio_only=False), ids=lambda page: page.name)
 async def test_every_python_block_runs(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The code of every page runs as it stands, and prints what the page says."""
+    """The code of every page runs unchanged and prints what the page shows."""
     await run(page, capsys)
 
 
@@ -106,13 +106,13 @@ async def test_every_python_block_runs(page: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 @pytest.mark.parametrize("page", pages_for(asyncio_only=True), ids=lambda page: page.name)
 async def test_pages_about_asyncio_run(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """So does that of pages about what only asyncio has."""
+    """The code of pages about asyncio runs unchanged on asyncio."""
     await run(page, capsys)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_code_goes_unchecked(page: Path) -> None:
-    """Every fenced block says what it is, so that no code hides in one that is not run."""
+    """Every fenced block names its language, so that no Python code is skipped."""
     kinds = {kind.split(" ")[0] for kind in FENCE.findall(page.read_text(encoding="utf-8"))}
 
     assert {kind for kind in kinds if not kind.startswith("{")} <= {

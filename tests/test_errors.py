@@ -48,13 +48,13 @@ for _error in EXAMPLES:
 
 
 def classes(root: type[errors.TelecmiError]) -> list[type[errors.TelecmiError]]:
-    """Return a class of this module and all below it, depth first."""
+    """Return a class of this module and all its subclasses, depth first."""
     below = [kind for kind in root.__subclasses__() if kind.__module__ == errors.__name__]
     return [root, *(deep for kind in below for deep in classes(kind))]
 
 
 def drawn() -> dict[str, tuple[str, str | None]]:
-    """Return the tree in the module's docstring: name, then parent and built-in base."""
+    """Return the tree drawn in the module's docstring: name, then parent and built-in base."""
     found: dict[str, tuple[str, str | None]] = {}
     line_of: list[str] = []
     pattern = re.compile(r"^    ([│├└─ ]*)(\w+)(?: \((\w+)\))?(?: |$)", re.MULTILINE)
@@ -66,7 +66,7 @@ def drawn() -> dict[str, tuple[str, str | None]]:
 
 
 def test_the_drawn_tree_is_the_tree() -> None:
-    """The drawing in the docstring has every class, below its parent, with its built-in base."""
+    """The drawing has every class below its parent, with its built-in base."""
     real = {}
     for kind in classes(errors.TelecmiError):
         parent, *mixins = kind.__bases__
@@ -82,7 +82,7 @@ def test_every_error_is_public() -> None:
 
 
 def test_every_error_has_an_example() -> None:
-    """The table of this file leaves no class out."""
+    """The examples of this file cover every error class."""
     assert {type(error) for error in EXAMPLES} == set(classes(errors.TelecmiError))
 
 
@@ -93,7 +93,7 @@ def test_every_error_has_an_example() -> None:
 def test_an_error_survives_pickling_and_copying(
     error: errors.TelecmiError, again: Callable[[Any], Any]
 ) -> None:
-    """Class, text and every attribute are the same afterwards, notes included."""
+    """Class, text, attributes and notes stay the same."""
     noted = copy.copy(error)
     noted.add_note("while dialling row 7")
 
@@ -109,7 +109,7 @@ def test_an_error_survives_pickling_and_copying(
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=repr)
 def test_only_three_errors_make_redialling_a_risk(error: errors.TelecmiError) -> None:
-    """A phone may have rung only where the outcome is unknown or the call may go on."""
+    """An error is unsafe to redial only if a phone may have rung or the call may go on."""
     risky = isinstance(
         error, errors.CallOutcomeUnknown | errors.CallPending | errors.WaitTimeout
     )
@@ -118,7 +118,7 @@ def test_only_three_errors_make_redialling_a_risk(error: errors.TelecmiError) ->
 
 
 def test_a_path_grows_from_the_inside() -> None:
-    """A field's error is seen from further out, level by level."""
+    """Each outer level adds its own part to the front of an error's path."""
     inner = errors.InvalidCall("must be a phone number", path="number")
 
     outer = inner.inside("connect[0]").inside("pcmo[1]")
@@ -130,17 +130,17 @@ def test_a_path_grows_from_the_inside() -> None:
 
 @pytest.mark.parametrize(("path", "whole"), [("", "pcmo"), ("[2]", "pcmo[2]"), ("x", "pcmo.x")])
 def test_a_path_is_glued_as_python_writes_it(path: str, whole: str) -> None:
-    """A dot stands before a name only."""
+    """Only names are joined with a dot; indexes are not."""
     assert errors.InvalidCall("…", path=path).inside("pcmo").path == whole
 
 
 def test_an_invalid_call_without_a_path_is_its_message() -> None:
-    """No stray colon where there is no field to name."""
+    """Without a field, the message has no leading colon."""
     assert str(errors.InvalidCall("must be a mapping")) == "must be a mapping"
 
 
 def test_errors_can_be_caught_as_what_they_are() -> None:
-    """Those that are somebody's wrong value or wrong moment are built-in kinds as well."""
+    """Errors about wrong values or wrong timing are also built-in errors."""
     assert issubclass(errors.InvalidCall, ValueError)
     assert issubclass(errors.ConfigurationError, ValueError)
     assert issubclass(errors.WrongEventLoop, RuntimeError)

@@ -1,4 +1,4 @@
-"""The pages about the code are true: the map, its drawings, the reference, the glossary."""
+"""The pages about the code are correct: the map, its drawings, the reference, the glossary."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGE = ROOT / "telecmi_async"
 DIAGRAMS = runpy.run_path(str(DOCS / "diagrams.py"))
 HOUSE = runpy.run_path(str(ROOT / "tests" / "test_architecture.py"))
 
-# What docs/stability.md calls public, beside the names of the package itself.
+# What docs/stability.md calls public, in addition to the names of the package itself.
 FACES = [
     "campaigns",
     "campaigns.contacts",
@@ -34,12 +34,12 @@ FACES = [
 ]
 # A public module: its names are used as `export.rows`.
 MODULES = ["campaigns.contacts.export"]
-# Public names of rooms that are private otherwise.
+# Public names in rooms that are otherwise private.
 SINGLE = {"ConnectionLimits", "HttpResponse"}
 DOCUMENTED = re.compile(
     r"^\.\. (?:auto|py:)(?:class|data|exception|function):: (?:[\w.]+\.)?(\w+)", re.MULTILINE
 )
-# A file, or a folder, as pages name it: `calls/verdict.py`, `tests/service/`.
+# A file or folder as pages name it: `calls/verdict.py`, `tests/service/`.
 PATH = re.compile(r"`((?:[\w-]+/)*\w+\.(?:json|md|py|sql|svg|toml)|(?:[\w-]+/)+)`")
 
 
@@ -49,13 +49,13 @@ def read(page: str) -> str:
 
 
 def names_in(module: str) -> set[str]:
-    """Return what a public module shows."""
+    """Return the public names of a module."""
     return set(importlib.import_module(f"telecmi_async.{module}").__all__)
 
 
 @pytest.mark.parametrize("name", DIAGRAMS["draw"]())
 def test_the_drawings_are_up_to_date(name: str) -> None:
-    """Each is what the code and the page make now; else: `python docs/diagrams.py`."""
+    """Each drawing matches what `python docs/diagrams.py` makes now."""
     drawn = DIAGRAMS["draw"]()[name]
 
     assert (DOCS / "images" / name).read_text(encoding="utf-8") == drawn
@@ -63,7 +63,7 @@ def test_the_drawings_are_up_to_date(name: str) -> None:
 
 
 def test_the_drawing_shows_the_rooms_in_their_order() -> None:
-    """From top to bottom they stand as the test of the architecture holds them."""
+    """The drawing shows the rooms from top to bottom as the architecture test orders them."""
     shown = re.findall(
         r'y="([\d.]+)" [^>]* data-layer="(\d+)">(\w+)<', read("docs/images/rooms.svg")
     )
@@ -78,7 +78,7 @@ def test_the_drawing_shows_the_rooms_in_their_order() -> None:
 
 @pytest.mark.parametrize("heading", ["The life of one call", "The life of one event"])
 def test_steps_are_numbered(heading: str) -> None:
-    """A table of steps counts them one by one, so that none is left out of its drawing."""
+    """Each table of steps is numbered without gaps, so that its drawing omits none."""
     section = (
         read("docs/architecture.md").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     )
@@ -90,7 +90,7 @@ def test_steps_are_numbered(heading: str) -> None:
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
 def test_files_that_are_named_exist(page: str) -> None:
-    """A page names files from the project's folder, or from the package's."""
+    """Files that a page names exist in the project's folder or in the package's."""
     named = PATH.findall(read(page))
 
     assert len(named) > 10
@@ -111,7 +111,7 @@ def test_the_homes_of_libraries_are_those_of_the_code() -> None:
 
 
 def test_the_reference_shows_what_is_public() -> None:
-    """Every public name has its entry, and every entry is of a public name."""
+    """Every public name has an entry in the reference, and every entry is a public name."""
     documented = set(DOCUMENTED.findall(read("docs/reference.md")))
     shown = set(telecmi_async.__all__).union(*map(names_in, FACES))
     exported = names_in("campaigns.contacts.export")
@@ -131,7 +131,7 @@ def test_what_is_public_is_said() -> None:
 
 
 def test_the_glossary_leads_on() -> None:
-    """Its entries are sorted, each links to a page that says more, and it is linked itself."""
+    """Entries are sorted, each links to another page, and two pages link to the glossary."""
     entries = re.split(r"^## ", read("docs/glossary.md"), flags=re.MULTILINE)[1:]
     names = [entry.partition("\n")[0] for entry in entries]
 
@@ -145,7 +145,7 @@ def test_the_glossary_leads_on() -> None:
 
 @pytest.mark.parametrize("room", [room for layer in DIAGRAMS["layers"]() for room in layer])
 def test_the_drawing_shows_what_a_room_imports(room: str) -> None:
-    """It lists the rooms that the test of the architecture finds."""
+    """The drawing lists the rooms that the architecture test finds."""
     modules = [path for path in HOUSE["INSIDE"] if HOUSE["room_of"](path) == room]
     found = set[str]().union(*map(HOUSE["rooms"], modules))
 

@@ -26,19 +26,19 @@ from telecmi_async.phone import Region, parse_number, parse_region, route
     ],
 )
 def test_a_number_is_taken_as_people_write_it(written: int | str) -> None:
-    """Plus, blanks, dashes, dots and brackets are dropped, and an int remains."""
+    """Plus, blanks, dashes, dots and brackets are dropped, and the result is an int."""
     assert parse_number(written) == 19170000001
 
 
 @given(numbers)
 def test_a_number_survives_writing_and_reading(number: int) -> None:
-    """Whatever fits E.164 comes back unchanged, from an int and from text."""
+    """Any number that fits E.164 comes back unchanged, from an int and from text."""
     assert parse_number(number) == parse_number(f"+{number}") == number
 
 
 @pytest.mark.parametrize("written", ["917000001.0", "19170000001.", "19170000001.5 "])
 def test_a_float_in_disguise_is_refused(written: str) -> None:
-    """A decimal point before the last digit would otherwise dial ten times the number."""
+    """A decimal point before the last digit is refused: it would dial ten times the number."""
     with pytest.raises(InvalidCall, match="decimal point") as caught:
         parse_number(written, "to")
 
@@ -73,12 +73,12 @@ def test_an_error_never_holds_the_number(text: str) -> None:
     [(19170000001, "•••••••0001"), ("12345", "•2345"), ("1234", "••••"), ("", "")],
 )
 def test_a_mask_leaves_the_last_four_digits(number: int | str, masked: str) -> None:
-    """Up to four characters are hidden altogether, of more the last four are left."""
+    """Up to four characters are hidden completely; of longer ones the last four are shown."""
     assert mask(number) == masked
 
 
 def test_a_mask_is_short() -> None:
-    """A mask is no longer than a phone number, whatever was masked."""
+    """A mask is never longer than a phone number."""
     assert mask("9" * 10**6) == "•" * 11 + "9999"
 
 
@@ -111,13 +111,13 @@ def test_numbers_in_text_are_masked(text: str, masked: str) -> None:
     ],
 )
 def test_auto_routes_by_the_callee(to: int, region: Region) -> None:
-    """Only 91 and ten digits go to the Indian endpoint."""
+    """Only numbers of 91 and ten digits go to the Indian endpoint."""
     assert route(Region.AUTO, to) is region
 
 
 @pytest.mark.parametrize("region", [Region.INDIA, Region.GLOBAL])
 def test_a_named_region_decides(region: Region) -> None:
-    """A region that was asked for is taken, whatever the number."""
+    """A region that is named is used for every number."""
     assert route(region, 919800000000) is route(region, 19170000001) is region
 
 
@@ -141,7 +141,7 @@ def test_a_named_region_decides(region: Region) -> None:
     ],
 )
 def test_an_error_repeats_what_it_was_given(value: object, repeated: str) -> None:
-    """Text comes in double quotes, escaped where it does not print, and numbers are masked."""
+    """Text is quoted, unprintable characters are escaped, and numbers are masked."""
     with pytest.raises(InvalidCall) as caught:
         parse_region(value)
 
@@ -150,5 +150,5 @@ def test_an_error_repeats_what_it_was_given(value: object, repeated: str) -> Non
 
 @pytest.mark.parametrize("region", list(Region))
 def test_a_region_is_read_by_name(region: Region) -> None:
-    """A region is taken as itself and as its name."""
+    """A region is accepted as a member or as its name."""
     assert parse_region(str(region)) is parse_region(region) is region

@@ -1,6 +1,6 @@
-"""The secret is nowhere to be seen, and no full phone number where it may be kept or logged.
+"""The secret is shown nowhere, and no full phone number where it may be kept or logged.
 
-Secrets are planted, and looked for in everything that a program prints, logs, pickles or
+Secrets are planted, and searched for in everything that a program prints, logs, pickles or
 sends to an error tracker: texts, reprs, notes, pickles, tracebacks with their locals.
 """
 
@@ -57,29 +57,29 @@ SECRETS = {
 TO, FROM, BRIDGED = 19170000001, 19170000000, 442071838750
 FLOW = [Play("welcome.wav"), Bridge([Pstn(BRIDGED)]), Hangup()]
 ONCE = RetryPolicy(attempts=1)
-# Fewer characters of a secret in a row than this are no use to anybody.
+# Fewer characters of a secret in a row than this are useless to an attacker.
 FRAGMENT = 8
 
 
 def plain(text: str) -> str:
-    """Undo the ways in which a repr or JSON writes quotes, slashes and backslashes."""
+    """Undo the ways in which a repr or JSON escapes quotes, slashes and backslashes."""
     return text.replace("\\", "")
 
 
 def fragment(text: str, secret: str) -> str | None:
-    """Return a piece of a secret that stands in a text."""
+    """Return a fragment of a secret found in a text, or None."""
     text, secret = plain(text), plain(secret)
     pieces = (secret[n : n + FRAGMENT] for n in range(len(secret) - FRAGMENT + 1))
     return next((piece for piece in pieces if piece in text), None)
 
 
 def number(text: str) -> str | None:
-    """Return a full phone number that stands in a text."""
+    """Return a full phone number found in a text, or None."""
     return next((str(n) for n in (TO, FROM, BRIDGED) if str(n) in text), None)
 
 
 def locals_of(error: BaseException) -> Iterator[tuple[str, str]]:
-    """Yield what a traceback with locals shows of every frame that is not a test's."""
+    """Yield what a traceback with locals shows of every frame outside the tests."""
     todo: list[BaseException | None] = [error]
     seen: set[int] = set()
     while todo:
@@ -97,7 +97,7 @@ def locals_of(error: BaseException) -> Iterator[tuple[str, str]]:
 
 
 def tolerant_repr(value: object) -> str:
-    """Return a repr, as error trackers do: some values have none, such as enormous ints."""
+    """Return a repr, as error trackers do: some values, such as enormous ints, have none."""
     try:
         return repr(value)
     except (AttributeError, ValueError) as error:
@@ -105,7 +105,7 @@ def tolerant_repr(value: object) -> str:
 
 
 def shown(thing: object) -> dict[str, str]:
-    """Return all that can be read of a thing without asking it for its secret."""
+    """Return every text form of an object, without asking it for its secret."""
     views = {"str": str(thing), "repr": repr(thing), "format": f"{thing}"}
     if isinstance(thing, BaseException):
         views["vars"] = repr(vars(thing))
@@ -117,7 +117,7 @@ def shown(thing: object) -> dict[str, str]:
 
 
 def leaks(thing: object, secret: str, *, numbers: bool = True) -> list[str]:
-    """Name everywhere that a secret, or a number, shows."""
+    """Return every place where a secret, or a number, shows."""
     found = [
         f"{label}: {view[:300]}"
         for label, view in shown(thing).items()
@@ -138,7 +138,7 @@ def log_of(caplog: pytest.LogCaptureFixture) -> str:
 
 
 def service_of(secret: str, **options: Any) -> CallService:
-    """A service with a secret to hide."""
+    """Return a service with a secret to hide."""
     given: dict[str, Any] = {"from_": FROM, "retry": ONCE, "seed": 1, **options}
     return CallService(2222226, secret, **given)
 
@@ -152,7 +152,7 @@ async def outcome(handle: CallHandle) -> TelecmiError | None:
     return None
 
 
-# --- what comes back ----------------------------------------------------------------------
+# --- replies ------------------------------------------------------------------------------
 
 Echo: TypeAlias = "Callable[[str, dict[str, Any]], dict[str, Any]]"
 
@@ -160,11 +160,11 @@ ESCAPED = "•escaped•"
 
 
 def text_of(size: int) -> Echo:
-    """A message in which the secret begins so many characters before its cut."""
+    """Return a message in which the secret begins that many characters before it is cut."""
     return lambda secret, _: {"msg": "x" * (200 - size) + secret}
 
 
-# What a reply in JSON may repeat: of the secret, and of the request.
+# What a reply in JSON may repeat: parts of the secret and of the request.
 ECHOES: dict[str, Echo] = {
     "value": lambda secret, _: {"debug": secret},
     "message": lambda secret, _: {"msg": f"no app with secret {secret}, from {FROM} to {TO}"},
@@ -188,7 +188,7 @@ STATUSES = [200, 400, 420, 422, 429, 500, 501, 502, 503]
 
 
 def echo(name: str, secret: str, status: int, code: int) -> Callable[[httpx.Request], Any]:
-    """A TeleCMI that repeats what it was sent."""
+    """Return a handler that answers as TeleCMI and repeats the request."""
 
     def handle(request: httpx.Request) -> httpx.Response:
         sent = json.loads(request.content)
@@ -203,7 +203,7 @@ def echo(name: str, secret: str, status: int, code: int) -> Callable[[httpx.Requ
 
 
 def call_leaks(handle: CallHandle, error: TelecmiError | None, secret: str) -> list[str]:
-    """Name everywhere that one settled call shows what it must not."""
+    """Return every place where a settled call shows a secret or a number."""
     found = leaks(handle, secret) + leaks(handle.attempts, secret)
     # The reply to an accepted call is the user's own data, numbers and all.
     found += leaks(handle.reply, secret, numbers=False)
@@ -215,7 +215,7 @@ def call_leaks(handle: CallHandle, error: TelecmiError | None, secret: str) -> l
 async def test_json_that_repeats_what_it_was_sent(
     kind: str, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever a reply repeats, and wherever, nothing of it is kept or logged."""
+    """No part of the request that a JSON reply repeats is kept or logged."""
     caplog.set_level(logging.DEBUG)
     secret = SECRETS[kind]
     found: dict[str, list[str]] = {}
@@ -258,7 +258,7 @@ PAGES: dict[str, Callable[[str], bytes]] = {
 async def test_pages_that_repeat_what_they_were_sent(
     kind: str, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A body that is no JSON object is kept in part, and without what it repeats."""
+    """A body that is not a JSON object is kept in part, without anything it repeats."""
     caplog.set_level(logging.DEBUG)
     secret = SECRETS[kind]
     found: dict[int, list[str]] = {}
@@ -283,7 +283,7 @@ async def test_pages_that_repeat_what_they_were_sent(
 
 @pytest.mark.parametrize("kind", SECRETS)
 async def test_an_accepted_call_whose_reply_is_in_utf_16(kind: str) -> None:
-    """However the bytes of a reply are written, its secret is taken out."""
+    """The secret is removed from a reply in any text encoding."""
     secret = SECRETS[kind]
     body = json.dumps({"code": 200, "request_id": "r" * 43, "debug": secret}).encode("utf-16")
     carrier = httpx.MockTransport(lambda _: httpx.Response(200, content=body))
@@ -307,7 +307,7 @@ HTTPX_ERRORS = [
 async def test_exceptions_that_quote_what_was_sent(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The words of a client's exceptions are not repeated, nor is it chained to ours."""
+    """Our error neither repeats the HTTP client's exception nor is chained to it."""
     caplog.set_level(logging.DEBUG)
     secret = SECRETS[kind]
     found = {}
@@ -344,7 +344,7 @@ async def test_exceptions_that_quote_what_was_sent(
 async def test_the_logs_of_a_call_over_real_bytes(
     status: str, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """httpx, httpcore, asyncio and we ourselves log at DEBUG, and none of us shows anything."""
+    """DEBUG logs of httpx, httpcore, asyncio and this package show no secret or number."""
     caplog.set_level(logging.DEBUG)
     secret = SECRETS[kind]
     body = json.dumps({"code": int(status[:3]), "request_id": "r" * 43, "debug": secret})
@@ -364,7 +364,7 @@ async def test_the_logs_of_a_call_over_real_bytes(
 async def test_headers_that_repeat_what_was_sent(
     where: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Headers are no way out either; httpcore's own log of them is not ours to change."""
+    """Headers show no secret either; only httpcore's own log of them is beyond our control."""
     caplog.set_level(logging.DEBUG, logger="telecmi_async")
     secret = SECRETS["words"]
     line = {
@@ -388,7 +388,7 @@ async def test_headers_that_repeat_what_was_sent(
 @pytest.mark.parametrize("anyio_backend", [("asyncio", {"debug": True})], ids=["asyncio"])
 @pytest.mark.real_clock
 async def test_asyncios_debug_mode(caplog: pytest.LogCaptureFixture) -> None:
-    """In debug mode asyncio logs callbacks with their arguments: those show nothing."""
+    """In debug mode asyncio logs callbacks with their arguments: those show no secret."""
     caplog.set_level(logging.DEBUG)
     secret = SECRETS["words"]
     async with service_of(secret, base_url=f"http://127.0.0.1:{fs.closed_port()}") as service:
@@ -403,7 +403,7 @@ async def test_asyncios_debug_mode(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_a_failure_that_nobody_looked_at(caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged once, and shows neither secret nor numbers."""
+    """The failure is logged once and shows neither secret nor numbers."""
     secret = SECRETS["digits"]
     carrier = httpx.MockTransport(echo("message", secret, 420, 420))
     async with (
@@ -419,7 +419,7 @@ async def test_a_failure_that_nobody_looked_at(caplog: pytest.LogCaptureFixture)
     assert number(log_of(caplog)) is None
 
 
-# --- what is made by hand -----------------------------------------------------------------
+# --- invalid arguments --------------------------------------------------------------------
 
 WRONG: dict[str, Callable[[str], tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "no app id": lambda secret: ((None, secret), {}),
@@ -451,7 +451,7 @@ WRONG: dict[str, Callable[[str], tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "rate": lambda secret: ((2222226, secret), {"rate": 10}),
     "client": lambda secret: ((2222226, secret), {"http_client": "x"}),
 }
-# What was put into another argument shows in that argument's frames, but in no message.
+# A secret passed as another argument shows in that argument's frames, but in no message.
 MISPLACED: dict[str, Callable[[str], tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "swapped": lambda secret: ((secret, 2222226), {}),
     "as app id": lambda secret: ((secret, secret), {}),
@@ -471,7 +471,7 @@ MISPLACED: dict[str, Callable[[str], tuple[tuple[Any, ...], dict[str, Any]]]] = 
 @pytest.mark.parametrize("name", WRONG)
 @pytest.mark.parametrize("kind", SECRETS)
 def test_a_service_that_cannot_be_made(kind: str, name: str) -> None:
-    """Neither the error nor its traceback with locals shows the secret that came along."""
+    """The error of a wrong argument and its traceback with locals do not show the secret."""
     args, options = WRONG[name](SECRETS[kind])
     with pytest.raises(TelecmiError) as caught:
         CallService(*args, **options)
@@ -482,7 +482,7 @@ def test_a_service_that_cannot_be_made(kind: str, name: str) -> None:
 @pytest.mark.parametrize("name", MISPLACED)
 @pytest.mark.parametrize("kind", SECRETS)
 def test_a_secret_in_the_wrong_place(kind: str, name: str) -> None:
-    """Not even then does the error repeat it."""
+    """An error does not repeat a secret that was passed as another argument."""
     args, options = MISPLACED[name](SECRETS[kind])
     with pytest.raises(TelecmiError) as caught:
         CallService(*args, **options)
@@ -506,7 +506,7 @@ def test_a_secret_in_the_wrong_place(kind: str, name: str) -> None:
 def test_an_environment_that_cannot_work(
     kind: str, wrong: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`from_env` shows nothing of what it read, in errors and in their frames."""
+    """`from_env` shows no secret that it read, in errors or in their frames."""
     for variable, value in {
         "TELECMI_APP_ID": "2222226",
         "TELECMI_SECRET": SECRETS[kind],
@@ -523,7 +523,7 @@ def test_an_environment_that_cannot_work(
 def test_an_environment_with_a_secret_that_cannot_be_right(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A secret of the environment with a blank in it is refused unseen."""
+    """A secret with a blank in the environment is refused without being shown."""
     monkeypatch.setenv("TELECMI_APP_ID", "2222226")
     monkeypatch.setenv("TELECMI_SECRET", f"{SECRETS[kind]} {SECRETS[kind]}")
     with pytest.raises(TelecmiError) as caught:
@@ -533,7 +533,7 @@ def test_an_environment_with_a_secret_that_cannot_be_right(
 
 
 def _fields(bad: BadCall) -> dict[str, Any]:
-    """Return a bad call's arguments; some cannot even be made."""
+    """Return a bad call's arguments; some cannot even be constructed."""
     return {"to": TO, "pcmo": FLOW, **bad.fields()}
 
 
@@ -550,7 +550,7 @@ async def test_a_call_that_cannot_be_made(bad: BadCall) -> None:
 
 @pytest.mark.parametrize("kind", SECRETS)
 async def test_a_call_with_options_that_cannot_work(kind: str) -> None:
-    """Nor do the errors of a call's policy and time-outs, and of a closed service."""
+    """Errors of a call's policy or time-out, or of a closed service, show no secret."""
     secret = SECRETS[kind]
     errors: list[TelecmiError] = []
     async with service_of(secret, from_=None) as service:
@@ -579,7 +579,7 @@ async def test_a_call_with_options_that_cannot_work(kind: str) -> None:
 
 
 def test_a_call_outside_any_event_loop() -> None:
-    """The error about a missing event loop shows nothing either."""
+    """The error about a missing event loop shows no secret and no number."""
     service = service_of(SECRETS["words"])
     with pytest.raises(TelecmiError) as caught:
         service.make_call(to=TO, pcmo=FLOW)
@@ -587,11 +587,11 @@ def test_a_call_outside_any_event_loop() -> None:
     assert leaks(caught.value, SECRETS["words"]) == []
 
 
-# --- what is kept -------------------------------------------------------------------------
+# --- kept objects -------------------------------------------------------------------------
 
 
 def reachable(root: object) -> list[object]:
-    """Return every object of this package that can be reached from one."""
+    """Return every object of this package that is reachable from one."""
     seen: dict[int, object] = {}
     todo = [root]
     while todo:
@@ -609,7 +609,7 @@ def reachable(root: object) -> list[object]:
 
 
 async def test_everything_a_service_is_made_of() -> None:
-    """No object that a service or a handle leads to shows what it keeps."""
+    """No object that is reachable from a service or a handle shows a secret or a number."""
     secret = SECRETS["words"]
     carrier = httpx.MockTransport(echo("the whole request", secret, 420, 420))
     async with (
@@ -630,7 +630,7 @@ async def test_everything_a_service_is_made_of() -> None:
 
 @pytest.mark.parametrize("copier", [pickle.dumps, copy.copy, copy.deepcopy])
 def test_a_service_is_not_copied(copier: Callable[[object], object]) -> None:
-    """Neither a pickle nor a deep copy takes the secret out of a service; a shallow one shares."""
+    """Pickling and deep copying a service are refused; a shallow copy shares the secret."""
     service = service_of(SECRETS["words"])
     try:
         made = copier(service)
@@ -639,7 +639,7 @@ def test_a_service_is_not_copied(copier: Callable[[object], object]) -> None:
 
     refused = isinstance(made, TypeError)
     found = leaks(made, SECRETS["words"])
-    del made  # with it goes what a refused copy left half-made, which must not complain
+    del made  # deletes the half-made copy, which must not warn
     gc.collect()
 
     assert refused is (copier is not copy.copy)
@@ -647,7 +647,7 @@ def test_a_service_is_not_copied(copier: Callable[[object], object]) -> None:
 
 
 def test_values_show_no_full_number() -> None:
-    """Requests and policies may be printed as they are."""
+    """The reprs of requests and policies show no full number."""
     request = CallRequest(to=TO, from_=FROM, pcmo=FLOW, extra_params={"phone": str(BRIDGED)})
     values = [request, *request.pcmo, RetryPolicy(), RateLimit(10), Timeouts()]
 
@@ -656,7 +656,7 @@ def test_values_show_no_full_number() -> None:
 
 
 async def test_a_stream_shows_nothing() -> None:
-    """Rows that were placed, refused and invalid are all printed without risk."""
+    """The reprs of accepted, refused and invalid rows show no secret and no number."""
     secret = SECRETS["digits"]
     carrier = httpx.MockTransport(echo("message", secret, 420, 420))
     rows: list[dict[str, Any]] = [
@@ -679,7 +679,7 @@ async def test_a_stream_shows_nothing() -> None:
 
 
 def test_every_error_class_can_be_shown() -> None:
-    """Errors that are made with a masked number stay masked on their way through a pickle."""
+    """Errors made with a masked number stay masked after pickling."""
     made = [
         getattr(telecmi_async, name)
         for name in telecmi_async.__all__

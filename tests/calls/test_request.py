@@ -1,4 +1,4 @@
-"""Calls as values: what they take, and the table of what they refuse."""
+"""Call requests as values: what they accept, and the table of what they refuse."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TO, FROM = 19170000001, 19170000000
 
 @pytest.mark.parametrize("bad", BAD_CALLS, ids=lambda bad: bad.name)
 def test_a_bad_call_is_refused(bad: BadCall) -> None:
-    """Its error names the field, says what is wrong, and repeats little of what was given."""
+    """A bad call's error names the field, says what is wrong, and repeats little of it."""
     with pytest.raises(InvalidCall) as caught:
         CallRequest(**bad.fields())
 
@@ -39,13 +39,13 @@ def test_a_bad_call_is_refused(bad: BadCall) -> None:
 
 
 def test_the_table_is_long_and_its_names_differ() -> None:
-    """There are many ways to get a call wrong, each tested under its own name."""
+    """The table has many bad calls, each with a name of its own."""
     assert len(BAD_CALLS) >= 60
     assert len({bad.name for bad in BAD_CALLS}) == len(BAD_CALLS)
 
 
 def test_a_long_path_is_cut() -> None:
-    """A path through long keys shows its beginning and its end."""
+    """The error for a path through long keys shows only its beginning and its end."""
     inner: Any = b"bytes"
     for level in range(10):
         inner = {f"{level}{'k' * 60}": inner}
@@ -76,7 +76,7 @@ _anything = st.one_of(
     st.fixed_dictionaries({}, optional=dict.fromkeys(attrs.fields_dict(CallRequest), _anything))
 )
 def test_nothing_but_invalid_call_escapes(fields: dict[str, Any]) -> None:
-    """Whatever the fields hold, there is a call or an InvalidCall with a short message."""
+    """Any fields either make a call or raise InvalidCall with a short message."""
     refused = None
     try:
         CallRequest.parse({"to": TO, "pcmo": [Hangup()], **fields})
@@ -108,7 +108,7 @@ def test_a_call_is_normalised() -> None:
 
 
 def test_what_is_not_given_is_none() -> None:
-    """The service's own settings stand in for it."""
+    """Options that are not given are None, so that the service's settings apply."""
     request = CallRequest(to=TO, pcmo=Flow().hangup())
 
     assert (request.from_, request.extra_params, request.duration, request.region) == (
@@ -137,18 +137,18 @@ def test_a_call_is_a_value(request: CallRequest) -> None:
         assert twin == request
         assert hash(twin) == hash(request)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        request.to = 1  # type: ignore[misc]  # what it is about
+        request.to = 1  # type: ignore[misc]  # that is tested
 
 
 @given(requests)
 def test_a_repr_holds_no_whole_number(request: CallRequest) -> None:
-    """Neither end of the call can be read from a log."""
+    """A repr shows neither the callee's number nor the caller id."""
     assert str(request.to) not in repr(request)
     assert request.from_ is None or str(request.from_) not in repr(request)
 
 
 def test_a_repr_shows_what_was_given() -> None:
-    """What was left out is not shown, numbers are masked."""
+    """A repr omits options that were not given, and masks numbers."""
     request = CallRequest(to=TO, pcmo=[Bridge([FROM])], extra_params={"phone": "+19170000002"})
 
     assert repr(request) == (
@@ -159,7 +159,7 @@ def test_a_repr_shows_what_was_given() -> None:
 
 @pytest.mark.parametrize("key", ["from", "from_"])
 def test_a_mapping_is_parsed(key: str) -> None:
-    """The caller id may be named as on the wire or as in Python."""
+    """The caller id may have its name on the wire or its name in Python."""
     request = CallRequest.parse(
         {"to": TO, key: FROM, "pcmo": [{"action": "hangup"}], "region": "global"}
     )
@@ -169,7 +169,7 @@ def test_a_mapping_is_parsed(key: str) -> None:
 
 @pytest.mark.parametrize("bad", BAD_CALLS, ids=lambda bad: bad.name)
 def test_a_bad_mapping_is_refused_alike(bad: BadCall) -> None:
-    """Parsing refuses what the constructor refuses, with the same path."""
+    """Parsing refuses the same calls as the constructor, with the same path."""
     with pytest.raises(InvalidCall) as caught:
         CallRequest.parse(bad.fields())
 
@@ -194,7 +194,7 @@ def test_a_bad_mapping_is_refused_alike(bad: BadCall) -> None:
     ],
 )
 def test_a_mapping_that_is_no_call_is_refused(data: Any, path: str, says: str) -> None:
-    """Unknown, missing and doubled keys are named, with the nearest right name."""
+    """Unknown, missing and duplicate keys are named, with the nearest valid name."""
     with pytest.raises(InvalidCall) as caught:
         CallRequest.parse(data)
 

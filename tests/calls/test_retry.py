@@ -1,4 +1,4 @@
-"""When attempts are repeated: the policy, the budget, and the loop."""
+"""Retries: the policy, the budget, and the loop."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ SLOW = Verdict(Outcome.SLOW_DOWN, "", status=429, code=429, retry_after=7.0)
 def test_only_what_cannot_ring_twice_is_repeated(
     verdict: Verdict, by_default: bool, at_most_once: bool
 ) -> None:
-    """A gateway's 502 is the one exception, and at_most_once takes it away."""
+    """Only attempts that cannot ring twice are retried, and a gateway's 502 by default."""
     assert RetryPolicy().repeats(verdict) is by_default
     assert RetryPolicy(at_most_once=True).repeats(verdict) is at_most_once
 
 
 def test_statuses_decide_which_refusals_are_repeated() -> None:
-    """Other statuses can be asked for, and 502 can be left out."""
+    """`statuses` can add other statuses to be retried, and can leave out 502."""
     policy = RetryPolicy(statuses={420, 500})
 
     assert policy.statuses == frozenset({420, 500})
@@ -67,7 +67,7 @@ def test_statuses_decide_which_refusals_are_repeated() -> None:
 
 @given(st.integers(1, 2000), st.floats(0, 1))
 def test_the_wait_is_random_up_to_a_bound_that_doubles(number: int, draw: float) -> None:
-    """Full jitter: never above the doubling bound, never above the longest wait."""
+    """Full jitter: a wait never exceeds the doubling bound or the longest wait."""
     policy = RetryPolicy(wait_initial=0.5, wait_max=8)
 
     wait = policy.wait(number, OWN_502, draw)
@@ -81,7 +81,7 @@ def test_the_wait_is_random_up_to_a_bound_that_doubles(number: int, draw: float)
 def test_a_pause_is_as_long_as_asked_and_capped(
     retry_after: float | None, pause: float
 ) -> None:
-    """A hostile Retry-After never sleeps for hours; without one the first wait is taken."""
+    """Retry-After is obeyed up to the longest pause; without it the first wait is used."""
     slow = Verdict(Outcome.SLOW_DOWN, "", status=429, code=429, retry_after=retry_after)
 
     assert RetryPolicy().pause(slow) == pause
@@ -111,7 +111,7 @@ def test_a_pause_is_as_long_as_asked_and_capped(
     ],
 )
 def test_a_policy_that_cannot_work_is_refused(options: dict[str, Any], message: str) -> None:
-    """The error names the field and what would be right."""
+    """The error names the field and a valid value."""
     with pytest.raises(ConfigurationError, match=message):
         RetryPolicy(**options)
 
@@ -124,7 +124,7 @@ def test_settings_may_be_timedeltas() -> None:
 
 
 def test_a_budget_is_spent_by_failures_and_refilled_by_answers() -> None:
-    """After as many failures as it holds nothing is repeated until answers come again."""
+    """When failures have used up the budget, nothing is retried until answers refill it."""
     budget = RetryBudget(3)
 
     spent_after = []
@@ -139,7 +139,7 @@ def test_a_budget_is_spent_by_failures_and_refilled_by_answers() -> None:
 
 
 def test_a_budget_does_not_grow_beyond_its_size() -> None:
-    """A day of success does not allow a storm of retries."""
+    """Many successes do not raise the budget above its size."""
     budget = RetryBudget(2)
 
     for _ in range(1000):
@@ -151,7 +151,7 @@ def test_a_budget_does_not_grow_beyond_its_size() -> None:
 
 
 async def attempts(policy: RetryPolicy, *verdicts: Verdict | None, **options: Any) -> Any:
-    """Run a script of verdicts; return the last verdict, the waits and how many were used."""
+    """Run a script of verdicts; return the last verdict, the waits and the attempts made."""
     waits: list[float] = []
     used = 0
 
@@ -189,20 +189,20 @@ async def test_attempts_end_with_the_first_that_is_not_to_be_repeated() -> None:
 
 @on_both_loops
 async def test_attempts_are_bounded_and_one_switches_retries_off() -> None:
-    """When attempts run out, the last verdict is the answer."""
+    """When attempts run out, the last verdict counts; with one attempt there is no retry."""
     assert (await attempts(RetryPolicy(), OWN_502))[::2] == (OWN_502, 4)
     assert (await attempts(RetryPolicy(attempts=1), OWN_502))[::2] == (OWN_502, 1)
 
 
 @on_both_loops
 async def test_an_attempt_without_a_turn_is_the_last() -> None:
-    """None, the sign of a deadline that passed in the queue, is not repeated."""
+    """An attempt whose deadline passed in the queue (None) is not retried."""
     assert (await attempts(RetryPolicy(), OWN_502, None))[::2] == (None, 2)
 
 
 @on_both_loops
 async def test_no_wait_begins_that_ends_after_the_deadline() -> None:
-    """With 3 s left, a pause of 7 s is not slept."""
+    """With 3 s left until the deadline, a pause of 7 s is not slept."""
     began = anyio.current_time()
 
     last, waits, used = await attempts(RetryPolicy(), SLOW, ACCEPTED, until=3.0)
@@ -213,7 +213,7 @@ async def test_no_wait_begins_that_ends_after_the_deadline() -> None:
 
 @on_both_loops
 async def test_a_spent_budget_stops_repeating() -> None:
-    """First attempts go on, further ones do not."""
+    """With a spent budget, first attempts are made and retries are not."""
     assert (await attempts(RetryPolicy(), OWN_502, budget=_spent()))[2] == 1
 
 
@@ -235,7 +235,7 @@ async def test_jitter_belongs_to_the_call_and_comes_again() -> None:
 
 @on_both_loops
 async def test_concurrent_calls_keep_their_own_attempts() -> None:
-    """Fifty calls at once make exactly their own four attempts each and all get a verdict."""
+    """Fifty concurrent calls make exactly four attempts each, and each gets its verdict."""
     results = []
 
     async def one(number: int) -> None:

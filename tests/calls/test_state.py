@@ -1,4 +1,4 @@
-"""Handles: what awaiting, cancelling and looking at them does."""
+"""Call handles: awaiting them, cancelling them, and reading their state."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_handle_comes_at_once_and_gives_itself_when_awaited() -> None:
-    """The request runs concurrently; awaiting the handle gives the handle."""
+    """The request runs concurrently; awaiting the handle returns the handle."""
     telecmi = FakeTelecmi(delay=1.0)
     async with telecmi.service() as service:
         handle = service.make_call(to=TO, pcmo=FLOW)
@@ -77,7 +77,7 @@ async def test_awaiting_is_repeatable_by_many() -> None:
 
 
 async def test_a_waiter_that_gives_up_disturbs_nobody() -> None:
-    """A time-out or cancellation of one waiter leaves the call and the other waiters alone."""
+    """A time-out or cancellation of one waiter does not affect the call or other waiters."""
     telecmi = FakeTelecmi(delay=1.0)
     async with telecmi.service() as service:
         handle = service.make_call(to=TO, pcmo=FLOW)
@@ -111,7 +111,7 @@ async def test_a_failure_is_raised_each_time() -> None:
 
 
 async def test_what_is_raised_keeps_nothing_alive() -> None:
-    """An error raised while another is handled does not hold on to that one for the handle."""
+    """The handle's error keeps no reference to another exception that was being handled."""
     async with FakeTelecmi(always(lambda: refused(420))).service() as service:
         handle = service.make_call(to=TO, pcmo=FLOW)
         try:
@@ -126,7 +126,7 @@ async def test_what_is_raised_keeps_nothing_alive() -> None:
 
 
 async def test_request_id_before_the_answer_says_to_await() -> None:
-    """Asking too early is told apart from a failed call, and is no licence to redial."""
+    """Reading `request_id` too early raises an error that says to await and not to redial."""
     async with FakeTelecmi(delay=1.0).service() as service:
         handle = service.make_call(to=TO, pcmo=FLOW)
 
@@ -138,7 +138,7 @@ async def test_request_id_before_the_answer_says_to_await() -> None:
 
 
 async def test_cancelling_a_queued_call_is_certain() -> None:
-    """A call that waits for its turn is cancelled at once, and its request never leaves."""
+    """A call that waits in the queue is cancelled at once, and its request is never sent."""
     telecmi = FakeTelecmi(delay=1.0)
     async with telecmi.service(rate=RateLimit(max_in_flight=1)) as service:
         first = service.make_call(to=TO, pcmo=FLOW)
@@ -157,7 +157,7 @@ async def test_cancelling_a_queued_call_is_certain() -> None:
 
 
 async def test_cancelling_before_the_task_runs_is_certain_too() -> None:
-    """make_call and cancel in one breath: nothing is ever sent."""
+    """With cancel directly after make_call, nothing is ever sent."""
     telecmi = FakeTelecmi()
     async with telecmi.service() as service:
         handle = service.make_call(to=TO, pcmo=FLOW)
@@ -169,7 +169,7 @@ async def test_cancelling_before_the_task_runs_is_certain_too() -> None:
 
 
 async def test_a_request_that_left_cannot_be_cancelled() -> None:
-    """cancel() says so, and the call goes on to its end."""
+    """cancel() returns False, and the call goes on to its end."""
     telecmi = FakeTelecmi(delay=1.0)
     async with telecmi.service() as service:
         handle = service.make_call(to=TO, pcmo=FLOW)
@@ -193,7 +193,7 @@ async def test_a_request_that_left_cannot_be_cancelled() -> None:
 async def test_cancelling_between_attempts_stops_them(
     answer: Any, error: type[Exception], status: CallStatus
 ) -> None:
-    """No further request is made; what the made ones came to decides the outcome."""
+    """No further attempt is made; the attempts so far decide the outcome."""
     telecmi = FakeTelecmi(always(answer))
     policy = RetryPolicy(wait_initial=100, wait_max=100)
     async with telecmi.service(retry=policy) as service:
@@ -212,7 +212,7 @@ async def test_cancelling_between_attempts_stops_them(
 
 
 async def test_cancelling_while_a_request_is_under_way_allows_no_retry() -> None:
-    """The request is awaited, its refusal stands, and no second one is made."""
+    """The request is awaited, its refusal is the outcome, and no second one is made."""
     telecmi = FakeTelecmi(always(lambda: refused(502)), delay=1.0)
     async with telecmi.service() as service:
         handle = service.make_call(to=TO, pcmo=FLOW)
@@ -226,7 +226,7 @@ async def test_cancelling_while_a_request_is_under_way_allows_no_retry() -> None
 
 
 async def test_a_repeat_after_an_unknown_attempt_may_be_a_duplicate() -> None:
-    """The handle says so; a repeat after a refusal is none."""
+    """`may_be_duplicate` is set by a retry after an unknown attempt, not after a refusal."""
     async with FakeTelecmi(in_turn(gateway, accepted)).service() as service:
         doubtful = await service.make_call(to=TO, pcmo=FLOW)
     async with FakeTelecmi(in_turn(lambda: refused(502), accepted)).service() as service:
@@ -239,7 +239,7 @@ async def test_a_repeat_after_an_unknown_attempt_may_be_a_duplicate() -> None:
 
 
 async def test_a_refusal_after_an_unknown_attempt_leaves_the_call_unknown() -> None:
-    """The first request may have rung, whatever the second one was told."""
+    """The first request may have rung, so a later refusal does not make the call rejected."""
     async with FakeTelecmi(in_turn(gateway, lambda: refused(420))).service() as service:
         handle = service.make_call(to=TO, pcmo=FLOW)
         with pytest.raises(CallOutcomeUnknown) as caught:
@@ -256,7 +256,7 @@ async def test_a_refusal_after_an_unknown_attempt_leaves_the_call_unknown() -> N
 async def test_a_failure_nobody_looked_at_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Like a lost task's error; a failure that was looked at in any way is not logged."""
+    """A failure that was never read is logged like a lost task's error; others are not."""
     async with FakeTelecmi(always(lambda: refused(420))).service() as service:
         handles = [service.make_call(to=TO, pcmo=FLOW) for _ in range(5)]
         await anyio.sleep(1)
@@ -278,7 +278,7 @@ async def test_a_failure_nobody_looked_at_is_logged_once(
 async def test_a_handle_that_was_dropped_before_it_failed_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Fire and forget does not lose failures."""
+    """The failure of a dropped handle is logged."""
     async with FakeTelecmi(always(lambda: refused(420)), delay=1).service() as service:
         service.make_call(to=TO, pcmo=FLOW)
         await anyio.sleep(0.5)
@@ -288,7 +288,7 @@ async def test_a_handle_that_was_dropped_before_it_failed_is_logged(
 
 
 async def test_a_repr_names_the_call_without_its_number() -> None:
-    """Reference, last digits, status and request_id; never the number itself."""
+    """A repr shows reference, last digits, status and request_id, but never the full number."""
     async with FakeTelecmi(delay=1).service() as service:
         handle = service.make_call(to=TO, pcmo=FLOW)
         early = repr(handle)
@@ -300,7 +300,7 @@ async def test_a_repr_names_the_call_without_its_number() -> None:
 
 @pytest.mark.real_clock
 def test_a_request_that_the_loops_end_interrupts_is_unknown() -> None:
-    """asyncio.run ends and takes its tasks along: the call is unknown, and says so anywhere."""
+    """A call in flight when asyncio.run ends is unknown, also in another loop."""
 
     async def place() -> tuple[CallHandle, CallHandle, CallHandle]:
         client = httpx.AsyncClient(transport=FakeTelecmi(delay=60))
@@ -310,7 +310,7 @@ def test_a_request_that_the_loops_end_interrupts_is_unknown() -> None:
         sent = service.make_call(to=TO, pcmo=FLOW)
         queued = service.make_call(to=TO, pcmo=FLOW)
         await anyio.sleep(0.01)
-        service._runner.closed = True  # it is left behind on purpose, without its warning
+        service._runner.closed = True  # left open on purpose, so without its warning
         async with FakeTelecmi().service() as other:
             return sent, queued, await other.make_call(to=TO, pcmo=FLOW)
 

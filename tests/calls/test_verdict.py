@@ -1,4 +1,4 @@
-"""How attempts and calls are judged: the tables, cell by cell."""
+"""Verdicts: how attempts and calls are judged, each cell of the tables."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ ENVELOPES = {
 
 @pytest.mark.parametrize("body", ENVELOPES.values(), ids=ENVELOPES.keys())
 def test_every_attested_envelope_is_an_accepted_call(body: dict[str, Any]) -> None:
-    """A success in any of the shapes that TeleCMI is known to send gives a request_id."""
+    """A success in any shape that TeleCMI is known to send gives a request_id."""
     verdict = judged(200, body)
 
     assert verdict.outcome is A
@@ -64,7 +64,7 @@ def test_every_attested_envelope_is_an_accepted_call(body: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("status", "body", "outcome", "code"),
     [
-        # 2xx that proves nothing
+        # 2xx without a valid request_id
         (200, b"", U, 200),
         (200, b"not json", U, 200),
         (200, b"\xff\xfe{", U, 200),
@@ -74,7 +74,7 @@ def test_every_attested_envelope_is_an_accepted_call(body: dict[str, Any]) -> No
         (200, {"code": 200, "request_id": 12}, U, 200),
         (200, {"code": 200, "data": "progress"}, U, 200),
         (204, b"", U, 204),
-        # the code in the body counts, whatever the status
+        # the code in the body counts, not the status
         (200, {"code": 420}, R, 420),
         (200, {"cmi_code": 401}, R, 401),
         (200, {"code": 407}, R, 407),
@@ -107,7 +107,7 @@ def test_every_attested_envelope_is_an_accepted_call(body: dict[str, Any]) -> No
         (502, {"message": "Internal server error"}, U, 502),
         (502, b"", U, 502),
         (400, {"code": 429}, S, 429),
-        # a 502 that may be TeleCMI's and is none that can be read: nobody's
+        # a 502 that may be TeleCMI's but is not readable: unknown
         (502, {"status": "progress"}, U, None),
         (502, {"code": "OK 200"}, U, None),
         (502, {"request_id": 12}, U, None),
@@ -121,7 +121,7 @@ def test_every_attested_envelope_is_an_accepted_call(body: dict[str, Any]) -> No
         (301, b"", R, 301),
         (303, b"", R, 303),
         (307, {"code": 200}, R, 200),
-        # a request_id beside a refusal: who knows
+        # a request_id in a refusal: unknown
         (502, {"code": 502, "request_id": ID}, U, 502),
         (502, {"code": 200, "request_id": ID}, U, 200),
         (200, {"code": 404, "request_id": ID}, U, 404),
@@ -133,7 +133,7 @@ def test_every_attested_envelope_is_an_accepted_call(body: dict[str, Any]) -> No
 def test_a_reply_is_judged_by_the_table(
     status: int, body: Any, outcome: Outcome, code: int | None
 ) -> None:
-    """Every cell of the table gives the outcome that is documented."""
+    """Every cell of the table gives the documented outcome."""
     verdict = judged(status, body)
 
     assert (verdict.outcome, verdict.code, verdict.status) == (outcome, code, status)
@@ -163,7 +163,7 @@ def test_a_reply_is_judged_by_the_table(
 def test_retry_after_is_seconds_or_a_date_and_else_absent(
     header: str | None, seconds: float | None
 ) -> None:
-    """A Retry-After that makes no sense is treated as if it were not there."""
+    """An invalid Retry-After is ignored."""
     slow = judged(429, retry_after=header)
     unavailable = judged(503, retry_after=header)
 
@@ -173,7 +173,7 @@ def test_retry_after_is_seconds_or_a_date_and_else_absent(
 
 
 def test_a_failure_is_unknown_unless_nothing_was_sent() -> None:
-    """Only the proof that no byte left makes a failure harmless."""
+    """A failure is unknown unless no byte was sent."""
     sent = judge(Failure("ReadTimeout", sent=True), redact=REDACT, now=NOW)
     unsent = judge(Failure("ConnectError", sent=False), redact=REDACT, now=NOW)
 
@@ -201,12 +201,12 @@ def test_a_failure_is_unknown_unless_nothing_was_sent() -> None:
     ],
 )
 def test_the_detail_gives_telecmis_words_or_the_meaning(body: Any, detail: str) -> None:
-    """What TeleCMI said is kept, whichever key it said it under; numbers are masked."""
+    """TeleCMI's message is kept, under whichever key it came; numbers are masked."""
     assert judged(200, body).detail == detail
 
 
 def test_what_was_sent_does_not_come_back_in_a_verdict() -> None:
-    """The secret and the call's numbers are taken out of a reply that echoes them."""
+    """The secret and the call's numbers are removed from a reply that repeats them."""
     body = {
         "code": 422,
         "msg": "the-secret of 19170000001",
@@ -250,7 +250,7 @@ def test_what_was_sent_does_not_come_back_in_a_verdict() -> None:
     st.one_of(st.none(), st.text(max_size=9)),
 )
 def test_whatever_comes_back_is_judged(status: int, body: Any, retry_after: str | None) -> None:
-    """No reply raises; accepted means a request_id, and nothing else has one unless unknown."""
+    """No reply raises; an accepted call has a request_id, and other calls only when unknown."""
     verdict = judged(status, body, retry_after)
 
     assert (verdict.outcome is A) <= (verdict.request_id is not None)
@@ -259,7 +259,7 @@ def test_whatever_comes_back_is_judged(status: int, body: Any, retry_after: str 
 
 
 def verdicts(*outcomes: Outcome, code: int = 502) -> list[Verdict]:
-    """Verdicts with the given outcomes."""
+    """Return verdicts with the given outcomes."""
     return [Verdict(outcome, outcome.value, status=code, code=code) for outcome in outcomes]
 
 
@@ -307,7 +307,7 @@ def test_one_unknown_attempt_makes_the_call_unknown(
 def test_a_refusal_becomes_the_error_of_its_code(
     code: int, kind: type[errors.CallRejected]
 ) -> None:
-    """Each documented code has its own error, with everything TeleCMI said."""
+    """Each documented code has its own error, with TeleCMI's full reply."""
     error = conclude(verdicts(R, code=code), (), reference="tcm_x")
 
     assert type(error) is kind
@@ -316,7 +316,7 @@ def test_a_refusal_becomes_the_error_of_its_code(
 
 
 def test_a_reason_to_stop_gives_way_to_an_unknown_attempt() -> None:
-    """Cancelled after an attempt of unknown fate is unknown, after a refusal it is cancelled."""
+    """A cancelled call is unknown after an unknown attempt, and cancelled after a refusal."""
     stopped = errors.CallCancelled("stop")
     late = errors.NotSent("late")
 
@@ -332,7 +332,7 @@ def test_a_reason_to_stop_gives_way_to_an_unknown_attempt() -> None:
 
 
 def test_rate_limited_carries_the_pause_that_was_asked_for() -> None:
-    """The error tells how long TeleCMI wants to be left alone."""
+    """The error contains the pause that TeleCMI asked for."""
     verdict = judged(429, retry_after="120")
 
     error = conclude([verdict], (), reference="r")
@@ -350,7 +350,7 @@ def test_rate_limited_carries_the_pause_that_was_asked_for() -> None:
     ],
 )
 def test_a_hostile_body_is_kept_short(body: bytes) -> None:
-    """What an error keeps of a megabyte is a page of text, found in a moment."""
+    """Of a body of a megabyte, an error keeps at most a page of text, and fast."""
     verdict = judged(400, body)
 
     assert verdict.outcome is R
@@ -361,7 +361,7 @@ def test_a_hostile_body_is_kept_short(body: bytes) -> None:
 @pytest.mark.parametrize(("depth", "read"), [(30, True), (33, False)])
 @pytest.mark.parametrize(("left", "right"), [("[", "]"), ('{"x":', "}")])
 def test_a_reply_is_read_down_to_a_depth(depth: int, read: bool, left: str, right: str) -> None:
-    """What is nested deeper than an answer of TeleCMI's could be counts as no JSON."""
+    """JSON that is nested deeper than any answer of TeleCMI's is not parsed."""
     deep = left * depth + "1" + right * depth
     verdict = judged(200, f'{{"code":420,"x":{deep}}}'.encode())
 
@@ -369,7 +369,7 @@ def test_a_reply_is_read_down_to_a_depth(depth: int, read: bool, left: str, righ
 
 
 def test_the_last_unknown_attempt_is_the_cause() -> None:
-    """With two of unknown fate, the later one is named."""
+    """With two unknown attempts, the later one is the cause."""
     first = Verdict(U, "first", status=502, code=502)
     last = Verdict(U, "last")
 
@@ -383,10 +383,10 @@ def test_the_last_unknown_attempt_is_the_cause() -> None:
     "body", ["the-secret 19170000001".encode("utf-16"), b'["\\u0074he-secret"]', b"\\u0074he"]
 )
 def test_text_that_cannot_be_searched_is_not_kept(body: bytes) -> None:
-    """In another encoding, or escaped, the secret would not be found."""
+    """Text in another encoding, or escaped, is dropped: a secret in it would not be found."""
     assert judged(400, body).body == ""
 
 
 def test_a_broad_reply_is_read() -> None:
-    """Many small things side by side are not deep."""
+    """Many small values side by side do not count as deep."""
     assert judged(200, {"code": 420, "x": [{} for _ in range(99)]}).outcome is R

@@ -1,6 +1,6 @@
-"""The HTTP server over streams within the process, with the simulator as its application.
+"""HTTP server over in-process streams, with the simulator as its application.
 
-What needs real sockets is tested with the simulator's port.
+The tests of the simulator's port use real sockets.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LIMITS = ConnectionLimits(header_bytes=2_000, body_bytes=5_000, idle=30, slow=10
 
 
 def body(to: int = 19170000001, **more: object) -> bytes:
-    """The body of a call that lacks nothing."""
+    """Return the body of a valid call."""
     call = {
         "appid": 2222226,
         "secret": "simulated-secret",
@@ -44,7 +44,7 @@ def body(to: int = 19170000001, **more: object) -> bytes:
 
 
 def post(content: bytes, *headers: str, path: str = PATH) -> bytes:
-    """A request as it goes over the wire."""
+    """Return a request as bytes on the wire."""
     lines = [
         f"POST {path} HTTP/1.1",
         "Host: simulator",
@@ -56,7 +56,7 @@ def post(content: bytes, *headers: str, path: str = PATH) -> bytes:
 
 
 class End(ByteStream):
-    """One end of a connection within the process, with room for a few pieces."""
+    """One end of an in-process connection with a small buffer."""
 
     def __init__(
         self,
@@ -68,21 +68,21 @@ class End(ByteStream):
         self._left = b""
 
     async def send(self, item: bytes) -> None:
-        """Send a piece; wait while the other end takes none."""
+        """Send a piece; wait while the other end's buffer is full."""
         await self._outgoing.send(item)
 
     async def receive(self, max_bytes: int = 65_536) -> bytes:
-        """Return what comes next."""
+        """Return the next bytes."""
         data = self._left or await self._incoming.receive()
         self._left = data[max_bytes:]
         return data[:max_bytes]
 
     async def send_eof(self) -> None:
-        """Send nothing more."""
+        """Close the sending side."""
         await self._outgoing.aclose()
 
     async def aclose(self) -> None:
-        """Send and receive nothing more."""
+        """Close both sides."""
         await self._outgoing.aclose()
         await self._incoming.aclose()
 
@@ -101,7 +101,7 @@ class End(ByteStream):
         return int(status.split(" ")[1]), headers, rest[:size]
 
     async def closed(self) -> bool:
-        """Wait for the other end to say that it sends nothing more."""
+        """Wait until the other end closes its sending side."""
         try:
             await self.receive()
         except anyio.EndOfStream:
@@ -110,7 +110,7 @@ class End(ByteStream):
 
 
 class Line:
-    """A server without a port: every `connect` opens a connection to it."""
+    """A server without a port: each `connect` opens a connection to it."""
 
     def __init__(self, simulator: Simulator, limits: ConnectionLimits = LIMITS) -> None:
         self.simulator = simulator
@@ -135,7 +135,7 @@ class Line:
 
 @pytest.fixture
 def simulator() -> Simulator:
-    """A simulator that answers at once."""
+    """Return a simulator that answers at once."""
     return Simulator()
 
 
@@ -154,7 +154,7 @@ async def test_a_connection_serves_many_requests(simulator: Simulator) -> None:
 
 @pytest.mark.anyio
 async def test_requests_may_be_sent_without_waiting(simulator: Simulator) -> None:
-    """Requests that arrive in one piece are answered in their order."""
+    """Requests that arrive in one piece are answered in order."""
     async with Line(simulator) as line, line.connect() as client:
         await client.send(b"".join(post(body(19170000000 + n)) for n in range(3)))
         ids = [json.loads((await client.answer())[2])["request_id"] for _ in range(3)]
@@ -164,7 +164,7 @@ async def test_requests_may_be_sent_without_waiting(simulator: Simulator) -> Non
 
 @pytest.mark.anyio
 async def test_a_request_may_come_byte_by_byte(simulator: Simulator) -> None:
-    """How a request is cut into pieces changes nothing."""
+    """A request may arrive in pieces of any size."""
     async with Line(simulator) as line, line.connect() as client:
         for byte in post(body()):
             await client.send(bytes([byte]))
@@ -175,7 +175,7 @@ async def test_a_request_may_come_byte_by_byte(simulator: Simulator) -> None:
 
 @pytest.mark.anyio
 async def test_a_body_may_come_in_chunks(simulator: Simulator) -> None:
-    """A body of unannounced length is read to its end."""
+    """A chunked body is read to its end."""
     content = body()
     head = post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
     async with Line(simulator) as line, line.connect() as client:
@@ -201,7 +201,7 @@ async def test_a_client_that_asks_first_is_told_to_go_on(simulator: Simulator) -
 
 @pytest.mark.anyio
 async def test_head_gets_headers_alone(simulator: Simulator) -> None:
-    """A HEAD is refused like any other method, without a body, and the connection lives on."""
+    """HEAD is refused like any other method, without a body, and the connection stays open."""
     async with Line(simulator) as line, line.connect() as client:
         await client.send(f"HEAD {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode() + post(body()))
         data = await client.receive()
@@ -215,7 +215,7 @@ async def test_head_gets_headers_alone(simulator: Simulator) -> None:
 
 @pytest.mark.anyio
 async def test_a_head_that_is_too_long_is_refused_without_a_body(simulator: Simulator) -> None:
-    """The refusal of a HEAD has no body, either, and the server goes on."""
+    """The refusal of a HEAD has no body either, and the server goes on."""
     async with Line(simulator) as line:
         async with line.connect() as client:
             await client.send(f"HEAD /{'x' * 2_500} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -233,7 +233,7 @@ async def test_a_head_that_is_too_long_is_refused_without_a_body(simulator: Simu
 
 @pytest.mark.anyio
 async def test_a_client_may_close_after_its_request(simulator: Simulator) -> None:
-    """``Connection: close`` is heeded."""
+    """After ``Connection: close`` the server answers and closes the connection."""
     async with Line(simulator) as line, line.connect() as client:
         await client.send(post(body(), "Connection: close"))
         status, headers, _ = await client.answer()
@@ -269,7 +269,7 @@ async def test_a_client_may_close_after_its_request(simulator: Simulator) -> Non
 async def test_what_cannot_be_read_is_refused(
     simulator: Simulator, sent: bytes, status: int
 ) -> None:
-    """Garbage and what is too large get the status that says so, and the connection ends."""
+    """Invalid or too large requests get the matching status, and the connection is closed."""
     async with Line(simulator) as line, line.connect() as client:
         await client.send(sent)
         answer, headers, said = await client.answer()
@@ -284,7 +284,7 @@ async def test_what_cannot_be_read_is_refused(
 
 @pytest.mark.anyio
 async def test_a_refused_client_may_go_on_talking_for_a_second(simulator: Simulator) -> None:
-    """What a client still sends after its refusal is thrown away, but not for ever."""
+    """What a client sends after a refusal is discarded for a second; then the server closes."""
     async with Line(simulator) as line, line.connect() as client:
         await client.send(b"hello\r\n\r\n")
         await client.answer()
@@ -304,7 +304,7 @@ async def test_a_refused_client_may_go_on_talking_for_a_second(simulator: Simula
 async def test_a_connection_that_rests_too_long_is_closed(
     simulator: Simulator, sent: bytes
 ) -> None:
-    """A client that sends nothing, at first or any more, is let go after the idle time."""
+    """A connection without requests is closed after the idle time."""
     async with Line(simulator) as line, line.connect() as client:
         if sent:
             await client.send(sent)
@@ -317,7 +317,7 @@ async def test_a_connection_that_rests_too_long_is_closed(
 
 @pytest.mark.anyio
 async def test_a_request_that_comes_too_slowly_gets_408(simulator: Simulator) -> None:
-    """A client that drips is refused when its time is up, not when it feels like it."""
+    """A request that arrives too slowly gets 408, even if bytes keep arriving."""
     async with Line(simulator) as line, line.connect() as client:
         began = anyio.current_time()
         for byte in post(body())[:12]:
@@ -333,7 +333,7 @@ async def test_a_request_that_comes_too_slowly_gets_408(simulator: Simulator) ->
 
 @pytest.mark.anyio
 async def test_a_client_that_takes_no_answer_is_let_go(simulator: Simulator) -> None:
-    """A server that cannot get rid of its answers does not wait for ever."""
+    """A client that does not read its answer is disconnected after a time."""
     async with Line(simulator) as line, line.connect(room=0) as client:
         await client.send(post(body()))
         await anyio.sleep(10.5)
@@ -346,7 +346,7 @@ async def test_a_client_that_takes_no_answer_is_let_go(simulator: Simulator) -> 
 @pytest.mark.anyio
 @pytest.mark.parametrize("sent", [b"", b"POST /x HT", post(body()), post(body())[:-5]])
 async def test_a_client_may_leave_at_any_time(simulator: Simulator, sent: bytes) -> None:
-    """A client that is gone, before, within or after its request, disturbs nobody."""
+    """A client that disconnects before, within or after its request does not affect others."""
     async with Line(simulator) as line:
         async with line.connect() as client:
             await client.send(sent)
@@ -361,7 +361,7 @@ async def test_a_client_may_leave_at_any_time(simulator: Simulator, sent: bytes)
 
 @pytest.mark.anyio
 async def test_half_a_request_that_ends_is_refused(simulator: Simulator) -> None:
-    """A client that ends its sentence in the middle is told that this is no request."""
+    """A request that ends in the middle gets 400."""
     async with Line(simulator) as line, line.connect() as client:
         await client.send(post(body())[:-5])
         await client.send_eof()
@@ -372,7 +372,7 @@ async def test_half_a_request_that_ends_is_refused(simulator: Simulator) -> None
 
 @pytest.mark.anyio
 async def test_stopping_answers_what_was_asked() -> None:
-    """A stop closes resting connections at once and lets a request under way end."""
+    """A stop closes idle connections at once and finishes requests in flight."""
     simulator = Simulator(latency=2)
     async with Line(simulator) as line, line.connect() as resting, line.connect() as busy:
         await busy.send(post(body()))
@@ -389,7 +389,7 @@ async def test_stopping_answers_what_was_asked() -> None:
 
 @pytest.mark.anyio
 async def test_stopping_does_not_wait_for_ever() -> None:
-    """What takes longer than the grace is left behind."""
+    """Requests that take longer than the grace period are abandoned."""
     async with Line(Simulator(latency=60)) as line, line.connect() as client:
         await client.send(post(body()))
         await anyio.sleep(0.5)
@@ -412,7 +412,7 @@ async def test_who_comes_after_the_stop_is_not_served(simulator: Simulator) -> N
 @given(st.lists(st.one_of(st.binary(max_size=60), st.sampled_from([post(body()), b"\r\n"]))))
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_no_bytes_bring_the_server_down(backend: Backend, pieces: list[bytes]) -> None:
-    """Whatever is sent in whatever pieces, the next client is served."""
+    """After any bytes in any pieces, the next client is served."""
     simulator = Simulator()
 
     async def main() -> int:
@@ -423,7 +423,7 @@ def test_no_bytes_bring_the_server_down(backend: Backend, pieces: list[bytes]) -
                         await client.send(piece or b"\0")
                         await anyio.wait_all_tasks_blocked()
                 except anyio.BrokenResourceError:
-                    pass  # it had enough
+                    pass  # the server closed the connection
             async with line.connect() as client:
                 await client.send(post(body()))
                 status, _, _ = await client.answer()
@@ -434,7 +434,7 @@ def test_no_bytes_bring_the_server_down(backend: Backend, pieces: list[bytes]) -
 
 @pytest.mark.anyio
 async def test_without_refusals_of_its_own_a_server_says_only_the_status() -> None:
-    """An unreadable request gets a bare status by default."""
+    """Without a handler for refusals, an unreadable request gets only a status."""
 
     async def never(_: HttpRequest, __: HttpConnection) -> None:
         raise AssertionError

@@ -1,4 +1,4 @@
-"""Live calls: never more than there are channels."""
+"""Channels: never more live calls than `max_live_calls`."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ pytestmark = pytest.mark.anyio
 
 
 def ids(n: int) -> str:
-    """The ``request_id`` of the n-th call."""
+    """Return the ``request_id`` of the n-th call."""
     return f"{n:043d}"
 
 
 async def test_channels_are_given_out_in_order() -> None:
-    """First come, first served, one for each that is given back."""
+    """Waiters get channels in order of arrival, one for each that is released."""
     channels = Channels(2)
     order: list[int] = []
 
@@ -72,7 +72,7 @@ async def test_channels_are_given_out_in_order() -> None:
 
 
 async def test_a_hold_ends_by_itself() -> None:
-    """Whoever waits finds out, also if the time was set after the wait began."""
+    """A hold expires at its time, also if the time was set after the wait began."""
     channels = Channels(1)
     await channels.acquire("first")
     began = anyio.current_time()
@@ -87,7 +87,7 @@ async def test_a_hold_ends_by_itself() -> None:
 
 
 async def test_what_is_live_holds_a_channel_even_if_there_is_none() -> None:
-    """So that no other call starts before two have ended."""
+    """Live calls may hold more channels than the limit; no other call starts until they end."""
     channels = Channels(1)
     await channels.acquire("first")
     now = anyio.current_time()
@@ -103,7 +103,7 @@ async def test_what_is_live_holds_a_channel_even_if_there_is_none() -> None:
 
 
 async def test_cancelled_anywhere_a_wait_for_a_channel_takes_none() -> None:
-    """It gives back what it had, and those behind it are served."""
+    """A cancelled waiter holds no channel, and the next waiters are served."""
 
     async def setup() -> Channels:
         channels = Channels(1)
@@ -138,7 +138,7 @@ async def test_cancelled_anywhere_a_wait_for_a_channel_takes_none() -> None:
 def test_never_more_are_held_than_there_are(
     limit: int, program: list[tuple[float, float, str]], backend: Any
 ) -> None:
-    """Whatever takes, gives back, lapses or gives up, in whatever order."""
+    """The limit holds for any order of acquiring, releasing, expiring and cancelling."""
 
     async def main() -> tuple[int, int]:
         channels = Channels(limit)
@@ -148,15 +148,15 @@ def test_never_more_are_held_than_there_are(
         async def one(number: int, start: float, hold: float, end: str) -> None:
             nonlocal most, served
             await anyio.sleep(start)
-            patience = 1.0 if end == "cancel" else None
-            with anyio.move_on_after(patience):
+            time_limit = 1.0 if end == "cancel" else None
+            with anyio.move_on_after(time_limit):
                 await channels.acquire(number)
                 live.add(number)
                 served += 1
                 most = max(most, len(live))
                 if end == "expire":
                     channels.hold(number, until=anyio.current_time() + hold)
-                # A hold that lapses is over a moment later than the call it was for.
+                # A hold expires a moment later than the call it was for.
                 await anyio.sleep({"release": hold, "expire": hold - 0.01, "cancel": 0.5}[end])
             live.discard(number)
             if end != "expire":
@@ -177,12 +177,12 @@ def test_never_more_are_held_than_there_are(
 
 
 def start(service: CallService, count: int, **more: Any) -> list[Any]:
-    """Ask for calls to one number after the other."""
+    """Start calls to consecutive numbers."""
     return [service.make_call(to=TO + n, pcmo=FLOW, **more) for n in range(count)]
 
 
 async def test_a_call_waits_for_a_channel_until_another_ends() -> None:
-    """Its end is an event, or a record: the first of them counts."""
+    """A call's first end, an event or a record, releases its channel."""
     fake_store, telecmi = FakeStore(), FakeTelecmi()
     async with telecmi.service(events=fake_store, rate=RateLimit(max_live_calls=2)) as service:
         calls = start(service, 5)
@@ -201,7 +201,7 @@ async def test_a_call_waits_for_a_channel_until_another_ends() -> None:
 
 
 async def test_a_call_keeps_its_channel_though_nobody_holds_its_handle() -> None:
-    """The phone goes on ringing; its end is heard of all the same."""
+    """A call without a handle keeps its channel until an event says that it ended."""
     fake_store, telecmi = FakeStore(), FakeTelecmi()
     async with telecmi.service(events=fake_store, rate=RateLimit(max_live_calls=1)) as service:
         await start(service, 1)[0]
@@ -220,7 +220,7 @@ async def test_a_call_keeps_its_channel_though_nobody_holds_its_handle() -> None
 async def test_without_events_a_channel_is_held_as_long_as_a_call_may_last(
     more: Any, held: float
 ) -> None:
-    """Its duration, or what TeleCMI's SDK assumes, and the time to ring."""
+    """A channel is held for the call's duration, or the longest call, plus ringing time."""
     telecmi = FakeTelecmi()
     async with telecmi.service(rate=RateLimit(max_live_calls=1)) as service:
         for call in start(service, 2, **more):
@@ -232,7 +232,7 @@ async def test_without_events_a_channel_is_held_as_long_as_a_call_may_last(
 
 
 async def test_a_call_that_was_not_placed_gives_its_channel_back() -> None:
-    """No phone rang."""
+    """A rejected call releases its channel at once."""
     telecmi = FakeTelecmi(always(lambda: refused(404)))
     async with telecmi.service(rate=RateLimit(max_live_calls=1)) as service:
         for call in start(service, 3):
@@ -243,7 +243,7 @@ async def test_a_call_that_was_not_placed_gives_its_channel_back() -> None:
 
 
 async def test_a_call_that_gets_no_channel_in_time_was_not_sent() -> None:
-    """The wait for a channel counts as waiting for a turn."""
+    """Waiting for a channel counts towards `queue_timeout`."""
     telecmi = FakeTelecmi()
     rate = RateLimit(max_live_calls=1, queue_timeout=10)
     async with telecmi.service(rate=rate) as service:
@@ -256,7 +256,7 @@ async def test_a_call_that_gets_no_channel_in_time_was_not_sent() -> None:
 
 
 async def test_a_queued_call_can_be_cancelled_while_it_waits_for_a_channel() -> None:
-    """Closing the service does that for all of them."""
+    """A call that waits for a channel can be cancelled, by itself or by closing the service."""
     telecmi = FakeTelecmi()
     async with telecmi.service(rate=RateLimit(max_live_calls=1)) as service:
         _, second, third = start(service, 3)
@@ -268,21 +268,21 @@ async def test_a_queued_call_can_be_cancelled_while_it_waits_for_a_channel() -> 
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "3"])
 def test_a_limit_that_is_none_is_refused(wrong: Any) -> None:
-    """A whole number of 1 or more, or None."""
+    """The limit must be a whole number of 1 or more, or None."""
     with pytest.raises(ConfigurationError, match="max_live_calls"):
         RateLimit(max_live_calls=wrong)
 
 
-@pytest.mark.parametrize("somebody_waits", [False, True])
-async def test_a_look_up_gives_the_channel_back_too(*, somebody_waits: bool) -> None:
-    """Records are looked up for the channel's sake, whether or not anybody waits for the end."""
+@pytest.mark.parametrize("awaited", [False, True])
+async def test_a_look_up_gives_the_channel_back_too(*, awaited: bool) -> None:
+    """Records are looked up to release channels, even if no task waits for the end."""
     telecmi = FakeTelecmi()
     answer_others(telecmi, lambda n, _: found(row(answered=False)) if n == 2 else nothing_yet())
     rate = RateLimit(max_live_calls=1)
     poller = CdrPoller(first=5, factor=2)
     async with telecmi.service(rate=rate, events=poller) as service:
         first, second = start(service, 2)
-        if somebody_waits:
+        if awaited:
             assert (await first.ended()).answered is False
         await second
         placed = [url.endswith("pcmo_make_call") for url in telecmi.urls]
@@ -292,7 +292,7 @@ async def test_a_look_up_gives_the_channel_back_too(*, somebody_waits: bool) -> 
 
 
 async def test_nobody_looks_on_once_a_hold_has_lapsed() -> None:
-    """A call without an end is not looked up for ever."""
+    """Look-ups of a call without an end stop when its hold expires."""
     telecmi = FakeTelecmi()
     answer_others(telecmi, lambda _, __: nothing_yet())
     async with telecmi.service(rate=RateLimit(max_live_calls=1), events=CdrPoller()) as service:
@@ -307,7 +307,7 @@ async def test_nobody_looks_on_once_a_hold_has_lapsed() -> None:
 
 
 async def test_a_call_proven_after_its_refusal_holds_a_channel() -> None:
-    """It is live, whatever TeleCMI said."""
+    """A rejected call that an event proves to be live holds a channel."""
     fake_store, telecmi = FakeStore(), FakeTelecmi(in_turn(lambda: refused(404), accepted))
     async with telecmi.service(events=fake_store, rate=RateLimit(max_live_calls=1)) as service:
         (first,) = start(service, 1)
@@ -322,7 +322,7 @@ async def test_a_call_proven_after_its_refusal_holds_a_channel() -> None:
 
 
 async def test_a_call_that_ended_before_its_reply_holds_no_channel() -> None:
-    """The end counts, not the reply."""
+    """A call whose end arrives before its reply holds no channel."""
     fake_store, telecmi = FakeStore(), FakeTelecmi(delay=5)
     async with telecmi.service(events=fake_store, rate=RateLimit(max_live_calls=1)) as service:
         first, second = start(service, 2)
@@ -337,21 +337,21 @@ async def test_a_call_that_ended_before_its_reply_holds_no_channel() -> None:
 
 
 async def test_a_call_that_is_taken_up_again_holds_no_channel() -> None:
-    """It may be over for days."""
+    """A handle from `handle_for` holds no channel, because its call may be over."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(
         events=fake_store, rate=RateLimit(max_live_calls=1)
     ) as service:
-        taken_up = [service.handle_for(ids(n)) for n in range(5, 9)]
+        attached = [service.handle_for(ids(n)) for n in range(5, 9)]
         (call,) = start(service, 1)
         with anyio.fail_after(1):
             await call
 
-    assert len(taken_up) == 4
+    assert len(attached) == 4
 
 
 async def test_a_handle_that_is_dropped_gives_no_channel_back() -> None:
-    """The call is live with or without it, and its end is heard of."""
+    """A call without a handle holds its channel until an event says that it ended."""
     fake_store, telecmi = FakeStore(), FakeTelecmi()
     async with telecmi.service(events=fake_store, rate=RateLimit(max_live_calls=1)) as service:
         (call,) = start(service, 1)
@@ -368,7 +368,7 @@ async def test_a_handle_that_is_dropped_gives_no_channel_back() -> None:
 
 
 async def test_a_call_of_unknown_fate_holds_its_channel() -> None:
-    """Its phone may ring: for as long as a call may last, or until an event tells."""
+    """An unknown call may ring, so it holds its channel as long as a call may last."""
     lost = httpx.ReadTimeout("slow")
     telecmi = FakeTelecmi(always(lambda: lost))
     async with telecmi.service(rate=RateLimit(max_live_calls=1)) as service:
@@ -380,7 +380,7 @@ async def test_a_call_of_unknown_fate_holds_its_channel() -> None:
 
 
 async def test_a_channel_belongs_to_the_call_and_not_to_an_attempt() -> None:
-    """A call that is to be tried again keeps the channel that it has."""
+    """A call keeps its channel between attempts."""
     telecmi = FakeTelecmi(in_turn(gateway, accepted))
     policy = RetryPolicy(wait_initial=10, wait_max=10)
     async with telecmi.service(
@@ -395,7 +395,7 @@ async def test_a_channel_belongs_to_the_call_and_not_to_an_attempt() -> None:
 
 @pytest.mark.parametrize("when", ["late", "while sending"])
 async def test_the_end_of_an_earlier_attempt_gives_no_channel_back(when: str) -> None:
-    """A gateway's 502 hid that it was placed; what was accepted afterwards is live."""
+    """After a 502 that hid a placed call, the accepted attempt still holds the channel."""
     fake_store, telecmi = (
         FakeStore(),
         FakeTelecmi(in_turn(gateway, lambda: accepted(1), accepted)),
@@ -417,7 +417,7 @@ async def test_the_end_of_an_earlier_attempt_gives_no_channel_back(when: str) ->
 
 
 async def test_cancelled_at_the_moment_of_its_turn_a_call_leaves_no_channel_held() -> None:
-    """Whatever comes first, the channel or the cancellation, the next call is served."""
+    """Whether the channel or the cancellation comes first, the next call is served."""
     for turn in range(6):
         telecmi = FakeTelecmi()
         async with telecmi.service(rate=RateLimit(max_live_calls=1)) as service:
@@ -440,7 +440,7 @@ async def test_cancelled_at_the_moment_of_its_turn_a_call_leaves_no_channel_held
 async def test_cancelled_anywhere_whoever_waits_for_calls_leaves_no_channel_held(
     anyio_backend_name: str,
 ) -> None:
-    """Calls that are not placed give their channels back, those that are keep them."""
+    """Calls that were not placed release their channels; placed calls keep them."""
 
     class Run:
         def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What slows a campaign down, or stops it."""
+"""Circuit breaker and adaptive rate: what pauses a campaign or slows it down."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def tripped(now: float = 100.0) -> CircuitBreaker:
     return breaker
 
 
-# --- the breaker ------------------------------------------------------------------------
+# --- the circuit breaker ----------------------------------------------------------------
 
 
 def test_five_of_twenty_five_stop_all_sends() -> None:
-    """The fifth unknown end among the last 25 pauses sending for five seconds."""
+    """The fifth unknown outcome among the last 25 pauses sending for five seconds."""
     breaker = CircuitBreaker()
     for n in range(24):
         breaker.ended(n, began=n, unknown=n % 6 == 0)
@@ -53,7 +53,7 @@ def test_five_of_twenty_five_stop_all_sends() -> None:
 
 
 def test_few_unknown_ends_stop_nothing() -> None:
-    """One in seven is less than a fifth, however many there are; and four are too few."""
+    """One unknown outcome in seven does not trip the breaker, and four are too few."""
     breaker = CircuitBreaker()
 
     for n in range(700):
@@ -63,7 +63,7 @@ def test_few_unknown_ends_stop_nothing() -> None:
 
 
 def test_probes_go_out_alone_and_further_apart() -> None:
-    """After 5, 10, 20 … 120 seconds one send is let through, and none while it is under way."""
+    """After 5, 10, 20 … 120 seconds one probe is sent, and no second one meanwhile."""
     breaker, now = tripped(0.0), 0.0
     pauses = []
 
@@ -80,7 +80,7 @@ def test_probes_go_out_alone_and_further_apart() -> None:
 
 
 def test_an_answered_probe_ends_the_pause() -> None:
-    """After one good probe all may send, and the next pause begins with five seconds."""
+    """After an answered probe all may send, and the next pause starts at five seconds."""
     breaker = tripped(0.0)
     assert breaker.wait(5.0) == 0
     breaker.ended(6.0, began=5.0, unknown=True)
@@ -95,7 +95,7 @@ def test_an_answered_probe_ends_the_pause() -> None:
 
 
 def test_what_led_to_a_pause_does_not_lead_to_the_next() -> None:
-    """After a pause, sends are counted afresh: four unknown ones are too few again."""
+    """After a pause, outcomes are counted afresh: four unknown ones are too few again."""
     breaker = tripped(0.0)
     assert breaker.wait(5.0) == 0
     breaker.ended(6.0, began=5.0, unknown=False)
@@ -107,7 +107,7 @@ def test_what_led_to_a_pause_does_not_lead_to_the_next() -> None:
 
 
 def test_what_was_sent_before_the_pause_ends_nothing() -> None:
-    """An answer to a send from before says nothing of how things are now."""
+    """The outcome of a send from before the pause does not close the breaker."""
     breaker = tripped(100.0)
     assert breaker.wait(105.0) == 0
 
@@ -118,7 +118,7 @@ def test_what_was_sent_before_the_pause_ends_nothing() -> None:
 
 
 def test_an_end_that_is_no_probes_changes_nothing() -> None:
-    """A send that slipped through while the breaker tripped is not taken for a probe."""
+    """A send that started while the breaker tripped does not count as a probe."""
     breaker = tripped(100.0)
 
     breaker.ended(101.0, began=100.5, unknown=False)
@@ -127,7 +127,7 @@ def test_an_end_that_is_no_probes_changes_nothing() -> None:
 
 
 def test_a_probe_that_was_not_sent_is_followed_by_a_later_one() -> None:
-    """No connection is no answer."""
+    """A probe that was not sent does not count as an answer."""
     breaker = tripped(0.0)
     assert breaker.wait(5.0) == 0
 
@@ -137,7 +137,7 @@ def test_a_probe_that_was_not_sent_is_followed_by_a_later_one() -> None:
 
 
 def test_a_probe_whose_end_is_never_told_does_not_stop_all_for_ever() -> None:
-    """After two minutes another one goes out."""
+    """If a probe's outcome is never recorded, another probe is sent after two minutes."""
     breaker = tripped(0.0)
     assert breaker.wait(5.0) == 0
 
@@ -154,7 +154,7 @@ def test_a_probe_whose_end_is_never_told_does_not_stop_all_for_ever() -> None:
 def test_the_breaker_always_lets_somebody_through(
     ends: list[tuple[float, bool | None, float]],
 ) -> None:
-    """Whatever ends come, whenever they began, the wait is bounded and one probe is alone."""
+    """For any outcomes, the wait is at most two minutes and probes are sent one at a time."""
     breaker, now = CircuitBreaker(), 1000.0
     for later, unknown, ago in ends:
         now += later
@@ -167,39 +167,39 @@ def test_the_breaker_always_lets_somebody_through(
     assert breaker.wait(now + breaker.wait(now) + 120) == 0
 
 
-# --- the slow-down ----------------------------------------------------------------------
+# --- the adaptive rate ------------------------------------------------------------------
 
 
 def test_nothing_slows_down_what_is_not_refused() -> None:
-    """Without a refusal the rate is what was asked for."""
+    """Without a refusal the rate stays as configured."""
     assert AdaptiveRate(50).rate(1e9) == 50
 
 
 def test_a_refusal_cuts_the_rate_and_time_brings_it_back() -> None:
-    """It falls to 0.7, is near the old rate after K seconds, and ends at the ceiling."""
-    slowdown = AdaptiveRate(50)
+    """A refusal cuts the rate to 0.7; it is back at the ceiling after K seconds."""
+    adaptive_rate = AdaptiveRate(50)
 
-    slowdown.refused(0.0, round_trip=0.2)
+    adaptive_rate.refused(0.0, round_trip=0.2)
 
     back = math.cbrt(50 * 0.3 / 0.4)
-    assert slowdown.rate(0.0) == pytest.approx(35)
-    assert slowdown.rate(back / 2) == pytest.approx(50 - 0.4 * (back / 2) ** 3)
-    assert slowdown.rate(back) == 50
-    assert slowdown.rate(1e6) == 50
+    assert adaptive_rate.rate(0.0) == pytest.approx(35)
+    assert adaptive_rate.rate(back / 2) == pytest.approx(50 - 0.4 * (back / 2) ** 3)
+    assert adaptive_rate.rate(back) == 50
+    assert adaptive_rate.rate(1e6) == 50
 
 
 @pytest.mark.parametrize(("round_trip", "until"), [(0.2, 1.0), (3.0, 6.0), (1e9, 20.0)])
 def test_a_burst_of_refusals_is_one(round_trip: float, until: float) -> None:
-    """One cut in a second, or in two round trips if they take longer."""
-    slowdown = AdaptiveRate(50)
-    slowdown.refused(0.0, round_trip=round_trip)
+    """Refusals cut the rate once a second, or once in two round trips if they take longer."""
+    adaptive_rate = AdaptiveRate(50)
+    adaptive_rate.refused(0.0, round_trip=round_trip)
 
-    once = slowdown.rate(until)
-    slowdown.refused(until - 0.01, round_trip=round_trip)
-    assert slowdown.rate(until) == once
-    slowdown.refused(until, round_trip=round_trip)
+    once = adaptive_rate.rate(until)
+    adaptive_rate.refused(until - 0.01, round_trip=round_trip)
+    assert adaptive_rate.rate(until) == once
+    adaptive_rate.refused(until, round_trip=round_trip)
 
-    assert slowdown.rate(until) == pytest.approx(max(0.7 * once, 0.5))
+    assert adaptive_rate.rate(until) == pytest.approx(max(0.7 * once, 0.5))
 
 
 @given(
@@ -209,16 +209,16 @@ def test_a_burst_of_refusals_is_one(round_trip: float, until: float) -> None:
 def test_the_rate_stays_between_floor_and_ceiling(
     ceiling: float, refusals: list[tuple[float, float]]
 ) -> None:
-    """However often it is refused, half a call a second is left, and never more than asked."""
-    slowdown, now = AdaptiveRate(ceiling), 0.0
+    """The rate stays between half a call per second and the configured rate."""
+    adaptive_rate, now = AdaptiveRate(ceiling), 0.0
     for later, round_trip in refusals:
         now += later
-        before = slowdown.rate(now)
-        slowdown.refused(now, round_trip=round_trip)
+        before = adaptive_rate.rate(now)
+        adaptive_rate.refused(now, round_trip=round_trip)
 
-        assert min(0.5, ceiling) <= slowdown.rate(now) <= before <= ceiling
+        assert min(0.5, ceiling) <= adaptive_rate.rate(now) <= before <= ceiling
 
-    assert slowdown.rate(now + 1000) == ceiling
+    assert adaptive_rate.rate(now + 1000) == ceiling
 
 
 def model(*, adaptive: bool) -> tuple[float, float]:
@@ -231,7 +231,7 @@ def model(*, adaptive: bool) -> tuple[float, float]:
     def cap(now: float) -> int:
         return 15 if 180 <= now < 420 else 50
 
-    slowdown = AdaptiveRate(50)
+    adaptive_rate = AdaptiveRate(50)
     recent: deque[float] = deque()
     answers: deque[tuple[float, bool]] = deque()
     now, sent, accepted = 0.0, 0, 0
@@ -239,7 +239,7 @@ def model(*, adaptive: bool) -> tuple[float, float]:
         while answers and answers[0][0] <= now:
             when, fine = answers.popleft()
             if not fine and adaptive:
-                slowdown.refused(when, round_trip=0.2)
+                adaptive_rate.refused(when, round_trip=0.2)
         arrives = now + 0.1
         while recent and recent[0] <= arrives - 1:
             recent.popleft()
@@ -249,13 +249,13 @@ def model(*, adaptive: bool) -> tuple[float, float]:
             accepted += 1
             recent.append(arrives)
         answers.append((now + 0.2, fine))
-        now += 1 / slowdown.rate(now)
+        now += 1 / adaptive_rate.rate(now)
     ideal = 50 * 360 + 15 * 240
     return 100 * accepted / ideal, 100 * (sent - accepted) / sent
 
 
 def test_the_slow_down_gives_up_little_and_is_refused_little() -> None:
-    """Against a cap that falls and rises, few sends are refused and most of it is used."""
+    """Against a limit that falls and rises, few sends are refused and most of it is used."""
     fixed, adaptive = model(adaptive=False), model(adaptive=True)
 
     assert list(fixed) == [pytest.approx(98.4, abs=2), pytest.approx(29.2, abs=1.5)]
@@ -267,47 +267,47 @@ def test_the_slow_down_gives_up_little_and_is_refused_little() -> None:
 
 @pytest.mark.parametrize("error", [None, REJECTED, LIMITED, NotSent("no"), CallCancelled("no")])
 def test_only_unknown_ends_trip_the_brake(error: TelecmiError | None) -> None:
-    """Answers, and sends that never left, stop nothing."""
-    brake = SendThrottle(10)
+    """Answers, and sends that were never sent, do not trip the breaker."""
+    throttle = SendThrottle(10)
 
     for n in range(100):
-        brake.record(error, float(n), began=float(n))
+        throttle.record(error, float(n), began=float(n))
 
-    assert (brake.open, brake.room(), brake.wait(100.0)) == (False, sys.maxsize, 0)
+    assert (throttle.open, throttle.room(), throttle.wait(100.0)) == (False, sys.maxsize, 0)
 
 
 def test_the_brake_lets_one_probe_claim_a_contact() -> None:
-    """While sends are paused there is room for a probe, and none while it is under way."""
-    brake = SendThrottle(10)
+    """While sends are paused there is room for one probe, and none while it is in flight."""
+    throttle = SendThrottle(10)
     for _ in range(5):
-        brake.record(UNKNOWN, 0.0, began=0.0)
+        throttle.record(UNKNOWN, 0.0, began=0.0)
 
-    assert (brake.open, brake.room(), brake.wait(0.0)) == (True, 1, 5)
-    assert (brake.wait(5.0), brake.room()) == (0, 0)
-    brake.record(REJECTED, 6.0, began=5.0)
-    assert (brake.open, brake.room()) == (False, sys.maxsize)
+    assert (throttle.open, throttle.room(), throttle.wait(0.0)) == (True, 1, 5)
+    assert (throttle.wait(5.0), throttle.room()) == (0, 0)
+    throttle.record(REJECTED, 6.0, began=5.0)
+    assert (throttle.open, throttle.room()) == (False, sys.maxsize)
 
 
 def test_too_many_slows_the_brake_down() -> None:
-    """Only "too many" cuts the rate."""
-    brake = SendThrottle(10)
+    """Only a "too many" refusal cuts the rate."""
+    throttle = SendThrottle(10)
 
-    brake.record(REJECTED, 0.0, began=0.0)
-    assert brake.rate(0.0) == 10
-    brake.record(LIMITED, 0.0, began=0.0)
+    throttle.record(REJECTED, 0.0, began=0.0)
+    assert throttle.rate(0.0) == 10
+    throttle.record(LIMITED, 0.0, began=0.0)
 
-    assert brake.rate(0.0) == pytest.approx(7)
+    assert throttle.rate(0.0) == pytest.approx(7)
 
 
 @pytest.mark.parametrize("rate", [0, -1, math.inf, math.nan])
 def test_a_brake_needs_a_rate(rate: float) -> None:
-    """Without a rate there is nothing to cut."""
+    """The rate must be a positive number."""
     with pytest.raises(ConfigurationError, match="positive number of calls per second"):
         SendThrottle(rate)
 
 
 def test_a_probe_that_is_given_up_makes_way_for_another_at_once() -> None:
-    """Whoever was to be probed is nobody to be called any more: nothing was learnt of the API."""
+    """A withdrawn probe learnt nothing about the API, so the next one is sent at once."""
     breaker = tripped(0.0)
     assert breaker.wait(5.0) == 0
     assert breaker.wait(5.0) == 120

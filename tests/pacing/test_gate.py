@@ -1,4 +1,4 @@
-"""The limits: spacing as arithmetic, and the gate that keeps to it."""
+"""Rate limiting: spacing as arithmetic, and the gate that applies it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def fullest_second(starts: Iterable[float]) -> int:
-    """The most starts in any half-open window of one second."""
+    """Return the most starts in any half-open window of one second."""
     window: deque[float] = deque()
     fullest = 0
     for start in starts:
@@ -34,7 +34,7 @@ def fullest_second(starts: Iterable[float]) -> int:
 
 
 def saturated(spacing: Spacing, seconds: float, late: Any) -> list[float]:
-    """The starts of callers that are always waiting, each woken ``late()`` seconds late."""
+    """Return the starts of constantly waiting callers, each woken ``late()`` seconds late."""
     now, starts = 0.0, []
     while now < seconds:
         wait = spacing.wait(now)
@@ -46,7 +46,7 @@ def saturated(spacing: Spacing, seconds: float, late: Any) -> list[float]:
 
 @pytest.mark.parametrize("rate", [5, 50, 500])
 def test_saturated_starts_reach_the_rate_and_never_pass_it(rate: int) -> None:
-    """With punctual timers, at least 99 % of the rate and never more in any second."""
+    """With punctual timers, starts reach 99 % of the rate and never exceed it in any second."""
     starts = saturated(Spacing(rate), 20.0, lambda: 0.0)
 
     assert fullest_second(starts) <= rate
@@ -55,7 +55,7 @@ def test_saturated_starts_reach_the_rate_and_never_pass_it(rate: int) -> None:
 
 @pytest.mark.parametrize("rate", [5, 50, 500])
 def test_no_second_is_too_full_in_a_thousand_random_schedules(rate: int) -> None:
-    """Bursts, gaps, late timers and pauses in any order: the window always holds."""
+    """The rate holds in any second, with bursts, gaps, late timers and pauses."""
     for seed in range(1000):
         rng = random.Random(seed)
         spacing, now, starts = Spacing(rate), rng.uniform(-1e6, 1e6), []
@@ -86,7 +86,7 @@ def test_late_timers_do_not_slow_the_rate_down() -> None:
 
 @given(st.floats(0.05, 40.0), st.integers(1, 60))
 def test_starts_are_even_for_any_rate(rate: float, count: int) -> None:
-    """On time, every start is one interval after the one before, from the very first."""
+    """With punctual timers, each start is exactly one interval after the one before."""
     spacing, now, starts = Spacing(rate), 0.0, []
     for _ in range(count):
         wait = spacing.wait(now)
@@ -98,7 +98,7 @@ def test_starts_are_even_for_any_rate(rate: float, count: int) -> None:
 
 
 def test_a_pause_only_moves_forward() -> None:
-    """An earlier end does not shorten a pause that is already longer."""
+    """A pause that ends earlier does not shorten the current one."""
     spacing = Spacing(None)
 
     spacing.pause_until(10.0)
@@ -127,13 +127,13 @@ def test_a_pause_only_moves_forward() -> None:
     ],
 )
 def test_a_limit_that_cannot_work_is_refused(options: dict[str, Any], message: str) -> None:
-    """The error names the field and what would be right."""
+    """The error names the field and a valid value."""
     with pytest.raises(ConfigurationError, match=message):
         RateLimit(**options)
 
 
 async def pass_through(gate: Gate, starts: list[float], hold: float = 0.0) -> None:
-    """Go through the gate once and note when."""
+    """Pass through the gate once and note the time."""
     await gate.enter()
     try:
         starts.append(anyio.current_time())
@@ -145,7 +145,7 @@ async def pass_through(gate: Gate, starts: list[float], hold: float = 0.0) -> No
 @pytest.mark.anyio
 @pytest.mark.parametrize("rate", [5, 50, 500])
 async def test_the_gate_keeps_the_rate_under_any_load(rate: int) -> None:
-    """Tasks that arrive at random and hold their slot at random never crowd a second."""
+    """Tasks that arrive and hold slots at random never exceed the rate in a second."""
     gate = Gate(RateLimit(rate, max_in_flight=rate))
     starts: list[float] = []
     rng = random.Random(rate)
@@ -167,7 +167,7 @@ async def test_the_gate_keeps_the_rate_under_any_load(rate: int) -> None:
 
 @pytest.mark.anyio
 async def test_waiters_pass_in_the_order_of_arrival() -> None:
-    """First come, first served, whoever holds a slot."""
+    """Waiters pass in the order of arrival, for any order of releasing slots."""
     gate = Gate(RateLimit(10, max_in_flight=3))
     order: list[int] = []
 
@@ -188,7 +188,7 @@ async def test_waiters_pass_in_the_order_of_arrival() -> None:
 
 @pytest.mark.anyio
 async def test_cancelled_waiters_delay_nobody() -> None:
-    """Sixty of a hundred leave the queue; the forty pass as if they had been alone."""
+    """When 60 of 100 waiters leave, the other 40 pass as if they were alone."""
     gate = Gate(RateLimit(100, max_in_flight=100))
     starts: list[float] = []
     began = anyio.current_time()
@@ -216,7 +216,7 @@ async def test_cancelled_waiters_delay_nobody() -> None:
 
 @pytest.mark.anyio
 async def test_a_pause_holds_everyone_and_another_success_does_not_end_it() -> None:
-    """Whoever comes during a pause waits for its end, also when it grows meanwhile."""
+    """Callers wait for the pause's end, also if it is extended meanwhile."""
     gate = Gate(RateLimit(max_in_flight=5))
     starts: list[float] = []
     began = anyio.current_time()
@@ -235,7 +235,7 @@ async def test_a_pause_holds_everyone_and_another_success_does_not_end_it() -> N
 
 @pytest.mark.anyio
 async def test_no_more_are_inside_than_there_are_slots() -> None:
-    """At every instant at most max_in_flight tasks are past the gate."""
+    """At most max_in_flight tasks are past the gate at any time."""
     gate = Gate(RateLimit(max_in_flight=4))
     inside = most = 0
 
@@ -257,7 +257,7 @@ async def test_no_more_are_inside_than_there_are_slots() -> None:
 
 @pytest.mark.anyio
 async def test_cancelling_at_any_await_leaves_the_gate_whole() -> None:
-    """Wherever a task is cancelled, the next one passes at once or when its turn is due."""
+    """Wherever a task is cancelled, the next one passes at once or in its turn."""
 
     async def check(gate: Gate) -> None:
         began = anyio.current_time()
@@ -280,7 +280,7 @@ async def _busy_gate() -> Gate:
 
 
 def test_a_start_that_did_not_wait_begins_a_new_row() -> None:
-    """After a rest, the next start is a whole interval later, however long the rest was."""
+    """After a rest of any length, the next start is a whole interval later."""
     spacing = Spacing(10)
     spacing.start(0.0, waited=False)
 
@@ -290,7 +290,7 @@ def test_a_start_that_did_not_wait_begins_a_new_row() -> None:
 
 
 def test_a_start_that_woke_far_too_late_begins_a_new_row() -> None:
-    """Only a short delay is made good; a jam of the event loop is not."""
+    """Only a short delay is caught up; a long block of the event loop is not."""
     spacing = Spacing(10)
     spacing.start(0.0, waited=False)
     spacing.start(0.1008 + 0.019, waited=True)
@@ -303,7 +303,7 @@ def test_a_start_that_woke_far_too_late_begins_a_new_row() -> None:
 
 
 def test_a_delay_longer_than_the_interval_is_never_made_good() -> None:
-    """At 200 a second a start that is 15 ms late does not let three follow at once."""
+    """At 200 a second, a start that is 15 ms late is not caught up by three at once."""
     spacing = Spacing(200)
     spacing.start(0.0, waited=False)
     spacing.start(0.020, waited=True)

@@ -1,4 +1,4 @@
-"""What all shared limits must do, in process and in a SQLite ledger."""
+"""The contract of shared limits, in process and in a SQLite ledger."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 async def tested(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[LimitsUnderTest]:
-    """Limits on a clock that the test moves."""
+    """Yield limits with a clock that the test controls."""
     if request.param == "in process":
         law = InProcessLimits(1e9, {}, {})
         yield LimitsUnderTest(law, law.advance)
@@ -37,12 +37,12 @@ async def tested(
 
 @pytest.mark.parametrize("rate", [0.4, 5, 50])
 def test_the_spacing_of_one_service_follows_the_same_law(rate: float) -> None:
-    """Starts that are punctual are due when `reserve_starts` says, for one limit."""
+    """For one limit, punctual starts are due when `reserve_starts` says."""
     spacing, dues, keys = Spacing(rate), dict[str, float](), [("rate", LOCAL_MARGIN / rate)]
     now = 1_000.0
     for turn in range(200):
         if turn % 50 == 0:
-            now += 3.5  # nobody calls for a while
+            now += 3.5  # a pause without calls
         waits, changed = reserve_starts(now, dues, keys, longest=60.0, most=1)
         wait = max(spacing.wait(now), 0.0)
 

@@ -1,4 +1,4 @@
-"""Actions: what they take, what they keep, and what they show."""
+"""PCMO actions: what they accept, what they keep, and what their reprs show."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_an_action_is_a_value(action: Action) -> None:
 
 
 def test_a_number_is_taken_as_people_write_it() -> None:
-    """Targets and caller ids become ints, and a plain number stands for a Pstn."""
+    """Targets and caller ids become ints, and a plain number becomes a Pstn."""
     bridge = Bridge([Pstn("+1 917-000-0002"), PHONE, "919600000000"], from_="+19170000000")
 
     assert bridge.connect == (Pstn(PHONE), Pstn(PHONE), Pstn(919600000000))
@@ -93,7 +93,7 @@ def test_a_time_is_seconds_or_a_timedelta() -> None:
 
 
 def test_enums_are_values_too() -> None:
-    """Members of str and int enums are taken for what they are."""
+    """Members of str and int enums count as their values."""
     mode = StrEnum("mode", ["caller"])
     digits = IntEnum("digits", ["one"])
 
@@ -103,7 +103,7 @@ def test_enums_are_values_too() -> None:
 
 @pytest.mark.parametrize("file_name", ["welcome.wav", "a b.mp3", "नमस्ते.wav", "a:b//c"])
 def test_a_recording_is_a_name(file_name: str) -> None:
-    """Names keep inner blanks and any script, as long as they are no URL."""
+    """A recording's name may have inner blanks and any script, but not be a URL."""
     assert Play(file_name) == Play(file_name=file_name)
     assert Play(file_name).file_url is None
 
@@ -134,7 +134,7 @@ def test_the_vendors_double_url_is_taken() -> None:
 
 
 def test_text_keeps_lines_and_any_script() -> None:
-    """New lines, tabs and joiners belong to text."""
+    """New lines, tabs and joiners are valid in text."""
     text = "line one\r\nline two\tend क्‍ष 👩‍👧"
 
     assert Speak(text).text == Param(text).text == text
@@ -142,12 +142,12 @@ def test_text_keeps_lines_and_any_script() -> None:
 
 @pytest.mark.parametrize("user", ["anna", 1001, 9_876_543_210, 2**53 - 1])
 def test_a_sip_user_is_a_name_or_a_number(user: str | int) -> None:
-    """What is given is kept: the vendor's Node SDK wants numbers, its page shows names."""
+    """Names and numbers are both kept, since the vendor's Node SDK and page differ."""
     assert Connect([Sip(user)]).connect[0].user == user
 
 
 def test_a_sip_user_is_not_too_long_a_number() -> None:
-    """An int that readers of JSON may round is refused."""
+    """An int that a JSON reader may round is refused."""
     with pytest.raises(InvalidCall, match="a str if it is long") as caught:
         Sip(2**53)
 
@@ -176,7 +176,7 @@ def test_a_raw_action_is_copied_in_full() -> None:
 
 
 def test_a_raw_action_may_carry_a_known_name() -> None:
-    """It is the way to send a known action exactly as written."""
+    """Raw sends a known action exactly as written."""
     assert Raw({"action": "play", "file_name": ""}).action == "play"
 
 
@@ -194,7 +194,7 @@ def test_a_raw_action_may_carry_a_known_name() -> None:
     ],
 )
 def test_a_json_object_cannot_be_changed(change: Any) -> None:
-    """Every way to change a dict is closed, and says what to do instead."""
+    """Every method that changes a dict raises an error that says what to do instead."""
     frozen = freeze_object({"a": [1]}, "x")
 
     with pytest.raises(TypeError, match="change a copy"):
@@ -239,5 +239,5 @@ def test_a_repr_shows_what_was_given(value: object, shown: str) -> None:
 
 
 def test_a_repr_is_short() -> None:
-    """However long a text is, its repr fits a line of a log."""
+    """A repr of a long text fits a line of a log."""
     assert len(repr(Speak("a" * 10**6))) < 250

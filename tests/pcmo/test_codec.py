@@ -1,4 +1,4 @@
-"""The wire: the documented requests, the vendor's own actions, and what comes back."""
+"""Wire format: the documented requests, the vendor's own actions, and replies."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ CREDENTIALS = Credentials(2222226, "xxxx-xxxx-xxxx-xxxx")
 
 
 def load(name: str) -> Any:
-    """Return a file of samples."""
+    """Return the contents of a sample file."""
     return json.loads((DATA / name).read_text("utf-8"))
 
 
 def typed(value: Any) -> Any:
-    """Return a value that equals another only if keys, their order and all types are equal."""
+    """Return a value whose equality also compares the order of keys and all types."""
     match value:
         case dict():
             return [(key, typed(item)) for key, item in value.items()]
@@ -45,7 +45,7 @@ def typed(value: Any) -> Any:
 
 
 def test_the_global_sample_is_sent_as_documented() -> None:
-    """Key for key, in the same order and type for type."""
+    """The body has the sample's keys and types in the same order."""
     request = CallRequest(
         from_="+1 917 000 0000",
         to="+1 917 000 0001",
@@ -59,7 +59,7 @@ def test_the_global_sample_is_sent_as_documented() -> None:
 
 
 def test_the_indian_sample_is_sent_as_documented() -> None:
-    """Key for key, in the same order and type for type."""
+    """The body has the sample's keys and types in the same order."""
     request = CallRequest(
         from_=919800000000,
         to=919700000000,
@@ -74,7 +74,7 @@ def test_the_indian_sample_is_sent_as_documented() -> None:
 
 @pytest.mark.parametrize("name", ["documented_request.json", "documented_request_india.json"])
 def test_a_documented_request_parses_and_encodes_alike(name: str) -> None:
-    """The samples' own JSON is a call, and is sent as it was read."""
+    """The samples' JSON parses as a call and is encoded unchanged."""
     sample = load(name)
     fields = {key: sample[key] for key in sample if key not in {"appid", "secret"}}
 
@@ -101,7 +101,7 @@ def test_nothing_is_sent_that_was_not_given() -> None:
 
 
 def test_a_duration_is_sent_when_given() -> None:
-    """It stands last: the vendor's pages do not show it."""
+    """The duration is the last key, because the vendor's pages do not show it."""
     request = CallRequest(to=19170000001, pcmo=[Hangup()], duration=60, extra_params={})
 
     sent = json.loads(encode_request(request, CREDENTIALS, from_=19170000000))
@@ -113,7 +113,7 @@ def test_a_duration_is_sent_when_given() -> None:
 
 @given(requests, numbers)
 def test_any_call_is_sent_as_utf8_json(request: CallRequest, from_: int) -> None:
-    """Whatever a valid call holds, its body is JSON that says the same."""
+    """The body of any valid call is UTF-8 JSON with the same values."""
     sent = encode_request(request, CREDENTIALS, from_=from_)
 
     body = json.loads(sent.decode("utf-8"))
@@ -129,7 +129,7 @@ def test_any_call_is_sent_as_utf8_json(request: CallRequest, from_: int) -> None
 
 @given(st.lists(known_actions, min_size=1, max_size=4))
 def test_what_is_dumped_parses_to_the_same(items: list[Action]) -> None:
-    """parse(dump(x)) == x, also by way of JSON text, and dumping again gives the same."""
+    """parse(dump(x)) == x, also through JSON text, and dumping again gives the same."""
     dumped = dump_pcmo(items)
 
     assert parse_pcmo(dumped) == tuple(items)
@@ -139,7 +139,7 @@ def test_what_is_dumped_parses_to_the_same(items: list[Action]) -> None:
 
 @given(st.lists(actions, min_size=1, max_size=4))
 def test_raw_actions_are_dumped_and_parsed_as_they_are(items: list[Action]) -> None:
-    """With ``raw``, actions of unknown names make the same way."""
+    """With ``raw``, actions of unknown names survive dumping and parsing."""
     assert parse_pcmo(dump_pcmo(items), raw=True) == tuple(items)
 
 
@@ -163,7 +163,7 @@ def test_the_documented_actions_survive(action: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("key", ["connect", "call"])
 def test_sip_targets_are_read_under_both_names(key: str) -> None:
-    """The vendor's pages disagree with themselves; the name that came is the name that goes."""
+    """The vendor's pages show two names; a parsed action keeps its own."""
     data = {
         "action": "connect",
         key: [{"type": "sip", "user": "anna"}, {"type": "sip", "user": 7}],
@@ -183,7 +183,7 @@ def test_sip_targets_are_sent_as_connect() -> None:
 
 
 def test_objects_and_dicts_may_be_mixed() -> None:
-    """A flow may hold both, and a dict may hold objects and plain numbers in turn."""
+    """A flow may mix actions and dicts, and a dict may contain objects and plain numbers."""
     mixed = (
         Play("a.wav"),
         MappingProxyType({"action": "bridge", "connect": (Pstn(19170000002), 19170000003)}),
@@ -198,7 +198,7 @@ def test_objects_and_dicts_may_be_mixed() -> None:
 
 
 def test_given_defaults_are_sent() -> None:
-    """An option that equals the vendor's default is sent all the same, for it was given."""
+    """An option that was given is sent, even if it equals the vendor's default."""
     action = Stream("wss://example.com", stream_on_answer=False)
 
     assert dump_pcmo([action]) == [
@@ -207,7 +207,7 @@ def test_given_defaults_are_sent() -> None:
 
 
 def test_raw_wants_a_name_all_the_same() -> None:
-    """An action without a usable name is refused, with ``raw`` too."""
+    """An action without a valid name is refused, also with ``raw``."""
     with pytest.raises(InvalidCall) as caught:
         parse_pcmo([Hangup(), {"action": 7}], raw=True)
 
@@ -215,7 +215,7 @@ def test_raw_wants_a_name_all_the_same() -> None:
 
 
 def test_raw_leaves_known_actions_alone() -> None:
-    """With ``raw``, a known name still means its class, and its mistakes are still found."""
+    """With ``raw``, a known name still means its class, and its errors are still found."""
     assert parse_pcmo([{"action": "hangup"}], raw=True) == (Hangup(),)
     with pytest.raises(InvalidCall, match="did you mean"):
         parse_pcmo([{"action": "play", "file_nam": "a.wav"}], raw=True)
@@ -249,7 +249,7 @@ _TREES = st.recursive(
 
 @given(st.sampled_from(sorted(ACTIONS)), st.dictionaries(st.sampled_from(_NAMES), _TREES))
 def test_no_dict_makes_anything_else_escape(name: str, data: dict[str, Any]) -> None:
-    """A dict either becomes an action, or raises InvalidCall with a path into the flow."""
+    """A dict either becomes an action or raises InvalidCall with a path into the flow."""
     dumped: list[dict[str, object]] = [{"action": name}]
     refused = None
     try:
@@ -278,7 +278,7 @@ def test_no_dict_makes_anything_else_escape(name: str, data: dict[str, Any]) -> 
     ],
 )
 def test_a_reply_is_read_leniently(body: bytes, value: object) -> None:
-    """What a JSON reader can make sense of is taken."""
+    """Replies that a lenient JSON reader accepts are read."""
     assert decode_json(body) == value
 
 
@@ -296,7 +296,7 @@ def test_a_reply_is_read_leniently(body: bytes, value: object) -> None:
     ],
 )
 def test_what_is_no_json_is_none(body: bytes) -> None:
-    """A body that cannot be read is no error of the caller's."""
+    """A body that is not JSON is read as None, without an exception."""
     assert decode_json(body) is None
 
 

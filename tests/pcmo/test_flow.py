@@ -1,4 +1,4 @@
-"""Flows: composing, reading and writing them."""
+"""PCMO flows: composing, reading and writing them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_every_action_has_its_method() -> None:
 
 @pytest.mark.parametrize("name", [*ACTIONS, "raw"])
 def test_a_method_has_its_classs_signature(name: str) -> None:
-    """Help and editors show what the action takes."""
+    """Help and editors show the arguments of the action."""
     method = getattr(Flow, name)
     kind = ACTIONS.get(name, Raw)
 
@@ -81,7 +81,7 @@ def test_a_method_has_its_classs_signature(name: str) -> None:
 
 
 def test_a_flow_is_never_changed() -> None:
-    """A common beginning can be continued in several ways."""
+    """A flow can be continued in several ways, because no method changes it."""
     start = Flow().play("welcome.wav")
 
     one, two = start.hangup(), start.speak("Bye")
@@ -92,7 +92,7 @@ def test_a_flow_is_never_changed() -> None:
 
 
 def test_a_flow_is_a_sequence() -> None:
-    """Length, index, slice, membership and truth are those of its actions."""
+    """Length, index, slice, membership and truth value are those of its actions."""
     flow = Flow([Record(), Play("a.wav"), Hangup()])
 
     assert len(flow) == 3
@@ -104,7 +104,7 @@ def test_a_flow_is_a_sequence() -> None:
 
 
 def test_flows_are_joined() -> None:
-    """A flow, a list or dicts may stand on either side of the plus."""
+    """A flow, a list or dicts may be on either side of the plus."""
     flow = Flow([Record()])
 
     assert flow + Flow([Hangup()]) == Flow([Record(), Hangup()])
@@ -116,9 +116,9 @@ def test_flows_are_joined() -> None:
 
 
 def test_joining_a_single_action_says_what_to_do() -> None:
-    """Plus takes lists; an action alone is refused with the way out."""
+    """Adding a single action is refused with a message that says to use a list."""
     with pytest.raises(InvalidCall, match=r"put \[ \] around"):
-        Flow() + Hangup()  # type: ignore[operator]  # what it is about
+        Flow() + Hangup()  # type: ignore[operator]  # that is tested
 
 
 @given(st.lists(actions, max_size=4))
@@ -131,7 +131,7 @@ def test_a_flow_is_a_value(items: list[Action]) -> None:
 
 
 def test_a_flow_equals_no_list() -> None:
-    """Only flows equal flows, so that equal things hash alike."""
+    """A flow only equals other flows, so that equal objects hash alike."""
     actions: object = [Hangup()]
 
     assert Flow([Hangup()]) != actions
@@ -139,7 +139,7 @@ def test_a_flow_equals_no_list() -> None:
 
 @given(st.lists(known_actions, max_size=4))
 def test_a_flow_survives_json(items: list[Action]) -> None:
-    """Dumped to JSON text and parsed again, a flow is the same."""
+    """A flow that is dumped to JSON text and parsed again is equal."""
     flow = Flow(items)
 
     text = json.dumps(flow.dump())
@@ -149,14 +149,14 @@ def test_a_flow_survives_json(items: list[Action]) -> None:
 
 @given(st.lists(actions, max_size=4))
 def test_a_flow_with_raw_actions_survives_json(items: list[Action]) -> None:
-    """With ``raw``, actions of unknown names come back as they went."""
+    """With ``raw``, actions of unknown names survive JSON."""
     flow = Flow(items)
 
     assert Flow.parse(json.dumps(flow.dump()), raw=True) == flow
 
 
 def test_a_dump_belongs_to_the_caller() -> None:
-    """A dump is ordinary, fresh data: changing it changes no flow."""
+    """A dump is new data, so changing it does not change the flow."""
     flow = Flow().raw({"action": "x", "list": [1]}).bridge([PHONE])
 
     dump = flow.dump()
@@ -183,7 +183,7 @@ def test_a_dump_belongs_to_the_caller() -> None:
     ],
 )
 def test_json_that_is_no_flow_is_refused(text: str | bytes, says: str) -> None:
-    """The error says where, and no exception of the JSON library escapes."""
+    """The error names the place, and no exception of the JSON library is raised."""
     with pytest.raises(InvalidCall) as caught:
         Flow.parse(text)
 
@@ -193,7 +193,7 @@ def test_json_that_is_no_flow_is_refused(text: str | bytes, says: str) -> None:
 
 
 def test_a_flow_shows_its_actions() -> None:
-    """Its repr is the list of its actions', numbers masked."""
+    """A flow's repr is a list of its actions, with numbers masked."""
     assert (
         repr(Flow().bridge([PHONE]).hangup())
         == "Flow([Bridge((Pstn(•••••••0002),)), Hangup()])"

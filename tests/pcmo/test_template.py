@@ -1,4 +1,4 @@
-"""Call flows with gaps, filled from a contact's columns."""
+"""PCMO templates: call flows with gaps, filled from a contact's columns."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COLUMNS = {
 
 
 def test_each_gap_is_filled_from_its_column() -> None:
-    """Text takes text, numbers take numbers, and doubled braces are braces."""
+    """Text gaps take text, number gaps take numbers, and doubled braces become braces."""
     flow = Template(FULL).fill(COLUMNS)
 
     assert flow == Flow(
@@ -45,7 +45,7 @@ def test_each_gap_is_filled_from_its_column() -> None:
 
 
 def test_a_flow_without_gaps_is_a_template_too() -> None:
-    """What is the same for everybody is made once, and given to each contact."""
+    """A flow without gaps is made once and shared by all contacts."""
     flow = Flow([Play("welcome.wav"), Hangup()])
     template = Template(flow)
 
@@ -87,7 +87,7 @@ WRONG: list[tuple[dict[str, object], str, str]] = [
 def test_what_no_column_can_put_right_is_refused_at_once(
     action: dict[str, object], path: str, message: str
 ) -> None:
-    """Else all contacts of a campaign would be blocked, one after another."""
+    """An error that no column can fix is raised early, before it would block every contact."""
     with pytest.raises(InvalidCall) as caught:
         Template([{"action": "hangup"}, action])
 
@@ -105,19 +105,19 @@ def test_what_no_column_can_put_right_is_refused_at_once(
     ],
 )
 def test_what_a_column_may_put_right_waits_for_it(action: dict[str, object]) -> None:
-    """Nobody knows yet what it holds."""
+    """An error that a column may fix is not raised before the gap is filled."""
     assert Template([action]).columns
 
 
 def test_actions_may_hold_gaps_where_text_goes() -> None:
-    """Actions of the classes and plain dicts may stand side by side."""
+    """Action objects with gaps and plain dicts may be mixed."""
     template = Template([Speak("Hello {name}"), {"action": "hangup"}])
 
     assert template.fill({"name": "Asha"}) == Flow([Speak("Hello Asha"), Hangup()])
 
 
 def test_a_raw_action_stays_one() -> None:
-    """What this package does not know is filled, too, and sent as it is."""
+    """Unknown actions are filled, too, and remain Raw."""
     template = Template([Raw({"action": "clear", "list": ["{a}", 1, True, None]})])
 
     assert template.fill({"a": "x"}) == Flow(
@@ -129,7 +129,7 @@ def test_a_raw_action_stays_one() -> None:
 
 
 def test_raw_leaves_known_actions_as_they_are() -> None:
-    """Only names that are not known become raw actions."""
+    """With ``raw``, only unknown names become Raw actions."""
     template = Template.parse('[{"action": "hangup"}, {"action": "new"}]', raw=True)
 
     assert template.fill({}) == Flow([Hangup(), Raw({"action": "new"})])
@@ -137,7 +137,7 @@ def test_raw_leaves_known_actions_as_they_are() -> None:
 
 
 def test_a_template_survives_json() -> None:
-    """It is stored with a campaign, gaps and all, and read again as the same."""
+    """A template with its gaps survives JSON, in which a campaign stores it."""
     template = Template(FULL)
 
     again = Template.parse(json.dumps(template.dump()))
@@ -150,7 +150,7 @@ def test_a_template_survives_json() -> None:
 
 
 def test_it_says_which_columns_it_needs() -> None:
-    """A file's columns can be compared before anybody is dialled."""
+    """A file's columns can be checked before any contact is dialled."""
     template = Template(FULL)
 
     template.check(COLUMNS)
@@ -174,7 +174,7 @@ def test_it_says_which_columns_it_needs() -> None:
     ],
 )
 def test_what_cannot_be_filled_is_refused(columns: Any, message: str) -> None:
-    """The path leads to the gap, and the column is named."""
+    """The error's path leads to the gap, and its message names the column."""
     template = Template([{"action": "speak", "text": "{name}"}])
 
     with pytest.raises(InvalidCall, match=message) as caught:
@@ -200,7 +200,7 @@ def test_what_cannot_be_filled_is_refused(columns: Any, message: str) -> None:
 def test_an_error_does_not_repeat_what_a_column_holds(
     action: dict[str, object], value: str
 ) -> None:
-    """Contacts are people: what is known of them goes into no message."""
+    """No error message contains a contact's data."""
     with pytest.raises(InvalidCall) as caught:
         Template([action]).fill({"x": value})
 
@@ -209,7 +209,7 @@ def test_an_error_does_not_repeat_what_a_column_holds(
 
 
 def test_an_error_without_a_gap_of_its_own_says_little() -> None:
-    """What is wrong with an action as a whole may hold what its columns do."""
+    """An error about an action as a whole does not show values, which may come from columns."""
     template = Template([{"action": "bridge", "connect": ["{x}"]}])
 
     with pytest.raises(
@@ -223,7 +223,7 @@ def test_an_error_without_a_gap_of_its_own_says_little() -> None:
     ["{sum}", "{0.__class__}", "{{", "}", "{", "%s", "${HOME}", "{x!r:>99999999}", "\\N{DASH}"],
 )
 def test_what_a_column_holds_is_text(value: str) -> None:
-    """Braces and formats in a contacts file are read out as they stand."""
+    """Braces and formats in a contacts file are kept as plain text."""
     flow = Template([{"action": "speak", "text": "a {x} b"}]).fill({"x": value, "sum": "9"})
 
     assert flow == Flow([Speak(f"a {value} b")])
@@ -231,7 +231,7 @@ def test_what_a_column_holds_is_text(value: str) -> None:
 
 @pytest.mark.parametrize("name", ["x.__class__", "x!r", "x:>9999999999", "x[0]", "0", " x "])
 def test_a_gap_is_a_name_and_nothing_else(name: str) -> None:
-    """No attribute, index or format is looked up: such a name is a column, or unknown."""
+    """Attributes, indexes and formats in a gap are parts of a column's name."""
     template = Template([{"action": "speak", "text": f"{{{name}}}"}])
 
     assert template.columns == {name}
@@ -241,7 +241,7 @@ def test_a_gap_is_a_name_and_nothing_else(name: str) -> None:
 
 
 def test_a_value_inside_a_url_is_encoded() -> None:
-    """A contact cannot lead the call to another path, query or host."""
+    """A value inside a URL is encoded, so it cannot change the path, query or host."""
     template = Template([{"action": "stream", "ws_url": "wss://a.example/{id}?q={q}"}])
 
     flow = template.fill({"id": "../x", "q": "1&admin=1 #"})
@@ -250,7 +250,7 @@ def test_a_value_inside_a_url_is_encoded() -> None:
 
 
 def test_a_value_that_is_the_whole_url_is_taken_as_one() -> None:
-    """A column may hold a URL, which is checked as any other."""
+    """A column may hold a whole URL, which is checked like any other."""
     template = Template([{"action": "play", "file_url": "{url}"}])
 
     assert template.fill({"url": "https://a.example/x.wav"}) == Flow(
@@ -282,14 +282,14 @@ def test_a_value_that_is_the_whole_url_is_taken_as_one() -> None:
     ],
 )
 def test_what_is_no_template_is_refused_at_once(flow: Any, message: str) -> None:
-    """A template is checked when it is made, as far as it goes without a contact."""
+    """A template is checked when it is made, as far as possible without a contact."""
     with pytest.raises(InvalidCall, match=message):
         Template.parse(flow)
 
 
 @given(st.text(max_size=30), st.dictionaries(st.text(max_size=8), st.text(max_size=40)))
 def test_nothing_but_invalid_call_is_raised(text: str, columns: dict[str, str]) -> None:
-    """Any text is a template or is refused, and so is what fills it."""
+    """Any text either makes a template or raises InvalidCall, and so do values."""
     try:
         template = Template([{"action": "speak", "text": text}])
         flow = template.fill(columns)
@@ -301,7 +301,7 @@ def test_nothing_but_invalid_call_is_raised(text: str, columns: dict[str, str]) 
 
 @given(st.text(max_size=30))
 def test_text_with_doubled_braces_comes_back(text: str) -> None:
-    """Escaping every brace makes a template of any text, which fills to that text."""
+    """Text with every brace doubled is a template of the original text."""
     escaped = text.replace("{", "{{").replace("}", "}}")
     try:
         wanted = Speak(text)

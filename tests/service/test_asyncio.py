@@ -1,4 +1,4 @@
-"""What only asyncio has: bare tasks, their cancellation, notebooks, gather."""
+"""asyncio-only behaviour: bare tasks, their cancellation, notebooks, gather."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.asyncio
 
 
 async def test_cancelling_once_as_asyncio_does_loses_no_call() -> None:
-    """task.cancel() at every suspension point, with a service as a plain object."""
+    """task.cancel() at any suspension point loses no call of a service without `async with`."""
     telecmi = FakeTelecmi(delay=0.001)
     client = httpx.AsyncClient(transport=telecmi)
 
@@ -58,7 +58,7 @@ async def test_cancelling_once_as_asyncio_does_loses_no_call() -> None:
 
 
 async def test_a_second_cancel_while_closing_is_delivered_after_the_wait() -> None:
-    """A task that is cancelled while it closes the service still waits for what left."""
+    """A task that is cancelled while it closes the service still waits for calls in flight."""
     telecmi = FakeTelecmi(delay=0.05)
     client = httpx.AsyncClient(transport=telecmi)
     service = CallService(1, "s", from_=FROM, http_client=client)
@@ -76,7 +76,7 @@ async def test_a_second_cancel_while_closing_is_delivered_after_the_wait() -> No
 
 
 async def test_a_plain_service_is_used_from_several_tasks_like_notebook_cells() -> None:
-    """Every cell is a task of its own: make, use, use again and close in four of them."""
+    """Four tasks, like notebook cells, can make, use and close one service."""
     telecmi = FakeTelecmi(delay=0.001)
     cells: dict[str, Any] = {}
 
@@ -104,7 +104,7 @@ async def test_a_plain_service_is_used_from_several_tasks_like_notebook_cells() 
 
 
 async def test_a_plain_service_that_is_never_closed_warns() -> None:
-    """A ResourceWarning names the remedy; a service that was never used needs no closing."""
+    """A ResourceWarning names the remedy; a service that was never used does not warn."""
     service = CallService(1, "s", from_=FROM, http_client=httpx.AsyncClient())
     unused = CallService(1, "s", from_=FROM, http_client=httpx.AsyncClient())
     with pytest.raises(InvalidCall):
@@ -118,7 +118,7 @@ async def test_a_plain_service_that_is_never_closed_warns() -> None:
 
 
 async def test_tasks_cancelled_before_their_first_step_keep_nothing_waiting() -> None:
-    """A shutdown that cancels all tasks leaves every call settled and the service closable."""
+    """After a shutdown cancels all tasks, every call is settled and the service closes."""
     telecmi = FakeTelecmi()
     async with telecmi.service() as service:
         handle = service.make_call(to=TO, pcmo=FLOW)
@@ -134,7 +134,7 @@ async def test_tasks_cancelled_before_their_first_step_keep_nothing_waiting() ->
 
 
 async def test_a_task_factory_that_fails_is_told_and_keeps_nothing_waiting() -> None:
-    """The error is ours, nothing is sent, and the service closes."""
+    """The error is one of the package, nothing is sent, and the service closes."""
 
     def factory(*_: Any, **__: Any) -> Any:
         raise TypeError("eager_start")
@@ -155,7 +155,7 @@ async def test_a_task_factory_that_fails_is_told_and_keeps_nothing_waiting() -> 
 
 
 async def test_gather_takes_handles() -> None:
-    """asyncio.gather over handles works like over any awaitable."""
+    """asyncio.gather accepts handles like any awaitable."""
     async with FakeTelecmi().service() as service:
         handles = [service.make_call(to=TO, pcmo=FLOW) for _ in range(3)]
 
@@ -164,7 +164,7 @@ async def test_gather_takes_handles() -> None:
 
 
 async def test_a_source_that_is_cancelled_from_elsewhere_is_no_end() -> None:
-    """The consumer is told that there was more."""
+    """A source that raises CancelledError ends the stream with an error."""
 
     async def source() -> AsyncIterator[dict[str, Any]]:
         yield {"to": TO, "pcmo": FLOW}
@@ -185,7 +185,7 @@ async def test_a_source_that_is_cancelled_from_elsewhere_is_no_end() -> None:
 async def test_a_handler_may_await_what_was_cancelled(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """On asyncio that raises in the handler, and cancels nothing of ours."""
+    """On asyncio the await raises in the handler, and cancels nothing of the package."""
     receiver = Receiver(TOKEN)
     gone = asyncio.create_task(asyncio.sleep(10))
     gone.cancel()
@@ -196,11 +196,11 @@ async def test_a_handler_may_await_what_was_cancelled(
         await gone
         return Flow()
 
-    heard = heard_by(receiver)
+    received = heard_by(receiver)
     async with receiver:
         await post(receiver, record(REQUEST_ID))
         reply = await post(receiver, INBOUND)
 
     assert reply.body == b'[{"action":"hangup"}]'
-    assert len(heard) == 2
+    assert len(received) == 2
     assert caplog.text.count("CancelledError") >= 3

@@ -1,4 +1,4 @@
-"""Requests that place no call: channels in use, records, commands to a leg."""
+"""Requests that place no call: channels in use, call detail records, commands to a leg."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ pytestmark = pytest.mark.anyio
 
 
 def said(status: int = 200, **body: Any) -> Callable[[], httpx.Response]:
-    """An answer in JSON."""
+    """Return a function that makes a JSON answer."""
     return lambda: httpx.Response(status, json=body)
 
 
 async def test_channels_are_asked_for_as_documented() -> None:
-    """The app id, the secret, and a number that comes as a text."""
+    """The request has app id and secret, and the number in the reply is text."""
     telecmi = FakeTelecmi(always(said(code=200, channel="2")))
     async with telecmi.service() as service:
         assert await service.channels() == 2
@@ -49,7 +49,7 @@ async def test_channels_are_asked_for_as_documented() -> None:
 
 @pytest.mark.parametrize("channel", [0, "0", 17, "17"])
 async def test_a_number_of_channels_is_read_as_text_or_number(channel: Any) -> None:
-    """TeleCMI's sample has a text."""
+    """The number may be text, as in TeleCMI's sample, or a number."""
     async with FakeTelecmi(always(said(code=200, channel=channel))).service() as service:
         assert await service.channels() == int(channel)
 
@@ -69,14 +69,14 @@ async def test_a_number_of_channels_is_read_as_text_or_number(channel: Any) -> N
     ],
 )
 async def test_an_answer_without_a_number_of_channels_says_so(body: dict[str, Any]) -> None:
-    """What makes no sense is no number."""
+    """An answer without a valid number of channels raises an error that says so."""
     async with FakeTelecmi(always(said(**body))).service() as service:
         with pytest.raises(RequestFailed, match="does not say how many"):
             await service.channels()
 
 
 async def test_an_answer_that_is_no_json_has_no_number_of_channels() -> None:
-    """A page that a proxy put in between, say."""
+    """An answer that is not JSON, for example a proxy's page, raises the same error."""
     page = httpx.Response(200, html="<h1>Welcome</h1>")
     async with FakeTelecmi(always(lambda: page)).service() as service:
         with pytest.raises(RequestFailed, match="does not say how many"):
@@ -94,7 +94,7 @@ async def test_an_answer_that_is_no_json_has_no_number_of_channels() -> None:
     ],
 )
 async def test_wrong_credentials_are_told(answer: Callable[[], httpx.Response]) -> None:
-    """As an HTTP status or as a code, with a body or without."""
+    """Wrong credentials raise AuthenticationError, whether status or body shows it."""
     async with FakeTelecmi(always(answer)).service() as service:
         with pytest.raises(AuthenticationError, match="app id or the secret"):
             await service.channels()
@@ -114,7 +114,7 @@ async def test_wrong_credentials_are_told(answer: Callable[[], httpx.Response]) 
 async def test_a_refusal_is_told_without_secret_or_number(
     answer: Callable[[], httpx.Response], code: int, why: str
 ) -> None:
-    """In TeleCMI's own words, where it gave any."""
+    """The error has TeleCMI's message, if there is one, without the secret and the number."""
     async with FakeTelecmi(always(answer)).service() as service:
         with pytest.raises(RequestFailed, match=why) as caught:
             await service.channels()
@@ -125,7 +125,7 @@ async def test_a_refusal_is_told_without_secret_or_number(
 
 
 async def test_no_answer_is_told_as_well() -> None:
-    """No foreign exception comes through."""
+    """A lost reply raises RequestFailed, not the HTTP client's exception."""
     lost = httpx.ReadTimeout("a-secret was sent")
     async with FakeTelecmi(always(lambda: lost)).service() as service:
         with pytest.raises(RequestFailed, match="did not answer: ReadTimeout") as caught:
@@ -149,7 +149,7 @@ async def test_no_answer_is_told_as_well() -> None:
 async def test_a_leg_is_told_what_to_do_as_the_sdks_do_it(
     do: Callable[..., Awaitable[object]], action: str, region: str, path: str, key: str
 ) -> None:
-    """The region decides the path, and what a leg is called."""
+    """The region decides the path and the name of the leg's id."""
     telecmi = FakeTelecmi(always(said(code="cmi-200", msg="ok")))
     async with telecmi.service() as service:
         answer = await do(service, LEG, region=region)
@@ -165,7 +165,7 @@ async def test_a_leg_is_told_what_to_do_as_the_sdks_do_it(
 
 
 async def test_an_answer_to_a_command_may_be_a_text() -> None:
-    """None is documented. The vendor's Python SDK hands on what comes."""
+    """TeleCMI documents no answer; a text is returned with the secret and numbers masked."""
     text = httpx.Response(200, text="done, a-secret, 19170000001")
     async with FakeTelecmi(always(lambda: text)).service(region="india") as service:
         answer = await service.hangup(LEG)
@@ -187,7 +187,7 @@ async def test_an_answer_to_a_command_may_be_a_text() -> None:
 async def test_where_a_leg_is_follows_from_its_call(
     service_region: str, call_region: str, own: str | None, path: str
 ) -> None:
-    """Its events told whose it is, and that call's region is known."""
+    """A leg known from events has its call's region, unless a region is given."""
     fake_store, telecmi = FakeStore(), FakeTelecmi()
     async with telecmi.service(events=fake_store, region=service_region) as service:
         call = await service.make_call(to=TO, pcmo=FLOW, region=call_region)
@@ -201,7 +201,7 @@ async def test_where_a_leg_is_follows_from_its_call(
 
 @pytest.mark.parametrize("options", [{}, {"events": FakeStore()}])
 async def test_where_an_unknown_leg_is_must_be_said(options: Any) -> None:
-    """Its id does not tell, and guessing would be no help."""
+    """The region must be given for an unknown leg, because its id does not show it."""
     telecmi = FakeTelecmi()
     async with telecmi.service(**options) as service:
         with pytest.raises(InvalidCall, match='"india" or "global"') as caught:
@@ -215,7 +215,7 @@ async def test_where_an_unknown_leg_is_must_be_said(options: Any) -> None:
 
 @pytest.mark.parametrize("leg", [None, 7, "", "a b", "x" * 200, ["leg"], 'a", "b'])
 async def test_what_is_no_leg_is_refused(leg: Any) -> None:
-    """Before anything is sent."""
+    """An invalid leg is refused before anything is sent."""
     telecmi = FakeTelecmi()
     async with telecmi.service(region="india", events=FakeStore()) as service:
         with pytest.raises(InvalidCall, match="cmiuuid") as caught:
@@ -226,7 +226,7 @@ async def test_what_is_no_leg_is_refused(leg: Any) -> None:
 
 
 async def test_the_older_api_follows_the_base_url() -> None:
-    """A simulator on a port serves both."""
+    """Both APIs use the base URL, so that a simulator can serve both."""
     telecmi = FakeTelecmi(always(said(code=200, channel="1", cdr=[])))
     async with telecmi.service(base_url="http://127.0.0.1:8787/v2", region="india") as service:
         await service.channels()
@@ -243,7 +243,7 @@ async def test_the_older_api_follows_the_base_url() -> None:
 
 
 async def test_records_are_asked_for_as_documented() -> None:
-    """The sample of TeleCMI's page: leg b first, money as numbers, numbers as numbers."""
+    """Records are read from TeleCMI's sample: leg b first, money and numbers as numbers."""
     rows = (
         row(leg="b", answered=False, to=19170000002),
         row(balance=1135.14, rate=0.39, to=19170000001),
@@ -273,13 +273,13 @@ async def test_records_are_asked_for_as_documented() -> None:
     ],
 )
 async def test_what_holds_no_records_is_none(body: dict[str, Any]) -> None:
-    """TeleCMI says 404 for a call that it does not find, which may be one that is not over."""
+    """A 404, which TeleCMI also sends before a call is over, and empty answers give ()."""
     async with FakeTelecmi(always(said(**body))).service() as service:
         assert await service._parts.lookup.records(ID) == ()
 
 
 async def test_an_answer_of_text_holds_no_records() -> None:
-    """Nor does a page."""
+    """An answer that is not JSON has no records."""
     page = httpx.Response(200, html="<h1>Welcome</h1>")
     async with FakeTelecmi(always(lambda: page)).service() as service:
         assert await service._parts.lookup.records(ID) == ()
@@ -291,7 +291,7 @@ async def test_an_answer_of_text_holds_no_records() -> None:
 async def test_a_closed_service_asks_nothing(
     ask: Callable[[CallService], Awaitable[object]],
 ) -> None:
-    """Its connections are closed."""
+    """A closed service sends no request."""
     async with FakeTelecmi().service() as service:
         pass
     with pytest.raises(ServiceClosed):
@@ -299,7 +299,7 @@ async def test_a_closed_service_asks_nothing(
 
 
 async def test_asking_belongs_to_the_services_loop() -> None:
-    """As placing calls does."""
+    """Look-ups, like calls, must run in the service's own event loop."""
     telecmi = FakeTelecmi()
     async with telecmi.service() as service:
 
@@ -321,7 +321,7 @@ async def test_asking_belongs_to_the_services_loop() -> None:
 async def test_cancelled_anywhere_a_question_is_awaited_to_its_end(
     ask: Callable[[CallService], Awaitable[object]], anyio_backend_name: str
 ) -> None:
-    """What was sent may have been carried out, and its connection can be used again."""
+    """A request that was sent is awaited, since it may take effect, and its task ends."""
 
     async def setup() -> tuple[FakeTelecmi, CallService]:
         telecmi = FakeTelecmi(always(said(code=200, channel="1")), delay=1)
@@ -343,7 +343,7 @@ async def test_cancelled_anywhere_a_question_is_awaited_to_its_end(
 
 
 async def test_a_look_up_beside_calls_does_not_take_their_turns() -> None:
-    """The rate is one of calls."""
+    """The rate limits calls only, so look-ups do not delay a call."""
     telecmi = FakeTelecmi(delay=1)
     answer_others(telecmi, lambda _, __: httpx.Response(200, json={"channel": "1"}))
     async with telecmi.service() as service, anyio.create_task_group() as tasks:

@@ -1,4 +1,4 @@
-"""The whole of it: many calls, bad webhooks, and what the handles make of them."""
+"""End to end: many calls, faulty webhooks, and the outcomes of the handles."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ pytestmark = pytest.mark.anyio
 
 
 def alive() -> int:
-    """Count what the handles' side of calls is made of."""
+    """Count the objects that belong to handles."""
     gc.collect()
-    # Not isinstance: other packages' lazy objects are woken by it.
+    # Not isinstance, which would load other packages' lazy objects.
     return sum(type(thing) in {Call, History, CallHandle} for thing in gc.get_objects())
 
 
 async def test_every_handle_ends_with_the_truth() -> None:
-    """Events are dropped, doubled, late, early and in every dialect, and some replies are lost."""
+    """Events are dropped, doubled, delayed and in every dialect; some replies are lost."""
     before = alive()
     receiver = Receiver(new_token())
     hooks = Webhooks(receiver, drop_share=0.2, double_share=0.1, delay=(0, 45), dialect="mixed")

@@ -1,4 +1,4 @@
-"""What handles know of their calls after they were accepted."""
+"""Call outcomes: what handles know of their calls after they were accepted."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def place(service: CallService, **more: Any) -> CallHandle:
 
 
 async def later(seconds: float, fake_store: FakeStore, *payloads: dict[str, Any]) -> None:
-    """Put events on a fake_store after a while."""
+    """Put events into a fake store after a delay."""
     await anyio.sleep(seconds)
     await fake_store.lay(*payloads)
 
@@ -73,7 +73,7 @@ async def later(seconds: float, fake_store: FakeStore, *payloads: dict[str, Any]
 async def test_without_a_source_of_events_waiting_says_what_to_do(
     wait: Callable[[CallHandle], Any],
 ) -> None:
-    """Nothing would ever come, so it does not hang."""
+    """Without a source of events, waiting raises an error instead of hanging."""
     async with FakeTelecmi().service() as service:
         call = await place(service)
         with pytest.raises(ConfigurationError, match=r"events=Receiver\(token\)") as caught:
@@ -83,7 +83,7 @@ async def test_without_a_source_of_events_waiting_says_what_to_do(
 
 
 async def test_a_call_is_waited_for_to_its_end() -> None:
-    """`answered` wakes with the answer, `ended` with the record."""
+    """`answered` wakes on the answer, `ended` on the call detail record."""
     fake_store = FakeStore()
     async with (
         FakeTelecmi().service(events=fake_store) as service,
@@ -109,7 +109,7 @@ async def test_a_call_is_waited_for_to_its_end() -> None:
 
 
 async def test_a_missed_call_is_over_and_was_not_answered() -> None:
-    """A record alone is enough."""
+    """A call detail record alone settles the outcome."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
@@ -120,7 +120,7 @@ async def test_a_missed_call_is_over_and_was_not_answered() -> None:
 
 
 async def test_a_call_that_is_over_without_saying_how_was_not_answered() -> None:
-    """A record that does not say so is no answer."""
+    """For a record of unknown status, `answered` returns False and the result has None."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
@@ -131,7 +131,7 @@ async def test_a_call_that_is_over_without_saying_how_was_not_answered() -> None
 
 
 async def test_what_is_known_by_now_can_be_looked_at() -> None:
-    """`result` never waits, not even before TeleCMI's answer."""
+    """`result` never waits, not even before TeleCMI's reply."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:
         call = place(service)
@@ -148,7 +148,7 @@ async def test_what_is_known_by_now_can_be_looked_at() -> None:
 
 
 async def test_a_bridged_call_ends_with_the_records_of_both_legs() -> None:
-    """A leg that was heard of has a record to come."""
+    """A leg that an event has named must have a record before the call has ended."""
     fake_store = FakeStore()
     async with (
         FakeTelecmi().service(events=fake_store) as service,
@@ -168,7 +168,7 @@ async def test_a_bridged_call_ends_with_the_records_of_both_legs() -> None:
 
 
 async def test_a_record_that_never_comes_is_waited_for_half_an_hour() -> None:
-    """TeleCMI sends it for the last time 30 minutes after the end; then it is lost."""
+    """TeleCMI sends a record for the last time 30 minutes after the end; then it is lost."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
@@ -186,7 +186,7 @@ async def test_a_record_that_never_comes_is_waited_for_half_an_hour() -> None:
 
 
 async def test_events_are_given_once_to_everybody_who_asks() -> None:
-    """Those that came first, then those to come, until the end; repeats are left out."""
+    """Each iterator yields past events, then new ones until the end, without repeats."""
     fake_store = FakeStore()
     seen: dict[str, list[str]] = {"early": [], "late": []}
 
@@ -210,7 +210,7 @@ async def test_events_are_given_once_to_everybody_who_asks() -> None:
 
 
 async def test_leaving_the_events_early_leaves_nothing_behind() -> None:
-    """The iterator holds nothing that would have to be closed."""
+    """An iterator may be left early, because it holds nothing to be closed."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
@@ -225,7 +225,7 @@ async def test_leaving_the_events_early_leaves_nothing_behind() -> None:
 
 
 async def test_the_thousandth_event_is_the_last_that_is_kept() -> None:
-    """A call that never ends does not fill the memory; what it comes to is known all the same."""
+    """A call keeps at most 1,000 events, and its outcome is still known."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
@@ -238,7 +238,7 @@ async def test_the_thousandth_event_is_the_last_that_is_kept() -> None:
 
 
 async def test_a_wait_that_takes_too_long_says_so_and_disturbs_nobody() -> None:
-    """The call goes on, and so do others who wait for it."""
+    """A time-out of one waiter does not affect the call or other waiters."""
     fake_store = FakeStore()
     results: list[CallResult] = []
 
@@ -265,7 +265,7 @@ async def test_a_wait_that_takes_too_long_says_so_and_disturbs_nobody() -> None:
 
 @pytest.mark.parametrize("timeout", [0, -1, "soon", float("nan"), True])
 async def test_a_timeout_that_is_none_is_refused(timeout: Any) -> None:
-    """Seconds above 0, a timedelta, or None."""
+    """A time-out must be seconds above 0, a timedelta, or None."""
     async with FakeTelecmi().service(events=FakeStore()) as service:
         call = await place(service)
         with pytest.raises(ConfigurationError, match="timeout must be"):
@@ -273,7 +273,7 @@ async def test_a_timeout_that_is_none_is_refused(timeout: Any) -> None:
 
 
 async def test_a_call_that_failed_raises_its_own_error() -> None:
-    """There is nothing to wait for."""
+    """Waiting for a call that failed raises the call's own error."""
     fake_store = FakeStore()
     async with FakeTelecmi(always(lambda: refused(404))).service(events=fake_store) as service:
         call = place(service)
@@ -284,7 +284,7 @@ async def test_a_call_that_failed_raises_its_own_error() -> None:
 
 
 async def test_an_event_that_overtakes_the_reply_is_not_lost() -> None:
-    """It lies in the store when the call becomes known."""
+    """An event that arrives before the reply is kept until the call is known."""
     fake_store = FakeStore()
     async with FakeTelecmi(delay=2).service(events=fake_store, reference=False) as service:
         call = place(service)
@@ -295,7 +295,7 @@ async def test_an_event_that_overtakes_the_reply_is_not_lost() -> None:
 
 
 async def test_an_event_brings_back_a_call_whose_reply_was_lost() -> None:
-    """What was unknown is accepted, and whoever waits for the end is told."""
+    """The event makes an unknown call accepted, and waiters for the end wake."""
     fake_store = FakeStore()
     async with FakeTelecmi(always(lambda: LOST)).service(events=fake_store) as service:
         call = place(service)
@@ -315,7 +315,7 @@ async def test_an_event_brings_back_a_call_whose_reply_was_lost() -> None:
 
 
 async def test_a_call_without_a_reference_stays_unknown() -> None:
-    """Nothing could tie an event to it, so nobody waits in vain."""
+    """Without a reference no event can match the call, so waiting raises at once."""
     fake_store = FakeStore()
     async with FakeTelecmi(always(lambda: LOST)).service(
         events=fake_store, reference=False
@@ -326,7 +326,7 @@ async def test_a_call_without_a_reference_stays_unknown() -> None:
 
 
 async def test_an_event_stops_the_repetition_of_what_was_placed() -> None:
-    """A gateway's 502 would be tried again; the event shows that a phone rings already."""
+    """A gateway's 502 would be retried, but the event shows that the call was placed."""
     fake_store = FakeStore()
     telecmi = FakeTelecmi(in_turn(gateway, accepted))
     policy = RetryPolicy(wait_initial=10, wait_max=10)
@@ -342,7 +342,7 @@ async def test_an_event_stops_the_repetition_of_what_was_placed() -> None:
 
 
 async def test_an_event_settles_a_call_whose_request_fails_afterwards() -> None:
-    """It came while the request was under way, and then the reply was lost."""
+    """The event arrives while the request is in flight, and then the reply is lost."""
     fake_store = FakeStore()
     telecmi = FakeTelecmi(in_turn(gateway, accepted), delay=2)
     async with telecmi.service(events=fake_store) as service:
@@ -356,7 +356,7 @@ async def test_an_event_settles_a_call_whose_request_fails_afterwards() -> None:
 
 
 async def test_an_event_proves_a_refusal_wrong(caplog: pytest.LogCaptureFixture) -> None:
-    """A caller must know that a phone rang, whatever the reply said."""
+    """An event after a refusal makes the call accepted, since a phone may have rung."""
     fake_store = FakeStore()
     async with FakeTelecmi(always(lambda: refused(404))).service(events=fake_store) as service:
         call = place(service)
@@ -372,7 +372,7 @@ async def test_an_event_proves_a_refusal_wrong(caplog: pytest.LogCaptureFixture)
 async def test_events_of_two_calls_show_a_duplicate(
     when: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One reference and two ids: it was placed twice."""
+    """Two request ids for one reference show that the call was placed twice."""
     fake_store = FakeStore()
     async with FakeTelecmi(delay=2).service(events=fake_store) as service:
         call = place(service)
@@ -387,7 +387,7 @@ async def test_events_of_two_calls_show_a_duplicate(
 
 
 async def test_an_event_that_confirms_the_reply_changes_nothing() -> None:
-    """The usual case: the reference comes back with the id of the reply."""
+    """The event has the request id of the reply, so nothing changes."""
     fake_store = FakeStore()
     async with FakeTelecmi(delay=2).service(events=fake_store) as service:
         call = place(service)
@@ -400,7 +400,7 @@ async def test_an_event_that_confirms_the_reply_changes_nothing() -> None:
 
 
 async def test_an_event_with_no_id_of_the_call_but_a_legs_finds_it() -> None:
-    """Stream events and pressed keys hold nothing but the leg's id, learnt from others."""
+    """Stream and DTMF events have only the leg's id, which other events connect to the call."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
@@ -425,7 +425,7 @@ async def test_an_event_with_no_id_of_the_call_but_a_legs_finds_it() -> None:
 
 
 async def test_the_reference_is_sent_only_where_it_is_of_use_or_asked_for() -> None:
-    """Without a receiver or store, the request is what it always was."""
+    """The reference is sent with a receiver or store by default, else only if asked for."""
     sent: list[Any] = []
     for options in (
         {},
@@ -447,7 +447,7 @@ async def test_the_reference_is_sent_only_where_it_is_of_use_or_asked_for() -> N
 
 
 async def test_the_references_key_belongs_to_the_service() -> None:
-    """A value of the user's own there would be overwritten, so it is refused."""
+    """The user's own value under the reference's key is refused, not overwritten."""
     async with FakeTelecmi().service(reference=True) as service:
         with pytest.raises(InvalidCall) as caught:
             place(service, extra_params={REFERENCE_FIELD: "mine"})
@@ -455,7 +455,7 @@ async def test_the_references_key_belongs_to_the_service() -> None:
 
 
 async def test_a_call_is_taken_up_again_by_its_id() -> None:
-    """After a restart, all that is known of a call may be its id."""
+    """After a restart, a handle can be made from the request id alone."""
     fake_store = FakeStore()
     await fake_store.lay(payload("out_answered", ID, to=TO))
     async with FakeTelecmi().service(events=fake_store) as service:
@@ -472,7 +472,7 @@ async def test_a_call_is_taken_up_again_by_its_id() -> None:
 
 
 async def test_a_call_that_is_held_is_not_taken_up_a_second_time() -> None:
-    """Two handles of one call know the same."""
+    """Two handles of one call share the same state."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:
         first = await place(service)
@@ -485,7 +485,7 @@ async def test_a_call_that_is_held_is_not_taken_up_a_second_time() -> None:
 
 @pytest.mark.parametrize("to", [None, "", "anonymous", "0", "9" * 5_000, "१" * 10])
 async def test_a_number_that_is_none_leaves_the_result_without_one(to: str | None) -> None:
-    """No field of an event is certain."""
+    """An invalid callee number in an event is ignored."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:
         call = service.handle_for(ID)
@@ -497,7 +497,7 @@ async def test_a_number_that_is_none_leaves_the_result_without_one(to: str | Non
 
 @pytest.mark.parametrize("request_id", ["", "two words", 7, None, "x" * 300])
 async def test_what_is_no_id_is_refused(request_id: Any) -> None:
-    """It names what is wanted."""
+    """The error names the request id that is needed."""
     async with FakeTelecmi().service(events=FakeStore()) as service:
         with pytest.raises(InvalidCall, match="the id that TeleCMI gave"):
             service.handle_for(request_id)
@@ -505,7 +505,7 @@ async def test_what_is_no_id_is_refused(request_id: Any) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"rate": RateLimit(max_live_calls=3)}])
 async def test_a_call_is_not_taken_up_where_nothing_is_heard(options: Any) -> None:
-    """Its handle would be good for nothing."""
+    """Without a source of events, a handle for a request id is refused."""
     async with FakeTelecmi().service(**options) as service:
         with pytest.raises(ConfigurationError, match="source of events"):
             service.handle_for(ID)
@@ -513,7 +513,7 @@ async def test_a_call_is_not_taken_up_where_nothing_is_heard(options: Any) -> No
 
 @pytest.mark.parametrize("how", ["answered", "ended", "events"])
 async def test_closing_the_service_wakes_those_who_wait(how: str) -> None:
-    """Nothing more will be heard, and they are told what to do."""
+    """Waiters get ServiceClosed, which says how to go on."""
     fake_store = FakeStore()
     errors: list[ServiceClosed] = []
 
@@ -537,7 +537,7 @@ async def test_closing_the_service_wakes_those_who_wait(how: str) -> None:
 
 
 async def test_what_was_known_when_the_service_closed_stays_known() -> None:
-    """A call that is over can be asked for ever."""
+    """The outcome of a call that is over can be read after the service closed."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
@@ -550,7 +550,7 @@ async def test_what_was_known_when_the_service_closed_stays_known() -> None:
 async def test_a_store_that_fails_is_asked_again_later(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What came earlier is missed for now, and the log says so once."""
+    """Earlier events are missed until the store works again, and the log says so once."""
     fake_store = FakeStore()
     fake_store.broken = True
     await fake_store.lay(record(ID))
@@ -568,7 +568,7 @@ async def test_a_store_that_fails_is_asked_again_later(
 async def test_a_store_that_fails_for_good_wakes_those_who_wait(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One of the user's own may raise anything. Nothing of it reaches those who wait."""
+    """A user's own store may raise any exception; waiters get StoreError instead."""
     fake_store = FakeStore()
     fake_store.foreign = ZeroDivisionError("in the store")
     async with FakeTelecmi().service(events=fake_store) as service:
@@ -583,7 +583,7 @@ async def test_a_store_that_fails_for_good_wakes_those_who_wait(
 
 
 async def test_the_ids_of_calls_without_an_end_can_be_asked_for() -> None:
-    """A store that was away looks up what they missed."""
+    """The listener returns the calls without an end, so a store can look up missed events."""
     fake_store = FakeStore()
     async with FakeTelecmi(in_turn(accepted, lambda: accepted(1), lambda: LOST)).service(
         events=fake_store
@@ -598,7 +598,7 @@ async def test_the_ids_of_calls_without_an_end_can_be_asked_for() -> None:
 
 
 async def test_a_service_keeps_no_call_alive_that_nobody_holds() -> None:
-    """Memory stays flat: with its handle, a call is gone; its id alone is known for a while."""
+    """A call is freed with its last handle; only its request id is remembered for a while."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
@@ -615,7 +615,7 @@ async def test_a_service_keeps_no_call_alive_that_nobody_holds() -> None:
 
 
 async def test_a_late_event_of_a_call_that_is_gone_is_ignored() -> None:
-    """It may have been let go between the question and the event."""
+    """A call may be freed between the store's question and the event."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store):
         await anyio.sleep(1)
@@ -628,7 +628,7 @@ async def test_a_late_event_of_a_call_that_is_gone_is_ignored() -> None:
 
 
 async def test_ids_are_learnt_from_the_first_events_only() -> None:
-    """A flood of events with made-up legs does not grow what is known."""
+    """Many events with made-up legs do not increase memory without limit."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
@@ -642,7 +642,7 @@ async def test_ids_are_learnt_from_the_first_events_only() -> None:
 
 
 async def test_waiting_belongs_to_the_loop_of_the_call() -> None:
-    """Another loop could not be woken, so it says so."""
+    """Waiting in another event loop raises, because it could not be woken."""
     async with FakeTelecmi().service(events=FakeStore()) as service:
         call = await place(service)
 
@@ -655,7 +655,7 @@ async def test_waiting_belongs_to_the_loop_of_the_call() -> None:
 
 @pytest.mark.parametrize("how", ["answered", "ended", "events"])
 async def test_cancelled_anywhere_a_wait_leaves_no_trace(how: str) -> None:
-    """No waiter stays behind, the call goes on, and the next one who waits is served."""
+    """No waiter remains, the call goes on, and the next waiter is served."""
     fake_store = FakeStore()
     async with FakeTelecmi(delay=1).service(events=fake_store) as service:
 

@@ -1,4 +1,4 @@
-"""Hearing of calls by looking their records up."""
+"""CdrPoller: call outcomes from looking up call detail records."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 ID = f"{0:043d}"
 POLLER = CdrPoller(first=5, factor=2, longest=60)
-# When the looks are, in seconds from the beginning of the wait.
+# When calls are looked up, in seconds from the beginning of the wait.
 LOOKS = (5, 15, 35, 75, 135, 195)
 
 pytestmark = pytest.mark.anyio
@@ -52,7 +52,7 @@ def place(service: CallService) -> CallHandle:
 
 
 def looks(telecmi: FakeTelecmi) -> list[float]:
-    """When calls were looked up."""
+    """Return the times of the look-ups."""
     return [
         start
         for start, url in zip(telecmi.starts, telecmi.urls, strict=True)
@@ -61,7 +61,7 @@ def looks(telecmi: FakeTelecmi) -> list[float]:
 
 
 async def test_a_call_is_looked_up_less_and_less_often() -> None:
-    """The intervals grow up to the longest, and end with the record."""
+    """The intervals grow up to the longest, and look-ups end with the record."""
     telecmi = FakeTelecmi()
     answer_others(telecmi, lambda n, _: found(row()) if n == 5 else nothing_yet())
     async with telecmi.service(events=POLLER) as service:
@@ -77,7 +77,7 @@ async def test_a_call_is_looked_up_less_and_less_often() -> None:
 
 
 async def test_nobody_is_looked_up_whom_nobody_waits_for() -> None:
-    """A call whose handle is not awaited costs nothing."""
+    """A call that is not awaited causes no look-ups."""
     telecmi = FakeTelecmi()
     async with telecmi.service(events=POLLER) as service:
         await place(service)
@@ -87,7 +87,7 @@ async def test_nobody_is_looked_up_whom_nobody_waits_for() -> None:
 
 
 async def test_looking_ends_with_the_last_waiter() -> None:
-    """And begins again with the next one."""
+    """Look-ups stop with the last waiter and start again with the next one."""
     telecmi = FakeTelecmi()
     answer_others(telecmi, lambda _, __: nothing_yet())
     async with telecmi.service(events=POLLER) as service:
@@ -105,7 +105,7 @@ async def test_looking_ends_with_the_last_waiter() -> None:
 @pytest.mark.parametrize("moment", LOOKS[:3])
 @pytest.mark.parametrize("steps", range(6))
 async def test_a_wait_that_begins_as_another_ends_is_served(moment: float, steps: int) -> None:
-    """Whichever of them comes first in the same moment."""
+    """A wait that begins when another ends is served, in any order of the two."""
     telecmi = FakeTelecmi()
     answer_others(telecmi, lambda n, _: found(row()) if n > 4 else nothing_yet())
     async with telecmi.service(events=POLLER) as service, anyio.create_task_group() as tasks:
@@ -123,7 +123,7 @@ async def test_a_wait_that_begins_as_another_ends_is_served(moment: float, steps
 
 
 async def test_many_who_wait_for_one_call_look_once() -> None:
-    """The look-up is the call's."""
+    """Several waiters for one call share its look-ups."""
     telecmi = FakeTelecmi()
     answer_others(telecmi, lambda n, _: found(row()) if n == 1 else nothing_yet())
     async with telecmi.service(events=POLLER) as service:
@@ -137,7 +137,7 @@ async def test_many_who_wait_for_one_call_look_once() -> None:
 
 
 async def test_no_more_than_some_calls_are_looked_up_at_a_time() -> None:
-    """However many are waited for."""
+    """`at_once` limits concurrent look-ups, however many calls are awaited."""
     telecmi = FakeTelecmi(delay=1)
     answer_others(telecmi, lambda _, __: found(row()))
     async with telecmi.service(events=CdrPoller(first=5, at_once=3)) as service:
@@ -153,7 +153,7 @@ async def test_no_more_than_some_calls_are_looked_up_at_a_time() -> None:
 
 
 async def test_both_legs_make_the_same_outcome_as_webhooks_do() -> None:
-    """Whichever way it came."""
+    """Looked-up records give the same outcome as records from webhooks."""
     fake_store = FakeStore()
     rows = found(row(leg="b", answered=False), row())
     telecmi = FakeTelecmi()
@@ -166,16 +166,16 @@ async def test_both_legs_make_the_same_outcome_as_webhooks_do() -> None:
             await fake_store.lay(record(call.request_id, leg="b", answered=False))
             results.append(await call.ended())
 
-    looked_up, heard = (
+    looked_up, delivered = (
         (r.stage, r.answered, r.talk_seconds, r.cost, r.complete, [leg.leg for leg in r.legs])
         for r in results
     )
-    assert looked_up == heard
+    assert looked_up == delivered
     assert looked_up[-1] == ["a", "b"]
 
 
 async def test_a_record_that_was_sent_is_not_given_a_second_time() -> None:
-    """The one that was looked up is the same, with less in it."""
+    """A looked-up record that a webhook has already delivered is ignored."""
     fake_store, telecmi = FakeStore(), FakeTelecmi()
     answer_others(telecmi, lambda _, __: found(row()))
     async with telecmi.service(events=[fake_store, POLLER]) as service:
@@ -191,7 +191,7 @@ async def test_a_record_that_was_sent_is_not_given_a_second_time() -> None:
 
 @pytest.mark.parametrize("legs", [1, 2])
 async def test_a_look_up_stands_in_for_a_record_that_was_lost(legs: int) -> None:
-    """Of a leg whose events came, too; of several it cannot be told whose record it is."""
+    """It stands in if the leg's events name one leg, but not if they name several."""
     telecmi, fake_store = FakeTelecmi(), FakeStore()
     answer_others(telecmi, lambda _, __: found(row(leg="b"), row()))
     async with telecmi.service(events=[fake_store, POLLER]) as service:
@@ -209,7 +209,7 @@ async def test_a_look_up_stands_in_for_a_record_that_was_lost(legs: int) -> None
 
 
 async def test_looking_goes_on_after_failures(caplog: pytest.LogCaptureFixture) -> None:
-    """The log tells of the first."""
+    """Look-ups go on after failures, and the log mentions the first."""
     telecmi = FakeTelecmi()
     answers: list[Answer] = [
         httpx.ReadTimeout("slow"),
@@ -226,7 +226,7 @@ async def test_looking_goes_on_after_failures(caplog: pytest.LogCaptureFixture) 
 
 
 async def test_a_refused_look_up_is_told_and_says_nothing_about_the_call() -> None:
-    """The call rings all the same: it must not read as one that is safe to dial again."""
+    """A refused look-up raises RequestFailed, which does not say that redialling is safe."""
     telecmi = FakeTelecmi()
     answer_others(telecmi, lambda _, __: httpx.Response(200, json={"code": 420}))
     async with telecmi.service(events=POLLER) as service:
@@ -245,7 +245,7 @@ async def test_a_refused_look_up_is_told_and_says_nothing_about_the_call() -> No
 async def test_a_refused_look_up_leaves_the_webhooks(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """They need no credentials. Nobody is looked up any more, and the log says why."""
+    """Webhooks need no credentials and go on; look-ups stop, and the log says why."""
     fake_store, telecmi = FakeStore(), FakeTelecmi()
     answer_others(telecmi, lambda _, __: httpx.Response(200, json={"code": 420}))
     async with (
@@ -264,7 +264,7 @@ async def test_a_refused_look_up_leaves_the_webhooks(
 
 
 async def test_an_unknown_call_has_nothing_to_be_looked_up_by() -> None:
-    """Its fate stays unknown, and whoever waits is told at once."""
+    """An unknown call has no request id, so waiting raises at once."""
     telecmi = FakeTelecmi(always(lambda: httpx.ReadTimeout("slow")))
     async with telecmi.service(events=POLLER) as service:
         call = place(service)
@@ -273,7 +273,7 @@ async def test_an_unknown_call_has_nothing_to_be_looked_up_by() -> None:
 
 
 async def test_a_call_is_taken_up_again_and_looked_up() -> None:
-    """After a restart the id is all that is needed."""
+    """After a restart the request id is enough to look a call up."""
     telecmi = FakeTelecmi()
     answer_others(telecmi, lambda _, __: found(row(to=TO, answered=False)))
     async with telecmi.service(events=POLLER) as service:
@@ -284,7 +284,7 @@ async def test_a_call_is_taken_up_again_and_looked_up() -> None:
 
 @pytest.mark.parametrize("steps", [*range(5), None])
 async def test_closing_ends_the_looking(steps: int | None) -> None:
-    """At once, even if a look was about to begin; and whoever waits is told."""
+    """Closing ends look-ups and waiters at once, even if a look-up was about to begin."""
     telecmi = FakeTelecmi()
     answer_others(telecmi, lambda _, __: nothing_yet())
     errors: list[ServiceClosed] = []
@@ -312,7 +312,7 @@ async def test_closing_ends_the_looking(steps: int | None) -> None:
 async def test_cancelled_anywhere_a_wait_leaves_no_look_up_behind(
     anyio_backend_name: str,
 ) -> None:
-    """Waiters, tasks and slots are what they were."""
+    """After a cancellation no waiter, task or slot is left."""
     telecmi = FakeTelecmi(delay=1)
     answer_others(telecmi, lambda n, _: found(row()) if n % 3 == 2 else nothing_yet())
     async with telecmi.service(events=POLLER) as service:
@@ -339,7 +339,7 @@ async def test_cancelled_anywhere_a_wait_leaves_no_look_up_behind(
 
 
 async def test_where_all_is_cancelled_no_look_begins_anew() -> None:
-    """However long it takes until the service is closed, and though the call is wanted still."""
+    """In a cancelled scope no look-up begins, though a channel waits for the call's end."""
     telecmi = FakeTelecmi()
     limit = RateLimit(max_live_calls=1)
     with anyio.CancelScope() as scope:
@@ -360,7 +360,7 @@ async def test_where_all_is_cancelled_no_look_begins_anew() -> None:
 
 
 def test_the_intervals_never_end() -> None:
-    """They grow by the factor, and no longer than the longest."""
+    """The intervals grow by the factor up to the longest."""
     steady = itertools.islice(CdrPoller(first=90, longest=60).intervals(), 3)
     growing = itertools.islice(CdrPoller(first=1, factor=3, longest=10).intervals(), 5)
 
@@ -383,7 +383,7 @@ def test_the_intervals_never_end() -> None:
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(wrong: Any) -> None:
-    """The message names it."""
+    """The error names the setting."""
     with pytest.raises(ConfigurationError, match=f"CdrPoller.{next(iter(wrong))}"):
         CdrPoller(**wrong)
 
@@ -403,7 +403,7 @@ TOKEN = "t" * 43
     ],
 )
 def test_what_is_no_source_of_events_is_refused(events: Callable[[], Any]) -> None:
-    """The message names what is one."""
+    """The error names the valid sources of events."""
     with pytest.raises(ConfigurationError, match="events must be a Receiver"):
         Sources.of(events())
 
@@ -419,13 +419,13 @@ def test_what_is_no_source_of_events_is_refused(events: Callable[[], Any]) -> No
     ],
 )
 def test_two_sources_of_a_kind_are_refused(events: Callable[[], Any]) -> None:
-    """A receiver has a store, so the two are one kind."""
+    """A receiver has a store, so the two count as one kind."""
     with pytest.raises(ConfigurationError, match="one CdrPoller, and one receiver or store"):
         Sources.of(events())
 
 
 def test_sources_are_told_apart() -> None:
-    """One of each, or some of them."""
+    """There may be one source of each kind."""
     receiver, store, poller = Receiver(TOKEN), MemoryStore(), CdrPoller()
 
     assert Sources.of(None) == Sources() == Sources.of([])

@@ -1,4 +1,4 @@
-"""The service: what it sends, how it opens and closes, and what it does when things go wrong."""
+"""CallService: what it sends, how it opens and closes, and how it handles failures."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ INDIA_URL = "https://rest.telecmi.com/v2/ind_pcmo_make_call"
 
 
 async def test_a_call_is_sent_as_documented_over_plain_httpx() -> None:
-    """With a client of its own, the service posts exactly the documented JSON."""
+    """With its own client, the service posts exactly the documented JSON."""
     with respx.mock() as router:
         route = router.post(GLOBAL_URL).mock(return_value=accepted())
         async with CallService(2222226, "a-secret", from_=FROM) as service:
@@ -92,7 +92,7 @@ async def test_a_call_is_sent_as_documented_over_plain_httpx() -> None:
 async def test_the_region_decides_the_endpoint(
     service_region: str, call_region: str | None, to: int, url: str, region: Region
 ) -> None:
-    """The call's region wins over the service's; auto looks at the callee's number."""
+    """The call's region overrides the service's; auto decides by the callee's number."""
     telecmi = FakeTelecmi()
     async with telecmi.service(region=service_region) as service:
         handle = await service.make_call(to=to, pcmo=FLOW, region=call_region)
@@ -102,7 +102,7 @@ async def test_the_region_decides_the_endpoint(
 
 
 async def test_a_calls_own_caller_id_wins() -> None:
-    """from_ of the call, else of the service."""
+    """The call's `from_` overrides the service's."""
     telecmi = FakeTelecmi()
     async with telecmi.service() as service:
         await service.make_call(to=TO, pcmo=FLOW)
@@ -113,7 +113,7 @@ async def test_a_calls_own_caller_id_wins() -> None:
 
 
 async def test_a_call_without_any_caller_id_is_refused() -> None:
-    """Nothing is guessed: the error names from_."""
+    """The error names `from_`; there is no default caller id."""
     telecmi = FakeTelecmi()
     async with telecmi.service(from_=None) as service:
         with pytest.raises(InvalidCall, match="from: is missing"):
@@ -123,7 +123,7 @@ async def test_a_call_without_any_caller_id_is_refused() -> None:
 
 
 async def test_bad_calls_raise_at_once_and_send_nothing() -> None:
-    """Every bad call of the table is refused by make_call with its path."""
+    """make_call refuses every bad call of the table with its path, and sends nothing."""
     telecmi = FakeTelecmi()
     async with telecmi.service() as service:
         for bad in BAD_CALLS:
@@ -161,14 +161,14 @@ async def test_bad_calls_raise_at_once_and_send_nothing() -> None:
 async def test_a_service_that_cannot_work_is_refused(
     options: dict[str, Any], message: str
 ) -> None:
-    """The error names the argument and what would be right."""
+    """The error names the argument and a valid value."""
     with pytest.raises(ConfigurationError, match=message):
         CallService(**{"app_id": 1, "secret": "s", **options})
 
 
 @pytest.mark.parametrize("options", [{"retry": 3}, {"timeout": -1}])
 async def test_options_of_a_call_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
-    """They are checked before anything is sent, for one call and for many."""
+    """Options are checked before anything is sent, for one call and for many."""
     telecmi = FakeTelecmi()
     async with telecmi.service() as service:
         with pytest.raises(ConfigurationError):
@@ -180,7 +180,7 @@ async def test_options_of_a_call_that_cannot_work_are_refused(options: dict[str,
 
 
 async def test_from_env_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four variables, spaces around them forgiven; arguments win."""
+    """from_env reads four variables without surrounding spaces; arguments override them."""
     monkeypatch.setenv("TELECMI_APP_ID", " 2222226 ")
     monkeypatch.setenv("TELECMI_SECRET", "from-env\n")
     monkeypatch.setenv("TELECMI_FROM", "+1 917 000 0000")
@@ -204,7 +204,7 @@ async def test_from_env_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("make", [CallService, CallService.from_env])
 async def test_a_traceback_with_locals_of_a_failed_start_can_be_shown(make: Any) -> None:
-    """What was made by half has a repr, and the secret is in none of the frames."""
+    """Half-made objects have a repr, and no frame shows the secret."""
     with pytest.raises(ConfigurationError) as caught:
         make(app_id=1, secret="sesame-open", base_url="nope")
 
@@ -215,7 +215,7 @@ async def test_a_traceback_with_locals_of_a_failed_start_can_be_shown(make: Any)
 
 
 async def test_from_env_needs_no_variable_that_is_given() -> None:
-    """Arguments may replace the environment altogether."""
+    """With all arguments given, from_env needs no environment variables."""
     service = CallService.from_env(app_id=7, secret="s")
 
     assert repr(service) == "<CallService app_id=7 0 calls under way>"
@@ -225,7 +225,7 @@ async def test_from_env_needs_no_variable_that_is_given() -> None:
 async def test_from_env_names_the_variable_that_is_missing(
     monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    """Both credentials must be there; an empty one is missing too."""
+    """Both credentials must be set; an empty one counts as missing."""
     monkeypatch.setenv("TELECMI_APP_ID", "1")
     monkeypatch.setenv("TELECMI_SECRET", "s")
     monkeypatch.setenv(missing, " ")
@@ -249,7 +249,7 @@ async def test_from_env_names_the_variable_that_is_missing(
 async def test_a_documented_refusal_has_its_error_and_is_not_repeated(
     code: int, kind: type[CallRejected], wrapped: bool
 ) -> None:
-    """Whether the code is the HTTP status or stands inside a 200."""
+    """A refusal counts the same as an HTTP status or as a code inside a 200."""
     reply = {"code": code, "msg": "no"}
     telecmi = FakeTelecmi(
         always(lambda: httpx.Response(200 if wrapped else code, json=dict(reply)))
@@ -264,7 +264,7 @@ async def test_a_documented_refusal_has_its_error_and_is_not_repeated(
 
 
 async def test_a_502_of_telecmi_is_repeated_and_bounded() -> None:
-    """Four attempts, then MissingProperty with all of them."""
+    """After four attempts, MissingProperty lists all of them."""
     telecmi = FakeTelecmi(always(lambda: refused(502)))
     async with telecmi.service() as service:
         with pytest.raises(MissingProperty) as caught:
@@ -275,7 +275,7 @@ async def test_a_502_of_telecmi_is_repeated_and_bounded() -> None:
 
 
 async def test_a_gateways_502_is_repeated_unless_at_most_once() -> None:
-    """at_most_once ends it as unknown after a single request."""
+    """With at_most_once, the call is unknown after a single request."""
     telecmi = FakeTelecmi(in_turn(gateway, gateway, accepted))
     async with telecmi.service() as service:
         assert (await service.make_call(to=TO, pcmo=FLOW)).accepted
@@ -305,7 +305,7 @@ async def test_a_gateways_502_is_repeated_unless_at_most_once() -> None:
 async def test_what_may_have_rung_is_never_repeated(
     failure: Callable[[], httpx.Response | Exception],
 ) -> None:
-    """One request, one unknown outcome, and no foreign exception."""
+    """There is one request, the outcome is unknown, and no foreign exception is raised."""
     telecmi = FakeTelecmi(always(failure))
     async with telecmi.service(retry=RetryPolicy(attempts=9)) as service:
         handle = service.make_call(to=TO, pcmo=FLOW)
@@ -317,7 +317,7 @@ async def test_what_may_have_rung_is_never_repeated(
 
 
 async def test_what_was_never_sent_is_repeated() -> None:
-    """A refused connection is tried again, and ends as NotSent if it stays so."""
+    """A refused connection is retried, and ends as NotSent if all attempts fail."""
     telecmi = FakeTelecmi(in_turn(lambda: httpx.ConnectError("refused"), accepted))
     down = FakeTelecmi(always(lambda: httpx.ConnectTimeout("nobody there")))
     async with telecmi.service() as service, down.service() as other:
@@ -330,7 +330,7 @@ async def test_what_was_never_sent_is_repeated() -> None:
 
 
 async def test_after_slow_down_everyone_pauses_and_nobody_ends_it_early() -> None:
-    """A 429 with Retry-After holds all calls for that long, whatever else succeeds."""
+    """A 429 with Retry-After pauses all calls for that time, even if others succeed."""
     telecmi = FakeTelecmi(in_turn(lambda: refused(429, retry_after="10"), accepted), delay=1.0)
     async with telecmi.service() as service:
         first = service.make_call(to=TO, pcmo=FLOW)
@@ -349,7 +349,7 @@ async def test_after_slow_down_everyone_pauses_and_nobody_ends_it_early() -> Non
 
 @pytest.mark.parametrize(("header", "pause"), [("86400", 60.0), (None, 0.5), ("soon", 0.5)])
 async def test_a_pause_is_capped_and_has_a_default(header: str | None, pause: float) -> None:
-    """A day in Retry-After is a minute here; none at all is the first wait."""
+    """A Retry-After of a day is cut to a minute; without a valid one the first wait is used."""
     extra = {} if header is None else {"retry_after": header}
     telecmi = FakeTelecmi(in_turn(lambda: refused(429, **extra), accepted))
     async with telecmi.service() as service:
@@ -359,7 +359,7 @@ async def test_a_pause_is_capped_and_has_a_default(header: str | None, pause: fl
 
 
 async def test_rate_limited_is_raised_when_attempts_run_out() -> None:
-    """The error carries what was asked for, not what was granted."""
+    """The error has the pause that TeleCMI asked for, not the shorter one that was used."""
     telecmi = FakeTelecmi(always(lambda: refused(429, retry_after="86400")))
     async with telecmi.service(retry=RetryPolicy(attempts=1)) as service:
         with pytest.raises(RateLimited) as caught:
@@ -369,7 +369,7 @@ async def test_rate_limited_is_raised_when_attempts_run_out() -> None:
 
 
 async def test_a_refusal_before_the_queue_gave_up_is_the_answer() -> None:
-    """A retry that has no turn in time leaves the call refused, not unsent."""
+    """If a retry gets no turn in time, the call is refused, not unsent."""
     telecmi = FakeTelecmi(in_turn(lambda: refused(502), accepted), delay=1.0)
     limit = RateLimit(max_in_flight=1, queue_timeout=20.0)
     async with telecmi.service(rate=limit) as service:
@@ -385,7 +385,7 @@ async def test_a_refusal_before_the_queue_gave_up_is_the_answer() -> None:
 
 
 async def test_queue_timeout_fails_a_call_instead_of_waiting() -> None:
-    """A web handler that would rather fail gets NotSent after that time."""
+    """With queue_timeout, a call that waits longer than that raises NotSent."""
     telecmi = FakeTelecmi(delay=10.0)
     limit = RateLimit(max_in_flight=1, queue_timeout=2.0)
     async with telecmi.service(rate=limit) as service:
@@ -403,7 +403,7 @@ async def test_queue_timeout_fails_a_call_instead_of_waiting() -> None:
 
 
 async def test_a_deadline_bounds_queue_and_retries_together() -> None:
-    """Nothing starts after the deadline, in the queue or after a wait."""
+    """No attempt starts after the deadline, neither from the queue nor after a wait."""
     telecmi = FakeTelecmi(always(lambda: refused(429, retry_after="4")), delay=3.0)
     policy = RetryPolicy(deadline=5.0)
     limit = RateLimit(max_in_flight=1, queue_timeout=100.0)
@@ -422,7 +422,7 @@ async def test_a_deadline_bounds_queue_and_retries_together() -> None:
 
 
 async def test_the_budget_bounds_the_load_on_a_server_that_is_down() -> None:
-    """A thousand calls into an outage are at most 1.1 times as many requests."""
+    """A thousand calls during an outage make at most 1.1 times as many requests."""
     telecmi = FakeTelecmi(always(lambda: refused(502)))
     async with telecmi.service() as service:
         handles = [service.make_call(to=TO, pcmo=FLOW) for _ in range(1000)]
@@ -434,7 +434,7 @@ async def test_the_budget_bounds_the_load_on_a_server_that_is_down() -> None:
 
 
 async def test_policy_and_timeouts_of_a_call_win() -> None:
-    """retry= and timeout= of make_call replace the service's."""
+    """`retry` and `timeout` of make_call override the service's."""
     telecmi = FakeTelecmi(always(lambda: refused(502)))
     async with telecmi.service(timeout=Timeouts(total=3.0)) as service:
         with pytest.raises(MissingProperty):
@@ -453,7 +453,7 @@ async def test_policy_and_timeouts_of_a_call_win() -> None:
 
 
 async def test_at_most_once_of_a_service_cannot_be_switched_off_by_a_call() -> None:
-    """A call's own policy replaces everything but that."""
+    """A call's own policy overrides all of the service's policy except at_most_once."""
     telecmi = FakeTelecmi(always(gateway))
     careful = RetryPolicy(at_most_once=True)
     async with telecmi.service(retry=careful) as service:
@@ -466,7 +466,7 @@ async def test_at_most_once_of_a_service_cannot_be_switched_off_by_a_call() -> N
 async def test_calls_that_closing_cancels_are_counted_in_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Fire and forget does not lose calls without a word."""
+    """A warning counts the queued calls that closing cancelled."""
     telecmi = FakeTelecmi(delay=1.0)
     async with telecmi.service() as service:
         for _ in range(100):
@@ -478,7 +478,7 @@ async def test_calls_that_closing_cancels_are_counted_in_a_warning(
 
 
 async def test_many_calls_run_concurrently_within_the_limit() -> None:
-    """Two thousand at once: all accepted, never more than twenty inside the client."""
+    """Of two thousand concurrent calls all are accepted, with at most twenty in flight."""
     telecmi = FakeTelecmi(delay=0.1)
     async with telecmi.service() as service:
         began = anyio.current_time()
@@ -493,7 +493,7 @@ async def test_many_calls_run_concurrently_within_the_limit() -> None:
 
 
 async def test_starts_keep_to_the_rate_retries_included() -> None:
-    """With a third of the answers a 502, requests still start at most five a second."""
+    """With a third of the answers a 502, at most five requests start per second."""
     telecmi = FakeTelecmi(lambda n: refused(502) if n % 3 == 0 else accepted(n))
     async with telecmi.service(rate=RateLimit(5)) as service:
         handles = [service.make_call(to=TO, pcmo=FLOW) for _ in range(40)]
@@ -508,7 +508,7 @@ async def test_starts_keep_to_the_rate_retries_included() -> None:
 
 
 async def test_leaving_waits_for_what_was_sent_and_cancels_the_queue() -> None:
-    """Nothing that left is abandoned; what did not leave raises CallCancelled."""
+    """Calls in flight are finished; queued calls raise CallCancelled."""
     telecmi = FakeTelecmi(delay=5.0)
     async with telecmi.service(rate=RateLimit(max_in_flight=2)) as service:
         handles = [service.make_call(to=TO, pcmo=FLOW) for _ in range(5)]
@@ -521,7 +521,7 @@ async def test_leaving_waits_for_what_was_sent_and_cancels_the_queue() -> None:
 
 
 async def test_an_error_in_the_body_leaves_as_it_is() -> None:
-    """The body's exception is not wrapped in a group, and what was sent is finished."""
+    """The body's exception is not wrapped in a group, and calls in flight are finished."""
     telecmi = FakeTelecmi(delay=5.0)
     handle: CallHandle | None = None
 
@@ -536,7 +536,7 @@ async def test_an_error_in_the_body_leaves_as_it_is() -> None:
 
 
 async def test_cancelling_the_whole_block_still_finishes_what_was_sent() -> None:
-    """A time-out around the service does not abandon a request that left."""
+    """A time-out around the service does not abandon a call in flight."""
     telecmi = FakeTelecmi(delay=5.0)
     handles: list[CallHandle] = []
     with anyio.move_on_after(1.0) as scope:
@@ -550,7 +550,7 @@ async def test_cancelling_the_whole_block_still_finishes_what_was_sent() -> None
 
 
 async def test_cancelling_anywhere_loses_no_call() -> None:
-    """Wherever a program that places calls is cancelled, every call is settled truthfully."""
+    """Wherever a program is cancelled, every call is settled with its true outcome."""
 
     class State:
         def __init__(self) -> None:
@@ -583,7 +583,7 @@ async def test_cancelling_anywhere_loses_no_call() -> None:
 
 
 async def test_two_may_close_a_service_at_once() -> None:
-    """Each of them returns when all is done."""
+    """Each concurrent `aclose` returns when all calls are finished."""
     telecmi = FakeTelecmi(delay=1.0)
     async with telecmi.service() as service:
         service.make_call(to=TO, pcmo=FLOW)
@@ -596,7 +596,7 @@ async def test_two_may_close_a_service_at_once() -> None:
 
 
 async def test_the_bodys_error_survives_a_cancellation_around_it() -> None:
-    """What a clean-up raises is not replaced by the cancellation, on trio neither."""
+    """On both backends, an error of the body's clean-up is not replaced by the cancellation."""
     with pytest.raises(KeyError), anyio.move_on_after(5):
         async with FakeTelecmi(delay=2).service(rate=RateLimit(max_in_flight=1)) as service:
             for _ in range(9):
@@ -608,7 +608,7 @@ async def test_the_bodys_error_survives_a_cancellation_around_it() -> None:
 
 
 async def test_a_cancellation_without_an_error_of_the_body_goes_on() -> None:
-    """A scope around the service is cancelled as any other, its calls are settled."""
+    """A scope around the service is cancelled normally, and its calls are settled."""
     with anyio.move_on_after(1) as scope:
         async with FakeTelecmi(delay=2).service(rate=RateLimit(max_in_flight=1)) as service:
             handles = [service.make_call(to=TO, pcmo=FLOW) for _ in range(3)]
@@ -620,7 +620,7 @@ async def test_a_cancellation_without_an_error_of_the_body_goes_on() -> None:
 
 
 async def test_a_hook_may_close_the_service() -> None:
-    """Closed from within calls, the service waits for none of them."""
+    """If a call's own hook closes the service, it does not wait for that call."""
 
     async def stop(response: httpx.Response) -> None:
         await service.aclose()
@@ -640,7 +640,7 @@ async def test_a_hook_may_close_the_service() -> None:
 
 @pytest.mark.real_clock
 def test_a_service_of_one_loop_is_not_opened_in_another() -> None:
-    """Used on asyncio, it is refused by trio before anything is entered there."""
+    """A service that was used on asyncio is refused by trio before anything is started."""
     client = httpx.AsyncClient(transport=FakeTelecmi())
 
     async def use() -> CallService:
@@ -661,7 +661,7 @@ def test_a_service_of_one_loop_is_not_opened_in_another() -> None:
 
 
 async def test_a_closed_service_takes_no_more_calls() -> None:
-    """make_call and make_calls raise ServiceClosed; closing again does no harm."""
+    """make_call and make_calls raise ServiceClosed; closing again has no effect."""
     telecmi = FakeTelecmi()
     async with telecmi.service() as service:
         await service.aclose()
@@ -679,7 +679,7 @@ async def test_a_closed_service_takes_no_more_calls() -> None:
 
 
 async def test_an_open_service_says_how_many_calls_are_under_way() -> None:
-    """Its repr counts, and shows no secret."""
+    """The repr shows the number of calls in flight, and no secret."""
     async with FakeTelecmi(delay=1).service() as service:
         service.make_call(to=TO, pcmo=FLOW)
 
@@ -687,7 +687,7 @@ async def test_an_open_service_says_how_many_calls_are_under_way() -> None:
 
 
 async def test_the_users_client_stays_open_and_its_own_is_closed() -> None:
-    """http_client= is never closed by the service."""
+    """The service never closes the user's http_client, and always closes its own."""
     telecmi = FakeTelecmi()
     async with httpx.AsyncClient(transport=telecmi) as client:
         async with CallService(1, "s", http_client=client):
@@ -702,7 +702,7 @@ async def test_the_users_client_stays_open_and_its_own_is_closed() -> None:
 
 
 def test_outside_an_event_loop_a_call_is_refused() -> None:
-    """A clear error instead of asyncio's."""
+    """Outside an event loop, make_call raises an error of the package."""
     service = CallService(1, "s", from_=FROM)
 
     with pytest.raises(WrongEventLoop, match="no running event loop"):
@@ -711,7 +711,7 @@ def test_outside_an_event_loop_a_call_is_refused() -> None:
 
 @pytest.mark.real_clock
 def test_a_second_event_loop_is_refused() -> None:
-    """The service belongs to the loop it was first used in, for calling and for closing."""
+    """A service works only in the event loop of its first use, for calling and for closing."""
     telecmi = FakeTelecmi()
     client = httpx.AsyncClient(transport=telecmi)
     service = CallService(1, "s", from_=FROM, http_client=client)
@@ -734,7 +734,7 @@ def test_a_second_event_loop_is_refused() -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])
 async def test_on_trio_a_service_must_be_opened(anyio_backend: str) -> None:
-    """Without async with there is no nursery for its calls, and it says so."""
+    """On trio, a service without `async with` raises an error that says so."""
     service = CallService(1, "s", from_=FROM)
 
     with pytest.raises(WrongEventLoop, match="on trio a service must be opened"):
@@ -744,7 +744,7 @@ async def test_on_trio_a_service_must_be_opened(anyio_backend: str) -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])
 async def test_on_trio_a_service_is_opened_once(anyio_backend: str) -> None:
-    """Opening it inside itself is refused."""
+    """Opening an open service is refused."""
     async with FakeTelecmi().service() as service:
         with pytest.raises(WrongEventLoop, match="open already"):
             async with service:
@@ -754,7 +754,7 @@ async def test_on_trio_a_service_is_opened_once(anyio_backend: str) -> None:
 async def test_retries_and_attempts_are_logged_without_numbers(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """INFO tells of every retry, DEBUG of every attempt, by reference."""
+    """INFO logs every retry and DEBUG every attempt, both by reference."""
     caplog.set_level(logging.DEBUG, logger="telecmi_async")
     async with FakeTelecmi(in_turn(lambda: refused(502), accepted)).service() as service:
         handle = await service.make_call(to=TO, pcmo=FLOW)
@@ -769,7 +769,7 @@ async def test_retries_and_attempts_are_logged_without_numbers(
 async def test_a_bug_of_ours_is_not_taken_for_a_call_that_did_not_ring(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Should judging itself fail, that call is unknown, it is logged, and others go on."""
+    """If judging a reply fails, the call is unknown, an error is logged, and others go on."""
 
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
@@ -786,7 +786,7 @@ async def test_a_bug_of_ours_is_not_taken_for_a_call_that_did_not_ring(
 
 @pytest.mark.real_clock
 def test_a_call_is_cancelled_in_its_own_loop_only() -> None:
-    """cancel() from outside the loop is refused with an error of ours; afterwards it is moot."""
+    """Outside the call's loop, cancel() is refused; for a settled call it returns False."""
     home = asyncio.new_event_loop()
     client = httpx.AsyncClient(transport=FakeTelecmi(delay=0.01))
 
@@ -822,7 +822,7 @@ async def _cancel(handle: CallHandle) -> None:
     ],
 )
 async def test_a_deeply_nested_reply_stops_nobody(body: bytes) -> None:
-    """It counts as no JSON at all; other calls go on."""
+    """A deeply nested reply counts as invalid JSON, and other calls go on."""
     telecmi = FakeTelecmi(in_turn(lambda: httpx.Response(500, content=body), accepted))
     async with telecmi.service() as service:
         with pytest.raises(CallOutcomeUnknown):
@@ -831,7 +831,7 @@ async def test_a_deeply_nested_reply_stops_nobody(body: bytes) -> None:
 
 
 async def test_a_request_id_that_repeats_the_secret_is_none() -> None:
-    """Nor is one that is no text of a sane length: such an answer proves nothing."""
+    """A request_id with the secret in it, or not short plain text, makes the call unknown."""
     for value in ("xx-a-secret-xx", "i" * 300, "\ud800", "a\nb"):
         reply = httpx.Response(200, content=json.dumps({"code": 200, "request_id": value}))
         async with FakeTelecmi(always(partial(_same, reply))).service() as service:
@@ -843,7 +843,7 @@ async def test_a_request_id_that_repeats_the_secret_is_none() -> None:
 
 @pytest.mark.parametrize("secret", ["s", "0000"])
 async def test_a_short_secret_stands_in_a_request_id_by_chance(secret: str) -> None:
-    """Made-up credentials of tests and trials do not turn accepted calls into unknown ones."""
+    """Very short secrets, as in tests, do not make accepted calls unknown."""
     client = httpx.AsyncClient(transport=FakeTelecmi())
     async with client, CallService(1, secret, from_=FROM, http_client=client) as service:
         handle = await service.make_call(to=TO, pcmo=FLOW)
@@ -856,7 +856,7 @@ def _same(reply: httpx.Response) -> httpx.Response:
 
 
 async def test_a_hook_that_reads_the_reply_changes_nothing() -> None:
-    """The usual logging hook of a user's client reads the body first."""
+    """A user's logging hook that reads the body first changes nothing."""
 
     async def read(response: httpx.Response) -> None:
         await response.aread()
@@ -881,7 +881,7 @@ async def test_a_hook_that_reads_the_reply_changes_nothing() -> None:
 async def test_a_client_that_cannot_be_closed_does_no_harm(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its error is logged, the service is closed all the same."""
+    """The client's error is logged, and the service is closed."""
     service = CallService(1, "s")
 
     async def broken() -> None:
@@ -895,7 +895,7 @@ async def test_a_client_that_cannot_be_closed_does_no_harm(
 
 
 async def test_an_address_that_cannot_be_sent_to_proves_that_nothing_was() -> None:
-    """A host name that httpx refuses to encode is no unknown outcome."""
+    """A host name that httpx refuses to encode is a failure that was not sent."""
     service = CallService(
         1, "s", from_=FROM, base_url="https://xn--a/", retry=RetryPolicy(attempts=1)
     )
@@ -908,7 +908,7 @@ async def test_an_address_that_cannot_be_sent_to_proves_that_nothing_was() -> No
     "seed", [None, 7, "seed", 10**5000], ids=["none", "int", "str", "huge"]
 )
 async def test_any_seed_works(seed: Any) -> None:
-    """However large; what is no int or str is refused."""
+    """A seed of any size is accepted; values that are not int or str are refused."""
     async with FakeTelecmi(in_turn(lambda: refused(502), accepted)).service(
         seed=seed
     ) as service:
@@ -918,7 +918,7 @@ async def test_any_seed_works(seed: Any) -> None:
 
 
 async def test_a_hundred_services_leave_nothing_behind() -> None:
-    """Opening, calling and closing again and again keeps no task and no call."""
+    """Opening, calling and closing a hundred times leaves no task and no call."""
     for _ in range(100):
         async with FakeTelecmi().service() as service:
             await service.make_call(to=TO, pcmo=FLOW)

@@ -1,4 +1,4 @@
-"""Many calls as a stream: order, back-pressure, bad rows, leaving early."""
+"""make_calls as a stream: order, back-pressure, invalid rows, leaving early."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ pytestmark = pytest.mark.anyio
 
 
 def rows(count: int) -> Iterator[dict[str, Any]]:
-    """Requests to numbers that count up, as a generator."""
+    """Yield requests to consecutive numbers."""
     for number in range(count):
         yield {"to": TO + number, "pcmo": FLOW}
 
 
 async def test_every_request_is_yielded_once_whatever_its_fate() -> None:
-    """Accepted, refused and invalid rows all come, as settled handles."""
+    """Accepted, refused and invalid rows are all yielded as settled handles."""
     telecmi = FakeTelecmi(lambda n: refused(420) if n % 10 == 3 else accepted(n), delay=0.1)
     bad = {"to": "nobody", "pcmo": FLOW}
     ready = CallRequest(to=TO, pcmo=FLOW)
@@ -64,7 +64,7 @@ async def test_every_request_is_yielded_once_whatever_its_fate() -> None:
 
 
 async def test_calls_come_in_the_order_of_completion() -> None:
-    """A slow call does not hold up the ones that were faster."""
+    """A slow call does not delay calls that complete earlier."""
 
     class Uneven(FakeTelecmi):
         async def handle_async_request(self, request: Any) -> Any:
@@ -83,7 +83,7 @@ async def test_calls_come_in_the_order_of_completion() -> None:
 
 
 async def test_requests_are_pulled_only_as_fast_as_calls_are_placed() -> None:
-    """An endless source is asked for no more than a window ahead of the consumer."""
+    """At most a window of requests is pulled ahead of the consumer."""
     pulled = 0
 
     def endless() -> Iterator[dict[str, Any]]:
@@ -105,7 +105,7 @@ async def test_requests_are_pulled_only_as_fast_as_calls_are_placed() -> None:
 
 
 async def test_a_slow_consumer_holds_the_source_back() -> None:
-    """While the loop's body sleeps, no more than the window is placed."""
+    """While the loop's body sleeps, no more calls than the window are placed."""
     telecmi = FakeTelecmi()
     async with telecmi.service(rate=RateLimit(max_in_flight=3)) as service:
         async for _ in service.make_calls(rows(100)):
@@ -116,7 +116,7 @@ async def test_a_slow_consumer_holds_the_source_back() -> None:
 
 
 async def test_an_async_source_does_not_hold_back_results() -> None:
-    """A settled call is yielded while the source is still waiting for its next request."""
+    """A settled call is yielded while the source still waits for its next request."""
 
     async def slow() -> AsyncIterator[dict[str, Any]]:
         for row in rows(3):
@@ -134,7 +134,7 @@ async def test_an_async_source_does_not_hold_back_results() -> None:
 
 
 async def test_breaking_out_stops_starting_and_finishes_what_was_sent() -> None:
-    """After break nothing more is started; queued calls are cancelled, sent ones finished."""
+    """After break no call is started; queued calls are cancelled, calls in flight finished."""
     telecmi = FakeTelecmi(delay=1.0)
     async with telecmi.service(rate=RateLimit(max_in_flight=4)) as service:
         async for call in service.make_calls(rows(1000)):
@@ -149,7 +149,7 @@ async def test_breaking_out_stops_starting_and_finishes_what_was_sent() -> None:
 
 
 async def test_an_error_in_the_loops_body_stops_the_stream_too() -> None:
-    """The body's exception comes out, and nothing more is started."""
+    """The body's exception is raised, and no further call is started."""
     telecmi = FakeTelecmi(delay=1.0)
     async with telecmi.service(rate=RateLimit(max_in_flight=4)) as service:
         with pytest.raises(ZeroDivisionError):
@@ -161,7 +161,7 @@ async def test_an_error_in_the_loops_body_stops_the_stream_too() -> None:
 
 
 async def test_a_stream_is_a_context_manager() -> None:
-    """Leaving it stops it, even while somebody holds on to it."""
+    """Leaving the context stops the stream, even if a reference to it remains."""
     telecmi = FakeTelecmi(delay=1.0)
     async with telecmi.service(rate=RateLimit(max_in_flight=2)) as service:
         async with service.make_calls(rows(1000)) as calls:
@@ -176,7 +176,7 @@ async def test_a_stream_is_a_context_manager() -> None:
 
 
 async def test_the_sources_error_comes_after_every_call() -> None:
-    """What was started is yielded first; then the source's own exception is raised."""
+    """All started calls are yielded first; then the source's exception is raised."""
 
     async def failing() -> AsyncIterator[dict[str, Any]]:
         for row in rows(3):
@@ -193,7 +193,7 @@ async def test_the_sources_error_comes_after_every_call() -> None:
 
 
 async def test_an_async_generator_is_closed_when_the_consumer_leaves() -> None:
-    """Its finally runs at once and not whenever it is collected."""
+    """The generator's `finally` runs at once, and not when it is collected."""
     closed = []
 
     async def source() -> AsyncIterator[dict[str, Any]]:
@@ -212,7 +212,7 @@ async def test_an_async_generator_is_closed_when_the_consumer_leaves() -> None:
 
 
 async def test_progress_counts_every_fate() -> None:
-    """on_progress gets frozen snapshots; the last one is the total."""
+    """`on_progress` receives frozen snapshots; the last one has the totals."""
     telecmi = FakeTelecmi(in_turn(lambda: refused(502), lambda: refused(420), accepted))
     snapshots: list[Progress] = []
     async with telecmi.service(rate=RateLimit(max_in_flight=1)) as service:
@@ -232,7 +232,7 @@ async def test_progress_counts_every_fate() -> None:
 
 
 async def test_a_broken_on_progress_disturbs_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """Its error is logged, the calls go on."""
+    """An error in `on_progress` is logged, and the calls go on."""
 
     def broken(_: Progress) -> None:
         raise ZeroDivisionError
@@ -269,7 +269,7 @@ async def test_what_is_no_stream_is_refused(
 
 @pytest.mark.parametrize("row", [None, 5, "x", [], {"to": TO}, {"too": TO, "pcmo": FLOW}])
 async def test_a_row_of_any_kind_is_yielded_as_invalid(row: Any) -> None:
-    """A broken row is a row, not the end of the loop."""
+    """An invalid row is yielded as an invalid call and does not end the loop."""
     async with FakeTelecmi().service() as service:
         calls = [call async for call in service.make_calls([row, *rows(1)])]
 
@@ -293,7 +293,7 @@ async def test_closing_the_service_ends_the_stream_with_an_error() -> None:
 
 
 async def test_two_consumers_share_a_stream() -> None:
-    """Every call goes to exactly one of them, and both end."""
+    """Every call goes to exactly one consumer, and both loops end."""
     got: list[list[Any]] = [[], []]
     async with FakeTelecmi(delay=0.1).service() as service:
         stream = service.make_calls(rows(50))
@@ -310,7 +310,7 @@ async def test_two_consumers_share_a_stream() -> None:
 
 
 async def test_leaving_the_service_ends_a_forgotten_stream() -> None:
-    """A stream nobody finishes does not keep the service from closing."""
+    """An unfinished stream does not prevent the service from closing."""
     telecmi = FakeTelecmi(delay=1.0)
     async with telecmi.service() as service:
         stream = service.make_calls(rows(1000))
@@ -321,7 +321,7 @@ async def test_leaving_the_service_ends_a_forgotten_stream() -> None:
 
 
 async def test_cancelling_the_consumer_anywhere_loses_no_call() -> None:
-    """Wherever the consuming program is cancelled, what was sent is finished, once each."""
+    """Wherever the consuming program is cancelled, calls in flight are finished, once each."""
 
     async def program(telecmi: FakeTelecmi) -> None:
         async with telecmi.service(rate=RateLimit(max_in_flight=2)) as service:
@@ -341,7 +341,7 @@ async def test_cancelling_the_consumer_anywhere_loses_no_call() -> None:
 async def test_failures_in_a_loop_that_looks_at_nothing_are_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A body that ignores its calls does not lose their failures."""
+    """Failures of calls that the loop's body ignores are logged."""
     gc.collect()
     caplog.clear()
     async with FakeTelecmi(always(lambda: refused(420))).service() as service:
@@ -356,7 +356,7 @@ async def test_failures_in_a_loop_that_looks_at_nothing_are_logged(
 
 @pytest.mark.real_clock
 def test_a_stream_left_over_from_a_dead_loop_is_harmless() -> None:
-    """Outside its loop it still counts, and collecting it touches nothing."""
+    """Outside its loop a stream keeps its counts, and collecting it has no effect."""
 
     async def start() -> Any:
         async with FakeTelecmi().service() as service:
@@ -387,7 +387,7 @@ async def test_thousands_of_calls_keep_nothing() -> None:
 
 
 def test_a_service_is_needed_in_a_loop() -> None:
-    """Outside an event loop make_calls is refused like make_call."""
+    """Outside an event loop, make_calls is refused like make_call."""
     service = CallService(1, "s")
 
     with pytest.raises(RuntimeError, match="no running event loop"):
@@ -395,7 +395,7 @@ def test_a_service_is_needed_in_a_loop() -> None:
 
 
 async def test_an_item_given_at_the_moment_of_leaving_is_not_dialled() -> None:
-    """The source wakes as the consumer leaves: its item comes back as a cancelled call."""
+    """An item that arrives as the consumer leaves is returned as a cancelled call."""
     go_on = anyio.Event()
 
     async def source() -> AsyncIterator[dict[str, Any]]:
@@ -416,7 +416,7 @@ async def test_an_item_given_at_the_moment_of_leaving_is_not_dialled() -> None:
 
 
 async def test_a_source_may_close_the_service() -> None:
-    """The service does not wait for the task it is closed in."""
+    """The service does not wait for the task that closes it."""
     telecmi = FakeTelecmi()
     async with telecmi.service() as service:
 
@@ -438,7 +438,7 @@ async def _until_closed(stream: Any) -> AsyncIterator[Any]:
 
 
 class Hostile(Mapping[str, Any]):
-    """A row whose keys cannot be looked at."""
+    """A row whose keys cannot be read."""
 
     def __getitem__(self, key: str) -> Any:
         raise ZeroDivisionError
@@ -451,7 +451,7 @@ class Hostile(Mapping[str, Any]):
 
 
 async def test_a_row_that_raises_is_invalid_and_not_the_end() -> None:
-    """Whatever class a row is of, its own exceptions do not end the loop."""
+    """Exceptions of a row's class make it invalid and do not end the loop."""
     async with FakeTelecmi().service() as service:
         calls = [call async for call in service.make_calls([Hostile(), *rows(1)])]
 
@@ -459,7 +459,7 @@ async def test_a_row_that_raises_is_invalid_and_not_the_end() -> None:
 
 
 async def test_progress_never_runs_backwards() -> None:
-    """No snapshot has settled more than was pulled."""
+    """No snapshot has more calls settled than pulled."""
     snapshots: list[Progress] = []
     async with FakeTelecmi().service() as service:
         stream = service.make_calls([{}, *rows(5), {}], on_progress=snapshots.append)
@@ -470,7 +470,7 @@ async def test_progress_never_runs_backwards() -> None:
 
 
 async def test_a_stream_is_used_in_its_own_loop_only() -> None:
-    """Taking from it or leaving it in a thread's loop is refused."""
+    """Iterating or closing a stream in another thread's loop is refused."""
 
     async def take() -> None:
         await anext(stream)
@@ -490,7 +490,7 @@ async def test_a_stream_is_used_in_its_own_loop_only() -> None:
 
 
 async def test_a_hundred_bad_rows_at_once_all_come() -> None:
-    """Rows that are settled at once wake the feed for more as they are taken."""
+    """Rows that are settled at once wake the feed when they are taken."""
     async with FakeTelecmi().service() as service:
         calls = [call async for call in service.make_calls([{}] * 100)]
 
@@ -498,7 +498,7 @@ async def test_a_hundred_bad_rows_at_once_all_come() -> None:
 
 
 async def test_a_stream_that_is_left_pulls_no_further_row() -> None:
-    """A plain iterable is asked for nothing more, even where there is room."""
+    """After leaving, no further row is pulled, even if there is room."""
     pulled = []
 
     def source() -> Iterator[dict[str, Any]]:
@@ -516,7 +516,7 @@ async def test_a_stream_that_is_left_pulls_no_further_row() -> None:
 
 
 async def test_closing_after_the_sources_end_is_no_error() -> None:
-    """The service is closed with calls under way: the stream gives them and ends."""
+    """If the service closes after the source's end, the stream yields its calls and ends."""
     async with FakeTelecmi(delay=1).service() as service:
         stream = service.make_calls(rows(3))
         await anyio.sleep(0.5)
@@ -526,7 +526,7 @@ async def test_closing_after_the_sources_end_is_no_error() -> None:
 
 
 async def test_a_stream_that_was_left_ends_quietly_when_the_service_closes() -> None:
-    """The first reason to stop is the one that counts."""
+    """A stream that was closed first ends without ServiceClosed."""
     async with FakeTelecmi(delay=1).service(rate=RateLimit(max_in_flight=1)) as service:
         stream = service.make_calls(rows(100))
         await anext(stream)
@@ -537,7 +537,7 @@ async def test_a_stream_that_was_left_ends_quietly_when_the_service_closes() -> 
 
 
 async def test_a_sources_clean_up_may_wait() -> None:
-    """An asynchronous generator is closed in peace, also when its consumer was cancelled."""
+    """An async generator's clean-up is awaited, also when its consumer was cancelled."""
     closed = []
 
     async def source() -> AsyncIterator[dict[str, Any]]:
@@ -557,7 +557,7 @@ async def test_a_sources_clean_up_may_wait() -> None:
 
 
 async def test_the_truthful_end_works_under_an_outer_cancellation() -> None:
-    """Closing the stream and taking the rest raises nothing of its own, on trio neither."""
+    """Under cancellation, on both backends, a stream can be closed and its rest read."""
     seen: list[str] = []
     for tenths in range(1, 30):
         telecmi = FakeTelecmi(delay=0.35)
@@ -578,7 +578,7 @@ async def test_the_truthful_end_works_under_an_outer_cancellation() -> None:
 
 
 async def test_a_finished_stream_may_be_closed_anywhere() -> None:
-    """There is nothing left to stop."""
+    """Closing a finished stream has no effect, also in another thread."""
     async with FakeTelecmi().service() as service:
         stream = service.make_calls(rows(1))
         assert len([call async for call in stream]) == 1
@@ -590,7 +590,7 @@ async def test_a_finished_stream_may_be_closed_anywhere() -> None:
 
 
 async def test_two_sources_may_close_the_service() -> None:
-    """Neither waits for the other, nor does the body that leaves meanwhile."""
+    """Neither source waits for the other, and the body does not wait for them either."""
     telecmi = FakeTelecmi(delay=1)
     got: list[str] = []
 

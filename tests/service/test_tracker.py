@@ -1,4 +1,4 @@
-"""Whose an event is, what it proves, and what is left when calls are over."""
+"""Tracker: which call an event belongs to, what it proves, and clean-up after calls."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ pytestmark = pytest.mark.anyio
 
 
 def ids(n: int) -> str:
-    """The ``request_id`` of the n-th call."""
+    """Return the ``request_id`` of the n-th call."""
     return f"{n:043d}"
 
 
@@ -59,15 +59,15 @@ def place(service: CallService, **more: Any) -> CallHandle:
 
 
 def stages(*calls: CallHandle) -> list[Stage]:
-    """How far calls have come."""
+    """Return the stages of calls."""
     return [call.result.stage for call in calls]
 
 
-# -- whose an event is
+# -- which call an event belongs to
 
 
 async def test_an_event_that_names_another_request_is_not_the_calls() -> None:
-    """Whatever leg or conversation it names: of calls that share one, each hears its own."""
+    """An event belongs to the call of its request id, even if calls share legs."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store, reference=False) as service:
         first, second = await place(service), await place(service)
@@ -80,7 +80,7 @@ async def test_an_event_that_names_another_request_is_not_the_calls() -> None:
 
 
 async def test_an_overtaking_event_of_a_shared_conversation_waits_for_its_call() -> None:
-    """It goes to nobody else meanwhile, and is not lost."""
+    """An event before its call's reply reaches that call only, and is not lost."""
     fake_store = FakeStore()
     telecmi = FakeTelecmi()
     async with telecmi.service(events=fake_store, reference=False) as service:
@@ -99,7 +99,7 @@ async def test_an_overtaking_event_of_a_shared_conversation_waits_for_its_call()
 
 
 async def test_an_event_cannot_rename_the_leg_of_another_call() -> None:
-    """What is known stays: the leg is told of by its first event."""
+    """A leg id belongs to the call whose event named it first."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:
         first, second = await place(service), await place(service)
@@ -111,7 +111,7 @@ async def test_an_event_cannot_rename_the_leg_of_another_call() -> None:
 
 
 async def test_a_forged_name_takes_no_call_from_its_owner() -> None:
-    """Somebody who knows the id of one call and guesses another's gains nothing by it."""
+    """An event that names another call's id as its leg does not take over that call."""
     fake_store = FakeStore()
     telecmi = FakeTelecmi()
     async with telecmi.service(events=fake_store) as service:
@@ -128,7 +128,7 @@ async def test_a_forged_name_takes_no_call_from_its_owner() -> None:
 
 
 async def test_a_reference_without_its_code_proves_nothing() -> None:
-    """It stands in logs. As another id it does not turn a refusal into a call."""
+    """A reference without its code, which logs show, does not turn a refusal into a call."""
     fake_store = FakeStore()
     async with FakeTelecmi(always(lambda: refused(404))).service(events=fake_store) as service:
         call = place(service)
@@ -141,7 +141,7 @@ async def test_a_reference_without_its_code_proves_nothing() -> None:
 
 
 async def test_a_proven_reference_wins_over_a_request_id() -> None:
-    """Nobody else can have made it. The call has been placed twice then."""
+    """A signed reference overrides a request id, and shows that the call was placed twice."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:
         first, second = await place(service), await place(service)
@@ -152,7 +152,7 @@ async def test_a_proven_reference_wins_over_a_request_id() -> None:
 
 
 async def test_a_call_placed_twice_hears_of_both() -> None:
-    """The second id is learnt from what proves it, and finds the call from then on."""
+    """The second request id is learnt from the signed event, and then finds the call."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
@@ -166,7 +166,7 @@ async def test_a_call_placed_twice_hears_of_both() -> None:
 
 
 async def test_what_an_event_calls_a_leg_is_no_call_to_be_taken_up() -> None:
-    """Who knows one call's id cannot have another's handle lead to it."""
+    """A leg id in an event cannot redirect a handle for another call's request id."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:
         await (first := place(service))
@@ -179,7 +179,7 @@ async def test_what_an_event_calls_a_leg_is_no_call_to_be_taken_up() -> None:
 
 
 async def test_an_event_without_a_request_id_is_found_by_its_conversation() -> None:
-    """Older editions send none; the conversation has the same id there."""
+    """Older events have no request id, but their conversation has the same id."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store, reference=False) as service:
         call = await place(service)
@@ -190,10 +190,10 @@ async def test_an_event_without_a_request_id_is_found_by_its_conversation() -> N
 
 @pytest.mark.parametrize("reference", [True, False])
 async def test_what_is_left_of_a_call_whose_handle_is_gone_is_ours(*, reference: bool) -> None:
-    """The user's handlers hear of it, though nobody waits; of a stranger's they do not."""
+    """Handlers receive events of a call whose handle is gone, but not of unknown calls."""
     receiver = Receiver(token := new_token())
-    heard: list[Any] = []
-    receiver.on_event(lambda event: heard.append(event.request_id))
+    seen: list[Any] = []
+    receiver.on_event(lambda event: seen.append(event.request_id))
     headers = {"content-type": "application/json"}
     async with (
         receiver,
@@ -208,7 +208,7 @@ async def test_what_is_left_of_a_call_whose_handle_is_gone_is_ours(*, reference:
             await receiver.handle("POST", f"/{token}", headers, body)
         await anyio.sleep(1)
 
-    assert heard == [ids(0)]
+    assert seen == [ids(0)]
 
 
 @pytest.mark.parametrize("reference", [True, False])
@@ -216,10 +216,10 @@ async def test_what_is_left_of_a_call_whose_handle_is_gone_is_ours(*, reference:
 async def test_what_brings_no_reference_is_ours_by_its_request(
     *, early: bool, reference: bool
 ) -> None:
-    """Also if it overtook the reply, and if nobody holds the call any more."""
+    """Its request id is enough, before the reply and after the handle is gone."""
     receiver = Receiver(token := new_token())
-    heard: list[Any] = []
-    receiver.on_event(lambda event: heard.append(event.request_id))
+    seen: list[Any] = []
+    receiver.on_event(lambda event: seen.append(event.request_id))
     headers = {"content-type": "application/json"}
     options = {"events": receiver, "reference": reference}
     async with receiver, FakeTelecmi(delay=5).service(**options) as service:
@@ -231,11 +231,11 @@ async def test_what_brings_no_reference_is_ours_by_its_request(
             await receiver.handle("POST", f"/{token}", headers, body)
         await anyio.sleep(10)
 
-    assert heard == [ids(0)]
+    assert seen == [ids(0)]
 
 
 async def test_of_many_calls_the_latest_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is kept of calls without a handle does not grow."""
+    """The memory of calls without a handle is limited to the latest."""
     monkeypatch.setattr("telecmi_async.service.tracker._MOST_PLACED", 3)
     async with FakeTelecmi().service(events=FakeStore(), reference=False) as service:
         for _ in range(5):
@@ -248,12 +248,12 @@ async def test_of_many_calls_the_latest_are_remembered(monkeypatch: pytest.Monke
         ]  # fmt: skip
 
 
-# -- two states of one call
+# -- two handles of one call
 
 
-@pytest.mark.parametrize("order", ["taken up first", "event first"])
+@pytest.mark.parametrize("order", ["handle first", "event first"])
 async def test_a_call_taken_up_while_it_is_dialled_hears_the_same(order: str) -> None:
-    """Its id may be known from elsewhere before the reply is here."""
+    """A handle for the request id may be made before the call's own reply arrives."""
     fake_store = FakeStore()
     async with FakeTelecmi(delay=10).service(events=fake_store, reference=False) as service:
         call = place(service)
@@ -262,7 +262,7 @@ async def test_a_call_taken_up_while_it_is_dialled_hears_the_same(order: str) ->
             await fake_store.lay(payload("ringing", ids(0)))
         other = service.handle_for(ids(0))
         await anyio.sleep(1)
-        if order == "taken up first":
+        if order == "handle first":
             await fake_store.lay(payload("ringing", ids(0)))
         await call
         assert stages(call, other) == [Stage.RINGING] * 2
@@ -277,7 +277,7 @@ async def test_a_call_taken_up_while_it_is_dialled_hears_the_same(order: str) ->
 
 
 async def test_a_call_taken_up_goes_on_hearing_without_the_first_handle() -> None:
-    """Two handles: one is enough, whichever it is."""
+    """Of two handles of one call, either is enough to receive events."""
     fake_store = FakeStore()
     async with FakeTelecmi(delay=10).service(events=fake_store, reference=False) as service:
         call = place(service)
@@ -291,7 +291,7 @@ async def test_a_call_taken_up_goes_on_hearing_without_the_first_handle() -> Non
 
 
 async def test_a_call_proven_after_it_was_taken_up_becomes_accepted() -> None:
-    """The proof reaches the call, and both hear the event."""
+    """A signed event reaches the unknown call, and both handles receive later events."""
     fake_store = FakeStore()
     async with FakeTelecmi(always(lambda: LOST)).service(events=fake_store) as service:
         call = place(service)
@@ -309,7 +309,7 @@ async def test_a_call_proven_after_it_was_taken_up_becomes_accepted() -> None:
 
 
 async def test_a_proof_without_an_id_stops_the_repetition() -> None:
-    """A phone rings, so it is not dialled again; which call it is, only a later event tells."""
+    """The call is not retried, and stays unknown until an event has a request id."""
     fake_store = FakeStore()
     telecmi = FakeTelecmi(in_turn(gateway, accepted))
     policy = RetryPolicy(wait_initial=10, wait_max=10)
@@ -338,7 +338,7 @@ async def test_a_proof_without_an_id_stops_the_repetition() -> None:
 async def test_a_proof_without_an_id_while_sending_waits_for_the_reply(
     answer: Callable[[], httpx.Response], status: CallStatus
 ) -> None:
-    """An id in the reply is as good; a refusal is none any more."""
+    """An accepting reply gives the request id; a refusal then leaves the call unknown."""
     fake_store = FakeStore()
     async with FakeTelecmi(always(answer), delay=2).service(events=fake_store) as service:
         call = place(service)
@@ -352,7 +352,7 @@ async def test_a_proof_without_an_id_while_sending_waits_for_the_reply(
 
 
 async def test_a_proof_without_an_id_changes_nothing_of_an_accepted_call() -> None:
-    """It is known to be placed."""
+    """A call that is already accepted does not change."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
@@ -375,7 +375,7 @@ async def test_no_proven_call_stays_safe_to_dial_again(
     request_id: str | None,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Whatever was thought of it, whatever the event says of it."""
+    """After a signed event, no call keeps an error that says redialling is safe."""
     fake_store = FakeStore()
     off = RetryPolicy(attempts=1)
     async with FakeTelecmi(always(answer)).service(events=fake_store, retry=off) as service:
@@ -391,7 +391,7 @@ async def test_no_proven_call_stays_safe_to_dial_again(
 
 
 async def test_the_second_of_two_attempts_that_were_both_placed_is_marked() -> None:
-    """The event of the first comes while the second is under way: nothing is sent thereafter."""
+    """The first attempt's event during the second marks a duplicate, and no third is sent."""
     fake_store = FakeStore()
     telecmi = FakeTelecmi(in_turn(gateway, lambda: accepted(1)), delay=2)
     policy = RetryPolicy(wait_initial=0.01, wait_max=0.01)
@@ -408,7 +408,7 @@ async def test_the_second_of_two_attempts_that_were_both_placed_is_marked() -> N
 
 @pytest.mark.parametrize("step", range(1, 30))
 async def test_no_moment_of_a_proof_makes_a_second_call(step: int) -> None:
-    """Between two attempts, at the gate, or before the first byte of the second."""
+    """An event between two attempts, or before the second is sent, prevents the second."""
     fake_store = FakeStore()
     telecmi = FakeTelecmi(in_turn(gateway, accepted))
     policy = RetryPolicy(wait_initial=1, wait_max=1)
@@ -425,7 +425,7 @@ async def test_no_moment_of_a_proof_makes_a_second_call(step: int) -> None:
         assert call.accepted
 
 
-# -- what a wait raises
+# -- what waiting raises
 
 
 @pytest.mark.parametrize("how", ["answered", "ended", "events"])
@@ -436,7 +436,7 @@ async def test_no_moment_of_a_proof_makes_a_second_call(step: int) -> None:
 async def test_no_error_of_a_wait_says_that_an_accepted_call_may_be_dialled_again(
     how: str, options: Any, timeout: float
 ) -> None:
-    """It is not about what became of the call: a phone rings."""
+    """Errors of waiting for an accepted call do not say that redialling is safe."""
     if how == "events" and options:
         return
     async with FakeTelecmi().service(**options) as service:
@@ -450,7 +450,7 @@ async def test_no_error_of_a_wait_says_that_an_accepted_call_may_be_dialled_agai
 
 
 async def test_a_calls_own_error_keeps_its_word_in_a_wait() -> None:
-    """A call that was not placed may be dialled again, wherever that is told."""
+    """A call that was not placed is safe to redial, also when waiting for it raises."""
     dead = FakeTelecmi(always(lambda: httpx.ConnectError("refused")))
     async with dead.service(events=FakeStore(), retry=RetryPolicy(attempts=1)) as service:
         with pytest.raises(NotSent) as caught:
@@ -460,7 +460,7 @@ async def test_a_calls_own_error_keeps_its_word_in_a_wait() -> None:
 
 
 async def test_what_is_known_at_the_last_moment_is_no_timeout() -> None:
-    """The event and the end of the time given may come together, in either order."""
+    """An event and the time-out may come together; the result and the error agree."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:
         for _ in range(20):
@@ -480,7 +480,7 @@ async def test_what_is_known_at_the_last_moment_is_no_timeout() -> None:
                 )
 
 
-# -- programs of events
+# -- generated sequences of events
 
 _BRIDGED = [
     payload("out_started", ids(0), time=1_700_000_000_000),
@@ -494,7 +494,7 @@ _MISSED = _BRIDGED[:2]
 
 @st.composite
 def programs(draw: st.DrawFn) -> tuple[bool, list[tuple[float, dict[str, Any]]], list[Any]]:
-    """A call's outcome, its events as they arrive, and those who wait for it.
+    """Generate a call's outcome, its events as they arrive, and its waiters.
 
     Live events may be lost, and three of a record's four deliveries.
     """
@@ -533,7 +533,7 @@ def test_whatever_is_lost_doubled_late_or_early_everybody_hears_the_truth(
     lost: bool,
     backend: Any,
 ) -> None:
-    """Also where TeleCMI's reply comes late, or never."""
+    """All waiters get the true outcome, even if TeleCMI's reply is late or lost."""
     answered, arrivals, waiters = program
     lost = lost and reference
 
@@ -543,31 +543,31 @@ def test_whatever_is_lost_doubled_late_or_early_everybody_hears_the_truth(
         async with telecmi.service(events=fake_store, reference=reference) as service:
             call = place(service)
             mine = signed(call.reference) if reference else {}
-            heard: list[Any] = []
+            seen: list[Any] = []
 
             async def deliver() -> None:
-                await anyio.sleep(0.1)  # nobody knows a reference that was not sent
+                await anyio.sleep(0.1)  # not before the reference was sent
                 for delay, data in arrivals:
                     await anyio.sleep(delay)
                     await fake_store.lay(data | mine)
 
-            async def wait(how: str, start: float, patience: float | None) -> None:
+            async def wait(how: str, start: float, time_limit: float | None) -> None:
                 await anyio.sleep(start)
-                with anyio.move_on_after(patience) as scope:
+                with anyio.move_on_after(time_limit) as scope:
                     if how == "answered":
-                        heard.append(await call.answered() is answered)
+                        seen.append(await call.answered() is answered)
                     elif how == "ended":
                         result = await call.ended()
-                        heard.append(
+                        seen.append(
                             (result.answered, result.complete, result.talk_seconds)
                             == (answered, True, TALK if answered else 0)
                         )
                     else:
                         events = [event.raw async for event in call.events()]
                         texts = [json.dumps(event, sort_keys=True) for event in events]
-                        heard.append(len(texts) == len(set(texts)) and bool(texts))
+                        seen.append(len(texts) == len(set(texts)) and bool(texts))
                 if scope.cancelled_caught:
-                    heard.append(True)
+                    seen.append(True)
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(deliver)
@@ -576,7 +576,7 @@ def test_whatever_is_lost_doubled_late_or_early_everybody_hears_the_truth(
 
             await call
             await anyio.sleep(1)
-            assert heard == [True] * len(waiters)
+            assert seen == [True] * len(waiters)
             assert call._call.history.waiters == 0
             assert call.accepted
             assert len(telecmi.requests) == 1
@@ -586,11 +586,11 @@ def test_whatever_is_lost_doubled_late_or_early_everybody_hears_the_truth(
     run(main, backend=backend)
 
 
-# -- what is left
+# -- what remains
 
 
 async def test_nothing_is_left_of_thousands_of_calls() -> None:
-    """Neither of those that ended, nor of one whose handle is gone and whose end never came."""
+    """Neither ended calls nor a call without a handle and an end are kept."""
     batches = int(os.environ.get("MANY_CALLS", "2000")) // 50
     fake_store = FakeStore()
     calls: list[weakref.ref[Call]] = []
@@ -627,7 +627,7 @@ async def test_nothing_is_left_of_thousands_of_calls() -> None:
 
 
 async def test_a_call_lives_as_long_as_somebody_waits_for_it() -> None:
-    """Nobody need keep its handle besides."""
+    """A waiter keeps its call alive without another reference to the handle."""
     fake_store = FakeStore()
     results: list[Any] = []
 
@@ -649,7 +649,7 @@ async def test_a_call_lives_as_long_as_somebody_waits_for_it() -> None:
 
 
 async def test_a_flood_of_events_does_not_grow_a_call() -> None:
-    """Neither its events, nor its legs, nor the names it is known by."""
+    """Many events do not increase a call's events, legs or ids without limit."""
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:
         call = await place(service)
@@ -667,7 +667,7 @@ async def test_a_flood_of_events_does_not_grow_a_call() -> None:
 
 
 async def test_a_flood_of_large_events_does_not_grow_a_call() -> None:
-    """The bytes of its events are bounded, and no long text becomes a name."""
+    """The total size of a call's events is limited, and long texts are not ids."""
     receiver = Receiver(token := new_token())
     headers = {"content-type": "application/json"}
     async with receiver, FakeTelecmi().service(events=receiver) as service:
@@ -685,7 +685,7 @@ async def test_a_flood_of_large_events_does_not_grow_a_call() -> None:
 
 
 async def test_one_iterator_may_serve_several_tasks() -> None:
-    """Each event goes to one of them, and all of them end."""
+    """Each event goes to one of the tasks, and all of them end."""
     fake_store = FakeStore()
     seen: Counter[str] = Counter()
     async with FakeTelecmi().service(events=fake_store) as service:
@@ -709,7 +709,7 @@ async def test_one_iterator_may_serve_several_tasks() -> None:
 
 
 async def test_two_services_hear_of_one_receivers_events() -> None:
-    """Each of its own calls, and one that is closed takes nothing from the other."""
+    """Each service gets events of its own calls; closing one does not affect the other."""
     receiver = Receiver(token := new_token())
     headers = {"content-type": "application/json"}
 
@@ -736,7 +736,7 @@ async def test_two_services_hear_of_one_receivers_events() -> None:
 
 
 async def test_a_handler_that_raises_disturbs_no_wait() -> None:
-    """It is logged; the call is heard of all the same."""
+    """The handler's error is logged, and the waiter gets the event."""
     receiver = Receiver(token := new_token())
 
     @receiver.on_event
@@ -753,10 +753,10 @@ async def test_a_handler_that_raises_disturbs_no_wait() -> None:
 
 
 async def test_a_stray_whose_call_turns_up_is_handed_to_the_handlers_once() -> None:
-    """Its claim is tried again if the store is away."""
-    fake_store, heard = FakeStore(), Counter[str | None]()
+    """Unmatched events of a known call reach handlers once; failed claims are retried."""
+    fake_store, seen = FakeStore(), Counter[str | None]()
     receiver = Receiver(new_token(), store=fake_store)
-    receiver.on_event(lambda event: heard.update([event.request_id]))
+    receiver.on_event(lambda event: seen.update([event.request_id]))
     await fake_store.lay(payload("ringing", ids(0)), record(ids(0)), matched=False)
     fake_store.claimed.append(fake_store.kept[0].key)  # by another process
     async with receiver, FakeTelecmi().service(events=receiver, reference=False) as service:
@@ -769,7 +769,7 @@ async def test_a_stray_whose_call_turns_up_is_handed_to_the_handlers_once() -> N
         fake_store.broken = False
         await anyio.sleep(20)
 
-    assert heard == {ids(0): 2}
+    assert seen == {ids(0): 2}
     assert len(set(fake_store.claimed)) == 3
 
 
@@ -777,7 +777,7 @@ async def test_a_stray_whose_call_turns_up_is_handed_to_the_handlers_once() -> N
 async def test_cancelled_in_any_way_a_wait_leaves_nothing(
     how: str, anyio_backend_name: str
 ) -> None:
-    """No waiter, no task and no channel; and the next one who waits hears the truth."""
+    """No waiter, task or channel remains, and the next waiter gets the outcome."""
     fake_store = FakeStore()
     rate = RateLimit(max_live_calls=1)
     async with FakeTelecmi(delay=1).service(events=fake_store, rate=rate) as service:
@@ -785,12 +785,12 @@ async def test_cancelled_in_any_way_a_wait_leaves_nothing(
         assert channels is not None
 
         async def wait(call: CallHandle) -> None:
-            async def tell() -> None:
+            async def deliver() -> None:
                 await anyio.sleep(3)
                 await fake_store.lay(record(call.result.request_id, **signed(call.reference)))
 
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(tell)
+                tasks.start_soon(deliver)
                 await (anext(call.events()) if how == "events" else getattr(call, how)())
 
         async def check(call: CallHandle) -> None:
@@ -801,7 +801,7 @@ async def test_cancelled_in_any_way_a_wait_leaves_nothing(
             assert call._call.history.waiters == 0
             assert channels.held == 0
             await anyio.sleep(1)
-            assert service._parts.tasks._running == 1  # what follows the store
+            assert service._parts.tasks._running == 1  # follows the store
 
         for edge in {False, anyio_backend_name == "asyncio"}:
             assert (
@@ -814,7 +814,7 @@ async def test_cancelled_in_any_way_a_wait_leaves_nothing(
 
 @pytest.mark.parametrize("steps", range(4))
 async def test_a_service_closed_at_once_listens_to_nothing(steps: int) -> None:
-    """Its first task may not even have begun."""
+    """A service that closes at once, even before its first task began, has no listener."""
     fake_store = FakeStore()
     waits: list[Awaitable[Any]] = []
     async with FakeTelecmi().service(events=fake_store) as service:
@@ -829,7 +829,7 @@ async def test_a_service_closed_at_once_listens_to_nothing(steps: int) -> None:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_what_is_handed_to_a_loop_that_is_over_is_dropped(backend: Any) -> None:
-    """A service may be gone before the receiver, which runs in another thread, knows."""
+    """Callbacks for a finished loop are dropped: the receiver may run in another thread."""
     loops: list[object] = []
     handed: list[int] = []
 
@@ -845,7 +845,7 @@ def test_what_is_handed_to_a_loop_that_is_over_is_dropped(backend: Any) -> None:
 
 
 async def test_what_is_known_is_shown_without_numbers(caplog: pytest.LogCaptureFixture) -> None:
-    """Neither in a result, nor in an event, nor in a log."""
+    """Reprs of handle, result and legs, and the logs, show no full number."""
     caplog.set_level(logging.DEBUG)
     fake_store = FakeStore()
     async with FakeTelecmi().service(events=fake_store) as service:

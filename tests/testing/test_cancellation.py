@@ -1,4 +1,4 @@
-"""The cancellation sweep finds every await, and a leak at any of them."""
+"""Cancellation sweep: it finds every await, and a leak at any of them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ pytestmark = pytest.mark.anyio
 
 @define
 class Phone:
-    """A toy with something to leak: lines that were picked up and never put back."""
+    """A toy that can leak: lines that were acquired and not released."""
 
     lines: int = 0
     log: list[str] = field(factory=list)
 
     async def call(self) -> None:
-        """Pick up, wait twice, put back whatever happens."""
+        """Acquire a line, wait twice, and release the line in any case."""
         await anyio.lowlevel.checkpoint()
         self.lines += 1
         try:
@@ -32,7 +32,7 @@ class Phone:
         self.log.append("over")
 
     async def call_carelessly(self) -> None:
-        """Pick up, wait, and put back only if nothing happens in between."""
+        """Acquire a line, wait, and release the line only without an exception."""
         await anyio.lowlevel.checkpoint()
         self.lines += 1
         await anyio.sleep(1)
@@ -40,7 +40,7 @@ class Phone:
 
 
 def put_back(phone: Phone) -> None:
-    """Say that a line leaked, if one did."""
+    """Fail if a line leaked."""
     assert phone.lines == 0, "a line leaked"
 
 
@@ -70,7 +70,7 @@ async def test_every_suspension_is_tried_once(edge: bool) -> None:
 
 @both_kinds
 async def test_a_missing_finally_is_found(edge: bool) -> None:
-    """A leak is reported with the point at which the operation was cancelled."""
+    """The error about a leak names the point at which the operation was cancelled."""
     with pytest.raises(AssertionError, match="a line leaked") as caught:
         await cancel_everywhere(Phone.call_carelessly, setup=Phone, check=put_back, edge=edge)
 
@@ -79,7 +79,7 @@ async def test_a_missing_finally_is_found(edge: bool) -> None:
 
 @both_kinds
 async def test_edge_cancellation_lets_clean_up_wait(edge: bool) -> None:
-    """After one cancel clean-up may await; in a cancelled scope it may not."""
+    """Clean-up may await after one cancel, but not in a cancelled scope."""
     runs: list[bool] = []
 
     async def operation(finished: list[bool]) -> None:
@@ -99,7 +99,7 @@ async def test_edge_cancellation_lets_clean_up_wait(edge: bool) -> None:
 
 
 async def test_setup_and_check_may_be_async() -> None:
-    """State that needs an event loop is made and looked at by async functions."""
+    """Setup and check may be async, for state that needs an event loop."""
     checked: list[int] = []
 
     async def setup() -> int:
@@ -121,7 +121,7 @@ async def test_setup_and_check_may_be_async() -> None:
 
 @both_kinds
 async def test_an_operation_that_fails_is_no_success(edge: bool) -> None:
-    """What the operation itself raises comes out, and says at which point it was."""
+    """An exception of the operation itself is raised with the point at which it happened."""
 
     async def operation(_state: None) -> None:
         try:
@@ -139,7 +139,7 @@ async def test_an_operation_that_fails_is_no_success(edge: bool) -> None:
 
 @both_kinds
 async def test_a_task_of_the_operation_is_cancelled_with_it(edge: bool) -> None:
-    """Tasks inside the operation are gone when the check looks."""
+    """Tasks inside the operation have ended before the check runs."""
 
     async def operation(phone: Phone) -> None:
         async with anyio.create_task_group() as group:
@@ -151,7 +151,7 @@ async def test_a_task_of_the_operation_is_cancelled_with_it(edge: bool) -> None:
 
 
 async def test_an_endless_operation_is_given_up() -> None:
-    """An operation that never ends is an error, not a test that hangs."""
+    """An operation that never ends raises an error instead of hanging."""
 
     async def operation(_state: None) -> None:
         for _ in range(20):
@@ -165,6 +165,6 @@ async def test_an_endless_operation_is_given_up() -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
 async def test_edge_cancellation_is_refused_on_trio() -> None:
-    """Asking trio for what it does not know is refused before anything runs."""
+    """Edge cancellation on trio, which does not have it, is refused at once."""
     with pytest.raises(RuntimeError, match="asyncio only"):
         await cancel_everywhere(Phone.call, setup=Phone, check=put_back, edge=True)

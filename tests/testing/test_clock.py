@@ -1,4 +1,4 @@
-"""The virtual clock: waiting takes no time, and everything else is as in real life."""
+"""Virtual clock: sleeping takes no time, and all else works as on a real clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from telecmi_async.testing import VirtualClockLoop, run, virtual_backend
 
 @pytest.mark.anyio
 async def test_hours_pass_at_once() -> None:
-    """Sleeping moves the clock by exactly the time slept, without waiting for it."""
+    """Sleeping moves the clock by exactly the time slept, without waiting."""
     began = time.perf_counter()
 
     await anyio.sleep(3_600.5)
@@ -28,7 +28,7 @@ async def test_hours_pass_at_once() -> None:
 
 @pytest.mark.anyio
 async def test_time_stands_still_while_something_runs() -> None:
-    """A clock only jumps when no task can run."""
+    """The clock only jumps when no task can run."""
     for _ in range(100):
         await anyio.lowlevel.checkpoint()
 
@@ -53,7 +53,7 @@ async def test_sleepers_wake_in_order_of_their_time() -> None:
 
 @pytest.mark.anyio
 async def test_time_outs_go_off() -> None:
-    """A deadline passes as soon as nothing else can happen before it."""
+    """A time-out expires when nothing can happen before it."""
     with pytest.raises(TimeoutError):
         with anyio.fail_after(30):
             await anyio.sleep_forever()
@@ -64,7 +64,7 @@ async def test_time_outs_go_off() -> None:
 @pytest.mark.anyio
 @pytest.mark.real_clock
 async def test_the_marker_gives_real_time() -> None:
-    """On the real clock time passes by itself."""
+    """With the marker, time passes as on a real clock."""
     before = anyio.current_time()
 
     await anyio.to_thread.run_sync(time.sleep, 0.001)
@@ -74,7 +74,7 @@ async def test_the_marker_gives_real_time() -> None:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_run_returns_what_the_function_returns(backend: str) -> None:
-    """`run` gives back the result, and every run starts at 0."""
+    """`run` returns the function's result, and every run starts at 0."""
 
     async def hour() -> float:
         await anyio.sleep(3600)
@@ -86,13 +86,13 @@ def test_run_returns_what_the_function_returns(backend: str) -> None:
 
 
 def test_other_backends_are_refused() -> None:
-    """A backend that does not exist is refused by name."""
+    """The error names a backend that does not exist."""
     with pytest.raises(ValueError, match="curio"):
         virtual_backend("curio")  # type: ignore[arg-type]  # what it refuses
 
 
 def test_sockets_are_refused_on_asyncio() -> None:
-    """A socket on the virtual clock is an error that says what to do."""
+    """A socket on the virtual clock raises an error that says what to do."""
 
     async def receive(peer: socket.socket) -> None:
         peer.setblocking(False)
@@ -105,7 +105,7 @@ def test_sockets_are_refused_on_asyncio() -> None:
 
 
 def test_a_thread_is_waited_for_when_no_timer_is_left() -> None:
-    """With nothing left to jump to, the loop waits for a thread instead of spinning."""
+    """Without a timer to jump to, the loop waits for a thread instead of spinning."""
     release = threading.Event()
 
     async def ask() -> str:

@@ -1,4 +1,4 @@
-"""The pytest plugin in runs of real pytest, on each of the plugins that run async tests."""
+"""pytest plugin: runs of real pytest with each plugin that runs async tests."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from places import ROOT
 
-import telecmi_async.simulator  # noqa: F401  # inner runs forget what only they imported
+import telecmi_async.simulator  # noqa: F401  # inner runs unload what only they import
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# The name of a way to run async tests, and the mark, the settings and the switches it takes.
+# Each way to run async tests, with its mark, settings and options.
 RUNNERS: Final = {
     "anyio": ("anyio", "", ()),
     "anyio alone": ("anyio", "", ("-p", "no:asyncio")),
@@ -31,7 +31,7 @@ RUNNERS: Final = {
     "trio auto": ("", "trio_mode = true", ()),
 }
 UNMARKED: Final = ("", "markers = asyncio: not known without its plugin", ("-p", "no:asyncio"))
-# pytest-asyncio wants its users to say which loop their fixtures are in.
+# pytest-asyncio requires users to say which loop their fixtures use.
 INI: Final = """
 [pytest]
 filterwarnings =
@@ -52,7 +52,7 @@ FLOW = [Speak("Hello."), Hangup()]
 
 @pytest.fixture
 def run(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
-    """Return what runs a test file with real pytest, as strictly as pytest can be."""
+    """Return a function that runs a test file with real pytest in its strictest mode."""
 
     def run_file(code: str, runner: str = "anyio") -> pytest.RunResult:
         mark, settings, switches = RUNNERS.get(runner, UNMARKED)
@@ -66,7 +66,7 @@ def run(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
 
 
 def backends(runner: str) -> int:
-    """Return how often a test is run: anyio's plugin runs it on asyncio and on trio."""
+    """Return the number of runs of a test: anyio's plugin runs it on asyncio and on trio."""
     return 2 if runner.startswith("anyio") else 1
 
 
@@ -74,7 +74,7 @@ def backends(runner: str) -> int:
 def test_a_call_is_placed_and_seen_to_its_end(
     run: Callable[..., pytest.RunResult], runner: str
 ) -> None:
-    """The fixtures work with every plugin that runs async tests, with no time lost."""
+    """The fixtures work with every async plugin, and waiting takes no real time."""
     ran = run(
         """
         async def test_a_call(call_service, telecmi_simulator):
@@ -95,7 +95,7 @@ def test_a_call_is_placed_and_seen_to_its_end(
 def test_fixtures_of_ones_own_build_on_it(
     run: Callable[..., pytest.RunResult], runner: str
 ) -> None:
-    """Async fixtures may ask for the service, and open one of their own for longer than a task."""
+    """Async fixtures may use the service, and may open another one across tasks."""
     own = "pytest_asyncio" if runner.startswith("asyncio") else "pytest"
     ran = run(
         f"""
@@ -116,7 +116,7 @@ def test_fixtures_of_ones_own_build_on_it(
             await other.make_call(to=19170000002, pcmo=FLOW)
             assert telecmi_simulator.numbers() == 2
         """,
-        # A fixture's own loop scope is its author's business.
+        # A fixture's own loop scope is the user's choice.
         {"asyncio in the module's loop": "asyncio strict",
          "asyncio in the session's loop": "asyncio strict"}.get(runner, runner),
     )  # fmt: skip
@@ -142,7 +142,7 @@ STRICT: Final = {
         """,
         "*AssertionError: telecmi_async logged: a handler failed on *",
     ),
-    "a call that failed and was not looked at": (
+    "a failed call that was not awaited": (
         """
         call_service.make_call(to=19170009930, pcmo=FLOW)
         while not telecmi_simulator.requests:
@@ -150,7 +150,7 @@ STRICT: Final = {
         """,
         "*AssertionError: telecmi_async logged: call tcm_* to •••••••9930 failed and *",
     ),
-    "one that was tried again": (
+    "a failed call that was retried": (
         """
         call_service.make_call(to=19170009911, pcmo=FLOW)
         while telecmi_simulator.requests < 2:
@@ -181,7 +181,7 @@ def call_service_options():
 def test_what_a_test_does_not_see_fails_it(
     run: Callable[..., pytest.RunResult], runner: str, what: str
 ) -> None:
-    """Duplicates and errors that nobody was told fail their own test, and show no number."""
+    """Duplicates and unseen errors fail the test that caused them, and show no number."""
     body, message = STRICT[what]
     arguments = "call_service, call_service_options, telecmi_simulator"
     body = textwrap.indent(textwrap.dedent(body), "    ")
@@ -202,7 +202,7 @@ def test_what_a_test_does_not_see_fails_it(
 
 
 def test_the_marks_options_reach_the_simulator(run: Callable[..., pytest.RunResult]) -> None:
-    """Marks give options, the closest first; by default calls live at once, and are the test's."""
+    """The closest mark wins; by default calls end at once, and each test has its own seed."""
     ran = run(
         """
         pytestmark = pytest.mark.telecmi(latency=0.5, answered_share=0.0)
@@ -240,17 +240,17 @@ def test_the_marks_options_reach_the_simulator(run: Callable[..., pytest.RunResu
 def test_a_receiver_of_the_whole_program_hears_every_test(
     run: Callable[..., pytest.RunResult],
 ) -> None:
-    """Calls to one number have other ids in each test: no event is taken for a repeat."""
+    """A shared receiver gets events of each test, because calls have different ids."""
     ran = run(
         """
         import anyio
 
         receiver = Receiver(new_token())
-        heard = []
+        seen = []
 
         @receiver.on_event
         def note(event):
-            heard.append(event.request_id)
+            seen.append(event.request_id)
 
         @pytest.fixture
         def call_service_options():
@@ -261,7 +261,7 @@ def test_a_receiver_of_the_whole_program_hears_every_test(
             call = await call_service.make_call(to=19170000001, pcmo=FLOW)
             await call.ended()
             with anyio.fail_after(5):  # handlers have tasks of their own
-                while call.request_id not in heard:
+                while call.request_id not in seen:
                     await anyio.sleep(0.01)
         """
     )
@@ -270,7 +270,7 @@ def test_a_receiver_of_the_whole_program_hears_every_test(
 
 
 def test_where_no_loop_runs_the_service_says_so(run: Callable[..., pytest.RunResult]) -> None:
-    """A test that is not async, or not marked, is told what to do; the simulator it can use."""
+    """Without a running loop the error says what to do; the simulator works without one."""
     ran = run(
         """
         def test_plain(call_service):
@@ -294,7 +294,7 @@ def test_where_no_loop_runs_the_service_says_so(run: Callable[..., pytest.RunRes
 
 
 def test_the_plugin_costs_nothing_until_it_is_used(pytester: pytest.Pytester) -> None:
-    """Whoever has the package installed does not load it in every run of pytest."""
+    """Until one of its fixtures is used, the plugin loads no other module of the package."""
     pytester.makepyfile(
         """
         import sys
@@ -323,7 +323,7 @@ SHOWN: Final = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def test_the_page_about_testing_is_a_test_file(pytester: pytest.Pytester) -> None:
-    """All that the page shows passes in one file with real pytest, on the clocks it describes."""
+    """The page's code passes as one file with real pytest, on the clocks it describes."""
     page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
     code = "\n".join(SHOWN.findall(page))
     pytester.makepyfile(code)
@@ -331,7 +331,7 @@ def test_the_page_about_testing_is_a_test_file(pytester: pytest.Pytester) -> Non
 
     ran = pytester.runpytest_inprocess("--strict-markers", "-p", "no:cacheprovider")
 
-    # The reminders of one test are four.
+    # One test sends four reminders.
     ran.assert_outcomes(passed=2 * (len(re.findall(r"async def test_", code)) + 3))
 
 
@@ -351,7 +351,7 @@ def test_so_it_is_on_pytest_asyncio(pytester: pytest.Pytester) -> None:
 
 
 def test_readme_tests_as_it_says(pytester: pytest.Pytester) -> None:
-    """README's test is one, and passes."""
+    """README's test is a valid test and passes."""
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     (code,) = (block for block in SHOWN.findall(page) if "def test_" in block)
     pytester.makepyfile(code)

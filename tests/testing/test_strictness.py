@@ -1,4 +1,4 @@
-"""What `strict` holds a test to."""
+"""`strict`: which mistakes fail a test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NUMBER = 19170000001
 
 
 async def test_a_duplicate_is_found() -> None:
-    """Leaving it, a number that was dialled twice is an error, which shows it masked."""
+    """A number that was dialled twice is an error, which shows it masked."""
     simulator = Simulator()
 
     duplicate = pytest.raises(AssertionError, match=r"more than once: •+0001 \(2 times\)$")
@@ -29,7 +29,7 @@ async def test_a_duplicate_is_found() -> None:
 
 
 def test_an_error_in_the_log_is_found() -> None:
-    """So is an error that the package logs, and neither a warning nor another one's error."""
+    """An error that the package logs is found; warnings and other loggers' errors are not."""
     found = pytest.raises(AssertionError, match=r"^telecmi_async logged: one •+0001\ntwo$")
     with found, strict(Simulator()):
         logging.getLogger("telecmi_async").error("one %d", NUMBER)
@@ -39,7 +39,7 @@ def test_an_error_in_the_log_is_found() -> None:
 
 
 def test_what_the_test_itself_raises_comes_first() -> None:
-    """A body that fails is not held to anything more, and what follows is not listened to."""
+    """After an exception of the body nothing is checked, and the log handler is removed."""
     with pytest.raises(KeyError), strict(Simulator()):
         logging.getLogger("telecmi_async").error("an error")
         raise KeyError
@@ -49,7 +49,7 @@ def test_what_the_test_itself_raises_comes_first() -> None:
 
 
 async def test_a_simulator_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bug in the simulator shows as an error in the log, and not only as a test that hangs."""
+    """A bug in the simulator is reported as an error, besides a test that may hang."""
     receiver = Receiver(new_token())
     simulator = Simulator(life="immediate")
 

@@ -1,4 +1,4 @@
-"""Where calls are sent, and where they must not be."""
+"""Endpoints: the addresses to which calls are sent, and those that are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from telecmi_async.wire.endpoints import legacy_url, make_call_url, parse_base_u
     ],
 )
 def test_each_region_has_its_documented_endpoint(region: Region, url: str) -> None:
-    """The addresses are those of TeleCMI's pages, letter for letter."""
+    """The endpoints are exactly those of TeleCMI's documentation."""
     assert make_call_url(BASE_URL, region) == url
 
 
@@ -45,7 +45,7 @@ def test_the_default_address_is_one() -> None:
     ],
 )
 def test_an_address_is_taken_without_its_last_slash(given: str, url: str) -> None:
-    """An https one goes anywhere, an http one to this machine."""
+    """An https address may be anywhere, an http address only on this machine."""
     assert parse_base_url(given) == url
 
 
@@ -67,7 +67,7 @@ def test_an_address_is_taken_without_its_last_slash(given: str, url: str) -> Non
     ],
 )
 def test_no_secret_travels_in_the_clear(url: str) -> None:
-    """Plain http, and whatever is not http at all, is refused beyond this machine."""
+    """Plain http and other schemes are refused beyond this machine."""
     with pytest.raises(ConfigurationError, match="base_url must start with https://"):
         parse_base_url(url)
 
@@ -102,7 +102,7 @@ def test_no_secret_travels_in_the_clear(url: str) -> None:
     ],
 )
 def test_what_is_no_address_is_refused(url: Any) -> None:
-    """The error shows what a right one looks like, and repeats nothing of a wrong one."""
+    """The error shows a valid address and repeats nothing of the wrong one."""
     with pytest.raises(ConfigurationError, match="base_url must be an address such as https"):
         parse_base_url(url)
 
@@ -119,5 +119,5 @@ def test_what_is_no_address_is_refused(url: Any) -> None:
     ],
 )
 def test_the_older_api_is_beside_the_newer_one(base_url: str, legacy: str) -> None:
-    """But for TeleCMI's own host, which has another one for it."""
+    """The older API is under `/v1` on the same host, except for TeleCMI's own host."""
     assert legacy_url(parse_base_url(base_url)) == legacy

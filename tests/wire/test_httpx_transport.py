@@ -1,4 +1,4 @@
-"""One POST over an httpx client: what comes back, what a failure proves, what is awaited."""
+"""Transport over httpx: replies, what a failure proves, and what is awaited."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WIRE = RequestBody(b'{"appid":1,"secret":"not-to-be-seen"}')
 UNREADABLE = Failure("HTTP 200 with a body that cannot be read", sent=True)
 TIMEOUTS = Timeouts(connect=1, write=2, read=3, total=8)
 
-# Every exception that httpx names, and whether raising it proves nothing of what was sent.
+# Every exception of httpx, and whether it leaves open if something was sent.
 SENT = {
     "CloseError": True,
     "ConnectError": False,
@@ -69,17 +69,17 @@ SENT = {
 
 
 def error(name: str) -> Exception:
-    """Make one of httpx's exceptions, whatever its constructor asks for."""
+    """Make one of httpx's exceptions with the arguments that its constructor needs."""
     kind = getattr(httpx, name)
     made: Exception = kind.__new__(kind, SECRET)
     return made
 
 
 class Carrier(httpx.AsyncBaseTransport):
-    """An httpx transport that traces as it is told, takes its time, and answers or fails.
+    """An httpx transport that emits given trace events, waits, and answers or fails.
 
     Args:
-        answer: The response, or what is raised instead.
+        answer: The response, or the exception to raise.
         events: Trace events, each with the method of the request it is about.
         delay: Seconds before it answers.
     """
@@ -114,7 +114,7 @@ class Carrier(httpx.AsyncBaseTransport):
 
 
 class Body(httpx.AsyncByteStream):
-    """A body in pieces that ends in an error, if it is given one."""
+    """A response body in pieces that may end in an error."""
 
     def __init__(
         self, *pieces: bytes, error: Exception | None = None, pause: float = 0
@@ -145,16 +145,16 @@ async def send(
 
 
 async def post(carrier: httpx.AsyncBaseTransport, **options: Any) -> Reply | Failure:
-    """Send one request over a client of the user's with some transport."""
+    """Send one request over a user's client with the given transport."""
     async with httpx.AsyncClient(transport=carrier, **options) as client:
         return await send(client)
 
 
-# --- what is sent and what comes back -----------------------------------------------------
+# --- requests and replies -----------------------------------------------------------------
 
 
 async def test_the_request_is_what_was_encoded() -> None:
-    """The body goes out byte for byte, as JSON, with the time-outs of the attempt."""
+    """The body is sent byte for byte, as JSON, with the attempt's time-outs."""
     carrier = Carrier(httpx.Response(200, content=b"{}"))
     await post(carrier)
 
@@ -167,7 +167,7 @@ async def test_the_request_is_what_was_encoded() -> None:
 
 
 async def test_the_users_headers_do_not_change_the_content_type() -> None:
-    """Headers of the user's client are sent along, but the body stays declared as JSON."""
+    """Headers of the user's client are sent, but the content type stays JSON."""
     carrier = Carrier(httpx.Response(200))
     await post(carrier, headers={"Content-Type": "text/plain", "X-Mine": "1"})
 
@@ -178,7 +178,7 @@ async def test_the_users_headers_do_not_change_the_content_type() -> None:
 
 @pytest.mark.parametrize("status", [200, 204, 302, 404, 420, 429, 500, 502, 503])
 async def test_a_whole_reply_is_a_reply(status: int) -> None:
-    """Any status with a whole body comes back as it is, with its `Retry-After`."""
+    """A reply with any status and a complete body is returned with its `Retry-After`."""
     response = httpx.Response(status, content=b"words", headers={"retry-after": "7"})
     answer = await post(Carrier(response))
 
@@ -186,12 +186,12 @@ async def test_a_whole_reply_is_a_reply(status: int) -> None:
 
 
 def pack(data: bytes) -> bytes:
-    """Pack it, to the same bytes at any time: processes that share tests out compare names."""
+    """Compress to the same bytes each time, because parallel test processes compare ids."""
     return gzip.compress(data, mtime=0)
 
 
 def packed_reply(encoding: str, packed: bytes) -> tuple[Carrier, Body]:
-    """A reply that comes packed, in two pieces."""
+    """Return a compressed reply in two pieces."""
     stream = Body(packed[:9], packed[9:])
     headers = {"content-encoding": encoding}
     return Carrier(httpx.Response(200, headers=headers, stream=stream)), stream
@@ -208,7 +208,7 @@ def packed_reply(encoding: str, packed: bytes) -> tuple[Carrier, Body]:
     ],
 )
 async def test_a_packed_reply_is_unpacked(encoding: str, packed: bytes) -> None:
-    """None is asked for; one that comes all the same is read."""
+    """The request asks for no compression, but a compressed reply is read."""
     carrier, stream = packed_reply(encoding, packed)
     answer = await post(carrier)
 
@@ -228,7 +228,7 @@ async def test_a_packed_reply_is_unpacked(encoding: str, packed: bytes) -> None:
     ],
 )
 async def test_what_cannot_be_unpacked_is_no_reply(encoding: str, packed: bytes) -> None:
-    """Broken, cut, packed in an unknown way, or larger than a reply may be."""
+    """A reply that is broken, cut, of unknown encoding or too large is unreadable."""
     carrier, stream = packed_reply(encoding, packed)
 
     assert await post(carrier) == UNREADABLE
@@ -236,7 +236,7 @@ async def test_what_cannot_be_unpacked_is_no_reply(encoding: str, packed: bytes)
 
 
 async def test_a_bomb_is_not_unpacked() -> None:
-    """A small body that would fill the memory is given up after 1 MiB."""
+    """Decompression of a small body that would fill the memory stops after 1 MiB."""
     bomb = pack(bytes(200 << 20))
     carrier, _ = packed_reply("gzip", bomb)
     tracemalloc.start()
@@ -250,12 +250,12 @@ async def test_a_bomb_is_not_unpacked() -> None:
     assert peak < 8 << 20
 
 
-# httpx's generators are left half-way when a reply is cut off; trio says so.
+# httpx's generators are left half-way when a reply is cut off, and trio warns about it.
 @pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("extra", "whole"), [(0, True), (1, False)])
 async def test_a_reply_is_read_up_to_one_mebibyte(extra: int, whole: bool) -> None:
-    """What is larger is no reply of TeleCMI's, and is not kept."""
+    """A reply of more than 1 MiB is unreadable, and is not kept."""
     stream = Body(*[b"x" * 65536] * 16, b"x" * extra)
     answer = await post(Carrier(httpx.Response(200, stream=stream)))
 
@@ -265,7 +265,7 @@ async def test_a_reply_is_read_up_to_one_mebibyte(extra: int, whole: bool) -> No
 
 
 async def test_redirects_are_not_followed() -> None:
-    """Not even if the user's client follows them by default."""
+    """Redirects are not followed, even if the user's client follows them by default."""
     carrier = Carrier(httpx.Response(307, headers={"Location": "/elsewhere"}))
     answer = await post(carrier, follow_redirects=True)
 
@@ -289,7 +289,7 @@ async def test_the_default_client_over_respx() -> None:
 @pytest.mark.parametrize("name", ["ConnectError", "ConnectTimeout", "ReadTimeout", "ReadError"])
 @respx.mock
 async def test_failures_over_respx(name: str) -> None:
-    """The errors that respx raises are judged by their names, for it traces nothing."""
+    """Errors that respx raises are judged by their names, because respx emits no trace."""
     respx.post(URL).mock(side_effect=getattr(httpx, name))
     async with default_client() as client:
         answer = await send(client)
@@ -297,11 +297,11 @@ async def test_failures_over_respx(name: str) -> None:
     assert answer == Failure(name, sent=SENT[name])
 
 
-# --- what a failure proves ----------------------------------------------------------------
+# --- failures -----------------------------------------------------------------------------
 
 
 def test_the_table_knows_every_exception_of_httpx() -> None:
-    """A new exception of httpx needs a line here before it is trusted."""
+    """Each exception of httpx is in the table, so a new one needs a line here."""
     known = {
         name
         for name, value in vars(httpx).items()
@@ -313,7 +313,7 @@ def test_the_table_knows_every_exception_of_httpx() -> None:
 
 @pytest.mark.parametrize("name", SENT)
 async def test_an_exception_without_a_trace_is_judged_by_its_name(name: str) -> None:
-    """Only what connecting alone can raise proves that nothing was sent."""
+    """Only exceptions that connecting alone can raise prove that nothing was sent."""
     answer = await post(Carrier(error(name)))
 
     assert answer == Failure(name, sent=SENT[name])
@@ -321,7 +321,7 @@ async def test_an_exception_without_a_trace_is_judged_by_its_name(name: str) -> 
 
 @pytest.mark.parametrize("made", [RuntimeError, OSError, ValueError, KeyError, ExceptionGroup])
 async def test_a_foreign_exception_is_of_unknown_fate(made: type[Exception]) -> None:
-    """Whatever else a transport raises stays inside, and proves nothing."""
+    """Any other exception of a transport is caught, and may have been sent."""
     raised = made("x", [OSError()]) if made is ExceptionGroup else made(SECRET)
     answer = await post(Carrier(raised))
 
@@ -343,7 +343,7 @@ TUNNEL = [
 
 
 def headers(version: str, end: str) -> list[tuple[str, bytes]]:
-    """Trace events of the POST's headers up to the given one."""
+    """Return trace events of the POST's headers up to the given one."""
     names = ["started", "complete"]
     return [
         (f"{version}.send_request_headers.{name}", b"POST")
@@ -360,7 +360,7 @@ def headers(version: str, end: str) -> list[tuple[str, bytes]]:
 async def test_before_the_headers_start_nothing_was_sent(
     name: str, events: list[tuple[str, bytes]]
 ) -> None:
-    """As long as the trace has not announced the POST, no exception whatever says it was."""
+    """Until the trace announces the POST, no exception means that it was sent."""
     answer = await post(Carrier(error(name), *events))
 
     assert answer == Failure(name, sent=False)
@@ -372,7 +372,7 @@ async def test_before_the_headers_start_nothing_was_sent(
 async def test_once_the_headers_start_everything_is_of_unknown_fate(
     name: str, end: str, version: str
 ) -> None:
-    """But for one: a header that cannot be encoded is refused before it is written."""
+    """All are unknown, except a header that cannot be encoded: it is refused before writing."""
     carrier = Carrier(error(name), *CONNECTING, *TUNNEL, *headers(version, end))
     answer = await post(carrier)
 
@@ -381,7 +381,7 @@ async def test_once_the_headers_start_everything_is_of_unknown_fate(
 
 
 async def test_a_trace_without_a_request_is_of_the_post() -> None:
-    """A client whose trace does not say which request it means is taken at its worst."""
+    """A trace event that does not name its request counts as one of the POST."""
 
     class Silent(Carrier):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -395,7 +395,7 @@ async def test_a_trace_without_a_request_is_of_the_post() -> None:
 
 @pytest.mark.parametrize("name", SENT)
 async def test_an_exception_in_the_body_comes_after_sending(name: str) -> None:
-    """Once a status is there the request was sent, traced or not; the status is told."""
+    """After the status the request counts as sent, and the failure names the status."""
     stream = Body(b"{", error=error(name))
     answer = await post(Carrier(httpx.Response(502, stream=stream)))
 
@@ -404,7 +404,7 @@ async def test_an_exception_in_the_body_comes_after_sending(name: str) -> None:
 
 
 async def test_exceptions_of_another_httpx_are_judged_alike() -> None:
-    """Names count, so that the classes of a fork, or of a subclass, need not be known."""
+    """Exceptions are judged by class name, so those of a fork or a subclass work, too."""
     fork = type("ConnectTimeout", (Exception,), {})
     heir = type("MyTimeout", (httpx.ConnectTimeout,), {})
 
@@ -413,7 +413,7 @@ async def test_exceptions_of_another_httpx_are_judged_alike() -> None:
 
 
 async def test_a_url_that_httpx_cannot_read_proves_that_nothing_was_sent() -> None:
-    """The request is built inside the same net."""
+    """An invalid URL is a failure that was not sent."""
     async with httpx.AsyncClient() as client:
         answer = await send(client, "https://h:port/")
 
@@ -435,7 +435,7 @@ async def test_a_hook_that_raises_before_sending() -> None:
 
 
 async def test_a_hook_that_raises_after_sending() -> None:
-    """A response hook such as `raise_for_status` makes the fate unknown, and closes the reply."""
+    """An exception of a response hook makes the outcome unknown, and the reply is closed."""
 
     async def hook(response: httpx.Response) -> None:
         response.raise_for_status()
@@ -475,7 +475,7 @@ async def test_the_total_timeout(events: list[tuple[str, bytes]], sent: bool) ->
 
 
 async def test_the_total_timeout_includes_the_body() -> None:
-    """A reply that drips in for ever is cut."""
+    """The total time-out also ends a reply whose body arrives slowly without end."""
     began = anyio.current_time()
     answer = await post(Carrier(httpx.Response(200, stream=Body(*[b"x"] * 99, pause=1))))
 
@@ -484,7 +484,7 @@ async def test_the_total_timeout_includes_the_body() -> None:
 
 
 async def test_a_cancelled_scope_waits_for_the_reply() -> None:
-    """A request that left is awaited to its end; the cancellation comes afterwards."""
+    """A request that was sent is awaited to its end before the cancellation is raised."""
     carrier = Carrier(httpx.Response(200, content=b"{}"), delay=2)
     client = httpx.AsyncClient(transport=carrier)
     began = anyio.current_time()
@@ -502,7 +502,7 @@ async def test_a_cancelled_scope_waits_for_the_reply() -> None:
 
 
 async def test_a_post_cancelled_anywhere_is_finished() -> None:
-    """At whatever point its scope is cancelled, what was begun is brought to its end."""
+    """At whatever point its scope is cancelled, a request that was started is finished."""
     carriers: list[Carrier] = []
 
     def setup() -> httpx.AsyncClient:
@@ -530,7 +530,7 @@ async def test_a_post_cancelled_anywhere_is_finished() -> None:
 
 
 async def test_a_closed_client_sends_nothing() -> None:
-    """Somebody else's `aclose` makes a call not sent, rather than a crash."""
+    """If the client was closed elsewhere, the call is not sent and nothing crashes."""
     carrier = Carrier(httpx.Response(200))
     client = httpx.AsyncClient(transport=carrier)
     await client.aclose()
@@ -542,7 +542,7 @@ async def test_a_closed_client_sends_nothing() -> None:
 
 @pytest.mark.parametrize("owned", [True, False])
 async def test_only_an_own_client_is_closed(owned: bool) -> None:
-    """The user's client outlives the service."""
+    """Closing the service does not close the user's client."""
     carrier = Carrier(httpx.Response(200))
     client = httpx.AsyncClient(transport=carrier)
     await HttpxTransport(client, owned=owned).aclose()
@@ -569,7 +569,7 @@ def test_what_is_no_asynchronous_client_is_refused(make: Callable[[], Any]) -> N
 async def test_the_default_client_looks_at_no_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Neither proxies nor certificates of the environment reach it."""
+    """The default client ignores proxies and certificates of the environment."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("SSL_CERT_FILE", "nowhere.pem")
@@ -593,7 +593,7 @@ async def test_the_default_client_looks_at_no_environment(
 async def test_a_header_of_the_users_that_cannot_be_sent(
     headers: dict[str, str], sent: bool
 ) -> None:
-    """An illegal default header proves that nothing left; a wrong one that some of it may."""
+    """An illegal default header proves that nothing was sent; a wrong length does not."""
     server = fs.FaultServer(fs.well_behaved)
     async with server.running(), httpx.AsyncClient(headers=headers) as client:
         answer = await send(client, server.url)
@@ -604,7 +604,7 @@ async def test_a_header_of_the_users_that_cannot_be_sent(
 
 
 async def tunnel_then_silence(peer: fs.Peer) -> None:
-    """Open a tunnel in which nobody speaks TLS."""
+    """Open a tunnel whose other end never speaks TLS."""
     await peer.request()
     await peer.send(b"HTTP/1.1 200 Connected\r\n\r\n")
 
@@ -626,7 +626,7 @@ async def tunnel_then_silence(peer: fs.Peer) -> None:
 async def test_a_proxy_that_opens_no_tunnel_was_not_sent_the_call(
     script: fs.Script, reason: str
 ) -> None:
-    """A proxy's CONNECT is not the POST, however it fails: nothing of the call left."""
+    """When the proxy's CONNECT fails in any way, nothing of the call was sent."""
     server = fs.FaultServer(script)
     timeouts = Timeouts(connect=5, write=5, read=0.1, total=9)
     async with server.running(), httpx.AsyncClient(proxy=server.url) as client:
@@ -640,7 +640,7 @@ async def test_a_proxy_that_opens_no_tunnel_was_not_sent_the_call(
 
 @pytest.mark.real_clock
 async def test_a_proxy_that_forwards_was_sent_the_call() -> None:
-    """Without a tunnel the proxy has the POST itself."""
+    """A proxy that forwards without a tunnel receives the POST itself."""
     server = fs.FaultServer(fs.close_after_body)
     async with server.running(), httpx.AsyncClient(proxy=server.url) as client:
         answer = await send(client, "http://127.0.0.1:9/")
@@ -654,7 +654,7 @@ async def test_a_proxy_that_forwards_was_sent_the_call() -> None:
 
 
 def test_one_duration_stands_for_all_timeouts() -> None:
-    """A single number is the wait for an answer; the others follow from it."""
+    """A single number is the time-out for the answer; the others follow from it."""
     assert Timeouts.of(TIMEOUTS) is TIMEOUTS
     assert Timeouts.of(20) == Timeouts(connect=5, write=10, read=20, total=40)
     assert Timeouts.of(2) == Timeouts(connect=2, write=2, read=2, total=4)
@@ -671,13 +671,13 @@ def test_a_timeout_that_cannot_work_is_refused(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), True, "5"])
 def test_a_single_duration_that_cannot_work_is_refused(value: Any) -> None:
-    """The error names what the single duration stands for."""
+    """The error names the time-out that the single duration means."""
     with pytest.raises(ConfigurationError, match="read"):
         Timeouts.of(value)
 
 
 async def test_concurrent_posts_prove_each_their_own() -> None:
-    """Concurrent posts over one transport do not mix up what they prove."""
+    """Concurrent posts over one transport do not mix up their traces."""
 
     async def handle(request: httpx.Request) -> httpx.Response:
         number = int(request.url.path[1:])

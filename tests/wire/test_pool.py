@@ -1,4 +1,4 @@
-"""The connections of a service's own client: who uses which, and what a cut leaves behind."""
+"""Connection pool of a service's own client: who uses which connection, and cancellation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.real_clock,
-    # A bare httpx client that is cancelled leaves its own generators half-way; trio says so.
+    # A cancelled bare httpx client leaves its own generators half-way, and trio warns about it.
     pytest.mark.filterwarnings("ignore:Async gen:ResourceWarning"),
 ]
 
@@ -32,7 +32,7 @@ TIMEOUTS = httpx.Timeout(5)
 
 
 def client_of(connections: ConnectionPool) -> httpx.AsyncClient:
-    """A client over some lanes."""
+    """Return a client over some connections."""
     return httpx.AsyncClient(transport=connections, trust_env=False, timeout=TIMEOUTS)
 
 
@@ -44,14 +44,14 @@ async def at_once(job: Callable[[], Coroutine[Any, Any, object]], times: int) ->
 
 
 async def settled(condition: Callable[[], bool]) -> None:
-    """Wait until something that is under way has come to its end."""
+    """Wait until a condition holds."""
     with anyio.fail_after(5):
         while not condition():  # noqa: ASYNC110  # a socket on the other side gives no event
             await anyio.sleep(0.001)
 
 
 def stuck(connections: ConnectionPool) -> list[str]:
-    """Say which idle lanes have a connection that is not idle."""
+    """Return the idle lanes whose connection is not idle."""
     return [
         repr(connection)
         for lane in connections._idle
@@ -81,7 +81,7 @@ async def test_requests_one_after_the_other_share_a_connection() -> None:
 
 
 async def test_every_request_under_way_has_a_connection_of_its_own() -> None:
-    """As many connections as requests at the same time, and the same ones the next time."""
+    """There are as many connections as requests in flight, and they are reused."""
     gate = anyio.Event()
     server = fs.FaultServer(lambda peer: hold_until(gate, peer))
     connections = ConnectionPool(TLS)
@@ -107,7 +107,7 @@ async def test_every_request_under_way_has_a_connection_of_its_own() -> None:
 
 
 async def test_the_lane_given_back_last_is_taken_first() -> None:
-    """The warm connections stay warm, and the others may rest until they expire."""
+    """The lane returned last is used next, so that the others can expire."""
     server = fs.FaultServer(fs.well_behaved)
     connections = ConnectionPool(TLS)
     async with server.running(), client_of(connections) as client:
@@ -126,7 +126,7 @@ async def test_the_lane_given_back_last_is_taken_first() -> None:
 
 
 async def test_a_lane_is_in_use_until_its_reply_is_closed() -> None:
-    """A reply whose body is still to be read keeps its connection to itself."""
+    """A reply whose body is not yet read keeps its connection to itself."""
     server = fs.FaultServer(fs.well_behaved)
     connections = ConnectionPool(TLS)
     async with server.running(), client_of(connections) as client:
@@ -147,7 +147,7 @@ async def test_a_lane_is_in_use_until_its_reply_is_closed() -> None:
     ids=["close", "reset", "garbage"],
 )
 async def test_a_lane_that_failed_connects_anew(script: fs.Script) -> None:
-    """An error gives the lane back, without the connection it happened on."""
+    """After an error the lane is returned to the pool without its connection."""
     server = fs.FaultServer(script, fs.well_behaved)
     connections = ConnectionPool(TLS)
     async with server.running(), client_of(connections) as client:
@@ -164,7 +164,7 @@ async def test_a_lane_that_failed_connects_anew(script: fs.Script) -> None:
 
 
 async def test_a_lane_that_cannot_connect_serves_later() -> None:
-    """A refused connection leaves nothing behind that is in the way."""
+    """A lane whose connection was refused serves a later request."""
     connections = ConnectionPool(TLS)
     port = fs.closed_port()
     url = f"http://127.0.0.1:{port}"
@@ -182,7 +182,7 @@ async def test_a_lane_that_cannot_connect_serves_later() -> None:
 
 
 async def test_a_body_that_is_left_unread_costs_only_its_connection() -> None:
-    """Closing a reply early closes its connection and gives the lane back."""
+    """Closing a reply early closes its connection and returns the lane."""
     server = fs.FaultServer(fs.answering_and_silent(fs.reply(b"x", length=99)), fs.well_behaved)
     connections = ConnectionPool(TLS)
     async with server.running(), client_of(connections) as client:
@@ -199,7 +199,7 @@ async def test_a_body_that_is_left_unread_costs_only_its_connection() -> None:
 
 
 async def test_idle_connections_expire(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that rested longer than servers are sure to keep it is not used again."""
+    """A connection that was idle for longer than the expiry is not used again."""
     standard = pool.KEEPALIVE_EXPIRY
     monkeypatch.setattr(pool, "KEEPALIVE_EXPIRY", 0.02)
     server = fs.FaultServer(fs.well_behaved)
@@ -213,7 +213,7 @@ async def test_idle_connections_expire(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_lanes_are_made_with_the_expiry() -> None:
-    """Two seconds are given to every lane's pool, which holds a single connection."""
+    """Every lane's pool has an expiry of two seconds and holds a single connection."""
     lane = ConnectionPool(TLS)._open()
     pool = lane._pool
     await lane.aclose()
@@ -237,7 +237,7 @@ async def test_closing_closes_every_connection() -> None:
 
 
 async def test_bursts_that_are_cancelled_leave_nothing_behind() -> None:
-    """Ten requests cut short at any step, sixty times: the next one is served at once."""
+    """After ten cancelled requests, sixty times at any step, the next is served at once."""
 
     async def slowly(peer: fs.Peer) -> None:
         while await peer.request():
@@ -271,7 +271,7 @@ async def test_bursts_that_are_cancelled_leave_nothing_behind() -> None:
 
 
 async def test_a_request_cancelled_anywhere_leaves_no_connection_busy() -> None:
-    """At every point where a request suspends it can be cut without a trace."""
+    """A request that is cancelled at any suspension point leaves no busy connection."""
     server = fs.FaultServer(fs.well_behaved)
 
     async def operation(client: httpx.AsyncClient) -> None:
@@ -298,7 +298,7 @@ async def test_a_request_cancelled_anywhere_leaves_no_connection_busy() -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_task_cancelled_anywhere_leaves_no_connection_busy() -> None:
-    """A `task.cancel()` of asyncio's, which comes once and ignores shields, is no different."""
+    """A `task.cancel()`, which comes once and ignores shields, leaves none either."""
     server = fs.FaultServer(fs.well_behaved)
 
     async def operation(client: httpx.AsyncClient) -> None:
@@ -323,7 +323,7 @@ async def test_a_task_cancelled_anywhere_leaves_no_connection_busy() -> None:
 
 
 async def test_a_close_of_a_reply_that_is_cut_short_drops_the_lane() -> None:
-    """A lane whose reply could not be closed in peace is not used again."""
+    """A lane whose reply could not be closed is not used again."""
 
     class Cut(httpx.AsyncByteStream):
         async def aclose(self) -> None:
@@ -339,7 +339,7 @@ async def test_a_close_of_a_reply_that_is_cut_short_drops_the_lane() -> None:
 
 @pytest.mark.parametrize("in_flight", [1, 5])
 async def test_a_service_opens_as_many_connections_as_it_may_use(in_flight: int) -> None:
-    """The gate bounds the lanes, and a closed service leaves no connection behind."""
+    """The gate limits the lanes, and a closed service leaves no connection open."""
     server = fs.FaultServer(fs.well_behaved)
     async with server.running():
         async with CallService(

@@ -1,4 +1,4 @@
-"""What a server can do to a request, and what each of its misdeeds proves.
+"""Server faults, and what each of them proves about the request.
 
 The promise: a request that the server has, and did not refuse, is never sent again (but for
 a gateway's 502, unless that is switched off), and an error that says "dial again" is never
@@ -39,7 +39,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 CALL = {"to": 19170000001, "from_": 19170000000, "pcmo": [{"action": "hangup"}]}
 
 
-# httpx leaves its own generators half-way when a body is not read to its end, and trio says so.
+# httpx leaves its own generators half-way when a body is not read to its end; trio warns.
 NAMES = [
     pytest.param(name, marks=pytest.mark.filterwarnings("ignore:Async gen:ResourceWarning"))
     if name == "more than 1 MiB"
@@ -76,8 +76,10 @@ async def dialled(
         yield handle
 
 
-def hold(handle: CallHandle, server: fs.FaultServer, fault: Fault, *, repeats: bool) -> None:
-    """Hold the promise against one call that came to its end."""
+def check_promise(
+    handle: CallHandle, server: fs.FaultServer, fault: Fault, *, repeats: bool
+) -> None:
+    """Assert the promise for one settled call."""
     assert handle.error is not None
     assert server.complete <= 1 or fault.refuses or repeats
     assert not handle.error.safe_to_redial or server.complete == 0 or fault.refuses
@@ -86,7 +88,7 @@ def hold(handle: CallHandle, server: fs.FaultServer, fault: Fault, *, repeats: b
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_fault_proves_what_it_proves(name: str) -> None:
-    """The transport returns a reply or a failure, and every one of these may have been sent."""
+    """A fault gives a reply or a failure as listed, and every failure may have been sent."""
     fault = FAULTS[name]
     server = fs.FaultServer(fault.script)
     transport = HttpxTransport(default_client(), owned=True)
@@ -106,7 +108,7 @@ async def test_a_fault_proves_what_it_proves(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_one_attempt_at_a_fault(name: str) -> None:
-    """A single attempt ends in the status and the error of its fault, and is not repeated."""
+    """A single attempt ends with the status and the error of its fault, and is not repeated."""
     fault = FAULTS[name]
     server = fs.FaultServer(fault.script)
     async with dialled(server, ONCE, fault.impatient) as handle:
@@ -116,12 +118,12 @@ async def test_one_attempt_at_a_fault(name: str) -> None:
     assert type(handle.error) is fault.error
     assert server.complete == fault.complete
     assert server.connections == 1
-    hold(handle, server, fault, repeats=False)
+    check_promise(handle, server, fault, repeats=False)
 
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_fault_under_the_default_policy(name: str) -> None:
-    """Only what was refused, or a gateway's 502, is sent again; else one request is all."""
+    """Only a refusal or a gateway's 502 is repeated; otherwise one request is made."""
     fault = FAULTS[name]
     server = fs.FaultServer(fault.script)
     async with dialled(server, DEFAULT, fault.impatient) as handle:
@@ -130,11 +132,11 @@ async def test_a_fault_under_the_default_policy(name: str) -> None:
     assert handle.status is fault.status
     assert server.complete == fault.complete * (4 if fault.again else 1)
     assert len(handle.attempts) == (4 if fault.again else 1)
-    hold(handle, server, fault, repeats=fault.again)
+    check_promise(handle, server, fault, repeats=fault.again)
 
 
 async def test_a_gateways_502_is_sent_once_if_asked_for() -> None:
-    """`at_most_once` holds against the one fault of unknown fate that is repeated."""
+    """With `at_most_once`, even a gateway's 502 is not repeated."""
     server = fs.FaultServer(FAULTS["a gateway's 502"].script)
     async with dialled(server, RetryPolicy(at_most_once=True)) as handle:
         pass
@@ -146,10 +148,10 @@ async def test_a_gateways_502_is_sent_once_if_asked_for() -> None:
 
 @pytest.mark.parametrize("seed", range(40))
 async def test_any_row_of_faults(seed: int) -> None:
-    """Whatever a server does from attempt to attempt, the promise holds."""
+    """The promise holds for any sequence of faults over the attempts."""
     dice = random.Random(seed)
     names = sorted(FAULTS.keys() - SLOW - {"more than 1 MiB"})
-    # Every row begins with a fault that is repeated, or it would be over at once.
+    # Every sequence begins with a fault that is retried; otherwise it would end at once.
     row = dice.choices(["busy", "a gateway's 502"], k=dice.randint(1, 2))
     row += dice.choices(names, k=4 - len(row))
     at_most_once = dice.random() < 0.5
@@ -173,7 +175,7 @@ async def test_any_row_of_faults(seed: int) -> None:
 
 @pytest.mark.parametrize("retry", [ONCE, DEFAULT], ids=["once", "default"])
 async def test_nobody_listens(retry: RetryPolicy) -> None:
-    """A refused connection proves that nothing was sent, and is tried again."""
+    """A refused connection proves that nothing was sent, and is retried."""
     url = f"http://127.0.0.1:{fs.closed_port()}"
     async with CallService(2222226, "a-secret", base_url=url, retry=retry) as service:
         handle = service.make_call(**CALL)  # type: ignore[arg-type]  # as above
@@ -198,7 +200,7 @@ async def test_nobody_listens(retry: RetryPolicy) -> None:
 )
 @pytest.mark.parametrize("retry", [ONCE, DEFAULT], ids=["once", "default"])
 async def test_no_tls(script: fs.Script, timeout: Timeouts, retry: RetryPolicy) -> None:
-    """A server that does not speak TLS is sent nothing: the handshake comes first."""
+    """A server that does not speak TLS is sent nothing, because the handshake comes first."""
     server = fs.FaultServer(script)
     async with dialled(server, retry, timeout, scheme="https") as handle:
         pass
@@ -209,7 +211,7 @@ async def test_no_tls(script: fs.Script, timeout: Timeouts, retry: RetryPolicy) 
 
 
 async def test_tls_that_is_answered_in_plain_text() -> None:
-    """An HTTP reply to a TLS handshake is no reply."""
+    """An HTTP reply to a TLS handshake is not a reply."""
 
     async def script(peer: fs.Peer) -> None:
         await peer.send(fs.reply())
@@ -224,7 +226,7 @@ async def test_tls_that_is_answered_in_plain_text() -> None:
 
 
 async def test_a_connection_that_fails_first_succeeds_later() -> None:
-    """What was not sent is sent again, once, when the server is there."""
+    """An unsent request is sent once when the server is there."""
     port = fs.closed_port()
     url = f"http://127.0.0.1:{port}"
     policy = RetryPolicy(attempts=50, wait_initial=0.02, wait_max=0.02)
@@ -241,11 +243,11 @@ async def test_a_connection_that_fails_first_succeeds_later() -> None:
     assert not handle.may_be_duplicate
 
 
-# --- connections that are used again ------------------------------------------------------
+# --- reused connections -------------------------------------------------------------------
 
 
 async def place(service: CallService) -> CallHandle:
-    """Place a call and wait for its end, whatever it is."""
+    """Place a call and wait for its end, whatever its outcome."""
     handle = service.make_call(**CALL)  # type: ignore[arg-type]  # as above
     try:
         await handle
@@ -255,7 +257,7 @@ async def place(service: CallService) -> CallHandle:
 
 
 async def test_a_connection_closed_while_idle_is_replaced() -> None:
-    """An idle connection that the server closed costs no call its certainty."""
+    """A connection that the server closed while idle is replaced, and its call is accepted."""
     server = fs.FaultServer(fs.answering(fs.reply()))
     async with (
         server.running(),
@@ -274,7 +276,7 @@ async def test_a_connection_closed_while_idle_is_replaced() -> None:
 @pytest.mark.parametrize("reads", [True, False], ids=["has read it", "has not read it"])
 @pytest.mark.parametrize("reset", [True, False], ids=["reset", "closed"])
 async def test_a_connection_closed_just_as_it_is_used_again(reads: bool, reset: bool) -> None:
-    """A request that crosses the server's close on its way is never sent a second time."""
+    """A request that crosses the server's close is never sent a second time."""
 
     async def script(peer: fs.Peer) -> None:
         await peer.request()
@@ -297,7 +299,7 @@ async def test_a_connection_closed_just_as_it_is_used_again(reads: bool, reset: 
 
 
 async def test_a_connection_that_is_to_be_closed_is_not_used_again() -> None:
-    """The server's `Connection: close` is heeded."""
+    """After `Connection: close` the connection is not used again."""
 
     async def script(peer: fs.Peer) -> None:
         await peer.request()
@@ -316,7 +318,7 @@ async def test_a_connection_that_is_to_be_closed_is_not_used_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "stray",
+    "extra",
     [
         fs.reply(fs.ACCEPTED.replace(b"r" * 43, b"s" * 43)),
         fs.reply(b"{}", status="400 No"),
@@ -324,12 +326,12 @@ async def test_a_connection_that_is_to_be_closed_is_not_used_again() -> None:
     ],
     ids=["a success", "a refusal", "bytes"],
 )
-async def test_what_follows_a_reply_unasked_is_no_answer_to_the_next_call(stray: bytes) -> None:
-    """A broken server or proxy says more than it was asked for; the connection is given up."""
+async def test_what_follows_a_reply_unasked_is_no_answer_to_the_next_call(extra: bytes) -> None:
+    """Extra bytes after a reply are no answer to the next call; the connection is closed."""
 
     async def script(peer: fs.Peer) -> None:
         await peer.request()
-        await peer.send(fs.reply() + stray)
+        await peer.send(fs.reply() + extra)
         while await peer.request():
             await peer.send(fs.reply())
 
@@ -345,7 +347,7 @@ async def test_what_follows_a_reply_unasked_is_no_answer_to_the_next_call(stray:
 
 
 async def test_many_calls_among_faults() -> None:
-    """Calls that share a service with failing ones are settled each by its own fate."""
+    """Calls that share a service with failing calls each get their own outcome."""
     names = [
         *sorted(FAULTS.keys() - SLOW - {"busy", "more than 1 MiB"}),
         *["accepted"] * 20,
