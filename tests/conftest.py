@@ -24,7 +24,7 @@ SUPPORT = Path(__file__).with_name("support")
 pytest.register_assert_rewrite(*(module.stem for module in SUPPORT.glob("*.py")))
 
 # This package's plugin is tested in runs of real pytest.
-pytest_plugins = ["inherited", "pytester"]
+pytest_plugins = ["process_environment", "pytester"]
 
 # An example may build thousands of calls, and a busy machine is no reason to fail. In CI the
 # examples are the same in every run, so that a change is judged by itself.

@@ -14,7 +14,7 @@ import attrs
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from places import DATA
+from project_paths import DATA
 
 from telecmi_async import TelecmiError
 from telecmi_async.errors import WebhookError

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from places import DOCS
+from project_paths import DOCS
 
 from telecmi_async.events import Signal, Stage, parse_event
 from telecmi_async.events.transitions import (

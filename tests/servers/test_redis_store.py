@@ -14,7 +14,7 @@ import anyio
 import pytest
 import redis.asyncio
 from fake_store import payload, record
-from filing import FakeListener, eventually, keys, stored, unmatched
+from stored_events import FakeListener, eventually, keys, stored, unmatched
 from valkey_server import ValkeyServer
 
 from telecmi_async import ConfigurationError, Receiver, StoreError, WrongEventLoop

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fake_store import record
 from fake_telecmi import FLOW, FROM, TO, FakeTelecmi
-from posting import INBOUND, REQUEST_ID, TOKEN, heard_by, post
+from webhook_posts import INBOUND, REQUEST_ID, TOKEN, heard_by, post
 
 from telecmi_async import (
     CallCancelled,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
-from places import DOCS
+from project_paths import DOCS
 from simulated import FROM, GLOBAL, HANGUP, TO, place, post, said
 
 from telecmi_async import CallOutcomeUnknown, Hangup, RetryPolicy, TelecmiError, Timeouts

@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from posting import Request, part
 from simulated import FROM, HANGUP, TO, pass_time, place, post
+from webhook_posts import Request, part
 
 from telecmi_async.events.receiver import Receiver
 from telecmi_async.http_server import ConnectionLimits, HttpConnection, HttpResponse

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from fake_store import payload, record, signed
-from filing import FakeListener, eventually, keys, stored, unmatched
+from stored_events import FakeListener, eventually, keys, stored, unmatched
 
 from telecmi_async import ConfigurationError
 from telecmi_async.events.reference import new_reference

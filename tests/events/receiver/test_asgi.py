@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from fake_store import payload, record
-from posting import DIGITS, LEG, OLD_TOKEN, PATH, REQUEST_ID, TOKEN, Request, heard_by, part
+from webhook_posts import (
+    DIGITS,
+    LEG,
+    OLD_TOKEN,
+    PATH,
+    REQUEST_ID,
+    TOKEN,
+    Request,
+    heard_by,
+    part,
+)
 
 from telecmi_async import Hangup, Receiver
 from telecmi_async.events.receiver import Counts

@@ -20,8 +20,8 @@ from django.test.utils import (  # type: ignore[import-untyped]  # Django has no
 )
 from fake_store import record, signed
 from fake_telecmi import FLOW, TO, FakeTelecmi
-from places import DOCS
-from posting import DIGITS, JSON, TOKEN, Request
+from project_paths import DOCS
+from webhook_posts import DIGITS, JSON, TOKEN, Request
 
 from telecmi_async import Receiver
 from telecmi_async.simulator import Simulator

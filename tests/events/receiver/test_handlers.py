@@ -14,7 +14,7 @@ import anyio.to_thread
 import pytest
 from fake_store import payload, record
 from fake_telecmi import FLOW, TO, FakeTelecmi
-from posting import DIGITS, INBOUND, LEG, PATH, REQUEST_ID, TOKEN, heard_by, post
+from webhook_posts import DIGITS, INBOUND, LEG, PATH, REQUEST_ID, TOKEN, heard_by, post
 
 from telecmi_async import (
     ConfigurationError,

@@ -15,7 +15,7 @@ from fake_store import REFERENCES, payload, record, signed
 from fake_telecmi import FLOW, TO, FakeTelecmi, always
 from hypothesis import given
 from hypothesis import strategies as st
-from posting import (
+from webhook_posts import (
     DIGITS,
     INBOUND,
     JSON,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from posting import OLD_TOKEN, PATH, TOKEN
+from webhook_posts import OLD_TOKEN, PATH, TOKEN
 
 from telecmi_async import Receiver
 from telecmi_async.events.receiver import WEB_LOGS, new_token

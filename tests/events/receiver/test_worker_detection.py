@@ -7,7 +7,7 @@ import sys
 import warnings
 
 import pytest
-from posting import TOKEN
+from webhook_posts import TOKEN
 
 from telecmi_async import Receiver
 from telecmi_async.events.receiver.worker_detection import several_workers

@@ -11,7 +11,7 @@ import anyio
 import pytest
 from fake_store import payload, record
 from fake_telecmi import FLOW, TO, FakeTelecmi
-from filing import FakeListener, keys, stored, unmatched
+from stored_events import FakeListener, keys, stored, unmatched
 
 from telecmi_async.events.store import MemoryStore
 
