@@ -259,7 +259,7 @@ def crash(session: nox.Session) -> None:
     for options in (["--kills=200"], ["--kills=200", "--workers=3", "--postgres"]):
         session.run("python", "tests/support/crash.py", *options, *session.posargs)
     session.run("python", "tests/support/crash.py", "--kills=10", "--stops=20", "--workers=3")
-    session.run("python", "tests/support/soaking.py", "--contacts=10000")
+    session.run("python", "tests/support/soak.py", "--contacts=10000")
     patient = ["pytest", "-o", "faulthandler_timeout=600"]
     followed = "tests/service/test_many_calls.py"
     forgotten = "tests/service/test_tracker.py::test_nothing_is_left_of_thousands_of_calls"

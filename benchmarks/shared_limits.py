@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from paced import measure
+from paced_processes import measure
 from pg_server import PgServer
 from valkey_server import ValkeyServer
 

@@ -24,7 +24,7 @@ SUPPORT = Path(__file__).with_name("support")
 pytest.register_assert_rewrite(*(module.stem for module in SUPPORT.glob("*.py")))
 
 # This package's plugin is tested in runs of real pytest.
-pytest_plugins = ["inherited", "pytester"]
+pytest_plugins = ["process_environment", "pytester"]
 
 # Examples have no deadline, because one may build thousands of calls on a busy machine. CI uses
 # the same examples in every run, so that two versions are compared with equal inputs.

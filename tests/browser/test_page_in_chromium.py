@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
+from chromium import Browser, opened, serving
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 from simulated import place
-from visiting import Browser, opened, serving
 
 from telecmi_async.simulator import Callee, Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from visiting import Served
+    from chromium import Served
 
     from telecmi_async.simulator import SimulatedCall
 

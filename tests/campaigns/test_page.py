@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from places import DOCS
+from project_paths import DOCS
 
 from telecmi_async.ledger.states import MOVES
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from soaking import RATE, soak
+from soak import RATE, soak
 
 pytestmark = pytest.mark.anyio
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from cli_campaign import FLOW, NUMBERS, ROWS, begin, in_ledger, wait_for
 from consoles import (
     FROM,
     Console,
@@ -21,7 +22,6 @@ from consoles import (
     serving,
     zone_at_ten,
 )
-from people import FLOW, NUMBERS, ROWS, begin, in_ledger, wait_for
 
 from telecmi_async._internal.messages import mask
 from telecmi_async.campaigns import Campaign, CampaignRules, CampaignSettings

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 from consoles import TO, serving
-from screens import ESCAPE, Screen, rows, terminal_on
+from terminal_output import ESCAPE, Screen, rows, terminal_on
 
 from telecmi_async.campaigns import CampaignSettings, Pace
 from telecmi_async.cli import demo, worker

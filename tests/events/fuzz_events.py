@@ -28,7 +28,7 @@ LOOP = asyncio.new_event_loop()
 
 
 def one_input(data: bytes) -> None:
-    """Parse bytes, use what became of them, and hand them to a receiver."""
+    """Parse bytes, use the event, and send them to a receiver."""
     try:
         event = parse_event(data)
     except WebhookError:
@@ -45,7 +45,7 @@ def one_input(data: bytes) -> None:
 
 
 def seed(folder: Path) -> None:
-    """Write down the payloads of TeleCMI's pages, and those that once made trouble."""
+    """Write the documented payloads, and payloads that once caused errors, into a folder."""
     for path in (DATA / "corpus").iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     for number, sample in enumerate(json.loads((DATA / "documented.json").read_bytes())):

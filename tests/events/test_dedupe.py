@@ -1,4 +1,4 @@
-"""Which events are taken for repeats."""
+"""De-duplication: which events count as repeats."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STREAM = {"status": "stream_connected", "cmiuuid": "c-1", "leg": "b", "time": 16
 
 
 def key_of(payload: dict[str, Any]) -> str | None:
-    """Return the key of what a payload makes."""
+    """Return the de-duplication key of the event in a payload."""
     return dedupe_key(parse_event(payload))
 
 
@@ -49,20 +49,20 @@ def without(payload: dict[str, Any], *keys: str) -> dict[str, Any]:
     ids=str,
 )
 def test_a_record_is_known_by_leg_and_status(repeat: dict[str, Any]) -> None:
-    """Its later deliveries have its key, in whatever dialect, and whatever else they say."""
+    """A record's later deliveries have its key, in any dialect and with any other fields."""
     assert key_of(repeat) == key_of(RECORD)
 
 
 @pytest.mark.parametrize("payload", [LIVE, STREAM], ids=["live", "stream"])
 def test_a_live_event_is_known_by_its_time_too(payload: dict[str, Any]) -> None:
-    """The same status at another time is another event."""
+    """The time is part of a live event's key: another time makes another event."""
     assert key_of(payload | {"vn": 1}) == key_of(payload)
     assert key_of(payload | {"time": 1632307235}) == key_of(payload)
     assert key_of(payload | {"time": 1632307236}) != key_of(payload)
 
 
 def test_different_events_have_different_keys() -> None:
-    """Kind, leg, id, status and, for some, the time keep them apart."""
+    """Events that differ in kind, leg, id, status or time have different keys."""
     different = [
         *(RECORD | change for change in ({}, {"leg": "b"}, {"status": "answered"}, {"cmiuuid": "c-2"})),
         *(LIVE | change for change in ({}, {"leg": "b"}, {"status": "answered"}, {"cmiuuid": "c-2"})),
@@ -87,14 +87,14 @@ def test_different_events_have_different_keys() -> None:
 
 
 def test_what_waits_for_an_answer_is_never_a_repeat() -> None:
-    """Keys may be pressed twice, and every answer request needs its answer."""
+    """Pressed keys and answer requests have no key, because each needs its own answer."""
     assert key_of({"dtmf": "1", "cmiuuid": "c-1"}) is None
     assert key_of({"action": "inbound", "cmiuuid": "c-1"}) is None
 
 
 @pytest.mark.parametrize("name", ["request_id", "conversation_uuid"])
 def test_a_leg_without_its_id_is_known_by_its_calls(name: str) -> None:
-    """Where there is no id of the leg, the call's and the leg's letter do."""
+    """Without the leg's id, the key is made of the call's id and the leg's letter."""
     payload = without(RECORD, "cmiuuid") | {name: "r-1"}
 
     assert key_of(payload | {"balance": 1}) == key_of(payload)
@@ -102,7 +102,7 @@ def test_a_leg_without_its_id_is_known_by_its_calls(name: str) -> None:
 
 
 def test_the_order_of_keys_makes_no_difference() -> None:
-    """An event that is known by its whole payload is known in any order of its keys."""
+    """The key of an unknown event does not depend on the order of its JSON keys."""
     payload = {"status": "in_transit", "a": [{"b": 1, "c": 2}]}
 
     assert key_of({"a": [{"c": 2, "b": 1}], "status": "in_transit"}) == key_of(payload)
@@ -110,7 +110,7 @@ def test_the_order_of_keys_makes_no_difference() -> None:
 
 @given(st.dictionaries(st.sampled_from([*RECORD, "request_id"]), st.text(max_size=20)))
 def test_a_key_is_short_and_tells_nothing(payload: dict[str, Any]) -> None:
-    """A key is 32 hexadecimal digits, whatever a forger put into the event."""
+    """A key is 32 hexadecimal digits, whatever the event contains."""
     key = key_of(json.loads(json.dumps(payload)))
 
     assert key is not None
@@ -119,5 +119,5 @@ def test_a_key_is_short_and_tells_nothing(payload: dict[str, Any]) -> None:
 
 
 def test_a_key_is_the_same_everywhere() -> None:
-    """Workers and later versions that share a store agree on it."""
+    """The key of an event is stable, because workers and later versions share a store."""
     assert key_of(RECORD) == "b8bb56de1ceb7f0e711e9bc6cf6e3b1e"

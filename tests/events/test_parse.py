@@ -1,4 +1,4 @@
-"""From payloads to events: every documented dialect, and whatever else may arrive."""
+"""Parsing payloads into events: documented dialects, and anything else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import attrs
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from places import DATA
+from project_paths import DATA
 
 from telecmi_async import TelecmiError
 from telecmi_async.errors import WebhookError
@@ -55,7 +55,7 @@ def plain(value: object) -> object:
 
 
 def parsed(payload: Any) -> Event | None:
-    """Parse what may be anything; nothing but the parser's own error may come of it."""
+    """Parse any payload; only the parser's own error may be raised."""
     refusal = None
     event: Event | None = None
     try:
@@ -81,7 +81,7 @@ def parsed(payload: Any) -> Event | None:
 
 @pytest.mark.parametrize("sample", DOCUMENTED, ids=lambda sample: sample["name"])
 def test_every_documented_dialect_is_read(sample: dict[str, Any]) -> None:
-    """Each sample makes the right kind of event, with the right values."""
+    """Each documented sample becomes the right kind of event with the right values."""
     event = parse_event(json.dumps(sample["payload"]).encode())
 
     assert type(event).__name__ == sample["kind"]
@@ -90,7 +90,7 @@ def test_every_documented_dialect_is_read(sample: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("sample", DOCUMENTED, ids=lambda sample: sample["name"])
 def test_bytes_text_and_mapping_say_the_same(sample: dict[str, Any]) -> None:
-    """It makes no difference whether a framework has decoded the payload before."""
+    """The result is the same for bytes, text and a mapping that a framework decoded."""
     payload = sample["payload"]
     text = json.dumps(payload)
 
@@ -111,7 +111,7 @@ def tuples(members: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=[sample["name"] for sample in DOCUMENTED])
 def test_an_event_is_a_value(payload: dict[str, Any]) -> None:
-    """It cannot be changed, nor can its payload; it survives pickling; equal ones hash alike."""
+    """An event and its payload are immutable; it can be pickled; equal events hash alike."""
     event = parse_event(payload)
     before = copy.deepcopy(payload)
 
@@ -132,7 +132,7 @@ def test_an_event_is_a_value(payload: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("file", CORPUS, ids=lambda file: file.stem)
 def test_what_is_hostile_is_refused(file: Path) -> None:
-    """Of the corpus only what is odd but harmless is read, and it makes no trouble later."""
+    """Of the corpus only the files named ``ok_`` are accepted."""
     event = parsed(file.read_bytes())
 
     assert (event is not None) is file.stem.startswith("ok_")
@@ -140,7 +140,7 @@ def test_what_is_hostile_is_refused(file: Path) -> None:
 
 @given(st.binary(max_size=300))
 def test_bytes_never_make_a_foreign_error(payload: bytes) -> None:
-    """Whatever the bytes are, there is an event or a `WebhookError`."""
+    """Any bytes give an event or a `WebhookError`."""
     parsed(payload)
 
 
@@ -151,7 +151,7 @@ def test_bytes_never_make_a_foreign_error(payload: bytes) -> None:
 def test_damaged_payloads_never_make_a_foreign_error(
     payload: bytes, damage: list[tuple[int, int, bytes]]
 ) -> None:
-    """Nor does a payload of TeleCMI's that was cut and overwritten."""
+    """A documented payload that was cut and overwritten gives an event or a `WebhookError`."""
     for start, length, patch in damage:
         payload = payload[:start] + patch + payload[start + length :]
 
@@ -164,7 +164,7 @@ def test_damaged_payloads_never_make_a_foreign_error(
 def test_no_value_makes_a_foreign_error(
     payload: dict[str, Any], changes: dict[str, Any]
 ) -> None:
-    """Every field takes any JSON value: it is understood, or it is `None` and in `raw`."""
+    """Any field may have any JSON value; the result is an event or a `WebhookError`."""
     changed = {**payload, **changes}
 
     event = parsed(changed)
@@ -175,7 +175,7 @@ def test_no_value_makes_a_foreign_error(
 
 @given(anything | st.sets(st.text()) | st.dictionaries(st.integers(), st.text()) | st.dates())
 def test_nothing_that_a_framework_hands_over_makes_a_foreign_error(payload: Any) -> None:
-    """What is no mapping is refused, as is a mapping that never was JSON."""
+    """Any Python object gives an event or a `WebhookError`."""
     parsed(payload)
     parsed({"status": payload})
 
@@ -206,7 +206,7 @@ def test_nothing_that_a_framework_hands_over_makes_a_foreign_error(payload: Any)
     ids=str,
 )
 def test_a_refusal_says_why(payload: Any, reason: str) -> None:
-    """Every refusal names its reason in words, and no whole number."""
+    """Every refusal gives its reason, and shows no full phone number."""
     with pytest.raises(WebhookError) as caught:
         parse_event(payload)
 
@@ -218,7 +218,7 @@ def test_a_refusal_says_why(payload: Any, reason: str) -> None:
 
 
 def nested(depth: int, *, arrays: bool) -> dict[str, Any]:
-    """Return a payload of so many levels."""
+    """Return a payload with this many levels."""
     value: Any = 1
     for _ in range(depth - 1):
         value = [value] if arrays else {"a": value}
@@ -227,7 +227,7 @@ def nested(depth: int, *, arrays: bool) -> dict[str, Any]:
 
 @pytest.mark.parametrize("arrays", [True, False])
 def test_depth_is_bounded(arrays: bool) -> None:
-    """Twenty levels are read and twenty-one are not, however the payload arrives."""
+    """Twenty levels are accepted, twenty-one are refused, in a mapping and in text."""
     deepest, too_deep = nested(MAX_DEPTH, arrays=arrays), nested(MAX_DEPTH + 1, arrays=arrays)
 
     assert parse_event(deepest) == parse_event(json.dumps(deepest))
@@ -237,7 +237,7 @@ def test_depth_is_bounded(arrays: bool) -> None:
 
 
 def test_members_are_bounded() -> None:
-    """Two hundred keys and items in all are read, one more is not."""
+    """Two hundred keys and items are accepted, and one more is refused."""
     keys = {str(n): n for n in range(MAX_MEMBERS - 3)}
 
     assert parse_event({**keys, "list": [1, 2]}).raw["list"] == (1, 2)
@@ -246,19 +246,19 @@ def test_members_are_bounded() -> None:
 
 
 def test_size_is_bounded() -> None:
-    """A payload of exactly 64 KiB is read."""
+    """A payload of exactly 64 KiB is accepted."""
     assert parse_event(b"{}".ljust(MAX_PAYLOAD)) == parse_event({})
 
 
 def test_integers_of_64_bits_are_kept() -> None:
-    """The bound is beyond the largest and the smallest integer of 64 bits."""
+    """The largest and the smallest integer of 64 bits are accepted."""
     raw = {"most": 2**63 - 1, "least": -(2**63)}
 
     assert parse_event(json.dumps(raw)).raw == raw
 
 
 def test_half_a_character_can_be_encoded() -> None:
-    """A lone surrogate, which no file or database takes, becomes a replacement sign."""
+    """A lone surrogate, which files and databases refuse, becomes a replacement character."""
     event = parse_event('{"status": "\\ud83d!", "fil\\udc00": "\\u00e9"}')
 
     assert event.raw == {"status": "\ufffd!", "fil\ufffd": "é"}
@@ -283,13 +283,13 @@ def test_half_a_character_can_be_encoded() -> None:
     ],
 )
 def test_numbers_are_digits_as_text(sent: Any, read: str | None) -> None:
-    """Whatever a number came as, its digits are the same, and leading zeros stay."""
+    """A phone number is read from any type as digits, and leading zeros stay."""
     assert parse_event({"to": sent}).to == read
 
 
 @given(st.datetimes(datetime(1973, 6, 1), datetime(2200, 1, 1)))  # noqa: DTZ001  # made aware below
 def test_a_time_is_read_from_seconds_and_milliseconds(time: datetime) -> None:
-    """Both units, as a number or as text, give the same aware time."""
+    """Seconds and milliseconds, as a number or as text, give the same aware time."""
     time = time.replace(microsecond=0, tzinfo=UTC)
     seconds = int(time.timestamp())
 
@@ -303,7 +303,7 @@ def test_a_time_is_read_from_seconds_and_milliseconds(time: datetime) -> None:
 
 @pytest.mark.parametrize("sent", [0, -1, 10**14, 2**62, 1e300, "", "soon", True, [], "1e9"])
 def test_a_time_that_makes_no_sense_is_none(sent: Any) -> None:
-    """Zero stands for never; beyond the year 5138 nobody calls."""
+    """An invalid, zero, negative or very large time becomes None."""
     event = parse_event({"time": sent})
 
     assert event.time is None
@@ -328,7 +328,7 @@ def test_a_time_that_makes_no_sense_is_none(sent: Any) -> None:
     ],
 )
 def test_money_is_exact(sent: Any, read: Decimal | None) -> None:
-    """Money is read from text and numbers, and never gains digits."""
+    """Money is read from text and numbers as an exact decimal."""
     event = parse_event({"type": "cdr", "balance": sent, "rate": sent})
 
     assert isinstance(event, CallRecord)
@@ -355,7 +355,7 @@ def test_money_is_exact(sent: Any, read: Decimal | None) -> None:
     ],
 )
 def test_extra_params_come_back(sent: Any, read: Any) -> None:
-    """An object, or JSON for one, is read; other text stays as it is."""
+    """``extra_params`` are read as an object or as JSON; other text is kept as it is."""
     assert parse_event({"extra_params": sent}).extra_params == read
 
 
@@ -372,7 +372,7 @@ def test_extra_params_come_back(sent: Any, read: Any) -> None:
 def test_the_direction_is_said_or_told_by_the_status(
     payload: dict[str, Any], direction: Direction | None
 ) -> None:
-    """The field counts first, then the status's beginning."""
+    """The direction comes from its field first, then from the status's prefix."""
     assert parse_event(payload).direction is direction
 
 
@@ -384,7 +384,7 @@ def test_the_direction_is_said_or_told_by_the_status(
     ],
 )  # fmt: skip
 def test_seconds_are_counted(sent: Any, read: int | None) -> None:
-    """A duration is a number or its digits, of a length that a clock may show."""
+    """A duration is a non-negative whole number of at most 18 digits, also as text."""
     event = parse_event({"type": "cdr", "duration": sent})
 
     assert isinstance(event, CallRecord)
@@ -392,14 +392,14 @@ def test_seconds_are_counted(sent: Any, read: int | None) -> None:
 
 
 def test_the_leg_is_named_in_lower_case() -> None:
-    """A leg A is leg a, and a third leg keeps its letter."""
+    """Legs are lower-case letters without blanks; an empty one is None."""
     assert [parse_event({"leg": leg}).leg for leg in ("A", "b", " c ", "")] == [
         "a", "b", "c", None,
     ]  # fmt: skip
 
 
 def test_a_right_name_counts_before_a_wrong_one() -> None:
-    """Where an id comes under two names, the documented one is read."""
+    """When an id appears under two names, the documented name counts."""
     payload = {"cmuuid": "wrong", "cmiuuid": "right", "app_id": 1, "appid": 2}
 
     event = parse_event(payload)
@@ -408,7 +408,7 @@ def test_a_right_name_counts_before_a_wrong_one() -> None:
 
 
 def test_an_answer_before_the_end_is_needed_to_count_from() -> None:
-    """Where the times contradict each other, the record's duration is the talk."""
+    """If the answer is after the end, the talk time is the record's duration."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
     record = CallRecord(
         raw=parse_event({}).raw,
@@ -424,7 +424,7 @@ def test_an_answer_before_the_end_is_needed_to_count_from() -> None:
 
 
 def test_a_repr_hides_what_no_log_may_hold() -> None:
-    """Numbers are masked wherever they stand, and pressed keys and the payload left out."""
+    """A repr masks phone numbers everywhere, and leaves out pressed keys and the payload."""
     payload = {
         "from": 919100000000,
         "to": "sip:919100000001@example.com",
@@ -460,7 +460,7 @@ def test_a_repr_hides_what_no_log_may_hold() -> None:
 
 @given(st.sampled_from(PAYLOADS))
 def test_a_repr_holds_no_whole_number(payload: dict[str, Any]) -> None:
-    """The samples' numbers appear in no repr."""
+    """No repr shows a full phone number of the samples."""
     shown = repr(parse_event(payload))
 
     assert not [
@@ -472,7 +472,7 @@ def test_a_repr_holds_no_whole_number(payload: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", ["in_", "out_", "In-", "OUT "])
 def test_a_status_is_read_however_it_is_written(name: str) -> None:
-    """Case, blanks and dashes make no other status."""
+    """A status is read in any case, and with blanks or dashes."""
     live = parse_event({"status": f" {name}Answered"})
     record = parse_event({"status": f"{name}Missed "})
     unknown = parse_event({"status": f"{name}transit"})

@@ -1,4 +1,4 @@
-"""References: ids that only this account can have made, found wherever they come back."""
+"""References: unguessable ids of calls, found in events in any spelling."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ OURS = References(Secret(SECRET))
 
 
 def event_with(extra_params: object) -> object:
-    """An event that gives these ``extra_params`` back."""
+    """Return an event with these ``extra_params``."""
     return {"status": "out_started", "leg": "a", "extra_params": extra_params}
 
 
 def test_a_reference_is_long_random_and_easy_to_find() -> None:
-    """A thousand references are a thousand words of one shape."""
+    """A thousand references are all different and match one pattern."""
     references = {new_reference() for _ in range(1_000)}
 
     assert len(references) == 1_000
@@ -44,7 +44,7 @@ def test_a_reference_is_long_random_and_easy_to_find() -> None:
     ids=["object", "JSON", "JSON twice", "name=value", "quotes of Python"],
 )
 def test_a_reference_is_found_however_it_comes_back(spell: object) -> None:
-    """TeleCMI's samples give ``extra_params`` back as JSON, and as what is none."""
+    """A reference is found in ``extra_params`` that are JSON, and in those that are not."""
     reference = new_reference()
     assert callable(spell)
 
@@ -58,12 +58,12 @@ def test_a_reference_is_found_however_it_comes_back(spell: object) -> None:
     "params", [None, {}, {REFERENCE_FIELD: 1}, {REFERENCE_FIELD: ""}, "{}", "{tcm_x}", [1]]
 )
 def test_an_event_without_a_reference_has_none(params: object) -> None:
-    """What holds no reference is no error."""
+    """An event without a reference is not an error."""
     assert OURS.find(parse_event(event_with(params))) is None  # type: ignore[arg-type]  # a plain dict
 
 
 def test_a_reference_that_another_account_signed_is_not_found() -> None:
-    """The code depends on the account's secret."""
+    """The signature depends on the account's secret."""
     others = References(Secret("another-secret"))
     event = parse_event(event_with({REFERENCE_FIELD: others.sign(new_reference())}))  # type: ignore[arg-type]  # a plain dict
 
@@ -72,7 +72,7 @@ def test_a_reference_that_another_account_signed_is_not_found() -> None:
 
 @given(st.integers(0, 56), st.sampled_from("abcdefghijklmnopqrstuvwxyz234567_."))
 def test_a_changed_letter_breaks_the_code(place: int, letter: str) -> None:
-    """No letter of a signed reference can be exchanged."""
+    """Any changed letter makes a signed reference invalid."""
     reference = new_reference()
     signed = OURS.sign(reference)
     forged = signed[:place] + letter + signed[place + 1 :]
@@ -82,7 +82,7 @@ def test_a_changed_letter_breaks_the_code(place: int, letter: str) -> None:
 
 
 def test_the_right_one_of_several_is_found() -> None:
-    """A forged reference in front does not hide the right one."""
+    """A forged reference in front does not hide the valid one."""
     reference = new_reference()
     text = f"{{a: {new_reference()}.{'a' * 26}, b: {OURS.sign(reference)}}}"
 
@@ -90,14 +90,14 @@ def test_the_right_one_of_several_is_found() -> None:
 
 
 def test_the_same_secret_signs_the_same_everywhere() -> None:
-    """A process that was started anew knows its references again."""
+    """A restarted process accepts the references that it signed before."""
     reference = new_reference()
 
     assert References(Secret(SECRET)).sign(reference) == OURS.sign(reference)
 
 
 def test_nothing_shows_the_key() -> None:
-    """Neither repr nor pickle give away what signs."""
+    """Neither repr nor pickle reveals the signing key."""
     assert repr(OURS) == "References()"
     with pytest.raises(TypeError):
         pickle.dumps(OURS)

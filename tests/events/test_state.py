@@ -1,4 +1,4 @@
-"""What is known of a call: in any order, however often, it comes to the same."""
+"""The state of a call: it does not depend on the order or the repeats of events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORDS = ["out_started", "ringing", "out_answered", "out_bridged", "hangup"]
 
 
 def event(**fields: Any) -> Event:
-    """Return an event of leg a, unless it is told otherwise."""
+    """Return an event of leg a, unless ``fields`` say otherwise."""
     return parse_event({"leg": "a", "cmiuuid": "leg-a", "time": 1632307235000, **fields})
 
 
@@ -27,7 +27,7 @@ def record(status: str = "answered", **fields: Any) -> Event:
 
 
 def after(*events: Event) -> CallState:
-    """Return what is known after some events."""
+    """Return the state of a call after some events."""
     state = CallState()
     for one in events:
         state = state.after(one)
@@ -79,10 +79,10 @@ def test_order_and_repeats_make_no_difference(data: st.DataObject) -> None:
 
 
 @given(st.lists(events, max_size=12))
-def test_a_call_never_goes_back(told: list[Event]) -> None:
-    """Whatever comes, what was over stays over, what was answered stays answered."""
+def test_a_call_never_goes_back(seen: list[Event]) -> None:
+    """A call that is over stays over, and a call that was answered stays answered."""
     state = CallState()
-    for one in told:
+    for one in seen:
         later = state.after(one)
 
         assert later.over or not state.over
@@ -102,7 +102,7 @@ def zip_legs(earlier: CallState, later: CallState) -> list[tuple[Any, Any]]:
 
 
 def test_a_bridged_call_from_start_to_end() -> None:
-    """The stages of a call and its legs, and what they cost together."""
+    """A bridged call goes through its stages, and its cost is the sum of both legs."""
     stages = []
     state = CallState()
     for one in [
@@ -132,7 +132,7 @@ def test_a_bridged_call_from_start_to_end() -> None:
 
 
 def test_nothing_is_known_at_first() -> None:
-    """A new call says so."""
+    """A new call has no answer, record, talk time or cost."""
     state = CallState()
 
     assert state.stage is Stage.NEW
@@ -144,7 +144,7 @@ def test_nothing_is_known_at_first() -> None:
 
 
 def test_a_record_alone_is_enough() -> None:
-    """Where every live event was lost, the record tells all."""
+    """The record alone sets the stage and the talk time when all live events were lost."""
     missed, answered = after(record("missed", duration=0)), after(record(duration=9))
 
     assert (missed.stage, missed.talk_seconds, missed.recorded) == ("missed", 0, True)
@@ -153,7 +153,7 @@ def test_a_record_alone_is_enough() -> None:
 
 
 def test_a_missed_second_leg_ends_no_call() -> None:
-    """While leg a goes on so does the call, and its record is waited for."""
+    """A missed leg b neither ends the call nor counts as the call's record."""
     state = after(event(status="answered"), record("missed", leg="b", cmiuuid="leg-b"))
 
     assert state.stage is Stage.ANSWERED
@@ -163,7 +163,7 @@ def test_a_missed_second_leg_ends_no_call() -> None:
 
 
 def test_a_record_that_does_not_say_leaves_it_open() -> None:
-    """A leg with such a record is over, and nobody claims that it was missed."""
+    """A record with an unknown status ends its leg, and leaves `answered` at None."""
     state = after(record("wrapped_up"))
 
     assert (state.stage, state.over, state.answered) == ("hung_up", True, None)
@@ -171,7 +171,7 @@ def test_a_record_that_does_not_say_leaves_it_open() -> None:
 
 
 def test_of_two_records_the_one_that_tells_more_counts() -> None:
-    """Answered before missed before neither, then the later, the longer, and one of both."""
+    """An answered record beats a missed one, then the later and the longer record counts."""
     vague = record("wrapped_up")
     missed = record("missed")
     short = record(duration=5)
@@ -186,7 +186,7 @@ def test_of_two_records_the_one_that_tells_more_counts() -> None:
 
 
 def test_an_event_that_names_no_leg_is_of_the_first() -> None:
-    """Older editions leave the leg out; the call ends with it all the same."""
+    """An event without a leg, as older editions send it, belongs to leg a."""
     state = after(event(status="answered", leg=None), record(duration=9))
 
     assert [leg.leg for leg in state.legs] == ["a"]
@@ -194,7 +194,7 @@ def test_an_event_that_names_no_leg_is_of_the_first() -> None:
 
 
 def test_a_leg_that_was_looked_up_costs_once() -> None:
-    """A record without the leg's id is the one that was sent with it."""
+    """A record that was looked up, without the leg's id, does not count twice."""
     sent = record(leg="b", cmiuuid="leg-b", call_rate="0.5")
     looked_up = record(leg="b", cmiuuid=None, call_rate="0.5")
 
@@ -204,7 +204,7 @@ def test_a_leg_that_was_looked_up_costs_once() -> None:
 
 
 def test_legs_are_bounded() -> None:
-    """Forged legs beyond 64 are not kept; the known ones go on, and the first has its place."""
+    """At most 64 legs are kept; known legs and leg a still take events."""
     state = after(
         *(event(status="started", leg="b", cmiuuid=str(n)) for n in range(MOST_LEGS + 9))
     )
@@ -216,7 +216,7 @@ def test_legs_are_bounded() -> None:
 
 @pytest.mark.parametrize("signal", Signal)
 def test_a_state_is_a_value(signal: Signal) -> None:
-    """It survives pickling and hashes, so that a store can hold it."""
+    """A state can be hashed and pickled, so that a store can hold it."""
     state = after(event(status="out_started"), record("missed"), event(status=signal))
 
     assert pickle.loads(pickle.dumps(state)) == state

@@ -1,4 +1,4 @@
-"""The state table: its laws, checked cell by cell, and its drawing."""
+"""The table of stages: its laws, checked cell by cell, and its drawing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from places import DOCS
+from project_paths import DOCS
 
 from telecmi_async.events import Signal, Stage, parse_event
 from telecmi_async.events.transitions import (
@@ -22,7 +22,7 @@ PAIRS = list(product(Signal, Signal))
 
 
 def reachable(stage: Stage) -> set[Stage]:
-    """Return the stages that a leg can come to, its own among them."""
+    """Return the stages that a leg can reach, including its own."""
     found = {stage}
     waiting = [stage]
     while waiting:
@@ -33,7 +33,7 @@ def reachable(stage: Stage) -> set[Stage]:
 
 
 def test_the_table_is_complete() -> None:
-    """Every stage has a cell for every signal, and every signal a meaning for the call."""
+    """Every stage has a cell for every signal, and every signal a row for the call."""
     assert set(TABLE) == set(Stage)
     assert all(set(row) == set(Signal) for row in TABLE.values())
     assert set(CALL_TABLE) == set(Signal)
@@ -41,7 +41,7 @@ def test_the_table_is_complete() -> None:
 
 @pytest.mark.parametrize("stage", Stage)
 def test_a_repeat_changes_nothing(stage: Stage) -> None:
-    """The same signal twice is as good as once."""
+    """The same signal twice has the effect of one."""
     for signal in Signal:
         once = advance(stage, signal)
 
@@ -50,14 +50,14 @@ def test_a_repeat_changes_nothing(stage: Stage) -> None:
 
 @pytest.mark.parametrize("stage", Stage)
 def test_order_makes_no_difference(stage: Stage) -> None:
-    """Any two signals lead to the same stage, whichever is first."""
+    """Two signals lead to the same stage in either order."""
     for one, other in PAIRS:
         assert advance(advance(stage, one), other) is advance(advance(stage, other), one)
 
 
 @pytest.mark.parametrize("stage", Stage)
 def test_nothing_goes_back(stage: Stage) -> None:
-    """No stage that was left can be reached again, nor can an end or an answer be undone."""
+    """A leg never returns to an earlier stage, and never undoes an end or an answer."""
     for later in reachable(stage) - {stage}:
         assert stage not in reachable(later)
         assert later.over or not stage.over
@@ -65,7 +65,7 @@ def test_nothing_goes_back(stage: Stage) -> None:
 
 
 def test_every_stage_is_of_use() -> None:
-    """All stages can be reached, and a leg that ends for good is completed or missed."""
+    """All stages can be reached; completed is final, and missed can only become completed."""
     assert reachable(Stage.NEW) == set(Stage)
     assert reachable(Stage.COMPLETED) == {Stage.COMPLETED}
     assert reachable(Stage.MISSED) == {Stage.MISSED, Stage.COMPLETED}
@@ -92,7 +92,7 @@ def test_every_stage_is_of_use() -> None:
     ],
 )
 def test_how_calls_go(signals: str, stage: str) -> None:
-    """The usual lives of a leg, and the confused ones, end where a reader expects."""
+    """Usual and confused sequences of signals end in the expected stage."""
     at = Stage.NEW
     for name in signals.split():
         at = advance(at, Signal(name))
@@ -102,14 +102,14 @@ def test_how_calls_go(signals: str, stage: str) -> None:
 
 @pytest.mark.parametrize("stage", Stage)
 def test_the_call_is_where_its_first_leg_is(stage: Stage) -> None:
-    """For leg a the call moves as the leg does."""
+    """A signal of leg a moves the call as it moves the leg."""
     for signal in Signal:
         assert advance_call(stage, signal, first_leg=True) is advance(stage, signal)
 
 
 @pytest.mark.parametrize("stage", Stage)
 def test_of_other_legs_only_an_answer_matters(stage: Stage) -> None:
-    """Another leg bridges the call, and never ends it."""
+    """Another leg can bridge the call, and never ends it."""
     for signal in Signal:
         then = advance_call(stage, signal, first_leg=False)
         if signal in {Signal.ANSWERED, Signal.BRIDGED, Signal.RECORD_ANSWERED}:
@@ -120,7 +120,7 @@ def test_of_other_legs_only_an_answer_matters(stage: Stage) -> None:
 
 @pytest.mark.parametrize("stage", Stage)
 def test_a_call_has_the_laws_of_a_leg(stage: Stage) -> None:
-    """Signals of all legs commute and repeat without effect."""
+    """Signals of all legs commute, and repeats have no effect."""
     moves = list(product(Signal, [True, False]))
     for (one, of_one), (other, of_other) in product(moves, moves):
         there = advance_call(
@@ -148,7 +148,7 @@ def test_a_call_has_the_laws_of_a_leg(stage: Stage) -> None:
     ],
 )
 def test_a_stage_says_what_is_known(stage: str, over: bool, answered: bool | None) -> None:
-    """Whether it is over, and whether somebody answered."""
+    """A stage says whether a leg is over, and whether it was answered."""
     assert Stage(stage).over is over
     assert Stage(stage).answered is answered
 
@@ -171,12 +171,12 @@ def test_a_stage_says_what_is_known(stage: str, over: bool, answered: bool | Non
     ],
 )
 def test_what_an_event_says(payload: dict[str, Any], signal: str | None) -> None:
-    """Each kind of event has its signal, or says nothing about how far its leg has come."""
+    """Each kind of event has its signal, or None if it says nothing about the stage."""
     assert signal_of(parse_event(payload)) == signal
 
 
 def render() -> str:
-    """Return both tables as the page shows them, a dash where nothing changes."""
+    """Return both tables as the page shows them, with a dash where nothing changes."""
     legs = [
         ["a leg that is", *Signal],
         *(
@@ -203,7 +203,7 @@ def markdown(rows: list[list[str]]) -> str:
 
 
 def test_the_page_shows_the_table() -> None:
-    """The documentation holds exactly what is drawn from the table."""
+    """The page holds exactly the tables that are drawn from the code."""
     page = PAGE.read_text(encoding="utf-8")
 
     shown = page.partition("<!-- drawn: begin -->\n\n")[2].partition("\n<!-- drawn: end -->")[0]

@@ -12,7 +12,7 @@ import attrs
 import pytest
 from call_strategies import actions, json_objects, known_actions
 from hypothesis import find, given
-from places import DATA, DOCS
+from project_paths import DATA, DOCS
 
 import telecmi_async
 from telecmi_async import pcmo

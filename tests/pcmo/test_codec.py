@@ -11,7 +11,7 @@ import pytest
 from call_strategies import actions, known_actions, numbers, requests
 from hypothesis import given
 from hypothesis import strategies as st
-from places import DATA
+from project_paths import DATA
 
 from telecmi_async._internal.json_text import decode_json
 from telecmi_async.calls.encoding import encode_request

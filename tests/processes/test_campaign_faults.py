@@ -10,15 +10,15 @@ from typing import Any
 
 import anyio
 import pytest
-from dying import CONTACTS, FROZEN, KILLED
-from faulted import NAME, contacts, scene
+from faulty_campaign import NAME, contacts, scene
+from killed_workers import CONTACTS, FROZEN, KILLED
 from pg_server import shared
-from places import SUPPORT
+from project_paths import SUPPORT
 
 from telecmi_async.ledger import ContactState, SendLimits, SendResult
 from telecmi_async.simulator import Fault
 
-SCRIPT = SUPPORT / "dying.py"
+SCRIPT = SUPPORT / "killed_workers.py"
 #: What becomes of the contact that a worker was about when it was killed, and whether it rang.
 ENDS = {
     "claim not committed": ("placed", {0, 1}),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from screens import Screen, rows, terminal_on
+from terminal_output import Screen, rows, terminal_on
 
 import telecmi_async
 from telecmi_async.cli import Exit, demo, main

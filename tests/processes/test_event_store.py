@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from fake_store import TALK
-from places import SUPPORT
+from project_paths import SUPPORT
 from valkey_server import ValkeyServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]

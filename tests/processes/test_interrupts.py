@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cli_campaign import begin, in_ledger, wait_for
 from consoles import serving
-from people import begin, in_ledger, wait_for
 
 import telecmi_async
 from telecmi_async.cli import Exit

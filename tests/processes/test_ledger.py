@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 from ledgers import LEASE, begin, counted, open_sqlite
-from places import SUPPORT
+from project_paths import SUPPORT
 
 from telecmi_async.ledger import ContactState, Move
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pg_server
 import pytest
-from paced import Measured, measure
+from paced_processes import Measured, measure
 from valkey_server import ValkeyServer
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 import pytest
-from accepting import *  # noqa: F403  # pytest finds fixtures by name
-from accepting import BRIEF
-from faulted import NAME, WritingSimulator, account, busiest, contacts, settings
+from accepting_simulator import *  # noqa: F403  # pytest finds fixtures by name
+from accepting_simulator import BRIEF
+from faulty_campaign import NAME, WritingSimulator, account, busiest, contacts, settings
 from memory_ledger import MemoryLedger
 from pg_server import PgServer
 from valkey_server import ValkeyServer

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pg_server
 import pytest
+from campaign_observers import *  # noqa: F403  # pytest finds its tests by name
+from campaign_observers import DIAL, NUMBERS, ran
 from consoles import serving
-from looking_on import *  # noqa: F403  # pytest finds its tests by name
-from looking_on import DIAL, NUMBERS, ran
 
 from telecmi_async.cli import Exit
 from telecmi_async.simulator import Simulator

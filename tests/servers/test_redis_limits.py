@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 import redis.asyncio
-from filing import eventually
+from stored_events import eventually
 from valkey_server import ValkeyServer
 
 from telecmi_async import ConfigurationError, StoreError

@@ -14,7 +14,7 @@ import anyio
 import pytest
 import redis.asyncio
 from fake_store import payload, record
-from filing import FakeListener, eventually, keys, stored, unmatched
+from stored_events import FakeListener, eventually, keys, stored, unmatched
 from valkey_server import ValkeyServer
 
 from telecmi_async import ConfigurationError, Receiver, StoreError, WrongEventLoop
@@ -205,12 +205,12 @@ async def test_what_a_listener_missed_is_looked_up(
     await store.put(early)
     listener = FakeListener(ID)
     async with store.follow(listener):
-        await eventually(lambda: listener.heard)
+        await eventually(lambda: listener.received)
         listener.wants = lambda ids: False  # type: ignore[method-assign]  # as if the message was lost
         await store.put(late)
-        await eventually(lambda: late.key in keys(listener.heard))
+        await eventually(lambda: late.key in keys(listener.received))
 
-    assert listener.heard[0].key == early.key
+    assert listener.received[0].key == early.key
 
 
 async def test_with_every_connection_all_is_looked_up(
@@ -222,11 +222,11 @@ async def test_with_every_connection_all_is_looked_up(
     listener = FakeListener(ID)
     listener.wants = lambda ids: False  # type: ignore[method-assign]  # no message does it
     async with store.follow(listener):
-        await eventually(lambda: listener.heard, seconds=3)
+        await eventually(lambda: listener.received, seconds=3)
         await store.put(late)
         with server.client() as client:
             client.client_kill_filter(_type="pubsub")
-        await eventually(lambda: late.key in keys(listener.heard), seconds=3)
+        await eventually(lambda: late.key in keys(listener.received), seconds=3)
 
 
 async def test_many_events_at_once_are_all_heard(store: RedisStore) -> None:
@@ -238,7 +238,7 @@ async def test_many_events_at_once_are_all_heard(store: RedisStore) -> None:
         async with anyio.create_task_group() as tasks:
             for event in events:
                 tasks.start_soon(store.put, event)
-        await eventually(lambda: set(keys(listener.heard)) == set(keys(events)))
+        await eventually(lambda: set(keys(listener.received)) == set(keys(events)))
 
 
 async def test_an_event_that_is_gone_before_it_is_read_is_left_out(store: RedisStore) -> None:
@@ -250,9 +250,9 @@ async def test_an_event_that_is_gone_before_it_is_read_is_left_out(store: RedisS
         await client.publish("telecmi:events", json.dumps(["gone", 1, ID]))
         event = stored(record(ID))
         await store.put(event)
-        await eventually(lambda: listener.heard)
+        await eventually(lambda: listener.received)
 
-    assert set(keys(listener.heard)) == {event.key}
+    assert set(keys(listener.received)) == {event.key}
 
 
 class Mute:
@@ -292,14 +292,14 @@ async def test_a_silent_connection_is_made_anew(
 async def test_the_server_may_be_killed_while_somebody_listens(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever is put once it is back is heard, and nothing is raised."""
+    """Whatever is put once it is back is received, and nothing is raised."""
     monkeypatch.setattr(subscriber, "_FIRST_PAUSE", 0.02)
     listener = FakeListener(ID)
     before, after = stored(payload("started", ID)), stored(record(ID))
     with ValkeyServer() as server:
         async with RedisStore(server.url) as store, store.follow(listener):
             await store.put(before)
-            await eventually(lambda: listener.heard)
+            await eventually(lambda: listener.received)
             await anyio.to_thread.run_sync(server.kill)
             with pytest.raises(StoreError):
                 await store.put(after)
@@ -307,7 +307,7 @@ async def test_the_server_may_be_killed_while_somebody_listens(
             await anyio.to_thread.run_sync(server.start)
 
             assert await store.put(after) is True
-            await eventually(lambda: after.key in keys(listener.heard))
+            await eventually(lambda: after.key in keys(listener.received))
             await eventually(lambda: "received again" in caplog.text)
 
     assert caplog.text.count("events cannot be received for now") == 1
@@ -328,7 +328,7 @@ async def test_a_server_may_come_later_than_the_listener(
             event = stored(record(ID))
             await eventually(lambda: "received again" in caplog.text)
             await store.put(event)
-            await eventually(lambda: listener.heard)
+            await eventually(lambda: listener.received)
 
     assert caplog.text.count("events cannot be received for now") == 1
 
@@ -378,17 +378,17 @@ async def test_what_cannot_be_kept_is_asked_for_again() -> None:
     server.kill()
     async with RedisStore(server.url, timeout=1) as store:
         receiver = Receiver(token, store=store)
-        heard: list[object] = []
-        receiver.on_event(heard.append)
+        received: list[object] = []
+        receiver.on_event(received.append)
 
         assert (await receiver.handle(*request)).status == 503
         with server:
             assert (await receiver.handle(*request)).status == 204
             assert (await receiver.handle(*request)).status == 204
-            await eventually(lambda: heard)
+            await eventually(lambda: received)
         await receiver.aclose()
 
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
 async def test_an_event_whose_filing_was_not_confirmed_is_handed_on_once(
@@ -535,7 +535,7 @@ async def test_a_client_of_your_own_is_used_and_not_closed(server: ValkeyServer)
         async with RedisStore(client) as store, store.follow(listener):
             await anyio.sleep(0.1)
             await store.put(event)
-            await eventually(lambda: listener.heard)
+            await eventually(lambda: listener.received)
 
             assert keys(await store.get([ID])) == [event.key]
         assert await client.ping() is True

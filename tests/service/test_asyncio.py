@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fake_store import record
 from fake_telecmi import FLOW, FROM, TO, FakeTelecmi
-from posting import INBOUND, REQUEST_ID, TOKEN, heard_by, post
+from webhook_posts import INBOUND, REQUEST_ID, TOKEN, events_of, post
 
 from telecmi_async import (
     CallCancelled,
@@ -196,7 +196,7 @@ async def test_a_handler_may_await_what_was_cancelled(
         await gone
         return Flow()
 
-    received = heard_by(receiver)
+    received = events_of(receiver)
     async with receiver:
         await post(receiver, record(REQUEST_ID))
         reply = await post(receiver, INBOUND)

@@ -42,7 +42,7 @@ def test_tally_grows_without_forgetting() -> None:
 
 @pytest.mark.parametrize("number", [0, -1, 2**64, 19170000009])
 def test_tally_has_not_seen_what_it_was_not_told(number: int) -> None:
-    """What was never added counts 0, even what no phone number can be."""
+    """A number that was never added counts 0, even an impossible phone number."""
     tally = NumberCounter()
     tally.add(19170000000)
 
@@ -64,7 +64,7 @@ def test_window_finds_the_busiest_second(moments: list[int]) -> None:
 
 
 def test_window_takes_a_rounded_second_for_a_second() -> None:
-    """Fifty moments a second, each 0.02 s after the one before, never make fifty-one."""
+    """Fifty moments a second, 0.02 s apart, never count as fifty-one."""
     window = SlidingWindow()
     at = 0.1
     for _ in range(10_000):
@@ -75,7 +75,7 @@ def test_window_takes_a_rounded_second_for_a_second() -> None:
 
 
 def test_window_counts_the_second_that_ends_now() -> None:
-    """Asking how many there were forgets what is a second old, and adds nothing."""
+    """Counting drops moments that are a second old, and adds none."""
     window = SlidingWindow()
     for at in (0.0, 0.5, 0.5):
         window.add(at)
@@ -87,7 +87,7 @@ def test_window_counts_the_second_that_ends_now() -> None:
 
 
 def test_window_starts_anew_when_the_clock_does() -> None:
-    """A clock that went back belongs to a new run, whose moments are counted by themselves."""
+    """A clock that goes back starts a new run, which is counted by itself."""
     window = SlidingWindow()
     for at in (100.0, 100.1, 3.0):
         window.add(at)
@@ -98,7 +98,7 @@ def test_window_starts_anew_when_the_clock_does() -> None:
 
 @given(st.integers(), NUMBERS, st.integers(1, 9))
 def test_a_draw_is_a_share_and_repeats_itself(seed: int, to: int, attempt: int) -> None:
-    """A draw lies from 0 to below 1 and follows from what it is about."""
+    """A draw is at least 0 and below 1, and depends only on its arguments."""
     first = draw(seed, "502", to, attempt)
 
     assert 0 <= first < 1
@@ -106,7 +106,7 @@ def test_a_draw_is_a_share_and_repeats_itself(seed: int, to: int, attempt: int) 
 
 
 def test_draws_are_spread_evenly() -> None:
-    """Of ten thousand draws about one in twenty is below 0.05, and purposes do not agree."""
+    """About one in twenty draws is below 0.05, and different purposes draw independently."""
     low = {n for n in range(10_000) if draw(1, "502", 19170000000 + n, 1) < 0.05}
     other = {n for n in range(10_000) if draw(1, "placed", 19170000000 + n, 1) < 0.05}
 
@@ -125,7 +125,7 @@ def test_a_request_id_looks_like_those_of_the_samples(seed: int, to: int, attemp
 
 
 def test_request_ids_do_not_repeat() -> None:
-    """Seeds, numbers and tries each make another request_id."""
+    """Each seed, number and try gives another request_id."""
     ids = {
         request_id(s, 19170000000 + n, a) for s in (1, 2) for n in range(500) for a in (1, 2)
     }

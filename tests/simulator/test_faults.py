@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
-from places import DOCS
+from project_paths import DOCS
 from simulated import FROM, GLOBAL, HANGUP, TO, place, post, said
 
 from telecmi_async import CallOutcomeUnknown, Hangup, RetryPolicy, TelecmiError, Timeouts
@@ -41,13 +41,13 @@ ANSWERED = {
 
 
 def dial(simulator: Simulator, to: int = TO) -> Decision:
-    """Place a call, or fail to."""
+    """Send a request that places a call unless a fault prevents it."""
     return post(simulator, GLOBAL, {"from": FROM, "to": to, "pcmo": [HANGUP]})
 
 
 @pytest.mark.parametrize("kind", FaultKind)
 def test_a_fault_says_what_is_answered_and_whether_a_phone_rings(kind: FaultKind) -> None:
-    """By itself, in the reply or instead of it."""
+    """Each kind sets the reply or breaks the connection, and says whether a call is placed."""
     simulator = Simulator()
     simulator.faults.add(kind)
     decision = dial(simulator)
@@ -63,7 +63,7 @@ def test_a_fault_says_what_is_answered_and_whether_a_phone_rings(kind: FaultKind
 
 
 def test_rules_can_be_changed_while_calls_are_placed() -> None:
-    """Added, taken away one by one, and all at once; the first that hits decides."""
+    """Rules can be added, removed and cleared; the first that matches applies."""
     simulator = Simulator()
     first = simulator.faults.add(Fault("vendor_502", attempts=1))
     simulator.faults.add(FaultKind.CREDENTIALS)
@@ -81,7 +81,7 @@ def test_rules_can_be_changed_while_calls_are_placed() -> None:
 
 
 def test_a_rule_is_about_a_number_or_about_a_share() -> None:
-    """The share is drawn by seed, number and try; two rules draw differently."""
+    """The share is drawn by seed, number and try, independently for each rule."""
     simulator = Simulator()
     simulator.faults.add(Fault("no_json", to="+1 917 000 0001"))
     simulator.faults.add(Fault("vendor_502", share=0.3))
@@ -104,20 +104,20 @@ def test_a_rule_is_about_a_number_or_about_a_share() -> None:
     ],
 )
 def test_a_rule_that_cannot_be_right_is_refused(options: Any, message: str) -> None:
-    """By the name of what is wrong."""
+    """The error names the wrong field."""
     with pytest.raises(ConfigurationError, match=message):
         Fault(**options)
 
 
 def test_a_rule_shows_no_number() -> None:
-    """Only its last digits."""
+    """The repr of a rule shows only the number's last digits."""
     assert str(TO) not in repr(Fault("reset", to=TO))
     assert "None" in repr(Fault("reset"))
 
 
 @pytest.mark.parametrize(("digits", "magic"), MAGIC.items())
 def test_the_last_four_digits_choose(digits: str, magic: Any) -> None:
-    """In any country; other rules leave such numbers alone."""
+    """Magic numbers work in any country, and other rules do not apply to them."""
     simulator = Simulator(error_502_share=1)
     simulator.faults.add("no_json")
     to = int(f"9198000{digits}")
@@ -133,12 +133,12 @@ def test_the_last_four_digits_choose(digits: str, magic: Any) -> None:
 
 
 def test_magic_can_be_switched_off() -> None:
-    """Then all numbers are alike."""
+    """With ``magic=False`` a magic number is an ordinary number."""
     assert said(dial(Simulator(magic=False), 19170009911))["request_id"]
 
 
 def test_the_table_of_numbers_is_the_one_in_the_code() -> None:
-    """The page shows every number there is."""
+    """The page's table of magic numbers is the one that is drawn from the code."""
     text = DOCS.joinpath("simulator.md").read_text("utf-8")
     drawn = re.search(r"<!-- drawn: begin -->\n\n(.*?)<!-- drawn: end -->", text, re.DOTALL)
 
@@ -149,7 +149,7 @@ def test_the_table_of_numbers_is_the_one_in_the_code() -> None:
 # --- what a service makes of them --------------------------------------------------------
 
 ONCE = RetryPolicy(attempts=2, wait_initial=0.01, wait_max=0.01, at_most_once=True)
-# What the caller is told, for each number.
+# The error that the caller gets, for each number.
 FATES = {
     "9911": "MissingProperty",
     "9912": "CallOutcomeUnknown",
@@ -169,7 +169,7 @@ FATES = {
 
 
 async def fate(service: CallService, digits: str) -> str:
-    """Place a call to a magic number and return what its caller is told."""
+    """Place a call to a magic number; return the error's name, or "accepted"."""
     try:
         await service.make_call(to=f"1917000{digits}", pcmo=[Hangup()])
     except TelecmiError as error:
@@ -179,23 +179,23 @@ async def fate(service: CallService, digits: str) -> str:
 
 @pytest.mark.parametrize("digits", MAGIC)
 async def test_a_caller_always_knows_whether_a_phone_may_have_rung(digits: str) -> None:
-    """Within the process, for every number; nobody is dialled twice."""
+    """Each magic number gives the documented outcome, and dials at most once."""
     simulator = Simulator()
     async with simulator.service(from_=FROM, retry=ONCE) as service:
-        told = await fate(service, digits)
+        outcome = await fate(service, digits)
 
-    assert told == FATES.get(digits, "accepted")
+    assert outcome == FATES.get(digits, "accepted")
     assert simulator.placed(f"1917000{digits}") <= 1
-    if told not in {"accepted", "CallOutcomeUnknown"}:
+    if outcome not in {"accepted", "CallOutcomeUnknown"}:
         assert simulator.placed(f"1917000{digits}") == 0
 
 
 @pytest.mark.real_clock
 async def test_on_a_port_connections_break_for_real(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reset, closed, cut and dripping, with the same fates as within the process."""
+    """Faults on a port lead to the same outcomes as in the process."""
     monkeypatch.setattr("telecmi_async.simulator.fronts._DRIP_SECONDS", 0.05)
     simulator = Simulator(life=None)
-    told: dict[str, str] = {}
+    outcomes: dict[str, str] = {}
     async with (
         simulator.serve(limits=ConnectionLimits(grace=0.1)) as base_url,
         CallService(
@@ -208,15 +208,15 @@ async def test_on_a_port_connections_break_for_real(monkeypatch: pytest.MonkeyPa
         ) as service,
     ):
         for digits in MAGIC:
-            told[digits] = await fate(service, digits)
+            outcomes[digits] = await fate(service, digits)
 
-    assert told == {digits: FATES.get(digits, "accepted") for digits in MAGIC}
+    assert outcomes == {digits: FATES.get(digits, "accepted") for digits in MAGIC}
     simulator.no_duplicates()
 
 
 @pytest.mark.real_clock
 async def test_a_patient_client_gets_what_drips(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is slow, and whole."""
+    """A client without a time-out gets the whole slow reply."""
     monkeypatch.setattr("telecmi_async.simulator.fronts._DRIP_SECONDS", 0)
     simulator = Simulator(life=None)
     simulator.faults.add("drip")
@@ -230,7 +230,7 @@ async def test_a_patient_client_gets_what_drips(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_within_the_process_what_drips_takes_its_time() -> None:
-    """A second for each byte, on the event loop's clock."""
+    """In the process a slow reply takes a second a byte, on the event loop's clock."""
     simulator = Simulator()
     simulator.faults.add("drip")
     async with simulator.service(from_=FROM, timeout=Timeouts(read=90, total=90)) as service:
@@ -273,7 +273,7 @@ async def ask(
 
 @pytest.mark.parametrize("root", ["", "/simulator"])
 async def test_it_is_an_asgi_application(root: str) -> None:
-    """Wherever it is mounted."""
+    """The simulator works as an ASGI application, at any mount path."""
     simulator = Simulator()
     body = (
         b'{"appid": 2222226, "secret": "simulated-secret", "from": 19170000000,'
@@ -291,7 +291,7 @@ async def test_it_is_an_asgi_application(root: str) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in FaultKind if kind.breach])
 async def test_what_asgi_cannot_break_it_raises(kind: FaultKind) -> None:
-    """There is no way to reset a connection; what drips comes at its end."""
+    """Under ASGI a broken connection is an error, and a slow reply comes whole."""
     simulator = Simulator()
     simulator.faults.add(kind)
     body = (
@@ -306,7 +306,7 @@ async def test_what_asgi_cannot_break_it_raises(kind: FaultKind) -> None:
 
 
 async def test_a_client_that_leaves_or_sends_too_much_is_let_go() -> None:
-    """Nothing is answered, and nothing placed."""
+    """A client that disconnects or sends too much gets no reply, and places no call."""
     simulator = Simulator()
 
     assert await ask(simulator, GLOBAL) == []
@@ -315,7 +315,7 @@ async def test_a_client_that_leaves_or_sends_too_much_is_let_go() -> None:
 
 
 async def test_time_passes_during_its_lifespan() -> None:
-    """It starts with the server, and ends with it; no WebSocket is taken."""
+    """Simulated time passes during the ASGI lifespan; a WebSocket is closed."""
     simulator = Simulator()
     messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
     sent: list[Any] = []

@@ -1,4 +1,4 @@
-"""What becomes of a simulated call, told without any I/O."""
+"""The life of a simulated call, without any I/O."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ NOBODY = Callee(ending="missed")
 
 
 def bridge(*numbers: int, **more: object) -> dict[str, Any]:
-    """A bridge to numbers."""
+    """Return a bridge action to numbers."""
     connect = [{"type": "pstn", "number": number} for number in numbers]
     return {"action": "bridge", "connect": connect, **more}
 
 
 def test_an_answered_call_carries_its_flow_out_and_ends() -> None:
-    """It rings, is answered, plays, hangs up, and its record is written."""
+    """An answered call rings, runs its flow, hangs up, and gets its record."""
     call = lived(PLAY, HANGUP)
 
     assert story(call) == [
@@ -39,7 +39,7 @@ def test_an_answered_call_carries_its_flow_out_and_ends() -> None:
 
 @pytest.mark.parametrize("ending", ["missed", "busy", "failed"])
 def test_a_call_that_nobody_answers_ends_without_its_flow(ending: Any) -> None:
-    """It costs nothing, and says how it ended."""
+    """An unanswered call costs nothing, and its stage says how it ended."""
     call = lived(PLAY, callees={TO: Callee(ending=ending)})
 
     assert story(call) == ["a started", "a ringing", "a hangup", "a record"]
@@ -48,7 +48,7 @@ def test_a_call_that_nobody_answers_ends_without_its_flow(ending: Any) -> None:
 
 
 def test_the_share_of_answers_is_kept() -> None:
-    """Chance decides for each number, the same way in every run."""
+    """About ``answered_share`` of the calls are answered."""
     simulator = Simulator(answered_share=0.3, keep=None)
     calls = [place(simulator, to=TO + n) for n in range(500)]
     pass_time(simulator, 1_000.0)
@@ -57,7 +57,7 @@ def test_the_share_of_answers_is_kept() -> None:
 
 
 def test_at_the_end_of_its_flow_the_callee_hangs_up() -> None:
-    """TeleCMI documents nothing; a line that stayed open for ever would be of no use."""
+    """At the end of its flow the callee hangs up, because TeleCMI documents nothing."""
     call = lived(PLAY)
 
     assert story(call)[-3:] == ["play", "a hangup", "a record"]
@@ -65,7 +65,7 @@ def test_at_the_end_of_its_flow_the_callee_hangs_up() -> None:
 
 
 def test_what_takes_no_time_takes_none() -> None:
-    """Recording, setting values and unknown actions pass at once."""
+    """Recording, setting values and unknown actions take no time."""
     call = lived({"action": "record"}, {"action": "param"}, {"action": "dance"}, HANGUP)
 
     assert story(call)[3:7] == ["record", "param", "dance", "hangup"]
@@ -73,7 +73,7 @@ def test_what_takes_no_time_takes_none() -> None:
 
 
 def test_speech_takes_as_long_as_its_text() -> None:
-    """Fifteen letters a second, and a second to begin."""
+    """Speech takes a second to begin, and then speaks fifteen letters a second."""
     call = lived({"action": "speak", "text": "a" * 150}, {"action": "speak"}, HANGUP)
     first, second, end = (note.at for note in call.timeline if note.what == "step")
 
@@ -81,7 +81,7 @@ def test_speech_takes_as_long_as_its_text() -> None:
 
 
 def test_a_bridge_connects_a_second_leg() -> None:
-    """Its record comes first, and the first leg's flow goes on."""
+    """A bridge adds leg b, whose record comes first; then leg a's flow goes on."""
     call = lived(bridge(OTHER, **{"from": 19170000009}), HANGUP)
     first, second = call.legs
 
@@ -95,7 +95,7 @@ def test_a_bridge_connects_a_second_leg() -> None:
 
 
 def test_a_bridge_tries_one_after_the_other_again_and_again() -> None:
-    """In order, each as long as its time-out, as often as ``loop`` says."""
+    """A bridge dials in order, each for its time-out, as often as ``loop`` says."""
     call = lived(
         bridge(OTHER, THIRD, timeout=10, loop=2),
         HANGUP,
@@ -109,7 +109,7 @@ def test_a_bridge_tries_one_after_the_other_again_and_again() -> None:
 
 
 def test_a_group_rings_together_and_the_first_answer_wins() -> None:
-    """The others stop ringing then; a busy one had stopped before."""
+    """A group rings together; the first answer ends the other legs."""
     call = lived(
         bridge(OTHER, THIRD, 19170000004, ring_type="group"),
         HANGUP,
@@ -126,7 +126,7 @@ def test_a_group_rings_together_and_the_first_answer_wins() -> None:
 
 
 def test_the_other_side_may_hang_up_early() -> None:
-    """By its script, by the bridge's duration, or as soon as it has talked enough."""
+    """Leg b ends by its script, by the bridge's duration, or after its talk time."""
     script = {OTHER: Callee(talk=300)}
     short = lived(bridge(OTHER), HANGUP, callees={OTHER: Callee(talk=300, hangs_up_after=4)})
     limited = lived(bridge(OTHER, duration=7), HANGUP, callees=script)
@@ -146,7 +146,7 @@ def test_the_other_side_may_hang_up_early() -> None:
     ],
 )
 def test_a_sip_user_is_connected_like_a_number(connect: dict[str, Any]) -> None:
-    """TeleCMI's page calls the array by two names."""
+    """A SIP user is connected from either of the two documented array names."""
     call = lived({"action": "connect", **connect}, HANGUP)
 
     assert call.legs[1].to == "alice"
@@ -163,7 +163,7 @@ def test_a_sip_user_is_connected_like_a_number(connect: dict[str, Any]) -> None:
     ],
 )
 def test_a_bridge_to_nobody_is_passed_over(action: dict[str, Any]) -> None:
-    """What makes no sense is no leg; the flow goes on."""
+    """A bridge without a valid target adds no leg, and the flow goes on."""
     call = lived(action, HANGUP)
 
     assert len(call.legs) == 1
@@ -171,7 +171,7 @@ def test_a_bridge_to_nobody_is_passed_over(action: dict[str, Any]) -> None:
 
 
 def test_a_bridge_to_very_many_comes_to_an_end() -> None:
-    """A forged flow fills no memory."""
+    """A bridge adds at most 50 legs, so that no flow fills the memory."""
     many = bridge(*[OTHER] * 30, loop=10**9)
     call = lived(many, HANGUP, callees={OTHER: NOBODY})
 
@@ -179,7 +179,7 @@ def test_a_bridge_to_very_many_comes_to_an_end() -> None:
 
 
 def test_a_stream_has_a_leg_of_its_own_and_no_record() -> None:
-    """It is connected for as long as people talk."""
+    """A stream is leg b of the events, and has no record."""
     call = lived({"action": "stream", "ws_url": "wss://example.com"}, HANGUP)
 
     assert story(call)[3:7] == [
@@ -199,7 +199,7 @@ def test_a_stream_has_a_leg_of_its_own_and_no_record() -> None:
     ],
 )
 def test_a_call_can_end_in_the_midst(options: dict[str, Any], who: str) -> None:
-    """By its duration or by the callee, with the second leg still open."""
+    """The duration or the callee ends a call while leg b is still open."""
     callees = {OTHER: Callee(ring=1, talk=500), **options.pop("callees", {})}
     call = lived(bridge(OTHER), HANGUP, callees=callees, **options)
     first = call.legs[0]
@@ -211,7 +211,7 @@ def test_a_call_can_end_in_the_midst(options: dict[str, Any], who: str) -> None:
 
 
 def test_a_record_is_written_though_the_call_ends_meanwhile() -> None:
-    """The second leg's record is on its way when the callee hangs up."""
+    """Leg b's pending record is written once, although the call ends before."""
     script = {OTHER: Callee(ring=1, talk=2), TO: Callee(hangs_up_after=3.1)}
     call = lived(bridge(OTHER), PLAY, callees=script)
 
@@ -220,7 +220,7 @@ def test_a_record_is_written_though_the_call_ends_meanwhile() -> None:
 
 
 def test_keys_are_pressed_by_script() -> None:
-    """One text for each time, cut to what the action takes; nobody presses more than that."""
+    """A script presses one text for each prompt, cut to ``max_digit``, and then nothing."""
     ask = {"action": "play_get_input", "file_name": "menu.wav", "max_digit": 2}
     listen = {"action": "input", "max_digit": 4, "timeout": 3}
     call = lived(ask, listen, listen, HANGUP, callees={TO: Callee(digits=["123", "9"])})
@@ -230,7 +230,7 @@ def test_keys_are_pressed_by_script() -> None:
 
 
 def test_a_prompt_is_repeated_if_nobody_presses() -> None:
-    """``max_retry`` times, each with its time to press."""
+    """A prompt without keys is repeated ``max_retry`` times, each with its time-out."""
     ask = {"action": "play_get_input", "file_name": "menu.wav", "max_retry": 3, "timeout": 10}
     call = lived(ask, HANGUP)
     asked, done = [note.at for note in call.timeline if note.what in {"step", "keys"}][:2]
@@ -240,7 +240,7 @@ def test_a_prompt_is_repeated_if_nobody_presses() -> None:
 
 @pytest.mark.parametrize("life", ["timed", "immediate"])
 def test_the_same_seed_tells_the_same_story(life: Any) -> None:
-    """Whatever the order of calls; another seed tells another."""
+    """The trace depends on the seed, and not on the order of calls."""
 
     def trace(seed: int, order: int) -> str:
         simulator = Simulator(seed=seed, life=life, answered_share=0.5)
@@ -253,7 +253,7 @@ def test_the_same_seed_tells_the_same_story(life: Any) -> None:
 
 
 def test_time_may_pass_at_once() -> None:
-    """With ``immediate`` the whole life is over when the call is accepted."""
+    """With ``life="immediate"`` a call is over as soon as it is accepted."""
     simulator = Simulator(life="immediate")
     call = place(simulator, PLAY, bridge(OTHER), HANGUP)
 
@@ -263,7 +263,7 @@ def test_time_may_pass_at_once() -> None:
 
 
 def test_calls_can_be_driven_by_hand() -> None:
-    """Nothing happens by itself; every step is somebody's."""
+    """With ``life="manual"`` a call moves only when a method is called."""
     simulator = Simulator(life="manual")
     call = place(simulator, PLAY, {"action": "input", "max_digit": 3}, bridge(OTHER), PLAY)
     stages = [call.stage]
@@ -283,7 +283,7 @@ def test_calls_can_be_driven_by_hand() -> None:
 
 
 def test_a_call_can_be_missed_by_hand() -> None:
-    """The leg that rings rings in vain."""
+    """`miss` ends a ringing leg unanswered."""
     simulator = Simulator(life="manual")
     call = place(simulator)
     call.miss()
@@ -292,19 +292,19 @@ def test_a_call_can_be_missed_by_hand() -> None:
 
 
 def test_a_call_by_hand_stays_on_the_line_at_its_end() -> None:
-    """Until somebody hangs up."""
+    """A manual call stays open at the end of its flow, until `hangup`."""
     simulator = Simulator(life="manual")
     call = place(simulator, PLAY)
     call.answer()
     before = call.over
     call.hangup()
-    call.hangup()  # once more, of no effect
+    call.hangup()  # a second time, without effect
 
     assert (before, call.over) == (False, True)
 
 
 def test_a_hand_can_hurry_a_call_that_lives_by_itself() -> None:
-    """Whoever waits no longer for the answer gives it."""
+    """`answer` may be called on a timed call before its answer is due."""
     simulator = Simulator()
     call = place(simulator)
     pass_time(simulator, 1.0)
@@ -314,7 +314,7 @@ def test_a_hand_can_hurry_a_call_that_lives_by_itself() -> None:
 
 
 def test_what_a_call_does_not_wait_for_is_refused() -> None:
-    """The error says where the call is, and shows no number."""
+    """A method that does not fit raises an error with the stage, and without a number."""
     simulator = Simulator(life="manual")
     call = place(simulator)
     with pytest.raises(
@@ -329,7 +329,7 @@ def test_what_a_call_does_not_wait_for_is_refused() -> None:
 
 
 def test_calls_that_are_only_accepted_have_no_life() -> None:
-    """Nothing is known of them, and nothing can be done."""
+    """With ``life=None`` a call has no legs, and cannot be driven."""
     simulator = Simulator(life=None)
     call = place(simulator)
 
@@ -343,7 +343,7 @@ def test_calls_that_are_only_accepted_have_no_life() -> None:
 
 
 def test_only_the_newest_calls_are_remembered() -> None:
-    """Those that are alive are known besides."""
+    """The newest calls are kept, and those that are still live."""
     simulator = Simulator(keep=2)
     first, *_ = [place(simulator, to=TO + n) for n in range(5)]
 
@@ -356,7 +356,7 @@ def test_only_the_newest_calls_are_remembered() -> None:
 
 
 def test_calls_are_looked_up_as_documented() -> None:
-    """Channels in use as text, records by call and by leg, later legs first."""
+    """Channels in use are text; records are found by call and by leg, later legs first."""
     simulator = Simulator()
     call = place(simulator, bridge(OTHER), HANGUP)
     before = post(simulator, "/v2/piopiy/get_channels", {}, at=1.0)
@@ -390,7 +390,7 @@ def test_calls_are_looked_up_as_documented() -> None:
     ],
 )
 def test_wrong_credentials_have_each_pages_own_code(path: str, code: int) -> None:
-    """407 for channels, 404 for the rest; a body that is no object counts as wrong, too."""
+    """Wrong credentials and invalid bodies get 407 for channels and 404 elsewhere."""
     simulator = Simulator()
 
     assert post(simulator, path, {"secret": "wrong"}).answer.status == code
@@ -401,7 +401,7 @@ def test_wrong_credentials_have_each_pages_own_code(path: str, code: int) -> Non
 
 
 def test_what_is_not_there_is_not_found() -> None:
-    """Neither a call, nor a leg, nor an action."""
+    """An unknown call, leg or action gets 404."""
     simulator = Simulator()
     call = place(simulator)
     cmiuuid = call.legs[0].cmiuuid
@@ -417,7 +417,7 @@ def test_what_is_not_there_is_not_found() -> None:
 
 
 def test_commands_reach_a_call() -> None:
-    """Held, taken back, hung up; both spellings of the id are taken."""
+    """A live call is held, unheld and hung up; both spellings of the id work."""
     simulator = Simulator(life="manual")
     call = place(simulator, PLAY)
     call.answer()
@@ -455,7 +455,7 @@ def test_commands_reach_a_call() -> None:
     ],
 )
 def test_an_option_that_cannot_be_right_is_refused(options: Any, message: str) -> None:
-    """Before anything happens, by name."""
+    """A wrong option raises an error that names it."""
     with pytest.raises(ConfigurationError, match=message):
         Simulator(**options)
 
@@ -472,18 +472,18 @@ def test_an_option_that_cannot_be_right_is_refused(options: Any, message: str) -
     ],
 )
 def test_a_callee_that_cannot_be_is_refused(options: Any, message: str) -> None:
-    """Likewise."""
+    """A wrong field raises an error that names it."""
     with pytest.raises(ConfigurationError, match=message):
         Callee(**options)
 
 
 def test_the_keys_somebody_presses_are_not_shown() -> None:
-    """They may be a PIN."""
+    """The repr of a callee hides its keys, which may be a PIN."""
     assert "1234" not in repr(Callee(digits="1234"))
 
 
 def test_waiting_for_what_is_all_but_due_moves_the_clock() -> None:
-    """A rest of rounding is no wait: on a virtual clock it would be waited for for ever."""
+    """A rounding remainder still moves the clock, so that a virtual clock cannot hang."""
     clock = SimulatedClock(1.0)
     clock.read(5.139204)
     now = 5.225335173311771

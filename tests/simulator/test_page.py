@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from posting import Request, part
 from simulated import FROM, HANGUP, TO, pass_time, place, post
+from webhook_posts import Request, part
 
 from telecmi_async.events.receiver import Receiver
 from telecmi_async.http_server import ConnectionLimits, HttpConnection, HttpResponse
@@ -39,7 +39,7 @@ def ask(
     headers: Mapping[str, str] | None = None,
     body: bytes = b"",
 ) -> HttpResponse:
-    """Send a request as a browser on this machine would."""
+    """Send a request as a browser on this machine does."""
     sent = {"host": HOST, **(headers or {})}
     decision = simulator.receive(method, target, sent, body, at=0.0)
     simulator.leave()
@@ -47,7 +47,7 @@ def ask(
 
 
 class Seen(HTMLParser):
-    """What a browser makes of a page."""
+    """The words and elements that a browser finds in a page."""
 
     def __init__(self, answer: HttpResponse) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Seen(HTMLParser):
 
     @property
     def text(self) -> str:
-        """All words, parted by blanks."""
+        """All words, separated by blanks."""
         return " ".join(self.words)
 
     @property
@@ -77,11 +77,11 @@ class Seen(HTMLParser):
         return [(tag, list(attrs)) for tag, attrs in self.elements]
 
     def values(self, tag: str, name: str) -> list[str | None]:
-        """Return the values of an attribute."""
+        """Return all values of an attribute."""
         return [attrs[name] for found, attrs in self.elements if found == tag and name in attrs]
 
     def buttons(self) -> list[str | None]:
-        """Return what can be done."""
+        """Return the actions that the page's forms offer."""
         return [
             attrs["value"]
             for tag, attrs in self.elements
@@ -90,7 +90,7 @@ class Seen(HTMLParser):
 
 
 def see(simulator: Simulator, target: str = "/") -> Seen:
-    """Look at a page."""
+    """Load a page."""
     return Seen(ask(simulator, "GET", target))
 
 
@@ -119,7 +119,7 @@ def press(
 
 
 def place_of(answer: HttpResponse) -> str:
-    """Return where an answer leads."""
+    """Return where a reply redirects to."""
     assert answer.status == 303
     return dict(answer.headers)["Location"]
 
@@ -130,7 +130,7 @@ def place_of(answer: HttpResponse) -> str:
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("host", [HOST, "localhost", "LOCALHOST:1", "[::1]:65535", "127.0.0.1"])
 def test_this_machine_sees_every_view(view: str, host: str) -> None:
-    """By any of its own names the page is there, as HTML that nobody keeps."""
+    """Every local host name gets the page, which is not cached."""
     answer = ask(Simulator(), "GET", f"{view}?x", {"host": host})
 
     headers = dict(answer.headers)
@@ -159,7 +159,7 @@ def test_this_machine_sees_every_view(view: str, host: str) -> None:
 )
 @pytest.mark.parametrize("target", ["/", "/faults", "/style.css"])
 def test_no_other_name_is_answered(host: str, target: str) -> None:
-    """A name that may be anybody's gets what any path gets at which nothing is."""
+    """Any other host name gets the same 404 as an unknown path."""
     simulator = Simulator()
     answer = ask(simulator, "GET", target, {"host": host})
 
@@ -169,7 +169,7 @@ def test_no_other_name_is_answered(host: str, target: str) -> None:
 
 
 def test_a_request_without_a_host_is_not_answered() -> None:
-    """HTTP/1.0 names no host."""
+    """A request without a Host header, as in HTTP/1.0, is left to others."""
     assert Simulator()._page.answer("GET", "/", {}, b"") is None
 
 
@@ -178,12 +178,12 @@ def test_a_request_without_a_host_is_not_answered() -> None:
     ["/v2/global_pcmo_make_call", "/v1/call/action", "//", "/calls", "http://127.0.0.1/", "*"],
 )
 def test_other_paths_are_none_of_its_business(target: str) -> None:
-    """What is TeleCMI's, and what is nobody's, is left to others."""
+    """Paths of the API, and unknown paths, are left to others."""
     assert Simulator()._page.answer("POST", target, {"host": HOST}, b"") is None
 
 
 def test_who_only_looks_is_not_counted() -> None:
-    """Looking is no request to TeleCMI."""
+    """Page views do not count as requests to TeleCMI."""
     simulator = Simulator()
     for target in [*VIEWS, "/call?id=x", "/style.css"]:
         ask(simulator, "GET", target)
@@ -193,7 +193,7 @@ def test_who_only_looks_is_not_counted() -> None:
 
 @pytest.mark.parametrize("target", [*VIEWS, "/call?id=x", "/style.css", "/script.js"])
 def test_browsers_are_told_to_trust_nothing_else(target: str) -> None:
-    """Every answer forbids scripts, styles, frames and forms that are not the page's own."""
+    """Every reply allows only the page's own scripts, styles and forms, and no frames."""
     headers = dict(ask(Simulator(), "GET", target).headers)
 
     policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
@@ -215,7 +215,7 @@ def test_browsers_are_told_to_trust_nothing_else(target: str) -> None:
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_nothing_stands_inline(view: str) -> None:
-    """There is no style, script or handler in the page itself, which its policy would stop."""
+    """The page has no inline style, script or handler, which its policy would block."""
     simulator = Simulator(webhooks=HOOK)
     place(simulator)
     seen = see(simulator, view)
@@ -228,7 +228,7 @@ def test_nothing_stands_inline(view: str) -> None:
 
 @pytest.mark.parametrize("target", ["/", "/call?id=x", "/style.css"])
 def test_other_methods_are_refused(target: str) -> None:
-    """A method that makes no sense is named as that."""
+    """An unsupported method gets 405 and the allowed ones."""
     answer = ask(Simulator(), "DELETE", target)
 
     assert answer.status == 405
@@ -236,7 +236,7 @@ def test_other_methods_are_refused(target: str) -> None:
 
 
 def test_assets_are_kept_for_ever_by_an_address_of_their_own() -> None:
-    """Style, script and picture are loaded once, and known again by their tag."""
+    """Style, script and picture are immutable, and have an ETag."""
     simulator = Simulator()
     seen = see(simulator)
     addresses = [*seen.values("link", "href"), *seen.values("script", "src")]
@@ -262,7 +262,7 @@ def test_assets_are_kept_for_ever_by_an_address_of_their_own() -> None:
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_view_says_that_no_phone_rings(view: str) -> None:
-    """The banner is on each, with the ways to the others, the time and the trace."""
+    """Every view has the banner, the navigation, the time and the trace."""
     simulator = Simulator(speed=60)
     simulator.advance(3_725)
     seen = see(simulator, view)
@@ -279,7 +279,7 @@ def test_every_view_says_that_no_phone_rings(view: str) -> None:
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_element_is_one_of_html(view: str) -> None:
-    """Browsers know each element, so tables are tables."""
+    """All elements are standard HTML."""
     simulator = Simulator(webhooks=HOOK)
     place(simulator, PLAY)
     pass_time(simulator, 5.0)
@@ -296,7 +296,7 @@ def test_every_element_is_one_of_html(view: str) -> None:
 
 
 def test_counts_are_shown() -> None:
-    """Calls, requests, numbers, repeats and messages to come are counted."""
+    """Requests, numbers, repeats and pending messages are counted."""
     simulator = Simulator(webhooks=HOOK)
     place(simulator)
     place(simulator)
@@ -305,7 +305,7 @@ def test_counts_are_shown() -> None:
     seen = see(simulator)
 
     counts = dict(zip(seen.words, seen.words[1:], strict=False))
-    assert counts["Requests"] == "4"  # the one that only told the time is one
+    assert counts["Requests"] == "4"  # the one that only moved the clock counts, too
     assert counts["Numbers dialled"] == "2"
     assert counts["Dialled again"] == "1"
     assert counts["Busiest second"] == "4"
@@ -314,7 +314,7 @@ def test_counts_are_shown() -> None:
 
 
 def test_calls_are_listed_newest_first_until_there_are_too_many() -> None:
-    """Those that go on and those that are over each have a table."""
+    """Live calls and finished calls each have a table."""
     simulator = Simulator()
     over = [place(simulator, to=TO + n) for n in range(2)]
     pass_time(simulator, 1_000.0)
@@ -330,7 +330,7 @@ def test_calls_are_listed_newest_first_until_there_are_too_many() -> None:
 
 
 def test_a_call_shows_where_its_flow_is() -> None:
-    """The step that is being done stands out, between what was done and what is to come."""
+    """The current step stands out between the steps that are done and the next ones."""
     simulator = Simulator(life="manual")
     call = place(simulator, PLAY, ASK, BRIDGE, HANGUP)
     call.answer()
@@ -343,7 +343,7 @@ def test_a_call_shows_where_its_flow_is() -> None:
 
 
 def test_a_long_flow_is_shown_around_its_present_step() -> None:
-    """What is far before and far after is only counted."""
+    """Steps far from the current one are only counted."""
     simulator = Simulator(life="manual")
     call = place(simulator, *[PLAY] * 5, ASK, *[PLAY] * 5)
     call.answer()
@@ -357,7 +357,7 @@ def test_a_long_flow_is_shown_around_its_present_step() -> None:
 
 
 def test_a_flow_that_a_program_replaced_is_shown_as_it_went() -> None:
-    """After a program was asked, what the call began with is no longer to come."""
+    """After a program's answer, the rest of the first flow is not shown."""
     asking = {**ASK, "action_url": "http://127.0.0.1:9/x"}
     simulator = Simulator(webhooks=HOOK, callees={TO: Callee(digits="1")}, ring=1)
     call = place(simulator, asking, PLAY, PLAY)
@@ -375,7 +375,7 @@ def test_a_flow_that_a_program_replaced_is_shown_as_it_went() -> None:
 
 
 def test_a_call_has_a_page() -> None:
-    """It tells the call's facts, its flow, its timeline, its legs and its messages."""
+    """The page shows the call's facts, flow, timeline, legs and messages."""
     simulator = Simulator(webhooks=HOOK, callees={TO: Callee(ring=1, digits="9876")})
     speak = {"action": "speak", "text": "your code is 555"}
     call = place(
@@ -399,7 +399,7 @@ def test_a_call_has_a_page() -> None:
 
 
 def test_a_call_that_is_only_accepted_has_a_page() -> None:
-    """Without a life it has no legs, and nothing can be done in it."""
+    """With ``life=None`` the page shows no legs and no buttons."""
     simulator = Simulator(life=None)
     call = place(simulator, extra_params="a text of the user's")
     seen = see(simulator, f"/call?id={call.request_id}")
@@ -412,7 +412,7 @@ def test_a_call_that_is_only_accepted_has_a_page() -> None:
 
 
 def test_a_call_that_came_in_has_a_page() -> None:
-    """It came by no endpoint, and what it will do is not known before a program says it."""
+    """An inbound call has no endpoint, and no flow before a program answers."""
     simulator = Simulator()
     call = simulator.call_in(from_=FROM, to=TO)
     seen = see(simulator, f"/call?id={call.request_id}")
@@ -422,7 +422,7 @@ def test_a_call_that_came_in_has_a_page() -> None:
 
 
 def test_a_timeline_that_is_too_long_begins_later() -> None:
-    """A call that goes round and round does not fill the page."""
+    """Only the newest 300 notes of a timeline are shown."""
     simulator = Simulator()
     call = place(simulator, *[{"action": "record"}] * 400, HANGUP)
     pass_time(simulator, 500.0)
@@ -435,7 +435,7 @@ def test_a_timeline_that_is_too_long_begins_later() -> None:
 
 @pytest.mark.parametrize("query", ["", "?id=", "?id=nobody", "?id=%F0%28&" + "x=1&" * 99])
 def test_a_call_that_is_not_there_is_said_to_be_gone(query: str) -> None:
-    """A page about it is no error, and has a way back."""
+    """An unknown call gets a 404 page."""
     answer = ask(Simulator(), "GET", f"/call{query}")
 
     assert answer.status == 404
@@ -443,7 +443,7 @@ def test_a_call_that_is_not_there_is_said_to_be_gone(query: str) -> None:
 
 
 def test_messages_tell_what_became_of_them() -> None:
-    """Attempts, answers and what comes next are said of each."""
+    """Each message shows its attempts, its reply and what comes next."""
     simulator = Simulator(webhooks=Webhooks(HOOK, redeliver="until_2xx"), ring=1)
     place(simulator)
     pass_time(simulator, 60.0)
@@ -469,7 +469,7 @@ def test_messages_tell_what_became_of_them() -> None:
 
 
 def test_messages_that_are_too_many_are_counted() -> None:
-    """The newest ones are shown."""
+    """The newest hundred messages are shown, and the older ones counted."""
     simulator = Simulator(webhooks=HOOK)
     for n in range(30):
         place(simulator, to=TO + n)
@@ -481,7 +481,7 @@ def test_messages_that_are_too_many_are_counted() -> None:
 
 
 def test_messages_say_where_they_go() -> None:
-    """Nowhere, or into a receiver."""
+    """The view says whether webhooks go to no target or into a receiver."""
     nowhere = see(Simulator(), "/deliveries")
     somewhere = see(Simulator(webhooks=Receiver("t" * 43)), "/deliveries")
 
@@ -491,7 +491,7 @@ def test_messages_say_where_they_go() -> None:
 
 
 def test_magic_numbers_are_listed() -> None:
-    """Each is said with what it stands for; and whether they are switched off."""
+    """Each magic number is shown with its meaning, and whether they are switched off."""
     seen = see(Simulator(magic=False), "/numbers")
 
     assert "…9920" in seen.words
@@ -501,7 +501,7 @@ def test_magic_numbers_are_listed() -> None:
 
 
 def test_every_kind_of_fault_has_its_words() -> None:
-    """None is left out of the form."""
+    """The form offers every kind of fault, each with its own label."""
     options = see(Simulator(), "/faults").values("option", "value")
 
     assert options == [kind.value for kind in FaultKind]
@@ -519,12 +519,12 @@ def test_every_kind_of_fault_has_its_words() -> None:
     ],
 )
 def test_spans_are_said_in_words(seconds: float, says: str) -> None:
-    """Short ones in seconds, long ones in hours."""
+    """Short times are in seconds, longer ones in minutes and hours."""
     assert labels.span(seconds) == says
 
 
 def test_what_users_named_is_cut_and_masked() -> None:
-    """A name is shown only as far as it is a name."""
+    """User-given names are cut, and numbers in them are masked."""
     assert labels.named("x" * 61) == "x" * 60 + "…"
     assert labels.named("a\u202eb\x00c") == "a\ufffdb\ufffdc"
     assert labels.named("to 19170000001") == "to •••••••0001"
@@ -536,7 +536,7 @@ def test_what_users_named_is_cut_and_masked() -> None:
 
 
 def test_no_number_no_secret_and_no_key_is_shown() -> None:
-    """Nothing of what a call carried but names appears on any view."""
+    """No view shows a number, a secret, a key, a URL or a text of a call."""
     simulator = Simulator(
         secret="s3cr3t-of-the-app",
         webhooks=HOOK,
@@ -588,7 +588,7 @@ HOSTILE = st.one_of(
 
 
 def skeletons(hostile: str) -> list[list[tuple[str, list[str]]]]:
-    """Return what every view is made of when all that users can name is named so."""
+    """Return the skeleton of every view when all user-given names are hostile."""
     simulator = Simulator(life="manual", webhooks=HOOK, magic=False, seed=hostile)
     call = place(
         simulator,
@@ -612,13 +612,13 @@ PLAIN = skeletons("name")
 @example("\ud800")
 @given(HOSTILE)
 def test_nothing_that_data_says_becomes_markup(hostile: str) -> None:
-    """Whatever users name things, elements and attributes are the same as for a plain name."""
+    """Hostile names give the same elements and attributes as a plain name."""
     assert skeletons(hostile) == PLAIN
 
 
 @given(HOSTILE, HOSTILE)
 def test_text_and_values_are_read_as_they_were_given(text: str, value: str) -> None:
-    """An element holds its text, and an attribute its value, whatever they are."""
+    """Any text and any attribute value survives the markup."""
     made = tag("p", text, None, 7, tag("input", value=value, hidden=True, for_=None), id=value)
     seen = Seen(HttpResponse(200, (), made.markup.encode("utf-8", "replace")))
 
@@ -634,7 +634,7 @@ def test_text_and_values_are_read_as_they_were_given(text: str, value: str) -> N
 
 @given(st.text(), st.text())
 def test_what_is_asked_for_never_becomes_markup(query: str, body: str) -> None:
-    """Neither an address nor a form can break the page, and nothing is raised."""
+    """No address and no form breaks the page or raises an error."""
     simulator = Simulator()
     target = "/call?" + query.encode("ascii", "replace").decode()
     kind = {"content-type": "application/x-www-form-urlencoded"}
@@ -652,7 +652,7 @@ def test_what_is_asked_for_never_becomes_markup(query: str, body: str) -> None:
 
 
 def test_a_fault_is_added_and_holds_from_the_next_request_on() -> None:
-    """What the form says becomes a rule, and the page leads to it."""
+    """The form adds a rule, and the page redirects to it."""
     simulator = Simulator()
     done = press(
         simulator,
@@ -674,7 +674,7 @@ def test_a_fault_is_added_and_holds_from_the_next_request_on() -> None:
 
 
 def test_faults_are_removed() -> None:
-    """One, or all; one that is gone already is no trouble."""
+    """One rule or all rules are removed; an unknown one is ignored."""
     simulator = Simulator()
     for kind in FaultKind:
         press(simulator, "/faults", "add_fault", kind=kind, share="2.5", attempts="", to="")
@@ -705,7 +705,7 @@ def test_faults_are_removed() -> None:
 def test_a_fault_that_cannot_be_is_refused_with_a_reason(
     fields: dict[str, str], why: str
 ) -> None:
-    """The page says why, does not load itself again over the reason, and nothing is added."""
+    """The page shows the reason, does not reload itself, and adds nothing."""
     simulator = Simulator()
     answer = press(simulator, "/faults", "add_fault", **{"kind": "reset", **fields})
 
@@ -719,7 +719,7 @@ def test_a_fault_that_cannot_be_is_refused_with_a_reason(
 
 @pytest.mark.parametrize("minutes", [1, 5, 30])
 def test_time_is_let_pass(minutes: int) -> None:
-    """All calls go on at once."""
+    """All calls advance at once."""
     simulator = Simulator()
     call = place(simulator)
     done = press(simulator, "/", "advance", minutes=minutes)
@@ -731,7 +731,7 @@ def test_time_is_let_pass(minutes: int) -> None:
 
 @pytest.mark.parametrize("minutes", ["", "0", "-1", "2", "1e9", "x"])
 def test_time_passes_by_what_is_on_the_buttons_only(minutes: str) -> None:
-    """Another time is refused."""
+    """Only the times on the buttons are accepted."""
     simulator = Simulator()
 
     assert press(simulator, "/", "advance", minutes=minutes).status == 422
@@ -739,7 +739,7 @@ def test_time_passes_by_what_is_on_the_buttons_only(minutes: str) -> None:
 
 
 def test_a_call_is_driven_by_hand() -> None:
-    """It offers what it waits for, and no more; keys are pressed and not shown."""
+    """The page offers only the actions that fit, and never shows the pressed keys."""
     simulator = Simulator(life="manual")
     call = place(simulator, ASK, HANGUP)
     this = f"/call?id={call.request_id}"
@@ -763,7 +763,7 @@ def test_a_call_is_driven_by_hand() -> None:
 
 
 def test_a_call_can_ring_in_vain_and_be_hung_up() -> None:
-    """By hand a call ends either way."""
+    """A manual call can be missed or hung up."""
     simulator = Simulator(life="manual")
     missed, cut = place(simulator), place(simulator, ASK, to=TO + 1)
     cut.answer()
@@ -776,21 +776,21 @@ def test_a_call_can_ring_in_vain_and_be_hung_up() -> None:
 
 
 def test_what_a_call_does_not_wait_for_is_refused() -> None:
-    """A button that was seen too late does nothing, and says so."""
+    """An outdated button does nothing, and the page says so."""
     simulator = Simulator(life="manual")
     call = place(simulator, ASK)
     call.answer()
 
     late = press(simulator, "/", "answer", call=call.request_id)
-    nobody = press(simulator, "/", "hangup", call="nobody")
+    unknown = press(simulator, "/", "hangup", call="nobody")
 
     assert late.status == 409
     assert "The call does not wait for that any more." in Seen(late).words
-    assert nobody.status == 404
+    assert unknown.status == 404
 
 
 def test_a_message_is_sent_again() -> None:
-    """The page leads back to it, and it goes out once more."""
+    """The message goes out once more, and the page redirects to it."""
     simulator = Simulator(webhooks=HOOK, ring=1)
     place(simulator)
     pass_time(simulator, 60.0)
@@ -821,7 +821,7 @@ OTHER = Simulator()
     ],
 )
 def test_a_form_from_elsewhere_does_nothing(headers: dict[str, str]) -> None:
-    """Even with the right token it must come from this page."""
+    """A form with the right token is refused if it comes from another origin."""
     simulator = Simulator()
     answer = press(simulator, "/faults", "add_fault", headers, kind="reset")
 
@@ -840,7 +840,7 @@ def test_a_form_from_elsewhere_does_nothing(headers: dict[str, str]) -> None:
     ],
 )
 def test_a_form_without_the_token_does_nothing(fields: dict[str, str]) -> None:
-    """Neither a guess nor another simulator's token opens anything."""
+    """A wrong token, or another simulator's, is refused."""
     simulator = Simulator()
     answer = press(simulator, "/faults", "add_fault", **{"kind": "reset", **fields})
 
@@ -851,7 +851,7 @@ def test_a_form_without_the_token_does_nothing(fields: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("origin", [f"http://{HOST}", f"HTTPS://{HOST}"])
 def test_a_form_of_the_page_itself_is_taken(origin: str) -> None:
-    """What browsers say of it fits."""
+    """A form with the page's own origin is accepted."""
     headers = {"origin": origin, "sec-fetch-site": "same-origin"}
     answer = press(Simulator(), "/faults", "clear_faults", headers)
 
@@ -859,7 +859,7 @@ def test_a_form_of_the_page_itself_is_taken(origin: str) -> None:
 
 
 def test_what_nobody_offers_is_refused() -> None:
-    """A deed that is on no button is none."""
+    """An action without a button is refused."""
     assert press(Simulator(), "/", "dial").status == 422
 
 
@@ -867,7 +867,7 @@ def test_what_nobody_offers_is_refused() -> None:
     ("view", "again"), [("/", True), ("/deliveries", True), ("/faults", False)]
 )
 def test_without_javascript_the_page_loads_itself_again(view: str, again: bool) -> None:
-    """Unless somebody may be writing into it."""
+    """Without JavaScript the page reloads itself, except the view with a form to fill in."""
     seen = see(Simulator(), view)
 
     assert (seen.values("meta", "http-equiv") == ["refresh"]) is again
@@ -875,13 +875,13 @@ def test_without_javascript_the_page_loads_itself_again(view: str, again: bool) 
 
 
 class Peer:
-    """A stream whose other end is somewhere."""
+    """A stream with a given peer address."""
 
     def __init__(self, host: str) -> None:
         self.host = host
 
     def extra(self, _: object, __: object) -> tuple[str, int]:
-        """Say where."""
+        """Return the address."""
         return self.host, 1
 
 
@@ -898,7 +898,7 @@ class Peer:
     ],
 )
 def test_only_this_machine_is_shown_the_page(host: str, local: bool) -> None:
-    """A client elsewhere may claim any Host; where it is tells its address."""
+    """The client's address decides, because a Host header can be forged."""
     simulator = Simulator()
     stream = cast("Any", Peer(host))
     connection = HttpConnection(stream, SimulatorPort(simulator), ConnectionLimits(), refused)
@@ -915,7 +915,7 @@ def test_only_this_machine_is_shown_the_page(host: str, local: bool) -> None:
     [(None, 200), (("::1", 1), 200), (("10.0.0.1", 1), 404), (("a-name", 1), 404)],
 )
 async def test_an_asgi_server_tells_where_a_client_is(client: object, status: int) -> None:
-    """Another's server may listen anywhere, too. A local socket's client has no address."""
+    """Under ASGI the client's address decides; a local socket has none, and is accepted."""
     request = Request(part(b""), path="/", method="GET", headers=[(b"host", b"127.0.0.1")])
     request.scope["client"] = client
 

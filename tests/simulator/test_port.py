@@ -21,18 +21,18 @@ LIMITS = ConnectionLimits(header_bytes=2_000, body_bytes=5_000, idle=30, slow=10
 
 @pytest.fixture
 def simulator() -> Simulator:
-    """A simulator that answers at once."""
+    """A simulator without latency."""
     return Simulator()
 
 
 def serve(simulator: Simulator) -> AbstractAsyncContextManager[str]:
-    """Open a port for a simulator, for clients that may not take long."""
+    """Open a port for a simulator, with short limits for clients."""
     return simulator.serve(limits=LIMITS)
 
 
 @pytest.fixture
 async def base_url(simulator: Simulator) -> AsyncIterator[str]:
-    """The simulator on a port."""
+    """The base URL of the simulator on a port."""
     async with serve(simulator) as url:
         yield url
 
@@ -42,7 +42,7 @@ async def base_url(simulator: Simulator) -> AsyncIterator[str]:
 async def test_httpx_talks_to_it_over_one_connection(
     simulator: Simulator, base_url: str
 ) -> None:
-    """A real client on a real port is served, and its connection is kept."""
+    """A real client on a real port gets replies, and its connection stays open."""
     async with httpx.AsyncClient() as client:
         replies = [
             await client.post(
@@ -68,7 +68,7 @@ async def test_httpx_talks_to_it_over_one_connection(
 @pytest.mark.anyio
 @pytest.mark.real_clock
 async def test_a_refusal_arrives_even_while_the_client_is_talking(base_url: str) -> None:
-    """A body that is far too large gets its 413, not a connection that is reset."""
+    """A body that is far too large gets a 413, not a connection reset."""
     async with httpx.AsyncClient() as client:
         reply = await client.post(f"{base_url}/x", content=b"x" * 2_000_000)
 
@@ -80,7 +80,7 @@ async def test_a_refusal_arrives_even_while_the_client_is_talking(base_url: str)
 async def test_an_address_that_cannot_be_had_is_refused(
     simulator: Simulator, base_url: str
 ) -> None:
-    """A port that is taken, and one that cannot be, raise an error that names it."""
+    """A port that is taken, and an impossible one, raise an error that names it."""
     port = int(base_url.removesuffix("/v2").rpartition(":")[2])
     with pytest.raises(ConfigurationError, match=f"cannot listen on 127.0.0.1 port {port}"):
         async with simulator.serve(port=port):
@@ -93,7 +93,7 @@ async def test_an_address_that_cannot_be_had_is_refused(
 @pytest.mark.anyio
 @pytest.mark.real_clock
 async def test_an_error_inside_comes_out_as_itself(simulator: Simulator) -> None:
-    """What is raised while the port is open arrives outside in no group, and the port is closed."""
+    """An error in the block is raised as itself, not in a group, and the port is closed."""
     with pytest.raises(LookupError, match="mine"):
         async with serve(simulator) as url:
             raise LookupError("mine")
@@ -106,7 +106,7 @@ async def test_an_error_inside_comes_out_as_itself(simulator: Simulator) -> None
 @pytest.mark.anyio
 @pytest.mark.real_clock
 async def test_an_address_of_ipv6_goes_into_brackets(simulator: Simulator) -> None:
-    """The base URL of an IPv6 address is one that a client can use."""
+    """The base URL of an IPv6 address works in a client."""
     try:
         async with simulator.serve("::1") as url, httpx.AsyncClient() as client:
             reply = await client.get(url)

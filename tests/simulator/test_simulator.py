@@ -24,7 +24,7 @@ JSON = {"content-type": "application/json"}
 
 
 def call(to: object = 19170000001, /, **changes: object) -> dict[str, object]:
-    """A request that lacks nothing, with some properties changed."""
+    """Return a complete request, with some properties changed."""
     return {
         "appid": 2222226,
         "secret": "simulated-secret",
@@ -42,7 +42,7 @@ def ask(
     path: str = GLOBAL,
     at: float = 0.0,
 ) -> Decision:
-    """Hand one request to the simulator and have it answered."""
+    """Send one request to the simulator and return its decision."""
     body = request if isinstance(request, bytes) else json.dumps(request).encode()
     decision = simulator.receive(method, path, JSON, body, at=at)
     simulator.leave()
@@ -50,7 +50,7 @@ def ask(
 
 
 def said(decision: Decision) -> dict[str, Any]:
-    """What the answer says."""
+    """Return the reply's JSON."""
     decoded: dict[str, Any] = json.loads(decision.answer.body)
     return decoded
 
@@ -77,7 +77,7 @@ def test_a_success_comes_in_each_documented_envelope(envelope: Envelope) -> None
 
 @pytest.mark.parametrize(("path", "region"), [(GLOBAL, Region.GLOBAL), (INDIA, Region.INDIA)])
 def test_both_endpoints_place_calls(path: str, region: Region) -> None:
-    """A call is placed on either endpoint, and its record tells all about it."""
+    """Either endpoint places a call, and its record has all fields."""
     simulator = Simulator()
     request = call(extra_params={"order": "42"}, duration=90)
     decision = ask(simulator, request, path=f"{path}?x=1", at=7.5)
@@ -107,7 +107,7 @@ def test_records_and_simulators_show_no_number_and_no_secret() -> None:
 @pytest.mark.parametrize("name", ["appid", "secret", "from", "to", "pcmo"])
 @pytest.mark.parametrize("code", [422, 501, 502])
 def test_a_missing_property_is_refused_by_name(name: str, code: int) -> None:
-    """A property that is not there gets the code asked for, in the status and in the body."""
+    """A missing property gets the configured code, in the status and in the body."""
     simulator = Simulator(missing_code=code)
     request = call()
     del request[name]
@@ -144,7 +144,7 @@ def test_a_missing_property_is_refused_by_name(name: str, code: int) -> None:
     ],
 )
 def test_a_wrong_type_is_refused_by_name(change: dict[str, object], message: str) -> None:
-    """What has the wrong type is refused with 422 and a message that names it."""
+    """A property of the wrong type gets 422 and a message that names it."""
     decision = ask(Simulator(missing_code=502), call(**change))
 
     assert decision.answer.status == 422
@@ -153,7 +153,7 @@ def test_a_wrong_type_is_refused_by_name(change: dict[str, object], message: str
 
 @pytest.mark.parametrize("value", ["a=1", None])
 def test_extra_params_may_be_text_or_absent(value: str | None) -> None:
-    """TeleCMI's tables call extra_params a string, and nobody has to send any."""
+    """``extra_params`` may be a string, as TeleCMI's tables say, or missing."""
     decision = ask(Simulator(), call(extra_params=value, duration=None))
 
     assert decision.call is not None
@@ -162,7 +162,7 @@ def test_extra_params_may_be_text_or_absent(value: str | None) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b"1" * 10_000])
 def test_what_is_no_json_is_refused(body: bytes) -> None:
-    """A broken body gets 422, however it is broken."""
+    """A body that is not JSON gets 422."""
     decision = ask(Simulator(), body)
 
     assert decision.answer.status == 422
@@ -170,7 +170,7 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
 
 
 def test_what_is_no_object_is_refused() -> None:
-    """JSON that is no object gets 422."""
+    """JSON that is not an object gets 422."""
     decision = ask(Simulator(), [])
 
     assert said(decision)["msg"] == "the body must be an object, not an array"
@@ -178,7 +178,7 @@ def test_what_is_no_object_is_refused() -> None:
 
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain"])
 def test_what_is_not_announced_as_json_counts_as_empty(content_type: str) -> None:
-    """A form misses every property, as TeleCMI's users found."""
+    """Without a JSON content type every property counts as missing."""
     body = json.dumps(call()).encode()
     decision = Simulator().receive("POST", GLOBAL, {"content-type": content_type}, body, at=0.0)
 
@@ -216,7 +216,7 @@ def test_wrong_credentials_get_420(change: dict[str, object]) -> None:
 def test_refusals_may_come_in_the_body_alone(
     options: dict[str, Any], change: dict[str, object], code: int
 ) -> None:
-    """With ``refusals="body"`` the code is where it always is, and the status says 200."""
+    """With ``refusals="body"`` the code is in the body, and the status is 200."""
     decision = ask(Simulator(refusals="body", **options), call(**change))
 
     assert decision.answer.status == 200
@@ -258,7 +258,7 @@ def test_codes_may_be_spelt_as_older_endpoints_do(
     ],
 )
 def test_files_that_were_not_uploaded_get_404(action: dict[str, object], status: int) -> None:
-    """Only names of the files that it was told of can be played, and URLs."""
+    """Only the names of known files, and URLs, can be played."""
     simulator = Simulator(files=["welcome.wav"])
     decision = ask(simulator, call(pcmo=[{"action": "hangup"}, action]))
 
@@ -267,7 +267,7 @@ def test_files_that_were_not_uploaded_get_404(action: dict[str, object], status:
 
 
 def test_refusals_follow_the_envelope() -> None:
-    """Where a success says cmi_code, a refusal does too."""
+    """A refusal uses ``cmi_code`` if a success does."""
     decision = ask(Simulator(envelope="B"), call(appid=1))
 
     assert said(decision)["cmi_code"] == 420
@@ -284,7 +284,7 @@ def test_refusals_follow_the_envelope() -> None:
     ],
 )
 def test_only_the_two_endpoints_are_there(method: str, path: str, status: int) -> None:
-    """Another path gets 404, another method 405 with the one that is allowed."""
+    """Another path gets 404, another method 405 with the allowed one."""
     decision = ask(Simulator(), call(), method=method, path=path)
 
     assert decision.answer.status == status
@@ -292,7 +292,7 @@ def test_only_the_two_endpoints_are_there(method: str, path: str, status: int) -
 
 
 def test_every_answer_says_that_it_is_simulated() -> None:
-    """Successes and refusals carry the header that tells them from TeleCMI's."""
+    """Every reply has the header that marks it as simulated."""
     simulator = Simulator()
     answers = [ask(simulator, call()).answer, ask(simulator, {}).answer]
 
@@ -303,7 +303,7 @@ def test_every_answer_says_that_it_is_simulated() -> None:
 
 
 def test_a_vendors_502_places_nothing_and_a_retry_succeeds() -> None:
-    """The share of 502s is met, no such call is placed, and most succeed when tried again."""
+    """A vendor's 502 places no call, and most retries succeed."""
     simulator = Simulator(seed=5, error_502_share=0.05)
     numbers = range(19170000000, 19170002000)
     refused = [to for to in numbers if ask(simulator, call(to)).answer.status == 502]
@@ -317,7 +317,7 @@ def test_a_vendors_502_places_nothing_and_a_retry_succeeds() -> None:
 
 
 def test_a_vendors_502_is_in_its_own_words() -> None:
-    """The documented 502 has a JSON body with its code."""
+    """The vendor's 502 has the documented JSON body."""
     decision = ask(Simulator(error_502_share=1), call())
 
     assert decision.answer.status == 502
@@ -329,7 +329,7 @@ def test_a_vendors_502_is_in_its_own_words() -> None:
 
 
 def test_a_gateways_502_is_a_page_and_may_have_placed_the_call() -> None:
-    """Of a gateway's 502s the stated share was placed, and the page does not tell which."""
+    """About half of a gateway's 502s placed the call, and the page does not say which."""
     simulator = Simulator(error_502_share=1, error_502_kind="gateway")
     decisions = [ask(simulator, call(to)) for to in range(19170000000, 19170001000)]
     placed = sum(decision.call is not None for decision in decisions)
@@ -355,7 +355,7 @@ def test_a_gateways_502_can_be_made_certain(share: float, placed: int) -> None:
 
 @given(st.permutations(range(40)), st.integers(0, 3))
 def test_answers_do_not_depend_on_the_order_of_calls(order: list[int], seed: int) -> None:
-    """Each call gets the same answer, id and latency in whatever order they come."""
+    """Each call's reply, id and latency do not depend on the order of calls."""
 
     def answer(simulator: Simulator, n: int) -> tuple[object, ...]:
         decision = ask(simulator, call(19170000000 + n))
@@ -370,7 +370,7 @@ def test_answers_do_not_depend_on_the_order_of_calls(order: list[int], seed: int
 
 
 def test_latency_is_fixed_or_drawn_for_each_call() -> None:
-    """One number is the latency; of a pair every call gets its own from between."""
+    """One number is a fixed latency; a pair is a range to draw from for each call."""
     fixed = ask(Simulator(latency=0.04), call()).delay
     simulator = Simulator(latency=(0.1, 0.3))
     drawn = {ask(simulator, call(19170000000 + n)).delay for n in range(100)}
@@ -382,7 +382,7 @@ def test_latency_is_fixed_or_drawn_for_each_call() -> None:
 
 
 def test_calls_above_the_rate_get_429() -> None:
-    """In any second only so many calls are taken; the others are told to wait a second."""
+    """More calls per second than allowed get 429 and Retry-After: 1."""
     simulator = Simulator(calls_per_second=2)
     moments = [0.0, 0.1, 0.2, 0.9, 1.0, 1.05, 1.1]
     statuses = [
@@ -398,7 +398,7 @@ def test_calls_above_the_rate_get_429() -> None:
 
 
 def test_it_knows_who_was_dialled_twice() -> None:
-    """Numbers dialled more than once are named, masked, the first five of them."""
+    """Numbers that were dialled more than once are named, masked, the first five of them."""
     simulator = Simulator()
     for to in range(19170000000, 19170000007):
         ask(simulator, call(to))
@@ -416,7 +416,7 @@ def test_it_knows_who_was_dialled_twice() -> None:
 
 
 def test_few_that_were_dialled_twice_are_all_named() -> None:
-    """Up to five duplicates are named, and nothing is said of others."""
+    """Up to five duplicates are all named, without "and more"."""
     simulator = Simulator()
     ask(simulator, call())
     ask(simulator, call())
@@ -438,7 +438,7 @@ def test_only_the_newest_calls_are_kept(keep: int | None, kept: list[int]) -> No
 
 
 def test_it_measures_how_requests_came_in() -> None:
-    """The pace counts all requests up to the last new number's; late retries do not slow it."""
+    """The pace counts requests up to the last new number, so late retries do not lower it."""
     simulator = Simulator(error_502_share=1)
     for n in range(5):
         ask(simulator, call(19170000000 + n), at=10 + 0.25 * n)
@@ -450,7 +450,7 @@ def test_it_measures_how_requests_came_in() -> None:
 
 
 def test_there_is_no_pace_before_there_are_two_moments() -> None:
-    """Nothing, one request, and two at once have no pace."""
+    """Without requests, with one, and with two at once, the pace is 0."""
     simulator = Simulator()
     paces = [simulator.pace()]
     for to in (19170000001, 19170000002):
@@ -461,7 +461,7 @@ def test_there_is_no_pace_before_there_are_two_moments() -> None:
 
 
 def test_it_counts_requests_under_way() -> None:
-    """The most requests ever under way is remembered when they are long over."""
+    """The highest number of requests in flight is kept."""
     simulator = Simulator()
     body = json.dumps(call()).encode()
     for _ in range(3):
@@ -529,13 +529,13 @@ def test_an_option_that_cannot_be_right_is_refused(
 def test_credentials_that_no_service_could_have_are_refused(
     options: dict[str, Any], message: str
 ) -> None:
-    """An account that no service takes is not simulated either."""
+    """Credentials that a service refuses are refused here, too."""
     with pytest.raises(ConfigurationError, match=message):
         Simulator(**options)
 
 
 def test_credentials_are_read_as_a_service_reads_them() -> None:
-    """Digits in a str and a veiled secret stand for what goes on the wire."""
+    """A str of digits and a `Secret` are read as a service reads them."""
     options: dict[str, Any] = {"app_id": "7654321", "secret": Secret("of-its-own")}
     simulator = Simulator(**options)
 
@@ -545,7 +545,7 @@ def test_credentials_are_read_as_a_service_reads_them() -> None:
 
 @pytest.mark.parametrize("seed", ["nightly", "", "\ud800", -1])
 def test_a_seed_may_be_anything_that_can_be_written_down(seed: int | str) -> None:
-    """Ints and strings are seeds, and each leads to ids of its own."""
+    """A seed may be any int or str, and each gives its own ids."""
     same, again, other = (
         ask(Simulator(seed=each), call()).answer.body for each in (seed, seed, f"{seed}?")
     )
@@ -555,7 +555,7 @@ def test_a_seed_may_be_anything_that_can_be_written_down(seed: int | str) -> Non
 
 @pytest.mark.parametrize("options", [{"header_bytes": 0}, {"body_bytes": 1.5}, {"idle": 0}])
 def test_a_limit_that_cannot_be_right_is_refused(options: dict[str, Any]) -> None:
-    """Limits are positive numbers, and sizes are whole."""
+    """Limits must be positive, and sizes must be whole."""
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         ConnectionLimits(**options)
 
@@ -575,7 +575,7 @@ def test_a_limit_that_cannot_be_right_is_refused(options: dict[str, Any]) -> Non
 def test_anything_gets_an_answer(
     method: str, path: str, headers: dict[str, str], body: bytes
 ) -> None:
-    """Whatever is sent to whatever path, there is an answer and no exception."""
+    """Any request to any path gets an error status, and no exception."""
     simulator = Simulator()
     for decision in (
         simulator.receive(method, path, headers, body, at=0.0),
@@ -600,7 +600,7 @@ def test_anything_gets_an_answer(
     )
 )
 def test_any_properties_get_an_answer(changes: dict[str, object]) -> None:
-    """Whatever a property holds, the answer is a success or a refusal that is documented."""
+    """Any property values get a success or a documented refusal."""
     decision = ask(Simulator(), call(**changes))
 
     assert decision.answer.status in {200, 420, 422}

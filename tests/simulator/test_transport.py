@@ -20,7 +20,7 @@ URL = "https://rest.telecmi.com/v2/global_pcmo_make_call"
 
 
 def call(to: int = 19170000001) -> dict[str, object]:
-    """A request that lacks nothing."""
+    """Return a complete request."""
     return {
         "appid": 2222226,
         "secret": "simulated-secret",
@@ -31,7 +31,7 @@ def call(to: int = 19170000001) -> dict[str, object]:
 
 
 async def post(client: httpx.AsyncClient, to: int) -> None:
-    """Send a request whose answer does not matter."""
+    """Send a request, and ignore the reply."""
     await client.post(URL, json=call(to))
 
 
@@ -47,7 +47,7 @@ async def test_a_client_is_answered_as_over_a_network() -> None:
 
 
 async def test_a_body_that_is_streamed_is_read() -> None:
-    """A request whose body comes in pieces is put together first."""
+    """A request body that comes in pieces is joined."""
 
     async def pieces() -> AsyncIterator[bytes]:
         yield b'{"appid": 1'
@@ -61,7 +61,7 @@ async def test_a_body_that_is_streamed_is_read() -> None:
 
 
 async def test_latency_passes_on_the_event_loops_clock() -> None:
-    """A reply takes as long as it says, and calls at the same time wait at the same time."""
+    """A reply takes its latency, and concurrent calls wait at the same time."""
     simulator = Simulator(latency=0.25)
     began = anyio.current_time()
     async with (
@@ -76,7 +76,7 @@ async def test_latency_passes_on_the_event_loops_clock() -> None:
 
 
 async def test_without_latency_the_clock_stands_still() -> None:
-    """With no latency the answer comes at once."""
+    """Without latency the reply comes at once."""
     began = anyio.current_time()
     async with httpx.AsyncClient(transport=Simulator().transport()) as client:
         await client.post(URL, json=call())
@@ -85,7 +85,7 @@ async def test_without_latency_the_clock_stands_still() -> None:
 
 
 async def test_a_shorter_read_timeout_leaves_the_call_placed() -> None:
-    """The time-out is httpx's own, comes when it is due, and the call was placed all the same."""
+    """Httpx's own read time-out is raised in time, and the call was placed all the same."""
     simulator = Simulator(latency=0.25)
     began = anyio.current_time()
     async with httpx.AsyncClient(transport=simulator.transport(), timeout=0.1) as client:
@@ -99,7 +99,7 @@ async def test_a_shorter_read_timeout_leaves_the_call_placed() -> None:
 
 @pytest.mark.parametrize("seconds", [0.25, None])
 async def test_a_timeout_that_is_long_enough_changes_nothing(seconds: float | None) -> None:
-    """A read time-out as long as the latency, or none, lets the answer through."""
+    """A read time-out as long as the latency, or none, lets the reply through."""
     simulator = Simulator(latency=0.25)
     async with httpx.AsyncClient(transport=simulator.transport(), timeout=seconds) as client:
         response = await client.post(URL, json=call())
@@ -108,7 +108,7 @@ async def test_a_timeout_that_is_long_enough_changes_nothing(seconds: float | No
 
 
 async def test_requests_without_timeouts_are_answered() -> None:
-    """A transport that is used by itself need not say anything about time-outs."""
+    """The transport works without httpx's time-out extension."""
     request = httpx.Request("POST", URL, json=call())
     response = await Simulator(latency=0.25).transport().handle_async_request(request)
 
@@ -116,7 +116,7 @@ async def test_requests_without_timeouts_are_answered() -> None:
 
 
 async def test_a_cancelled_request_is_no_longer_under_way() -> None:
-    """A client that gives up was served all the same, and is not counted as waiting."""
+    """A cancelled request was processed, and no longer counts as in flight."""
     simulator = Simulator(latency=1)
     async with httpx.AsyncClient(transport=simulator.transport()) as client:
         for n in range(3):
@@ -128,7 +128,7 @@ async def test_a_cancelled_request_is_no_longer_under_way() -> None:
 
 
 async def test_a_service_comes_with_the_simulator() -> None:
-    """The service is opened and closed with its own client, and takes its own options."""
+    """`Simulator.service` opens and closes a service, and passes its options on."""
     simulator = Simulator(seed=2, app_id=7654321, secret="of-its-own", error_502_share=0.2)
     async with simulator.service(
         from_=19170000000, rate=RateLimit(calls_per_second=50), seed=1

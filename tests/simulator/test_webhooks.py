@@ -32,23 +32,25 @@ pytestmark = pytest.mark.anyio
 
 
 class Listening(Receiver):
-    """A receiver that writes down when which body came."""
+    """A receiver that records each event with its time."""
 
     def __init__(self, *, status: int = 204) -> None:
         super().__init__(new_token())
-        self.heard: list[tuple[float, Event]] = []
+        self.received: list[tuple[float, Event]] = []
         self.status = status
 
     async def handle(self, method: str, path: str, headers: Any, body: bytes) -> Any:
-        self.heard.append((anyio.current_time(), parse_event(body)))
+        self.received.append((anyio.current_time(), parse_event(body)))
         reply = await super().handle(method, path, headers, body)
         return reply if self.status == 204 else type(reply)(self.status)
 
 
 def records(receiver: Listening, leg: str = "a") -> list[float]:
-    """When records came."""
+    """Return the times at which a leg's record was delivered."""
     return [
-        at for at, event in receiver.heard if isinstance(event, CallRecord) and event.leg == leg
+        at
+        for at, event in receiver.received
+        if isinstance(event, CallRecord) and event.leg == leg
     ]
 
 
@@ -61,19 +63,19 @@ async def live(simulator: Simulator, *pcmo: dict[str, Any], seconds: float = 2_5
 
 
 async def test_a_record_comes_four_times_within_half_an_hour() -> None:
-    """At once, and 5, 10 and 15 minutes after the time before."""
+    """A record is delivered at once, and again after 5, 15 and 30 minutes."""
     receiver = Listening()
     await live(Simulator(webhooks=receiver), PLAY, HANGUP)
     first, *later = records(receiver)
 
     assert [round(at - first) for at in later] == [300, 900, 1_800]
-    kinds = [type(event).__name__ for _, event in receiver.heard]
+    kinds = [type(event).__name__ for _, event in receiver.received]
     assert kinds == ["LiveEvent"] * 3 + ["CallRecord"] * 4
 
 
 @pytest.mark.parametrize(("status", "times"), [(204, 1), (500, 4)])
 async def test_a_record_may_come_until_it_is_taken(status: int, times: int) -> None:
-    """With ``until_2xx``; whether TeleCMI does so is not documented."""
+    """With ``until_2xx`` deliveries end at a 2xx; TeleCMI does not document this."""
     receiver = Listening(status=status)
     simulator = Simulator(webhooks=Webhooks(receiver, redeliver="until_2xx"))
     await live(simulator, PLAY, HANGUP)
@@ -84,7 +86,7 @@ async def test_a_record_may_come_until_it_is_taken(status: int, times: int) -> N
 
 
 async def test_deliveries_are_lost_doubled_and_late() -> None:
-    """By chance; of a record's four never all are lost."""
+    """Deliveries are lost, doubled and delayed, and at least one of each record arrives."""
     receiver = Listening()
     hooks = Webhooks(receiver, drop_share=0.7, double_share=0.5, delay=(0, 60))
     simulator = Simulator(webhooks=hooks, keep=None)
@@ -94,19 +96,19 @@ async def test_deliveries_are_lost_doubled_and_late() -> None:
         await anyio.sleep(3_000)
 
     per_call: dict[str | None, int] = {}
-    for _, event in receiver.heard:
+    for _, event in receiver.received:
         if isinstance(event, CallRecord):
             per_call[event.request_id] = per_call.get(event.request_id, 0) + 1
     started = [d for d in simulator.deliveries if d.what == "started"]
     assert len(per_call) == 100
     assert {1, 2, 3} <= set(per_call.values())
     assert 10 < sum(d.arrived for d in started) < 50
-    assert [at for at, _ in receiver.heard] != sorted(records(receiver))
+    assert [at for at, _ in receiver.received] != sorted(records(receiver))
 
 
 @pytest.mark.parametrize("dialect", ["2024", "2021", "india", "mixed"])
 async def test_every_dialect_is_read(dialect: Any) -> None:
-    """All kinds come through, and all legs' records with what they hold."""
+    """All kinds of events are parsed in every dialect, with the values of their legs."""
     receiver = Listening()
     simulator = Simulator(webhooks=Webhooks(receiver, dialect=dialect), answered_share=0.8)
     async with simulator.running():
@@ -117,7 +119,7 @@ async def test_every_dialect_is_read(dialect: Any) -> None:
             place(simulator, BRIDGE, STREAM, to=TO + n, at=anyio.current_time(), **more)
         await anyio.sleep(300)
 
-    events = [event for _, event in receiver.heard]
+    events = [event for _, event in receiver.received]
     assert {type(event) for event in events} == {LiveEvent, CallRecord, StreamEvent}
     truth = {leg.cmiuuid: leg for call in simulator.calls for leg in call.legs}
     for event in events:
@@ -131,7 +133,7 @@ async def test_every_dialect_is_read(dialect: Any) -> None:
 
 
 async def test_no_delivery_is_an_unknown_event() -> None:
-    """A busy callee's record, and one of a number nobody has, are records, too."""
+    """The records of busy, failed and missed calls are known events."""
     receiver = Listening()
     endings: list[Any] = ["busy", "failed", "missed"]
     callees: dict[int | str, Callee] = {
@@ -143,13 +145,13 @@ async def test_no_delivery_is_an_unknown_event() -> None:
             place(simulator, to=to, at=anyio.current_time())
         await anyio.sleep(120)
 
-    events = [event for _, event in receiver.heard]
+    events = [event for _, event in receiver.received]
     assert not [event for event in events if isinstance(event, UnknownEvent)]
     assert {e.status for e in events if isinstance(e, CallRecord)} == set(endings)
 
 
 async def test_a_program_says_how_a_call_goes_on() -> None:
-    """Its answer takes the place of what was left of the flow."""
+    """The handler's answer replaces the rest of the flow."""
     receiver = Listening()
     asked: list[str] = []
 
@@ -169,7 +171,7 @@ async def test_a_program_says_how_a_call_goes_on() -> None:
 
 
 async def test_what_stands_in_an_address_comes_back() -> None:
-    """A receiver in the same process is asked with the query, as one at a URL is."""
+    """A receiver in the same process gets the query of `action_url`, as over HTTP."""
     receiver = Listening()
     asked: list[dict[str, Any]] = []
 
@@ -192,7 +194,7 @@ async def test_what_stands_in_an_address_comes_back() -> None:
 async def test_what_a_program_answers_is_carried_out(
     reply: Callable[[DigitsEvent], Any], went_on: str
 ) -> None:
-    """A handler that fails is answered for by the receiver's fallback."""
+    """The handler's answer is run; if it fails, the receiver's fallback is."""
     receiver = Listening()
     receiver.on_input(reply)
     simulator = Simulator(webhooks=receiver)
@@ -204,7 +206,7 @@ async def test_what_a_program_answers_is_carried_out(
 
 
 async def test_a_program_that_does_not_answer_is_not_waited_for() -> None:
-    """After ten seconds the flow goes on; so it does after a refusal."""
+    """The flow goes on after a refusal, and after ten seconds without an answer."""
     receiver = Listening()
 
     @receiver.on_input
@@ -224,7 +226,7 @@ async def test_a_program_that_does_not_answer_is_not_waited_for() -> None:
 
 
 async def test_a_flow_that_asks_itself_comes_to_an_end() -> None:
-    """A thousand steps are enough for anybody."""
+    """A flow that repeats itself ends after a thousand steps."""
     receiver = Listening()
     ask = {**ASK, "action_url": receiver.url("https://example.com"), "timeout": 1}
     receiver.on_input(lambda _: [Raw(ask)])
@@ -238,7 +240,7 @@ async def test_a_flow_that_asks_itself_comes_to_an_end() -> None:
 
 
 async def test_without_anybody_to_ask_the_flow_goes_on() -> None:
-    """Nobody carries questions off, and time passes all the same."""
+    """Without webhooks a question has no answer, and the flow goes on."""
     simulator = Simulator()
     call = place(simulator, ASK, {"action": "input"}, HANGUP)
     place(simulator, to=TO + 1, at=1_000.0)
@@ -248,13 +250,13 @@ async def test_without_anybody_to_ask_the_flow_goes_on() -> None:
 
 
 async def test_somebody_calls_in() -> None:
-    """The receiver says what to do; the events have no request_id."""
+    """The receiver answers an inbound call, whose events have no request_id."""
     receiver = Listening()
-    heard: list[InboundRequest] = []
+    received: list[InboundRequest] = []
 
     @receiver.on_inbound
     def answer(request: InboundRequest) -> Flow:
-        heard.append(request)
+        received.append(request)
         return Flow().play("welcome.wav").bridge([19170000002]).hangup()
 
     simulator = Simulator(webhooks=Webhooks(receiver, dialect="mixed"))
@@ -264,9 +266,11 @@ async def test_somebody_calls_in() -> None:
         await anyio.sleep(100)
 
     assert (call.over, call.answered, call.region) == (True, True, None)
-    assert {(event.from_, event.to) for event in heard} == {(str(TO), str(FROM))}
-    assert {event.cmiuuid for event in heard} == {call.request_id, again.request_id}
-    later = [event for _, event in receiver.heard if isinstance(event, LiveEvent | CallRecord)]
+    assert {(event.from_, event.to) for event in received} == {(str(TO), str(FROM))}
+    assert {event.cmiuuid for event in received} == {call.request_id, again.request_id}
+    later = [
+        event for _, event in receiver.received if isinstance(event, LiveEvent | CallRecord)
+    ]
     assert {event.request_id for event in later} == {None}
     assert {event.conversation_uuid for event in later} == {call.request_id, again.request_id}
     assert simulator.placed(FROM) == 0
@@ -274,7 +278,7 @@ async def test_somebody_calls_in() -> None:
 
 
 async def test_who_calls_in_presses_keys_and_hangs_up() -> None:
-    """The script is that of the caller's number, not of the one that is called."""
+    """An inbound call follows the script of the caller's number."""
     receiver = Listening()
     pressed: list[str] = []
 
@@ -300,7 +304,7 @@ async def test_who_calls_in_presses_keys_and_hangs_up() -> None:
 
 @pytest.mark.parametrize("flow", [[Raw({"action": "hangup"})], None])
 async def test_a_call_that_comes_in_can_be_rejected(flow: Any) -> None:
-    """By a hang-up first of all, or by nobody's answering."""
+    """A flow that begins with a hang-up, and no answer at all, reject an inbound call."""
     receiver = Listening()
     receiver.on_inbound(lambda _: flow)
     simulator = Simulator(webhooks=receiver if flow else None)
@@ -312,7 +316,7 @@ async def test_a_call_that_comes_in_can_be_rejected(flow: Any) -> None:
 
 
 async def test_the_service_of_a_simulator_tells_its_receiver() -> None:
-    """Nothing need be said twice; afterwards nobody is told."""
+    """The service's receiver gets the webhooks, until the service is closed."""
     receiver = Listening()
     simulator = Simulator()
     async with simulator.service(from_=FROM, events=[receiver]) as service:
@@ -324,7 +328,7 @@ async def test_the_service_of_a_simulator_tells_its_receiver() -> None:
 
 
 async def test_time_can_be_let_pass_and_messages_sent_again() -> None:
-    """By hand, for a clock that is not virtual."""
+    """`advance` and `send_again` work without waiting."""
     receiver = Listening()
     simulator = Simulator(webhooks=receiver)
     async with simulator.running():
@@ -341,7 +345,7 @@ async def test_time_can_be_let_pass_and_messages_sent_again() -> None:
 
 
 async def test_time_may_pass_faster() -> None:
-    """Sixty seconds of calls in one of the event loop's."""
+    """With ``speed=60`` a minute of calls takes one second of the event loop."""
     receiver = Listening()
     simulator = Simulator(webhooks=receiver, speed=60)
     await live(simulator, PLAY, HANGUP, seconds=60)
@@ -351,7 +355,7 @@ async def test_time_may_pass_faster() -> None:
 
 
 async def test_a_simulator_survives_its_event_loop() -> None:
-    """In another one, whose clock begins anew, time goes on where it was."""
+    """In another event loop, whose clock starts lower, time goes on."""
     simulator = Simulator()
     call = place(simulator, at=1_000_000.0)
     for at in (0.0, 30.0):
@@ -361,7 +365,7 @@ async def test_a_simulator_survives_its_event_loop() -> None:
 
 
 def test_the_same_seed_gives_the_same_trace_on_both_event_loops() -> None:
-    """Calls, deliveries and what is lost of them, to the microsecond."""
+    """The trace is identical on both event loops, to the microsecond."""
 
     async def run() -> str:
         receiver = Listening()
@@ -384,16 +388,16 @@ def test_the_same_seed_gives_the_same_trace_on_both_event_loops() -> None:
 # --- over HTTP ---------------------------------------------------------------------------
 
 
-async def serve_one(answers: list[tuple[int, bytes]], heard: list[bytes]) -> Any:
-    """Listen on a port and answer every request with the next of some answers."""
+async def serve_one(answers: list[tuple[int, bytes]], received: list[bytes]) -> Any:
+    """Listen on a port and answer each request with the next of some replies."""
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
 
     async def handle(stream: anyio.abc.ByteStream) -> None:
         async with stream:
-            received = b""
-            while b"\r\n\r\n" not in received or not received.endswith(b"}"):
-                received += await stream.receive()
-            heard.append(received)
+            data = b""
+            while b"\r\n\r\n" not in data or not data.endswith(b"}"):
+                data += await stream.receive()
+            received.append(data)
             status, body = answers.pop(0)
             length = f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
             await stream.send(f"HTTP/1.1 {status} X\r\n{length}".encode() + body)
@@ -403,10 +407,12 @@ async def serve_one(answers: list[tuple[int, bytes]], heard: list[bytes]) -> Any
 
 @pytest.mark.real_clock
 async def test_webhooks_go_to_a_url() -> None:
-    """As JSON by POST; a question goes to its own URL, and its answer is carried out."""
-    heard: list[bytes] = []
+    """Webhooks are posted as JSON; a question goes to its own URL, and its answer is run."""
+    received: list[bytes] = []
     flow = json.dumps([HANGUP]).encode()
-    listener, handle = await serve_one([(204, b""), (204, b""), (200, flow), (200, b"")], heard)
+    listener, handle = await serve_one(
+        [(204, b""), (204, b""), (200, flow), (200, b"")], received
+    )
     port = listener.extra(anyio.abc.SocketAttribute.local_port)
     simulator = Simulator(
         webhooks=Webhooks(f"http://127.0.0.1:{port}/telecmi/token", redeliver="until_2xx"),
@@ -416,21 +422,21 @@ async def test_webhooks_go_to_a_url() -> None:
     async with listener, simulator.running(), anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, handle)
         call = place(simulator, ask, at=anyio.current_time())
-        await until(lambda: len(heard) == 1)
+        await until(lambda: len(received) == 1)
         call.answer()
-        await until(lambda: len(heard) == 2)
+        await until(lambda: len(received) == 2)
         call.press("1234")
         await until(lambda: call.over)
         tasks.cancel_scope.cancel()
 
-    lines = [request.split(b" HTTP", 1)[0] for request in heard]
+    lines = [request.split(b" HTTP", 1)[0] for request in received]
     assert lines[:3] == [b"POST /telecmi/token"] * 2 + [b"POST /menu"]
-    assert b'"dtmf": "1234"' in heard[2]
-    assert b"application/json" in heard[0]
+    assert b'"dtmf": "1234"' in received[2]
+    assert b"application/json" in received[0]
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Wait for real until something holds."""
+    """Wait on the real clock until something holds."""
     with anyio.fail_after(10):
         while not holds():
             await anyio.lowlevel.checkpoint()
@@ -440,7 +446,7 @@ async def until(holds: Callable[[], bool]) -> None:
 async def test_webhooks_that_cannot_be_delivered_are_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Without the URL, which holds a token."""
+    """The log does not show the URL, because it holds a token."""
     caplog.set_level(logging.WARNING, "telecmi_async.simulator")
     simulator = Simulator(webhooks="http://127.0.0.1:1/token", life="manual")
     async with simulator.running():
@@ -455,7 +461,7 @@ async def test_webhooks_that_cannot_be_delivered_are_logged(
     "url", ["https://example.com/menu", "http://10.0.0.1/menu", "http://[/", "mailto:x"]
 )
 async def test_nobody_else_is_asked(url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A flow's address may be that of the real program: only this machine's are asked."""
+    """A question is never sent to another machine, because it may be the real program."""
     simulator = Simulator(webhooks="http://127.0.0.1:1/token", life="manual")
     async with simulator.running():
         call = place(simulator, {**ASK, "action_url": url}, at=anyio.current_time())
@@ -469,7 +475,7 @@ async def test_nobody_else_is_asked(url: str, caplog: pytest.LogCaptureFixture) 
 
 @pytest.mark.real_clock
 async def test_on_a_port_calls_live_and_are_looked_up() -> None:
-    """The whole API is behind one address."""
+    """The whole API is served at one address."""
     simulator = Simulator(life="immediate")
     async with simulator.serve() as base_url, httpx.AsyncClient() as client:
         account = {"appid": simulator.app_id, "secret": simulator.secret}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
-from faulted import FIRST, FROM, NAME, WritingSimulator, account, contacts, settings
+from faulty_campaign import FIRST, FROM, NAME, WritingSimulator, account, contacts, settings
 
 from telecmi_async import CallService
 from telecmi_async.campaigns import Campaign, CampaignRules, FrequencyCap

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from fake_store import payload, record, signed
-from filing import FakeListener, eventually, keys, stored, unmatched
+from stored_events import FakeListener, eventually, keys, stored, unmatched
 
 from telecmi_async import ConfigurationError
 from telecmi_async.events.reference import new_reference
@@ -198,12 +198,12 @@ async def test_a_listener_is_told_what_it_wants(store: EventStore) -> None:
     async with store.follow(listener), store.follow(deaf):
         for event in (*wanted, stored(payload("started", "nobody", leg="x"))):
             await store.put(event)
-        await eventually(lambda: len(listener.heard) >= 2)
+        await eventually(lambda: len(listener.received) >= 2)
     await store.put(stored(record(ID)))
     await anyio.sleep(0.05)
 
-    assert set(keys(listener.heard)) == set(keys(wanted))
-    assert deaf.heard == []
+    assert set(keys(listener.received)) == set(keys(wanted))
+    assert deaf.received == []
 
 
 async def test_an_event_is_kept_before_anybody_is_told(store: EventStore) -> None:
@@ -213,7 +213,7 @@ async def test_an_event_is_kept_before_anybody_is_told(store: EventStore) -> Non
     listener = FakeListener(ID)
     async with store.follow(listener):
         await store.put(event)
-        await eventually(lambda: listener.heard)
+        await eventually(lambda: listener.received)
         found.append(keys(await store.get([ID])))
 
     assert found == [[event.key]]

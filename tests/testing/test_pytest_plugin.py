@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from places import ROOT
+from project_paths import ROOT
 
 import telecmi_async.simulator  # noqa: F401  # inner runs unload what only they import
 

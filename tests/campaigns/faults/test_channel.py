@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 import sniffio
-from faulted import FIRST, NAME, SHORT, TOKEN, contacts, scene, settings
+from faulty_campaign import FIRST, NAME, SHORT, TOKEN, contacts, scene, settings
 
 from telecmi_async import Receiver
 from telecmi_async.ledger import ContactState

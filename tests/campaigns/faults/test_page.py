@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from places import DOCS, TESTS
+from project_paths import DOCS, TESTS
 
 PAGE = DOCS / "campaign-faults.md"
 NAMED = re.compile(r"`(test_\w+)`")

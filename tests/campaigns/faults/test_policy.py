@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 from fake_telecmi import FakeTelecmi, accepted, refused
-from faulted import (
+from faulty_campaign import (
     FIRST,
     NAME,
     busiest,

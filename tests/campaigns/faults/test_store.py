@@ -11,9 +11,9 @@ import anyio
 import anyio.to_thread
 import httpx
 import pytest
-from accepting import *  # noqa: F403  # pytest finds fixtures by name
-from accepting import BRIEF
-from faulted import FROM, NAME, WritingSimulator, account, contacts, settings
+from accepting_simulator import *  # noqa: F403  # pytest finds fixtures by name
+from accepting_simulator import BRIEF
+from faulty_campaign import FROM, NAME, WritingSimulator, account, contacts, settings
 
 from telecmi_async import CallService
 from telecmi_async.campaigns import Campaign

@@ -12,7 +12,7 @@ import fault_server as fs
 import httpx
 import pytest
 from fake_telecmi import FakeTelecmi, accepted, always, refused
-from faulted import (
+from faulty_campaign import (
     FIRST,
     FROM,
     NAME,

@@ -1,4 +1,4 @@
-"""The receiver as a bare ASGI application, called as servers do it."""
+"""The receiver as an ASGI application, called as servers call it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from fake_store import payload, record
-from posting import DIGITS, LEG, OLD_TOKEN, PATH, REQUEST_ID, TOKEN, Request, heard_by, part
+from webhook_posts import (
+    DIGITS,
+    LEG,
+    OLD_TOKEN,
+    PATH,
+    REQUEST_ID,
+    TOKEN,
+    Request,
+    events_of,
+    part,
+)
 
 from telecmi_async import Hangup, Receiver
 from telecmi_async.events.receiver import Counts
@@ -22,21 +32,21 @@ BODY = json.dumps(record(REQUEST_ID)).encode()
 
 
 async def test_an_event_is_taken_over_and_answered() -> None:
-    """A 204 has no body, and says no length of one."""
+    """A 204 reply has no body and no Content-Length."""
     receiver = Receiver(TOKEN)
     async with receiver:
-        heard = heard_by(receiver)
+        received = events_of(receiver)
         request = Request(part(BODY))
         answer = await request.to(receiver.asgi)
         await anyio.wait_all_tasks_blocked()
 
     assert answer == (204, b"")
     assert request.sent[0]["headers"] == []
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
 async def test_a_question_is_answered_with_its_length() -> None:
-    """Header names are in lower case, as ASGI wants them; the query reaches the handler."""
+    """Header names are lower case, as ASGI requires; the query reaches the handler."""
     receiver = Receiver(TOKEN)
     asked: list[DigitsEvent] = []
 
@@ -73,7 +83,7 @@ async def test_a_question_is_answered_with_its_length() -> None:
             },
             413,
         ),
-        # Litestar strips what it is mounted at, and adds a slash; others leave out the query.
+        # Litestar strips its mount path and adds a slash; others leave out the query.
         ({"path": f"/{TOKEN}/", "query": None}, 204),
         ({"path": f"/telecmi/{OLD_TOKEN}"}, 204),
         (
@@ -88,7 +98,7 @@ async def test_a_question_is_answered_with_its_length() -> None:
     ],
 )
 async def test_a_request_is_judged_by_its_head(change: dict[str, Any], status: int) -> None:
-    """What is refused by it is refused unread."""
+    """A request that is refused by its path, method or headers is not read."""
     request = Request(part(BODY), **change)
     answer = await request.to(Receiver([TOKEN, OLD_TOKEN]).asgi)
 
@@ -97,7 +107,7 @@ async def test_a_request_is_judged_by_its_head(change: dict[str, Any], status: i
 
 
 async def test_a_body_is_counted_while_it_is_read() -> None:
-    """However small its length was said to be; no more of it is read than is allowed."""
+    """Reading stops at the size limit, even if Content-Length said less."""
     receiver = Receiver(TOKEN)
     lie = [(b"content-type", b"application/json"), (b"content-length", b"2")]
     request = Request(*[part(b" " * 1000, more=True)] * 100, headers=lie)
@@ -109,7 +119,7 @@ async def test_a_body_is_counted_while_it_is_read() -> None:
 
 
 async def test_a_body_in_pieces_is_put_together() -> None:
-    """Servers pass bodies on as they come, at times in empty pieces."""
+    """A body that arrives in pieces, some of them empty, is joined."""
     receiver = Receiver(TOKEN)
     pieces = [part(BODY[n : n + 50], more=True) for n in range(0, len(BODY), 50)]
     answer = await Request(*pieces, {"type": "http.request"}).to(receiver.asgi)
@@ -120,7 +130,7 @@ async def test_a_body_in_pieces_is_put_together() -> None:
 
 @pytest.mark.parametrize(("limit", "waited"), [(10.0, 10), (2, 2)])
 async def test_a_body_that_does_not_come_is_given_up(limit: float, waited: int) -> None:
-    """Whoever sends it byte by byte does not hold a connection forever."""
+    """A body that does not arrive in time gets 408, so that it holds no connection open."""
     receiver = Receiver(TOKEN, body_timeout=limit)
     began = anyio.current_time()
     answer = await Request(part(b"{", more=True)).to(receiver.asgi)
@@ -130,7 +140,7 @@ async def test_a_body_that_does_not_come_is_given_up(limit: float, waited: int) 
 
 
 async def test_a_client_that_goes_is_not_answered() -> None:
-    """Half a body is no event."""
+    """A client that disconnects in the middle of a body gets no reply."""
     receiver = Receiver(TOKEN, body_timeout=None)
     request = Request(part(BODY, more=True), {"type": "http.disconnect"})
     answer = await request.to(receiver.asgi)
@@ -140,20 +150,20 @@ async def test_a_client_that_goes_is_not_answered() -> None:
 
 
 async def test_an_event_whose_answer_is_lost_reaches_user_code() -> None:
-    """It is on record: when it is delivered again, it will be taken for a repeat."""
+    """An event is handled once though its reply was lost and it is delivered again."""
     receiver = Receiver(TOKEN)
     async with receiver:
-        heard = heard_by(receiver)
+        received = events_of(receiver)
         with pytest.raises(OSError, match="gone"):
             await Request(part(BODY), gone=True).to(receiver.asgi)
         answer = await Request(part(BODY)).to(receiver.asgi)
 
     assert answer == (204, b"")
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
 async def test_the_answer_comes_before_the_handlers() -> None:
-    """Even where their event waits for them."""
+    """The reply is sent before handlers run, also when the receiver is closed."""
     receiver = Receiver(TOKEN)
     await receiver.aclose()
     request = Request(part(BODY))
@@ -165,14 +175,14 @@ async def test_the_answer_comes_before_the_handlers() -> None:
 
 
 async def test_a_server_that_runs_nothing_else_opens_and_closes_the_receiver() -> None:
-    """So that on trio, too, handlers run as tasks; what is under way is waited for."""
+    """ASGI lifespan opens the receiver, and waits for running handlers at its end."""
     receiver = Receiver(TOKEN)
-    heard: list[Event] = []
+    received: list[Event] = []
 
     @receiver.on_event
     async def work(event: Event) -> None:
         await anyio.sleep(5)
-        heard.append(event)
+        received.append(event)
 
     lifespan = Request({"type": "lifespan.startup"})
     lifespan.scope = {"type": "lifespan"}
@@ -190,18 +200,18 @@ async def test_a_server_that_runs_nothing_else_opens_and_closes_the_receiver() -
         await Request(part(json.dumps(payload("ringing", None, cmiuuid=LEG)).encode())).to(
             receiver.asgi
         )
-        at_once = len(heard)
+        at_once = len(received)
         shut_down.set()
 
     assert [message["type"] for message in lifespan.sent] == [
         "lifespan.startup.complete",
         "lifespan.shutdown.complete",
     ]
-    assert (at_once, len(heard)) == (0, 1)
+    assert (at_once, len(received)) == (0, 1)
 
 
 async def test_there_is_no_websocket_here() -> None:
-    """It is closed, and what ASGI may bring one day is an error."""
+    """A WebSocket is closed, and an unknown ASGI scope is an error."""
     request = Request()
     request.scope = {"type": "websocket", "path": PATH}
     await Receiver(TOKEN).asgi(request.scope, request.receive, request.send)

@@ -1,4 +1,4 @@
-"""The receiver in seven web frameworks, as docs/webhooks.md mounts it: its own code is run."""
+"""The receiver in seven web frameworks, with the code that docs/webhooks.md shows."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from django.test.utils import (  # type: ignore[import-untyped]  # Django has no
 )
 from fake_store import record, signed
 from fake_telecmi import FLOW, TO, FakeTelecmi
-from places import DOCS
-from posting import DIGITS, JSON, TOKEN, Request
+from project_paths import DOCS
+from webhook_posts import DIGITS, JSON, TOKEN, Request
 
 from telecmi_async import Receiver
 from telecmi_async.simulator import Simulator
@@ -46,7 +46,7 @@ ASYNCIO = ["Litestar", "Quart", "Django", "A Django view", "aiohttp"]
 
 
 def code_under(heading: str) -> str:
-    """Return the code of one of the page's sections, what readers do not see included."""
+    """Return the code of one section of the page, with the parts hidden from readers."""
     blocks: list[str] = BLOCK.findall(
         PAGE.partition(f"\n### {heading}\n")[2].partition("\n##")[0]
     )
@@ -66,7 +66,7 @@ def build(framework: str, receiver: Receiver) -> dict[str, Any]:
 
 @asynccontextmanager
 async def client_of(framework: str, receiver: Receiver) -> AsyncIterator[httpx.AsyncClient]:
-    """Build the page's application around a receiver, and give a client of it."""
+    """Build the page's application around a receiver, and yield a client for it."""
     names = build(framework, receiver)
     if framework == "aiohttp":
         async with (
@@ -89,7 +89,7 @@ async def client_of(framework: str, receiver: Receiver) -> AsyncIterator[httpx.A
 
 
 async def check(framework: str) -> None:
-    """Send a framework's application what TeleCMI and others send, and look at the answers."""
+    """Send valid and invalid requests to a framework's application, and check the replies."""
     receiver = Receiver(TOKEN)
     asked: list[DigitsEvent] = []
 
@@ -145,21 +145,21 @@ async def check(framework: str) -> None:
 
 @pytest.mark.parametrize("framework", ANY_LOOP)
 async def test_a_framework_for_both_loops(framework: str) -> None:
-    """A record wakes its handle, a stranger finds nothing, and pressed keys are answered."""
+    """A record ends its call, a wrong token gets 404, and pressed keys get an answer."""
     await check(framework)
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 @pytest.mark.parametrize("framework", ASYNCIO)
 async def test_a_framework_of_asyncio(framework: str) -> None:
-    """A record wakes its handle, a stranger finds nothing, and pressed keys are answered."""
+    """A record ends its call, a wrong token gets 404, and pressed keys get an answer."""
     await check(framework)
 
 
 async def test_a_service_lives_as_long_as_its_application(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """FastAPI opens and closes both, and an endpoint places a call with it."""
+    """FastAPI opens and closes receiver and service, and an endpoint places a call."""
     simulator = Simulator()
     monkeypatch.setattr(
         "telecmi_async.wire.httpx_transport.ConnectionPool", lambda _: simulator.transport()

@@ -1,4 +1,4 @@
-"""The user's own functions: what they are asked, when they run, and what they cannot spoil."""
+"""Handlers: which one answers, when they run, and how their errors are contained."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import anyio.to_thread
 import pytest
 from fake_store import payload, record
 from fake_telecmi import FLOW, TO, FakeTelecmi
-from posting import DIGITS, INBOUND, LEG, PATH, REQUEST_ID, TOKEN, heard_by, post
+from webhook_posts import DIGITS, INBOUND, LEG, PATH, REQUEST_ID, TOKEN, events_of, post
 
 from telecmi_async import (
     ConfigurationError,
@@ -38,7 +38,7 @@ NAMED = f"/telecmi/menu/{TOKEN}"
 
 
 async def test_a_question_is_answered_with_the_bare_array() -> None:
-    """As TeleCMI wants it: no object around it, said to be JSON."""
+    """The answer is a bare PCMO array with a JSON content type."""
     receiver = Receiver(TOKEN)
 
     @receiver.on_input
@@ -61,7 +61,7 @@ async def test_a_question_is_answered_with_the_bare_array() -> None:
 
 
 async def test_each_address_has_its_handler() -> None:
-    """The one named before the token is asked; where there is none, the one without a name."""
+    """The name before the token chooses the handler; otherwise the unnamed one answers."""
     receiver = Receiver(TOKEN)
     receiver.on_input(lambda event: [Play("any.wav")])
 
@@ -80,7 +80,7 @@ async def test_each_address_has_its_handler() -> None:
 
 
 async def test_a_handler_is_told_the_query_of_its_address() -> None:
-    """Pressed keys bring nothing else by which a call is known; no log shows it."""
+    """A handler gets the URL's query, which is not in the event's repr."""
     receiver = Receiver([TOKEN, "o" * 43])
     asked: list[DigitsEvent | InboundRequest] = []
 
@@ -108,7 +108,7 @@ async def test_a_handler_is_told_the_query_of_its_address() -> None:
 
 
 def test_the_address_goes_into_a_call_flow_and_shows_in_no_repr() -> None:
-    """It is what `action_url` wants; a log may show the action."""
+    """The URL fits `action_url`, and the repr of the action hides the token."""
     receiver = Receiver(TOKEN)
     flow = Flow([Input(receiver.url("https://example.com/telecmi", order=42))])
 
@@ -119,7 +119,7 @@ def test_the_address_goes_into_a_call_flow_and_shows_in_no_repr() -> None:
 
 @pytest.mark.parametrize("name", ["", "a/b", "ü", "a" * 65, "a?b"])
 def test_a_name_that_cannot_stand_in_an_address_is_refused(name: str) -> None:
-    """Neither for a handler nor for its address; without a name there is one of each."""
+    """A handler name that does not fit a URL is refused for handlers and for URLs."""
     receiver = Receiver(TOKEN)
     receiver.on_input("")(lambda event: FLOW)
     with pytest.raises(ConfigurationError):
@@ -129,7 +129,7 @@ def test_a_name_that_cannot_stand_in_an_address_is_refused(name: str) -> None:
 
 
 def test_what_cannot_be_called_is_no_handler() -> None:
-    """A decorator with an argument forgotten says so; so does a second handler."""
+    """A handler that is not callable, and a second handler, are refused."""
     receiver = Receiver(TOKEN)
     receiver.on_inbound(lambda event: FLOW)
     with pytest.raises(ConfigurationError, match="already"):
@@ -141,7 +141,7 @@ def test_what_cannot_be_called_is_no_handler() -> None:
 
 
 async def test_where_nobody_answers_the_fallback_does(caplog: pytest.LogCaptureFixture) -> None:
-    """By default the call is hung up; that there is no handler is logged."""
+    """Without a handler the fallback answers, by default a hang-up, and this is logged."""
     replies = [
         await post(Receiver(TOKEN), DIGITS),
         await post(Receiver(TOKEN), INBOUND),
@@ -160,7 +160,7 @@ async def test_where_nobody_answers_the_fallback_does(caplog: pytest.LogCaptureF
 async def test_an_answer_that_is_none_becomes_the_fallback(
     said: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever a handler returns or raises, somebody waits on the line."""
+    """An invalid answer or an error in a handler leads to the fallback."""
     receiver = Receiver(TOKEN)
 
     @receiver.on_input
@@ -179,7 +179,7 @@ async def test_an_answer_that_is_none_becomes_the_fallback(
 async def test_an_answer_that_takes_too_long_becomes_the_fallback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """After ten seconds, or as long as was allowed; the handler is cancelled."""
+    """A handler is cancelled after the time-out, 10 s by default, and the fallback answers."""
     receivers = [
         Receiver(TOKEN),
         Receiver(TOKEN, answer_timeout=3),
@@ -210,7 +210,7 @@ async def test_an_answer_that_takes_too_long_becomes_the_fallback(
 async def test_an_error_in_a_handler_is_logged_and_disturbs_nobody(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Neither the answer, nor the other handlers, nor the next event."""
+    """An error affects neither the reply, nor the other handlers, nor the next event."""
     receiver = Receiver(TOKEN)
 
     @receiver.on_event
@@ -218,18 +218,18 @@ async def test_an_error_in_a_handler_is_logged_and_disturbs_nobody(
         raise ValueError("no such order")
 
     async with receiver:
-        heard = heard_by(receiver)
+        received = events_of(receiver)
         replies = [await post(receiver, record(REQUEST_ID, leg=leg)) for leg in ("a", "b")]
         replies.append(await post(receiver, record(REQUEST_ID)))
 
     assert [reply.status for reply in replies] == [204] * 3
-    assert len(heard) == 2
+    assert len(received) == 2
     assert caplog.text.count("ValueError: no such order") == 2
     assert "is not repeated" in caplog.text
 
 
 async def test_no_answer_waits_for_a_handler() -> None:
-    """Handlers of events run as tasks, started in the order in which events came."""
+    """Event handlers run as tasks, which start in the order of their events."""
     receiver = Receiver(TOKEN)
     steps: list[str] = []
 
@@ -253,7 +253,7 @@ async def test_no_answer_waits_for_a_handler() -> None:
 async def test_closing_waits_for_handlers_but_not_forever(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One that hangs is cancelled after half a minute."""
+    """Closing waits 30 seconds for handlers, then cancels them."""
     receiver = Receiver(TOKEN)
     ended: list[str] = []
 
@@ -277,7 +277,7 @@ async def test_closing_waits_for_handlers_but_not_forever(
 async def test_a_handler_may_close_the_receiver(
     handlers: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It does not wait for itself, nor for another one that does the same."""
+    """Closing inside a handler waits neither for itself nor for another such handler."""
     receiver = Receiver(TOKEN)
     closed: list[float] = []
 
@@ -297,7 +297,7 @@ async def test_a_handler_may_close_the_receiver(
 
 
 async def test_several_may_close_the_receiver() -> None:
-    """Each waits for the handlers, and no longer."""
+    """Several tasks may close a receiver at once; each waits for the handlers."""
     receiver = Receiver(TOKEN)
     receiver.on_event(lambda event: anyio.sleep(5))
     began = anyio.current_time()
@@ -310,7 +310,7 @@ async def test_several_may_close_the_receiver() -> None:
 
 
 async def test_an_answer_that_is_cancelled_is_none() -> None:
-    """Whoever gave up gets no fallback instead."""
+    """A cancelled request gets no fallback."""
     receiver = Receiver(TOKEN)
     replies: list[object] = []
 
@@ -326,7 +326,7 @@ async def test_an_answer_that_is_cancelled_is_none() -> None:
 
 
 async def test_closing_that_is_cancelled_takes_its_handlers_along() -> None:
-    """A process that is told to end at once does."""
+    """Cancelling the close cancels the handlers at once."""
     receiver = Receiver(TOKEN)
     receiver.on_event(lambda event: anyio.sleep(10_000))
     began = anyio.current_time()
@@ -338,47 +338,47 @@ async def test_closing_that_is_cancelled_takes_its_handlers_along() -> None:
 
 
 async def test_what_comes_after_closing_is_handled_before_the_answer() -> None:
-    """Nothing is lost, and nothing is left running; opened again it is as before."""
+    """After closing, handlers finish before the reply; reopened, they run as tasks."""
     receiver = Receiver(TOKEN)
-    heard: list[Event] = []
+    received: list[Event] = []
 
     @receiver.on_event
     async def work(event: Event) -> None:
         await anyio.sleep(1)
-        heard.append(event)
+        received.append(event)
 
     async with receiver:
         pass
     await post(receiver, record(REQUEST_ID))
-    after_closing = len(heard)
+    after_closing = len(received)
     async with receiver:
         await post(receiver, record(REQUEST_ID, leg="b"))
-        at_once = len(heard)
+        at_once = len(received)
 
-    assert (after_closing, at_once, len(heard)) == (1, 1, 2)
+    assert (after_closing, at_once, len(received)) == (1, 1, 2)
 
 
 async def test_a_receiver_that_nobody_opened(anyio_backend_name: str) -> None:
-    """On asyncio it needs no opening; on trio its handlers run before the answer."""
+    """Without opening, asyncio runs handlers as tasks, and trio runs them before the reply."""
     receiver = Receiver(TOKEN)
-    heard: list[Event] = []
+    received: list[Event] = []
 
     @receiver.on_event
     async def work(event: Event) -> None:
         await anyio.sleep(1)
-        heard.append(event)
+        received.append(event)
 
     await post(receiver, record(REQUEST_ID))
-    at_once = len(heard)
+    at_once = len(received)
     await receiver.aclose()
     await receiver.aclose()
 
     assert at_once == (anyio_backend_name == "trio")
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
 async def test_a_receiver_is_opened_once_at_a_time(anyio_backend_name: str) -> None:
-    """On trio a second opening would lose the tasks of the first."""
+    """On trio a second opening is refused: it would lose the tasks of the first."""
     receiver = Receiver(TOKEN)
     async with receiver:
         if anyio_backend_name == "trio":
@@ -390,64 +390,64 @@ async def test_a_receiver_is_opened_once_at_a_time(anyio_backend_name: str) -> N
 async def test_an_event_that_nobody_can_be_told_of_is_logged(
     closed: bool, anyio_backend_name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A unmatched whose call turned up when no task can be started any more."""
+    """An event that is matched when no task can be started is logged."""
     receiver = Receiver(TOKEN)
     if closed:
         await receiver.aclose()
     async with FakeTelecmi(delay=5).service(events=receiver, reference=False) as service:
-        heard = heard_by(receiver)
+        received = events_of(receiver)
         call = service.make_call(to=TO, pcmo=FLOW)
         await post(receiver, record(REQUEST_ID))
         await (await call).ended()
         await anyio.wait_all_tasks_blocked()
 
-    told = not closed and anyio_backend_name == "asyncio"
-    assert (len(heard) == 1) is told
-    assert ("no handler is called for" in caplog.text) is not told
+    handled = not closed and anyio_backend_name == "asyncio"
+    assert (len(received) == 1) is handled
+    assert ("no handler is called for" in caplog.text) is not handled
 
 
 def test_a_receiver_goes_on_in_another_event_loop() -> None:
-    """One that belonged to a loop that is over belongs to the next."""
+    """A receiver whose event loop ended works in the next one."""
     receiver = Receiver(TOKEN)
-    heard = heard_by(receiver)
+    received = events_of(receiver)
 
     async def one(leg: str) -> int:
         await post(receiver, payload("ringing", REQUEST_ID, leg=leg))
-        at_once = len(heard)
+        at_once = len(received)
         await anyio.sleep(1)
         return at_once
 
     counts = [run(partial(one, leg)) for leg in "abc"]
 
     assert counts == [0, 1, 2]
-    assert len(heard) == 3
+    assert len(received) == 3
 
 
 @pytest.mark.real_clock
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_handlers_run_where_the_receiver_is(anyio_backend: object) -> None:
-    """Also for an event that a service in another thread's loop found to be ours."""
+    """Handlers run in the receiver's loop, also when another thread dispatches the event."""
     receiver = Receiver(TOKEN)
     loops: list[object] = []
-    told_thrice = anyio.Event()
-    heard = heard_by(receiver)
+    called_thrice = anyio.Event()
+    received = events_of(receiver)
 
     @receiver.on_event
     def note(event: Event) -> None:
         loops.append(asyncio.get_running_loop())
         if len(loops) == 3:
-            told_thrice.set()
+            called_thrice.set()
 
     async def elsewhere() -> None:
         await post(receiver, payload("ringing", REQUEST_ID, leg="b"))
         assert len(loops) == 2, "where no task can be started, the answer waits"
-        intake_of(receiver).runner.dispatch(heard[0])
+        intake_of(receiver).runner.dispatch(received[0])
 
     await post(receiver, payload("ringing", REQUEST_ID))
     await asyncio.sleep(0)
     with anyio.fail_after(10):
         await anyio.to_thread.run_sync(lambda: asyncio.run(elsewhere()))
-        await told_thrice.wait()
+        await called_thrice.wait()
 
     here = asyncio.get_running_loop()
     assert [loop is here for loop in loops] == [True, False, True]
@@ -455,7 +455,7 @@ async def test_handlers_run_where_the_receiver_is(anyio_backend: object) -> None
 
 @pytest.mark.real_clock
 async def test_closing_elsewhere_waits_for_nothing() -> None:
-    """What runs in another loop cannot be waited for here."""
+    """Closing from another loop does not wait for handlers."""
     receiver = Receiver(TOKEN)
     go_on = anyio.Event()
     receiver.on_event(lambda event: go_on.wait())

@@ -1,4 +1,4 @@
-"""What a receiver takes over, what it refuses, and what reaches the user's handlers of events."""
+"""The receiver: what it accepts, what it refuses, and what reaches event handlers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fake_store import REFERENCES, payload, record, signed
 from fake_telecmi import FLOW, TO, FakeTelecmi, always
 from hypothesis import given
 from hypothesis import strategies as st
-from posting import (
+from webhook_posts import (
     DIGITS,
     INBOUND,
     JSON,
@@ -24,7 +24,7 @@ from posting import (
     PATH,
     REQUEST_ID,
     TOKEN,
-    heard_by,
+    events_of,
     post,
 )
 
@@ -59,53 +59,53 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 OTHER_ID = f"{1:043d}"
-# Half of its code is right.
+# Half of its signature is right.
 WRONG = {"extra_params": {REFERENCE_FIELD: REFERENCES.sign(new_reference())[:-13] + "a" * 13}}
 
 
 class BrokenStore(MemoryStore):
-    """Fails as long as it is told to."""
+    """A store that fails while ``error`` is set."""
 
     error: Exception | None = StoreError("the store cannot be reached")
 
     async def put(self, stored: StoredEvent) -> bool:
-        """Fail, or put."""
+        """Raise the error, or store the event."""
         if self.error is not None:
             raise self.error
         return await super().put(stored)
 
 
 async def test_an_event_is_answered_with_204_and_reaches_user_code() -> None:
-    """The answer has no body, and the handler is given the event."""
+    """The reply has no body, and the handler receives the event."""
     receiver = Receiver(TOKEN)
     async with receiver:
-        heard = heard_by(receiver)
+        received = events_of(receiver)
         reply = await post(receiver, record(REQUEST_ID))
         await anyio.wait_all_tasks_blocked()
 
     assert reply == HttpResponse(204, (), b"")
-    assert [type(event) for event in heard] == [CallRecord]
+    assert [type(event) for event in received] == [CallRecord]
     assert receiver.counts == Counts(accepted=1)
     assert repr(receiver) == "<Receiver 1 events accepted>"
 
 
 async def test_a_record_reaches_user_code_once() -> None:
-    """TeleCMI delivers it at 0, 5, 15 and 30 minutes; each time it is answered with 204."""
+    """Each of TeleCMI's four deliveries of a record gets 204; handlers see one."""
     receiver = Receiver(TOKEN)
     async with receiver:
-        heard = heard_by(receiver)
+        received = events_of(receiver)
         statuses = []
         for minutes in (0, 5, 10, 15):
             await anyio.sleep(minutes * 60)
             statuses.append((await post(receiver, record(REQUEST_ID))).status)
 
     assert statuses == [204] * 4
-    assert len(heard) == 1
+    assert len(received) == 1
     assert receiver.counts == Counts(accepted=1, duplicates=3)
 
 
 async def test_a_handle_that_waits_wakes() -> None:
-    """The service hears of what the receiver takes over."""
+    """An event that the receiver accepts ends the wait of its call handle."""
     receiver = Receiver(TOKEN)
     async with receiver, FakeTelecmi().service(events=receiver) as service:
         call = await service.make_call(to=TO, pcmo=FLOW)
@@ -138,7 +138,7 @@ async def test_a_handle_that_waits_wakes() -> None:
 async def test_without_a_valid_token_nothing_is_to_be_found(
     method: str, path: str, status: int
 ) -> None:
-    """Who does not know the token learns nothing, not even which methods there are."""
+    """A wrong token gets 404 with any method; with the right one only POST is allowed."""
     receiver = Receiver(TOKEN)
     reply = await receiver.handle(method, path, JSON, b"{}")
 
@@ -162,7 +162,7 @@ async def test_without_a_valid_token_nothing_is_to_be_found(
     ],
 )
 async def test_the_token_is_the_last_part_of_the_path(path: str) -> None:
-    """Whatever stands before it, and however a framework or a proxy wrote it; two are valid."""
+    """The last part of the path is the token, with any prefix or escaping; two are valid."""
     receiver = Receiver([TOKEN, OLD_TOKEN])
 
     assert (await post(receiver, record(REQUEST_ID), path=path)).status == 204
@@ -186,7 +186,7 @@ async def test_the_token_is_the_last_part_of_the_path(path: str) -> None:
     ],
 )
 async def test_only_json_is_taken(headers: dict[str, str], status: int) -> None:
-    """What is said to be something else, or too large, is not read."""
+    """Another content type, or a Content-Length above the limit, is refused."""
     reply = await Receiver(TOKEN).handle(
         "POST", PATH, headers, json.dumps(record(REQUEST_ID)).encode()
     )
@@ -209,7 +209,7 @@ async def test_only_json_is_taken(headers: dict[str, str], status: int) -> None:
 async def test_what_cannot_be_read_is_refused(
     body: bytes, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """That it came is logged, and not what it was."""
+    """A body that cannot be parsed gets 400 and one line in the log; a large one gets 413."""
     receiver = Receiver(TOKEN)
     reply = await post(receiver, body)
 
@@ -219,15 +219,15 @@ async def test_what_cannot_be_read_is_refused(
 
 
 async def test_an_event_of_nobodys_call_waits_for_its_call() -> None:
-    """It can overtake TeleCMI's reply; user code hears of it once the call turns up."""
+    """An event that arrives before TeleCMI's reply is kept until its call is known."""
     receiver = Receiver(TOKEN)
     telecmi = FakeTelecmi(delay=10)
     async with receiver, telecmi.service(events=receiver, reference=False) as service:
-        heard = heard_by(receiver)
+        received = events_of(receiver)
         call = service.make_call(to=TO, pcmo=FLOW)
         await anyio.sleep(5)
         early = await post(receiver, record(REQUEST_ID))
-        before = list(heard)
+        before = list(received)
         result = await (await call).ended()
         await anyio.wait_all_tasks_blocked()
         again = await post(receiver, record(REQUEST_ID))
@@ -235,57 +235,57 @@ async def test_an_event_of_nobodys_call_waits_for_its_call() -> None:
     assert (early.status, again.status) == (204, 204)
     assert before == []
     assert result.answered is True
-    assert len(heard) == 1
+    assert len(received) == 1
     assert (receiver.counts.unmatched, receiver.counts.duplicates) == (1, 1)
 
 
 async def test_an_event_of_nobodys_call_is_dropped_after_ten_minutes() -> None:
-    """It is counted, and never reaches user code."""
+    """An unmatched event is counted and dropped, and handlers never see it."""
     receiver = Receiver(TOKEN)
     async with receiver, FakeTelecmi().service(events=receiver):
-        heard = heard_by(receiver)
+        received = events_of(receiver)
         await post(receiver, record(OTHER_ID))
         await anyio.sleep(601)
         await post(receiver, payload("ringing", OTHER_ID))
 
-    assert heard == []
+    assert received == []
     assert receiver.counts == Counts(accepted=2, unmatched=2)
     assert isinstance(receiver.store, MemoryStore)
     assert receiver.store.dropped == 1
 
 
 async def test_an_event_without_the_id_of_a_request_is_told_at_once() -> None:
-    """Nobody can know the ids of calls that come in, nor of their other legs."""
+    """An event without a request_id reaches handlers at once."""
     receiver = Receiver(TOKEN)
     async with receiver, FakeTelecmi().service(events=receiver):
-        heard = heard_by(receiver)
+        received = events_of(receiver)
         await post(receiver, payload("in_answered", None, direction="inbound"))
         await post(receiver, payload("answered", None, leg="b", conversation_uuid=LEG))
         await post(receiver, {"status": "something new"})
         await anyio.wait_all_tasks_blocked()
 
-    assert [type(event) for event in heard] == [LiveEvent, LiveEvent, UnknownEvent]
+    assert [type(event) for event in received] == [LiveEvent, LiveEvent, UnknownEvent]
     assert receiver.counts == Counts(accepted=3)
 
 
 async def test_a_receiver_of_its_own_tells_of_everything() -> None:
-    """Where no service listens, nobody can say which calls are ours."""
+    """Without a service, every event reaches the handlers."""
     receiver = Receiver(TOKEN)
-    heard = heard_by(receiver)
+    received = events_of(receiver)
     async with receiver:
         await post(receiver, record(OTHER_ID))
         await post(receiver, record(OTHER_ID, leg="b") | WRONG)
 
-    assert len(heard) == 2
+    assert len(received) == 2
 
 
 async def test_a_reference_proves_a_call_whose_reply_was_lost() -> None:
-    """The call of unknown fate becomes accepted when its event arrives."""
+    """An unknown call becomes accepted when an event with its reference arrives."""
     receiver = Receiver(TOKEN)
     telecmi = FakeTelecmi(always(lost))
     once = RetryPolicy(attempts=1)
     async with receiver, telecmi.service(events=receiver, retry=once) as service:
-        heard = heard_by(receiver)
+        received = events_of(receiver)
         call = service.make_call(to=TO, pcmo=FLOW)
         await anyio.sleep(1)
         before = call.status
@@ -294,19 +294,19 @@ async def test_a_reference_proves_a_call_whose_reply_was_lost() -> None:
 
         assert (before, call.status) == (CallStatus.UNKNOWN, CallStatus.PROGRESS)
         assert call.request_id == OTHER_ID
-        assert len(heard) == 1
+        assert len(received) == 1
 
 
 def lost() -> Exception:
-    """The reply was lost."""
+    """Return the error of a lost reply."""
     return httpx.ReadTimeout("slow")
 
 
 async def test_a_wrong_code_is_no_proof(caplog: pytest.LogCaptureFixture) -> None:
-    """Not even with a known call's own id does such an event reach its handle or user code."""
+    """An event with a wrong signature is dropped, even if it has a known call's id."""
     receiver = Receiver(TOKEN)
     async with receiver, FakeTelecmi().service(events=receiver) as service:
-        heard = heard_by(receiver)
+        received = events_of(receiver)
         call = await service.make_call(to=TO, pcmo=FLOW)
         forged = [await post(receiver, record(call.request_id) | WRONG) for _ in range(2)]
         nothing = call.result.over
@@ -316,14 +316,14 @@ async def test_a_wrong_code_is_no_proof(caplog: pytest.LogCaptureFixture) -> Non
 
     assert [reply.status for reply in (*forged, genuine)] == [204, 204, 204]
     assert nothing is False
-    assert len(heard) == 1
+    assert len(received) == 1
     assert receiver.counts == Counts(accepted=1, forged=2)
     assert caplog.text.count("a reference with a wrong code") == 1
     assert "aaaaaa" not in caplog.text
 
 
 def test_a_code_stands_in_no_repr() -> None:
-    """Also where TeleCMI made no JSON of it; the reference alone may be logged."""
+    """The repr of an event hides the signature in any spelling; it may show the reference."""
     reference = new_reference()
     sent = REFERENCES.sign(reference)
     shapes = [
@@ -339,23 +339,23 @@ def test_a_code_stands_in_no_repr() -> None:
 
 
 async def test_a_receiver_apart_from_the_service_checks_references_with_the_secret() -> None:
-    """A web process that places no calls is given the account's secret."""
+    """A web process that places no calls checks references with the account's secret."""
     receiver = Receiver(TOKEN, secret="a-secret")
-    heard = heard_by(receiver)
+    received = events_of(receiver)
     reference = new_reference()
     async with receiver:
         await post(receiver, record(OTHER_ID) | WRONG)
         await post(receiver, record(OTHER_ID) | signed(reference))
         found = await receiver.store.get([reference])
 
-    assert len(heard) == 1
+    assert len(received) == 1
     assert [stored.matched for stored in found] == [True]
 
 
 async def test_references_are_checked_when_their_service_is_closed() -> None:
-    """Its calls go on, and another process may wait for them: by their references, too."""
+    """References of a closed service are still checked, because its calls go on."""
     receiver = Receiver(TOKEN)
-    heard = heard_by(receiver)
+    received = events_of(receiver)
     async with receiver:
         for _ in range(3):
             async with FakeTelecmi().service(events=receiver) as service:
@@ -364,16 +364,16 @@ async def test_references_are_checked_when_their_service_is_closed() -> None:
         await post(receiver, record(call.request_id) | signed(call.reference))
         found = await receiver.store.get([call.reference])
 
-    assert [event.request_id for event in heard] == [call.request_id]
+    assert [event.request_id for event in received] == [call.request_id]
     assert (receiver.counts.forged, len(found)) == (1, 1)
     assert len(intake_of(receiver)._references) == 1
 
 
 async def test_two_services_share_a_receiver() -> None:
-    """Each one's calls are known, by id and by reference; one that is closed is forgotten."""
+    """Each service's calls are known by id and by reference; a closed service is forgotten."""
     receiver = Receiver(TOKEN)
     async with receiver, FakeTelecmi().service(events=receiver) as one:
-        heard = heard_by(receiver)
+        received = events_of(receiver)
         async with (
             httpx.AsyncClient(transport=FakeTelecmi(lambda _: accepted_as(OTHER_ID))) as client,
             CallService(
@@ -391,12 +391,12 @@ async def test_two_services_share_a_receiver() -> None:
     async with receiver:
         await post(receiver, record(f"{3:043d}", cmiuuid="one more"))
 
-    assert (len(heard), unmatched) == (3, 1), "where nobody listens, all is told"
+    assert (len(received), unmatched) == (3, 1), "without a service, every event is handled"
     assert receiver.counts == Counts(accepted=4, unmatched=1)
 
 
 def accepted_as(request_id: str) -> httpx.Response:
-    """TeleCMI's reply, with another id."""
+    """Return TeleCMI's reply with another id."""
     return httpx.Response(200, json={"code": 200, "request_id": request_id})
 
 
@@ -413,14 +413,14 @@ def accepted_as(request_id: str) -> httpx.Response:
 async def test_what_cannot_be_kept_is_asked_for_again(
     error: Exception, logged: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """TeleCMI is told to come back, and user code hears of it when it was kept."""
+    """If the store fails, TeleCMI gets 503; the event is handled once it was stored."""
     store = BrokenStore()
     store.error = error
     receiver = Receiver(TOKEN, store=store)
     async with receiver:
-        heard = heard_by(receiver)
+        received = events_of(receiver)
         refused = [await post(receiver, record(REQUEST_ID)) for _ in range(2)]
-        nothing = list(heard)
+        nothing = list(received)
         store.error = None
         taken = [await post(receiver, record(REQUEST_ID)) for _ in range(2)]
         store.error = error
@@ -428,15 +428,15 @@ async def test_what_cannot_be_kept_is_asked_for_again(
 
     assert refused == [HttpResponse(503, (("Retry-After", "5"),))] * 2
     assert [reply.status for reply in taken] == [204, 204]
-    assert (nothing, len(heard)) == ([], 1)
+    assert (nothing, len(received)) == ([], 1)
     assert logged in caplog.text
-    # While it lasts, what is no surprise is logged once.
+    # A StoreError is logged once while it lasts.
     assert caplog.text.count(logged) == (2 if isinstance(error, StoreError) else 3)
     assert receiver.counts == Counts(accepted=1, duplicates=1, deferred=3)
 
 
 async def test_a_question_is_answered_though_it_cannot_be_kept() -> None:
-    """Somebody waits on the line."""
+    """A question is answered although the store fails, because a caller waits."""
     store = BrokenStore()
     receiver = Receiver(TOKEN, store=store)
 
@@ -444,19 +444,19 @@ async def test_a_question_is_answered_though_it_cannot_be_kept() -> None:
 
 
 async def test_a_question_is_an_event_too() -> None:
-    """It reaches `on_event`, as often as it is asked, for a key may be pressed twice."""
+    """Every question reaches `on_event`, also a repeated one: a key may be pressed twice."""
     receiver = Receiver(TOKEN)
     async with receiver:
-        heard = heard_by(receiver)
+        received = events_of(receiver)
         for question in (INBOUND, DIGITS, DIGITS):
             await post(receiver, question)
 
-    assert [type(event) for event in heard] == [InboundRequest, DigitsEvent, DigitsEvent]
+    assert [type(event) for event in received] == [InboundRequest, DigitsEvent, DigitsEvent]
     assert receiver.counts == Counts(accepted=3, questions=3)
 
 
 async def test_a_question_with_a_wrong_code_gets_the_fallback() -> None:
-    """No handler acts on it."""
+    """A question with a wrong signature gets the fallback, and no handler sees it."""
     receiver = Receiver(TOKEN, secret="a-secret")
     asked = []
 
@@ -466,21 +466,21 @@ async def test_a_question_with_a_wrong_code_gets_the_fallback() -> None:
         return FLOW
 
     async with receiver:
-        heard = heard_by(receiver)
+        received = events_of(receiver)
         reply = await post(receiver, DIGITS | WRONG)
 
     assert reply.body == b'[{"action":"hangup"}]'
-    assert (asked, heard) == ([], [])
+    assert (asked, received) == ([], [])
 
 
 def locals_of(error: BaseException) -> str:
-    """Return what a traceback with locals shows of the package's frames."""
+    """Return the local variables of the package's frames in a traceback."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return "".join(repr(frame.f_locals) for frame in frames[1:])
 
 
 def test_tokens_that_can_be_guessed_are_refused() -> None:
-    """They say how to make one, and do not repeat what was given."""
+    """Weak tokens are refused; the error names `new_token` and does not show the token."""
     for bad in (
         "",
         "short",
@@ -512,7 +512,7 @@ def test_tokens_that_can_be_guessed_are_refused() -> None:
 def test_settings_that_cannot_work_are_refused(
     options: dict[str, Any], error: type[Exception], says: str
 ) -> None:
-    """They name what is wrong; the token is in no frame's locals."""
+    """The error names the wrong option, and no frame's locals hold the token."""
     with pytest.raises(error, match=says) as caught:
         Receiver(TOKEN, **options)
 
@@ -521,7 +521,7 @@ def test_settings_that_cannot_work_are_refused(
 
 
 def test_a_receiver_shows_its_public_face_only() -> None:
-    """What services and the ASGI application need of it is not among its attributes."""
+    """A receiver has only the public attributes."""
     receiver = Receiver(TOKEN)
 
     assert [name for name in dir(receiver) if not name.startswith("_")] == [
@@ -531,7 +531,7 @@ def test_a_receiver_shows_its_public_face_only() -> None:
 
 
 def test_a_receiver_is_not_pickled() -> None:
-    """It would show its tokens."""
+    """A receiver cannot be pickled, because the pickle would show its tokens."""
     with pytest.raises(TypeError):
         pickle.dumps(Receiver(TOKEN))
 
@@ -541,7 +541,7 @@ def test_a_receiver_is_not_pickled() -> None:
 async def test_no_number_token_digit_or_code_reaches_a_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Whatever comes, and whatever handlers raise over it, at every level."""
+    """Logs show no secret at any level, whatever arrives and whatever handlers raise."""
     caplog.set_level(logging.DEBUG)
     receiver = Receiver(TOKEN, secret="a-secret")
     pin = "86420"
@@ -586,7 +586,7 @@ async def test_no_number_token_digit_or_code_reaches_a_log(
 def test_whatever_comes_is_answered(
     method: str, path: str, headers: dict[str, str], body: bytes
 ) -> None:
-    """No bytes make a receiver raise."""
+    """A receiver never raises: any request gets a reply."""
     receiver = Receiver(TOKEN)
 
     reply = run(lambda: receiver.handle(method, path, headers, body))

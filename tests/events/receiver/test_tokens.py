@@ -1,4 +1,4 @@
-"""Tokens are made at random, compared in constant time, and taken out of logs."""
+"""Tokens are random, compared in constant time, and hidden from logs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from posting import OLD_TOKEN, PATH, TOKEN
+from webhook_posts import OLD_TOKEN, PATH, TOKEN
 
 from telecmi_async import Receiver
 from telecmi_async.events.receiver import WEB_LOGS, new_token
@@ -18,7 +18,7 @@ LOG = "telecmi_async.tests.access"
 
 
 class Lines(logging.Handler):
-    """Keeps what is logged, as text and with all that a formatter may use besides."""
+    """Keeps log records as text, and all their attributes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Lines(logging.Handler):
 
 @pytest.fixture
 def lines() -> Any:
-    """What is written to a log from which a receiver's tokens are hidden."""
+    """Records of a log from which a receiver hides its tokens."""
     logger = logging.getLogger(LOG)
     handler = Lines()
     logger.addHandler(handler)
@@ -44,22 +44,22 @@ def lines() -> Any:
 
 
 class Atoms(dict[str, object]):
-    """As gunicorn's and hypercorn's: it knows more names than it holds."""
+    """Log arguments like gunicorn's and hypercorn's: missing names give a dash."""
 
     def __getitem__(self, name: str) -> object:
-        """Return what is there, or a dash."""
+        """Return a value, or a dash."""
         return super().__getitem__(name) if name in self else "-"
 
 
 class Address:
-    """As httpx's and aiohttp's: a URL that is no text."""
+    """A URL object like httpx's and aiohttp's, which is not a str."""
 
     def __str__(self) -> str:
         return f"https://example.com{PATH}"
 
 
 def test_a_new_token_cannot_be_guessed() -> None:
-    """It has 256 random bits, and is one that a receiver takes."""
+    """A thousand new tokens differ, have 43 characters, and a receiver accepts them."""
     made = {new_token() for _ in range(1000)}
 
     assert len(made) == 1000
@@ -68,7 +68,7 @@ def test_a_new_token_cannot_be_guessed() -> None:
 
 
 def test_every_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of them, whichever is right: no time tells how much of one was."""
+    """All tokens are compared every time, so that timing does not reveal a match."""
     compared: list[tuple[bytes, bytes]] = []
 
     def compare(given: bytes, token: bytes) -> bool:
@@ -88,7 +88,7 @@ def test_every_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_token_shows_in_no_repr() -> None:
-    """Nor does anything that holds it."""
+    """The repr of a receiver's tokens hides them."""
     receiver = Receiver(TOKEN)
 
     assert repr(receiver._tokens) == "Tokens(•••)"
@@ -109,7 +109,7 @@ def test_a_token_shows_in_no_repr() -> None:
             (Atoms(h="203.0.113.7", r=f"POST /telecmi/{OLD_TOKEN} HTTP/1.1"),),
             '203.0.113.7 "POST /telecmi/••• HTTP/1.1" -',
         ),
-        # aiohttp, which writes a text; and others.
+        # aiohttp, which logs a finished text; and others.
         (f'203.0.113.7 "POST {PATH} HTTP/1.1" 204', (), '203.0.113.7 "POST /telecmi/••• HTTP/1.1" 204'),
         ("%s took %.1f s of %s", (Address(), 0.5, None), "https://example.com/telecmi/••• took 0.5 s of None"),
         ("nothing to hide in %r", ([1],), "nothing to hide in [1]"),
@@ -118,7 +118,7 @@ def test_a_token_shows_in_no_repr() -> None:
 def test_access_logs_show_no_token(
     lines: Lines, message: str, args: tuple[object, ...], written: str
 ) -> None:
-    """Neither in the text nor in what is passed along for a formatter."""
+    """Neither the text nor the extra attributes of a log record show a token."""
     path = {"first_request_line": f"POST {PATH} HTTP/1.1", "request": Address()}
     logging.getLogger(LOG).warning(message, *args, extra=path)
 
@@ -128,7 +128,7 @@ def test_access_logs_show_no_token(
 
 
 def test_a_traceback_shows_no_token(lines: Lines) -> None:
-    """It stays a traceback, and what a handler is given of it stays an error."""
+    """The token is masked in a traceback, and `exc_info` still holds the exception."""
     try:
         int(f"no number: {PATH}")
     except ValueError:
@@ -143,7 +143,7 @@ def test_a_traceback_shows_no_token(lines: Lines) -> None:
 
 
 def test_without_names_the_known_servers_logs_are_meant() -> None:
-    """Those of which it is known that they write down paths."""
+    """Without names, `hide_in` covers the loggers of the known web servers."""
     loggers = [logging.getLogger(name) for name in WEB_LOGS]
     before = [list(logger.filters) for logger in loggers]
     try:

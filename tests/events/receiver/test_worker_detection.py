@@ -1,4 +1,4 @@
-"""Several workers on a store that serves one are warned of."""
+"""A receiver warns when several workers use a store for one process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import warnings
 
 import pytest
-from posting import TOKEN
+from webhook_posts import TOKEN
 
 from telecmi_async import Receiver
 from telecmi_async.events.receiver.worker_detection import several_workers
@@ -37,7 +37,7 @@ BIN = "/srv/app/.venv/bin"
     ],
 )
 def test_several_workers_are_noticed(argv: list[str], environ: dict[str, str]) -> None:
-    """By the command line of each server, and by what it reads of the environment."""
+    """Several workers are detected from each server's command line and environment."""
     assert several_workers(argv, environ) is True
 
 
@@ -60,14 +60,14 @@ def test_several_workers_are_noticed(argv: list[str], environ: dict[str, str]) -
     ],
 )
 def test_there_is_no_false_alarm(argv: list[str], environ: dict[str, str]) -> None:
-    """In doubt nothing is said, and a command line outdoes the environment."""
+    """Without proof of several workers the result is False; the command line comes first."""
     assert several_workers(argv, environ) is False
 
 
 def test_the_workers_of_a_program_that_starts_its_server_are_noticed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`uvicorn.run` spawns them, and reads the same variable."""
+    """`uvicorn.run` starts child processes and reads WEB_CONCURRENCY."""
     monkeypatch.setattr(multiprocessing, "parent_process", object)
 
     assert several_workers(["main.py"], {"WEB_CONCURRENCY": "4"}) is True
@@ -75,13 +75,13 @@ def test_the_workers_of_a_program_that_starts_its_server_are_noticed(
 
 
 class SharedStore(MemoryStore):
-    """A store that processes share."""
+    """A store that several processes share."""
 
     shared = True
 
 
 def test_a_receiver_warns_when_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In each worker, where it was made; not if the store is one that processes share."""
+    """The warning points at the caller's line; a shared store causes none."""
     monkeypatch.setattr(sys, "argv", [f"{BIN}/uvicorn", "app:app", "--workers", "4"])
     with pytest.warns(RuntimeWarning, match="RedisStore") as caught:
         Receiver(TOKEN)

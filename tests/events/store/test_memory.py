@@ -1,4 +1,4 @@
-"""What the store in memory has of its own: its clock, its threads, its size."""
+"""The memory store's own behaviour: its clock, its threads, its size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import anyio
 import pytest
 from fake_store import payload, record
 from fake_telecmi import FLOW, TO, FakeTelecmi
-from filing import FakeListener, keys, stored, unmatched
+from stored_events import FakeListener, keys, stored, unmatched
 
 from telecmi_async.events.store import MemoryStore
 
@@ -27,7 +27,7 @@ _IDS = ("request_id", "cmiuuid", "conversation_uuid")
 
 
 async def test_another_ones_event_is_kept_for_ten_minutes() -> None:
-    """Then it is counted, and dropped, and may come again."""
+    """An unmatched event is kept for ten minutes, then dropped and counted."""
     store = MemoryStore()
     event = unmatched(record(ID))
     await store.put(event)
@@ -40,7 +40,7 @@ async def test_another_ones_event_is_kept_for_ten_minutes() -> None:
 
 
 async def test_an_event_of_ours_is_kept_for_an_hour_and_remembered_for_a_day() -> None:
-    """A record is delivered for half an hour, and anybody may send it again later."""
+    """A matched event is kept for an hour, and its repeats are known for a day."""
     store = MemoryStore()
     event = stored(record(ID))
     await store.put(event)
@@ -56,7 +56,7 @@ async def test_an_event_of_ours_is_kept_for_an_hour_and_remembered_for_a_day() -
 
 
 async def test_a_claimed_event_is_kept_as_one_of_matched() -> None:
-    """From then on it is one, in the place that it had among the others."""
+    """A claimed event is kept as long as a matched one, and keeps its order."""
     store = MemoryStore()
     first = unmatched(record(ID))
     second = stored(payload("started", ID, leg="b"))
@@ -69,7 +69,7 @@ async def test_a_claimed_event_is_kept_as_one_of_matched() -> None:
 
 
 async def test_a_call_that_nobody_held_is_taken_up_again() -> None:
-    """What its handle had heard before it was let go is heard by the next one."""
+    """A new handle for a call gets the events that its earlier handle had received."""
     store = MemoryStore()
     async with FakeTelecmi().service(events=store) as service:
         call = await service.make_call(to=TO, pcmo=FLOW)
@@ -86,7 +86,7 @@ async def test_a_call_that_nobody_held_is_taken_up_again() -> None:
 
 
 async def test_an_event_that_a_call_holds_is_not_decoded_again() -> None:
-    """The same object is handed out as long as it lives; else an equal one."""
+    """The store returns the same object while it is in use, and later an equal one."""
     store = MemoryStore()
     event: StoredEvent | None = stored(record(ID))
     assert event is not None
@@ -104,7 +104,7 @@ async def test_an_event_that_a_call_holds_is_not_decoded_again() -> None:
 
 
 async def test_forged_events_grow_no_memory_beyond_the_bound() -> None:
-    """However many they are, and however they are made: at most 20 MB, as the class says."""
+    """Forged events use at most 20 MB, as the class says."""
     store = MemoryStore()
     sizes: list[int] = []
     gc.collect()
@@ -125,18 +125,18 @@ async def test_forged_events_grow_no_memory_beyond_the_bound() -> None:
 
 
 def test_stores_serve_two_threads() -> None:
-    """The receiver may run in a loop of another thread than the service."""
+    """The receiver and the service may use the store from different threads."""
     store = MemoryStore()
     listening, done = threading.Event(), threading.Event()
     threads: set[int] = set()
 
-    class Told(FakeListener):
+    class NotingListener(FakeListener):
         def take(self, stored: StoredEvent) -> None:
             super().take(stored)
             threads.add(threading.get_ident())
             done.set()
 
-    listener = Told(ID)
+    listener = NotingListener(ID)
 
     async def listen() -> None:
         async with store.follow(listener):
@@ -150,5 +150,5 @@ def test_stores_serve_two_threads() -> None:
     here = thread.ident
     thread.join(10)
 
-    assert len(listener.heard) == 1
+    assert len(listener.received) == 1
     assert threads == {here}

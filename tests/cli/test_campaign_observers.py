@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from looking_on import *  # noqa: F403  # pytest finds its tests by name
+from campaign_observers import *  # noqa: F403  # pytest finds its tests by name
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Three workers that come and go at random, among all faults at once, on the virtual clock.
 
-    python tests/soaking.py [--contacts 10000] [--seed 1]
+    python tests/support/soak.py [--contacts 10000] [--seed 1]
 
 Everybody is accounted for in the end, and nobody was dialled twice.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 import anyio
 from attrs import define
-from faulted import NAME, busiest, contacts, scene, settings
+from faulty_campaign import NAME, busiest, contacts, scene, settings
 
 from telecmi_async import StoreError
 from telecmi_async.ledger import ContactState

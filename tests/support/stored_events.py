@@ -43,7 +43,7 @@ class FakeListener:
 
     def __init__(self, *names: str) -> None:
         self.names = set(names)
-        self.heard: list[StoredEvent] = []
+        self.received: list[StoredEvent] = []
 
     def wants(self, ids: Collection[str]) -> bool:
         """Want what it waits for."""
@@ -51,7 +51,7 @@ class FakeListener:
 
     def take(self, stored: StoredEvent) -> None:
         """Take an event down."""
-        self.heard.append(stored)
+        self.received.append(stored)
 
     def waiting(self) -> list[str]:
         """Wait for all of it for ever."""

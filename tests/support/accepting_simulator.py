@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from faulted import FROM, WritingSimulator
+from faulty_campaign import FROM, WritingSimulator
 
 from telecmi_async import CallService
 from telecmi_async.campaigns import CampaignTimeouts

@@ -38,11 +38,11 @@ async def post(receiver: Receiver, payload: object, *, path: str = PATH) -> Http
     return await receiver.handle("POST", path, JSON, body)
 
 
-def heard_by(receiver: Receiver) -> list[Event]:
+def events_of(receiver: Receiver) -> list[Event]:
     """Return a list that grows by every event that user code hears of."""
-    heard: list[Event] = []
-    receiver.on_event(heard.append)
-    return heard
+    received: list[Event] = []
+    receiver.on_event(received.append)
+    return received
 
 
 class Request:
