@@ -33,8 +33,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 PROJECT = nox.project.load_toml("pyproject.toml")
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 OTHERS = [python for python in ("3.11", "3.12", "3.13", "3.14") if python != HERE]
-# The suite is shared out between so many processes.
-PROCESSES = min(os.cpu_count() or 1, 4)
+# The suite is shared out between so many processes: one more than cores, since some tests wait.
+PROCESSES = min((os.cpu_count() or 1) + 1, 4)
 # pytest leaves these out unless it is asked for them; a browser has a session of its own.
 WITH_ALL = "norecursedirs=.* browser"
 # Beside nox's environments, which have the names of sessions.
