@@ -27,6 +27,11 @@ nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests", "lint", "types", "docs", "examples"]
 
+# Where pip gets through, uv shall: it trusts the system's certificates, and asks pip's index.
+os.environ.setdefault("UV_SYSTEM_CERTS", "true")
+if "PIP_INDEX_URL" in os.environ:
+    os.environ.setdefault("UV_DEFAULT_INDEX", os.environ["PIP_INDEX_URL"])
+
 # Tests start many processes: each would compile the package again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
