@@ -36,7 +36,7 @@ def test_nobody_is_dialled_twice_or_forgotten_by_workers_that_are_killed(
         stops=tally.stops,
         dialled=tally.dialled,
         unknown=tally.unknown,
-        unheard=tally.unheard,
+        unknown_dialled=tally.unknown_dialled,
         lost=tally.lost,
         found=tally.found,
     )

@@ -37,7 +37,7 @@ def settled(state: ContactState) -> Way:
     return lambda ledger, _, __, token: ledger.settle(token, SendResult(state=state))
 
 
-def heard(*, over: bool) -> Way:
+def event_of(*, over: bool) -> Way:
     """Return a way that records an event of the send."""
     return lambda ledger, _, __, token: ledger.record_event(
         CallEvidence(token=token, request_id=None, at=1.0, over=over)
@@ -66,8 +66,8 @@ WAYS: dict[str, tuple[list[Move], Way]] = {
     "not placed": ([Move.RETRY], settled(S.PENDING)),
     "failed": ([Move.FAIL], settled(S.FAILED)),
     "unknown": ([Move.MARK_UNKNOWN], settled(S.UNKNOWN)),
-    "event": ([Move.ACCEPT], heard(over=False)),
-    "record": ([Move.ACCEPT, Move.FINISH], heard(over=True)),
+    "event": ([Move.ACCEPT], event_of(over=False)),
+    "record": ([Move.ACCEPT, Move.FINISH], event_of(over=True)),
     "reap": ([Move.RELEASE, Move.MARK_UNKNOWN], lambda ledger, name, _, __: ledger.reap(name)),
     "retry after proof": ([Move.RESOLVE_UNKNOWN], resolved("retry_after_proof")),
     "give up": ([Move.GIVE_UP], resolved("give_up")),
@@ -89,7 +89,7 @@ async def put_into(
     for claim, token in zip(claims, tokens, strict=True):
         await intend(ledger, claim, token)
     clock.time += FENCE + 1
-    await heard(over=True)(ledger, name, claims[1], tokens[1])
+    await event_of(over=True)(ledger, name, claims[1], tokens[1])
     clock.time += OLDER
     await ledger._moves.fetch(
         "UPDATE contact SET state = %s::contact_state, worker = 'w', lease_until = 0"

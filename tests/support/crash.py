@@ -68,7 +68,7 @@ class Tally:
         wrong: How many dialled contacts have another state in the ledger.
         without_intent: How many sends have no intent in the ledger.
         unknown: How many contacts are unknown in the end.
-        unheard: How many of those were dialled.
+        unknown_dialled: How many of the unknown contacts were dialled.
         lost: How many sends were left behind by a killed worker.
         found: How many of those were resolved by their events.
     """
@@ -82,7 +82,7 @@ class Tally:
     wrong: int = 0
     without_intent: int = 0
     unknown: int = 0
-    unheard: int = 0
+    unknown_dialled: int = 0
     lost: int = 0
     found: int = 0
 
@@ -192,7 +192,9 @@ class Plan:
                 tally.lost += len(lost)
                 tally.found += bool(lost) and contact.state is not ContactState.UNKNOWN
                 tally.unknown += contact.state is ContactState.UNKNOWN
-                tally.unheard += number in dialled and contact.state is ContactState.UNKNOWN
+                tally.unknown_dialled += (
+                    number in dialled and contact.state is ContactState.UNKNOWN
+                )
                 tally.forgotten += contact.state in _OPEN
                 tally.wrong += number in dialled and contact.state not in _REACHED
         tally.dialled += len(dialled)

@@ -102,7 +102,7 @@ class WritingSimulator(Simulator):
         return decision
 
 
-async def everybody(ledger: Ledger, name: str = NAME) -> list[Contact]:
+async def all_contacts(ledger: Ledger, name: str = NAME) -> list[Contact]:
     """Return all contacts with their histories."""
     numbers = [contact.number async for contact in ledger.contacts(name)]
     found = [await ledger.find(name, number) for number in numbers]
@@ -126,7 +126,7 @@ async def account(
         open_: How many are still pending.
     """
     log = list(log)
-    people = await everybody(ledger, name)
+    people = await all_contacts(ledger, name)
     state = await ledger.state(name)
     dialled = Counter(request.number for request in log if request.dialled)
     states = Counter(contact.state for contact in people)
