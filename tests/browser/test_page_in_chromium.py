@@ -50,7 +50,7 @@ def call(
 
 @contextmanager
 def hook() -> Iterator[tuple[str, list[bytes]]]:
-    """Listen for webhooks; give the URL, and what came."""
+    """Listen for webhooks; yield the URL and the list of received bodies."""
     came: list[bytes] = []
 
     class Listener(BaseHTTPRequestHandler):
@@ -74,14 +74,14 @@ def hook() -> Iterator[tuple[str, list[bytes]]]:
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser as it comes."""
+    """A browser with its default settings."""
     with opened(tmp_path_factory.mktemp("profile"), javascript=True) as browser:
         yield browser
 
 
 @pytest.fixture
 def browser(chromium: Browser) -> Browser:
-    """The same, with nothing left over from the test before."""
+    """The same browser, reset after the previous test."""
     chromium.visit("about:blank")
     chromium.look(1_200, 900)
     chromium.complaints()
@@ -90,7 +90,7 @@ def browser(chromium: Browser) -> Browser:
 
 @pytest.fixture(scope="session")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser whose user allows no JavaScript."""
+    """A browser without JavaScript."""
     with opened(tmp_path_factory.mktemp("profile"), javascript=False) as browser:
         yield browser
 
@@ -100,7 +100,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_every_view_is_shown_without_complaint(browser: Browser, address: str) -> None:
-    """Style and script are loaded, and nothing is against the policy."""
+    """Style and script are loaded, and the policy blocks nothing."""
     with serving(Simulator()) as served:
         call(served)
         browser.visit(served.address + address)
@@ -110,12 +110,12 @@ def test_every_view_is_shown_without_complaint(browser: Browser, address: str) -
 
     assert "no phone rings" in browser.text(".banner")
     assert margin == "0px"
-    # The one that the test asks for is a page with a status of 404.
+    # The page of the unknown call has status 404 on purpose.
     assert [words for words in complaints if "call?id=nobody" not in words] == []
 
 
 def test_what_is_put_into_the_page_does_not_run(browser: Browser) -> None:
-    """Had data become markup, the policy would still keep it from doing anything."""
+    """The policy blocks scripts and styles that are injected into the page."""
     with serving(Simulator()) as served:
         browser.visit(served.address)
         browser.run(
@@ -131,7 +131,7 @@ def test_what_is_put_into_the_page_does_not_run(browser: Browser) -> None:
 
 
 def test_a_hostile_call_is_shown_as_text(browser: Browser) -> None:
-    """Names that are markup are read as they were written."""
+    """Names that look like markup are shown as text."""
     hostile = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
     action = {"action": hostile}
     play = {"action": "play", "file_name": hostile}
@@ -146,7 +146,7 @@ def test_a_hostile_call_is_shown_as_text(browser: Browser) -> None:
 
 
 def test_a_call_appears_by_itself(browser: Browser) -> None:
-    """What happens after the page was loaded is seen without loading it again."""
+    """A call that is placed later appears without a reload."""
     with serving(Simulator(life="manual")) as served:
         browser.visit(served.address)
         browser.run("window.mark = 'the same page'")
@@ -161,7 +161,7 @@ def test_a_call_appears_by_itself(browser: Browser) -> None:
 
 
 def test_who_reads_is_not_disturbed(browser: Browser) -> None:
-    """Focus stays on its row and the page where it was scrolled to, whatever comes above."""
+    """Updates keep the focus and the scroll position."""
     with serving(Simulator(life="manual")) as served:
         first = call(served)
         for n in range(40):
@@ -181,7 +181,7 @@ def test_who_reads_is_not_disturbed(browser: Browser) -> None:
 
 
 def test_who_writes_is_not_disturbed(browser: Browser) -> None:
-    """A form keeps what was typed, while the table above it changes."""
+    """Updates keep what was typed into a form."""
     with serving(Simulator()) as served:
         browser.visit(f"{served.address}/faults")
         field = browser.one("#to")
@@ -195,7 +195,7 @@ def test_who_writes_is_not_disturbed(browser: Browser) -> None:
 
 
 def test_the_page_can_be_paused(browser: Browser) -> None:
-    """Paused, nothing moves; going on, what was missed is seen."""
+    """A paused page does not update, and catches up when it is resumed."""
     with serving(Simulator(life="manual")) as served:
         browser.visit(served.address)
         browser.press("Pause")
@@ -209,7 +209,7 @@ def test_the_page_can_be_paused(browser: Browser) -> None:
 
 
 def test_the_page_says_when_nobody_answers(browser: Browser) -> None:
-    """A simulator that was stopped is not shown as one in which nothing happens."""
+    """The page shows when the simulator was stopped."""
     with serving(Simulator()) as served:
         browser.visit(served.address)
         browser.until(lambda: browser.text("#state") == "Live")
@@ -220,7 +220,7 @@ def test_the_page_says_when_nobody_answers(browser: Browser) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1_400])
 def test_nothing_stands_out_of_the_screen(browser: Browser, width: int, scheme: str) -> None:
-    """On a telephone and on a wide screen the page is as wide as the screen."""
+    """The page fits the width of a phone and of a wide screen."""
     browser.look(width, 900, scheme=scheme)
     with serving(Simulator(webhooks="http://127.0.0.1:9/hook")) as served:
         placed = call(served, extra_params={"a name that is rather long" * 5: 1})
@@ -232,7 +232,7 @@ def test_nothing_stands_out_of_the_screen(browser: Browser, width: int, scheme: 
 
 
 def test_a_name_that_leads_here_is_not_answered(browser: Browser) -> None:
-    """A site whose name was made to mean 127.0.0.1 sees no page (DNS rebinding)."""
+    """Another host name that resolves to 127.0.0.1 gets no page (DNS rebinding)."""
     with serving(Simulator()) as served:
         browser.visit(served.address.replace("127.0.0.1", "attacker.example"))
 
@@ -245,13 +245,13 @@ def test_a_name_that_leads_here_is_not_answered(browser: Browser) -> None:
 
 @pytest.fixture(params=["browser", "plain"])
 def visitor(request: pytest.FixtureRequest) -> Browser:
-    """One of the two kinds of visitors."""
+    """A browser with JavaScript, and one without."""
     found: Browser = request.getfixturevalue(request.param)
     return found
 
 
 def test_a_fault_that_is_added_takes_effect(visitor: Browser) -> None:
-    """The next request gets what the form said, and the one after its removal does not."""
+    """A fault from the form applies to the next request, until it is removed."""
     with serving(Simulator()) as served:
         simulator = served.simulator
         fields = {"appid": simulator.app_id, "secret": simulator.secret}
@@ -271,7 +271,7 @@ def test_a_fault_that_is_added_takes_effect(visitor: Browser) -> None:
 
 
 def test_what_cannot_be_is_refused_in_words(visitor: Browser) -> None:
-    """The page says why, and stays as it is."""
+    """The page shows the reason, and adds no fault."""
     with serving(Simulator()) as served:
         visitor.visit(f"{served.address}/faults")
         visitor.write("#to", "12", Keys.ENTER)
@@ -282,7 +282,7 @@ def test_what_cannot_be_is_refused_in_words(visitor: Browser) -> None:
 
 
 def test_a_message_is_sent_again(visitor: Browser) -> None:
-    """It arrives once more at the program's own URL."""
+    """The message is delivered to the URL once more."""
     with (
         hook() as (url, came),
         serving(Simulator(webhooks=url, callees={TO: Callee(ending="missed")})) as served,
@@ -301,7 +301,7 @@ def test_a_message_is_sent_again(visitor: Browser) -> None:
 
 
 def test_a_call_is_driven_by_hand(visitor: Browser) -> None:
-    """Answered, keys pressed, hung up: and no key is to be seen."""
+    """A call is answered, gets keys and is hung up from the page."""
     with serving(Simulator(life="manual")) as served:
         placed = call(served)
         visitor.visit(f"{served.address}/call?id={placed.request_id}")
@@ -317,7 +317,7 @@ def test_a_call_is_driven_by_hand(visitor: Browser) -> None:
 
 
 def test_time_is_let_pass(visitor: Browser) -> None:
-    """A button lets a minute pass in all calls."""
+    """A button advances the time of all calls."""
     with serving(Simulator(speed=1e-6)) as served:
         placed = call(served)
         visitor.visit(served.address)
@@ -331,7 +331,7 @@ def test_time_is_let_pass(visitor: Browser) -> None:
 
 
 def test_without_javascript_the_page_is_loaded_again_now_and_then(plain: Browser) -> None:
-    """A call that was placed later is seen after a while."""
+    """Without JavaScript a call that is placed later appears after a reload."""
     with serving(Simulator(life="manual")) as served:
         plain.visit(served.address)
         assert plain.text("#state") == "", "no script runs"
@@ -344,7 +344,7 @@ def test_without_javascript_the_page_is_loaded_again_now_and_then(plain: Browser
 
 
 def test_the_picture_in_the_docs_can_be_taken(browser: Browser, tmp_path: Path) -> None:
-    """It looks the same each time; see `PICTURE` for how to write it."""
+    """The picture is the same each time; `PICTURE` says where to write it."""
     with hook() as (url, came), serving(Simulator(seed=7, speed=1e-6, webhooks=url)) as served:
         for n in range(1, 5):
             call(served, to=TO + n)

@@ -1,4 +1,4 @@
-"""Workers of campaigns that die, freeze, or are told to end, exactly where it hurts."""
+"""Workers of campaigns that are killed or frozen at the critical points."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from telecmi_async.ledger import ContactState, SendLimits, SendResult
 from telecmi_async.simulator import Fault
 
 SCRIPT = SUPPORT / "killed_workers.py"
-#: What becomes of the contact that a worker was about when it was killed, and whether it rang.
+#: The state of the killed worker's contact, and how often it may have been dialled.
 ENDS = {
     "claim not committed": ("placed", {0, 1}),
     "claimed": ("placed", {1}),
@@ -36,15 +36,15 @@ SETTINGS = [("sqlite", 1), ("sqlite", 3), ("postgres", 3)]
 def ends(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[str, str], dict[str, Any]]:
-    """How each point ended, with one worker or several, on each ledger."""
+    """The result of each point, with one worker or several, on each ledger."""
     kind, workers = request.param
     where = shared().url() if kind == "postgres" else ""
     folder = tmp_path_factory.mktemp("dying")
-    told = {"folder": str(folder), "workers": workers, "where": where}
-    # It shares the tests' own modules, and imports the package as this process does.
+    order = {"folder": str(folder), "workers": workers, "where": where}
+    # The script imports the tests' own modules, and the package as this process does.
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SCRIPT.parent), *sys.path])}
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(SCRIPT), json.dumps(told)],
+        [sys.executable, "-W", "error", str(SCRIPT), json.dumps(order)],
         stdout=subprocess.PIPE, env=env, check=True, timeout=120,
     )  # fmt: skip
     return {(one["point"], one["how"]): one for one in json.loads(done.stdout)}
@@ -54,7 +54,7 @@ def ends(
 def test_a_worker_that_is_killed_at_a_point_leaves_its_contact_as_it_must(
     ends: dict[tuple[str, str], dict[str, Any]], point: str
 ) -> None:
-    """Before the intent it is dialled by another; after it, it is unknown until it is heard of."""
+    """A contact without an intent is dialled again; one with an intent stays unknown."""
     end = ends[point, "kill"]
     state, dialled = ENDS[point]
 
@@ -65,7 +65,7 @@ def test_a_worker_that_is_killed_at_a_point_leaves_its_contact_as_it_must(
     unknown = int(state == "unknown")
     expected = {"placed": CONTACTS - unknown} | ({"unknown": 1} if unknown else {})
     assert end["before"] == expected
-    # Whoever was dialled is heard of in the end.
+    # In the end every dialled contact is placed, because of its events.
     missing = CONTACTS - end["log"]
     assert end["after"] == {"placed": end["log"]} | ({"unknown": missing} if missing else {})
 
@@ -74,7 +74,7 @@ def test_a_worker_that_is_killed_at_a_point_leaves_its_contact_as_it_must(
 def test_a_worker_that_is_frozen_beyond_its_leases_sends_nothing_when_it_wakes_up(
     ends: dict[tuple[str, str], dict[str, Any]], point: str
 ) -> None:
-    """What it had claimed was dialled by another; what it was to send leaves no more."""
+    """A worker that was frozen beyond its lease dials neither claimed nor intended contacts."""
     end = ends[point, "stop"]
 
     assert end["twice"] == 0
@@ -88,7 +88,7 @@ def test_a_worker_that_is_frozen_beyond_its_leases_sends_nothing_when_it_wakes_u
 async def test_a_worker_that_wakes_up_among_unknown_sends_does_not_wait_for_what_it_lost() -> (
     None
 ):
-    """Contacts that others took meanwhile use up no probe, and lengthen no pause."""
+    """Contacts that another worker took use no probe and lengthen no pause."""
     async with scene(Fault("reset", attempts=1), latency=5.0) as here:
         campaign = here.campaign(receiver=None)
         await campaign.load(contacts(40))

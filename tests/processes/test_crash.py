@@ -1,4 +1,4 @@
-"""Workers are killed and frozen at random moments; see `crash`, and ``nox -s crash``."""
+"""Workers are killed and frozen at random moments; see `crash` and ``nox -s crash``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def test_nobody_is_dialled_twice_or_forgotten_by_workers_that_are_killed(
     tmp_path: Path,
 ) -> None:
-    """Killed at random and frozen beyond its leases, a campaign reaches everybody once."""
+    """A campaign with killed and frozen workers dials every contact at most once."""
     plan = Plan(
         tmp_path,
         str(tmp_path / "ledger.db"),
@@ -36,7 +36,7 @@ def test_nobody_is_dialled_twice_or_forgotten_by_workers_that_are_killed(
         stops=tally.stops,
         dialled=tally.dialled,
         unknown=tally.unknown,
-        unheard=tally.unheard,
+        unknown_dialled=tally.unknown_dialled,
         lost=tally.lost,
         found=tally.found,
     )

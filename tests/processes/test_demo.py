@@ -35,7 +35,7 @@ def run_demo(*arguments: str, timeout: float = 60) -> subprocess.CompletedProces
 
 
 def test_the_demo_is_killed_resumed_and_dials_nobody_twice() -> None:
-    """As a program, it ends well, soon, and shows what it promises."""
+    """As a program, the demo kills a worker, resumes, and dials no number twice."""
     done = run_demo("--calls", "60", "--cps", "40")
     table = rows(done.stdout)
 
@@ -52,7 +52,7 @@ def test_the_demo_is_killed_resumed_and_dials_nobody_twice() -> None:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_the_demo_runs_in_this_process(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On either loop, on a terminal, all contacts are dealt with."""
+    """The demo works on either event loop and on a terminal."""
     monkeypatch.setattr(anyio, "run", partial(anyio.run, backend=backend))
     screen = Screen(tty=True)
     code = main(["demo", "--calls", "20", "--cps", "40"], terminal=terminal_on(screen))
@@ -63,7 +63,7 @@ def test_the_demo_runs_in_this_process(backend: str, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_the_demo_may_speak_json(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its results are one object on stdout, and what it tells meanwhile is on stderr."""
+    """With --json, results are one object on stdout, and progress is on stderr."""
     monkeypatch.setattr(anyio, "run", partial(anyio.run, backend=backend))
     screen = Screen()
     terminal = terminal_on(screen)
@@ -77,7 +77,7 @@ def test_the_demo_may_speak_json(backend: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_worker_that_fails_ends_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the worker says is no mystery: its exit code is named."""
+    """The error names the exit code of the failed worker."""
     monkeypatch.setattr(sys, "executable", "/bin/false")
     terminal = terminal_on(Screen())
 
@@ -87,7 +87,7 @@ def test_a_worker_that_fails_ends_the_demo(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_demo_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for ever, and no worker is left behind."""
+    """A demo that takes too long fails."""
     monkeypatch.setattr(demo, "_OVER", 0.1)
     terminal = terminal_on(Screen())
 

@@ -1,4 +1,4 @@
-"""Four worker processes, a thousand calls, and events that reach any of them."""
+"""Four worker processes with one event store: a thousand calls and their events."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ SCRIPT = SUPPORT / "store_worker.py"
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """The one event loop that redis-py knows."""
+    """The only event loop that redis-py supports."""
     return "asyncio"
 
 
 class Worker:
-    """One process, and what it said last."""
+    """One process and its last report."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.report: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.told_to_end = False
+        self.asked_to_end = False
 
     @classmethod
     async def start(cls, url: str, number: int) -> Worker:
@@ -48,24 +48,24 @@ class Worker:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=1 << 22,
-            # It shares the tests' own modules, and imports the package as this process does.
+            # The script imports the tests' own modules, and the package as this process does.
             env={**os.environ, "PYTHONPATH": str(SCRIPT.parent)},
         )
         return cls(process)
 
     def say(self, **what: Any) -> None:
-        """Tell it something."""
+        """Send the process a message."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(what).encode() + b"\n")
 
     async def ask(self) -> dict[str, Any]:
-        """Return what it did so far."""
+        """Return the process's report."""
         self.say(report=True)
         return await self.report.get()
 
 
 def events_of(request_id: str, extra_params: dict[str, str]) -> list[dict[str, Any]]:
-    """What TeleCMI sends of one call; every other account gets no ``extra_params`` back."""
+    """Return the events of one call; every second one has no ``extra_params``."""
     common = {
         "appid": 2222226,
         "request_id": request_id,
@@ -94,11 +94,11 @@ async def read(worker: Worker, workers: list[Worker], sent: dict[str, float]) ->
                 random.choice(workers).say(event=event)
         else:
             worker.report.put_nowait(said)
-    assert worker.told_to_end, "a worker ended by itself"
+    assert worker.asked_to_end, "a worker ended by itself"
 
 
 async def reports_of(workers: list[Worker], *, seconds: float) -> list[dict[str, Any]]:
-    """Ask until all calls have ended and all deliveries were answered, or time is up."""
+    """Collect reports until all calls ended and all deliveries have replies, or time is up."""
     until = time.monotonic() + seconds
     while True:
         reports = [await worker.ask() for worker in workers]
@@ -113,10 +113,10 @@ async def reports_of(workers: list[Worker], *, seconds: float) -> list[dict[str,
 
 
 async def test_four_processes_lose_nothing_and_repeat_nothing() -> None:
-    """A thousand calls end as they should, and each event is handed to one handler, once.
+    """All calls end with their records, and each event is handled exactly once.
 
-    Events overtake the reply, reach any process, come four times, and half of them bring
-    nothing back by which a process could tell whose they are.
+    Events may arrive before the reply, reach any process, and are delivered four times. Half of
+    them have no reference by which a process could find their call.
     """
     sent: dict[str, float] = {}
     began = time.monotonic()
@@ -126,11 +126,11 @@ async def test_four_processes_lose_nothing_and_repeat_nothing() -> None:
             async with asyncio.TaskGroup() as tasks:
                 readers = [tasks.create_task(read(worker, workers, sent)) for worker in workers]
                 await reports_of(workers, seconds=90)
-                await asyncio.sleep(0.3)  # should anything come twice, it comes now
+                await asyncio.sleep(0.3)  # an event that is handled twice would show now
                 reports = await reports_of(workers, seconds=1)
                 for worker in workers:
                     worker.say(end=True)
-                    worker.told_to_end = True
+                    worker.asked_to_end = True
                 await asyncio.gather(*readers)
             codes = [await worker.process.wait() for worker in workers]
         finally:
@@ -146,15 +146,15 @@ async def test_four_processes_lose_nothing_and_repeat_nothing() -> None:
         seen.update(report["seen"])
         replies.update(report["replies"])
         waits += [at - sent[request_id] for request_id, at in report["ended"].items()]
-    repeated, strays, answered, records = (
+    repeated, unmatched, answered, records = (
         sum(report[name] for report in reports)
-        for name in ("repeated", "strays", "answered", "records")
+        for name in ("repeated", "unmatched", "answered", "records")
     )
     steps = statistics.quantiles(waits, n=100)
     print(  # noqa: T201  # shown by `pytest -s`
         f"\n{WORKERS} processes, {len(waits)} calls ended, {CALLS - len(waits)} lost; "
-        f"{sum(replies.values())} deliveries, {repeated} repeats, {strays} strays; from the "
-        f"first delivery to the end p50 {steps[49]:.3f} s, p99 {steps[98]:.3f} s; "
+        f"{sum(replies.values())} deliveries, {repeated} repeats, {unmatched} unmatched; "
+        f"from the first delivery to the end p50 {steps[49]:.3f} s, p99 {steps[98]:.3f} s; "
         f"{took:.1f} s in all"
     )
 
@@ -162,6 +162,6 @@ async def test_four_processes_lose_nothing_and_repeat_nothing() -> None:
     assert replies == {"204": CALLS * 2 * DELIVERIES}
     assert len(seen) == CALLS * 2
     assert set(seen.values()) == {1}
-    assert strays > 0
+    assert unmatched > 0
     assert codes == [0] * WORKERS
-    assert repeated >= CALLS * 2 * (DELIVERIES - 1) - strays
+    assert repeated >= CALLS * 2 * (DELIVERIES - 1) - unmatched

@@ -1,4 +1,4 @@
-"""Commands in processes of their own, on which somebody presses Ctrl-C."""
+"""Ctrl-C on commands in processes of their own."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def running(environ: Mapping[str, str]) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_waits_for_what_was_sent_and_twice_does_not(presses: int) -> None:
-    """Once, what was sent is settled; twice, the ledger has it as being sent."""
+    """One Ctrl-C waits for calls in flight; a second one leaves them in state sending."""
     simulator = Simulator(latency=1.5)
     with serving(simulator) as environ:
         process = running(environ)

@@ -1,4 +1,4 @@
-"""Several processes on one ledger: none sends what another does, however suddenly it ends."""
+"""Several processes on one ledger: no contact is sent twice, even if a process is killed."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ SCRIPT = SUPPORT / "ledger_worker.py"
 
 @pytest.fixture
 def start(anyio_backend_name: str, tmp_path: Path) -> Callable[[str], subprocess.Popen[str]]:
-    """What starts a worker process on the test's ledger."""
+    """Starts a worker process on the test's ledger."""
     command = [sys.executable, "-W", "error", str(SCRIPT), anyio_backend_name, str(tmp_path)]
-    # It shares the tests' own modules, and imports the package as this process does.
+    # The script imports the tests' own modules, and the package as this process does.
     env = {**os.environ, "PYTHONPATH": str(SCRIPT.parent)}
     return lambda name: subprocess.Popen(
         [*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
@@ -38,13 +38,13 @@ def start(anyio_backend_name: str, tmp_path: Path) -> Callable[[str], subprocess
 
 
 def said(word: str, lines: list[str]) -> list[tuple[int, str]]:
-    """The numbers and tokens that a process spoke of."""
+    """Return the numbers and tokens of a process's lines that begin with a word."""
     spoken = [line.split() for line in lines if line.startswith(word + " ")]
     return [(int(number), token) for _, number, token in spoken]
 
 
 def read(process: subprocess.Popen[str], count: int) -> list[str]:
-    """The next lines that a process says."""
+    """Return the next lines of a process."""
     assert process.stdout is not None
     return [process.stdout.readline().rstrip() for _ in range(count)]
 
@@ -57,7 +57,7 @@ def tell(process: subprocess.Popen[str]) -> None:
 
 
 def go_on(process: subprocess.Popen[str]) -> list[str]:
-    """Let a process begin, and return all that it says until its end."""
+    """Let a process begin, and return all its lines."""
     return process.communicate("go\n", 60)[0].splitlines()
 
 
@@ -65,7 +65,7 @@ async def test_no_contact_is_sent_by_two_processes(
     tmp_path: Path,
     start: Callable[[str], subprocess.Popen[str]],
 ) -> None:
-    """Two work at the same time until nothing is left; each contact is sent once."""
+    """Two processes work until nothing is left, and each contact is sent once."""
     async with open_sqlite(tmp_path, time.time) as ledger:
         numbers = await begin(ledger, 400)
         processes = [start(name) for name in ("a", "b")]
@@ -94,10 +94,10 @@ async def test_a_process_that_is_killed_leaves_nothing_half_done(
     start: Callable[[str], subprocess.Popen[str]],
     after: int,
 ) -> None:
-    """What it knew to be on record is; what it did not know is there as a whole, or not at all.
+    """A killed process leaves each transaction committed as a whole, or not at all.
 
-    It is killed while ten tasks commit together. Then another finishes the rest, and what was
-    on the way is unknown.
+    It is killed while ten tasks commit together. Then another process finishes the rest, and
+    contacts in state sending become unknown.
     """
     async with open_sqlite(tmp_path, time.time) as ledger:
         await begin(ledger, 300)

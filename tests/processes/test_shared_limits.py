@@ -1,4 +1,4 @@
-"""Two processes on one limit: the simulator's own log says how fast calls came."""
+"""Two processes share one limit: the simulator's log shows how fast calls came."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.real_clock
 
 @pytest.fixture(params=["sqlite", "postgres", "valkey"])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Where the limit is kept."""
+    """Where the limit is stored."""
     if request.param == "sqlite":
         yield str(tmp_path / "limits.db")
     elif request.param == "postgres":
@@ -31,13 +31,13 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("rate", [5.0, 50.0])
 def test_no_second_has_more_calls_than_the_limit_and_one(where: str, rate: float) -> None:
-    """However the two take turns; most of the limit is used, though the machine be busy.
+    """No window of a second has more calls than the rate and one, and half the rate is used.
 
-    A limit that did not hold would let twice as many through each time; a busy machine that is
-    late with some and not with the next is given another try.
+    Without a shared limit twice as many calls would come each time. A busy machine may delay
+    some calls and not the next ones, so the test tries up to three times.
 
-    `benchmarks/shared_limits.py` asks for 98 % of it, at 500 calls a second as well, where a busy
-    machine is late by more than starts are apart.
+    `benchmarks/shared_limits.py` requires 98 % of the rate, also at 500 calls per second, where
+    the delays of a busy machine are longer than the interval between starts.
     """
     for _ in range(3):
         found = measure(where, rate, seconds=2.0)
@@ -49,7 +49,7 @@ def test_no_second_has_more_calls_than_the_limit_and_one(where: str, rate: float
 
 
 def test_the_worst_second_is_counted_wherever_it_begins() -> None:
-    """Arrivals exactly a second apart are not in one."""
+    """Arrivals exactly a second apart are not in the same second."""
     found = Measured(2.0, [0.0, 0.9, 1.0, 1.1, 1.8, 4.0])
 
     assert found.worst == 4

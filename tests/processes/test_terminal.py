@@ -1,4 +1,4 @@
-"""The command line as people meet it: on a terminal, in a pipe, with Ctrl-C."""
+"""The command line on a terminal, in a pipe, and with Ctrl-C."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CTRL_C = "\x03"
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with contacts and a flow."""
+    """A working directory with contacts and a flow."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "people.csv").write_text(
         "phone\n" + "".join(f"+191755500{n:02}\n" for n in range(20))
@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def counts() -> Mapping[ContactState, int]:
-    """How the campaign in the ledger stands."""
+    """Return the number of contacts in each state."""
 
     async def look() -> Mapping[ContactState, int]:
         async with SqliteLedger("l.db") as ledger:
@@ -48,7 +48,7 @@ def counts() -> Mapping[ContactState, int]:
 
 
 def piped(*argv: str, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a command whose output nobody sees."""
+    """Run a command without a terminal."""
     return subprocess.run(
         [sys.executable, "-m", "telecmi_async", *argv],
         check=False,
@@ -63,7 +63,7 @@ def piped(*argv: str, environ: Mapping[str, str]) -> subprocess.CompletedProcess
 @pytest.mark.parametrize("columns", [80, 120])
 @pytest.mark.parametrize("more", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
 def test_a_campaign_on_a_terminal(columns: int, more: dict[str, str]) -> None:
-    """The count is typed, progress is drawn within the width, and colours can be declined."""
+    """The count is typed, progress fits the width, and colours can be switched off."""
     with (
         serving(Simulator()) as environ,
         OnTerminal(*DIAL, "--cps", "20", environ=environ | more, columns=columns) as terminal,
@@ -83,7 +83,7 @@ def test_a_campaign_on_a_terminal(columns: int, more: dict[str, str]) -> None:
 
 
 def test_ctrl_c_once_waits_for_what_was_sent() -> None:
-    """No more calls are started, and what was sent is settled; how to go on is told."""
+    """No more calls start, calls in flight are settled, and the command to resume is shown."""
     with (
         serving(Simulator(latency=0.5)) as environ,
         OnTerminal(*DIAL, "--cps", "10", environ=environ) as terminal,
@@ -103,7 +103,7 @@ def test_ctrl_c_once_waits_for_what_was_sent() -> None:
 
 
 def test_ctrl_c_twice_leaves_at_once() -> None:
-    """What was under way stays in the ledger as being sent."""
+    """Calls in flight stay in state sending."""
     with (
         serving(Simulator(latency=20.0)) as environ,
         OnTerminal(*DIAL, "--cps", "10", environ=environ) as terminal,
@@ -113,7 +113,7 @@ def test_ctrl_c_twice_leaves_at_once() -> None:
         terminal.wait_for("being sent")
         terminal.press(CTRL_C)
         terminal.wait_for("No more calls are started")
-        time.sleep(0.1)  # no finger is faster; what comes together is one signal
+        time.sleep(0.1)  # two signals at the same moment would count as one
         terminal.press(CTRL_C)
         code = terminal.end()
 
@@ -124,7 +124,7 @@ def test_ctrl_c_twice_leaves_at_once() -> None:
 
 
 def test_ctrl_c_at_the_question_calls_nobody() -> None:
-    """It ends at once, without an answer."""
+    """Ctrl-C at the question ends the command, and no call is placed."""
     simulator = Simulator()
     with serving(simulator) as environ, OnTerminal(*DIAL, environ=environ) as terminal:
         terminal.wait_for("Type how many")
@@ -138,7 +138,7 @@ def test_ctrl_c_at_the_question_calls_nobody() -> None:
 
 
 def test_nothing_is_drawn_into_a_pipe() -> None:
-    """Results are on stdout, words on stderr, and neither holds an escape code."""
+    """Results are on stdout, messages on stderr, and neither has escape codes."""
     with serving(Simulator()) as environ:
         done = piped(*DIAL, "--cps", "200", "--yes", "20", "--json", environ=environ)
         table = piped("export", "--ledger", "l.db", environ=environ)
@@ -152,7 +152,7 @@ def test_nothing_is_drawn_into_a_pipe() -> None:
 
 
 def test_results_that_cannot_be_written_are_told() -> None:
-    """A full disk is no traceback, and whoever reads no further is no error."""
+    """A full disk gives a short error, and a closed pipe is not an error."""
     with serving(Simulator()) as environ:
         piped(*DIAL, "--cps", "200", "--yes", "20", environ=environ)
     command = [sys.executable, "-m", "telecmi_async", "export", "--ledger", "l.db"]

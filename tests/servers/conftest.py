@@ -1,4 +1,4 @@
-"""The suites of all ledgers and event stores run on servers here."""
+"""Fixtures that run the shared suites of ledgers and event stores on real servers."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def open_ledger() -> type[ClockedLedger]:
-    """What opens a ledger on PostgreSQL."""
+    """Opens a ledger on PostgreSQL."""
     return ClockedLedger
 
 
 @pytest.fixture(scope="session")
 def valkey_server() -> Iterator[ValkeyServer]:
-    """One server for all who do it no harm."""
+    """One server for all tests that do not stop it."""
     with ValkeyServer() as server:
         yield server
 
 
 @pytest.fixture
 async def make_store(valkey_server: ValkeyServer) -> AsyncIterator[Callable[..., RedisStore]]:
-    """What makes an event store on the server, which is empty."""
+    """Makes an event store on the server, which is emptied first."""
     with valkey_server.client() as client:
         client.flushall()
     made: list[RedisStore] = []

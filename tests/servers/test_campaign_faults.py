@@ -1,4 +1,4 @@
-"""Campaigns whose ledger or limits are on a server that fails."""
+"""Campaigns whose ledger or shared limits are on a server that fails."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = [
 async def test_a_database_that_is_killed_and_comes_back_has_nobody_dialled_again(
     simulator: WritingSimulator, service: CallService
 ) -> None:
-    """PostgreSQL ends without a word in the midst of a campaign, and is started again."""
+    """No contact is dialled twice when PostgreSQL is killed and restarted in a campaign."""
     with PgServer() as server:
         async with (
             PostgresLedger(server.url(), timeout=0.5) as ledger,
@@ -57,7 +57,7 @@ async def test_a_database_that_is_killed_and_comes_back_has_nobody_dialled_again
 
             states = await account(ledger, simulator.log, 60)
     assert set(states) <= {"placed", "unknown"}
-    # Only what was sent just then may be of unknown fate.
+    # Only calls that were in flight at that moment may be unknown.
     assert states.get("unknown", 0) <= 16
 
 
@@ -65,7 +65,7 @@ async def test_a_database_that_is_killed_and_comes_back_has_nobody_dialled_again
 async def test_limits_that_forget_everything_let_one_start_too_many_through(
     simulator: WritingSimulator, service: CallService
 ) -> None:
-    """Scripts and keys are flushed again and again; starts still keep their distance."""
+    """Starts keep their distance although the server's scripts and keys are flushed."""
     flushes = 3
     with ValkeyServer() as server:
         async with RedisLimits(server.url, timeout=2) as limits:

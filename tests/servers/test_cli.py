@@ -1,4 +1,4 @@
-"""The command line on a PostgreSQL ledger: a real server, with a password that nobody sees."""
+"""The command line on a PostgreSQL ledger: a real server with a password."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def place(people: None, tmp_path: Path) -> dict[str, str]:
-    """A database of the test's own, whose address is in a file."""
+    """The environment for commands: a database of this test, whose address is in a file."""
     url = pg_server.shared().database(f"cli-{secrets.token_hex(4)}")
     (tmp_path / "ledger").write_text(f"{url}\n")
     return {"TELECMI_LEDGER_FILE": "ledger"}
 
 
 def test_a_campaign_lives_in_a_database(place: dict[str, str]) -> None:
-    """It is dialled, looked at, explained and exported, and no password is seen."""
+    """Dial, status, why and export work on PostgreSQL, and none prints the password."""
     simulator = Simulator()
     with serving(simulator) as environ:
         code, dialled = ran(*DIAL, "--yes", "4", "--json", environ=environ | place)
@@ -54,7 +54,7 @@ def test_a_campaign_lives_in_a_database(place: dict[str, str]) -> None:
 
 
 def test_a_database_that_is_away_is_told(place: dict[str, str]) -> None:
-    """Who cannot log in, or reaches nobody, gets code 6 and no password in the words."""
+    """A wrong password and an unreachable server give exit code 6, and no password."""
     wrong = pg_server.shared().url(password="not-the-one")
     refused, bare = ran("status", environ={"TELECMI_LEDGER": wrong})
     gone, away = ran(

@@ -46,7 +46,7 @@ NUMBER = 919000000000
 NO_LIMITS = SendLimits()
 PLACED = SendResult(state=ContactState.PLACED, request_id="r1")
 
-# What a worker on another machine does: it takes contacts until there are none.
+# A worker on another machine: it claims contacts until none are left.
 WORKER = """
 import json, sys, anyio
 from telecmi_async.ledger.postgres.ledger import PostgresLedger
@@ -64,25 +64,25 @@ anyio.run(main, *sys.argv[1:])
 
 @pytest.fixture
 def schema() -> str:
-    """A place of the test's own in the server."""
+    """A schema of this test on the server."""
     return f"test {uuid.uuid4().hex}"
 
 
 @pytest.fixture
 def proxy() -> Iterator[PgProxy]:
-    """A way to the server that can break."""
+    """A connection to the server that can break."""
     with PgProxy(shared().port) as proxy:
         yield proxy
 
 
 def through(proxy: PgProxy, schema: str, *, timeout: float = 5) -> PostgresLedger:
-    """Return a ledger whose way to the server can break."""
+    """Return a ledger that connects through the proxy."""
     url = shared().url().replace(str(shared().port), str(proxy.port))
     return PostgresLedger(url, schema=schema, timeout=timeout)
 
 
 async def begin(ledger: Ledger, count: int = 1, most: int | None = None) -> list[Claim]:
-    """Begin a campaign, load contacts and take them."""
+    """Create a campaign, load contacts and claim some."""
     await ledger.create("spring", {})
     await ledger.load("spring", (NewContact(number=NUMBER + n) for n in range(count)))
     return await ledger.claim("spring", "w", most=count if most is None else most, lease=60)
@@ -91,12 +91,12 @@ async def begin(ledger: Ledger, count: int = 1, most: int | None = None) -> list
 async def intend(
     ledger: Ledger, claim: Claim, token: str = "t1", limits: SendLimits = NO_LIMITS
 ) -> Intent | RuleDecision | None:
-    """Put an intent on record."""
+    """Record an intent."""
     return await ledger.intend(claim, "w", token, limits=limits, fence=30, lease=60)
 
 
 async def moves_of(ledger: Ledger, number: int = NUMBER) -> list[str]:
-    """What happened to a contact."""
+    """Return the history of a contact."""
     found = await ledger.find("spring", number)
     assert found is not None
     return [passage.what for passage in found.history]
@@ -106,7 +106,7 @@ async def moves_of(ledger: Ledger, number: int = NUMBER) -> list[str]:
 
 
 async def test_an_intent_is_recognised(proxy: PgProxy, schema: str) -> None:
-    """An intent that was committed when the connection broke is read back, and made once."""
+    """An intent that was committed when the connection broke is read back, not made twice."""
     async with through(proxy, schema) as ledger:
         (claim,) = await begin(ledger)
         proxy.lose = 1
@@ -119,7 +119,7 @@ async def test_an_intent_is_recognised(proxy: PgProxy, schema: str) -> None:
 
 
 async def test_an_intent_that_cannot_be_read_back_is_none(proxy: PgProxy, schema: str) -> None:
-    """If nobody can tell whether it is on record, it is an error, and nothing may be sent."""
+    """If it is uncertain whether the intent was committed, an error prevents the send."""
     async with through(proxy, schema, timeout=0.3) as ledger:
         (claim,) = await begin(ledger)
         proxy.then_refuse = True
@@ -129,11 +129,11 @@ async def test_an_intent_that_cannot_be_read_back_is_none(proxy: PgProxy, schema
             await intend(ledger, claim)
 
         proxy.refuses = False
-        assert await intend(ledger, claim) is None, "it was committed, and is another's now"
+        assert await intend(ledger, claim) is None, "it was committed for the lost reply"
 
 
 async def test_an_outcome_is_recognised(proxy: PgProxy, schema: str) -> None:
-    """What a send came to is on record once, and its worker is told that it is."""
+    """An outcome is recorded once, and `settle` returns True after a lost reply."""
     async with through(proxy, schema) as ledger:
         (claim,) = await begin(ledger)
         await intend(ledger, claim)
@@ -144,7 +144,7 @@ async def test_an_outcome_is_recognised(proxy: PgProxy, schema: str) -> None:
 
 
 async def test_a_contact_that_was_put_back_is_recognised(proxy: PgProxy, schema: str) -> None:
-    """Giving back, postponing and blocking are done once, and said to be done."""
+    """Release, block and postpone happen once, and return True after a lost reply."""
     async with through(proxy, schema) as ledger:
         claims = await begin(ledger, 3)
         rule = RuleDecision(rule="window", reason="it is night")
@@ -163,7 +163,7 @@ async def test_a_contact_that_was_put_back_is_recognised(proxy: PgProxy, schema:
 
 
 async def test_a_campaign_is_recognised(proxy: PgProxy, schema: str) -> None:
-    """A campaign that was begun is not mistaken for one of somebody else's."""
+    """`create` returns True for a campaign that it made before the reply was lost."""
     async with through(proxy, schema) as ledger:
         proxy.lose = 1
 
@@ -172,7 +172,7 @@ async def test_a_campaign_is_recognised(proxy: PgProxy, schema: str) -> None:
 
 
 async def test_claims_are_given_again(proxy: PgProxy, schema: str) -> None:
-    """Contacts that were given when the connection broke are not held by nobody's knowledge."""
+    """Claims whose reply was lost are returned by the repeated query."""
     async with through(proxy, schema) as ledger:
         await begin(ledger, 4, most=0)
         proxy.lose = 1
@@ -186,7 +186,7 @@ async def test_claims_are_given_again(proxy: PgProxy, schema: str) -> None:
 async def test_claims_that_nobody_heard_of_come_with_the_next(
     proxy: PgProxy, schema: str
 ) -> None:
-    """After an error, the next claim brings what the failed one was given."""
+    """After an error, the next claim also returns the contacts of the failed one."""
     async with through(proxy, schema, timeout=0.3) as ledger:
         await begin(ledger, 4, most=0)
         proxy.then_refuse = True
@@ -203,7 +203,7 @@ async def test_claims_that_nobody_heard_of_come_with_the_next(
 async def test_what_waited_together_is_recognised_one_by_one(
     proxy: PgProxy, schema: str
 ) -> None:
-    """A round trip of many questions breaks, and each has its own answer all the same."""
+    """If the round trip of many queries breaks, each query still gets its own result."""
     async with through(proxy, schema) as ledger:
         claims = await begin(ledger, 20)
         found: list[object] = []
@@ -221,7 +221,7 @@ async def test_what_waited_together_is_recognised_one_by_one(
 
 
 async def test_a_load_that_breaks_is_an_error(proxy: PgProxy, schema: str) -> None:
-    """What reads from an iterable is not repeated behind the caller's back."""
+    """A load is not repeated after a lost reply, because it reads from an iterable."""
     async with through(proxy, schema) as ledger:
         await begin(ledger)
         proxy.lose = 3
@@ -238,7 +238,7 @@ async def test_a_load_that_breaks_is_an_error(proxy: PgProxy, schema: str) -> No
 
 
 async def test_backends_are_killed_under_way(schema: str) -> None:
-    """Whatever an administrator kills, each contact is sent once, or nobody says it may be."""
+    """Each contact is sent exactly once although the server's backends are killed."""
     async with PostgresLedger(shared().url(), schema=schema) as ledger:
         claims = await begin(ledger, 300)
         may: list[int] = []
@@ -266,7 +266,7 @@ async def test_backends_are_killed_under_way(schema: str) -> None:
 
 
 async def test_a_server_restarts(schema: str) -> None:
-    """Who asks while the server is away is answered when it is back, or has an error in time."""
+    """A query during a restart succeeds when the server is back, or fails in time."""
     with PgServer() as server:
         async with PostgresLedger(server.url(), schema=schema, timeout=20) as ledger:
             (claim,) = await begin(ledger)
@@ -293,14 +293,14 @@ async def test_a_server_restarts(schema: str) -> None:
 async def test_a_server_that_is_frozen_is_not_waited_for(
     schema: str, monkeypatch: pytest.MonkeyPatch, together: int
 ) -> None:
-    """It ends no statement itself; who asked is told, and goes on when it is back."""
+    """Queries on a frozen backend fail in time, and the next one uses another backend."""
     monkeypatch.setattr(connector, "GRACE", 0.2)
     async with PostgresLedger(shared().url(), schema=schema, timeout=0.5) as ledger:
         await ledger.create("spring", {})
         backend = await ledger._moves.value("SELECT pg_backend_pid()")
 
         async def ask() -> None:
-            with contextlib.suppress(StoreError):  # or it was put again, to another backend
+            with contextlib.suppress(StoreError):  # or it was repeated on another backend
                 await ledger.set_status("spring", "paused")
 
         os.kill(backend, signal.SIGSTOP)
@@ -313,7 +313,7 @@ async def test_a_server_that_is_frozen_is_not_waited_for(
             os.kill(backend, signal.SIGCONT)
         await ledger.set_status("spring", "stopped")
 
-        # What the frozen one was asked for may be done late, by when nobody waits for it.
+        # The frozen backend may still run its query late, when nothing waits for it.
         assert (await ledger.state("spring")).status in {"paused", "stopped"}
         assert await ledger._moves.value("SELECT pg_backend_pid()") != backend
 
@@ -337,7 +337,7 @@ async def test_three_processes_share_the_contacts(schema: str) -> None:
 
 
 async def test_a_daily_limit_holds_between_workers(schema: str) -> None:
-    """Two workers that send at the same moment make together what one may make."""
+    """Two workers that send at the same moment stay within one daily limit."""
     url = shared().url()
     async with (
         PostgresLedger(url, schema=schema) as one,
@@ -358,7 +358,7 @@ async def test_a_daily_limit_holds_between_workers(schema: str) -> None:
 
 
 async def test_a_number_s_limit_holds_between_campaigns(schema: str) -> None:
-    """Two campaigns that want one number at the same moment call it once."""
+    """Two campaigns that dial the same number at the same moment call it once."""
     url = shared().url()
     async with (
         PostgresLedger(url, schema=schema) as one,
@@ -383,7 +383,7 @@ async def test_a_number_s_limit_holds_between_campaigns(schema: str) -> None:
 
 
 async def test_reservations_are_shared(schema: str) -> None:
-    """Two processes' starts are spaced as one's, whatever the order of their limits."""
+    """Starts of two connections are spaced as one, in any order of their limits."""
     url = shared().url()
     async with (
         PostgresLedger(url, schema=schema) as one,
@@ -407,7 +407,7 @@ async def test_reservations_are_shared(schema: str) -> None:
 
 
 async def test_channels_are_shared(schema: str) -> None:
-    """However many ask at the same moment, no more have a channel than there are."""
+    """Concurrent requests never lease more channels than the limit."""
     url = shared().url()
     async with (
         PostgresLedger(url, schema=schema) as one,
@@ -432,7 +432,7 @@ async def test_channels_are_shared(schema: str) -> None:
 
 
 async def test_deadlocks_are_untied(schema: str) -> None:
-    """A transaction that the server undoes, for two waited for each other, is done again."""
+    """A transaction that the server ends because of a deadlock is repeated."""
     async with PostgresLedger(shared().url(), schema=schema) as ledger:
         (claim,) = await begin(ledger)
         with shared().client() as client:
@@ -451,7 +451,7 @@ async def test_deadlocks_are_untied(schema: str) -> None:
 
 
 async def test_one_failure_takes_nobody_with_it(schema: str) -> None:
-    """What the server refuses fails alone, though others were in its round trip."""
+    """A query that the server refuses fails alone, without the others of its round trip."""
     async with PostgresLedger(shared().url(), schema=schema) as ledger:
         claims = await begin(ledger, 20)
         await intend(ledger, claims[0], "used")
@@ -473,7 +473,7 @@ async def test_one_failure_takes_nobody_with_it(schema: str) -> None:
 
 
 async def test_more_is_asked_than_goes_together(schema: str) -> None:
-    """Any number of questions at once have their answers."""
+    """Two hundred concurrent queries all get their results."""
     async with PostgresLedger(shared().url(), schema=schema) as ledger:
         answers: list[float] = []
 
@@ -488,15 +488,15 @@ async def test_more_is_asked_than_goes_together(schema: str) -> None:
 
 
 async def test_who_has_an_answer_keeps_it(schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the connection breaks between questions, only those fail that have no answer."""
+    """When the connection breaks, only queries without a result fail."""
     async with PostgresLedger(shared().url(), schema=schema, timeout=0.1) as ledger:
         opened, opens = [0], PostgresConnector.open
 
-        def open_once(door: PostgresConnector, *, durable: bool = True) -> Any:
+        def open_once(self: PostgresConnector, *, durable: bool = True) -> Any:
             opened[0] += 1
             if opened[0] > 1:
                 raise StoreError("gone")
-            return opens(door, durable=durable)
+            return opens(self, durable=durable)
 
         monkeypatch.setattr(PostgresConnector, "open", open_once)
         said: dict[str, str] = {}
@@ -526,7 +526,7 @@ async def test_who_has_an_answer_keeps_it(schema: str, monkeypatch: pytest.Monke
 
 
 async def test_a_failed_round_trip_leaves_nothing_behind(schema: str) -> None:
-    """What was new to the server in a round trip that failed works in the next one."""
+    """A statement that was new in a failed round trip works in the next one."""
     async with PostgresLedger(shared().url(), schema=schema) as ledger:
         said: list[object] = []
 
@@ -537,7 +537,7 @@ async def test_a_failed_round_trip_leaves_nothing_behind(schema: str) -> None:
         held = threading.Event()
         async with anyio.create_task_group() as group:
             group.start_soon(ledger._moves.do, lambda _: held.wait(5))
-            # The server is told to prepare a statement that comes for the sixth time.
+            # psycopg prepares a statement when it is executed for the sixth time.
             for by in (1, 1, 1, 0, 1, 1, 1, 1):
                 await anyio.wait_all_tasks_blocked()
                 group.start_soon(divide, by)
@@ -552,7 +552,7 @@ async def test_a_failed_round_trip_leaves_nothing_behind(schema: str) -> None:
 
 
 async def test_who_is_cancelled_has_put_nothing_or_knows(schema: str) -> None:
-    """Cancelled before the question nothing is asked; cancelled later, the answer is waited for."""
+    """A task cancelled before its query sends none; cancelled later, it gets the result."""
     async with PostgresLedger(shared().url(), schema=schema) as ledger:
         claims = await begin(ledger, 2)
         found: list[object] = []
@@ -579,7 +579,7 @@ async def test_who_is_cancelled_has_put_nothing_or_knows(schema: str) -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_asyncio_s_own_cancellation_waits_too(schema: str) -> None:
-    """A task that is cancelled the plain way has its answer, and is cancelled after it."""
+    """A task cancelled with `Task.cancel` gets its result before the cancellation."""
     async with PostgresLedger(shared().url(), schema=schema) as ledger:
         (claim,) = await begin(ledger)
         found: list[object] = []
@@ -599,7 +599,7 @@ async def test_asyncio_s_own_cancellation_waits_too(schema: str) -> None:
 
 
 async def test_a_closed_ledger_says_so() -> None:
-    """After its end, a ledger answers at once that it is closed, and closes twice."""
+    """A closed ledger raises an error at once, and can be closed twice."""
     ledger = PostgresLedger(shared().url(), schema="closed")
     async with ledger:
         pass
@@ -613,7 +613,7 @@ async def test_a_closed_ledger_says_so() -> None:
 
 
 async def test_a_wrong_password_is_not_repeated(schema: str) -> None:
-    """The error says what is wrong, and neither it nor anything else shows the password."""
+    """The error gives the reason, is not retried, and never shows the password."""
     ledger = PostgresLedger(shared().url(password="hunter%40222"), schema=schema, timeout=30)
     began = time.monotonic()
 
@@ -621,15 +621,15 @@ async def test_a_wrong_password_is_not_repeated(schema: str) -> None:
         await ledger.__aenter__()
 
     assert time.monotonic() - began < 10, "it is not tried again: it will not get better"
-    told = f"{caught.value!r} {ledger!r} {vars(ledger)} {vars(ledger._connector)}"
-    assert "hunter" not in told
+    shown = f"{caught.value!r} {ledger!r} {vars(ledger)} {vars(ledger._connector)}"
+    assert "hunter" not in shown
     frames = caught.getrepr(showlocals=True, style="long")
     assert "hunter@" not in str(frames)
 
 
 @pytest.mark.parametrize("conninfo", ["nonsense hunter2", "postgresql://u:hunter2%zz@h/", 7])
 def test_a_wrong_address_is_not_repeated(conninfo: Any) -> None:
-    """What is no address is refused at once, in words of our own."""
+    """An invalid address is refused at once, without repeating it."""
     with pytest.raises(ConfigurationError, match="libpq's form") as caught:
         PostgresLedger(conninfo)
 
@@ -646,13 +646,13 @@ def test_psycopg_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("timeout", [None, 0, "5"])
 def test_a_timeout_is_needed(timeout: Any) -> None:
-    """A server that is away must not be waited for for ever."""
+    """A time-out is required, so that an unreachable server is not waited for forever."""
     with pytest.raises(ConfigurationError, match="timeout"):
         PostgresLedger("postgresql://localhost/", timeout=timeout)
 
 
 def test_it_is_not_pickled() -> None:
-    """A pickle would show the password."""
+    """A ledger cannot be pickled, because the pickle would show the password."""
     ledger = PostgresLedger("postgresql://localhost/")
 
     with pytest.raises(TypeError, match="every process"):
@@ -661,7 +661,7 @@ def test_it_is_not_pickled() -> None:
 
 
 async def test_a_newer_schema_is_left_alone(schema: str) -> None:
-    """An older package refuses a ledger that a newer one wrote."""
+    """An older version of the package refuses the ledger of a newer one."""
     async with PostgresLedger(shared().url(), schema=schema):
         pass
     with shared().client() as client:
@@ -672,7 +672,7 @@ async def test_a_newer_schema_is_left_alone(schema: str) -> None:
 
 
 async def test_many_open_it_at_once(schema: str) -> None:
-    """Workers that start together make the schema once."""
+    """Workers that start together create the schema once."""
     async with contextlib.AsyncExitStack() as stack, anyio.create_task_group() as group:
         for _ in range(4):
             ledger = PostgresLedger(shared().url(), schema=schema)
@@ -685,7 +685,7 @@ async def test_many_open_it_at_once(schema: str) -> None:
 
 
 async def test_commits_wait_for_the_disk(schema: str) -> None:
-    """Whatever the server's setting, what a ledger says is on disk; but for reservations."""
+    """Commits are durable whatever the server's setting, except for reservations."""
     with shared().client() as client:
         client.execute("ALTER ROLE postgres SET synchronous_commit = off")
     try:
@@ -703,7 +703,7 @@ async def test_commits_wait_for_the_disk(schema: str) -> None:
 
 
 async def test_many_contacts_are_loaded_in_their_order(schema: str) -> None:
-    """More contacts than fit one transaction are loaded, and claimed in the order they came."""
+    """More contacts than fit in one transaction are loaded and claimed in order."""
     async with PostgresLedger(shared().url(), schema=schema) as ledger:
         await ledger.create("spring", {})
         twice = [NewContact(number=NUMBER - n, columns={"n": str(n)}) for n in range(20_500)]
@@ -718,7 +718,7 @@ async def test_many_contacts_are_loaded_in_their_order(schema: str) -> None:
 
 
 async def test_any_text_is_kept(schema: str) -> None:
-    """Columns come back as they were; texts for people lose what the server cannot hold."""
+    """Columns are stored exactly; reasons lose characters that the server cannot store."""
     odd = {"नाम": "ok\0\ud800", "": "\t\n\\N"}
     async with PostgresLedger(shared().url(), schema=schema) as ledger:
         await ledger.create("spring", {"odd": odd})
@@ -741,12 +741,12 @@ async def test_any_text_is_kept(schema: str) -> None:
         lambda ledger: ledger.record_event(CallEvidence(token="a\0b", request_id=None, at=0)),
         lambda ledger: ledger.record_event(CallEvidence(token="\ud800", request_id=None, at=0)),
     ],
-    ids=["a number too large", "a zero", "half a character"],
+    ids=["a number too large", "a null character", "a lone surrogate"],
 )
 async def test_nothing_foreign_escapes(
     ask: Callable[[PostgresLedger], Awaitable[object]], schema: str
 ) -> None:
-    """What the server cannot take is a `StoreError` that repeats none of it."""
+    """A value that the server refuses raises `StoreError`, without repeating the value."""
     async with PostgresLedger(shared().url(), schema=schema) as ledger:
         with pytest.raises(StoreError) as caught:
             await ask(ledger)
@@ -757,7 +757,7 @@ async def test_nothing_foreign_escapes(
 
 
 def test_importing_it_needs_no_psycopg() -> None:
-    """The module is importable without the extra, so that it can name the command."""
+    """The module can be imported without the extra."""
     script = (
         "import sys; sys.modules['psycopg'] = None; import telecmi_async.ledger.postgres.ledger"
     )

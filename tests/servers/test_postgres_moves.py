@@ -1,4 +1,4 @@
-"""PostgreSQL's functions make the moves of the table, from its states and from no other."""
+"""PostgreSQL's functions make exactly the moves of the table of states."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ Way: TypeAlias = "Callable[[ClockedLedger, str, Claim, str], Awaitable[object]]"
 
 
 def settled(state: ContactState) -> Way:
-    """Settle the send with a result."""
+    """Return a way that settles the send with a result."""
     return lambda ledger, _, __, token: ledger.settle(token, SendResult(state=state))
 
 
-def heard(*, over: bool) -> Way:
-    """Record an event of the send."""
+def event_of(*, over: bool) -> Way:
+    """Return a way that records an event of the send."""
     return lambda ledger, _, __, token: ledger.record_event(
         CallEvidence(token=token, request_id=None, at=1.0, over=over)
     )
 
 
 def resolved(policy: str) -> Way:
-    """Resolve what is proven absent."""
+    """Return a way that resolves sends that are proven absent."""
     return lambda ledger, name, _, __: ledger.resolve_unknown(
         name, older_than=OLDER, policy=policy
     )
 
 
-#: What is called, and the moves that it may make one after the other.
+#: What is called, and the moves that it may make, in order.
 WAYS: dict[str, tuple[list[Move], Way]] = {
     "claim": (
         [Move.CLAIM],
@@ -66,8 +66,8 @@ WAYS: dict[str, tuple[list[Move], Way]] = {
     "not placed": ([Move.RETRY], settled(S.PENDING)),
     "failed": ([Move.FAIL], settled(S.FAILED)),
     "unknown": ([Move.MARK_UNKNOWN], settled(S.UNKNOWN)),
-    "event": ([Move.ACCEPT], heard(over=False)),
-    "record": ([Move.ACCEPT, Move.FINISH], heard(over=True)),
+    "event": ([Move.ACCEPT], event_of(over=False)),
+    "record": ([Move.ACCEPT, Move.FINISH], event_of(over=True)),
     "reap": ([Move.RELEASE, Move.MARK_UNKNOWN], lambda ledger, name, _, __: ledger.reap(name)),
     "retry after proof": ([Move.RESOLVE_UNKNOWN], resolved("retry_after_proof")),
     "give up": ([Move.GIVE_UP], resolved("give_up")),
@@ -78,7 +78,7 @@ WAYS: dict[str, tuple[list[Move], Way]] = {
 async def put_into(
     ledger: ClockedLedger, clock: Clock, name: str, state: ContactState, way: str
 ) -> tuple[int, Claim, str]:
-    """Send to a contact and put it into a state, so that nothing but the state can stop a move.
+    """Send to a contact and put it into a state, so that only the state can prevent a move.
 
     The claim and the token are its latest ones, its lease is over, and an event of another send
     arrived when this one's record would have been sent again.
@@ -89,7 +89,7 @@ async def put_into(
     for claim, token in zip(claims, tokens, strict=True):
         await intend(ledger, claim, token)
     clock.time += FENCE + 1
-    await heard(over=True)(ledger, name, claims[1], tokens[1])
+    await event_of(over=True)(ledger, name, claims[1], tokens[1])
     clock.time += OLDER
     await ledger._moves.fetch(
         "UPDATE contact SET state = %s::contact_state, worker = 'w', lease_until = 0"
@@ -105,7 +105,7 @@ async def put_into(
 
 
 def after(state: ContactState, moves: list[Move]) -> tuple[ContactState, list[str]]:
-    """Return the state after moves, by the table, and those that it allowed."""
+    """Return the state after some moves by the table, and the moves that it allowed."""
     made: list[str] = []
     for move in moves:
         sources, target = MOVES[move]
@@ -122,14 +122,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_move_is_tried() -> None:
-    """A new line of the table needs a line here."""
+    """Every move of the table is covered by a way."""
     assert {move for moves, _ in WAYS.values() for move in moves} == set(Move)
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_function_moves_a_contact_as_the_table_says(folder: Path, way: str) -> None:
-    """From the states of the table to its target, with the moves on record; else nowhere."""
+    """From every state a function makes the table's moves and records them, and no others."""
     moves, make = WAYS[way]
     wanted = {state: after(state, moves) for state in S}
     found: dict[ContactState, tuple[ContactState, list[str]]] = {}
@@ -142,7 +142,7 @@ async def test_a_function_moves_a_contact_as_the_table_says(folder: Path, way: s
 
             contact = await ledger.find(name, number)
             assert contact is not None
-            # That a second call was placed is on record, and is no move.
+            # A second call is recorded in the history, but it is not a move.
             noted = {"event", Move.ACCEPT} if state in {S.PLACED, S.FINISHED} else {"event"}
             made = [each.what for each in contact.history[2:] if each.what not in noted]
             found[state] = contact.state, made

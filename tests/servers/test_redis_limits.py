@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 
 PASSWORD = "a-password-of-its-own"
-# The server's clock goes on while a test runs on a busy machine.
+# The server's clock runs on while a busy machine runs the test.
 NEARLY = 0.4
 
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """The one event loop that redis-py knows."""
+    """The only event loop that redis-py supports."""
     return "asyncio"
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ValkeyServer]:
-    """One server for the tests that do it no harm."""
+    """One server for the tests that do not stop it."""
     with ValkeyServer(password=PASSWORD) as server:
         yield server
 
 
 @pytest.fixture
 async def limits(server: ValkeyServer) -> AsyncIterator[RedisLimits]:
-    """Limits on it, of which nothing is used."""
+    """Limits on an empty server."""
     with server.client() as client:
         client.flushall()
     async with RedisLimits(server.url) as limits:
@@ -54,7 +54,7 @@ async def limits(server: ValkeyServer) -> AsyncIterator[RedisLimits]:
 async def test_a_short_interval_is_not_rounded(
     limits: RedisLimits, server: ValkeyServer
 ) -> None:
-    """Half a microsecond counts at thousands of calls a second."""
+    """Intervals keep fractions of a microsecond."""
     dues: list[float] = []
     with server.client() as client:
         for interval in (60.0, 100.5e-6):
@@ -66,7 +66,7 @@ async def test_a_short_interval_is_not_rounded(
 
 
 async def test_nothing_is_left_behind(limits: RedisLimits, server: ValkeyServer) -> None:
-    """All keys have the prefix, and go by themselves once they say nothing more."""
+    """All keys have the prefix, and expire when they are no longer needed."""
     await limits.reserve([("account", 0.2)], longest=1)
     await limits.lease_channel("account", "a", limit=1, seconds=0.2)
     with server.client() as client:
@@ -80,7 +80,7 @@ async def test_nothing_is_left_behind(limits: RedisLimits, server: ValkeyServer)
 async def test_other_prefixes_are_other_accounts(
     limits: RedisLimits, server: ValkeyServer
 ) -> None:
-    """They share nothing."""
+    """Different prefixes share no limits."""
     async with RedisLimits(server.url, prefix="second") as second:
         assert await limits.reserve([("account", 60.0)], longest=0) == [0.0]
         assert await second.reserve([("account", 60.0)], longest=0) == [0.0]
@@ -89,7 +89,7 @@ async def test_other_prefixes_are_other_accounts(
 async def test_a_server_that_forgot_the_scripts_is_told_them_again(
     limits: RedisLimits, server: ValkeyServer
 ) -> None:
-    """Nobody notices."""
+    """Scripts that the server lost are loaded again."""
     await limits.reserve([("account", 60.0)], longest=0)
     with server.client() as client:
         client.script_flush()
@@ -98,7 +98,7 @@ async def test_a_server_that_forgot_the_scripts_is_told_them_again(
 
 
 async def test_a_server_that_is_gone_grants_nothing_until_it_is_back() -> None:
-    """Each question fails, says why and keeps the password to itself."""
+    """Without the server every query fails with a reason, and without the password."""
     with ValkeyServer(password=PASSWORD) as server:
         async with RedisLimits(server.url, timeout=2) as limits:
             await limits.reserve([("account", 1.0)], longest=1)
@@ -123,7 +123,7 @@ async def test_a_server_that_is_gone_grants_nothing_until_it_is_back() -> None:
 
 
 async def test_a_client_of_your_own_is_used_and_not_closed(server: ValkeyServer) -> None:
-    """Also one that decodes what it reads."""
+    """A client that was passed in is not closed, and may decode its replies."""
     async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as client:
         async with RedisLimits(client, prefix="own") as limits:
             assert await limits.reserve([("account", 1.0)], longest=0) == [0.0]
@@ -142,7 +142,7 @@ async def test_a_client_of_your_own_is_used_and_not_closed(server: ValkeyServer)
     ],
 )
 async def test_what_cannot_work_is_refused(url: Any, more: dict[str, Any]) -> None:
-    """At once, and in words."""
+    """Wrong arguments raise a ConfigurationError at once."""
     with pytest.raises(ConfigurationError):
         RedisLimits(url, **more)
 
@@ -150,7 +150,7 @@ async def test_what_cannot_work_is_refused(url: Any, more: dict[str, Any]) -> No
 async def test_without_redis_py_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The name of the class and of the extra."""
+    """The error names the class and the extra."""
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
 
     with pytest.raises(ConfigurationError, match=r"RedisLimits needs .*\[redis\]"):
@@ -158,7 +158,7 @@ async def test_without_redis_py_it_says_what_to_install(
 
 
 def test_on_trio_it_says_that_it_cannot_work() -> None:
-    """And what to do instead."""
+    """On trio the error names the alternative."""
     limits = RedisLimits("redis://localhost")
 
     async def use() -> None:
@@ -169,7 +169,7 @@ def test_on_trio_it_says_that_it_cannot_work() -> None:
 
 
 async def test_they_show_no_password_and_are_not_pickled() -> None:
-    """Their representation names the prefix only."""
+    """The repr shows the prefix only, and pickling is refused."""
     limits = RedisLimits(f"redis://:{PASSWORD}@localhost", prefix="shop")
 
     assert repr(limits) == "<RedisLimits shop>"
@@ -178,7 +178,7 @@ async def test_they_show_no_password_and_are_not_pickled() -> None:
 
 
 def test_a_ledger_is_one_of_the_shared_limits() -> None:
-    """What a campaign takes unless it is given others."""
+    """A ledger implements `SharedLimits`, which campaigns use by default."""
     ledger: SharedLimits = SqliteLedger("it is not opened")
 
     assert ledger.reserve is not None

@@ -35,20 +35,20 @@ NUMBER = 919876543210
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """The one event loop that redis-py knows."""
+    """The only event loop that redis-py supports."""
     return "asyncio"
 
 
 @pytest.fixture(scope="module")
 def shared_server() -> Iterator[ValkeyServer]:
-    """One server for the tests that do it no harm."""
+    """One server for the tests that do not stop it."""
     with ValkeyServer(password=PASSWORD) as server:
         yield server
 
 
 @pytest.fixture
 def server(shared_server: ValkeyServer) -> ValkeyServer:
-    """The server, empty."""
+    """The server, emptied."""
     with shared_server.client() as client:
         client.flushall()
     return shared_server
@@ -56,14 +56,14 @@ def server(shared_server: ValkeyServer) -> ValkeyServer:
 
 @pytest.fixture
 async def store(server: ValkeyServer) -> AsyncIterator[RedisStore]:
-    """A store on it."""
+    """A store on the server."""
     async with RedisStore(server.url) as store:
         yield store
 
 
 @pytest.fixture
 def no_server() -> str:
-    """An address at which nothing listens."""
+    """The URL of a port without a server."""
     with ValkeyServer() as server:
         return server.url
 
@@ -72,7 +72,7 @@ def no_server() -> str:
 
 
 async def test_everything_expires(store: RedisStore, server: ValkeyServer) -> None:
-    """Phone numbers and pressed keys are personal data: no key of the server stays."""
+    """Every key has an expiry, because phone numbers and pressed keys are personal data."""
     await store.put(stored(record(ID, to=NUMBER)))
     await store.put(unmatched({"dtmf": "1234", "cmiuuid": "leg", "time": 1}))
     await store.put(unmatched(payload("started", "request-2", leg="b")))
@@ -89,7 +89,7 @@ async def test_everything_expires(store: RedisStore, server: ValkeyServer) -> No
 
 
 async def test_only_ids_are_published(store: RedisStore, server: ValkeyServer) -> None:
-    """The payload is kept once; a channel has no expiry and no owner."""
+    """The channel carries only ids; the payload is stored once."""
     with server.client() as client, client.pubsub() as channel:
         channel.subscribe("telecmi:events")
         assert channel.get_message(timeout=5) is not None
@@ -105,7 +105,7 @@ async def test_only_ids_are_published(store: RedisStore, server: ValkeyServer) -
 
 
 async def test_prefixes_keep_accounts_apart(store: RedisStore, server: ValkeyServer) -> None:
-    """Two accounts may use one server."""
+    """Two accounts with different prefixes may share one server."""
     event = stored(record(ID))
     async with RedisStore(server.url, prefix="another") as other:
         await store.put(event)
@@ -115,7 +115,7 @@ async def test_prefixes_keep_accounts_apart(store: RedisStore, server: ValkeySer
 
 
 async def test_forged_events_grow_no_memory_beyond_the_bound(server: ValkeyServer) -> None:
-    """However many they are, the server holds as many as it is told to."""
+    """Forged events never use more keys than the limits allow."""
     sizes: list[int] = []
     async with RedisStore(
         server.url, timeout=60, unmatched=200, keep=200, remember=500
@@ -131,7 +131,7 @@ async def test_forged_events_grow_no_memory_beyond_the_bound(server: ValkeyServe
             total = client.get("telecmi:unmatched:bytes")
             heads = client.zrange("telecmi:unmatched", 0, -1)
 
-    # An event, and an index for each of two ids; and the six keys of all.
+    # An event and an index for each of two ids, plus six keys of the store.
     assert max(sizes) <= 400 * 3 + 6
     assert members == 500
     assert int(total or 0) == sum(json.loads(head)[1] for head in heads)
@@ -140,7 +140,7 @@ async def test_forged_events_grow_no_memory_beyond_the_bound(server: ValkeyServe
 async def test_what_is_out_of_date_leaves_the_indexes(
     monkeypatch: pytest.MonkeyPatch, server: ValkeyServer
 ) -> None:
-    """Time alone removes an event, its ids and its share of the bytes."""
+    """An expired event leaves the indexes and the count of bytes."""
     monkeypatch.setattr(module, "KEPT_SECONDS", 0.6)
     monkeypatch.setattr(module, "UNMATCHED_SECONDS", 0.15)
     monkeypatch.setattr(module, "REMEMBERED_SECONDS", 1.2)
@@ -167,7 +167,7 @@ async def test_what_is_out_of_date_leaves_the_indexes(
 async def test_a_question_that_is_asked_again_has_the_same_answer(
     monkeypatch: pytest.MonkeyPatch, store: RedisStore
 ) -> None:
-    """If a connection breaks before the answer, the client asks again; that is no repeat."""
+    """A query that the client repeats after a broken connection does not count as a repeat."""
     monkeypatch.setattr(secrets, "token_hex", lambda count: "0" * 2 * count)
     event, other = stored(record(ID)), unmatched(record("request-2", leg="b"))
 
@@ -181,7 +181,7 @@ async def test_a_question_that_is_asked_again_has_the_same_answer(
 async def test_what_is_no_event_is_left_out(
     store: RedisStore, server: ValkeyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Somebody else's keys disturb nobody, and are not shown."""
+    """A foreign value under an event's key is skipped, and not logged."""
     events = [stored(record(ID)), stored(payload("started", ID))]
     with server.client() as client:
         for event in events:
@@ -193,13 +193,13 @@ async def test_what_is_no_event_is_left_out(
     assert str(NUMBER) not in caplog.text
 
 
-# -- whoever listens
+# -- listeners
 
 
 async def test_what_a_listener_missed_is_looked_up(
     monkeypatch: pytest.MonkeyPatch, store: RedisStore
 ) -> None:
-    """Now and then all is read that is waited for, should a message be lost."""
+    """A lost message is made up for by a regular look-up."""
     monkeypatch.setattr(subscriber, "_LOOK_UP_EVERY", 0.05)
     early, late = stored(payload("started", ID)), stored(record(ID))
     await store.put(early)
@@ -216,7 +216,7 @@ async def test_what_a_listener_missed_is_looked_up(
 async def test_with_every_connection_all_is_looked_up(
     store: RedisStore, server: ValkeyServer
 ) -> None:
-    """What was put before anybody listened, or while the connection was lost, is not missed."""
+    """Every new connection looks up the events that arrived before it."""
     early, late = stored(payload("started", ID)), stored(record(ID))
     await store.put(early)
     listener = FakeListener(ID)
@@ -230,7 +230,7 @@ async def test_with_every_connection_all_is_looked_up(
 
 
 async def test_many_events_at_once_are_all_heard(store: RedisStore) -> None:
-    """A burst of messages is read to its end."""
+    """A burst of 1,200 messages is read completely."""
     listener = FakeListener(ID)
     events = [stored(payload("started", ID, leg=f"{number}")) for number in range(1_200)]
     async with store.follow(listener):
@@ -242,7 +242,7 @@ async def test_many_events_at_once_are_all_heard(store: RedisStore) -> None:
 
 
 async def test_an_event_that_is_gone_before_it_is_read_is_left_out(store: RedisStore) -> None:
-    """It was pushed out between the message and the reading."""
+    """An event that was dropped between message and look-up is skipped."""
     listener = FakeListener(ID)
     client = store._server.bind()
     async with store.follow(listener):
@@ -256,7 +256,7 @@ async def test_an_event_that_is_gone_before_it_is_read_is_left_out(store: RedisS
 
 
 class Mute:
-    """A channel that never says anything, like a connection that was cut somewhere else."""
+    """A channel without messages, like a connection that was cut elsewhere."""
 
     made = 0
 
@@ -276,7 +276,7 @@ class Mute:
 async def test_a_silent_connection_is_made_anew(
     monkeypatch: pytest.MonkeyPatch, server: ValkeyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its end may never be told: without an answer to a ping it counts as lost."""
+    """A connection without a reply to a ping is replaced."""
     monkeypatch.setattr(subscriber, "_LOOK_UP_EVERY", 0.02)
     monkeypatch.setattr(subscriber, "_FIRST_PAUSE", 0.001)
     monkeypatch.setattr(Mute, "made", 0)
@@ -292,7 +292,7 @@ async def test_a_silent_connection_is_made_anew(
 async def test_the_server_may_be_killed_while_somebody_listens(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever is put once it is back is received, and nothing is raised."""
+    """Events that arrive after a restart of the server reach the listener."""
     monkeypatch.setattr(subscriber, "_FIRST_PAUSE", 0.02)
     listener = FakeListener(ID)
     before, after = stored(payload("started", ID)), stored(record(ID))
@@ -316,7 +316,7 @@ async def test_the_server_may_be_killed_while_somebody_listens(
 async def test_a_server_may_come_later_than_the_listener(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is tried again, with growing pauses, and said once."""
+    """The connection is retried with growing pauses, and the failure is logged once."""
     monkeypatch.setattr(subscriber, "_FIRST_PAUSE", 0.02)
     server = ValkeyServer()
     server.start()
@@ -337,7 +337,7 @@ async def test_a_server_may_come_later_than_the_listener(
 
 
 async def test_without_a_server_everything_is_a_store_error(no_server: str) -> None:
-    """It carries no foreign error with it, and comes within the time given."""
+    """Without a server every method raises a `StoreError` in time, without a cause."""
     async with RedisStore(no_server, timeout=1) as store:
         for question in (
             lambda: store.put(stored(record(ID))),
@@ -351,7 +351,7 @@ async def test_without_a_server_everything_is_a_store_error(no_server: str) -> N
 
 
 async def test_a_server_that_does_not_answer_is_waited_for_no_longer() -> None:
-    """A question has its time, whatever the client would do."""
+    """The store's own time-out ends a query that gets no reply."""
 
     async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -365,7 +365,7 @@ async def test_a_server_that_does_not_answer_is_waited_for_no_longer() -> None:
 
 
 async def test_what_cannot_be_kept_is_asked_for_again() -> None:
-    """A receiver without its store answers 503, and takes the event when the store is back."""
+    """Without its store a receiver answers 503, and accepts the event when it is back."""
     token = new_token()
     request: Any = (
         "POST",
@@ -394,7 +394,7 @@ async def test_what_cannot_be_kept_is_asked_for_again() -> None:
 async def test_an_event_whose_filing_was_not_confirmed_is_handed_on_once(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server did it and was too slow to say so: asked again it is no repeat, then it is."""
+    """A repeat of an unconfirmed query succeeds once, and is a repeat after that."""
     monkeypatch.setattr(module, "_MOST_UNANSWERED", 2)
     event, *_ = events = [stored(record(ID, cmiuuid=f"leg-{n}")) for n in range(3)]
     await store.put(claimed := unmatched(record(ID)))
@@ -418,7 +418,7 @@ async def test_an_event_whose_filing_was_not_confirmed_is_handed_on_once(
 
 
 async def test_a_question_that_never_had_its_turn_leaves_nothing(store: RedisStore) -> None:
-    """Whoever gives up while others are asked starts nothing."""
+    """A query cancelled before its turn is never started."""
     slots, store._server._slots = store._server._slots, anyio.Semaphore(0)
     with anyio.move_on_after(0.01):
         await store.get([ID])
@@ -433,7 +433,7 @@ async def test_a_question_that_never_had_its_turn_leaves_nothing(store: RedisSto
 async def test_a_wrong_password_is_a_store_error_without_it(
     server: ValkeyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither the right one nor the wrong one is shown anywhere."""
+    """The error, the log and the reprs show neither password."""
     url = server.url.replace(PASSWORD, "wrong-password")
     async with RedisStore(url, timeout=1) as store, store.follow(FakeListener(ID)):
         with pytest.raises(StoreError) as caught:
@@ -450,7 +450,7 @@ async def test_a_wrong_password_is_a_store_error_without_it(
 
 
 async def test_a_password_that_a_server_repeats_is_taken_out(server: ValkeyServer) -> None:
-    """Whatever an error says of a password or a number, neither is in ours."""
+    """A password or a number in a foreign error is not repeated in ours."""
     store = RedisStore(server.url)
 
     async def fail() -> None:
@@ -468,7 +468,7 @@ async def test_a_password_that_a_server_repeats_is_taken_out(server: ValkeyServe
     ["", "no url", "http://here", f"redis://:{PASSWORD}/x@host:6379", "redis://host:port"],
 )
 def test_a_url_that_is_none_is_refused(url: str) -> None:
-    """And not repeated: a password may be in it."""
+    """An invalid URL is refused without repeating it, because it may hold a password."""
     with pytest.raises(ConfigurationError, match="redis must be the URL") as caught:
         RedisStore(url)
 
@@ -478,27 +478,27 @@ def test_a_url_that_is_none_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("value", [None, 7, b"redis://host", object()])
 def test_what_is_no_client_is_refused(value: Any) -> None:
-    """Only a URL or a client will do."""
+    """Only a URL or a client is accepted."""
     with pytest.raises(ConfigurationError, match="needs a URL such as"):
         RedisStore(value)
 
 
 @pytest.mark.parametrize("prefix", [None, 7, "a\nb"])
 def test_a_prefix_is_text(prefix: Any) -> None:
-    """It begins all keys."""
+    """The prefix must be printable text."""
     with pytest.raises(ConfigurationError, match="prefix must be"):
         RedisStore("redis://localhost", prefix=prefix)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, "1", None])
 def test_a_timeout_is_a_duration(timeout: Any) -> None:
-    """There is no question without an end."""
+    """The time-out must be a positive number."""
     with pytest.raises(ConfigurationError, match="timeout must be a positive number"):
         RedisStore("redis://localhost", timeout=timeout)
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the command that installs it."""
+    """Without redis-py the error names the command that installs it."""
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
 
     with pytest.raises(ConfigurationError, match=r"pip install 'telecmi-async\[redis\]'"):
@@ -522,14 +522,14 @@ async def _on_trio(store: RedisStore) -> list[type[Exception]]:
 
 
 def test_on_trio_it_says_that_it_cannot_work() -> None:
-    """When it is made there, and when it was made before."""
+    """On trio a store raises an error, wherever it was made."""
     store = RedisStore("redis://localhost")
 
     assert anyio.run(_on_trio, store, backend="trio") == [ConfigurationError] * 2
 
 
 async def test_a_client_of_your_own_is_used_and_not_closed(server: ValkeyServer) -> None:
-    """Also one that decodes what it reads."""
+    """A client that was passed in is not closed, and may decode its replies."""
     async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as client:
         event, listener = stored(record(ID)), FakeListener(ID)
         async with RedisStore(client) as store, store.follow(listener):
@@ -542,7 +542,7 @@ async def test_a_client_of_your_own_is_used_and_not_closed(server: ValkeyServer)
 
 
 def test_it_serves_one_event_loop_after_another(server: ValkeyServer) -> None:
-    """A script may run several; two at a time are refused."""
+    """A store works in several event loops, one after another but not at once."""
     store = RedisStore(server.url)
 
     async def use() -> bool:
@@ -567,7 +567,7 @@ def test_it_serves_one_event_loop_after_another(server: ValkeyServer) -> None:
 
 
 def test_a_client_of_your_own_stays_the_same_in_another_loop() -> None:
-    """It cannot be made anew: what it does there is its own affair."""
+    """A client that was passed in is not replaced in another event loop."""
 
     class Client:
         def register_script(self, _: str) -> Any:

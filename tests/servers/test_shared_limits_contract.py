@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["postgres-asyncio", "postgres-trio", "valkey"])
 def where(request: pytest.FixtureRequest) -> str:
-    """Where the limits are kept, and on which event loop they are asked."""
+    """Where the limits are stored, and which event loop uses them."""
     kept: str = request.param
     return kept
 
 
 @pytest.fixture
 def anyio_backend(where: str) -> tuple[str, dict[str, Any]]:
-    """redis-py knows asyncio only."""
+    """The event loop: redis-py supports asyncio only."""
     return "trio" if where.endswith("trio") else "asyncio", {}
 
 
@@ -37,7 +37,7 @@ def anyio_backend(where: str) -> tuple[str, dict[str, Any]]:
 async def tested(
     where: str, tmp_path: Path, valkey_server: ValkeyServer
 ) -> AsyncIterator[LimitsUnderTest]:
-    """Limits on PostgreSQL with a clock that the test moves, or on a server with its own."""
+    """Limits on PostgreSQL with a clock that the test moves, or on Valkey with its own."""
     if where == "valkey":
         with valkey_server.client() as client:
             client.flushall()

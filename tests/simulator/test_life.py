@@ -15,7 +15,7 @@ from telecmi_async.simulator.world import SimulatedClock
 PLAY = {"action": "play", "file_name": "welcome.wav"}
 OTHER = 19170000002
 THIRD = 19170000003
-NOBODY = Callee(ending="missed")
+UNANSWERED = Callee(ending="missed")
 
 
 def bridge(*numbers: int, **more: object) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def test_a_bridge_tries_one_after_the_other_again_and_again() -> None:
     call = lived(
         bridge(OTHER, THIRD, timeout=10, loop=2),
         HANGUP,
-        callees={OTHER: NOBODY, THIRD: Callee(ring=11)},
+        callees={OTHER: UNANSWERED, THIRD: Callee(ring=11)},
     )
 
     assert [leg.to for leg in call.legs[1:]] == [OTHER, THIRD] * 2
@@ -173,7 +173,7 @@ def test_a_bridge_to_nobody_is_passed_over(action: dict[str, Any]) -> None:
 def test_a_bridge_to_very_many_comes_to_an_end() -> None:
     """A bridge adds at most 50 legs, so that no flow fills the memory."""
     many = bridge(*[OTHER] * 30, loop=10**9)
-    call = lived(many, HANGUP, callees={OTHER: NOBODY})
+    call = lived(many, HANGUP, callees={OTHER: UNANSWERED})
 
     assert len(call.legs) == 50
 

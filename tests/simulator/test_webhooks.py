@@ -1,4 +1,4 @@
-"""What the simulator tells of its calls, and what it asks."""
+"""Webhooks of the simulator: events, and questions to handlers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A simulator that only accepts calls, and a service whose calls end there, as fixtures."""
+"""Fixtures: a simulator that only accepts calls, and a service that uses it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BRIEF", "service", "simulator"]
 
-#: Seconds are long enough where servers are away for one.
+#: Longer than the second for which servers are away.
 BRIEF = CampaignTimeouts(claim=2.0, fence=2.0, grace=0.5)
 
 
@@ -31,7 +31,7 @@ async def simulator() -> AsyncIterator[WritingSimulator]:
 
 @pytest.fixture
 async def service(simulator: WritingSimulator) -> AsyncIterator[CallService]:
-    """A service whose calls end there."""
+    """A service whose calls go to the simulator."""
     async with (
         httpx.AsyncClient(transport=simulator.transport()) as client,
         CallService(2222226, simulator.secret, from_=FROM, http_client=client) as service,

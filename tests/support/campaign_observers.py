@@ -1,6 +1,6 @@
-"""Commands that look at a campaign while another dials, on any ledger.
+"""Commands that observe a campaign while another process dials it, on any ledger.
 
-Whoever imports it has a fixture `place`: the environment in which commands find the ledger.
+A module that imports it has a fixture `place`: the environment with the address of the ledger.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ DIAL = ["dial", "people.csv", "--flow", "flow.json", "--window", "any", "--cps",
 
 @pytest.fixture
 def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder to work in, with contacts and a flow."""
+    """A working directory with contacts and a flow."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "people.csv").write_text("phone\n" + "".join(f"+{n}\n" for n in NUMBERS))
     (tmp_path / "flow.json").write_text('[{"action": "hangup"}]')
 
 
 def ran(*argv: str, **given: Any) -> tuple[int, Console]:
-    """Run a command; return its exit code and what it wrote."""
+    """Run a command; return its exit code and its console."""
     terminal = console(**given)
     return main(argv, terminal=terminal), terminal
 
 
 @pytest.mark.usefixtures("campaigns_poll_often")
 def test_others_look_on_while_one_dials(place: dict[str, str]) -> None:
-    """`status`, `pause` and `resume` work on a campaign that is being dialled elsewhere."""
+    """`status`, `pause` and `resume` work on a campaign that another process dials."""
     ended: list[int] = []
     simulator = Simulator()
     with serving(simulator) as environ:

@@ -1,4 +1,4 @@
-"""A simulator on a port, and Chromium to look at it with."""
+"""A simulator on a port, and Chromium to view it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 FLAGS = (
     "--headless",
-    "--no-sandbox",  # in a container nobody is root of anything else
+    "--no-sandbox",  # tests may run as root in a container
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -46,14 +46,14 @@ _SECONDS = 15
 
 @define
 class Served:
-    """A simulator on a port, in a thread of its own."""
+    """A simulator on a port, in its own thread."""
 
     simulator: Simulator
     address: str
     portal: BlockingPortal
 
     def run(self, function: Callable[[], T]) -> T:
-        """Call something where the simulator runs."""
+        """Call a function in the simulator's event loop."""
 
         async def there() -> T:
             return function()
@@ -72,7 +72,7 @@ def serving(simulator: Simulator) -> Iterator[Served]:
 
 
 class Browser:
-    """What a visitor can do."""
+    """The actions of a visitor."""
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
@@ -93,7 +93,7 @@ class Browser:
         return self.one(selector).text
 
     def press(self, words: str) -> None:
-        """Press the first button that says so, as soon as there is one."""
+        """Press the first button with this label, as soon as there is one."""
 
         def pressed() -> bool:
             button = next((one for one in self.all("button") if one.text == words), None)
@@ -104,7 +104,7 @@ class Browser:
         self.until(pressed)
 
     def write(self, selector: str, *keys: str) -> None:
-        """Write into a field, as soon as there is one."""
+        """Type into a field, as soon as there is one."""
 
         def written() -> bool:
             self.one(selector).send_keys(*keys)
@@ -113,18 +113,18 @@ class Browser:
         self.until(written)
 
     def until(self, holds: Callable[[], object]) -> None:
-        """Wait until something holds, whatever is loaded or replaced meanwhile."""
+        """Wait until something holds, while elements may be replaced."""
         passing = (NoSuchElementException, StaleElementReferenceException)
         wait = WebDriverWait(self.driver, _SECONDS, 0.05, ignored_exceptions=passing)
         wait.until(lambda _: holds())
 
     def complaints(self) -> list[str]:
-        """Return what the console says since this was last asked."""
+        """Return the console's messages since the last call."""
         log: list[dict[str, str]] = self.driver.execute("getLog", {"type": "browser"})["value"]
         return [entry["message"] for entry in log]
 
     def look(self, width: int, height: int, *, scheme: str = "light") -> None:
-        """Have a screen of a size, in a colour scheme."""
+        """Set the size of the screen and the colour scheme."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
@@ -133,7 +133,7 @@ class Browser:
 
 @contextmanager
 def opened(profile: Path, *, javascript: bool) -> Iterator[Browser]:
-    """Open Chromium, with a profile that nobody used before."""
+    """Open Chromium with a new profile."""
     chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or chromedriver is None:
         pytest.fail("Chromium is missing: apt-get install chromium chromium-driver")

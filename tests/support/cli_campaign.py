@@ -1,4 +1,4 @@
-"""The campaign that tests of the command line dial: four people, and a flow that greets them."""
+"""A campaign for tests of the command line: four contacts and a greeting."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROWS = "phone,name\n" + "".join(f"+{number},N{n}\n" for n, number in enumerate(N
 
 
 def in_ledger(do: Callable[[SqliteLedger], Awaitable[Any]], path: str = "l.db") -> Any:
-    """Do something with a ledger."""
+    """Run a function on a ledger."""
 
     async def work() -> Any:
         async with SqliteLedger(path) as ledger:
@@ -35,7 +35,7 @@ def in_ledger(do: Callable[[SqliteLedger], Awaitable[Any]], path: str = "l.db") 
 async def begin(
     ledger: Ledger, name: str = "people", pace: float = 20.0, **columns: str
 ) -> None:
-    """Begin a campaign of all numbers."""
+    """Create a campaign with all numbers."""
     settings = CampaignSettings(
         flow=json.loads(FLOW), from_=FROM, pace=Pace(calls_per_second=pace)
     )

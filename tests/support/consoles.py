@@ -1,4 +1,4 @@
-"""Terminals whose output can be read, and a TeleCMI for commands that run in this process."""
+"""Terminals whose output can be read, and a simulator for commands in this process."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ FLOW = '[{"action": "play", "file_name": "welcome.wav"}, {"action": "hangup"}]'
 
 
 class Stream(io.StringIO):
-    """A stream that says whether somebody sits at its end."""
+    """A stream that may be a terminal."""
 
     def __init__(self, text: str = "", *, tty: bool = False) -> None:
         super().__init__(text)
         self.tty = tty
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Return whether it is a terminal."""
         return self.tty
 
 
@@ -41,13 +41,13 @@ class Console(Terminal):
 
     @property
     def out(self) -> str:
-        """What was printed as a result."""
+        """The text on stdout."""
         assert isinstance(self.stdout, Stream)
         return self.stdout.getvalue()
 
     @property
     def err(self) -> str:
-        """What was said."""
+        """The text on stderr."""
         assert isinstance(self.stderr, Stream)
         return self.stderr.getvalue()
 
@@ -55,7 +55,7 @@ class Console(Terminal):
 def console(
     environ: Mapping[str, str] | None = None, *, typed: str = "", tty: bool = False
 ) -> Console:
-    """A terminal with an environment, and somebody or nobody who types."""
+    """Return a terminal with an environment and typed input."""
     return Console(
         stdin=Stream(typed, tty=tty),
         stdout=Stream(),
@@ -66,7 +66,7 @@ def console(
 
 @contextmanager
 def serving(simulator: Simulator) -> Iterator[dict[str, str]]:
-    """Serve a simulator from another thread; give the environment that leads there."""
+    """Serve a simulator from another thread; yield the environment for commands."""
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(simulator.serve()) as base_url,
@@ -81,9 +81,9 @@ def serving(simulator: Simulator) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def interrupted(condition: threading.Event) -> Iterator[None]:
-    """Press Ctrl-C once a condition holds, or has not held for long; not once the block is left.
+    """Press Ctrl-C when a condition holds or after 20 s, unless the block has ended.
 
-    A command that failed would leave Ctrl-C to pytest, and one that is not interrupted runs on.
+    After a failed command Ctrl-C would stop pytest; a command without Ctrl-C would run on.
     """
     left = threading.Event()
 
@@ -104,28 +104,28 @@ def interrupted(condition: threading.Event) -> Iterator[None]:
 
 
 class Watched(Simulator):
-    """A simulator that tells when a request arrived."""
+    """A simulator that sets an event when a request arrives."""
 
     def __init__(self, arrived: threading.Event, *, latency: float = 0.0) -> None:
         super().__init__(latency=latency)
         self.arrived = arrived
 
     def receive(self, *args: object, **options: object) -> object:  # type: ignore[override]  # passed on
-        """Take one request."""
+        """Process a request."""
         decision = super().receive(*args, **options)  # type: ignore[arg-type]  # passed on
         self.arrived.set()
         return decision
 
 
 def zone_at_ten() -> str:
-    """A time zone where it is about ten in the morning, whenever the tests run."""
+    """Return a time zone where it is about ten in the morning."""
     ahead = (10 - time.gmtime().tm_hour + 12) % 24 - 12
-    # The names of these zones have their signs the wrong way round.
+    # The signs in the names of these zones are inverted.
     return f"Etc/GMT{-ahead:+d}" if ahead else "Etc/GMT"
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         found: int = taken.getsockname()[1]
     return found

@@ -1,11 +1,11 @@
-"""Kills workers of a campaign at random moments, and counts who was dialled twice.
+"""Crash test: kills workers of a campaign at random, and counts numbers dialled twice.
 
-A simulator in a process of its own writes down what it dials before it answers, loses replies
-and refuses calls. Workers run a campaign over a ledger, and are killed by SIGKILL, or stopped
-by SIGSTOP for longer than their leases, until so many were; then the campaign is finished, and
+A simulator in its own process logs each call before it answers, loses replies
+and refuses calls. Workers run a campaign on a ledger, and are killed by SIGKILL, or stopped
+by SIGSTOP for longer than their leases. When enough were, the campaign is finished, and
 the simulator's log is compared with the ledger.
 
-    python tests/crash.py --kills 200 [--postgres] [--workers 3] [--stops 10]
+    python tests/support/crash.py --kills 200 [--postgres] [--workers 3] [--stops 10]
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ FAULTS = {
     "vendor_502": 0.05,
     "rate_limited": 0.02,
 }
-#: Longer than a claim and a send are their worker's.
+#: Longer than the leases of a claim and of a send.
 FROZEN = max(PATIENCE.claim, PATIENCE.send) + 1.0
-# A worker that has not finished by then hangs.
+# A worker that takes longer counts as hanging.
 _LONGEST = 240.0
 _REACHED = {ContactState.PLACED, ContactState.FINISHED, ContactState.UNKNOWN}
 _OPEN = {ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING}
@@ -56,21 +56,21 @@ _OPEN = {ContactState.PENDING, ContactState.CLAIMED, ContactState.SENDING}
 
 @define
 class Tally:
-    """What came of it.
+    """The result.
 
     Args:
-        campaigns: How many were run.
+        campaigns: How many campaigns were run.
         kills: How many workers were killed.
-        stops: How many were stopped, and went on after their leases.
+        stops: How many workers were stopped for longer than their leases.
         dialled: How many numbers the simulator dialled.
-        twice: How many of them more than once.
-        forgotten: How many contacts are neither dialled nor accounted for in the end.
-        wrong: How many contacts the ledger believes not to be dialled that were.
-        without_intent: How many sends the ledger knows nothing of.
-        unknown: How many contacts are of unknown fate in the end.
-        unheard: How many of those were dialled.
-        lost: How often a send was left behind by a worker that was gone.
-        found: How many of those were found by their events afterwards.
+        twice: How many of them it dialled more than once.
+        forgotten: How many contacts have no final state in the end.
+        wrong: How many dialled contacts have another state in the ledger.
+        without_intent: How many sends have no intent in the ledger.
+        unknown: How many contacts are unknown in the end.
+        unknown_dialled: How many of the unknown contacts were dialled.
+        lost: How many sends were left behind by a killed worker.
+        found: How many of those were resolved by their events.
     """
 
     campaigns: int = 0
@@ -82,7 +82,7 @@ class Tally:
     wrong: int = 0
     without_intent: int = 0
     unknown: int = 0
-    unheard: int = 0
+    unknown_dialled: int = 0
     lost: int = 0
     found: int = 0
 
@@ -94,16 +94,16 @@ class Tally:
 
 @define(eq=False)
 class Plan:
-    """One campaign, and how it is disturbed.
+    """One campaign and its disturbances.
 
     Args:
-        folder: Where its files are.
+        folder: The folder of its files.
         ledger: Its ledger's path or address.
-        seed: What chance follows from.
-        kills: How often a worker is killed.
-        stops: How often one is stopped for longer than its leases.
-        workers: How many there are.
-        contacts: How many there are to be dialled.
+        seed: The seed of the random choices.
+        kills: How many workers are killed.
+        stops: How many are stopped for longer than their leases.
+        workers: How many workers run at a time.
+        contacts: How many contacts there are.
         rate: Calls per second.
         pause: Seconds between two disturbances, or the shortest and the longest.
     """
@@ -125,11 +125,11 @@ class Plan:
 
     @property
     def log(self) -> Path:
-        """What the simulator dialled."""
+        """The file with what the simulator dialled."""
         return self.folder / "dialled"
 
     def run(self) -> Tally:
-        """Run it, disturb it, finish it, and compare."""
+        """Run the campaign, disturb it, finish it, and compare."""
         port = free_port()
         webhooks = f"http://127.0.0.1:{port}/telecmi/{TOKEN}"
         with simulator(self, webhooks) as base_url, contextlib.ExitStack() as stack:
@@ -142,7 +142,7 @@ class Plan:
                 place = self._chance.randrange(self.workers)
                 time.sleep(self._chance.uniform(*self.pause))
                 if workers[place].poll() is not None:
-                    break  # it is through
+                    break  # it has finished
                 if what == "kill":
                     workers[place].kill()
                     workers[place].wait()
@@ -158,7 +158,7 @@ class Plan:
                 try:
                     said, _ = worker.communicate(timeout=_LONGEST)
                 except subprocess.TimeoutExpired:
-                    worker.send_signal(signal.SIGUSR1)  # it shows where it is
+                    worker.send_signal(signal.SIGUSR1)  # it prints its stack
                     time.sleep(1.0)
                     raise AssertionError(f"a worker hangs:\n{work.errors()}") from None
                 assert worker.returncode == 0, said
@@ -167,13 +167,13 @@ class Plan:
         return tally
 
     async def conserved(self) -> list[Contact]:
-        """Look whether all contacts are there, each in one state; return them."""
+        """Check that all contacts exist, each in one state; return them."""
         async with open_ledger(self.ledger) as ledger:
             state = await ledger.state("crash")
             contacts = [contact async for contact in ledger.contacts("crash")]
         counted = Counter(contact.state for contact in contacts)
         assert len({contact.number for contact in contacts}) == self.contacts
-        # A worker that lives may move some while they are counted.
+        # A running worker may move some while they are counted.
         assert state.total == sum(counted.values()) == self.contacts
         return contacts
 
@@ -192,7 +192,9 @@ class Plan:
                 tally.lost += len(lost)
                 tally.found += bool(lost) and contact.state is not ContactState.UNKNOWN
                 tally.unknown += contact.state is ContactState.UNKNOWN
-                tally.unheard += number in dialled and contact.state is ContactState.UNKNOWN
+                tally.unknown_dialled += (
+                    number in dialled and contact.state is ContactState.UNKNOWN
+                )
                 tally.forgotten += contact.state in _OPEN
                 tally.wrong += number in dialled and contact.state not in _REACHED
         tally.dialled += len(dialled)
@@ -211,14 +213,14 @@ class Work:
     _started: int = 0
 
     def errors(self) -> str:
-        """Return what all workers said of what went wrong."""
+        """Return the error output of all workers."""
         files = sorted(self.plan.folder.glob("worker*"))
         return "\n".join(f"-- {file.name}\n{file.read_text()}" for file in files)
 
     def start(self) -> subprocess.Popen[str]:
         """Start a worker, and wait until it dials."""
         backends = self.plan.backends
-        told = {
+        order = {
             "ledger": self.plan.ledger,
             "base_url": self.base_url,
             "port": self.port,
@@ -228,7 +230,7 @@ class Work:
         }
         errors = (self.plan.folder / f"worker{self._started}").open("w")
         self._started += 1
-        process = self.stack.enter_context(child("crash_worker.py", told, errors))
+        process = self.stack.enter_context(child("crash_worker.py", order, errors))
         assert process.stdout is not None
         said = process.stdout.readline()
         if said != "dialling\n":
@@ -239,13 +241,13 @@ class Work:
 
 @contextmanager
 def child(
-    script: str, told: dict[str, Any], errors: IO[str]
+    script: str, order: dict[str, Any], errors: IO[str]
 ) -> Generator[subprocess.Popen[str]]:
-    """Run a script beside this one, and end it at the end."""
+    """Run a script of this folder, and kill it at the end."""
     with (
         errors,
         subprocess.Popen(
-            [sys.executable, str(HERE / script), json.dumps(told)],
+            [sys.executable, str(HERE / script), json.dumps(order)],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -259,25 +261,25 @@ def child(
 
 @contextmanager
 def simulator(plan: Plan, webhooks: str) -> Generator[str]:
-    """Run the simulator, and return where it listens."""
-    told = {
+    """Run the simulator, and yield its base URL."""
+    order = {
         "seed": plan.seed, "log": str(plan.log), "webhooks": webhooks, "faults": FAULTS,
     }  # fmt: skip
     errors = (plan.folder / "simulator").open("w")
-    with child("crash_simulator.py", told, errors) as process:
+    with child("crash_simulator.py", order, errors) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip()
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         port: int = found.getsockname()[1]
         return port
 
 
 def main() -> None:
-    """Run campaigns until so many workers were killed and stopped."""
+    """Run campaigns until enough workers were killed and stopped."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--stops", type=int, default=0)

@@ -1,7 +1,7 @@
-"""A simulator in a process of its own, which writes down what it dials before it answers.
+"""A simulator in its own process, which logs each call to disk before it answers.
 
-`crash` starts it, and kills everybody else. It is told in a line of JSON what to do, and says
-where it listens.
+`crash` starts it. It reads its options from a JSON argument, and prints
+its base URL.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from telecmi_async.simulator.replies import Decision
 
-#: A call's time passes so much faster: a record that was missed comes again after 5 seconds.
+#: The speed of simulated time: a missed record is delivered again after 5 seconds.
 SPEED = 60.0
 
 
@@ -39,7 +39,7 @@ class WritingSimulator(Simulator):
         at: float,
         local: bool = True,
     ) -> Decision:
-        """Take a request; if it dials somebody, that is on disk before it is answered."""
+        """Process a request; log a placed call to disk before the reply."""
         decision = super().receive(method, path, headers, body, at=at, local=local)
         if decision.call is not None:
             params: Any = decision.call.extra_params
@@ -49,7 +49,7 @@ class WritingSimulator(Simulator):
 
 
 async def main(settings: dict[str, Any]) -> None:
-    """Serve until somebody ends it."""
+    """Serve until the process is killed."""
     simulator = WritingSimulator(
         seed=settings["seed"],
         latency=(0.01, 0.3),

@@ -1,7 +1,7 @@
-"""One worker process of a campaign, with a receiver on a port. `crash` starts it and kills it.
+"""One worker process of a campaign, with a receiver on a port; `crash` kills it.
 
-It is told in a line of JSON what to do, says when it begins, and how the campaign stands when
-nothing is left to be dialled.
+It reads its options from a JSON argument, prints a line when it begins, and prints the states
+of the contacts when nothing is left to be dialled.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TOKEN = "t" * 43
 FROM = 19170000000
 FIRST = 19170100000
-#: Six seconds after its intent, a send without an outcome is unknown.
+#: A send without an outcome becomes unknown six seconds after its intent.
 PATIENCE = CampaignTimeouts(
     claim=3.0,
     fence=2.0,
@@ -64,7 +64,7 @@ def settings_of(rate: float) -> CampaignSettings:
 
 
 async def serve(stream: SocketStream, receiver: Receiver) -> None:
-    """Take one webhook, as the smallest of web servers."""
+    """Handle one webhook, as a minimal web server."""
     async with stream:
         data = b""
         while b"\r\n\r\n" not in data:
@@ -90,7 +90,7 @@ async def main(options: dict[str, Any]) -> None:
         try:
             await serve(stream, receiver)
         except (anyio.BrokenResourceError, anyio.EndOfStream):
-            pass  # whoever called was killed
+            pass  # the client was killed
 
     listener = await anyio.create_tcp_listener(
         local_host="127.0.0.1", local_port=options["port"], reuse_port=True,
@@ -125,5 +125,5 @@ async def main(options: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     faulthandler.register(signal.SIGUSR1)
-    told = json.loads(sys.argv[1])
-    anyio.run(main, told, backend=told["backend"])
+    options = json.loads(sys.argv[1])
+    anyio.run(main, options, backend=options["backend"])

@@ -1,6 +1,6 @@
-"""What every store of events must do.
+"""The contract of every event store.
 
-The fixture `make_store` is the one in memory, and that on a Valkey server below tests/servers.
+The fixture `make_store` makes a store in memory, or on a Valkey server in tests/servers.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ OTHER_ID = "request-2"
 
 @pytest.fixture
 async def store(make_store: Callable[..., EventStore]) -> EventStore:
-    """A store as it is by default."""
+    """A store with its defaults."""
     return make_store()
 
 
 async def test_an_event_is_kept_once(store: EventStore) -> None:
-    """A repeat is told from what is new, whoever's it is."""
+    """A repeat is recognised, whether its event is matched or not."""
     ours, other = stored(record(ID)), unmatched(record(OTHER_ID, leg="b"))
 
     assert [await store.put(event) for event in (ours, ours, other, other)] == [
@@ -43,7 +43,7 @@ async def test_an_event_is_kept_once(store: EventStore) -> None:
 
 
 async def test_events_are_found_by_each_of_their_ids_in_their_order(store: EventStore) -> None:
-    """Oldest first, each once, however many of its ids are asked for."""
+    """Events are returned oldest first, each once, however many of its ids are given."""
     reference = new_reference()
     events = [
         stored(payload("started", ID)),
@@ -62,7 +62,7 @@ async def test_events_are_found_by_each_of_their_ids_in_their_order(store: Event
 
 
 async def test_what_is_handed_out_is_kept(store: EventStore) -> None:
-    """A call may be taken up again, and hears all of it then."""
+    """Reading an event does not remove it, so that a later handle finds it, too."""
     event = stored(record(ID))
     async with store.follow(FakeListener(ID)):
         await store.put(event)
@@ -85,7 +85,7 @@ async def test_what_is_handed_out_is_kept(store: EventStore) -> None:
     ids=["record", "live", "digits", "inbound", "stream", "unknown"],
 )
 async def test_an_event_comes_back_as_it_was(store: EventStore, data: dict[str, Any]) -> None:
-    """Nothing is lost nor changed on the way, in whichever process it is read."""
+    """An event is stored without loss, whichever process reads it."""
     put = stored(data)
     await store.put(put)
 
@@ -98,7 +98,7 @@ async def test_an_event_comes_back_as_it_was(store: EventStore, data: dict[str, 
 
 
 async def test_hostile_ids_are_ids_like_others(store: EventStore) -> None:
-    """Whatever somebody sends as an id, it finds this event and no other."""
+    """An id with any characters finds its own event and no other."""
     ids = ["*", "a b", "a:b", "x\ny", "\N{SNOWMAN}", "event:1", "z" * 256, '"],["']
     events = [stored({"status": "started", "request_id": name, "time": 1}) for name in ids]
     for event in events:
@@ -108,7 +108,7 @@ async def test_hostile_ids_are_ids_like_others(store: EventStore) -> None:
 
 
 async def test_by_an_endless_id_nothing_is_found(store: EventStore) -> None:
-    """It would take room in every index, and no call has one."""
+    """An id of more than 256 characters is not indexed."""
     event = stored({"status": "started", "request_id": "z" * 257, "cmiuuid": ID, "time": 1})
     await store.put(event)
 
@@ -117,18 +117,18 @@ async def test_by_an_endless_id_nothing_is_found(store: EventStore) -> None:
 
 
 async def test_an_event_without_any_id_is_no_trouble(store: EventStore) -> None:
-    """It is kept from coming twice, and nobody finds it."""
+    """An event without ids is de-duplicated, and cannot be claimed."""
     event = stored({"status": "what is this"})
 
     assert [await store.put(event), await store.put(event)] == [True, False]
     assert await store.claim(event.key) is False
 
 
-# -- who hands an event to the user's handlers
+# -- which process calls the handlers of an event
 
 
 async def test_another_ones_event_is_claimed_once(store: EventStore) -> None:
-    """Then it is ours: it cannot be claimed nor put again."""
+    """An unmatched event is claimed once, becomes matched, and cannot be put again."""
     event = unmatched(record(ID))
     await store.put(event)
 
@@ -138,7 +138,7 @@ async def test_another_ones_event_is_claimed_once(store: EventStore) -> None:
 
 
 async def test_an_event_that_turns_out_to_be_ours_is_no_repeat(store: EventStore) -> None:
-    """Whoever can tell whose it is hands it to the handlers, and no claim does it again."""
+    """An unmatched event that is put again as matched is new, once, and needs no claim."""
     await store.put(unmatched(record(ID)))
     event = stored(record(ID))
 
@@ -149,7 +149,7 @@ async def test_an_event_that_turns_out_to_be_ours_is_no_repeat(store: EventStore
 
 
 async def test_an_event_of_ours_cannot_be_claimed(store: EventStore) -> None:
-    """Whoever put it has handed it to the handlers."""
+    """A matched event cannot be claimed, because its handlers were called already."""
     event = stored(record(ID))
     await store.put(event)
 
@@ -157,7 +157,7 @@ async def test_an_event_of_ours_cannot_be_claimed(store: EventStore) -> None:
 
 
 async def test_a_claim_outlives_the_event(make_store: Callable[..., EventStore]) -> None:
-    """What was dropped meanwhile can be claimed, once, and put no more."""
+    """An event that was dropped can still be claimed once, and not put again."""
     store = make_store(unmatched=1)
     first, second = unmatched(record(ID)), unmatched(record(OTHER_ID, leg="b"))
     await store.put(first)
@@ -169,30 +169,30 @@ async def test_a_claim_outlives_the_event(make_store: Callable[..., EventStore])
 
 
 async def test_of_many_at_once_one_is_first(store: EventStore) -> None:
-    """However many put or claim the same at the same time, one is told True."""
+    """Of many concurrent puts or claims of one event, exactly one returns True."""
     event, other = stored(record(ID)), unmatched(record(OTHER_ID, leg="b"))
     await store.put(other)
-    told: list[bool] = []
+    results: list[bool] = []
 
     async def put() -> None:
-        told.append(await store.put(event))
+        results.append(await store.put(event))
 
     async def claim() -> None:
-        told.append(await store.claim(other.key))
+        results.append(await store.claim(other.key))
 
     async with anyio.create_task_group() as tasks:
         for _ in range(40):
             tasks.start_soon(put)
             tasks.start_soon(claim)
 
-    assert (len(told), sum(told)) == (80, 2)
+    assert (len(results), sum(results)) == (80, 2)
 
 
-# -- who listens
+# -- listeners
 
 
 async def test_a_listener_is_told_what_it_wants(store: EventStore) -> None:
-    """And nothing else, nor anything any more once it does not follow."""
+    """A listener gets the events that it wants, and none after it stops following."""
     listener, deaf = FakeListener(ID), FakeListener(OTHER_ID)
     wanted = [stored(payload("started", ID)), unmatched(payload("ringing", ID))]
     async with store.follow(listener), store.follow(deaf):
@@ -207,7 +207,7 @@ async def test_a_listener_is_told_what_it_wants(store: EventStore) -> None:
 
 
 async def test_an_event_is_kept_before_anybody_is_told(store: EventStore) -> None:
-    """Who is told of one finds it, and those before it: nothing can fall between."""
+    """An event is stored before its listeners get it."""
     found: list[list[str]] = []
     event = stored(record(ID))
     listener = FakeListener(ID)
@@ -220,7 +220,7 @@ async def test_an_event_is_kept_before_anybody_is_told(store: EventStore) -> Non
 
 
 async def test_what_the_body_of_follow_raises_is_raised(store: EventStore) -> None:
-    """No group of errors is made of one, and a cancellation stays one."""
+    """An error in the block is raised as itself, and a cancellation stays one."""
     with pytest.raises(LookupError, match="mine"):
         async with store.follow(FakeListener()):
             raise LookupError("mine")
@@ -238,7 +238,7 @@ async def test_what_the_body_of_follow_raises_is_raised(store: EventStore) -> No
 async def test_forged_events_push_out_forged_events_only(
     make_store: Callable[..., EventStore],
 ) -> None:
-    """Of what may be anybody's the oldest goes first, and it may come again."""
+    """The oldest unmatched event is dropped first; matched events are not affected."""
     store = make_store(unmatched=3, keep=2)
     mine = stored(record(ID))
     await store.put(mine)
@@ -256,7 +256,7 @@ async def test_forged_events_push_out_forged_events_only(
 async def test_many_events_with_one_id_stay_within_the_bounds(
     make_store: Callable[..., EventStore],
 ) -> None:
-    """Somebody who knows the id of a real call makes no list of it grow."""
+    """Many events with the id of a real call do not exceed the limits."""
     store = make_store(unmatched=5)
     mine = stored(record(ID))
     await store.put(mine)
@@ -269,7 +269,7 @@ async def test_many_events_with_one_id_stay_within_the_bounds(
 
 @pytest.mark.parametrize("matched", [True, False])
 async def test_bytes_are_bounded(make_store: Callable[..., EventStore], matched: bool) -> None:
-    """Large payloads take no more room than small ones."""
+    """The limit of bytes holds for large payloads."""
     store = make_store(keep_bytes=10_000, unmatched_bytes=10_000)
     events = [
         stored(payload("started", ID, leg=f"{n}", fill="x" * 4_000), matched=matched)
@@ -284,7 +284,7 @@ async def test_bytes_are_bounded(make_store: Callable[..., EventStore], matched:
 async def test_what_is_forgotten_of_ours_is_not_repeated(
     make_store: Callable[..., EventStore],
 ) -> None:
-    """That an event was there is remembered longer than the event."""
+    """A dropped event is still recognised as a repeat."""
     store = make_store(keep=1)
     first, second = stored(record(ID)), stored(record(OTHER_ID, leg="b"))
     for event in (first, second):
@@ -295,7 +295,7 @@ async def test_what_is_forgotten_of_ours_is_not_repeated(
 
 
 async def test_what_is_remembered_is_bounded(make_store: Callable[..., EventStore]) -> None:
-    """The oldest is forgotten for a new one, and may come again."""
+    """The oldest remembered event is forgotten first, and may be put again."""
     store = make_store(remember=2)
     events = [stored(payload("started", ID, leg=f"{n}")) for n in range(3)]
     for event in events:
@@ -313,6 +313,6 @@ async def test_what_is_remembered_is_bounded(make_store: Callable[..., EventStor
 async def test_a_bound_that_is_none_is_refused(
     make_store: Callable[..., EventStore], name: str, value: object
 ) -> None:
-    """The error names the setting."""
+    """The error names the invalid limit."""
     with pytest.raises(ConfigurationError, match=rf"\.{name} must be a whole number"):
         make_store(**{name: value})

@@ -1,4 +1,4 @@
-"""A store of events for tests, and the events that are put on it."""
+"""A fake event store, and payloads for it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TALK = 7
 def payload(
     status: str, request_id: str | None, *, leg: str = "a", **more: Any
 ) -> dict[str, Any]:
-    """What TeleCMI sends of a call that it placed."""
+    """Return a payload of a call that TeleCMI placed."""
     ids = {} if request_id is None else {"request_id": request_id}
     return (
         {"leg": leg, "status": status, "direction": "outbound", "cmiuuid": f"leg-{leg}"}
@@ -41,7 +41,7 @@ def payload(
 def record(
     request_id: str | None, *, leg: str = "a", answered: bool = True, **more: Any
 ) -> dict[str, Any]:
-    """A call detail record."""
+    """Return a call detail record."""
     times = {"duration": TALK, "answer_time": 1000, "end_time": 1000 + TALK}
     fields = times if answered else {"duration": 0}
     status = "answered" if answered else "missed"
@@ -49,12 +49,12 @@ def record(
 
 
 def signed(reference: str) -> dict[str, Any]:
-    """The ``extra_params`` in which a call's reference comes back."""
+    """Return the ``extra_params`` that contain a call's reference."""
     return {"extra_params": {REFERENCE_FIELD: REFERENCES.sign(reference)}}
 
 
 def row(*, leg: str = "a", answered: bool = True, **more: Any) -> dict[str, Any]:
-    """A leg's record as a look-up gives it."""
+    """Return a leg's record as a look-up returns it."""
     status = "answered" if answered else "missed"
     return {
         "leg": leg,
@@ -67,19 +67,19 @@ def row(*, leg: str = "a", answered: bool = True, **more: Any) -> dict[str, Any]
 
 
 def found(*rows: dict[str, Any]) -> httpx.Response:
-    """TeleCMI's answer to a look-up."""
+    """Return TeleCMI's reply to a look-up."""
     return httpx.Response(200, json={"count": len(rows), "cdr": list(rows), "code": 200})
 
 
 def nothing_yet() -> httpx.Response:
-    """TeleCMI's answer to a look-up of a call that is not over."""
+    """Return TeleCMI's reply to a look-up of a call that is not over."""
     return httpx.Response(200, json={"code": 404})
 
 
 def answer_others(
     telecmi: FakeTelecmi, answer: Callable[[int, dict[str, Any]], Answer]
 ) -> None:
-    """Have a fake answer requests that place no call: the n-th of them, and its body."""
+    """Make a fake answer requests that place no call, by their index and body."""
     place = telecmi.script
     count = 0
 
@@ -94,7 +94,7 @@ def answer_others(
 
 
 class FakeStore:
-    """Hands events on at once to whoever wants them, repeats as well, and keeps them all."""
+    """Passes every event, also a repeat, to its listeners at once, and keeps it."""
 
     shared = False
 
@@ -107,7 +107,7 @@ class FakeStore:
         self.foreign: Exception | None = None
 
     async def lay(self, *payloads: dict[str, Any], matched: bool = True) -> None:
-        """Put events on it as a receiver would."""
+        """Put events into the store as a receiver does."""
         for data in payloads:
             event = parse_event(data)
             ids = event_ids(event, REFERENCES.find(event))
@@ -115,7 +115,7 @@ class FakeStore:
             await self.put(StoredEvent(event, key, ids, matched=matched, size=100))
 
     async def put(self, stored: StoredEvent) -> bool:
-        """Keep and hand on an event."""
+        """Keep an event and pass it to the listeners."""
         self.kept.append(stored)
         for listener in self.listeners:
             if listener.wants(stored.ids):
@@ -123,14 +123,14 @@ class FakeStore:
         return True
 
     async def get(self, ids: Collection[str]) -> list[StoredEvent]:
-        """Return what is kept under these names."""
+        """Return the events with these ids."""
         self.gets += 1
         if self.broken:
             raise StoreError("the fake_store broke")
         return [stored for stored in self.kept if set(ids) & set(stored.ids)]
 
     async def claim(self, key: str) -> bool:
-        """Tell whether it is the first claim."""
+        """Return whether it is the first claim."""
         if self.broken:
             raise StoreError("the fake_store broke")
         self.claimed.append(key)
@@ -138,7 +138,7 @@ class FakeStore:
 
     @asynccontextmanager
     async def follow(self, listener: Listener) -> AsyncIterator[None]:
-        """Tell a listener."""
+        """Pass events to a listener."""
         if self.foreign is not None:
             raise self.foreign
         self.listeners.append(listener)

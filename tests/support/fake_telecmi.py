@@ -1,4 +1,4 @@
-"""A scripted TeleCMI as an httpx transport, for tests about what a service does with it."""
+"""A scripted TeleCMI as an httpx transport, for tests of a service."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FLOW = [{"action": "hangup"}]
 
 
 def accepted(number: int = 0) -> httpx.Response:
-    """TeleCMI's reply to an accepted call, as its pages show it."""
+    """Return TeleCMI's reply to an accepted call, as its pages show it."""
     request_id = f"{number:043d}"
     return httpx.Response(
         200,
@@ -38,28 +38,28 @@ def accepted(number: int = 0) -> httpx.Response:
 
 
 def refused(code: int, **extra: Any) -> httpx.Response:
-    """A refusal in TeleCMI's own words."""
+    """Return a refusal as TeleCMI words it."""
     headers = {"Retry-After": extra.pop("retry_after")} if "retry_after" in extra else {}
     return httpx.Response(code, json={"code": code, "msg": f"refused {code}"}, headers=headers)
 
 
 def gateway(status: int = 502) -> httpx.Response:
-    """What a gateway says when the server behind it did not answer."""
+    """Return a gateway's reply when the server behind it did not answer."""
     return httpx.Response(status, html="<html><h1>Bad Gateway</h1></html>")
 
 
 def always(answer: Callable[[], Answer]) -> Script:
-    """A script that gives the same answer every time."""
+    """Return a script that gives the same reply every time."""
     return lambda _: answer()
 
 
 def in_turn(*answers: Callable[[], Answer]) -> Script:
-    """A script of answers one after the other; the last one stays."""
+    """Return a script that gives replies one after another, and repeats the last one."""
     return lambda number: answers[min(number, len(answers) - 1)]()
 
 
 class FakeTelecmi(httpx.AsyncBaseTransport):
-    """Answers by script, ``delay`` seconds after a request came in, and counts."""
+    """Answers by script, ``delay`` seconds after a request arrived, and counts requests."""
 
     def __init__(self, script: Script = accepted, *, delay: float = 0.0) -> None:
         self.script = script
@@ -91,12 +91,12 @@ class FakeTelecmi(httpx.AsyncBaseTransport):
         return answer
 
     async def aclose(self) -> None:
-        """Note that it was closed."""
+        """Record that it was closed."""
         self.closed = True
 
     @asynccontextmanager
     async def service(self, **options: Any) -> AsyncIterator[CallService]:
-        """A service on this server."""
+        """Yield a service that uses this transport."""
         options = {"from_": FROM, "seed": 1} | options
         async with (
             httpx.AsyncClient(transport=self) as client,

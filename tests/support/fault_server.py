@@ -1,7 +1,7 @@
-"""A server that reads one POST at a time, misbehaves as it is told, and counts what it saw.
+"""A server that reads one POST at a time, misbehaves by script, and counts requests.
 
-It is made of bare sockets: only so can it close in the middle of a reply, reset a connection
-or answer in something that is no HTTP. It needs the real clock.
+It uses bare sockets, so that it can close in the middle of a reply, reset a connection
+or send something that is not HTTP. It needs the real clock.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def reply(
     length: int | None = None,
     headers: str = "",
 ) -> bytes:
-    """Return the bytes of a reply; ``length`` is what it claims its body's to be."""
+    """Return the bytes of a reply; ``length`` is its Content-Length, right or wrong."""
     claimed = len(body) if length is None else length
     head = f"HTTP/1.1 {status}\r\nContent-Length: {claimed}\r\n{headers}\r\n"
     return head.encode("latin-1") + body
@@ -49,7 +49,7 @@ class Peer:
         self._read = b""
 
     async def _more(self) -> bool:
-        """Read what there is; False at the end, or once the other side is gone."""
+        """Read available bytes; False at the end, or if the client is gone."""
         await anyio.wait_readable(self._socket)
         try:
             data = self._socket.recv(65536)
@@ -59,7 +59,7 @@ class Peer:
         return bool(data)
 
     async def head(self) -> int | None:
-        """Read a request up to its body; return the body's length, None if none came."""
+        """Read a request's head; return the length of its body, or None if no head came."""
         while HEAD_END not in self._read:
             if not await self._more():
                 return None
@@ -69,7 +69,7 @@ class Peer:
         return int(length[1]) if length else 0
 
     async def request(self) -> bool:
-        """Read a whole request; False if it did not come in full."""
+        """Read a whole request; False if it did not arrive in full."""
         length = await self.head()
         if length is None:
             return False
@@ -81,7 +81,7 @@ class Peer:
         return True
 
     async def send(self, data: bytes) -> None:
-        """Send all of it, or as much as the other side takes."""
+        """Send all bytes, or as many as the client reads."""
         try:
             while data:
                 await anyio.wait_writable(self._socket)
@@ -90,21 +90,21 @@ class Peer:
             return
 
     async def gone(self) -> None:
-        """Wait until the other side closes."""
+        """Wait until the client closes."""
         while await self._more():
             pass
 
     def reset(self) -> None:
-        """Let the connection end in a reset, and not in an orderly close."""
+        """Make the connection end in a reset instead of an orderly close."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 class FaultServer:
-    """Counts what it saw.
+    """Runs a script for each connection, and counts requests.
 
     Args:
-        scripts: What it does on its first, second … connection; the last one stays.
-        port: Where it listens; 0 for any free port.
+        scripts: The scripts of the first, second … connection; the last one is repeated.
+        port: Its port; 0 for any free port.
     """
 
     def __init__(self, *scripts: Script, port: int = 0) -> None:
@@ -121,7 +121,7 @@ class FaultServer:
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """Its URL."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
@@ -158,7 +158,7 @@ class FaultServer:
 
 
 def closed_port() -> int:
-    """Return a port on which nobody listens."""
+    """Return a port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port: int = sock.getsockname()[1]
     return port
@@ -181,7 +181,7 @@ def answering(data: bytes) -> Script:
 
 
 def answering_and_silent(data: bytes) -> Script:
-    """Read a request, send some bytes, and say no more."""
+    """Read a request, send some bytes, and keep the connection open."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -201,7 +201,7 @@ async def close_after_head(peer: Peer) -> None:
 
 
 async def close_after_body(peer: Peer) -> None:
-    """Read it all, say nothing."""
+    """Read the whole request, send nothing."""
     await peer.request()
 
 
@@ -217,7 +217,7 @@ async def reset_after_head(peer: Peer) -> None:
 
 
 async def reset_after_body(peer: Peer) -> None:
-    """Read it all, reset."""
+    """Read the whole request, reset."""
     await peer.request()
     peer.reset()
 
@@ -230,12 +230,12 @@ async def reset_in_reply(peer: Peer) -> None:
 
 
 async def stall_at_once(peer: Peer) -> None:
-    """Read nothing, say nothing, for ever."""
+    """Read nothing and send nothing, forever."""
     await anyio.sleep_forever()
 
 
 async def stall_after_body(peer: Peer) -> None:
-    """Read it all, say nothing, for as long as the other side waits."""
+    """Read the whole request, send nothing while the client waits."""
     await peer.request()
     await peer.gone()
 

@@ -1,7 +1,7 @@
-"""What the tests of faults in campaigns share: a scene, and the account that is taken at its end.
+"""Shared by tests of faults in campaigns: a scene, and the final comparison of its logs.
 
-The server writes down every request as it arrives; the ledger says what it believes.
-`account` holds one against the other, whatever happened in between.
+The server logs every request as it arrives; the ledger has the state of each contact.
+`account` compares them, whatever happened in between.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ FIRST = 19170100000
 NAME = "spring"
 TOKEN = "t" * 43
 GREETING: list[Any] = [{"action": "speak", "text": "Hello {name}"}, Hangup()]
-#: A test that waits for proof need not wait for two hours of virtual time.
+#: Shorter waits for proof than the default of two hours.
 SHORT = CampaignTimeouts(outcomes=2_200.0, proof=2_400.0)
-#: What a contact is that may have been dialled, as far as the ledger knows.
+#: The states of contacts that may have been dialled.
 REACHED = {S.PLACED, S.FINISHED, S.UNKNOWN}
 
 
@@ -59,13 +59,13 @@ def contacts(count: int, first: int = FIRST) -> list[NewContact]:
 
 @frozen
 class Request:
-    """What a server wrote down of a request.
+    """What a server logged of a request.
 
     Args:
         at: When it arrived.
-        number: Whom it is to dial.
-        token: The send's own id.
-        dialled: Whether somebody was dialled.
+        number: The number to dial.
+        token: The id of the send.
+        dialled: Whether the number was dialled.
     """
 
     at: float
@@ -75,14 +75,14 @@ class Request:
 
 
 def read(body: bytes, *, at: float = 0.0, dialled: bool = True) -> Request:
-    """Read a request's body as a server does."""
+    """Parse a request's body as a server does."""
     fields = json.loads(body)
     token, _, _ = fields["extra_params"]["tcm_reference"].partition(".")
     return Request(at, int(fields["to"]), token, dialled)
 
 
 class WritingSimulator(Simulator):
-    """A simulator that writes down every request before it answers."""
+    """A simulator that logs every request before it answers."""
 
     log: list[Request]
 
@@ -102,7 +102,7 @@ class WritingSimulator(Simulator):
         return decision
 
 
-async def everybody(ledger: Ledger, name: str = NAME) -> list[Contact]:
+async def all_contacts(ledger: Ledger, name: str = NAME) -> list[Contact]:
     """Return all contacts with their histories."""
     numbers = [contact.number async for contact in ledger.contacts(name)]
     found = [await ledger.find(name, number) for number in numbers]
@@ -112,21 +112,21 @@ async def everybody(ledger: Ledger, name: str = NAME) -> list[Contact]:
 async def account(
     ledger: Ledger, log: Iterable[Request], total: int, *, name: str = NAME, open_: int = 0
 ) -> dict[str, int]:
-    """Hold the ledger against what the server wrote down; return how many are in each state.
+    """Compare the ledger with the server's log; return the number of contacts in each state.
 
-    Nobody was dialled twice, or sent to without an intent on record; all are there, each in
-    one state and with a reason where one is due; and who was dialled is not thought to be
-    still to be dialled, or refused.
+    No number was dialled twice, or sent to without an intent. All contacts are there, each in
+    one state and with a reason where one is due. No dialled contact is pending or refused in
+    the ledger.
 
     Args:
-        ledger: What is believed.
-        log: What the server saw.
+        ledger: The ledger.
+        log: The server's requests.
         total: How many contacts were loaded.
         name: The campaign.
-        open_: How many are still to be dialled.
+        open_: How many are still pending.
     """
     log = list(log)
-    people = await everybody(ledger, name)
+    people = await all_contacts(ledger, name)
     state = await ledger.state(name)
     dialled = Counter(request.number for request in log if request.dialled)
     states = Counter(contact.state for contact in people)
@@ -150,7 +150,7 @@ async def account(
 
 
 def busiest(log: Sequence[Request], seconds: float = 1.0) -> int:
-    """Return the most requests in any window of so many seconds."""
+    """Return the most requests in any window of this many seconds."""
     times = sorted(request.at for request in log)
     return max(
         sum(begin <= at < begin + seconds for at in times[row : row + 2_000])
@@ -160,7 +160,7 @@ def busiest(log: Sequence[Request], seconds: float = 1.0) -> int:
 
 @frozen
 class Scene:
-    """A ledger on the virtual clock, a simulator, and a service whose calls end there."""
+    """A ledger on the virtual clock, a simulator, and a service that uses it."""
 
     ledger: MemoryLedger
     simulator: WritingSimulator
@@ -169,7 +169,7 @@ class Scene:
     loaded: list[int] = field(factory=list[int])
 
     def campaign(self, config: CampaignSettings | None = None, **more: Any) -> Campaign:
-        """Return a worker's view of the campaign."""
+        """Return a worker of the campaign."""
         name = more.pop("name", NAME)
         options: dict[str, Any] = {"receiver": self.receiver, "timeouts": SHORT, **more}
         service = options.pop("service", self.service)
@@ -186,7 +186,7 @@ class Scene:
 async def scene(
     *faults: Fault, limit: RateLimit | None = None, **options: Any
 ) -> AsyncIterator[Scene]:
-    """A simulator of quick calls, with a receiver."""
+    """Yield a simulator of quick calls, with a receiver."""
     options = {"magic": False, "ring": 5.0, "talk": 2.0, "latency": 0.1} | options
     simulator = WritingSimulator(**options)
     simulator.log = []

@@ -1,8 +1,8 @@
-"""Workers of campaigns that die, or freeze, exactly where it hurts.
+"""Campaign workers that are killed or frozen at a given point.
 
-`tests/processes/test_campaign_faults.py` runs this as a script. It forks: once for a simulator, and
-for each point a few workers with a ledger of their own, the first of which ends at that point.
-When the others have finished the campaign, it says how it stands.
+`tests/processes/test_campaign_faults.py` runs this as a script. It forks a simulator
+and, for each point, some workers with their own ledger. The first one ends at that point. When
+the others have finished the campaign, the script prints the states of its contacts.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ if TYPE_CHECKING:
     from telecmi_async.ledger import Ledger
 
 NAME = "dying"
-#: One after another; what the worker that ends has done by then.
+#: The points in their order: what the worker did last.
 KILLED = [
     "claim not committed", "claimed", "intended", "first byte sent", "request sent",
     "outcome not committed", "settled",
 ]  # fmt: skip
 FROZEN = ["claimed", "intended"]
 CONTACTS = 9
-# So that a second or two are longer than any lease.
+# Leases that end within two seconds.
 PATIENCE = CampaignTimeouts(
     claim=1.5,
     fence=1.0,
     timeouts=Timeouts(connect=0.9, write=0.9, read=0.9, total=1.0),
     grace=0.3,
 )
-# What a worker has under way is one, so that it is known whom it was about.
+# One call in flight, so that the contact of the killed worker is known.
 SETTINGS = CampaignSettings(
     flow=[Hangup()],
     pace=Pace(calls_per_second=20.0, max_in_flight=1),
@@ -68,12 +68,12 @@ SETTINGS = CampaignSettings(
 
 @define
 class Ending:
-    """Where a worker ends, and how.
+    """Where and how a worker ends.
 
     Args:
-        point: Where.
+        point: The point at which it ends.
         how: The signal that it sends itself.
-        note: A file for the number it was about.
+        note: A file for the number of its contact.
     """
 
     point: str
@@ -82,14 +82,14 @@ class Ending:
     number: int = 0
 
     def here(self, point: str, number: int | None = None) -> None:
-        """End, if this is the point."""
+        """End if this is the point."""
         if point == self.point and not self.note.exists():
             self.note.write_text(str(number or self.number))
             os.kill(os.getpid(), self.how)
 
 
-def haunt(ledger: Any, ending: Ending) -> None:  # noqa: C901  # a hook for each point
-    """Let a worker's ledger and transport end it at its point."""
+def end_at_point(ledger: Any, ending: Ending) -> None:  # noqa: C901  # a hook for each point
+    """Patch a worker's ledger and transport so that it ends at its point."""
     claim, intend, settle, trace = ledger.claim, ledger.intend, ledger.settle, _Probe.trace
 
     async def uncommitted(ask: Callable[[], Awaitable[Any]], point: str) -> Any:
@@ -105,7 +105,7 @@ def haunt(ledger: Any, ending: Ending) -> None:  # noqa: C901  # a hook for each
 
     async def intending(*args: Any, **more: Any) -> Any:
         found = await intend(*args, **more)
-        # One is under way at a time, so what follows is about this one.
+        # Only one call is in flight, so the following steps are about this contact.
         ending.number = args[0].number
         ending.here("intended")
         return found
@@ -123,13 +123,13 @@ def haunt(ledger: Any, ending: Ending) -> None:  # noqa: C901  # a hook for each
             ending.here("request sent")
 
     if ending.how == signal.SIGSTOP:
-        write_nothing_beside(ledger, ending.note)
+        write_only_moves(ledger, ending.note)
     ledger.claim, ledger.intend, ledger.settle = claiming, intending, settling
-    _Probe.trace = tracing  # type: ignore[method-assign, assignment]  # this process is to die by it
+    _Probe.trace = tracing  # type: ignore[method-assign, assignment]  # this process ends by it
 
 
-def write_nothing_beside(ledger: Any, note: Path) -> None:
-    """Keep a worker from being frozen in the midst of a transaction: nobody could write then."""
+def write_only_moves(ledger: Any, note: Path) -> None:
+    """Keep a worker from being frozen inside a transaction, which would block all writers."""
     renew, reap = ledger.renew, ledger.reap
 
     async def renewing(*args: Any, **more: Any) -> int:
@@ -142,7 +142,7 @@ def write_nothing_beside(ledger: Any, note: Path) -> None:
 
 
 def leave_some(ledger: Any, note: Path) -> None:
-    """Let a worker leave contacts to the one that is to end, until it has."""
+    """Let a worker leave contacts for the one that is to end, until it has ended."""
     claim, claimed = ledger.claim, 0
 
     async def claiming(*args: Any, **more: Any) -> Any:
@@ -161,7 +161,7 @@ def _is_there(note: Path) -> bool:
 
 
 def _never_commit(ledger: Any, end: Callable[[], None]) -> None:
-    """Let the next transaction end the process when it has done its work."""
+    """Let the next transaction end the process before it commits."""
     if isinstance(ledger, SqliteLedger):
         write = ledger._write
 
@@ -188,13 +188,13 @@ def _never_commit(ledger: Any, end: Callable[[], None]) -> None:
 
 @frozen
 class Scenario:
-    """One point, its ledger, and what is told of it.
+    """One point, its ledger, and its report.
 
     Args:
         point: Where the first worker ends.
         how: How it ends.
         where: Its ledger's path or address.
-        note: Where it leaves the number it was about.
+        note: The file with the number of its contact.
     """
 
     point: str
@@ -209,8 +209,8 @@ class Scenario:
             return PostgresLedger(self.where, schema=schema)
         return SqliteLedger(self.where)
 
-    async def work(self, base_url: str, number: int, *, haunted: bool) -> None:
-        """Dial until nothing is left to be dialled."""
+    async def work(self, base_url: str, number: int, *, ends: bool) -> None:
+        """Dial until nothing is left."""
         async with (
             self.ledger() as ledger,
             CallService(2222226, "simulated-secret", from_=FROM, base_url=base_url) as service,
@@ -219,15 +219,15 @@ class Scenario:
                 ledger, service, NAME, SETTINGS, worker=f"w{number}", timeouts=PATIENCE
             )
             await campaign.load(contacts(CONTACTS))
-            if haunted:
+            if ends:
                 how = signal.SIGKILL if self.how == "kill" else signal.SIGSTOP
-                haunt(ledger, Ending(self.point, how, self.note))
+                end_at_point(ledger, Ending(self.point, how, self.note))
             else:
                 leave_some(ledger, self.note)
             await campaign.run()
 
-    async def told(self, log: list[tuple[int, str]]) -> dict[str, Any]:
-        """Say how it stands, and how after its events have come."""
+    async def report(self, log: list[tuple[int, str]]) -> dict[str, Any]:
+        """Return the states of the contacts, before and after their events were recorded."""
         victim = int(self.note.read_text())
         async with self.ledger() as ledger:
             people = [contact.number async for contact in ledger.contacts(NAME)]
@@ -250,13 +250,13 @@ class Scenario:
 
 
 async def counted(ledger: Ledger) -> dict[str, int]:
-    """How many contacts are in each state that has any."""
+    """Return the number of contacts in each state that has any."""
     state = await ledger.state(NAME)
     return {str(name): count for name, count in state.counts.items() if count}
 
 
 async def serve(log: Path, port: int) -> None:
-    """Answer calls until somebody ends it."""
+    """Accept calls until the process is killed."""
     simulator = WritingSimulator(magic=False, life=None, latency=0.02, keep=0)
     simulator.log = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     async with simulator.serve() as base_url:
@@ -265,7 +265,7 @@ async def serve(log: Path, port: int) -> None:
 
 
 def fork(work: Callable[..., Awaitable[None]], *args: Any, backend: str = "asyncio") -> int:
-    """Run something in a process of its own; return the process's number."""
+    """Run something in a process of its own; return the process id."""
     process = os.fork()
     if not process:
         _child(lambda: anyio.run(work, *args, backend=backend))
@@ -282,7 +282,7 @@ def _child(work: Callable[[], None]) -> NoReturn:
 
 
 def ended(process: int) -> int:
-    """Wait until a process has ended or stopped; return how."""
+    """Wait until a process has ended or stopped; return its status."""
     _, status = os.waitpid(process, os.WUNTRACED)
     return status
 
@@ -295,7 +295,7 @@ class Run:
         scenario: What happens to the first of them.
         base_url: Where calls go.
         workers: How many there are at a time.
-        row: Makes event loops alternate.
+        row: Its index, by which event loops alternate.
     """
 
     scenario: Scenario
@@ -308,7 +308,7 @@ class Run:
         number = len(self.processes)
 
         def work() -> Awaitable[None]:
-            return self.scenario.work(self.base_url, number, haunted=number == 0)
+            return self.scenario.work(self.base_url, number, ends=number == 0)
 
         backend = ("asyncio", "trio")[(self.row + number) % 2]
         self.processes.append(fork(work, backend=backend))
@@ -319,13 +319,13 @@ class Run:
             self._start()
 
     def replace(self) -> None:
-        """Wait until the first has ended or stopped; one that was alone has a successor."""
-        assert ended(self.processes[0]), f"{self.scenario}: it came to an end of its own"
+        """Wait until the first has ended or stopped; start a successor if it was alone."""
+        assert ended(self.processes[0]), f"{self.scenario}: it ended by itself"
         if self.workers == 1:
             self._start()
 
     def finish(self) -> None:
-        """Wait for the others; then the one that was frozen goes on."""
+        """Wait for the other workers, then let the frozen one go on."""
         first, *others = self.processes
         for process in others:
             assert ended(process) == 0, f"{self.scenario}: a worker failed"
@@ -334,23 +334,23 @@ class Run:
             assert ended(first) == 0, f"{self.scenario}: the frozen worker failed"
 
 
-def main(told: dict[str, Any]) -> None:
-    """Run all points at once, and say how each ended."""
+def main(order: dict[str, Any]) -> None:
+    """Run all points at once, and print how each ended."""
     faulthandler.register(signal.SIGUSR1)
-    # Its workers are forked, and look more often for what they may do than real ones.
+    # Its workers are forked, and poll more often than real ones.
     worker._POLL = supervisor._POLL = 0.2  # type: ignore[misc]  # final for others
-    folder, workers = Path(told["folder"]), told["workers"]
+    folder, workers = Path(order["folder"]), order["workers"]
     reading, writing = os.pipe()
     server = fork(serve, folder / "log", writing)
     base_url = os.read(reading, 100).decode().strip()
     points = [(point, "kill") for point in KILLED] + [(point, "stop") for point in FROZEN]
     scenarios = [
-        Scenario(point, how, told["where"] or str(folder / f"{row}.db"), folder / f"note{row}")
+        Scenario(point, how, order["where"] or str(folder / f"{row}.db"), folder / f"note{row}")
         for row, (point, how) in enumerate(points)
     ]
     runs = [Run(scenario, base_url, workers, row) for row, scenario in enumerate(scenarios)]
     try:
-        # Some at a time: a database has only so many connections.
+        # Five at a time, because a database has a limited number of connections.
         for some in (runs[:5], runs[5:]):
             for run in some:
                 run.begin()
@@ -365,10 +365,10 @@ def main(told: dict[str, Any]) -> None:
     lines = [line.split() for line in (folder / "log").read_text().splitlines()]
     log = [(int(number), token) for number, token in lines]
 
-    async def tell() -> list[dict[str, Any]]:
-        return [await scenario.told(log) for scenario in scenarios]
+    async def reports() -> list[dict[str, Any]]:
+        return [await scenario.report(log) for scenario in scenarios]
 
-    sys.stdout.write(json.dumps(anyio.run(tell)))
+    sys.stdout.write(json.dumps(anyio.run(reports)))
 
 
 if __name__ == "__main__":

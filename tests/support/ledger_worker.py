@@ -1,4 +1,4 @@
-"""One process that sends to the contacts of a campaign, and says what it knows to be on record.
+"""One process that sends to the contacts of a campaign, and prints what is committed.
 
 `tests/processes/test_ledger.py` starts several of them, and kills some.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def say(*words: object) -> None:
-    """Tell the test something, in one piece: it may be the last."""
+    """Write a line to the test with one system call, because the process may be killed."""
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 

@@ -1,7 +1,7 @@
-"""Processes that share one limit, and a simulator that writes down when their calls arrive.
+"""Processes that share one limit, and a simulator that logs when their calls arrive.
 
-`measure` starts them: it is what the benchmark and the tests of shared limits have in common.
-Run as a script, this is one of those processes.
+`measure` starts them, for the benchmark and the tests of shared limits.
+As a script, this module is one of those processes.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ FLOW = [{"action": "hangup"}]
 
 @frozen
 class Measured:
-    """What a run came to.
+    """The result of a run.
 
     Args:
-        rate: What was asked for.
+        rate: The limit, in calls per second.
         arrivals: When calls arrived, in seconds, in order.
     """
 
@@ -71,7 +71,7 @@ def measure(where: str, rate: float, seconds: float, *, processes: int = 2) -> M
     """Let processes dial for some seconds, as fast as the limit lets them.
 
     Args:
-        where: What they share: a file's path, or the URL of a PostgreSQL or Valkey server.
+        where: Their limits: a file's path, or the URL of a PostgreSQL or Valkey server.
         rate: How many calls may start in a second.
         seconds: For how long they dial.
         processes: How many there are.
@@ -107,11 +107,11 @@ def _line(stream: IO[str] | None) -> str:
     return stream.readline().rstrip()
 
 
-# -- what runs in the processes
+# -- code of the processes
 
 
 def say(word: str) -> None:
-    """Tell whoever started this."""
+    """Send a line to the process that started this one."""
     sys.stdout.write(word + "\n")
     sys.stdout.flush()
 
@@ -131,13 +131,13 @@ class WritingSimulator(Simulator):
         at: float,
         local: bool = True,
     ) -> Decision:
-        """Take a request."""
+        """Log and process a request."""
         self.arrivals.append(at)
         return super().receive(method, path, headers, body, at=at, local=local)
 
 
 async def serve() -> None:
-    """Serve until it is told to stop; then say when requests arrived."""
+    """Serve until a line arrives on stdin; then print when requests arrived."""
     simulator = WritingSimulator(life=None, magic=False, keep=0, latency=0.0)
     simulator.arrivals = []
     async with simulator.serve() as url:
@@ -147,7 +147,7 @@ async def serve() -> None:
 
 
 def shared(where: str) -> AbstractAsyncContextManager[SharedLimits]:
-    """Return the limits that are kept there."""
+    """Return the limits at an address."""
     if where.startswith("redis://"):
         return RedisLimits(where)
     if where.startswith("postgresql://"):
@@ -206,8 +206,8 @@ async def _pause(seconds: float) -> bool:
 
 
 if __name__ == "__main__":
-    told = json.loads(sys.argv[1])
-    if told.get("serve"):
+    order = json.loads(sys.argv[1])
+    if order.get("serve"):
         anyio.run(serve)
     else:
-        anyio.run(dial, told)
+        anyio.run(dial, order)

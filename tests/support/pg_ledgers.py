@@ -1,4 +1,4 @@
-"""A ledger in PostgreSQL whose clock is moved by the test."""
+"""A ledger in PostgreSQL with a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ClockedLedger"]
 
-# The server's own clock goes on where nothing was set.
+# Without a setting it is the server's own clock.
 CLOCK = """
     CREATE OR REPLACE FUNCTION clock() RETURNS double precision LANGUAGE sql VOLATILE AS $$
         SELECT coalesce(nullif(current_setting('test.clock', true), '')::double precision,
@@ -36,11 +36,11 @@ class ClockedPipeline(PostgresPipeline):
 
 
 class ClockedLedger(PostgresLedger):
-    """Keeps its contacts in the schema that belongs to a folder.
+    """A PostgreSQL ledger whose schema belongs to a folder.
 
     Args:
-        folder: Ledgers of one folder keep the same.
-        clock: Tells the time.
+        folder: Ledgers of one folder share a schema.
+        clock: Returns the time.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float]) -> None:

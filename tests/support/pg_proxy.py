@@ -1,4 +1,4 @@
-"""A way to a server that breaks at the worst moment: when it has done what it was asked."""
+"""A proxy that loses a server's reply after the server has done the work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["PgProxy"]
 
 
 class PgProxy:
-    """Passes on what a client and a server of this machine say to each other.
+    """Forwards the bytes between clients and a server on this machine.
 
     Args:
         port: The server's port.
@@ -25,9 +25,9 @@ class PgProxy:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         self.port: int = self._listening.getsockname()[1]
-        #: How many more replies are lost, and their connections with them.
+        #: How many more replies are lost; each loss closes the connection.
         self.lose = 0
-        #: Whether nobody gets through any more after that.
+        #: Whether connections are refused after a loss.
         self.then_refuse = False
         self.refuses = False
 

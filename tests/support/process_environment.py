@@ -1,6 +1,6 @@
-"""What tests must not depend on: inherited signals, umask, time zone and environment.
+"""Resets inherited signals, umask, time zone and environment before tests run.
 
-A shell that starts a job in the background has it ignore SIGINT; a service manager blocks
+A job in the background of a shell ignores SIGINT; a service manager blocks
 signals; users have proxies, colours and credentials in their environment.
 """
 
@@ -11,7 +11,7 @@ import re
 import signal
 import time
 
-#: What this package reads, what its libraries read, and what terminals and servers read.
+#: Variables of this package, its libraries, terminals and servers.
 _VARIABLES = re.compile(
     r"TELECMI_\w+|(HTTPS?|ALL|NO)_PROXY|SSL_(CERT|KEYLOG)\w+|PG[A-Z]+|NO_COLOR|FORCE_COLOR"
     r"|CLICOLOR\w*|TTY_\w+|COLUMNS|LINES|TERM|WEB_CONCURRENCY|(UVICORN|GUNICORN|GRANIAN)_\w+"
@@ -21,7 +21,7 @@ _VARIABLES = re.compile(
 
 
 def pytest_configure() -> None:
-    """Have each process that runs tests begin as if it was started in a plain shell."""
+    """Give each test process the state of one that was started in a plain shell."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGALRM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)

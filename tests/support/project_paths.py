@@ -1,4 +1,4 @@
-"""Where the project's files are, for tests that read them."""
+"""The paths of the project's folders."""
 
 from __future__ import annotations
 

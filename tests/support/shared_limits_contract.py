@@ -1,6 +1,6 @@
-"""What all shared limits must do, wherever the law of pacing is computed.
+"""The contract of all shared limits, wherever the law of pacing is computed.
 
-A test module imports these tests and has a fixture `tested` that says what they run on.
+A test module imports these tests and has a fixture `tested` with the limits.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ ACCOUNT, CALLER, CAMPAIGN = ("account", 1.0), ("from", 2.0), ("campaign", 5.0)
 
 @frozen
 class LimitsUnderTest:
-    """Limits, of which nothing is used, and their clock.
+    """Unused limits and their clock.
 
     Args:
         limits: The limits.
         advance: Lets seconds pass on their clock.
-        nearly: By how much a wait may be shorter than the law says: the clock of a server goes
+        nearly: By how much a wait may be shorter than the law says: the clock of a server runs
             on while a test runs.
     """
 
@@ -42,7 +42,7 @@ class LimitsUnderTest:
     nearly: float = 1e-6
 
     def waits(self, *seconds: float) -> list[object]:
-        """Waits as they should be."""
+        """Return waits with the tolerance of these limits."""
         return [pytest.approx(wait, abs=self.nearly) for wait in seconds]
 
 
@@ -83,7 +83,7 @@ class InProcessLimits:
 
 
 async def test_starts_are_spaced(tested: LimitsUnderTest) -> None:
-    """By the law, for each limit alone; a start that is too far away is not reserved."""
+    """Starts of each limit are spaced by the law; one beyond ``longest`` is refused."""
     limits = tested.limits
 
     waits = [await limits.reserve([ACCOUNT], longest=2.5) for _ in range(5)]
@@ -96,7 +96,7 @@ async def test_starts_are_spaced(tested: LimitsUnderTest) -> None:
 
 
 async def test_time_that_passed_is_not_waited_for(tested: LimitsUnderTest) -> None:
-    """Nor is it saved up for a burst."""
+    """Time that passed shortens a wait, and is not saved up for a burst."""
     limits, keys = tested.limits, [("account", 0.05)]
     await limits.reserve(keys, longest=1.0)
 
@@ -109,7 +109,7 @@ async def test_time_that_passed_is_not_waited_for(tested: LimitsUnderTest) -> No
 
 
 async def test_several_starts_are_reserved_at_once(tested: LimitsUnderTest) -> None:
-    """As if they had been asked for one after another: as many as are near enough."""
+    """``most`` starts are reserved as if one after another, within ``longest``."""
     limits = tested.limits
 
     waits = await limits.reserve([ACCOUNT, CALLER], longest=7.0, most=3)
@@ -126,7 +126,7 @@ async def test_several_starts_are_reserved_at_once(tested: LimitsUnderTest) -> N
 async def test_several_limits_are_granted_together_or_not_at_all(
     tested: LimitsUnderTest,
 ) -> None:
-    """A start is when the last limit allows it, and counts under each from that moment."""
+    """A start waits for its last limit, and counts for each limit from that moment."""
     limits, all_three = tested.limits, [ACCOUNT, CALLER, CAMPAIGN]
 
     first = await limits.reserve(all_three, longest=100)
@@ -143,7 +143,7 @@ async def test_several_limits_are_granted_together_or_not_at_all(
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_a_random_run_follows_the_law(tested: LimitsUnderTest, seed: int) -> None:
-    """Whatever is asked for in whatever order, the waits are those of `reserve_starts`."""
+    """The waits of any sequence are those of `reserve_starts`."""
     dice, dues = random.Random(seed), dict[str, float]()
     for _ in range(30):
         keys = dice.sample([ACCOUNT, CALLER, CAMPAIGN], dice.randint(1, 3))
@@ -157,7 +157,7 @@ async def test_a_random_run_follows_the_law(tested: LimitsUnderTest, seed: int) 
 
 
 async def test_no_two_starts_are_one(tested: LimitsUnderTest) -> None:
-    """However many ask at once, each has a start of its own."""
+    """Concurrent requests get different starts."""
     waits: list[float] = []
 
     async def ask() -> None:
@@ -173,7 +173,7 @@ async def test_no_two_starts_are_one(tested: LimitsUnderTest) -> None:
 
 
 async def test_channels_are_leased(tested: LimitsUnderTest) -> None:
-    """No more than there are; a holder keeps its channel; a freed one is given out again."""
+    """At most ``limit`` channels are leased; a holder keeps its own; a freed one is reused."""
     limits = tested.limits
 
     async def lease(holder: str, key: str = "account") -> bool:
@@ -189,7 +189,7 @@ async def test_channels_are_leased(tested: LimitsUnderTest) -> None:
 
 
 async def test_a_channel_comes_back_when_its_lease_is_over(tested: LimitsUnderTest) -> None:
-    """Its holder may be gone. Others keep theirs, and a holder that asks again keeps it longer."""
+    """A channel whose lease is over is free; renewed leases last longer."""
     limits = tested.limits
     assert await limits.lease_channel("account", "lasting", limit=2, seconds=60)
     assert await limits.lease_channel("account", "short", limit=2, seconds=0.05)

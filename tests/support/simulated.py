@@ -1,4 +1,4 @@
-"""A simulator asked by hand: no event loop, no network, time that is only told."""
+"""A simulator driven by hand: no event loop, no network, time as an argument."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def place(
     at: float = 0.0,
     **more: object,
 ) -> SimulatedCall:
-    """Place a call that is accepted, whatever becomes of the answer."""
+    """Place a call that is accepted, whatever the reply."""
     fields = {"from": FROM, "to": to, "pcmo": pcmo or (HANGUP,), **more}
     call = post(simulator, GLOBAL, fields, at=at).call
     assert call is not None
@@ -45,13 +45,13 @@ def place(
 
 
 def pass_time(simulator: Simulator, until: float) -> None:
-    """Tell the simulator what time it is."""
+    """Move the simulator's clock."""
     simulator.receive("POST", "/", {}, b"", at=until)
     simulator.leave()
 
 
 def lived(*pcmo: Mapping[str, object], to: int = TO, **options: Any) -> SimulatedCall:
-    """Return a call whose life is over."""
+    """Return a call that is over."""
     duration = options.pop("duration", None)
     simulator = Simulator(**options)
     more = {} if duration is None else {"duration": duration}
@@ -62,7 +62,7 @@ def lived(*pcmo: Mapping[str, object], to: int = TO, **options: Any) -> Simulate
 
 
 def story(call: SimulatedCall) -> list[str]:
-    """Tell what happened, in short: ``a answered``, ``b hangup``, ``play``."""
+    """Return what happened, in short: ``a answered``, ``b hangup``, ``play``."""
     return [
         note.detail if note.what == "step" else f"{note.leg} {note.what}"
         for note in call.timeline
@@ -70,6 +70,6 @@ def story(call: SimulatedCall) -> list[str]:
 
 
 def said(decision: Decision) -> dict[str, Any]:
-    """Return what an answer says."""
+    """Return the JSON of a reply."""
     decoded: dict[str, Any] = json.loads(decision.answer.body)
     return decoded

@@ -1,8 +1,8 @@
-"""Three workers that come and go at random, among all faults at once, on the virtual clock.
+"""Soak test: three workers that come and go among all faults, on the virtual clock.
 
     python tests/support/soak.py [--contacts 10000] [--seed 1]
 
-Everybody is accounted for in the end, and nobody was dialled twice.
+In the end every contact has a final state, and no number was dialled twice.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from telecmi_async.testing import run
 
 S = ContactState
 SHARE = 0.02
-#: All that can become of a request, but for refused credentials: they pause a campaign.
+#: All kinds of faults except refused credentials, which pause a campaign.
 KINDS = [kind for kind in FaultKind if not kind.value.startswith("credentials")]
 RATE = 40.0
 _OPEN = (S.PENDING, S.CLAIMED, S.SENDING)
@@ -33,7 +33,7 @@ _OPEN = (S.PENDING, S.CLAIMED, S.SENDING)
 
 @define
 class Leaving:
-    """A ledger as one worker sees it, who may lose sight of it for good.
+    """A worker's ledger, which becomes unreachable when ``gone`` is set.
 
     Args:
         ledger: The ledger.
@@ -52,14 +52,14 @@ CONFIG = settings(RATE, pace={"max_live_calls": 200, "max_in_flight": 10})
 
 
 async def soak(total: int, seed: int) -> dict[str, Any]:
-    """Dial everybody, and return how it went."""
+    """Dial all contacts, and return statistics."""
     dice = random.Random(seed)
     faults = [Fault(kind, share=SHARE) for kind in KINDS]
     webhooks = Webhooks(drop_share=SHARE, double_share=SHARE, delay=(0.0, 60.0))
     joined = gone = 0
 
     async with scene(*faults, webhooks=webhooks, seed=seed, answered_share=0.6) as here:
-        # Events are heard by one that does not go away.
+        # One campaign stays, and receives the events.
         listening = here.campaign(CONFIG)
         await listening.load(contacts(total))
 
@@ -80,7 +80,7 @@ async def soak(total: int, seed: int) -> dict[str, Any]:
             try:
                 await campaign.run()
             except StoreError:
-                pass  # it is one of those that are gone
+                pass  # its ledger became unreachable
 
         async def is_open() -> bool:
             state = await here.ledger.state(NAME)
@@ -89,7 +89,7 @@ async def soak(total: int, seed: int) -> dict[str, Any]:
         async with anyio.create_task_group() as workers:
             for _ in range(3):
                 workers.start_soon(one)
-        # Those that went away left some behind; what is heard of them is heard.
+        # Finish the contacts of the workers that left.
         await listening.run()
 
         states = await here.account(total)

@@ -1,7 +1,7 @@
-"""One worker process of a web application: it places calls, and takes webhooks as they come.
+"""One worker process of a web application: it places calls and receives webhooks.
 
-It is told what to do, and tells what it did, in lines of JSON. `test_store_processes` starts
-four of them.
+It reads orders and writes reports, as lines of JSON. `tests/processes/test_event_store.py`
+starts four of them.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ PATIENCE = 30.0
 
 
 def say(**what: Any) -> None:
-    """Tell the test something."""
+    """Send the test a message."""
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
 
 
 class Telecmi(httpx.AsyncBaseTransport):
-    """Accepts every call, and says so before its reply is on the way."""
+    """Accepts every call, and reports it to the test before its reply."""
 
     def __init__(self, first: int) -> None:
         self.next = first
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Tell the test what events will bring back, and take a while to reply."""
+        """Report what the events will contain, and reply after a while."""
         sent = json.loads(await request.aread())
         number, self.next = self.next, self.next + 1
         say(placed=f"{number:043d}", extra_params=sent["extra_params"])
@@ -51,7 +51,7 @@ class Telecmi(httpx.AsyncBaseTransport):
 
 
 async def lines() -> AsyncGenerator[dict[str, Any]]:
-    """What the test says."""
+    """Yield the messages of the test."""
     reader = asyncio.StreamReader(limit=1 << 20)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
@@ -72,11 +72,11 @@ async def place(service: CallService, ended: dict[str, float]) -> CallHandle:
 
 
 async def main(url: str, worker: int, calls: int) -> None:
-    """Place calls, and do what the test says meanwhile."""
+    """Place calls, and follow the test's orders."""
     token = "t" * 43
     seen: Counter[str] = Counter()
     ended: dict[str, float] = {}
-    # All deliveries come at once, and the machine may be busy: nothing is put off for that.
+    # All deliveries come at once, and a busy machine must not make the store time out.
     async with RedisStore(url, timeout=PATIENCE) as store:
         receiver = Receiver(token, store=store)
 
@@ -94,9 +94,9 @@ async def main(url: str, worker: int, calls: int) -> None:
             events=receiver,
         )
         deliveries: set[asyncio.Task[Any]] = set()
-        async with client, service, asyncio.TaskGroup() as tasks, aclosing(lines()) as told:
+        async with client, service, asyncio.TaskGroup() as tasks, aclosing(lines()) as orders:
             waiting = [tasks.create_task(place(service, ended)) for _ in range(calls)]
-            async for line in told:
+            async for line in orders:
                 if "event" in line:
                     body = json.dumps(line["event"]).encode()
                     request = receiver.handle("POST", f"/{token}", HEADERS, body)
@@ -113,7 +113,7 @@ async def main(url: str, worker: int, calls: int) -> None:
                             task.result().status for task in deliveries if task.done()
                         ),
                         repeated=receiver.counts.duplicates,
-                        strays=receiver.counts.unmatched,
+                        unmatched=receiver.counts.unmatched,
                     )
                 else:
                     break

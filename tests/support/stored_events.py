@@ -1,4 +1,4 @@
-"""Events as a receiver files them, and a listener, for tests of stores."""
+"""Stored events and a listener, for tests of event stores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _unique = map(str, itertools.count())
 
 
 def stored(data: dict[str, Any], *, matched: bool = True) -> StoredEvent:
-    """An event that is certainly about a call of this account."""
+    """Return an event that is matched to a call of this account."""
     event = parse_event(data)
     ids = event_ids(event, REFERENCES.find(event))
     key = dedupe_key(event) or f"unique.{next(_unique)}"
@@ -29,37 +29,37 @@ def stored(data: dict[str, Any], *, matched: bool = True) -> StoredEvent:
 
 
 def unmatched(data: dict[str, Any]) -> StoredEvent:
-    """An event of which nobody knows yet whose it is."""
+    """Return an event that no process has matched to a call yet."""
     return stored(data, matched=False)
 
 
 def keys(found: list[StoredEvent]) -> list[str]:
-    """What tells events apart."""
+    """Return the keys of events."""
     return [event.key for event in found]
 
 
 class FakeListener:
-    """A listener that waits for some ids, and takes down what it is told."""
+    """A listener that wants some ids, and records the events that it gets."""
 
     def __init__(self, *names: str) -> None:
         self.names = set(names)
         self.received: list[StoredEvent] = []
 
     def wants(self, ids: Collection[str]) -> bool:
-        """Want what it waits for."""
+        """Return whether one of the ids is wanted."""
         return not self.names.isdisjoint(ids)
 
     def take(self, stored: StoredEvent) -> None:
-        """Take an event down."""
+        """Record an event."""
         self.received.append(stored)
 
     def waiting(self) -> list[str]:
-        """Wait for all of it for ever."""
+        """Return all wanted ids."""
         return sorted(self.names)
 
 
 async def eventually(holds: Callable[[], object], *, seconds: float = 10.0) -> None:
-    """Wait until something holds, on a clock that goes."""
+    """Wait on the real clock until something holds."""
     with anyio.fail_after(seconds):
-        while not holds():  # noqa: ASYNC110  # what changes knows nothing of a test
+        while not holds():  # noqa: ASYNC110  # the condition has no event to wait for
             await anyio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""A command in a process of its own on a terminal: what it draws, and keys that are pressed."""
+"""A command in its own process on a pseudo-terminal: its output and its keys."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-# The terminal becomes the process's own, so that Ctrl-C on it is a signal.
+# The terminal controls the process, so that Ctrl-C sends a signal.
 OWNED = """
 import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -32,7 +32,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that finds this package."""
+    """Return the environment of a process that can import this package."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     here = str(Path(telecmi_async.__file__).parents[1])
     return {**kept, "PYTHONPATH": here, "TERM": "xterm", "LANG": "C.UTF-8", **environ}
@@ -44,7 +44,7 @@ class OnTerminal:
     Args:
         argv: The command's arguments.
         environ: Its environment.
-        columns: How wide the terminal is.
+        columns: The width of the terminal.
     """
 
     def __init__(self, *argv: str, environ: Mapping[str, str], columns: int = 80) -> None:
@@ -64,22 +64,22 @@ class OnTerminal:
         self._reader.start()
 
     def _read(self) -> None:
-        with contextlib.suppress(OSError):  # so Linux tells that nobody has it open any more
+        with contextlib.suppress(OSError):  # Linux raises it when the other end is closed
             while piece := os.read(self._master, 65_536):
                 self._raw += piece
 
     @property
     def raw(self) -> str:
-        """All that was written, escape codes included."""
+        """All output, with escape codes."""
         return self._raw.decode(errors="replace")
 
     @property
     def text(self) -> str:
-        """All that was written, without them."""
+        """All output, without escape codes."""
         return ESCAPES.sub("", self.raw)
 
     def wait_for(self, text: str) -> None:
-        """Wait until something was written."""
+        """Wait until the output contains a text."""
         until = time.monotonic() + 30
         while text not in self.text:
             assert time.monotonic() < until, self.text
@@ -91,7 +91,7 @@ class OnTerminal:
         os.write(self._master, keys.encode())
 
     def end(self) -> int:
-        """Wait for the end, and return the exit code."""
+        """Wait for the process, and return its exit code."""
         code = self._process.wait(30)
         self._reader.join(30)
         return code

@@ -1,4 +1,4 @@
-"""A Valkey server of a test's own, on a port of this machine."""
+"""A Valkey server for tests, on a port of this machine."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["ValkeyServer"]
 
 
 class ValkeyServer:
-    """Starts a server, and kills it at the end. It writes nothing to a disk.
+    """Starts a server without persistence, and kills it at the end.
 
     Args:
-        password: What a client must know.
+        password: The password of clients.
     """
 
     def __init__(self, *, password: str = "") -> None:
@@ -28,12 +28,12 @@ class ValkeyServer:
 
     @property
     def url(self) -> str:
-        """The address for a client that knows the password."""
+        """The URL for a client with the password."""
         return f"redis://{f':{self.password}@' if self.password else ''}127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Start it, at the same port as before."""
-        # Not the package's own choice: another run beside this one would make the same.
+        """Start it, on the same port as before."""
+        # The package's default port could collide with another test run.
         self._process = Process(port=self.port or _free_port())
         self._process.start()
         self.port = self._process.port
@@ -42,13 +42,13 @@ class ValkeyServer:
                 client.config_set("requirepass", self.password)
 
     def kill(self) -> None:
-        """End it at once, and all that it knew."""
+        """Kill it, and lose its data."""
         if self._process is not None:
             self._process.terminate()
             self._process = None
 
     def client(self) -> redis.Redis:
-        """A plain client, to look at what is kept."""
+        """Return a plain client, to inspect the data."""
         return redis.Redis.from_url(self.url)
 
     def __enter__(self) -> Self:

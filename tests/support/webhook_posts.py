@@ -1,4 +1,4 @@
-"""Webhooks as TeleCMI posts them, for tests of the receiver, and an ASGI server by hand."""
+"""Webhooks as TeleCMI posts them, and a minimal ASGI server, for tests of the receiver."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PATH = f"/telecmi/{TOKEN}"
 JSON = {"Content-Type": "application/json"}
 REQUEST_ID = f"{0:043d}"
 LEG = "28b9fc5f-b147-47e1-80a4-1edf1339efe1"
-#: Somebody pressed keys; as in TeleCMI's sample, with its misspelt key.
+#: Pressed keys, as in TeleCMI's sample, with its misspelt key.
 DIGITS = {"from": 919100000000, "to": 4471000000, "dtmf": "1", "cmuuid": LEG}
-#: Somebody calls.
+#: An inbound call.
 INBOUND = {
     "action": "inbound",
     "from": "19170000001",
@@ -33,20 +33,20 @@ INBOUND = {
 
 
 async def post(receiver: Receiver, payload: object, *, path: str = PATH) -> HttpResponse:
-    """Hand a webhook to a receiver."""
+    """Post a webhook to a receiver."""
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     return await receiver.handle("POST", path, JSON, body)
 
 
 def events_of(receiver: Receiver) -> list[Event]:
-    """Return a list that grows by every event that user code hears of."""
+    """Return a list to which every event for handlers is appended."""
     received: list[Event] = []
     receiver.on_event(received.append)
     return received
 
 
 class Request:
-    """One request to an ASGI application, and what it answered."""
+    """One request to an ASGI application, and its reply."""
 
     def __init__(
         self,
@@ -70,19 +70,19 @@ class Request:
             self.scope["query_string"] = query
 
     async def receive(self) -> dict[str, Any]:
-        """Give the next message; wait forever after the last one."""
+        """Return the next message; wait forever after the last one."""
         if not self.messages:
             await anyio.sleep_forever()
         return self.messages.pop(0)
 
     async def send(self, message: Any) -> None:
-        """Take a message of the answer; fail if nobody is there any more."""
+        """Record a message of the reply; fail if the client has disconnected."""
         if self.gone:
             raise OSError("the client has gone")
         self.sent.append(message)
 
     async def to(self, app: Any) -> tuple[int, bytes]:
-        """Call an application, and return the status and body of its answer."""
+        """Send the request to an application, and return the reply's status and body."""
         await app(self.scope, self.receive, self.send)
         if not self.sent:
             return 0, b""
@@ -92,5 +92,5 @@ class Request:
 
 
 def part(body: bytes, *, more: bool = False) -> dict[str, Any]:
-    """Return a part of a request's body."""
+    """Return a part of a request body."""
     return {"type": "http.request", "body": body, "more_body": more}

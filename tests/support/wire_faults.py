@@ -1,4 +1,4 @@
-"""What a server can do to a request, and what each of its misdeeds proves."""
+"""Faults of a server, and what each of them proves about the call."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ PATIENT = Timeouts(connect=5, write=5, read=5, total=10)
 
 
 class Fault(NamedTuple):
-    """A misdeed and what is to come of it.
+    """A fault and its expected results.
 
     Args:
         script: What the server does.
-        status: What a single attempt comes to.
+        status: The status after a single attempt.
         error: What awaiting the call raises.
-        complete: How many whole requests the server has after a single attempt.
-        again: Whether the default policy repeats it.
-        failure: Whether the transport has no whole reply to show.
-        impatient: Time-outs, where the fault is that nothing happens.
+        complete: How many whole requests the server got in a single attempt.
+        again: Whether the default policy retries it.
+        failure: Whether the transport has no whole reply.
+        impatient: Time-outs for faults in which nothing happens.
     """
 
     script: fs.Script
@@ -65,12 +65,12 @@ class Fault(NamedTuple):
 
     @property
     def refuses(self) -> bool:
-        """Whether it is a "no" that can be trusted."""
+        """Whether the call was certainly rejected."""
         return self.status is CallStatus.REJECTED
 
 
 def redirect(status: str) -> Fault:
-    """A redirect to where the call would be accepted."""
+    """Return a redirect to where the call would be accepted."""
     data = fs.reply(b"", status=status, headers="Location: /elsewhere\r\n")
     return Fault(fs.answering(data), CallStatus.REJECTED, CallRejected, failure=False)
 
@@ -82,20 +82,20 @@ TOTAL = Timeouts(connect=5, write=5, read=5, total=0.2)
 
 
 FAULTS: dict[str, Fault] = {
-    # Nothing of the request is read.
+    # The server reads nothing of the request.
     "close at once": Fault(fs.close_at_once, complete=0),
     "reset at once": Fault(fs.reset_at_once, complete=0),
     "stall at once, read time-out": Fault(fs.stall_at_once, complete=0, impatient=READ),
     "stall at once, total time-out": Fault(fs.stall_at_once, complete=0, impatient=TOTAL),
-    # Some of it.
+    # It reads some of the request.
     "close after the head": Fault(fs.close_after_head, complete=0),
     "reset after the head": Fault(fs.reset_after_head, complete=0),
-    # All of it, and no answer.
+    # It reads the whole request, and sends no reply.
     "close after the body": Fault(fs.close_after_body),
     "reset after the body": Fault(fs.reset_after_body),
     "stall, read time-out": Fault(fs.stall_after_body, impatient=READ),
     "stall, total time-out": Fault(fs.stall_after_body, impatient=TOTAL),
-    # Some of an answer.
+    # It sends a part of a reply.
     "half a status line": Fault(fs.answering(b"HTTP/1.1 20")),
     "half the headers": Fault(fs.answering(b"HTTP/1.1 200 OK\r\nContent-Le")),
     "half the headers, then silence": Fault(
@@ -116,8 +116,8 @@ FAULTS: dict[str, Fault] = {
         fs.answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{")
     ),
     "drip": Fault(fs.drip, impatient=TOTAL),
-    "only an interim answer": Fault(fs.answering(b"HTTP/1.1 100 Continue\r\n\r\n")),
-    # What is no answer at all.
+    "only an interim reply": Fault(fs.answering(b"HTTP/1.1 100 Continue\r\n\r\n")),
+    # It sends something that is not a reply.
     "an upgrade": Fault(
         fs.answering(b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
     ),
@@ -137,7 +137,7 @@ FAULTS: dict[str, Fault] = {
             fs.reply(gzip.compress(fs.ACCEPTED)[:30], headers="Content-Encoding: gzip\r\n")
         )
     ),
-    # A whole answer that says nothing of the call.
+    # It sends a whole reply that says nothing about the call.
     "no content": Fault(
         fs.answering(b"HTTP/1.1 204 No Content\r\n\r\n"),
         failure=False,
@@ -151,7 +151,7 @@ FAULTS: dict[str, Fault] = {
     "a gateway's 502": Fault(
         fs.answering(fs.reply(GATEWAY, status="502 Bad Gateway")), again=True, failure=False
     ),
-    # A "no".
+    # It rejects the call.
     "refused": Fault(
         fs.answering(fs.reply(REFUSED, status="420 No")),
         CallStatus.REJECTED,
@@ -167,5 +167,5 @@ FAULTS: dict[str, Fault] = {
     ),
     "moved": redirect("302 Found"),
     "moved, method kept": redirect("307 Temporary Redirect"),
-    "moved for good": redirect("308 Permanent Redirect"),
+    "moved permanently": redirect("308 Permanent Redirect"),
 }
