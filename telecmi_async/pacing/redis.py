@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _MICRO: Final = 1_000_000
 _RESERVE, _LEASE, _FREE = (
-    read_lua(__package__, name) for name in ("reserve", "lease_channel", "free_channel")
+    read_lua("telecmi_async.pacing", name)
+    for name in ("reserve", "lease_channel", "free_channel")
 )
 
 

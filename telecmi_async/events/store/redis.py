@@ -36,7 +36,7 @@ _TOKEN_BYTES: Final = 8
 _MOST_UNANSWERED: Final = 10_000
 _whole: Final = validators.whole(1)
 
-_PUT, _GET = (read_lua(__package__, name) for name in ("put", "get"))
+_PUT, _GET = (read_lua("telecmi_async.events.store", name) for name in ("put", "get"))
 
 
 class RedisStore(RedisBacked):
