@@ -136,6 +136,16 @@ def ids(path: Path) -> str:
     return str(path.relative_to(base))
 
 
+def test_the_root_stays_small() -> None:
+    """At the root are the door, at most six modules, and at most sixteen rooms."""
+    names = {module.relative_to(PACKAGE).parts for module in INSIDE}
+    modules = {parts[0] for parts in names if len(parts) == 1} - {"__main__.py"}
+    folders = {parts[0] for parts in names if len(parts) > 1}
+
+    assert len(modules) <= 6
+    assert len(folders) <= 16
+
+
 def test_every_room_has_its_layer() -> None:
     """`LAYERS` lists exactly the rooms of the package."""
     assert set().union(*LAYERS) == {room_of(module) for module in MODULES} - {"__init__"}
