@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from typing import TYPE_CHECKING
 
@@ -201,7 +202,9 @@ async def test_not_one_byte_of_a_late_request_reaches_a_socket(
 
 
 @pytest.mark.real_clock
-async def test_a_process_that_froze_while_connecting_sends_not_one_byte() -> None:
+async def test_a_process_that_froze_while_connecting_sends_not_one_byte(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A request that becomes late while connecting is closed without sending a byte."""
     received: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -224,7 +227,8 @@ async def test_a_process_that_froze_while_connecting_sends_not_one_byte() -> Non
 
                 async def slow(name: str, info: object) -> None:
                     if name == "connection.connect_tcp.complete":
-                        await anyio.sleep(0.3)
+                        # The process is frozen here, and wakes up after the time to send by.
+                        monkeypatch.setattr(anyio, "current_time", lambda: math.inf)
                     await trace(name, info)
 
                 request.extensions["trace"] = slow
@@ -239,7 +243,8 @@ async def test_a_process_that_froze_while_connecting_sends_not_one_byte() -> Non
                 base_url=f"http://127.0.0.1:{port}/v2",
             ) as service:
                 with pytest.raises(NotSent):
-                    await place(service, Fixed(0.2))
+                    await place(service, Fixed(60))
+                monkeypatch.undo()
             await client.aclose()  # the server sees the end of the connection
 
     assert received == [b""]

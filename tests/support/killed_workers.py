@@ -51,11 +51,11 @@ KILLED = [
 ]  # fmt: skip
 FROZEN = ["claimed", "intended"]
 CONTACTS = 9
-# Leases that end within two seconds.
+# Leases that end within four seconds. A reply may take two: machines can be busy.
 PATIENCE = CampaignTimeouts(
     claim=1.5,
     fence=1.0,
-    timeouts=Timeouts(connect=0.9, write=0.9, read=0.9, total=1.0),
+    timeouts=Timeouts(connect=2.0, write=2.0, read=2.0, total=2.5),
     grace=0.3,
 )
 # One call in flight, so that the contact of the killed worker is known.
