@@ -209,7 +209,8 @@ async def test_a_process_that_froze_while_connecting_sends_not_one_byte() -> Non
         port = server.getsockname()[1]
 
         async def serve() -> None:
-            await anyio.wait_readable(server)
+            with anyio.fail_after(20):
+                await anyio.wait_readable(server)
             peer, _ = server.accept()
             with peer:
                 peer.setblocking(False)
@@ -224,7 +225,7 @@ async def test_a_process_that_froze_while_connecting_sends_not_one_byte() -> Non
 
                 async def slow(name: str, info: object) -> None:
                     if name == "connection.connect_tcp.complete":
-                        await anyio.sleep(0.3)
+                        await anyio.sleep(1.1)
                     await trace(name, info)
 
                 request.extensions["trace"] = slow
@@ -239,7 +240,8 @@ async def test_a_process_that_froze_while_connecting_sends_not_one_byte() -> Non
                 base_url=f"http://127.0.0.1:{port}/v2",
             ) as service:
                 with pytest.raises(NotSent):
-                    await place(service, Fixed(0.2))
+                    # A busy machine has connected by then.
+                    await place(service, Fixed(1.0))
             await client.aclose()  # the server sees the end of the connection
 
     assert received == [b""]

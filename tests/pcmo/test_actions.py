@@ -55,7 +55,7 @@ def test_an_action_is_known_everywhere(name: str) -> None:
     samples += DATA.joinpath("documented_request.json").read_text(encoding="utf-8")
     samples += DATA.joinpath("vendor_actions.json").read_text(encoding="utf-8")
     # One will do: it need not be the smallest.
-    any_one = settings(phases=[Phase.generate])
+    any_one = settings(phases=[Phase.generate], max_examples=5_000)
     find(known_actions, lambda action: isinstance(action, kind), settings=any_one)
 
     assert getattr(telecmi_async, kind.__name__) is getattr(pcmo, kind.__name__) is kind
