@@ -212,7 +212,8 @@ async def test_a_process_that_froze_while_connecting_sends_not_one_byte(
         port = server.getsockname()[1]
 
         async def serve() -> None:
-            await anyio.wait_readable(server)
+            with anyio.fail_after(20):
+                await anyio.wait_readable(server)
             peer, _ = server.accept()
             with peer:
                 peer.setblocking(False)

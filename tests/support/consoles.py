@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from anyio.from_thread import start_blocking_portal
 
 from telecmi_async.cli import Terminal
+from telecmi_async.http_server import ConnectionLimits
 from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 FROM = "19170000000"
 TO = "+1 917 000 0001"
 FLOW = '[{"action": "play", "file_name": "welcome.wav"}, {"action": "hangup"}]'
+
+
+# Nobody waits for the replies that a command left behind.
+HASTY = ConnectionLimits(grace=0.3)
 
 
 class Stream(io.StringIO):
@@ -69,7 +74,7 @@ def serving(simulator: Simulator) -> Iterator[dict[str, str]]:
     """Serve a simulator from another thread; yield the environment for commands."""
     with (
         start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(simulator.serve()) as base_url,
+        portal.wrap_async_context_manager(simulator.serve(limits=HASTY)) as base_url,
     ):
         yield {
             "TELECMI_APP_ID": str(simulator.app_id),
