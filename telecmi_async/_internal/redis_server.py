@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from importlib.resources import files
+import pkgutil
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar, cast
 
 import anyio
@@ -24,8 +24,11 @@ _AT_ONCE: Final = 16
 
 
 def read_lua(package: str, name: str) -> str:
-    """Return a script from the folder ``lua`` of a package."""
-    return files(package).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    """Return a script from the folder ``lua`` of a package.
+
+    `importlib.resources` would do, too, and add 10 ms to the import of the whole package.
+    """
+    return cast("bytes", pkgutil.get_data(package, f"lua/{name}.lua")).decode()
 
 
 class RedisServer:
