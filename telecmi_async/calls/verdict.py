@@ -95,7 +95,7 @@ _Body: TypeAlias = "Mapping[str, object] | None"
 def judge(answer: Reply | Failure, *, redact: Redactor, now: datetime) -> Verdict:
     """Return the verdict on one attempt; ``now`` is for a ``Retry-After`` that is a date."""
     if isinstance(answer, Failure):
-        outcome = Outcome.UNKNOWN if answer.sent else Outcome.NOT_SENT
+        outcome = Outcome.UNKNOWN if answer.may_have_left else Outcome.NOT_SENT
         return Verdict(outcome, redact.text(answer.reason))
 
     body = _decode(answer.body)

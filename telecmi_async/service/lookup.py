@@ -134,7 +134,7 @@ class Lookup:
         request = RequestBody(encode_body(fields, self._credentials))
         self._tasks.start(send, request, lambda _: over.set())
         await over.wait()
-        answer = answers[0] if answers else Failure("interrupted", sent=True)
+        answer = answers[0] if answers else Failure("interrupted", may_have_left=True)
         if isinstance(answer, Failure):
             raise RequestFailed(f"TeleCMI did not answer: {self._redact.text(answer.reason)}")
         decoded = decode_json(answer.body)

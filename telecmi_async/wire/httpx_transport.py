@@ -78,15 +78,17 @@ class HttpxTransport:
     ) -> Reply | Failure:
         """Send one request; see `telecmi_async.wire.transport.Transport`."""
         if self._client.is_closed:
-            return Failure("the http_client was closed", sent=False)
+            return Failure("the http_client was closed", may_have_left=False)
         probe = _Probe(send_by)
         with anyio.CancelScope(shield=True, deadline=deadline):
             try:
                 return await self._exchange(url, body, timeouts, probe)
             except Exception as error:  # noqa: BLE001  # total on purpose: nothing foreign escapes
-                return Failure(_describe(error, probe), sent=probe.may_have_sent(error))
+                return Failure(
+                    _describe(error, probe), may_have_left=probe.may_have_sent(error)
+                )
         return Failure(
-            f"no full answer within {timeouts.total:g} s", sent=probe.may_have_sent()
+            f"no full answer within {timeouts.total:g} s", may_have_left=probe.may_have_sent()
         )
 
     async def _exchange(
@@ -110,7 +112,9 @@ class HttpxTransport:
         finally:
             await response.aclose()
         if content is None:
-            return Failure(f"HTTP {probe.status} with a body that cannot be read", sent=True)
+            return Failure(
+                f"HTTP {probe.status} with a body that cannot be read", may_have_left=True
+            )
         return Reply(response.status_code, content, response.headers.get("retry-after"))
 
     async def aclose(self) -> None:

@@ -13,11 +13,13 @@ class Reply:
         status: The HTTP status.
         body: The decoded body, in full.
         retry_after: The ``Retry-After`` header, unparsed.
+        resent: Whether the HTTP client sent the request more than once, by itself.
     """
 
     status: int
     body: bytes = attrs.field(repr=False)
     retry_after: str | None = None
+    resent: bool = False
 
 
 @attrs.frozen
@@ -26,8 +28,12 @@ class Failure:
 
     Args:
         reason: What happened, in a few words without secrets.
-        sent: False only if it is proven that no byte of the request left.
+        may_have_left: False only if it is proven that the request did not leave.
+        permanent: Whether the same request would fail again: it could not even be built.
+        resent: Whether the HTTP client sent the request more than once, by itself.
     """
 
     reason: str
-    sent: bool
+    may_have_left: bool
+    permanent: bool = False
+    resent: bool = False

@@ -60,8 +60,8 @@ class Transport(Protocol):
     """Carries encoded calls to TeleCMI.
 
     An implementer must send the request at most once, must not follow redirects, and must
-    return a `Failure` for every error: no exception of its own may escape. ``Failure.sent`` may
-    be False only if it is proven that no byte of the POST left.
+    return a `Failure` for every error: no exception of its own may escape. ``Failure.may_have_left``
+    may be False only if it is proven that no byte of the POST left.
     """
 
     async def post(

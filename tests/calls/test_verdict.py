@@ -174,8 +174,8 @@ def test_retry_after_is_seconds_or_a_date_and_else_absent(
 
 def test_a_failure_is_unknown_unless_nothing_was_sent() -> None:
     """A failure is unknown unless no byte was sent."""
-    sent = judge(Failure("ReadTimeout", sent=True), redact=REDACT, now=NOW)
-    unsent = judge(Failure("ConnectError", sent=False), redact=REDACT, now=NOW)
+    sent = judge(Failure("ReadTimeout", may_have_left=True), redact=REDACT, now=NOW)
+    unsent = judge(Failure("ConnectError", may_have_left=False), redact=REDACT, now=NOW)
 
     assert (sent.outcome, sent.detail) == (U, "ReadTimeout")
     assert (unsent.outcome, unsent.detail) == (Outcome.NOT_SENT, "ConnectError")

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.anyio
 URL = "https://rest.example/v2/global_pcmo_make_call"
 SECRET = "not-to-be-seen"
 WIRE = RequestBody(b'{"appid":1,"secret":"not-to-be-seen"}')
-UNREADABLE = Failure("HTTP 200 with a body that cannot be read", sent=True)
+UNREADABLE = Failure("HTTP 200 with a body that cannot be read", may_have_left=True)
 TIMEOUTS = Timeouts(connect=1, write=2, read=3, total=8)
 
 # Every exception of httpx, and whether it leaves open if something was sent.
@@ -294,7 +294,7 @@ async def test_failures_over_respx(name: str) -> None:
     async with default_client() as client:
         answer = await send(client)
 
-    assert answer == Failure(name, sent=SENT[name])
+    assert answer == Failure(name, may_have_left=SENT[name])
 
 
 # --- failures -----------------------------------------------------------------------------
@@ -316,7 +316,7 @@ async def test_an_exception_without_a_trace_is_judged_by_its_name(name: str) -> 
     """Only exceptions that connecting alone can raise prove that nothing was sent."""
     answer = await post(Carrier(error(name)))
 
-    assert answer == Failure(name, sent=SENT[name])
+    assert answer == Failure(name, may_have_left=SENT[name])
 
 
 @pytest.mark.parametrize("made", [RuntimeError, OSError, ValueError, KeyError, ExceptionGroup])
@@ -325,7 +325,7 @@ async def test_a_foreign_exception_is_of_unknown_fate(made: type[Exception]) -> 
     raised = made("x", [OSError()]) if made is ExceptionGroup else made(SECRET)
     answer = await post(Carrier(raised))
 
-    assert answer == Failure(made.__name__, sent=True)
+    assert answer == Failure(made.__name__, may_have_left=True)
 
 
 CONNECTING = [
@@ -363,7 +363,7 @@ async def test_before_the_headers_start_nothing_was_sent(
     """Until the trace announces the POST, no exception means that it was sent."""
     answer = await post(Carrier(error(name), *events))
 
-    assert answer == Failure(name, sent=False)
+    assert answer == Failure(name, may_have_left=False)
 
 
 @pytest.mark.parametrize("version", ["http11", "http2"])
@@ -377,7 +377,7 @@ async def test_once_the_headers_start_everything_is_of_unknown_fate(
     answer = await post(carrier)
 
     refused = name == "LocalProtocolError" and end == "started"
-    assert answer == Failure(name, sent=not refused)
+    assert answer == Failure(name, may_have_left=not refused)
 
 
 async def test_a_trace_without_a_request_is_of_the_post() -> None:
@@ -390,7 +390,7 @@ async def test_a_trace_without_a_request_is_of_the_post() -> None:
 
     answer = await post(Silent(error("ConnectError")))
 
-    assert answer == Failure("ConnectError", sent=True)
+    assert answer == Failure("ConnectError", may_have_left=True)
 
 
 @pytest.mark.parametrize("name", SENT)
@@ -399,7 +399,7 @@ async def test_an_exception_in_the_body_comes_after_sending(name: str) -> None:
     stream = Body(b"{", error=error(name))
     answer = await post(Carrier(httpx.Response(502, stream=stream)))
 
-    assert answer == Failure(f"HTTP 502, then {name}", sent=True)
+    assert answer == Failure(f"HTTP 502, then {name}", may_have_left=True)
     assert stream.closed
 
 
@@ -408,8 +408,8 @@ async def test_exceptions_of_another_httpx_are_judged_alike() -> None:
     fork = type("ConnectTimeout", (Exception,), {})
     heir = type("MyTimeout", (httpx.ConnectTimeout,), {})
 
-    assert await post(Carrier(fork())) == Failure("ConnectTimeout", sent=False)
-    assert await post(Carrier(heir("x"))) == Failure("MyTimeout", sent=False)
+    assert await post(Carrier(fork())) == Failure("ConnectTimeout", may_have_left=False)
+    assert await post(Carrier(heir("x"))) == Failure("MyTimeout", may_have_left=False)
 
 
 async def test_a_url_that_httpx_cannot_read_proves_that_nothing_was_sent() -> None:
@@ -417,7 +417,7 @@ async def test_a_url_that_httpx_cannot_read_proves_that_nothing_was_sent() -> No
     async with httpx.AsyncClient() as client:
         answer = await send(client, "https://h:port/")
 
-    assert answer == Failure("InvalidURL", sent=False)
+    assert answer == Failure("InvalidURL", may_have_left=False)
 
 
 async def test_a_hook_that_raises_before_sending() -> None:
@@ -444,7 +444,7 @@ async def test_a_hook_that_raises_after_sending() -> None:
     carrier = Carrier(httpx.Response(502, stream=stream), *headers("http11", "complete"))
     answer = await post(carrier, event_hooks={"response": [hook]})
 
-    assert answer == Failure("HTTPStatusError", sent=True)
+    assert answer == Failure("HTTPStatusError", may_have_left=True)
     assert stream.closed
 
 
@@ -453,7 +453,7 @@ async def test_a_redirect_to_nowhere_is_no_reason_to_send_again() -> None:
     carrier = Carrier(httpx.Response(302, headers={"Location": "https://:bad:/"}))
     answer = await post(carrier)
 
-    assert isinstance(answer, Reply) or answer.sent
+    assert isinstance(answer, Reply) or answer.may_have_left
     assert len(carrier.requests) == 1
 
 
@@ -470,7 +470,7 @@ async def test_the_total_timeout(events: list[tuple[str, bytes]], sent: bool) ->
     began = anyio.current_time()
     answer = await post(Carrier(httpx.Response(200), *events, delay=99))
 
-    assert answer == Failure("no full answer within 8 s", sent=sent)
+    assert answer == Failure("no full answer within 8 s", may_have_left=sent)
     assert anyio.current_time() - began == pytest.approx(8)
 
 
@@ -479,7 +479,7 @@ async def test_the_total_timeout_includes_the_body() -> None:
     began = anyio.current_time()
     answer = await post(Carrier(httpx.Response(200, stream=Body(*[b"x"] * 99, pause=1))))
 
-    assert answer == Failure("no full answer within 8 s", sent=True)
+    assert answer == Failure("no full answer within 8 s", may_have_left=True)
     assert anyio.current_time() - began == pytest.approx(8)
 
 
@@ -536,7 +536,7 @@ async def test_a_closed_client_sends_nothing() -> None:
     await client.aclose()
     answer = await send(client)
 
-    assert answer == Failure("the http_client was closed", sent=False)
+    assert answer == Failure("the http_client was closed", may_have_left=False)
     assert carrier.requests == []
 
 
@@ -598,7 +598,7 @@ async def test_a_header_of_the_users_that_cannot_be_sent(
     async with server.running(), httpx.AsyncClient(headers=headers) as client:
         answer = await send(client, server.url)
 
-    assert answer == Failure("LocalProtocolError", sent=sent)
+    assert answer == Failure("LocalProtocolError", may_have_left=sent)
     assert server.complete == 0
     assert server.heads == 0 or sent
 
@@ -633,7 +633,7 @@ async def test_a_proxy_that_opens_no_tunnel_was_not_sent_the_call(
         answer = await send(client, URL, timeouts)
 
     assert isinstance(answer, Failure)
-    assert not answer.sent
+    assert not answer.may_have_left
     assert answer.reason in reason.split("|")
     assert WIRE.reveal() not in server.bodies
 
@@ -646,7 +646,7 @@ async def test_a_proxy_that_forwards_was_sent_the_call() -> None:
         answer = await send(client, "http://127.0.0.1:9/")
 
     assert isinstance(answer, Failure)
-    assert answer.sent
+    assert answer.may_have_left
     assert server.bodies == [WIRE.reveal()]
 
 
@@ -699,10 +699,10 @@ async def test_concurrent_posts_prove_each_their_own() -> None:
                 tasks.start_soon(one, number)
 
     assert {answers[number] for number in range(0, 30, 3)} == {
-        Failure("ConnectError", sent=False)
+        Failure("ConnectError", may_have_left=False)
     }
     assert {answers[number] for number in range(1, 30, 3)} == {
-        Failure("ConnectError", sent=True)
+        Failure("ConnectError", may_have_left=True)
     }
     assert [answers[number] for number in range(2, 30, 3)] == [
         Reply(200, str(number).encode()) for number in range(2, 30, 3)
