@@ -56,13 +56,17 @@ class Draft:
 
     Args:
         rng: Where its random choices come from.
+        status: Its status; random if not given, as is its content.
+        content: What it says.
     """
 
-    def __init__(self, rng: random.Random) -> None:
-        self.status = rng.choice((200, 200, 200, 200, *REASONS))
-        self.content = _content(rng, self.status)
+    def __init__(
+        self, rng: random.Random, status: int | None = None, content: bytes | None = None
+    ) -> None:
+        self.status = rng.choice((200, 200, 200, 200, *REASONS)) if status is None else status
+        self.content = _content(rng, self.status) if content is None else content
         self.interims = [_interim(rng) for _ in range(rng.choice((0, 0, 0, 0, 0, 0, 1, 2)))]
-        self.line = b"HTTP/1.1 %d %s" % (self.status, REASONS[self.status])
+        self.line = b"HTTP/1.1 %d %s" % (self.status, REASONS.get(self.status, b"Other"))
         self.fields = rng.sample(HARMLESS, rng.randrange(4))
         self.head_end = CRLF
         self.line_end = CRLF
