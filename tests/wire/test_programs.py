@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import attrs
@@ -129,7 +129,6 @@ class Silent(Wrapped):
     async def post(self, *args: Any, **more: Any) -> Reply | Failure:
         await self._inner.post(*args, **more)
         await anyio.sleep_forever()
-        raise AssertionError
 
 
 class Failing(Wrapped):
@@ -146,7 +145,7 @@ def over(transport: type[Wrapped], program: Program) -> Tally:
     def service(*args: Any, **more: Any) -> CallService:
         made = CallService(*args, **more)
         wrapped = transport(made._parts.transport)
-        made._parts = attrs.evolve(made._parts, transport=wrapped)
+        made._parts = attrs.evolve(made._parts, transport=cast("Any", wrapped))
         made._parts.placer._transport = wrapped
         return made
 
