@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import anyio
 import attrs
 from program_clients import VARIANTS, Variant
-from program_server import FIRST, Arrival, ProgramServer, Scene
+from program_server import FIRST, Arrival, Lag, ProgramServer, Scene
 from wire_programs import Program
 
 from telecmi_async import (
@@ -50,6 +50,7 @@ from telecmi_async.attempt import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from anyio.abc import TaskGroup
     from wire_programs import CallPlan, Session
 
     from telecmi_async import CallHandle
@@ -64,7 +65,7 @@ ERROR = "other error"
 KINDS = (SAFE, SECOND, WRONG_ID, HANG, ERROR)
 
 #: Programs that run side by side in one event loop, so that their waits overlap.
-SIDE_BY_SIDE = 16
+SIDE_BY_SIDE = 8
 #: Programs of one process; a new one starts afresh.
 _CHUNK = 250
 #: How long before a request a stray reply on its connection may have been overlooked, in seconds.
@@ -266,10 +267,12 @@ async def _play(
     program: Program,
     variant: Variant,
     server: ProgramServer,
+    lag: Lag,
     service: Callable[..., CallService],
 ) -> Tally:
     """Run a program, and compare what both sides say."""
-    scene = Scene(program, f"{program.seed}:{program.number}", variant.wire, server.lag)
+    lags = (server.lag, lag)
+    scene = Scene(program, f"{program.seed}:{program.number}", variant.wire, lags)
     server.start(scene)
     play = _Play(program, service, scene)
     tally = Tally(programs=1, calls=len(program.calls))
@@ -404,29 +407,33 @@ async def play_all(
     """
     tally = Tally()
     waiting = list(reversed(programs))
-    async with anyio.create_task_group() as tasks:
+    lag = Lag()
 
-        async def work() -> None:
-            while waiting:
-                program = waiting.pop()
-                done = anyio.Event()
+    async def work(tasks: TaskGroup) -> None:
+        while waiting:
+            program = waiting.pop()
+            done = anyio.Event()
 
-                async def one(program: Program = program, done: anyio.Event = done) -> None:
-                    tally.add(await _play(program, variant, server, service))
-                    done.set()
+            async def one(program: Program = program, done: anyio.Event = done) -> None:
+                tally.add(await _play(program, variant, server, lag, service))
+                done.set()
 
-                tasks.start_soon(one)
-                with anyio.move_on_after(program.longest):
-                    await done.wait()
-                if not done.is_set():
-                    text = f"it did not end within {program.longest:.0f} s"
-                    tally.faults.append(Fault(HANG, program.number, text))
-                    waiting.clear()
-                    on_hang(tally)
-                    tasks.cancel_scope.cancel()
+            tasks.start_soon(one)
+            with anyio.move_on_after(program.longest):
+                await done.wait()
+            if not done.is_set():
+                text = f"it did not end within {program.longest:.0f} s"
+                tally.faults.append(Fault(HANG, program.number, text))
+                waiting.clear()
+                on_hang(tally)
+                tasks.cancel_scope.cancel()
 
-        for _ in range(min(side_by_side, len(programs))):
-            tasks.start_soon(work)
+    async with anyio.create_task_group() as measuring:
+        measuring.start_soon(lag.measure, anyio.sleep)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(min(side_by_side, len(programs))):
+                tasks.start_soon(work, tasks)
+        measuring.cancel_scope.cancel()
     return tally
 
 

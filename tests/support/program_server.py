@@ -15,6 +15,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -24,6 +25,8 @@ from reply_bytes import DAMAGES, Draft, pieces
 from wire_programs import WORDS, ConnectionFate, Fate
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
     from wire_programs import Program
 
 __all__ = ["FIRST", "Arrival", "ProgramServer", "Scene", "client_context"]
@@ -70,27 +73,26 @@ class Arrival:
 
 
 class Lag:
-    """How late the server's thread is: it shares the interpreter with a busy client."""
+    """How late an event loop is: the server and a busy client share an interpreter."""
 
     _EVERY = 0.005
 
     def __init__(self) -> None:
-        self._due = 0.0
+        self._due = time.monotonic()
         self._late: deque[tuple[float, float]] = deque(maxlen=2000)
 
-    async def measure(self) -> None:
-        """Measure it for ever."""
-        loop = asyncio.get_running_loop()
+    async def measure(self, sleep: Callable[[float], Awaitable[None]]) -> None:
+        """Measure it for ever, in that loop."""
         while True:
-            self._due = loop.time() + self._EVERY
-            await asyncio.sleep(self._EVERY)
-            now = loop.time()
+            self._due = time.monotonic() + self._EVERY
+            await sleep(self._EVERY)
+            now = time.monotonic()
             self._late.append((now, now - self._due))
 
     def since(self, moment: float) -> float:
         """Return the longest lag since a moment, in seconds."""
-        late = [lag for at, lag in self._late if at >= moment]
-        return max(*late, asyncio.get_running_loop().time() - self._due, 0.0, 0.0)
+        late = [lag for at, lag in list(self._late) if at >= moment]
+        return max([*late, time.monotonic() - self._due, 0.0])
 
 
 class Scene:
@@ -100,11 +102,11 @@ class Scene:
         program: The program.
         key: What its calls carry, so that a call of another program is noticed.
         wire: plain, tls, or split: TLS with many small records.
-        lag: The lag of the server's thread.
+        lags: Of both sides.
     """
 
-    def __init__(self, program: Program, key: str, wire: str, lag: Lag) -> None:
-        self.lag = lag
+    def __init__(self, program: Program, key: str, wire: str, lags: Sequence[Lag]) -> None:
+        self.lags = lags
         self.program = program
         self.key = key
         self.wire = wire
@@ -327,7 +329,7 @@ class _Connection:
         """Send something that nothing asked for, unless something has been asked meanwhile."""
         if not self.asked():
             await self.send(data)
-            self._strayed = self._loop.time()
+            self._strayed = time.monotonic()
 
     def asked(self) -> bool:
         """Return whether more of the client, or its end, is there to be read."""
@@ -368,8 +370,10 @@ class _Connection:
         target, body = request
         since = None
         if self._strayed is not None:
-            # The request may have waited for as long as this thread did not run.
-            since = self._loop.time() - self._strayed - self._scene.lag.since(self._strayed)
+            # One side may not have looked for a while: the client that wrote the request, or
+            # this one for which it waited.
+            lag = sum(each.since(self._strayed) for each in self._scene.lags)
+            since = time.monotonic() - self._strayed - lag
         arrival = self._scene.arrived(body, target, since)
         if arrival is None:
             return False
@@ -486,7 +490,7 @@ class _Connection:
                 await asyncio.sleep(fate.drip)
         if (fate.stray or fate.damage) and (fate.drip is not None or len(data) > _ONE_READ):
             # The end of the reply and what follows it came apart.
-            self._strayed = self._loop.time()
+            self._strayed = time.monotonic()
 
 
 def _render(fate: Fate, request_id: str) -> tuple[bytes, bool]:
@@ -530,7 +534,7 @@ class ProgramServer:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        measuring = self._loop.create_task(self.lag.measure())
+        measuring = self._loop.create_task(self.lag.measure(asyncio.sleep))
         self._loop.run_forever()
         measuring.cancel()
         tasks = asyncio.all_tasks(self._loop)

@@ -139,9 +139,12 @@ class Fate:
 
     @property
     def repeatable(self) -> bool:
-        """Whether our own policy may repeat the request."""
+        """Whether our own policy may repeat the request.
+
+        A 502 that lost its body on the way cannot be told from a gateway's.
+        """
         word = WORDS[self.word]
-        return not word.placed or word.gateway
+        return not word.placed or word.gateway or (word.status == 502 and bool(self.damage))
 
 
 #: What may happen to a connection before a whole request was read, and how often.
@@ -257,7 +260,7 @@ class Program:
     def of(cls, seed: int, number: int) -> Program:
         """Return the program of a seed and a number."""
         rng = random.Random(f"program {seed}:{number}")
-        read = rng.choice((0.05, 0.1, 0.2, 0.3))
+        read = rng.choice((0.1, 0.2, 0.3))
         total = read * rng.choice((1.0, 1.2, 2.0))
         calm = rng.random()  # some programs are nearly quiet, so that late faults are reached
         sessions = rng.choice((1, 1, 2, 3))
