@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import anyio
 import attrs
 from program_clients import VARIANTS, Variant
-from program_server import FIRST, Arrival, Lag, ProgramServer, Scene
+from program_server import FIRST, LATE, Arrival, Lag, ProgramServer, Scene
 from wire_programs import Program
 
 from telecmi_async import (
@@ -48,7 +48,7 @@ from telecmi_async import (
 from telecmi_async.attempt import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from anyio.abc import TaskGroup
     from wire_programs import CallPlan, Session
@@ -373,12 +373,14 @@ class _Seen:
         )
 
     def when(
-        self, wrong: object, kind: str, why: str, about: Iterable[Arrival] = ()
+        self, wrong: object, kind: str, why: str, about: Sequence[Arrival] = ()
     ) -> Fault | None:
         """Return a fault if something is wrong; ``about`` are the requests it comes from."""
         if not wrong:
             return None
         raced = any(a.since_stray is not None and a.since_stray < _RACE for a in about)
+        # Of a request that the server never read it cannot be said when it was written.
+        raced |= kind == WRONG_ID and why.startswith(LATE) and not about
         return Fault(kind, -1, f"{why}: {self._text}", raced)
 
 

@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 
     from wire_programs import Program
 
-__all__ = ["FIRST", "Arrival", "ProgramServer", "Scene", "client_context"]
+__all__ = ["FIRST", "LATE", "Arrival", "ProgramServer", "Scene", "client_context"]
 
 CERTIFICATE = Path(__file__).parents[1] / "data" / "loopback.pem"
 #: The number that call 0 dials.
 FIRST = 19170000000
+#: The ids in stray replies: in one write with a reply that was asked for, and in a later one.
+STRAY, LATE = "stray", "late"
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"(?im)^content-length: *(\d+)")
 # A client may read that much at once.
@@ -318,10 +320,10 @@ class _Connection:
         if where == place and how in {"close", "reset", "silence", "half-close"}:
             await self._end(how)
 
-    def _plain(self, name: str) -> bytes:
+    def _plain(self, name: str, request_id: str = STRAY) -> bytes:
         """Return a stray reply."""
         word = WORDS[name]
-        body = word.body.replace(b"ID", b"stray".ljust(43, b"x"))
+        body = word.body.replace(b"ID", request_id.ljust(43, "x").encode())
         head = b"HTTP/1.1 %d Stray\r\nContent-Length: %d\r\n" % (word.status, len(body))
         return head + b"".join(field + b"\r\n" for field in word.fields) + b"\r\n" + body
 
@@ -354,7 +356,7 @@ class _Connection:
                 await self._loop.sock_sendall(self._socket, self._plain("420"))
             await self._handshake()
         if fate.kind == "a reply in front":
-            await self._stray(self._plain(fate.word))
+            await self._stray(self._plain(fate.word, LATE))
         number = 0
         while await self._request(number):
             number += 1
@@ -390,7 +392,7 @@ class _Connection:
             return
         await self._interrupt("while idle")
         strays = {
-            "a reply while idle": self._plain(fate.word),
+            "a reply while idle": self._plain(fate.word, LATE),
             "garbage while idle": b"\x00\xff\r\n\r\n",
             "line ends while idle": b"\r\n\r\n",
         }
@@ -468,12 +470,12 @@ class _Connection:
             data = data[: int(whole * fate.cut)]
         stray = fate.stray
         if stray is not None and stray.after is None:
-            data += self._plain(stray.word)
+            data += self._plain(stray.word, STRAY if fate.drip is None else LATE)
         await self._deliver(data, fate)
         if stray is not None and stray.after is not None:
             if stray.after:
                 await asyncio.sleep(stray.after)
-            await self._stray(self._plain(stray.word))
+            await self._stray(self._plain(stray.word, LATE))
         if fate.ending != "keep":
             await self._end(fate.ending)
         if not reusable:
