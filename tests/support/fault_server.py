@@ -97,14 +97,18 @@ class Peer:
 
     async def _more(self) -> bool:
         """Read available bytes; False at the end, or if the client is gone."""
-        if not await self._receive():
-            return False
+        # The client's first request may have come with the end of its handshake.
+        return self._decrypt() or (await self._receive() and (self._decrypt() or True))
+
+    def _decrypt(self) -> bool:
+        """Decrypt what arrived, if it is encrypted; False if there was nothing."""
+        before = len(self._read)
         try:
             while self._tls is not None:
                 self._read += self._tls.read(65536)
         except ssl.SSLError:
             pass  # there is no more
-        return True
+        return len(self._read) > before
 
     async def head(self) -> int | None:
         """Read a request's head; return the length of its body, or None if no head came."""
