@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import anyio
 import fault_server as fs
 import httpx
 import httpx2
 import httpx_aiohttp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Transport: TypeAlias = httpx.AsyncBaseTransport
 

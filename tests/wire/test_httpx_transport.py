@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import gzip
 import json
 import re
@@ -10,11 +12,13 @@ import zlib
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import AsyncMock
 
 import anyio
 import anyio.lowlevel
 import fault_server as fs
 import httpx
+import httpx2
 import pytest
 import respx
 
@@ -436,6 +440,152 @@ async def test_a_hook_that_raises_after_sending() -> None:
     assert stream.closed
 
 
+async def test_a_reply_to_a_request_without_its_body_is_none() -> None:
+    """A server that answers before it has the body did not place the call."""
+    stream = Body(fs.ACCEPTED)
+    answer = await post(
+        Carrier(httpx.Response(200, stream=stream), *headers("http11", "complete"))
+    )
+
+    assert answer == Failure("HTTP 200, before the request was sent", may_have_left=False)
+    assert stream.closed
+
+
+# --- resends ------------------------------------------------------------------------------
+
+HEAD = ("http11.send_request_headers.started", b"POST")
+
+
+@pytest.mark.parametrize(
+    ("events", "resent"),
+    [
+        ([BODY], False),
+        ([HEAD, BODY], False),
+        ([HEAD, HEAD, BODY], False),  # the first try ended before the body
+        ([BODY, HEAD], False),  # read before, as to sign it
+        ([BODY, BODY], True),
+        ([HEAD, BODY, HEAD], True),
+        ([HEAD, BODY, HEAD, BODY], True),
+        ([BODY, HEAD, HEAD], True),
+        ([HEAD, HEAD, BODY, HEAD], True),
+    ],
+)
+async def test_a_client_that_sends_twice_is_seen(
+    events: list[tuple[str, bytes]], resent: bool
+) -> None:
+    """A body that was asked for twice, or headers after it, are a second request."""
+    accepted, failed = httpx.Response(200), error("ReadError")
+
+    assert await post(Carrier(accepted, *events)) == Reply(200, b"", resent=resent)
+    assert await post(Carrier(failed, *events)) == Failure(
+        "ReadError", may_have_left=True, resent=resent
+    )
+
+
+async def test_two_iterations_at_once_have_the_whole_body_each() -> None:
+    """A client that sends on two connections at once sends two calls, and it is seen."""
+
+    class Hedging(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            stream = request.stream
+            assert isinstance(stream, httpx.AsyncByteStream)
+            first, second = aiter(stream), aiter(stream)
+            pieces = [await anext(first), await anext(second)]
+            rest = [part async for part in first] + [part async for part in second]
+            return httpx.Response(200, json=[piece.decode() for piece in pieces] + rest)
+
+    whole = WIRE.reveal().decode()
+
+    assert await post(Hedging()) == Reply(
+        200, httpx.Response(200, json=[whole, whole]).content, resent=True
+    )
+
+
+# --- responses that exceptions carry -------------------------------------------------------
+
+
+async def raise_for_status(response: httpx.Response) -> None:
+    """Raise as httpx's documentation shows it."""
+    response.raise_for_status()
+
+
+async def read_and_raise(response: httpx.Response) -> None:
+    """Raise after the body was read, as to log it."""
+    await response.aread()
+    response.raise_for_status()
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 408, 420, 422, 429, 499])
+async def test_a_refusal_in_an_exception_is_a_reply(status: int) -> None:
+    """A hook that raises for a status hides the body, not the status nor the pause."""
+    response = httpx.Response(status, stream=Body(b"{}"), headers={"retry-after": "7"})
+    answer = await post(Carrier(response), event_hooks={"response": [raise_for_status]})
+
+    assert answer == Reply(status, b"", "7")
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+async def test_a_servers_failure_in_an_exception_is_of_unknown_fate(status: int) -> None:
+    """From 500 on the body decides, and it was not read."""
+    response = httpx.Response(status, stream=Body(b'{"code":502}'))
+    answer = await post(Carrier(response), event_hooks={"response": [raise_for_status]})
+
+    assert answer == Failure(f"HTTP {status}, then HTTPStatusError", may_have_left=True)
+
+
+@pytest.mark.parametrize("status", [404, 429, 502, 503])
+async def test_a_whole_response_in_an_exception_is_a_reply(status: int) -> None:
+    """A body that the hook has read is judged as any other."""
+    response = httpx.Response(status, stream=Body(b'{"code":', b"502}"))
+    answer = await post(Carrier(response), event_hooks={"response": [read_and_raise]})
+
+    assert answer == Reply(status, b'{"code":502}')
+
+
+async def test_a_large_response_in_an_exception_is_no_reply() -> None:
+    """More than 1 MiB is not kept, whoever has read it."""
+    response = httpx.Response(420, stream=Body(bytes(1 << 20), b"1"))
+    answer = await post(Carrier(response), event_hooks={"response": [read_and_raise]})
+
+    assert answer == Failure("HTTP 420, then HTTPStatusError", may_have_left=True)
+
+
+OURS = httpx.Request("POST", URL)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        httpx.Response(404, request=httpx.Request("POST", "https://login.example/token")),
+        httpx.Response(404, request=httpx.Request("GET", URL)),
+        httpx.Response(404),
+        SimpleNamespace(status_code="404", request=OURS, headers={}),
+        SimpleNamespace(status_code=True, request=OURS, headers={}),
+        SimpleNamespace(status_code=404, request=OURS),
+        "not found",
+    ],
+    ids=["other url", "other method", "none", "text", "bool", "no headers", "no response"],
+)
+async def test_a_response_to_another_request_says_nothing(response: Any) -> None:
+    """A login that was refused, or an object of another kind, is no reply to the call."""
+    raised = RuntimeError()
+    raised.response = response  # type: ignore[attr-defined]  # what other libraries do
+
+    assert await post(Carrier(raised)) == Failure("RuntimeError", may_have_left=True)
+
+
+async def test_a_response_to_a_call_that_was_not_sent_says_nothing() -> None:
+    """A response that is there before the body was asked for answers another request."""
+    answer = httpx.Response(404, request=OURS)
+    raised = httpx.HTTPStatusError(SECRET, request=OURS, response=answer)
+
+    assert await post(Carrier(raised, HEAD)) == Failure("HTTPStatusError", may_have_left=False)
+    assert await post(Carrier(raised)) == Reply(404, b"")
+
+
+# --- hooks and redirects ------------------------------------------------------------------
+
+
 async def test_a_redirect_to_nowhere_is_no_reason_to_send_again() -> None:
     """A `Location` that httpx cannot read does not prove that nothing was sent."""
     carrier = Carrier(httpx.Response(302, headers={"Location": "https://:bad:/"}))
@@ -542,6 +692,128 @@ async def test_only_an_own_client_is_closed(owned: bool) -> None:
     await client.aclose()
 
     assert was_closed is owned
+
+
+async def send_late(*events: tuple[str, bytes]) -> tuple[Reply | Failure, Carrier]:
+    """Send a request over a transport that takes too long before it asks for the body."""
+
+    class Slow(Carrier):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            await anyio.sleep(2)
+            try:
+                return await super().handle_async_request(request)
+            except Exception as late:
+                raise httpx.ConnectTimeout("in its own words") from late
+
+    carrier = Slow(httpx.Response(200), *events)
+    now = anyio.current_time()
+    async with httpx.AsyncClient(transport=carrier) as client:
+        transport = HttpxTransport(client, owned=False)
+        answer = await transport.post(URL, WIRE, TIMEOUTS, deadline=now + 8, send_by=now + 1)
+    return answer, carrier
+
+
+@pytest.mark.parametrize("events", [[BODY], [HEAD, BODY]], ids=["body", "headers"])
+async def test_what_is_too_late_is_held_back(events: list[tuple[str, bytes]]) -> None:
+    """After its last moment a request does not leave, whatever the client made of the error."""
+    answer, carrier = await send_late(*events)
+
+    assert answer == Failure("too late to be sent", may_have_left=False)
+    assert carrier.bodies == []
+
+
+async def test_what_is_too_late_at_once_is_not_even_begun() -> None:
+    """A request that is late when it is made does not reach the client."""
+    carrier = Carrier(httpx.Response(200))
+    async with httpx.AsyncClient(transport=carrier) as client:
+        transport = HttpxTransport(client, owned=False)
+        now = anyio.current_time()
+        answer = await transport.post(URL, WIRE, TIMEOUTS, deadline=now + 8, send_by=now - 1)
+
+    assert answer == Failure("too late to be sent", may_have_left=False)
+    assert carrier.requests == []
+
+
+@pytest.mark.parametrize(
+    ("url", "peer"),
+    [
+        ("https://rest.example/v2", "rest.example:443"),
+        ("http://127.0.0.1/v2", "127.0.0.1:80"),
+        ("http://[::1]:8080/v2", "[::1]:8080"),
+    ],
+)
+async def test_a_failure_to_connect_names_the_address(url: str, peer: str) -> None:
+    """Without a trace it is the URL's; with one it is where the client connected to."""
+
+    class Tracing(Carrier):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            info = {"host": "proxy.example", "port": 3128, "timeout": 5}
+            await request.extensions["trace"]("connection.connect_tcp.started", info)
+            return await super().handle_async_request(request)
+
+    refused = httpx.ConnectError(SECRET)
+    refused.__cause__ = ConnectionRefusedError(errno.ECONNREFUSED, SECRET)
+    async with (
+        httpx.AsyncClient(transport=Carrier(refused, HEAD)) as client,
+        httpx.AsyncClient(transport=Tracing(refused, HEAD)) as proxied,
+    ):
+        assert await send(client, url) == Failure(
+            f"ConnectError (connection refused) at {peer}", may_have_left=False
+        )
+        assert await send(proxied, url) == Failure(
+            "ConnectError (connection refused) at proxy.example:3128", may_have_left=False
+        )
+
+
+def make_broken(**methods: Any) -> Any:
+    """Return a client of which some methods are missing or broken."""
+    client = httpx.AsyncClient(transport=Carrier(httpx.Response(200)))
+    for name, method in methods.items():
+        setattr(client, name, method)
+    return client
+
+
+@pytest.mark.parametrize(
+    ("make", "flaw"),
+    [
+        (httpx.Client, "not Client, which has no method aclose"),
+        (lambda: httpx.AsyncClient, "an instance of it, not the class AsyncClient itself"),
+        (httpx2.Client, "not Client, which has no method aclose"),
+        (object, "not object, which has no method build_request"),
+        (AsyncMock, r"not AsyncMock, which cannot build a request \(AttributeError\)"),
+        (lambda: make_broken(send=None), "not AsyncClient, which has no method send"),
+        (
+            lambda: make_broken(send=lambda *_, **__: None),
+            "not AsyncClient, whose method send is not asynchronous",
+        ),
+        (
+            lambda: make_broken(build_request=lambda *_, **__: 1 / 0),
+            r"not AsyncClient, which cannot build a request \(ZeroDivisionError\)",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_with_its_flaw(make: Callable[[], Any], flaw: str) -> None:
+    """The error says what is wrong with a client, before any call is made."""
+    client = make()
+    with pytest.raises(ConfigurationError, match=rf"httpx\.AsyncClient, {flaw}$"):
+        CallService(2222226, "a-secret", http_client=client)
+    if isinstance(client, httpx.Client | httpx2.Client):
+        client.close()
+
+
+async def test_a_decorated_client_is_used() -> None:
+    """A method that a library has wrapped to watch it, as tracing does, is asynchronous still."""
+    carrier = Carrier(httpx.Response(200))
+    async with httpx.AsyncClient(transport=carrier) as client:
+        inner = client.send
+
+        @functools.wraps(inner)
+        def watched(*args: Any, **options: Any) -> Any:
+            return inner(*args, **options)
+
+        client.send = watched  # type: ignore[method-assign]  # what such libraries do
+
+        assert await send(client) == Reply(200, b"")
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,7 @@ async def raise_for_status(response: Any) -> None:
 async def test_a_refusal_that_a_hook_hides_is_judged(
     kind: str, anyio_backend_name: str
 ) -> None:
-    """httpx's documented `raise_for_status` hook hides neither a refusal nor its pause."""
+    """The `raise_for_status` hook that httpx documents hides neither a refusal nor its pause."""
     refusals = {420: "", 422: "", 404: "", 429: "Retry-After: 7\r\n"}
     scripts = [
         fs.answering_and_silent(
