@@ -176,16 +176,20 @@ async def test_any_row_of_faults(seed: int) -> None:
 @pytest.mark.parametrize("retry", [ONCE, DEFAULT], ids=["once", "default"])
 async def test_nobody_listens(retry: RetryPolicy) -> None:
     """A refused connection proves that nothing was sent, and is retried."""
-    url = f"http://127.0.0.1:{fs.closed_port()}"
-    async with CallService(2222226, "a-secret", base_url=url, retry=retry) as service:
+    peer = f"127.0.0.1:{fs.closed_port()}"
+    async with CallService(
+        2222226, "a-secret", base_url=f"http://{peer}", retry=retry
+    ) as service:
         handle = service.make_call(**CALL)  # type: ignore[arg-type]  # as above
-        with pytest.raises(NotSent) as caught:
+        with pytest.raises(NotSent, match="connection refused") as caught:
             await handle
 
     assert caught.value.safe_to_redial
     assert handle.status is CallStatus.NOT_SENT
     assert len(handle.attempts) == retry.attempts
-    assert {attempt.detail for attempt in handle.attempts} == {"ConnectError"}
+    assert {attempt.detail for attempt in handle.attempts} == {
+        f"ConnectError (connection refused) at {peer}"
+    }
 
 
 @pytest.mark.parametrize(
