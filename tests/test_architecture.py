@@ -55,6 +55,7 @@ EDGES = {"__main__", "cli", "simulator", "testing"}
 HOMES: dict[str, set[str]] = {
     "cattrs": {"pcmo"},
     "h11": {"http_server"},
+    "httptools": {"wire"},
     "httpx": {"simulator", "wire"},
     "psycopg": {"ledger"},
     "pytest": {"testing"},
@@ -64,7 +65,7 @@ HOMES: dict[str, set[str]] = {
     "tenacity": {"calls"},
     "trio": {"testing"},
 }
-RUNTIME = {"anyio", "attrs", "cattrs", "h11", "httpx", "sniffio", "tenacity"}
+RUNTIME = {"anyio", "attrs", "cattrs", "h11", "httptools", "httpx", "sniffio", "tenacity"}
 
 
 def room_of(module: Path) -> str:
@@ -345,7 +346,7 @@ def test_dir_shows_the_face(package: str) -> None:
 
     loaded_by(
         f"import {package} as face; fresh = dir(face); from {package} import *; "
-        f"import telecmi_async.wire.pool; [getattr(face, name) for name in fresh]; "
+        f"import telecmi_async.wire.own_client; [getattr(face, name) for name in fresh]; "
         f"assert fresh == dir(face) == sorted([*face.__all__, *{version}]), dir(face)"
     )
 

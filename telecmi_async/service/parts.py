@@ -9,13 +9,17 @@ import attrs
 from telecmi_async._internal.secrets import Redactor
 from telecmi_async._internal.tasks import TaskRunner
 from telecmi_async.calls.placement import CallPlacer
+from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.reference import References
 from telecmi_async.pacing.channels import Channels
 from telecmi_async.service.lookup import Lookup
 from telecmi_async.service.tracker import Tracker
-from telecmi_async.wire.httpx_transport import HttpxTransport, default_client
+from telecmi_async.wire.httpx_transport import HttpxTransport
+from telecmi_async.wire.own_client import open_own_client
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
     from telecmi_async.service.options import ServiceSettings
@@ -40,13 +44,20 @@ class ServiceParts:
 
 
 def build_parts(
-    settings: ServiceSettings, http_client: httpx.AsyncClient | None
+    settings: ServiceSettings,
+    http_client: httpx.AsyncClient | None,
+    ssl_context: ssl.SSLContext | None,
 ) -> ServiceParts:
     """Make the parts of a service, with an HTTP client of its own unless the user has one."""
+    if http_client is not None and ssl_context is not None:
+        raise ConfigurationError(
+            "give http_client or ssl_context, not both: a client has TLS settings of its own"
+        )
     secret, limit = settings.credentials.secret, settings.rate
     tasks, redact, references = TaskRunner(), Redactor(secret), References(secret)
     transport = HttpxTransport(
-        default_client() if http_client is None else http_client, owned=http_client is None
+        open_own_client(ssl_context) if http_client is None else http_client,
+        owned=http_client is None,
     )
     channels = None if limit.max_live_calls is None else Channels(limit.max_live_calls)
     placer = CallPlacer(

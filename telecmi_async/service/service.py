@@ -19,6 +19,7 @@ from telecmi_async.service.stream import CallStream, StreamFeed, check_source
 from telecmi_async.wire.credentials import Credentials
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
 
@@ -56,6 +57,8 @@ class CallService:
         rate: How fast calls start and how many requests may be under way.
         http_client: Your own `httpx.AsyncClient`; it is used, never closed. Without one,
             a client is made for the service and closed with it.
+        ssl_context: TLS settings of that client, such as certificates of your own. By default
+            it trusts certifi's; ``ssl.create_default_context()`` trusts the system's.
         seed: Makes the jitter of retries the same in every run.
         events: Where events of accepted calls come from: a `Receiver` of webhooks, the store
             of a receiver in another process, a `CdrPoller`, or a list of these.
@@ -79,6 +82,7 @@ class CallService:
         retry: RetryPolicy | None = None,
         rate: RateLimit | None = None,
         http_client: httpx.AsyncClient | None = None,
+        ssl_context: ssl.SSLContext | None = None,
         seed: int | str | None = None,
         events: EventSource | Sequence[EventSource] | None = None,
         reference: bool | None = None,
@@ -96,7 +100,7 @@ class CallService:
             reference=reference,
             seed=seed,
         )
-        self._parts = build_parts(self._settings, http_client)
+        self._parts = build_parts(self._settings, http_client, ssl_context)
         self._runner = CallRunner(self._settings, self._parts)
         self._feeds: set[StreamFeed] = set()
 

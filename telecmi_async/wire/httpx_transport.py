@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import anyio
-import httpx
 
 from telecmi_async._internal.secrets import RequestBody
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.wire.failure_cause import describe
-from telecmi_async.wire.pool import ConnectionPool
 from telecmi_async.wire.reply import Failure, Reply
 from telecmi_async.wire.sending import Sending, sending_class
 from telecmi_async.wire.transport import Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import httpx
 
 logger = logging.getLogger("telecmi_async")
 
@@ -311,24 +311,3 @@ def _peer(sending: Sending, url: str) -> str:
     host = sending.peer.get("host", parts.hostname)
     port = sending.peer.get("port", parts.port or (80 if parts.scheme == "http" else 443))
     return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
-
-
-# --- the service's own client -------------------------------------------------------------
-
-
-@functools.cache
-def _ssl_context() -> ssl.SSLContext:
-    """Return the process's TLS settings; reading the trust store takes tens of milliseconds."""
-    return httpx.create_ssl_context(trust_env=False)
-
-
-def default_client() -> httpx.AsyncClient:
-    """Return the client a service makes for itself.
-
-    It ignores the environment (proxies, certificates): pass ``http_client=`` for that.
-    """
-    return httpx.AsyncClient(
-        transport=ConnectionPool(_ssl_context()),
-        trust_env=False,
-        follow_redirects=False,
-    )

@@ -59,6 +59,9 @@ class Peer:
 
     def __init__(self, sock: socket.socket, server: FaultServer) -> None:
         sock.setblocking(False)
+        sock.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )  # what is sent leaves at once
         self._socket = sock
         self._server = server
         self._read = b""
@@ -81,6 +84,7 @@ class Peer:
                 break
         self._tls = tls
         await self._flush(self._outgoing.read())
+        self._decrypt()
 
     async def _receive(self) -> bool:
         """Read available bytes, encrypted or not; False if the client is gone."""
@@ -274,12 +278,6 @@ async def answers_unasked(peer: Peer) -> None:
     """Send a line before any request, and keep the connection open."""
     await peer.send(b"220 ready\r\n")
     await peer.gone()
-
-
-async def replies_unasked(peer: Peer) -> None:
-    """Send a whole reply before any request, and answer those that come."""
-    await peer.send(reply(ACCEPTED.replace(b"r" * 43, b"u" * 43)))
-    await well_behaved(peer)
 
 
 async def reset_at_once(peer: Peer) -> None:

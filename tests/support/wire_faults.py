@@ -86,8 +86,7 @@ TOTAL = Timeouts(connect=5, write=5, read=5, total=0.2)
 ENDED: dict[str, fs.Script] = {
     "close at once": fs.close_at_once,
     "reset at once": fs.reset_at_once,
-    "bytes at once": fs.answers_unasked,
-    "a reply at once": fs.replies_unasked,
+    "bytes": fs.answers_unasked,
 }
 
 

@@ -26,7 +26,8 @@ from telecmi_async import CallService, Timeouts
 from telecmi_async._internal.secrets import RequestBody
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.testing import cancel_everywhere
-from telecmi_async.wire.httpx_transport import HttpxTransport, default_client
+from telecmi_async.wire.httpx_transport import HttpxTransport
+from telecmi_async.wire.own_client import open_own_client
 from telecmi_async.wire.reply import Failure, Reply
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ async def test_redirects_are_not_followed() -> None:
 async def test_the_default_client_over_respx() -> None:
     """A service's own client can be stubbed by respx like any other."""
     route = respx.post(URL).respond(200, json={"code": 200}, headers={"Retry-After": "1"})
-    async with default_client() as client:
+    async with open_own_client() as client:
         answer = await send(client)
 
     assert isinstance(answer, Reply)
@@ -281,7 +282,7 @@ async def test_the_default_client_over_respx() -> None:
 async def test_failures_over_respx(name: str) -> None:
     """Errors that respx raises prove nothing, because respx reads the request before."""
     respx.post(URL).mock(side_effect=getattr(httpx, name))
-    async with default_client() as client:
+    async with open_own_client() as client:
         answer = await send(client)
 
     assert answer == Failure(name, may_have_left=True)
@@ -837,7 +838,7 @@ async def test_the_default_client_looks_at_no_environment(
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("SSL_CERT_FILE", "nowhere.pem")
-    client = default_client()
+    client = open_own_client()
     await client.aclose()
 
     assert not client.trust_env
