@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 from telecmi_async.errors import WrongEventLoop
@@ -39,6 +40,18 @@ def current_loop() -> object:
 def clock_of(loop: object) -> Callable[[], float]:
     """Return the clock of a result of `current_loop`: a faster `anyio.current_time`."""
     return loop.time if is_asyncio(loop) else sys.modules["trio"].current_time
+
+
+def exact_clock_of(loop: object) -> Callable[[], float]:
+    """Return a clock that goes on within one turn of a loop, a result of `current_loop`.
+
+    uvloop's own clock stands still until the next turn, which may be long in coming. The two
+    must not be mixed: their origins can differ.
+    """
+    asyncio = sys.modules["asyncio"]
+    if is_asyncio(loop) and not isinstance(loop, asyncio.BaseEventLoop):
+        return time.monotonic
+    return clock_of(loop)
 
 
 def call_in_loop(loop: object, function: Callable[[_T], object], argument: _T) -> None:
