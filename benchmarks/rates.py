@@ -143,12 +143,10 @@ def main() -> None:
                 if options.one:
                     measure(loop, way, float(rate), options.seconds, options.in_flight)
                     continue
-                subprocess.run(  # noqa: S603  # itself, with checked arguments
-                    [sys.executable, __file__, "--one", "--loops", loop, "--through", way]
-                    + ["--rates", rate, "--seconds", str(options.seconds)]
-                    + ["--in-flight", str(options.in_flight)],
-                    check=True,
-                )
+                one = ["--one", "--loops", loop, "--through", way, "--rates", rate]
+                one += ["--seconds", str(options.seconds)]
+                one += ["--in-flight", str(options.in_flight)]
+                subprocess.run([sys.executable, __file__, *one], check=True)  # noqa: S603  # itself
 
 
 if __name__ == "__main__":

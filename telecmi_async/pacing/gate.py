@@ -14,7 +14,7 @@ a start and not the rate.
 
 from __future__ import annotations
 
-import math
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import anyio
@@ -49,7 +49,7 @@ class Gate:
         self._clock: Callable[[], float] = self._first_reading
         self._spacing = Spacing(limit.calls_per_second)
         self._free = limit.max_in_flight
-        self._for_slot = Line()
+        self._for_slot: OrderedDict[Waiter, None] = OrderedDict()
         self._for_turn = Line()  # each of them has a slot
 
     async def enter(self) -> None:
@@ -59,21 +59,19 @@ class Gate:
         """
         if self._free:
             self._free -= 1
-            if not self._for_turn and self._start():
+            if self._spacing.unlimited and not self._for_turn:
                 return
             waiter = Waiter(self._clock())
             self._for_turn.join(waiter)
         else:
             waiter = Waiter()
-            self._for_slot.join(waiter)
+            self._for_slot[waiter] = None
         try:
             await self._for_turn.reach_front(waiter)
-            # A pause may begin during the sleep, so the wait is computed again.
-            while not self._start(waiter):
-                await anyio.sleep(max(self._spacing.wait(self._clock()), _SHORTEST_SLEEP))
+            await self._start(waiter)
         except BaseException:
             if waiter in self._for_slot:
-                self._for_slot.leave(waiter)
+                del self._for_slot[waiter]
             else:
                 self._for_turn.leave(waiter)
                 self.leave()
@@ -85,29 +83,30 @@ class Gate:
         if not self._for_slot:
             self._free += 1
             return
-        waiter = self._for_slot.take_first()
+        waiter, _ = self._for_slot.popitem(last=False)
         self._for_turn.join(waiter)
-        if not self._spacing.paced:
-            waiter.wake()
-            return
-        waiter.since = self._clock()
-        if self._for_turn.is_first(waiter):
+        if self._spacing.paced:
+            waiter.since = self._clock()
+        # With a rate, those behind the first one would wake up in vain.
+        if not self._spacing.paced or self._for_turn.is_first(waiter):
             waiter.wake()
 
     def pause(self, seconds: float) -> None:
         """Let no attempt through for ``seconds`` from now, whichever call it belongs to."""
         self._spacing.pause_until(self._clock() + seconds)
 
-    def _start(self, waiter: Waiter | None = None) -> bool:
-        """Start an attempt if it is due; without a waiter, one that did not wait."""
-        spacing = self._spacing
-        if spacing.due == -math.inf and not spacing.paced:
-            return True
-        now = self._clock()
-        if spacing.wait(now) > _NEGLIGIBLE:
-            return False
-        spacing.start(now, since=now if waiter is None else waiter.since)
-        return True
+    async def _start(self, waiter: Waiter) -> None:
+        """Sleep until the next start is due, and take it."""
+        while not self._spacing.unlimited:
+            # A task that was woken may have been cancelled at the same moment.
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            now = self._clock()
+            wait = self._spacing.wait(now)
+            if wait <= _NEGLIGIBLE:
+                self._spacing.start(now, since=waiter.since)
+                return
+            # A pause may begin during the sleep, so the wait is computed again.
+            await anyio.sleep(max(wait, _SHORTEST_SLEEP))
 
     def _first_reading(self) -> float:
         self._clock = exact_clock_of(current_loop())

@@ -8,8 +8,12 @@ time at any length of the line.
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
-import anyio
+from telecmi_async._internal.event_loop import make_signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Waiter:
@@ -19,21 +23,21 @@ class Waiter:
         since: When it began to wait, as a clock reading.
     """
 
-    __slots__ = ("_signal", "since")
+    __slots__ = ("_wake", "since")
 
     def __init__(self, since: float = 0.0) -> None:
         self.since = since
-        self._signal: anyio.Event | None = None
+        self._wake: Callable[[], None] | None = None
 
     def wake(self) -> None:
         """Let the task look again, if it waits for that."""
-        if self._signal is not None:
-            self._signal.set()
+        if self._wake is not None:
+            self._wake()
 
     async def wait(self) -> None:
         """Wait until `wake` is called."""
-        self._signal = anyio.Event()
-        await self._signal.wait()
+        signal, self._wake = make_signal()
+        await signal
 
 
 class Line:
@@ -46,9 +50,6 @@ class Line:
 
     def __len__(self) -> int:
         return len(self._waiters)
-
-    def __contains__(self, waiter: Waiter) -> bool:
-        return waiter in self._waiters
 
     def is_first(self, waiter: Waiter) -> bool:
         """Return whether a waiter is the first in line."""
@@ -64,10 +65,6 @@ class Line:
         del self._waiters[waiter]
         if was_first and self._waiters:
             next(iter(self._waiters)).wake()
-
-    def take_first(self) -> Waiter:
-        """Remove the first waiter, and return it without waking another."""
-        return self._waiters.popitem(last=False)[0]
 
     async def reach_front(self, waiter: Waiter) -> None:
         """Wait until a waiter is the first in this line; it may join while it waits."""

@@ -61,6 +61,11 @@ class Spacing:
         self.due = -math.inf
 
     @property
+    def unlimited(self) -> bool:
+        """Whether there is no rate, and there never was a pause."""
+        return self.due == -math.inf and not self.paced
+
+    @property
     def not_before(self) -> float:
         """The end of the pause, as a clock reading; minus infinity if there was none."""
         return self._not_before
@@ -76,11 +81,11 @@ class Spacing:
             now: The clock's reading.
             since: When the caller was ready to start, and waited for its time alone. The start
                 is charged at its scheduled time, or at this one if that is later. A delay that
-                is too long is not made good; of one at a high rate, the last part is.
+                is too long is not made good; at high rates its last part is.
         """
         if not self.paced:
             return
-        planned = max(self._scheduled, since)
+        planned = max(self._scheduled, self._not_before, since)
         if now - planned > self._credit:
             planned = now - self._kept
         self._scheduled = planned + self._interval
@@ -90,6 +95,6 @@ class Spacing:
             self.due = max(self.due, self._starts[0] + self._window)
 
     def pause_until(self, moment: float) -> None:
-        """Let nobody start before ``moment``; an earlier moment changes nothing."""
+        """Let no call start before ``moment``; an earlier moment changes nothing."""
         self._not_before = max(self._not_before, moment)
         self.due = max(self.due, moment)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
+from busiest import fullest_second
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,21 +16,6 @@ from telecmi_async import ConfigurationError, RateLimit
 from telecmi_async.pacing.gate import Gate
 from telecmi_async.pacing.spacing import Spacing
 from telecmi_async.testing import cancel_everywhere
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-
-def fullest_second(starts: Iterable[float]) -> int:
-    """Return the most starts in any half-open window of one second."""
-    window: deque[float] = deque()
-    fullest = 0
-    for start in starts:
-        window.append(start)
-        while start - window[0] >= 1.0:
-            window.popleft()
-        fullest = max(fullest, len(window))
-    return fullest
 
 
 def saturated(spacing: Spacing, seconds: float, late: Any) -> list[float]:
