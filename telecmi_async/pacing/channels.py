@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from telecmi_async.pacing.line import Line, Waiter
+from telecmi_async.pacing.waiting_line import Waiter, WaitingLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -27,7 +27,7 @@ class Channels:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._line = Line()  # only the first in it looks for a free channel
+        self._line = WaitingLine()  # only the first in it looks for a free channel
         #: Returns the time; a service replaces it by the clock of its event loop.
         self.now: Callable[[], float] = anyio.current_time
         self._holds: dict[Hashable, float] = {}

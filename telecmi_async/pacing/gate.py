@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import anyio
 
 from telecmi_async._internal.event_loop import current_loop, exact_clock_of
-from telecmi_async.pacing.line import Line, Waiter
 from telecmi_async.pacing.spacing import Spacing
+from telecmi_async.pacing.waiting_line import Waiter, WaitingLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ class Gate:
         self._spacing = Spacing(limit.calls_per_second)
         self._free = limit.max_in_flight
         self._for_slot: OrderedDict[Waiter, None] = OrderedDict()
-        self._for_turn = Line()  # each of them has a slot
+        self._for_turn = WaitingLine()  # each of them has a slot
 
     async def enter(self) -> None:
         """Wait for a slot, then for the start time; the task that entered must `leave`.

@@ -90,7 +90,7 @@ class Spacing:
             planned = now - self._kept
         self._scheduled = planned + self._interval
         self._starts.append(now)
-        self.due = max(self._scheduled, self._not_before)
+        self.due = self._scheduled
         if len(self._starts) == self._starts.maxlen:
             self.due = max(self.due, self._starts[0] + self._window)
 

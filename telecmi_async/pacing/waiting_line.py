@@ -40,7 +40,7 @@ class Waiter:
         await signal
 
 
-class Line:
+class WaitingLine:
     """Waiters in the order in which they joined."""
 
     __slots__ = ("_waiters",)
