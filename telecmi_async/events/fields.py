@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _SEPARATORS = re.compile(r"[\s().\-]+")
 _MONEY = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _LONGEST_INTEGER = 18
+_LARGEST_INTEGER = 10**_LONGEST_INTEGER - 1
 
 # 10**11 seconds are the year 5138, 10**11 milliseconds March 1973.
 _SECONDS_END = 10**11
@@ -34,9 +35,9 @@ _MILLISECONDS_END = 10**14
 
 def read_text(value: Json) -> str | None:
     """Return a text without blanks around it, or a number's digits; ``None`` if it is empty."""
+    if isinstance(value, str):  # most are
+        return value.strip() or None
     match value:
-        case str():
-            return value.strip() or None
         case bool():
             return None
         case int():
@@ -56,6 +57,8 @@ def read_word(value: Json) -> str | None:
 
 def _number(value: Json) -> str | None:
     """Return a phone number's digits, leading zeros kept; or the text, if it is not one."""
+    if type(value) is int and value >= 0:
+        return str(value)
     text = read_text(value)
     if text is None or _is_digits(text):
         return text
@@ -65,6 +68,8 @@ def _number(value: Json) -> str | None:
 
 def read_integer(value: Json) -> int | None:
     """Return an integer that is not negative, from a number or its text."""
+    if type(value) is int and 0 <= value <= _LARGEST_INTEGER:  # most are
+        return value
     text = read_text(value)
     if text is None or not _is_digits(text) or len(text) > _LONGEST_INTEGER:
         return None
@@ -154,9 +159,11 @@ _FIELDS: Final[dict[type[Event], list[tuple[str, _Reader, Iterable[str]]]]] = {
 def parse_fields(kind: type[Event], raw: JsonObject) -> dict[str, Any]:
     """Return a payload's fields for a class of event, except those that depend on its kind."""
     fields: dict[str, Any] = {}
+    sent = raw.get
     for name, read, keys in _FIELDS[kind]:
         for key in keys:
-            if (value := read(raw.get(key))) is not None:
-                fields[name] = value
+            value = sent(key)
+            if value is not None and (found := read(value)) is not None:
+                fields[name] = found
                 break
     return fields

@@ -42,6 +42,9 @@ _UNREADABLE: Final = HttpResponse(400)
 _ACCEPTED: Final = HttpResponse(204)
 _TRY_LATER: Final = HttpResponse(503, (("Retry-After", "5"),))
 
+# TeleCMI waits for the answer to these.
+_QUESTIONS: Final = (DigitsEvent, InboundRequest)
+
 
 @frozen(kw_only=True)
 class Counts:
@@ -154,8 +157,8 @@ class Intake:
             logger.warning("a webhook cannot be read: %s", error)
             self._counts["unreadable"] += 1
             return _UNREADABLE, None
-        stored = self._match(event, len(body))
-        if isinstance(event, DigitsEvent | InboundRequest):
+        stored = self._match(event, bytes(body))
+        if isinstance(event, _QUESTIONS):
             return await self._answer(event, stored, path)
         if stored is None:
             return _ACCEPTED, None
@@ -195,7 +198,7 @@ class Intake:
             self._counts["unmatched"] += 1
         return fresh
 
-    def _match(self, event: Event, size: int) -> StoredEvent | None:
+    def _match(self, event: Event, payload: bytes) -> StoredEvent | None:
         """Return an event as it is stored, or None if it is forged."""
         reference = None
         if carries_reference(event):
@@ -217,5 +220,5 @@ class Intake:
             or event.request_id is None
             or not self._listeners
             or any(listener.wants(ids) for listener in self._listeners),
-            size=size,
+            payload=payload,
         )
