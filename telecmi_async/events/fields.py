@@ -19,7 +19,7 @@ from telecmi_async.events.model import Event
 from telecmi_async.events.payload import read_object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     _Reader: TypeAlias = Callable[[Json], object]
 
@@ -92,7 +92,7 @@ def _time(value: Json) -> datetime | None:
     The size tells them apart: there is no call before 1973 in milliseconds, nor after 5138 in
     seconds.
     """
-    since = value if isinstance(value, float) else read_integer(value)
+    since = value if type(value) is int or type(value) is float else read_integer(value)
     if since is None or not 0 < since < _MILLISECONDS_END:
         return None
     return datetime.fromtimestamp(since if since < _SECONDS_END else since / 1000, UTC)
@@ -145,12 +145,13 @@ _KEYS: Final = {
 }
 
 
-#: By kind: each field, its reader, and the keys that it may have.
-_FIELDS: Final[dict[type[Event], list[tuple[str, _Reader, Iterable[str]]]]] = {
+#: By kind: each field with a key that it may have, and its reader.
+_FIELDS: Final[dict[type[Event], list[tuple[str, str, _Reader]]]] = {
     kind: [
-        (field.name, _READERS[field.name], _KEYS.get(field.name, (field.name,)))
+        (field.name, key, _READERS[field.name])
         for field in attrs.fields(kind)
         if field.name in _READERS
+        for key in _KEYS.get(field.name, (field.name,))
     ]
     for kind in get_args(Event)
 }
@@ -160,10 +161,8 @@ def parse_fields(kind: type[Event], raw: JsonObject) -> dict[str, Any]:
     """Return a payload's fields for a class of event, except those that depend on its kind."""
     fields: dict[str, Any] = {}
     sent = raw.get
-    for name, read, keys in _FIELDS[kind]:
-        for key in keys:
-            value = sent(key)
-            if value is not None and (found := read(value)) is not None:
-                fields[name] = found
-                break
+    for name, key, read in _FIELDS[kind]:
+        value = sent(key)
+        if value is not None and name not in fields and (found := read(value)) is not None:
+            fields[name] = found
     return fields

@@ -24,6 +24,7 @@ MAX_DEPTH: Final = 20
 #: How many keys and array items it may hold in all. TeleCMI's have about 20.
 MAX_MEMBERS: Final = 200
 
+_TEXTS: Final = (bytes, bytearray, str)
 _PAST_64_BITS: Final = 2**63
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _KINDS: Final[dict[type, str]] = {
@@ -45,7 +46,7 @@ def read_object(payload: bytes | bytearray | str | Mapping[str, object]) -> Json
             this module's limits; a key is repeated; or a number is NaN, infinite or an int
             beyond 64 bits.
     """
-    if isinstance(payload, bytes | bytearray | str):
+    if isinstance(payload, _TEXTS):
         if len(payload) > MAX_PAYLOAD:
             raise _too_large()
         frozen = _frozen(_decode(payload))

@@ -210,15 +210,13 @@ class Intake:
                 self._counts["forged"] += 1
                 return None
         ids = event_ids(event, reference)
-        return StoredEvent(
-            event,
-            dedupe_key(event) or next(self._unique),
-            ids,
-            # Without a reference the request_id must be known to a service. An event without
-            # a request_id, such as an inbound call's, cannot be checked: the token must do.
-            matched=reference is not None
+        key = dedupe_key(event) or next(self._unique)
+        # Without a reference the request_id must be known to a service. An event without a
+        # request_id, such as an inbound call's, cannot be checked: the token must do.
+        matched = (
+            reference is not None
             or event.request_id is None
             or not self._listeners
-            or any(listener.wants(ids) for listener in self._listeners),
-            payload=payload,
+            or any(listener.wants(ids) for listener in self._listeners)
         )
+        return StoredEvent(event, key, ids, matched=matched, payload=payload)
