@@ -212,8 +212,8 @@ async def answer_only(_scope: Any, receive: Any, send: Any) -> None:
 def application(kind: str, token: str) -> Any:
     """Return what is served."""
     from starlette.applications import Starlette  # noqa: PLC0415  # the other parts do without
-    from starlette.responses import Response  # noqa: PLC0415
-    from starlette.routing import Mount, Route  # noqa: PLC0415
+    from starlette.responses import Response  # noqa: PLC0415  # as above
+    from starlette.routing import Mount, Route  # noqa: PLC0415  # as above
 
     async def decode(request: Request) -> Response:
         await request.json()

@@ -12,24 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from telecmi_async._internal.public_names import import_public
 
-if TYPE_CHECKING:
-    from telecmi_async.http_server.asgi import (
-        ASGIMessage,
-        ASGIReceive,
-        ASGIScope,
-        ASGISend,
-        read_body,
-        send_response,
-    )
-    from telecmi_async.http_server.connection import (
-        ConnectionLimits,
-        HttpApplication,
-        HttpConnection,
-        is_loopback,
-    )
-    from telecmi_async.http_server.messages import HttpRequest, HttpResponse
-    from telecmi_async.http_server.server import HttpServer, serve_http
-
 __all__ = [
     "ASGIMessage",
     "ASGIReceive",
@@ -54,7 +36,24 @@ _MODULES: Final = {
     "server": "HttpServer serve_http",
 }
 
-if not TYPE_CHECKING:  # hidden from type checkers, or they would accept any name
+if TYPE_CHECKING:
+    from telecmi_async.http_server.asgi import (
+        ASGIMessage,
+        ASGIReceive,
+        ASGIScope,
+        ASGISend,
+        read_body,
+        send_response,
+    )
+    from telecmi_async.http_server.connection import (
+        ConnectionLimits,
+        HttpApplication,
+        HttpConnection,
+        is_loopback,
+    )
+    from telecmi_async.http_server.messages import HttpRequest, HttpResponse
+    from telecmi_async.http_server.server import HttpServer, serve_http
+else:  # hidden from type checkers, or they would accept any name
 
     def __getattr__(name: str) -> object:
         return import_public(__name__, _MODULES, name)

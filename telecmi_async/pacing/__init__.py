@@ -6,11 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 from telecmi_async._internal.public_names import import_public
 
-if TYPE_CHECKING:
-    from telecmi_async.pacing.rate_limit import RateLimit
-    from telecmi_async.pacing.redis import RedisLimits
-    from telecmi_async.pacing.shared import SharedLimits
-
 __all__ = ["RateLimit", "RedisLimits", "SharedLimits"]
 
 _MODULES: Final = {
@@ -19,7 +14,11 @@ _MODULES: Final = {
     "shared": "SharedLimits",
 }
 
-if not TYPE_CHECKING:  # hidden from type checkers, or they would accept any name
+if TYPE_CHECKING:
+    from telecmi_async.pacing.rate_limit import RateLimit
+    from telecmi_async.pacing.redis import RedisLimits
+    from telecmi_async.pacing.shared import SharedLimits
+else:  # hidden from type checkers, or they would accept any name
 
     def __getattr__(name: str) -> object:
         return import_public(__name__, _MODULES, name)

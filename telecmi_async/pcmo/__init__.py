@@ -6,26 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 from telecmi_async._internal.public_names import import_public
 
-if TYPE_CHECKING:
-    from telecmi_async.pcmo.actions import (
-        Action,
-        Bridge,
-        Connect,
-        Hangup,
-        Input,
-        Param,
-        Play,
-        PlayGetInput,
-        Raw,
-        Record,
-        Speak,
-        Stream,
-    )
-    from telecmi_async.pcmo.codec import dump_pcmo, parse_pcmo
-    from telecmi_async.pcmo.flow import Flow, FlowLike
-    from telecmi_async.pcmo.targets import Pstn, Sip
-    from telecmi_async.pcmo.template import Template
-
 __all__ = [
     "Action",
     "Bridge",
@@ -58,7 +38,26 @@ _MODULES: Final = {
     "template": "Template",
 }
 
-if not TYPE_CHECKING:  # hidden from type checkers, or they would accept any name
+if TYPE_CHECKING:
+    from telecmi_async.pcmo.actions import (
+        Action,
+        Bridge,
+        Connect,
+        Hangup,
+        Input,
+        Param,
+        Play,
+        PlayGetInput,
+        Raw,
+        Record,
+        Speak,
+        Stream,
+    )
+    from telecmi_async.pcmo.codec import dump_pcmo, parse_pcmo
+    from telecmi_async.pcmo.flow import Flow, FlowLike
+    from telecmi_async.pcmo.targets import Pstn, Sip
+    from telecmi_async.pcmo.template import Template
+else:  # hidden from type checkers, or they would accept any name
 
     def __getattr__(name: str) -> object:
         return import_public(__name__, _MODULES, name)

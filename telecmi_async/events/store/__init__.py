@@ -6,11 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 from telecmi_async._internal.public_names import import_public
 
-if TYPE_CHECKING:
-    from telecmi_async.events.store.base import EventStore, Listener, StoredEvent, event_ids
-    from telecmi_async.events.store.memory import MemoryStore
-    from telecmi_async.events.store.redis import RedisStore
-
 __all__ = [
     "EventStore",
     "Listener",
@@ -26,7 +21,11 @@ _MODULES: Final = {
     "redis": "RedisStore",
 }
 
-if not TYPE_CHECKING:  # hidden from type checkers, or they would accept any name
+if TYPE_CHECKING:
+    from telecmi_async.events.store.base import EventStore, Listener, StoredEvent, event_ids
+    from telecmi_async.events.store.memory import MemoryStore
+    from telecmi_async.events.store.redis import RedisStore
+else:  # hidden from type checkers, or they would accept any name
 
     def __getattr__(name: str) -> object:
         return import_public(__name__, _MODULES, name)
