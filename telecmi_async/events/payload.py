@@ -81,6 +81,10 @@ def _decode(payload: bytes | bytearray | str) -> object:
     try:
         # Python would guess UTF-16 and UTF-32 as well, and RFC 8259 allows neither.
         text = payload if isinstance(payload, str) else payload.decode().removeprefix("\ufeff")
+        if text.startswith("{"):  # without blanks around it, which take longer to look for
+            value, end = _decoder.raw_decode(text)
+            if end == len(text):
+                return cast("object", value)
         return cast("object", _decoder.decode(text))
     except WebhookError:
         raise
