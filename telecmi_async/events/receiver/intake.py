@@ -11,6 +11,7 @@ import logging
 import secrets
 from typing import TYPE_CHECKING, Final
 
+import anyio
 import attrs
 from attrs import frozen
 
@@ -97,6 +98,7 @@ class Intake:
             "{}.{}".format, itertools.repeat(secrets.token_hex(8)), itertools.count()
         )
         self._store_failed = False
+        self._loaded = False
 
     # -- services
 
@@ -149,6 +151,11 @@ class Intake:
         Returns:
             The reply, and the event to run the user's handlers for afterwards.
         """
+        if not self._loaded:
+            # anyio imports what a question's time limit needs, now rather than when a process is
+            # out of files.
+            anyio.current_effective_deadline()
+            self._loaded = True
         if len(body) > MAX_PAYLOAD:
             return self._too_large(), None
         try:
