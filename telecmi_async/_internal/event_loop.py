@@ -53,6 +53,12 @@ def call_in_loop(loop: object, function: Callable[[_T], object], argument: _T) -
         return
 
 
+def is_failure(error: BaseException) -> bool:
+    """Return whether an exception is a failure, not a cancellation or the program's end."""
+    cancelled = type(error).__name__ == "CancelledError"
+    return isinstance(error, Exception) or (cancelled and is_foreign_cancellation())
+
+
 def is_foreign_cancellation() -> bool:
     """Return whether a cancellation that was caught was not meant for the running task.
 
@@ -62,6 +68,11 @@ def is_foreign_cancellation() -> bool:
         return False
     task = sys.modules["asyncio"].current_task()
     return task is not None and not task.cancelling()
+
+
+def is_closed(loop: object) -> bool:
+    """Return whether an asyncio loop was closed; trio ends all tasks before its own end."""
+    return is_asyncio(loop) and loop.is_closed()
 
 
 def is_asyncio(loop: object) -> TypeGuard[asyncio.AbstractEventLoop]:

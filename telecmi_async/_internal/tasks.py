@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
 
-from telecmi_async._internal.event_loop import current_loop, is_asyncio
+from telecmi_async._internal.event_loop import current_loop, is_asyncio, is_closed
+from telecmi_async._internal.secrets import log_failure
 from telecmi_async.errors import WrongEventLoop
 
 if TYPE_CHECKING:
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from telecmi_async._internal.secrets import Redactor
+
 _T = TypeVar("_T")
+
+_FAILED = "a background task failed; others go on"
 
 
 @asynccontextmanager
@@ -45,9 +50,13 @@ async def background_task_group() -> AsyncGenerator[TaskGroup]:
 
 
 class TaskRunner:
-    """Starts a service's tasks, and waits for them."""
+    """Starts a service's tasks, and waits for them.
 
-    def __init__(self) -> None:
+    A task that fails is logged, and ends no other. ``redact`` removes secrets from that.
+    """
+
+    def __init__(self, redact: Redactor | None = None) -> None:
+        self._redact = redact
         self.loop: object = None
         self._task_group: TaskGroup | None = None
         self._last_start: anyio.Event | None = None
@@ -76,6 +85,11 @@ class TaskRunner:
 
     def _check_loop(self, loop: object) -> None:
         if self.loop is not None and self.loop is not loop:
+            if is_closed(self.loop):
+                raise WrongEventLoop(
+                    "the event loop in which the service was used was closed before the "
+                    "service: close a service first, and make one for every event loop"
+                )
             raise WrongEventLoop(
                 "the service belongs to the event loop it was first used in; make one for "
                 "every event loop, and close it there"
@@ -114,13 +128,13 @@ class TaskRunner:
 
         A task that is cancelled before its first step never reaches a ``finally`` of its own.
         """
-        self._running += 1
         if self._task_group is not None:
-            before, self._last_start = self._last_start, anyio.Event()
-            self._task_group.start_soon(
-                self._in_order, before, self._last_start, work, subject, ended
-            )
+            before, mine = self._last_start, anyio.Event()
+            self._task_group.start_soon(self._in_order, before, mine, work, subject, ended)
+            self._last_start = mine
+            self._running += 1
         else:
+            self._running += 1
             coroutine = work(subject)
             self._starting += 1  # an eager task runs its first step inside create_task
             try:
@@ -140,6 +154,8 @@ class TaskRunner:
             def done(task: asyncio.Task[None]) -> None:
                 self._tasks.discard(task)
                 self._ids.discard(id(task))
+                if not task.cancelled() and isinstance(error := task.exception(), Exception):
+                    log_failure(error, _FAILED, self._redact)
                 self._end(subject, ended)
 
             task.add_done_callback(done)
@@ -164,6 +180,8 @@ class TaskRunner:
                     await before.wait()
             mine.set()
             await work(subject)
+        except Exception as error:  # noqa: BLE001  # it would end the task group
+            log_failure(error, _FAILED, self._redact)
         finally:
             self._ids.discard(here)
             self._end(subject, ended)
@@ -172,6 +190,8 @@ class TaskRunner:
         try:
             if ended is not None:
                 ended(subject)
+        except Exception as error:  # noqa: BLE001  # on trio it would end the task group
+            log_failure(error, _FAILED, self._redact)
         finally:
             self._running -= 1
             if self._quiet is not None:

@@ -98,7 +98,7 @@ class CallHandle:
         return self
 
     def __repr__(self) -> str:
-        placement = self._call.placement
+        placement = self._call.known()
         more = "" if placement.request_id is None else f" request_id={placement.request_id}"
         if placement.error is not None:
             more = f" {type(placement.error).__name__}"
@@ -182,7 +182,7 @@ class CallHandle:
         call = self._call
         return CallResult(
             to=call.to,
-            request_id=call.placement.request_id,
+            request_id=call.known().request_id,
             reference=call.reference,
             state=call.state,
             request=call.request,
@@ -238,16 +238,17 @@ class CallHandle:
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """The requests that were answered or failed so far, oldest first."""
-        return self._call.placement.attempts
+        return self._call.known().attempts
 
     @property
     def may_be_duplicate(self) -> bool:
-        """Whether a request was repeated after one of unknown outcome.
+        """Whether TeleCMI may have placed the call twice.
 
-        Only a gateway's 502 is repeated in that way, and not under
-        ``RetryPolicy(at_most_once=True)``. It is true as well if events showed two calls.
+        True after a repeat of a request of unknown outcome: only a gateway's 502 is repeated in
+        that way, and not under ``RetryPolicy(at_most_once=True)``. True as well if the
+        ``http_client`` sent a request more than once by itself, or if events showed two calls.
         """
-        return self._call.placement.may_be_duplicate
+        return self._call.known().may_be_duplicate
 
     @property
     def reply(self) -> Mapping[str, object] | None:
@@ -256,7 +257,7 @@ class CallHandle:
         It stays None if the reply was lost and an event showed that the call was placed, and
         for a call from `CallService.handle_for`.
         """
-        return self._call.placement.reply
+        return self._call.known().reply
 
     @property
     def request(self) -> CallRequest | None:

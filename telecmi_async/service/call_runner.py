@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from telecmi_async import errors
 from telecmi_async._internal.event_loop import clock_of
-from telecmi_async._internal.secrets import RequestBody
+from telecmi_async._internal.secrets import RequestBody, log_failure
 from telecmi_async._internal.telecmi import REFERENCE_FIELD
 from telecmi_async.calls.call import Call
 from telecmi_async.calls.encoding import encode_request
@@ -38,7 +38,7 @@ class CallRunner:
 
     def __init__(self, settings: ServiceSettings, parts: ServiceParts) -> None:
         self.closed = False
-        #: The calls under way.
+        #: The calls whose tasks are not over; their outcome may be known already.
         self.calls: set[Call] = set()
         self._settings = settings
         self._parts = parts
@@ -46,7 +46,8 @@ class CallRunner:
         self._ordinal = 0
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else f"{len(self.calls)} calls under way"
+        pending = sum(not call.placement.settled for call in self.calls)
+        state = "closed" if self.closed else f"{pending} calls under way"
         return f"<CallService app_id={self._settings.credentials.app_id} {state}>"
 
     @property
@@ -77,7 +78,34 @@ class CallRunner:
         on_settled: Callable[[Call], None] | None = None,
         permit: Permit | None = None,
     ) -> Call:
-        """Start to place a request, and return its call; the arguments are those of `Call`."""
+        """Start to place a request, and return its call; the arguments are those of `Call`.
+
+        Raises:
+            InvalidCall: It cannot be sent as it is.
+            NotSent: Something failed that should not. It is logged.
+            WrongEventLoop: The event loop starts no task.
+        """
+        try:
+            return self._start(request, policy, timeouts, source, on_settled, permit)
+        except errors.TelecmiError:
+            raise
+        except Exception as error:  # noqa: BLE001  # nothing foreign reaches the user
+            why = "preparing the call failed"
+            log_failure(error, f"{why}; nothing was sent", self._parts.redact)
+            failure = errors.NotSent(
+                f"{why} ({type(error).__name__}), see the log; no phone rang"
+            )
+        raise failure
+
+    def _start(  # those of `start`
+        self,
+        request: CallRequest,
+        policy: RetryPolicy,
+        timeouts: Timeouts,
+        source: object,
+        on_settled: Callable[[Call], None] | None,
+        permit: Permit | None,
+    ) -> Call:
         settings, parts = self._settings, self._parts
         from_ = settings.from_ if request.from_ is None else request.from_
         if from_ is None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 class ServiceParts:
     """What a service is made of, lowest part first."""
 
+    #: Removes the secret from what is logged and raised.
+    redact: Redactor
     #: Runs the service's tasks in its event loop.
     tasks: TaskRunner
     #: Carries its requests.
@@ -44,7 +46,8 @@ def build_parts(
 ) -> ServiceParts:
     """Make the parts of a service, with an HTTP client of its own unless the user has one."""
     secret, limit = settings.credentials.secret, settings.rate
-    tasks, redact, references = TaskRunner(), Redactor(secret), References(secret)
+    redact, references = Redactor(secret), References(secret)
+    tasks = TaskRunner(redact)
     transport = HttpxTransport(
         default_client() if http_client is None else http_client, owned=http_client is None
     )
@@ -70,4 +73,4 @@ def build_parts(
             references=references,
             signed=settings.signed,
         )
-    return ServiceParts(tasks, transport, references, channels, placer, lookup, tracker)
+    return ServiceParts(redact, tasks, transport, references, channels, placer, lookup, tracker)

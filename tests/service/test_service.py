@@ -777,7 +777,7 @@ async def test_a_bug_of_ours_is_not_taken_for_a_call_that_did_not_ring(
     async with FakeTelecmi().service() as service:
         with monkeypatch.context() as patch:
             patch.setattr("telecmi_async.calls.placement.judge", broken)
-            with pytest.raises(CallOutcomeUnknown, match="interrupted"):
+            with pytest.raises(CallOutcomeUnknown, match="could not be judged"):
                 await service.make_call(to=TO, pcmo=FLOW)
         assert (await service.make_call(to=TO, pcmo=FLOW)).accepted
 
