@@ -49,6 +49,16 @@ async def background_task_group() -> AsyncGenerator[TaskGroup]:
             del failure  # a reference cycle: it holds this frame
 
 
+def _load_backend() -> None:
+    """Have anyio import what it needs in this event loop, now rather than during a call."""
+    try:
+        anyio.current_time()
+    except Exception as error:  # noqa: BLE001  # as importing may raise anything
+        raise WrongEventLoop(
+            f"anyio cannot be used in this event loop ({type(error).__name__}): {error}"
+        ) from None
+
+
 class TaskRunner:
     """Starts a service's tasks, and waits for them.
 
@@ -81,6 +91,7 @@ class TaskRunner:
                 raise WrongEventLoop(
                     "on trio a service must be opened: async with CallService(…) as service"
                 )
+            _load_backend()
             self.loop = loop
 
     def _check_loop(self, loop: object) -> None:

@@ -152,6 +152,11 @@ class RetryBudget:
         self._tokens = min(max(self._tokens + change, -self._FAILURE), self._full)
 
 
+def load() -> None:
+    """Import what retries need. A process that fails, for want of files say, imports nothing."""
+    import tenacity  # noqa: F401, PLC0415  # 8 ms that ``import telecmi_async`` need not take
+
+
 async def run_attempts(
     attempt: MakeAttempt,
     policy: RetryPolicy,
@@ -172,7 +177,7 @@ async def run_attempts(
     first = await attempt()
     if first is None or not policy.repeats(first):
         return first
-    import tenacity  # noqa: PLC0415  # 6 to 12 ms that most programs never need
+    import tenacity  # noqa: PLC0415  # see `load`
 
     made = [first]
 

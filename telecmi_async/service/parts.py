@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import codecs
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from telecmi_async._internal.secrets import Redactor
 from telecmi_async._internal.tasks import TaskRunner
+from telecmi_async.calls import retry
 from telecmi_async.calls.placement import CallPlacer
 from telecmi_async.events.reference import References
 from telecmi_async.pacing.channels import Channels
+from telecmi_async.pcmo import codec
 from telecmi_async.service.lookup import Lookup
 from telecmi_async.service.tracker import Tracker
 from telecmi_async.wire.httpx_transport import HttpxTransport, default_client
@@ -19,6 +22,20 @@ if TYPE_CHECKING:
     import httpx
 
     from telecmi_async.service.options import ServiceSettings
+
+
+# Text codecs that Python imports when they are first used: of host names and certificates, and of
+# JSON with a byte order mark or in UTF-16 or UTF-32.
+_CODECS: Final = (
+    "idna",
+    "utf-8-sig",
+    "utf-16",
+    "utf-16-be",
+    "utf-16-le",
+    "utf-32",
+    "utf-32-be",
+    "utf-32-le",
+)
 
 
 @attrs.frozen(eq=False)
@@ -44,7 +61,15 @@ class ServiceParts:
 def build_parts(
     settings: ServiceSettings, http_client: httpx.AsyncClient | None
 ) -> ServiceParts:
-    """Make the parts of a service, with an HTTP client of its own unless the user has one."""
+    """Make the parts of a service, with an HTTP client of its own unless the user has one.
+
+    What they need later is imported now: a process may be out of files by then, and an import that
+    fails in the middle of a call says nothing about the call.
+    """
+    retry.load()
+    codec.load()
+    for name in _CODECS:
+        codecs.lookup(name)
     secret, limit = settings.credentials.secret, settings.rate
     redact, references = Redactor(secret), References(secret)
     tasks = TaskRunner(redact)
