@@ -36,6 +36,16 @@ def current_loop() -> object:
     return loop
 
 
+def current_task() -> object | None:
+    """Return the running task, if there is one."""
+    trio = getattr(sys.modules.get("trio"), "lowlevel", None)
+    if trio is not None and trio.in_trio_run():
+        return cast("object", trio.current_task())
+    asyncio = sys.modules.get("asyncio")
+    running = asyncio is not None and asyncio._get_running_loop() is not None  # noqa: SLF001  # as above
+    return asyncio.current_task() if asyncio is not None and running else None
+
+
 def clock_of(loop: object) -> Callable[[], float]:
     """Return the clock of a result of `current_loop`: a faster `anyio.current_time`."""
     return loop.time if is_asyncio(loop) else sys.modules["trio"].current_time

@@ -152,7 +152,7 @@ class RetryBudget:
         self._tokens = min(max(self._tokens + change, -self._FAILURE), self._full)
 
 
-def load() -> None:
+def load_tenacity() -> None:
     """Import what retries need. A process that fails, for want of files say, imports nothing."""
     import tenacity  # noqa: F401, PLC0415  # 8 ms that ``import telecmi_async`` need not take
 
@@ -177,7 +177,7 @@ async def run_attempts(
     first = await attempt()
     if first is None or not policy.repeats(first):
         return first
-    import tenacity  # noqa: PLC0415  # see `load`
+    import tenacity  # noqa: PLC0415  # see `load_tenacity`
 
     made = [first]
 

@@ -5,7 +5,7 @@ themselves when they are made, so parsing adds only the path of a wrong value, a
 spelling of a wrong name.
 
 cattrs is imported, and functions are generated, when an action of a class is first met: short
-programs start faster. A service calls `load` when it is made, so that it imports nothing later.
+programs start faster. A service calls `load_cattrs` when it is made, so that it imports nothing later.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _KINDS = frozenset({*ACTIONS.values(), Raw})
 _TARGETS: dict[type[Any], type[Any]] = {Bridge: Pstn, Connect: Sip}
 
 
-def load() -> None:
+def load_cattrs() -> None:
     """Import what encoding, parsing and the errors of both need."""
     import cattrs.fns  # noqa: PLC0415  # see the module's docstring
     import cattrs.gen  # noqa: F401, PLC0415  # likewise

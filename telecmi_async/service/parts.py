@@ -66,8 +66,8 @@ def build_parts(
     What they need later is imported now: a process may be out of files by then, and an import that
     fails in the middle of a call says nothing about the call.
     """
-    retry.load()
-    codec.load()
+    retry.load_tenacity()
+    codec.load_cattrs()
     for name in _CODECS:
         codecs.lookup(name)
     secret, limit = settings.credentials.secret, settings.rate
