@@ -120,9 +120,13 @@ class Call:
         return f"{self.reference} to {to}"
 
     def __del__(self) -> None:
+        self.report()
+
+    def report(self) -> None:
+        """Log a failure that was never looked at, once. A cancelled call fails on request."""
         error = self.placement.error
-        # A cancelled call fails on request.
         if error is not None and not isinstance(error, errors.CallCancelled) and not self._seen:
+            self._seen = True
             logger.error("call %s failed and its handle was never checked: %s", self, error)
 
     @property

@@ -33,7 +33,7 @@ def _to_raise(error: errors.TelecmiError) -> errors.TelecmiError:
 
 
 @contextmanager
-def _not_about_the_outcome() -> Generator[None]:
+def not_about_the_outcome() -> Generator[None]:
     """Mark errors as unsafe to redial: they say nothing about the call's outcome."""
     try:
         yield
@@ -205,7 +205,7 @@ class CallHandle(Coroutine[Any, Any, "CallHandle"]):
     ) -> None:
         """Wait until ``done`` returns true for the state of the call."""
         call = self._call
-        with _not_about_the_outcome():
+        with not_about_the_outcome():
             seconds = seconds_or_none("timeout", timeout)
             tracking = _tracking_of(call)
         with anyio.move_on_after(seconds) as scope:
@@ -342,7 +342,7 @@ class CallEvents:
 
     async def __anext__(self) -> Event:
         call = self._call
-        with _not_about_the_outcome():
+        with not_about_the_outcome():
             tracking = _tracking_of(call)
         await _wait_for(call, tracking, lambda: self._yielded < len(call.events))
         if self._yielded == len(call.events):

@@ -11,7 +11,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from telecmi_async import errors
-from telecmi_async._internal.event_loop import clock_of
+from telecmi_async._internal.event_loop import clock_of, is_closed
 from telecmi_async._internal.secrets import RequestBody, log_failure
 from telecmi_async._internal.telecmi import REFERENCE_FIELD
 from telecmi_async.calls.call import Call
@@ -166,11 +166,22 @@ class CallRunner:
         if cancelled:
             logger.warning("%d queued calls were cancelled: the service was closed", cancelled)
 
-    def __del__(self) -> None:
-        if not self.closed and self._parts.tasks.loop is not None:
-            warnings.warn(
-                f"{self!r} was never closed: use async with, or await service.aclose()",
-                ResourceWarning,
-                source=self,
-                stacklevel=1,
-            )
+    def warn_if_open(self, service: object) -> None:
+        """Warn that a service is gone and was not closed; it must never be used again.
+
+        If its event loop was closed, too, its calls never end: each is settled and reported. anyio
+        keeps the tasks of such a loop alive for good, so nothing else would report them.
+        """
+        loop = self._parts.tasks.loop
+        if self.closed or loop is None:
+            return
+        warnings.warn(
+            f"{self!r} was never closed: use async with, or await service.aclose()",
+            ResourceWarning,
+            source=service,
+            stacklevel=1,
+        )
+        if is_closed(loop):
+            for call in self.calls:
+                call.known()
+                call.report()
