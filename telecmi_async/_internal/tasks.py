@@ -7,6 +7,7 @@ service must be opened with ``async with``.
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -18,13 +19,17 @@ from telecmi_async.errors import WrongEventLoop
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncGenerator, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 
     from anyio.abc import TaskGroup
 
     from telecmi_async._internal.secrets import Redactor
 
 _T = TypeVar("_T")
+
+# So many tasks take their first step in one pass of asyncio's event loop, so that a hundred thousand
+# that are started at once do not hold it up.
+_BATCH = 200
 
 _FAILED = "a background task failed; others go on"
 
@@ -73,6 +78,9 @@ class TaskRunner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids: set[int] = set()
         self._starting = 0
+        # Of tasks that have not begun, oldest first: the batches that wait for the ones before.
+        self._turns: deque[anyio.Event] = deque()
+        self._batched = 0
         self._running = 0
         self._waiting: set[int] = set()  # the ids of tasks that wait for the others
         self._quiet: anyio.Event | None = None
@@ -146,7 +154,10 @@ class TaskRunner:
             self._running += 1
         else:
             self._running += 1
-            coroutine = work(subject)
+            turn = self._turn()
+            coroutine = (
+                work(subject) if turn is None else self._begin_later(turn, work, subject)
+            )
             self._starting += 1  # an eager task runs its first step inside create_task
             try:
                 task = cast("asyncio.AbstractEventLoop", self.loop).create_task(coroutine)
@@ -170,6 +181,34 @@ class TaskRunner:
                 self._end(subject, ended)
 
             task.add_done_callback(done)
+
+    def _turn(self) -> anyio.Event | None:
+        """Return the event that a new task has to wait for, if many tasks are running."""
+        if self._running <= _BATCH and not self._turns:
+            return None
+        if not self._turns:
+            cast("asyncio.AbstractEventLoop", self.loop).call_soon(self._next_turn)
+        if not self._turns or self._batched == _BATCH:
+            self._turns.append(anyio.Event())
+            self._batched = 0
+        self._batched += 1
+        return self._turns[-1]
+
+    def _next_turn(self) -> None:
+        """Let one more batch of tasks begin."""
+        self._turns.popleft().set()
+        if self._turns:
+            cast("asyncio.AbstractEventLoop", self.loop).call_soon(self._next_turn)
+
+    async def _begin_later(
+        self,
+        turn: anyio.Event,
+        work: Callable[[_T], Coroutine[object, object, None]],
+        subject: _T,
+    ) -> None:
+        """Run work once it is its batch's turn. Tasks begin in the order of their starts."""
+        await turn.wait()
+        await work(subject)
 
     async def _in_order(
         self,
@@ -242,11 +281,17 @@ class TaskRunner:
         finally:
             self._waiting.discard(here)
 
-    async def drain(self) -> None:
-        """Wait until all tasks have ended; a cancellation is raised after that."""
+    async def drain(self, work: Iterable[None] = ()) -> None:
+        """Do some work, then wait until all tasks have ended.
+
+        Others may use the event loop where the work pauses. A cancellation is raised afterwards.
+        """
+        pieces = iter(work)
         cancelled: BaseException | None = None
         while True:
             try:
+                for _ in pieces:
+                    await anyio.lowlevel.checkpoint()
                 await self.idle()
             except anyio.get_cancelled_exc_class() as error:
                 cancelled = error

@@ -97,6 +97,8 @@ class CallPlacer:
         self._gate = Gate(limit)
         self._queue_timeout = limit.queue_timeout
         self._budget = retry.RetryBudget(budget)
+        #: Whether the service is being closed: no request starts then.
+        self.closed = False
 
     def use_clock(self, now: Callable[[], float]) -> None:
         """Read the time from ``now``, the event loop's own clock."""
@@ -175,7 +177,9 @@ class CallPlacer:
         try:
             # The gate may let a task through that was cancelled at the same moment.
             await anyio.lowlevel.checkpoint_if_cancelled()
+            self._check_open()
             send_by = await self._ask_permit(job)
+            self._check_open()
             verdict = await self._exchange(job, send_by)
         finally:
             self._gate.leave()
@@ -189,6 +193,11 @@ class CallPlacer:
         if pause := job.policy.pause(verdict):
             self._gate.pause(pause)
         return verdict
+
+    def _check_open(self) -> None:
+        """Require a service that is not being closed: that cancels its calls in batches."""
+        if self.closed:
+            raise errors.CallCancelled("the call was cancelled: the service was closed")
 
     async def _ask_permit(self, job: PlacementJob) -> float | None:
         """Ask the permit, if there is one, and return by when the request must leave."""

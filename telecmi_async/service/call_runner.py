@@ -23,12 +23,15 @@ from telecmi_async.phone import route
 from telecmi_async.wire.endpoints import make_call_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from telecmi_async.calls.request import CallRequest
     from telecmi_async.service.options import ServiceSettings
     from telecmi_async.service.parts import ServiceParts
     from telecmi_async.wire.transport import Timeouts
+
+# So many calls are cancelled in one pass of the event loop.
+_BATCH = 200
 
 logger = logging.getLogger("telecmi_async")
 
@@ -39,7 +42,7 @@ class CallRunner:
     def __init__(self, settings: ServiceSettings, parts: ServiceParts) -> None:
         self.closed = False
         #: The calls whose tasks are not over; their outcome may be known already.
-        self.calls: set[Call] = set()
+        self.calls: dict[Call, None] = {}
         self._settings = settings
         self._parts = parts
         self._opened = False
@@ -135,7 +138,7 @@ class CallRunner:
             permit=permit,
         )
         parts.tasks.start(parts.placer.place, job, self._ended)
-        self.calls.add(call)
+        self.calls[call] = None
         return call
 
     def place_once(
@@ -148,21 +151,29 @@ class CallRunner:
 
     def _ended(self, job: PlacementJob) -> None:
         """Forget a call whose task is over."""
-        self.calls.discard(job.call)
+        self.calls.pop(job.call, None)  # an eager task may end before it is added
         if not job.call.placement.settled:  # the task was cancelled before its first step
             job.call.conclude(errors.CallCancelled("the call was cancelled"))
 
     def close(self) -> None:
-        """Take no more calls."""
+        """Take no more calls, and start no more requests."""
         if self._parts.tasks.loop is not None:
             self._parts.tasks.bind()
         self.closed = True
+        self._parts.placer.closed = True
 
-    def cancel_queued(self) -> None:
-        """Cancel the calls whose request was not sent, and those that wait for a retry."""
-        cancelled = sum(
-            [call.cancel() for call in tuple(self.calls) if not call.placement.settled]
-        )
+    def cancel_queued(self) -> Iterator[None]:
+        """Cancel the calls whose request was not sent, and those that wait for a retry.
+
+        It pauses between batches of calls, so that others may use the event loop. The oldest call
+        comes first: anyio removes the head of a queue faster than what is in its middle.
+        """
+        queued = [call for call in self.calls if not call.placement.settled]
+        cancelled = 0
+        for start in range(0, len(queued), _BATCH):
+            if start:
+                yield
+            cancelled += sum([call.cancel() for call in queued[start : start + _BATCH]])
         if cancelled:
             logger.warning("%d queued calls were cancelled: the service was closed", cancelled)
 

@@ -19,7 +19,7 @@ from telecmi_async.service.stream import CallStream, StreamFeed, check_source
 from telecmi_async.wire.credentials import Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
     import httpx
@@ -317,14 +317,17 @@ class CallService:
         self._runner.close()
         for feed in tuple(self._feeds):
             feed.stop(errors.ServiceClosed("the service was closed before the stream's end"))
-        self._runner.cancel_queued()
-        if self._parts.tracker is not None:
-            self._parts.tracker.stop()
         with anyio.CancelScope(shield=True):
             try:
-                await self._parts.tasks.drain()
+                await self._parts.tasks.drain(self._stop())
             finally:
                 await self._parts.transport.aclose()
+
+    def _stop(self) -> Iterator[None]:
+        """Cancel what is queued, and end all waits for the ends of calls."""
+        yield from self._runner.cancel_queued()
+        if self._parts.tracker is not None:
+            self._parts.tracker.stop()
 
     async def __aenter__(self) -> Self:
         if not self._runner.closed:
