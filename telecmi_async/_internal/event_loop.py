@@ -42,6 +42,16 @@ def current_loop() -> object:
     return loop
 
 
+def current_task() -> object | None:
+    """Return the running task, if there is one."""
+    trio = getattr(sys.modules.get("trio"), "lowlevel", None)
+    if trio is not None and trio.in_trio_run():
+        return cast("object", trio.current_task())
+    asyncio = sys.modules.get("asyncio")
+    running = asyncio is not None and asyncio._get_running_loop() is not None  # noqa: SLF001  # as above
+    return asyncio.current_task() if asyncio is not None and running else None
+
+
 def clock_of(loop: object) -> Callable[[], float]:
     """Return the clock of a result of `current_loop`: a faster `anyio.current_time`."""
     return loop.time if is_asyncio(loop) else sys.modules["trio"].current_time
@@ -95,6 +105,12 @@ def call_in_loop(loop: object, function: Callable[[_T], object], argument: _T) -
         return
 
 
+def is_failure(error: BaseException) -> bool:
+    """Return whether an exception is a failure, not a cancellation or the program's end."""
+    cancelled = type(error).__name__ == "CancelledError"
+    return isinstance(error, Exception) or (cancelled and is_foreign_cancellation())
+
+
 def is_foreign_cancellation() -> bool:
     """Return whether a cancellation that was caught was not meant for the running task.
 
@@ -104,6 +120,11 @@ def is_foreign_cancellation() -> bool:
         return False
     task = sys.modules["asyncio"].current_task()
     return task is not None and not task.cancelling()
+
+
+def is_closed(loop: object) -> bool:
+    """Return whether an asyncio loop was closed; trio ends all tasks before its own end."""
+    return is_asyncio(loop) and loop.is_closed()
 
 
 def is_asyncio(loop: object) -> TypeGuard[asyncio.AbstractEventLoop]:

@@ -69,9 +69,14 @@ def listed(names: Iterable[object]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
+def load_spelling() -> None:
+    """Import what `did_you_mean` needs."""
+    import difflib  # noqa: F401, PLC0415  # slow to import; errors only need it
+
+
 def did_you_mean(word: object, names: Iterable[str]) -> str:
     """Return ``did you mean "timeout"?``, or the known names if none is similar."""
-    from difflib import get_close_matches  # noqa: PLC0415  # slow to import; errors only need it
+    from difflib import get_close_matches  # noqa: PLC0415  # see above
 
     known = list(names)
     if not known:
