@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def listed(names: Iterable[object]) -> str:
 
 def load_spelling() -> None:
     """Import what `did_you_mean` needs."""
-    import difflib  # noqa: F401, PLC0415  # slow to import; errors only need it
+    import_module("difflib")  # slow to import; errors only need it
 
 
 def did_you_mean(word: object, names: Iterable[str]) -> str:

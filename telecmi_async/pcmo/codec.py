@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import attrs
@@ -45,9 +46,8 @@ _TARGETS: dict[type[Any], type[Any]] = {Bridge: Pstn, Connect: Sip}
 
 def load_cattrs() -> None:
     """Import what encoding, parsing and the errors of both need."""
-    import cattrs.fns  # noqa: PLC0415  # see the module's docstring
-    import cattrs.gen  # noqa: F401, PLC0415  # likewise
-
+    import_module("cattrs.fns")
+    import_module("cattrs.gen")
     load_spelling()
 
 
