@@ -2,14 +2,12 @@
 
 Lazy imports: a public name is imported from its module when it is first used, so that
 ``import telecmi_async`` costs next to nothing and the command line's help does not wait for an
-HTTP client. A new name goes into the imports below, which type checkers read, and into
-``__all__``; a new module into ``_MODULES`` as well.
+HTTP client. A new name goes into the imports below, which type checkers read, into ``__all__``
+and into ``_MODULES``.
 """
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -120,40 +118,32 @@ __all__ = [
     "parse_pcmo",
 ]
 
-# Where the public names are, searched in this order: what imports little comes first.
-_MODULES: Final = (
-    "errors",
-    "attempt",
-    "phone",
-    "wire.transport",
-    "pacing.rate_limit",
-    "pcmo",
-    "calls.request",
-    "calls.retry",
-    "calls.state",
-    "calls.result",
-    "calls.handle",
-    "events.receiver",
-    "service.service",
-    "service.stream",
-    "service.poller",
-)
-
-
-def _import_public(package: str, modules: tuple[str, ...], name: str) -> object:
-    """Return a public name of a package from the first of its modules that has it.
-
-    Raises:
-        AttributeError: The package's ``__all__`` does not list the name.
-    """
-    face = sys.modules[package]
-    if name not in face.__all__:
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
-    candidates = (import_module(f"{package}.{module}") for module in modules)
-    found: object = getattr(next(home for home in candidates if hasattr(home, name)), name)
-    setattr(face, name, found)  # so that Python does not call ``__getattr__`` for it again
-    return found
-
+# Where the public names are.
+_MODULES: Final = {
+    "attempt": "Attempt Outcome",
+    "calls.handle": "CallEvents CallHandle",
+    "calls.request": "CallRequest",
+    "calls.result": "CallResult",
+    "calls.retry": "RetryPolicy",
+    "calls.state": "CallStatus",
+    "errors": (
+        "AuthenticationError CallCancelled CallNotPlaced CallOutcomeUnknown CallPending "
+        "CallRejected ConfigurationError InvalidCall MissingProperty NotSent RateLimited "
+        "RequestFailed ServiceClosed StoreError TelecmiError WaitTimeout WebhookError "
+        "WrongEventLoop"
+    ),
+    "events.receiver": "Receiver",
+    "pacing.rate_limit": "RateLimit",
+    "pcmo": (
+        "Action Bridge Connect Flow Hangup Input Param Play PlayGetInput Pstn Raw Record "
+        "Sip Speak Stream dump_pcmo parse_pcmo"
+    ),
+    "phone": "Region",
+    "service.poller": "CdrPoller",
+    "service.service": "CallService",
+    "service.stream": "CallStream Progress",
+    "wire.transport": "Timeouts",
+}
 
 if TYPE_CHECKING:
     __version__: str
@@ -165,7 +155,9 @@ else:  # hidden from type checkers, or they would accept any name
             from importlib.metadata import version  # noqa: PLC0415  # slow and rarely needed
 
             return version("telecmi-async")
-        return _import_public(__name__, _MODULES, name)
+        from telecmi_async._internal.public_names import import_public  # noqa: PLC0415  # `import telecmi_async` loads nothing
+
+        return import_public(__name__, _MODULES, name)
 
     def __dir__() -> list[str]:
         return sorted([*__all__, "__version__"])

@@ -23,7 +23,8 @@
 
 Two questions are enough for a caller. *May a phone have rung?* ``error.safe_to_redial`` is False
 if so: for `CallOutcomeUnknown`, and for `CallPending`, `WaitTimeout` and all other errors of a
-wait for a call's end, since that call may be under way. *Is my input wrong?* Then the error is
+wait for a call's end, since that call may be under way; and for all errors of look-ups and of
+commands to a live call, which say nothing about any call's outcome. *Is my input wrong?* Then the error is
 `InvalidCall` or `ConfigurationError`, raised before anything is sent by what raises it.
 
 All of them can be pickled, and none holds the secret or a full phone number.
@@ -67,7 +68,8 @@ class TelecmiError(Exception):
     """
 
     #: Whether the same call may be dialled again without a phone ringing twice. Of the errors of
-    #: a wait for a call, only the handle's own error can have True.
+    #: a wait for a call, only the handle's own error can have True; of a look-up's or a command's,
+    #: none.
     safe_to_redial: bool = True
 
     #: The attempts before this error, oldest first; empty if no request was started.
@@ -126,6 +128,7 @@ class CallRejected(CallNotPlaced):
         code: The code in the reply's body if there was one, else the HTTP status.
         body: The reply's JSON object, or its text, without the secret.
         attempts: All attempts, oldest first.
+        refused: What TeleCMI refused, for the error's text.
     """
 
     def __init__(
@@ -136,8 +139,11 @@ class CallRejected(CallNotPlaced):
         code: int,
         body: Mapping[str, Any] | str = "",
         attempts: tuple[Attempt, ...] = (),
+        refused: str = "call",
     ) -> None:
-        super().__init__(f"TeleCMI refused the call ({code}): {message}", attempts=attempts)
+        super().__init__(
+            f"TeleCMI refused the {refused} ({code}): {message}", attempts=attempts
+        )
         self.message = message
         self.status = status
         self.code = code
@@ -145,7 +151,11 @@ class CallRejected(CallNotPlaced):
 
 
 class AuthenticationError(CallRejected):
-    """The app id or the secret is wrong (420, 401 or 407)."""
+    """The app id or the secret is wrong (420, 401 or 407).
+
+    A look-up, and a command to a live call, raise it as well, with ``safe_to_redial`` False: it
+    says nothing about any call then.
+    """
 
 
 class MissingProperty(CallRejected):
@@ -234,13 +244,16 @@ class StoreError(TelecmiError):
 class RequestFailed(TelecmiError):
     """A look-up, or a command to a live call, failed; neither places a call.
 
-    A wait raises it if TeleCMI refuses to look the call up, with ``safe_to_redial`` False.
+    A wait raises it if TeleCMI refuses to look the call up. It says nothing about any call, so
+    ``safe_to_redial`` is False.
 
     Args:
         message: What happened, in TeleCMI's words if there are any.
         status: The HTTP status, if a reply came.
         code: The code in the reply's body if there was one, else the HTTP status.
     """
+
+    safe_to_redial = False
 
     def __init__(
         self, message: str, *, status: int | None = None, code: int | None = None

@@ -108,10 +108,14 @@ def test_an_error_survives_pickling_and_copying(
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=repr)
-def test_only_three_errors_make_redialling_a_risk(error: errors.TelecmiError) -> None:
-    """An error is unsafe to redial only if a phone may have rung or the call may go on."""
+def test_only_four_errors_make_redialling_a_risk(error: errors.TelecmiError) -> None:
+    """An error is unsafe to redial only if a phone may have rung or it is about no placing."""
     risky = isinstance(
-        error, errors.CallOutcomeUnknown | errors.CallPending | errors.WaitTimeout
+        error,
+        errors.CallOutcomeUnknown
+        | errors.CallPending
+        | errors.RequestFailed
+        | errors.WaitTimeout,
     )
 
     assert error.safe_to_redial is not risky

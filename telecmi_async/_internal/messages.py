@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -69,9 +70,14 @@ def listed(names: Iterable[object]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
+def load_spelling() -> None:
+    """Import what `did_you_mean` needs."""
+    import_module("difflib")  # slow to import; errors only need it
+
+
 def did_you_mean(word: object, names: Iterable[str]) -> str:
     """Return ``did you mean "timeout"?``, or the known names if none is similar."""
-    from difflib import get_close_matches  # noqa: PLC0415  # slow to import; errors only need it
+    from difflib import get_close_matches  # noqa: PLC0415  # see above
 
     known = list(names)
     if not known:

@@ -8,13 +8,18 @@ replies.
 
 from __future__ import annotations
 
+import logging
 import re
+import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 
 from telecmi_async._internal.messages import mask, mask_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+logger = logging.getLogger("telecmi_async")
 
 HIDDEN = "•••"
 
@@ -98,6 +103,10 @@ class Redactor:
         """Return ``text`` without the secret, with masked phone numbers and limited length."""
         return mask_in(self.secret(text)[:_LONGEST])
 
+    def traceback(self, error: BaseException) -> str:
+        """Return an error's traceback for a log: its texts may quote a request or a reply."""
+        return mask_in(self.secret("".join(traceback.format_exception(error))))
+
     def reply(self, value: _T) -> _T:
         """Return a JSON value without the secret, keys included."""
         return _walk(value, self.secret, _unchanged)  # type: ignore[return-value]  # the same shape
@@ -108,6 +117,23 @@ class Redactor:
         An int of seven or more digits counts as one.
         """
         return _walk(value, self.text, _mask_long)  # type: ignore[return-value]  # the same shape
+
+
+def log_failure(error: BaseException, what: str, redact: Redactor | None = None) -> None:
+    """Log ``what`` failed, with a traceback that has no secrets in it.
+
+    Without a working redactor, the texts of errors are left out: they may quote a request. A log
+    that fails changes nothing.
+    """
+    with suppress(Exception):
+        logger.error("%s\n%s", what, _traceback_of(error, redact))
+
+
+def _traceback_of(error: BaseException, redact: Redactor | None) -> str:
+    if redact is not None:
+        with suppress(Exception):  # the redactor may be what failed
+            return redact.traceback(error)
+    return "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
 
 
 def _unchanged(number: int) -> object:

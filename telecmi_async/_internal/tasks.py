@@ -7,21 +7,31 @@ service must be opened with ``async with``.
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
 
-from telecmi_async._internal.event_loop import current_loop, is_asyncio
+from telecmi_async._internal.event_loop import current_loop, is_asyncio, is_closed
+from telecmi_async._internal.secrets import log_failure
 from telecmi_async.errors import WrongEventLoop
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncGenerator, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 
     from anyio.abc import TaskGroup
 
+    from telecmi_async._internal.secrets import Redactor
+
 _T = TypeVar("_T")
+
+# So many tasks take their first step in one pass of asyncio's event loop, so that a hundred thousand
+# that are started at once do not hold it up.
+_BATCH = 200
+
+_FAILED = "a background task failed; others go on"
 
 
 @asynccontextmanager
@@ -44,16 +54,33 @@ async def background_task_group() -> AsyncGenerator[TaskGroup]:
             del failure  # a reference cycle: it holds this frame
 
 
-class TaskRunner:
-    """Starts a service's tasks, and waits for them."""
+def _load_backend() -> None:
+    """Have anyio import what it needs in this event loop, now rather than during a call."""
+    try:
+        anyio.current_time()
+    except Exception as error:  # noqa: BLE001  # as importing may raise anything
+        raise WrongEventLoop(
+            f"anyio cannot be used in this event loop ({type(error).__name__}): {error}"
+        ) from None
 
-    def __init__(self) -> None:
+
+class TaskRunner:
+    """Starts a service's tasks, and waits for them.
+
+    A task that fails is logged, and ends no other. ``redact`` removes secrets from that.
+    """
+
+    def __init__(self, redact: Redactor | None = None) -> None:
+        self._redact = redact
         self.loop: object = None
         self._task_group: TaskGroup | None = None
         self._last_start: anyio.Event | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids: set[int] = set()
         self._starting = 0
+        # Of tasks that have not begun, oldest first: the batches that wait for the ones before.
+        self._turns: deque[anyio.Event] = deque()
+        self._batched = 0
         self._running = 0
         self._waiting: set[int] = set()  # the ids of tasks that wait for the others
         self._quiet: anyio.Event | None = None
@@ -72,10 +99,16 @@ class TaskRunner:
                 raise WrongEventLoop(
                     "on trio a service must be opened: async with CallService(…) as service"
                 )
+            _load_backend()
             self.loop = loop
 
     def _check_loop(self, loop: object) -> None:
         if self.loop is not None and self.loop is not loop:
+            if is_closed(self.loop):
+                raise WrongEventLoop(
+                    "the event loop in which the service was used was closed before the "
+                    "service: close a service first, and make one for every event loop"
+                )
             raise WrongEventLoop(
                 "the service belongs to the event loop it was first used in; make one for "
                 "every event loop, and close it there"
@@ -114,14 +147,17 @@ class TaskRunner:
 
         A task that is cancelled before its first step never reaches a ``finally`` of its own.
         """
-        self._running += 1
         if self._task_group is not None:
-            before, self._last_start = self._last_start, anyio.Event()
-            self._task_group.start_soon(
-                self._in_order, before, self._last_start, work, subject, ended
-            )
+            before, mine = self._last_start, anyio.Event()
+            self._task_group.start_soon(self._in_order, before, mine, work, subject, ended)
+            self._last_start = mine
+            self._running += 1
         else:
-            coroutine = work(subject)
+            self._running += 1
+            turn = self._turn()
+            coroutine = (
+                work(subject) if turn is None else self._begin_later(turn, work, subject)
+            )
             self._starting += 1  # an eager task runs its first step inside create_task
             try:
                 task = cast("asyncio.AbstractEventLoop", self.loop).create_task(coroutine)
@@ -140,9 +176,39 @@ class TaskRunner:
             def done(task: asyncio.Task[None]) -> None:
                 self._tasks.discard(task)
                 self._ids.discard(id(task))
+                if not task.cancelled() and isinstance(error := task.exception(), Exception):
+                    log_failure(error, _FAILED, self._redact)
                 self._end(subject, ended)
 
             task.add_done_callback(done)
+
+    def _turn(self) -> anyio.Event | None:
+        """Return the event that a new task has to wait for, if many tasks are running."""
+        if self._running <= _BATCH and not self._turns:
+            return None
+        if not self._turns:
+            cast("asyncio.AbstractEventLoop", self.loop).call_soon(self._next_turn)
+        if not self._turns or self._batched == _BATCH:
+            self._turns.append(anyio.Event())
+            self._batched = 0
+        self._batched += 1
+        return self._turns[-1]
+
+    def _next_turn(self) -> None:
+        """Let one more batch of tasks begin."""
+        self._turns.popleft().set()
+        if self._turns:
+            cast("asyncio.AbstractEventLoop", self.loop).call_soon(self._next_turn)
+
+    async def _begin_later(
+        self,
+        turn: anyio.Event,
+        work: Callable[[_T], Coroutine[object, object, None]],
+        subject: _T,
+    ) -> None:
+        """Run work once it is its batch's turn. Tasks begin in the order of their starts."""
+        await turn.wait()
+        await work(subject)
 
     async def _in_order(
         self,
@@ -164,6 +230,8 @@ class TaskRunner:
                     await before.wait()
             mine.set()
             await work(subject)
+        except Exception as error:  # noqa: BLE001  # it would end the task group
+            log_failure(error, _FAILED, self._redact)
         finally:
             self._ids.discard(here)
             self._end(subject, ended)
@@ -172,6 +240,8 @@ class TaskRunner:
         try:
             if ended is not None:
                 ended(subject)
+        except Exception as error:  # noqa: BLE001  # on trio it would end the task group
+            log_failure(error, _FAILED, self._redact)
         finally:
             self._running -= 1
             if self._quiet is not None:
@@ -211,11 +281,17 @@ class TaskRunner:
         finally:
             self._waiting.discard(here)
 
-    async def drain(self) -> None:
-        """Wait until all tasks have ended; a cancellation is raised after that."""
+    async def drain(self, work: Iterable[None] = ()) -> None:
+        """Do some work, then wait until all tasks have ended.
+
+        Others may use the event loop where the work pauses. A cancellation is raised afterwards.
+        """
+        pieces = iter(work)
         cancelled: BaseException | None = None
         while True:
             try:
+                for _ in pieces:
+                    await anyio.lowlevel.checkpoint()
                 await self.idle()
             except anyio.get_cancelled_exc_class() as error:
                 cancelled = error

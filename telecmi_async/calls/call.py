@@ -9,13 +9,15 @@ waiters, and an event may prove that TeleCMI has a call whose reply was lost.
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
 from telecmi_async import errors
-from telecmi_async._internal.event_loop import current_loop
+from telecmi_async._internal.event_loop import current_loop, is_closed
 from telecmi_async._internal.messages import mask
+from telecmi_async._internal.secrets import log_failure
 from telecmi_async.attempt import Outcome
 from telecmi_async.calls.history import History
 from telecmi_async.calls.state import CallStatus, PlacementState
@@ -25,7 +27,7 @@ from telecmi_async.events.reference import new_reference
 from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from contextlib import AbstractContextManager
 
     from telecmi_async.calls.request import CallRequest
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from telecmi_async.phone import Region
 
 logger = logging.getLogger("telecmi_async")
+
+_LOST = Verdict(Outcome.UNKNOWN, "interrupted while the request was under way")
 
 
 class CallWatcher(Protocol):
@@ -116,9 +120,13 @@ class Call:
         return f"{self.reference} to {to}"
 
     def __del__(self) -> None:
+        self.report()
+
+    def report(self) -> None:
+        """Log a failure that was never looked at, once. A cancelled call fails on request."""
         error = self.placement.error
-        # A cancelled call fails on request.
         if error is not None and not isinstance(error, errors.CallCancelled) and not self._seen:
+            self._seen = True
             logger.error("call %s failed and its handle was never checked: %s", self, error)
 
     @property
@@ -153,21 +161,32 @@ class Call:
     def conclude(self, stopped: errors.CallNotPlaced | None = None) -> None:
         """Settle the call by its attempts; ``stopped`` says why there were no more."""
         placement = self.placement
+        if placement.under_way:  # its verdict could not be recorded
+            placement.verdicts.append(_LOST)
         last = placement.verdicts[-1] if placement.verdicts else None
         if last is None or last.outcome is not Outcome.ACCEPTED:
-            self.fail(
-                conclude(
-                    placement.verdicts,
-                    placement.attempts,
-                    reference=self.reference,
-                    stopped=stopped,
-                )
-            )
+            self.fail(self._error(stopped))
             return
         placement.accept(last.request_id, None if isinstance(last.body, str) else last.body)
         self._announce()
         if self.tracking is not None and self.tracking.early_proof:
             self._compare(self.tracking.early_proof)
+
+    def _error(self, stopped: errors.CallNotPlaced | None) -> errors.TelecmiError:
+        """Return the error of a call that was not accepted."""
+        placement, reference = self.placement, self.reference
+        try:
+            return conclude(
+                placement.verdicts, placement.attempts, reference=reference, stopped=stopped
+            )
+        except Exception as error:  # noqa: BLE001  # whatever fails, the call is settled
+            why = "its attempts could not be judged"
+            log_failure(error, f"call {self}: {why}")
+        if placement.begun:
+            return errors.CallOutcomeUnknown(
+                f"{why}: a phone may have rung", reference=reference, cause=why
+            )
+        return errors.NotSent(f"{why}; no phone rang")
 
     def fail(self, error: errors.TelecmiError) -> None:
         """Settle the call with an error."""
@@ -181,7 +200,7 @@ class Call:
 
     def cancel(self) -> bool:
         """Start no further request; True if none was ever started."""
-        placement = self.placement
+        placement = self.known()
         if placement.settled:
             return placement.status is CallStatus.CANCELLED and not placement.attempts
         if self.loop is not current_loop():
@@ -193,26 +212,53 @@ class Call:
         return never_left
 
     def _announce(self) -> None:
-        """Tell the waiters and the tracker that the call was settled."""
-        if self._settled_event is not None:
-            self._settled_event.set()
-            self._settled_event = None
-        if self._on_settled is not None:
-            self._on_settled(self)
-            self._on_settled = None
+        """Tell the waiters and the tracker that the call was settled.
+
+        What fails in one of them neither keeps it from the others nor changes the outcome.
+        """
+        waiters, self._settled_event = self._settled_event, None
+        on_settled, self._on_settled = self._on_settled, None
+        if is_closed(self.loop):
+            return
+        if waiters is not None:
+            waiters.set()
+        if on_settled is not None:
+            with self._guarded():
+                on_settled(self)
         if self.tracking is not None:
-            self.tracking.watcher.call_settled(self)
+            with self._guarded():
+                self.tracking.watcher.call_settled(self)
+
+    @contextmanager
+    def _guarded(self) -> Generator[None]:
+        """Log what fails inside."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  # the call is settled, whatever fails now
+            log_failure(error, f"call {self}: its outcome is known, and telling so failed")
 
     # -- waiters
 
+    def known(self) -> PlacementState:
+        """Return the placement; a call whose event loop was closed is settled then."""
+        placement = self.placement
+        if not placement.settled and is_closed(self.loop):
+            why = "the event loop was closed"
+            if placement.under_way:
+                detail = f"{why} while the request was under way"
+                placement.record(Verdict(Outcome.UNKNOWN, detail), 0.0)
+            self.conclude(errors.NotSent(f"{why} before the call was sent; no phone rang"))
+        return placement
+
     def seen(self) -> PlacementState:
         """Return the placement for the user to see: its failure need not be logged then."""
-        self._seen |= self.placement.settled
-        return self.placement
+        placement = self.known()
+        self._seen |= placement.settled
+        return placement
 
     async def wait(self) -> PlacementState:
         """Wait until the call is settled. A cancelled waiter disturbs no other."""
-        if not self.placement.settled:
+        if not self.known().settled:
             if self.loop is not current_loop():
                 raise errors.CallPending(
                     "await a handle in the event loop that placed its call"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Coroutine
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakKeyDictionary
 
 import anyio
 
 from telecmi_async import errors
-from telecmi_async._internal.event_loop import current_loop
+from telecmi_async._internal.event_loop import current_loop, current_task
 from telecmi_async._internal.validators import seconds_or_none
 from telecmi_async.calls.result import CallResult
 from telecmi_async.calls.state import CallStatus
@@ -31,7 +33,7 @@ def _to_raise(error: errors.TelecmiError) -> errors.TelecmiError:
 
 
 @contextmanager
-def _not_about_the_outcome() -> Generator[None]:
+def not_about_the_outcome() -> Generator[None]:
     """Mark errors as unsafe to redial: they say nothing about the call's outcome."""
     try:
         yield
@@ -67,12 +69,16 @@ async def _wait_for(call: Call, tracking: CallTracking, done: Callable[[], bool]
         await tracking.history.wait(done)
 
 
-class CallHandle:
+class CallHandle(Coroutine[Any, Any, "CallHandle"]):
     """A call that was asked for; its request runs concurrently.
 
     ``await handle`` waits for TeleCMI's reply and returns the handle itself, or raises. It may
     be awaited often and by several tasks; a waiter that is cancelled or times out cancels
     neither the call nor another waiter. A failure that is never looked at is logged once.
+
+    Where a framework takes coroutines only, it takes a handle: ``asyncio.create_task(handle)``,
+    ``tasks.create_task(handle)``, or ``start_soon(functools.partial(service.make_call, to=…,
+    pcmo=…))``. That task waits for the call; to cancel the task does not cancel the call.
 
     `answered`, `ended` and `events` say how the call went, if the service has a source of
     events (``events=``). They may be awaited as often.
@@ -83,10 +89,15 @@ class CallHandle:
         CallPending: When awaited in another event loop before the call is settled.
     """
 
-    __slots__ = ("__weakref__", "_call")
+    __slots__ = ("__weakref__", "_call", "_waits")
+
+    #: For the messages of event loops about a coroutine object.
+    __name__ = "CallHandle"
 
     def __init__(self, call: Call) -> None:
         self._call = call
+        # The waits that event loops drive by `send`, one for each task; made on first use.
+        self._waits: WeakKeyDictionary[object, Coroutine[Any, Any, CallHandle]] | None = None
 
     def __await__(self) -> Generator[Any, Any, CallHandle]:
         return self._outcome().__await__()
@@ -97,8 +108,36 @@ class CallHandle:
             raise _to_raise(error)
         return self
 
+    def send(self, value: Any, /) -> Any:
+        """Go on with the wait of the running task; for event loops."""
+        return self._drive(lambda wait: wait.send(value))
+
+    def throw(self, *error: Any) -> Any:
+        """Raise an error in the wait of the running task, for event loops; the call goes on."""
+        return self._drive(lambda wait: wait.throw(*error))
+
+    def close(self) -> None:
+        """End the wait of the running task, for event loops; the call goes on."""
+        waits = self._waits
+        wait = None if waits is None else waits.pop(current_task() or CallHandle, None)
+        if wait is not None:
+            wait.close()
+
+    def _drive(self, step: Callable[[Coroutine[Any, Any, CallHandle]], Any]) -> Any:
+        """Take a step of the running task's wait; a task may be made of a handle repeatedly."""
+        task = current_task() or CallHandle
+        waits = self._waits = WeakKeyDictionary() if self._waits is None else self._waits
+        wait = waits.get(task)
+        if wait is None:
+            wait = waits[task] = self._outcome()
+        try:
+            return step(wait)
+        except BaseException:  # it is over; StopIteration has its result
+            del waits[task]
+            raise
+
     def __repr__(self) -> str:
-        placement = self._call.placement
+        placement = self._call.known()
         more = "" if placement.request_id is None else f" request_id={placement.request_id}"
         if placement.error is not None:
             more = f" {type(placement.error).__name__}"
@@ -166,7 +205,7 @@ class CallHandle:
     ) -> None:
         """Wait until ``done`` returns true for the state of the call."""
         call = self._call
-        with _not_about_the_outcome():
+        with not_about_the_outcome():
             seconds = seconds_or_none("timeout", timeout)
             tracking = _tracking_of(call)
         with anyio.move_on_after(seconds) as scope:
@@ -182,7 +221,7 @@ class CallHandle:
         call = self._call
         return CallResult(
             to=call.to,
-            request_id=call.placement.request_id,
+            request_id=call.known().request_id,
             reference=call.reference,
             state=call.state,
             request=call.request,
@@ -238,16 +277,17 @@ class CallHandle:
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """The requests that were answered or failed so far, oldest first."""
-        return self._call.placement.attempts
+        return self._call.known().attempts
 
     @property
     def may_be_duplicate(self) -> bool:
-        """Whether a request was repeated after one of unknown outcome.
+        """Whether TeleCMI may have placed the call twice.
 
-        Only a gateway's 502 is repeated in that way, and not under
-        ``RetryPolicy(at_most_once=True)``. It is true as well if events showed two calls.
+        True after a repeat of a request of unknown outcome: only a gateway's 502 is repeated in
+        that way, and not under ``RetryPolicy(at_most_once=True)``. True as well if the
+        ``http_client`` sent a request more than once by itself, or if events showed two calls.
         """
-        return self._call.placement.may_be_duplicate
+        return self._call.known().may_be_duplicate
 
     @property
     def reply(self) -> Mapping[str, object] | None:
@@ -256,7 +296,7 @@ class CallHandle:
         It stays None if the reply was lost and an event showed that the call was placed, and
         for a call from `CallService.handle_for`.
         """
-        return self._call.placement.reply
+        return self._call.known().reply
 
     @property
     def request(self) -> CallRequest | None:
@@ -302,7 +342,7 @@ class CallEvents:
 
     async def __anext__(self) -> Event:
         call = self._call
-        with _not_about_the_outcome():
+        with not_about_the_outcome():
             tracking = _tracking_of(call)
         await _wait_for(call, tracking, lambda: self._yielded < len(call.events))
         if self._yielded == len(call.events):

@@ -12,6 +12,9 @@
 
 From the start of ``post`` until the verdict is recorded, cancellation waits. Only the end of
 the event loop can interrupt it, and then the call is recorded as unknown.
+
+Placing is total: whatever fails in a step is logged, and the call is settled by what is known.
+If no request began, it is `NotSent`; if one has no verdict, `CallOutcomeUnknown`.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ import anyio
 import attrs
 
 from telecmi_async import errors
-from telecmi_async._internal.secrets import RequestBody
+from telecmi_async._internal.event_loop import is_failure
+from telecmi_async._internal.secrets import RequestBody, log_failure
 from telecmi_async.attempt import Outcome
 from telecmi_async.calls import retry
 from telecmi_async.calls.call import Call
@@ -93,6 +97,8 @@ class CallPlacer:
         self._gate = Gate(limit)
         self._queue_timeout = limit.queue_timeout
         self._budget = retry.RetryBudget(budget)
+        #: Whether the service is being closed: no request starts then.
+        self.closed = False
 
     def use_clock(self, now: Callable[[], float]) -> None:
         """Read the time from ``now``, the event loop's own clock."""
@@ -105,7 +111,10 @@ class CallPlacer:
         return None if policy.deadline is None else self._gate.now() + policy.deadline
 
     async def place(self, job: PlacementJob) -> None:
-        """Make one call's attempts and settle it, whatever happens."""
+        """Make one call's attempts and settle it, whatever happens.
+
+        Only a cancellation or the program's end is raised.
+        """
         call = job.call
         stopped: errors.CallNotPlaced | None = errors.CallCancelled("the call was cancelled")
         try:
@@ -114,6 +123,14 @@ class CallPlacer:
                     stopped = await self._make_attempts(job)
         except errors.CallNotPlaced as refusal:  # from its permit
             stopped = refusal
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            log_failure(error, f"call {call}: placing it failed", self._redact)
+            stopped = errors.NotSent(
+                f"the call was not sent: placing it failed ({type(error).__name__}), see the "
+                "log; no phone rang"
+            )
         finally:
             if not call.placement.settled:
                 call.conclude(stopped)
@@ -160,15 +177,27 @@ class CallPlacer:
         try:
             # The gate may let a task through that was cancelled at the same moment.
             await anyio.lowlevel.checkpoint_if_cancelled()
+            self._check_open()
             send_by = await self._ask_permit(job)
+            self._check_open()
             verdict = await self._exchange(job, send_by)
         finally:
             self._gate.leave()
         logger.debug("call %s: %s (%s)", job.call, verdict.outcome, verdict.detail)
-        self._budget.record(repeatable=job.policy.repeats(verdict))
+        if verdict.resent:
+            logger.warning(
+                "call %s: the HTTP client sent it more than once by itself", job.call
+            )
+        if not verdict.permanent:  # an outage is what the budget is for
+            self._budget.record(repeatable=job.policy.repeats(verdict))
         if pause := job.policy.pause(verdict):
             self._gate.pause(pause)
         return verdict
+
+    def _check_open(self) -> None:
+        """Require a service that is not being closed: that cancels its calls in batches."""
+        if self.closed:
+            raise errors.CallCancelled("the call was cancelled: the service was closed")
 
     async def _ask_permit(self, job: PlacementJob) -> float | None:
         """Ask the permit, if there is one, and return by when the request must leave."""
@@ -194,9 +223,10 @@ class CallPlacer:
                 send_by=send_by,
             )
             verdict = judge(answer, redact=self._redact, now=datetime.now(UTC))
-        except Exception:
-            # A bug here must neither stop other calls nor mean "no phone rang".
-            logger.exception("call %s: its reply could not be judged", job.call)
+        except Exception as error:  # noqa: BLE001  # a bug here must not mean "no phone rang"
+            why = "its reply could not be judged"
+            verdict = Verdict(Outcome.UNKNOWN, f"{why} ({type(error).__name__})")
+            log_failure(error, f"call {job.call}: {why}", self._redact)
         finally:
             job.call.record(verdict, self._gate.now() - began)
         return verdict

@@ -3,12 +3,14 @@
 A call is repeated only if that cannot ring a phone twice: when the request was never sent, when
 TeleCMI refused it, or when TeleCMI asked for a pause. The one exception is a gateway's 502, which
 nearly always means "not reached" and is repeated by default; ``RetryPolicy(at_most_once=True)``
-switches that off. A time-out, a reset or a cut reply after the request left is never repeated.
+switches that off. A time-out, a reset or a cut reply after the request left is never repeated, nor
+is a request that could not be built, since it would fail again.
 """
 
 from __future__ import annotations
 
 import random
+from importlib import import_module
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 import anyio
@@ -63,7 +65,9 @@ class RetryPolicy:
             phone, only a gateway's 502 is ever repeated, whatever is listed here.
         at_most_once: Never repeat an attempt that may have rung a phone: with True, a gateway's
             502 (see `telecmi_async.calls.verdict`) ends the call as `CallOutcomeUnknown`. Set
-            for a service, it holds for all of its calls, whatever their own policies say.
+            for a service, it holds for all of its calls, whatever their own policies say. An
+            ``http_client`` of yours must not send requests again by itself: where it does and
+            this can be seen, `CallHandle.may_be_duplicate` is True.
         retry_after_max: The longest pause that a ``Retry-After`` header may cause.
         budget: How many failures in a row the whole service may repeat before it stops
             retrying: a token bucket, as in gRPC's retry throttling. A repeatable failure takes
@@ -99,14 +103,17 @@ class RetryPolicy:
         match verdict.outcome:
             case Outcome.ACCEPTED:
                 return False
-            case Outcome.NOT_SENT | Outcome.SLOW_DOWN:
+            case Outcome.NOT_SENT:
+                return not verdict.permanent
+            case Outcome.SLOW_DOWN:
                 return True
             case Outcome.REJECTED:
                 return verdict.code in self.statuses
             case Outcome.UNKNOWN:
                 # A gateway's reply has no code; the verdict has its status instead.
                 gateways_502 = verdict.code == 502 and verdict.request_id is None
-                return gateways_502 and 502 in self.statuses and not self.at_most_once
+                once = gateways_502 and not verdict.resent
+                return once and 502 in self.statuses and not self.at_most_once
         assert_never(verdict.outcome)
 
     def wait(self, number: int, verdict: Verdict, draw: float) -> float:
@@ -146,6 +153,11 @@ class RetryBudget:
         self._tokens = min(max(self._tokens + change, -self._FAILURE), self._full)
 
 
+def load_tenacity() -> None:
+    """Import what retries need. A process that fails, for want of files say, imports nothing."""
+    import_module("tenacity")  # 8 ms that ``import telecmi_async`` need not take
+
+
 async def run_attempts(
     attempt: MakeAttempt,
     policy: RetryPolicy,
@@ -166,7 +178,7 @@ async def run_attempts(
     first = await attempt()
     if first is None or not policy.repeats(first):
         return first
-    import tenacity  # noqa: PLC0415  # 6 to 12 ms that most programs never need
+    import tenacity  # noqa: PLC0415  # see `load_tenacity`
 
     made = [first]
 

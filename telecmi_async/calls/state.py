@@ -64,6 +64,7 @@ class PlacementState:
     __slots__ = (
         "_scope",
         "attempts",
+        "begun",
         "error",
         "may_be_duplicate",
         "reply",
@@ -83,6 +84,8 @@ class PlacementState:
         #: The verdicts of the attempts so far; kept until the call is settled.
         self.verdicts: list[Verdict] = []
         self.attempts: tuple[Attempt, ...] = ()
+        #: How many requests were started.
+        self.begun = 0
         self.may_be_duplicate = False
         self._scope: anyio.CancelScope | None = None
 
@@ -100,12 +103,21 @@ class PlacementState:
         """Note that a request starts."""
         unknown = any(verdict.outcome is Outcome.UNKNOWN for verdict in self.verdicts)
         self.may_be_duplicate |= unknown
+        self.begun += 1
         self.status = CallStatus.SENDING
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a request was started that has no verdict."""
+        return not self.settled and self.begun > len(self.verdicts)
 
     def record(self, verdict: Verdict, seconds: float) -> None:
         """Note the verdict on a request that took ``seconds``."""
-        self.status = CallStatus.QUEUED
+        if self.settled:  # its event loop was closed under it
+            return
         self.verdicts.append(verdict)
+        self.status = CallStatus.QUEUED
+        self.may_be_duplicate |= verdict.resent
         self.attempts += (
             Attempt(
                 number=len(self.verdicts),

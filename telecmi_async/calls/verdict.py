@@ -12,12 +12,13 @@ what came back                                                        outcome
 failure before a byte of the POST left                                NOT_SENT
 failure after that (cut, reset, time-out, garbage)                    UNKNOWN
 2xx and a success code and a ``request_id``                           ACCEPTED
+anything else, and the HTTP client sent the request more than once    UNKNOWN
 a ``request_id`` beside anything else                                 UNKNOWN
 redirect (never followed)                                             REJECTED
 code 429; code 503 with a readable ``Retry-After``                    SLOW_DOWN
 code 502 in TeleCMI's own body                                        REJECTED
 502 of a gateway (its body holds no code)                             UNKNOWN
-code 501, or 400 to 499 except 408                                    REJECTED
+code 501, or 400 to 498 except 408                                    REJECTED
 everything else                                                       UNKNOWN
 ====================================================================  =========
 
@@ -28,6 +29,13 @@ documents it for a missing property, while a gateway sends the same status wheth
 behind it placed the call, then died, or was never reached. A 502 whose body has no code but
 may be TeleCMI's (broken JSON, or an object with ``status`` or ``data``) is of unknown outcome,
 and its `Verdict` has no code, so that it is not repeated.
+
+408 and 499 are a server's and a gateway's words for "it took too long", of a request that may
+have been passed on.
+
+Some HTTP clients send a request again by themselves (retries, digest authentication). Each copy
+may place a call. So a refusal of the last copy says nothing about the earlier ones, and an accepted
+call may be a duplicate.
 """
 
 from __future__ import annotations
@@ -59,6 +67,9 @@ if TYPE_CHECKING:
 _CODE = re.compile(r"(?:cmi-)?(\d{3})")
 _WORD = re.compile(r"[!-~]{1,256}")
 _TELECMIS_KEYS = frozenset({"cmi_code", "code", "data", "request_id", "status"})
+# Of a request that may have been passed on.
+_TOOK_TOO_LONG = frozenset({408, 499})
+_RESENT = "the HTTP client sent the request more than once"
 _DEEPEST = 32
 _LONGEST_MESSAGE = 200
 _LONGEST_TEXT = 2_000
@@ -78,6 +89,8 @@ class Verdict:
         body: The reply's JSON object, else its text.
         request_id: TeleCMI's id for the call, if the reply held one.
         retry_after: The pause TeleCMI asked for, in seconds, not capped.
+        permanent: Whether the same request would fail again: it could not even be built.
+        resent: Whether the HTTP client sent the request more than once, by itself.
     """
 
     outcome: Outcome
@@ -87,6 +100,8 @@ class Verdict:
     body: Mapping[str, object] | str = attrs.field(default="", repr=False)
     request_id: str | None = None
     retry_after: float | None = None
+    permanent: bool = False
+    resent: bool = False
 
 
 _Body: TypeAlias = "Mapping[str, object] | None"
@@ -94,10 +109,34 @@ _Body: TypeAlias = "Mapping[str, object] | None"
 
 def judge(answer: Reply | Failure, *, redact: Redactor, now: datetime) -> Verdict:
     """Return the verdict on one attempt; ``now`` is for a ``Retry-After`` that is a date."""
-    if isinstance(answer, Failure):
-        outcome = Outcome.UNKNOWN if answer.may_have_left else Outcome.NOT_SENT
-        return Verdict(outcome, redact.text(answer.reason))
+    verdict = (
+        _judge_failure(answer, redact)
+        if isinstance(answer, Failure)
+        else _judge_reply(answer, redact, now)
+    )
+    if not answer.resent:
+        return verdict
+    accepted = verdict.outcome is Outcome.ACCEPTED
+    return attrs.evolve(
+        verdict,
+        outcome=Outcome.ACCEPTED if accepted else Outcome.UNKNOWN,
+        detail=f"{verdict.detail}; {_RESENT}",
+        retry_after=None,
+        permanent=False,
+        resent=True,
+    )
 
+
+def _judge_failure(failure: Failure, redact: Redactor) -> Verdict:
+    left = failure.may_have_left
+    return Verdict(
+        Outcome.UNKNOWN if left else Outcome.NOT_SENT,
+        redact.text(failure.reason),
+        permanent=failure.permanent and not left,
+    )
+
+
+def _judge_reply(answer: Reply, redact: Redactor, now: datetime) -> Verdict:
     body = _decode(answer.body)
     code = body_code(body)
     request_id = _request_id(body)
@@ -145,7 +184,7 @@ def _outcome(
     said = status if code is None else code
     if said == 429 or (said == 503 and retry_after is not None):
         return Outcome.SLOW_DOWN
-    refused = (400 <= said < 500 and said != 408) or said == 501 or code == 502
+    refused = (400 <= said < 500 and said not in _TOOK_TOO_LONG) or said == 501 or code == 502
     return Outcome.REJECTED if refused else Outcome.UNKNOWN
 
 
@@ -302,9 +341,9 @@ def conclude(
     if stopped is not None:
         stopped.attempts = attempts
         return stopped
-    return errors.NotSent(
-        f"the call was not sent ({verdicts[-1].detail}); no phone rang", attempts=attempts
-    )
+    last = verdicts[-1]
+    what = "request could not be built" if last.permanent else "call was not sent"
+    return errors.NotSent(f"the {what} ({last.detail}); no phone rang", attempts=attempts)
 
 
 def _refusal(verdict: Verdict, attempts: tuple[Attempt, ...]) -> errors.CallRejected:

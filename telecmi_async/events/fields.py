@@ -19,13 +19,14 @@ from telecmi_async.events.model import Event
 from telecmi_async.events.payload import read_object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     _Reader: TypeAlias = Callable[[Json], object]
 
 _SEPARATORS = re.compile(r"[\s().\-]+")
 _MONEY = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _LONGEST_INTEGER = 18
+_LARGEST_INTEGER = 10**_LONGEST_INTEGER - 1
 
 # 10**11 seconds are the year 5138, 10**11 milliseconds March 1973.
 _SECONDS_END = 10**11
@@ -34,9 +35,9 @@ _MILLISECONDS_END = 10**14
 
 def read_text(value: Json) -> str | None:
     """Return a text without blanks around it, or a number's digits; ``None`` if it is empty."""
+    if isinstance(value, str):  # most are
+        return value.strip() or None
     match value:
-        case str():
-            return value.strip() or None
         case bool():
             return None
         case int():
@@ -56,6 +57,8 @@ def read_word(value: Json) -> str | None:
 
 def _number(value: Json) -> str | None:
     """Return a phone number's digits, leading zeros kept; or the text, if it is not one."""
+    if type(value) is int and value >= 0:
+        return str(value)
     text = read_text(value)
     if text is None or _is_digits(text):
         return text
@@ -65,6 +68,8 @@ def _number(value: Json) -> str | None:
 
 def read_integer(value: Json) -> int | None:
     """Return an integer that is not negative, from a number or its text."""
+    if type(value) is int and 0 <= value <= _LARGEST_INTEGER:  # most are
+        return value
     text = read_text(value)
     if text is None or not _is_digits(text) or len(text) > _LONGEST_INTEGER:
         return None
@@ -87,7 +92,7 @@ def _time(value: Json) -> datetime | None:
     The size tells them apart: there is no call before 1973 in milliseconds, nor after 5138 in
     seconds.
     """
-    since = value if isinstance(value, float) else read_integer(value)
+    since = value if type(value) is int or type(value) is float else read_integer(value)
     if since is None or not 0 < since < _MILLISECONDS_END:
         return None
     return datetime.fromtimestamp(since if since < _SECONDS_END else since / 1000, UTC)
@@ -140,12 +145,13 @@ _KEYS: Final = {
 }
 
 
-#: By kind: each field, its reader, and the keys that it may have.
-_FIELDS: Final[dict[type[Event], list[tuple[str, _Reader, Iterable[str]]]]] = {
+#: By kind: each field with a key that it may have, and its reader.
+_FIELDS: Final[dict[type[Event], list[tuple[str, str, _Reader]]]] = {
     kind: [
-        (field.name, _READERS[field.name], _KEYS.get(field.name, (field.name,)))
+        (field.name, key, _READERS[field.name])
         for field in attrs.fields(kind)
         if field.name in _READERS
+        for key in _KEYS.get(field.name, (field.name,))
     ]
     for kind in get_args(Event)
 }
@@ -154,9 +160,9 @@ _FIELDS: Final[dict[type[Event], list[tuple[str, _Reader, Iterable[str]]]]] = {
 def parse_fields(kind: type[Event], raw: JsonObject) -> dict[str, Any]:
     """Return a payload's fields for a class of event, except those that depend on its kind."""
     fields: dict[str, Any] = {}
-    for name, read, keys in _FIELDS[kind]:
-        for key in keys:
-            if (value := read(raw.get(key))) is not None:
-                fields[name] = value
-                break
+    sent = raw.get
+    for name, key, read in _FIELDS[kind]:
+        value = sent(key)
+        if value is not None and name not in fields and (found := read(value)) is not None:
+            fields[name] = found
     return fields

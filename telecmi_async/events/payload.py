@@ -24,6 +24,7 @@ MAX_DEPTH: Final = 20
 #: How many keys and array items it may hold in all. TeleCMI's have about 20.
 MAX_MEMBERS: Final = 200
 
+_TEXTS: Final = (bytes, bytearray, str)
 _PAST_64_BITS: Final = 2**63
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _KINDS: Final[dict[type, str]] = {
@@ -45,20 +46,45 @@ def read_object(payload: bytes | bytearray | str | Mapping[str, object]) -> Json
             this module's limits; a key is repeated; or a number is NaN, infinite or an int
             beyond 64 bits.
     """
-    value: object = payload
-    if isinstance(value, bytes | bytearray | str):
-        if len(value) > MAX_PAYLOAD:
+    if isinstance(payload, _TEXTS):
+        if len(payload) > MAX_PAYLOAD:
             raise _too_large()
-        value = _decode(value)
+        frozen = _frozen(_decode(payload))
+    else:
+        frozen = _frozen(payload)
+        if _characters(frozen) > MAX_PAYLOAD:  # a text that was decoded has fewer
+            raise _too_large()
+    return frozen
+
+
+def _frozen(value: object) -> JsonObject:
+    """Return a read-only copy of what must be an object."""
     if not isinstance(value, Mapping):
         raise WebhookError(f"the payload must be a JSON object, not {_kind(value)}")
     return _Freezer().freeze_object(cast("Mapping[object, object]", value), 1)
 
 
+def _characters(value: Json) -> int:
+    """Return how many characters a value's texts have, keys included."""
+    match value:
+        case str():
+            return len(value)
+        case JsonObject():
+            return sum(len(key) + _characters(item) for key, item in value.items())
+        case tuple():
+            return sum(map(_characters, value))
+        case _:
+            return 0
+
+
 def _decode(payload: bytes | bytearray | str) -> object:
     try:
         # Python would guess UTF-16 and UTF-32 as well, and RFC 8259 allows neither.
-        text = payload if isinstance(payload, str) else payload.decode("utf-8-sig")
+        text = payload if isinstance(payload, str) else payload.decode().removeprefix("\ufeff")
+        if text.startswith("{"):  # without blanks around it, which take longer to look for
+            value, end = _decoder.raw_decode(text)
+            if end == len(text):
+                return cast("object", value)
         return cast("object", _decoder.decode(text))
     except WebhookError:
         raise
@@ -93,21 +119,25 @@ class _Freezer:
 
     def __init__(self) -> None:
         self._members = MAX_MEMBERS
-        self._characters = MAX_PAYLOAD
 
     def freeze_object(self, value: Mapping[object, object], depth: int) -> JsonObject:
         self._enter(len(value), depth)
         frozen: dict[str, Json] = {}
         for key, item in value.items():
-            if not isinstance(key, str):
-                raise WebhookError(f"the payload has a key that is no text: {shown(key)}")
-            frozen[self._text(key)] = self._freeze(item, depth + 1)
+            name = key if type(key) is str and key.isascii() else _name(key)
+            # Most members are one of these two, which need no call.
+            if (type(item) is str and item.isascii()) or (
+                type(item) is int and -_PAST_64_BITS <= item < _PAST_64_BITS
+            ):
+                frozen[name] = item
+            else:
+                frozen[name] = self._freeze(item, depth + 1)
         return JsonObject(frozen)
 
     def _freeze(self, value: object, depth: int) -> Json:
-        if isinstance(value, str):  # most are
-            return self._text(value)
         match value:
+            case str():
+                return _text(value)
             case None | bool():
                 return value
             case int():
@@ -127,19 +157,24 @@ class _Freezer:
             case _:
                 raise WebhookError(f"the payload holds {_kind(value)}, which is no JSON")
 
-    def _text(self, value: str) -> str:
-        """Return text that can be encoded: a lone surrogate becomes U+FFFD."""
-        self._characters -= len(value)
-        if self._characters < 0:
-            raise _too_large()
-        return str.__str__(value if value.isascii() else _LONE_SURROGATE.sub("\ufffd", value))
-
     def _enter(self, members: int, depth: int) -> None:
         if depth > MAX_DEPTH:
             raise _too_deep()
         self._members -= members
         if self._members < 0:
             raise WebhookError(f"the payload holds more than {MAX_MEMBERS} keys and items")
+
+
+def _name(key: object) -> str:
+    """Return an object's key."""
+    if not isinstance(key, str):
+        raise WebhookError(f"the payload has a key that is no text: {shown(key)}")
+    return _text(key)
+
+
+def _text(value: str) -> str:
+    """Return text that can be encoded: a lone surrogate becomes U+FFFD."""
+    return str.__str__(value if value.isascii() else _LONE_SURROGATE.sub("\ufffd", value))
 
 
 def _too_large() -> WebhookError:

@@ -2,24 +2,15 @@
 
 anyio provides the sockets and h11 the protocol. The receiver of ``hook listen`` and the
 simulator are served by it; neither needs a web framework.
+
+Names are imported on first use, because a receiver within a web framework needs no server.
 """
 
-from telecmi_async.http_server.asgi import (
-    ASGIMessage,
-    ASGIReceive,
-    ASGIScope,
-    ASGISend,
-    read_body,
-    send_response,
-)
-from telecmi_async.http_server.connection import (
-    ConnectionLimits,
-    HttpApplication,
-    HttpConnection,
-    is_loopback,
-)
-from telecmi_async.http_server.messages import HttpRequest, HttpResponse
-from telecmi_async.http_server.server import HttpServer, serve_http
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from telecmi_async._internal.public_names import import_public
 
 __all__ = [
     "ASGIMessage",
@@ -37,3 +28,35 @@ __all__ = [
     "send_response",
     "serve_http",
 ]
+
+_MODULES: Final = {
+    "asgi": "ASGIMessage ASGIReceive ASGIScope ASGISend read_body send_response",
+    "connection": "ConnectionLimits HttpApplication HttpConnection is_loopback",
+    "messages": "HttpRequest HttpResponse",
+    "server": "HttpServer serve_http",
+}
+
+if TYPE_CHECKING:
+    from telecmi_async.http_server.asgi import (
+        ASGIMessage,
+        ASGIReceive,
+        ASGIScope,
+        ASGISend,
+        read_body,
+        send_response,
+    )
+    from telecmi_async.http_server.connection import (
+        ConnectionLimits,
+        HttpApplication,
+        HttpConnection,
+        is_loopback,
+    )
+    from telecmi_async.http_server.messages import HttpRequest, HttpResponse
+    from telecmi_async.http_server.server import HttpServer, serve_http
+else:  # hidden from type checkers, or they would accept any name
+
+    def __getattr__(name: str) -> object:
+        return import_public(__name__, _MODULES, name)
+
+    def __dir__() -> list[str]:
+        return __all__

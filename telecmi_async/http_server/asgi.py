@@ -14,7 +14,7 @@ ASGIReceive: TypeAlias = Callable[[], Awaitable[ASGIMessage]]
 ASGISend: TypeAlias = Callable[[ASGIMessage], Awaitable[None]]
 
 
-async def read_body(receive: ASGIReceive, *, most: int) -> bytearray | None:
+async def read_body(receive: ASGIReceive, *, most: int) -> bytes | None:
     """Return a request's body, or ``None`` if the client disconnected.
 
     Of a body with more than ``most`` bytes no more is read than shows that.
@@ -24,9 +24,13 @@ async def read_body(receive: ASGIReceive, *, most: int) -> bytearray | None:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        body += message.get("body", b"")
-        if len(body) > most or not message.get("more_body", False):
-            return body
+        part = message.get("body", b"")
+        last = not message.get("more_body", False)
+        if last and not body:  # most bodies come in one piece
+            return bytes(part)
+        body += part
+        if last or len(body) > most:
+            return bytes(body)
 
 
 async def send_response(send: ASGISend, response: HttpResponse) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from telecmi_async.pacing.waiting_line import Waiter, WaitingLine
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
@@ -25,8 +27,7 @@ class Channels:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # The queue: only the task at its head looks for a free channel.
-        self._turns = anyio.Lock(fast_acquire=True)
+        self._line = WaitingLine()  # only the first in it looks for a free channel
         #: Returns the time; a service replaces it by the clock of its event loop.
         self.now: Callable[[], float] = anyio.current_time
         self._holds: dict[Hashable, float] = {}
@@ -42,7 +43,10 @@ class Channels:
 
         Cancelling the wait takes no channel and does not delay other waiters.
         """
-        async with self._turns:
+        waiter = Waiter()
+        self._line.join(waiter)
+        try:
+            await self._line.reach_front(waiter)
             while len(self._holds) >= self._limit:
                 self._expire()
                 if len(self._holds) < self._limit:
@@ -50,9 +54,11 @@ class Channels:
                 self._freed = anyio.Event()
                 with anyio.CancelScope(deadline=min(self._holds.values())):
                     await self._freed.wait()
-            # A lock can be handed to a task that is cancelled at the same moment.
+            # A channel can become free for a task that is cancelled at the same moment.
             await anyio.lowlevel.checkpoint_if_cancelled()
             self._holds[key] = math.inf
+        finally:
+            self._line.leave(waiter)
 
     def hold(self, key: Hashable, *, until: float) -> None:
         """Hold a channel until a reading of the clock, even if that makes one too many.

@@ -4,15 +4,24 @@ The order matters. If the start time came first, calls would bunch up behind a f
 then leave all at once. Queueing in front of the HTTP client matters as well: httpx's pool does
 some work for every queued request on every event, so that it slows down with the square of its
 queue.
+
+There are two lines, one for slots and one for start times. An attempt moves from the first to the
+second when it is given a slot, before its task runs again: trio runs tasks that were woken
+together in random order. Only the first in the second line sleeps. When it starts it wakes the
+next, which starts as well if its time has come, without another timer: so a late timer delays
+a start and not the rate.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import anyio
 
+from telecmi_async._internal.event_loop import current_loop, exact_clock_of
 from telecmi_async.pacing.spacing import Spacing
+from telecmi_async.pacing.waiting_line import Waiter, WaitingLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +30,9 @@ if TYPE_CHECKING:
 
 # A remainder too short to sleep for: added to a clock reading it may change nothing.
 _NEGLIGIBLE = 1e-9
+# Timers have steps of a millisecond. Asked for less, asyncio and trio sleep that long, and uvloop
+# does not sleep at all but runs its loop until the time has come.
+_SHORTEST_SLEEP = 0.001
 
 
 class Gate:
@@ -31,43 +43,71 @@ class Gate:
     """
 
     def __init__(self, limit: RateLimit) -> None:
-        self._slots = anyio.CapacityLimiter(limit.max_in_flight)
-        self._turns = anyio.Lock(fast_acquire=True)
-        #: Returns the time; a service replaces it by the clock of its event loop, which is faster.
+        #: Returns the event loop's time, by which deadlines count; a service replaces it by the
+        #: clock of its event loop, which is faster.
         self.now: Callable[[], float] = anyio.current_time
+        self._clock: Callable[[], float] = self._first_reading
         self._spacing = Spacing(limit.calls_per_second)
+        self._free = limit.max_in_flight
+        self._for_slot: OrderedDict[Waiter, None] = OrderedDict()
+        self._for_turn = WaitingLine()  # each of them has a slot
 
     async def enter(self) -> None:
         """Wait for a slot, then for the start time; the task that entered must `leave`.
 
         Cancelling the wait takes neither and does not delay other waiters.
         """
+        if self._free:
+            self._free -= 1
+            if self._spacing.unlimited and not self._for_turn:
+                return
+            waiter = Waiter(self._clock())
+            self._for_turn.join(waiter)
+        else:
+            waiter = Waiter()
+            self._for_slot[waiter] = None
         try:
-            self._slots.acquire_nowait()
-        except anyio.WouldBlock:
-            await self._slots.acquire()
-        try:
-            await self._take_turn()
+            await self._for_turn.reach_front(waiter)
+            await self._start(waiter)
         except BaseException:
-            self._slots.release()
+            if waiter in self._for_slot:
+                del self._for_slot[waiter]
+            else:
+                self._for_turn.leave(waiter)
+                self.leave()
             raise
+        self._for_turn.leave(waiter)
 
     def leave(self) -> None:
         """Release the slot."""
-        self._slots.release()
+        if not self._for_slot:
+            self._free += 1
+            return
+        waiter, _ = self._for_slot.popitem(last=False)
+        self._for_turn.join(waiter)
+        if self._spacing.paced:
+            waiter.since = self._clock()
+        # With a rate, those behind the first one would wake up in vain.
+        if not self._spacing.paced or self._for_turn.is_first(waiter):
+            waiter.wake()
 
     def pause(self, seconds: float) -> None:
         """Let no attempt through for ``seconds`` from now, whichever call it belongs to."""
-        self._spacing.pause_until(self.now() + seconds)
+        self._spacing.pause_until(self._clock() + seconds)
 
-    async def _take_turn(self) -> None:
-        """Wait until the next start is due. The lock is the queue: only the head of it sleeps."""
-        if not self._spacing.paced and self._spacing.wait(self.now()) <= 0:
-            return
-        waited = False
-        async with self._turns:
+    async def _start(self, waiter: Waiter) -> None:
+        """Sleep until the next start is due, and take it."""
+        while not self._spacing.unlimited:
+            # A task that was woken may have been cancelled at the same moment.
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            now = self._clock()
+            wait = self._spacing.wait(now)
+            if wait <= _NEGLIGIBLE:
+                self._spacing.start(now, since=waiter.since)
+                return
             # A pause may begin during the sleep, so the wait is computed again.
-            while (wait := self._spacing.wait(self.now())) > _NEGLIGIBLE:
-                await anyio.sleep(wait)
-                waited = True
-            self._spacing.start(self.now(), waited=waited)
+            await anyio.sleep(max(wait, _SHORTEST_SLEEP))
+
+    def _first_reading(self) -> float:
+        self._clock = exact_clock_of(current_loop())
+        return self._clock()

@@ -37,10 +37,15 @@ LOCAL_MARGIN: Final = 1.008
 #: each is late independently of the others. 98.4 % of the rate are left.
 SHARED_MARGIN: Final = 1.016
 #: How late a start may be, in seconds. In process, a later one is charged at the time at which it
-#: happened, and no longer at the time it was scheduled for. Between processes it is given up for
+#: happened (as is one that is later than its interval, except at high rates: see
+#: `BUNCHED_STARTS`), and no longer at the time it was scheduled for. Between processes it is given up for
 #: another (as is one that is later than half an interval), since it would come on top of the
 #: starts that others were granted for then.
 LATE_START: Final = 0.02
+#: How close starts are, in seconds, that no event loop can keep even, since a timer is up to a
+#: millisecond late and other work takes a few. In one process, those that come due meanwhile leave
+#: together, as many as belong to the last `LATE_START`: at 5,000 a second that is up to 100.
+BUNCHED_STARTS: Final = 0.005
 #: How long putting an intent on record may take, in seconds. A ledger that takes longer was stuck,
 #: and other sends with it: each of them waits for another start, or they would leave together.
 STUCK_INTENT: Final = 0.5

@@ -24,9 +24,10 @@ class RateLimit:
     """How fast a service may place calls.
 
     TeleCMI publishes no rate limit, so by default there is none. Ask TeleCMI for the calls per
-    second (CPS) of your account and set them here. Starts are then spaced evenly, first come
-    first served and retries included, and no window of one second ever holds more of them (if
-    the rate is not a whole number: more than the rate rounded up).
+    second (CPS) of your account and set them here. Starts are then spaced evenly (above 200 a
+    second as evenly as timers allow), first come first served and retries included, and no
+    window of one second ever holds more of them (if the rate is not a whole number: more than
+    the rate rounded up).
 
     Args:
         calls_per_second: Starts per second, at most 10,000; 2.5 means one every 0.4 s. None: no

@@ -3,7 +3,7 @@
 Three rules apply at once, and the latest time of the three counts:
 
 *Even spacing* (see `telecmi_async.pacing.law`): starts are one interval apart, which is
-``1 / rate`` and a little more. If the caller waited and its timer fired late, the start is
+``1 / rate`` and a little more. If the caller was ready and its timer fired late, the start is
 charged at the time it was scheduled for, so that late timers do not lower the rate.
 
 *The window*. Late starts could bunch up: a call scheduled at 0.00 s that starts at 0.02 s and
@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from telecmi_async.pacing.law import LATE_START, LOCAL_MARGIN
+from telecmi_async.pacing.law import BUNCHED_STARTS, LATE_START, LOCAL_MARGIN
 
 # Clock readings are floats: rounding must not let one start too many into a window.
 _ROUNDING = 1e-6
@@ -33,21 +33,37 @@ class Spacing:
         rate: Starts per second, or None if only pauses apply.
     """
 
-    __slots__ = ("_credit", "_interval", "_not_before", "_scheduled", "_starts", "_window")
+    __slots__ = (
+        "_credit",
+        "_interval",
+        "_kept",
+        "_not_before",
+        "_scheduled",
+        "_starts",
+        "_window",
+        "due",
+        "paced",
+    )
 
     def __init__(self, rate: float | None) -> None:
         count = 1 if rate is None else math.ceil(rate)
         self._interval = 0.0 if rate is None else LOCAL_MARGIN / rate
         self._window = count * self._interval + _ROUNDING
-        self._credit = min(self._interval, LATE_START)
+        bunched = self._interval < BUNCHED_STARTS
+        self._credit = LATE_START if bunched else min(self._interval, LATE_START)
+        self._kept = LATE_START if bunched else 0.0
         self._starts: deque[float] = deque(maxlen=count)
         self._scheduled = -math.inf
         self._not_before = -math.inf
+        #: Whether there is a rate to keep to.
+        self.paced = rate is not None
+        #: When the next start is due, as a clock reading; minus infinity if nothing delays it.
+        self.due = -math.inf
 
     @property
-    def paced(self) -> bool:
-        """Whether there is a rate to keep to."""
-        return self._interval > 0
+    def unlimited(self) -> bool:
+        """Whether there is no rate, and there never was a pause."""
+        return self.due == -math.inf and not self.paced
 
     @property
     def not_before(self) -> float:
@@ -56,25 +72,29 @@ class Spacing:
 
     def wait(self, now: float) -> float:
         """Return how many seconds the next start has to wait; 0 or less: start now."""
-        due = max(self._scheduled, self._not_before)
-        if self.paced and len(self._starts) == self._starts.maxlen:
-            due = max(due, self._starts[0] + self._window)
-        return due - now
+        return self.due - now
 
-    def start(self, now: float, *, waited: bool) -> None:
+    def start(self, now: float, *, since: float) -> None:
         """Record a start.
 
         Args:
             now: The clock's reading.
-            waited: Whether the caller had to wait for it. Then it is charged at the time it
-                was scheduled for, unless it woke up far too late.
+            since: When the caller was ready to start, and waited for its time alone. The start
+                is charged at its scheduled time, or at this one if that is later. A delay that
+                is too long is not made good; at high rates its last part is.
         """
-        if self.paced:
-            late = now - self._scheduled
-            on_schedule = waited and late <= self._credit
-            self._scheduled = (self._scheduled if on_schedule else now) + self._interval
-            self._starts.append(now)
+        if not self.paced:
+            return
+        planned = max(self._scheduled, self._not_before, since)
+        if now - planned > self._credit:
+            planned = now - self._kept
+        self._scheduled = planned + self._interval
+        self._starts.append(now)
+        self.due = self._scheduled
+        if len(self._starts) == self._starts.maxlen:
+            self.due = max(self.due, self._starts[0] + self._window)
 
     def pause_until(self, moment: float) -> None:
-        """Let nobody start before ``moment``; an earlier moment changes nothing."""
+        """Let no call start before ``moment``; an earlier moment changes nothing."""
         self._not_before = max(self._not_before, moment)
+        self.due = max(self.due, moment)

@@ -2,24 +2,9 @@
 
 from __future__ import annotations
 
-from telecmi_async.pcmo.actions import (
-    Action,
-    Bridge,
-    Connect,
-    Hangup,
-    Input,
-    Param,
-    Play,
-    PlayGetInput,
-    Raw,
-    Record,
-    Speak,
-    Stream,
-)
-from telecmi_async.pcmo.codec import dump_pcmo, parse_pcmo
-from telecmi_async.pcmo.flow import Flow, FlowLike
-from telecmi_async.pcmo.targets import Pstn, Sip
-from telecmi_async.pcmo.template import Template
+from typing import TYPE_CHECKING, Final
+
+from telecmi_async._internal.public_names import import_public
 
 __all__ = [
     "Action",
@@ -42,3 +27,40 @@ __all__ = [
     "dump_pcmo",
     "parse_pcmo",
 ]
+
+_MODULES: Final = {
+    "actions": (
+        "Action Bridge Connect Hangup Input Param Play PlayGetInput Raw Record Speak Stream"
+    ),
+    "codec": "dump_pcmo parse_pcmo",
+    "flow": "Flow FlowLike",
+    "targets": "Pstn Sip",
+    "template": "Template",
+}
+
+if TYPE_CHECKING:
+    from telecmi_async.pcmo.actions import (
+        Action,
+        Bridge,
+        Connect,
+        Hangup,
+        Input,
+        Param,
+        Play,
+        PlayGetInput,
+        Raw,
+        Record,
+        Speak,
+        Stream,
+    )
+    from telecmi_async.pcmo.codec import dump_pcmo, parse_pcmo
+    from telecmi_async.pcmo.flow import Flow, FlowLike
+    from telecmi_async.pcmo.targets import Pstn, Sip
+    from telecmi_async.pcmo.template import Template
+else:  # hidden from type checkers, or they would accept any name
+
+    def __getattr__(name: str) -> object:
+        return import_public(__name__, _MODULES, name)
+
+    def __dir__() -> list[str]:
+        return __all__

@@ -5,20 +5,21 @@ themselves when they are made, so parsing adds only the path of a wrong value, a
 spelling of a wrong name.
 
 cattrs is imported, and functions are generated, when an action of a class is first met: short
-programs start faster.
+programs start faster. A service calls `load_cattrs` when it is made, so that it imports nothing later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import attrs
 
 from telecmi_async._internal.frozen_json import thaw
 from telecmi_async._internal.json_text import encode_json
-from telecmi_async._internal.messages import did_you_mean, shown, step
+from telecmi_async._internal.messages import did_you_mean, load_spelling, shown, step
 from telecmi_async.errors import InvalidCall
 from telecmi_async.pcmo.actions import ACTIONS, Action, Bridge, Connect, Raw
 from telecmi_async.pcmo.fields import wire_name
@@ -41,6 +42,13 @@ _MEANT = {
 
 _KINDS = frozenset({*ACTIONS.values(), Raw})
 _TARGETS: dict[type[Any], type[Any]] = {Bridge: Pstn, Connect: Sip}
+
+
+def load_cattrs() -> None:
+    """Import what encoding, parsing and the errors of both need."""
+    import_module("cattrs.fns")
+    import_module("cattrs.gen")
+    load_spelling()
 
 
 # --- encoding ---------------------------------------------------------------------------

@@ -11,8 +11,8 @@ import warnings
 from typing import TYPE_CHECKING
 
 from telecmi_async import errors
-from telecmi_async._internal.event_loop import clock_of
-from telecmi_async._internal.secrets import RequestBody
+from telecmi_async._internal.event_loop import clock_of, is_closed
+from telecmi_async._internal.secrets import RequestBody, log_failure
 from telecmi_async._internal.telecmi import REFERENCE_FIELD
 from telecmi_async.calls.call import Call
 from telecmi_async.calls.encoding import encode_request
@@ -23,12 +23,15 @@ from telecmi_async.phone import route
 from telecmi_async.wire.endpoints import make_call_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from telecmi_async.calls.request import CallRequest
     from telecmi_async.service.options import ServiceSettings
     from telecmi_async.service.parts import ServiceParts
     from telecmi_async.wire.transport import Timeouts
+
+# So many calls are cancelled in one pass of the event loop.
+_BATCH = 200
 
 logger = logging.getLogger("telecmi_async")
 
@@ -38,15 +41,16 @@ class CallRunner:
 
     def __init__(self, settings: ServiceSettings, parts: ServiceParts) -> None:
         self.closed = False
-        #: The calls under way.
-        self.calls: set[Call] = set()
+        #: The calls whose tasks are not over; their outcome may be known already.
+        self.calls: dict[Call, None] = {}
         self._settings = settings
         self._parts = parts
         self._opened = False
         self._ordinal = 0
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else f"{len(self.calls)} calls under way"
+        pending = sum(not call.placement.settled for call in self.calls)
+        state = "closed" if self.closed else f"{pending} calls under way"
         return f"<CallService app_id={self._settings.credentials.app_id} {state}>"
 
     @property
@@ -77,7 +81,34 @@ class CallRunner:
         on_settled: Callable[[Call], None] | None = None,
         permit: Permit | None = None,
     ) -> Call:
-        """Start to place a request, and return its call; the arguments are those of `Call`."""
+        """Start to place a request, and return its call; the arguments are those of `Call`.
+
+        Raises:
+            InvalidCall: It cannot be sent as it is.
+            NotSent: Something failed that should not. It is logged.
+            WrongEventLoop: The event loop starts no task.
+        """
+        try:
+            return self._start(request, policy, timeouts, source, on_settled, permit)
+        except errors.TelecmiError:
+            raise
+        except Exception as error:  # noqa: BLE001  # nothing foreign reaches the user
+            why = "preparing the call failed"
+            log_failure(error, f"{why}; nothing was sent", self._parts.redact)
+            failure = errors.NotSent(
+                f"{why} ({type(error).__name__}), see the log; no phone rang"
+            )
+        raise failure
+
+    def _start(  # those of `start`
+        self,
+        request: CallRequest,
+        policy: RetryPolicy,
+        timeouts: Timeouts,
+        source: object,
+        on_settled: Callable[[Call], None] | None,
+        permit: Permit | None,
+    ) -> Call:
         settings, parts = self._settings, self._parts
         from_ = settings.from_ if request.from_ is None else request.from_
         if from_ is None:
@@ -107,7 +138,7 @@ class CallRunner:
             permit=permit,
         )
         parts.tasks.start(parts.placer.place, job, self._ended)
-        self.calls.add(call)
+        self.calls[call] = None
         return call
 
     def place_once(
@@ -120,29 +151,48 @@ class CallRunner:
 
     def _ended(self, job: PlacementJob) -> None:
         """Forget a call whose task is over."""
-        self.calls.discard(job.call)
+        self.calls.pop(job.call, None)  # an eager task may end before it is added
         if not job.call.placement.settled:  # the task was cancelled before its first step
             job.call.conclude(errors.CallCancelled("the call was cancelled"))
 
     def close(self) -> None:
-        """Take no more calls."""
+        """Take no more calls, and start no more requests."""
         if self._parts.tasks.loop is not None:
             self._parts.tasks.bind()
         self.closed = True
+        self._parts.placer.closed = True
 
-    def cancel_queued(self) -> None:
-        """Cancel the calls whose request was not sent, and those that wait for a retry."""
-        cancelled = sum(
-            [call.cancel() for call in tuple(self.calls) if not call.placement.settled]
-        )
+    def cancel_queued(self) -> Iterator[None]:
+        """Cancel the calls whose request was not sent, and those that wait for a retry.
+
+        It pauses between batches of calls, so that others may use the event loop. The oldest call
+        comes first: anyio removes the head of a queue faster than what is in its middle.
+        """
+        queued = [call for call in self.calls if not call.placement.settled]
+        cancelled = 0
+        for start in range(0, len(queued), _BATCH):
+            if start:
+                yield
+            cancelled += sum([call.cancel() for call in queued[start : start + _BATCH]])
         if cancelled:
             logger.warning("%d queued calls were cancelled: the service was closed", cancelled)
 
-    def __del__(self) -> None:
-        if not self.closed and self._parts.tasks.loop is not None:
-            warnings.warn(
-                f"{self!r} was never closed: use async with, or await service.aclose()",
-                ResourceWarning,
-                source=self,
-                stacklevel=1,
-            )
+    def warn_if_open(self, service: object) -> None:
+        """Warn that a service is gone and was not closed; it must never be used again.
+
+        If its event loop was closed, too, its calls never end: each is settled and reported. anyio
+        keeps the tasks of such a loop alive for good, so nothing else would report them.
+        """
+        loop = self._parts.tasks.loop
+        if self.closed or loop is None:
+            return
+        warnings.warn(
+            f"{self!r} was never closed: use async with, or await service.aclose()",
+            ResourceWarning,
+            source=service,
+            stacklevel=1,
+        )
+        if is_closed(loop):
+            for call in self.calls:
+                call.known()
+                call.report()

@@ -149,6 +149,7 @@ class Lookup:
                 status=answer.status,
                 code=code,
                 body=self._redact.body(body or {}),
+                refused="request",
             )
         if not 200 <= code < 300 or not 200 <= answer.status < 300:
             message = self._redact.text(message_of(body) or "it did not say why")

@@ -21,6 +21,7 @@ from telecmi_async.wire.endpoints import parse_base_url
 from telecmi_async.wire.transport import Timeouts
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Sequence
 
     import httpx
@@ -46,6 +47,7 @@ class Options(TypedDict, total=False):
     retry: RetryPolicy | None
     rate: RateLimit | None
     http_client: httpx.AsyncClient | None
+    ssl_context: ssl.SSLContext | None
     seed: int | str | None
     events: EventSource | Sequence[EventSource] | None
     reference: bool | None

@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import codecs
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from telecmi_async._internal.secrets import Redactor
 from telecmi_async._internal.tasks import TaskRunner
+from telecmi_async.calls import retry
 from telecmi_async.calls.placement import CallPlacer
+from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.reference import References
 from telecmi_async.pacing.channels import Channels
+from telecmi_async.pcmo import codec
 from telecmi_async.service.lookup import Lookup
 from telecmi_async.service.tracker import Tracker
-from telecmi_async.wire.httpx_transport import HttpxTransport, default_client
+from telecmi_async.wire.httpx_transport import HttpxTransport
+from telecmi_async.wire.own_client import open_own_client
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
     from telecmi_async.service.options import ServiceSettings
+
+
+# Text codecs that Python imports when they are first used: of host names and certificates, and of
+# JSON with a byte order mark or in UTF-16 or UTF-32.
+_CODECS: Final = (
+    "idna",
+    "utf-8-sig",
+    "utf-16",
+    "utf-16-be",
+    "utf-16-le",
+    "utf-32",
+    "utf-32-be",
+    "utf-32-le",
+)
 
 
 @attrs.frozen(eq=False)
 class ServiceParts:
     """What a service is made of, lowest part first."""
 
+    #: Removes the secret from what is logged and raised.
+    redact: Redactor
     #: Runs the service's tasks in its event loop.
     tasks: TaskRunner
     #: Carries its requests.
@@ -40,13 +63,29 @@ class ServiceParts:
 
 
 def build_parts(
-    settings: ServiceSettings, http_client: httpx.AsyncClient | None
+    settings: ServiceSettings,
+    http_client: httpx.AsyncClient | None,
+    ssl_context: ssl.SSLContext | None,
 ) -> ServiceParts:
-    """Make the parts of a service, with an HTTP client of its own unless the user has one."""
+    """Make the parts of a service, with an HTTP client of its own unless the user has one.
+
+    What they need later is imported now: a process may be out of files by then, and an import that
+    fails in the middle of a call says nothing about the call.
+    """
+    if http_client is not None and ssl_context is not None:
+        raise ConfigurationError(
+            "give http_client or ssl_context, not both: a client has TLS settings of its own"
+        )
+    retry.load_tenacity()
+    codec.load_cattrs()
+    for name in _CODECS:
+        codecs.lookup(name)
     secret, limit = settings.credentials.secret, settings.rate
-    tasks, redact, references = TaskRunner(), Redactor(secret), References(secret)
+    redact, references = Redactor(secret), References(secret)
+    tasks = TaskRunner(redact)
     transport = HttpxTransport(
-        default_client() if http_client is None else http_client, owned=http_client is None
+        open_own_client(ssl_context) if http_client is None else http_client,
+        owned=http_client is None,
     )
     channels = None if limit.max_live_calls is None else Channels(limit.max_live_calls)
     placer = CallPlacer(
@@ -70,4 +109,4 @@ def build_parts(
             references=references,
             signed=settings.signed,
         )
-    return ServiceParts(tasks, transport, references, channels, placer, lookup, tracker)
+    return ServiceParts(redact, tasks, transport, references, channels, placer, lookup, tracker)

@@ -9,7 +9,7 @@ import anyio
 from telecmi_async import errors
 from telecmi_async._internal.secrets import Secret
 from telecmi_async._internal.telecmi import BASE_URL
-from telecmi_async.calls.handle import CallHandle
+from telecmi_async.calls.handle import CallHandle, not_about_the_outcome
 from telecmi_async.calls.request import CallRequest
 from telecmi_async.phone import Region
 from telecmi_async.service.call_runner import CallRunner
@@ -19,7 +19,8 @@ from telecmi_async.service.stream import CallStream, StreamFeed, check_source
 from telecmi_async.wire.credentials import Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+    import ssl
+    from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
     import httpx
@@ -56,6 +57,8 @@ class CallService:
         rate: How fast calls start and how many requests may be under way.
         http_client: Your own `httpx.AsyncClient`; it is used, never closed. Without one,
             a client is made for the service and closed with it.
+        ssl_context: TLS settings of that client, such as certificates of your own. By default
+            it trusts certifi's; ``ssl.create_default_context()`` trusts the system's.
         seed: Makes the jitter of retries the same in every run.
         events: Where events of accepted calls come from: a `Receiver` of webhooks, the store
             of a receiver in another process, a `CdrPoller`, or a list of these.
@@ -79,6 +82,7 @@ class CallService:
         retry: RetryPolicy | None = None,
         rate: RateLimit | None = None,
         http_client: httpx.AsyncClient | None = None,
+        ssl_context: ssl.SSLContext | None = None,
         seed: int | str | None = None,
         events: EventSource | Sequence[EventSource] | None = None,
         reference: bool | None = None,
@@ -96,7 +100,7 @@ class CallService:
             reference=reference,
             seed=seed,
         )
-        self._parts = build_parts(self._settings, http_client)
+        self._parts = build_parts(self._settings, http_client, ssl_context)
         self._runner = CallRunner(self._settings, self._parts)
         self._feeds: set[StreamFeed] = set()
 
@@ -120,6 +124,10 @@ class CallService:
         if not hasattr(self, "_runner"):  # a traceback may show a half-made one
             return "<CallService not opened>"
         return repr(self._runner)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_runner"):
+            self._runner.warn_if_open(self)
 
     def make_call(
         self,
@@ -236,10 +244,11 @@ class CallService:
             ServiceClosed: The service is closed.
             WrongEventLoop: As for `make_call`.
         """
-        self._runner.check_open()
-        if self._parts.tracker is None:
-            raise errors.ConfigurationError("the service has no source of events (events=)")
-        return CallHandle(self._parts.tracker.attach(request_id))
+        with not_about_the_outcome():
+            self._runner.check_open()
+            if self._parts.tracker is None:
+                raise errors.ConfigurationError("the service has no source of events (events=)")
+            return CallHandle(self._parts.tracker.attach(request_id))
 
     async def channels(self) -> int:
         """Ask TeleCMI how many calls of the account are live.
@@ -250,9 +259,12 @@ class CallService:
             AuthenticationError: The app id or the secret is wrong.
             RequestFailed: There was no answer, or it cannot be read.
             TelecmiError: As for `make_call`.
+
+        They say nothing about any call, so their ``safe_to_redial`` is False.
         """
-        self._runner.check_open()
-        return await self._parts.lookup.channels()
+        with not_about_the_outcome():
+            self._runner.check_open()
+            return await self._parts.lookup.channels()
 
     async def hangup(self, leg: str, *, region: Region | str | None = None) -> CommandAnswer:
         """End one leg of a live call (experimental).
@@ -284,11 +296,13 @@ class CallService:
     async def _act(
         self, action: CallCommand, leg: str, region: Region | str | None
     ) -> CommandAnswer:
-        self._runner.check_open()
-        known = None if self._parts.tracker is None else self._parts.tracker.region_of(leg)
-        return await self._parts.lookup.act(
-            action, leg, region or known or self._settings.region
-        )
+        tracker = self._parts.tracker
+        with not_about_the_outcome():
+            self._runner.check_open()
+            known = None if tracker is None else tracker.region_of(leg)
+            return await self._parts.lookup.act(
+                action, leg, region or known or self._settings.region
+            )
 
     def _feed_ended(self, feed: StreamFeed) -> None:
         """Forget a stream whose task is over."""
@@ -307,14 +321,17 @@ class CallService:
         self._runner.close()
         for feed in tuple(self._feeds):
             feed.stop(errors.ServiceClosed("the service was closed before the stream's end"))
-        self._runner.cancel_queued()
-        if self._parts.tracker is not None:
-            self._parts.tracker.stop()
         with anyio.CancelScope(shield=True):
             try:
-                await self._parts.tasks.drain()
+                await self._parts.tasks.drain(self._stop())
             finally:
                 await self._parts.transport.aclose()
+
+    def _stop(self) -> Iterator[None]:
+        """Cancel what is queued, and end all waits for the ends of calls."""
+        yield from self._runner.cancel_queued()
+        if self._parts.tracker is not None:
+            self._parts.tracker.stop()
 
     async def __aenter__(self) -> Self:
         if not self._runner.closed:

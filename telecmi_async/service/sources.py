@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias, cast
-
-from attrs import frozen
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from telecmi_async._internal.messages import shown
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.events.receiver.intake import Intake
-from telecmi_async.events.receiver.receiver import Receiver, intake_of
-from telecmi_async.events.store import EventStore
 from telecmi_async.service.poller import CdrPoller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from telecmi_async.events import Event
+    from telecmi_async.events.receiver.intake import Intake
+    from telecmi_async.events.receiver.receiver import Receiver
+    from telecmi_async.events.store import EventStore
 
 #: Where events come from: a `telecmi_async.events.receiver.Receiver` for webhooks, the store of
 #: a receiver in another process, or a `CdrPoller` for look-ups.
@@ -26,8 +24,7 @@ _OF_A_STORE = ("put", "get", "claim", "follow")
 _WANTED = "a Receiver, an event store, a CdrPoller, or several of them"
 
 
-@frozen(kw_only=True)
-class Sources:
+class Sources(NamedTuple):
     """The sources of one service, at most one of a kind."""
 
     #: The internal side of a receiver in this process.
@@ -40,7 +37,11 @@ class Sources:
     def of(cls, events: EventSource | Sequence[EventSource] | None) -> Sources:
         """Return the sources that an argument names."""
         given = cast("object", events)
-        found: Sequence[object] = () if given is None else (given,)
+        if given is None:
+            return cls()
+        from telecmi_async.events.receiver.receiver import Receiver, intake_of  # noqa: PLC0415  # a service without events starts faster
+
+        found: Sequence[object] = (given,)
         if isinstance(given, list | tuple):
             found = cast("Sequence[object]", given)
         intake: Intake | None = None

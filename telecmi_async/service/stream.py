@@ -27,6 +27,7 @@ from telecmi_async.errors import (
     CallCancelled,
     ConfigurationError,
     InvalidCall,
+    NotSent,
     TelecmiError,
     WrongEventLoop,
 )
@@ -165,7 +166,7 @@ class StreamFeed:
         try:
             request = item if isinstance(item, CallRequest) else CallRequest.parse(item)
             return self._start(request, item, self._settled)
-        except InvalidCall as error:
+        except (InvalidCall, NotSent) as error:
             why = error.with_traceback(None)
         except TelecmiError as error:
             why = CallCancelled(str(error))
@@ -188,9 +189,9 @@ class StreamFeed:
                 logger.exception("on_progress failed; the calls go on")
 
     def _notify(self) -> None:
-        self._seconds = self._now() - self._began
         self._changed.set()
         self._changed = anyio.Event()
+        self._seconds = self._now() - self._began
 
     def stop(self, failure: Exception | None = None) -> None:
         """Pull no more, and cancel queued calls. Calls that were sent go on.
@@ -219,9 +220,8 @@ class StreamFeed:
                     raise TelecmiError("the source of requests was cancelled")
                 return None
             await self._changed.wait()
-        call = self._ready.popleft()
         self._notify()
-        return call
+        return self._ready.popleft()
 
     def _leaving(self) -> bool:
         return self._stopped

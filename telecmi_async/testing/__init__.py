@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from telecmi_async import _import_public
+from telecmi_async._internal.public_names import import_public
 
 __all__ = ["VirtualClockLoop", "cancel_everywhere", "run", "strict", "virtual_backend"]
 
-_MODULES: Final = ("strictness", "clock", "cancellation")
+_MODULES: Final = {
+    "cancellation": "cancel_everywhere",
+    "clock": "VirtualClockLoop run virtual_backend",
+    "strictness": "strict",
+}
 
 if TYPE_CHECKING:
     from telecmi_async.testing.cancellation import cancel_everywhere
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
 else:  # hidden from type checkers, or they would accept any name
 
     def __getattr__(name: str) -> object:
-        return _import_public(__name__, _MODULES, name)
+        return import_public(__name__, _MODULES, name)
 
     def __dir__() -> list[str]:
         return __all__

@@ -1,10 +1,8 @@
-"""httpx transport: one POST over a shared `httpx.AsyncClient`, and what its failures prove.
+"""httpx transport: one POST over an HTTP client, its own or the user's, and what came back.
 
-Which failures prove that no phone can ring? Exception names do not: a connection that was closed
-before the request was read and one that was closed after the call was placed raise the same
-error. httpcore's trace hook does. Until it announces that the POST's headers are being sent, no
-byte of them has left; from then on every failure is of unknown outcome. For a client whose
-transport has no such hook, only the errors that connecting alone can raise prove it.
+The client may be anything with the methods of `httpx.AsyncClient`: a fork, one over another
+library, one that retries, a mock. It gets nothing of this package but the request's body, and
+what it does is judged by that body alone; see `telecmi_async.wire.sending`.
 """
 
 from __future__ import annotations
@@ -12,60 +10,48 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import socket
+import ssl
 import zlib
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 import anyio
-import httpx
 
+from telecmi_async._internal.secrets import RequestBody
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.wire.pool import ConnectionPool
+from telecmi_async.wire.failure_cause import describe
 from telecmi_async.wire.reply import Failure, Reply
+from telecmi_async.wire.sending import Sending, sending_class
+from telecmi_async.wire.transport import Timeouts
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
-    from telecmi_async._internal.secrets import RequestBody
-    from telecmi_async.wire.transport import Timeouts
+    import httpx
 
 logger = logging.getLogger("telecmi_async")
 
-# By name, so that a client of the httpx2 fork, which has classes of its own, works as well.
-_ONLY_CONNECTING_RAISES = frozenset(
-    {
-        "ConnectError",
-        "ConnectTimeout",
-        "InvalidURL",
-        "PoolTimeout",
-        "ProxyError",
-        "UnsupportedProtocol",
-    }
-)
 _LARGEST_REPLY = 1 << 20
-# A reply is small. httpx would decompress one without a limit.
-_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 
 
 class HttpxTransport:
-    """Carries calls over an `httpx.AsyncClient`.
+    """Carries calls over an `httpx.AsyncClient`, or over a client like it.
 
     Args:
         client: The shared client.
         owned: Whether `aclose` closes it.
 
     Raises:
-        ConfigurationError: ``client`` is not an asynchronous client.
+        ConfigurationError: ``client`` cannot send such requests.
     """
 
     def __init__(self, client: httpx.AsyncClient, *, owned: bool) -> None:
-        usable = inspect.iscoroutinefunction(getattr(client, "send", None))
-        if not usable or isinstance(client, type):
-            raise ConfigurationError(
-                f"http_client must be an httpx.AsyncClient, not {type(client).__name__}"
-            )
+        if flaw := _flaw(client):
+            raise ConfigurationError(f"http_client must be an httpx.AsyncClient, {flaw}")
         self._client = client
         self._owned = owned
+        self._make_sending, self._parse_url = _classes(client)
 
     async def post(
         self,
@@ -77,45 +63,52 @@ class HttpxTransport:
         send_by: float | None = None,
     ) -> Reply | Failure:
         """Send one request; see `telecmi_async.wire.transport.Transport`."""
-        if self._client.is_closed:
+        if getattr(self._client, "is_closed", False) is True:
             return Failure("the http_client was closed", may_have_left=False)
-        probe = _Probe(send_by)
+        sending = self._make_sending(body, send_by)
+        try:
+            request = _build(self._client, self._parse_url(url), sending, body, timeouts)
+        except Exception as error:  # noqa: BLE001  # total on purpose: nothing foreign escapes
+            reason = f"the request could not be built ({type(error).__name__})"
+            return Failure(reason, may_have_left=False, permanent=True)
         with anyio.CancelScope(shield=True, deadline=deadline):
             try:
-                return await self._exchange(url, body, timeouts, probe)
-            except Exception as error:  # noqa: BLE001  # total on purpose: nothing foreign escapes
-                return Failure(
-                    _describe(error, probe), may_have_left=probe.may_have_sent(error)
+                return await self._exchange(request, sending)
+            except Exception as error:  # noqa: BLE001  # as above
+                return _carried(error, request, sending) or Failure(
+                    _reason(error, sending, url),
+                    may_have_left=sending.may_have_left,
+                    resent=sending.resent,
                 )
         return Failure(
-            f"no full answer within {timeouts.total:g} s", may_have_left=probe.may_have_sent()
+            f"no full answer within {timeouts.total:g} s",
+            may_have_left=sending.may_have_left,
+            resent=sending.resent,
         )
 
-    async def _exchange(
-        self, url: str, body: RequestBody, timeouts: Timeouts, probe: _Probe
-    ) -> Reply | Failure:
+    async def _exchange(self, request: httpx.Request, sending: Sending) -> Reply | Failure:
         """Send the request and read a reply of bounded size."""
-        request = self._client.build_request(
-            "POST",
-            _url(url),
-            content=body.reveal(),
-            headers=_HEADERS,
-            extensions={"trace": probe.trace, "timeout": _httpx_timeouts(timeouts)},
+        sending.check()
+        response: httpx.Response = await sending.watch(
+            self._client.send(request, stream=True, follow_redirects=False)
         )
-        request.stream = _Body(body)
-        probe.check()
-        probe.sending = True
-        response = await self._client.send(request, stream=True, follow_redirects=False)
+        sending.status = status = response.status_code
         try:
-            probe.status = response.status_code
+            if sending.stray:  # left unread, it closes its connection
+                reason = "a reply that had arrived before the request was sent"
+                return Failure(reason, may_have_left=True, resent=sending.resent)
+            if sending.unasked_for:
+                reason = f"HTTP {status}, before the request was sent"
+                return Failure(reason, may_have_left=False)
             content = await _read(response)
+            await _look_behind(response)
         finally:
             await response.aclose()
         if content is None:
-            return Failure(
-                f"HTTP {probe.status} with a body that cannot be read", may_have_left=True
-            )
-        return Reply(response.status_code, content, response.headers.get("retry-after"))
+            reason = f"HTTP {status} with a body that cannot be read"
+            return Failure(reason, may_have_left=True, resent=sending.resent)
+        retry_after = response.headers.get("retry-after")
+        return Reply(status, content, retry_after, resent=sending.resent)
 
     async def aclose(self) -> None:
         """Close the client if it is ours."""
@@ -126,12 +119,99 @@ class HttpxTransport:
                 logger.exception("closing the HTTP client failed; no call is affected")
 
 
+# --- the client and its request -----------------------------------------------------------
+
+
+def _flaw(client: object) -> str:
+    """Return why a client cannot be used, or nothing."""
+    name = type(client).__name__
+    if isinstance(client, type):
+        return f"an instance of it, not the class {client.__name__} itself"
+    for method in ("build_request", "send", "aclose"):
+        if not callable(getattr(client, method, None)):
+            return f"not {name}, which has no method {method}"
+    send = cast("Any", client).send
+    if not inspect.iscoroutinefunction(inspect.unwrap(send)):
+        return f"not {name}, whose method send is not asynchronous"
+    return ""
+
+
+def _classes(
+    client: httpx.AsyncClient,
+) -> tuple[Callable[[RequestBody, float | None], Sending], Callable[[str], httpx.URL]]:
+    """Return the classes for a client's requests, by having it build one.
+
+    Raises:
+        ConfigurationError: It cannot build one.
+    """
+    body, url = RequestBody(b"{}"), "https://localhost/"
+    request: Any = None
+    try:
+        request = client.build_request("POST", url, content=Sending(body, None))
+        stream = cast("type[object]", type(request.stream))
+        # Parsing a URL takes long, and every service has two.
+        parse_url = functools.lru_cache(maxsize=64)(
+            cast("Callable[[str], httpx.URL]", type(request.url))
+        )
+        make_sending = stream if issubclass(stream, Sending) else sending_class(stream)
+        _build(client, parse_url(url), make_sending(body, None), body, Timeouts())
+    except Exception as error:  # noqa: BLE001  # a foreign client's, of any kind
+        if inspect.iscoroutine(request):
+            request.close()
+        raise ConfigurationError(
+            "http_client must be an httpx.AsyncClient, not "
+            f"{type(client).__name__}, which cannot build a request ({type(error).__name__})"
+        ) from None
+    return make_sending, parse_url
+
+
+def _build(
+    client: httpx.AsyncClient,
+    url: httpx.URL | str,
+    sending: Sending,
+    body: RequestBody,
+    timeouts: Timeouts,
+) -> httpx.Request:
+    """Return the request of one attempt."""
+    request = client.build_request(
+        "POST",
+        url,
+        content=sending,
+        headers={
+            "Content-Type": "application/json",
+            # A reply is small. httpx would decompress one without a limit.
+            "Accept-Encoding": "identity",
+            # Without it httpx would send chunks.
+            "Content-Length": str(len(body.reveal())),
+        },
+        extensions={"trace": sending.trace, "timeout": _httpx_timeouts(timeouts)},
+    )
+    # httpx would wrap it into a generator, which trio warns of if a failure leaves it open.
+    request.stream = cast("httpx.AsyncByteStream", sending)
+    return request
+
+
+@functools.lru_cache(maxsize=64)
+def _httpx_timeouts(timeouts: Timeouts) -> dict[str, float]:
+    """Return time-outs in httpx's form. The gate keeps requests from queueing in the pool."""
+    return {
+        "connect": timeouts.connect,
+        "write": timeouts.write,
+        "read": timeouts.read,
+        "pool": timeouts.connect,
+    }
+
+
+# --- the reply ----------------------------------------------------------------------------
+
+
 async def _read(response: httpx.Response) -> bytes | None:
     """Return a reply's body; None if it exceeds 1 MiB or cannot be decompressed."""
     if response.is_stream_consumed:  # by a hook of the user's client
         return response.content if len(response.content) <= _LARGEST_REPLY else None
     raw = bytearray()
-    async for chunk in response.aiter_raw():
+    # httpx's own ways to read it close it at its end; see `_look_behind`.
+    async for chunk in cast("httpx.AsyncByteStream", response.stream):
         raw += chunk
         if len(raw) > _LARGEST_REPLY:
             return None
@@ -153,107 +233,81 @@ def _decompress(raw: bytes, encoding: str) -> bytes | None:
     return body if decompressor.eof and len(body) <= _LARGEST_REPLY else None
 
 
-class _Body(httpx.AsyncByteStream):
-    """A request's body. It is not a generator, as trio warns if a failure leaves one open."""
+async def _look_behind(response: httpx.Response) -> None:
+    """Let go of a TLS connection on which anything follows the reply that was read.
 
-    def __init__(self, body: RequestBody) -> None:
-        self._body = body
-        self._yielded = False
-
-    def __aiter__(self) -> Self:
-        self._yielded = False
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._yielded:
-            raise StopAsyncIteration
-        self._yielded = True
-        return self._body.reveal()
-
-
-class _TooLateError(Exception):
-    """The request did not leave in time."""
-
-
-class _Probe:
-    """Follows the trace of one request to learn when its first byte leaves."""
-
-    __slots__ = ("_send_by", "encoding", "headers_started", "sending", "status", "traced")
-
-    def __init__(self, send_by: float | None) -> None:
-        self._send_by = send_by
-        self.sending = False
-        self.traced = False
-        self.headers_started = False
-        self.encoding = False
-        self.status: int | None = None
-
-    async def trace(self, name: str, info: Mapping[str, object]) -> None:
-        """Handle one of httpcore's trace events. A proxy's CONNECT is not the POST."""
-        self.traced = True
-        event = name.partition(".")[2]
-        if event == "send_request_headers.started":
-            request = info.get("request")
-            if getattr(request, "method", b"POST") == b"POST":
-                self.check()
-                self.headers_started = True
-            self.encoding = True
-        elif event == "send_request_headers.complete":
-            self.encoding = False
-
-    def check(self) -> None:
-        """Stop a request that is too late. Raised from the trace, it keeps all bytes back."""
-        if self._send_by is not None and anyio.current_time() > self._send_by:
-            raise _TooLateError
-
-    def may_have_sent(self, error: Exception | None = None) -> bool:
-        """Return whether a byte of the POST may have left."""
-        if not self.sending:
-            return False  # the request could not even be built
-        names = {base.__name__ for base in type(error).__mro__}
-        if self.encoding and "LocalProtocolError" in names:
-            return False  # h11 refused to encode the headers: nothing was written
-        if self.traced:
-            return self.headers_started
-        return self.status is not None or not names & _ONLY_CONNECTING_RAISES
+    Before it uses a connection again, httpcore looks for bytes in the socket, but not for those
+    that TLS has already taken from it.
+    """
+    stream = response.extensions.get("network_stream")
+    if stream is None or response.extensions.get("http_version") == b"HTTP/2":
+        return
+    try:
+        tls = stream.get_extra_info("ssl_object")
+        if tls is None or _is_silent(tls):
+            return
+        try:
+            stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+        except TypeError:  # uvloop's sockets cannot do that
+            await stream.aclose()
+    except Exception:
+        logger.exception("a connection could not be closed; no call is affected")
 
 
-def _describe(error: Exception, probe: _Probe) -> str:
+def _is_silent(tls: ssl.SSLObject) -> bool:
+    """Return whether nothing came on a connection, not even its end."""
+    try:
+        tls.read(1)
+    except ssl.SSLWantReadError:
+        return True
+    except ssl.SSLError:
+        return False
+    return False
+
+
+def _carried(
+    error: Exception, request: httpx.Request, sending: Sending
+) -> Reply | Failure | None:
+    """Return the reply that an exception carries, if it is one to this request.
+
+    httpx documents a response hook that raises `HTTPStatusError`, which hides every refusal. The
+    response may be one to another request, such as a login of the client's.
+    """
+    response = getattr(error, "response", None)
+    if response is None or not sending.asked or sending.stray:
+        return None
+    try:
+        answered, status = response.request, response.status_code
+        same = (answered.method, str(answered.url)) == (request.method, str(request.url))
+        retry_after = response.headers.get("retry-after")
+    except Exception:  # noqa: BLE001  # it is no response, or one that answers nothing
+        return None
+    if not same or type(status) is not int:
+        return None
+    try:
+        content = response.content
+    except Exception:  # noqa: BLE001  # it was closed unread, or is of an unknown kind
+        # Its body would say whether a 502 is TeleCMI's or a gateway's.
+        content = b"" if status < 500 else None
+    if not isinstance(content, bytes) or len(content) > _LARGEST_REPLY:
+        reason = f"HTTP {status}, then {type(error).__name__}"
+        return Failure(reason, may_have_left=True, resent=sending.resent)
+    return Reply(status, content, retry_after, resent=sending.resent)
+
+
+def _reason(error: Exception, sending: Sending, url: str) -> str:
     """Name a failure without its text, which may quote the request."""
     name = type(error).__name__
-    return name if probe.status is None else f"HTTP {probe.status}, then {name}"
+    if sending.status is not None:
+        return f"HTTP {sending.status}, then {name}"
+    if sending.asked:
+        return name
+    return "too late to be sent" if sending.late else describe(error, _peer(sending, url))
 
 
-@functools.lru_cache(maxsize=64)
-def _url(url: str) -> httpx.URL:
-    """Return a parsed address; every service has two."""
-    return httpx.URL(url)
-
-
-@functools.lru_cache(maxsize=64)
-def _httpx_timeouts(timeouts: Timeouts) -> dict[str, float]:
-    """Return time-outs in httpx's form. The gate keeps requests from queueing in the pool."""
-    return {
-        "connect": timeouts.connect,
-        "write": timeouts.write,
-        "read": timeouts.read,
-        "pool": timeouts.connect,
-    }
-
-
-@functools.cache
-def _ssl_context() -> ssl.SSLContext:
-    """Return the process's TLS settings; reading the trust store takes tens of milliseconds."""
-    return httpx.create_ssl_context(trust_env=False)
-
-
-def default_client() -> httpx.AsyncClient:
-    """Return the client a service makes for itself.
-
-    It ignores the environment (proxies, certificates): pass ``http_client=`` for that.
-    """
-    return httpx.AsyncClient(
-        transport=ConnectionPool(_ssl_context()),
-        trust_env=False,
-        follow_redirects=False,
-    )
+def _peer(sending: Sending, url: str) -> str:
+    """Return where a request was to be sent, as host and port."""
+    parts = urlsplit(url)
+    host = sending.peer.get("host", parts.hostname)
+    port = sending.peer.get("port", parts.port or (80 if parts.scheme == "http" else 443))
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"

@@ -22,6 +22,8 @@ REFUSED = Verdict(Outcome.REJECTED, "", status=420, code=420)
 GATEWAY_502 = Verdict(Outcome.UNKNOWN, "", status=502, code=502)
 PLACED_502 = Verdict(Outcome.UNKNOWN, "", status=502, code=502, request_id="r")
 SAYS_200 = Verdict(Outcome.UNKNOWN, "", status=502, code=200)
+RESENT_502 = Verdict(Outcome.UNKNOWN, "", status=502, code=502, resent=True)
+UNBUILT = Verdict(Outcome.NOT_SENT, "TypeError", permanent=True)
 TIMED_OUT = Verdict(Outcome.UNKNOWN, "ReadTimeout")
 NO_ID = Verdict(Outcome.UNKNOWN, "", status=200, code=200)
 SERVER_ERROR = Verdict(Outcome.UNKNOWN, "", status=500, code=500)
@@ -38,6 +40,8 @@ SLOW = Verdict(Outcome.SLOW_DOWN, "", status=429, code=429, retry_after=7.0)
         (REFUSED, False, False),
         (SLOW, True, True),
         (GATEWAY_502, True, False),
+        (RESENT_502, False, False),
+        (UNBUILT, False, False),
         (PLACED_502, False, False),
         (SAYS_200, False, False),
         (TIMED_OUT, False, False),
@@ -63,6 +67,25 @@ def test_statuses_decide_which_refusals_are_repeated() -> None:
     assert not policy.repeats(OWN_502)
     assert not policy.repeats(TIMED_OUT)
     assert not policy.repeats(GATEWAY_502)
+
+
+@pytest.mark.parametrize(
+    ("number", "bound"),
+    [(1, 0.5), (2, 1.0), (3, 2.0), (4, 4.0), (5, 8.0), (6, 8.0), (60, 8.0), (2000, 8.0)],
+)
+def test_the_bound_doubles_with_each_attempt(number: int, bound: float) -> None:
+    """0.5, 1, 2, 4 and 8 s, and then no more; the wait is that share of the bound."""
+    policy = RetryPolicy(wait_initial=0.5, wait_max=8)
+
+    assert policy.wait(number, OWN_502, 1.0) == bound
+    assert policy.wait(number, OWN_502, 0.25) == bound / 4
+    assert policy.wait(number, OWN_502, 0.0) == 0.0
+
+
+@pytest.mark.parametrize("status", [400, 599])
+def test_statuses_reach_from_400_to_599(status: int) -> None:
+    """The first and the last status of a refusal can be named."""
+    assert RetryPolicy(statuses={status}).statuses == {status}
 
 
 @given(st.integers(1, 2000), st.floats(0, 1))
@@ -105,6 +128,8 @@ def test_a_pause_is_as_long_as_asked_and_capped(
         ({"statuses": {"502"}}, "RetryPolicy.statuses must hold statuses from 400 to 599"),
         ({"statuses": {True}}, "RetryPolicy.statuses"),
         ({"statuses": {200}}, "RetryPolicy.statuses"),
+        ({"statuses": {399}}, "RetryPolicy.statuses must hold statuses from 400 to 599"),
+        ({"statuses": {600}}, "RetryPolicy.statuses must hold statuses from 400 to 599"),
         ({"at_most_once": 1}, "RetryPolicy.at_most_once must be True or False"),
         ({"retry_after_max": None}, "RetryPolicy.retry_after_max"),
         ({"budget": -1}, "RetryPolicy.budget must be a whole number, 0 or more"),

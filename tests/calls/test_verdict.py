@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from telecmi_async import errors
 from telecmi_async._internal.secrets import Redactor, Secret
 from telecmi_async.attempt import Attempt, Outcome
+from telecmi_async.calls.retry import RetryPolicy
 from telecmi_async.calls.verdict import Verdict, conclude, judge
 from telecmi_async.wire.reply import Failure, Reply
 
@@ -96,6 +98,13 @@ def test_every_attested_envelope_is_an_accepted_call(body: dict[str, Any]) -> No
         (404, b"<html>", R, 404),
         (407, b"", R, 407),
         (408, b"", U, 408),
+        (498, b"", R, 498),
+        (499, b"", U, 499),
+        (499, b"<html>", U, 499),
+        (499, {"code": 420}, R, 420),
+        (200, {"code": 499}, U, 499),
+        (200, {"code": "cmi-408"}, U, 408),
+        (422, {"code": 499}, U, 499),
         (413, b"", R, 413),
         (420, b"", R, 420),
         (422, b"", R, 422),
@@ -179,6 +188,107 @@ def test_a_failure_is_unknown_unless_nothing_was_sent() -> None:
 
     assert (sent.outcome, sent.detail) == (U, "ReadTimeout")
     assert (unsent.outcome, unsent.detail) == (Outcome.NOT_SENT, "ConnectError")
+
+
+@pytest.mark.parametrize("permanent", [False, True])
+@pytest.mark.parametrize("left", [False, True])
+def test_only_a_request_that_did_not_leave_can_fail_for_good(
+    left: bool, permanent: bool
+) -> None:
+    """A request that could not be built is not sent; if it left all the same, it is unknown."""
+    failure = Failure("TypeError", may_have_left=left, permanent=permanent)
+
+    verdict = judge(failure, redact=REDACT, now=NOW)
+
+    assert verdict.outcome is (U if left else Outcome.NOT_SENT)
+    assert verdict.permanent is (permanent and not left)
+    if not left:
+        error = conclude([verdict], (), reference="r")
+        what = "request could not be built" if permanent else "call was not sent"
+        assert str(error) == f"the {what} (TypeError); no phone rang"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Reply(200, b'{"code": 200}'),
+        Reply(420, b""),
+        Reply(429, b"", "7"),
+        Reply(502, b""),
+        Reply(502, b'{"code": 502}'),
+        Reply(302, b""),
+        Reply(408, b""),
+        Failure("ConnectError", may_have_left=False),
+        Failure("TypeError", may_have_left=False, permanent=True),
+        Failure("ReadTimeout", may_have_left=True),
+    ],
+)
+def test_an_earlier_copy_may_have_been_placed_whatever_came_back(
+    answer: Reply | Failure,
+) -> None:
+    """If the HTTP client sent a request twice, all but an accepted call is unknown, and says so."""
+    once = judge(answer, redact=REDACT, now=NOW)
+
+    verdict = judge(attrs.evolve(answer, resent=True), redact=REDACT, now=NOW)
+
+    assert (once.resent, verdict.resent) == (False, True)
+    assert (verdict.outcome, verdict.permanent, verdict.retry_after) == (U, False, None)
+    assert verdict.detail == f"{once.detail}; the HTTP client sent the request more than once"
+    assert not any(
+        policy.repeats(verdict) for policy in (RetryPolicy(), RetryPolicy(statuses={420, 502}))
+    )
+    assert isinstance(conclude([verdict], (), reference="r"), errors.CallOutcomeUnknown)
+
+
+def test_an_accepted_call_whose_request_was_sent_twice_is_accepted() -> None:
+    """The id is TeleCMI's for one of the copies; the attempt says that there were more."""
+    body = json.dumps({"code": 200, "request_id": ID}).encode()
+
+    verdict = judge(Reply(200, body, resent=True), redact=REDACT, now=NOW)
+
+    assert (verdict.outcome, verdict.request_id, verdict.resent) == (A, ID, True)
+    assert verdict.detail == "accepted; the HTTP client sent the request more than once"
+
+
+@pytest.mark.parametrize(
+    ("secret", "request_id", "outcome"),
+    [
+        ("the-secret", "xx-the-secret-xx", U),
+        ("the-secret", "the-secre", A),
+        ("abcdefg", "xx-abcdefg-xx", A),
+        ("abcdefgh", "xx-abcdefgh-xx", U),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_request_id_that_repeats_the_secret_is_no_id(
+    secret: str, request_id: str, outcome: Outcome, nested: bool
+) -> None:
+    """A request_id is shown and logged; one with a secret of eight letters or more is not used."""
+    body: dict[str, Any] = {"code": 200, "request_id": request_id}
+    raw = json.dumps({"data": body, "code": 200} if nested else body).encode()
+
+    verdict = judge(Reply(200, raw), redact=Redactor(Secret(secret)), now=NOW)
+
+    assert verdict.outcome is outcome
+    assert verdict.request_id == (request_id if outcome is A else None)
+    if outcome is U:
+        assert secret not in f"{verdict} {verdict.body}"
+
+
+@pytest.mark.parametrize(
+    ("status", "detail"),
+    [
+        (300, "redirected (HTTP 300), which is not followed"),
+        (307, "redirected (HTTP 307), which is not followed"),
+        (399, "redirected (HTTP 399), which is not followed"),
+        (400, "the request was not understood"),
+        (429, "too many requests"),
+        (502, "HTTP 502 from a gateway, not in TeleCMI's words"),
+    ],
+)
+def test_the_detail_of_a_reply_without_words(status: int, detail: str) -> None:
+    """A redirect, a 429 and a gateway's reply are described where TeleCMI says nothing."""
+    assert judged(status).detail == detail
 
 
 @pytest.mark.parametrize(

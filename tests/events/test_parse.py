@@ -186,6 +186,8 @@ def test_nothing_that_a_framework_hands_over_makes_a_foreign_error(payload: Any)
         (b" " * (MAX_PAYLOAD + 1), "larger than 64 KiB"),
         ("{}" + " " * MAX_PAYLOAD, "larger than 64 KiB"),
         ({"extra_params": "x" * MAX_PAYLOAD}, "larger than 64 KiB"),
+        ({"k" * (MAX_PAYLOAD + 1): 1}, "larger than 64 KiB"),
+        ({"a": {"b": ["x" * 40_000, {"c": "y" * 30_000}]}}, "larger than 64 KiB"),
         (b'"answered"', "must be a JSON object, not a text"),
         ([], "must be a JSON object, not an array"),
         (None, "must be a JSON object, not null"),

@@ -462,7 +462,7 @@ async def test_cancelled_anywhere_whoever_waits_for_calls_leaves_no_channel_held
             if service is None:
                 return
             assert service._parts.tasks._running == 0
-            assert service._runner.calls == set()
+            assert service._runner.calls == {}
             assert service._parts.tracker is not None
             assert service._parts.tracker._polling is not None
             assert service._parts.tracker._polling._calls == set()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
+from busiest import fullest_second
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,29 +17,14 @@ from telecmi_async.pacing.gate import Gate
 from telecmi_async.pacing.spacing import Spacing
 from telecmi_async.testing import cancel_everywhere
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-
-def fullest_second(starts: Iterable[float]) -> int:
-    """Return the most starts in any half-open window of one second."""
-    window: deque[float] = deque()
-    fullest = 0
-    for start in starts:
-        window.append(start)
-        while start - window[0] >= 1.0:
-            window.popleft()
-        fullest = max(fullest, len(window))
-    return fullest
-
 
 def saturated(spacing: Spacing, seconds: float, late: Any) -> list[float]:
     """Return the starts of constantly waiting callers, each woken ``late()`` seconds late."""
     now, starts = 0.0, []
     while now < seconds:
-        wait = spacing.wait(now)
-        now += max(wait, 0.0) + late()
-        spacing.start(now, waited=wait > 0)
+        ready = now
+        now += max(spacing.wait(now), 0.0) + late()
+        spacing.start(now, since=ready)
         starts.append(now)
     return starts
 
@@ -64,11 +49,11 @@ def test_no_second_is_too_full_in_a_thousand_random_schedules(rate: int) -> None
                 now += rng.expovariate(2.0)
             if rng.random() < 0.01:
                 spacing.pause_until(now + rng.uniform(-0.5, 0.5))
-            wait = spacing.wait(now)
-            now += max(wait, 0.0)
+            ready = now
+            now += max(spacing.wait(now), 0.0)
             if rng.random() < 0.3:
                 now += rng.expovariate(1 / 0.004)
-            spacing.start(now, waited=wait > 0)
+            spacing.start(now, since=ready)
             starts.append(now)
 
         assert fullest_second(starts) <= rate, seed
@@ -89,9 +74,9 @@ def test_starts_are_even_for_any_rate(rate: float, count: int) -> None:
     """With punctual timers, each start is exactly one interval after the one before."""
     spacing, now, starts = Spacing(rate), 0.0, []
     for _ in range(count):
-        wait = spacing.wait(now)
-        now += max(wait, 0.0)
-        spacing.start(now, waited=wait > 0)
+        ready = now
+        now += max(spacing.wait(now), 0.0)
+        spacing.start(now, since=ready)
         starts.append(now)
 
     assert all(b - a == pytest.approx(1 / rate, rel=0.009) for a, b in pairwise(starts))
@@ -282,9 +267,9 @@ async def _busy_gate() -> Gate:
 def test_a_start_that_did_not_wait_begins_a_new_row() -> None:
     """After a rest of any length, the next start is a whole interval later."""
     spacing = Spacing(10)
-    spacing.start(0.0, waited=False)
+    spacing.start(0.0, since=0.0)
 
-    spacing.start(0.11, waited=False)
+    spacing.start(0.11, since=0.11)
 
     assert spacing.wait(0.11) == pytest.approx(0.1008)
 
@@ -292,11 +277,11 @@ def test_a_start_that_did_not_wait_begins_a_new_row() -> None:
 def test_a_start_that_woke_far_too_late_begins_a_new_row() -> None:
     """Only a short delay is caught up; a long block of the event loop is not."""
     spacing = Spacing(10)
-    spacing.start(0.0, waited=False)
-    spacing.start(0.1008 + 0.019, waited=True)
+    spacing.start(0.0, since=0.0)
+    spacing.start(0.1008 + 0.019, since=0.0)
     made_good = spacing.wait(0.1008 + 0.019)
 
-    spacing.start(0.2016 + 0.05, waited=True)
+    spacing.start(0.2016 + 0.05, since=0.0)
 
     assert made_good == pytest.approx(0.1008 - 0.019)
     assert spacing.wait(0.2016 + 0.05) == pytest.approx(0.1008)
@@ -305,7 +290,7 @@ def test_a_start_that_woke_far_too_late_begins_a_new_row() -> None:
 def test_a_delay_longer_than_the_interval_is_never_made_good() -> None:
     """At 200 a second, a start that is 15 ms late is not caught up by three at once."""
     spacing = Spacing(200)
-    spacing.start(0.0, waited=False)
-    spacing.start(0.020, waited=True)
+    spacing.start(0.0, since=0.0)
+    spacing.start(0.020, since=0.0)
 
     assert spacing.wait(0.020) == pytest.approx(0.00504)

@@ -47,6 +47,6 @@ def test_the_spacing_of_one_service_follows_the_same_law(rate: float) -> None:
         wait = max(spacing.wait(now), 0.0)
 
         assert wait == pytest.approx(waits[0], abs=1e-3)
-        now += wait
-        spacing.start(now, waited=wait > 0)
+        ready, now = now, now + wait
+        spacing.start(now, since=ready)
         dues |= changed

@@ -24,7 +24,7 @@ ENDS = {
     "claim not committed": ("placed", {0, 1}),
     "claimed": ("placed", {1}),
     "intended": ("unknown", {0}),
-    "first byte sent": ("unknown", {0}),
+    "about to be sent": ("unknown", {0}),
     "request sent": ("unknown", {0, 1}),
     "outcome not committed": ("unknown", {1}),
     "settled": ("placed", {1}),

@@ -204,3 +204,25 @@ async def test_a_handler_may_await_what_was_cancelled(
     assert reply.body == b'[{"action":"hangup"}]'
     assert len(received) == 2
     assert caplog.text.count("CancelledError") >= 3
+
+
+async def test_an_event_loop_that_anyio_cannot_use_is_refused_before_a_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What anyio imports for an event loop is imported before anything is placed."""
+
+    def broken() -> float:
+        raise OSError(24, "Too many open files")
+
+    telecmi = FakeTelecmi()
+    client = httpx.AsyncClient(transport=telecmi)
+    service = CallService(1, "s", from_=FROM, http_client=client)
+    with monkeypatch.context() as patch:
+        patch.setattr("anyio.current_time", broken)
+        with pytest.raises(WrongEventLoop, match=r"\(OSError\).*Too many open files"):
+            service.make_call(to=TO, pcmo=FLOW)
+    await service.make_call(to=TO, pcmo=FLOW)
+    await service.aclose()
+    await client.aclose()
+
+    assert len(telecmi.requests) == 1

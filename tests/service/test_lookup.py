@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from telecmi_async import (
     InvalidCall,
     RequestFailed,
     ServiceClosed,
+    TelecmiError,
     WrongEventLoop,
 )
 from telecmi_async.testing import cancel_everywhere
@@ -353,3 +355,60 @@ async def test_a_look_up_beside_calls_does_not_take_their_turns() -> None:
         await service.make_call(to=TO, pcmo=FLOW)
 
         assert anyio.current_time() == began + 1
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda service: service.channels(),
+        lambda service: service.hangup(LEG, region="india"),
+        lambda service: service.hold(LEG, region="global"),
+        lambda service: service.unhold(LEG, region="global"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("answer", "kind", "text"),
+    [
+        (
+            said(code=420),
+            AuthenticationError,
+            "TeleCMI refused the request (420): the app id or the secret is wrong",
+        ),
+        (
+            said(code=404),
+            RequestFailed,
+            "TeleCMI refused the request (404): it did not say why",
+        ),
+        (lambda: httpx.ConnectError(""), RequestFailed, "TeleCMI did not answer: ConnectError"),
+    ],
+)
+async def test_a_failed_question_is_not_told_as_a_call(
+    ask: Callable[[CallService], Awaitable[object]],
+    answer: Callable[[], Any],
+    kind: type[TelecmiError],
+    text: str,
+) -> None:
+    """No call was refused, and none may be dialled again because of it."""
+    async with FakeTelecmi(always(answer)).service() as service:
+        with pytest.raises(TelecmiError) as caught:
+            await ask(service)
+
+    assert (type(caught.value), str(caught.value)) == (kind, text)
+    assert not caught.value.safe_to_redial
+    assert not pickle.loads(pickle.dumps(caught.value)).safe_to_redial
+
+
+async def test_no_error_about_a_live_call_says_that_it_may_be_dialled_again() -> None:
+    """An invalid argument and a closed service say nothing about the call either."""
+    async with FakeTelecmi().service(events=FakeStore()) as service:
+        with pytest.raises(InvalidCall) as invalid:
+            await service.hangup("no leg", region="india")
+        with pytest.raises(InvalidCall) as unknown:
+            service.handle_for("")
+    with pytest.raises(ServiceClosed) as closed:
+        await service.channels()
+    with pytest.raises(ServiceClosed) as gone:
+        service.handle_for(ID)
+
+    for caught in (invalid, unknown, closed, gone):
+        assert not caught.value.safe_to_redial

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -325,8 +326,8 @@ async def test_what_was_never_sent_is_repeated() -> None:
         with pytest.raises(NotSent, match="ConnectTimeout"):
             await other.make_call(to=TO, pcmo=FLOW)
 
-    assert len(telecmi.requests) == 2
-    assert len(down.requests) == 4
+    assert (len(telecmi.starts), len(telecmi.requests)) == (2, 1)
+    assert (len(down.starts), len(down.requests)) == (4, 0)
 
 
 async def test_after_slow_down_everyone_pauses_and_nobody_ends_it_early() -> None:
@@ -777,7 +778,7 @@ async def test_a_bug_of_ours_is_not_taken_for_a_call_that_did_not_ring(
     async with FakeTelecmi().service() as service:
         with monkeypatch.context() as patch:
             patch.setattr("telecmi_async.calls.placement.judge", broken)
-            with pytest.raises(CallOutcomeUnknown, match="interrupted"):
+            with pytest.raises(CallOutcomeUnknown, match="could not be judged"):
                 await service.make_call(to=TO, pcmo=FLOW)
         assert (await service.make_call(to=TO, pcmo=FLOW)).accepted
 
@@ -926,3 +927,22 @@ async def test_a_hundred_services_leave_nothing_behind() -> None:
         assert not service._runner.calls
         assert service._parts.tasks._running == 0
         assert not service._feeds
+
+
+async def test_the_repr_counts_calls_whose_outcome_is_not_known() -> None:
+    """The number is true as soon as an await or a stream returns."""
+    async with FakeTelecmi(delay=1.0).service() as service:
+        first, second = (service.make_call(to=TO, pcmo=FLOW) for _ in range(2))
+        counts = [repr(service)]
+        second.cancel()
+        counts.append(repr(service))
+        await first
+        counts.append(repr(service))
+        async with service.make_calls([{"to": TO, "pcmo": FLOW}] * 50) as calls:
+            async for call in calls:
+                assert call.accepted
+        counts.append(repr(service))
+
+    names = [re.sub(r".*app_id=\d+ (.*)>", r"\1", text) for text in counts]
+    assert names == [f"{n} calls under way" for n in (2, 1, 0, 0)]
+    assert repr(service).endswith("closed>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,11 @@ class FakeStore:
             event = parse_event(data)
             ids = event_ids(event, REFERENCES.find(event))
             key = dedupe_key(event) or f"unique {len(self.kept)}"
-            await self.put(StoredEvent(event, key, ids, matched=matched, size=100))
+            await self.put(
+                StoredEvent(
+                    event, key, ids, matched=matched, payload=json.dumps(event.raw).encode()
+                )
+            )
 
     async def put(self, stored: StoredEvent) -> bool:
         """Keep an event and pass it to the listeners."""

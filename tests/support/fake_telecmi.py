@@ -58,8 +58,15 @@ def in_turn(*answers: Callable[[], Answer]) -> Script:
     return lambda number: answers[min(number, len(answers) - 1)]()
 
 
+# With one of these a script says that no connection was made, so that nothing was read.
+_NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
 class FakeTelecmi(httpx.AsyncBaseTransport):
-    """Answers by script, ``delay`` seconds after a request arrived, and counts requests."""
+    """Answers by script, ``delay`` seconds after a request arrived, and counts requests.
+
+    An attempt that makes no connection is in `starts` and `urls`, and not in `requests`.
+    """
 
     def __init__(self, script: Script = accepted, *, delay: float = 0.0) -> None:
         self.script = script
@@ -74,10 +81,12 @@ class FakeTelecmi(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Count, wait, answer."""
-        number = len(self.requests)
-        self.requests.append(json.loads(await request.aread()))
+        number = len(self.starts)
         self.urls.append(str(request.url))
         self.starts.append(anyio.current_time())
+        answer = self.script(number)
+        if not isinstance(answer, _NO_CONNECTION):
+            self.requests.append(json.loads(await request.aread()))
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:
@@ -85,7 +94,6 @@ class FakeTelecmi(httpx.AsyncBaseTransport):
         finally:
             self.in_flight -= 1
         self.finished += 1
-        answer = self.script(number)
         if isinstance(answer, Exception):
             raise answer
         return answer

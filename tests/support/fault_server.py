@@ -1,7 +1,8 @@
 """A server that reads one POST at a time, misbehaves by script, and counts requests.
 
 It uses bare sockets, so that it can close in the middle of a reply, reset a connection
-or send something that is not HTTP. It needs the real clock.
+or send something that is not HTTP. Over TLS it decides which bytes share a record, and which
+records share a segment. It needs the real clock.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 import json
 import re
 import socket
+import ssl
 import struct
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
+import trustme
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -39,24 +43,76 @@ def reply(
     return head.encode("latin-1") + body
 
 
+@cache
+def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return the TLS settings of a server on this machine, and of a client that trusts it."""
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client
+
+
 class Peer:
     """One connection, from the server's side."""
 
     def __init__(self, sock: socket.socket, server: FaultServer) -> None:
         sock.setblocking(False)
+        sock.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )  # what is sent leaves at once
         self._socket = sock
         self._server = server
         self._read = b""
+        self._tls: ssl.SSLObject | None = None
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
 
-    async def _more(self) -> bool:
-        """Read available bytes; False at the end, or if the client is gone."""
+    async def secure(self, context: ssl.SSLContext) -> None:
+        """Shake hands, if the client can."""
+        tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        while True:
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush(self._outgoing.read())
+                if not await self._receive():
+                    return
+            except ssl.SSLError:
+                return
+            else:
+                break
+        self._tls = tls
+        await self._flush(self._outgoing.read())
+        self._decrypt()
+
+    async def _receive(self) -> bool:
+        """Read available bytes, encrypted or not; False if the client is gone."""
         await anyio.wait_readable(self._socket)
         try:
             data = self._socket.recv(65536)
         except OSError:
             return False
-        self._read += data
+        if self._server.tls is None:
+            self._read += data
+        else:
+            self._incoming.write(data)
         return bool(data)
+
+    async def _more(self) -> bool:
+        """Read available bytes; False at the end, or if the client is gone."""
+        # The client's first request may have come with the end of its handshake.
+        return self._decrypt() or (await self._receive() and (self._decrypt() or True))
+
+    def _decrypt(self) -> bool:
+        """Decrypt what arrived, if it is encrypted; False if there was nothing."""
+        before = len(self._read)
+        try:
+            while self._tls is not None:
+                self._read += self._tls.read(65536)
+        except ssl.SSLError:
+            pass  # there is no more
+        return len(self._read) > before
 
     async def head(self) -> int | None:
         """Read a request's head; return the length of its body, or None if no head came."""
@@ -80,8 +136,16 @@ class Peer:
         self._read = self._read[length:]
         return True
 
-    async def send(self, data: bytes) -> None:
-        """Send all bytes, or as many as the client reads."""
+    async def send(self, *parts: bytes) -> None:
+        """Send all bytes at once, or as many as the client reads; each part as a TLS record."""
+        if self._tls is not None:
+            for part in parts:
+                self._tls.write(part)
+            await self._flush(self._outgoing.read())
+        else:
+            await self._flush(b"".join(parts))
+
+    async def _flush(self, data: bytes) -> None:
         try:
             while data:
                 await anyio.wait_writable(self._socket)
@@ -105,10 +169,12 @@ class FaultServer:
     Args:
         scripts: The scripts of the first, second … connection; the last one is repeated.
         port: Its port; 0 for any free port.
+        tls: Whether it speaks TLS, as `tls_contexts` has it.
     """
 
-    def __init__(self, *scripts: Script, port: int = 0) -> None:
+    def __init__(self, *scripts: Script, port: int = 0, tls: bool = False) -> None:
         self._scripts = scripts
+        self.tls = tls_contexts()[0] if tls else None
         self._listener = socket.create_server(("127.0.0.1", port), backlog=256)
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
@@ -122,7 +188,7 @@ class FaultServer:
     @property
     def url(self) -> str:
         """Its URL."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self.port}"
 
     @property
     def complete(self) -> int:
@@ -151,7 +217,10 @@ class FaultServer:
     async def _run(self, script: Script, sock: socket.socket) -> None:
         self.open += 1
         try:
-            await script(Peer(sock, self))
+            peer = Peer(sock, self)
+            if self.tls is not None:
+                await peer.secure(self.tls)
+            await script(peer)
         finally:
             self.open -= 1
             sock.close()
@@ -203,6 +272,12 @@ async def close_after_head(peer: Peer) -> None:
 async def close_after_body(peer: Peer) -> None:
     """Read the whole request, send nothing."""
     await peer.request()
+
+
+async def answers_unasked(peer: Peer) -> None:
+    """Send a line before any request, and keep the connection open."""
+    await peer.send(b"220 ready\r\n")
+    await peer.gone()
 
 
 async def reset_at_once(peer: Peer) -> None:

@@ -25,7 +25,7 @@ def stored(data: dict[str, Any], *, matched: bool = True) -> StoredEvent:
     event = parse_event(data)
     ids = event_ids(event, REFERENCES.find(event))
     key = dedupe_key(event) or f"unique.{next(_unique)}"
-    return StoredEvent(event, key, ids, matched=matched, size=len(json.dumps(data)))
+    return StoredEvent(event, key, ids, matched=matched, payload=json.dumps(data).encode())
 
 
 def unmatched(data: dict[str, Any]) -> StoredEvent:

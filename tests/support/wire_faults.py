@@ -19,6 +19,7 @@ from telecmi_async import (
 
 __all__ = [
     "BUSY",
+    "ENDED",
     "FAULTS",
     "GATEWAY",
     "PATIENT",
@@ -81,10 +82,16 @@ READ = Timeouts(connect=5, write=5, read=0.05, total=10)
 TOTAL = Timeouts(connect=5, write=5, read=5, total=0.2)
 
 
+# The connection ends before the request. The client may notice that in time: nothing left then.
+ENDED: dict[str, fs.Script] = {
+    "close at once": fs.close_at_once,
+    "reset at once": fs.reset_at_once,
+    "bytes": fs.answers_unasked,
+}
+
+
 FAULTS: dict[str, Fault] = {
     # The server reads nothing of the request.
-    "close at once": Fault(fs.close_at_once, complete=0),
-    "reset at once": Fault(fs.reset_at_once, complete=0),
     "stall at once, read time-out": Fault(fs.stall_at_once, complete=0, impatient=READ),
     "stall at once, total time-out": Fault(fs.stall_at_once, complete=0, impatient=TOTAL),
     # It reads some of the request.

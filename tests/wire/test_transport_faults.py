@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import random
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import fault_server as fs
 import pytest
-from wire_faults import FAULTS, PATIENT, Fault
+from wire_faults import ENDED, FAULTS, PATIENT, Fault
 
 from telecmi_async import (
     CallOutcomeUnknown,
@@ -26,7 +26,8 @@ from telecmi_async import (
     Timeouts,
 )
 from telecmi_async._internal.secrets import RequestBody
-from telecmi_async.wire.httpx_transport import HttpxTransport, default_client
+from telecmi_async.wire.httpx_transport import HttpxTransport
+from telecmi_async.wire.own_client import open_own_client
 from telecmi_async.wire.reply import Failure
 
 if TYPE_CHECKING:
@@ -53,19 +54,28 @@ DEFAULT = RetryPolicy(wait_initial=0.001, wait_max=0.001)
 ONCE = RetryPolicy(attempts=1)
 
 
+@pytest.fixture(params=[False, True], ids=["plain", "tls"])
+def tls(request: pytest.FixtureRequest) -> bool:
+    """Run a test in plain text and over TLS."""
+    secure: bool = request.param
+    return secure
+
+
+def service_at(server: fs.FaultServer, **options: Any) -> CallService:
+    """Return a service for a server."""
+    context = None if server.tls is None else fs.tls_contexts()[1]
+    options = {"retry": DEFAULT, "ssl_context": context, "base_url": server.url, **options}
+    return CallService(2222226, "a-secret", **options)
+
+
 @asynccontextmanager
 async def dialled(
-    server: fs.FaultServer,
-    retry: RetryPolicy,
-    timeout: Timeouts = PATIENT,
-    *,
-    scheme: str = "http",
+    server: fs.FaultServer, retry: RetryPolicy, timeout: Timeouts = PATIENT, **options: Any
 ) -> AsyncIterator[CallHandle]:
     """Place one call on a server and wait until it is settled."""
-    url = server.url.replace("http", scheme, 1)
     async with (
         server.running(),
-        CallService(2222226, "a-secret", base_url=url, retry=retry, timeout=timeout) as service,
+        service_at(server, retry=retry, timeout=timeout, **options) as service,
     ):
         handle = service.make_call(**CALL)  # type: ignore[arg-type]  # mypy sees one type of value
         with anyio.fail_after(10):
@@ -87,11 +97,11 @@ def check_promise(
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_fault_proves_what_it_proves(name: str) -> None:
+async def test_a_fault_proves_what_it_proves(name: str, tls: bool) -> None:
     """A fault gives a reply or a failure as listed, and every failure may have been sent."""
     fault = FAULTS[name]
-    server = fs.FaultServer(fault.script)
-    transport = HttpxTransport(default_client(), owned=True)
+    server = fs.FaultServer(fault.script, tls=tls)
+    transport = HttpxTransport(open_own_client(fs.tls_contexts()[1]), owned=True)
     async with server.running():
         answer = await transport.post(
             server.url,
@@ -107,10 +117,10 @@ async def test_a_fault_proves_what_it_proves(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_one_attempt_at_a_fault(name: str) -> None:
+async def test_one_attempt_at_a_fault(name: str, tls: bool) -> None:
     """A single attempt ends with the status and the error of its fault, and is not repeated."""
     fault = FAULTS[name]
-    server = fs.FaultServer(fault.script)
+    server = fs.FaultServer(fault.script, tls=tls)
     async with dialled(server, ONCE, fault.impatient) as handle:
         pass
 
@@ -122,10 +132,10 @@ async def test_one_attempt_at_a_fault(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_fault_under_the_default_policy(name: str) -> None:
+async def test_a_fault_under_the_default_policy(name: str, tls: bool) -> None:
     """Only a refusal or a gateway's 502 is repeated; otherwise one request is made."""
     fault = FAULTS[name]
-    server = fs.FaultServer(fault.script)
+    server = fs.FaultServer(fault.script, tls=tls)
     async with dialled(server, DEFAULT, fault.impatient) as handle:
         pass
 
@@ -133,6 +143,20 @@ async def test_a_fault_under_the_default_policy(name: str) -> None:
     assert server.complete == fault.complete * (4 if fault.again else 1)
     assert len(handle.attempts) == (4 if fault.again else 1)
     check_promise(handle, server, fault, repeats=fault.again)
+
+
+@pytest.mark.parametrize("name", ENDED)
+async def test_a_connection_that_is_spent_before_the_request(name: str, tls: bool) -> None:
+    """A connection that ended, or on which something came unasked, is not written to.
+
+    If that happens just as the request is written, the call's outcome is unknown.
+    """
+    server = fs.FaultServer(ENDED[name], tls=tls)
+    async with dialled(server, ONCE) as handle:
+        pass
+
+    assert handle.status in {CallStatus.NOT_SENT, CallStatus.UNKNOWN}
+    assert server.complete == 0 or handle.status is CallStatus.UNKNOWN
 
 
 async def test_a_gateways_502_is_sent_once_if_asked_for() -> None:
@@ -176,16 +200,20 @@ async def test_any_row_of_faults(seed: int) -> None:
 @pytest.mark.parametrize("retry", [ONCE, DEFAULT], ids=["once", "default"])
 async def test_nobody_listens(retry: RetryPolicy) -> None:
     """A refused connection proves that nothing was sent, and is retried."""
-    url = f"http://127.0.0.1:{fs.closed_port()}"
-    async with CallService(2222226, "a-secret", base_url=url, retry=retry) as service:
+    peer = f"127.0.0.1:{fs.closed_port()}"
+    async with CallService(
+        2222226, "a-secret", base_url=f"http://{peer}", retry=retry
+    ) as service:
         handle = service.make_call(**CALL)  # type: ignore[arg-type]  # as above
-        with pytest.raises(NotSent) as caught:
+        with pytest.raises(NotSent, match="connection refused") as caught:
             await handle
 
     assert caught.value.safe_to_redial
     assert handle.status is CallStatus.NOT_SENT
     assert len(handle.attempts) == retry.attempts
-    assert {attempt.detail for attempt in handle.attempts} == {"ConnectError"}
+    assert {attempt.detail for attempt in handle.attempts} == {
+        f"ConnectError (connection refused) at {peer}"
+    }
 
 
 @pytest.mark.parametrize(
@@ -202,7 +230,8 @@ async def test_nobody_listens(retry: RetryPolicy) -> None:
 async def test_no_tls(script: fs.Script, timeout: Timeouts, retry: RetryPolicy) -> None:
     """A server that does not speak TLS is sent nothing, because the handshake comes first."""
     server = fs.FaultServer(script)
-    async with dialled(server, retry, timeout, scheme="https") as handle:
+    secure = server.url.replace("http", "https")
+    async with dialled(server, retry, timeout, base_url=secure) as handle:
         pass
 
     assert isinstance(handle.error, NotSent)
@@ -218,7 +247,7 @@ async def test_tls_that_is_answered_in_plain_text() -> None:
         await peer.gone()
 
     server = fs.FaultServer(script)
-    async with dialled(server, DEFAULT, scheme="https") as handle:
+    async with dialled(server, DEFAULT, base_url=server.url.replace("http", "https")) as handle:
         pass
 
     assert isinstance(handle.error, NotSent)
@@ -256,12 +285,12 @@ async def place(service: CallService) -> CallHandle:
     return handle
 
 
-async def test_a_connection_closed_while_idle_is_replaced() -> None:
+async def test_a_connection_closed_while_idle_is_replaced(tls: bool) -> None:
     """A connection that the server closed while idle is replaced, and its call is accepted."""
-    server = fs.FaultServer(fs.answering(fs.reply()))
+    server = fs.FaultServer(fs.answering(fs.reply()), tls=tls)
     async with (
         server.running(),
-        CallService(2222226, "a-secret", base_url=server.url, retry=DEFAULT) as service,
+        service_at(server) as service,
     ):
         handles = []
         for _ in range(5):
@@ -275,7 +304,9 @@ async def test_a_connection_closed_while_idle_is_replaced() -> None:
 
 @pytest.mark.parametrize("reads", [True, False], ids=["has read it", "has not read it"])
 @pytest.mark.parametrize("reset", [True, False], ids=["reset", "closed"])
-async def test_a_connection_closed_just_as_it_is_used_again(reads: bool, reset: bool) -> None:
+async def test_a_connection_closed_just_as_it_is_used_again(
+    reads: bool, reset: bool, tls: bool
+) -> None:
     """A request that crosses the server's close is never sent a second time."""
 
     async def script(peer: fs.Peer) -> None:
@@ -285,10 +316,10 @@ async def test_a_connection_closed_just_as_it_is_used_again(reads: bool, reset: 
         if reset:
             peer.reset()
 
-    server = fs.FaultServer(script, fs.well_behaved)
+    server = fs.FaultServer(script, fs.well_behaved, tls=tls)
     async with (
         server.running(),
-        CallService(2222226, "a-secret", base_url=server.url, retry=DEFAULT) as service,
+        service_at(server) as service,
     ):
         first, second, third = [await place(service) for _ in range(3)]
 
@@ -309,7 +340,7 @@ async def test_a_connection_that_is_to_be_closed_is_not_used_again() -> None:
     server = fs.FaultServer(script)
     async with (
         server.running(),
-        CallService(2222226, "a-secret", base_url=server.url, retry=DEFAULT) as service,
+        service_at(server) as service,
     ):
         handles = [await place(service) for _ in range(3)]
 
@@ -317,32 +348,72 @@ async def test_a_connection_that_is_to_be_closed_is_not_used_again() -> None:
     assert server.connections == 3
 
 
-@pytest.mark.parametrize(
-    "extra",
-    [
-        fs.reply(fs.ACCEPTED.replace(b"r" * 43, b"s" * 43)),
-        fs.reply(b"{}", status="400 No"),
-        b"x",
-    ],
-    ids=["a success", "a refusal", "bytes"],
-)
-async def test_what_follows_a_reply_unasked_is_no_answer_to_the_next_call(extra: bytes) -> None:
+STRAYS = {
+    "a success": fs.reply(fs.ACCEPTED.replace(b"r" * 43, b"s" * 43)),
+    "a refusal": fs.reply(b"{}", status="400 No"),
+    "a byte": b"x",
+    "a line end": b"\r\n",
+    "an interim reply": b"HTTP/1.1 100 Continue\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("extra", STRAYS.values(), ids=STRAYS)
+@pytest.mark.parametrize("how", ["same record", "same segment", "later"])
+async def test_what_follows_a_reply_unasked_is_no_answer_to_the_next_call(
+    extra: bytes, how: str, tls: bool
+) -> None:
     """Extra bytes after a reply are no answer to the next call; the connection is closed."""
 
     async def script(peer: fs.Peer) -> None:
         await peer.request()
-        await peer.send(fs.reply() + extra)
+        if how == "same record":
+            await peer.send(fs.reply() + extra)
+        elif how == "same segment":
+            await peer.send(fs.reply(), extra)
+        else:
+            await peer.send(fs.reply())
+            await came.wait()
+            await peer.send(extra)
+            sent.set()
         while await peer.request():
             await peer.send(fs.reply())
 
-    server = fs.FaultServer(script, fs.well_behaved)
-    async with (
-        server.running(),
-        CallService(2222226, "a-secret", base_url=server.url, retry=DEFAULT) as service,
-    ):
-        first, second = await place(service), await place(service)
+    came, sent = anyio.Event(), anyio.Event()
+    server = fs.FaultServer(script, fs.well_behaved, tls=tls)
+    async with server.running(), service_at(server) as service:
+        first = await place(service)
+        came.set()
+        if how == "later":
+            await sent.wait()
+        second = await place(service)
 
     assert first.request_id == second.request_id == "r" * 43
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("how", ["same record", "same segment"])
+async def test_a_stray_that_answers_a_chunked_reply_is_seen(how: str, tls: bool) -> None:
+    """Line ends behind the last chunk are stray, too; a trailer is not."""
+
+    async def script(peer: fs.Peer) -> None:
+        await peer.request()
+        parts = [chunked, b"\r\n"]
+        await peer.send(*(parts if how == "same segment" else [b"".join(parts)]))
+        while await peer.request():
+            await peer.send(fs.reply())
+
+    async def trailing(peer: fs.Peer) -> None:
+        while await peer.request():
+            await peer.send(chunked[:-2] + b"Trailer: x\r\n\r\n")
+
+    size = f"{len(fs.ACCEPTED):x}".encode()
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunked = b"%b%b\r\n%b\r\n0\r\n\r\n" % (head, size, fs.ACCEPTED)
+    server = fs.FaultServer(script, trailing, tls=tls)
+    async with server.running(), service_at(server) as service:
+        handles = [await place(service) for _ in range(4)]
+
+    assert [handle.status for handle in handles] == [CallStatus.PROGRESS] * 4
     assert server.connections == 2
 
 
@@ -356,7 +427,7 @@ async def test_many_calls_among_faults() -> None:
     server = fs.FaultServer(*scripts)
     async with (
         server.running(),
-        CallService(2222226, "a-secret", base_url=server.url, retry=ONCE) as service,
+        service_at(server, retry=ONCE) as service,
     ):
         calls = [CALL | {"extra_params": {"n": str(n)}} for n in range(len(names))]
         handles = [handle async for handle in service.make_calls(calls)]

@@ -6,10 +6,12 @@ Most of them do not limit a body, so its size is checked while it is read.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import anyio
 
+from telecmi_async._internal.event_loop import current_loop, is_asyncio
 from telecmi_async._internal.messages import shown
 from telecmi_async.events.payload import MAX_PAYLOAD
 from telecmi_async.http_server import (
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 
 _TOO_SLOW = HttpResponse(408)
 _USED_HEADERS = frozenset({b"content-length", b"content-type"})
+
+
+class _TooSlow(Exception):
+    """A body did not arrive in time."""
 
 
 class ReceiverApp:
@@ -74,11 +80,39 @@ class ReceiverApp:
         refusal = intake.check(scope["method"], path, headers)
         if refusal is not None:
             return refusal, None
-        body: bytearray | None = None
-        with anyio.move_on_after(intake.body_timeout) as slow:
-            body = await read_body(receive, most=MAX_PAYLOAD)
-        if slow.cancelled_caught:
+        try:
+            body = await self._body(receive)
+        except _TooSlow:
             return _TOO_SLOW, None
         if body is None:
             return None, None
         return await intake.accept(path, body)
+
+    async def _body(self, receive: ASGIReceive) -> bytes | None:
+        """Return the body, or ``None`` if the client is gone.
+
+        Raises:
+            _TooSlow: It takes longer than ``body_timeout``.
+        """
+        seconds = self._intake.body_timeout
+        loop = current_loop()
+        if seconds is None:
+            return await read_body(receive, most=MAX_PAYLOAD)
+        if not is_asyncio(loop):
+            with anyio.move_on_after(seconds):
+                return await read_body(receive, most=MAX_PAYLOAD)
+            raise _TooSlow
+        # Most bodies are there already. A timer is set for the others only: it would cost more
+        # than all else that is done before a body is parsed.
+        limit = sys.modules["asyncio"].timeout(None)
+        try:
+            async with limit:
+                timer = loop.call_soon(limit.reschedule, loop.time() + seconds)
+                try:
+                    return await read_body(receive, most=MAX_PAYLOAD)
+                finally:
+                    timer.cancel()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise _TooSlow from None

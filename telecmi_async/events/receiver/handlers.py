@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import anyio
@@ -77,11 +76,19 @@ class Handlers:
             logger.warning("there is no handler for %r; the fallback answers", question)
             return self.fallback
         with anyio.move_on_after(self._answer_timeout) as scope:  # it ends last
-            with _logged("the handler for %r failed; the fallback answers\n%s", question):
+            try:
                 flow = handler(question)
                 if inspect.isawaitable(flow):
                     flow = await flow
                 return encode_pcmo(parse_pcmo(flow))
+            except BaseException as error:
+                if not _is_its_own(error):
+                    raise
+                logger.error(  # noqa: TRY400  # its traceback is cleaned first
+                    "the handler for %r failed; the fallback answers\n%s",
+                    question,
+                    _trace(error, question),
+                )
         if scope.cancelled_caught:
             logger.error(
                 "the handler for %r took more than %s s; the fallback answers",
@@ -93,22 +100,28 @@ class Handlers:
     async def run(self, event: Event) -> None:
         """Call the event handlers one after the other."""
         for handler in self.of_events:
-            with _logged("a handler failed on %r; the event is not repeated\n%s", event):
+            try:
                 returned = handler(event)
                 if inspect.isawaitable(returned):
                     await returned
+            except BaseException as error:
+                if not _is_its_own(error):
+                    raise
+                logger.error(  # noqa: TRY400  # its traceback is cleaned first
+                    "a handler failed on %r; the event is not repeated\n%s",
+                    event,
+                    _trace(error, event),
+                )
 
 
-@contextmanager
-def _logged(message: str, event: Event) -> Generator[None]:
-    """Log what a handler raises, and go on."""
-    try:
-        yield
-    except (Exception, anyio.get_cancelled_exc_class()) as error:
-        # A cancellation is ours, unless a task that the handler awaited was cancelled.
-        if not isinstance(error, Exception) and not is_foreign_cancellation():
-            raise
-        logger.error(message, event, _trace(error, event))  # noqa: TRY400  # its traceback is cleaned first
+def _is_its_own(error: BaseException) -> bool:
+    """Return whether an error is a handler's own, to be logged, so that all go on.
+
+    A cancellation is ours, unless a task that the handler awaited was cancelled.
+    """
+    if isinstance(error, Exception):
+        return True
+    return isinstance(error, anyio.get_cancelled_exc_class()) and is_foreign_cancellation()
 
 
 def _trace(error: BaseException, event: Event) -> str:

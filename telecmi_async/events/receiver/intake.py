@@ -11,6 +11,7 @@ import logging
 import secrets
 from typing import TYPE_CHECKING, Final
 
+import anyio
 import attrs
 from attrs import frozen
 
@@ -41,6 +42,9 @@ _NOT_JSON: Final = HttpResponse(415)
 _UNREADABLE: Final = HttpResponse(400)
 _ACCEPTED: Final = HttpResponse(204)
 _TRY_LATER: Final = HttpResponse(503, (("Retry-After", "5"),))
+
+# TeleCMI waits for the answer to these.
+_QUESTIONS: Final = (DigitsEvent, InboundRequest)
 
 
 @frozen(kw_only=True)
@@ -94,6 +98,7 @@ class Intake:
             "{}.{}".format, itertools.repeat(secrets.token_hex(8)), itertools.count()
         )
         self._store_failed = False
+        self._loaded = False
 
     # -- services
 
@@ -146,6 +151,11 @@ class Intake:
         Returns:
             The reply, and the event to run the user's handlers for afterwards.
         """
+        if not self._loaded:
+            # anyio imports what a question's time limit needs, now rather than when a process is
+            # out of files.
+            anyio.current_effective_deadline()
+            self._loaded = True
         if len(body) > MAX_PAYLOAD:
             return self._too_large(), None
         try:
@@ -154,8 +164,8 @@ class Intake:
             logger.warning("a webhook cannot be read: %s", error)
             self._counts["unreadable"] += 1
             return _UNREADABLE, None
-        stored = self._match(event, len(body))
-        if isinstance(event, DigitsEvent | InboundRequest):
+        stored = self._match(event, bytes(body))
+        if isinstance(event, _QUESTIONS):
             return await self._answer(event, stored, path)
         if stored is None:
             return _ACCEPTED, None
@@ -195,7 +205,7 @@ class Intake:
             self._counts["unmatched"] += 1
         return fresh
 
-    def _match(self, event: Event, size: int) -> StoredEvent | None:
+    def _match(self, event: Event, payload: bytes) -> StoredEvent | None:
         """Return an event as it is stored, or None if it is forged."""
         reference = None
         if carries_reference(event):
@@ -207,15 +217,13 @@ class Intake:
                 self._counts["forged"] += 1
                 return None
         ids = event_ids(event, reference)
-        return StoredEvent(
-            event,
-            dedupe_key(event) or next(self._unique),
-            ids,
-            # Without a reference the request_id must be known to a service. An event without
-            # a request_id, such as an inbound call's, cannot be checked: the token must do.
-            matched=reference is not None
+        key = dedupe_key(event) or next(self._unique)
+        # Without a reference the request_id must be known to a service. An event without a
+        # request_id, such as an inbound call's, cannot be checked: the token must do.
+        matched = (
+            reference is not None
             or event.request_id is None
             or not self._listeners
-            or any(listener.wants(ids) for listener in self._listeners),
-            size=size,
+            or any(listener.wants(ids) for listener in self._listeners)
         )
+        return StoredEvent(event, key, ids, matched=matched, payload=payload)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import re
+import sys
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
@@ -31,8 +31,14 @@ def several_workers(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
         if found := _FLAG.search(" ".join(argv)) or _FLAG.search(options):
             return int(found[1]) > 1
         variables.insert(0, _VARIABLES.get(server, ""))
-    elif multiprocessing.parent_process() is None:
+    elif not _is_spawned():
         # A server that a program starts itself, by uvicorn.run for example, spawns its workers.
         return False
     numbers = (environ.get(name, "") for name in variables)
     return next((int(text) > 1 for text in numbers if _NUMBER.fullmatch(text)), False)
+
+
+def _is_spawned() -> bool:
+    """Return whether multiprocessing started this process; if so, it is imported."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    return multiprocessing is not None and multiprocessing.parent_process() is not None

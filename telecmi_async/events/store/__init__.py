@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from telecmi_async.events.store.base import EventStore, Listener, StoredEvent, event_ids
-from telecmi_async.events.store.memory import MemoryStore
-from telecmi_async.events.store.redis import RedisStore
+from typing import TYPE_CHECKING, Final
+
+from telecmi_async._internal.public_names import import_public
 
 __all__ = [
     "EventStore",
@@ -14,3 +14,21 @@ __all__ = [
     "StoredEvent",
     "event_ids",
 ]
+
+_MODULES: Final = {
+    "base": "EventStore Listener StoredEvent event_ids",
+    "memory": "MemoryStore",
+    "redis": "RedisStore",
+}
+
+if TYPE_CHECKING:
+    from telecmi_async.events.store.base import EventStore, Listener, StoredEvent, event_ids
+    from telecmi_async.events.store.memory import MemoryStore
+    from telecmi_async.events.store.redis import RedisStore
+else:  # hidden from type checkers, or they would accept any name
+
+    def __getattr__(name: str) -> object:
+        return import_public(__name__, _MODULES, name)
+
+    def __dir__() -> list[str]:
+        return __all__

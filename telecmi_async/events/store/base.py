@@ -40,14 +40,19 @@ class StoredEvent:
             the call's own reference if its code is right.
         matched: Whether it is certainly about a call of this account, or about none that was
             placed (an inbound call). An unmatched event is kept for a short while.
-        size: The bytes of its payload, by which a store limits what it keeps.
+        payload: The body that it came in: `parse_event` makes the same event of it.
     """
 
     event: Event
     key: str
     ids: tuple[str, ...]
     matched: bool
-    size: int
+    payload: bytes
+
+    @property
+    def size(self) -> int:
+        """The bytes of its payload, by which a store limits what it keeps."""
+        return len(self.payload)
 
 
 def event_ids(event: Event, reference: str | None) -> tuple[str, ...]:

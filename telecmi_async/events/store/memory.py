@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import threading
 import weakref
 from collections import OrderedDict
@@ -11,11 +10,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import anyio
-from attrs import define, field, frozen
+from attrs import define, field
 
 from telecmi_async._internal import validators
-from telecmi_async._internal.event_loop import call_in_loop, current_loop
-from telecmi_async._internal.json_text import encode_json
+from telecmi_async._internal.event_loop import call_in_loop, clock_of, current_loop
 from telecmi_async.events import Event, parse_event
 from telecmi_async.events.store.base import (
     KEPT_SECONDS,
@@ -31,22 +29,21 @@ if TYPE_CHECKING:
 _whole: Final = validators.whole(1)
 
 
-@frozen(eq=False)
+@define(eq=False)
 class _Kept:
-    """An event that is kept: encoded, which takes a fraction of the memory."""
+    """An event that is kept: as it came, which takes a fraction of the memory."""
 
     order: int
     ids: tuple[str, ...]
     payload: bytes
-    size: int
     until: float
     #: The event itself, as long as the history of a call holds it anyway.
     event: weakref.ref[Event]
 
     def stored(self, key: str, *, matched: bool) -> StoredEvent:
         """Return the event as it was stored."""
-        event = self.event() or parse_event(json.loads(self.payload))
-        return StoredEvent(event, key, self.ids, matched=matched, size=self.size)
+        event = self.event() or parse_event(self.payload)
+        return StoredEvent(event, key, self.ids, matched=matched, payload=self.payload)
 
 
 @define(eq=False)
@@ -67,8 +64,7 @@ class _Pool:
         self.kept[stored.key] = _Kept(
             order,
             stored.ids,
-            encode_json(stored.event.raw).encode(),
-            stored.size,
+            stored.payload,
             now + self.seconds,
             weakref.ref(stored.event),
         )
@@ -82,7 +78,7 @@ class _Pool:
         """Remove an event; return it if it was there."""
         kept = self.kept.pop(key, None)
         if kept is not None:
-            self.bytes -= kept.size
+            self.bytes -= len(kept.payload)
             for name in kept.ids:
                 keys = self.by_id[name]
                 del keys[key]
@@ -157,10 +153,11 @@ class MemoryStore:
 
     async def put(self, stored: StoredEvent) -> bool:
         """Keep an event and pass it on; return False if it is a repeat."""
-        with self._lock:
-            if not self._add(stored, anyio.current_time()):
-                return False
         here = current_loop()
+        now = clock_of(here)()
+        with self._lock:
+            if not self._add(stored, now):
+                return False
         for listener, loop in tuple(self._listeners):
             if listener.wants(stored.ids):
                 if loop is here:

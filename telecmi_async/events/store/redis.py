@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from telecmi_async._internal import validators
-from telecmi_async._internal.json_text import encode_json
 from telecmi_async._internal.redis_server import RedisBacked, RedisServer, read_lua
 from telecmi_async._internal.secrets import Secret
 from telecmi_async._internal.tasks import background_task_group
+from telecmi_async.errors import WebhookError
 from telecmi_async.events import parse_event
 from telecmi_async.events.store.base import (
     KEPT_SECONDS,
@@ -114,7 +114,7 @@ class RedisStore(RedisBacked):
         """Keep an event and publish its ids; return False if it is a repeat."""
         # The head is what is published of an event.
         head = json.dumps([stored.key, stored.size, *stored.ids])
-        body = encode_json(stored.event.raw)
+        body = stored.payload.decode("utf-8-sig")
         return await self._put(stored.key, int(stored.matched), head, body)
 
     async def claim(self, key: str) -> bool:
@@ -178,9 +178,9 @@ def _read(value: str | bytes) -> list[StoredEvent]:
     text = value.decode() if isinstance(value, bytes) else value
     head, _, body = text[1 + 2 * _TOKEN_BYTES :].partition("\n")
     try:
-        key, size, *ids = json.loads(head)
-        event = parse_event(json.loads(body))
-    except (TypeError, ValueError):
+        key, _size, *ids = json.loads(head)
+        event = parse_event(body)
+    except (TypeError, ValueError, WebhookError):
         logger.error("a key of the store is not an event; is its prefix used twice?")  # noqa: TRY400  # its traceback would show the payload
         return []
-    return [StoredEvent(event, key, tuple(ids), matched=text[0] == "1", size=size)]
+    return [StoredEvent(event, key, tuple(ids), matched=text[0] == "1", payload=body.encode())]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
 import pytest
@@ -137,6 +137,34 @@ async def test_a_body_that_does_not_come_is_given_up(limit: float, waited: int) 
 
     assert answer == (408, b"")
     assert round(anyio.current_time() - began) == waited
+
+
+async def test_a_timeout_of_the_server_is_not_ours() -> None:
+    """A TimeoutError that the server raises while the body is read is passed on, not answered."""
+    request = Request()
+
+    async def receive() -> NoReturn:
+        raise TimeoutError("the server's own")
+
+    with pytest.raises(TimeoutError, match="the server's own"):
+        await Receiver(TOKEN).asgi(request.scope, receive, request.send)
+
+    assert request.sent == []
+
+
+async def test_a_slow_body_that_comes_in_time_leaves_no_timer() -> None:
+    """After a body that was waited for, nothing cancels the task, however long it goes on."""
+    receiver = Receiver(TOKEN, body_timeout=2)
+    request = Request(part(BODY[:9], more=True), part(BODY[9:]))
+
+    async def receive() -> dict[str, Any]:
+        await anyio.sleep(0.9)
+        return await request.receive()
+
+    await receiver.asgi(request.scope, receive, request.send)
+    await anyio.sleep(10)
+
+    assert request.sent[0]["status"] == 204
 
 
 async def test_a_client_that_goes_is_not_answered() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+import subprocess
+import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -592,3 +594,41 @@ def test_whatever_comes_is_answered(
     reply = run(lambda: receiver.handle(method, path, headers, body))
 
     assert reply.status in {200, 204, 400, 404, 405, 413, 415}
+
+
+NO_IMPORTS = """
+import asyncio, json, sys
+from telecmi_async import Hangup, Receiver
+
+receiver = Receiver("t" * 30)
+headers = {"content-type": "application/json"}
+receiver.on_event(lambda event: event.missing)
+
+@receiver.on_input
+async def hang_up(event):
+    await asyncio.sleep(0)
+    return [Hangup()]
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        raise OSError(24, "Too many open files")
+
+async def main():
+    await receiver.handle("POST", "/" + "t" * 30, headers, b'{"status": "started"}')
+    sys.meta_path.insert(0, Blocker())
+    for body in (b'{"dtmf": "1", "cmiuuid": "leg"}', b'{"status": "answered", "duration": 1}'):
+        reply = await receiver.handle("POST", "/" + "t" * 30, headers, body)
+        print(reply.status, reply.body.decode())
+    await receiver.aclose()
+
+asyncio.run(main())
+"""
+
+
+def test_nothing_is_imported_once_a_receiver_works() -> None:
+    """After its first delivery a receiver answers although no module can be imported any more."""
+    done = subprocess.run(
+        [sys.executable, "-c", NO_IMPORTS], check=True, capture_output=True, text=True
+    )
+
+    assert done.stdout.splitlines() == ['200 [{"action":"hangup"}]', "204 "]

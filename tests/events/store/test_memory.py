@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import threading
 import tracemalloc
 from typing import TYPE_CHECKING
@@ -12,10 +13,13 @@ import pytest
 from fake_store import payload, record
 from fake_telecmi import FLOW, TO, FakeTelecmi
 from stored_events import FakeListener, keys, stored, unmatched
+from webhook_posts import PATH, TOKEN
 
+from telecmi_async import Receiver
 from telecmi_async.events.store import MemoryStore
 
 if TYPE_CHECKING:
+    from telecmi_async.events import Event
     from telecmi_async.events.store import StoredEvent
 
 pytestmark = pytest.mark.anyio
@@ -101,6 +105,27 @@ async def test_an_event_that_a_call_holds_is_not_decoded_again() -> None:
     gc.collect()
     (again,) = await store.get([ID])
     assert again.event.raw == raw
+
+
+async def test_an_event_is_kept_as_it_came() -> None:
+    """A body with a byte order mark, blanks and escapes is read again as the same event."""
+    body = (
+        b"\xef\xbb\xbf "
+        + json.dumps(record(ID, hangup_reason="caf\xe9 \ud800"), indent=2).encode()
+    )
+    receiver = Receiver(TOKEN)
+    received: list[Event] = []
+    receiver.on_event(received.append)
+    reply = await receiver.handle("POST", PATH, {"content-type": "application/json"}, body)
+    await anyio.wait_all_tasks_blocked()
+    raw = received.pop().raw
+    gc.collect()
+
+    (again,) = await receiver.store.get([ID])
+    assert reply.status == 204
+    assert again.event.raw == raw
+    assert raw["hangup_reason"] == "caf\xe9 \ufffd"
+    assert (again.payload, again.size) == (body, len(body))
 
 
 async def test_forged_events_grow_no_memory_beyond_the_bound() -> None:

@@ -1,0 +1,30 @@
+"""Lazy imports: a face's public names, imported from their modules when they are first used."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def import_public(package: str, modules: Mapping[str, str], name: str) -> object:
+    """Return a public name of a package, for its ``__getattr__``.
+
+    Args:
+        package: The package's full name.
+        modules: Its modules, each with the public names that it defines, separated by blanks.
+        name: The name.
+
+    Raises:
+        AttributeError: No module defines it.
+    """
+    for module, names in modules.items():
+        if name in names.split():
+            found: object = getattr(import_module(f"{package}.{module}"), name)
+            # Python does not call ``__getattr__`` for it again.
+            setattr(sys.modules[package], name, found)
+            return found
+    raise AttributeError(f"module {package!r} has no attribute {name!r}")

@@ -1,0 +1,149 @@
+"""trio connection: the driver of exchanges over anyio's streams, which serves trio."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio.abc import ByteStream, SocketAttribute, SocketStream
+from anyio.streams.tls import TLSStream
+
+from telecmi_async.wire.connection import ReadTimedOut, WriteTimedOut
+from telecmi_async.wire.exchange import Exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from typing import Any
+
+    from telecmi_async.wire.connection import Origin
+
+_READ_SIZE = 1 << 16
+
+
+class _SocketReader(ByteStream):
+    """A socket's stream that, while ``patient`` is False, reads what is there and never waits."""
+
+    def __init__(self, stream: SocketStream) -> None:
+        self.patient = True
+        self._stream = stream
+        self._socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610  # anyio's, not Django's
+
+    async def receive(self, max_bytes: int = _READ_SIZE) -> bytes:
+        if self.patient:
+            return await self._stream.receive(max_bytes)
+        try:
+            data = self._socket.recv(max_bytes)
+        except BlockingIOError:
+            raise anyio.WouldBlock from None
+        if not data:
+            raise anyio.EndOfStream
+        return data
+
+    async def send(self, item: bytes) -> None:
+        await self._stream.send(item)
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        return self._stream.extra_attributes
+
+
+class StreamConnection:
+    """A connection over a stream; see `telecmi_async.wire.connection.Connection`."""
+
+    def __init__(self, socket: _SocketReader, stream: ByteStream) -> None:
+        self.opened = self.idle_since = anyio.current_time()
+        self.spent = False
+        self._socket = socket
+        self._stream = stream
+
+    async def exchange(
+        self, take_request: Callable[[], Awaitable[bytes]], *, write: float, read: float
+    ) -> Exchange | None:
+        """Send one request and return its complete reply."""
+        if self.spent or not await self._is_clean():
+            return None
+        request = await take_request()
+        self.spent = True
+        taken = False
+        try:
+            with anyio.move_on_after(write) as scope:
+                await self._stream.send(request)
+                taken = True
+            if scope.cancelled_caught:
+                raise WriteTimedOut
+        except anyio.BrokenResourceError:
+            pass  # the server closed its end; it may have replied before
+        exchange = await self._read_reply(read)
+        self.idle_since = anyio.current_time()
+        self.spent = not (taken and exchange.reusable and await self._is_clean())
+        return exchange
+
+    async def _read_reply(self, read: float) -> Exchange:
+        exchange = Exchange()
+        complete = False
+        while not complete:
+            data = b""
+            with anyio.move_on_after(read) as scope:
+                try:
+                    data = await self._stream.receive(_READ_SIZE)
+                except anyio.EndOfStream:
+                    exchange.end()
+                    return exchange
+            if scope.cancelled_caught:
+                raise ReadTimedOut
+            complete = exchange.receive(data)
+        return exchange
+
+    async def _is_clean(self) -> bool:
+        """Return whether the connection stands and nothing came that was not asked for."""
+        self._socket.patient = False
+        try:
+            await self._stream.receive(1)
+        except anyio.WouldBlock:
+            return True
+        except (anyio.EndOfStream, anyio.BrokenResourceError, OSError):
+            pass  # it ended
+        finally:
+            self._socket.patient = True
+        self.spent = True
+        return False
+
+    async def aclose(self) -> None:
+        """Close the connection at once."""
+        self.spent = True
+        with anyio.CancelScope(shield=True):
+            await anyio.aclose_forcefully(self._stream)
+
+
+async def open_on_trio(origin: Origin) -> StreamConnection:
+    """Open a connection to the first of the host's addresses that answers.
+
+    Raises:
+        OSError: The host is unknown, no address answers, or TLS cannot be set up.
+        BrokenResourceError: The connection ended while TLS was set up.
+        EndOfStream: Likewise.
+    """
+    try:
+        socket = _SocketReader(await anyio.connect_tcp(origin.host, origin.port))
+    except UnicodeError:
+        raise OSError("the host has no valid name") from None
+    if origin.ssl_context is None:
+        return StreamConnection(socket, socket)
+    try:
+        tls = await TLSStream.wrap(
+            socket,
+            hostname=origin.host,
+            ssl_context=origin.ssl_context,
+            standard_compatible=False,
+        )
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await anyio.aclose_forcefully(socket)
+        raise
+    return StreamConnection(socket, tls)

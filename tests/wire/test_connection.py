@@ -1,0 +1,591 @@
+"""Connections: one exchange at a time on asyncio, uvloop and trio, in plain text and over TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import ssl
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio
+import anyio.lowlevel
+import fault_server as fs
+import pytest
+
+from telecmi_async._internal.event_loop import current_loop, is_asyncio
+from telecmi_async.wire import asyncio_connection
+from telecmi_async.wire.asyncio_connection import open_on_asyncio
+from telecmi_async.wire.connection import Origin, ReadTimedOut, WriteTimedOut, watch
+from telecmi_async.wire.exchange import ReplyError, encode_head
+from telecmi_async.wire.trio_connection import open_on_trio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from telecmi_async.wire.connection import Connection
+    from telecmi_async.wire.exchange import Exchange
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
+
+BACKENDS = [
+    pytest.param(("asyncio", {}), id="asyncio"),
+    pytest.param(
+        ("asyncio", {"use_uvloop": True}),
+        id="uvloop",
+        marks=pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows"),
+    ),
+    pytest.param(("trio", {}), id="trio"),
+]
+
+
+@pytest.fixture(params=BACKENDS)
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """Run each test on all three event loops."""
+    backend: tuple[str, dict[str, Any]] = request.param
+    return backend
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "tls"])
+def tls(request: pytest.FixtureRequest) -> bool:
+    """Run each test in plain text and over TLS."""
+    secure: bool = request.param
+    return secure
+
+
+async def open_to(host: str, port: int, context: ssl.SSLContext | None = None) -> Connection:
+    """Open a connection on the event loop that runs."""
+    loop, origin = current_loop(), Origin(host, port, context)
+    return await (open_on_asyncio(loop, origin) if is_asyncio(loop) else open_on_trio(origin))
+
+
+@asynccontextmanager
+async def connected(server: fs.FaultServer) -> AsyncIterator[Connection]:
+    """Run a server and open a connection to it."""
+    context = None if server.tls is None else fs.tls_contexts()[1]
+    async with server.running():
+        with anyio.fail_after(5):
+            connection = await open_to("127.0.0.1", server.port, context)
+        try:
+            yield connection
+        finally:
+            await connection.aclose()
+
+
+class Request:
+    """A request that counts how often it is taken."""
+
+    def __init__(self, body: bytes = b"{}") -> None:
+        self.taken = 0
+        length = b"%d" % len(body)
+        self._bytes = encode_head(b"/", [(b"Host", b"h"), (b"Content-Length", length)]) + body
+
+    async def take(self) -> bytes:
+        self.taken += 1
+        return self._bytes
+
+
+async def exchange(
+    connection: Connection,
+    take: Callable[[], Awaitable[bytes]] | None = None,
+    *,
+    write: float = 5,
+    read: float = 5,
+) -> Exchange | None:
+    """Make one exchange, within ten seconds."""
+    with anyio.fail_after(10):
+        return await connection.exchange(take or Request().take, write=write, read=read)
+
+
+async def arrived() -> None:
+    """Give what was sent the time to arrive."""
+    await anyio.sleep(0.02)
+
+
+async def test_exchanges_follow_each_other(tls: bool) -> None:
+    """Each request gets its reply, over one connection."""
+    server = fs.FaultServer(fs.well_behaved, tls=tls)
+    async with connected(server) as connection:
+        replies = [await exchange(connection) for _ in range(5)]
+        spent = connection.spent
+
+    assert [reply and (reply.status, reply.body) for reply in replies] == [
+        (200, fs.ACCEPTED)
+    ] * 5
+    assert server.complete == 5
+    assert server.connections == 1
+    assert not spent
+    assert connection.spent
+
+
+@pytest.mark.parametrize("unasked", [b"220 ready\r\n", b"\r\n", fs.reply()])
+async def test_bytes_before_a_request_spend_the_connection(unasked: bytes, tls: bool) -> None:
+    """If anything came before the first request, the request is not even taken."""
+
+    async def script(peer: fs.Peer) -> None:
+        await peer.send(unasked)
+        sent.set()
+        await fs.well_behaved(peer)
+
+    sent = anyio.Event()
+    server, request = fs.FaultServer(script, tls=tls), Request()
+    async with connected(server) as connection:
+        await sent.wait()
+        await arrived()
+        reply = await exchange(connection, request.take)
+
+    assert reply is None
+    assert request.taken == server.complete == 0
+    assert connection.spent
+
+
+@pytest.mark.parametrize("how", ["closes", "resets", "says more", "says a line end"])
+@pytest.mark.parametrize("notice", [True, False], ids=["later", "at once"])
+async def test_a_connection_that_ends_while_idle_takes_no_request(
+    how: str, notice: bool, tls: bool
+) -> None:
+    """What happened while a connection was idle is seen before a request is taken.
+
+    Even if the event loop has not turned since.
+    """
+
+    async def script(peer: fs.Peer) -> None:
+        await peer.request()
+        await peer.send(fs.reply())
+        await go.wait()
+        if how == "resets":
+            peer.reset()
+        elif how.startswith("says"):
+            await peer.send(b"x" if how == "says more" else b"\r\n")
+            done.set()
+            await peer.gone()
+
+    go, done = anyio.Event(), anyio.Event()
+    server, request = fs.FaultServer(script, tls=tls), Request()
+    async with connected(server) as connection:
+        assert await exchange(connection) is not None
+        go.set()
+        while server.open and not done.is_set():
+            await anyio.lowlevel.checkpoint()
+        if notice:
+            await arrived()
+        reply = await exchange(connection, request.take)
+
+    assert reply is None
+    assert request.taken == 0
+    assert connection.spent
+
+
+async def test_a_request_that_cannot_be_taken_leaves_the_connection_as_it_was(
+    tls: bool,
+) -> None:
+    """If taking the request fails, nothing is written, and the next request gets its reply."""
+
+    async def too_late() -> bytes:
+        raise ValueError
+
+    server = fs.FaultServer(fs.well_behaved, tls=tls)
+    async with connected(server) as connection:
+        with pytest.raises(ValueError):  # noqa: PT011  # it is our own
+            await exchange(connection, too_late)
+        spent = connection.spent
+        reply = await exchange(connection)
+
+    assert not spent
+    assert reply is not None
+    assert server.complete == server.connections == 1
+
+
+async def test_a_connection_that_ends_while_the_request_is_taken_is_an_error(
+    tls: bool,
+) -> None:
+    """A request whose taking lets the loop turn may have been taken in vain."""
+
+    async def slowly() -> bytes:
+        go.set()
+        while server.open:
+            await anyio.lowlevel.checkpoint()
+        await arrived()
+        return await Request().take()
+
+    async def script(peer: fs.Peer) -> None:
+        await go.wait()
+        peer.reset()
+
+    go = anyio.Event()
+    server = fs.FaultServer(script, tls=tls)
+    async with connected(server) as connection:
+        with pytest.raises((OSError, ReplyError, anyio.BrokenResourceError)):
+            await exchange(connection, slowly)
+
+    assert connection.spent
+
+
+async def test_a_server_that_takes_nothing_is_given_up(tls: bool) -> None:
+    """A large request that the server does not read times out, and the connection is spent."""
+    server = fs.FaultServer(fs.stall_at_once, tls=tls)
+    async with connected(server) as connection:
+        with pytest.raises(WriteTimedOut):
+            await exchange(connection, Request(b"x" * 20_000_000).take, write=0.1, read=9)
+
+    assert connection.spent
+
+
+async def test_a_server_that_takes_a_large_request_slowly_is_waited_for(tls: bool) -> None:
+    """The time for writing does not count as time in which the server is silent."""
+
+    async def script(peer: fs.Peer) -> None:
+        await anyio.sleep(0.3)
+        await fs.well_behaved(peer)
+
+    server = fs.FaultServer(script, tls=tls)
+    async with connected(server) as connection:
+        large = Request(b"x" * 8_000_000)
+        reply = await exchange(connection, large.take, write=5, read=4)
+
+    assert reply is not None
+    assert reply.status == 200
+    assert server.complete == 1
+
+
+async def test_a_reply_before_the_request_was_read_is_the_reply(tls: bool) -> None:
+    """A server may refuse a large request without reading it; the connection is spent then."""
+
+    async def script(peer: fs.Peer) -> None:
+        await peer.head()
+        await peer.send(fs.reply(b"no", status="413 Too Large"))
+        await anyio.sleep(0.05)
+        await peer.gone()
+
+    server = fs.FaultServer(script, tls=tls)
+    async with connected(server) as connection:
+        reply = await exchange(connection, Request(b"x" * 8_000_000).take)
+
+    assert reply is not None
+    assert (reply.status, reply.body) == (413, b"no")
+
+
+async def test_a_silent_server_is_given_up(tls: bool) -> None:
+    """A server that does not reply in time is given up, and so is one that stops half-way."""
+
+    async def half(peer: fs.Peer) -> None:
+        await peer.request()
+        await peer.send(fs.reply(length=999))
+        await peer.gone()
+
+    for script in (fs.stall_after_body, half):
+        server = fs.FaultServer(script, tls=tls)
+        async with connected(server) as connection:
+            with pytest.raises(ReadTimedOut):
+                await exchange(connection, read=0.05)
+            assert connection.spent
+
+
+async def test_a_server_that_replies_slowly_is_waited_for(tls: bool) -> None:
+    """The time-out is for each piece of the reply, not for all of it."""
+
+    async def script(peer: fs.Peer) -> None:
+        await peer.request()
+        whole = fs.reply()
+        for n in range(0, len(whole), 20):
+            await peer.send(whole[n : n + 20])
+            await anyio.sleep(0.04)
+        await peer.gone()
+
+    server = fs.FaultServer(script, tls=tls)
+    async with connected(server) as connection:
+        reply = await exchange(connection, read=0.15)
+
+    assert reply is not None
+    assert reply.body == fs.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        (fs.close_after_body, ReplyError),
+        (fs.reset_after_body, (OSError, anyio.BrokenResourceError)),
+        (fs.reset_in_reply, (OSError, anyio.BrokenResourceError)),
+        (fs.answering(b"garbage\r\n\r\n"), ReplyError),
+        (fs.answering(fs.reply(length=999)), ReplyError),
+    ],
+    ids=["closes", "resets", "resets in the reply", "garbage", "cut off"],
+)
+async def test_a_failed_exchange_spends_the_connection(
+    script: fs.Script, error: type[Exception], tls: bool
+) -> None:
+    """Without a whole reply there is an error, and no other request."""
+    server = fs.FaultServer(script, tls=tls)
+    async with connected(server) as connection:
+        with pytest.raises(error):
+            await exchange(connection)
+        again = await exchange(connection)
+
+    assert again is None
+    assert server.complete == 1
+
+
+async def test_a_reply_that_the_end_of_the_connection_ends(tls: bool) -> None:
+    """A reply without a length is complete when the server closes."""
+    server = fs.FaultServer(fs.answering(b"HTTP/1.1 200 OK\r\n\r\nall of it"), tls=tls)
+    async with connected(server) as connection:
+        reply = await exchange(connection)
+
+    assert reply is not None
+    assert reply.body == b"all of it"
+    assert connection.spent
+
+
+async def test_a_cancelled_exchange_closes_the_connection(tls: bool) -> None:
+    """After a cancellation the server sees the end, and the connection is not used again."""
+    server = fs.FaultServer(fs.stall_after_body, tls=tls)
+    async with connected(server) as connection:
+        with anyio.move_on_after(0.05):
+            await exchange(connection)
+        spent = connection.spent
+        await connection.aclose()
+        with anyio.fail_after(5):
+            while server.open:
+                await anyio.lowlevel.checkpoint()
+
+    assert spent
+    assert server.complete == 1
+
+
+# --- opening -------------------------------------------------------------------------------
+
+
+async def test_a_refused_port_is_an_error() -> None:
+    """A port on which nothing listens refuses the connection."""
+    with pytest.raises(OSError):  # noqa: PT011  # trio's has a group in it
+        await open_to("127.0.0.1", fs.closed_port())
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 70 + ".invalid"])
+async def test_an_unknown_host_is_an_error(host: str) -> None:
+    """A host without an address is an `OSError`, even if its name cannot exist."""
+    with pytest.raises(OSError):  # noqa: PT011  # each resolver has words of its own
+        await open_to(host, 9)
+
+
+async def test_a_certificate_of_somebody_else_is_refused() -> None:
+    """A server whose certificate is not trusted is sent nothing."""
+    server = fs.FaultServer(fs.well_behaved, tls=True)
+    async with server.running():
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await open_to("127.0.0.1", server.port, ssl.create_default_context())
+
+    assert server.heads == 0
+
+
+@pytest.mark.parametrize("anyio_backend", [BACKENDS[0], BACKENDS[2]])  # uvloop asks libuv
+async def test_a_certificate_for_another_name_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A trusted certificate must be for the host that was asked for."""
+    server = fs.FaultServer(fs.well_behaved, tls=True)
+    elsewhere = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: elsewhere)
+    async with server.running():
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await open_to("example.com", server.port, fs.tls_contexts()[1])
+
+    assert server.heads == 0
+
+
+@pytest.mark.parametrize("script", [fs.close_at_once, fs.reset_at_once])
+async def test_an_end_during_the_handshake_is_an_error(script: fs.Script) -> None:
+    """A server that ends the connection instead of shaking hands is sent nothing."""
+    server = fs.FaultServer(script)
+    async with server.running():
+        with pytest.raises((OSError, anyio.EndOfStream, anyio.BrokenResourceError)):
+            await open_to("127.0.0.1", server.port, fs.tls_contexts()[1])
+
+    assert server.heads == 0
+
+
+async def test_opening_that_is_cancelled_leaves_no_socket() -> None:
+    """A handshake that is cancelled closes its socket: the server sees the end."""
+    server = fs.FaultServer(lambda peer: peer.gone())
+    async with server.running():
+        with anyio.move_on_after(0.05):
+            await open_to("127.0.0.1", server.port, fs.tls_contexts()[1])
+        with anyio.fail_after(5):
+            while server.open or not server.connections:  # noqa: ASYNC110  # a socket gives no event
+                await anyio.sleep(0.001)
+
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("anyio_backend", [BACKENDS[0], BACKENDS[2]])  # as above
+async def test_the_next_address_is_tried_if_one_refuses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a host with an address that refuses and one that answers, the latter is used."""
+    server = fs.FaultServer(fs.well_behaved)
+    closed = fs.closed_port()
+    assert closed != server.port
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, server.port))
+        for address in ("127.0.0.9", "127.0.0.1")  # the server listens on the second alone
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    async with server.running():
+        connection = await open_to("two.addresses", server.port)
+        reply = await exchange(connection)
+        await connection.aclose()
+
+    assert reply is not None
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("anyio_backend", BACKENDS[:1])
+class TestRace:
+    """Which of several addresses is used, on asyncio, where the choice is our own."""
+
+    async def test_a_silent_address_holds_up_no_other(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An address that does not answer is not waited for alone."""
+        monkeypatch.setattr(asyncio_connection, "_NEXT_ADDRESS", 0.01)
+        server = fs.FaultServer(fs.well_behaved)
+        loop = asyncio.get_running_loop()
+        connect = loop.create_connection
+
+        async def create(factory: Any, host: str, port: int) -> Any:
+            if host == "192.0.2.1":
+                await anyio.sleep_forever()
+            return await connect(factory, host, port)
+
+        monkeypatch.setattr(loop, "create_connection", create)
+        async with server.running():
+            connection = await asyncio_connection._race(
+                loop, ["192.0.2.1", "127.0.0.1"], server.port
+            )
+            reply = await exchange(connection)
+            await connection.aclose()
+
+        assert reply is not None
+
+    async def test_the_second_winner_is_closed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of two addresses that answer at the same moment, one connection is kept."""
+        monkeypatch.setattr(asyncio_connection, "_NEXT_ADDRESS", 0)
+        server = fs.FaultServer(lambda peer: peer.gone())
+        loop = asyncio.get_running_loop()
+        connect = loop.create_connection
+        ready: list[str] = []
+
+        async def create(factory: Any, host: str, port: int) -> Any:
+            made = await connect(factory, host, port)
+            ready.append(host)
+            with anyio.CancelScope(shield=True):
+                while len(ready) < 2:
+                    await anyio.lowlevel.checkpoint()
+            return made
+
+        monkeypatch.setattr(loop, "create_connection", create)
+        async with server.running():
+            connection = await asyncio_connection._race(
+                loop, ["127.0.0.1", "127.0.0.1"], server.port
+            )
+            with anyio.fail_after(5):
+                while server.open != 1 or server.connections != 2:  # noqa: ASYNC110  # a socket gives no event
+                    await anyio.sleep(0.001)
+            spent = connection.spent
+            await connection.aclose()
+
+        assert not spent
+
+    async def test_a_race_that_is_interrupted_leaves_no_connection(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """If something unforeseen ends the race, the winner is closed as well."""
+        monkeypatch.setattr(asyncio_connection, "_NEXT_ADDRESS", 0)
+        server = fs.FaultServer(lambda peer: peer.gone())
+        loop = asyncio.get_running_loop()
+        connect = loop.create_connection
+        won = anyio.Event()
+
+        async def create(factory: Any, host: str, port: int) -> Any:
+            if host == "127.0.0.2":
+                with anyio.CancelScope(shield=True):
+                    await won.wait()
+                raise RuntimeError("unforeseen")
+            made = await connect(factory, host, port)
+            won.set()
+            return made
+
+        monkeypatch.setattr(loop, "create_connection", create)
+        async with server.running():
+            with pytest.raises(ExceptionGroup):
+                await asyncio_connection._race(loop, ["127.0.0.2", "127.0.0.1"], server.port)
+            with anyio.fail_after(5):
+                while server.open or not server.connections:  # noqa: ASYNC110  # a socket gives no event
+                    await anyio.sleep(0.001)
+
+        assert server.connections == 1
+
+    async def test_the_first_failure_is_the_one_that_is_reported(self) -> None:
+        """If no address answers, the error is the first one's."""
+        port = fs.closed_port()
+        with pytest.raises(ConnectionRefusedError, match=r"127\.0\.0\.3"):
+            await asyncio_connection._race(
+                asyncio.get_running_loop(), ["127.0.0.3", "127.0.0.4"], port
+            )
+
+    async def test_addresses_of_both_families_take_turns(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Addresses are tried by turns of their families, in the resolver's order."""
+        loop = asyncio.get_running_loop()
+        found = [
+            (family, socket.SOCK_STREAM, 6, "", (address, 9))
+            for family, address in [
+                (socket.AF_INET6, "2001:db8::1"),
+                (socket.AF_INET6, "2001:db8::2"),
+                (socket.AF_INET6, "2001:db8::3"),
+                (socket.AF_INET, "192.0.2.1"),
+            ]
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+        assert await asyncio_connection._addresses(loop, Origin("h", 9, None)) == [
+            "2001:db8::1",
+            "192.0.2.1",
+            "2001:db8::2",
+            "2001:db8::3",
+        ]
+
+
+@pytest.mark.parametrize("anyio_backend", BACKENDS[:1])
+@pytest.mark.parametrize("poll", [True, False], ids=["poll", "select"])
+async def test_a_socket_is_readable_when_something_came(
+    poll: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes and the end of the connection make a socket readable, with and without `poll`."""
+    if not poll:
+        monkeypatch.delattr(select, "poll")
+    one, other = socket.socketpair()
+    with one, other:
+        readable = watch(one)
+        before = readable()
+        other.send(b"x")
+        with_bytes = readable()
+        one.recv(1)
+        drained = readable()
+        other.close()
+        at_the_end = readable()
+
+    assert [before, with_bytes, drained, at_the_end] == [False, True, False, True]
+
+
+@pytest.mark.parametrize("anyio_backend", BACKENDS[:1])
+async def test_a_connection_that_never_was_can_be_closed() -> None:
+    """A connection without a transport takes no request, and closing it does not wait."""
+    connection = asyncio_connection.AsyncioConnection(asyncio.get_running_loop())
+    reply = await exchange(cast("Connection", connection))
+    await connection.aclose()
+
+    assert reply is None
