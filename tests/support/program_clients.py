@@ -165,16 +165,7 @@ class Variant:
         """Give the arguments of services that share a client."""
         make = _CLIENTS[self.client]
         if make is None:
-            import inspect  # noqa: PLC0415  # temporary
-
-            from telecmi_async import CallService  # noqa: PLC0415  # temporary
-            from telecmi_async.wire import httpx_transport  # noqa: PLC0415  # temporary
-
-            if "ssl_context" in inspect.signature(CallService).parameters:
-                yield {"ssl_context": _TRUST}
-            else:
-                httpx_transport._ssl_context = lambda: _TRUST
-                yield {}
+            yield {"ssl_context": _TRUST}
             return
         client = make(pool)
         try:
