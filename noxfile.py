@@ -260,6 +260,19 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def programs(session: nox.Session) -> None:
+    """Run random programs over all kinds of clients, against a server that counts requests.
+
+    ``nox -s programs -- --programs 20000 --seed 1`` takes about ten minutes; a failed program is
+    printed with what runs it again.
+    """
+    clients = ("httpx-aiohttp>=0.2", "httpx2>=2.0", "uvloop>=0.21")
+    session.install("--editable", ".", *group("tests"), *clients)
+    options = session.posargs or ["--programs=2000"]
+    session.run("python", "tests/support/program_run.py", *options)
+
+
+@nox.session
 def crash(session: nox.Session) -> None:
     """Kill and freeze workers of campaigns at random, and count who was dialled twice.
 
