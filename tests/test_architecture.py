@@ -366,6 +366,32 @@ def test_a_name_waits_for_no_more_than_it_needs() -> None:
     assert "httpx" not in loaded
 
 
+def test_a_service_loads_neither_server_nor_receiver() -> None:
+    """A service without events loads no server, receiver, template or Redis, and no processes."""
+    loaded = loaded_by("from telecmi_async import CallService")
+
+    assert "telecmi_async.service.service" in loaded
+    assert (
+        loaded
+        & {
+            "multiprocessing",
+            "telecmi_async._internal.redis_server",
+            "telecmi_async.events.receiver.receiver",
+            "telecmi_async.http_server.connection",
+            "telecmi_async.pcmo.template",
+        }
+        == set()
+    )
+
+
+def test_a_receiver_loads_no_server() -> None:
+    """A receiver, which a web framework serves, loads no HTTP server, and no Redis store."""
+    loaded = loaded_by("from telecmi_async import Receiver; Receiver('t' * 30)")
+
+    assert "h11" not in loaded
+    assert "telecmi_async.events.store.redis" not in loaded
+
+
 def test_what_is_no_public_name_is_refused() -> None:
     """An unknown name raises AttributeError, as in any module."""
     with pytest.raises(AttributeError, match="module 'telecmi_async' has no attribute 'Phone'"):
