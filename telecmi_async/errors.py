@@ -9,7 +9,7 @@
     │   │   ├── AuthenticationError   420, 401, 407
     │   │   ├── MissingProperty       422, 501, and 502 with TeleCMI's own body
     │   │   └── RateLimited           429, and 503 with Retry-After: .retry_after
-    │   ├── NotSent                   could not connect, or a queueing deadline passed
+    │   ├── NotSent                   could not connect, could not be built, or waited too long
     │   └── CallCancelled             cancelled before it was placed
     ├── CallOutcomeUnknown            no trustworthy answer came: .reference .cause
     ├── CallPending (RuntimeError)    TeleCMI has not answered yet
@@ -172,8 +172,9 @@ class RateLimited(CallRejected):
 class NotSent(CallNotPlaced):
     """No byte of the call left this machine, in any attempt.
 
-    No connection could be made (refused, DNS, TLS, time-out), or the call waited longer
-    than ``queue_timeout`` or ``deadline`` allow.
+    No connection could be made (refused, DNS, TLS, time-out), the call waited longer than
+    ``queue_timeout`` or ``deadline`` allow, the request could not be built, or something failed
+    before it that should not, which is logged.
     """
 
 

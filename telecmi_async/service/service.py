@@ -163,6 +163,7 @@ class CallService:
         Raises:
             InvalidCall: Something cannot be sent as it is; ``error.path`` names it.
             ConfigurationError: ``retry`` or ``timeout`` cannot work.
+            NotSent: Something failed that should not, before anything was sent. It is logged.
             ServiceClosed: The service takes no more calls.
             WrongEventLoop: Outside an event loop, or in another one than before.
         """

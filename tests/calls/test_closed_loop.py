@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import warnings
@@ -150,3 +151,18 @@ def test_what_is_dropped_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     logged = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
     for reference in references:
         assert sum(reference in text for text in logged) == 1
+
+
+@pytest.mark.real_clock
+def test_a_task_that_is_destroyed_after_a_look_changes_nothing() -> None:
+    """Its coroutine may end later, when it is collected: the outcome stays as it was read."""
+    left = ClosedLoop()
+    handles = (left.sent, left.queued, left.retried)
+    before = [(handle.status, handle.attempts) for handle in handles]
+
+    for task in left.service._parts.tasks._tasks:
+        with contextlib.suppress(RuntimeError):  # what it awaits ends in an event loop only
+            task.get_coro().close()
+
+    assert [(handle.status, handle.attempts) for handle in handles] == before
+    left.service._runner.closed = True  # without its warning
