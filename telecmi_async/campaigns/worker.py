@@ -23,8 +23,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
-from anyio import current_time
 
+from telecmi_async._internal.event_loop import clock_of, current_loop
 from telecmi_async.calls.request import CallRequest
 from telecmi_async.campaigns.channel_leases import ChannelLeases
 from telecmi_async.campaigns.outcome import outcome_of
@@ -93,6 +93,8 @@ class Worker:
         self.leaving = False
         #: Why it left, if nothing can be dialled with this service.
         self.failure: TelecmiError | None = None
+        #: Returns the time; `run` replaces it by the clock of its event loop, which is faster.
+        self.now: Callable[[], float] = anyio.current_time
         self._breaker = SendThrottle(settings.pace.calls_per_second)
         # Sends that wait in the service have had their start: all would leave at once after a pause.
         self._window = min(settings.pace.max_in_flight, self._runner.max_in_flight)
@@ -104,13 +106,17 @@ class Worker:
             self.leases,
             campaign,
             settings,
-            rate=lambda: self._breaker.rate(current_time()),
+            rate=lambda: self._breaker.rate(self.now()),
             pause=self._pause,
             longest=timeouts.claim,
             apart=self.limits is not ledger,
         )
         self._under_way = 0
         self._waiting: deque[PendingSend] = deque()
+        # Calls that may start, and the tasks that wait for one: a task for each call costs more.
+        self._startable: deque[tuple[PendingSend, CallRequest]] = deque()
+        self._idle_tasks: list[anyio.Event] = []
+        self._starts_more = False
         self._handles: set[CallHandle] = set()
         self._changed: anyio.Event | None = None
         self._failures = 0
@@ -160,15 +166,21 @@ class Worker:
     async def run(self) -> None:
         """Dial. Cancelling it starts nothing more, and waits for what was sent."""
         self._idle_since = None
-        async with anyio.create_task_group() as calls:
+        self.now = self._scheduler.now = clock_of(current_loop())
+        self._starts_more = True
+        async with anyio.create_task_group() as tasks:
             try:
-                await self._claim_and_start(calls)
+                await self._claim_and_start(tasks)
             except BaseException:
                 self.leave()
                 await self._give_back()
                 raise
+            finally:
+                self._starts_more = False
+                while self._idle_tasks:
+                    self._idle_tasks.pop().set()
 
-    async def _claim_and_start(self, calls: TaskGroup) -> None:
+    async def _claim_and_start(self, tasks: TaskGroup) -> None:
         """Claim contacts and start their calls until nothing is left for any worker."""
         while not self.leaving:
             # Several at a time, since each claim is a transaction.
@@ -188,7 +200,7 @@ class Worker:
                 continue
             self._waiting.extend(PendingSend(claim, owner) for claim in claims)
             while self._waiting and not self._halted:
-                await self._start(self._waiting[0], calls)
+                await self._start(self._waiting[0], tasks)
             await self._give_back()
             if not claims:
                 await self.wait(_POLL)
@@ -206,11 +218,11 @@ class Worker:
         if not unknown or self.settings.unknown != "retry_after_proof":
             return True
         # What is not proven by then never is, unless more calls are placed.
-        now = current_time()
+        now = self.now()
         self._idle_since = self._idle_since or now
         return now - self._idle_since > self.timeouts.send + self.timeouts.proof
 
-    async def _start(self, send: PendingSend, calls: TaskGroup) -> None:
+    async def _start(self, send: PendingSend, tasks: TaskGroup) -> None:
         """Wait for a contact's start, and run its call in a task."""
         try:
             request = await self._request(send)
@@ -224,7 +236,11 @@ class Worker:
         self._waiting.remove(send)
         if request is not None:
             self._under_way += 1
-            calls.start_soon(self._dial, send, request)
+            self._startable.append((send, request))
+            if self._idle_tasks:
+                self._idle_tasks.pop().set()
+            else:
+                tasks.start_soon(self._dial_startable)
 
     async def _request(self, send: PendingSend) -> CallRequest | None:
         """Return a contact's request; ``None`` if a rule already forbids it."""
@@ -250,14 +266,14 @@ class Worker:
         send.probe = self._breaker.open
         if not await self._scheduler.take(send.claim.number):
             return False
-        send.began = current_time()
+        send.began = self.now()
         return not self._halted
 
     def _held_up(self) -> float:
         """Return for how many seconds nothing may be sent, or when to look again."""
         if self._under_way >= self._window:
             return _POLL
-        now = current_time()
+        now = self.now()
         return max(self._resume_at - now, 0.0) or self._breaker.wait(now)
 
     async def _give_back(self) -> None:
@@ -281,12 +297,20 @@ class Worker:
 
     # -- sending
 
+    async def _dial_startable(self) -> None:
+        """Dial contacts as they may start, one after another, until `run` ends."""
+        with anyio.CancelScope(shield=True):
+            while self._startable:
+                await self._dial(*self._startable.popleft())
+                if self._starts_more and not self._startable:
+                    self._idle_tasks.append(idle := anyio.Event())
+                    await idle.wait()
+
     async def _dial(self, send: PendingSend, request: CallRequest) -> None:
         """Take one contact through one send, and put the outcome on record."""
         try:
-            with anyio.CancelScope(shield=True):
-                if not await self._send(send, request):
-                    await self.leases.free(send.claim.number)
+            if not await self._send(send, request):
+                await self.leases.free(send.claim.number)
         except StoreError as error:
             self._note(error)
         finally:
@@ -299,6 +323,7 @@ class Worker:
             lambda token: self._intend(send, token),
             self.timeouts.fence,
             self._scheduler.another,
+            now=self.now,
         )
         failure: TelecmiError | None = None
         try:
@@ -326,7 +351,7 @@ class Worker:
             return lost and not await self.ledger.release(send.claim, send.owner)
         if permit.failure is not None:
             await self.store_failed(permit.failure)
-        self._breaker.record(failure, current_time(), began=send.began)
+        self._breaker.record(failure, self.now(), began=send.began)
         return await self._settle(send, permit.token, handle, failure)
 
     async def _intend(self, send: PendingSend, token: str) -> Intent | RuleDecision | None:
@@ -336,7 +361,7 @@ class Worker:
         if decision is None and self._breaker.open and not send.probe:
             reason = "too many of the last sends ended unknown"
             decision = RuleDecision(rule="circuit_breaker", reason=reason, until=now)
-        elif decision is None and (rest := self._resume_at - current_time()) > 0:
+        elif decision is None and (rest := self._resume_at - self.now()) > 0:
             decision = RuleDecision(
                 rule="pause", reason="TeleCMI asked for it", until=now + rest
             )
@@ -372,11 +397,14 @@ class Worker:
         )
 
         async def settle() -> bool:
-            return await self.ledger.settle(token, verdict.at(await self.ledger.now()))
+            # The time counts only for a contact that is to be tried again.
+            again = verdict.state is ContactState.PENDING
+            now = await self.ledger.now() if again else 0.0
+            return await self.ledger.settle(token, verdict.at(now))
 
         limited = isinstance(error, RateLimited)
         if limited:
-            self._resume_at = max(self._resume_at, current_time() + verdict.pause)
+            self._resume_at = max(self._resume_at, self.now() + verdict.pause)
         # The intent may never have been on record: then the claim is released.
         ours = await self.persist(settle, self.timeouts.send)
         ours = ours or await self.ledger.release(send.claim, send.owner)
@@ -421,11 +449,11 @@ class Worker:
 
     async def persist(self, write: Callable[[], Awaitable[_T]], seconds: float) -> _T:
         """Write to the ledger, and repeat that for so many seconds while it fails."""
-        until = current_time() + seconds
+        until = self.now() + seconds
         while True:
             try:
                 return await write()
             except StoreError as error:
-                if current_time() > until:
+                if self.now() > until:
                     raise
                 await self.store_failed(error)
