@@ -58,6 +58,8 @@ logger = logging.getLogger("telecmi_async")
 
 # Seconds between two looks for something to do.
 _POLL: Final = 1.0
+# How old a reading of the ledger's clock may be, in seconds, by which rules are checked.
+_FRESH: Final = 1.0
 # Seconds between two tries of a ledger that fails.
 _STORE_PAUSE: Final = 2.0
 
@@ -245,7 +247,7 @@ class Worker:
     async def _request(self, send: PendingSend) -> CallRequest | None:
         """Return a contact's request; ``None`` if a rule already forbids it."""
         claim = send.claim
-        decision = self._judge(claim, await self.ledger.now())
+        decision = self._judge(claim, await self.ledger.now(within=_FRESH))
         try:
             if decision is None:
                 return CallRequest(
@@ -356,7 +358,7 @@ class Worker:
 
     async def _intend(self, send: PendingSend, token: str) -> Intent | RuleDecision | None:
         """Check the rules again, and put the intent to send on record."""
-        claim, now = send.claim, await self.ledger.now()
+        claim, now = send.claim, await self.ledger.now(within=_FRESH)
         decision = self._judge(claim, now)
         if decision is None and self._breaker.open and not send.probe:
             reason = "too many of the last sends ended unknown"
@@ -399,7 +401,7 @@ class Worker:
         async def settle() -> bool:
             # The time counts only for a contact that is to be tried again.
             again = verdict.state is ContactState.PENDING
-            now = await self.ledger.now() if again else 0.0
+            now = await self.ledger.now(within=_FRESH) if again else 0.0
             return await self.ledger.settle(token, verdict.at(now))
 
         limited = isinstance(error, RateLimited)
