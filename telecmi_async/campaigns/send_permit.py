@@ -69,7 +69,7 @@ class SendPermit:
 
     async def ended(self) -> None:
         """Wait until it is known whether an intent is on record; cancelled calls end earlier."""
-        if self._answered is not None:
+        if self._answered is not None and not self._answered.is_set():
             await self._answered.wait()
 
     async def _ask(self, call: Call) -> float:

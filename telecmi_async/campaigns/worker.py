@@ -27,6 +27,7 @@ import anyio
 from telecmi_async._internal.event_loop import clock_of, current_loop
 from telecmi_async.calls.request import CallRequest
 from telecmi_async.campaigns.channel_leases import ChannelLeases
+from telecmi_async.campaigns.dial_tasks import DialTasks
 from telecmi_async.campaigns.outcome import outcome_of
 from telecmi_async.campaigns.send_permit import PendingSend, SendPermit
 from telecmi_async.campaigns.start_scheduler import StartScheduler
@@ -43,8 +44,6 @@ from telecmi_async.pacing.circuit_breaker import SendThrottle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    from anyio.abc import TaskGroup
 
     from telecmi_async.calls.handle import CallHandle
     from telecmi_async.campaigns.settings import CampaignSettings, CampaignTimeouts
@@ -115,10 +114,6 @@ class Worker:
         )
         self._under_way = 0
         self._waiting: deque[PendingSend] = deque()
-        # Calls that may start, and the tasks that wait for one: a task for each call costs more.
-        self._startable: deque[tuple[PendingSend, CallRequest]] = deque()
-        self._idle_tasks: list[anyio.Event] = []
-        self._starts_more = False
         self._handles: set[CallHandle] = set()
         self._changed: anyio.Event | None = None
         self._failures = 0
@@ -169,8 +164,8 @@ class Worker:
         """Dial. Cancelling it starts nothing more, and waits for what was sent."""
         self._idle_since = None
         self.now = self._scheduler.now = clock_of(current_loop())
-        self._starts_more = True
-        async with anyio.create_task_group() as tasks:
+        async with anyio.create_task_group() as group:
+            tasks = DialTasks(group, self._dial)
             try:
                 await self._claim_and_start(tasks)
             except BaseException:
@@ -178,11 +173,9 @@ class Worker:
                 await self._give_back()
                 raise
             finally:
-                self._starts_more = False
-                while self._idle_tasks:
-                    self._idle_tasks.pop().set()
+                tasks.close()
 
-    async def _claim_and_start(self, tasks: TaskGroup) -> None:
+    async def _claim_and_start(self, tasks: DialTasks) -> None:
         """Claim contacts and start their calls until nothing is left for any worker."""
         while not self.leaving:
             # Several at a time, since each claim is a transaction.
@@ -224,7 +217,7 @@ class Worker:
         self._idle_since = self._idle_since or now
         return now - self._idle_since > self.timeouts.send + self.timeouts.proof
 
-    async def _start(self, send: PendingSend, tasks: TaskGroup) -> None:
+    async def _start(self, send: PendingSend, tasks: DialTasks) -> None:
         """Wait for a contact's start, and run its call in a task."""
         try:
             request = await self._request(send)
@@ -238,11 +231,7 @@ class Worker:
         self._waiting.remove(send)
         if request is not None:
             self._under_way += 1
-            self._startable.append((send, request))
-            if self._idle_tasks:
-                self._idle_tasks.pop().set()
-            else:
-                tasks.start_soon(self._dial_startable)
+            tasks.start(send, request)
 
     async def _request(self, send: PendingSend) -> CallRequest | None:
         """Return a contact's request; ``None`` if a rule already forbids it."""
@@ -298,15 +287,6 @@ class Worker:
             self._breaker.withdraw()
 
     # -- sending
-
-    async def _dial_startable(self) -> None:
-        """Dial contacts as they may start, one after another, until `run` ends."""
-        with anyio.CancelScope(shield=True):
-            while self._startable:
-                await self._dial(*self._startable.popleft())
-                if self._starts_more and not self._startable:
-                    self._idle_tasks.append(idle := anyio.Event())
-                    await idle.wait()
 
     async def _dial(self, send: PendingSend, request: CallRequest) -> None:
         """Take one contact through one send, and put the outcome on record."""
