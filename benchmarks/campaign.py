@@ -1,11 +1,14 @@
 """Campaigns: CPU time and memory with a ledger, compared with ``make_calls`` without one.
 
 CPU time per call on the in-process simulator, with 1 and with 20 requests in flight, for
-`make_calls` and for campaigns with a SQLite file or a PostgreSQL server (whose own time is not
-counted); then the peak of resident memory of a campaign with many contacts, compared with 1,000
-contacts. Each is measured in a process of its own.
+`make_calls` and for campaigns with a SQLite file or a PostgreSQL server. All threads of the
+worker's process count, and the database server's own time does not. Each is measured in a process
+of its own, in rounds, since a machine's speed changes: what a campaign costs more is the median of
+the rounds' differences. With ``--beside`` another checkout of this package is measured in the
+same rounds. Last comes the peak of resident memory of a campaign with many contacts, compared
+with 1,000 contacts; ``--contacts 0`` leaves it out.
 
-    python benchmarks/campaign.py [--calls 2000] [--contacts 100000]
+    python benchmarks/campaign.py [--calls 2000] [--rounds 5] [--contacts 100000] [--beside DIR]
 """
 
 from __future__ import annotations
@@ -13,12 +16,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
@@ -33,6 +38,7 @@ from telecmi_async.simulator import Simulator
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+HERE = Path(__file__).parents[1]
 FIRST = 19170000000
 FLOW = [{"action": "speak", "text": "Hello"}, {"action": "hangup"}]
 # Answers are not instant, so that there is something to wait for.
@@ -92,6 +98,9 @@ async def dial(contacts_in: SqliteLedger | PostgresLedger, calls: int, in_flight
         sys.exit(f"only {state.counts[ContactState.PLACED]} of {calls} were placed")
 
 
+KINDS = {"stream": stream, "sqlite": sqlite, "postgres": postgres}
+
+
 def report(began: float, calls: int) -> None:
     """Print what a child process measured: milliseconds of CPU per call, and its peak in MB."""
     spent = (time.process_time() - began) / calls * 1_000
@@ -99,36 +108,57 @@ def report(began: float, calls: int) -> None:
     sys.stdout.write(json.dumps([spent, peak]))
 
 
-def measure(kind: str, calls: int, in_flight: int) -> tuple[float, float]:
-    """Measure in a child process."""
+def measure(
+    kind: str, calls: int, in_flight: int, checkout: Path = HERE
+) -> tuple[float, float]:
+    """Measure in a child process that imports the package from a checkout."""
     command = [sys.executable, __file__, "--child", kind, str(calls), str(in_flight)]
-    result = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  # itself
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    result = subprocess.run(  # noqa: S603  # itself
+        command, check=True, capture_output=True, text=True, env=environment
+    )
     spent, peak = json.loads(result.stdout)
     return spent, peak
+
+
+def compare(checkouts: dict[str, Path], calls: int, in_flight: int, rounds: int) -> None:
+    """Print what a call costs in a stream, and how much more it costs in a campaign."""
+    spent = [
+        {
+            (name, kind): measure(kind, calls, in_flight, checkout)[0]
+            for kind in KINDS
+            for name, checkout in checkouts.items()
+        }
+        for _ in range(rounds)
+    ]
+    for name in checkouts:
+        row: dict[str, str | float] = {"checkout": name, "in_flight": in_flight}
+        row["stream_ms"] = round(median(each[name, "stream"] for each in spent), 3)
+        for kind in ("sqlite", "postgres"):
+            more = [each[name, kind] - each[name, "stream"] for each in spent]
+            row[f"{kind}_more_ms"] = round(median(more), 3)
+            row[f"{kind}_more_ms_range"] = f"{min(more):.3f}-{max(more):.3f}"
+        print(json.dumps(row), flush=True)
 
 
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=2_000)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--contacts", type=int, default=100_000)
+    parser.add_argument("--beside", type=Path, help="another checkout")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         kind, calls, in_flight = options.child
-        run = {"stream": stream, "sqlite": sqlite, "postgres": postgres}[kind]
-        asyncio.run(run(int(calls), int(in_flight)))
+        asyncio.run(KINDS[kind](int(calls), int(in_flight)))
         return
-    row: dict[str, float] = {}
+    checkouts = {"here": HERE} | ({"beside": options.beside} if options.beside else {})
     for in_flight in (1, 20):
-        spent = {
-            kind: min(measure(kind, options.calls, in_flight)[0] for _ in range(3))
-            for kind in ("stream", "sqlite", "postgres")
-        }
-        row[f"stream_ms_{in_flight}"] = round(spent["stream"], 3)
-        for kind in ("sqlite", "postgres"):
-            row[f"{kind}_more_ms_{in_flight}"] = round(spent[kind] - spent["stream"], 3)
-    print(json.dumps(row))
+        compare(checkouts, options.calls, in_flight, options.rounds)
+    if not options.contacts:
+        return
     few = measure("sqlite", 1_000, 20)[1]
     many = measure("sqlite", options.contacts, 20)[1]
     row = {

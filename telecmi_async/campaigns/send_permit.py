@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import anyio
-from anyio import current_time
 from attrs import define, field
 
 from telecmi_async.errors import CallCancelled, StoreError
@@ -45,11 +44,13 @@ class SendPermit:
         fence: Within how many seconds of the intent the request must leave.
         restart: Waits for another start if the intent took too long for the first one; returns
             False if there is none.
+        now: Returns the time of the event loop.
     """
 
     _intend: Callable[[str], Awaitable[Intent | RuleDecision | None]]
     _fence: float
     _restart: Callable[[], Awaitable[bool]]
+    _now: Callable[[], float] = field(default=anyio.current_time, kw_only=True, alias="now")
     _answered: anyio.Event | None = field(default=None, init=False)
     #: The send's id, if its intent is, or may be, on record.
     token: str | None = field(default=None, init=False)
@@ -68,12 +69,12 @@ class SendPermit:
 
     async def ended(self) -> None:
         """Wait until it is known whether an intent is on record; cancelled calls end earlier."""
-        if self._answered is not None:
+        if self._answered is not None and not self._answered.is_set():
             await self._answered.wait()
 
     async def _ask(self, call: Call) -> float:
         # Counted from before the intent: a process that slept meanwhile is late by that much.
-        began = current_time()
+        began = self._now()
         self.token = call.reference
         try:
             answer = await self._intend(self.token)
@@ -83,7 +84,7 @@ class SendPermit:
                 logger.exception(_STRANGE)
             raise CallCancelled(f"nothing was sent: the ledger fails: {self.failure}") from None
         if isinstance(answer, Intent):
-            if current_time() > began + STUCK_INTENT and not await self._restart():
+            if self._now() > began + STUCK_INTENT and not await self._restart():
                 raise CallCancelled("its start was over before its intent was on record")
             return began + self._fence
         self.token, self.decision = None, answer

@@ -23,10 +23,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
-from anyio import current_time
 
+from telecmi_async._internal.event_loop import clock_of, current_loop
 from telecmi_async.calls.request import CallRequest
 from telecmi_async.campaigns.channel_leases import ChannelLeases
+from telecmi_async.campaigns.dial_tasks import DialTasks
 from telecmi_async.campaigns.outcome import outcome_of
 from telecmi_async.campaigns.send_permit import PendingSend, SendPermit
 from telecmi_async.campaigns.start_scheduler import StartScheduler
@@ -44,8 +45,6 @@ from telecmi_async.pacing.circuit_breaker import SendThrottle
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from anyio.abc import TaskGroup
-
     from telecmi_async.calls.handle import CallHandle
     from telecmi_async.campaigns.settings import CampaignSettings, CampaignTimeouts
     from telecmi_async.ledger import CampaignState, Ledger
@@ -58,6 +57,8 @@ logger = logging.getLogger("telecmi_async")
 
 # Seconds between two looks for something to do.
 _POLL: Final = 1.0
+# How old a reading of the ledger's clock may be, in seconds, by which rules are checked.
+_FRESH: Final = 1.0
 # Seconds between two tries of a ledger that fails.
 _STORE_PAUSE: Final = 2.0
 
@@ -93,6 +94,8 @@ class Worker:
         self.leaving = False
         #: Why it left, if nothing can be dialled with this service.
         self.failure: TelecmiError | None = None
+        #: Returns the time; `run` replaces it by the clock of its event loop, which is faster.
+        self.now: Callable[[], float] = anyio.current_time
         self._breaker = SendThrottle(settings.pace.calls_per_second)
         # Sends that wait in the service have had their start: all would leave at once after a pause.
         self._window = min(settings.pace.max_in_flight, self._runner.max_in_flight)
@@ -104,7 +107,7 @@ class Worker:
             self.leases,
             campaign,
             settings,
-            rate=lambda: self._breaker.rate(current_time()),
+            rate=lambda: self._breaker.rate(self.now()),
             pause=self._pause,
             longest=timeouts.claim,
             apart=self.limits is not ledger,
@@ -160,15 +163,19 @@ class Worker:
     async def run(self) -> None:
         """Dial. Cancelling it starts nothing more, and waits for what was sent."""
         self._idle_since = None
-        async with anyio.create_task_group() as calls:
+        self.now = self._scheduler.now = clock_of(current_loop())
+        async with anyio.create_task_group() as group:
+            tasks = DialTasks(group, self._dial)
             try:
-                await self._claim_and_start(calls)
+                await self._claim_and_start(tasks)
             except BaseException:
                 self.leave()
                 await self._give_back()
                 raise
+            finally:
+                tasks.close()
 
-    async def _claim_and_start(self, calls: TaskGroup) -> None:
+    async def _claim_and_start(self, tasks: DialTasks) -> None:
         """Claim contacts and start their calls until nothing is left for any worker."""
         while not self.leaving:
             # Several at a time, since each claim is a transaction.
@@ -188,7 +195,7 @@ class Worker:
                 continue
             self._waiting.extend(PendingSend(claim, owner) for claim in claims)
             while self._waiting and not self._halted:
-                await self._start(self._waiting[0], calls)
+                await self._start(self._waiting[0], tasks)
             await self._give_back()
             if not claims:
                 await self.wait(_POLL)
@@ -206,11 +213,11 @@ class Worker:
         if not unknown or self.settings.unknown != "retry_after_proof":
             return True
         # What is not proven by then never is, unless more calls are placed.
-        now = current_time()
+        now = self.now()
         self._idle_since = self._idle_since or now
         return now - self._idle_since > self.timeouts.send + self.timeouts.proof
 
-    async def _start(self, send: PendingSend, calls: TaskGroup) -> None:
+    async def _start(self, send: PendingSend, tasks: DialTasks) -> None:
         """Wait for a contact's start, and run its call in a task."""
         try:
             request = await self._request(send)
@@ -224,12 +231,12 @@ class Worker:
         self._waiting.remove(send)
         if request is not None:
             self._under_way += 1
-            calls.start_soon(self._dial, send, request)
+            tasks.start(send, request)
 
     async def _request(self, send: PendingSend) -> CallRequest | None:
         """Return a contact's request; ``None`` if a rule already forbids it."""
         claim = send.claim
-        decision = self._judge(claim, await self.ledger.now())
+        decision = self._judge(claim, await self.ledger.now(within=_FRESH))
         try:
             if decision is None:
                 return CallRequest(
@@ -250,14 +257,14 @@ class Worker:
         send.probe = self._breaker.open
         if not await self._scheduler.take(send.claim.number):
             return False
-        send.began = current_time()
+        send.began = self.now()
         return not self._halted
 
     def _held_up(self) -> float:
         """Return for how many seconds nothing may be sent, or when to look again."""
         if self._under_way >= self._window:
             return _POLL
-        now = current_time()
+        now = self.now()
         return max(self._resume_at - now, 0.0) or self._breaker.wait(now)
 
     async def _give_back(self) -> None:
@@ -284,9 +291,8 @@ class Worker:
     async def _dial(self, send: PendingSend, request: CallRequest) -> None:
         """Take one contact through one send, and put the outcome on record."""
         try:
-            with anyio.CancelScope(shield=True):
-                if not await self._send(send, request):
-                    await self.leases.free(send.claim.number)
+            if not await self._send(send, request):
+                await self.leases.free(send.claim.number)
         except StoreError as error:
             self._note(error)
         finally:
@@ -299,6 +305,7 @@ class Worker:
             lambda token: self._intend(send, token),
             self.timeouts.fence,
             self._scheduler.another,
+            now=self.now,
         )
         failure: TelecmiError | None = None
         try:
@@ -326,17 +333,17 @@ class Worker:
             return lost and not await self.ledger.release(send.claim, send.owner)
         if permit.failure is not None:
             await self.store_failed(permit.failure)
-        self._breaker.record(failure, current_time(), began=send.began)
+        self._breaker.record(failure, self.now(), began=send.began)
         return await self._settle(send, permit.token, handle, failure)
 
     async def _intend(self, send: PendingSend, token: str) -> Intent | RuleDecision | None:
         """Check the rules again, and put the intent to send on record."""
-        claim, now = send.claim, await self.ledger.now()
+        claim, now = send.claim, await self.ledger.now(within=_FRESH)
         decision = self._judge(claim, now)
         if decision is None and self._breaker.open and not send.probe:
             reason = "too many of the last sends ended unknown"
             decision = RuleDecision(rule="circuit_breaker", reason=reason, until=now)
-        elif decision is None and (rest := self._resume_at - current_time()) > 0:
+        elif decision is None and (rest := self._resume_at - self.now()) > 0:
             decision = RuleDecision(
                 rule="pause", reason="TeleCMI asked for it", until=now + rest
             )
@@ -372,11 +379,14 @@ class Worker:
         )
 
         async def settle() -> bool:
-            return await self.ledger.settle(token, verdict.at(await self.ledger.now()))
+            # The time counts only for a contact that is to be tried again.
+            again = verdict.state is ContactState.PENDING
+            now = await self.ledger.now(within=_FRESH) if again else 0.0
+            return await self.ledger.settle(token, verdict.at(now))
 
         limited = isinstance(error, RateLimited)
         if limited:
-            self._resume_at = max(self._resume_at, current_time() + verdict.pause)
+            self._resume_at = max(self._resume_at, self.now() + verdict.pause)
         # The intent may never have been on record: then the claim is released.
         ours = await self.persist(settle, self.timeouts.send)
         ours = ours or await self.ledger.release(send.claim, send.owner)
@@ -421,11 +431,11 @@ class Worker:
 
     async def persist(self, write: Callable[[], Awaitable[_T]], seconds: float) -> _T:
         """Write to the ledger, and repeat that for so many seconds while it fails."""
-        until = current_time() + seconds
+        until = self.now() + seconds
         while True:
             try:
                 return await write()
             except StoreError as error:
-                if current_time() > until:
+                if self.now() > until:
                     raise
                 await self.store_failed(error)

@@ -47,8 +47,12 @@ class Ledger(SharedLimits, Protocol):
 
     async def __aexit__(self, *error: object) -> None: ...
 
-    async def now(self) -> float:
-        """Return the time by the ledger's own clock, which all workers share."""
+    async def now(self, *, within: float = 0.0) -> float:
+        """Return the time by the ledger's own clock, which all workers share.
+
+        A reading that is at most ``within`` seconds old may be carried forward by the clocks of
+        this machine, if they show that it did not sleep meanwhile and was not set.
+        """
         ...
 
     # -- campaigns

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from telecmi_async import errors
 from telecmi_async._internal.event_loop import clock_of, is_closed
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _BATCH = 200
 
 logger = logging.getLogger("telecmi_async")
+
+_ONCE: Final = RetryPolicy(attempts=1, at_most_once=True)
 
 
 class CallRunner:
@@ -146,8 +148,7 @@ class CallRunner:
     ) -> CallHandle:
         """Place a campaign's call at most once, with its reference, if its permit allows it."""
         self.check_open()
-        policy = RetryPolicy(attempts=1, at_most_once=True)
-        return CallHandle(self.start(request, policy, timeouts, source=request, permit=permit))
+        return CallHandle(self.start(request, _ONCE, timeouts, source=request, permit=permit))
 
     def _ended(self, job: PlacementJob) -> None:
         """Forget a call whose task is over."""

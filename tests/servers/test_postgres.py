@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -763,3 +764,41 @@ def test_importing_it_needs_no_psycopg() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+# --- the clock
+
+
+@pytest.mark.parametrize(
+    ("passed", "wall", "asked"),
+    [
+        pytest.param(0.9, 0.9, 1, id="fresh"),
+        pytest.param(1.1, 1.1, 2, id="old"),
+        pytest.param(0.1, 3600.1, 2, id="slept"),
+        pytest.param(0.1, -59.9, 2, id="set"),
+    ],
+)
+async def test_a_reading_is_carried_forward(
+    schema: str, monkeypatch: pytest.MonkeyPatch, passed: float, wall: float, asked: int
+) -> None:
+    """A fresh reading of the server's clock is carried forward, unless this machine slept."""
+    here = types.SimpleNamespace(monotonic=lambda: 50.0, time=lambda: 1_000.0)
+    monkeypatch.setattr("telecmi_async.ledger.postgres.ledger.time", here)
+    async with PostgresLedger(shared().url(), schema=schema) as ledger:
+        questions: list[str] = []
+        value = ledger._queries.value
+
+        async def counted(sql: str) -> Any:
+            questions.append(sql)
+            return await value(sql)
+
+        monkeypatch.setattr(ledger._queries, "value", counted)
+        first = await ledger.now(within=1.0)
+        here.monotonic, here.time = lambda: 50.0 + passed, lambda: 1_000.0 + wall
+        second = await ledger.now(within=1.0)
+        exact = await ledger.now()
+
+    assert len(questions) == asked + 1
+    if asked == 1:
+        assert second == pytest.approx(first + passed, abs=1e-6)
+    assert first < exact < first + 60

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import secrets
+import time
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NoReturn, Self, cast
 
@@ -43,6 +45,8 @@ _BATCH: Final = 2_000
 # After so many new contacts the server should analyse its table.
 _MANY: Final = 20_000
 _PAGE: Final = 1_000
+# By how many seconds this machine's two clocks may differ within a second.
+_DRIFT: Final = 0.01
 
 _CREATE: Final = """
     WITH made AS (
@@ -118,6 +122,8 @@ class PostgresLedger:
         # A reservation that a power loss takes back is over by the time the server is up.
         self._reservations = PostgresPipeline(connector, durable=False, separate=True)
         self._campaigns: dict[str, int] = {}
+        # The server's time as it was last read, and this machine's clocks before that.
+        self._reading = (0.0, -math.inf, 0.0)
         # Batches that were claimed, perhaps: the query failed. By campaign and worker.
         self._lost: dict[tuple[str, str], list[int]] = {}
 
@@ -144,9 +150,20 @@ class PostgresLedger:
         for pipeline in (self._moves, self._reservations, self._queries):
             await pipeline.close()
 
-    async def now(self) -> float:
-        """Return the time by the server's clock."""
-        return float(await self._queries.value("SELECT clock()"))
+    async def now(self, *, within: float = 0.0) -> float:
+        """Return the time by the server's clock.
+
+        A reading that is carried forward is ahead of it by a round trip at most.
+        """
+        here, wall = time.monotonic(), time.time()
+        read, read_here, read_wall = self._reading
+        passed = here - read_here
+        # A machine that slept has a wall clock that went on, and another one that did not.
+        if passed < within and abs(wall - read_wall - passed) < _DRIFT:
+            return read + passed
+        read = float(await self._queries.value("SELECT clock()"))
+        self._reading = (read, here, wall)
+        return read
 
     # -- campaigns
 

@@ -160,7 +160,7 @@ class SqliteLedger:
             raise StoreError("the ledger is not open: use it inside `async with`")
         return self._threads
 
-    async def now(self) -> float:
+    async def now(self, *, within: float = 0.0) -> float:  # noqa: ARG002  # it is never old
         """Return the time by this machine's clock."""
         return self._clock()
 

@@ -87,7 +87,8 @@ def intend(
 ) -> Intent | RuleDecision | None:
     """Put the intent to send on record, if the contact is held and no limit forbids it."""
     row = db.execute(
-        "SELECT c.campaign, c.number, c.not_after, g.status, g.why, g.cost "
+        "SELECT c.campaign, c.number, c.not_after, g.status, g.why, g.cost, "
+        "(SELECT source FROM do_not_call AS d WHERE d.number = c.number) "
         "FROM contact AS c JOIN campaign AS g ON g.id = c.campaign "
         "WHERE c.id = ? AND c.worker = ? AND c.epoch = ? AND c.state = 'claimed'",
         (claim.contact, worker, claim.epoch),
@@ -112,17 +113,15 @@ def _refusals(
     db: sqlite3.Connection, now: float, row: Sequence[Any], limits: SendLimits
 ) -> Iterator[RuleDecision]:
     """Yield the decisions of the rules that forbid a send now; the first one counts."""
-    campaign, number, not_after, status, why, cost = row
+    campaign, number, not_after, status, why, cost, listed_by = row
     if status != "running":
         reason = f"the campaign is {status}" + (f": {why}" if why else "")
         yield RuleDecision(rule="campaign", reason=reason, until=now)
     if not_after is not None and now > not_after:
         yield RuleDecision(rule="not_fresh", reason="it is too late for this contact")
-    if limits.check_do_not_call:
-        found = db.execute("SELECT source FROM do_not_call WHERE number = ?", (number,))
-        for (source,) in found.fetchall():
-            reason = f"the number is on the list of {source}"
-            yield RuleDecision(rule="do_not_call", reason=reason)
+    if limits.check_do_not_call and listed_by is not None:
+        reason = f"the number is on the list of {listed_by}"
+        yield RuleDecision(rule="do_not_call", reason=reason)
     late = _over_per_number(db, now, number, limits.per_number)
     if late is not None:
         yield late

@@ -79,6 +79,7 @@ class SqliteThread:
         self, path: Path, clock: Callable[[], float], *, timeout: float, writes: bool
     ) -> None:
         self._path = path
+        self._files = (str(path), f"{path}-wal")
         self._clock = clock
         self._timeout = timeout
         self._writes = writes
@@ -184,8 +185,7 @@ class SqliteThread:
 
     def _identify(self) -> list[tuple[int, int]]:
         """Return the device and inode of the file and of its log."""
-        log = self._path.with_name(f"{self._path.name}-wal")
-        return [(stat.st_dev, stat.st_ino) for stat in (self._path.stat(), log.stat())]
+        return [(stat.st_dev, stat.st_ino) for stat in map(os.stat, self._files)]
 
     def _together(
         self,
