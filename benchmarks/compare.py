@@ -38,16 +38,17 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 SCRIPT = Path(servers.__file__).with_name("clients.py")
 KEPT = ROOT / ".nox" / "_bench"
+RESULTS = KEPT / "results.json"
 # How many calls are measured: enough for a 99th percentile, few enough for slow clients.
 CALLS = {
     (0, 1): 300,
     (0, 20): 1000,
     (0, 100): 1000,
-    (0, 500): 1000,
+    (0, 500): 600,
     (50, 1): 25,
     (50, 20): 400,
     (50, 100): 800,
-    (50, 500): 1000,
+    (50, 500): 600,
 }
 FULL = [
     Setting(latency, tls, in_flight)
@@ -211,12 +212,26 @@ def warnings_now() -> list[str]:
 def measure(
     settings: list[Setting], names: list[str], rounds: int, share: float
 ) -> dict[str, Any]:
-    """Run all rounds and return what was found."""
+    """Run all rounds and return what was found; what is there so far is kept on the way."""
     server_core, client_core, about_cores = cores()
     clients = Clients(client_core)
-    warnings = warnings_now()
+    about = {
+        "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
+        "machine": machine(),
+        "python": platform.python_version(),
+        "cores": about_cores,
+        "rounds": rounds,
+        "servers": {},
+        "warnings": warnings_now(),
+    }
     rows: list[dict[str, Any]] = []
+    found: dict[str, Any] = {"about": about, "rows": rows, "gathered": None}
     with started(settings, server_core) as running:
+        about["servers"] = {
+            Setting(latency, tls, 1).group: server.kind
+            + ("" if server.kind == "nginx" else " server")
+            for (latency, tls), server in running.items()
+        }
         for turn in range(rounds):
             for setting in settings:
                 began = time.monotonic()
@@ -224,33 +239,21 @@ def measure(
                 calls = max(20, int(CALLS[setting.latency_ms, setting.in_flight] * share))
                 first = turn % len(names)
                 for name in names[first:] + names[:first]:
-                    found = clients.run(name, server, setting.in_flight, calls)
-                    rows.append({"client": name, **setting._asdict(), **found})
+                    result = clients.run(name, server, setting.in_flight, calls)
+                    rows.append({"client": name, **setting._asdict(), **result})
+                RESULTS.write_text(json.dumps(found, indent=1), encoding="utf-8")
                 print(
                     f"round {turn + 1} of {rounds}: {setting.group}, {setting.in_flight} in "
                     f"flight: {time.monotonic() - began:.0f} s",
                     file=sys.stderr,
                     flush=True,
                 )
-        # The square of its number is what makes the last of these slow.
-        gathered = gather_all(
+        # Its cost grows with the square of the number.
+        found["gathered"] = gather_all(
             clients, running[GATHERED_LATENCY_MS, False], 2000 if share == 1 else 500
         )
-        kinds = {
-            f"{Setting(latency, tls, 1).group}": f"{server.kind}"
-            + ("" if server.kind == "nginx" else " server")
-            for (latency, tls), server in running.items()
-        }
-    about = {
-        "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
-        "machine": machine(),
-        "python": platform.python_version(),
-        "cores": about_cores,
-        "rounds": rounds,
-        "servers": kinds,
-        "warnings": warnings,
-    }
-    return {"about": about, "rows": rows, "gathered": gathered}
+    RESULTS.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    return found
 
 
 def gather_all(clients: Clients, server: servers.Server, calls: int) -> dict[str, Any] | None:
@@ -301,10 +304,13 @@ def main() -> None:
     )
     parser.add_argument("--share", type=float, help="this part of the calls (1; quick: 0.4)")
     parser.add_argument("--draw", type=Path, help="draw an earlier run's results.json again")
-    parser.add_argument("--into", type=Path, help="write here: docs, or .nox/_bench if quick")
+    parser.add_argument(
+        "--into", type=Path, help="write here (docs, or .nox/_bench if only a part is measured)"
+    )
     options = parser.parse_args()
-    partly = options.quick or bool(options.only)
+    partly = options.quick or bool(options.only) or bool(options.share)
     into = options.into or (KEPT if partly else ROOT / "docs")
+    KEPT.mkdir(parents=True, exist_ok=True)
     if options.draw:
         found = json.loads(options.draw.read_text("utf-8"))
     else:
@@ -319,8 +325,6 @@ def main() -> None:
             options.rounds or (1 if options.quick else 3),
             options.share or (0.4 if options.quick else 1),
         )
-        KEPT.mkdir(parents=True, exist_ok=True)
-        (KEPT / "results.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
     keep(found, into, ROOT / "docs" / "performance.md")
 
 

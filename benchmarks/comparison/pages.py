@@ -116,7 +116,7 @@ def summary(figures: Figures) -> str:
         rows = [
             [
                 label(name),
-                *(number(figures.ratio(each, name, to, "cpu_us"), 2) for to, each in columns),
+                *(number(figures.ratio(each, name, to, "cpu_us")) for to, each in columns),
             ]
             for name in names
         ]
@@ -154,7 +154,7 @@ def conditions(figures: Figures) -> str:
 def gathered_text(gathered: dict[str, Any]) -> str:
     rows = [
         [
-            label(name),
+            label(name) if name == "own" else LABELS["httpx-gathered"],
             number(row["seconds"]),
             number(row["cpu_us"]),
             number(row["calls_per_second"]),
@@ -203,10 +203,10 @@ def details(figures: Figures) -> str:
         rows = [
             [
                 label(name),
-                number(figures.ratio(setting, name, "aiohttp", "cpu_us"), 2),
-                number(figures.ratio(setting, name, "httpx", "cpu_us"), 2),
-                number(figures.ratio(setting, name, "aiohttp", "calls_per_second"), 2),
-                number(figures.ratio(setting, name, "httpx", "calls_per_second"), 2),
+                number(figures.ratio(setting, name, "aiohttp", "cpu_us")),
+                number(figures.ratio(setting, name, "httpx", "cpu_us")),
+                number(figures.ratio(setting, name, "aiohttp", "calls_per_second")),
+                number(figures.ratio(setting, name, "httpx", "calls_per_second")),
                 number(figures.median(setting, name, "cpu_us")),
                 number(figures.median(setting, name, "calls_per_second")),
                 number(figures.median(setting, name, "p50_ms")),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+DASH = "\N{EN DASH}"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -65,11 +66,13 @@ def slow_server(request: pytest.FixtureRequest, folder: Path) -> Iterator[Any]:
 
 
 def post(body: bytes = b'{"to":1}', path: str = "/v2/global_pcmo_make_call") -> bytes:
+    """Return a whole request, with a header that is spelt unusually."""
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\ncontent-LENGTH:  {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
 def connect(server: Any) -> socket.socket:
+    """Open a connection to a server."""
     return socket.create_connection(("127.0.0.1", server.port), timeout=10)
 
 
@@ -223,6 +226,7 @@ def test_counting_starts_again(server: Any) -> None:
 
 
 def run_client(name: str, server: Any, *, in_flight: int, calls: int) -> Any:
+    """Run one client in a process of its own and return what it found."""
     script = BENCHMARKS / "comparison" / "clients.py"
     command = [sys.executable, str(script), name, server.url, str(in_flight), str(calls)]
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
@@ -273,6 +277,7 @@ def row(client: str, cpu_us: float, **more: Any) -> dict[str, Any]:
 
 
 def results(*rows: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return what a whole run found."""
     about = {
         "date": "2026-01-02",
         "machine": "a machine",
@@ -303,14 +308,17 @@ def test_ratios_are_of_the_same_round() -> None:
     assert figures.ratio(PLAIN, "own", "aiohttp", "cpu_us") == pytest.approx(1.5)
     assert figures.ratio(PLAIN, "own", "httpx", "cpu_us") == pytest.approx(0.075)
     assert figures.median(PLAIN, "own", "cpu_us") == 450
-    assert "| **telecmi_async** | 1.5 | 0.075 |" in pages.summary(figures)
+    assert "| **telecmi_async** | 1.50 | 0.0750 |" in pages.summary(figures)
 
 
 def test_a_round_that_failed_is_no_pair() -> None:
     """A failed run is left out with its round, and said; others keep their own pairs."""
     failed = {"client": "own", "latency_ms": 0, "tls": False, "in_flight": 20}
     found = results(
-        row("aiohttp", 100), failed | {"failure": "it broke"}, row("aiohttp", 50), row("own", 100)
+        row("aiohttp", 100),
+        failed | {"failure": "it broke"},
+        row("aiohttp", 50),
+        row("own", 100),
     )
 
     figures = pages.Figures(found)
@@ -324,8 +332,8 @@ def test_what_was_never_measured_is_a_dash() -> None:
     failed = {"client": "piopiy-1.0", "latency_ms": 0, "tls": False, "in_flight": 20}
     figures = pages.Figures(results(row("aiohttp", 100), failed | {"failure": "no network"}))
 
-    assert "| piopiy 1.0, threads | – | – |" in pages.summary(figures)
-    assert "| piopiy 1.0, threads |" + 10 * " – |" in pages.details(figures)
+    assert f"| piopiy 1.0, threads | {DASH} | {DASH} |" in pages.summary(figures)
+    assert "| piopiy 1.0, threads |" + 10 * f" {DASH} |" in pages.details(figures)
 
 
 def test_a_busy_machine_is_named() -> None:
@@ -338,7 +346,7 @@ def test_a_busy_machine_is_named() -> None:
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
-        (None, "–"),
+        (None, DASH),
         (0, "0"),
         (0.0756, "0.0756"),
         (1.234, "1.23"),
@@ -388,7 +396,9 @@ def test_a_plot_is_a_drawing_for_light_and_dark() -> None:
     drawn = pages.draw(pages.Figures(found), pages.PLOTS["performance-cpu.svg"])
 
     root = ET.fromstring(drawn)
-    few = [float(each.attrib["cx"]) for each in root.iter(f"{SVG}circle")][1:]  # after the legend
+    few = [float(each.attrib["cx"]) for each in root.iter(f"{SVG}circle")][
+        1:
+    ]  # after the legend
     assert "prefers-color-scheme: dark" in drawn
     # In the order of the labels: own, aiohttp, httpx.
     assert few[1] < few[0] < few[2]
