@@ -94,6 +94,10 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{round(value, places):,.{places}f}" if places < 4 else f"{value:.4f}"
 
 
+def whole(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
 def table(head: list[str], rows: list[list[str]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|---" + "|--:" * (len(head) - 1) + "|"]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
@@ -212,7 +216,7 @@ def details(figures: Figures) -> str:
                 number(figures.median(setting, name, "p50_ms")),
                 number(figures.median(setting, name, "p99_ms")),
                 number(figures.median(setting, name, "peak_mb")),
-                number(figures.median(setting, name, "connections"), 6),
+                whole(figures.median(setting, name, "connections")),
             ]
             for name in figures.clients(setting)
         ]
