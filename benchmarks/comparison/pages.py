@@ -49,7 +49,7 @@ class Figures:
         self.about: dict[str, Any] = found["about"]
         self.gathered: dict[str, Any] | None = found.get("gathered")
         self._rounds: dict[tuple[Setting, str], list[dict[str, Any] | None]] = {}
-        self.failures: dict[tuple[str, str], list[int]] = {}
+        self.failures: dict[tuple[str, str], list[str]] = {}
         self.versions: dict[str, set[str]] = {}
         for row in found["rows"]:
             setting = Setting(row["latency_ms"], row["tls"], row["in_flight"])
@@ -57,8 +57,9 @@ class Figures:
             if failure := row.get("failure"):
                 rounds.append(None)
                 places = self.failures.setdefault((row["client"], failure), [])
-                if setting.in_flight not in places:
-                    places.append(setting.in_flight)
+                place = f"{setting.group} at {setting.in_flight}"
+                if place not in places:
+                    places.append(place)
             else:
                 rounds.append(row)
                 for package, version in row["versions"].items():
@@ -148,7 +149,7 @@ def conditions(figures: Figures) -> str:
         ),
         *(f"**Not a quiet machine:** {warning}." for warning in about["warnings"]),
         *(
-            f"Not measured at {' and '.join(map(str, places))} in flight: {LABELS[name]} ({why})."
+            f"Not measured: {LABELS[name]} ({why}; {', '.join(places)} in flight)."
             for (name, why), places in figures.failures.items()
         ),
     ]

@@ -324,7 +324,8 @@ def test_a_round_that_failed_is_no_pair() -> None:
     figures = pages.Figures(found)
 
     assert figures.ratio(PLAIN, "own", "aiohttp", "cpu_us") == pytest.approx(2.0)
-    assert "Not measured at 20 in flight: telecmi_async (it broke)." in pages.summary(figures)
+    where = "Plain HTTP, 0 ms at 20 in flight"
+    assert f"Not measured: telecmi_async (it broke; {where})." in pages.summary(figures)
 
 
 def test_what_was_never_measured_is_a_dash() -> None:
