@@ -291,7 +291,23 @@ def crash(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Print what the package costs, and what it saves."""
+    """Compare with other clients, and write docs/performance.md; ``-- --quick``: a part of it."""
+    session.install("--editable", ".", *group("bench"))
+    session.run("python", "benchmarks/compare.py", *session.posargs)
+
+
+@nox.session
+def costs(session: nox.Session) -> None:
+    """Print what the parts of the package cost: each script of benchmarks/ but two."""
     session.install("--editable", ".", *group("full"))
     for script in sorted(Path("benchmarks").glob("*.py")):
-        session.run("python", str(script), *session.posargs)
+        # These have sessions of their own.
+        if script.stem not in {"compare", "instructions"}:
+            session.run("python", str(script), *session.posargs)
+
+
+@nox.session
+def instructions(session: nox.Session) -> None:
+    """Count the instructions of a call with valgrind; 5 % above the baseline fails."""
+    session.install("--editable", ".")
+    session.run("python", "benchmarks/instructions.py", *session.posargs)
