@@ -36,7 +36,7 @@ from telecmi_async.campaigns import (
 )
 from telecmi_async.ledger import CallEvidence, Reaped, SqliteLedger
 from telecmi_async.ledger.postgres.ledger import PostgresLedger
-from telecmi_async.wire.httpx_transport import _Probe
+from telecmi_async.wire.sending import Sending
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -90,7 +90,7 @@ class Ending:
 
 def end_at_point(ledger: Any, ending: Ending) -> None:  # noqa: C901  # a hook for each point
     """Patch a worker's ledger and transport so that it ends at its point."""
-    claim, intend, settle, trace = ledger.claim, ledger.intend, ledger.settle, _Probe.trace
+    claim, intend, settle, trace = ledger.claim, ledger.intend, ledger.settle, Sending.trace
 
     async def uncommitted(ask: Callable[[], Awaitable[Any]], point: str) -> Any:
         if ending.point == point and not ending.note.exists():
@@ -115,7 +115,7 @@ def end_at_point(ledger: Any, ending: Ending) -> None:  # noqa: C901  # a hook f
         ending.here("settled")
         return found
 
-    async def tracing(probe: _Probe, name: str, info: Any) -> None:
+    async def tracing(probe: Sending, name: str, info: Any) -> None:
         await trace(probe, name, info)
         if name == "http11.send_request_headers.complete":
             ending.here("first byte sent")
@@ -125,7 +125,7 @@ def end_at_point(ledger: Any, ending: Ending) -> None:  # noqa: C901  # a hook f
     if ending.how == signal.SIGSTOP:
         write_only_moves(ledger, ending.note)
     ledger.claim, ledger.intend, ledger.settle = claiming, intending, settling
-    _Probe.trace = tracing  # type: ignore[method-assign, assignment]  # this process ends by it
+    Sending.trace = tracing  # type: ignore[method-assign, assignment]  # this process ends by it
 
 
 def write_only_moves(ledger: Any, note: Path) -> None:

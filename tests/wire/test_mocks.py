@@ -11,7 +11,7 @@ import fault_server as fs
 import httpx
 import pytest
 import respx
-import vcr
+import vcr  # type: ignore[import-untyped]  # it has no types
 
 from telecmi_async import CallOutcomeUnknown, CallRejected, CallService, NotSent, RetryPolicy
 
@@ -113,9 +113,12 @@ async def test_a_mock_catches_every_call(
 ) -> None:
     """While a mock is active it answers, whenever the service was made; afterwards it is gone."""
     async with contextlib.AsyncExitStack() as services:
-        made = await services.enter_async_context(service_for(server)) if before else None
+        service = service_for(server)
+        if before:
+            await services.enter_async_context(service)
         with MOCKS[name].start(server.url, (200, ACCEPTED)):
-            service = made or await services.enter_async_context(service_for(server))
+            if not before:
+                service = await services.enter_async_context(service_for(server))
             calls = [await service.make_call(**CALL) for _ in range(3)]
             connections = server.connections
         afterwards = await service.make_call(**CALL)

@@ -205,7 +205,9 @@ async def answered(**extensions: Any) -> Reply | Failure:
     async def body() -> AsyncIterator[bytes]:
         yield b"{}"
 
-    handler = lambda _: httpx.Response(200, content=body(), extensions=extensions)  # noqa: E731
+    def handler(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=body(), extensions=extensions)
+
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
         return await post(client, "https://rest.example/", b"{}")
 
