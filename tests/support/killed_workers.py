@@ -36,6 +36,7 @@ from telecmi_async.campaigns import (
 )
 from telecmi_async.ledger import CallEvidence, Reaped, SqliteLedger
 from telecmi_async.ledger.postgres.ledger import PostgresLedger
+from telecmi_async.wire.asyncio_connection import AsyncioConnection
 from telecmi_async.wire.sending import Sending
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 NAME = "dying"
 #: The points in their order: what the worker did last.
 KILLED = [
-    "claim not committed", "claimed", "intended", "first byte sent", "request sent",
+    "claim not committed", "claimed", "intended", "about to be sent", "request sent",
     "outcome not committed", "settled",
 ]  # fmt: skip
 FROZEN = ["claimed", "intended"]
@@ -88,9 +89,10 @@ class Ending:
             os.kill(os.getpid(), self.how)
 
 
-def end_at_point(ledger: Any, ending: Ending) -> None:  # noqa: C901  # a hook for each point
+def end_at_point(ledger: Any, ending: Ending) -> None:  # a hook for each point
     """Patch a worker's ledger and transport so that it ends at its point."""
-    claim, intend, settle, trace = ledger.claim, ledger.intend, ledger.settle, Sending.trace
+    claim, intend, settle = ledger.claim, ledger.intend, ledger.settle
+    ask, size_untaken = Sending.ask, AsyncioConnection._size_untaken
 
     async def uncommitted(ask: Callable[[], Awaitable[Any]], point: str) -> Any:
         if ending.point == point and not ending.note.exists():
@@ -115,17 +117,20 @@ def end_at_point(ledger: Any, ending: Ending) -> None:  # noqa: C901  # a hook f
         ending.here("settled")
         return found
 
-    async def tracing(probe: Sending, name: str, info: Any) -> None:
-        await trace(probe, name, info)
-        if name == "http11.send_request_headers.complete":
-            ending.here("first byte sent")
-        if name == "http11.send_request_body.complete":
-            ending.here("request sent")
+    def asking(sending: Sending) -> bytes:
+        body = ask(sending)
+        ending.here("about to be sent")
+        return body
+
+    def written(connection: AsyncioConnection) -> int:
+        ending.here("request sent")
+        return size_untaken(connection)
 
     if ending.how == signal.SIGSTOP:
         write_only_moves(ledger, ending.note)
     ledger.claim, ledger.intend, ledger.settle = claiming, intending, settling
-    Sending.trace = tracing  # type: ignore[method-assign, assignment]  # this process ends by it
+    Sending.ask = asking  # type: ignore[method-assign, assignment]  # this process ends by it
+    AsyncioConnection._size_untaken = written  # type: ignore[method-assign, assignment]  # as above
 
 
 def write_only_moves(ledger: Any, note: Path) -> None:
