@@ -61,7 +61,7 @@ class Transport(Protocol):
 
     An implementer must send the request at most once, must not follow redirects, and must
     return a `Failure` for every error: no exception of its own may escape. ``Failure.may_have_left``
-    may be False only if it is proven that no byte of the POST left.
+    may be False only if it is proven that the body of the POST did not leave.
     """
 
     async def post(
@@ -78,7 +78,7 @@ class Transport(Protocol):
         Cancellation must not abandon a request: it is awaited to its end or to its
         time-outs, and cancellation is delivered afterwards. ``deadline`` is a reading of
         the event loop's clock, ``timeouts.total`` from now. ``send_by`` is another: once it has
-        passed, the first byte may not leave.
+        passed, the body may not leave.
         """
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import sys
 import types
+from socket import SHUT_RDWR
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -163,23 +164,38 @@ async def test_a_server_that_ends_tls_is_left() -> None:
 
 
 class NetworkStream:
-    """The network stream of a response."""
+    """The network stream of a response, with what it tells of itself."""
 
-    def __init__(self, tls: Any, socket: Any) -> None:
+    def __init__(self, tls: object, socket: object) -> None:
         self.known = {"ssl_object": tls, "socket": socket}
         self.closed = False
 
-    def get_extra_info(self, name: str) -> Any:
+    def get_extra_info(self, name: str) -> object:
         return self.known[name]
 
     async def aclose(self) -> None:
         self.closed = True
 
 
+class Socket:
+    """A socket that notes how it is shut down."""
+
+    def __init__(self) -> None:
+        self.shut: list[int] = []
+
+    def shutdown(self, how: int) -> None:
+        self.shut.append(how)
+
+
 class Tls:
-    """A TLS object that has one more byte."""
+    """TLS of which one more byte is read, or which raises an error."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
 
     def read(self, _: int) -> bytes:
+        if self._error is not None:
+            raise self._error
         return b"x"
 
 
@@ -189,17 +205,32 @@ async def answered(**extensions: Any) -> Reply | Failure:
     async def body() -> AsyncIterator[bytes]:
         yield b"{}"
 
-    handler = lambda _: httpx.Response(200, content=body(), extensions=extensions)  # noqa: E731
+    def handler(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=body(), extensions=extensions)
+
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
         return await post(client, "https://rest.example/", b"{}")
 
 
 async def test_a_reply_over_http2_is_left_alone() -> None:
     """The bytes that follow a reply of HTTP/2 belong to other replies."""
-    stream = NetworkStream(Tls(), None)
+    socket = Socket()
+    stream = NetworkStream(Tls(), socket)
 
     assert await answered(network_stream=stream, http_version=b"HTTP/2") == Reply(200, b"{}")
-    assert not stream.closed
+    assert await answered(network_stream=NetworkStream(None, socket)) == Reply(200, b"{}")
+    assert socket.shut == []
+
+
+@pytest.mark.parametrize("error", [None, ssl.SSLEOFError(), ssl.SSLError()])
+async def test_a_connection_whose_tls_is_not_silent_is_shut_down(
+    error: Exception | None,
+) -> None:
+    """A byte or an error after a reply ends its connection, and httpcore sees that."""
+    socket = Socket()
+
+    assert await answered(network_stream=NetworkStream(Tls(error), socket)) == Reply(200, b"{}")
+    assert socket.shut == [SHUT_RDWR]
 
 
 @pytest.mark.parametrize("broken", [None, SimpleNamespace()])
