@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FIRST = 19170000000
 FLOW = (Play("welcome.wav"), Hangup())
-SECRET = "6f9619ff-8b86-d011-b42d"  # noqa: S105  # made up, and as long as a real one
+SECRET = "6f9619ff-8b86-d011-b42d"  # made up, and as long as a real one
 #: How many calls are made or cancelled between two pauses of the program itself.
 PIECE = 200
 

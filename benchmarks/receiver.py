@@ -211,9 +211,9 @@ async def answer_only(_scope: Any, receive: Any, send: Any) -> None:
 
 def application(kind: str, token: str) -> Any:
     """Return what is served."""
-    from starlette.applications import Starlette  # noqa: PLC0415  # the other parts do without
-    from starlette.responses import Response  # noqa: PLC0415  # as above
-    from starlette.routing import Mount, Route  # noqa: PLC0415  # as above
+    from starlette.applications import Starlette  # the other parts do without
+    from starlette.responses import Response  # as above
+    from starlette.routing import Mount, Route  # as above
 
     async def decode(request: Request) -> Response:
         await request.json()
@@ -235,7 +235,7 @@ def application(kind: str, token: str) -> Any:
 
 def run_server(kind: str, descriptor: int, token: str) -> None:
     """Serve on an inherited socket; ``GET /cpu`` answers the CPU seconds of this process."""
-    import uvicorn  # noqa: PLC0415  # the other parts do without
+    import uvicorn  # the other parts do without
 
     app = application(kind, token)
 
