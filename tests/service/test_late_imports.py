@@ -41,7 +41,7 @@ def test_an_open_service_imports_nothing(backend: str, made: str) -> None:
         "8": ["CallOutcomeUnknown", 1],
         "9": ["CallOutcomeUnknown", 1],
         "answered": True,
-        "stream": ["not_sent", "progress", "rejected"],
+        "stream": ["progress", "rejected", "unknown"],
         "channels": "RequestFailed",
         "cancelled": "cancelled",
     }

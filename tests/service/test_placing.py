@@ -184,7 +184,7 @@ async def test_a_retry_that_fails_leaves_what_the_attempt_came_to(
         error = await error_of(service.make_call(to=TO, pcmo=FLOW))
 
     assert type(error) is expected
-    assert len(error.attempts) == len(telecmi.requests) == 1
+    assert len(error.attempts) == len(telecmi.starts) == 1
     assert len(failures(caplog)) == 1
 
 

@@ -89,7 +89,7 @@ def answer_others(
         if telecmi.urls[number].endswith("pcmo_make_call"):
             return place(number)
         count += 1
-        return answer(count - 1, telecmi.requests[number])
+        return answer(count - 1, telecmi.requests[-1])
 
     telecmi.script = script
 

@@ -83,6 +83,20 @@ def answer(request: httpx.Request) -> httpx.Response:
     return answer
 
 
+class Line(httpx.MockTransport):
+    """The line to TeleCMI; while it is cut, a request is not even read."""
+
+    cut = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.cut:
+            raise httpx.ConnectError("")
+        return await super().handle_async_request(request)
+
+
+LINE = Line(answer)
+
+
 def make_service(receiver: Receiver) -> CallService:
     """Make a service whose requests are answered here."""
     return CallService(
@@ -90,7 +104,7 @@ def make_service(receiver: Receiver) -> CallService:
         "a-secret",
         from_=FROM,
         base_url=BASE_URL,
-        http_client=httpx.AsyncClient(transport=httpx.MockTransport(answer)),
+        http_client=httpx.AsyncClient(transport=LINE),
         retry=RetryPolicy(attempts=3, wait_initial=0.001),
         events=[receiver, CdrPoller(first=0.001)],
     )
@@ -100,6 +114,7 @@ async def use(service: CallService, receiver: Receiver) -> dict[str, Any]:
     """Use most of what a service can do, and return what came of it."""
     found: dict[str, Any] = {}
     for last in ANSWERS:
+        LINE.cut = last == 7
         handle = service.make_call(to=FROM + last, pcmo=EVERY_ACTION)
         try:
             await handle
@@ -107,6 +122,7 @@ async def use(service: CallService, receiver: Receiver) -> dict[str, Any]:
             found[str(last)] = [type(error).__name__, len(error.attempts)]
         else:
             found[str(last)] = [str(handle.status), len(handle.attempts)]
+    LINE.cut = False
     call = await service.make_call(to=TO, pcmo=[Play("a.wav"), Hangup()])
     await post(receiver, record(call.request_id))
     found["answered"] = await call.answered(timeout=5)
