@@ -70,6 +70,7 @@ _TELECMIS_KEYS = frozenset({"cmi_code", "code", "data", "request_id", "status"})
 # Of a request that may have been passed on.
 _TOOK_TOO_LONG = frozenset({408, 499})
 _RESENT = "the HTTP client sent the request more than once"
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DEEPEST = 32
 _LONGEST_MESSAGE = 200
 _LONGEST_TEXT = 2_000
@@ -179,7 +180,7 @@ def _outcome(
     if request_id is not None:
         placed = 200 <= status < 300 and (code is None or 200 <= code < 300)
         return Outcome.ACCEPTED if placed else Outcome.UNKNOWN
-    if 300 <= status < 400:
+    if status in _REDIRECTS:
         return Outcome.REJECTED
     said = status if code is None else code
     if said == 429 or (said == 503 and retry_after is not None):
@@ -280,7 +281,7 @@ def _detail(status: int, code: int | None, body: _Body, request_id: str | None) 
     said = message_of(body)
     if request_id is not None:
         said = f"a request_id came beside code {code} and HTTP status {status}"
-    elif 300 <= status < 400:
+    elif status in _REDIRECTS:
         said = f"redirected (HTTP {status}), which is not followed"
     elif code is None and 200 <= status < 300:
         said = f"HTTP {status} without a usable body"

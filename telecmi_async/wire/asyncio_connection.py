@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _NEXT_ADDRESS = 0.25
 # How often the loop may turn until it has read what had arrived: an end, tickets of TLS, strays.
 _TURNS = 8
+# After so many turns it has passed on what came along with the end of the TLS handshake.
+_TURNS_OF_TLS = 2
 
 
 class AsyncioConnection:
@@ -188,18 +190,20 @@ async def open_on_asyncio(loop: asyncio.AbstractEventLoop, origin: Origin) -> As
     raw = connection._transport  # noqa: SLF001  # it was made here
     if origin.ssl_context is None or raw is None:
         return connection
-    transport: asyncio.Transport | None = None
     try:
+        transport: asyncio.Transport | None = None
         if not connection.spent and not raw.is_closing():  # asyncio would wait for ever
             transport = await loop.start_tls(
                 raw, _protocol(connection), origin.ssl_context, server_hostname=origin.host
             )
-    finally:
-        if transport is None:
-            raw.abort()
-    if transport is None:  # asyncio returns nothing if that happens during the handshake
-        raise ConnectionResetError("the connection ended before TLS was set up")
-    connection.connection_made(transport)
+        if transport is None:  # asyncio returns nothing if that happens during the handshake
+            raise ConnectionResetError("the connection ended before TLS was set up")  # noqa: TRY301  # it is closed as after any other failure
+        connection.connection_made(transport)
+        for _ in range(_TURNS_OF_TLS):
+            await anyio.lowlevel.checkpoint()
+    except BaseException:
+        raw.abort()
+        raise
     return connection
 
 

@@ -11,7 +11,6 @@ import functools
 import inspect
 import logging
 import socket
-import ssl
 import zlib
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
@@ -22,17 +21,18 @@ from telecmi_async._internal.secrets import RequestBody
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.wire.failure_cause import describe
 from telecmi_async.wire.reply import Failure, Reply
-from telecmi_async.wire.sending import Sending, sending_class
+from telecmi_async.wire.sending import Sending, is_silent, sending_class
 from telecmi_async.wire.transport import Timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import httpx
 
 logger = logging.getLogger("telecmi_async")
 
 _LARGEST_REPLY = 1 << 20
+_CLOSE = {"Connection": "close"}
 
 
 class HttpxTransport:
@@ -52,6 +52,9 @@ class HttpxTransport:
         self._client = client
         self._owned = owned
         self._make_sending, self._parse_url = _classes(client)
+        # A client that shows nothing of its connections would hide a stray reply on one: each
+        # request gets a connection of its own, until the client has shown that it traces them.
+        self._reuses = owned
 
     async def post(
         self,
@@ -67,7 +70,14 @@ class HttpxTransport:
             return Failure("the http_client was closed", may_have_left=False)
         sending = self._make_sending(body, send_by)
         try:
-            request = _build(self._client, self._parse_url(url), sending, body, timeouts)
+            request = _build(
+                self._client,
+                self._parse_url(url),
+                sending,
+                body,
+                timeouts,
+                headers={} if self._reuses else _CLOSE,
+            )
         except Exception as error:  # noqa: BLE001  # total on purpose: nothing foreign escapes
             reason = f"the request could not be built ({type(error).__name__})"
             return Failure(reason, may_have_left=False, permanent=True)
@@ -93,6 +103,7 @@ class HttpxTransport:
             self._client.send(request, stream=True, follow_redirects=False)
         )
         sending.status = status = response.status_code
+        self._reuses = self._reuses or sending.traced
         try:
             if sending.stray:  # left unread, it closes its connection
                 reason = "a reply that had arrived before the request was sent"
@@ -154,7 +165,8 @@ def _classes(
             cast("Callable[[str], httpx.URL]", type(request.url))
         )
         make_sending = stream if issubclass(stream, Sending) else sending_class(stream)
-        _build(client, parse_url(url), make_sending(body, None), body, Timeouts())
+        sending = make_sending(body, None)
+        _build(client, parse_url(url), sending, body, Timeouts(), headers=_CLOSE)
     except Exception as error:  # noqa: BLE001  # a foreign client's, of any kind
         if inspect.iscoroutine(request):
             request.close()
@@ -171,6 +183,8 @@ def _build(
     sending: Sending,
     body: RequestBody,
     timeouts: Timeouts,
+    *,
+    headers: Mapping[str, str],
 ) -> httpx.Request:
     """Return the request of one attempt."""
     request = client.build_request(
@@ -183,6 +197,7 @@ def _build(
             "Accept-Encoding": "identity",
             # Without it httpx would send chunks.
             "Content-Length": str(len(body.reveal())),
+            **headers,
         },
         extensions={"trace": sending.trace, "timeout": _httpx_timeouts(timeouts)},
     )
@@ -244,7 +259,7 @@ async def _look_behind(response: httpx.Response) -> None:
         return
     try:
         tls = stream.get_extra_info("ssl_object")
-        if tls is None or _is_silent(tls):
+        if tls is None or is_silent(tls):
             return
         try:
             stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
@@ -252,17 +267,6 @@ async def _look_behind(response: httpx.Response) -> None:
             await stream.aclose()
     except Exception:
         logger.exception("a connection could not be closed; no call is affected")
-
-
-def _is_silent(tls: ssl.SSLObject) -> bool:
-    """Return whether nothing came on a connection, not even its end."""
-    try:
-        tls.read(1)
-    except ssl.SSLWantReadError:
-        return True
-    except ssl.SSLError:
-        return False
-    return False
 
 
 def _carried(

@@ -19,6 +19,7 @@ httpcore's trace events, where a client has them, prove nothing here. They show 
 
 from __future__ import annotations
 
+import ssl
 import types
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
@@ -35,6 +36,21 @@ class TooLateError(Exception):
     """The request did not leave in time."""
 
 
+class StrayError(Exception):
+    """A server sent something over TLS before any request."""
+
+
+def is_silent(tls: ssl.SSLObject) -> bool:
+    """Return whether nothing came over TLS that was not read, not even its end."""
+    try:
+        tls.read(1)
+    except ssl.SSLWantReadError:
+        return True
+    except ssl.SSLError:
+        return False
+    return False
+
+
 class Sending:
     """The body of one request, as an asynchronous iterable, and the trace of its sending.
 
@@ -47,6 +63,8 @@ class Sending:
     asked = False
     #: Whether it was sent more than once, as far as that can be seen.
     resent = False
+    #: Whether the client has shown when it sent the request.
+    traced = False
     #: Whether a reply had arrived before the request was written.
     stray = False
     #: Whether the request was stopped because it was too late.
@@ -102,12 +120,19 @@ class Sending:
                 self.check()
                 self.resent = self.resent or (self.asked and self._posts > 0)
                 self._posts += 1
+                self.traced = True
         elif name == "http11.receive_response_headers.started":
             self._silent = self._running
         elif name == "http11.receive_response_headers.complete":
             self.stray = self.stray or (self._silent and self._running)
         elif name == "connection.connect_tcp.started":
             self.peer = info
+        elif name == "connection.start_tls.complete":
+            stream = info["return_value"]
+            tls = stream.get_extra_info("ssl_object")
+            if tls is not None and not is_silent(tls):
+                await stream.aclose()
+                raise StrayError
 
     @types.coroutine
     def watch(self, awaitable: Awaitable[Any]) -> Generator[Any, Any, Any]:

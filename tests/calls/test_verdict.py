@@ -278,9 +278,9 @@ def test_a_request_id_that_repeats_the_secret_is_no_id(
 @pytest.mark.parametrize(
     ("status", "detail"),
     [
-        (300, "redirected (HTTP 300), which is not followed"),
+        (300, "HTTP 300, code 300"),
         (307, "redirected (HTTP 307), which is not followed"),
-        (399, "redirected (HTTP 399), which is not followed"),
+        (308, "redirected (HTTP 308), which is not followed"),
         (400, "the request was not understood"),
         (429, "too many requests"),
         (502, "HTTP 502 from a gateway, not in TeleCMI's words"),

@@ -40,6 +40,7 @@ _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"(?im)^content-length: *(\d+)")
 # A client may read that much at once.
 _ONE_READ = 16_000
+_CLOSES = re.compile(rb"(?im)^connection: *close\r?$")
 _CHUNKED = re.compile(rb"(?im)^transfer-encoding: *chunked")
 
 
@@ -369,7 +370,7 @@ class _Connection:
         request = await self._read_request(special=special)
         if request is None:
             return False
-        target, body = request
+        target, body, closes = request
         since = None
         if self._strayed is not None:
             # One side may not have looked for a while: the client that wrote the request, or
@@ -380,7 +381,8 @@ class _Connection:
         if arrival is None:
             return False
         await self._answer(arrival)
-        return self._fate.kind != "one reply each"
+        # A client that asks for that is sure of it: it may not see what comes behind a reply.
+        return self._fate.kind != "one reply each" and not closes
 
     async def _idle(self) -> None:
         """Do what happens while the connection is idle, unless a request came first."""
@@ -403,8 +405,11 @@ class _Connection:
         self._read += data
         return bool(data)
 
-    async def _read_request(self, *, special: bool) -> tuple[bytes, bytes] | None:
-        """Read a request; return its target and body, or None if it did not come in full."""
+    async def _read_request(self, *, special: bool) -> tuple[bytes, bytes, bool] | None:
+        """Read a request: its target, its body, and whether it is the connection's last one.
+
+        None if it did not come in full.
+        """
         if special and self._fate.kind == "slow reading":
             await asyncio.sleep(self._fate.after)
         head = await self._until(_HEAD_END)
@@ -423,7 +428,8 @@ class _Connection:
             if special and length and await self._enough(1):
                 await self._interrupt("in the body")
             body = await self._take(length)
-        return None if body is None else (head.split(b" ", 2)[1], body)
+        closes = _CLOSES.search(head) is not None
+        return None if body is None else (head.split(b" ", 2)[1], body, closes)
 
     async def _until(self, end: bytes) -> bytes | None:
         """Read until a mark; return what comes before it."""

@@ -53,6 +53,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 async def post(client: Any, url: str, body: bytes) -> Reply | Failure:
     """Send one request over a client."""
     transport = HttpxTransport(client, owned=False)
+    transport._reuses = True  # as after a request that the client traced
     deadline = anyio.current_time() + TIMEOUTS.total
     return await transport.post(url, RequestBody(body), TIMEOUTS, deadline=deadline)
 

@@ -56,6 +56,7 @@ async def client_of(kind: str, backend: str, **options: Any) -> AsyncIterator[An
 async def post(client: Any, url: str, timeouts: Timeouts = PATIENT) -> Reply | Failure:
     """Send one request over a client."""
     transport = HttpxTransport(client, owned=False)
+    transport._reuses = True  # as after a request that the client traced
     deadline = anyio.current_time() + timeouts.total
     return await transport.post(url, WIRE, timeouts, deadline=deadline)
 
