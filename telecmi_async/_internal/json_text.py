@@ -13,13 +13,18 @@ encode_json = json.JSONEncoder(
 ).encode
 
 
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None)
+
+
 def decode_json(data: bytes) -> object | None:
     """Return the content of a reply's body, or ``None`` if it is not JSON; it never raises.
 
     A byte order mark is skipped; ``NaN`` and ``Infinity`` become ``None``.
     """
     try:
-        return cast("object", json.loads(data, parse_constant=_no_constant))
+        # As `json.loads` does, which makes a decoder for each text.
+        text = data.decode(json.detect_encoding(data), "surrogatepass")
+        return cast("object", _DECODER.decode(text))
     except (ValueError, RecursionError):
         return None
 
@@ -44,7 +49,3 @@ def parse_json(text: str | bytes, path: str = "pcmo") -> object:
         ) from None
     except RecursionError:
         raise InvalidCall("is nested too deep", path=path) from None
-
-
-def _no_constant(_: str) -> None:
-    """Return ``None`` for ``NaN`` and infinities."""

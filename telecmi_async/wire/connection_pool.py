@@ -6,7 +6,6 @@ connection that was used last, or opens one. Those that were not used for two se
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Final, Self
 
@@ -21,7 +20,7 @@ from telecmi_async.wire.trio_connection import open_on_trio
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from telecmi_async.wire.connection import Connection
     from telecmi_async.wire.exchange import Exchange
@@ -67,7 +66,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             body = b"".join([part async for part in request.stream])
             return encode_head(request.url.raw_path, request.headers.raw) + body
 
-        with _errors_of_httpx():
+        try:
             exchange: Exchange | None = None
             is_new = False
             while exchange is None:
@@ -86,6 +85,10 @@ class ConnectionPool(httpx.AsyncBaseTransport):
                         await connection.aclose()
                     else:
                         self._idle[origin].append(connection)
+        except Exception as error:
+            if (known := _error_of_httpx(error)) is None:
+                raise
+            raise known from error
         return httpx.Response(
             exchange.status, headers=exchange.headers, stream=ReceivedBody(exchange.body)
         )
@@ -153,16 +156,16 @@ class ReceivedBody(httpx.AsyncByteStream):
         return self._content
 
 
-@contextlib.contextmanager
-def _errors_of_httpx() -> Generator[None]:
-    """Raise the errors of an exchange as those of httpx."""
-    try:
-        yield
-    except WriteTimedOut as error:
-        raise httpx.WriteTimeout("the server did not take the request in time") from error
-    except ReadTimedOut as error:
-        raise httpx.ReadTimeout("the server did not reply in time") from error
-    except ReplyError as error:
-        raise httpx.RemoteProtocolError(str(error)) from error
-    except (OSError, anyio.BrokenResourceError) as error:
-        raise httpx.ReadError("the connection broke") from error
+def _error_of_httpx(error: Exception) -> httpx.TransportError | None:
+    """Return httpx's error for one of an exchange; None for any other."""
+    match error:
+        case WriteTimedOut():
+            return httpx.WriteTimeout("the server did not take the request in time")
+        case ReadTimedOut():
+            return httpx.ReadTimeout("the server did not reply in time")
+        case ReplyError():
+            return httpx.RemoteProtocolError(str(error))
+        case OSError() | anyio.BrokenResourceError():
+            return httpx.ReadError("the connection broke")
+        case _:
+            return None

@@ -128,6 +128,7 @@ _CLIENTS: dict[str, Callable[[int], Any] | None] = {
     "httpx-aiohttp": _aiohttp,
     "httpx2": _httpx2,
 }
+_BLIND = {"untraced", "resending, untraced", "httpx-aiohttp"}
 _RESENDS = {"resending", "resending, lying", "resending, untraced", "httpx, auth"}
 _NEEDS = {"httpx-aiohttp": "httpx_aiohttp", "httpx2": "httpx2", "uvloop": "uvloop"}
 
@@ -154,6 +155,11 @@ class Variant:
         """The library that it needs and that is not installed."""
         needed = [_NEEDS[name] for name in (self.client, self.loop) if name in _NEEDS]
         return next((name for name in needed if importlib.util.find_spec(name) is None), None)
+
+    @property
+    def blind(self) -> bool:
+        """Whether the client shows nothing of its connections, so that no stray can be seen."""
+        return self.client in _BLIND
 
     @property
     def resends(self) -> bool:

@@ -126,15 +126,14 @@ async def test_a_stray_reply_is_no_answer_to_the_next_call(
 
 @pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
 @pytest.mark.parametrize("together", [True, False], ids=["one record", "two records"])
-@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 async def test_aiohttp_leaves_a_connection_with_a_stray(
-    tls: bool, together: bool, anyio_backend_name: str
+    together: bool, anyio_backend_name: str
 ) -> None:
     """A client over aiohttp needs no help: aiohttp closes such a connection by itself."""
     if anyio_backend_name == "trio":
         pytest.skip("aiohttp runs on asyncio alone")
     script, servers = echoing(OTHER, together=together)
-    server = fs.FaultServer(script, tls=tls)
+    server = fs.FaultServer(script)
     servers.append(server)
     bodies = [b'{"n":%d}' % number for number in range(6)]
     async with server.running(), CLIENTS["httpx-aiohttp"].make() as client:
