@@ -69,9 +69,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         try:
             exchange: Exchange | None = None
             is_new = False
-            while exchange is None:
-                if is_new:
-                    raise httpx.ConnectError("the connection ended before the request")
+            while exchange is None and not is_new:
                 connection = await self._take_idle(origin)
                 if connection is None:
                     is_new = True
@@ -89,8 +87,13 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             if (known := _error_of_httpx(error)) is None:
                 raise
             raise known from error
+        if exchange is None:
+            raise httpx.ConnectError("the connection ended before the request")
         return httpx.Response(
-            exchange.status, headers=exchange.headers, stream=ReceivedBody(exchange.body)
+            exchange.status,
+            headers=exchange.headers,
+            stream=ReceivedBody(exchange.body),
+            extensions={"exchange": exchange},
         )
 
     def _origin(self, url: httpx.URL) -> Origin:

@@ -44,6 +44,7 @@ class Exchange:
 
     __slots__ = (
         "_body",
+        "_body_size",
         "_complete",
         "_interim",
         "_length_known",
@@ -63,7 +64,8 @@ class Exchange:
         self.reusable = False
         self._parser = httptools.HttpResponseParser(self)
         self._body: list[bytes] = []
-        self._size = 0
+        self._body_size = 0
+        self._size = 0  # of all bytes
         self._interim = 0
         self._reading_body = False
         self._length_known = False
@@ -73,6 +75,13 @@ class Exchange:
     def body(self) -> bytes:
         """The body, without the framing of chunks."""
         return self._body[0] if len(self._body) == 1 else b"".join(self._body)
+
+    def header(self, name: bytes) -> str | None:
+        """Return the value of the first header of a name in lower case, if there is one."""
+        for each, value in self.headers:
+            if each == name:
+                return value.decode("latin-1")
+        return None
 
     def receive(self, data: bytes) -> bool:
         """Take bytes that arrived; return whether the reply is complete.
@@ -164,6 +173,9 @@ class Exchange:
         """Keep a piece of the body."""
         if self._complete:
             return
+        self._body_size += len(data)
+        if self._body_size > LARGEST_BODY:
+            raise ReplyError("the reply is too large")
         self._body.append(data)
 
     def on_message_complete(self) -> None:

@@ -19,6 +19,7 @@ import anyio
 
 from telecmi_async._internal.secrets import RequestBody
 from telecmi_async.errors import ConfigurationError
+from telecmi_async.wire.exchange import Exchange
 from telecmi_async.wire.failure_cause import describe
 from telecmi_async.wire.reply import Failure, Reply
 from telecmi_async.wire.sending import Sending, is_silent, sending_class
@@ -104,6 +105,10 @@ class HttpxTransport:
         )
         sending.status = status = response.status_code
         self._reuses = self._reuses or sending.traced
+        if isinstance(exchange := response.extensions.get("exchange"), Exchange):
+            # Our own connection's: its reply is complete, and nothing is behind it.
+            content = _decompress(exchange.body, exchange.header(b"content-encoding"))
+            return _reply(status, content, exchange.header(b"retry-after"), sending)
         try:
             if sending.stray:  # left unread, it closes its connection
                 reason = "a reply that had arrived before the request was sent"
@@ -115,11 +120,7 @@ class HttpxTransport:
             await _look_behind(response)
         finally:
             await response.aclose()
-        if content is None:
-            reason = f"HTTP {status} with a body that cannot be read"
-            return Failure(reason, may_have_left=True, resent=sending.resent)
-        retry_after = response.headers.get("retry-after")
-        return Reply(status, content, retry_after, resent=sending.resent)
+        return _reply(status, content, response.headers.get("retry-after"), sending)
 
     async def aclose(self) -> None:
         """Close the client if it is ours."""
@@ -230,13 +231,25 @@ async def _read(response: httpx.Response) -> bytes | None:
         raw += chunk
         if len(raw) > _LARGEST_REPLY:
             return None
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    return _decompress(bytes(raw), encoding)
+    return _decompress(bytes(raw), response.headers.get("content-encoding"))
 
 
-def _decompress(raw: bytes, encoding: str) -> bytes | None:
+def _reply(
+    status: int, content: bytes | None, retry_after: str | None, sending: Sending
+) -> Reply | Failure:
+    """Return a complete reply; a failure if its body cannot be read."""
+    if content is None:
+        reason = f"HTTP {status} with a body that cannot be read"
+        return Failure(reason, may_have_left=True, resent=sending.resent)
+    return Reply(status, content, retry_after, resent=sending.resent)
+
+
+def _decompress(raw: bytes, encoding: str | None) -> bytes | None:
     """Decompress a body; servers may compress one without being asked."""
-    if not raw or encoding in {"", "identity"}:
+    if not raw or encoding is None:
+        return raw
+    encoding = encoding.strip().lower()
+    if encoding in {"", "identity"}:
         return raw
     if encoding not in {"gzip", "deflate"}:
         return None

@@ -128,8 +128,8 @@ class Sending:
         elif name == "connection.connect_tcp.started":
             self.peer = info
         elif name == "connection.start_tls.complete":
-            stream = info["return_value"]
-            tls = stream.get_extra_info("ssl_object")
+            stream = info.get("return_value")
+            tls = None if stream is None else stream.get_extra_info("ssl_object")
             if tls is not None and not is_silent(tls):
                 await stream.aclose()
                 raise StrayError
