@@ -130,7 +130,7 @@ class Sending:
         elif name == "connection.start_tls.complete":
             stream = info.get("return_value")
             tls = None if stream is None else stream.get_extra_info("ssl_object")
-            if tls is not None and not is_silent(tls):
+            if stream is not None and tls is not None and not is_silent(tls):
                 await stream.aclose()
                 raise StrayError
 
