@@ -86,6 +86,7 @@ class AsyncioConnection:
     def connection_lost(self, error: Exception | None) -> None:
         """Note that the connection is closed."""
         self.spent = True
+        self._stop_timer()
         if error is not None and self._exchange is not None:
             self._finish(error)
         else:
@@ -114,7 +115,7 @@ class AsyncioConnection:
         self._moved = self._loop.time()
         cast("asyncio.Transport", self._transport).write(request)
         self._untaken = self._size_untaken()
-        self._timer = self._loop.call_later(write if self._untaken else read, self._check_time)
+        self._look_by(self._moved + (write if self._untaken else read))
         try:
             await self._done
         except BaseException:
@@ -122,7 +123,6 @@ class AsyncioConnection:
             raise
         finally:
             self._exchange = self._done = None
-            self._timer.cancel()
         self.idle_since = self._moved
         if not exchange.reusable or self._size_untaken():
             self._abort()
@@ -142,15 +142,33 @@ class AsyncioConnection:
         self._abort()
         return False
 
+    def _look_by(self, due: float) -> None:
+        """See to it that `_check_time` runs by ``due``.
+
+        A timer outlives its exchange and serves the next ones: setting one for each took longer
+        than reading its reply.
+        """
+        if self._timer is None or self._timer.when() > due:
+            self._stop_timer()
+            self._timer = self._loop.call_at(due, self._check_time)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _check_time(self) -> None:
         """End the exchange if the server has not moved for too long."""
+        self._timer = None
+        if self._exchange is None:
+            return
         now = self._loop.time()
         untaken = self._size_untaken()
         if untaken != self._untaken:
             self._untaken, self._moved = untaken, now
         due = self._moved + (self._write if untaken else self._read)
         if due > now:
-            self._timer = self._loop.call_at(due, self._check_time)
+            self._look_by(due)
         else:
             self._finish(WriteTimedOut() if untaken else ReadTimedOut())
 

@@ -100,9 +100,9 @@ class HttpxTransport:
     async def _exchange(self, request: httpx.Request, sending: Sending) -> Reply | Failure:
         """Send the request and read a reply of bounded size."""
         sending.check()
-        response: httpx.Response = await sending.watch(
-            self._client.send(request, stream=True, follow_redirects=False)
-        )
+        answer = self._client.send(request, stream=True, follow_redirects=False)
+        # Our own connections see strays by themselves.
+        response = await (answer if self._owned else sending.watch(answer))
         sending.status = status = response.status_code
         self._reuses = self._reuses or sending.traced
         if isinstance(exchange := response.extensions.get("exchange"), Exchange):
