@@ -63,7 +63,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> None:
     ledgers = functools.cache(lambda _path: MemoryLedger())
     monkeypatch.setattr("telecmi_async.ledger.SqliteLedger", ledgers)
     monkeypatch.setattr(
-        "telecmi_async.wire.httpx_transport.ConnectionPool", lambda _: simulator.transport()
+        "telecmi_async.wire.own_client.ConnectionPool", lambda _: simulator.transport()
     )
     for name, value in {
         "TELECMI_APP_ID": str(simulator.app_id),

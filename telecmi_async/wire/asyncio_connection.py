@@ -247,6 +247,19 @@ async def _addresses(loop: asyncio.AbstractEventLoop, origin: Origin) -> list[st
     return [address for address in taking_turns if address is not None]
 
 
+async def _connect(
+    loop: asyncio.AbstractEventLoop, address: str, port: int
+) -> AsyncioConnection:
+    """Connect to one address."""
+    connection = AsyncioConnection(loop)
+    try:
+        await loop.create_connection(lambda: _protocol(connection), address, port)
+    except BaseException:
+        connection._abort()  # noqa: SLF001  # it was made here
+        raise
+    return connection
+
+
 async def _race(
     loop: asyncio.AbstractEventLoop, addresses: Sequence[str], port: int
 ) -> AsyncioConnection:
@@ -254,21 +267,18 @@ async def _race(
 
     The next address is tried as soon as one fails, or has not answered for 0.25 s.
     """
+    if len(addresses) == 1:
+        return await _connect(loop, addresses[0], port)
     won: list[AsyncioConnection] = []
     failures: list[OSError] = []
 
     async def attempt(address: str, failed: anyio.Event) -> None:
-        connection = AsyncioConnection(loop)
         try:
-            await loop.create_connection(lambda: _protocol(connection), address, port)
+            won.append(await _connect(loop, address, port))
         except OSError as error:
             failures.append(error)
             failed.set()
             return
-        except BaseException:
-            connection._abort()  # noqa: SLF001  # it was made here
-            raise
-        won.append(connection)
         attempts.cancel_scope.cancel()
 
     try:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import anyio
-from anyio.abc import ByteStream, SocketAttribute, SocketStream
+from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSStream
 
 from telecmi_async.wire.connection import ReadTimedOut, WriteTimedOut
 from telecmi_async.wire.exchange import Exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-    from typing import Any
+    from collections.abc import Awaitable, Callable
+
+    from anyio.abc import ByteStream, SocketStream
 
     from telecmi_async.wire.connection import Origin
 
 _READ_SIZE = 1 << 16
 
 
-class _SocketReader(ByteStream):
+class _SocketReader:
     """A socket's stream that, while ``patient`` is False, reads what is there and never waits."""
 
     def __init__(self, stream: SocketStream) -> None:
@@ -42,15 +43,8 @@ class _SocketReader(ByteStream):
     async def send(self, item: bytes) -> None:
         await self._stream.send(item)
 
-    async def send_eof(self) -> None:
-        await self._stream.send_eof()
-
     async def aclose(self) -> None:
         await self._stream.aclose()
-
-    @property
-    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        return self._stream.extra_attributes
 
 
 class StreamConnection:
@@ -129,21 +123,19 @@ async def open_on_trio(origin: Origin) -> StreamConnection:
         BrokenResourceError: The connection ended while TLS was set up.
         EndOfStream: Likewise.
     """
-    try:
-        socket = _SocketReader(await anyio.connect_tcp(origin.host, origin.port))
-    except UnicodeError:
-        raise OSError("the host has no valid name") from None
+    socket = _SocketReader(await anyio.connect_tcp(origin.host, origin.port))
+    stream = cast("ByteStream", socket)  # TLS and an exchange need no more of one
     if origin.ssl_context is None:
-        return StreamConnection(socket, socket)
+        return StreamConnection(socket, stream)
     try:
         tls = await TLSStream.wrap(
-            socket,
+            stream,
             hostname=origin.host,
             ssl_context=origin.ssl_context,
             standard_compatible=False,
         )
     except BaseException:
         with anyio.CancelScope(shield=True):
-            await anyio.aclose_forcefully(socket)
+            await anyio.aclose_forcefully(stream)
         raise
     return StreamConnection(socket, tls)

@@ -338,6 +338,51 @@ async def test_a_reply_that_the_end_of_the_connection_ends(tls: bool) -> None:
     assert connection.spent
 
 
+@pytest.mark.parametrize("anyio_backend", BACKENDS[:2])
+async def test_a_server_that_takes_a_request_in_pieces_is_waited_for(tls: bool) -> None:
+    """As long as the server takes some of a request now and then, writing goes on."""
+
+    async def script(peer: fs.Peer) -> None:
+        for _ in range(8):
+            await anyio.sleep(0.04)
+            await peer._receive()
+        await fs.well_behaved(peer)
+
+    server = fs.FaultServer(script, tls=tls)
+    async with connected(server) as connection:
+        large = Request(b"x" * 8_000_000)
+        reply = await exchange(connection, large.take, write=0.15, read=5)
+
+    assert reply is not None
+    assert server.complete == 1
+
+
+@pytest.mark.parametrize("anyio_backend", BACKENDS[:2])
+async def test_time_passes_for_an_idle_connection_without_harm(tls: bool) -> None:
+    """A time-out that is due after its reply came ends nothing."""
+    server = fs.FaultServer(fs.well_behaved, tls=tls)
+    async with connected(server) as connection:
+        first = await exchange(connection, read=0.02)
+        await anyio.sleep(0.05)
+        second = await exchange(connection, read=9)
+
+    assert first is not None
+    assert second is not None
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("anyio_backend", BACKENDS[:1])
+async def test_a_connection_that_is_never_read_empty_is_not_used() -> None:
+    """Where something always waits to be read, no request is taken."""
+    server, request = fs.FaultServer(fs.well_behaved), Request()
+    async with connected(server) as connection:
+        cast("Any", connection)._has_more = lambda: True
+        reply = await exchange(connection, request.take)
+
+    assert reply is None
+    assert request.taken == 0
+
+
 async def test_a_cancelled_exchange_closes_the_connection(tls: bool) -> None:
     """After a cancellation the server sees the end, and the connection is not used again."""
     server = fs.FaultServer(fs.stall_after_body, tls=tls)

@@ -19,7 +19,7 @@ from telecmi_async import Timeouts
 from telecmi_async._internal.secrets import RequestBody
 from telecmi_async.wire.httpx_transport import HttpxTransport
 from telecmi_async.wire.reply import Failure, Reply
-from telecmi_async.wire.sending import Sending
+from telecmi_async.wire.sending import Sending, StrayError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator
@@ -335,3 +335,37 @@ def test_what_is_abandoned_is_closed() -> None:
     coroutine.close()
 
     assert cleaned == ["up"]
+
+
+class Shaken:
+    """A network stream after its TLS handshake."""
+
+    def __init__(self, waiting: bytes) -> None:
+        self.waiting = waiting
+        self.closed = False
+
+    def get_extra_info(self, _: str) -> Shaken:
+        return self
+
+    def read(self, _: int) -> bytes:
+        if not self.waiting:
+            raise ssl.SSLWantReadError
+        return self.waiting
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("waiting", [b"", b"H"])
+async def test_a_stray_that_comes_along_with_the_handshake_ends_the_connection(
+    waiting: bytes,
+) -> None:
+    """A reply that follows the server's last message of a handshake answers no request."""
+    stream, sending = Shaken(waiting), Sending(RequestBody(b"{}"), None)
+    try:
+        await sending.trace("connection.start_tls.complete", {"return_value": stream})
+    except StrayError:
+        assert waiting
+
+    assert stream.closed == bool(waiting)
+    assert not sending.may_have_left

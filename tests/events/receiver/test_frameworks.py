@@ -162,7 +162,7 @@ async def test_a_service_lives_as_long_as_its_application(
     """FastAPI opens and closes receiver and service, and an endpoint places a call."""
     simulator = Simulator()
     monkeypatch.setattr(
-        "telecmi_async.wire.httpx_transport.ConnectionPool", lambda _: simulator.transport()
+        "telecmi_async.wire.own_client.ConnectionPool", lambda _: simulator.transport()
     )
     monkeypatch.setenv("TELECMI_APP_ID", str(simulator.app_id))
     monkeypatch.setenv("TELECMI_SECRET", simulator.secret)
