@@ -349,7 +349,11 @@ async def test_the_logs_of_a_call_over_real_bytes(
     secret = SECRETS[kind]
     body = json.dumps({"code": int(status[:3]), "request_id": "r" * 43, "debug": secret})
     server = fs.FaultServer(fs.answering(fs.reply(body.encode(), status=status)))
-    async with server.running(), service_of(secret, base_url=server.url) as service:
+    async with (
+        server.running(),
+        httpx.AsyncClient() as client,
+        service_of(secret, base_url=server.url, http_client=client) as service,
+    ):
         handle = service.make_call(to=TO, pcmo=FLOW)
         error = await outcome(handle)
 

@@ -304,6 +304,8 @@ def test_the_plugin_costs_nothing_until_it_is_used(pytester: pytest.Pytester) ->
             loaded = {name for name in sys.modules if name.startswith("telecmi_async")}
             assert loaded == {
                 "telecmi_async",
+                "telecmi_async._internal",
+                "telecmi_async._internal.public_names",
                 "telecmi_async.testing",
                 "telecmi_async.testing.pytest_plugin",
             }

@@ -343,15 +343,16 @@ async def test_a_server_that_takes_a_request_in_pieces_is_waited_for(tls: bool) 
     """As long as the server takes some of a request now and then, writing goes on."""
 
     async def script(peer: fs.Peer) -> None:
-        for _ in range(8):
-            await anyio.sleep(0.04)
-            await peer._receive()
+        for _ in range(10):
+            await anyio.sleep(0.03)
+            for _ in range(16):
+                await peer._receive()
         await fs.well_behaved(peer)
 
     server = fs.FaultServer(script, tls=tls)
     async with connected(server) as connection:
-        large = Request(b"x" * 8_000_000)
-        reply = await exchange(connection, large.take, write=0.15, read=5)
+        large = Request(b"x" * 16_000_000)
+        reply = await exchange(connection, large.take, write=0.2, read=5)
 
     assert reply is not None
     assert server.complete == 1
