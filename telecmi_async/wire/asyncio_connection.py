@@ -48,7 +48,7 @@ class AsyncioConnection:
         self._raw: asyncio.Transport | None = None
         # The time-outs of the exchange, when the server last moved, and what it had not taken then.
         self._write = self._read = self._moved = 0.0
-        self._untaken = 0
+        self._untaken: int = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport from asyncio; or, with TLS, another one in its place."""
@@ -174,7 +174,8 @@ class AsyncioConnection:
 
     def _size_untaken(self) -> int:
         """Return how many bytes of the request wait for the server to take them."""
-        return 0 if self._raw is None else self._raw.get_write_buffer_size()
+        size: int = 0 if self._raw is None else self._raw.get_write_buffer_size()
+        return size
 
     def _finish(self, error: Exception | None = None) -> None:
         """End the exchange: what arrives from now on is stray."""
