@@ -272,11 +272,8 @@ async def _play(
 ) -> Tally:
     """Run a program, and compare what both sides say."""
     lags = (server.lag, lag)
-    if variant.blind:  # nothing that such a client shows tells this one from a reply
-        seen = [
-            each for each in program.connections if each.kind != "a reply with the handshake"
-        ]
-        program = attrs.evolve(program, connections=tuple(seen))
+    seen = [fate for fate in program.connections if fate.kind not in variant.unseen]
+    program = attrs.evolve(program, connections=tuple(seen))
     scene = Scene(program, f"{program.seed}:{program.number}", variant.wire, lags)
     server.start(scene)
     play = _Play(program, service, scene)

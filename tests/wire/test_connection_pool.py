@@ -216,6 +216,7 @@ async def test_a_new_connection_that_ended_at_once_is_not_written_to(
     async def and_wait(*args: Any) -> Connection:
         connection = await connect(*args)
         await settled(lambda: server.connections == 1 and server.open == 0)
+        await anyio.sleep(0.05)  # the end travels, too
         return connection
 
     monkeypatch.setattr(connections, "_connect", and_wait)
