@@ -146,9 +146,9 @@ def full(session: nox.Session) -> None:
 
 @nox.session(python=OTHERS, requires=["build"])
 def tests_others(session: nox.Session) -> None:
-    """Run the suite in process on another Python."""
+    """Run the suite in process on another Python; benchmarks are no part of the package."""
     install_wheel(session, *group("tests"))
-    run_suite(session)
+    run_suite(session, "--ignore=tests/benchmarks")
 
 
 @nox.session(requires=["build"])
@@ -160,7 +160,7 @@ def tests_lowest(session: nox.Session) -> None:
     """
     lowest = [lowest_of(Requirement(line)) for line in PROJECT["project"]["dependencies"]]
     install_wheel(session, *group("tests"), *lowest)
-    built_on_others = ("--ignore=tests/campaigns", "--ignore=tests/cli")
+    built_on_others = [f"--ignore=tests/{room}" for room in ("benchmarks", "campaigns", "cli")]
     run_suite(session, *built_on_others)
 
 
