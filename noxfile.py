@@ -299,7 +299,7 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def costs(session: nox.Session) -> None:
     """Print what the parts of the package cost: each script of benchmarks/ but two."""
-    session.install("--editable", ".", *group("full"))
+    session.install("--editable", ".", *group("full"), *group("bench"))
     for script in sorted(Path("benchmarks").glob("*.py")):
         # These have sessions of their own.
         if script.stem not in {"compare", "instructions"}:
