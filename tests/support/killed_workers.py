@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections import Counter
@@ -36,6 +37,7 @@ from telecmi_async.campaigns import (
 )
 from telecmi_async.ledger import CallEvidence, Reaped, SqliteLedger
 from telecmi_async.ledger.postgres.ledger import PostgresLedger
+from telecmi_async.ledger.sqlite.thread import SqliteThread
 from telecmi_async.wire.asyncio_connection import AsyncioConnection
 from telecmi_async.wire.sending import Sending
 
@@ -67,6 +69,22 @@ SETTINGS = CampaignSettings(
 )
 
 
+# Held while a ledger's thread is in a transaction: a worker that is frozen in one blocks all
+# writers.
+WRITING = threading.RLock()
+
+
+def note_transactions() -> None:
+    """Let the ledgers of this process hold `WRITING`."""
+    serve = SqliteThread._serve
+
+    def serving(thread: SqliteThread, jobs: Any) -> None:
+        with WRITING:
+            serve(thread, jobs)
+
+    SqliteThread._serve = serving  # type: ignore[method-assign, assignment]  # this process ends by it
+
+
 @define
 class Ending:
     """Where and how a worker ends.
@@ -86,7 +104,8 @@ class Ending:
         """End if this is the point."""
         if point == self.point and not self.note.exists():
             self.note.write_text(str(number or self.number))
-            os.kill(os.getpid(), self.how)
+            with WRITING:
+                os.kill(os.getpid(), self.how)
 
 
 def end_at_point(ledger: Any, ending: Ending) -> None:  # a hook for each point
@@ -216,6 +235,7 @@ class Scenario:
 
     async def work(self, base_url: str, number: int, *, ends: bool) -> None:
         """Dial until nothing is left."""
+        note_transactions()
         async with (
             self.ledger() as ledger,
             CallService(2222226, "simulated-secret", from_=FROM, base_url=base_url) as service,
