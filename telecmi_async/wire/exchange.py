@@ -121,15 +121,16 @@ class Exchange:
 
         The parser skips line ends between replies. It reports all else.
         """
-        last = self._body[-1] if self._body and b"chunked" not in self._coding() else b""
+        last = self._body[-1] if self._body and self._coding() is None else b""
         if last and data[-1] == last[-1] and last[-1] not in _LINE_ENDS:
             return True
         expected = len(last) - len(last.rstrip(_LINE_ENDS)) if last else len(b"\r\n\r\n")
         return len(data) - len(data.rstrip(_LINE_ENDS)) == expected
 
-    def _coding(self) -> bytes:
-        """Return the transfer coding."""
-        return b", ".join(v for name, v in self.headers if name == b"transfer-encoding").lower()
+    def _coding(self) -> bytes | None:
+        """Return the transfer coding, or None without one."""
+        found = [value for name, value in self.headers if name == b"transfer-encoding"]
+        return b", ".join(found).lower() if found else None
 
     # -- what httptools calls
 
@@ -155,7 +156,7 @@ class Exchange:
         status: int = self._parser.get_status_code()
         if self._parser.get_http_version() not in {"1.0", "1.1"}:
             raise ReplyError("the reply is not of HTTP/1.1")
-        if self._coding() not in {b"", b"chunked"}:
+        if self._coding() not in {None, b"chunked"}:
             raise ReplyError("the reply has an unknown transfer coding")
         self.status = status
         if status == 101:
@@ -182,7 +183,11 @@ class Exchange:
         """Note that the reply is complete, unless it was an interim one."""
         if self._reading_body and not self._complete:
             self._complete = True
-            self.reusable = self._parser.should_keep_alive()
+            self.reusable = self._parser.should_keep_alive() and not any(
+                # Versions of llhttp differ in what they make of spaces behind the word.
+                name == b"connection" and b"close" in value.lower()
+                for name, value in self.headers
+            )
 
 
 def _reason(error: Exception) -> ReplyError:
