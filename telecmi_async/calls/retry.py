@@ -156,6 +156,7 @@ class RetryBudget:
 def load_tenacity() -> None:
     """Import what retries need. A process that fails, for want of files say, imports nothing."""
     import_module("tenacity")  # 8 ms that ``import telecmi_async`` need not take
+    _draw("", 0)  # since Python 3.12, the first seed that is a text imports a hash function
 
 
 async def run_attempts(
