@@ -347,7 +347,8 @@ def test_so_it_is_on_pytest_asyncio(pytester: pytest.Pytester) -> None:
     pytester.makeconftest("from telecmi_async import testing\n" + "\n".join(hooks))
     pytester.makeini(INI)
 
-    ran = pytester.runpytest_inprocess("--strict-markers", "-p", "no:cacheprovider")
+    # In a process of its own: other tests of this one patch httpx.
+    ran = pytester.runpytest_subprocess("--strict-markers", "-p", "no:cacheprovider")
 
     ran.assert_outcomes(passed=len(re.findall(r"async def test_", code)) + 3)
 
