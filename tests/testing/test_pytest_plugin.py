@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import pkgutil
 import re
 import textwrap
 from typing import TYPE_CHECKING, Final
@@ -9,10 +12,17 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from project_paths import ROOT
 
-import telecmi_async.simulator  # noqa: F401  # inner runs unload what only they import
+import telecmi_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# Inner runs unload what only they import, and the package imports late: with a second copy of a
+# module, nothing is what it was.
+for module in pkgutil.walk_packages(telecmi_async.__path__, "telecmi_async."):
+    if not module.name.endswith("__main__"):
+        with contextlib.suppress(ImportError):  # an extra that is missing
+            importlib.import_module(module.name)
 
 # Each way to run async tests, with its mark, settings and options.
 RUNNERS: Final = {
@@ -347,8 +357,7 @@ def test_so_it_is_on_pytest_asyncio(pytester: pytest.Pytester) -> None:
     pytester.makeconftest("from telecmi_async import testing\n" + "\n".join(hooks))
     pytester.makeini(INI)
 
-    # In a process of its own: other tests of this one patch httpx.
-    ran = pytester.runpytest_subprocess("--strict-markers", "-p", "no:cacheprovider")
+    ran = pytester.runpytest_inprocess("--strict-markers", "-p", "no:cacheprovider")
 
     ran.assert_outcomes(passed=len(re.findall(r"async def test_", code)) + 3)
 
