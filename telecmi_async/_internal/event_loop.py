@@ -106,8 +106,12 @@ def call_in_loop(loop: object, function: Callable[[_T], object], argument: _T) -
 
 
 def is_failure(error: BaseException) -> bool:
-    """Return whether an exception is a failure, not a cancellation or the program's end."""
-    cancelled = type(error).__name__ == "CancelledError"
+    """Return whether an exception is a failure, not a cancellation or the program's end.
+
+    A cancellation that was not meant for the running task is one: a task that it awaited was
+    cancelled.
+    """
+    cancelled = any(base.__name__ == "CancelledError" for base in type(error).__mro__)
     return isinstance(error, Exception) or (cancelled and is_foreign_cancellation())
 
 

@@ -38,8 +38,8 @@ def encode_head(target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 class Exchange:
     """The reply to one request, as it arrives.
 
-    `receive` is given all bytes that arrive, and `end` is called if no more can come. Once one of
-    them has returned True, the reply is complete.
+    `receive` is given all bytes that arrive, until it returns True; `end` is called if no more can
+    come.
     """
 
     __slots__ = (
@@ -104,8 +104,8 @@ class Exchange:
             raise ReplyError("the reply is too large")
         return self._complete
 
-    def end(self) -> bool:
-        """Note that the server closed the connection; return True, as the reply is complete.
+    def end(self) -> None:
+        """Note that the server closed the connection, which completes some replies.
 
         Raises:
             ReplyError: The reply is not complete.
@@ -114,7 +114,6 @@ class Exchange:
             raise ReplyError("the connection was closed before the reply was complete")
         self._complete = True
         self.reusable = False
-        return True
 
     def _ends_with(self, data: bytes) -> bool:
         """Return whether ``data`` ends where the reply does.

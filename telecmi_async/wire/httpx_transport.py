@@ -19,7 +19,7 @@ import anyio
 
 from telecmi_async._internal.secrets import RequestBody
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.wire.exchange import Exchange
+from telecmi_async.wire.exchange import LARGEST_BODY, Exchange
 from telecmi_async.wire.failure_cause import describe
 from telecmi_async.wire.reply import Failure, Reply
 from telecmi_async.wire.sending import Sending, is_silent, sending_class
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("telecmi_async")
 
-_LARGEST_REPLY = 1 << 20
 _CLOSE = {"Connection": "close"}
 
 
@@ -224,12 +223,12 @@ def _httpx_timeouts(timeouts: Timeouts) -> dict[str, float]:
 async def _read(response: httpx.Response) -> bytes | None:
     """Return a reply's body; None if it exceeds 1 MiB or cannot be decompressed."""
     if response.is_stream_consumed:  # by a hook of the user's client
-        return response.content if len(response.content) <= _LARGEST_REPLY else None
+        return response.content if len(response.content) <= LARGEST_BODY else None
     raw = bytearray()
     # httpx's own ways to read it close it at its end; see `_look_behind`.
     async for chunk in cast("httpx.AsyncByteStream", response.stream):
         raw += chunk
-        if len(raw) > _LARGEST_REPLY:
+        if len(raw) > LARGEST_BODY:
             return None
     return _decompress(bytes(raw), response.headers.get("content-encoding"))
 
@@ -255,10 +254,10 @@ def _decompress(raw: bytes, encoding: str | None) -> bytes | None:
         return None
     decompressor = zlib.decompressobj(wbits=47)  # gzip's header or zlib's
     try:
-        body = decompressor.decompress(raw, _LARGEST_REPLY + 1)
+        body = decompressor.decompress(raw, LARGEST_BODY + 1)
     except zlib.error:
         return None
-    return body if decompressor.eof and len(body) <= _LARGEST_REPLY else None
+    return body if decompressor.eof and len(body) <= LARGEST_BODY else None
 
 
 async def _look_behind(response: httpx.Response) -> None:
@@ -306,7 +305,7 @@ def _carried(
     except Exception:  # noqa: BLE001  # it was closed unread, or is of an unknown kind
         # Its body would say whether a 502 is TeleCMI's or a gateway's.
         content = b"" if status < 500 else None
-    if not isinstance(content, bytes) or len(content) > _LARGEST_REPLY:
+    if not isinstance(content, bytes) or len(content) > LARGEST_BODY:
         reason = f"HTTP {status}, then {type(error).__name__}"
         return Failure(reason, may_have_left=True, resent=sending.resent)
     return Reply(status, content, retry_after, resent=sending.resent)

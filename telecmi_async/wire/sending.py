@@ -51,6 +51,16 @@ def is_silent(tls: ssl.SSLObject) -> bool:
     return False
 
 
+async def _require_silence(stream: Any) -> None:
+    """Close a network stream, if it is known, on which something came along with TLS."""
+    if stream is None:
+        return
+    tls = stream.get_extra_info("ssl_object")
+    if tls is not None and not is_silent(tls):
+        await stream.aclose()
+        raise StrayError
+
+
 class Sending:
     """The body of one request, as an asynchronous iterable, and the trace of its sending.
 
@@ -128,11 +138,7 @@ class Sending:
         elif name == "connection.connect_tcp.started":
             self.peer = info
         elif name == "connection.start_tls.complete":
-            stream = info.get("return_value")
-            tls = None if stream is None else stream.get_extra_info("ssl_object")
-            if stream is not None and tls is not None and not is_silent(tls):
-                await stream.aclose()
-                raise StrayError
+            await _require_silence(info.get("return_value"))
 
     @types.coroutine
     def watch(self, awaitable: Awaitable[Any]) -> Generator[Any, Any, Any]:

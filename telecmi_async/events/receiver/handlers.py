@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import anyio
 
-from telecmi_async._internal.event_loop import is_foreign_cancellation
+from telecmi_async._internal.event_loop import is_failure
 from telecmi_async._internal.messages import mask_in
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events import DigitsEvent, Event, InboundRequest
@@ -82,7 +82,7 @@ class Handlers:
                     flow = await flow
                 return encode_pcmo(parse_pcmo(flow))
             except BaseException as error:
-                if not _is_its_own(error):
+                if not is_failure(error):
                     raise
                 logger.error(  # noqa: TRY400  # its traceback is cleaned first
                     "the handler for %r failed; the fallback answers\n%s",
@@ -105,23 +105,13 @@ class Handlers:
                 if inspect.isawaitable(returned):
                     await returned
             except BaseException as error:
-                if not _is_its_own(error):
+                if not is_failure(error):
                     raise
                 logger.error(  # noqa: TRY400  # its traceback is cleaned first
                     "a handler failed on %r; the event is not repeated\n%s",
                     event,
                     _trace(error, event),
                 )
-
-
-def _is_its_own(error: BaseException) -> bool:
-    """Return whether an error is a handler's own, to be logged, so that all go on.
-
-    A cancellation is ours, unless a task that the handler awaited was cancelled.
-    """
-    if isinstance(error, Exception):
-        return True
-    return isinstance(error, anyio.get_cancelled_exc_class()) and is_foreign_cancellation()
 
 
 def _trace(error: BaseException, event: Event) -> str:
