@@ -40,6 +40,9 @@ RUNNERS: Final = {
     "trio": ("trio", "", ()),
     "trio auto": ("", "trio_mode = true", ()),
 }
+# In a process of its own: FastAPI and pydantic, too, import late, and break when they are loaded
+# twice.
+ALONE: Final = ("--strict-markers", "-p", "no:cacheprovider")
 UNMARKED: Final = ("", "markers = asyncio: not known without its plugin", ("-p", "no:asyncio"))
 # pytest-asyncio requires users to say which loop their fixtures use.
 INI: Final = """
@@ -341,7 +344,7 @@ def test_the_page_about_testing_is_a_test_file(pytester: pytest.Pytester) -> Non
     pytester.makepyfile(code)
     pytester.makeini(INI)
 
-    ran = pytester.runpytest_inprocess("--strict-markers", "-p", "no:cacheprovider")
+    ran = pytester.runpytest_subprocess(*ALONE)
 
     # One test sends four reminders.
     ran.assert_outcomes(passed=2 * (len(re.findall(r"async def test_", code)) + 3))
@@ -357,7 +360,7 @@ def test_so_it_is_on_pytest_asyncio(pytester: pytest.Pytester) -> None:
     pytester.makeconftest("from telecmi_async import testing\n" + "\n".join(hooks))
     pytester.makeini(INI)
 
-    ran = pytester.runpytest_inprocess("--strict-markers", "-p", "no:cacheprovider")
+    ran = pytester.runpytest_subprocess(*ALONE)
 
     ran.assert_outcomes(passed=len(re.findall(r"async def test_", code)) + 3)
 
