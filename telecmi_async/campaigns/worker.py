@@ -333,7 +333,12 @@ class Worker:
             return lost and not await self.ledger.release(send.claim, send.owner)
         if permit.failure is not None:
             await self.store_failed(permit.failure)
+        was_open = self._breaker.open
         self._breaker.record(failure, self.now(), began=send.began)
+        if self._breaker.open is not was_open:
+            opened = "too many of the last sends ended unknown: nothing but probes is sent"
+            news = "a probe was answered: dialling goes on" if was_open else opened
+            logger.warning("campaign %s: %s", self.campaign, news)
         return await self._settle(send, permit.token, handle, failure)
 
     async def _intend(self, send: PendingSend, token: str) -> Intent | RuleDecision | None:

@@ -284,8 +284,10 @@ async def test_an_unknown_contact_is_held_however_long_it_takes() -> None:
 # --- circuit breaker and rate ------------------------------------------------------------
 
 
-async def test_too_many_unknown_sends_stop_the_dialling_until_a_probe_is_answered() -> None:
-    """Circuit breaker: unknown sends open it, and a successful probe closes it."""
+async def test_too_many_unknown_sends_stop_the_dialling_until_a_probe_is_answered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Circuit breaker: unknown sends open it, a successful probe closes it, both are logged."""
     async with scene(Fault("reset")) as here, anyio.create_task_group() as tasks:
         campaign = here.campaign(receiver=None)
         await campaign.load(contacts(100))
@@ -299,6 +301,12 @@ async def test_too_many_unknown_sends_stop_the_dialling_until_a_probe_is_answere
         assert braked < 20
         assert here.simulator.requests == 100
         assert await here.counted() == {"unknown": braked, "placed": 100 - braked}
+
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert warnings == [
+        "campaign spring: too many of the last sends ended unknown: nothing but probes is sent",
+        "campaign spring: a probe was answered: dialling goes on",
+    ]
 
 
 async def test_what_had_its_turn_already_is_braked_too() -> None:
