@@ -56,8 +56,9 @@ def blocks_of(page: Path) -> Iterator[Block]:
 
 
 @pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set up an account on the simulator for every service that a page makes."""
+def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Set up an account on the simulator for every service, and a folder for every file."""
+    monkeypatch.chdir(tmp_path)
     simulator = Simulator(secret="your-secret")
     # A ledger's threads would make the virtual clock jump.
     ledgers = functools.cache(lambda _path: MemoryLedger())
