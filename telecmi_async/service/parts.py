@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -16,7 +17,6 @@ from telecmi_async.events.reference import References
 from telecmi_async.pacing.channels import Channels
 from telecmi_async.pcmo import codec
 from telecmi_async.service.lookup import Lookup
-from telecmi_async.service.tracker import Tracker
 from telecmi_async.wire.httpx_transport import HttpxTransport
 from telecmi_async.wire.own_client import open_own_client
 
@@ -26,8 +26,16 @@ if TYPE_CHECKING:
     import httpx
 
     from telecmi_async.service.options import ServiceSettings
+    from telecmi_async.service.tracker import Tracker  # noqa: TC004  # no one evaluates the annotation
 
 
+# Modules that are imported inside functions, which may run for the first time after the service was
+# made: methods of a handle and a service, and asyncio's look-up of a host.
+_MODULES: Final = (
+    "concurrent.futures.thread",
+    "telecmi_async.calls.result",
+    "telecmi_async.service.stream",
+)
 # Text codecs that Python imports when they are first used: of host names and certificates, and of
 # JSON with a byte order mark or in UTF-16 or UTF-32.
 _CODECS: Final = (
@@ -78,6 +86,8 @@ def build_parts(
         )
     retry.load_tenacity()
     codec.load_cattrs()
+    for name in _MODULES:
+        import_module(name)
     for name in _CODECS:
         codecs.lookup(name)
     secret, limit = settings.credentials.secret, settings.rate
@@ -101,6 +111,8 @@ def build_parts(
     )
     tracker = None
     if settings.sources.has_any or channels is not None:
+        from telecmi_async.service.tracker import Tracker  # noqa: PLC0415  # a service without events starts faster
+
         tracker = Tracker(
             settings.sources,
             tasks,
