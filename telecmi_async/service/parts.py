@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -94,7 +95,7 @@ def build_parts(
     redact, references = Redactor(secret), References(secret)
     tasks = TaskRunner(redact)
     transport = HttpxTransport(
-        open_own_client(ssl_context) if http_client is None else http_client,
+        _open_client(settings, ssl_context) if http_client is None else http_client,
         owned=http_client is None,
     )
     channels = None if limit.max_live_calls is None else Channels(limit.max_live_calls)
@@ -122,3 +123,10 @@ def build_parts(
             signed=settings.signed,
         )
     return ServiceParts(redact, tasks, transport, references, channels, placer, lookup, tracker)
+
+
+def _open_client(
+    settings: ServiceSettings, ssl_context: ssl.SSLContext | None
+) -> httpx.AsyncClient:
+    """Open the service's own client; plain http, for this machine, needs no certificates."""
+    return open_own_client(ssl_context, secure=urlsplit(settings.base_url).scheme != "http")
