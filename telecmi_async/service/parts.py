@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import httpx
 
     from telecmi_async.service.options import ServiceSettings
-    from telecmi_async.service.tracker import Tracker  # noqa: TC004  # no one evaluates the annotation
+    from telecmi_async.service.tracker import Tracker  # noqa: TC004  # its annotation is never evaluated
 
 
 # Modules that are imported inside functions, which may run for the first time after the service was
