@@ -1,9 +1,9 @@
 """Import time: what a program waits for before its first call, above ``import httpx``, in CPU time.
 
 ``import telecmi_async`` alone imports nothing else. Measured are ``from telecmi_async import
-CallService``, the first ``CallService(…)`` for an https address, which imports what is left and
-loads the certificates, and all public names together. Of the first service, the certificates
-alone and the event loop's own modules are shown as well: no client can do without them.
+CallService``; the first ``CallService(…)``, which imports its parts and, for an https address, loads
+the certificates; both together; and all public names together. For comparison: httpx's own first
+client, which loads the same certificates, and what the libraries below take.
 
 Fresh processes run the statements in turn; the medians and the smallest values of the
 differences are printed, in milliseconds. Bytecode is cached, as it is for installed packages.
@@ -30,15 +30,22 @@ print(between - began, time.process_time() - between)
 """
 CERTIFICATES = "import ssl, certifi; ssl.create_default_context(cafile=certifi.where())"
 
+IMPORT = "from telecmi_async import CallService"
+
 #: By name, what is measured first and then.
 STATEMENTS = {
-    "httpx": ("import httpx", "pass"),
-    "service": ("from telecmi_async import CallService", "CallService(1, 'a-secret')"),
+    "httpx": ("import httpx", "httpx.AsyncClient()"),
+    "httpx_asyncio": ("import httpx, asyncio", "pass"),
+    "service": (IMPORT, "CallService(1, 'a-secret')"),
+    "service_asyncio": (f"import asyncio; {IMPORT}", "CallService(1, 'a-secret')"),
+    "service_http": (IMPORT, "CallService(1, 'a-secret', base_url='http://127.0.0.1:1/v2')"),
     "all_names": ("from telecmi_async import *", "pass"),
     "certificates": ("import httpx", CERTIFICATES),
     "asyncio": ("import httpx", "import asyncio"),
     "anyio": ("import httpx, asyncio", "import anyio._backends._asyncio"),
     "attrs": ("import httpx", "import attrs"),
+    "cattrs": ("import httpx, attrs", "import cattrs"),
+    "tenacity": ("import httpx", "import tenacity"),
 }
 
 
@@ -64,17 +71,30 @@ def main() -> None:
     figures = {
         "httpx": [row["httpx"][0] for row in rows],
         "call_service_above_httpx": [row["service"][0] - row["httpx"][0] for row in rows],
+        "call_service_above_httpx_and_asyncio": [
+            row["service_asyncio"][0] - row["httpx_asyncio"][0] for row in rows
+        ],
         "first_service": [row["service"][1] for row in rows],
+        "both_above_httpx": [sum(row["service"]) - row["httpx"][0] for row in rows],
+        "first_service_over_http": [row["service_http"][1] for row in rows],
+        "first_httpx_client": [row["httpx"][1] for row in rows],
         "all_names_above_httpx": [row["all_names"][0] - row["httpx"][0] for row in rows],
         "of_it_certificates": [row["certificates"][1] for row in rows],
         "of_it_asyncio": [row["asyncio"][1] for row in rows],
         "of_it_anyio": [row["anyio"][1] for row in rows],
         "of_it_attrs": [row["attrs"][1] for row in rows],
+        "of_it_cattrs": [row["cattrs"][1] for row in rows],
+        "of_it_tenacity": [row["tenacity"][1] for row in rows],
     }
     # Other programs only ever add to a time, so the smallest says the most on a busy machine.
     least = {name: min(values) for name, values in figures.items()}
-    for name, base in (("call_service", "service"), ("all_names", "all_names")):
-        least[f"{name}_above_httpx"] = min(row[base][0] for row in rows) - least["httpx"]
+    for name, base, below in (
+        ("call_service_above_httpx", "service", "httpx"),
+        ("call_service_above_httpx_and_asyncio", "service_asyncio", "httpx_asyncio"),
+        ("all_names_above_httpx", "all_names", "httpx"),
+    ):
+        least[name] = min(row[base][0] for row in rows) - min(row[below][0] for row in rows)
+    least["both_above_httpx"] = least["call_service_above_httpx"] + least["first_service"]
     print(
         json.dumps(
             {

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import telecmi_async
-from telecmi_async import http_server, pacing, pcmo, testing
+from telecmi_async import calls, events, http_server, pacing, pcmo, service, testing
 from telecmi_async.events import store
 
 if TYPE_CHECKING:
@@ -319,7 +319,17 @@ def test_importing_the_package_waits_for_nothing() -> None:
 
 LAZY: dict[str, dict[str, str]] = {
     face.__name__: face._MODULES
-    for face in (telecmi_async, http_server, pacing, pcmo, store, testing)
+    for face in (
+        telecmi_async,
+        calls,
+        events,
+        http_server,
+        pacing,
+        pcmo,
+        service,
+        store,
+        testing,
+    )
 }
 
 

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
-from telecmi_async.calls.handle import CallEvents, CallHandle
-from telecmi_async.calls.request import CallRequest
-from telecmi_async.calls.result import CallResult
-from telecmi_async.calls.retry import RetryPolicy
-from telecmi_async.calls.state import CallStatus
+from typing import TYPE_CHECKING, Final
+
+from telecmi_async._internal.public_names import import_public
 
 __all__ = ["CallEvents", "CallHandle", "CallRequest", "CallResult", "CallStatus", "RetryPolicy"]
+
+_MODULES: Final = {
+    "handle": "CallEvents CallHandle",
+    "request": "CallRequest",
+    "result": "CallResult",
+    "retry": "RetryPolicy",
+    "state": "CallStatus",
+}
+
+if TYPE_CHECKING:
+    from telecmi_async.calls.handle import CallEvents, CallHandle
+    from telecmi_async.calls.request import CallRequest
+    from telecmi_async.calls.result import CallResult
+    from telecmi_async.calls.retry import RetryPolicy
+    from telecmi_async.calls.state import CallStatus
+else:  # hidden from type checkers, or they would accept any name
+
+    def __getattr__(name: str) -> object:
+        return import_public(__name__, _MODULES, name)
+
+    def __dir__() -> list[str]:
+        return __all__

@@ -22,8 +22,8 @@ from telecmi_async.attempt import Outcome
 from telecmi_async.calls.history import History
 from telecmi_async.calls.state import CallStatus, PlacementState
 from telecmi_async.calls.verdict import Verdict, conclude
-from telecmi_async.events import CallState
 from telecmi_async.events.reference import new_reference
+from telecmi_async.events.state import CallState
 from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:

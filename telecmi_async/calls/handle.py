@@ -13,7 +13,6 @@ import anyio
 from telecmi_async import errors
 from telecmi_async._internal.event_loop import current_loop, current_task
 from telecmi_async._internal.validators import seconds_or_none
-from telecmi_async.calls.result import CallResult
 from telecmi_async.calls.state import CallStatus
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from telecmi_async.attempt import Attempt
     from telecmi_async.calls.call import Call, CallTracking
     from telecmi_async.calls.request import CallRequest
+    from telecmi_async.calls.result import CallResult
     from telecmi_async.events import CallState, Event
     from telecmi_async.phone import Region
 
@@ -218,6 +218,8 @@ class CallHandle(Coroutine[Any, Any, "CallHandle"]):
     @property
     def result(self) -> CallResult:
         """What is known of the call by now."""
+        from telecmi_async.calls.result import CallResult  # noqa: PLC0415  # loaded by the service
+
         call = self._call
         return CallResult(
             to=call.to,

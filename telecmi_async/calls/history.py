@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from telecmi_async._internal.telecmi import RECORD_PATIENCE
-from telecmi_async.events import CallState
+from telecmi_async.events.state import CallState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator

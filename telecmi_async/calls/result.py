@@ -8,7 +8,7 @@ from attrs import frozen
 
 from telecmi_async._internal.messages import mask
 from telecmi_async.calls.request import CallRequest
-from telecmi_async.events import CallState
+from telecmi_async.events.state import CallState
 
 if TYPE_CHECKING:
     from decimal import Decimal

@@ -5,22 +5,9 @@ No network and no clock: bytes in, values out.
 
 from __future__ import annotations
 
-from telecmi_async.events.dedupe import dedupe_key
-from telecmi_async.events.model import (
-    CallRecord,
-    DigitsEvent,
-    Direction,
-    Event,
-    InboundRequest,
-    LiveEvent,
-    LiveStatus,
-    StreamEvent,
-    StreamStatus,
-    UnknownEvent,
-)
-from telecmi_async.events.parse import parse_event
-from telecmi_async.events.state import CallState, LegState
-from telecmi_async.events.transitions import Signal, Stage
+from typing import TYPE_CHECKING, Final
+
+from telecmi_async._internal.public_names import import_public
 
 __all__ = [
     "CallRecord",
@@ -40,3 +27,39 @@ __all__ = [
     "dedupe_key",
     "parse_event",
 ]
+
+_MODULES: Final = {
+    "dedupe": "dedupe_key",
+    "model": (
+        "CallRecord DigitsEvent Direction Event InboundRequest LiveEvent LiveStatus StreamEvent "
+        "StreamStatus UnknownEvent"
+    ),
+    "parse": "parse_event",
+    "state": "CallState LegState",
+    "transitions": "Signal Stage",
+}
+
+if TYPE_CHECKING:
+    from telecmi_async.events.dedupe import dedupe_key
+    from telecmi_async.events.model import (
+        CallRecord,
+        DigitsEvent,
+        Direction,
+        Event,
+        InboundRequest,
+        LiveEvent,
+        LiveStatus,
+        StreamEvent,
+        StreamStatus,
+        UnknownEvent,
+    )
+    from telecmi_async.events.parse import parse_event
+    from telecmi_async.events.state import CallState, LegState
+    from telecmi_async.events.transitions import Signal, Stage
+else:  # hidden from type checkers, or they would accept any name
+
+    def __getattr__(name: str) -> object:
+        return import_public(__name__, _MODULES, name)
+
+    def __dir__() -> list[str]:
+        return __all__

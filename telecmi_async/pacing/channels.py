@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from telecmi_async._internal.event_loop import loop_time
 from telecmi_async.pacing.waiting_line import Waiter, WaitingLine
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Channels:
         self._limit = limit
         self._line = WaitingLine()  # only the first in it looks for a free channel
         #: Returns the time; a service replaces it by the clock of its event loop.
-        self.now: Callable[[], float] = anyio.current_time
+        self.now: Callable[[], float] = loop_time
         self._holds: dict[Hashable, float] = {}
         self._freed: anyio.Event | None = None
 

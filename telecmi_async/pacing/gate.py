@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from telecmi_async._internal.event_loop import current_loop, exact_clock_of
+from telecmi_async._internal.event_loop import current_loop, exact_clock_of, loop_time
 from telecmi_async.pacing.spacing import Spacing
 from telecmi_async.pacing.waiting_line import Waiter, WaitingLine
 
@@ -45,7 +45,7 @@ class Gate:
     def __init__(self, limit: RateLimit) -> None:
         #: Returns the event loop's time, by which deadlines count; a service replaces it by the
         #: clock of its event loop, which is faster.
-        self.now: Callable[[], float] = anyio.current_time
+        self.now: Callable[[], float] = loop_time
         self._clock: Callable[[], float] = self._first_reading
         self._spacing = Spacing(limit.calls_per_second)
         self._free = limit.max_in_flight

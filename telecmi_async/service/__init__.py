@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from telecmi_async.service.options import Number, Options
-from telecmi_async.service.poller import CdrPoller
-from telecmi_async.service.service import CallService
-from telecmi_async.service.sources import EventSource
-from telecmi_async.service.stream import CallStream, Progress
+from typing import TYPE_CHECKING, Final
+
+from telecmi_async._internal.public_names import import_public
 
 __all__ = [
     "CallService",
@@ -17,3 +15,25 @@ __all__ = [
     "Options",
     "Progress",
 ]
+
+_MODULES: Final = {
+    "options": "Number Options",
+    "poller": "CdrPoller",
+    "service": "CallService",
+    "sources": "EventSource",
+    "stream": "CallStream Progress",
+}
+
+if TYPE_CHECKING:
+    from telecmi_async.service.options import Number, Options
+    from telecmi_async.service.poller import CdrPoller
+    from telecmi_async.service.service import CallService
+    from telecmi_async.service.sources import EventSource
+    from telecmi_async.service.stream import CallStream, Progress
+else:  # hidden from type checkers, or they would accept any name
+
+    def __getattr__(name: str) -> object:
+        return import_public(__name__, _MODULES, name)
+
+    def __dir__() -> list[str]:
+        return __all__

@@ -16,7 +16,6 @@ from telecmi_async._internal.secrets import RequestBody
 from telecmi_async._internal.telecmi import AUTHENTICATION_CODES
 from telecmi_async.calls.verdict import body_code, message_of
 from telecmi_async.errors import AuthenticationError, InvalidCall, RequestFailed, WebhookError
-from telecmi_async.events import CallRecord, parse_event
 from telecmi_async.phone import Region, parse_region
 from telecmi_async.wire.encoding import encode_body
 from telecmi_async.wire.endpoints import legacy_url
@@ -25,6 +24,7 @@ from telecmi_async.wire.reply import Failure
 if TYPE_CHECKING:
     from telecmi_async._internal.secrets import Redactor
     from telecmi_async._internal.tasks import TaskRunner
+    from telecmi_async.events import CallRecord
     from telecmi_async.wire.credentials import Credentials
     from telecmi_async.wire.reply import Reply
     from telecmi_async.wire.transport import Timeouts, Transport
@@ -165,6 +165,10 @@ class Lookup:
 
 def _record(row: object, request_id: str) -> CallRecord | None:
     """Return a row of a look-up as a record; None if it cannot be read."""
+    # Loaded with a `CdrPoller`: a service without one starts faster.
+    from telecmi_async.events.model import CallRecord  # noqa: PLC0415  # as above
+    from telecmi_async.events.parse import parse_event  # noqa: PLC0415  # as above
+
     if not isinstance(row, dict):
         return None
     fields = cast("dict[str, object]", row)

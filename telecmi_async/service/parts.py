@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -16,7 +18,6 @@ from telecmi_async.events.reference import References
 from telecmi_async.pacing.channels import Channels
 from telecmi_async.pcmo import codec
 from telecmi_async.service.lookup import Lookup
-from telecmi_async.service.tracker import Tracker
 from telecmi_async.wire.httpx_transport import HttpxTransport
 from telecmi_async.wire.own_client import open_own_client
 
@@ -26,8 +27,16 @@ if TYPE_CHECKING:
     import httpx
 
     from telecmi_async.service.options import ServiceSettings
+    from telecmi_async.service.tracker import Tracker  # noqa: TC004  # its annotation is never evaluated
 
 
+# Modules that are imported inside functions, which may run for the first time after the service was
+# made: methods of a handle and a service, and asyncio's look-up of a host.
+_MODULES: Final = (
+    "concurrent.futures.thread",
+    "telecmi_async.calls.result",
+    "telecmi_async.service.stream",
+)
 # Text codecs that Python imports when they are first used: of host names and certificates, and of
 # JSON with a byte order mark or in UTF-16 or UTF-32.
 _CODECS: Final = (
@@ -78,13 +87,15 @@ def build_parts(
         )
     retry.load_tenacity()
     codec.load_cattrs()
+    for name in _MODULES:
+        import_module(name)
     for name in _CODECS:
         codecs.lookup(name)
     secret, limit = settings.credentials.secret, settings.rate
     redact, references = Redactor(secret), References(secret)
     tasks = TaskRunner(redact)
     transport = HttpxTransport(
-        open_own_client(ssl_context) if http_client is None else http_client,
+        _open_client(settings, ssl_context) if http_client is None else http_client,
         owned=http_client is None,
     )
     channels = None if limit.max_live_calls is None else Channels(limit.max_live_calls)
@@ -101,6 +112,8 @@ def build_parts(
     )
     tracker = None
     if settings.sources.has_any or channels is not None:
+        from telecmi_async.service.tracker import Tracker  # noqa: PLC0415  # a service without events starts faster
+
         tracker = Tracker(
             settings.sources,
             tasks,
@@ -110,3 +123,10 @@ def build_parts(
             signed=settings.signed,
         )
     return ServiceParts(redact, tasks, transport, references, channels, placer, lookup, tracker)
+
+
+def _open_client(
+    settings: ServiceSettings, ssl_context: ssl.SSLContext | None
+) -> httpx.AsyncClient:
+    """Open the service's own client; plain http, for this machine, needs no certificates."""
+    return open_own_client(ssl_context, secure=urlsplit(settings.base_url).scheme != "http")

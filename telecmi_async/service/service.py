@@ -1,7 +1,13 @@
-"""Call service: opens, starts and closes; see `telecmi_async.calls.placement` for one call."""
+"""Call service: opens, starts and closes; see `telecmi_async.calls.placement` for one call.
+
+Lazy imports: the parts of a service are imported when the first service is made, so that a program
+that only imports `CallService` starts faster. After that nothing is imported (see
+`telecmi_async.service.parts.build_parts`): imports inside methods find their modules loaded.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Self, Unpack
 
 import anyio
@@ -10,13 +16,7 @@ from telecmi_async import errors
 from telecmi_async._internal.secrets import Secret
 from telecmi_async._internal.telecmi import BASE_URL
 from telecmi_async.calls.handle import CallHandle, not_about_the_outcome
-from telecmi_async.calls.request import CallRequest
 from telecmi_async.phone import Region
-from telecmi_async.service.call_runner import CallRunner
-from telecmi_async.service.options import ServiceSettings, complete_from_environment
-from telecmi_async.service.parts import build_parts
-from telecmi_async.service.stream import CallStream, StreamFeed, check_source
-from telecmi_async.wire.credentials import Credentials
 
 if TYPE_CHECKING:
     import ssl
@@ -27,14 +27,18 @@ if TYPE_CHECKING:
 
     from telecmi_async._internal.validators import Duration
     from telecmi_async.calls.call import Call
+    from telecmi_async.calls.request import CallRequest
     from telecmi_async.calls.retry import RetryPolicy
     from telecmi_async.pacing.rate_limit import RateLimit
     from telecmi_async.pcmo.flow import FlowLike
     from telecmi_async.service.lookup import CallCommand, CommandAnswer
     from telecmi_async.service.options import Number, Options
     from telecmi_async.service.sources import EventSource
-    from telecmi_async.service.stream import Item, Progress
+    from telecmi_async.service.stream import CallStream, Item, Progress, StreamFeed
     from telecmi_async.wire.transport import Timeouts
+
+# It takes longest: a service may be made in a running event loop, which should not wait for it.
+import_module("httpx")
 
 
 class CallService:
@@ -87,6 +91,11 @@ class CallService:
         events: EventSource | Sequence[EventSource] | None = None,
         reference: bool | None = None,
     ) -> None:
+        from telecmi_async.service.call_runner import CallRunner  # noqa: PLC0415  # see above
+        from telecmi_async.service.options import ServiceSettings  # noqa: PLC0415  # see above
+        from telecmi_async.service.parts import build_parts  # noqa: PLC0415  # see above
+        from telecmi_async.wire.credentials import Credentials  # noqa: PLC0415  # see above
+
         secret = Secret(secret)  # from here on it does not show in a traceback's locals
         self._settings = ServiceSettings(
             credentials=Credentials(app_id, secret),
@@ -117,6 +126,8 @@ class CallService:
         Raises:
             ConfigurationError: A variable is missing or cannot work.
         """
+        from telecmi_async.service.options import complete_from_environment  # noqa: PLC0415  # see above
+
         complete_from_environment(options)
         return cls(**options)
 
@@ -167,6 +178,8 @@ class CallService:
             ServiceClosed: The service takes no more calls.
             WrongEventLoop: Outside an event loop, or in another one than before.
         """
+        from telecmi_async.calls.request import CallRequest  # noqa: PLC0415  # see above
+
         self._runner.check_open()
         request = CallRequest(
             to=to,
@@ -210,6 +223,8 @@ class CallService:
             ServiceClosed: The service takes no more calls.
             WrongEventLoop: As for `make_call`.
         """
+        from telecmi_async.service.stream import CallStream, StreamFeed, check_source  # noqa: PLC0415  # see above
+
         self._runner.check_open()
         check_source(requests, on_progress)
         policy, timeouts = self._settings.for_call(retry, timeout)

@@ -26,6 +26,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
+from telecmi_async._internal.event_loop import loop_time
 from telecmi_async._internal.telecmi import LONGEST_CALL, RINGING
 from telecmi_async.calls.call import Call
 from telecmi_async.calls.state import CallStatus
@@ -87,7 +88,7 @@ class Tracker:
     ) -> None:
         self.by_reference = sources.store is not None and signed
         self.has_sources = sources.has_any
-        self._now: Callable[[], float] = anyio.current_time
+        self._now: Callable[[], float] = loop_time
         self._sources = sources
         self._tasks = tasks
         self._channels = channels

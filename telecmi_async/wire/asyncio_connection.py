@@ -12,7 +12,6 @@ from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, cast
 
 import anyio
-import anyio.lowlevel
 
 from telecmi_async.wire.connection import ReadTimedOut, WriteTimedOut, watch
 from telecmi_async.wire.exchange import Exchange, ReplyError

@@ -41,12 +41,14 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         ssl_context: TLS settings for all connections to https addresses.
     """
 
+    #: The clock of its event loop.
+    _now: Callable[[], float]
+
     def __init__(self, ssl_context: ssl.SSLContext) -> None:
         self._ssl_context = ssl_context
         self._origins: dict[tuple[str, str, int | None], Origin] = {}
         self._idle: dict[Origin, deque[Connection]] = {}
         self._loop: object = None
-        self._now: Callable[[], float] = anyio.current_time
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request over an idle connection, or over a new one.

@@ -130,20 +130,32 @@ class _Mockable(httpx.AsyncBaseTransport):
 @functools.cache
 def _standard_ssl_context() -> ssl.SSLContext:
     """Return the process's TLS settings; reading the trust store takes tens of milliseconds."""
-    return httpx.create_ssl_context(trust_env=False)
+    try:
+        return httpx.create_ssl_context(trust_env=False)
+    except OSError as error:  # ssl.SSLError is one, too
+        raise ConfigurationError(
+            f"certifi's certificates cannot be read ({type(error).__name__}): install certifi "
+            "again, or give ssl_context=ssl.create_default_context()"
+        ) from None
 
 
-def open_own_client(ssl_context: ssl.SSLContext | None = None) -> httpx.AsyncClient:
+def open_own_client(
+    ssl_context: ssl.SSLContext | None = None, *, secure: bool = True
+) -> httpx.AsyncClient:
     """Return a client for one service.
 
     Args:
         ssl_context: TLS settings, instead of certifi's certificates.
+        secure: Whether it is for https. Without, no certificates are loaded: it trusts none.
 
     Raises:
-        ConfigurationError: ``ssl_context`` is not an `ssl.SSLContext`.
+        ConfigurationError: ``ssl_context`` is not an `ssl.SSLContext`, or certifi's certificates
+            cannot be read.
     """
     if ssl_context is None:
-        ssl_context = _standard_ssl_context()
+        ssl_context = (
+            _standard_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        )
     elif not isinstance(cast("object", ssl_context), ssl.SSLContext):
         raise ConfigurationError(
             f"ssl_context must be an ssl.SSLContext, not {type(ssl_context).__name__}"

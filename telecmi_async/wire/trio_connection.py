@@ -1,12 +1,14 @@
-"""trio connection: the driver of exchanges over anyio's streams, which serves trio."""
+"""trio connection: the driver of exchanges over anyio's streams, which serves trio.
+
+What it needs of anyio is imported with anyio's backend, when a service is opened on trio. It is not
+imported above: on asyncio a service starts faster without it.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
 import anyio
-from anyio.abc import SocketAttribute
-from anyio.streams.tls import TLSStream
 
 from telecmi_async.wire.connection import ReadTimedOut, WriteTimedOut
 from telecmi_async.wire.exchange import Exchange
@@ -27,6 +29,8 @@ class _SocketReader:
     def __init__(self, stream: SocketStream) -> None:
         self.patient = True
         self._stream = stream
+        from anyio.abc import SocketAttribute  # noqa: PLC0415  # see the module's docstring
+
         self._socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610  # anyio's, not Django's
 
     async def receive(self, max_bytes: int = _READ_SIZE) -> bytes:
@@ -127,6 +131,8 @@ async def open_on_trio(origin: Origin) -> StreamConnection:
     stream = cast("ByteStream", socket)  # TLS and an exchange need no more of one
     if origin.ssl_context is None:
         return StreamConnection(socket, stream)
+    from anyio.streams.tls import TLSStream  # noqa: PLC0415  # see the module's docstring
+
     try:
         tls = await TLSStream.wrap(
             stream,

@@ -7,16 +7,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 SUPPORT = Path(__file__).parents[1] / "support"
 
 
-@pytest.mark.parametrize("made", ["inside", "outside"])
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_an_open_service_imports_nothing(backend: str, made: str) -> None:
-    """With imports that fail, every outcome, retry, event and refusal is what it should be."""
+def run(backend: str, made: str) -> dict[str, Any]:
+    """Run the program, and return what it found."""
     done = subprocess.run(  # this Python
         [sys.executable, SUPPORT / "import_blocker.py", backend, made],
         check=True,
@@ -25,8 +24,16 @@ def test_an_open_service_imports_nothing(backend: str, made: str) -> None:
         timeout=60,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
-    found = json.loads(done.stdout)
+
+@pytest.mark.parametrize("made", ["inside", "outside"])
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_open_service_imports_nothing(backend: str, made: str) -> None:
+    """With imports that fail, every outcome, retry, event and refusal is what it should be."""
+    found = run(backend, made)
+
     assert found.pop("imported") == []
     assert 'did you mean "hangup"?' in found.pop("spelling")
     assert found == {
@@ -44,4 +51,18 @@ def test_an_open_service_imports_nothing(backend: str, made: str) -> None:
         "stream": ["progress", "rejected", "unknown"],
         "channels": "RequestFailed",
         "cancelled": "cancelled",
+    }
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_service_without_events_imports_nothing(backend: str) -> None:
+    """Host names, connections and TLS of its own client need no import either, nor do results."""
+    assert run(backend, "own") == {
+        "imported": [],
+        "placed": "progress",
+        "stage": "new",
+        "stream": ["progress"],
+        "hangup": True,
+        "answered": "ConfigurationError",
+        "channels": "RequestFailed",
     }

@@ -2,7 +2,10 @@
 
 It prints, as JSON, what its calls came to and what was asked for.
 
-    python import_blocker.py asyncio|trio inside|outside
+    python import_blocker.py asyncio|trio inside|outside|own
+
+The service is made inside or outside the event loop and has sources of events. With ``own`` it has
+none, and sends over its own client, with TLS, to a server in a thread.
 """
 
 from __future__ import annotations
@@ -10,13 +13,17 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import socket
 import sys
+import threading
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import trio
 from fake_store import record
 from fake_telecmi import FROM, TO, accepted, gateway, refused
+from fault_server import reply, tls_contexts
 from webhook_posts import TOKEN, post
 
 from telecmi_async import (
@@ -32,6 +39,7 @@ from telecmi_async import (
 from telecmi_async._internal.telecmi import BASE_URL
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
 #: By a number's last digit.
@@ -143,20 +151,63 @@ async def use(service: CallService, receiver: Receiver) -> dict[str, Any]:
     return found
 
 
-async def main(receiver: Receiver, outside: CallService | None) -> None:
+def serve(listener: socket.socket, context: ssl.SSLContext) -> None:
+    """Accept every call of one connection after another; neither asyncio nor anyio is used."""
+    while True:
+        sock, _ = listener.accept()
+        with context.wrap_socket(sock, server_side=True) as tls:
+            while tls.recv(1 << 16):  # a request is written at once
+                tls.sendall(reply())
+
+
+def make_own_service() -> CallService:
+    """Make a service without events, whose own client sends to a server in a thread."""
+    server, client = tls_contexts()
+    listener = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=serve, args=(listener, server), daemon=True).start()
+    return CallService(
+        1,
+        "a-secret",
+        from_=FROM,
+        base_url=f"https://localhost:{listener.getsockname()[1]}/v2",
+        ssl_context=client,
+    )
+
+
+async def use_own(service: CallService) -> dict[str, Any]:
+    """Use what a service without events can do, and return what came of it."""
+    call = await service.make_call(to=TO, pcmo=EVERY_ACTION, extra_params={"order": "42"})
+    found: dict[str, Any] = {"placed": str(call.status), "stage": str(call.result.stage)}
+    async with service.make_calls([{"to": TO, "pcmo": EVERY_ACTION}]) as calls:
+        found["stream"] = [str(row.status) async for row in calls]
+    found["hangup"] = bool(await service.hangup("leg", region="india"))
+    for name, wait in (("answered", call.answered), ("channels", service.channels)):
+        try:
+            await wait()
+        except TelecmiError as error:
+            found[name] = type(error).__name__
+    return found
+
+
+async def main(receiver: Receiver | None, outside: CallService | None) -> None:
     """Open a service that was made ``outside`` the event loop, or make one here, and use it."""
     blocker = Blocker()
-    service = outside or make_service(receiver)
-    async with receiver, service:
+    async with AsyncExitStack() as stack:
+        if receiver is not None:
+            await stack.enter_async_context(receiver)
+            service = outside or make_service(receiver)
+        else:
+            service = make_own_service()
+        await stack.enter_async_context(service)
         sys.meta_path.insert(0, blocker)
-        found = await use(service, receiver)
+        found = await (use_own(service) if receiver is None else use(service, receiver))
     sys.stdout.write(json.dumps(found | {"imported": blocker.asked}))
 
 
 if __name__ == "__main__":
     backend, where = sys.argv[1:]
-    receiver = Receiver(TOKEN)
-    outside = make_service(receiver) if where == "outside" else None
+    receiver = None if where == "own" else Receiver(TOKEN)
+    outside = make_service(receiver) if receiver is not None and where == "outside" else None
     if backend == "trio":
         trio.run(main, receiver, outside)
     else:

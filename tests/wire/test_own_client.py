@@ -7,6 +7,7 @@ import ssl
 import sys
 from typing import TYPE_CHECKING, Any
 
+import certifi
 import fault_server as fs
 import httpcore
 import httpx
@@ -14,11 +15,12 @@ import pytest
 
 from telecmi_async import CallService, ConfigurationError, NotSent, RetryPolicy
 from telecmi_async._internal.secrets import RequestBody
+from telecmi_async.wire import own_client
 from telecmi_async.wire.own_client import OwnClient, is_mocked, open_own_client
 from telecmi_async.wire.sending import Sending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 HEADERS = {"Content-Type": "application/json", "Content-Length": "2"}
 HANGUP = [{"action": "hangup"}]
@@ -203,3 +205,35 @@ def test_services_share_the_standard_tls_settings() -> None:
     assert isinstance(one, OwnClient)
     assert isinstance(other, OwnClient)
     assert one._pool._ssl_context is other._pool._ssl_context
+
+
+@pytest.fixture
+def broken_certificates(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Certifi's file is missing; it was not read before in this process."""
+    monkeypatch.setattr(certifi, "where", lambda: "/missing/cacert.pem")
+    own_client._standard_ssl_context.cache_clear()
+    yield
+    own_client._standard_ssl_context.cache_clear()
+
+
+@pytest.mark.usefixtures("broken_certificates")
+def test_certificates_that_cannot_be_read_are_reported_at_once() -> None:
+    """A service is not made without them, and says what helps; one with its own needs none."""
+    with pytest.raises(ConfigurationError, match=r"certifi's certificates .*FileNotFoundError"):
+        CallService(1, "a-secret")
+    with pytest.raises(ConfigurationError, match="install certifi again"):
+        CallService(1, "a-secret", base_url="HTTPS://example.com/v2")
+
+    CallService(1, "a-secret", ssl_context=ssl.create_default_context())
+
+
+@pytest.mark.usefixtures("broken_certificates")
+@pytest.mark.parametrize("scheme", ["http", "HTTP"])
+def test_plain_http_loads_no_certificates(scheme: str) -> None:
+    """A service for a simulator on this machine starts without them, and trusts no server."""
+    service = CallService(1, "a-secret", base_url=f"{scheme}://127.0.0.1:9/v2")
+
+    client = service._parts.transport._client
+    assert isinstance(client, OwnClient)
+    assert client._pool._ssl_context.verify_mode is ssl.CERT_REQUIRED
+    assert client._pool._ssl_context.get_ca_certs() == []
