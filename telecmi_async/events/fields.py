@@ -1,7 +1,7 @@
 """Event fields: how each is read from a payload, in every form in which TeleCMI sends it.
 
 No reader raises: a value that makes no sense is read as ``None``, and stays in the event's
-``raw``. Events read their fields on first use, since most fields of most events never are.
+``raw``.
 """
 
 from __future__ import annotations

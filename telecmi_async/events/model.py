@@ -12,6 +12,9 @@ Field names are the vendor's (``from_`` is ``from``). Its types are not:
   ``event.to == str(request.to)``.
 - Times are aware, in UTC, although some arrive in milliseconds and some in seconds.
 - Money is `Decimal`, in a currency TeleCMI does not name.
+
+A parsed event has its payload and its ids. Its other fields are read on first use, because most
+of them never are.
 """
 
 from __future__ import annotations

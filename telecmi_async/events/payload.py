@@ -84,9 +84,12 @@ def _characters(value: Json) -> int:
 
 def _is_flat(value: object) -> TypeGuard[dict[str, Json]]:
     """Return whether decoded JSON is an object, within the limits, of texts and integers."""
-    if type(value) is not dict or len(value) > MAX_MEMBERS:
+    if type(value) is not dict:
         return False
-    for item in cast("dict[str, object]", value).values():
+    members = cast("dict[str, object]", value)
+    if len(members) > MAX_MEMBERS:
+        return False
+    for item in members.values():
         if type(item) is str:
             continue
         if type(item) is not int or not -_PAST_64_BITS <= item < _PAST_64_BITS:

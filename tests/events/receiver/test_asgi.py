@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -226,6 +227,25 @@ async def test_a_cancellation_that_the_server_swallows_is_no_loss() -> None:
 
     assert request.sent[0]["status"] == 204
     assert receiver.counts == Counts(accepted=1)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_task_that_is_cancelled_as_its_body_arrives_is_cancelled() -> None:
+    """A cancellation in the moment in which the body arrives is not lost."""
+    request = Request()
+    arrived: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+    async def receive() -> dict[str, Any]:
+        return await arrived
+
+    task = asyncio.ensure_future(Receiver(TOKEN).asgi(request.scope, receive, request.send))
+    await anyio.wait_all_tasks_blocked()
+    arrived.set_result(part(BODY))
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert request.sent == []
 
 
 @pytest.mark.parametrize("error", [OSError("broke"), TimeoutError("the server's own")])
