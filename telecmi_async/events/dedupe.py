@@ -16,6 +16,8 @@ from telecmi_async.events.model import (
     UnknownEvent,
 )
 
+_quoted = json.encoder.encode_basestring_ascii
+
 
 def dedupe_key(event: Event) -> str | None:
     """Return what an event has in common with its repeats only, or ``None``.
@@ -47,4 +49,6 @@ def dedupe_key(event: Event) -> str | None:
             parts = ["payload", json.dumps(event.raw, sort_keys=True)]
         case _:
             assert_never(event)
-    return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+    # As `json.dumps` writes a list of texts, in half the time.
+    text = ", ".join(["null" if part is None else _quoted(part) for part in parts])
+    return blake2b(f"[{text}]".encode(), digest_size=16).hexdigest()

@@ -9,13 +9,10 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
-
-import attrs
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from telecmi_async._internal.frozen_json import Json, JsonObject
 from telecmi_async.errors import WebhookError
-from telecmi_async.events.model import Event
 from telecmi_async.events.payload import read_object
 
 if TYPE_CHECKING:
@@ -114,55 +111,39 @@ def _params(value: Json) -> JsonObject | str | None:
     return value if found is None and isinstance(value, str) else found
 
 
-_READERS: Final[dict[str, _Reader]] = {
-    "appid": read_integer,
-    "from_": _number,
-    "to": _number,
-    "time": _time,
-    "cmiuuid": read_text,
-    "leg": read_word,
-    "request_id": read_text,
-    "conversation_uuid": read_text,
-    "extra_params": _params,
-    "callerid": _number,
-    "vn": _number,
-    "start_time": _time,
-    "answer_time": _time,
-    "end_time": _time,
-    "duration": read_integer,
-    "call_rate": _money,
-    "balance": _money,
-    "hangup_reason": read_text,
-    "filename": read_text,
+# By field: how its value is read, and the keys that it may have. The first that has a value
+# counts. An id of a leg is misspelt in the sample for digits, and otherwise in the vendor's
+# Node SDK.
+_FIELDS: Final[dict[str, tuple[_Reader, tuple[str, ...]]]] = {
+    "appid": (read_integer, ("appid", "app_id")),
+    "from_": (_number, ("from",)),
+    "to": (_number, ("to",)),
+    "time": (_time, ("time",)),
+    "cmiuuid": (read_text, ("cmiuuid", "cmuuid", "cmiuid")),
+    "leg": (read_word, ("leg",)),
+    "request_id": (read_text, ("request_id",)),
+    "conversation_uuid": (read_text, ("conversation_uuid",)),
+    "extra_params": (_params, ("extra_params",)),
+    "callerid": (_number, ("callerid",)),
+    "vn": (_number, ("vn",)),
+    "start_time": (_time, ("start_time",)),
+    "answer_time": (_time, ("answer_time",)),
+    "end_time": (_time, ("end_time",)),
+    "duration": (read_integer, ("duration",)),
+    "call_rate": (_money, ("call_rate", "rate")),
+    "balance": (_money, ("balance",)),
+    "hangup_reason": (read_text, ("hangup_reason",)),
+    "filename": (read_text, ("filename",)),
 }
-# Fields whose keys are not their names: the first that has a value counts. An id of a leg is
-# misspelt in the sample for digits, and otherwise in the vendor's Node SDK.
-_KEYS: Final = {
-    "appid": ("appid", "app_id"),
-    "from_": ("from",),
-    "cmiuuid": ("cmiuuid", "cmuuid", "cmiuid"),
-    "call_rate": ("call_rate", "rate"),
-}
+#: The fields that a payload holds as they are.
+FIELD_NAMES: Final = frozenset(_FIELDS)
 
 
-#: By kind: each field with a key that it may have, and its reader.
-_FIELDS: Final[dict[type[Event], list[tuple[str, str, _Reader]]]] = {
-    kind: [
-        (field.name, key, _READERS[field.name])
-        for field in attrs.fields(kind)
-        if field.name in _READERS
-        for key in _KEYS.get(field.name, (field.name,))
-    ]
-    for kind in get_args(Event)
-}
-
-
-def parse_fields(kind: type[Event], raw: JsonObject) -> dict[str, Any]:
-    """Return a payload's fields for a class of event, except those that depend on its kind."""
-    fields: dict[str, Any] = {}
-    sent = raw.get
-    for name, key, read in _FIELDS[kind]:
-        value = sent(key)
-        if value is not None and name not in fields and (found := read(value)) is not None:
-            fields[name] = found
-    return fields
+def read_field(raw: JsonObject, name: str) -> object:
+    """Return a payload's field, one of `FIELD_NAMES`."""
+    read, keys = _FIELDS[name]
+    for key in keys:
+        value = raw.get(key)
+        if value is not None and (found := read(value)) is not None:
+            return found
+    return None

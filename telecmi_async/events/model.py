@@ -12,6 +12,9 @@ Field names are the vendor's (``from_`` is ``from``). Its types are not:
   ``event.to == str(request.to)``.
 - Times are aware, in UTC, although some arrive in milliseconds and some in seconds.
 - Money is `Decimal`, in a currency TeleCMI does not name.
+
+A parsed event has its payload and its ids. Its other fields are read on first use, because most
+of them never are.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum, unique
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import attrs
 from attrs import frozen
@@ -29,20 +32,26 @@ from attrs import frozen
 from telecmi_async._internal.frozen_json import JsonObject
 from telecmi_async._internal.messages import mask, mask_in, shown
 from telecmi_async._internal.telecmi import REFERENCE_PREFIX
+from telecmi_async.events.fields import FIELD_NAMES, read_field, read_word
 
 #: The statuses of a record of an unanswered leg. The first is TeleCMI's; programs that work
 #: with TeleCMI handle the others.
 NOT_ANSWERED = frozenset({"missed", "busy", "failed", "no_answer", "cancel"})
 
 _NUMBERS = frozenset({"from_", "to", "callerid", "vn"})
+# By these each event is told from others and brought to its call.
+_ALWAYS_USED = ("cmiuuid", "leg", "request_id", "conversation_uuid")
 _IDS = frozenset({"cmiuuid", "request_id", "conversation_uuid"})
 _HIDDEN = frozenset({"raw", "dtmf", "query"})
 # Too long for a phone number, of characters that are harmless in a log.
 _ID = re.compile(r"[\w-]{20,64}", re.ASCII)
 _LONGEST_PARAMS = 100
-_NO_QUERY = cast("Mapping[str, str]", JsonObject())
+NO_QUERY = cast("Mapping[str, str]", JsonObject())
 # The code proves that a call's own reference is genuine; see `telecmi_async.events.reference`.
 _CODE = re.compile(rf"({REFERENCE_PREFIX}[a-z2-7]{{26}})\.[a-z2-7]+")
+
+
+_E = TypeVar("_E", bound="_Payload")
 
 
 @unique
@@ -54,6 +63,9 @@ class Direction(StrEnum):
 
     INBOUND = "inbound"
     OUTBOUND = "outbound"
+
+
+_DIRECTIONS = {direction.value: direction for direction in Direction}
 
 
 @unique
@@ -107,6 +119,19 @@ class _Payload:
     conversation_uuid: str | None = None
     extra_params: JsonObject | str | None = None
 
+    if not TYPE_CHECKING:  # pragma: no branch  # type checkers would accept any name
+
+        def __getattr__(self, name: str) -> object:
+            """Read a field of the payload when it is first used."""
+            if name in FIELD_NAMES:
+                value = read_field(self.raw, name)
+            elif name == "direction":
+                value = _direction(self.raw)
+            else:
+                return object.__getattribute__(self, name)
+            object.__setattr__(self, name, value)
+            return value
+
     def __repr__(self) -> str:
         """Show what a log may hold: numbers masked, pressed keys left out."""
         named = (
@@ -115,6 +140,36 @@ class _Payload:
             if (value := getattr(self, field.name)) is not None and field.name not in _HIDDEN
         )
         return f"{type(self).__name__}({', '.join(named)})"
+
+
+def event_of(kind: type[_E], raw: JsonObject, given: dict[str, object]) -> _E:
+    """Return an event that has some fields, and reads the others from its payload on first use.
+
+    Args:
+        kind: Its class.
+        raw: The payload.
+        given: The fields that a payload does not hold as they are, all but ``direction``.
+    """
+    event = object.__new__(kind)
+    put = object.__setattr__
+    put(event, "raw", raw)
+    for name, value in given.items():
+        put(event, name, value)
+    for name in _ALWAYS_USED:
+        put(event, name, read_field(raw, name))
+    return event
+
+
+def _direction(raw: JsonObject) -> Direction | None:
+    """Return the direction: the field's, or else that of the status."""
+    named = _DIRECTIONS.get(read_word(raw.get("direction")) or "")
+    status = read_word(raw.get("status"))
+    if named is None and status is not None:
+        if status.startswith("in_"):
+            return Direction.INBOUND
+        if status.startswith("out_"):
+            return Direction.OUTBOUND
+    return named
 
 
 def _repr_of(name: str, value: object) -> str:
@@ -218,7 +273,7 @@ class DigitsEvent(_Payload):
     """
 
     dtmf: str
-    query: Mapping[str, str] = _NO_QUERY
+    query: Mapping[str, str] = NO_QUERY
 
 
 @frozen(kw_only=True, repr=False)
@@ -231,7 +286,7 @@ class InboundRequest(_Payload):
         query: The query of the webhook's address.
     """
 
-    query: Mapping[str, str] = _NO_QUERY
+    query: Mapping[str, str] = NO_QUERY
 
 
 @frozen(kw_only=True, repr=False)

@@ -24,21 +24,21 @@ A status is read in lower case and without ``in_`` and ``out_``. Live events and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from telecmi_async._internal.frozen_json import JsonObject
 from telecmi_async.events.fields import (
-    parse_fields,
+    read_field,
     read_integer,
     read_object_or_none,
     read_text,
     read_word,
 )
 from telecmi_async.events.model import (
+    NO_QUERY,
     NOT_ANSWERED,
     CallRecord,
     DigitsEvent,
-    Direction,
     Event,
     InboundRequest,
     LiveEvent,
@@ -46,6 +46,7 @@ from telecmi_async.events.model import (
     StreamEvent,
     StreamStatus,
     UnknownEvent,
+    event_of,
 )
 from telecmi_async.events.payload import read_object
 
@@ -54,9 +55,8 @@ if TYPE_CHECKING:
 
 _LIVE = {status.value: status for status in LiveStatus}
 _STREAM = {status.value: status for status in StreamStatus}
-_DIRECTION = {direction.value: direction for direction in Direction}
 _ONLY_IN_RECORDS = frozenset({"duration", "end_time", "call_rate", "balance"})
-_ALL_IN_ANSWER_REQUESTS = frozenset({"cmiuuid", "from_", "to", "time"})
+_ALL_IN_ANSWER_REQUESTS = ("cmiuuid", "from_", "to", "time")
 
 
 def parse_event(payload: bytes | bytearray | str | Mapping[str, object]) -> Event:
@@ -77,19 +77,18 @@ def parse_event(payload: bytes | bytearray | str | Mapping[str, object]) -> Even
     raw = read_object(payload)
     status = read_word(raw.get("status"))
     kind, details = _kind_of(raw, status)
-    direction = _direction(raw, status)
-    return kind(raw=raw, direction=direction, **parse_fields(kind, raw), **details)
+    return event_of(kind, raw, details)
 
 
-def _kind_of(raw: JsonObject, status: str | None) -> tuple[type[Event], dict[str, Any]]:
+def _kind_of(raw: JsonObject, status: str | None) -> tuple[type[Event], dict[str, object]]:
     """Return the class of a payload's event, and the fields that depend on it."""
     named = read_word(raw.get("type"))
     if named == "cdr":
         return CallRecord, {"status": _without_direction(status)}
     if "dtmf" in raw:
-        return DigitsEvent, {"dtmf": read_text(raw.get("dtmf")) or ""}
+        return DigitsEvent, {"dtmf": read_text(raw.get("dtmf")) or "", "query": NO_QUERY}
     if read_word(raw.get("action")) == "inbound":
-        return InboundRequest, {}
+        return InboundRequest, {"query": NO_QUERY}
     if "ws_status" in raw or (status and status.startswith("stream_")):
         return _stream(raw, status)
     return _kind_of_leg_event(raw, status, named)
@@ -97,7 +96,7 @@ def _kind_of(raw: JsonObject, status: str | None) -> tuple[type[Event], dict[str
 
 def _kind_of_leg_event(
     raw: JsonObject, status: str | None, named: str | None
-) -> tuple[type[Event], dict[str, Any]]:
+) -> tuple[type[Event], dict[str, object]]:
     """Tell live events from records, although the type is often missing."""
     plain = _without_direction(status)
     live = _LIVE.get(plain or "")
@@ -106,10 +105,9 @@ def _kind_of_leg_event(
         return CallRecord, {"status": plain}
     if live is not None:
         return LiveEvent, {"status": live}
-    if status is None and named is None:
-        given = parse_fields(InboundRequest, raw)
-        if given.keys() >= _ALL_IN_ANSWER_REQUESTS:
-            return InboundRequest, {}
+    untold = status is None and named is None
+    if untold and all(read_field(raw, name) is not None for name in _ALL_IN_ANSWER_REQUESTS):
+        return InboundRequest, {"query": NO_QUERY}
     return UnknownEvent, {"status": status}
 
 
@@ -117,7 +115,7 @@ def _without_direction(status: str | None) -> str | None:
     return status and status.removeprefix("in_" if status.startswith("in_") else "out_")
 
 
-def _stream(raw: JsonObject, status: str | None) -> tuple[type[Event], dict[str, Any]]:
+def _stream(raw: JsonObject, status: str | None) -> tuple[type[Event], dict[str, object]]:
     """Read a stream's event, whose details are JSON in a text."""
     details = read_object_or_none(raw.get("ws_status")) or JsonObject()
     named = read_word(details.get("status"))
@@ -127,14 +125,3 @@ def _stream(raw: JsonObject, status: str | None) -> tuple[type[Event], dict[str,
     message = read_object_or_none(details.get("message")) or JsonObject()
     code, reason = read_integer(message.get("code")), read_text(message.get("reason"))
     return StreamEvent, {"status": found, "code": code, "reason": reason}
-
-
-def _direction(raw: JsonObject, status: str | None) -> Direction | None:
-    """Return the direction: the field's, or else that of the status."""
-    named = _DIRECTION.get(read_word(raw.get("direction")) or "")
-    if named is None and status is not None:
-        if status.startswith("in_"):
-            return Direction.INBOUND
-        if status.startswith("out_"):
-            return Direction.OUTBOUND
-    return named

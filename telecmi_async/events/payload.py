@@ -11,7 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final, NoReturn, cast
+from typing import Final, NoReturn, TypeGuard, cast
 
 from telecmi_async._internal.frozen_json import Json, JsonObject
 from telecmi_async._internal.messages import shown
@@ -49,7 +49,12 @@ def read_object(payload: bytes | bytearray | str | Mapping[str, object]) -> Json
     if isinstance(payload, _TEXTS):
         if len(payload) > MAX_PAYLOAD:
             raise _too_large()
-        frozen = _frozen(_decode(payload))
+        text = _text_of(payload)
+        value = _decode(text)
+        # Such text holds no lone surrogate, not even escaped.
+        if text.isascii() and "\\u" not in text and _is_flat(value):  # as most are
+            return JsonObject(value)
+        frozen = _frozen(value)
     else:
         frozen = _frozen(payload)
         if _characters(frozen) > MAX_PAYLOAD:  # a text that was decoded has fewer
@@ -77,10 +82,31 @@ def _characters(value: Json) -> int:
             return 0
 
 
-def _decode(payload: bytes | bytearray | str) -> object:
+def _is_flat(value: object) -> TypeGuard[dict[str, Json]]:
+    """Return whether decoded JSON is an object, within the limits, of texts and integers."""
+    if type(value) is not dict:
+        return False
+    members = cast("dict[str, object]", value)
+    if len(members) > MAX_MEMBERS:
+        return False
+    for item in members.values():
+        if type(item) is str:
+            continue
+        if type(item) is not int or not -_PAST_64_BITS <= item < _PAST_64_BITS:
+            return False
+    return True
+
+
+def _text_of(payload: bytes | bytearray | str) -> str:
+    """Return a payload's text. Python would guess UTF-16 and UTF-32, which RFC 8259 forbids."""
     try:
-        # Python would guess UTF-16 and UTF-32 as well, and RFC 8259 allows neither.
-        text = payload if isinstance(payload, str) else payload.decode().removeprefix("\ufeff")
+        return payload if isinstance(payload, str) else payload.decode().removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        raise WebhookError("the payload is no UTF-8 text") from None
+
+
+def _decode(text: str) -> object:
+    try:
         if text.startswith("{"):  # without blanks around it, which take longer to look for
             value, end = _decoder.raw_decode(text)
             if end == len(text):
@@ -88,8 +114,6 @@ def _decode(payload: bytes | bytearray | str) -> object:
         return cast("object", _decoder.decode(text))
     except WebhookError:
         raise
-    except UnicodeDecodeError:
-        raise WebhookError("the payload is no UTF-8 text") from None
     except json.JSONDecodeError as error:
         raise WebhookError(f"the payload is no JSON: {error.msg}, at {error.pos}") from None
     except ValueError:
@@ -137,7 +161,7 @@ class _Freezer:
     def _freeze(self, value: object, depth: int) -> Json:
         match value:
             case str():
-                return _text(value)
+                return _well_formed(value)
             case None | bool():
                 return value
             case int():
@@ -169,10 +193,10 @@ def _name(key: object) -> str:
     """Return an object's key."""
     if not isinstance(key, str):
         raise WebhookError(f"the payload has a key that is no text: {shown(key)}")
-    return _text(key)
+    return _well_formed(key)
 
 
-def _text(value: str) -> str:
+def _well_formed(value: str) -> str:
     """Return text that can be encoded: a lone surrogate becomes U+FFFD."""
     return str.__str__(value if value.isascii() else _LONE_SURROGATE.sub("\ufffd", value))
 

@@ -50,6 +50,10 @@ def _text_of(event: Event) -> str:
 
 def carries_reference(event: Event) -> bool:
     """Return whether an event carries a reference, whether or not its code is right."""
+    sent = event.raw.get("extra_params")
+    # A text without the prefix carries none, unless it is JSON that spells it with escapes.
+    if isinstance(sent, str) and REFERENCE_PREFIX not in sent and "\\" not in sent:
+        return False
     return event.extra_params is not None and _SIGNED.search(_text_of(event)) is not None
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from hashlib import blake2b
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telecmi_async.events import dedupe_key, parse_event
+from telecmi_async._internal.frozen_json import JsonObject
+from telecmi_async.events import CallRecord, dedupe_key, parse_event
 
 RECORD = {
     "type": "cdr",
@@ -116,6 +118,16 @@ def test_a_key_is_short_and_tells_nothing(payload: dict[str, Any]) -> None:
     assert key is not None
     assert len(key) == 32
     assert set(key) <= set("0123456789abcdef")
+
+
+@given(st.text(max_size=20), st.none() | st.text(max_size=20))
+def test_a_key_is_made_of_json(leg: str, status: str | None) -> None:
+    """The key is the hash of what `json.dumps` writes, whatever the texts contain."""
+    event = CallRecord(raw=JsonObject(), cmiuuid="c-1", leg=leg, status=status)
+
+    text = json.dumps(["record", "c-1", leg, status])
+
+    assert dedupe_key(event) == blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def test_a_key_is_the_same_everywhere() -> None:

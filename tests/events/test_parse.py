@@ -130,6 +130,60 @@ def test_an_event_is_a_value(payload: dict[str, Any]) -> None:
     payload.update(before)
 
 
+@given(st.sampled_from(PAYLOADS))
+def test_a_field_is_read_once(payload: dict[str, Any]) -> None:
+    """A field is read when it is first used; then it is the same object every time."""
+    event = parse_event(json.dumps(payload))
+    values = {field.name: getattr(event, field.name) for field in attrs.fields(type(event))}
+
+    assert all(getattr(event, name) is value for name, value in values.items())
+    assert type(event)(**values) == event
+    assert copy.deepcopy(parse_event(payload)) == event
+
+
+def test_an_event_has_the_fields_of_its_kind_only() -> None:
+    """A payload's key that belongs to another kind of event, or to none, makes no attribute."""
+    event = parse_event({"dtmf": "1", "vn": 4471000000, "duration": 3, "order": "42"})
+
+    for name in ("vn", "duration", "status", "order", "_order"):
+        assert not hasattr(event, name)
+    with pytest.raises(AttributeError, match="'DigitsEvent' object has no attribute 'vn'"):
+        event.vn  # type: ignore[union-attr]  # noqa: B018  # this is what must not work
+
+
+@pytest.mark.parametrize(
+    ("members", "read"),
+    [
+        (r'"a": "\ud800"', "\ufffd"),
+        (r'"a": "\uD83D\uDE00"', "\U0001f600"),
+        (r'"a": "\\ud800"', r"\ud800"),
+        ('"a": "é"', "é"),
+        ('"a": "\ud800"', "\ufffd"),
+        ('"a": 9223372036854775807', 2**63 - 1),
+        ('"a": 9223372036854775808', None),
+        ('"a": -9223372036854775809', None),
+        ('"a": 1.5', 1.5),
+        ('"a": [1, [2]]', (1, (2,))),
+        ("".join(f'"{n}": {n}, ' for n in range(MAX_MEMBERS - 1)) + '"a": 1', 1),
+        ("".join(f'"{n}": {n}, ' for n in range(MAX_MEMBERS)) + '"a": 1', None),
+    ],
+)
+def test_a_flat_payload_has_the_same_limits(members: str, read: object) -> None:
+    """A payload of texts and integers is read in a shorter way, with the same checks."""
+    event = parsed(f"{{{members}}}")
+
+    assert (event and event.raw["a"]) == read
+    assert event == parsed(json.loads(f"{{{members}}}"))
+
+
+@given(st.dictionaries(st.text(), st.text() | st.integers()), st.booleans())
+def test_a_flat_payload_is_read_as_its_mapping(
+    payload: dict[str, Any], ascii_only: bool
+) -> None:
+    """The shorter way leads to the same event, escaped or not."""
+    assert parsed(json.dumps(payload, ensure_ascii=ascii_only)) == parsed(payload)
+
+
 @pytest.mark.parametrize("file", CORPUS, ids=lambda file: file.stem)
 def test_what_is_hostile_is_refused(file: Path) -> None:
     """Of the corpus only the files named ``ok_`` are accepted."""

@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from telecmi_async._internal.secrets import Secret
 from telecmi_async._internal.telecmi import REFERENCE_FIELD
 from telecmi_async.events import parse_event
-from telecmi_async.events.reference import References, new_reference
+from telecmi_async.events.reference import (
+    References,
+    carries_reference,
+    new_reference,
+    reference_in,
+)
 
 SECRET = "6f9619ff-8b86-d011-b42d"
 OURS = References(Secret(SECRET))
@@ -52,6 +57,27 @@ def test_a_reference_is_found_however_it_comes_back(spell: object) -> None:
     event = parse_event(event_with(spell(params)))  # type: ignore[arg-type]  # a plain dict
 
     assert OURS.find(event) == reference
+
+
+@pytest.mark.parametrize("letter", ["t", "c", "m", "_", "a"])
+def test_a_reference_is_found_though_its_letters_are_escaped(letter: str) -> None:
+    """A reference that JSON in a text spells with escapes is found, too."""
+    reference = new_reference()
+    text = json.dumps({REFERENCE_FIELD: OURS.sign(reference)})
+    escaped = text.replace(letter, f"\\u{ord(letter):04x}")
+
+    event = parse_event(event_with(escaped))  # type: ignore[arg-type]  # a plain dict
+
+    assert carries_reference(event)
+    assert OURS.find(event) == reference
+
+
+@given(st.sampled_from(["{}", '"{}"', '{{"a": "{}"}}', "{{{}}}"]), st.text(max_size=9))
+def test_what_carries_no_reference_has_none(form: str, text: str) -> None:
+    """No event of which a reference could be found is taken for one without."""
+    for params in (form.format(text), form.format(OURS.sign(new_reference()))):
+        event = parse_event(event_with(params))  # type: ignore[arg-type]  # a plain dict
+        assert carries_reference(event) or reference_in(event) is None
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ Most of them do not limit a body, so its size is checked while it is read.
 
 from __future__ import annotations
 
+import functools
 import sys
-from typing import TYPE_CHECKING
+from types import coroutine
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
 
@@ -25,11 +27,13 @@ from telecmi_async.http_server import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Generator
+
     from telecmi_async.events import Event
     from telecmi_async.events.receiver.intake import Intake
 
 _TOO_SLOW = HttpResponse(408)
-_USED_HEADERS = frozenset({b"content-length", b"content-type"})
+_T = TypeVar("_T")
 
 
 class _TooSlow(Exception):
@@ -68,16 +72,19 @@ class ReceiverApp:
         self, scope: ASGIScope, receive: ASGIReceive
     ) -> tuple[HttpResponse | None, Event | None]:
         """Return the reply, unless the client is gone, and the event to run handlers for."""
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1")
-            for name, value in scope["headers"]
-            if name in _USED_HEADERS
-        }
+        kind = length = b""
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                kind = value
+            elif name == b"content-length":
+                length = value
         path = scope["path"]
         if query := scope.get("query_string"):
             path = f"{path}?{query.decode('latin-1')}"
         intake = self._intake
-        refusal = intake.check(scope["method"], path, headers)
+        refusal = intake.check(
+            scope["method"], path, kind.decode("latin-1"), length.decode("latin-1")
+        )
         if refusal is not None:
             return refusal, None
         try:
@@ -95,24 +102,40 @@ class ReceiverApp:
             _TooSlow: It takes longer than ``body_timeout``.
         """
         seconds = self._intake.body_timeout
-        loop = current_loop()
-        if seconds is None:
-            return await read_body(receive, most=MAX_PAYLOAD)
-        if not is_asyncio(loop):
+        if not is_asyncio(current_loop()):
             with anyio.move_on_after(seconds):
                 return await read_body(receive, most=MAX_PAYLOAD)
             raise _TooSlow
-        # Most bodies are there already. A timer is set for the others only: it would cost more
-        # than all else that is done before a body is parsed.
-        limit = sys.modules["asyncio"].timeout(None)
+        # Most bodies are there already. Only the others get a time limit: it costs as much as
+        # all else that is done before a body is parsed.
+        reading = read_body(receive, most=MAX_PAYLOAD)
+        try:
+            waits_for = reading.send(None)
+        except StopIteration as done:
+            return cast("bytes | None", done.value)
+        limit = sys.modules["asyncio"].timeout(seconds)
         try:
             async with limit:
-                timer = loop.call_soon(limit.reschedule, loop.time() + seconds)
-                try:
-                    return await read_body(receive, most=MAX_PAYLOAD)
-                finally:
-                    timer.cancel()
+                return await _resume(reading, waits_for)
         except TimeoutError:
             if not limit.expired():
                 raise
             raise _TooSlow from None
+
+
+@coroutine
+def _resume(
+    begun: Coroutine[object, object, _T], waits_for: object
+) -> Generator[object, object, _T]:
+    """Await a coroutine whose first step was made, after which it waits for something."""
+    while True:
+        try:
+            sent = yield waits_for
+        except BaseException as error:  # noqa: BLE001  # such as its cancellation
+            step = functools.partial(begun.throw, error)
+        else:
+            step = functools.partial(begun.send, sent)
+        try:
+            waits_for = step()
+        except StopIteration as done:
+            return cast("_T", done.value)

@@ -26,7 +26,6 @@ from telecmi_async.http_server import HttpResponse
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Mapping
 
     from telecmi_async.events.receiver.handlers import Handlers
     from telecmi_async.events.receiver.tokens import Tokens
@@ -117,23 +116,21 @@ class Intake:
 
     # -- a request
 
-    def check(self, method: str, path: str, headers: Mapping[str, str]) -> HttpResponse | None:
+    def check(
+        self, method: str, path: str, content_type: str, content_length: str
+    ) -> HttpResponse | None:
         """Return the refusal of a request by its head alone; ``None`` to read its body."""
         if self._tokens.match(path) is None:
             self._counts["refused"] += 1
             return _NOT_FOUND
-        kind = length = ""
-        for name, value in headers.items():
-            if len(name) == len("content-type") and name.lower() == "content-type":
-                kind = value.partition(";")[0].strip().lower()
-            elif len(name) == len("content-length") and name.lower() == "content-length":
-                length = value.strip()
+        kind = content_type.partition(";")[0].strip().lower()
         if method != "POST" or kind != "application/json":
             self._counts["refused"] += 1
             # The token is right: the sender is TeleCMI, or a person who tries the address.
             logger.warning("a webhook was refused: it must be a POST of application/json")
             return _WRONG_METHOD if method != "POST" else _NOT_JSON
         # An unusual length, such as one too long for Python to read, is left to the body.
+        length = content_length.strip()
         if length.isascii() and length.isdecimal() and len(length) < 20:
             return self._too_large() if int(length) > MAX_PAYLOAD else None
         return None

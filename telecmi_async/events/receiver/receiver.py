@@ -204,7 +204,13 @@ class Receiver:
             The reply: 204 for an accepted event, 200 with the call flow that answers a question,
             4xx for a refusal, 503 if TeleCMI shall send the event again.
         """
-        refusal = self._intake.check(method, path, headers)
+        kind = length = ""
+        for name, value in headers.items():
+            if len(name) == len("content-type") and name.lower() == "content-type":
+                kind = value
+            elif len(name) == len("content-length") and name.lower() == "content-length":
+                length = value
+        refusal = self._intake.check(method, path, kind, length)
         if refusal is not None:
             return refusal
         reply, event = await self._intake.accept(path, body)

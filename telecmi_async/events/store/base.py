@@ -65,7 +65,7 @@ def event_ids(event: Event, reference: str | None) -> tuple[str, ...]:
         reference: The call's own reference, if the event carries it with the right code.
     """
     ids = (event.request_id, reference, event.conversation_uuid, event.cmiuuid)
-    return tuple(dict.fromkeys(name for name in ids if name and len(name) <= _LONGEST))
+    return tuple(dict.fromkeys([name for name in ids if name and len(name) <= _LONGEST]))
 
 
 class Listener(Protocol):

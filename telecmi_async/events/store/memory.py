@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import weakref
 from collections import OrderedDict
@@ -61,16 +62,16 @@ class _Pool:
 
     def add(self, stored: StoredEvent, order: int, now: float) -> None:
         """Keep an event; drop the oldest ones if there is no room."""
-        self.kept[stored.key] = _Kept(
-            order,
-            stored.ids,
-            stored.payload,
-            now + self.seconds,
-            weakref.ref(stored.event),
-        )
-        self.bytes += stored.size
-        for name in stored.ids:
-            self.by_id.setdefault(name, {})[stored.key] = None
+        key, ids, payload = stored.key, stored.ids, stored.payload
+        until, event = now + self.seconds, weakref.ref(stored.event)
+        self.kept[key] = _Kept(order, ids, payload, until, event)
+        self.bytes += len(payload)
+        by_id = self.by_id
+        for name in ids:
+            if name in by_id:
+                by_id[name][key] = None
+            else:
+                by_id[name] = {key: None}
         while len(self.kept) > self.most or self.bytes > self.most_bytes:
             self._drop_oldest()
 
@@ -90,10 +91,14 @@ class _Pool:
         self.pop(next(iter(self.kept)))
         self.dropped += 1
 
-    def expire(self, now: float) -> None:
-        """Drop expired events."""
-        while self.kept and next(iter(self.kept.values())).until <= now:
+    def expire(self, now: float) -> float:
+        """Drop expired events; return when the next one expires."""
+        while self.kept:
+            until = next(iter(self.kept.values())).until
+            if until > now:
+                return until
             self._drop_oldest()
+        return math.inf
 
 
 @define(eq=False)
@@ -136,6 +141,8 @@ class MemoryStore:
     _seen: OrderedDict[str, float] = field(init=False, repr=False)
     _matched: _Pool = field(init=False, repr=False)
     _unmatched: _Pool = field(init=False, repr=False)
+    #: Before this time nothing expires.
+    _due: float = field(default=-math.inf, init=False, repr=False)
     _order: itertools.count[int] = field(factory=itertools.count, init=False, repr=False)
     # Receiver and service may run in threads of their own.
     _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
@@ -188,10 +195,17 @@ class MemoryStore:
 
     def _expire(self, now: float) -> None:
         """Drop what expired. All memories are in the order of their times."""
-        self._matched.expire(now)
-        self._unmatched.expire(now)
-        while self._seen and next(iter(self._seen.values())) <= now:
+        if now < self._due:
+            return
+        while (seen := next(iter(self._seen.values()), math.inf)) <= now:
             self._seen.popitem(last=False)
+        # What is added from now on is kept for ten minutes at least.
+        self._due = min(
+            self._matched.expire(now),
+            self._unmatched.expire(now),
+            seen,
+            now + UNMATCHED_SECONDS,
+        )
 
     async def get(self, ids: Collection[str]) -> list[StoredEvent]:
         """Return the events that are kept under any of these ids."""

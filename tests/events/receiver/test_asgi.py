@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -165,6 +166,101 @@ async def test_a_slow_body_that_comes_in_time_leaves_no_timer() -> None:
     await anyio.sleep(10)
 
     assert request.sent[0]["status"] == 204
+
+
+@pytest.mark.parametrize(("takes", "status"), [(1, 204), (5, 408)])
+async def test_a_server_may_wait_in_a_scope_of_its_own(takes: float, status: int) -> None:
+    """The time limit holds around task groups, which middleware opens for each receive."""
+    request = Request(part(BODY[:9], more=True), part(BODY[9:]))
+
+    async def receive() -> dict[str, Any]:
+        with anyio.move_on_after(60):
+            async with anyio.create_task_group() as group:
+                group.start_soon(anyio.sleep_forever)
+                await anyio.sleep(takes)
+                group.cancel_scope.cancel()
+        return await request.receive()
+
+    await Receiver(TOKEN, body_timeout=4).asgi(request.scope, receive, request.send)
+
+    assert request.sent[0]["status"] == status
+
+
+async def test_a_body_that_is_given_up_is_cleaned_up() -> None:
+    """When a wait for the body is cancelled, the server may still wait for its own cleaning up."""
+    request = Request()
+    done: list[str] = []
+
+    async def receive() -> dict[str, Any]:
+        try:
+            return await request.receive()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(1)
+                done.append("cleaned up")
+
+    with anyio.move_on_after(2):
+        await Receiver(TOKEN).asgi(request.scope, receive, request.send)
+
+    assert (done, request.sent) == (["cleaned up"], [])
+
+
+async def test_a_cancellation_that_the_server_swallows_is_no_loss() -> None:
+    """A body that the server returns although its wait was cancelled is accepted once it is there."""
+    receiver = Receiver(TOKEN, body_timeout=None)
+    request = Request()
+    waiting = anyio.Event()
+
+    async def receive() -> dict[str, Any]:
+        with anyio.CancelScope() as scope:
+            waiting.set()
+            group.start_soon(cancel, scope)
+            await anyio.sleep_forever()
+        return part(BODY)
+
+    async def cancel(scope: anyio.CancelScope) -> None:
+        await waiting.wait()
+        scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        await receiver.asgi(request.scope, receive, request.send)
+
+    assert request.sent[0]["status"] == 204
+    assert receiver.counts == Counts(accepted=1)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_task_that_is_cancelled_as_its_body_arrives_is_cancelled() -> None:
+    """A cancellation in the moment in which the body arrives is not lost."""
+    request = Request()
+    arrived: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+    async def receive() -> dict[str, Any]:
+        return await arrived
+
+    task = asyncio.ensure_future(Receiver(TOKEN).asgi(request.scope, receive, request.send))
+    await anyio.wait_all_tasks_blocked()
+    arrived.set_result(part(BODY))
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert request.sent == []
+
+
+@pytest.mark.parametrize("error", [OSError("broke"), TimeoutError("the server's own")])
+async def test_an_error_of_a_body_that_is_waited_for_is_passed_on(error: Exception) -> None:
+    """An error that the server raises after a wait reaches the server again."""
+    request = Request()
+
+    async def receive() -> NoReturn:
+        await anyio.sleep(1)
+        raise error
+
+    with pytest.raises(type(error), match=str(error)):
+        await Receiver(TOKEN).asgi(request.scope, receive, request.send)
+
+    assert request.sent == []
 
 
 async def test_a_client_that_goes_is_not_answered() -> None:

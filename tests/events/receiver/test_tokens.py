@@ -77,8 +77,8 @@ def test_every_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatc
 
     receiver = Receiver([TOKEN, OLD_TOKEN])
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    intake_of(receiver).check("POST", PATH, {})
-    intake_of(receiver).check("POST", "/telecmi/wrong", {})
+    intake_of(receiver).check("POST", PATH, "", "")
+    intake_of(receiver).check("POST", "/telecmi/wrong", "", "")
 
     assert compared == [
         (given, token)

@@ -43,6 +43,21 @@ async def test_another_ones_event_is_kept_for_ten_minutes() -> None:
     assert await store.put(event) is True
 
 
+async def test_each_event_expires_in_its_own_time() -> None:
+    """An event that came later is dropped later, whether or not another was dropped before."""
+    store = MemoryStore()
+    for number in range(3):
+        await store.put(unmatched(record(f"request-{number}", leg=f"{number}")))
+        await anyio.sleep(4 * MINUTE)
+    left = []
+    for _ in range(3):
+        kept = [await store.get([f"request-{number}"]) for number in range(3)]
+        left.append((sum(map(len, kept)), store.dropped))
+        await anyio.sleep(4 * MINUTE)
+
+    assert left == [(2, 1), (1, 2), (0, 3)]
+
+
 async def test_an_event_of_ours_is_kept_for_an_hour_and_remembered_for_a_day() -> None:
     """A matched event is kept for an hour, and its repeats are known for a day."""
     store = MemoryStore()
@@ -54,7 +69,9 @@ async def test_an_event_of_ours_is_kept_for_an_hour_and_remembered_for_a_day() -
     await anyio.sleep(1)
     assert await store.get([ID]) == []
     assert await store.put(event) is False
-    await anyio.sleep(23 * HOUR)
+    await anyio.sleep(23 * HOUR - 1)
+    assert await store.put(event) is False
+    await anyio.sleep(1)
     assert await store.put(event) is True
     assert store.dropped == 0
 
