@@ -103,7 +103,9 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         if origin is None:
             secure = url.scheme == "https"
             origin = self._origins[key] = Origin(
-                url.host,
+                # ``url.host`` is decoded: event loops would encode it by the older IDNA rules, by
+                # which it may be the name of another host.
+                url.raw_host.decode("ascii"),
                 url.port or (443 if secure else 80),
                 self._ssl_context if secure else None,
             )
