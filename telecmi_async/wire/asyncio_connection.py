@@ -294,7 +294,7 @@ async def _race(
             connection._abort()  # noqa: SLF001  # it was made here
         raise
     for connection in won[1:]:
-        await connection.aclose()
+        connection._abort()  # noqa: SLF001  # waiting here could be cancelled, and lose the first
     if not won:
         raise failures[0]
     return won[0]

@@ -138,10 +138,19 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         raise httpx.ConnectTimeout(f"no connection was open after {seconds:g} s")
 
     async def aclose(self) -> None:
-        """Close every connection; no request may be under way."""
+        """Close every connection; no request may be under way.
+
+        A cancellation is raised afterwards.
+        """
+        cancelled: BaseException | None = None
         for idle in self._idle.values():
             while idle:
-                await idle.pop().aclose()
+                try:
+                    await idle.pop().aclose()
+                except anyio.get_cancelled_exc_class() as error:
+                    cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
 
 class ReceivedBody(httpx.AsyncByteStream):

@@ -131,9 +131,11 @@ class _Mockable(httpx.AsyncBaseTransport):
         return await transport.handle_async_request(request)
 
     async def aclose(self) -> None:
-        await self._pool.aclose()
-        if self._standard.cache_info().currsize:
-            await self._standard().aclose()
+        try:
+            await self._pool.aclose()
+        finally:
+            if self._standard.cache_info().currsize:
+                await self._standard().aclose()
 
 
 @functools.cache

@@ -312,6 +312,27 @@ async def test_closing_closes_every_connection(trusting: ssl.SSLContext) -> None
     assert idle_in(connections) == []
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_closing_that_is_cancelled_closes_every_connection(
+    tls: bool, trusting: ssl.SSLContext
+) -> None:
+    """Asyncio's own cancellation passes through shields, as `asyncio.timeout` uses it."""
+    server = fs.FaultServer(fs.well_behaved, tls=tls)
+    connections = ConnectionPool(trusting)
+    async with server.running():
+        client = client_of(connections)
+        await at_once(lambda: client.post(server.url, content=b"{}"), 10)
+        before = server.open
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await connections.aclose()
+        await settled(lambda: server.open == 0)
+        await client.aclose()
+
+    assert before >= 2
+    assert idle_in(connections) == []
+
+
 async def test_bursts_that_are_cancelled_leave_nothing_behind(trusting: ssl.SSLContext) -> None:
     """After ten cancelled requests, sixty times at any step, the next is served at once."""
 
