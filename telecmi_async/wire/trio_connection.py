@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 from anyio.abc import SocketAttribute
-from anyio.streams.tls import TLSStream
+from anyio.streams.tls import TLSAttribute, TLSStream
 
-from telecmi_async.wire.connection import ReadTimedOut, WriteTimedOut
+from telecmi_async.wire.connection import (
+    ReadTimedOut,
+    WriteTimedOut,
+    offer_http1,
+    require_http1,
+)
 from telecmi_async.wire.exchange import Exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from anyio.abc import ByteStream, SocketStream
 
@@ -28,6 +33,10 @@ class _SocketReader:
         self.patient = True
         self._stream = stream
         self._socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610  # anyio's, not Django's
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        return self._stream.extra_attributes
 
     async def receive(self, max_bytes: int = _READ_SIZE) -> bytes:
         if self.patient:
@@ -128,12 +137,14 @@ async def open_on_trio(origin: Origin) -> StreamConnection:
     if origin.ssl_context is None:
         return StreamConnection(socket, stream)
     try:
+        offer_http1(origin.ssl_context)
         tls = await TLSStream.wrap(
             stream,
             hostname=origin.host,
             ssl_context=origin.ssl_context,
             standard_compatible=False,
         )
+        require_http1(tls.extra(TLSAttribute.alpn_protocol))  # noqa: S610  # anyio's, not Django's
     except BaseException:
         with anyio.CancelScope(shield=True):
             await anyio.aclose_forcefully(stream)
