@@ -650,6 +650,18 @@ def test_a_service_is_not_copied(copier: Callable[[object], object]) -> None:
     assert found == []
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("copier", [pickle.dumps, copy.deepcopy])
+async def test_a_handle_is_not_copied(copier: Callable[[object], object]) -> None:
+    """Pickling and deep copying a handle are refused, and no half-made call is left to warn."""
+    async with service_of(SECRETS["words"]) as service:
+        handle = service.make_call(to=TO, from_=FROM, pcmo=[{"action": "hangup"}])
+        with pytest.raises(TypeError, match="a call is neither copied nor pickled"):
+            copier(handle)
+        gc.collect()
+        handle.cancel()
+
+
 def test_values_show_no_full_number() -> None:
     """The reprs of requests and policies show no full number."""
     request = CallRequest(to=TO, from_=FROM, pcmo=FLOW, extra_params={"phone": str(BRIDGED)})

@@ -9,6 +9,7 @@ replies.
 from __future__ import annotations
 
 import logging
+import math
 import re
 import traceback
 from contextlib import suppress
@@ -114,7 +115,7 @@ class Redactor:
     def body(self, value: _T) -> _T:
         """Return a JSON value without the secret and with every phone number masked.
 
-        An int of seven or more digits counts as one.
+        A number of seven or more digits counts as one.
         """
         return _walk(value, self.text, _mask_long)  # type: ignore[return-value]  # the same shape
 
@@ -136,22 +137,24 @@ def _traceback_of(error: BaseException, redact: Redactor | None) -> str:
     return "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
 
 
-def _unchanged(number: int) -> object:
+def _unchanged(number: float) -> object:
     return number
 
 
-def _mask_long(number: int) -> object:
-    return mask(number) if number >= 1_000_000 else number
+def _mask_long(number: float) -> object:
+    return mask(int(number)) if 1_000_000 <= abs(number) < math.inf else number
 
 
-def _walk(value: object, text: Callable[[str], str], number: Callable[[int], object]) -> object:
-    """Return a JSON value with a function applied to every string and another to every int."""
+def _walk(
+    value: object, text: Callable[[str], str], number: Callable[[float], object]
+) -> object:
+    """Return a JSON value with a function applied to every string and another to every number."""
     match value:
         case str():
             return text(value)
         case bool():
             return value
-        case int():
+        case int() | float():
             return number(value)
         case list():
             return [_walk(item, text, number) for item in cast("list[object]", value)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import anyio
 
@@ -113,6 +113,11 @@ class Call:
         self._on_settled = on_settled
         self._settled_event: anyio.Event | None = None
         self._seen = False
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a call is neither copied nor pickled: it belongs to its service and event loop"
+        )
 
     def __str__(self) -> str:
         """The call as logs name it, without a number to dial."""

@@ -295,13 +295,16 @@ def _detail(status: int, code: int | None, body: _Body, request_id: str | None) 
 
 
 def message_of(body: _Body) -> str:
-    """Return the message in a reply; TeleCMI's users found it under several keys."""
+    """Return the message in a reply; TeleCMI's users found it under several keys.
+
+    Control characters, which a terminal would obey, are left out.
+    """
     if body is None:
         return ""
     nested = (_object(body.get("data")) or {}).get("message")
     for value in (body.get("msg"), body.get("message"), body.get("error"), nested):
         if isinstance(value, str) and value.strip():
-            return " ".join(value.split())
+            return "".join(filter(str.isprintable, " ".join(value.split())))
     return ""
 
 

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, cast
 
 import anyio
 
-from telecmi_async.wire.connection import ReadTimedOut, WriteTimedOut, watch
+from telecmi_async.wire.connection import (
+    ReadTimedOut,
+    WriteTimedOut,
+    offer_http1,
+    require_http1,
+    watch,
+)
 from telecmi_async.wire.exchange import Exchange, ReplyError
 
 if TYPE_CHECKING:
@@ -211,11 +217,13 @@ async def open_on_asyncio(loop: asyncio.AbstractEventLoop, origin: Origin) -> As
     try:
         transport: asyncio.Transport | None = None
         if not connection.spent and not raw.is_closing():  # asyncio would wait for ever
+            offer_http1(origin.ssl_context)
             transport = await loop.start_tls(
                 raw, _protocol(connection), origin.ssl_context, server_hostname=origin.host
             )
         if transport is None:  # asyncio returns nothing if that happens during the handshake
             raise ConnectionResetError("the connection ended before TLS was set up")  # noqa: TRY301  # it is closed as after any other failure
+        require_http1(transport.get_extra_info("ssl_object").selected_alpn_protocol())
         connection.connection_made(transport)
         for _ in range(_TURNS_OF_TLS):
             await anyio.lowlevel.checkpoint()
@@ -293,7 +301,7 @@ async def _race(
             connection._abort()  # noqa: SLF001  # it was made here
         raise
     for connection in won[1:]:
-        await connection.aclose()
+        connection._abort()  # noqa: SLF001  # waiting here could be cancelled, and lose the first
     if not won:
         raise failures[0]
     return won[0]

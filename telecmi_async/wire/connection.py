@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from telecmi_async.wire.exchange import Exchange
 
+_HTTP1 = "http/1.1"
+
 
 @attrs.frozen
 class Origin:
@@ -73,6 +75,23 @@ class WriteTimedOut(Exception):
 
 class ReadTimedOut(Exception):
     """The server did not reply in time."""
+
+
+def offer_http1(context: ssl.SSLContext) -> None:
+    """Have TLS offer HTTP/1.1 alone: a client that shares the settings may have added HTTP/2."""
+    context.set_alpn_protocols([_HTTP1])
+
+
+def require_http1(chosen: str | None) -> None:
+    """Require that the server did not choose another protocol in the TLS handshake.
+
+    Raises:
+        ssl.SSLError: It did, as the settings were changed in the meantime.
+    """
+    if chosen not in {None, _HTTP1}:
+        error = ssl.SSLError("the server chose another protocol")
+        error.reason = "NO_APPLICATION_PROTOCOL"  # as OpenSSL names it
+        raise error
 
 
 def watch(sock: socket.socket) -> Callable[[], bool]:

@@ -105,7 +105,9 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         if origin is None:
             secure = url.scheme == "https"
             origin = self._origins[key] = Origin(
-                url.host,
+                # ``url.host`` is decoded: event loops would encode it by the older IDNA rules, by
+                # which it may be the name of another host.
+                url.raw_host.decode("ascii"),
                 url.port or (443 if secure else 80),
                 self._ssl_context if secure else None,
             )
@@ -138,10 +140,19 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         raise httpx.ConnectTimeout(f"no connection was open after {seconds:g} s")
 
     async def aclose(self) -> None:
-        """Close every connection; no request may be under way."""
+        """Close every connection; no request may be under way.
+
+        A cancellation is raised afterwards.
+        """
+        cancelled: BaseException | None = None
         for idle in self._idle.values():
             while idle:
-                await idle.pop().aclose()
+                try:
+                    await idle.pop().aclose()
+                except anyio.get_cancelled_exc_class() as error:
+                    cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
 
 class ReceivedBody(httpx.AsyncByteStream):

@@ -54,7 +54,9 @@ class HttpxTransport:
         self._make_sending, self._parse_url = _classes(client)
         # A client that shows nothing of its connections would hide a stray reply on one: each
         # request gets a connection of its own, until the client has shown that it traces them.
-        self._reuses = owned
+        self._reuses = False
+        # An own client's connections see strays by themselves, as long as nothing stands between.
+        self._sees_strays: Callable[[], bool] = getattr(client, "sees_strays", _is_never_sure)
 
     async def post(
         self,
@@ -69,6 +71,7 @@ class HttpxTransport:
         if getattr(self._client, "is_closed", False) is True:
             return Failure("the http_client was closed", may_have_left=False)
         sending = self._make_sending(body, send_by)
+        sees_strays = self._sees_strays()
         try:
             request = _build(
                 self._client,
@@ -76,14 +79,14 @@ class HttpxTransport:
                 sending,
                 body,
                 timeouts,
-                headers={} if self._reuses else _CLOSE,
+                headers={} if sees_strays or self._reuses else _CLOSE,
             )
         except Exception as error:  # noqa: BLE001  # total on purpose: nothing foreign escapes
             reason = f"the request could not be built ({type(error).__name__})"
             return Failure(reason, may_have_left=False, permanent=True)
         with anyio.CancelScope(shield=True, deadline=deadline):
             try:
-                return await self._exchange(request, sending)
+                return await self._exchange(request, sending, watched=not sees_strays)
             except Exception as error:  # noqa: BLE001  # as above
                 return _carried(error, request, sending) or Failure(
                     _reason(error, sending, url),
@@ -96,12 +99,13 @@ class HttpxTransport:
             resent=sending.resent,
         )
 
-    async def _exchange(self, request: httpx.Request, sending: Sending) -> Reply | Failure:
+    async def _exchange(
+        self, request: httpx.Request, sending: Sending, *, watched: bool
+    ) -> Reply | Failure:
         """Send the request and read a reply of bounded size."""
         sending.check()
         answer = self._client.send(request, stream=True, follow_redirects=False)
-        # Our own connections see strays by themselves.
-        response = await (answer if self._owned else sending.watch(answer))
+        response = await (sending.watch(answer) if watched else answer)
         sending.status = status = response.status_code
         self._reuses = self._reuses or sending.traced
         if isinstance(exchange := response.extensions.get("exchange"), Exchange):
@@ -131,6 +135,11 @@ class HttpxTransport:
 
 
 # --- the client and its request -----------------------------------------------------------
+
+
+def _is_never_sure() -> bool:
+    """Return that a client does not see strays by itself."""
+    return False
 
 
 def _flaw(client: object) -> str:

@@ -81,8 +81,9 @@ class OwnClient(httpx.AsyncClient):
         Merging headers takes httpx longer than sending them. For a URL that was parsed before,
         and a body of stated length, it is done once.
         """
-        length = options.get("headers", {}).get("Content-Length")
-        if length is None or isinstance(url, str):
+        headers = options.get("headers", {})
+        length = headers.get("Content-Length")
+        if length is None or "Connection" in headers or isinstance(url, str):
             return super().build_request(method, url, **options)
         merged = next((each for known, each in self._merged_headers if known is url), None)
         if merged is None:
@@ -98,6 +99,14 @@ class OwnClient(httpx.AsyncClient):
         )
         request.headers["Content-Length"] = length
         return request
+
+    def sees_strays(self) -> bool:
+        """Return whether a request that is sent now uses a connection of this package's.
+
+        While a method is replaced it does not. The replacement may be no mock but a monitor (an
+        APM agent, for example) that lets each request through to httpx's own connections.
+        """
+        return not is_mocked()
 
     async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         """Send a request; see `httpx.AsyncClient.send`."""
@@ -122,9 +131,11 @@ class _Mockable(httpx.AsyncBaseTransport):
         return await transport.handle_async_request(request)
 
     async def aclose(self) -> None:
-        await self._pool.aclose()
-        if self._standard.cache_info().currsize:
-            await self._standard().aclose()
+        try:
+            await self._pool.aclose()
+        finally:
+            if self._standard.cache_info().currsize:
+                await self._standard().aclose()
 
 
 @functools.cache

@@ -6,15 +6,20 @@ imported above: on asyncio a service starts faster without it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
-from telecmi_async.wire.connection import ReadTimedOut, WriteTimedOut
+from telecmi_async.wire.connection import (
+    ReadTimedOut,
+    WriteTimedOut,
+    offer_http1,
+    require_http1,
+)
 from telecmi_async.wire.exchange import Exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from anyio.abc import ByteStream, SocketStream
 
@@ -32,6 +37,10 @@ class _SocketReader:
         from anyio.abc import SocketAttribute  # noqa: PLC0415  # see the module's docstring
 
         self._socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610  # anyio's, not Django's
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        return self._stream.extra_attributes
 
     async def receive(self, max_bytes: int = _READ_SIZE) -> bytes:
         if self.patient:
@@ -131,15 +140,17 @@ async def open_on_trio(origin: Origin) -> StreamConnection:
     stream = cast("ByteStream", socket)  # TLS and an exchange need no more of one
     if origin.ssl_context is None:
         return StreamConnection(socket, stream)
-    from anyio.streams.tls import TLSStream  # noqa: PLC0415  # see the module's docstring
+    from anyio.streams.tls import TLSAttribute, TLSStream  # noqa: PLC0415  # see the module's docstring
 
     try:
+        offer_http1(origin.ssl_context)
         tls = await TLSStream.wrap(
             stream,
             hostname=origin.host,
             ssl_context=origin.ssl_context,
             standard_compatible=False,
         )
+        require_http1(tls.extra(TLSAttribute.alpn_protocol))  # noqa: S610  # anyio's, not Django's
     except BaseException:
         with anyio.CancelScope(shield=True):
             await anyio.aclose_forcefully(stream)

@@ -297,6 +297,8 @@ def test_the_detail_of_a_reply_without_words(status: int, detail: str) -> None:
         ({"code": 422, "msg": "pcmo is missing"}, "pcmo is missing"),
         ({"code": 422, "message": " two\n lines "}, "two lines"),
         ({"code": 422, "error": "e"}, "e"),
+        ({"code": 422, "msg": "\x1b[2Jred \x07\u202ealert"}, "[2Jred alert"),
+        ({"code": 422, "msg": "the\u200b-secret"}, "•••"),
         ({"code": 422, "data": {"message": "nested"}}, "nested"),
         ({"code": 422, "msg": 7}, "a required property is missing"),
         ({"code": 418}, "HTTP 200, code 418"),
@@ -321,6 +323,7 @@ def test_what_was_sent_does_not_come_back_in_a_verdict() -> None:
         "code": 422,
         "msg": "the-secret of 19170000001",
         "sent": {"to": 19170000001, "list": ["the-secret", 1, True, None, 2.5]},
+        "as floats": [19170000001.0, -19170000001, 10**400],
         "the-secret": 1,
     }
 
@@ -332,6 +335,7 @@ def test_what_was_sent_does_not_come_back_in_a_verdict() -> None:
         "code": 422,
         "msg": "••• of •••••••0001",
         "sent": {"to": "•••••••0001", "list": ["•••", 1, True, None, 2.5]},
+        "as floats": ["•••••••0001", "••••••••0001", "•" * 11 + "0000"],
         "•••": 1,
     }
     assert page.body == "<p>••• •••••••0001</p>"

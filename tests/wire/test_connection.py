@@ -14,16 +14,18 @@ import anyio
 import anyio.lowlevel
 import fault_server as fs
 import pytest
+import trustme
 
 from telecmi_async._internal.event_loop import current_loop, is_asyncio
 from telecmi_async.wire import asyncio_connection
 from telecmi_async.wire.asyncio_connection import open_on_asyncio
 from telecmi_async.wire.connection import Origin, ReadTimedOut, WriteTimedOut, watch
 from telecmi_async.wire.exchange import ReplyError, encode_head
+from telecmi_async.wire.failure_cause import describe
 from telecmi_async.wire.trio_connection import open_on_trio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from telecmi_async.wire.connection import Connection
     from telecmi_async.wire.exchange import Exchange
@@ -438,6 +440,51 @@ async def test_a_certificate_for_another_name_is_refused(
         with pytest.raises(ssl.SSLCertVerificationError):
             await open_to("example.com", server.port, fs.tls_contexts()[1])
 
+    assert server.heads == 0
+
+
+class Contested(ssl.SSLContext):
+    """TLS settings that another client changes whenever they are set."""
+
+    def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
+        super().set_alpn_protocols(["h2", *alpn_protocols])
+
+
+def http2_contexts(kind: type[ssl.SSLContext]) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return the settings of a server that prefers HTTP/2, and of a client that offers it."""
+    authority = trustme.CA()
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), kind(ssl.PROTOCOL_TLS_CLIENT)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.configure_trust(client)
+    for context in (server, client):
+        ssl.SSLContext.set_alpn_protocols(context, ["h2", "http/1.1"])
+    return server, client
+
+
+async def test_settings_of_an_http2_client_can_be_shared() -> None:
+    """A client of HTTP/2 adds it to the settings it is given; here HTTP/1.1 is spoken."""
+    server = fs.FaultServer(fs.well_behaved, tls=True)
+    server.tls, shared = http2_contexts(ssl.SSLContext)
+    async with server.running():
+        connection = await open_to("127.0.0.1", server.port, shared)
+        reply = await exchange(connection)
+        await connection.aclose()
+
+    assert reply is not None
+    assert reply.status == 200
+
+
+async def test_a_server_that_chose_another_protocol_is_sent_nothing() -> None:
+    """A request of HTTP/1.1 on a connection of HTTP/2 would be of unknown outcome."""
+    server = fs.FaultServer(fs.well_behaved, tls=True)
+    server.tls, contested = http2_contexts(Contested)
+    async with server.running():
+        with pytest.raises(ssl.SSLError) as raised:
+            await open_to("127.0.0.1", server.port, contested)
+
+    assert (
+        describe(raised.value, "h:1") == "SSLError (TLS failed: no application protocol) at h:1"
+    )
     assert server.heads == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import socket
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -62,6 +63,24 @@ async def hold_until(gate: anyio.Event, peer: fs.Peer) -> None:
     while await peer.request():
         await gate.wait()
         await peer.send(fs.reply())
+
+
+async def test_an_encoded_host_name_is_looked_up_as_it_is(
+    trusting: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoded and encoded again, ``xn--fa-hia.de`` would become ``fass.de``, another host."""
+    asked: list[str] = []
+
+    def look_up(host: str | bytes, *_: object, **__: object) -> None:
+        asked.append(host.decode("ascii") if isinstance(host, bytes) else host)
+        raise socket.gaierror(socket.EAI_NONAME, "not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    async with client_of(ConnectionPool(trusting)) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.post("https://xn--fa-hia.de/v2", content=b"{}")
+
+    assert set(asked) == {"xn--fa-hia.de"}  # trio asks twice
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
@@ -290,6 +309,27 @@ async def test_closing_closes_every_connection(trusting: ssl.SSLContext) -> None
         await settled(lambda: server.open == 0)
 
     assert before == server.connections >= 2
+    assert idle_in(connections) == []
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_closing_that_is_cancelled_closes_every_connection(
+    tls: bool, trusting: ssl.SSLContext
+) -> None:
+    """Asyncio's own cancellation passes through shields, as `asyncio.timeout` uses it."""
+    server = fs.FaultServer(fs.well_behaved, tls=tls)
+    connections = ConnectionPool(trusting)
+    async with server.running():
+        client = client_of(connections)
+        await at_once(lambda: client.post(server.url, content=b"{}"), 10)
+        before = server.open
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await connections.aclose()
+        await settled(lambda: server.open == 0)
+        await client.aclose()
+
+    assert before >= 2
     assert idle_in(connections) == []
 
 

@@ -13,14 +13,20 @@ import httpcore
 import httpx
 import pytest
 
-from telecmi_async import CallService, ConfigurationError, NotSent, RetryPolicy
+from telecmi_async import (
+    CallOutcomeUnknown,
+    CallService,
+    ConfigurationError,
+    NotSent,
+    RetryPolicy,
+)
 from telecmi_async._internal.secrets import RequestBody
 from telecmi_async.wire import own_client
 from telecmi_async.wire.own_client import OwnClient, is_mocked, open_own_client
 from telecmi_async.wire.sending import Sending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
 HEADERS = {"Content-Type": "application/json", "Content-Length": "2"}
 HANGUP = [{"action": "hangup"}]
@@ -144,6 +150,72 @@ async def test_while_httpx_is_mocked_requests_take_its_own_way(
     assert all(call.accepted for call in (first, second, third))
     assert seen == ["POST"]
     assert (server.complete, server.connections) == (3, 2)
+
+
+class Monitored(httpx.AsyncClient):
+    """A client class as an APM agent puts it in place of httpx's."""
+
+
+def monitor_method(owner: type, name: str) -> Callable[[pytest.MonkeyPatch], None]:
+    """Return what replaces a method by one that passes everything on, as an APM agent does."""
+
+    def replace(monkeypatch: pytest.MonkeyPatch) -> None:
+        original: Callable[..., Awaitable[object]] = getattr(owner, name)
+
+        async def passing_on(*args: object, **options: object) -> object:
+            return await original(*args, **options)
+
+        monkeypatch.setattr(owner, name, passing_on)
+
+    return replace
+
+
+MONITORS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "client": monitor_method(httpx.AsyncClient, "send"),
+    "transport": monitor_method(httpx.AsyncHTTPTransport, "handle_async_request"),
+    "pool": monitor_method(httpcore.AsyncConnectionPool, "handle_async_request"),
+    "class": lambda monkeypatch: monkeypatch.setattr(httpx, "AsyncClient", Monitored),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.real_clock
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("monitor", MONITORS)
+async def test_a_monitor_of_httpx_hides_no_stray(
+    monitor: str, tls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stray reply is no call's answer, even if calls go through httpx's own connections."""
+    MONITORS[monitor](monkeypatch)
+    stray = fs.reply(b'{"code":420}', status="420 Refused")
+
+    async def script(peer: fs.Peer) -> None:
+        while await peer.request():
+            body = b'{"code":200,"request_id":"%d"}' % server.complete
+            await peer.send(fs.reply(body) + stray)
+
+    server = fs.FaultServer(script, tls=tls)
+    outcomes: list[str | None] = []
+    async with (
+        server.running(),
+        CallService(
+            2222226,
+            "a-secret",
+            base_url=server.url,
+            ssl_context=fs.tls_contexts()[1],
+            retry=RetryPolicy(attempts=1),
+        ) as service,
+    ):
+        for _ in range(5):
+            handle = service.make_call(**CALL)
+            try:
+                outcomes.append((await handle).request_id)
+            except CallOutcomeUnknown as error:
+                outcomes.append(error.cause)
+
+    unknown = "a reply that had arrived before the request was sent"
+    # The first call carries "Connection: close".
+    assert outcomes == ["1", "2", unknown, "4", unknown]
 
 
 @pytest.mark.anyio
