@@ -42,6 +42,9 @@ OTHERS = [python for python in ("3.11", "3.12", "3.13", "3.14") if python != HER
 PROCESSES = min((os.cpu_count() or 1) + 1, 4)
 # pytest leaves these out unless it is asked for them; a browser has a session of its own.
 WITH_ALL = "norecursedirs=.* browser"
+# What `full` tries more of, once: examples of hypothesis, and programs over each kind of client.
+MORE = "--hypothesis-profile=full"
+PROGRAMS = "11"
 # Beside nox's environments, which have the names of sessions.
 DIST = Path(".nox", "_dist").absolute()
 COVERAGE = Path(".nox", "_coverage").absolute()
@@ -134,9 +137,10 @@ def full(session: nox.Session) -> None:
     is the language and its libraries, and not what servers and killed processes do.
     """
     install_wheel(session, *group("full"))
-    command = ["coverage", "run", "-m", "pytest", "-o", WITH_ALL]
+    command = ["coverage", "run", "-m", "pytest", "-o", WITH_ALL, MORE]
     parallel = [f"--numprocesses={PROCESSES}", "--dist=worksteal"]
-    run_pytest(session, *command, *parallel, COVERAGE_FILE=str(COVERAGE / ".coverage.full"))
+    env = {"COVERAGE_FILE": str(COVERAGE / ".coverage.full"), "PROGRAMS": PROGRAMS}
+    run_pytest(session, *command, *parallel, **env)
     if not session.posargs:
         session.notify("coverage")
     for python in OTHERS:
@@ -146,9 +150,13 @@ def full(session: nox.Session) -> None:
 
 @nox.session(python=OTHERS, requires=["build"])
 def tests_others(session: nox.Session) -> None:
-    """Run the suite in process on another Python; benchmarks are no part of the package."""
+    """Run the suite in process on another Python.
+
+    Without the benchmarks, which are no part of the package, and without the tests that read
+    source files, which are the same on every Python.
+    """
     install_wheel(session, *group("tests"))
-    run_suite(session, "--ignore=tests/benchmarks")
+    run_suite(session, "--ignore=tests/benchmarks", "-m", "not source")
 
 
 @nox.session(requires=["build"])
@@ -156,12 +164,12 @@ def tests_lowest(session: nox.Session) -> None:
     """Run the suite in process with the lowest version of each dependency that is allowed.
 
     Only of the rooms that use the dependencies themselves: campaigns and the command line are
-    built on these.
+    built on these, and source files are the same.
     """
     lowest = [lowest_of(Requirement(line)) for line in PROJECT["project"]["dependencies"]]
     install_wheel(session, *group("tests"), *lowest)
     built_on_others = [f"--ignore=tests/{room}" for room in ("benchmarks", "campaigns", "cli")]
-    run_suite(session, *built_on_others)
+    run_suite(session, *built_on_others, "-m", "not source")
 
 
 def lowest_of(requirement: Requirement) -> str:

@@ -28,8 +28,14 @@ pytest_plugins = ["process_environment", "pytester"]
 
 # Examples have no deadline, because one may build thousands of calls on a busy machine. CI uses
 # the same examples in every run, so that two versions are compared with equal inputs.
-settings.register_profile("telecmi_async", deadline=None, derandomize="CI" in os.environ)
-settings.load_profile("telecmi_async")
+#
+# The everyday suite tries a quarter of hypothesis' usual number of examples, since it runs on each
+# Python in turn; ``nox -s full`` tries all of them, once, with the second profile.
+settings.register_profile(
+    "everyday", deadline=None, derandomize="CI" in os.environ, max_examples=25
+)
+settings.register_profile("full", settings.get_profile("everyday"), max_examples=100)
+settings.load_profile("everyday")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -81,6 +87,12 @@ def campaigns_poll_every(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], N
 def campaigns_poll_often(campaigns_poll_every: Callable[[float], None]) -> None:
     """Make campaigns poll their ledger ten times a second."""
     campaigns_poll_every(0.1)
+
+
+@pytest.fixture
+def campaigns_poll_seldom(campaigns_poll_every: Callable[[float], None]) -> None:
+    """Make campaigns poll every ten seconds, for tests that wait for an hour of virtual time."""
+    campaigns_poll_every(10.0)
 
 
 @pytest.fixture

@@ -153,6 +153,7 @@ def test_every_room_has_its_layer() -> None:
     assert set().union(*LAYERS) == {room_of(module) for module in MODULES} - {"__init__"}
 
 
+@pytest.mark.source
 @pytest.mark.parametrize("module", INSIDE, ids=ids)
 def test_imports_go_down(module: Path) -> None:
     """A room imports lower rooms only, also for types and inside functions."""
@@ -169,6 +170,7 @@ def test_the_door_opens_no_edge() -> None:
     assert rooms(PACKAGE / "__init__.py") & EDGES == set()
 
 
+@pytest.mark.source
 def test_modules_form_no_cycle() -> None:
     """Modules do not import each other in a cycle, type-only imports included."""
     names = {
@@ -188,6 +190,7 @@ def test_modules_form_no_cycle() -> None:
     order.prepare()
 
 
+@pytest.mark.source
 @pytest.mark.parametrize("module", MODULES, ids=ids)
 def test_a_foreign_library_has_one_home(module: Path) -> None:
     """Each dependency is imported in one room only, also inside functions."""
@@ -200,6 +203,7 @@ def test_a_foreign_library_has_one_home(module: Path) -> None:
     assert foreign <= RUNTIME | HOMES.keys()
 
 
+@pytest.mark.source
 @pytest.mark.parametrize("module", MODULES, ids=ids)
 def test_what_is_read_is_short(module: Path) -> None:
     """A module has at most 450 lines, and a function at most 60."""
@@ -408,6 +412,7 @@ def test_what_is_no_public_name_is_refused() -> None:
         telecmi_async.Phone  # type: ignore[attr-defined]  # noqa: B018  # that is what is tested
 
 
+@pytest.mark.source
 @pytest.mark.parametrize("test", TESTS, ids=ids)
 def test_every_test_says_what_must_hold(test: Path) -> None:
     """Each test function has a docstring."""
@@ -441,6 +446,7 @@ UNWANTED = {
 }
 
 
+@pytest.mark.source
 @pytest.mark.parametrize("kind", UNWANTED)
 def test_nothing_is_written_down_that_should_not_be(kind: str) -> None:
     """No file of the project holds secrets, machine paths, or unexplained exceptions."""

@@ -22,6 +22,7 @@ NUMBERS = {5_400, 5_460, 1_860}
 WORDS = ("tcm_", "rest.telecmi.com", "piopiy.telecmi.com", "pcmo_make_call")
 
 
+@pytest.mark.source
 @pytest.mark.parametrize(
     "module",
     [path for path in sorted(PACKAGE.rglob("*.py")) if path != HOME],

@@ -13,13 +13,14 @@ import json
 import logging
 import pickle
 import traceback
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import anyio
 import attrs
 import fault_server as fs
 import httpx
 import pytest
+import sniffio
 from bad_calls import BAD_CALLS
 
 import telecmi_async
@@ -152,6 +153,9 @@ async def outcome(handle: CallHandle) -> TelecmiError | None:
     return None
 
 
+T = TypeVar("T")
+
+
 # --- replies ------------------------------------------------------------------------------
 
 Echo: TypeAlias = "Callable[[str, dict[str, Any]], dict[str, Any]]"
@@ -187,6 +191,14 @@ ECHOES: dict[str, Echo] = {
 STATUSES = [200, 400, 420, 422, 429, 500, 501, 502, 503]
 
 
+def on_this_loop(table: list[T], *some: T) -> list[T]:
+    """Return a whole table on asyncio, and some of it on trio.
+
+    A reply is read and hidden alike on both; what differs is the frames of an error.
+    """
+    return table if sniffio.current_async_library() == "asyncio" else list(some)
+
+
 def echo(name: str, secret: str, status: int, code: int) -> Callable[[httpx.Request], Any]:
     """Return a handler that answers as TeleCMI and repeats the request."""
 
@@ -219,7 +231,8 @@ async def test_json_that_repeats_what_it_was_sent(
     caplog.set_level(logging.DEBUG)
     secret = SECRETS[kind]
     found: dict[str, list[str]] = {}
-    for status, code in [(s, s) for s in STATUSES] + [(200, s) for s in STATUSES]:
+    pairs = [(s, s) for s in STATUSES] + [(200, s) for s in STATUSES]
+    for status, code in on_this_loop(pairs, (200, 200), (420, 420), (200, 500)):
         carrier = httpx.MockTransport(echo(name, secret, status, code))
         async with (
             httpx.AsyncClient(transport=carrier) as client,
@@ -262,7 +275,7 @@ async def test_pages_that_repeat_what_they_were_sent(
     caplog.set_level(logging.DEBUG)
     secret = SECRETS[kind]
     found: dict[int, list[str]] = {}
-    for status in (200, 302, 401, 404, 420, 500, 502):
+    for status in on_this_loop([200, 302, 401, 404, 420, 500, 502], 200, 420, 502):
         carrier = httpx.MockTransport(
             lambda _, status=status: httpx.Response(status, content=PAGES[name](secret))
         )
@@ -541,6 +554,7 @@ def _fields(bad: BadCall) -> dict[str, Any]:
     return {"to": TO, "pcmo": FLOW, **bad.fields()}
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)  # raised at once
 @pytest.mark.parametrize("bad", BAD_CALLS, ids=[bad.name for bad in BAD_CALLS])
 async def test_a_call_that_cannot_be_made(bad: BadCall) -> None:
     """The error of a bad call shows neither the service's secret nor the call's numbers."""

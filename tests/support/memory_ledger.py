@@ -66,13 +66,7 @@ class MemoryLedger(SqliteLedger):
         """Close nothing; the contents remain."""
 
     async def _write(self, work: Callable[[sqlite3.Connection, float], _T]) -> _T:
-        # As in the real ledger: a cancelled job does not begin; a begun one completes.
-        await anyio.lowlevel.checkpoint_if_cancelled()
-        with anyio.CancelScope(shield=True):
-            await anyio.lowlevel.checkpoint()
-        self.jobs += 1
-        if self.gone:
-            raise StoreError("the ledger failed: the disk is full (SQLITE_FULL)")
+        await self._begin()
         self._db.execute("SAVEPOINT job")
         try:
             result = work(self._db, self._clock())
@@ -86,7 +80,23 @@ class MemoryLedger(SqliteLedger):
         return result
 
     async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        return await self._write(lambda db, _: work(db))
+        await self._begin()
+        try:
+            result = work(self._db)  # all at once, so that it needs no transaction
+        except Exception as error:  # noqa: BLE001  # as in the real ledger
+            raise explain(error) from None
+        if self.mute:
+            raise StoreError("the ledger failed: the result is unknown")
+        return result
+
+    async def _begin(self) -> None:
+        # As in the real ledger: a cancelled job does not begin; a begun one completes.
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        with anyio.CancelScope(shield=True):
+            await anyio.lowlevel.checkpoint()
+        self.jobs += 1
+        if self.gone:
+            raise StoreError("the ledger failed: the disk is full (SQLITE_FULL)")
 
     async def load(self, name: str, contacts: Iterable[NewContact]) -> Loaded:
         """Add contacts, all at once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
@@ -14,9 +14,6 @@ from faulty_campaign import FIRST, NAME, SHORT, TOKEN, contacts, scene, settings
 from telecmi_async import Receiver
 from telecmi_async.ledger import ContactState
 from telecmi_async.simulator import Fault, Webhooks
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 pytestmark = pytest.mark.anyio
 
@@ -67,6 +64,7 @@ async def outcome_with(
     }
 
 
+@pytest.mark.usefixtures("campaigns_poll_seldom")
 @pytest.mark.parametrize(
     "webhooks",
     [
@@ -85,6 +83,7 @@ async def test_whatever_becomes_of_webhooks_the_same_is_known_in_the_end(
     assert await outcome_with(webhooks) == await undisturbed()
 
 
+@pytest.mark.usefixtures("campaigns_poll_seldom")
 async def test_webhooks_that_overtake_the_replies_tell_the_same() -> None:
     """Webhooks that arrive before the HTTP reply lead to the same result."""
     assert await outcome_with(Webhooks(), latency=9.0) == await undisturbed()
@@ -119,14 +118,13 @@ async def test_forged_webhooks_and_those_of_strangers_move_nobody() -> None:
         assert await here.account(2) == {"unknown": 1, "finished": 1}
 
 
+@pytest.mark.usefixtures("campaigns_poll_seldom")
 @pytest.mark.parametrize("policy", ["hold", "retry_after_proof", "give_up"])
 async def test_while_no_webhook_comes_unknown_ones_are_held_and_it_is_said(
     policy: Any,
     caplog: pytest.LogCaptureFixture,
-    campaigns_poll_every: Callable[[float], None],
 ) -> None:
     """Without webhooks, unknown contacts stay unknown under every policy, with a warning."""
-    campaigns_poll_every(10.0)  # the test waits for more than an hour
     caplog.set_level(logging.WARNING, "telecmi_async")
     elsewhere = Receiver(TOKEN)
     async with (

@@ -41,4 +41,4 @@ def test_each_test_of_faults_has_its_row() -> None:
     assert defined("support/campaign_numbers.py") <= named
     assert defined("servers/test_campaign_faults.py") <= named
     assert defined("processes/test_campaign_faults.py") <= named
-    assert defined("campaigns/test_soak.py") <= named
+    assert defined("processes/test_soak.py") <= named

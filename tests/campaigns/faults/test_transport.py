@@ -149,6 +149,7 @@ def bodies_of(fields: dict[str, Any]) -> bytes:
 # --- a phone may have rung ---------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("campaigns_poll_seldom")
 @pytest.mark.parametrize(
     ("kind", "policy"),
     # For dialled contacts, the dangerous policy is the one that may redial.
@@ -322,6 +323,7 @@ async def test_a_gateway_that_fails_stops_the_dialling(kind: str) -> None:
         assert states == {"finished": 60 - held} | ({"unknown": held} if held else {})
 
 
+@pytest.mark.usefixtures("campaigns_poll_seldom")
 @pytest.mark.parametrize(
     ("status", "header", "shortest", "longest"),
     [
@@ -357,6 +359,7 @@ async def test_too_many_pauses_a_worker_for_as_long_as_is_asked(
     assert sum(gap > shortest / 2 for gap in gaps) == 1 or shortest < 1
 
 
+@pytest.mark.usefixtures("campaigns_poll_seldom")
 @pytest.mark.parametrize("retry_after", [1, 30, 600])
 async def test_too_many_pauses_all_workers(retry_after: int) -> None:
     """Retry-After pauses all workers of the campaign; afterwards they share the rate again."""

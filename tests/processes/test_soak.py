@@ -1,4 +1,7 @@
-"""A campaign with all faults at once and changing workers; ``nox -s crash`` runs it longer."""
+"""A campaign with all faults at once and changing workers; ``nox -s crash`` runs it longer.
+
+It needs no process, but seconds: each kind of fault has its own tests in the everyday suite.
+"""
 
 from __future__ import annotations
 
