@@ -4,11 +4,15 @@ Database drivers that block must stay out of an event loop, and those that do no
 only. So a task puts a job into a queue and waits; the thread takes what is queued, serves it as
 one batch, and wakes each task in its own event loop. A job that was queued is not cancelled:
 its task always learns whether it was done.
+
+A batch costs more than a job, so the jobs of one event loop go to the thread together: when a
+turn of the loop brings no further one. That is no wait, since the loop has work to do until then.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import sys
 import threading
@@ -16,28 +20,33 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import anyio
 from anyio import lowlevel
-from attrs import define, field
 
-from telecmi_async._internal.event_loop import call_in_loop, current_loop
-from telecmi_async.errors import StoreError, TelecmiError  # attrs reads it
+from telecmi_async._internal.event_loop import call_in_loop, call_soon, current_loop, make_signal
+from telecmi_async.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from telecmi_async.errors import TelecmiError
+
 _W = TypeVar("_W")
 
 
-@define(eq=False)
 class Job(Generic[_W]):
     """Work for the thread, and the task that waits for its result in an event loop."""
 
-    work: _W
-    answer: Any = field(default=None, init=False)
-    failure: TelecmiError | None = field(default=None, init=False)
-    #: Whether there is an answer or a failure.
-    is_over: bool = field(default=False, init=False)
-    loop: object = field(factory=current_loop, init=False)
-    done: anyio.Event = field(factory=anyio.Event, init=False)
+    __slots__ = ("answer", "failure", "is_over", "loop", "signal", "wake", "was_woken", "work")
+
+    def __init__(self, work: _W) -> None:
+        self.work = work
+        self.answer: Any = None
+        self.failure: TelecmiError | None = None
+        #: Whether there is an answer or a failure.
+        self.is_over = False
+        self.loop = current_loop()
+        #: What the task awaits, and what wakes it.
+        self.signal, self.wake = make_signal()
+        self.was_woken = False
 
     def succeed(self, answer: Any) -> None:
         """Set the answer, in the thread."""
@@ -49,20 +58,29 @@ class Job(Generic[_W]):
 
     async def wait(self) -> Any:
         """Return the answer or raise the failure; a cancellation is put off until then."""
-        put_off = False
+        try:
+            await self.signal
+        except anyio.get_cancelled_exc_class():
+            await self._wait_on()
+        if self.failure is not None:
+            raise self.failure.with_traceback(None)
+        return self.answer
+
+    async def _wait_on(self) -> None:
+        """Wait for the end in a task that is cancelled."""
+        # A cancelled scope cancels the task's next await by itself; asyncio's task.cancel() not.
+        put_off = anyio.current_effective_deadline() > -math.inf
         with anyio.CancelScope(shield=True):
-            while not self.done.is_set():
+            while not self.was_woken:
+                self.signal, self.wake = make_signal()
                 try:
-                    await self.done.wait()
-                except anyio.get_cancelled_exc_class():  # asyncio's task.cancel(): no shield
+                    await self.signal
+                except anyio.get_cancelled_exc_class():  # task.cancel(): no shield
                     put_off = True
         if put_off:
             task = cast("Any", sys.modules["asyncio"]).current_task()
             task.uncancel()
             task.cancel()  # at its next await, since this one has a result to give
-        if self.failure is not None:
-            raise self.failure.with_traceback(None)
-        return self.answer
 
 
 class JobThread(Generic[_W]):
@@ -89,6 +107,8 @@ class JobThread(Generic[_W]):
         self._close = close
         self._most = most
         self._jobs: queue.SimpleQueue[Job[_W] | None] = queue.SimpleQueue()
+        # By event loop: the jobs that go to the thread together.
+        self._together: dict[object, list[Job[_W]]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed: Job[None] | None = None
@@ -112,8 +132,25 @@ class JobThread(Generic[_W]):
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
-            self._jobs.put(job)
+            jobs = self._together.setdefault(job.loop, [])
+            jobs.append(job)
+        if len(jobs) == 1:
+            call_soon(job.loop, self._hand_over, jobs, 1)
         return await job.wait()
+
+    def _hand_over(self, jobs: list[Job[_W]], count: int) -> None:
+        """Give an event loop's jobs to the thread, unless the last turn brought further ones."""
+        if count < len(jobs) < self._most:
+            call_soon(jobs[0].loop, self._hand_over, jobs, len(jobs))
+            return
+        with self._lock:
+            if self._together.get(jobs[0].loop) is jobs:  # otherwise `close` did it
+                del self._together[jobs[0].loop]
+                self._put(jobs)
+
+    def _put(self, jobs: list[Job[_W]]) -> None:
+        for job in jobs:
+            self._jobs.put(job)
 
     async def close(self) -> None:
         """Serve the jobs that are queued, then end the thread. A second call does nothing."""
@@ -121,6 +158,9 @@ class JobThread(Generic[_W]):
             self.closing.set()
             if self._closed is None and self._thread is not None:
                 self._closed = Job(None)
+                for jobs in self._together.values():
+                    self._put(jobs)
+                self._together.clear()
                 self._jobs.put(None)
         if self._closed is not None:
             await self._closed.wait()
@@ -152,4 +192,5 @@ def _wake(jobs: Iterable[Job[Any]]) -> None:
 
 def _set_done(jobs: list[Job[Any]]) -> None:
     for job in jobs:
-        job.done.set()
+        job.was_woken = True
+        job.wake()
