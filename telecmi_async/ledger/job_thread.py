@@ -112,6 +112,7 @@ class JobThread(Generic[_W]):
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed: Job[None] | None = None
+        self._ended: anyio.Event | None = None
         #: Set when the thread is to end: it should not wait for anything that may never come.
         self.closing = threading.Event()
 
@@ -125,10 +126,10 @@ class JobThread(Generic[_W]):
             StoreError: The job failed, or the thread is closed.
         """
         await lowlevel.checkpoint_if_cancelled()
-        job = Job(work)
         with self._lock:
             if self.closing.is_set():
                 raise StoreError("the ledger is closed")
+            job = Job(work)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
@@ -155,15 +156,21 @@ class JobThread(Generic[_W]):
     async def close(self) -> None:
         """Serve the jobs that are queued, then end the thread. A second call does nothing."""
         with self._lock:
+            is_first = not self.closing.is_set()
             self.closing.set()
-            if self._closed is None and self._thread is not None:
-                self._closed = Job(None)
+            if is_first and self._thread is not None:
+                self._closed, self._ended = Job(None), anyio.Event()
                 for jobs in self._together.values():
                     self._put(jobs)
                 self._together.clear()
                 self._jobs.put(None)
-        if self._closed is not None:
+        if self._closed is None or self._ended is None:
+            return
+        if is_first:
             await self._closed.wait()
+            self._ended.set()
+        else:
+            await self._ended.wait()
 
     def _run(self) -> None:
         is_last = False
