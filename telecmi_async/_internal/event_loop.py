@@ -105,14 +105,6 @@ def call_in_loop(loop: object, function: Callable[[_T], object], argument: _T) -
         return
 
 
-def call_soon(loop: object, function: Callable[..., object], *arguments: object) -> None:
-    """Call a function in the next turn of the running event loop, a result of `current_loop`."""
-    if is_asyncio(loop):
-        loop.call_soon(function, *arguments)
-    else:
-        cast("Any", loop).run_sync_soon(function, *arguments)
-
-
 def is_failure(error: BaseException) -> bool:
     """Return whether an exception is a failure, not a cancellation or the program's end.
 

@@ -4,9 +4,6 @@ Database drivers that block must stay out of an event loop, and those that do no
 only. So a task puts a job into a queue and waits; the thread takes what is queued, serves it as
 one batch, and wakes each task in its own event loop. A job that was queued is not cancelled:
 its task always learns whether it was done.
-
-A batch costs more than a job, so the jobs of one event loop go to the thread together: when a
-turn of the loop brings no further one. That is no wait, since the loop has work to do until then.
 """
 
 from __future__ import annotations
@@ -21,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import anyio
 from anyio import lowlevel
 
-from telecmi_async._internal.event_loop import call_in_loop, call_soon, current_loop, make_signal
+from telecmi_async._internal.event_loop import call_in_loop, current_loop, make_signal
 from telecmi_async.errors import StoreError
 
 if TYPE_CHECKING:
@@ -107,8 +104,6 @@ class JobThread(Generic[_W]):
         self._close = close
         self._most = most
         self._jobs: queue.SimpleQueue[Job[_W] | None] = queue.SimpleQueue()
-        # By event loop: the jobs that go to the thread together.
-        self._together: dict[object, list[Job[_W]]] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed: Job[None] | None = None
@@ -133,25 +128,8 @@ class JobThread(Generic[_W]):
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
-            jobs = self._together.setdefault(job.loop, [])
-            jobs.append(job)
-        if len(jobs) == 1:
-            call_soon(job.loop, self._hand_over, jobs, 1)
-        return await job.wait()
-
-    def _hand_over(self, jobs: list[Job[_W]], count: int) -> None:
-        """Give an event loop's jobs to the thread, unless the last turn brought further ones."""
-        if count < len(jobs) < self._most:
-            call_soon(jobs[0].loop, self._hand_over, jobs, len(jobs))
-            return
-        with self._lock:
-            if self._together.get(jobs[0].loop) is jobs:  # otherwise `close` did it
-                del self._together[jobs[0].loop]
-                self._put(jobs)
-
-    def _put(self, jobs: list[Job[_W]]) -> None:
-        for job in jobs:
             self._jobs.put(job)
+        return await job.wait()
 
     async def close(self) -> None:
         """Serve the jobs that are queued, then end the thread. A second call does nothing."""
@@ -160,9 +138,6 @@ class JobThread(Generic[_W]):
             self.closing.set()
             if is_first and self._thread is not None:
                 self._closed, self._ended = Job(None), anyio.Event()
-                for jobs in self._together.values():
-                    self._put(jobs)
-                self._together.clear()
                 self._jobs.put(None)
         if self._closed is None or self._ended is None:
             return
