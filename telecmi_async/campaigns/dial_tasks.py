@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from telecmi_async._internal.event_loop import make_signal
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -32,15 +34,15 @@ class DialTasks:
         self._tasks = tasks
         self._dial = dial
         self._startable: deque[tuple[PendingSend, CallRequest]] = deque()
-        # The tasks that wait for a contact.
-        self._idle: list[anyio.Event] = []
+        # What wakes the tasks that wait for a contact.
+        self._idle: list[Callable[[], None]] = []
         self._closed = False
 
     def start(self, send: PendingSend, request: CallRequest) -> None:
         """Dial a contact in a task that is idle, or in a new one."""
         self._startable.append((send, request))
         if self._idle:
-            self._idle.pop().set()
+            self._idle.pop()()
         else:
             self._tasks.start_soon(self._run)
 
@@ -48,12 +50,13 @@ class DialTasks:
         """Let the tasks end."""
         self._closed = True
         while self._idle:
-            self._idle.pop().set()
+            self._idle.pop()()
 
     async def _run(self) -> None:
         with anyio.CancelScope(shield=True):
             while self._startable:
                 await self._dial(*self._startable.popleft())
                 if not self._startable and not self._closed:
-                    self._idle.append(idle := anyio.Event())
-                    await idle.wait()
+                    idle, wake = make_signal()
+                    self._idle.append(wake)
+                    await idle

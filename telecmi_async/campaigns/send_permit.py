@@ -51,6 +51,7 @@ class SendPermit:
     _fence: float
     _restart: Callable[[], Awaitable[bool]]
     _now: Callable[[], float] = field(default=anyio.current_time, kw_only=True, alias="now")
+    _asking: bool = field(default=False, init=False)
     _answered: anyio.Event | None = field(default=None, init=False)
     #: The send's id, if its intent is, or may be, on record.
     token: str | None = field(default=None, init=False)
@@ -61,15 +62,18 @@ class SendPermit:
 
     async def __call__(self, call: Call) -> float:
         """Put the intent on record; return the time by which the request must leave."""
-        self._answered = anyio.Event()
+        self._asking = True
         try:
             return await self._ask(call)
         finally:
-            self._answered.set()
+            self._asking = False
+            if self._answered is not None:
+                self._answered.set()
 
     async def ended(self) -> None:
         """Wait until it is known whether an intent is on record; cancelled calls end earlier."""
-        if self._answered is not None and not self._answered.is_set():
+        if self._asking:
+            self._answered = anyio.Event()
             await self._answered.wait()
 
     async def _ask(self, call: Call) -> float:

@@ -179,7 +179,7 @@ class Worker:
         """Claim contacts and start their calls until nothing is left for any worker."""
         while not self.leaving:
             # Several at a time, since each claim is a transaction.
-            room = min((self._window + 1) // 2, self._breaker.room())
+            room = min(self._window, self._breaker.room())
             owner = self.owner
             claims: list[Claim] = []
             try:

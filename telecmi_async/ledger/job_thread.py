@@ -9,6 +9,7 @@ its task always learns whether it was done.
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import sys
 import threading
@@ -16,28 +17,33 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import anyio
 from anyio import lowlevel
-from attrs import define, field
 
-from telecmi_async._internal.event_loop import call_in_loop, current_loop
-from telecmi_async.errors import StoreError, TelecmiError  # attrs reads it
+from telecmi_async._internal.event_loop import call_in_loop, current_loop, make_signal
+from telecmi_async.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from telecmi_async.errors import TelecmiError
+
 _W = TypeVar("_W")
 
 
-@define(eq=False)
 class Job(Generic[_W]):
     """Work for the thread, and the task that waits for its result in an event loop."""
 
-    work: _W
-    answer: Any = field(default=None, init=False)
-    failure: TelecmiError | None = field(default=None, init=False)
-    #: Whether there is an answer or a failure.
-    is_over: bool = field(default=False, init=False)
-    loop: object = field(factory=current_loop, init=False)
-    done: anyio.Event = field(factory=anyio.Event, init=False)
+    __slots__ = ("answer", "failure", "is_over", "loop", "signal", "wake", "was_woken", "work")
+
+    def __init__(self, work: _W) -> None:
+        self.work = work
+        self.answer: Any = None
+        self.failure: TelecmiError | None = None
+        #: Whether there is an answer or a failure.
+        self.is_over = False
+        self.loop = current_loop()
+        #: What the task awaits, and what wakes it.
+        self.signal, self.wake = make_signal()
+        self.was_woken = False
 
     def succeed(self, answer: Any) -> None:
         """Set the answer, in the thread."""
@@ -49,20 +55,29 @@ class Job(Generic[_W]):
 
     async def wait(self) -> Any:
         """Return the answer or raise the failure; a cancellation is put off until then."""
-        put_off = False
+        try:
+            await self.signal
+        except anyio.get_cancelled_exc_class():
+            await self._wait_on()
+        if self.failure is not None:
+            raise self.failure.with_traceback(None)
+        return self.answer
+
+    async def _wait_on(self) -> None:
+        """Wait for the end in a task that is cancelled."""
+        # A cancelled scope cancels the task's next await by itself; asyncio's task.cancel() not.
+        put_off = anyio.current_effective_deadline() > -math.inf
         with anyio.CancelScope(shield=True):
-            while not self.done.is_set():
+            while not self.was_woken:
+                self.signal, self.wake = make_signal()
                 try:
-                    await self.done.wait()
-                except anyio.get_cancelled_exc_class():  # asyncio's task.cancel(): no shield
+                    await self.signal
+                except anyio.get_cancelled_exc_class():  # task.cancel(): no shield
                     put_off = True
         if put_off:
             task = cast("Any", sys.modules["asyncio"]).current_task()
             task.uncancel()
             task.cancel()  # at its next await, since this one has a result to give
-        if self.failure is not None:
-            raise self.failure.with_traceback(None)
-        return self.answer
 
 
 class JobThread(Generic[_W]):
@@ -92,6 +107,7 @@ class JobThread(Generic[_W]):
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed: Job[None] | None = None
+        self._ended: anyio.Event | None = None
         #: Set when the thread is to end: it should not wait for anything that may never come.
         self.closing = threading.Event()
 
@@ -105,10 +121,10 @@ class JobThread(Generic[_W]):
             StoreError: The job failed, or the thread is closed.
         """
         await lowlevel.checkpoint_if_cancelled()
-        job = Job(work)
         with self._lock:
             if self.closing.is_set():
                 raise StoreError("the ledger is closed")
+            job = Job(work)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
@@ -118,12 +134,18 @@ class JobThread(Generic[_W]):
     async def close(self) -> None:
         """Serve the jobs that are queued, then end the thread. A second call does nothing."""
         with self._lock:
+            is_first = not self.closing.is_set()
             self.closing.set()
-            if self._closed is None and self._thread is not None:
-                self._closed = Job(None)
+            if is_first and self._thread is not None:
+                self._closed, self._ended = Job(None), anyio.Event()
                 self._jobs.put(None)
-        if self._closed is not None:
+        if self._closed is None or self._ended is None:
+            return
+        if is_first:
             await self._closed.wait()
+            self._ended.set()
+        else:
+            await self._ended.wait()
 
     def _run(self) -> None:
         is_last = False
@@ -152,4 +174,5 @@ def _wake(jobs: Iterable[Job[Any]]) -> None:
 
 def _set_done(jobs: list[Job[Any]]) -> None:
     for job in jobs:
-        job.done.set()
+        job.was_woken = True
+        job.wake()

@@ -339,3 +339,34 @@ async def test_a_ledger_that_fails_leaves_a_token_that_may_be_on_record() -> Non
     with pytest.raises(CallCancelled, match="the disk is full"):
         await permit(call)
     assert permit.token == call.reference
+
+
+async def test_who_waits_for_an_intent_waits_until_it_is_decided() -> None:
+    """`ended` returns at once before an intent is asked for, and after it is decided."""
+    times: list[float] = []
+
+    async def intend(token: str) -> Intent:
+        await anyio.sleep(3)
+        return Intent(token=token, send_by=math.inf)
+
+    async def restart() -> bool:
+        return True
+
+    permit = SendPermit(intend, 30.0, restart)
+    await permit.ended()
+    began = anyio.current_time()
+
+    async def ended() -> None:
+        await permit.ended()
+        times.append(anyio.current_time() - began)
+
+    fake = FakeTelecmi()
+    async with fake.service() as service, anyio.create_task_group() as tasks:
+        handle = place(service, permit)
+        await anyio.sleep(1)
+        tasks.start_soon(ended)
+        await handle
+        await ended()
+
+    assert times == [pytest.approx(3.0), pytest.approx(3.0)]
+    assert permit.token == handle.reference
