@@ -9,14 +9,13 @@ is the same number everywhere. Contacts files know a country as well, see
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from operator import index
 from typing import TYPE_CHECKING, SupportsIndex, cast
 
 from telecmi_async.errors import InvalidCall
 from telecmi_async.phone.plans import plan_of
-from telecmi_async.phone.spelling import NumberFlaw, NumberProblem, spelled
+from telecmi_async.phone.spelling import NumberFlaw, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,20 +25,18 @@ if TYPE_CHECKING:
 # E.164 allows 15 digits. The lower bound is TeleCMI's own, from the validators of its newer API.
 _FEWEST, _MOST = 7, 15
 _PAST_E164 = 10**_MOST
-# The North American plan. TeleCMI's own examples, 1917000000N, have the exchange 000.
-_NANP = re.compile(r"[2-9][0-9]{2}(?:[2-9][0-9]{2}|000)[0-9]{4}")
 
 WITH_PLUS = "write it with + and its country code"
 LEADING_ZERO = NumberFlaw(
-    NumberProblem.NO_COUNTRY_CODE,
+    "no_country_code",
     f"starts with 0 instead of its country code: {WITH_PLUS} "
     "(+ replaces 011 and other prefixes, too)",
 )
 _ZERO_CODE = NumberFlaw(
-    NumberProblem.UNKNOWN_COUNTRY, "has a country code that starts with 0, and none does"
+    "unknown_country", "has a country code that starts with 0, and none does"
 )
 _NO_COUNTRY = NumberFlaw(
-    NumberProblem.UNKNOWN_COUNTRY,
+    "unknown_country",
     "begins with a code that no country has: its country code is missing (91 for India), or it "
     "is the number of a satellite phone or service, which is not dialled",
 )
@@ -121,9 +118,9 @@ def full_number(digits: str) -> int | NumberFlaw:
     if digits.startswith("0"):
         return _ZERO_CODE
     if not _FEWEST <= len(digits) <= _MOST:
-        count = f"{len(digits)} digits" if len(digits) < _FEWEST else "more than 15 digits"
+        count = "more than 15 digits" if len(digits) > _MOST else _counted(digits)
         return NumberFlaw(
-            NumberProblem.WRONG_LENGTH,
+            "wrong_length",
             f"has {count} with its country code, and must have 7 to 15",
         )
     plan = plan_of(digits)
@@ -132,22 +129,32 @@ def full_number(digits: str) -> int | NumberFlaw:
     return _wrong_for(plan, digits[len(plan.code) :]) or int(digits)
 
 
+def _is_north_american(national: str) -> bool:
+    """Return whether the area code and the exchange can be ones of the North American plan."""
+    # TeleCMI's own examples, 1917000000N, have the exchange 000.
+    return national[0] not in "01" and (national[3] not in "01" or national[3:6] == "000")
+
+
+def _counted(digits: str) -> str:
+    return "1 digit" if len(digits) == 1 else f"{len(digits)} digits"
+
+
 def _wrong_for(plan: NumberingPlan, national: str) -> NumberFlaw | None:
     """Return what is certainly wrong with the digits behind a country code."""
     if national.startswith("0") and not plan.keeps_zero:
         return NumberFlaw(
-            NumberProblem.NOT_A_NUMBER,
+            "not_a_number",
             f"has a 0 after its country code +{plan.code}, which is not dialled from abroad: omit it",
         )
     if len(national) not in plan.lengths:
         return NumberFlaw(
-            NumberProblem.WRONG_LENGTH,
-            f"has {len(national)} digits after +{plan.code}, and its numbers have {plan.span}: "
+            "wrong_length",
+            f"has {_counted(national)} after +{plan.code}, and its numbers have {plan.span}: "
             f"{_ANOTHER}",
         )
-    if plan.code == "1" and not _NANP.fullmatch(national):
+    if plan.code == "1" and not _is_north_american(national):
         return NumberFlaw(
-            NumberProblem.NOT_A_NUMBER,
+            "not_a_number",
             "is not a number of +1, whose area codes and exchanges start with 2 to 9, as in "
             f"+1 212 555 0123: {_ANOTHER}",
         )

@@ -40,10 +40,6 @@ def parse_country(value: object) -> str | None:
 
 def read_number(text: str, country: str | None = None) -> int | Flaw:
     """Return the number in a cell, or why it cannot be dialled."""
-    # Most cells are this plain, and there may be millions.
-    plain = _SHORT < len(text) <= 15 and text.isascii() and text.isdigit()
-    if country is None and plain and text[0] != "0":
-        return _known(full_number(text))
     found = spelled(text)
     if isinstance(found, NumberFlaw):
         return _known(found)
@@ -64,7 +60,7 @@ def read_number(text: str, country: str | None = None) -> int | Flaw:
 
 def _known(found: int | NumberFlaw) -> int | Flaw:
     """Return what is known of a number, for a row."""
-    return found if isinstance(found, int) else Flaw(Kind(found.problem.value), found.reason)
+    return found if isinstance(found, int) else Flaw(Kind(found.problem), found.reason)
 
 
 def _national(digits: str, country: str) -> int | Flaw:
