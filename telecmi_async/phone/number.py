@@ -131,8 +131,8 @@ def full_number(digits: str) -> int | NumberFlaw:
 
 def _is_north_american(national: str) -> bool:
     """Return whether the area code and the exchange can be ones of the North American plan."""
-    # TeleCMI's own examples, 1917000000N, have the exchange 000.
-    return national[0] not in "01" and (national[3] not in "01" or national[3:6] == "000")
+    # No exchange starts with 0 either, but TeleCMI's own examples do, 1917000000N.
+    return national[0] not in "01" and national[3] != "1"
 
 
 def _counted(digits: str) -> str:
@@ -155,7 +155,7 @@ def _wrong_for(plan: NumberingPlan, national: str) -> NumberFlaw | None:
     if plan.code == "1" and not _is_north_american(national):
         return NumberFlaw(
             "not_a_number",
-            "is not a number of +1, whose area codes and exchanges start with 2 to 9, as in "
-            f"+1 212 555 0123: {_ANOTHER}",
+            "is not a number of +1, whose area codes start with 2 to 9 and whose exchanges do not "
+            f"start with 1, as in +1 212 555 0123: {_ANOTHER}",
         )
     return None

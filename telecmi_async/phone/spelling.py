@@ -113,9 +113,9 @@ def spelled(text: str) -> Spelled | NumberFlaw:
         return _EMPTY
     plain = bare.isascii() and bare.isdigit() and len(bare) < 2 * _FEWEST
     odd = written[0] == "-" or ("(" in written and re.search(_TRUNK, written))
-    if (odd or not plain) and (flaw := _flaw(written, bare)):
-        return flaw
     complete = digits != bare or bare.startswith("00")
+    if (odd or not plain) and (flaw := _flaw(written, bare, complete=complete)):
+        return flaw
     return Spelled(bare.removeprefix("00"), complete)
 
 
@@ -155,9 +155,10 @@ def _spreadsheet(text: str) -> str | NumberFlaw:
     return text
 
 
-def _flaw(text: str, bare: str) -> NumberFlaw | None:
+def _flaw(text: str, bare: str, *, complete: bool) -> NumberFlaw | None:
     """Return what a text holds besides one number, if anything; ``bare`` is the text in short."""
-    for parts in (re.split(_SEVERAL, text), text.split()):
+    # Without a prefix, a blank may stand between two short numbers of one place.
+    for parts in (re.split(_SEVERAL, text), [] if complete else text.split()):
         if sum(_count(part) >= _FEWEST for part in parts) > 1:
             return _TWO
     for pattern, flaw in _REFUSED:

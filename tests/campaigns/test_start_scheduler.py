@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 FROM = 19170000000
-FIRST = 19172100000
+FIRST = 19170100000
 FLOW = [{"action": "hangup"}]
 
 

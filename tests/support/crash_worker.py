@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TOKEN = "t" * 43
 FROM = 19170000000
-FIRST = 19172100000
+FIRST = 19170100000
 #: A send without an outcome becomes unknown six seconds after its intent.
 PATIENCE = CampaignTimeouts(
     claim=3.0,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 S = ContactState
 FROM = 19170000000
-FIRST = 19172100000
+FIRST = 19170100000
 NAME = "spring"
 TOKEN = "t" * 43
 GREETING: list[Any] = [{"action": "speak", "text": "Hello {name}"}, Hangup()]

@@ -17,7 +17,7 @@ from telecmi_async.ledger import ContactState, Intent, NewContact, SendLimits, S
 
 pytestmark = pytest.mark.anyio
 
-FIRST = 19172100000
+FIRST = 19170100000
 MOMENT = datetime.fromtimestamp(EPOCH, UTC)
 #: Columns of contacts, as a user file may have them.
 COLUMNS: list[dict[str, str]] = [

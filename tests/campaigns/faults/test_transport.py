@@ -274,7 +274,7 @@ async def test_a_connection_closed_as_it_is_used_again_leaves_its_contact_unknow
 
 async def test_what_is_refused_for_now_is_sent_again_within_rate_and_attempts() -> None:
     """Retries after TeleCMI's own 502 keep to the rate and the number of attempts."""
-    async with scene(Fault("vendor_502", share=0.5)) as here:
+    async with scene(Fault("vendor_502", share=0.4)) as here:
         campaign = here.campaign(settings(10.0, retries=Retries(first=1.0, attempts=4)))
         await campaign.load(contacts(100))
 
