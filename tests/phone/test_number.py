@@ -36,6 +36,8 @@ READ = [
     ("1\u00a0917\u00a0000\u00a00001", 19170000001),
     ("(+91) 98765 43210", 919876543210),
     ("0021810 0000000", 218100000000),
+    ("+49 30 1234567890", 49301234567890),
+    ("+91" + " " * 51 + "9876543210", 919876543210),
     ("+91 98765\n43210", 919876543210),
     ("0091 98765 43210", 919876543210),
     ("++919876543210", 919876543210),
@@ -109,6 +111,8 @@ REFUSED = [
     ("9" * 65, "too long"),
     ("91987" + " " * 60 + "6543210", "too long"),
     # Lengths and codes.
+    ("5", "has 1 digit with its country code"),
+    (1, "has 1 digit with its country code"),
     ("91987", "has 5 digits with its country code, and must have 7 to 15"),
     ("+" + "4" * 16, "has more than 15 digits"),
     (9876543210, r"has 8 digits after \+98, and its numbers have 10"),

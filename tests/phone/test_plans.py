@@ -77,6 +77,7 @@ def test_impossible_lengths_are_refused_in_every_country(code: str) -> None:
         ("44", {9, 10}, True, False, "9 or 10"),
         ("82", {5, 6, 8, 9, 10, 11}, True, False, "5 or 6 or 8 to 11"),
         ("39", {6, 7, 8, 9, 10, 11, 12}, False, True, "6 to 12"),
+        ("20", {8, 9, 10}, True, False, "8 to 10"),
         ("34", {9}, False, False, "9"),
     ],
 )

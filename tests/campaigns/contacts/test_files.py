@@ -122,6 +122,7 @@ def test_a_number_is_read_as_people_write_it(
         ("0917 555 0123", "1", Kind.NO_COUNTRY_CODE),
         ("06 6981 2345", "39", Kind.NO_COUNTRY_CODE),
         ("6212345678", "62", Kind.NO_COUNTRY_CODE),
+        ("493012345678", "49", Kind.NO_COUNTRY_CODE),
         ("98765", "91", Kind.WRONG_LENGTH),
         ("14155550123", "91", Kind.WRONG_LENGTH),
         ("0098765", "91", Kind.WRONG_LENGTH),
