@@ -13,7 +13,7 @@ from telecmi_async.cli.ledgers import campaign_named, opened
 from telecmi_async.cli.running import BUSY, exit_for, print_state, state_as_json
 from telecmi_async.cli.terminal import confirm
 from telecmi_async.ledger import ContactState
-from telecmi_async.phone import parse_number
+from telecmi_async.phone import parse_numbers
 
 if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
@@ -84,7 +84,7 @@ def retry_unknown(
 
     ``confirmed`` is how many were confirmed beforehand.
     """
-    wanted = [parse_number(number) for number in numbers]
+    wanted = list(parse_numbers(numbers))
 
     async def retry() -> Exit:
         async with opened(terminal, ledger) as book:

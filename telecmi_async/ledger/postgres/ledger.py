@@ -6,7 +6,7 @@ import math
 import secrets
 import time
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NoReturn, Self, cast
+from typing import TYPE_CHECKING, Final, NoReturn, Self, SupportsIndex, cast
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import shown
@@ -26,7 +26,7 @@ from telecmi_async.ledger.sanitize import (
     to_json,
 )
 from telecmi_async.ledger.states import ContactState
-from telecmi_async.phone import parse_number
+from telecmi_async.phone import parse_number, parse_numbers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -363,20 +363,20 @@ class PostgresLedger:
         )
 
     async def redial_unknown(
-        self, name: str, numbers: Iterable[int | str] | None = None
+        self, name: str, numbers: Iterable[SupportsIndex | str] | None = None
     ) -> int:
         """Make unknown contacts pending because a person decided so."""
-        wanted = None if numbers is None else [parse_number(each) for each in numbers]
+        wanted = None if numbers is None else list(parse_numbers(numbers))
         campaign = await self._campaign(name)
         redial = "SELECT redial(%s::integer, %s::bigint[])"
         return int(await self._queries.value(redial, campaign, wanted))
 
     # -- do not call
 
-    async def add_do_not_call(self, numbers: Iterable[int | str], source: str) -> int:
+    async def add_do_not_call(self, numbers: Iterable[SupportsIndex | str], source: str) -> int:
         """Add numbers to the do-not-call list; return how many are new."""
         added = 0
-        rest = map(parse_number, numbers)
+        rest = parse_numbers(numbers)
         while batch := list(islice(rest, _BATCH)):
             added += int(await self._moves.value(_ADD_DO_NOT_CALL, clean(source), batch))
         return added
@@ -398,7 +398,7 @@ class PostgresLedger:
             for row in page:
                 yield contact_from(row[1:])
 
-    async def find(self, name: str, number: int | str) -> Contact | None:
+    async def find(self, name: str, number: SupportsIndex | str) -> Contact | None:
         """Return one contact with its whole history."""
         wanted = parse_number(number)
         campaign = await self._campaign(name)
