@@ -35,6 +35,7 @@ from telecmi_async.errors import (
     AuthenticationError,
     ConfigurationError,
     InvalidCall,
+    LedgerLost,
     RateLimited,
     StoreError,
     TelecmiError,
@@ -420,8 +421,15 @@ class Worker:
         self._store_failed = False
 
     def _note(self, error: StoreError) -> None:
-        """Log the first of several failures, and claim under a new name from now on."""
-        if not self._store_failed:
+        """Log the first of several failures, and claim under a new name from now on.
+
+        A ledger that is lost does not come back: the worker leaves.
+        """
+        if isinstance(error, LedgerLost) and not isinstance(self.failure, LedgerLost):
+            logger.error("campaign %s ends: %s", self.campaign, error)
+            self.failure = error
+            self.leave()
+        elif not self._store_failed:
             logger.error(
                 "campaign %s: the ledger fails, nothing is dialled: %s", self.campaign, error
             )
@@ -441,6 +449,7 @@ class Worker:
             try:
                 return await write()
             except StoreError as error:
-                if self.now() > until:
+                if self.now() > until or isinstance(error, LedgerLost):
+                    self._note(error)
                     raise
                 await self.store_failed(error)

@@ -281,6 +281,7 @@ async def test_a_file_without_a_log_is_refused(
 ) -> None:
     """A place that cannot keep a write-ahead log, such as a network disk, is rejected."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os.path, "realpath", str)
     thread = SqliteThread(Path(":memory:"), time.time, timeout=1, writes=True)
 
     with pytest.raises(ConfigurationError, match="local disk"):

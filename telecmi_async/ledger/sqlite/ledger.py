@@ -106,8 +106,13 @@ class SqliteLedger:
                 f"SqliteLedger.timeout must be a positive number of seconds, not "
                 f"{shown(timeout)}"
             )
-        self._path = Path(path)
-        if self._path.name in {"", ":memory:"}:
+        try:
+            self._path = Path(path).absolute()  # a program may change its working directory
+        except OSError:
+            raise ConfigurationError(
+                "the working directory is gone: give a full path"
+            ) from None
+        if Path(path).name in {"", ":memory:"}:
             raise ConfigurationError("SqliteLedger needs a file, which outlives the process")
         self._timeout = float(timeout)
         self._clock = clock
