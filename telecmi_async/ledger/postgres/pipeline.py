@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import frozen
 
-from telecmi_async.errors import LedgerLost, StoreError, TelecmiError
+from telecmi_async.errors import ConfigurationError, LedgerLost, StoreError, TelecmiError
 from telecmi_async.ledger.job_thread import Job, JobThread
 from telecmi_async.ledger.postgres.connector import set_for_transaction
 
@@ -38,6 +38,10 @@ _ENDED: Final = ("57P", "08")
 # Damaged data or a damaged index, or the schema, a table, a function, a column or a type that
 # was there is gone. It does not pass.
 _LOST: Final = ("XX001", "XX002", "3F000", "42P01", "42883", "42703", "42704")
+_STATEMENT_POOLING: Final = (
+    "the ledger needs transactions, and this pooler pools statements: set its pool_mode to "
+    "transaction or session, or give the server's own address"
+)
 
 _Rows: TypeAlias = "list[tuple[Any, ...]]"
 _Work: TypeAlias = "_Query | Callable[[WatchedConnection], Any]"
@@ -171,6 +175,9 @@ class PostgresPipeline:
             except TelecmiError as error:
                 job.fail(error)
             except Exception as error:  # noqa: BLE001  # total on purpose: a task waits
+                if connection.pooled and "statement pooling" in str(error):
+                    job.fail(ConfigurationError(_STATEMENT_POOLING))
+                    return
                 lost = _close_if_lost(connection, error)
                 again = again or lost
                 state = getattr(error, "sqlstate", None)
