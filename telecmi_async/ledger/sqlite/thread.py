@@ -53,6 +53,11 @@ _REPLACED: Final = (
     "the ledger failed: its file, or the -wal or -shm beside it, was moved, deleted or replaced "
     "while it was open, and what was written since is gone with it"
 )
+# A ledger's file only grows: nothing is ever deleted.
+_OVERWRITTEN: Final = (
+    "the ledger failed: an older copy was written over its file while it was open; find out who "
+    "was called before you go on"
+)
 
 
 def explain(error: Exception, *, opening: bool = False) -> TelecmiError:
@@ -96,6 +101,8 @@ class SqliteThread:
         self._writes = writes
         self._db: sqlite3.Connection | None = None
         self._identity: list[tuple[int, int]] = []
+        # The file's size, which only grows.
+        self._size = 0
         # Why the file must not be used again.
         self._lost: LedgerLost | None = None
         self._thread: JobThread[_Work] = JobThread(
@@ -178,7 +185,7 @@ class SqliteThread:
             else:
                 db.execute("PRAGMA query_only = ON")
                 db.execute("SELECT count(*) FROM campaign").fetchone()
-            self._identity = self._identify()
+            self._identity, self._size = self._identify()
         except BaseException:
             db.close()
             raise
@@ -207,9 +214,10 @@ class SqliteThread:
                     raise
                 time.sleep(_PAUSE)
 
-    def _identify(self) -> list[tuple[int, int]]:
-        """Return the device and inode of the file, of its log, and of the log's index."""
-        return [(found.st_dev, found.st_ino) for found in map(os.stat, self._files)]
+    def _identify(self) -> tuple[list[tuple[int, int]], int]:
+        """Return device and inode of the file, its log and the log's index; the file's size."""
+        found = [os.stat(file) for file in self._files]  # noqa: PTH116  # for each transaction
+        return [(each.st_dev, each.st_ino) for each in found], found[0].st_size
 
     def _together(
         self,
@@ -229,10 +237,14 @@ class SqliteThread:
             db.execute("COMMIT")
             self._check_file()
         except Exception as error:  # noqa: BLE001  # total on purpose: nothing foreign escapes
-            if db.in_transaction:
-                with contextlib.suppress(sqlite3.Error):
+            lost = explain(error)
+            with contextlib.suppress(sqlite3.Error):
+                if db.in_transaction:
                     db.execute("ROLLBACK")
-            if isinstance(lost := explain(error), LedgerLost):
+                if str(lost) == _OVERWRITTEN and self._writes:
+                    # Another worker may have opened the file since, and would begin anew.
+                    db.execute("UPDATE campaign SET status = 'stopped', why = ?", (str(lost),))
+            if isinstance(lost, LedgerLost):
                 self._lost = lost
             elif len(jobs) > 1 and not committing:
                 return False
@@ -243,11 +255,14 @@ class SqliteThread:
     def _check_file(self) -> None:
         """Require that the files are still there: SQLite would write on into deleted ones."""
         try:
-            found = self._identify()
+            found, size = self._identify()
         except OSError:
-            found = []
+            found, size = [], 0
         if found != self._identity:
             raise LedgerLost(_REPLACED)
+        if size < self._size:
+            raise LedgerLost(_OVERWRITTEN)
+        self._size = size
 
 
 def _require_one_name(path: Path) -> None:
