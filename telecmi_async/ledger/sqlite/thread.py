@@ -273,7 +273,7 @@ def _require_one_name(path: Path) -> None:
             f"the ledger's file has {file.st_nlink} names (hard links), and SQLite would keep a "
             "log for each of them: delete the others, or use a symbolic link"
         )
-    if stat.S_ISREG(file.st_mode) and file.st_dev != folder.st_dev:
+    if os.name == "posix" and stat.S_ISREG(file.st_mode) and file.st_dev != folder.st_dev:
         raise ConfigurationError(
             "the ledger's file is mounted by itself, and its log would stay outside: mount its "
             "folder instead"
