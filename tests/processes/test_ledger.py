@@ -142,7 +142,7 @@ async def test_a_process_that_is_killed_leaves_nothing_half_done(
 
 
 #: What is done to the files of a ledger under a running process.
-HARMS = {
+HARMS: dict[str, Callable[[Path, bytes], object]] = {
     "index removed": lambda path, _: Path(f"{path}-shm").unlink(),
     "index replaced": lambda path, _: replace(Path(f"{path}-shm")),
     "log removed and put back": lambda path, _: replace(Path(f"{path}-wal")),

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 from pg_server import NOBODY, WATCHED
@@ -68,7 +68,7 @@ class PgBouncer:
 
     def start(self) -> None:
         """Start it, on the same port as before, and wait until it answers."""
-        user = {"user": NOBODY} if os.geteuid() == 0 else {}
+        user: dict[str, Any] = {"user": NOBODY} if os.geteuid() == 0 else {}
         self._process = subprocess.Popen(
             ["sh", "-c", WATCHED.replace("QUIT", "KILL"), "sh", self._program, "-q", str(self._folder / "ini")],
             stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, **user,

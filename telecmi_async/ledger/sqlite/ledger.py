@@ -78,9 +78,10 @@ class SqliteLedger:
     and returns its result. The methods are those of `Ledger`.
 
     Args:
-        path: The file; it is created if it does not exist, readable by this user only. SQLite
-            keeps two more files beside it while it is open (``-wal`` and ``-shm``): copy a
-            ledger when no process has it open.
+        path: The file; it is created if it does not exist, readable by this user only (on
+            Windows, by those who may read its folder). SQLite keeps two more files beside it
+            while it is open (``-wal`` and ``-shm``): copy or move a ledger when no process has
+            it open. Symbolic links are followed, hard links are refused.
         timeout: How long to wait, in seconds, while another process keeps the file locked.
         clock: Returns the time, in seconds since 1970. All processes on the file must use the
             same clock.
@@ -125,7 +126,9 @@ class SqliteLedger:
         """Open the file, and bring its schema up to date.
 
         Raises:
-            ConfigurationError: It cannot be opened, is not a ledger, or is of a newer version.
+            ConfigurationError: It cannot be opened, is not a ledger, has two names (hard links),
+                or is of a newer version.
+            LedgerLost: It is damaged.
             StoreError: Another process keeps it locked.
         """
         if self._threads is not None:
