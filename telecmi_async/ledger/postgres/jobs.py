@@ -26,17 +26,16 @@ def migrate_postgres(connection: WatchedConnection) -> Any:
     with connection.transaction():
         set_for_transaction(connection)
         connection.execute("SET LOCAL statement_timeout = 0")
-        row = connection.execute(
-            "SELECT quote_ident(%s), to_regnamespace(quote_ident(%s))::text",
-            (connection.settings[0],) * 2,
-        ).fetchone()
-        schema, found = ("", None) if row is None else row
+        name = connection.settings[0]
+        row = connection.execute("SELECT quote_ident(%s)", (name,)).fetchone()
+        schema = "" if row is None else row[0]
         connection.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended('telecmi_async ' || %s, 0))",
             (schema,),
         )
         # A role that may not create a schema may still use one.
-        if found is None:
+        exists = "SELECT to_regnamespace(%s) IS NOT NULL"
+        if connection.execute(exists, (schema,)).fetchone() == (False,):
             connection.execute(f"CREATE SCHEMA {schema}".encode())
         connection.execute("CREATE TABLE IF NOT EXISTS migration (version integer PRIMARY KEY)")
         row = connection.execute("SELECT coalesce(max(version), 0) FROM migration").fetchone()
