@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         CallRejected,
         ConfigurationError,
         InvalidCall,
+        LedgerLost,
         MissingProperty,
         NotSent,
         RateLimited,
@@ -88,6 +89,7 @@ __all__ = [
     "Hangup",
     "Input",
     "InvalidCall",
+    "LedgerLost",
     "MissingProperty",
     "NotSent",
     "Outcome",
@@ -128,9 +130,9 @@ _MODULES: Final = {
     "calls.state": "CallStatus",
     "errors": (
         "AuthenticationError CallCancelled CallNotPlaced CallOutcomeUnknown CallPending "
-        "CallRejected ConfigurationError InvalidCall MissingProperty NotSent RateLimited "
-        "RequestFailed ServiceClosed StoreError TelecmiError WaitTimeout WebhookError "
-        "WrongEventLoop"
+        "CallRejected ConfigurationError InvalidCall LedgerLost MissingProperty NotSent "
+        "RateLimited RequestFailed ServiceClosed StoreError TelecmiError WaitTimeout "
+        "WebhookError WrongEventLoop"
     ),
     "events.receiver": "Receiver",
     "pacing.rate_limit": "RateLimit",

@@ -16,7 +16,8 @@
     ├── ConfigurationError (ValueError)   the service was set up wrongly
     ├── RequestFailed                 a look-up or a command to a call failed: .status .code
     ├── ServiceClosed                 the service takes no more calls
-    ├── StoreError                    the store of events cannot be reached
+    ├── StoreError                    a store of events or a ledger cannot be reached
+    │   └── LedgerLost                the ledger is damaged, or another one than before
     ├── WaitTimeout (TimeoutError)    the awaited event did not come in time
     ├── WebhookError (ValueError)     a webhook's payload cannot be read
     └── WrongEventLoop (RuntimeError) used outside an event loop, or from another one
@@ -48,6 +49,7 @@ __all__ = [
     "CallRejected",
     "ConfigurationError",
     "InvalidCall",
+    "LedgerLost",
     "MissingProperty",
     "NotSent",
     "RateLimited",
@@ -240,6 +242,16 @@ class StoreError(TelecmiError):
 
     Events are missing then; calls are still placed.
     """
+
+
+class LedgerLost(StoreError):
+    """The ledger is damaged, or is no longer the one that was opened; this does not pass.
+
+    A campaign ends with it, and ``safe_to_redial`` is False: phones may have rung of which the
+    ledger, or a copy of it, knows nothing.
+    """
+
+    safe_to_redial = False
 
 
 class RequestFailed(TelecmiError):

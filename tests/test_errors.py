@@ -36,6 +36,7 @@ EXAMPLES: list[errors.TelecmiError] = [
     errors.RequestFailed("not found", status=200, code=404),
     errors.ServiceClosed("closed"),
     errors.StoreError("connection refused"),
+    errors.LedgerLost("the ledger failed: it is damaged"),
     errors.WaitTimeout("not over after 5 s"),
     errors.WebhookError("must be a JSON object"),
     errors.WrongEventLoop("another loop"),
@@ -108,12 +109,13 @@ def test_an_error_survives_pickling_and_copying(
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=repr)
-def test_only_four_errors_make_redialling_a_risk(error: errors.TelecmiError) -> None:
+def test_only_five_errors_make_redialling_a_risk(error: errors.TelecmiError) -> None:
     """An error is unsafe to redial only if a phone may have rung or it is about no placing."""
     risky = isinstance(
         error,
         errors.CallOutcomeUnknown
         | errors.CallPending
+        | errors.LedgerLost
         | errors.RequestFailed
         | errors.WaitTimeout,
     )

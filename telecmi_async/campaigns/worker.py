@@ -35,6 +35,7 @@ from telecmi_async.errors import (
     AuthenticationError,
     ConfigurationError,
     InvalidCall,
+    LedgerLost,
     RateLimited,
     StoreError,
     TelecmiError,
@@ -414,17 +415,18 @@ class Worker:
 
     def _store_recovered(self) -> None:
         if self._store_failed:
-            logger.warning(
-                "campaign %s: the ledger works again, dialling goes on", self.campaign
-            )
+            news = "campaign %s: the ledger works again, dialling goes on"
+            logger.warning(news, self.campaign)
         self._store_failed = False
 
     def _note(self, error: StoreError) -> None:
         """Log the first of several failures, and claim under a new name from now on."""
+        news = "campaign %s: the ledger fails, nothing is dialled: %s"
+        if isinstance(error, LedgerLost) and self.failure is None:  # it does not come back
+            self.failure, news, self._store_failed = error, "campaign %s ends: %s", False
+            self.leave()
         if not self._store_failed:
-            logger.error(
-                "campaign %s: the ledger fails, nothing is dialled: %s", self.campaign, error
-            )
+            logger.error(news, self.campaign, error)
         self._store_failed = True
         self._failures += 1
         self.owner = f"{self._name}-{self._failures}"
@@ -441,6 +443,7 @@ class Worker:
             try:
                 return await write()
             except StoreError as error:
-                if self.now() > until:
+                if self.now() > until or isinstance(error, LedgerLost):
+                    self._note(error)
                     raise
                 await self.store_failed(error)

@@ -144,11 +144,15 @@ async def _ledger(terminal: Terminal, ledger: str | None) -> _Finding:
     try:
         async with opened(terminal, ledger) as book:
             names = await book.campaigns()
+            pooled = getattr(book, "through_pooler", False)
     except Stop as stop:
         return _Finding("ledger", stop.code, str(stop))
     except TelecmiError as error:
         return _Finding("ledger", exit_of(error), str(error))
-    return _Finding("ledger", Exit.OK, f"it answers, and has {len(names)} campaigns")
+    words = f"it answers, and has {len(names)} campaigns"
+    if pooled:
+        words += "; it is behind a connection pooler: the server's own address is faster"
+    return _Finding("ledger", Exit.OK, words)
 
 
 async def _webhooks(terminal: Terminal, url: str, host: str, port: int) -> _Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import sqlite3
@@ -33,7 +34,7 @@ from ledgers import (
     take,
 )
 
-from telecmi_async import ConfigurationError, StoreError
+from telecmi_async import ConfigurationError, LedgerLost, StoreError
 from telecmi_async.ledger import CallEvidence, Intent, NewContact, SqliteLedger
 from telecmi_async.ledger.migrate import migrate_sqlite, scripts, statements
 from telecmi_async.ledger.sqlite.thread import SqliteThread, explain
@@ -102,6 +103,8 @@ async def test_what_is_committed_is_on_disk(ledger: SqliteLedger) -> None:
     """The pragmas for durability and for concurrent readers are set."""
     assert await run(ledger, "PRAGMA journal_mode") == "wal"
     assert await run(ledger, "PRAGMA synchronous") == 2
+    assert await run(ledger, "PRAGMA fullfsync") == 1
+    assert await run(ledger, "PRAGMA checkpoint_fullfsync") == 1
     assert await run(ledger, "PRAGMA foreign_keys") == 1
     assert await run(ledger, "PRAGMA user_version") == len(scripts("sqlite"))
 
@@ -281,6 +284,7 @@ async def test_a_file_without_a_log_is_refused(
 ) -> None:
     """A place that cannot keep a write-ahead log, such as a network disk, is rejected."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os.path, "realpath", str)
     thread = SqliteThread(Path(":memory:"), time.time, timeout=1, writes=True)
 
     with pytest.raises(ConfigurationError, match="local disk"):
@@ -657,18 +661,18 @@ async def test_a_new_file_that_others_keep_locked_is_waited_for(path: Path) -> N
     await ledger.aclose()
 
 
-@pytest.mark.parametrize("suffix", ["", "-wal"])
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 async def test_a_file_that_is_deleted_is_noticed(
     ledger: SqliteLedger, path: Path, suffix: str
 ) -> None:
-    """A deleted ledger file or log raises StoreError."""
+    """A deleted ledger file, log or index raises LedgerLost, even after it has come back."""
     await begin(ledger)
     claim = await take(ledger)
     path.with_name(path.name + suffix).unlink()
 
-    with pytest.raises(StoreError, match="deleted or replaced"):
+    with pytest.raises(LedgerLost, match="deleted or replaced"):
         await intend(ledger, claim, new_token())
-    with pytest.raises(StoreError, match="deleted or replaced"):
+    with pytest.raises(LedgerLost, match="deleted or replaced"):
         await ledger.state("spring")
 
 
@@ -679,13 +683,144 @@ def replace_by_copy(path: Path) -> None:
     copy.replace(path)
 
 
-async def test_a_file_that_is_replaced_is_noticed(ledger: SqliteLedger, path: Path) -> None:
-    """A replaced ledger file raises StoreError."""
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+async def test_a_file_that_is_replaced_is_noticed(
+    ledger: SqliteLedger, path: Path, suffix: str
+) -> None:
+    """A replaced ledger file, log or index raises LedgerLost before anything is written."""
     await begin(ledger)
-    replace_by_copy(path)
+    named = path.with_name(path.name + suffix)
+    kept = named.with_name("kept")
+    kept.hardlink_to(named)
+    replace_by_copy(named)
+    before = path.with_name(f"{path.name}-wal").read_bytes()
 
-    with pytest.raises(StoreError, match="deleted or replaced"):
+    with pytest.raises(LedgerLost, match="deleted or replaced"):
         await ledger.create("autumn", {})
+    assert path.with_name(f"{path.name}-wal").read_bytes() == before
+    kept.replace(named)
+    with pytest.raises(LedgerLost, match="deleted or replaced"):
+        await ledger.create("autumn", {})
+
+
+@pytest.mark.parametrize("how", ["moved", "its folder moved", "its link leads elsewhere"])
+async def test_a_file_that_is_moved_is_lost(tmp_path: Path, how: str) -> None:
+    """A ledger that is moved, or to which a link no longer leads, raises LedgerLost."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder / "ledger.db")
+    given = tmp_path / "link" if "link" in how else folder / "ledger.db"
+    async with SqliteLedger(given, timeout=0.3) as ledger:
+        await begin(ledger)
+        claim = await take(ledger)
+        if how == "moved":
+            (folder / "ledger.db").rename(folder / "archive.db")
+        elif how == "its folder moved":
+            folder.rename(tmp_path / "archive")
+        else:
+            (tmp_path / "other.db").touch()
+            given.unlink()
+            given.symlink_to(tmp_path / "other.db")
+
+        with pytest.raises(LedgerLost, match="moved"):
+            await intend(ledger, claim, new_token())
+
+
+async def test_an_older_copy_over_the_file_stops_all_workers(path: Path) -> None:
+    """If an older copy is written over an open ledger, its workers end and others stop."""
+    async with SqliteLedger(path) as ledger:
+        await begin(ledger)
+    older = await anyio.Path(path).read_bytes()
+    async with SqliteLedger(path) as ledger:
+        await begin(ledger, 3000)
+    async with SqliteLedger(path) as one:
+        claim = await take(one)
+        with path.open("r+b") as file:  # as cp does: it is the same file
+            file.truncate(0)
+            file.write(older)
+
+        async with SqliteLedger(path) as two:
+            with pytest.raises(LedgerLost, match="older copy"):
+                await intend(one, claim, new_token())
+
+            with contextlib.suppress(LedgerLost):  # it may find the pages of two files
+                assert await two.claim("spring", "b", most=9, lease=LEASE) == []
+
+
+async def test_a_link_is_followed(tmp_path: Path) -> None:
+    """Through symbolic links, of the file or of its folder, it is one ledger with one log."""
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / "folder" / "ledger.db"
+    (tmp_path / "link").symlink_to(path)
+    (tmp_path / "way").symlink_to(tmp_path / "folder")
+    async with (
+        SqliteLedger(tmp_path / "link") as one,
+        SqliteLedger(path) as two,
+        SqliteLedger(tmp_path / "way" / "ledger.db") as three,
+    ):
+        await begin(one, 3)
+
+        taken = [await take(each, worker) for each, worker in ((one, "a"), (two, "b"))]
+        taken.append(await take(three, "c"))
+
+        assert len({claim.number for claim in taken}) == 3
+        names = {file.name for file in (tmp_path / "folder").iterdir()}
+        assert names == {"ledger.db", "ledger.db-wal", "ledger.db-shm"}
+
+
+async def test_a_file_with_two_names_is_refused(path: Path) -> None:
+    """A hard link would have a log of its own, so a file with two names is not opened."""
+    link = path.with_name("link.db")
+    async with SqliteLedger(path) as ledger:
+        await begin(ledger)
+        link.hardlink_to(path)
+        with pytest.raises(ConfigurationError, match=r"2 names.*symbolic"):
+            await SqliteLedger(link).__aenter__()
+        assert await counted(ledger) == {"pending": 1}, "it is still used under its first name"
+
+    with pytest.raises(ConfigurationError, match="2 names"):
+        await SqliteLedger(path).__aenter__()
+    link.unlink()
+    async with SqliteLedger(path) as ledger:
+        assert await counted(ledger) == {"pending": 1}
+
+
+async def test_a_file_that_is_mounted_by_itself_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that mounts the file alone would keep the log outside of the mount."""
+    found = Path.stat
+
+    def mounted(self: Path, **more: Any) -> os.stat_result:
+        values = list(found(self, **more))
+        return os.stat_result([*values[:2], 99 if self == path else 1, *values[3:]])
+
+    monkeypatch.setattr(Path, "stat", mounted)
+    with pytest.raises(ConfigurationError, match="mount its folder"):
+        await SqliteLedger(path).__aenter__()
+
+
+async def test_a_program_may_change_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path is that of the moment when the ledger was made."""
+    monkeypatch.chdir(tmp_path)
+    ledger = SqliteLedger("ledger.db")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    async with ledger:
+        await begin(ledger)
+        monkeypatch.chdir(tmp_path.parent)
+        await send(ledger, PLACED)
+
+        assert await counted(ledger) == {"placed": 1}
+    assert set(os.listdir(tmp_path)) == {"ledger.db", "elsewhere"}  # noqa: PTH208  # as a user would
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigurationError, match="full path"):
+        SqliteLedger("ledger.db")
 
 
 def damage(path: Path) -> None:
@@ -701,10 +836,64 @@ async def test_a_file_that_is_damaged_is_told(path: Path) -> None:
         await begin(ledger, 3000)
     damage(path)
 
-    with pytest.raises((StoreError, ConfigurationError), match=r"damaged.*copy"):
+    with pytest.raises(LedgerLost, match=r"damaged.*copy"):
         async with SqliteLedger(path) as ledger:
             await ledger.claim("spring", "w", most=1000, lease=LEASE)
             _ = [contact async for contact in ledger.contacts("spring")]
+
+
+@pytest.mark.parametrize("together", [1, 5])
+async def test_damage_is_for_good(path: Path, together: int) -> None:
+    """After damage nothing more is written or read, though parts of the file can be read."""
+    async with SqliteLedger(path, timeout=0.3) as ledger:
+        await begin(ledger, 3000)
+        (claim,) = await ledger.claim("spring", "w", most=1, lease=LEASE)
+        failures: list[StoreError] = []
+
+        async def fail() -> None:
+            try:
+                await writer_of(ledger).do(corrupt)
+            except StoreError as error:
+                failures.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(together):
+                tasks.start_soon(fail)
+
+        assert [type(each) for each in failures] == [LedgerLost] * together
+        with pytest.raises(LedgerLost, match="damaged"):
+            await intend(ledger, claim, new_token())
+
+
+def corrupt(db: sqlite3.Connection, now: float) -> None:
+    """Fail as SQLite does when it meets a damaged page."""
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorname = "SQLITE_CORRUPT_INDEX"
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("name", "opening", "kind"),
+    [
+        ("SQLITE_CORRUPT", False, LedgerLost),
+        ("SQLITE_CORRUPT_VTAB", True, LedgerLost),
+        ("SQLITE_NOTADB", False, LedgerLost),
+        ("SQLITE_NOTADB", True, ConfigurationError),
+        ("SQLITE_READONLY_DBMOVED", False, LedgerLost),
+        ("SQLITE_IOERR_VNODE", False, LedgerLost),
+        ("SQLITE_READONLY", False, StoreError),
+        ("SQLITE_IOERR_READ", False, StoreError),
+        ("SQLITE_FULL", False, StoreError),
+    ],
+)
+def test_what_does_not_pass_is_told_from_what_may(
+    name: str, opening: bool, kind: type[Exception]
+) -> None:
+    """Damage and a moved file are LedgerLost; a full disk or a read error may pass."""
+    error = sqlite3.OperationalError("x")
+    error.sqlite_errorname = name
+
+    assert type(explain(error, opening=opening)) is kind
 
 
 # -- cancellation

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -18,7 +19,6 @@ from telecmi_async.ledger import ContactState, Move
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 
@@ -31,7 +31,7 @@ def start(anyio_backend_name: str, tmp_path: Path) -> Callable[[str], subprocess
     """Starts a worker process on the test's ledger."""
     command = [sys.executable, "-W", "error", str(SCRIPT), anyio_backend_name, str(tmp_path)]
     # The script imports the tests' own modules, and the package as this process does.
-    env = {**os.environ, "PYTHONPATH": str(SCRIPT.parent)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SCRIPT.parent), *sys.path])}
     return lambda name: subprocess.Popen(
         [*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
     )
@@ -139,3 +139,49 @@ async def test_a_process_that_is_killed_leaves_nothing_half_done(
     assert second[-1] == "done"
     assert end.get("unknown", 0) == rest.get("unknown", 0)
     assert end["placed"] == 300 - end.get("unknown", 0)
+
+
+#: What is done to the files of a ledger under a running process.
+HARMS: dict[str, Callable[[Path, bytes], object]] = {
+    "index removed": lambda path, _: Path(f"{path}-shm").unlink(),
+    "index replaced": lambda path, _: replace(Path(f"{path}-shm")),
+    "log removed and put back": lambda path, _: replace(Path(f"{path}-wal")),
+    "file replaced by a copy": lambda path, _: replace(path),
+    "older copy over the file": lambda path, older: path.write_bytes(older),
+    "moved away and back": lambda path, _: path.rename(path.with_name("x")).rename(path),
+    "linked": lambda path, _: path.with_name("link.db").hardlink_to(path),
+}
+
+
+def replace(path: Path) -> None:
+    """Replace a file by a copy of itself."""
+    copy = path.with_name("copy")
+    copy.write_bytes(path.read_bytes())
+    copy.replace(path)
+
+
+@pytest.mark.parametrize("harm", HARMS)
+async def test_files_that_are_meddled_with_have_no_contact_sent_twice(
+    tmp_path: Path, start: Callable[[str], subprocess.Popen[str]], harm: str
+) -> None:
+    """Whatever becomes of a file while a process runs and a second one starts, none is sent twice."""
+    path = tmp_path / "ledger.db"
+    async with open_sqlite(tmp_path, time.time) as ledger:
+        numbers = await begin(ledger, 1200)
+    older = await anyio.Path(path).read_bytes()
+    first = start("first")
+    lines = read(first, 1)
+    tell(first)
+    lines += read(first, 120)  # it fills the pipe, and waits
+    HARMS[harm](path, older)
+    second = start("second")
+    more = await anyio.to_thread.run_sync(go_on, second)
+    lines += (await anyio.to_thread.run_sync(first.communicate))[0].splitlines()
+    sent = Counter(number for number, _ in said("sent", lines) + said("sent", more))
+
+    assert set(sent.values()) == {1}
+    assert set(sent) <= set(numbers)
+    if harm in {"linked", "moved away and back"}:
+        assert [lines[-1], *more[-1:]] == (["done"] if harm == "linked" else ["done", "done"])
+    elif harm != "older copy over the file":  # the log may have all that was written since
+        assert lines[-1] != "done", "the first process has noticed nothing"

@@ -1,22 +1,57 @@
-"""PostgreSQL connector: opens connections, and keeps the password out of errors and logs."""
+"""PostgreSQL connector: opens connections, and keeps the password out of errors and logs.
+
+A connection may lead through a pooler such as PgBouncer, which hands each transaction to any of
+its server connections. A setting of the session would then be missing where it is needed, and
+would stay for other clients; a prepared statement likewise. So through a pooler all settings
+are made anew in each transaction, for this transaction alone, and nothing is prepared.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from telecmi_async._internal.secrets import Redactor, Secret
-from telecmi_async.errors import ConfigurationError, StoreError
+from telecmi_async.errors import ConfigurationError, LedgerLost, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
     from psycopg import Connection
 
+    class WatchedConnection(Connection[tuple[Any, ...]]):
+        """A connection that breaks when the server is silent for too long."""
+
+        #: For how many seconds the server may be silent; ``None`` for no limit.
+        silence: float | None
+        #: Whether it leads through a pooler.
+        pooled: bool
+        #: The schema, ``synchronous_commit`` and ``statement_timeout``.
+        settings: tuple[str, str, str]
+
+
+# The process that serves the connection, and what identifies the ledger's tables.
+_WHERE_IT_LEADS: Final = (
+    "SELECT pg_backend_pid(), to_regclass(quote_ident(%s) || '.migration')::oid::bigint"
+)
+# Temporary tables come last: another client of a pooler may have left one behind.
+_SETTINGS: Final = (
+    "SELECT set_config('search_path', quote_ident(v.name) || ', pg_temp', v.here),"
+    " set_config('synchronous_commit', v.durable, v.here),"
+    " set_config('statement_timeout', v.timeout, v.here)"
+    " FROM (VALUES (%s, %s, %s, %s)) AS v (name, durable, timeout, here)"
+)
+
 #: For how many seconds the server may be silent, beyond the time a statement may take.
 GRACE: Final = 2.0
+
+
+def set_for_transaction(connection: WatchedConnection) -> None:
+    """Make the settings of the transaction that is under way, if a pooler has none of them."""
+    if connection.pooled:
+        connection.execute(_SETTINGS, (*connection.settings, True))
 
 
 class PostgresConnector:
@@ -37,6 +72,10 @@ class PostgresConnector:
         del conninfo  # a traceback may show locals
         self.schema = schema
         self.timeout = timeout
+        #: Whether the latest connection leads through a pooler.
+        self.through_pooler = False
+        #: What identifies the schema's tables, once they are there.
+        self.migrated: int | None = None
         self._parameters = Secret(_parse(given))
         password = self._known().get("password")
         self._redactor = Redactor(Secret(str(password or "")))
@@ -45,31 +84,42 @@ class PostgresConnector:
         known: Mapping[str, Any] = self._parameters.reveal()  # type: ignore[assignment]  # the secret is a mapping
         return known
 
-    def open(self, *, durable: bool = True) -> Connection[tuple[Any, ...]]:
+    def open(self, *, durable: bool = True) -> WatchedConnection:
         """Open a connection; a durable one waits for the server's disk at each commit.
 
         Raises:
             StoreError: The server cannot be reached, or rejects the connection.
+            LedgerLost: The ledger's schema was dropped or replaced since the first connection.
         """
         import psycopg  # noqa: PLC0415  # an extra
         from psycopg.types.numeric import Int8Dumper  # noqa: PLC0415  # an extra
 
         try:
-            made: Any = _watched_connection().connect(autocommit=True, **self._known())
-            made.silence = self.timeout + GRACE
-            connection: Connection[tuple[Any, ...]] = made
+            connection: Any = _watched_connection().connect(autocommit=True, **self._known())
+            connection.silence = self.timeout + GRACE
             # One type for all numbers: statements are prepared once.
             connection.adapters.register_dumper(int, Int8Dumper)
-            connection.execute(
-                "SELECT set_config('search_path', quote_ident(%s), false),"
-                " set_config('synchronous_commit', %s, false),"
-                " set_config('statement_timeout', %s, false)",
-                (self.schema, "on" if durable else "off", str(int(self.timeout * 1000))),
-            )
+            backend, schema = connection.execute(_WHERE_IT_LEADS, (self.schema,)).fetchone()
+            # A pooler makes up the process id that it gives its clients.
+            connection.pooled = backend != connection.info.backend_pid
+            connection.settings = (
+                self.schema, "on" if durable else "off", str(int(self.timeout * 1000))
+            )  # fmt: skip
+            if connection.pooled:
+                connection.prepare_threshold = None
+            else:
+                connection.execute(_SETTINGS, (*connection.settings, False))
         except psycopg.Error as error:
             reason = self._redactor.text(" ".join(str(error).split())[:300])
         else:
-            return connection
+            if self.migrated not in {None, schema}:
+                connection.close()
+                raise LedgerLost(
+                    "the ledger failed: its schema was dropped or replaced, or this is another "
+                    "database than before"
+                )
+            self.through_pooler = connection.pooled
+            return cast("WatchedConnection", connection)
         # Raised outside of `except`, or it would carry a foreign error whose frames hold the
         # password.
         raise StoreError(f"the ledger's database cannot be reached ({reason})")
@@ -83,8 +133,7 @@ def _watched_connection() -> type[Any]:
     """
     from psycopg import Connection, OperationalError  # noqa: PLC0415  # an extra
 
-    class WatchedConnection(Connection[tuple[Any, ...]]):
-        #: For how many seconds the server may be silent; ``None`` for no limit.
+    class Watched(Connection[tuple[Any, ...]]):
         silence: float | None = None
 
         def wait(self, gen: Any, *more: Any, **named: Any) -> Any:
@@ -106,7 +155,7 @@ def _watched_connection() -> type[Any]:
             except StopIteration as end:
                 return end.value
 
-    return WatchedConnection
+    return Watched
 
 
 def _parse(given: Secret) -> Mapping[str, Any]:

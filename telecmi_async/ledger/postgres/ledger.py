@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, Self, SupportsIndex, cast
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import shown
-from telecmi_async.errors import ConfigurationError
+from telecmi_async.errors import ConfigurationError, LedgerLost
 from telecmi_async.ledger.postgres import jobs
 from telecmi_async.ledger.postgres.connector import PostgresConnector
 from telecmi_async.ledger.postgres.pipeline import PostgresPipeline
@@ -91,8 +91,9 @@ class PostgresLedger:
     Queries are then repeated, and recognised if they were done before. After that time a
     `StoreError` is raised, and nothing may be sent.
 
-    Connect to the server itself, or through a pooler that pools sessions: transaction pooling
-    loses the session's settings.
+    It works through a pooler such as PgBouncer, of sessions or of transactions: every setting
+    is then made within each transaction, and no statement is prepared. That takes longer, so the
+    server's own address is better if there is one.
 
     Args:
         conninfo: The database, as a URL (``postgresql://…``) or as libpq's ``key=value`` pairs.
@@ -136,12 +137,17 @@ class PostgresLedger:
 
     async def __aenter__(self) -> Self:
         try:
-            await self._queries.do(jobs.migrate_postgres)
+            self._connector.migrated = await self._queries.do(jobs.migrate_postgres)
             await self._moves.fetch("SELECT 1")
         except BaseException:
             await self._close()
             raise
         return self
+
+    @property
+    def through_pooler(self) -> bool:
+        """Whether it is connected through a pooler, such as PgBouncer."""
+        return self._connector.through_pooler
 
     async def __aexit__(self, *error: object) -> None:
         await self._close()
@@ -207,6 +213,8 @@ class PostgresLedger:
     async def state(self, name: str) -> CampaignState:
         """Return the state of a campaign: a million contacts are counted in 0.1 seconds."""
         found = await self._queries.fetch(_STATE, await self._campaign(name))
+        if not found:
+            raise LedgerLost("the ledger failed: the campaign is gone from its database")
         (status, why, sends, cost, kept) = found[0]
         counts = cast("dict[str, int]", kept or {})
         return CampaignState(

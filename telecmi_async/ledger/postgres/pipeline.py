@@ -19,15 +19,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import frozen
 
-from telecmi_async.errors import StoreError, TelecmiError
+from telecmi_async.errors import ConfigurationError, LedgerLost, StoreError, TelecmiError
 from telecmi_async.ledger.job_thread import Job, JobThread
+from telecmi_async.ledger.postgres.connector import set_for_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from psycopg import Connection
-
-    from telecmi_async.ledger.postgres.connector import PostgresConnector
+    from telecmi_async.ledger.postgres.connector import PostgresConnector, WatchedConnection
 
 _MOST_JOBS: Final = 64
 _SHORTEST_PAUSE: Final = 0.05
@@ -36,10 +35,16 @@ _LONGEST_PAUSE: Final = 5.0
 _UNDONE: Final = ("40001", "40P01")
 # The server shuts down, or it ended the connection.
 _ENDED: Final = ("57P", "08")
+# Damaged data or a damaged index, or the schema, a table, a function, a column or a type that
+# was there is gone. It does not pass.
+_LOST: Final = ("XX001", "XX002", "3F000", "42P01", "42883", "42703", "42704")
+_STATEMENT_POOLING: Final = (
+    "the ledger needs transactions, and this pooler pools statements: set its pool_mode to "
+    "transaction or session, or give the server's own address"
+)
 
 _Rows: TypeAlias = "list[tuple[Any, ...]]"
-_Connection: TypeAlias = "Connection[tuple[Any, ...]]"
-_Work: TypeAlias = "_Query | Callable[[_Connection], Any]"
+_Work: TypeAlias = "_Query | Callable[[WatchedConnection], Any]"
 
 
 @frozen
@@ -51,9 +56,21 @@ class _Query:
     #: Whether the statement has one more place, for ``again``.
     takes_again: bool
 
-    def run(self, connection: _Connection, *, again: bool) -> Any:
+    def run(self, connection: WatchedConnection, *, again: bool) -> Any:
         values = [*self.values, again] if self.takes_again else self.values
         return connection.execute(self.sql.encode(), values)
+
+    def run_alone(self, connection: WatchedConnection, *, again: bool) -> _Rows:
+        """Run it as a transaction of its own, in one round trip."""
+        rows: _Rows
+        if connection.pooled:
+            with connection.pipeline():  # one transaction, which ends with it
+                set_for_transaction(connection)
+                cursor = self.run(connection, again=again)
+            rows = cursor.fetchall()
+        else:
+            rows = self.run(connection, again=again).fetchall()
+        return rows
 
 
 class PostgresPipeline:
@@ -70,7 +87,7 @@ class PostgresPipeline:
         self._connector = connector
         self._durable = durable
         self._separate = separate
-        self._connection: _Connection | None = None
+        self._connection: WatchedConnection | None = None
         self._pause = _SHORTEST_PAUSE
         self._thread: JobThread[_Work] = JobThread(
             "telecmi-ledger", serve=self._serve, close=self._close, most=_MOST_JOBS
@@ -91,7 +108,7 @@ class PostgresPipeline:
         """Run a statement that returns one value, as `fetch` does."""
         return (await self.fetch(sql, *values, takes_again=takes_again))[0][0]
 
-    async def do(self, work: Callable[[_Connection], Any]) -> Any:
+    async def do(self, work: Callable[[WatchedConnection], Any]) -> Any:
         """Call a function with the connection, in the thread. It is never repeated."""
         return await self._thread.do(work)
 
@@ -114,7 +131,7 @@ class PostgresPipeline:
         except StoreError as error:  # there is no connection, for any of them
             for job in jobs:
                 if not job.is_over:
-                    job.fail(StoreError(*error.args))
+                    job.fail(type(error)(*error.args))
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -125,8 +142,11 @@ class PostgresPipeline:
     ) -> bool:
         """Run queries in one round trip; return whether they may have been done unnoticed."""
         connection = self._open(until)
+        if self._separate and connection.pooled:
+            return False  # a pooler may give each transaction to another server connection
         try:
             with connection.pipeline() as pipeline:
+                set_for_transaction(connection)
                 cursors: list[Any] = []
                 for query in queries:
                     cursors.append(query.run(connection, again=False))
@@ -148,21 +168,26 @@ class PostgresPipeline:
             connection = self._open(until)
             try:
                 if isinstance(job.work, _Query):
-                    job.succeed(job.work.run(connection, again=again).fetchall())
+                    job.succeed(job.work.run_alone(connection, again=again))
                 else:
                     with _without_silence_limit(connection):
                         job.succeed(job.work(connection))
             except TelecmiError as error:
                 job.fail(error)
             except Exception as error:  # noqa: BLE001  # total on purpose: a task waits
+                if connection.pooled and "statement pooling" in str(error):
+                    job.fail(ConfigurationError(_STATEMENT_POOLING))
+                    return
                 lost = _close_if_lost(connection, error)
                 again = again or lost
-                undone = getattr(error, "sqlstate", None) in _UNDONE
+                state = getattr(error, "sqlstate", None)
+                undone = state in _UNDONE
                 may_repeat = isinstance(job.work, _Query) and monotonic() < until
                 if not may_repeat or not (lost or undone):
-                    job.fail(StoreError(f"the ledger's database failed ({_name_of(error)})"))
+                    kind = LedgerLost if state in _LOST else StoreError
+                    job.fail(kind(f"the ledger's database failed ({_name_of(error)})"))
 
-    def _open(self, until: float) -> _Connection:
+    def _open(self, until: float) -> WatchedConnection:
         """Return the connection; if it broke, a new one, with attempts until a deadline.
 
         Raises:
@@ -174,9 +199,10 @@ class PostgresPipeline:
             try:
                 self._connection = self._connector.open(durable=self._durable)
                 self._pause = _SHORTEST_PAUSE
-            except StoreError:
+            except StoreError as error:
                 # If there never was a connection, the settings are wrong, and waiting is vain.
-                if first or closing.is_set() or monotonic() + self._pause > until:
+                vain = first or isinstance(error, LedgerLost)
+                if vain or closing.is_set() or monotonic() + self._pause > until:
                     raise
                 closing.wait(self._pause)
                 self._pause = min(2 * self._pause, _LONGEST_PAUSE)
@@ -193,7 +219,7 @@ def _without_silence_limit(connection: Any) -> Generator[None]:
         connection.silence = silence
 
 
-def _close_if_lost(connection: _Connection, error: Exception) -> bool:
+def _close_if_lost(connection: WatchedConnection, error: Exception) -> bool:
     """Return whether the connection broke, and close it if so."""
     if connection.closed or str(getattr(error, "sqlstate", "")).startswith(_ENDED):
         connection.close()

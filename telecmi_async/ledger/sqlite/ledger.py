@@ -87,9 +87,10 @@ class SqliteLedger:
     and returns its result. The methods are those of `Ledger`.
 
     Args:
-        path: The file; it is created if it does not exist, readable by this user only. SQLite
-            keeps two more files beside it while it is open (``-wal`` and ``-shm``): copy a
-            ledger when no process has it open.
+        path: The file; it is created if it does not exist, readable by this user only (on
+            Windows, by those who may read its folder). SQLite keeps two more files beside it
+            while it is open (``-wal`` and ``-shm``): copy or move a ledger when no process has
+            it open. Symbolic links are followed, hard links are refused.
         timeout: How long to wait, in seconds, while another process keeps the file locked.
         clock: Returns the time, in seconds since 1970. All processes on the file must use the
             same clock.
@@ -115,8 +116,13 @@ class SqliteLedger:
                 f"SqliteLedger.timeout must be a positive number of seconds, not "
                 f"{shown(timeout)}"
             )
-        self._path = Path(path)
-        if self._path.name in {"", ":memory:"}:
+        try:
+            self._path = Path(path).absolute()  # a program may change its working directory
+        except OSError:
+            raise ConfigurationError(
+                "the working directory is gone: give a full path"
+            ) from None
+        if Path(path).name in {"", ":memory:"}:
             raise ConfigurationError("SqliteLedger needs a file, which outlives the process")
         self._timeout = float(timeout)
         self._clock = clock
@@ -129,7 +135,9 @@ class SqliteLedger:
         """Open the file, and bring its schema up to date.
 
         Raises:
-            ConfigurationError: It cannot be opened, is not a ledger, or is of a newer version.
+            ConfigurationError: It cannot be opened, is not a ledger, has two names (hard links),
+                or is of a newer version.
+            LedgerLost: It is damaged.
             StoreError: Another process keeps it locked.
         """
         if self._threads is not None:

@@ -10,16 +10,15 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeVar
 
-from telecmi_async.errors import ConfigurationError, StoreError, TelecmiError
+from telecmi_async.errors import ConfigurationError, LedgerLost, StoreError, TelecmiError
 from telecmi_async.ledger.job_thread import Job, JobThread
 from telecmi_async.ledger.migrate import migrate_sqlite, scripts
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _T = TypeVar("_T")
 _Work: TypeAlias = Callable[[sqlite3.Connection, float], Any]
@@ -40,13 +39,25 @@ _REASONS: Final = {
     "SQLITE_READONLY": "it may not be written to",
     "SQLITE_PERM": "it may not be read or written",
     "SQLITE_CANTOPEN": "it cannot be opened; the folder must be there, and be writable",
-    "SQLITE_CORRUPT": "it is damaged; restore it from a copy",
+    "SQLITE_CORRUPT": "it is damaged, and a copy knows nothing of calls since it was made",
     "SQLITE_NOTADB": "the file is not a SQLite database",
     "SQLITE_IOERR": "the disk reports an error",
     "SQLITE_CONSTRAINT": "a value is refused, such as a token that was used before",
 }
 # While the file is opened, these mean that the path was set up wrongly.
 _SETUP_ERRORS: Final = ("SQLITE_CANTOPEN", "SQLITE_NOTADB", "SQLITE_PERM", "SQLITE_READONLY")
+# These do not pass: what follows may read well, and still not know who was called.
+_LOST: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+_LOST_EXACTLY: Final = ("SQLITE_READONLY_DBMOVED", "SQLITE_IOERR_VNODE")
+_REPLACED: Final = (
+    "the ledger failed: its file, or the -wal or -shm beside it, was moved, deleted or replaced "
+    "while it was open, and what was written since is gone with it"
+)
+# A ledger's file only grows: nothing is ever deleted.
+_OVERWRITTEN: Final = (
+    "the ledger failed: an older copy was written over its file while it was open; find out who "
+    "was called before you go on"
+)
 
 
 def explain(error: Exception, *, opening: bool = False) -> TelecmiError:
@@ -56,10 +67,14 @@ def explain(error: Exception, *, opening: bool = False) -> TelecmiError:
     """
     if isinstance(error, TelecmiError):
         return error
-    primary = _name_of(error, parts=2)
+    primary, name = _name_of(error, parts=2), _name_of(error)
+    if name in _LOST_EXACTLY:
+        return LedgerLost(_REPLACED)
     reason = _REASONS.get(primary, "it could not be used")
-    kind = ConfigurationError if opening and primary in _SETUP_ERRORS else StoreError
-    return kind(f"the ledger failed: {reason} ({_name_of(error)})")
+    kind: type[TelecmiError] = LedgerLost if primary in _LOST else StoreError
+    if opening and primary in _SETUP_ERRORS:
+        kind = ConfigurationError
+    return kind(f"the ledger failed: {reason} ({name})")
 
 
 def _name_of(error: Exception, *, parts: int = 9) -> str:
@@ -79,12 +94,17 @@ class SqliteThread:
         self, path: Path, clock: Callable[[], float], *, timeout: float, writes: bool
     ) -> None:
         self._path = path
-        self._files = (str(path), f"{path}-wal")
+        # The path as it was given: if it is a link, it must go on leading to the same file.
+        self._files = [str(path)]
         self._clock = clock
         self._timeout = timeout
         self._writes = writes
         self._db: sqlite3.Connection | None = None
         self._identity: list[tuple[int, int]] = []
+        # The file's size, which only grows.
+        self._size = 0
+        # Why the file must not be used again.
+        self._lost: LedgerLost | None = None
         self._thread: JobThread[_Work] = JobThread(
             f"telecmi-ledger-{'writer' if writes else 'reader'}",
             serve=self._serve,
@@ -119,6 +139,10 @@ class SqliteThread:
     # -- in the thread
 
     def _serve(self, jobs: list[Job[_Work]]) -> None:
+        if self._lost is not None:
+            for job in jobs:
+                job.fail(LedgerLost(*self._lost.args))
+            return
         try:
             db = self._db = self._db or self._connect()
         except Exception as error:  # noqa: BLE001  # total on purpose: nothing foreign escapes
@@ -135,11 +159,15 @@ class SqliteThread:
                 self._db.close()
 
     def _connect(self) -> sqlite3.Connection:
+        path = os.path.realpath(self._path)
         with contextlib.suppress(OSError):  # it exists, or SQLite says what is wrong
             # A ledger holds phone numbers: only its owner may read it.
-            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        with contextlib.suppress(OSError):
+            _require_one_name(Path(path))
+        self._files = [str(self._path), f"{path}-wal", f"{path}-shm"]
         db = sqlite3.connect(
-            self._path, timeout=self._timeout, isolation_level=None, cached_statements=256
+            path, timeout=self._timeout, isolation_level=None, cached_statements=256
         )
         try:
             db.execute("PRAGMA foreign_keys = ON")
@@ -149,12 +177,15 @@ class SqliteThread:
                 # A commit survives a power loss: without its intent on disk, a call would be
                 # placed twice.
                 db.execute("PRAGMA synchronous = FULL")
+                # On macOS, fsync leaves the data in the disk's own memory.
+                db.execute("PRAGMA fullfsync = ON")
+                db.execute("PRAGMA checkpoint_fullfsync = ON")
                 migrate_sqlite(db, scripts("sqlite"))
                 db.execute("PRAGMA busy_timeout = 0")  # see _in_turn
             else:
                 db.execute("PRAGMA query_only = ON")
                 db.execute("SELECT count(*) FROM campaign").fetchone()
-            self._identity = self._identify()
+            self._identity, self._size = self._identify()
         except BaseException:
             db.close()
             raise
@@ -183,9 +214,10 @@ class SqliteThread:
                     raise
                 time.sleep(_PAUSE)
 
-    def _identify(self) -> list[tuple[int, int]]:
-        """Return the device and inode of the file and of its log."""
-        return [(stat.st_dev, stat.st_ino) for stat in map(os.stat, self._files)]
+    def _identify(self) -> tuple[list[tuple[int, int]], int]:
+        """Return device and inode of the file, its log and the log's index; the file's size."""
+        found = [os.stat(file) for file in self._files]  # noqa: PTH116  # for each transaction
+        return [(each.st_dev, each.st_ino) for each in found], found[0].st_size
 
     def _together(
         self,
@@ -198,32 +230,54 @@ class SqliteThread:
         try:
             self._in_turn(db, "BEGIN IMMEDIATE" if self._writes else "BEGIN")
             committing = False
+            self._check_file()  # before: a process with another index would be overwritten
             for job in jobs:
                 do(db, job, self._clock())
             committing = True
             db.execute("COMMIT")
             self._check_file()
         except Exception as error:  # noqa: BLE001  # total on purpose: nothing foreign escapes
-            if db.in_transaction:
-                with contextlib.suppress(sqlite3.Error):
+            lost = explain(error)
+            with contextlib.suppress(sqlite3.Error):
+                if db.in_transaction:
                     db.execute("ROLLBACK")
-            if len(jobs) > 1 and not committing:
+                if str(lost) == _OVERWRITTEN and self._writes:
+                    # Another worker may have opened the file since, and would begin anew.
+                    db.execute("UPDATE campaign SET status = 'stopped', why = ?", (str(lost),))
+            if isinstance(lost, LedgerLost):
+                self._lost = lost
+            elif len(jobs) > 1 and not committing:
                 return False
             for job in jobs:
                 job.fail(explain(error))
         return True
 
     def _check_file(self) -> None:
-        """Require that the file is still there: SQLite would write on into a deleted file."""
+        """Require that the files are still there: SQLite would write on into deleted ones."""
         try:
-            found = self._identify()
+            found, size = self._identify()
         except OSError:
-            found = []
+            found, size = [], 0
         if found != self._identity:
-            raise StoreError(
-                "the ledger failed: its file was deleted or replaced while it was open, and "
-                "what was written since is gone with it"
-            )
+            raise LedgerLost(_REPLACED)
+        if size < self._size:
+            raise LedgerLost(_OVERWRITTEN)
+        self._size = size
+
+
+def _require_one_name(path: Path) -> None:
+    """Require that a file has no second name: each name would have a log of its own."""
+    file, folder = path.stat(), path.parent.stat()
+    if stat.S_ISREG(file.st_mode) and file.st_nlink > 1:
+        raise ConfigurationError(
+            f"the ledger's file has {file.st_nlink} names (hard links), and SQLite would keep a "
+            "log for each of them: delete the others, or use a symbolic link"
+        )
+    if os.name == "posix" and stat.S_ISREG(file.st_mode) and file.st_dev != folder.st_dev:
+        raise ConfigurationError(
+            "the ledger's file is mounted by itself, and its log would stay outside: mount its "
+            "folder instead"
+        )
 
 
 def _do_plainly(db: sqlite3.Connection, job: Job[_Work], now: float) -> None:
@@ -237,8 +291,8 @@ def _do_or_undo(db: sqlite3.Connection, job: Job[_Work], now: float) -> None:
     try:
         _do_plainly(db, job, now)
     except Exception as error:
-        # A full disk undoes the whole transaction.
-        if not db.in_transaction:
+        # A full disk undoes the whole transaction, and damage concerns all.
+        if not db.in_transaction or isinstance(explain(error), LedgerLost):
             raise
         job.fail(explain(error))
         db.execute("ROLLBACK TO job")
