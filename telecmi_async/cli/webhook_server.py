@@ -12,7 +12,7 @@ from telecmi_async import CallService, Receiver
 from telecmi_async.cli.account import secret_variable
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.http_request import Unreachable, send_request
-from telecmi_async.cli.shared_arguments import WEBHOOK_PORT
+from telecmi_async.cli.shared_arguments import LOCALHOST, WEBHOOK_PORT
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.receiver import new_token
 from telecmi_async.http_server import serve_http
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from telecmi_async._internal.secrets import Secret
+    from telecmi_async.campaigns import CampaignSettings
     from telecmi_async.cli.account import Account
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.http_server import HttpConnection, HttpRequest
@@ -80,6 +81,50 @@ def webhook_token(terminal: Terminal) -> Secret:
             f"{error}: the address of webhooks must end in a word that no one else knows, such "
             f"as {new_token()}"
         ) from None
+
+
+def check_caps(
+    settings: CampaignSettings, name: str, *, receives: bool, without_webhooks: bool
+) -> None:
+    """Require that a campaign's caps can be measured, unless that was given up aloud.
+
+    Raises:
+        ConfigurationError: They cannot.
+    """
+    caps = settings.measured_by_events
+    if receives and without_webhooks:
+        raise ConfigurationError("--without-webhooks excludes --webhook-url and --webhook-port")
+    if caps and not receives and not without_webhooks:
+        raise ConfigurationError(
+            f"campaign {name!r} has {' and '.join(caps)}, which only webhooks can measure: give "
+            "--webhook-url, or --webhook-port. --without-webhooks dials all the same: the cap "
+            "then holds only if `hook listen` records events in the ledger elsewhere"
+        )
+
+
+def resume_arguments(
+    url: str | None,
+    host: str,
+    port: int | None,
+    *,
+    without_webhooks: bool,
+    patient: bool,
+    secret_stdin: bool,
+) -> list[str]:
+    """Return the arguments with which `resume` goes on as a campaign was begun."""
+    given: dict[str, str | bool | None] = {
+        "--webhook-url": url,
+        "--webhook-host": None if host == LOCALHOST else host,
+        "--webhook-port": None if port is None else str(port),
+        "--without-webhooks": without_webhooks,
+        "--wait": patient,
+        "--secret-stdin": secret_stdin,
+    }
+    found: list[str] = []
+    for name, value in given.items():
+        if value:
+            found += [name] if value is True else [name, str(value)]
+    return found
 
 
 @asynccontextmanager

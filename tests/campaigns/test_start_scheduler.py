@@ -552,7 +552,7 @@ async def test_who_only_hears_gives_back_the_channels_of_all_campaigns(
     began = anyio.current_time()
     async with receiver, simulator.service(from_=FROM, events=receiver) as service:
         await Campaign(ledger, service, "autumn", CampaignSettings(flow=FLOW)).load(contacts(6))
-        await Campaign.attach(ledger, service, "autumn", receiver=receiver, limits=limits)
+        await Campaign.attach(ledger, service, "autumn", limits=limits)
         settings = CampaignSettings(
             flow=FLOW, pace=Pace(calls_per_second=10.0, max_live_calls=max_live_calls)
         )
