@@ -516,8 +516,10 @@ async def test_how_a_campaign_stands_is_read_at_a_glance() -> None:
         assert str(state) == "spring, done: 2 finished; 2 sends, cost 0.78"
         await campaign.pause("lunch")
         await here.ledger.create("autumn", {})
-        assert str(await campaign.state()).startswith("spring, paused (lunch): ")
-        assert "autumn, running: no contacts; 0 sends" in str(await here.ledger.state("autumn"))
+        assert str(await campaign.state()).startswith("spring, done: ")
+        await campaign.load(contacts(3))
+        assert str(await campaign.state()).startswith("spring, paused (lunch): 1 pending, ")
+        assert "autumn, done: no contacts; 0 sends" in str(await here.ledger.state("autumn"))
         assert "state=finished" in repr(contact)
         assert repr(contact).endswith("history=<7 passages>)")
 
