@@ -323,7 +323,8 @@ class Contact:
     """A contact as it stands, for people and exports.
 
     Times are seconds since 1970 (UTC). ``waits_until`` is the earliest time at which it may be
-    dialled, if it has to wait.
+    dialled, if it has to wait. ``talk_seconds`` and ``cost`` are sums of what is known of its
+    calls; ``None`` if nothing is.
     """
 
     number: int = field(repr=mask)

@@ -760,8 +760,9 @@ def test_why_tells_a_numbers_story(folder: Path) -> None:
 
     assert code == Exit.OK
     assert answered.out.startswith(f"{mask(NUMBERS[0])} in people is finished")
-    assert "  sent once\n  answered, 7 s\n" in answered.out
+    assert "  sent once\n  answered, 7 s\n  cost unknown\n" in answered.out
     assert "not answered" in missed.out
+    assert "cost" not in untouched.out
     assert "nothing was ever sent" in untouched.out
     assert [each["what"] for each in json.loads(as_json.out)["history"]][:3] == [
         "claim",

@@ -35,8 +35,9 @@ CAPS = pytest.mark.parametrize(
         (["--max-cost", "2"], "a cost cap"),
         (["--max-live-calls", "2"], "a limit of live calls"),
         (["--max-cost", "2", "--max-live-calls", "2"], "a cost cap and a limit of live calls"),
+        (["--max-cost", "2", "--webhook-host", "0.0.0.0"], "a cost cap"),  # noqa: S104  # an argument
     ],
-    ids=["cost", "live", "both"],
+    ids=["cost", "live", "both", "a host only"],
 )
 
 
@@ -198,6 +199,39 @@ def test_an_unknown_cost_is_said_to_be_unknown(
         assert "cost" not in terminal.out
     else:
         assert printed in terminal.out
+
+
+@pytest.mark.parametrize(
+    ("talk", "cost", "said"),
+    [
+        (None, None, "  answered\n  cost unknown\n"),
+        (0, 0.0, "  answered, 0 s\n  cost 0.00\n"),
+        (7, 0.25, "  answered, 7 s\n  cost 0.25\n"),
+    ],
+)
+def test_what_is_not_known_of_a_call_is_not_zero(
+    talk: int | None, cost: float | None, said: str
+) -> None:
+    """`why` shows no zero for a cost or a duration that the record does not have."""
+
+    async def end(ledger: Ledger) -> None:
+        await begin_capped(ledger, (None,))
+        await ledger.record_event(
+            CallEvidence(
+                token="tcm_1",
+                request_id=None,
+                at=2.0,
+                over=True,
+                answered=True,
+                talk_seconds=talk,
+                cost=cost,
+            )
+        )
+
+    in_ledger(end)
+    _, terminal = ran("why", str(NUMBERS[0]), "--ledger", "l.db")
+
+    assert said in terminal.out
 
 
 def test_a_finished_campaign_is_done() -> None:
