@@ -27,7 +27,7 @@ from telecmi_async.cli.flow import read_flow
 from telecmi_async.cli.ledgers import opened
 from telecmi_async.cli.running import exit_for, print_state, run_campaign
 from telecmi_async.cli.terminal import confirm
-from telecmi_async.cli.webhook_server import campaign_service, check_caps
+from telecmi_async.cli.webhook_server import campaign_service, check_caps, resume_arguments
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.events.receiver import new_token
 from telecmi_async.ledger import ContactState, Ledger, SqliteLedger
@@ -204,7 +204,11 @@ async def _dial(
         )
         ledger_named = None if order.dry_run else order.ledger or ""
         print_state(
-            terminal, state, as_json=order.as_json, ledger=ledger_named, needed=order.needed
+            terminal,
+            state,
+            as_json=order.as_json,
+            ledger=ledger_named,
+            needed=resume_arguments(attrs.asdict(order)),
         )
         return code
 

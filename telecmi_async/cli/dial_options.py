@@ -19,7 +19,6 @@ from telecmi_async.campaigns import (
     UnknownPolicy,
 )
 from telecmi_async.campaigns.window import DAYS
-from telecmi_async.cli.webhook_server import resume_arguments
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -63,18 +62,6 @@ class DialOptions:
     patient: bool
     secret_stdin: bool
     as_json: bool
-
-    @property
-    def needed(self) -> list[str]:
-        """The arguments that `resume` needs to go on in the same way."""
-        return resume_arguments(
-            self.webhook_url,
-            self.webhook_host,
-            self.webhook_port,
-            without_webhooks=self.without_webhooks,
-            patient=self.patient,
-            secret_stdin=self.secret_stdin,
-        )
 
     @property
     def campaign(self) -> str:

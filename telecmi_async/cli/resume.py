@@ -35,14 +35,14 @@ def run(
 
     It asks nothing: its contacts were confirmed when the campaign was started.
     """
-    needed = resume_arguments(
-        webhook_url,
-        webhook_host,
-        webhook_port,
-        without_webhooks=without_webhooks,
-        patient=patient,
-        secret_stdin=secret_stdin,
-    )
+    options = {
+        "webhook_url": webhook_url,
+        "webhook_host": webhook_host,
+        "webhook_port": webhook_port,
+        "without_webhooks": without_webhooks,
+        "patient": patient,
+        "secret_stdin": secret_stdin,
+    }
     account = account_of(terminal, secret_stdin=secret_stdin)
 
     receives = (webhook_port, webhook_url) != (None, None)
@@ -64,7 +64,13 @@ def run(
                 state, code = await run_campaign(
                     terminal, campaign, book, patient=patient, receives=receives
                 )
-            print_state(terminal, state, as_json=as_json, ledger=ledger or "", needed=needed)
+            print_state(
+                terminal,
+                state,
+                as_json=as_json,
+                ledger=ledger or "",
+                needed=resume_arguments(options),
+            )
             return code
 
     return anyio.run(go_on)

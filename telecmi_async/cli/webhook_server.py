@@ -18,7 +18,7 @@ from telecmi_async.events.receiver import new_token
 from telecmi_async.http_server import serve_http
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
 
     from telecmi_async._internal.secrets import Secret
     from telecmi_async.campaigns import CampaignSettings
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.http_server import HttpConnection, HttpRequest
 
+_RESUMED: Final = {
+    "webhook_url": "--webhook-url",
+    "webhook_host": "--webhook-host",
+    "webhook_port": "--webhook-port",
+    "without_webhooks": "--without-webhooks",
+    "patient": "--wait",
+    "secret_stdin": "--secret-stdin",
+}
 _PING: Final = b'{"type": "ping"}'
 
 
@@ -102,28 +110,15 @@ def check_caps(
         )
 
 
-def resume_arguments(
-    url: str | None,
-    host: str,
-    port: int | None,
-    *,
-    without_webhooks: bool,
-    patient: bool,
-    secret_stdin: bool,
-) -> list[str]:
-    """Return the arguments with which `resume` goes on as a campaign was begun."""
-    given: dict[str, str | bool | None] = {
-        "--webhook-url": url,
-        "--webhook-host": None if host == LOCALHOST else host,
-        "--webhook-port": None if port is None else str(port),
-        "--without-webhooks": without_webhooks,
-        "--wait": patient,
-        "--secret-stdin": secret_stdin,
-    }
+def resume_arguments(options: Mapping[str, object]) -> list[str]:
+    """Return the arguments with which `resume` goes on as the options of a command say."""
     found: list[str] = []
-    for name, value in given.items():
-        if value:
-            found += [name] if value is True else [name, str(value)]
+    for name, argument in _RESUMED.items():
+        value = options[name]
+        if value is True:
+            found.append(argument)
+        elif value and value != LOCALHOST:
+            found += [argument, str(value)]
     return found
 
 
