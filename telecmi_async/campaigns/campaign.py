@@ -14,7 +14,6 @@ from telecmi_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from telecmi_async.events.receiver import Receiver
     from telecmi_async.ledger import CampaignState, Ledger, Loaded, NewContact
     from telecmi_async.pacing.shared import SharedLimits
     from telecmi_async.service.service import CallService
@@ -25,10 +24,12 @@ class Campaign:
 
     Args:
         ledger: Where the contacts are; open.
-        service: Places the calls; open. Give it a receiver, so that events arrive.
+        service: Places the calls; open. If it was given a receiver, the events that arrive there
+            are recorded in the ledger.
         name: The campaign's name in the ledger.
         settings: Its settings. `attach` reads them from the ledger.
-        receiver: The service's receiver, whose events report how calls went.
+        without_events: Dial although no event of a call arrives here. Caps that events measure
+            hold only if a receiver elsewhere records events in the same ledger.
         worker: This worker's name in the ledger; random if not given. Two workers must not have
             the same name at one time.
         timeouts: How long it waits.
@@ -43,7 +44,7 @@ class Campaign:
         name: str,
         settings: CampaignSettings,
         *,
-        receiver: Receiver | None = None,
+        without_events: bool = False,
         worker: str | None = None,
         timeouts: CampaignTimeouts | None = None,
         limits: SharedLimits | None = None,
@@ -54,14 +55,16 @@ class Campaign:
         self.settings = settings
         self._ledger = ledger
         self._running = False
-        self._receives = receiver is not None
+        intake = None if without_events else service._runner.intake  # noqa: SLF001  # the seam for campaigns
+        self._receives = intake is not None
+        self._without_events = without_events
         timeouts = timeouts or CampaignTimeouts()
         self._worker = Worker(
             ledger, service, name, settings, timeouts, name=worker, limits=limits
         )
         self._supervisor = Supervisor(self._worker)
-        if receiver is not None:
-            receiver.on_event(self._supervisor.record)
+        if intake is not None:
+            intake.handlers.add_event(self._supervisor.record)
 
     def __repr__(self) -> str:
         return f"<Campaign {self.name!r}{', running here' if self._running else ''}>"
@@ -73,7 +76,7 @@ class Campaign:
         service: CallService,
         name: str,
         *,
-        receiver: Receiver | None = None,
+        without_events: bool = False,
         worker: str | None = None,
         timeouts: CampaignTimeouts | None = None,
         limits: SharedLimits | None = None,
@@ -94,7 +97,7 @@ class Campaign:
             service,
             name,
             CampaignSettings.parse(data),
-            receiver=receiver,
+            without_events=without_events,
             worker=worker,
             timeouts=timeouts,
             limits=limits,
@@ -121,8 +124,19 @@ class Campaign:
                 "another name"
             )
 
+    def _check_caps(self) -> None:
+        """Require that the campaign's caps can be measured."""
+        caps = self.settings.measured_by_events
+        if caps and not self._receives and not self._without_events:
+            raise ConfigurationError(
+                f"campaign {self.name!r} has {' and '.join(caps)}, which cannot be measured: its "
+                "service has no receiver. Give CallService(events=Receiver(…)); or "
+                "Campaign(without_events=True), if a receiver elsewhere records events in this "
+                "ledger, or to dial without the cap"
+            )
+
     async def state(self) -> CampaignState:
-        """Return the campaign's status, and its contacts by state."""
+        """Return what the campaign is doing, and its contacts by state."""
         return await self._ledger.state(self.name)
 
     async def pause(self, why: str = "") -> None:
@@ -156,8 +170,9 @@ class Campaign:
             The final state.
 
         Raises:
-            ConfigurationError: The ledger has the campaign with other settings; or it is
-                running already, in another task.
+            ConfigurationError: The ledger has the campaign with other settings; it is running
+                already, in another task; or it has a cap that cannot be measured, since its
+                service has no receiver (see ``without_events``).
             ServiceClosed: The service was closed meanwhile.
             WrongEventLoop: The service belongs to another event loop.
             StoreError: The ledger fails at the beginning or at the end.
@@ -167,6 +182,7 @@ class Campaign:
                 f"campaign {self.name!r} is running already, in another task: wait for it, or "
                 "create another Campaign, which is another worker"
             )
+        self._check_caps()
         self._running = True
         try:
             await self._create()

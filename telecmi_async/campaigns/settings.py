@@ -179,6 +179,15 @@ class CampaignSettings:
                 "services have different caller ids would share one limit"
             )
 
+    @property
+    def measured_by_events(self) -> tuple[str, ...]:
+        """The caps that only events of calls can measure, in words."""
+        caps = {
+            "a cost cap": self.rules.cost,
+            "a limit of live calls": self.pace.max_live_calls,
+        }
+        return tuple(words for words, cap in caps.items() if cap is not None)
+
     def differences(self, other: CampaignSettings) -> list[str]:
         """Return the names of the settings in which another one differs."""
         names = [each.name for each in attrs.fields(CampaignSettings)]

@@ -112,7 +112,7 @@ class Supervisor:
             placed, unknown = (
                 state.counts[each] for each in (ContactState.PLACED, ContactState.UNKNOWN)
             )
-            if state.status == "stopped":
+            if state.asked == "stopped":
                 return
             if (placed and waited < self._timeouts.outcomes) or (
                 unknown and waited < self._timeouts.evidence

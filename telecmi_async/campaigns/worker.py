@@ -90,7 +90,7 @@ class Worker:
         self._name = name or secrets.token_hex(8)
         #: The name under which it claims now.
         self.owner = self._name
-        #: The campaign's status, as last seen.
+        #: What its workers are asked to do, as last seen.
         self.status = "running"
         self.leaving = False
         #: Why it left, if nothing can be dialled with this service.
@@ -132,9 +132,9 @@ class Worker:
         self.wake()
 
     def update(self, state: CampaignState) -> None:
-        """Follow the campaign's status."""
-        if state.status != self.status:
-            self.status = state.status
+        """Follow what the campaign's workers are asked to do."""
+        if state.asked != self.status:
+            self.status = state.asked
             self.wake()
 
     def wake(self) -> None:
@@ -205,7 +205,7 @@ class Worker:
         """Return whether nothing is left to be dialled, or the campaign was stopped."""
         state = await self.ledger.state(self.campaign)
         self.update(state)
-        if state.status == "stopped":
+        if state.asked == "stopped":
             return True
         if state.left:
             self._idle_since = None
@@ -405,7 +405,7 @@ class Worker:
     async def _set_status(self, status: str, why: str) -> None:
         """Pause or stop the campaign for all workers, if it is running."""
         state = await self.ledger.state(self.campaign)
-        if state.status == "running":
+        if state.asked == "running":
             await self.ledger.set_status(self.campaign, status, why)
             logger.error("campaign %s is %s: %s", self.campaign, status, why)
             self.status = status

@@ -163,7 +163,7 @@ async def _staged(
         ) as service,
     ):
         # This process places no call. It receives their events, as a web application would.
-        campaign = Campaign(ledger, service, _NAME, settings, receiver=receiver)
+        campaign = Campaign(ledger, service, _NAME, settings)
         await campaign.load(
             NewContact(number=number, columns={"name": f"customer {n}"})
             for n, number in enumerate(islice(fictional_numbers(), calls), 1)

@@ -27,7 +27,7 @@ from telecmi_async.cli.flow import read_flow
 from telecmi_async.cli.ledgers import opened
 from telecmi_async.cli.running import exit_for, print_state, run_campaign
 from telecmi_async.cli.terminal import confirm
-from telecmi_async.cli.webhook_server import campaign_service
+from telecmi_async.cli.webhook_server import campaign_service, check_caps, resume_arguments
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.events.receiver import new_token
 from telecmi_async.ledger import ContactState, Ledger, SqliteLedger
@@ -45,7 +45,7 @@ _TO_DIAL: Final = (ContactState.PENDING, ContactState.CLAIMED)
 _CALLER_ID: Final = 12025550199
 # A rehearsal does not take hours, however slowly the real thing dials.
 _FAST: Final = 200.0
-_NO_EVENTS: Final = "without --webhook-url, or `hook listen` on the ledger elsewhere,"
+_NO_EVENTS: Final = "without `hook listen` on the ledger elsewhere,"
 
 
 @frozen
@@ -65,6 +65,10 @@ def run(terminal: Terminal, **given: Any) -> int:
     rules = rules_of(order)
     account = None if order.dry_run else account_of(terminal, secret_stdin=order.secret_stdin)
     settings = _settings(terminal, order, rules, account)
+    receives = (order.webhook_port, order.webhook_url) != (None, None)
+    if account is not None:
+        without = order.without_webhooks
+        check_caps(settings, order.campaign, receives=receives, without_webhooks=without)
     file = ContactsFile(
         order.contacts,
         column=order.column,
@@ -183,7 +187,11 @@ async def _dial(
             free = order.flow != "-" and not order.secret_stdin
             confirm(terminal, count, given=order.confirmed, can_ask=free)
         campaign = Campaign(
-            ledger, exchange.service, name, settings, receiver=exchange.receiver
+            ledger,
+            exchange.service,
+            name,
+            settings,
+            without_events=exchange.receiver is None,
         )
         await ledger.add_do_not_call(forbidden, order.do_not_call or "")
         await campaign.load(file.contacts())
@@ -195,7 +203,13 @@ async def _dial(
             receives=exchange.receiver is not None,
         )
         ledger_named = None if order.dry_run else order.ledger or ""
-        print_state(terminal, state, as_json=order.as_json, ledger=ledger_named)
+        print_state(
+            terminal,
+            state,
+            as_json=order.as_json,
+            ledger=ledger_named,
+            needed=resume_arguments(attrs.asdict(order)),
+        )
         return code
 
 

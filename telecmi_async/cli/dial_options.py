@@ -56,6 +56,7 @@ class DialOptions:
     webhook_url: str | None
     webhook_host: str
     webhook_port: int | None
+    without_webhooks: bool
     confirmed: int | None
     dry_run: bool
     patient: bool

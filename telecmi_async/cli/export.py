@@ -113,11 +113,11 @@ def _show(terminal: Terminal, campaign: str, contact: Contact, *, as_json: bool)
     times = "once" if contact.sends == 1 else f"{contact.sends} times"
     terminal.put(f"  sent {times}" if contact.sends else "  nothing was ever sent")
     if contact.answered is not None:
-        terminal.put(
-            f"  answered, {contact.talk_seconds or 0} s"
-            if contact.answered
-            else "  not answered"
-        )
+        talk = "" if contact.talk_seconds is None else f", {contact.talk_seconds} s"
+        terminal.put(f"  answered{talk}" if contact.answered else "  not answered")
+    if settled:
+        cost = "unknown" if contact.cost is None else f"{contact.cost:.2f}"
+        terminal.put(f"  cost {cost}")
     for each in export.history(contact):
         at = export.iso(each["at"])
         terminal.put(f"  {at}  {each['what']:<9} {each['detail']}".rstrip())

@@ -48,7 +48,7 @@ class CampaignView:
                           ContactState.BLOCKED)
             if counts[state]
         ]  # fmt: skip
-        if self.state.status != "running":
+        if self.state.status != "dialling":
             said.append(self.state.status)
         elif self.left and self.rate:
             said.append(f"{duration(self.left / self.rate)} left")

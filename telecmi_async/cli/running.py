@@ -19,7 +19,7 @@ from telecmi_async.ledger import ContactState
 from telecmi_async.ledger.states import Move
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Generator, Sequence
 
     from telecmi_async.campaigns import Campaign, CampaignRules
     from telecmi_async.cli.display import Display
@@ -98,10 +98,10 @@ class _RunMonitor:
                     await self._check(state)
 
     async def _check(self, state: CampaignState) -> None:
-        if state.status == "paused" and state.why == _REFUSED:
+        if state.asked == "paused" and state.why == _REFUSED:
             self._leave(Exit.CREDENTIALS, f"{_REFUSED}: no call was placed since.")
             return
-        if (state.status == "paused") is not self._paused:
+        if (state.asked == "paused") is not self._paused:
             self._paused = not self._paused
             said = f"Paused{f' ({state.why})' if state.why else ''}: waiting for `resume`."
             self._display.note(said if self._paused else "Going on.")
@@ -214,7 +214,7 @@ async def run_campaign(
     if failure is not None:
         raise failure
     assert final is not None, "it came to an end"  # noqa: S101  # for type checkers
-    if final.status == "stopped":
+    if final.asked == "stopped":
         terminal.say(f"Stopped{f': {final.why}' if final.why else ''}.")
     return final, exit_for(final, campaign.settings.rules, monitor.why)
 
@@ -229,7 +229,7 @@ def exit_for(state: CampaignState, rules: CampaignRules, why: Exit | None = None
         return why
     if (
         rules.cost is not None
-        and state.cost >= rules.cost.most
+        and (state.cost or 0.0) >= rules.cost.most
         and state.counts[ContactState.PENDING]
     ):
         return Exit.QUOTA
@@ -241,21 +241,28 @@ def state_as_json(state: CampaignState) -> dict[str, object]:
     return {
         "campaign": state.name,
         "status": state.status,
+        "asked": state.asked,
         "why": state.why,
         "contacts": state.total,
         "counts": {str(each): state.counts[each] for each in ContactState},
         "sends": state.sends,
-        "cost": round(state.cost, 6),  # a sum of floats
+        "cost": None if state.cost is None else round(state.cost, 6),  # a sum of floats
+        "unpriced": state.unpriced,
     }
 
 
 def print_state(
-    terminal: Terminal, state: CampaignState, *, as_json: bool, ledger: str | None = None
+    terminal: Terminal,
+    state: CampaignState,
+    *,
+    as_json: bool,
+    ledger: str | None = None,
+    needed: Sequence[str] = (),
 ) -> None:
     """Print a campaign's state, and say how to continue.
 
     ``ledger`` is the ledger's argument if the campaign can be resumed; empty for the
-    environment's.
+    environment's. ``needed`` is what `resume` needs besides.
     """
     if as_json:
         terminal.put(json.dumps(state_as_json(state)))
@@ -264,8 +271,8 @@ def print_state(
             if state.counts[each]:
                 terminal.put(f"{each:<10} {state.counts[each]:>9}")
         terminal.put(f"{'requests':<10} {state.sends:>9}")
-        if state.cost:
-            terminal.put(f"{'cost':<10} {state.cost:>9.2f}")
+        if state.sends:
+            terminal.put(f"{'cost':<10} {state.cost_in_words(places=2):>9}")
     if unknown := state.counts[ContactState.UNKNOWN]:
         terminal.say(
             f"Of {unknown} it is not known whether a phone rang, and they are not dialled "
@@ -275,5 +282,5 @@ def print_state(
         which = f" --ledger {quote(ledger)}" if ledger else ""
         terminal.say(
             "Some are left to be dialled. To go on: telecmi-async resume"
-            f"{which} --name {quote(state.name)}"
+            f"{which} --name {quote(state.name)}{''.join(f' {quote(each)}' for each in needed)}"
         )

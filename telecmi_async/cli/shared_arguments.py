@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 from telecmi_async._internal.messages import mask_in
 
 WEBHOOK_PORT: Final = 8788
+LOCALHOST: Final = "127.0.0.1"
 WIDTH: Final = 78
 #: What commands are added to; argparse has no public name for it.
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # see above
@@ -133,6 +134,13 @@ def add_running(parser: argparse.ArgumentParser) -> None:
         "token; whether it leads here is tried out first",
     )
     parser.add_argument(
+        "--without-webhooks",
+        action="store_true",
+        help="dial although no event of a call is received here: what --max-cost and "
+        "--max-live-calls cap is then measured only if `hook listen` records events in the "
+        "ledger elsewhere",
+    )
+    parser.add_argument(
         "--wait",
         dest="patient",
         action="store_true",
@@ -152,7 +160,7 @@ def add_webhooks(parser: argparse.ArgumentParser, url: str) -> None:
 
 def add_host(parser: argparse.ArgumentParser, flag: str = "--host") -> None:
     """Take the address to listen on."""
-    option(parser, flag, "ADDRESS", "the address to listen on", default="127.0.0.1")
+    option(parser, flag, "ADDRESS", "the address to listen on", default=LOCALHOST)
 
 
 def add_caller_id(parser: argparse.ArgumentParser) -> None:

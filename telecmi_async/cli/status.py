@@ -36,12 +36,15 @@ def run(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: bo
                 found = await campaign_named(book, name)
                 state = await book.state(found)
                 settings = CampaignSettings.parse(await book.settings(found))
-                terminal.say(
-                    f"{state.name} {state.status}{f': {state.why}' if state.why else ''}"
-                )
+                terminal.say(f"{state.name}: {state.doing}")
                 idle = not any(state.counts[each] for each in BUSY)
+                needed = ["--webhook-url", "URL"] if settings.measured_by_events else []
                 print_state(
-                    terminal, state, as_json=as_json, ledger=(ledger or "") if idle else None
+                    terminal,
+                    state,
+                    as_json=as_json,
+                    ledger=(ledger or "") if idle else None,
+                    needed=needed,
                 )
                 return exit_for(state, settings.rules)
             for each in names:
@@ -49,7 +52,7 @@ def run(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: bo
                 left = sum(
                     state.counts[at] for at in (ContactState.PENDING, ContactState.CLAIMED)
                 )
-                words = f"{each}: {state.status}, {state.total} contacts, {left} to be dialled"
+                words = f"{each}: {state.doing}, {state.total} contacts, {left} to be dialled"
                 terminal.put(json.dumps(state_as_json(state)) if as_json else words)
             return Exit.OK
 

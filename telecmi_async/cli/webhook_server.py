@@ -12,19 +12,28 @@ from telecmi_async import CallService, Receiver
 from telecmi_async.cli.account import secret_variable
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.http_request import Unreachable, send_request
-from telecmi_async.cli.shared_arguments import WEBHOOK_PORT
+from telecmi_async.cli.shared_arguments import LOCALHOST, WEBHOOK_PORT
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.receiver import new_token
 from telecmi_async.http_server import serve_http
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
 
     from telecmi_async._internal.secrets import Secret
+    from telecmi_async.campaigns import CampaignSettings
     from telecmi_async.cli.account import Account
     from telecmi_async.cli.terminal import Terminal
     from telecmi_async.http_server import HttpConnection, HttpRequest
 
+_RESUMED: Final = {
+    "webhook_url": "--webhook-url",
+    "webhook_host": "--webhook-host",
+    "webhook_port": "--webhook-port",
+    "without_webhooks": "--without-webhooks",
+    "patient": "--wait",
+    "secret_stdin": "--secret-stdin",
+}
 _PING: Final = b'{"type": "ping"}'
 
 
@@ -80,6 +89,37 @@ def webhook_token(terminal: Terminal) -> Secret:
             f"{error}: the address of webhooks must end in a word that no one else knows, such "
             f"as {new_token()}"
         ) from None
+
+
+def check_caps(
+    settings: CampaignSettings, name: str, *, receives: bool, without_webhooks: bool
+) -> None:
+    """Require that a campaign's caps can be measured, unless that was given up aloud.
+
+    Raises:
+        ConfigurationError: They cannot.
+    """
+    caps = settings.measured_by_events
+    if receives and without_webhooks:
+        raise ConfigurationError("--without-webhooks excludes --webhook-url and --webhook-port")
+    if caps and not receives and not without_webhooks:
+        raise ConfigurationError(
+            f"campaign {name!r} has {' and '.join(caps)}, which only webhooks can measure: give "
+            "--webhook-url, or --webhook-port. --without-webhooks dials all the same: the cap "
+            "then holds only if `hook listen` records events in the ledger elsewhere"
+        )
+
+
+def resume_arguments(options: Mapping[str, object]) -> list[str]:
+    """Return the arguments with which `resume` goes on as the options of a command say."""
+    found: list[str] = []
+    for name, argument in _RESUMED.items():
+        value = options[name]
+        if value is True:
+            found.append(argument)
+        elif value and value != LOCALHOST:
+            found += [argument, str(value)]
+    return found
 
 
 @asynccontextmanager

@@ -20,11 +20,13 @@ from telecmi_async.ledger.records import (
 )
 from telecmi_async.ledger.sqlite.ledger import SqliteLedger
 from telecmi_async.ledger.states import MOVES, ContactState, Move
+from telecmi_async.ledger.status import CampaignStatus
 
 __all__ = [
     "MOVES",
     "CallEvidence",
     "CampaignState",
+    "CampaignStatus",
     "Claim",
     "Contact",
     "ContactState",

@@ -13,6 +13,7 @@ from telecmi_async._internal.messages import listed, mask, shown, step
 from telecmi_async._internal.validators import is_number
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.ledger.states import ContactState, Move
+from telecmi_async.ledger.status import CampaignStatus
 from telecmi_async.phone import parse_number
 
 
@@ -224,8 +225,8 @@ class Reaped:
     unknown: int
 
 
-def _rounded(cost: float) -> str:
-    return repr(round(cost, 4))
+def _rounded(cost: float | None) -> str:
+    return repr(cost if cost is None else round(cost, 4))
 
 
 @frozen(kw_only=True)
@@ -234,15 +235,25 @@ class CampaignState:
 
     Args:
         name: Its name.
-        status: ``"running"``, ``"paused"`` or ``"stopped"``: what its workers are asked to do.
-        why: The reason for the status, in words.
+        status: What it is doing:
+
+            - ``"dialling"``: contacts are left that may be dialled, by any worker that runs.
+            - ``"waiting for a window"``: contacts are left, and its rules allow none of them
+              to be dialled now.
+            - ``"waiting for records"``: none is left, and the ends of calls may still arrive.
+            - ``"done"``: none is left, and nothing more is awaited.
+            - ``"paused"`` and ``"stopped"``: contacts are left, and that was asked.
+        asked: What its workers are asked to do: ``"running"``, ``"paused"`` or ``"stopped"``.
+        why: Why that was asked, in words.
         counts: How many contacts are in each state; all states are there.
         sends: How many requests left, or may have left.
-        cost: What its calls cost so far.
+        cost: What its calls cost, as far as that is known; ``None`` if it is known of none.
+        unpriced: How many calls were placed, or may have been, whose cost is not known.
     """
 
     name: str
-    status: str
+    status: CampaignStatus
+    asked: str
     why: str
     counts: Mapping[ContactState, int] = field(
         repr=lambda counts: repr(
@@ -250,15 +261,33 @@ class CampaignState:
         )
     )
     sends: int
-    cost: float = field(repr=_rounded)
+    cost: float | None = field(repr=_rounded)
+    unpriced: int = 0
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} {state}" for state, count in self.counts.items() if count)
-        status = f"{self.status} ({self.why})" if self.why else self.status
         return (
-            f"{self.name}, {status}: {counts or 'no contacts'}; {self.sends} sends, "
-            f"cost {_rounded(self.cost)}"
+            f"{self.name}, {self.doing}: {counts or 'no contacts'}; {self.sends} sends, "
+            f"cost {self.cost_in_words()}"
         )
+
+    @property
+    def doing(self) -> str:
+        """The status in words, with the reason for it if there is one."""
+        is_so = self.why and self.status == self.asked
+        return f"{self.status} ({self.why})" if is_so else self.status
+
+    def cost_in_words(self, places: int | None = None) -> str:
+        """Return what its calls cost, and for how many that is not known.
+
+        Args:
+            places: How many decimal places are written.
+        """
+        if self.cost is None:
+            return "unknown"
+        known = _rounded(self.cost) if places is None else f"{self.cost:.{places}f}"
+        calls = "1 call" if self.unpriced == 1 else f"{self.unpriced} calls"
+        return f"{known}{f', unknown for {calls}' if self.unpriced else ''}"
 
     @property
     def total(self) -> int:
@@ -294,7 +323,8 @@ class Contact:
     """A contact as it stands, for people and exports.
 
     Times are seconds since 1970 (UTC). ``waits_until`` is the earliest time at which it may be
-    dialled, if it has to wait.
+    dialled, if it has to wait. ``talk_seconds`` and ``cost`` are sums of what is known of its
+    calls; ``None`` if nothing is.
     """
 
     number: int = field(repr=mask)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import fields
 
-from telecmi_async.ledger.records import Claim, Contact, Passage
+from telecmi_async.ledger.records import CampaignState, Claim, Contact, Passage
+from telecmi_async.ledger.states import ContactState
+from telecmi_async.ledger.status import status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 #: What is selected for `claim_from` and `contact_from`, in the order of the classes' fields.
 CLAIM_COLUMNS: Final = "id, number, columns, epoch, sends, not_after"
@@ -34,6 +36,36 @@ def contact_from(row: Sequence[Any], history: Sequence[Sequence[Any]] = ()) -> C
         for at, what, detail, token in history
     )
     return Contact(**_values(_CONTACT_FIELDS, row), history=passages)
+
+
+def state_from(name: str, counts: Mapping[str, int], row: Sequence[Any]) -> CampaignState:
+    """Return a campaign's state.
+
+    Its row is (what was asked, why, sends, cost, sends of known cost, sends that may have rung,
+    policy of unknown contacts, time of the last send, now, when the first pending contact is
+    due, its reason); sums of nothing are ``None``.
+    """
+    asked, why, sends, cost, priced, may_ring, unknown, last_send, now, due, reason = row
+    found = {state: counts.get(state.value, 0) for state in ContactState}
+    unpriced = max(int(may_ring or 0) - int(priced or 0), 0)
+    return CampaignState(
+        name=name,
+        status=status_of(
+            asked,
+            found,
+            now=now,
+            due=due,
+            reason=reason or "",
+            last_send=last_send,
+            unknown=unknown,
+        ),
+        asked=asked,
+        why=why,
+        counts=found,
+        sends=int(sends or 0),
+        cost=None if unpriced and not priced else float(cost or 0.0),
+        unpriced=unpriced,
+    )
 
 
 def _values(names: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:

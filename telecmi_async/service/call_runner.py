@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from telecmi_async.calls.request import CallRequest
+    from telecmi_async.events.receiver.intake import Intake
     from telecmi_async.service.options import ServiceSettings
     from telecmi_async.service.parts import ServiceParts
     from telecmi_async.wire.transport import Timeouts
@@ -59,6 +60,11 @@ class CallRunner:
     def max_in_flight(self) -> int:
         """How many requests may be waiting for TeleCMI's reply at the same time."""
         return self._settings.rate.max_in_flight
+
+    @property
+    def intake(self) -> Intake | None:
+        """The inside of the receiver in this process, if the service was given one."""
+        return self._settings.sources.intake
 
     def check_open(self) -> None:
         """Require an open service in its own event loop, the first one it is used in."""

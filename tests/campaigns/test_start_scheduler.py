@@ -453,7 +453,9 @@ async def test_nothing_is_dialled_while_the_limits_are_gone(
     settings = CampaignSettings(flow=FLOW, pace=Pace(calls_per_second=2.0, max_live_calls=50))
     limits.gone = True
     async with simulator.service(from_=FROM) as service, anyio.create_task_group() as tasks:
-        campaign = Campaign(ledger, service, "spring", settings, limits=limits)
+        campaign = Campaign(
+            ledger, service, "spring", settings, limits=limits, without_events=True
+        )
         await campaign.load(contacts(10))
         tasks.start_soon(campaign.run)
         await anyio.sleep(100)
@@ -485,7 +487,9 @@ async def test_a_campaign_gives_channels_back_once_the_limits_are_there_again() 
     settings = CampaignSettings(flow=FLOW, pace=Pace(max_live_calls=1))
     began = anyio.current_time()
     async with simulator.service(from_=FROM) as service:
-        campaign = Campaign(MemoryLedger(), service, "spring", settings, limits=limits)
+        campaign = Campaign(
+            MemoryLedger(), service, "spring", settings, limits=limits, without_events=True
+        )
         await campaign.load(contacts(2))
         await campaign.run()
 
@@ -552,7 +556,7 @@ async def test_who_only_hears_gives_back_the_channels_of_all_campaigns(
     began = anyio.current_time()
     async with receiver, simulator.service(from_=FROM, events=receiver) as service:
         await Campaign(ledger, service, "autumn", CampaignSettings(flow=FLOW)).load(contacts(6))
-        await Campaign.attach(ledger, service, "autumn", receiver=receiver, limits=limits)
+        await Campaign.attach(ledger, service, "autumn", limits=limits)
         settings = CampaignSettings(
             flow=FLOW, pace=Pace(calls_per_second=10.0, max_live_calls=max_live_calls)
         )

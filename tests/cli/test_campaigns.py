@@ -185,7 +185,7 @@ def test_many_countries_are_not_all_listed(folder: Path) -> None:
     (folder / "people.csv").write_text("phone\n" + "".join(f"+{code}\n" for code in codes))
     (folder / "flow.json").write_text('[{"action": "hangup"}]')
     with serving(Simulator()) as environ:
-        _, terminal = dialled(environ, *ANY, "--max-live-calls", "3")
+        _, terminal = dialled(environ, *ANY, "--max-live-calls", "3", "--without-webhooks")
 
     assert "and 2 more\n" in terminal.err
     assert "at most 3 live" in terminal.err
@@ -483,8 +483,9 @@ def test_a_paused_campaign_goes_on(folder: Path) -> None:
 
     assert paused == code == Exit.OK
     assert "people is paused; what was sent goes on." in terminal.err
-    assert json.loads(terminal.out)["status"] == "paused"
-    assert "people paused: from the command line" in seen.err
+    paused_now = json.loads(terminal.out)
+    assert (paused_now["status"], paused_now["asked"]) == ("paused", "paused")
+    assert "people: paused (from the command line)" in seen.err
 
 
 @pytest.mark.usefixtures("campaigns_poll_often")
@@ -669,7 +670,7 @@ def test_several_campaigns_need_a_name(folder: Path) -> None:
 
     assert code == Exit.OK
     assert terminal.out.splitlines() == [
-        f"{name}: running, 4 contacts, 4 to be dialled" for name in ("people", "second")
+        f"{name}: dialling, 4 contacts, 4 to be dialled" for name in ("people", "second")
     ]
     assert [json.loads(line)["campaign"] for line in as_json.out.splitlines()] == [
         "people",
@@ -788,8 +789,9 @@ def test_why_tells_a_numbers_story(folder: Path) -> None:
 
     assert code == Exit.OK
     assert answered.out.startswith(f"{mask(NUMBERS[0])} in people is finished")
-    assert "  sent once\n  answered, 7 s\n" in answered.out
+    assert "  sent once\n  answered, 7 s\n  cost unknown\n" in answered.out
     assert "not answered" in missed.out
+    assert "cost" not in untouched.out
     assert "nothing was ever sent" in untouched.out
     assert [each["what"] for each in json.loads(as_json.out)["history"]][:3] == [
         "claim",
@@ -858,7 +860,9 @@ def test_what_is_being_sent_is_not_yet_unknown(folder: Path) -> None:
 def test_an_interrupt_comes_before_what_is_unknown() -> None:
     """The exit code of Ctrl-C comes before unknown, and unknown before others."""
     counts = dict.fromkeys(ContactState, 0) | {ContactState.UNKNOWN: 1}
-    state = CampaignState(name="x", status="running", why="", counts=counts, sends=1, cost=0.0)
+    state = CampaignState(
+        name="x", status="done", asked="running", why="", counts=counts, sends=1, cost=0.0
+    )
 
     assert exit_for(state, CampaignRules(), Exit.INTERRUPTED) is Exit.INTERRUPTED
     assert exit_for(state, CampaignRules(), Exit.CREDENTIALS) is Exit.UNKNOWN

@@ -22,15 +22,24 @@ from telecmi_async.cli.display import ChangingLine, Display, PlainLines, display
 from telecmi_async.cli.panel import Panel
 from telecmi_async.cli.progress import CampaignView, ProgressMeter, duration
 from telecmi_async.cli.report import Report
-from telecmi_async.ledger import CampaignState, ContactState, NewContact, SqliteLedger
+from telecmi_async.ledger import (
+    CampaignState,
+    CampaignStatus,
+    ContactState,
+    NewContact,
+    SqliteLedger,
+)
 from telecmi_async.simulator import Simulator
 
 
-def state(*, status: str = "running", sends: int = 0, **counts: int) -> CampaignState:
+def state(
+    *, status: CampaignStatus = "dialling", sends: int = 0, **counts: int
+) -> CampaignState:
     """Return the state of a campaign with so many contacts in some states."""
     return CampaignState(
         name="x",
         status=status,
+        asked="running",
         why="",
         counts={each: counts.get(each, 0) for each in ContactState},
         sends=sends,
@@ -55,7 +64,7 @@ def test_the_numbers_are_nobodys() -> None:
 def report(simulator: Simulator | None = None, **counts: int) -> Report:
     """Return a report on a campaign with these counts."""
     return Report(
-        state=state(status="running", sends=0, **counts),
+        state=state(status="dialling", sends=0, **counts),
         answered=0,
         simulator=Simulator() if simulator is None else simulator,
         calls_per_second=50,
@@ -255,7 +264,13 @@ class Placed:
         counts = dict.fromkeys(ContactState, 0)
         counts[ContactState.PLACED] = 2 - self.looks
         return CampaignState(
-            name="demo", status="running", why="", counts=counts, sends=2, cost=0.0
+            name="demo",
+            status="done",
+            asked="running",
+            why="",
+            counts=counts,
+            sends=2,
+            cost=0.0,
         )
 
 

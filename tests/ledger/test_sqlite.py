@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import sqlite3
 import stat
@@ -35,7 +36,7 @@ from ledgers import (
 )
 
 from telecmi_async import ConfigurationError, LedgerLost, StoreError
-from telecmi_async.ledger import CallEvidence, Intent, NewContact, SqliteLedger
+from telecmi_async.ledger import CallEvidence, ContactState, Intent, NewContact, SqliteLedger
 from telecmi_async.ledger.migrate import migrate_sqlite, scripts, statements
 from telecmi_async.ledger.sqlite.thread import SqliteThread, explain
 from telecmi_async.testing import cancel_everywhere
@@ -393,6 +394,35 @@ def test_a_schema_is_brought_up_to_date(path: Path) -> None:
     db.close()
 
     assert tables == ["a", "b"]
+
+
+async def test_costs_that_an_older_version_recorded_are_known(path: Path) -> None:
+    """A file of the first schema counts the costs it has, and those that are recorded later."""
+    db = plain_connection(path)
+    migrate_sqlite(db, scripts("sqlite")[:1])
+    db.execute("INSERT INTO campaign (name, created, settings) VALUES ('spring', 1, '{}')")
+    db.execute("INSERT INTO tally SELECT 1, value, 0 FROM json_each(?)",
+               (json.dumps(list(ContactState)),))  # fmt: skip
+    for contact, cost in enumerate((0.5, None, 0.0), 1):
+        db.execute("INSERT INTO contact VALUES (?, 1, ?, '{}', 'placed', '', 1, NULL, NULL, 0,"
+                   " NULL, 1, NULL, NULL, NULL, ?, 1, NULL)", (contact, contact, cost))  # fmt: skip
+        db.execute(
+            "INSERT INTO send (token, contact, campaign, number, worker, epoch, state, at, "
+            "send_by, lease_until, cost) VALUES (?, ?, 1, ?, 'w', 1, 'placed', 1, 1, 1, ?)",
+            (f"tcm_{contact}", contact, contact, cost),
+        )
+    db.execute("UPDATE campaign SET cost = 0.5")
+    db.close()
+
+    async with SqliteLedger(path) as ledger:
+        before = await ledger.state("spring")
+        await ledger.record_event(
+            CallEvidence(token="tcm_2", request_id=None, at=1.0, over=True, cost=0.25)
+        )
+        after = await ledger.state("spring")
+
+    assert (before.cost, before.unpriced) == (0.5, 1)
+    assert (after.cost, after.unpriced) == (0.75, 0)
 
 
 @pytest.mark.parametrize("last", ["CREATE TABLE a (x);", "CREATE TABLE b (x); ROLLBACK; BAD;"])

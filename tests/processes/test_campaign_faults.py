@@ -90,7 +90,7 @@ async def test_a_worker_that_wakes_up_among_unknown_sends_does_not_wait_for_what
 ):
     """Contacts that another worker took use no probe and lengthen no pause."""
     async with scene(Fault("reset", attempts=1), latency=5.0) as here:
-        campaign = here.campaign(receiver=None)
+        campaign = here.campaign(without_events=True)
         await campaign.load(contacts(40))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(campaign.run)

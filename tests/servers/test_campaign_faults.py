@@ -40,7 +40,7 @@ async def test_a_database_that_is_killed_and_comes_back_has_nobody_dialled_again
         ):
             config = settings(40.0, pace={"max_in_flight": 8, "max_live_calls": 100})
             workers = [
-                Campaign(each, service, NAME, config, timeouts=BRIEF)
+                Campaign(each, service, NAME, config, timeouts=BRIEF, without_events=True)
                 for each in (ledger, second)
             ]
             await workers[0].load(contacts(60))
@@ -72,7 +72,8 @@ async def test_limits_that_forget_everything_let_one_start_too_many_through(
             ledger = MemoryLedger(clock=time.time)
             config = settings(20.0, pace={"max_live_calls": 100})
             campaigns = [
-                Campaign(ledger, service, NAME, config, limits=limits) for _ in range(2)
+                Campaign(ledger, service, NAME, config, limits=limits, without_events=True)
+                for _ in range(2)
             ]
             await campaigns[0].load(contacts(50))
             async with anyio.create_task_group() as tasks:

@@ -92,7 +92,7 @@ class Scene:
     def campaign(self, config: CampaignSettings | None = None, **more: Any) -> Campaign:
         """Return a worker's view of the campaign."""
         name = more.pop("name", "spring")
-        options: dict[str, Any] = {"receiver": self.receiver, "timeouts": SHORT, **more}
+        options: dict[str, Any] = {"timeouts": SHORT, **more}
         return Campaign(self.ledger, self.service, name, config or settings(), **options)
 
     async def counted(self, name: str = "spring") -> dict[str, int]:

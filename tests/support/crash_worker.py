@@ -110,7 +110,6 @@ async def main(options: dict[str, Any]) -> None:
                 service,
                 "crash",
                 settings_of(options["rate"]),
-                receiver=receiver,
                 timeouts=PATIENCE,
             )
             tasks.start_soon(listener.serve, handle)

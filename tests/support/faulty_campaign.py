@@ -171,7 +171,7 @@ class Scene:
     def campaign(self, config: CampaignSettings | None = None, **more: Any) -> Campaign:
         """Return a worker of the campaign."""
         name = more.pop("name", NAME)
-        options: dict[str, Any] = {"receiver": self.receiver, "timeouts": SHORT, **more}
+        options: dict[str, Any] = {"timeouts": SHORT, **more}
         service = options.pop("service", self.service)
         ledger = options.pop("ledger", self.ledger)
         return Campaign(ledger, service, name, config or settings(), **options)

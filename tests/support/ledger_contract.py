@@ -106,12 +106,154 @@ async def test_a_campaign_runs_until_it_is_told_otherwise(ledger: Ledger) -> Non
     await ledger.set_status("spring", "paused", "lunch")
     after = await ledger.state("spring")
 
-    assert (before.name, before.status, before.why) == ("spring", "running", "")
-    assert (after.status, after.why, after.total, after.sends, after.cost) == (
+    assert (before.name, before.asked, before.why) == ("spring", "running", "")
+    assert (after.asked, after.why, after.total, after.sends, after.cost) == (
         "paused", "lunch", 0, 0, 0,
     )  # fmt: skip
     with pytest.raises(ConfigurationError, match="running"):
         await ledger.set_status("spring", "on fire")
+
+
+async def status_of(ledger: Ledger) -> str:
+    """Return what the campaign is doing."""
+    return (await ledger.state("spring")).status
+
+
+@pytest.mark.parametrize(
+    ("rule", "status"),
+    [
+        ("calling_window", "waiting for a window"),
+        ("per_day", "waiting for a window"),
+        ("per_number", "waiting for a window"),
+        ("cost", "dialling"),
+        ("pause", "dialling"),
+    ],
+)
+async def test_a_campaign_whose_contacts_may_be_dialled_later_waits_for_a_window(
+    ledger: Ledger, clock: Clock, rule: str, status: str
+) -> None:
+    """While a rule of days and hours postpones all that are left, that is the status."""
+    await begin(ledger)
+    at_first = await status_of(ledger)
+    claim = await take(ledger)
+    claimed = await status_of(ledger)
+    refusal = RuleDecision(rule=rule, reason="closed", until=clock.time + DAY)
+    await ledger.block(claim, "w", refusal)
+    postponed = await status_of(ledger)
+    clock.time += DAY
+
+    assert (at_first, claimed, postponed) == ("dialling", "dialling", status)
+    assert await status_of(ledger) == "dialling"
+
+
+async def test_a_contact_that_is_not_to_be_dialled_yet_is_waited_for(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """A campaign waits until `not_before`, but a contact that is due comes first."""
+    await ledger.create("spring", {})
+    empty = await status_of(ledger)
+    await ledger.load("spring", [NewContact(number=FIRST, not_before=clock.time + DAY)])
+    alone = await status_of(ledger)
+    await ledger.load("spring", [NewContact(number=FIRST + 1)])
+
+    assert (empty, alone) == ("done", "waiting for a window")
+    assert await status_of(ledger) == "dialling"
+
+
+@pytest.mark.parametrize("asked", ["paused", "stopped"])
+async def test_what_was_asked_is_the_status_while_contacts_are_left(
+    ledger: Ledger, asked: str
+) -> None:
+    """A campaign is paused or stopped only while contacts are left to be dialled."""
+    await begin(ledger)
+    await ledger.set_status("spring", asked, "lunch")
+    left = await ledger.state("spring")
+    await ledger.set_status("spring", "running")
+    await send(ledger, REJECTED)
+    await ledger.set_status("spring", asked, "lunch")
+    over = await ledger.state("spring")
+
+    assert (left.status, left.asked, left.doing) == (asked, asked, f"{asked} (lunch)")
+    assert (over.status, over.asked, over.doing) == ("done", asked, "done")
+
+
+async def test_records_are_waited_for_while_they_can_come(ledger: Ledger, clock: Clock) -> None:
+    """A campaign of which no contact is left is done once each call's record came, or cannot."""
+    await begin(ledger, 2)
+    tokens = [(await send(ledger, PLACED))[1] for _ in range(2)]
+    placed = await status_of(ledger)
+    over = CallEvidence(token=tokens[0], request_id=None, at=1.0, over=True)
+    await ledger.record_event(over)
+    one_to_come = await status_of(ledger)
+    clock.time += 7_300
+    in_time = await status_of(ledger)
+    clock.time += 100
+
+    assert {placed, one_to_come, in_time} == {"waiting for records"}
+    assert await status_of(ledger) == "done"
+
+
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [
+        ({}, "done"),
+        ({"unknown": "hold"}, "done"),
+        ({"unknown": "give_up"}, "waiting for records"),
+        ({"unknown": "retry_after_proof"}, "waiting for records"),
+    ],
+)
+async def test_who_is_unknown_is_waited_for_if_proof_changes_that(
+    ledger: Ledger, clock: Clock, settings: dict[str, object], status: str
+) -> None:
+    """A campaign with unknown contacts waits for records only if they move by proof."""
+    await ledger.create("spring", settings)
+    await ledger.load("spring", new_contacts(1))
+    await send(ledger, UNKNOWN)
+    found = await status_of(ledger)
+    clock.time += 7_400
+
+    assert found == status
+    assert await status_of(ledger) == "done"
+
+
+@pytest.mark.parametrize("result", [PLACED, UNKNOWN, REJECTED, FAILED, RETRY], ids=str)
+async def test_a_cost_that_is_not_known_is_not_zero(ledger: Ledger, result: SendResult) -> None:
+    """A call that may have been placed has an unknown cost, until its record names it."""
+    await begin(ledger)
+    before = await ledger.state("spring")
+    _, token = await send(ledger, result)
+    sent = await ledger.state("spring")
+    event = CallEvidence(token=token, request_id=None, at=1.0, over=True)
+    await ledger.record_event(event)
+    without = await ledger.state("spring")
+    for cost in (0.0, 0.5, 0.5):
+        event = CallEvidence(token=token, request_id=None, at=2.0, over=True, cost=cost)
+        await ledger.record_event(event)
+    after = await ledger.state("spring")
+
+    rang = result in {PLACED, UNKNOWN}
+    assert (before.cost, before.unpriced) == (0.0, 0)
+    assert (sent.cost, sent.unpriced) == ((None, 1) if rang else (0.0, 0))
+    assert (without.cost, without.unpriced, without.cost_in_words()) == (None, 1, "unknown")
+    assert (after.cost, after.unpriced, after.cost_in_words()) == (0.5, 0, "0.5")
+
+
+async def test_a_sum_says_for_how_many_calls_it_is_not_known(ledger: Ledger) -> None:
+    """A sum of known costs comes with the number of calls whose cost is not known."""
+    await begin(ledger, 4)
+    tokens = [(await send(ledger, PLACED))[1] for _ in range(3)]
+    said: list[str] = []
+    for token, cost in zip(tokens, (0.0, 0.25, 0.5), strict=True):
+        await ledger.record_event(
+            CallEvidence(token=token, request_id=None, at=1.0, over=True, cost=cost)
+        )
+        said.append((await ledger.state("spring")).cost_in_words(places=2))
+    await intend(ledger, await take(ledger), new_token())
+    state = await ledger.state("spring")
+
+    assert said == ["0.00, unknown for 2 calls", "0.25, unknown for 1 call", "0.75"]
+    assert (state.cost, state.unpriced) == (0.75, 1)
+    assert str(state).endswith("4 sends, cost 0.75, unknown for 1 call")
 
 
 ASKED: dict[str, Callable[[Ledger], Any]] = {

@@ -6,7 +6,7 @@ import math
 import secrets
 import time
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NoReturn, Self, SupportsIndex, cast
+from typing import TYPE_CHECKING, Final, NoReturn, Self, SupportsIndex
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import shown
@@ -14,8 +14,14 @@ from telecmi_async.errors import ConfigurationError, LedgerLost
 from telecmi_async.ledger.postgres import jobs
 from telecmi_async.ledger.postgres.connector import PostgresConnector
 from telecmi_async.ledger.postgres.pipeline import PostgresPipeline
-from telecmi_async.ledger.records import CampaignState, Intent, Loaded, Reaped, RuleDecision
-from telecmi_async.ledger.rows import CLAIM_COLUMNS, CONTACT_COLUMNS, claim_from, contact_from
+from telecmi_async.ledger.records import Intent, Loaded, Reaped, RuleDecision
+from telecmi_async.ledger.rows import (
+    CLAIM_COLUMNS,
+    CONTACT_COLUMNS,
+    claim_from,
+    contact_from,
+    state_from,
+)
 from telecmi_async.ledger.sanitize import (
     INT_32,
     check_policy,
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
 
     from telecmi_async.ledger.records import (
         CallEvidence,
+        CampaignState,
         Claim,
         Contact,
         NewContact,
@@ -56,14 +63,24 @@ _CREATE: Final = """
     SELECT 1 FROM made UNION ALL
     SELECT 1 FROM campaign c WHERE c.name = %s AND c.settings::text = %s AND %s"""
 _STATE: Final = """
-    SELECT k.status, k.why,
-        (SELECT sum(t.sends) FROM tally t WHERE t.campaign = k.id),
-        (SELECT sum(t.cost) FROM tally t WHERE t.campaign = k.id),
+    SELECT k.status, k.why, t.sends, t.cost, t.priced, t.may_ring,
+        k.settings ->> 'unknown', (SELECT max(s.at) FROM send s WHERE s.campaign = k.id),
+        clock(), p.not_before, p.reason,
         (SELECT json_object_agg(s.state, s.n) FROM (
             SELECT c.state, count(*) AS n FROM contact c WHERE c.campaign = k.id
             GROUP BY c.state
         ) s)
-    FROM campaign k WHERE k.id = %s"""
+    FROM campaign k
+    LEFT JOIN LATERAL (
+        SELECT sum(a.sends) AS sends, sum(a.cost) AS cost, sum(a.priced) AS priced,
+            sum(a.may_ring) AS may_ring
+        FROM tally a WHERE a.campaign = k.id
+    ) t ON true
+    LEFT JOIN LATERAL (
+        SELECT c.not_before, c.reason FROM contact c
+        WHERE c.campaign = k.id AND c.state = 'pending' ORDER BY c.not_before, c.id LIMIT 1
+    ) p ON true
+    WHERE k.id = %s"""
 _ADD_DO_NOT_CALL: Final = """
     WITH added AS (
         INSERT INTO do_not_call (number, source, at)
@@ -215,16 +232,8 @@ class PostgresLedger:
         found = await self._queries.fetch(_STATE, await self._campaign(name))
         if not found:
             raise LedgerLost("the ledger failed: the campaign is gone from its database")
-        (status, why, sends, cost, kept) = found[0]
-        counts = cast("dict[str, int]", kept or {})
-        return CampaignState(
-            name=name,
-            status=status,
-            why=why,
-            counts={state: counts.get(state.value, 0) for state in ContactState},
-            sends=int(sends or 0),
-            cost=float(cost or 0.0),
-        )
+        *row, counts = found[0]
+        return state_from(name, counts or {}, row)
 
     # -- contacts
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     )
     from types import CoroutineType
 
-    from telecmi_async.ledger.records import Contact, NewContact
+    from telecmi_async.ledger.records import CampaignState, Contact, NewContact
     from telecmi_async.ledger.states import ContactState
 
 _T = TypeVar("_T")
@@ -185,7 +185,10 @@ class SqliteLedger:
     settings = _reading(queries.settings)
     campaigns = _reading(queries.campaigns)
     set_status = _writing(claims.set_status)
-    state = _reading(queries.state)
+
+    async def state(self, name: str) -> CampaignState:
+        """Return the state of a campaign."""
+        return await self._read(lambda db: queries.state(db, self._clock(), name))
 
     async def load(self, name: str, contacts: Iterable[NewContact]) -> Loaded:
         """Add contacts; a thread takes them from the iterable, a thousand a transaction."""

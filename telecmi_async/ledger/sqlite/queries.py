@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING, Final, SupportsIndex
 
 from telecmi_async._internal.messages import shown
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.records import CampaignState
-from telecmi_async.ledger.rows import CONTACT_COLUMNS, contact_from
-from telecmi_async.ledger.states import ContactState
+from telecmi_async.ledger.rows import CONTACT_COLUMNS, contact_from, state_from
 from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
-    from telecmi_async.ledger.records import Contact
+    from telecmi_async.ledger.records import CampaignState, Contact
+    from telecmi_async.ledger.states import ContactState
 
 #: How many contacts are read at once.
 _PAGE: Final = 500
+_FIRST_DUE: Final = (
+    "FROM contact INDEXED BY contact_due "
+    "WHERE campaign = ? AND state = 'pending' ORDER BY not_before, id LIMIT 1"
+)
 
 
 def campaign_id(db: sqlite3.Connection, name: str) -> int:
@@ -46,31 +49,26 @@ def campaigns(db: sqlite3.Connection) -> list[str]:
     return [name for (name,) in db.execute("SELECT name FROM campaign ORDER BY id").fetchall()]
 
 
-def state(db: sqlite3.Connection, name: str) -> CampaignState:
+def state(db: sqlite3.Connection, now: float, name: str) -> CampaignState:
     """Return the state of a campaign from its tally."""
     campaign = campaign_id(db, name)
-    status, why, sends, cost = db.execute(
-        "SELECT status, why, sends, cost FROM campaign WHERE id = ?", (campaign,)
+    *row, kept, last_send = db.execute(
+        "SELECT status, why, sends, cost, priced, "
+        "(SELECT sum(q.sends) FROM quarter AS q WHERE q.campaign = c.id), settings, "
+        "(SELECT max(s.at) FROM send AS s WHERE s.campaign = c.id) "
+        "FROM campaign AS c WHERE c.id = ?",
+        (campaign,),
     ).fetchone()
     rows = db.execute("SELECT state, contacts FROM tally WHERE campaign = ?", (campaign,))
+    first = db.execute(f"SELECT not_before, reason {_FIRST_DUE}", (campaign,)).fetchone()
+    unknown = json.loads(kept).get("unknown")
     counts = dict(rows.fetchall())
-    return CampaignState(
-        name=name,
-        status=status,
-        why=why,
-        counts={found: counts[found] for found in ContactState},
-        sends=sends,
-        cost=cost,
-    )
+    return state_from(name, counts, [*row, unknown, last_send, now, *(first or (None, None))])
 
 
 def next_due(db: sqlite3.Connection, name: str) -> float | None:
     """Return when the next pending contact is due."""
-    row = db.execute(
-        "SELECT not_before FROM contact INDEXED BY contact_due "
-        "WHERE campaign = ? AND state = 'pending' ORDER BY not_before LIMIT 1",
-        (campaign_id(db, name),),
-    ).fetchone()
+    row = db.execute(f"SELECT not_before {_FIRST_DUE}", (campaign_id(db, name),)).fetchone()
     return None if row is None else float(row[0])
 
 
