@@ -347,7 +347,9 @@ def conclude(
         return stopped
     last = verdicts[-1]
     what = "request could not be built" if last.permanent else "call was not sent"
-    return errors.NotSent(f"the {what} ({last.detail}); no phone rang", attempts=attempts)
+    error = errors.NotSent(f"the {what} ({last.detail}); no phone rang", attempts=attempts)
+    error.unreached = "" if last.permanent else last.detail
+    return error
 
 
 def _refusal(verdict: Verdict, attempts: tuple[Attempt, ...]) -> errors.CallRejected:

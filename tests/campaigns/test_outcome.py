@@ -21,7 +21,7 @@ RETRIES = Retries(attempts=3, first=10.0, longest=60.0)
 
 def noted(error: TelecmiError | None, *, sends: int = 1) -> SendVerdict:
     """Return the verdict on a send that raised this error."""
-    return outcome_of(error, request_id=None, sends=sends, retries=RETRIES)
+    return outcome_of(error, request_id=None, attempts=sends, retries=RETRIES)
 
 
 def limited(after: float | None) -> errors.RateLimited:
@@ -40,7 +40,7 @@ def refused(
 
 def test_an_accepted_send_is_placed() -> None:
     """An accepted send is placed, with TeleCMI's request id."""
-    verdict = outcome_of(None, request_id="r" * 43, sends=1, retries=RETRIES)
+    verdict = outcome_of(None, request_id="r" * 43, attempts=1, retries=RETRIES)
 
     assert verdict == SendVerdict(state=S.PLACED, request_id="r" * 43)
 
@@ -107,7 +107,7 @@ def test_what_telecmi_refuses_is_rejected_at_once(error: TelecmiError) -> None:
 def test_what_was_cancelled_is_dialled_later() -> None:
     """A cancelled send is pending again, because nothing was sent."""
     assert noted(errors.CallCancelled("cancelled")) == SendVerdict(
-        state=S.PENDING, detail="cancelled"
+        state=S.PENDING, detail="cancelled", counts=False
     )
 
 

@@ -1,0 +1,28 @@
+"""PostgreSQL queries: those of several lines."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CREATE: Final = """
+    WITH made AS (
+        INSERT INTO campaign (name, settings, created) VALUES (%s, %s::json, clock())
+        ON CONFLICT (name) DO NOTHING RETURNING 1
+    )
+    SELECT 1 FROM made UNION ALL
+    SELECT 1 FROM campaign c WHERE c.name = %s AND c.settings::text = %s AND %s"""
+STATE: Final = """
+    SELECT k.status, k.why,
+        (SELECT sum(t.sends) FROM tally t WHERE t.campaign = k.id),
+        (SELECT sum(t.cost) FROM tally t WHERE t.campaign = k.id),
+        (SELECT json_object_agg(s.state, s.n) FROM (
+            SELECT c.state, count(*) AS n FROM contact c WHERE c.campaign = k.id
+            GROUP BY c.state
+        ) s)
+    FROM campaign k WHERE k.id = %s"""
+ADD_DO_NOT_CALL: Final = """
+    WITH added AS (
+        INSERT INTO do_not_call (number, source, at)
+        SELECT DISTINCT n, %s, clock() FROM unnest(%s::bigint[]) n ORDER BY n
+        ON CONFLICT (number) DO NOTHING RETURNING 1
+    ) SELECT count(*) FROM added"""
