@@ -34,7 +34,7 @@ from ledgers import (
 )
 
 from telecmi_async import ConfigurationError, StoreError
-from telecmi_async.ledger import CallEvidence, Intent, NewContact, SqliteLedger
+from telecmi_async.ledger import CallEvidence, ContactState, Intent, NewContact, SqliteLedger
 from telecmi_async.ledger.migrate import migrate_sqlite, scripts, statements
 from telecmi_async.ledger.sqlite.thread import SqliteThread, explain
 from telecmi_async.testing import cancel_everywhere
@@ -910,6 +910,7 @@ PLANS: list[tuple[str, Callable[[Ledger], Any]]] = [
         lambda ledger: ledger.resolve_unknown("spring", older_than=1, policy="give_up"),
     ),
     ("redial", lambda ledger: ledger.redial_unknown("spring", [FIRST])),
+    ("reopen", lambda ledger: ledger.reopen("spring", ContactState.FAILED, [FIRST])),
     ("reserve", lambda ledger: ledger.reserve([("a", 1.0)], longest=1.0)),
 ]
 
