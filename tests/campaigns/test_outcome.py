@@ -71,6 +71,40 @@ def test_too_many_is_tried_again_after_the_pause_that_was_asked_for(
     assert (verdict.state, verdict.pause) == (S.PENDING, pause)
 
 
+def test_who_could_not_be_connected_to_is_tried_again_however_often() -> None:
+    """A send that could not be connected is retried after a pause and uses up no attempt."""
+    error = errors.NotSent("no network")
+    error.unreached = "ConnectError"
+
+    verdicts = [noted(error, sends=attempts) for attempts in (1, 2, 99)]
+
+    assert {(verdict.state, verdict.counts) for verdict in verdicts} == {(S.PENDING, False)}
+    assert [verdict.pause for verdict in verdicts] == [10.0, 20.0, 60.0]
+
+
+@pytest.mark.parametrize(
+    ("error", "counts"),
+    [
+        (limited(1.0), False),
+        (refused(errors.AuthenticationError, 420), False),
+        (errors.CallCancelled("cancelled"), False),
+        (refused(errors.MissingProperty, 502), True),
+        (errors.NotSent("it had no turn"), True),
+    ],
+)
+def test_only_what_may_end_a_contact_counts_as_its_attempt(
+    error: TelecmiError, *, counts: bool
+) -> None:
+    """Of the sends that are tried again, only those of limited number count."""
+    verdict = noted(error)
+
+    assert (verdict.state, verdict.counts, verdict.at(0.0).counts) == (
+        S.PENDING,
+        counts,
+        counts,
+    )
+
+
 def test_refused_credentials_are_nobodys_fault() -> None:
     """After refused credentials the contact is pending, and no attempt is used up."""
     verdict = noted(refused(errors.AuthenticationError, 420), sends=99)

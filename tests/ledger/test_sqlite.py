@@ -949,3 +949,21 @@ async def test_no_question_looks_at_all_rows(
         for sql, plan in plans
         if plan.startswith("SCAN") and not any(word in plan for word in harmless)
     ] == []
+
+
+async def test_a_ledger_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    """A file with the first schema is migrated: its contacts and their sends stay."""
+    db = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    migrate_sqlite(db, scripts("sqlite")[:1])
+    db.execute(
+        "INSERT INTO campaign (id, name, created, settings) VALUES (1, 'spring', 0, '{}')"
+    )
+    db.execute("INSERT INTO tally (campaign, state, contacts) VALUES (1, 'pending', 0)")
+    db.execute("INSERT INTO tally (campaign, state, contacts) VALUES (1, 'claimed', 0)")
+    db.execute("INSERT INTO contact (campaign, number, columns, sends) VALUES (1, 99, '{}', 2)")
+    db.close()
+
+    async with SqliteLedger(tmp_path / "ledger.db") as ledger:
+        (claim,) = await ledger.claim("spring", "w", most=1, lease=LEASE)
+
+    assert (claim.number, claim.sends, claim.attempts) == (99, 2, 2)

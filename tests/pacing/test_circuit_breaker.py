@@ -276,6 +276,21 @@ def test_only_unknown_ends_trip_the_brake(error: TelecmiError | None) -> None:
     assert (throttle.open, throttle.room(), throttle.wait(100.0)) == (False, sys.maxsize, 0)
 
 
+def test_sends_that_cannot_be_connected_trip_the_brake() -> None:
+    """Five sends that could not be connected open the breaker, as unknown ones do; a probe ends it."""
+    throttle, error = SendThrottle(10), NotSent("no")
+    error.unreached = "ConnectError (connection refused)"
+    for mixed in (error, UNKNOWN, error, UNKNOWN, error):
+        assert not throttle.open
+        throttle.record(mixed, 0.0, began=0.0)
+
+    assert (throttle.open, throttle.wait(5.0)) == (True, 0)
+    throttle.record(error, 5.0, began=5.0)
+    assert (throttle.open, throttle.wait(15.0)) == (True, 0)
+    throttle.record(REJECTED, 15.0, began=15.0)
+    assert not throttle.open
+
+
 def test_the_brake_lets_one_probe_claim_a_contact() -> None:
     """While sends are paused there is room for one probe, and none while it is in flight."""
     throttle = SendThrottle(10)
