@@ -92,7 +92,7 @@ class Verdict:
         retry_after: The pause TeleCMI asked for, in seconds, not capped.
         permanent: Whether the same request would fail again: it could not even be built.
         resent: Whether the HTTP client sent the request more than once, by itself.
-        unreached: Whether it was not sent since no connection could be made.
+        unreached: Whether it failed on its way, such as for lack of a connection, and did not leave.
     """
 
     outcome: Outcome
