@@ -884,11 +884,13 @@ async def ended_ledger(ledger: Ledger, state: ContactState) -> None:
 
 @pytest.mark.parametrize("state", [ContactState.REJECTED, ContactState.FAILED])
 def test_unplaced_contacts_are_tried_again_by_decision(
-    folder: Path, state: ContactState
+    folder: Path, state: ContactState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`retry-rejected` and `retry-failed` show the reasons, and leave who may have rung."""
     in_ledger(lambda ledger: ended_ledger(ledger, state))
+    monkeypatch.setattr("telecmi_async.cli.retry._MOST_REASONS", 1)
     command = f"retry-{state}"
+    none, left = ran(command, str(NUMBERS[0]), "--ledger", "l.db", "--yes", "1")
     asked, shown = ran(command, "--ledger", "l.db")
     some, one = ran(command, str(NUMBERS[3]), "--ledger", "l.db", "--yes", "1")
     by_reason, zero = ran(
@@ -900,7 +902,9 @@ def test_unplaced_contacts_are_tried_again_by_decision(
     )
 
     assert (asked, other) == (Exit.USAGE, Exit.FAILED)
-    assert "2 code 0" in shown.err
+    assert "2 code 0\nand 1 more reasons\n" in shown.err
+    assert (none, left.out) == (Exit.OK, "0\n")
+    assert "They are pending" not in left.err
     assert (some, one.out) == (Exit.OK, "1\n")
     assert by_reason == Exit.OK
     assert json.loads(zero.out)["pending_again"] == 1
