@@ -27,8 +27,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 INSIDE = [module for module in MODULES if module != PACKAGE / "__init__.py"]
 FACES = [module for module in MODULES if module.name == "__init__.py"]
 PUBLIC_MODULES = [
-    PACKAGE / f"{name}.py"
-    for name in ("attempt", "errors", "phone", "campaigns/contacts/export")
+    PACKAGE / f"{name}.py" for name in ("attempt", "errors", "campaigns/contacts/export")
 ]
 ROOMS = {module.relative_to(PACKAGE).parts[0].removesuffix(".py") for module in INSIDE}
 TESTS = sorted((ROOT / "tests").rglob("*.py"))

@@ -7,15 +7,18 @@ import re
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from telecmi_async._internal.characters import DASHES, INVISIBLE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LONGEST = 40
 _MOST_HIDDEN = 11
 _NO_DIGIT = re.compile(r"\D+")
-# Digits in one run; or, as a word of their own, with blanks, dots, dashes and brackets between
-# them. Bounded, because a hostile text could make the search take seconds.
-_DIGIT_RUN = re.compile(r"\d{7,}|(?<![\w-])\d(?:(?:[^\S\n]|[().-]){0,2}\d){6,24}(?![\w-])")
+# Digits in one run; or, as a word of their own, with blanks, dots, brackets, dashes and invisible
+# marks between them. Bounded, because a hostile text could make the search take seconds.
+_BETWEEN = rf"(?:[^\S\n]|[().\-{DASHES}{INVISIBLE}])"
+_DIGIT_RUN = re.compile(rf"\d{{7,}}|(?<![\w-])\d(?:{_BETWEEN}{{0,3}}\d){{6,24}}(?![\w-])")
 
 
 def mask(number: int | str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 def import_public(package: str, modules: Mapping[str, str], name: str) -> object:
@@ -28,3 +29,11 @@ def import_public(package: str, modules: Mapping[str, str], name: str) -> object
             setattr(sys.modules[package], name, found)
             return found
     raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+
+def lazy_names(
+    package: str, modules: Mapping[str, str]
+) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """Return ``__getattr__`` and ``__dir__`` of a package; see `import_public` for arguments."""
+    names = [name for each in modules.values() for name in each.split()]
+    return functools.partial(import_public, package, modules), lambda: sorted(names)

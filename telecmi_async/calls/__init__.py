@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from telecmi_async._internal.public_names import import_public
+from telecmi_async._internal.public_names import lazy_names
 
 __all__ = ["CallEvents", "CallHandle", "CallRequest", "CallResult", "CallStatus", "RetryPolicy"]
 
@@ -23,9 +23,4 @@ if TYPE_CHECKING:
     from telecmi_async.calls.retry import RetryPolicy
     from telecmi_async.calls.state import CallStatus
 else:  # hidden from type checkers, or they would accept any name
-
-    def __getattr__(name: str) -> object:
-        return import_public(__name__, _MODULES, name)
-
-    def __dir__() -> list[str]:
-        return __all__
+    __getattr__, __dir__ = lazy_names(__name__, _MODULES)

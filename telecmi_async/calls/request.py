@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 import attrs
 from attrs import field, frozen
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from telecmi_async.pcmo.flow import FlowLike
 
 
-def _to(value: int | str) -> int:
+def _to(value: SupportsIndex | str) -> int:
     return parse_number(value, "to")
 
 
@@ -41,7 +41,7 @@ class CallRequest:
     """A call to place: validated and normalised when it is made, and immutable.
 
     Args:
-        to: The number to dial, with country code; int or str.
+        to: The number to dial, with country code; an integer or a str.
         pcmo: What happens once it is answered: a `Flow`, or a sequence of actions, of plain
             dicts, or of both. It becomes a tuple of actions.
         from_: The caller id, a number of yours. The service's if ``None``.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, SupportsIndex, TypeAlias, cast
 
 import attrs
 from attrs import field, frozen
@@ -134,7 +134,7 @@ def _parse_flow(value: FlowLike | Template) -> Template:
     return value if isinstance(value, Template) else Template(value)
 
 
-def _parse_from(value: int | str | None) -> int | None:
+def _parse_from(value: SupportsIndex | str | None) -> int | None:
     try:
         return None if value is None else parse_number(value, "from_")
     except InvalidCall as error:

@@ -13,7 +13,7 @@ from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import campaign_named, opened
 from telecmi_async.cli.terminal import confirm
 from telecmi_async.ledger import ContactState
-from telecmi_async.phone import parse_number
+from telecmi_async.phone import parse_numbers
 
 if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
@@ -37,7 +37,7 @@ def unknown(
 
     ``confirmed`` is how many were confirmed beforehand.
     """
-    wanted = [parse_number(number) for number in numbers]
+    wanted = list(parse_numbers(numbers))
 
     async def retry() -> Exit:
         async with opened(terminal, ledger) as book:
@@ -76,7 +76,7 @@ def _reopen(
     as_json: bool,
 ) -> int:
     """Have contacts tried again that were certainly not placed: all, some numbers, or a reason."""
-    wanted = {parse_number(number) for number in numbers}
+    wanted = set(parse_numbers(numbers))
 
     async def retry() -> Exit:
         async with opened(terminal, ledger) as book:

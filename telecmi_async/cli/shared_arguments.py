@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import re
 from textwrap import fill
 from typing import Any, Final, NoReturn, TypeAlias
+
+from telecmi_async._internal.messages import mask_in
 
 WEBHOOK_PORT: Final = 8788
 WIDTH: Final = 78
 #: What commands are added to; argparse has no public name for it.
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # see above
 _Options: TypeAlias = "argparse.ArgumentParser | argparse._ArgumentGroup"  # noqa: SLF001  # the same
+_PARTS_OF_A_NUMBER = re.compile(r"unrecognized arguments: [0-9 ()\-.]+")
 EXIT_CODES: Final = """\
 exit codes:
   0  done                               5  too many calls, or a cap is reached
@@ -45,7 +49,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise `Misused`."""
-        raise Misused(self, message)
+        if _PARTS_OF_A_NUMBER.fullmatch(message):
+            message = "write a number with blanks in quotation marks, or without blanks"
+        raise Misused(self, mask_in(message))
 
 
 def command(

@@ -7,7 +7,7 @@ returns after its change is on disk.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, SupportsIndex
 
 from telecmi_async.pacing.shared import SharedLimits
 
@@ -200,7 +200,7 @@ class Ledger(SharedLimits, Protocol):
         ...
 
     async def redial_unknown(
-        self, name: str, numbers: Iterable[int | str] | None = None
+        self, name: str, numbers: Iterable[SupportsIndex | str] | None = None
     ) -> int:
         """Make unknown contacts pending because a person decided so; return how many.
 
@@ -215,7 +215,7 @@ class Ledger(SharedLimits, Protocol):
         self,
         name: str,
         state: ContactState,
-        numbers: Iterable[int | str] | None = None,
+        numbers: Iterable[SupportsIndex | str] | None = None,
         *,
         reason: str = "",
     ) -> int:
@@ -235,7 +235,7 @@ class Ledger(SharedLimits, Protocol):
 
     # -- do not call
 
-    async def add_do_not_call(self, numbers: Iterable[int | str], source: str) -> int:
+    async def add_do_not_call(self, numbers: Iterable[SupportsIndex | str], source: str) -> int:
         """Add numbers to the do-not-call list of this ledger; return how many are new.
 
         Args:
@@ -255,7 +255,7 @@ class Ledger(SharedLimits, Protocol):
         """Iterate over contacts in the order of loading, without their histories."""
         ...
 
-    async def find(self, name: str, number: int | str) -> Contact | None:
+    async def find(self, name: str, number: SupportsIndex | str) -> Contact | None:
         """Return one contact with its whole history; ``None`` if the campaign has no such one.
 
         Args:

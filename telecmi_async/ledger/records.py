@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final, cast
+from typing import Final, SupportsIndex, cast
 
 from attrs import field, frozen
 from attrs.converters import optional
@@ -16,7 +16,7 @@ from telecmi_async.ledger.states import ContactState, Move
 from telecmi_async.phone import parse_number
 
 
-def _number(value: int | str) -> int:
+def _number(value: SupportsIndex | str) -> int:
     return parse_number(value)
 
 

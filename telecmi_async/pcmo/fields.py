@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
@@ -70,12 +70,12 @@ def given_repr(self: attrs.AttrsInstance) -> str:
 # understand neither a factory nor attrs.Converter.
 
 
-def required_number(value: int | str) -> int:
+def required_number(value: SupportsIndex | str) -> int:
     """Return ``number``, as an int."""
     return parse_number(value, "number")
 
 
-def optional_from(value: int | str | None) -> int | None:
+def optional_from(value: SupportsIndex | str | None) -> int | None:
     """Return ``from``, as an int."""
     return None if value is None else parse_number(value, "from")
 

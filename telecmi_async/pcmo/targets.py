@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal, SupportsIndex, cast
 
 from attrs import field, frozen
 
@@ -18,7 +18,7 @@ class Pstn:
     """A phone that `Bridge` rings.
 
     Args:
-        number: Its number with country code, int or str.
+        number: Its number with country code, an integer or a str.
 
     Raises:
         InvalidCall: It is not a phone number.
@@ -59,7 +59,7 @@ class Sip:
     __repr__ = is_.given_repr
 
 
-def phones(value: Sequence[Pstn | int | str]) -> tuple[Pstn, ...]:
+def phones(value: Sequence[Pstn | SupportsIndex | str]) -> tuple[Pstn, ...]:
     """Return the phones of a bridge; a plain number stands for its `Pstn`."""
     phones: list[Pstn] = []
     for i, item in enumerate(_items(value, "[Pstn(…)]")):
@@ -68,7 +68,7 @@ def phones(value: Sequence[Pstn | int | str]) -> tuple[Pstn, ...]:
                 phones.append(item)
             case Sip():
                 raise InvalidCall("a SIP endpoint goes into Connect", path=f"connect[{i}]")
-            case int() | str():
+            case int() | str() | SupportsIndex():
                 try:
                     phones.append(Pstn(item))
                 except InvalidCall as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from telecmi_async._internal.public_names import import_public
+from telecmi_async._internal.public_names import lazy_names
 
 __all__ = [
     "CallService",
@@ -31,9 +31,4 @@ if TYPE_CHECKING:
     from telecmi_async.service.sources import EventSource
     from telecmi_async.service.stream import CallStream, Progress
 else:  # hidden from type checkers, or they would accept any name
-
-    def __getattr__(name: str) -> object:
-        return import_public(__name__, _MODULES, name)
-
-    def __dir__() -> list[str]:
-        return __all__
+    __getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, SupportsIndex, TypeAlias, TypedDict, TypeVar, cast
 
 import attrs
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-#: A phone number with its country code.
-Number: TypeAlias = int | str
+#: A phone number with its country code: an integer of any library, or text as people write it.
+Number: TypeAlias = SupportsIndex | str
 
 
 class Options(TypedDict, total=False):

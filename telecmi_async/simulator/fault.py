@@ -7,7 +7,7 @@ placed all the same. How the callee behaves is in `telecmi_async.simulator.calle
 from __future__ import annotations
 
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, SupportsIndex
 
 from attrs import define, field, frozen
 
@@ -125,7 +125,7 @@ def _parse_kind(value: FaultKind | str) -> FaultKind:
         raise ConfigurationError(f"Fault.kind must be {listed(tuple(FaultKind))}") from None
 
 
-def _parse_to(value: int | str | None) -> int | None:
+def _parse_to(value: SupportsIndex | str | None) -> int | None:
     try:
         return None if value is None else parse_number(value, "Fault.to")
     except InvalidCall as error:

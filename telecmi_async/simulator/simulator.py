@@ -8,7 +8,7 @@ requests to it: see `telecmi_async.simulator.fronts`.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 
 import attrs
 import httpx
@@ -152,7 +152,7 @@ class Simulator(SimulatorOptions):
         """The most requests that ever waited for their answers at the same time."""
         return self._log.max_in_flight
 
-    def placed(self, to: int | str) -> int:
+    def placed(self, to: SupportsIndex | str) -> int:
         """Return how often a number was dialled."""
         return self._log.placed[parse_number(to, "to")]
 
@@ -254,7 +254,7 @@ class Simulator(SimulatorOptions):
 
     # -- time and calls by hand
 
-    def call_in(self, *, from_: int | str, to: int | str) -> SimulatedCall:
+    def call_in(self, *, from_: SupportsIndex | str, to: SupportsIndex | str) -> SimulatedCall:
         """Simulate a call to one of your numbers: the webhooks' receiver is asked what to do.
 
         Args:

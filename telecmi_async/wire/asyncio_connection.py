@@ -117,8 +117,8 @@ class AsyncioConnection:
         self._done = self._loop.create_future()
         self._exchange = exchange = Exchange()
         self._write, self._read = write, read
-        self._moved = self._loop.time()
         cast("asyncio.Transport", self._transport).write(request)
+        self._moved = self._loop.time()
         self._untaken = self._size_untaken()
         self._look_by(self._moved + (write if self._untaken else read))
         try:

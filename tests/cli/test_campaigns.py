@@ -226,7 +226,7 @@ def test_a_count_that_is_not_the_plans_is_refused(folder: Path) -> None:
     [
         (["--flow", "-", "--secret-stdin"], {}, "stdin cannot hold both"),
         (["--flow", "none.json"], {}, "flow: cannot read none.json: No such file"),
-        (["--from", "x"], {}, "from_: must hold only digits"),
+        (["--from", "x"], {}, 'from_: is not a phone number: "x" is not'),
         (["--country", "999"], {}, "country must be a country calling code"),
         ([], {"TELECMI_FROM": ""}, "from: is missing: give --from"),
         (["--cps", "0"], {}, "Pace.calls_per_second must be"),
@@ -304,14 +304,43 @@ def test_numbers_on_the_list_are_not_called(folder: Path) -> None:
     assert simulator.placed(19175550002) == 0
 
 
-def test_a_list_that_cannot_be_read_in_full_calls_nobody(folder: Path) -> None:
+@pytest.mark.parametrize("header", ["phone\n", ""])
+@pytest.mark.parametrize(
+    "entry",
+    ["9.19E+11", "+44 (0)20 7946 0958", "9175550002", "+19175550002x5", "+19175550002 / 03"],
+)
+def test_a_list_that_cannot_be_read_in_full_calls_nobody(
+    folder: Path, entry: str, header: str
+) -> None:
     """A do-not-call file with an invalid row is an error, and no call is placed."""
-    (folder / "never.csv").write_text("phone\n9.19E+11\n")
-    with serving(Simulator()) as environ:
+    (folder / "never.csv").write_text(f"{header}{entry}\n+19175550002\n")
+    simulator = Simulator()
+    with serving(simulator) as environ:
         code, terminal = dialled(environ, *ANY, "--do-not-call", "never.csv", "--yes", "4")
 
     assert code == Exit.USAGE
-    assert "never.csv, row 2: " in terminal.err
+    assert f"never.csv, row {2 if header else 1}: " in terminal.err
+    assert "no call is placed until every number" in terminal.err
+    assert "555000" not in terminal.err
+    assert simulator.requests == 0
+
+
+@pytest.mark.parametrize(
+    "spelt", ["tel:+1-917-555-0002", "p:0019175550002", "1917\u20115550002"]
+)
+def test_a_number_is_found_however_it_is_written(folder: Path, spelt: str) -> None:
+    """The do-not-call file, `why` and `retry-unknown` read numbers as the contacts file does."""
+    (folder / "never.csv").write_text(f"phone\n{spelt}\n", "utf-8")
+    simulator = Simulator()
+    with serving(simulator) as environ:
+        _, _ = dialled(environ, *ANY, "--do-not-call", "never.csv", "--yes", "4")
+    code, terminal = ran("why", spelt, "--ledger", "l.db")
+    _, retried = ran("retry-unknown", spelt, "--ledger", "l.db", "--yes", "0")
+
+    assert simulator.placed(19175550002) == 0
+    assert code == Exit.OK
+    assert terminal.out.startswith("•••••••0002 in people is blocked")
+    assert "no such contact is unknown" in retried.err
 
 
 def closed_now(folder: Path) -> list[str]:
@@ -655,7 +684,7 @@ def test_a_failure_comes_out_as_itself(
 
 
 @pytest.mark.parametrize(
-    "argv", [["status"], ["pause"], ["resume"], ["export"], ["why", "+1917555001"]]
+    "argv", [["status"], ["pause"], ["resume"], ["export"], ["why", "+19175550001"]]
 )
 def test_what_is_not_there_is_named(folder: Path, argv: list[str]) -> None:
     """A missing ledger or campaign is an error and is not created."""

@@ -327,8 +327,8 @@ def test_where_nobody_can_be_asked_nothing_is_placed(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"--to": "0123"}, "to: must start with the country code"),
-        ({"--from": "x"}, "from: must hold only digits"),
+        ({"--to": "0123"}, "to: starts with 0 instead of its country code"),
+        ({"--from": "x"}, 'from: is not a phone number: "x"'),
         ({"--pcmo": "no-such-file.json"}, "flow: cannot read no-such-file.json: No such file"),
         ({"--duration": "0"}, "duration: must be between 1 and"),
         ({"--extra-params": "order=42"}, "extra_params: is not JSON"),

@@ -63,7 +63,14 @@ def test_every_command_takes_json() -> None:
     [
         (["flow", "check", "none.json"], "InvalidCall", 2, "flow: cannot read none.json"),
         (["status"], "Usage", 2, "no ledger: give --ledger FILE"),
-        (["why", "x", "--ledger", "l.db"], "InvalidCall", 2, "number: must hold only digits"),
+        (
+            ["why", "x", "--ledger", "l.db"],
+            "InvalidCall",
+            2,
+            'number: is not a phone number: "x"',
+        ),
+        (["why", "+91", "98765", "43210"], "Usage", 2, "blanks in quotation marks"),
+        (["why", "--x=919876543210", "1"], "Usage", 2, "arguments: --x=••••••••3210"),
         (["dial"], "Usage", 2, "the following arguments are required: contacts, --flow"),
         (["export", "--format", "xml"], "Usage", 2, "invalid choice: 'xml'"),
         (["call", "--to", "1"], "Usage", 2, "required: --flow/--pcmo"),

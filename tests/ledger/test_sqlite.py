@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 
-FIRST = 910000000000
+FIRST = 919000000000
 
 
 @pytest.fixture

@@ -693,7 +693,7 @@ def test_faults_are_removed() -> None:
     [
         ({"kind": "earthquake"}, "Fault.kind must be"),
         ({"kind": ""}, "Fault.kind must be"),
-        ({"to": "917"}, "Fault.to: must have 7 to 15 digits"),
+        ({"to": "917"}, "Fault.to: has 3 digits with its country code"),
         ({"share": "101"}, "Fault.share must be a number from 0 to 1"),
         ({"share": "nan"}, "Fault.share must be a number from 0 to 1"),
         ({"share": "half"}, "The share must be a number from 0 to 100."),

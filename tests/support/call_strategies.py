@@ -22,10 +22,27 @@ from telecmi_async.pcmo import (
     Stream,
 )
 from telecmi_async.phone import Region
+from telecmi_async.phone.plans import plan_codes, plan_of_code
 
 __all__ = ["actions", "json_objects", "known_actions", "numbers", "raws", "requests"]
 
-numbers = st.integers(10**6, 10**15 - 1)
+
+def _national(code: str) -> st.SearchStrategy[str]:
+    """Return a strategy for the digits behind a country code."""
+    if code == "1":
+        return st.from_regex(r"[2-9][0-9]{2}[2-9][0-9]{6}", fullmatch=True)
+    first = st.sampled_from("123456789")
+    return st.sampled_from(sorted(plan_of_code(code).lengths)).flatmap(
+        lambda length: st.tuples(
+            first, st.text("0123456789", min_size=length - 1, max_size=length - 1)
+        ).map("".join)
+    )
+
+
+#: Numbers that a phone can have, of all countries.
+numbers = st.sampled_from(sorted(plan_codes(), key=len)).flatmap(
+    lambda code: _national(code).map(lambda digits: int(code + digits))
+)
 seconds = st.integers(1, 2**31 - 1)
 counts = st.integers(1, 100)
 

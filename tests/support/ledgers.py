@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from telecmi_async.ledger import Claim, Intent, Ledger, RuleDecision
 
-FIRST = 910000000000
+FIRST = 919000000000
 NO_LIMITS = SendLimits()
 LEASE = 60.0
 FENCE = 30.0

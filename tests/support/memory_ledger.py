@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import weakref
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self, SupportsIndex, TypeVar
 
 import anyio
 
@@ -17,7 +17,7 @@ from telecmi_async.ledger import Loaded, SqliteLedger
 from telecmi_async.ledger.migrate import migrate_sqlite, scripts
 from telecmi_async.ledger.sqlite.ledger import _rows
 from telecmi_async.ledger.sqlite.thread import explain
-from telecmi_async.phone import parse_number
+from telecmi_async.phone import parse_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -108,7 +108,7 @@ class MemoryLedger(SqliteLedger):
             if not (rows := _rows(source)):
                 return Loaded(added=added, known=known)
 
-    async def add_do_not_call(self, numbers: Iterable[int | str], source: str) -> int:
+    async def add_do_not_call(self, numbers: Iterable[SupportsIndex | str], source: str) -> int:
         """Add numbers to the do-not-call list, all at once."""
-        some = [parse_number(each) for each in numbers]
+        some = list(parse_numbers(numbers))
         return await self._add_do_not_call(some, source)

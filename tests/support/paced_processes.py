@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from telecmi_async.pacing.shared import SharedLimits
     from telecmi_async.simulator.replies import Decision
 
-FIRST = 19170000000
+FIRST = 19172000000
 FLOW = [{"action": "hangup"}]
 
 

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import anyio
 import attrs
 from program_clients import VARIANTS, Variant
-from program_server import FIRST, LATE, Arrival, Lag, ProgramServer, Scene
+from program_server import FIRST, LATE, Arrival, Lag, ProgramServer, Scene, is_raced
 from wire_programs import Program
 
 from telecmi_async import (
@@ -68,8 +68,6 @@ KINDS = (SAFE, SECOND, WRONG_ID, HANG, ERROR)
 SIDE_BY_SIDE = 8
 #: Programs of one process; a new one starts afresh.
 _CHUNK = 250
-#: How long before a request a stray reply on its connection may have been overlooked, in seconds.
-_RACE = 0.05
 #: For how long the server may be busy with what a client has left behind.
 _DRAIN = 1.0
 _UNSETTLED = {CallStatus.QUEUED, CallStatus.SENDING}
@@ -380,7 +378,7 @@ class _Seen:
         """Return a fault if something is wrong; ``about`` are the requests it comes from."""
         if not wrong:
             return None
-        raced = any(a.since_stray is not None and a.since_stray < _RACE for a in about)
+        raced = any(is_raced(arrival.since_stray) for arrival in about)
         # Of a request that the server never read it cannot be said when it was written.
         raced |= kind == WRONG_ID and why.startswith(LATE) and not about
         return Fault(kind, -1, f"{why}: {self._text}", raced)

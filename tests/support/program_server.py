@@ -29,13 +29,15 @@ if TYPE_CHECKING:
 
     from wire_programs import Program
 
-__all__ = ["FIRST", "LATE", "Arrival", "ProgramServer", "Scene", "client_context"]
+__all__ = ["FIRST", "LATE", "Arrival", "ProgramServer", "Scene", "client_context", "is_raced"]
 
 CERTIFICATE = Path(__file__).parents[1] / "data" / "loopback.pem"
 #: The number that call 0 dials.
 FIRST = 19170000000
 #: The ids in stray replies: in one write with a reply that was asked for, and in a later one.
 STRAY, LATE = "stray", "late"
+# How long before a request a stray reply on its connection may have been overlooked, in seconds.
+_RACE = 0.05
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"(?im)^content-length: *(\d+)")
 # A client may read that much at once.
@@ -73,6 +75,11 @@ class Arrival:
     fate: Fate
     request_id: str
     since_stray: float | None = None
+
+
+def is_raced(since_stray: float | None) -> bool:
+    """Return whether a client may have overlooked a stray reply, by `Arrival.since_stray`."""
+    return since_stray is not None and since_stray < _RACE
 
 
 class Lag:
@@ -198,9 +205,10 @@ class Scene:
             self.oddities.append(f"call {number} was sent to {target!r}")
         before = self.arrivals[number]
         fates = self.program.calls[number].fates
+        late = LATE if is_raced(since_stray) else ""
         arrival = Arrival(
             fates[min(len(before), len(fates) - 1)],
-            f"call{number}request{len(before)}".ljust(43, "x"),
+            f"{late}call{number}request{len(before)}".ljust(43, "x"),
             since_stray,
         )
         before.append(arrival)
@@ -381,6 +389,9 @@ class _Connection:
         if arrival is None:
             return False
         await self._answer(arrival)
+        if is_raced(since):
+            # The client took the stray reply for this one. So this one is stray.
+            self._strayed = time.monotonic()
         # A client that asks for that is sure of it: it may not see what comes behind a reply.
         return self._fate.kind != "one reply each" and not closes
 

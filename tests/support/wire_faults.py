@@ -79,7 +79,7 @@ def redirect(status: str) -> Fault:
 READ = Timeouts(connect=5, write=5, read=0.05, total=10)
 
 
-TOTAL = Timeouts(connect=5, write=5, read=5, total=0.2)
+TOTAL = Timeouts(connect=5, write=5, read=5, total=0.5)
 
 
 # The connection ends before the request. The client may notice that in time: nothing left then.

@@ -346,7 +346,7 @@ async def test_a_server_that_takes_a_request_in_pieces_is_waited_for(tls: bool) 
 
     async def script(peer: fs.Peer) -> None:
         for _ in range(10):
-            await anyio.sleep(0.03)
+            await anyio.sleep(0.06)
             for _ in range(16):
                 await peer._receive()
         await fs.well_behaved(peer)
@@ -354,7 +354,7 @@ async def test_a_server_that_takes_a_request_in_pieces_is_waited_for(tls: bool) 
     server = fs.FaultServer(script, tls=tls)
     async with connected(server) as connection:
         large = Request(b"x" * 16_000_000)
-        reply = await exchange(connection, large.take, write=0.2, read=5)
+        reply = await exchange(connection, large.take, write=0.5, read=5)
 
     assert reply is not None
     assert server.complete == 1
@@ -365,8 +365,8 @@ async def test_time_passes_for_an_idle_connection_without_harm(tls: bool) -> Non
     """A time-out that is due after its reply came ends nothing."""
     server = fs.FaultServer(fs.well_behaved, tls=tls)
     async with connected(server) as connection:
-        first = await exchange(connection, read=0.02)
-        await anyio.sleep(0.05)
+        first = await exchange(connection, read=0.2)
+        await anyio.sleep(0.25)
         second = await exchange(connection, read=9)
 
     assert first is not None

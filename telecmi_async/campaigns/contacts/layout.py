@@ -125,8 +125,9 @@ def _numeric(cell: str, country: str | None) -> bool:
     number = read_number(cell, country)
     if isinstance(number, int) or (number.kind is Kind.DIGITS_LOST and "E" in cell.upper()):
         return True
-    no_number = number.kind in {Kind.NO_NUMBER, Kind.NOT_A_NUMBER}
-    return not no_number and sum(map(str.isdigit, cell)) >= 7
+    # A name of a column may hold digits, and "+44 (0)20 7946 0958" holds nothing else.
+    named = number.kind is Kind.NOT_A_NUMBER and any(map(str.isalpha, cell))
+    return not named and sum(map(str.isdigit, cell)) >= 7
 
 
 def _column_of_numbers(

@@ -6,7 +6,7 @@ import math
 import secrets
 import time
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NoReturn, Self, cast
+from typing import TYPE_CHECKING, Final, NoReturn, Self, SupportsIndex, cast
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import shown
@@ -27,7 +27,7 @@ from telecmi_async.ledger.sanitize import (
     to_json,
 )
 from telecmi_async.ledger.states import ContactState
-from telecmi_async.phone import parse_number
+from telecmi_async.phone import parse_number, parse_numbers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -342,7 +342,7 @@ class PostgresLedger:
         )
 
     async def redial_unknown(
-        self, name: str, numbers: Iterable[int | str] | None = None
+        self, name: str, numbers: Iterable[SupportsIndex | str] | None = None
     ) -> int:
         """Make unknown contacts pending because a person decided so."""
         return await self._decide("redial(%s::integer, %s::bigint[])", name, numbers)
@@ -351,7 +351,7 @@ class PostgresLedger:
         self,
         name: str,
         state: ContactState,
-        numbers: Iterable[int | str] | None = None,
+        numbers: Iterable[SupportsIndex | str] | None = None,
         *,
         reason: str = "",
     ) -> int:
@@ -361,19 +361,23 @@ class PostgresLedger:
         return await self._decide(call, name, numbers, str(state), clean(reason))
 
     async def _decide(
-        self, call: str, name: str, numbers: Iterable[int | str] | None, *given: object
+        self,
+        call: str,
+        name: str,
+        numbers: Iterable[SupportsIndex | str] | None,
+        *given: object,
     ) -> int:
         """Make a move that a person decided on, for all contacts or for those of some numbers."""
-        wanted = None if numbers is None else [parse_number(each) for each in numbers]
+        wanted = None if numbers is None else list(parse_numbers(numbers))
         campaign = await self._campaign(name)
         return int(await self._queries.value(f"SELECT {call}", campaign, wanted, *given))
 
     # -- do not call
 
-    async def add_do_not_call(self, numbers: Iterable[int | str], source: str) -> int:
+    async def add_do_not_call(self, numbers: Iterable[SupportsIndex | str], source: str) -> int:
         """Add numbers to the do-not-call list; return how many are new."""
         added = 0
-        rest = map(parse_number, numbers)
+        rest = parse_numbers(numbers)
         while batch := list(islice(rest, _BATCH)):
             added += int(await self._moves.value(queries.ADD_DO_NOT_CALL, clean(source), batch))
         return added
@@ -395,7 +399,7 @@ class PostgresLedger:
             for row in page:
                 yield contact_from(row[1:])
 
-    async def find(self, name: str, number: int | str) -> Contact | None:
+    async def find(self, name: str, number: SupportsIndex | str) -> Contact | None:
         """Return one contact with its whole history."""
         wanted = parse_number(number)
         campaign = await self._campaign(name)

@@ -6,7 +6,16 @@ import sqlite3
 import time
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    ParamSpec,
+    Self,
+    SupportsIndex,
+    TypeVar,
+)
 
 import anyio.to_thread
 
@@ -17,7 +26,7 @@ from telecmi_async.ledger.records import Loaded
 from telecmi_async.ledger.sanitize import clean, contact_row
 from telecmi_async.ledger.sqlite import claims, limits, queries, sends
 from telecmi_async.ledger.sqlite.thread import SqliteThread
-from telecmi_async.phone import parse_number
+from telecmi_async.phone import parse_numbers
 
 if TYPE_CHECKING:
     import os
@@ -194,10 +203,10 @@ class SqliteLedger:
     resolve_unknown = _writing(sends.resolve_unknown)
 
     async def redial_unknown(
-        self, name: str, numbers: Iterable[int | str] | None = None
+        self, name: str, numbers: Iterable[SupportsIndex | str] | None = None
     ) -> int:
         """Make unknown contacts pending because a person decided so."""
-        wanted = None if numbers is None else [parse_number(each) for each in numbers]
+        wanted = None if numbers is None else list(parse_numbers(numbers))
         return await self._redial(name, wanted)
 
     _redial = _writing(sends.redial)
@@ -206,21 +215,21 @@ class SqliteLedger:
         self,
         name: str,
         state: ContactState,
-        numbers: Iterable[int | str] | None = None,
+        numbers: Iterable[SupportsIndex | str] | None = None,
         *,
         reason: str = "",
     ) -> int:
         """Make rejected or failed contacts pending because a person decided so."""
-        wanted = None if numbers is None else [parse_number(each) for each in numbers]
+        wanted = None if numbers is None else list(parse_numbers(numbers))
         return await self._reopen(name, state, wanted, reason)
 
     _reopen = _writing(sends.reopen)
 
-    async def add_do_not_call(self, numbers: Iterable[int | str], source: str) -> int:
+    async def add_do_not_call(self, numbers: Iterable[SupportsIndex | str], source: str) -> int:
         """Add numbers to the do-not-call list; a thread takes them from the iterable."""
         new = 0
-        rest = iter(numbers)
-        while batch := await anyio.to_thread.run_sync(_numbers, rest):
+        rest = parse_numbers(numbers)
+        while batch := await anyio.to_thread.run_sync(list, islice(rest, _BATCH)):
             new += await self._add_do_not_call(batch, clean(source))
         return new
 
@@ -246,7 +255,3 @@ class SqliteLedger:
 
 def _rows(contacts: Iterator[object]) -> list[tuple[int, str, float, float | None]]:
     return [contact_row(contact) for contact in islice(contacts, _BATCH)]
-
-
-def _numbers(numbers: Iterator[int | str]) -> list[int]:
-    return [parse_number(number) for number in islice(numbers, _BATCH)]

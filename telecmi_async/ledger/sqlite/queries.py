@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, SupportsIndex
 
 from telecmi_async._internal.messages import shown
 from telecmi_async.errors import ConfigurationError
@@ -88,7 +88,7 @@ def contacts_page(
     return [(row[0], contact_from(row[1:])) for row in rows]
 
 
-def find(db: sqlite3.Connection, name: str, number: int | str) -> Contact | None:
+def find(db: sqlite3.Connection, name: str, number: SupportsIndex | str) -> Contact | None:
     """Return one contact with its whole history."""
     wanted = parse_number(number)
     row = db.execute(

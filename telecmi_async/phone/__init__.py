@@ -1,0 +1,8 @@
+"""Phone numbers: how they are read, and which of TeleCMI's two endpoints a call takes."""
+
+from __future__ import annotations
+
+from telecmi_async.phone.number import parse_number, parse_numbers
+from telecmi_async.phone.region import Region, parse_region, route
+
+__all__ = ["Region", "parse_number", "parse_numbers", "parse_region", "route"]
