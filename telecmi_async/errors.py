@@ -179,6 +179,9 @@ class NotSent(CallNotPlaced):
     before it that should not, which is logged.
     """
 
+    #: Why TeleCMI could not be reached, in a few words; empty if it was something else.
+    unreached: str = ""
+
 
 class CallCancelled(CallNotPlaced):
     """The call was cancelled before it was placed.

@@ -92,6 +92,7 @@ class Verdict:
         retry_after: The pause TeleCMI asked for, in seconds, not capped.
         permanent: Whether the same request would fail again: it could not even be built.
         resent: Whether the HTTP client sent the request more than once, by itself.
+        unreached: Whether it failed on its way, such as for lack of a connection, and did not leave.
     """
 
     outcome: Outcome
@@ -103,6 +104,7 @@ class Verdict:
     retry_after: float | None = None
     permanent: bool = False
     resent: bool = False
+    unreached: bool = False
 
 
 _Body: TypeAlias = "Mapping[str, object] | None"
@@ -125,6 +127,7 @@ def judge(answer: Reply | Failure, *, redact: Redactor, now: datetime) -> Verdic
         retry_after=None,
         permanent=False,
         resent=True,
+        unreached=False,
     )
 
 
@@ -134,6 +137,7 @@ def _judge_failure(failure: Failure, redact: Redactor) -> Verdict:
         Outcome.UNKNOWN if left else Outcome.NOT_SENT,
         redact.text(failure.reason),
         permanent=failure.permanent and not left,
+        unreached=failure.unreached and not left,
     )
 
 
@@ -347,7 +351,9 @@ def conclude(
         return stopped
     last = verdicts[-1]
     what = "request could not be built" if last.permanent else "call was not sent"
-    return errors.NotSent(f"the {what} ({last.detail}); no phone rang", attempts=attempts)
+    error = errors.NotSent(f"the {what} ({last.detail}); no phone rang", attempts=attempts)
+    error.unreached = last.detail if last.unreached else ""
+    return error
 
 
 def _refusal(verdict: Verdict, attempts: tuple[Attempt, ...]) -> errors.CallRejected:

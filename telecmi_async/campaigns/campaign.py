@@ -135,6 +135,14 @@ class Campaign:
                 "ledger, or to dial without the cap"
             )
 
+    @property
+    def unreached(self) -> str:
+        """Why this worker cannot reach TeleCMI, in words; empty while nothing says so.
+
+        Contacts stay pending meanwhile, and single probes are sent until one is answered.
+        """
+        return self._worker.health.unreached
+
     async def state(self) -> CampaignState:
         """Return what the campaign is doing, and its contacts by state."""
         return await self._ledger.state(self.name)

@@ -9,9 +9,12 @@ nothing                                placed
 `AuthenticationError`                  pending, and the campaign pauses
 `MissingProperty` with code 502        pending, after a growing pause; finally rejected
 other `CallRejected`                   rejected
-`NotSent`                              pending, after a growing pause; finally failed
+`NotSent`, TeleCMI was not reached     pending, after a pause
+other `NotSent`                        pending, after a growing pause; finally failed
 other `CallNotPlaced`                  pending: it was cancelled
 =====================================  ===================================================
+
+Only the rows that say "finally" count as a contact's attempts.
 """
 
 from __future__ import annotations
@@ -34,13 +37,14 @@ _LONGEST_PAUSE = 3_600.0
 class SendVerdict:
     """The outcome of a send, before the ledger's clock is read.
 
-    ``pause`` is in seconds, until the contact is tried again.
+    ``pause`` is in seconds, until the contact is tried again; ``counts`` is the result's.
     """
 
     state: ContactState
     detail: str = ""
     request_id: str | None = None
     pause: float = 0.0
+    counts: bool = True
 
     def at(self, now: float) -> SendResult:
         """Return it with the ledger's time."""
@@ -49,13 +53,14 @@ class SendVerdict:
             detail=self.detail,
             request_id=self.request_id,
             not_before=now + self.pause,
+            counts=self.counts,
         )
 
 
 def outcome_of(  # noqa: PLR0911  # a row of the table each
-    error: TelecmiError | None, *, request_id: str | None, sends: int, retries: Retries
+    error: TelecmiError | None, *, request_id: str | None, attempts: int, retries: Retries
 ) -> SendVerdict:
-    """Return the outcome of a send that is one of ``sends`` for its contact, itself included.
+    """Return the outcome of a send: the last of so many ``attempts`` for its contact.
 
     ``error`` is what the call's handle raised; ``request_id`` is given if TeleCMI accepted the
     call.
@@ -69,24 +74,26 @@ def outcome_of(  # noqa: PLR0911  # a row of the table each
         case errors.AuthenticationError():
             return _again("the credentials were refused")
         case errors.MissingProperty(code=502):
-            return _tried(error, ContactState.REJECTED, sends, retries)
+            return _tried(error, ContactState.REJECTED, attempts, retries)
         case errors.CallRejected():
             return SendVerdict(state=ContactState.REJECTED, detail=str(error))
+        case errors.NotSent() if error.unreached:
+            return _again(str(error), retries.pause(attempts))
         case errors.NotSent():
-            return _tried(error, ContactState.FAILED, sends, retries)
+            return _tried(error, ContactState.FAILED, attempts, retries)
         case errors.CallNotPlaced():
             return _again("cancelled")
         case _:  # CallOutcomeUnknown, or an error that no row names
             return SendVerdict(state=ContactState.UNKNOWN, detail=str(error))
 
 
-def _again(why: str, pause: float = 0.0) -> SendVerdict:
-    return SendVerdict(state=ContactState.PENDING, detail=why, pause=pause)
+def _again(why: str, pause: float = 0.0, *, counts: bool = False) -> SendVerdict:
+    return SendVerdict(state=ContactState.PENDING, detail=why, pause=pause, counts=counts)
 
 
 def _tried(
-    error: TelecmiError, last: ContactState, sends: int, retries: Retries
+    error: TelecmiError, last: ContactState, attempts: int, retries: Retries
 ) -> SendVerdict:
-    if sends >= retries.attempts:
+    if attempts >= retries.attempts:
         return SendVerdict(state=last, detail=str(error))
-    return _again(str(error), retries.pause(sends))
+    return _again(str(error), retries.pause(attempts), counts=True)

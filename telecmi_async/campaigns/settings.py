@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 UnknownPolicy: TypeAlias = Literal["hold", "retry_after_proof", "give_up"]
 
 _FASTEST: Final = 10_000
+_REFUSALS: Final = 10
 
 
 def _seconds(default: float) -> Any:
@@ -155,6 +156,9 @@ class CampaignSettings:
         retries: When a contact is tried again that was certainly not dialled.
         unknown: What happens to sends whose outcome is unknown.
         from_: The caller id; the service's if not given.
+        pause_after_refusals: After how many equal refusals in a row (the same HTTP status and
+            code) the campaign pauses itself, before a misspelt address uses up its contacts;
+            ``None`` for never. Each worker counts its own, for each of TeleCMI's endpoints.
 
     Raises:
         ConfigurationError: A value is out of range.
@@ -171,6 +175,9 @@ class CampaignSettings:
         default="hold", validator=validators.one_of("hold", "retry_after_proof", "give_up")
     )
     from_: int | None = field(default=None, converter=_parse_from, repr=_masked)
+    pause_after_refusals: int | None = field(
+        default=_REFUSALS, validator=validators.whole_or_none(1)
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.pace.caller_id_calls_per_second is not None and self.from_ is None:
@@ -202,6 +209,7 @@ class CampaignSettings:
             "retries": attrs.asdict(self.retries),
             "unknown": self.unknown,
             "from": self.from_,
+            "pause_after_refusals": self.pause_after_refusals,
         }
 
     @classmethod
@@ -222,6 +230,9 @@ class CampaignSettings:
                 retries=Retries(**cast("dict[str, object]", fields["retries"])),  # type: ignore[arg-type]  # it checks
                 unknown=cast("UnknownPolicy", fields["unknown"]),
                 from_=cast("int | None", fields["from"]),
+                pause_after_refusals=cast(
+                    "int | None", fields.get("pause_after_refusals", _REFUSALS)
+                ),
             )
         except (KeyError, TypeError, InvalidCall) as error:
             raise ConfigurationError(

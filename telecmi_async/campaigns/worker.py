@@ -29,10 +29,10 @@ from telecmi_async.calls.request import CallRequest
 from telecmi_async.campaigns.channel_leases import ChannelLeases
 from telecmi_async.campaigns.dial_tasks import DialTasks
 from telecmi_async.campaigns.outcome import outcome_of
+from telecmi_async.campaigns.send_health import SendHealth
 from telecmi_async.campaigns.send_permit import PendingSend, SendPermit
 from telecmi_async.campaigns.start_scheduler import StartScheduler
 from telecmi_async.errors import (
-    AuthenticationError,
     ConfigurationError,
     InvalidCall,
     LedgerLost,
@@ -41,7 +41,6 @@ from telecmi_async.errors import (
     TelecmiError,
 )
 from telecmi_async.ledger import Claim, ContactState, Intent, RuleDecision
-from telecmi_async.pacing.circuit_breaker import SendThrottle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -97,7 +96,8 @@ class Worker:
         self.failure: TelecmiError | None = None
         #: Returns the time; `run` replaces it by the clock of its event loop, which is faster.
         self.now: Callable[[], float] = anyio.current_time
-        self._breaker = SendThrottle(settings.pace.calls_per_second)
+        self.health = SendHealth(campaign, settings)
+        self._breaker = self.health.throttle
         # Sends that wait in the service have had their start: all would leave at once after a pause.
         self._window = min(settings.pace.max_in_flight, self._runner.max_in_flight)
         self._resume_at = -math.inf
@@ -334,12 +334,7 @@ class Worker:
             return lost and not await self.ledger.release(send.claim, send.owner)
         if permit.failure is not None:
             await self.store_failed(permit.failure)
-        was_open = self._breaker.open
-        self._breaker.record(failure, self.now(), began=send.began)
-        if self._breaker.open is not was_open:
-            opened = "too many of the last sends ended unknown: nothing but probes is sent"
-            news = "a probe was answered: dialling goes on" if was_open else opened
-            logger.warning("campaign %s: %s", self.campaign, news)
+        self.health.record(failure, self.now(), began=send.began)
         return await self._settle(send, permit.token, handle, failure)
 
     async def _intend(self, send: PendingSend, token: str) -> Intent | RuleDecision | None:
@@ -347,8 +342,8 @@ class Worker:
         claim, now = send.claim, await self.ledger.now(within=_FRESH)
         decision = self._judge(claim, now)
         if decision is None and self._breaker.open and not send.probe:
-            reason = "too many of the last sends ended unknown"
-            decision = RuleDecision(rule="circuit_breaker", reason=reason, until=now)
+            why = self.health.why
+            decision = RuleDecision(rule="circuit_breaker", reason=why, until=now)
         elif decision is None and (rest := self._resume_at - self.now()) > 0:
             decision = RuleDecision(
                 rule="pause", reason="TeleCMI asked for it", until=now + rest
@@ -380,7 +375,7 @@ class Worker:
         verdict = outcome_of(
             error,
             request_id=handle.request_id if error is None else None,
-            sends=send.claim.sends + 1,
+            attempts=send.claim.attempts + 1,
             retries=self.settings.retries,
         )
 
@@ -398,18 +393,19 @@ class Worker:
         ours = ours or await self.ledger.release(send.claim, send.owner)
         if limited:
             await self._scheduler.hold(verdict.pause)
-        if isinstance(error, AuthenticationError):
-            await self._set_status("paused", "TeleCMI refused the credentials")
+        if why := self.health.reason_to_pause(error, verdict.state, send.claim.number):
+            await self._set_status("paused", why)
         return not ours or verdict.state in {ContactState.PLACED, ContactState.UNKNOWN}
 
     async def _set_status(self, status: str, why: str) -> None:
-        """Pause or stop the campaign for all workers, if it is running."""
-        state = await self.ledger.state(self.campaign)
-        if state.asked == "running":
+        """Pause or stop the campaign for all workers, if it is running, and log that once."""
+        if self.status != "running":
+            return  # another send had the same reason
+        self.status = status
+        self.wake()
+        if (await self.ledger.state(self.campaign)).asked == "running":
             await self.ledger.set_status(self.campaign, status, why)
-            logger.error("campaign %s is %s: %s", self.campaign, status, why)
-            self.status = status
-            self.wake()
+            logger.warning("campaign %s is %s: %s", self.campaign, status, why)
 
     # -- a ledger that fails
 

@@ -32,7 +32,7 @@ def add_campaigns(commands: Commands) -> None:
     _add_dial(commands)
     _add_resume(commands)
     _add_looks(commands)
-    _add_retry_unknown(commands)
+    _add_retries(commands)
 
 
 def _add_dial(commands: Commands) -> None:
@@ -65,6 +65,8 @@ def _add_dial(commands: Commands) -> None:
         choices=["hold", "retry_after_proof", "give_up"],
         default="hold",
     )
+    text = "pause after so many equal refusals in a row, 0 for never (default: %(default)s)"
+    option(dial, "--pause-after-refusals", "N", text, type=int, default=10)
     dial.add_argument(
         "--dry-run", action="store_true", help="do all of it on a simulator: no phone rings"
     )
@@ -141,14 +143,27 @@ def _add_looks(commands: Commands) -> None:
     add_json(export, "an object a line, as --format jsonl does, and errors as JSON")
 
 
-def _add_retry_unknown(commands: Commands) -> None:
+def _add_retries(commands: Commands) -> None:
     retry = command(
         commands,
         "retry-unknown",
-        "status:retry_unknown",
+        "retry:unknown",
         "have people dialled again who may have been called already",
     )
     retry.add_argument("numbers", nargs="*", help="whom; all of them if none is named")
     add_ledger(retry)
     add_yes(retry)
     add_json(retry)
+    for state, why in (("rejected", "TeleCMI rejected"), ("failed", "could not be dialled")):
+        retry = command(
+            commands,
+            f"retry-{state}",
+            f"retry:{state}",
+            f"have contacts tried again that {why}; certainly none of their phones rang",
+        )
+        retry.add_argument("numbers", nargs="*", help="which; all of them if none is named")
+        text = "only those whose reason contains this text; `export` shows the reasons"
+        option(retry, "--reason", "TEXT", text, default="")
+        add_ledger(retry)
+        add_yes(retry)
+        add_json(retry)

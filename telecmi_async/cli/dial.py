@@ -102,6 +102,7 @@ def _settings(
         pace=Pace(calls_per_second=order.calls_per_second, max_live_calls=order.max_live_calls),
         rules=rules,
         unknown=order.unknown,
+        pause_after_refusals=order.pause_after_refusals or None,
     )
 
 
@@ -243,8 +244,7 @@ async def _check_begun(ledger: Ledger, name: str, settings: CampaignSettings) ->
     begun = await ledger.settings(name)
     if begun is None or CampaignSettings.parse(begun) == settings:
         return
-    wanted = settings.dump()
-    other = ", ".join(key for key in wanted if begun.get(key) != wanted[key])
+    other = ", ".join(settings.differences(CampaignSettings.parse(begun)))
     raise Stop(
         Exit.USAGE,
         f"the ledger has a campaign {name!r} that was begun with other settings ({other}): "

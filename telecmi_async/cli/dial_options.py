@@ -53,6 +53,7 @@ class DialOptions:
     not_after: str | None
     do_not_call: str | None
     unknown: UnknownPolicy
+    pause_after_refusals: int
     webhook_url: str | None
     webhook_host: str
     webhook_port: int | None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from contextlib import aclosing, contextmanager, suppress
 from shlex import quote
 from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 
+from telecmi_async.campaigns.send_health import EQUAL_REFUSALS, REFUSED_CREDENTIALS
 from telecmi_async.cli.display import display_for
 from telecmi_async.cli.exits import Exit
 from telecmi_async.cli.interrupts import interrupts
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 _LOOK: Final = 0.1
 # Retries are due within the hour. A later contact waits for calling hours or the next day.
 _LONG: Final = 3_660.0
-_REFUSED: Final = "TeleCMI refused the credentials"
+# How long TeleCMI may be out of reach before the command ends: some six probes are sent in it.
+_OUTAGE: Final = 300.0
 _TOMORROW: Final = "The calls of this day are made: `resume` goes on tomorrow."
 _LATER: Final = (
     "No contact that is left may be called within the hour: `resume` goes on then, and "
@@ -76,6 +79,7 @@ class _RunMonitor:
         self._paused = False
         self._idle = 0
         self._sends = -1
+        self._unreached_since = math.inf
 
     def show(self, state: CampaignState) -> None:
         """Show a state of the campaign."""
@@ -98,14 +102,29 @@ class _RunMonitor:
                     await self._check(state)
 
     async def _check(self, state: CampaignState) -> None:
-        if state.asked == "paused" and state.why == _REFUSED:
-            self._leave(Exit.CREDENTIALS, f"{_REFUSED}: no call was placed since.")
+        if state.asked == "paused" and state.why == REFUSED_CREDENTIALS:
+            self._leave(Exit.CREDENTIALS, f"{state.why}: no call was placed since.")
+            return
+        if state.asked == "paused" and EQUAL_REFUSALS in state.why:
+            self._leave(
+                Exit.PARTLY,
+                f"Paused: {state.why}. Once that is put right, `retry-rejected` has them tried "
+                "again, and `resume` goes on.",
+            )
             return
         if (state.asked == "paused") is not self._paused:
             self._paused = not self._paused
             said = f"Paused{f' ({state.why})' if state.why else ''}: waiting for `resume`."
             self._display.note(said if self._paused else "Going on.")
         if self._patient:
+            return
+        why, now = self._campaign.unreached, anyio.current_time()
+        self._unreached_since = min(self._unreached_since, now) if why else math.inf
+        if now - self._unreached_since >= _OUTAGE:
+            self._leave(
+                Exit.UNAVAILABLE,
+                f"TeleCMI cannot be reached ({why}): who was not called is left to be dialled.",
+            )
             return
         sent, self._sends = self._sends, state.sends
         if state.sends == sent and await self._day_is_full():

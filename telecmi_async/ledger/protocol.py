@@ -211,6 +211,28 @@ class Ledger(SharedLimits, Protocol):
         """
         ...
 
+    async def reopen(
+        self,
+        name: str,
+        state: ContactState,
+        numbers: Iterable[SupportsIndex | str] | None = None,
+        *,
+        reason: str = "",
+    ) -> int:
+        """Make rejected or failed contacts pending because a person decided so; return how many.
+
+        Their attempts start again. A contact one of whose sends may have rung, since it was
+        dialled again while its outcome was unknown, stays as it is.
+
+        Args:
+            name: The campaign.
+            state: ``REJECTED`` or ``FAILED`` (else `ConfigurationError`).
+            numbers: The contacts' numbers, as people write them (else `InvalidCall`); all in
+                that state if not given.
+            reason: Only contacts whose reason contains this text, exactly as written.
+        """
+        ...
+
     # -- do not call
 
     async def add_do_not_call(self, numbers: Iterable[SupportsIndex | str], source: str) -> int:

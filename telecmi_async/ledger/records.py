@@ -91,6 +91,7 @@ class Claim:
         epoch: The count of claims of this contact; a later claim makes this one void.
         sends: How often it was sent before.
         not_after: When it is too late to dial it.
+        excused: How many of these sends do not count as attempts.
     """
 
     contact: int
@@ -99,6 +100,12 @@ class Claim:
     epoch: int
     sends: int
     not_after: float | None = None
+    excused: int = 0
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts were made before."""
+        return self.sends - self.excused
 
 
 @frozen(kw_only=True)
@@ -201,6 +208,7 @@ class SendResult:
         detail: The reason, in a few words without a number.
         request_id: TeleCMI's id, if it accepted the call.
         not_before: When to try again.
+        counts: Whether the send counts as one of the contact's attempts, if it is ``PENDING``.
 
     Raises:
         ConfigurationError: No send ends in that state.
@@ -210,6 +218,7 @@ class SendResult:
     detail: str = ""
     request_id: str | None = None
     not_before: float = 0.0
+    counts: bool = True
 
 
 @frozen(kw_only=True)

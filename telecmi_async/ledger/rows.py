@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 #: What is selected for `claim_from` and `contact_from`, in the order of the classes' fields.
-CLAIM_COLUMNS: Final = "id, number, columns, epoch, sends, not_after"
+CLAIM_COLUMNS: Final = "id, number, columns, epoch, sends, not_after, excused"
 CONTACT_COLUMNS: Final = (
     "number, state, reason, sends, columns, request_id, answered, talk_seconds, cost, "
     "sent_at, finished_at, CASE state WHEN 'pending' THEN nullif(not_before, 0) END"

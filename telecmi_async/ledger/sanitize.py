@@ -91,6 +91,11 @@ def check_policy(policy: str) -> None:
     _check_choice("policy", policy, ("hold", "retry_after_proof", "give_up"))
 
 
+def check_reopened(state: str) -> None:
+    """Require a state of contacts that can be reopened."""
+    _check_choice("state", state, ("rejected", "failed"))
+
+
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         raise ConfigurationError(f"{name} must be {listed(choices)}, not {shown(value)}")

@@ -7,8 +7,10 @@
        ├──────────────────┘                   ├── rejected for good ──▶ rejected
        ├───────── certainly not placed ───────┤── attempts used up ──▶ failed
        │                                      └── outcome unknown, or worker died ──▶ unknown
-       └────────── proven not placed, or a person decides ──────────────────┤
-    blocked: by a rule, with the reason          failed ◀── given up ───────┘
+       ├────────── proven not placed, or a person decides ──────────────────┤
+       │                                         failed ◀── given up ───────┘
+       └────────── rejected or failed, and a person decides
+    blocked: by a rule, with the reason
     placed: from any state, when evidence shows that TeleCMI has the call
 
 A contact that was ``sending`` when its worker died is ``unknown``: a phone may ring. It does not
@@ -77,6 +79,8 @@ class Move(StrEnum):
     GIVE_UP = "give_up"
     #: A person decided to dial an unknown contact again.
     REDIAL = "redial"
+    #: A person decided to try a contact again that was certainly not placed.
+    REOPEN = "reopen"
 
 
 S = ContactState
@@ -103,4 +107,5 @@ MOVES: Final[dict[Move, tuple[frozenset[ContactState], ContactState]]] = {
     Move.RESOLVE_UNKNOWN: (frozenset({S.UNKNOWN}), S.PENDING),
     Move.REDIAL: (frozenset({S.UNKNOWN}), S.PENDING),
     Move.GIVE_UP: (frozenset({S.UNKNOWN}), S.FAILED),
+    Move.REOPEN: (frozenset({S.REJECTED, S.FAILED}), S.PENDING),
 }

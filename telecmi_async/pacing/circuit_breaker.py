@@ -1,9 +1,10 @@
 """Circuit breaker and adaptive rate: what slows a campaign down or stops it; pure arithmetic.
 
 *Circuit breaker.* A send whose outcome is unknown is a person who cannot be dialled again
-without proof. When many recent sends end so, something is broken between here and TeleCMI, and
-no calls are better than a thousand unknown ones: all sends pause, and single probes go out after
-5, 10, 20 … 120 seconds. A probe that is answered, whatever the answer, ends the pause.
+without proof. When many recent sends end so, or cannot be connected, something is broken between
+here and TeleCMI, and no calls are better than a thousand unknown ones: all sends pause, and
+single probes go out after 5, 10, 20 … 120 seconds. A probe that is answered, whatever the answer,
+ends the pause.
 
 *Adaptive rate.* After a "too many" reply the rate is cut to 0.7 of its value, and grows again as
 a cubic (the law of TCP CUBIC, RFC 9438): fast at first, slowly near the rate that was too much,
@@ -22,13 +23,14 @@ from telecmi_async.errors import (
     CallOutcomeUnknown,
     CallRejected,
     ConfigurationError,
+    NotSent,
     RateLimited,
 )
 
 if TYPE_CHECKING:
     from telecmi_async.errors import TelecmiError
 
-# The breaker opens when this many of the last sends ended unknown: five, and at least a fifth.
+# The breaker opens when this many of the last sends failed: five, and at least a fifth.
 _WINDOW = 25
 _MOST = 5
 _FIRST_PROBE = 5.0
@@ -42,7 +44,7 @@ _LONGEST_ROUND_TRIP = 10.0
 
 
 class CircuitBreaker:
-    """Pauses all sends when too many of the last ones ended unknown."""
+    """Pauses all sends when too many of the last ones ended unknown, or could not be connected."""
 
     __slots__ = ("_last", "_next_probe", "_opened", "_pause", "_probe")
 
@@ -79,23 +81,23 @@ class CircuitBreaker:
         self._probe = now
         return 0.0
 
-    def ended(self, now: float, *, began: float, unknown: bool | None) -> None:
+    def ended(self, now: float, *, began: float, failed: bool | None) -> None:
         """Record how a send ended.
 
         Args:
             now: The time.
             began: When it was permitted. A send from before the pause does not end it.
-            unknown: Whether its outcome is unknown; False if it was answered; ``None`` if
-                nothing was sent.
+            failed: Whether its outcome is unknown, or it could not be connected; False if it
+                was answered; ``None`` if nothing was tried.
         """
         if self._opened is None:
-            if unknown is not None:
-                self._count(now, unknown=unknown)
+            if failed is not None:
+                self._count(now, failed=failed)
             return
         if began < self._opened or self._probe is None:
             return
         self._probe = None
-        if unknown is False:
+        if failed is False:
             self._opened = None
             self._pause = _FIRST_PROBE
             return
@@ -106,8 +108,8 @@ class CircuitBreaker:
         """Give up the probe: another may go out in its place, at once."""
         self._probe = None
 
-    def _count(self, now: float, *, unknown: bool) -> None:
-        self._last.append(unknown)
+    def _count(self, now: float, *, failed: bool) -> None:
+        self._last.append(failed)
         if sum(self._last) >= _MOST:
             self._opened = now
             self._next_probe = now + self._pause
@@ -177,7 +179,7 @@ class SendThrottle:
 
     @property
     def open(self) -> bool:
-        """Whether all sends are paused, because too many ended unknown."""
+        """Whether all sends are paused, because too many of the last ones failed."""
         return self._breaker.open
 
     def room(self) -> int:
@@ -206,15 +208,17 @@ class SendThrottle:
             now: The time.
             began: When `wait` permitted it.
         """
-        unknown: bool | None
+        failed: bool | None
         match error:
             case RateLimited():
                 self._adaptive.refused(now, round_trip=now - began)
-                unknown = False
+                failed = False
             case None | CallRejected():
-                unknown = False
+                failed = False
             case CallOutcomeUnknown():
-                unknown = True
+                failed = True
+            case NotSent() if error.unreached:
+                failed = True
             case _:
-                unknown = None
-        self._breaker.ended(now, began=began, unknown=unknown)
+                failed = None
+        self._breaker.ended(now, began=began, failed=failed)

@@ -92,11 +92,13 @@ class HttpxTransport:
                     _reason(error, sending, url),
                     may_have_left=sending.may_have_left,
                     resent=sending.resent,
+                    unreached=not (sending.may_have_left or sending.late),
                 )
         return Failure(
             f"no full answer within {timeouts.total:g} s",
             may_have_left=sending.may_have_left,
             resent=sending.resent,
+            unreached=not sending.may_have_left,
         )
 
     async def _exchange(

@@ -31,9 +31,11 @@ class Failure:
         may_have_left: False only if it is proven that the request did not leave.
         permanent: Whether the same request would fail again: it could not even be built.
         resent: Whether the HTTP client sent the request more than once, by itself.
+        unreached: Whether it failed on its way, such as for lack of a connection, and did not leave.
     """
 
     reason: str
     may_have_left: bool
     permanent: bool = False
     resent: bool = False
+    unreached: bool = False

@@ -190,6 +190,23 @@ def test_a_failure_is_unknown_unless_nothing_was_sent() -> None:
     assert (unsent.outcome, unsent.detail) == (Outcome.NOT_SENT, "ConnectError")
 
 
+@pytest.mark.parametrize(
+    ("failure", "why"),
+    [
+        (Failure("ConnectError", may_have_left=False, unreached=True), "ConnectError"),
+        (Failure("too late", may_have_left=False), ""),
+        (Failure("TypeError", may_have_left=False, permanent=True), ""),
+    ],
+)
+def test_what_could_not_be_connected_says_so(failure: Failure, why: str) -> None:
+    """A call that was not sent since nothing could be connected names the cause by itself."""
+    verdict = judge(failure, redact=REDACT, now=NOW)
+    error = conclude([verdict], (), reference="r")
+
+    assert isinstance(error, errors.NotSent)
+    assert error.unreached == why
+
+
 @pytest.mark.parametrize("permanent", [False, True])
 @pytest.mark.parametrize("left", [False, True])
 def test_only_a_request_that_did_not_leave_can_fail_for_good(

@@ -20,7 +20,7 @@ from campaign_scene import (
     scene,
     settings,
 )
-from fake_telecmi import FakeTelecmi, always
+from fake_telecmi import FakeTelecmi, accepted, refused
 from memory_ledger import EPOCH, MemoryLedger
 
 from telecmi_async import (
@@ -45,6 +45,8 @@ from telecmi_async.simulator import Fault, Simulator, Webhooks
 from telecmi_async.testing import cancel_everywhere
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from telecmi_async.ledger import CampaignState, Claim
 
 pytestmark = pytest.mark.anyio
@@ -196,9 +198,37 @@ async def test_a_contact_is_sent_again_only_if_it_was_certainly_not_dialled(
         assert here.simulator.requests == sends
 
 
-async def test_who_cannot_be_reached_is_tried_as_often_as_said_and_has_failed() -> None:
-    """A failed connection is retried up to the number of attempts, then the contact fails."""
-    fake = FakeTelecmi(always(lambda: httpx.ConnectError("refused")))
+async def test_without_a_network_no_contact_is_used_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """While nothing can be connected, few probes are sent; afterwards all are dialled."""
+    cut = [True]
+    fake = FakeTelecmi(lambda n: httpx.ConnectError("refused") if cut[0] else accepted(n))
+    ledger = MemoryLedger()
+    async with fake.service() as service, anyio.create_task_group() as tasks:
+        campaign = Campaign(ledger, service, "spring", settings())
+        await campaign.load(contacts(3))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(1_800)
+        tries, why = len(fake.starts), campaign.unreached
+        cut[0] = False
+        await anyio.sleep(300)
+
+        assert (await ledger.state("spring")).counts[S.PLACED] == 3
+        assert campaign.unreached == ""
+
+    assert (tries < 30, why) == (True, "ConnectError")
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert warnings == [
+        "campaign spring: TeleCMI cannot be reached (ConnectError): nothing but probes is sent",
+        "campaign spring: a probe was answered: dialling goes on",
+    ]
+
+
+async def test_attempts_that_count_are_used_up_after_a_network_that_failed() -> None:
+    """A 502 of TeleCMI counts as an attempt; sends without a connection in between do not."""
+    down = iter([True, True, True, False, False, True, False])
+    fake = FakeTelecmi(lambda _: httpx.ConnectError("no") if next(down) else refused(502))
     ledger = MemoryLedger()
     async with fake.service() as service:
         campaign = Campaign(ledger, service, "spring", settings())
@@ -206,9 +236,94 @@ async def test_who_cannot_be_reached_is_tried_as_often_as_said_and_has_failed() 
 
         state = await campaign.run()
 
-    assert state.counts[S.FAILED] == 1
-    assert (len(fake.starts), len(fake.requests)) == (3, 0)
-    assert [b - a for a, b in zip(fake.starts, fake.starts[1:], strict=False)] >= [1.0, 2.0]
+    assert (state.counts[S.REJECTED], len(fake.requests), len(fake.starts)) == (1, 3, 7)
+
+
+# --- equal refusals ----------------------------------------------------------------------
+
+
+async def refusals(answer: Callable[[int], httpx.Response], count: int, **more: Any) -> Any:
+    """Run a campaign whose sends are answered by number; return its state after a while."""
+    fake, ledger = FakeTelecmi(answer), MemoryLedger()
+    async with fake.service() as service, anyio.create_task_group() as tasks:
+        campaign = Campaign(ledger, service, "spring", settings(5.0, **more))
+        await campaign.load(contacts(count))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(100)
+        state = await campaign.state()
+        tasks.cancel_scope.cancel()
+    return state
+
+
+async def test_equal_refusals_pause_the_campaign(caplog: pytest.LogCaptureFixture) -> None:
+    """Ten equal refusals in a row pause the campaign, with the reason, logged once."""
+    state = await refusals(lambda _: refused(404), 200)
+
+    assert state.counts[S.REJECTED] == 10
+    assert state.status == "paused"
+    assert state.why == "10 equal refusals in a row (HTTP 404, code 404): refused 404"
+    assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == [
+        f"campaign spring is paused: {state.why}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "more"),
+    [
+        (lambda n: refused(404 + n % 2), {}),
+        (lambda n: accepted(n) if n % 10 == 9 else refused(404), {}),
+        (lambda _: refused(404), {"pause_after_refusals": None}),
+        (lambda _: refused(404), {"pause_after_refusals": 31}),
+    ],
+    ids=["other codes", "an acceptance between", "never", "later"],
+)
+async def test_other_refusals_pause_nothing(answer: Any, more: dict[str, Any]) -> None:
+    """Refusals that differ, or that a call was accepted between, pause no campaign."""
+    state = await refusals(answer, 30, **more)
+
+    assert (state.status, state.left) == ("running", 0)
+
+
+async def test_what_says_nothing_of_the_next_contact_ends_no_row() -> None:
+    """An unknown outcome or a failed connection between equal refusals does not reset the count."""
+    between = {3: httpx.ConnectError("no"), 6: httpx.ReadTimeout("no"), 8: refused(429)}
+    state = await refusals(lambda n: between.get(n) or refused(404), 50)  # type: ignore[arg-type,return-value]  # errors, too
+
+    assert (state.status, state.counts[S.REJECTED]) == ("paused", 10)
+
+
+async def test_each_endpoint_has_a_count_of_its_own() -> None:
+    """If the account may not call one region, calls that the other accepts hide nothing."""
+    fake, ledger = FakeTelecmi(), MemoryLedger()
+    fake.script = lambda n: refused(403) if "ind_" in fake.urls[-1] else accepted(n)
+    both = zip(contacts(40), contacts(40, 919170000000), strict=True)
+    async with fake.service() as service, anyio.create_task_group() as tasks:
+        campaign = Campaign(ledger, service, "spring", settings(5.0))
+        await campaign.load([each for pair in both for each in pair])
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(100)
+        state = await campaign.state()
+        tasks.cancel_scope.cancel()
+
+    assert (state.status, state.counts[S.REJECTED]) == ("paused", 10)
+
+
+async def test_a_campaign_goes_on_after_equal_refusals_are_put_right() -> None:
+    """After the cause is gone, rejected contacts are reopened, and all are placed."""
+    wrong = [True]
+    fake = FakeTelecmi(lambda n: refused(404) if wrong[0] else accepted(n))
+    ledger = MemoryLedger()
+    async with fake.service() as service, anyio.create_task_group() as tasks:
+        campaign = Campaign(ledger, service, "spring", settings(5.0))
+        await campaign.load(contacts(40))
+        tasks.start_soon(campaign.run)
+        await anyio.sleep(60)
+        wrong[0] = False
+        assert await ledger.reopen("spring", S.REJECTED, reason="404") == 10
+        await campaign.resume()
+        await anyio.sleep(60)
+
+        assert (await campaign.state()).counts[S.PLACED] == 40
 
 
 async def test_an_event_finds_an_unknown_send_after_a_restart() -> None:
@@ -664,17 +779,23 @@ async def test_a_number_that_another_campaign_dialled_meanwhile_waits_for_its_ca
         here.simulator.__init__(magic=False)  # type: ignore[misc]  # two calls are intended here
 
 
-async def test_a_campaign_stops_when_it_has_cost_enough() -> None:
-    """A campaign that reaches its cost cap is stopped, and its contacts stay pending."""
+@pytest.mark.parametrize("rate", [1.0, 20.0])
+async def test_a_campaign_stops_when_it_has_cost_enough(
+    caplog: pytest.LogCaptureFixture, rate: float
+) -> None:
+    """A campaign that reaches its cost cap is stopped, which is logged once, as a warning."""
     async with scene() as here:
-        campaign = here.campaign(settings(1.0, rules=CampaignRules(cost=CostCap(0.5))))
-        await campaign.load(contacts(50))
+        campaign = here.campaign(settings(rate, rules=CampaignRules(cost=CostCap(0.5))))
+        await campaign.load(contacts(200))
 
         state = await campaign.run()
 
         assert state.status == "stopped"
         assert "cost" in state.why
         assert state.counts[S.PENDING] > 20
+
+    loud = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.levelname for record in loud] == ["WARNING"]
 
 
 async def test_a_contact_that_cannot_be_called_is_blocked_alone() -> None:

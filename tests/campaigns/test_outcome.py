@@ -21,7 +21,7 @@ RETRIES = Retries(attempts=3, first=10.0, longest=60.0)
 
 def noted(error: TelecmiError | None, *, sends: int = 1) -> SendVerdict:
     """Return the verdict on a send that raised this error."""
-    return outcome_of(error, request_id=None, sends=sends, retries=RETRIES)
+    return outcome_of(error, request_id=None, attempts=sends, retries=RETRIES)
 
 
 def limited(after: float | None) -> errors.RateLimited:
@@ -40,7 +40,7 @@ def refused(
 
 def test_an_accepted_send_is_placed() -> None:
     """An accepted send is placed, with TeleCMI's request id."""
-    verdict = outcome_of(None, request_id="r" * 43, sends=1, retries=RETRIES)
+    verdict = outcome_of(None, request_id="r" * 43, attempts=1, retries=RETRIES)
 
     assert verdict == SendVerdict(state=S.PLACED, request_id="r" * 43)
 
@@ -69,6 +69,40 @@ def test_too_many_is_tried_again_after_the_pause_that_was_asked_for(
     verdict = noted(limited(after), sends=99)
 
     assert (verdict.state, verdict.pause) == (S.PENDING, pause)
+
+
+def test_who_could_not_be_connected_to_is_tried_again_however_often() -> None:
+    """A send that could not be connected is retried after a pause and uses up no attempt."""
+    error = errors.NotSent("no network")
+    error.unreached = "ConnectError"
+
+    verdicts = [noted(error, sends=attempts) for attempts in (1, 2, 99)]
+
+    assert {(verdict.state, verdict.counts) for verdict in verdicts} == {(S.PENDING, False)}
+    assert [verdict.pause for verdict in verdicts] == [10.0, 20.0, 60.0]
+
+
+@pytest.mark.parametrize(
+    ("error", "counts"),
+    [
+        (limited(1.0), False),
+        (refused(errors.AuthenticationError, 420), False),
+        (errors.CallCancelled("cancelled"), False),
+        (refused(errors.MissingProperty, 502), True),
+        (errors.NotSent("it had no turn"), True),
+    ],
+)
+def test_only_what_may_end_a_contact_counts_as_its_attempt(
+    error: TelecmiError, *, counts: bool
+) -> None:
+    """Of the sends that are tried again, only those of limited number count."""
+    verdict = noted(error)
+
+    assert (verdict.state, verdict.counts, verdict.at(0.0).counts) == (
+        S.PENDING,
+        counts,
+        counts,
+    )
 
 
 def test_refused_credentials_are_nobodys_fault() -> None:
@@ -107,7 +141,7 @@ def test_what_telecmi_refuses_is_rejected_at_once(error: TelecmiError) -> None:
 def test_what_was_cancelled_is_dialled_later() -> None:
     """A cancelled send is pending again, because nothing was sent."""
     assert noted(errors.CallCancelled("cancelled")) == SendVerdict(
-        state=S.PENDING, detail="cancelled"
+        state=S.PENDING, detail="cancelled", counts=False
     )
 
 

@@ -38,6 +38,7 @@ FULL = CampaignSettings(
     pace=Pace(calls_per_second=2.5, max_live_calls=10, max_in_flight=5, shared="trunk"),
     retries=Retries(attempts=2, first=1.5, longest=9.0),
     unknown="retry_after_proof",
+    pause_after_refusals=None,
     from_="+91 70000 00000",
 )
 
@@ -71,6 +72,14 @@ def test_no_caller_id_is_shown() -> None:
     assert "from_=None" in repr(CampaignSettings(flow=FLOW))
 
 
+def test_settings_from_before_refusals_were_counted_have_the_default() -> None:
+    """Settings in a ledger that do not say when refusals pause the campaign use the default."""
+    kept = CampaignSettings(flow=FLOW).dump()
+    del kept["pause_after_refusals"]
+
+    assert CampaignSettings.parse(kept).pause_after_refusals == 10
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -82,6 +91,8 @@ def test_no_caller_id_is_shown() -> None:
         FULL.dump() | {"flow": []},
         FULL.dump() | {"unknown": "whatever"},
         FULL.dump() | {"from": "nobody"},
+        FULL.dump() | {"pause_after_refusals": 0},
+        FULL.dump() | {"pause_after_refusals": "ten"},
         FULL.dump() | {"rules": {"widnow": None}},
     ],
 )

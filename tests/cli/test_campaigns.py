@@ -22,6 +22,7 @@ from consoles import (
     serving,
     zone_at_ten,
 )
+from fault_server import closed_port
 
 from telecmi_async._internal.messages import mask
 from telecmi_async.campaigns import Campaign, CampaignRules, CampaignSettings
@@ -444,6 +445,50 @@ def test_refused_credentials_end_a_campaign(folder: Path) -> None:
     assert "not-the-right-one" not in terminal.err
 
 
+@pytest.mark.usefixtures("campaigns_poll_often")
+def test_equal_refusals_end_a_campaign_and_can_be_tried_again(folder: Path) -> None:
+    """A wrong address ends the command with its reason; then the rejected are tried again."""
+    simulator = Simulator()
+    few = (*ANY, "--yes", "4", "--pause-after-refusals", "2", "--cps", "2")
+    with serving(simulator) as environ:
+        right = environ["TELECMI_BASE_URL"]
+        environ["TELECMI_BASE_URL"] = f"{right}/wrong"
+        code, terminal = dialled(environ, *few)
+        _, seen = ran("status", "--ledger", "l.db")
+        _, still = ran("status", "--ledger", "l.db", "--json")
+        rejected = json.loads(still.out)["counts"]["rejected"]
+        none, _ = ran("retry-rejected", "--ledger", "l.db", "--reason", "418", "--yes", "0")
+        again, asked = ran("retry-rejected", "--ledger", "l.db", "--yes", str(rejected))
+        environ["TELECMI_BASE_URL"] = right
+        resumed, _ = ran("resume", "--ledger", "l.db", environ=environ)
+
+    assert code == Exit.PARTLY
+    assert "2 equal refusals in a row (HTTP 404, code 404)" in terminal.err
+    assert "`retry-rejected` has them tried again" in terminal.err
+    assert "people paused: 2 equal refusals in a row" in seen.err
+    assert rejected < 4
+    assert (none, again, asked.out) == (Exit.FAILED, Exit.OK, f"{rejected}\n")
+    assert resumed == Exit.OK
+    assert simulator.numbers() == 4
+
+
+@pytest.mark.usefixtures("campaigns_poll_often")
+def test_without_a_network_a_campaign_ends_as_not_reached(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If TeleCMI cannot be reached for long, the exit code says so, and no contact is used up."""
+    monkeypatch.setattr("telecmi_async.pacing.circuit_breaker._MOST", 2)
+    monkeypatch.setattr("telecmi_async.cli.running._OUTAGE", 0.0)
+    with serving(Simulator()) as environ:
+        environ["TELECMI_BASE_URL"] = f"http://127.0.0.1:{closed_port()}"
+        code, terminal = dialled(environ, *ANY, "--yes", "4")
+
+    assert code == Exit.UNAVAILABLE
+    assert "TeleCMI cannot be reached (ConnectError (connection refused) at" in terminal.err
+    assert "who was not called is left to be dialled" in terminal.err
+    assert "pending            4" in terminal.out
+
+
 def test_the_secret_may_come_from_stdin(folder: Path) -> None:
     """``--secret-stdin`` reads the secret from stdin, and then needs ``--yes``."""
     simulator = Simulator()
@@ -852,6 +897,50 @@ def test_what_is_being_sent_is_not_yet_unknown(folder: Path) -> None:
 
     assert code == Exit.FAILED
     assert "; 1 are being sent: if their worker is gone, they count as unknown" in terminal.err
+
+
+# --- retry-rejected, retry-failed -------------------------------------------------------
+
+
+async def ended_ledger(ledger: Ledger, state: ContactState) -> None:
+    """Begin a campaign in which each contact ended so, the first one after an unknown send."""
+    await begin(ledger)
+    await leave_unknown(ledger)
+    await ledger.redial_unknown("people")
+    for n in range(4):
+        (claim,) = await ledger.claim("people", "w", most=1, lease=60)
+        await ledger.intend(claim, "w", f"tcm_r{n}", limits=SendLimits(), fence=30, lease=90)
+        await ledger.settle(f"tcm_r{n}", SendResult(state=state, detail=f"code {n % 2}"))
+
+
+@pytest.mark.parametrize("state", [ContactState.REJECTED, ContactState.FAILED])
+def test_unplaced_contacts_are_tried_again_by_decision(
+    folder: Path, state: ContactState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`retry-rejected` and `retry-failed` show the reasons, and leave who may have rung."""
+    in_ledger(lambda ledger: ended_ledger(ledger, state))
+    monkeypatch.setattr("telecmi_async.cli.retry._MOST_REASONS", 1)
+    command = f"retry-{state}"
+    none, left = ran(command, str(NUMBERS[0]), "--ledger", "l.db", "--yes", "1")
+    asked, shown = ran(command, "--ledger", "l.db")
+    some, one = ran(command, str(NUMBERS[3]), "--ledger", "l.db", "--yes", "1")
+    by_reason, zero = ran(
+        command, "--reason", "code 0", "--ledger", "l.db", "--yes", "2", "--json"
+    )
+    counts = in_ledger(lambda ledger: ledger.state("people")).counts
+    other, _ = ran(
+        f"retry-{'failed' if state == 'rejected' else 'rejected'}", "--ledger", "l.db"
+    )
+
+    assert (asked, other) == (Exit.USAGE, Exit.FAILED)
+    assert "2 code 0\nand 1 more reasons\n" in shown.err
+    assert (none, left.out) == (Exit.OK, "0\n")
+    assert "They are pending" not in left.err
+    assert (some, one.out) == (Exit.OK, "1\n")
+    assert by_reason == Exit.OK
+    assert json.loads(zero.out)["pending_again"] == 1
+    assert "1 were left: a phone may have rung at an earlier request" in zero.err
+    assert (counts[state], counts[ContactState.PENDING]) == (2, 2)
 
 
 # --- exit codes -------------------------------------------------------------------------

@@ -1129,6 +1129,7 @@ PLANS: list[tuple[str, Callable[[Ledger], Any]]] = [
         lambda ledger: ledger.resolve_unknown("spring", older_than=1, policy="give_up"),
     ),
     ("redial", lambda ledger: ledger.redial_unknown("spring", [FIRST])),
+    ("reopen", lambda ledger: ledger.reopen("spring", ContactState.FAILED, [FIRST])),
     ("reserve", lambda ledger: ledger.reserve([("a", 1.0)], longest=1.0)),
 ]
 
@@ -1167,3 +1168,21 @@ async def test_no_question_looks_at_all_rows(
         for sql, plan in plans
         if plan.startswith("SCAN") and not any(word in plan for word in harmless)
     ] == []
+
+
+async def test_a_ledger_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    """A file with the first schema is migrated: its contacts and their sends stay."""
+    db = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    migrate_sqlite(db, scripts("sqlite")[:1])
+    db.execute(
+        "INSERT INTO campaign (id, name, created, settings) VALUES (1, 'spring', 0, '{}')"
+    )
+    db.execute("INSERT INTO tally (campaign, state, contacts) VALUES (1, 'pending', 0)")
+    db.execute("INSERT INTO tally (campaign, state, contacts) VALUES (1, 'claimed', 0)")
+    db.execute("INSERT INTO contact (campaign, number, columns, sends) VALUES (1, 99, '{}', 2)")
+    db.close()
+
+    async with SqliteLedger(tmp_path / "ledger.db") as ledger:
+        (claim,) = await ledger.claim("spring", "w", most=1, lease=LEASE)
+
+    assert (claim.number, claim.sends, claim.attempts) == (99, 2, 2)

@@ -15,7 +15,9 @@ S = ContactState
 
 #: Transitions by evidence of a call, which may come late.
 EVIDENCE = {Move.ACCEPT}
-#: States that only evidence can change.
+#: Transitions that a person decides on.
+DECISIONS = {Move.REDIAL, Move.REOPEN}
+#: States that only evidence or a decision can change.
 FINAL = frozenset({S.FINISHED, S.REJECTED, S.FAILED, S.BLOCKED})
 
 
@@ -60,9 +62,7 @@ def test_what_may_have_rung_is_dialled_again_by_decision_or_proof_only(
     state: ContactState,
 ) -> None:
     """Only a decision or a proof redials an unknown contact; a placed one is not redialled."""
-    decisions = {Move.RESOLVE_UNKNOWN, Move.REDIAL}
-
-    assert S.SENDING not in reach(state, without=decisions)
+    assert S.SENDING not in reach(state, without={*DECISIONS, Move.RESOLVE_UNKNOWN})
     assert (S.SENDING in reach(state)) is (state is S.UNKNOWN)
 
 
@@ -73,9 +73,14 @@ def test_evidence_counts_from_everywhere(state: ContactState) -> None:
 
 
 @pytest.mark.parametrize("state", sorted(FINAL))
-def test_of_a_final_state_only_evidence_is_left(state: ContactState) -> None:
-    """Only evidence of a call leads out of a final state."""
-    assert targets(state) <= {S.PLACED}
+def test_of_a_final_state_only_evidence_and_decisions_are_left(state: ContactState) -> None:
+    """Only evidence of a call, or a person's decision, leads out of a final state."""
+    assert reach(state, without=DECISIONS) <= {state, S.PLACED, S.FINISHED}
+
+
+def test_what_was_certainly_not_placed_can_be_tried_again() -> None:
+    """A decision makes rejected and failed contacts pending, and no others."""
+    assert MOVES[Move.REOPEN] == (frozenset({S.REJECTED, S.FAILED}), S.PENDING)
 
 
 def test_every_other_state_leads_on() -> None:

@@ -33,7 +33,7 @@ def tripped(now: float = 100.0) -> CircuitBreaker:
     """Return a breaker that has just tripped."""
     breaker = CircuitBreaker()
     for _ in range(5):
-        breaker.ended(now, began=now, unknown=True)
+        breaker.ended(now, began=now, failed=True)
     return breaker
 
 
@@ -44,10 +44,10 @@ def test_five_of_twenty_five_stop_all_sends() -> None:
     """The fifth unknown outcome among the last 25 pauses sending for five seconds."""
     breaker = CircuitBreaker()
     for n in range(24):
-        breaker.ended(n, began=n, unknown=n % 6 == 0)
+        breaker.ended(n, began=n, failed=n % 6 == 0)
     assert (breaker.open, breaker.wait(24)) == (False, 0)
 
-    breaker.ended(24, began=24, unknown=True)
+    breaker.ended(24, began=24, failed=True)
 
     assert (breaker.open, breaker.wait(24)) == (True, 5)
 
@@ -57,7 +57,7 @@ def test_few_unknown_ends_stop_nothing() -> None:
     breaker = CircuitBreaker()
 
     for n in range(700):
-        breaker.ended(n, began=n, unknown=n % 7 == 0)
+        breaker.ended(n, began=n, failed=n % 7 == 0)
 
     assert not breaker.open
 
@@ -74,7 +74,7 @@ def test_probes_go_out_alone_and_further_apart() -> None:
         assert breaker.wait(now) == 0
         assert breaker.probing
         assert breaker.wait(now) > 0
-        breaker.ended(now, began=now, unknown=True)
+        breaker.ended(now, began=now, failed=True)
 
     assert pauses == [5, 10, 20, 40, 80, 120, 120]
 
@@ -83,14 +83,14 @@ def test_an_answered_probe_ends_the_pause() -> None:
     """After an answered probe all may send, and the next pause starts at five seconds."""
     breaker = tripped(0.0)
     assert breaker.wait(5.0) == 0
-    breaker.ended(6.0, began=5.0, unknown=True)
+    breaker.ended(6.0, began=5.0, failed=True)
     assert breaker.wait(16.0) == 0
 
-    breaker.ended(16.5, began=16.0, unknown=False)
+    breaker.ended(16.5, began=16.0, failed=False)
 
     assert (breaker.open, breaker.probing, breaker.wait(16.5)) == (False, False, 0)
     for _ in range(5):
-        breaker.ended(20.0, began=17.0, unknown=True)
+        breaker.ended(20.0, began=17.0, failed=True)
     assert breaker.wait(20.0) == 5
 
 
@@ -98,10 +98,10 @@ def test_what_led_to_a_pause_does_not_lead_to_the_next() -> None:
     """After a pause, outcomes are counted afresh: four unknown ones are too few again."""
     breaker = tripped(0.0)
     assert breaker.wait(5.0) == 0
-    breaker.ended(6.0, began=5.0, unknown=False)
+    breaker.ended(6.0, began=5.0, failed=False)
 
     for n in range(4):
-        breaker.ended(10.0 + n, began=9.0, unknown=True)
+        breaker.ended(10.0 + n, began=9.0, failed=True)
 
     assert not breaker.open
 
@@ -111,7 +111,7 @@ def test_what_was_sent_before_the_pause_ends_nothing() -> None:
     breaker = tripped(100.0)
     assert breaker.wait(105.0) == 0
 
-    breaker.ended(106.0, began=99.0, unknown=False)
+    breaker.ended(106.0, began=99.0, failed=False)
 
     assert breaker.open
     assert breaker.probing
@@ -121,7 +121,7 @@ def test_an_end_that_is_no_probes_changes_nothing() -> None:
     """A send that started while the breaker tripped does not count as a probe."""
     breaker = tripped(100.0)
 
-    breaker.ended(101.0, began=100.5, unknown=False)
+    breaker.ended(101.0, began=100.5, failed=False)
 
     assert breaker.wait(101.0) == 4
 
@@ -131,7 +131,7 @@ def test_a_probe_that_was_not_sent_is_followed_by_a_later_one() -> None:
     breaker = tripped(0.0)
     assert breaker.wait(5.0) == 0
 
-    breaker.ended(5.0, began=5.0, unknown=None)
+    breaker.ended(5.0, began=5.0, failed=None)
 
     assert breaker.wait(5.0) == 10
 
@@ -162,7 +162,7 @@ def test_the_breaker_always_lets_somebody_through(
         assert 0 <= wait <= 120
         if wait == 0 and breaker.open:
             assert breaker.wait(now) > 0
-        breaker.ended(now, began=now - ago, unknown=unknown)
+        breaker.ended(now, began=now - ago, failed=unknown)
 
     assert breaker.wait(now + breaker.wait(now) + 120) == 0
 
@@ -274,6 +274,21 @@ def test_only_unknown_ends_trip_the_brake(error: TelecmiError | None) -> None:
         throttle.record(error, float(n), began=float(n))
 
     assert (throttle.open, throttle.room(), throttle.wait(100.0)) == (False, sys.maxsize, 0)
+
+
+def test_sends_that_cannot_be_connected_trip_the_brake() -> None:
+    """Five sends that could not be connected open the breaker, as unknown ones do; a probe ends it."""
+    throttle, error = SendThrottle(10), NotSent("no")
+    error.unreached = "ConnectError (connection refused)"
+    for mixed in (error, UNKNOWN, error, UNKNOWN, error):
+        assert not throttle.open
+        throttle.record(mixed, 0.0, began=0.0)
+
+    assert (throttle.open, throttle.wait(5.0)) == (True, 0)
+    throttle.record(error, 5.0, began=5.0)
+    assert (throttle.open, throttle.wait(15.0)) == (True, 0)
+    throttle.record(REJECTED, 15.0, began=15.0)
+    assert not throttle.open
 
 
 def test_the_brake_lets_one_probe_claim_a_contact() -> None:

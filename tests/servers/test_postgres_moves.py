@@ -51,6 +51,12 @@ def resolved(policy: str) -> Way:
     )
 
 
+async def reopened(ledger: ClockedLedger, name: str, _: Claim, __: str) -> None:
+    """Have rejected and failed contacts tried again."""
+    await ledger.reopen(name, S.REJECTED)
+    await ledger.reopen(name, S.FAILED)
+
+
 #: What is called, and the moves that it may make, in order.
 WAYS: dict[str, tuple[list[Move], Way]] = {
     "claim": (
@@ -72,6 +78,7 @@ WAYS: dict[str, tuple[list[Move], Way]] = {
     "retry after proof": ([Move.RESOLVE_UNKNOWN], resolved("retry_after_proof")),
     "give up": ([Move.GIVE_UP], resolved("give_up")),
     "redial": ([Move.REDIAL], lambda ledger, name, _, __: ledger.redial_unknown(name)),
+    "reopen": ([Move.REOPEN], reopened),
 }
 
 
@@ -97,7 +104,8 @@ async def put_into(
         state.value,
         claims[0].contact,
     )
-    outcome = {"retry after proof": "unknown", "give up": "unknown"}.get(way)
+    outcomes = {"retry after proof": "unknown", "give up": "unknown", "reopen": "absent"}
+    outcome = outcomes.get(way)
     await ledger._moves.fetch(
         "UPDATE send SET outcome = %s WHERE token = %s RETURNING 1", outcome, tokens[0]
     )

@@ -268,6 +268,7 @@ ASKED: dict[str, Callable[[Ledger], Any]] = {
         "nobody", older_than=1, policy="give_up"
     ),
     "redial_unknown": lambda ledger: ledger.redial_unknown("nobody"),
+    "reopen": lambda ledger: ledger.reopen("nobody", S.FAILED),
     "find": lambda ledger: ledger.find("nobody", FIRST),
     "contacts": lambda ledger: anext(ledger.contacts("nobody")),
 }
@@ -373,6 +374,8 @@ async def test_what_is_no_number_is_refused(ledger: Ledger, number: Any) -> None
         await ledger.add_do_not_call([number], "own list")
     with pytest.raises(InvalidCall, match="number"):
         await ledger.redial_unknown("spring", [number])
+    with pytest.raises(InvalidCall, match="number"):
+        await ledger.reopen("spring", S.REJECTED, [number])
 
 
 async def test_a_call_that_is_heard_of_has_nothing_against_it(ledger: Ledger) -> None:
@@ -1199,6 +1202,98 @@ async def test_a_decision_dials_unknown_ones_again(ledger: Ledger) -> None:
     assert await ledger.redial_unknown("spring") == 2
     assert await ledger.redial_unknown("spring") == 0
     assert await counted(ledger) == {"placed": 1, "pending": 3}
+
+
+# -- contacts that were certainly not placed
+
+
+@pytest.mark.parametrize(("state", "outcome"), [(S.REJECTED, REJECTED), (S.FAILED, FAILED)])
+async def test_a_decision_has_unplaced_contacts_tried_again(
+    ledger: Ledger, state: ContactState, outcome: SendResult
+) -> None:
+    """reopen() makes all or some rejected or failed contacts pending, and no others."""
+    numbers = await begin(ledger, 5)
+    for result in (outcome, outcome, outcome, UNKNOWN, PLACED):
+        await send(ledger, result)
+    other = (S.REJECTED, S.FAILED)[state is S.REJECTED]
+
+    assert await ledger.reopen("spring", other) == 0
+    assert await ledger.reopen("spring", state, [numbers[0], numbers[3], FIRST - 1]) == 1
+    assert await counted(ledger) == {"pending": 1, state: 2, "unknown": 1, "placed": 1}
+    assert await ledger.reopen("spring", state, []) == 0
+    assert await ledger.reopen("spring", state) == 2
+    assert await ledger.reopen("spring", state) == 0
+
+    found = await ledger.find("spring", numbers[0])
+    assert found is not None
+    assert (found.state, found.reason, found.sends) == (S.PENDING, "", 1)
+    assert found.history[-1].what == "reopen"
+
+
+@pytest.mark.parametrize(
+    ("reason", "moved"),
+    [("", 3), ("404", 2), ("(404)", 1), ("%", 1), ("NOT", 0), ("\x00404", 2)],
+)
+async def test_contacts_are_reopened_by_their_reason(
+    ledger: Ledger, reason: str, moved: int
+) -> None:
+    """A reason selects by the text as it is written, without patterns."""
+    await begin(ledger, 3)
+    for detail in ("refused (404): not found", "404 _", "100 % wrong"):
+        await send(ledger, SendResult(state=S.REJECTED, detail=detail))
+
+    assert await ledger.reopen("spring", S.REJECTED, reason=reason) == moved
+
+
+@pytest.mark.parametrize("state", [S.UNKNOWN, S.BLOCKED, S.FINISHED, "burnt"])
+async def test_no_other_state_is_reopened(ledger: Ledger, state: Any) -> None:
+    """reopen() refuses every state in which a phone may have rung, or a rule decided."""
+    await begin(ledger)
+
+    with pytest.raises(ConfigurationError, match="rejected"):
+        await ledger.reopen("spring", state)
+
+
+async def test_who_may_have_rung_before_is_not_reopened(ledger: Ledger) -> None:
+    """A contact that was rejected after an unknown send stays: its phone may have rung."""
+    numbers = await begin(ledger, 2)
+    for _ in numbers:
+        await send(ledger, UNKNOWN)
+    await ledger.redial_unknown("spring")
+    for outcome in (REJECTED, FAILED):
+        await send(ledger, outcome)
+
+    assert await ledger.reopen("spring", S.REJECTED) == 0
+    assert await ledger.reopen("spring", S.FAILED, numbers) == 0
+    assert await counted(ledger) == {"rejected": 1, "failed": 1}
+
+
+async def test_evidence_comes_before_a_reopened_contact(ledger: Ledger) -> None:
+    """An event of a send that was called rejected makes its reopened contact placed for good."""
+    await begin(ledger)
+    _, token = await send(ledger, REJECTED)
+    await ledger.reopen("spring", S.REJECTED)
+    claim = await take(ledger)
+    await ledger.record_event(CallEvidence(token=token, request_id=None, at=1.0))
+
+    assert await intend(ledger, claim, new_token()) is None
+    assert await counted(ledger) == {"placed": 1}
+
+
+async def test_sends_that_do_not_count_use_up_no_attempts(ledger: Ledger) -> None:
+    """A claim names its attempts: sends without those that do not count."""
+    await begin(ledger)
+    excused = SendResult(state=S.PENDING, counts=False)
+    attempts = []
+    for outcome in (excused, RETRY, excused, RETRY, FAILED):
+        claim, token = await send(ledger, outcome)
+        assert await ledger.settle(token, excused) is False
+        attempts.append((claim.sends, claim.attempts))
+    await ledger.reopen("spring", S.FAILED)
+    claim = await take(ledger)
+
+    assert attempts == [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2)]
+    assert (claim.sends, claim.attempts) == (5, 0)
 
 
 OLDER = 600.0

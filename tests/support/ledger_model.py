@@ -63,6 +63,7 @@ class Row:
     owner: str = ""
     lease_until: float = 0.0
     sends: int = 0
+    excused: int = 0
     history: list[str] = field(factory=list[str])
 
     def move(self, move: Move) -> bool:
@@ -116,6 +117,7 @@ class Program:
             row.epoch, row.owner = row.epoch + 1, worker
             row.lease_until = self.clock.time + LEASE
             assert (claim.epoch, claim.sends) == (row.epoch, row.sends)
+            assert claim.attempts == row.sends - row.excused
             self.claims.append((row, claim, worker))
 
     async def release(self, worker: str, pick: int) -> None:
@@ -164,10 +166,13 @@ class Program:
             elif send.result is None:
                 moves = current and send.row.state is S.SENDING
 
-            assert await self.ledger.settle(send.token, SendResult(state=state)) is moves
+            counts = pick < 30
+            result = SendResult(state=state, counts=counts)
+            assert await self.ledger.settle(send.token, result) is moves
 
             if moves:
                 assert send.row.move(move)
+                send.row.excused += state is S.PENDING and not counts
             if send.result is None or state is S.PLACED:
                 send.result = state
 
@@ -222,6 +227,17 @@ class Program:
         moved = row.move(Move.REDIAL)
         assert await self.ledger.redial_unknown(NAME, [row.number]) == moved
 
+    async def reopen(self, _worker: str, pick: int) -> None:
+        """Make a contact pending that was certainly not placed, by decision."""
+        row = self.rows[pick // 2 % len(self.rows)]
+        state = (S.REJECTED, S.FAILED)[pick % 2]
+        absent = {S.PENDING, S.REJECTED, S.FAILED}
+        silent = all(send.result in absent for send in self.sent if send.row is row)
+        moved = row.state is state and silent and row.move(Move.REOPEN)
+        assert await self.ledger.reopen(NAME, state, [row.number]) == moved
+        if moved:
+            row.excused = row.sends
+
     async def wait(self, _worker: str, pick: int) -> None:
         """Let time pass."""
         self.clock.time += float(pick % 12)
@@ -263,7 +279,7 @@ def moves_of(history: list[tuple[str, str | None]]) -> list[str]:
 
 STEPS = [
     "claim", "claim", "intend", "intend", "settle", "settle", "record_event", "reap", "wait", "wait",
-    "release", "block", "renew", "redial",
+    "release", "block", "renew", "redial", "reopen", "reopen",
 ]  # fmt: skip
 programs = st.lists(
     st.tuples(st.sampled_from(STEPS), st.sampled_from(WORKERS), st.integers(0, 59)),

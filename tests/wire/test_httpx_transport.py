@@ -424,7 +424,7 @@ async def test_a_hook_that_raises_before_sending() -> None:
     carrier = Carrier(httpx.Response(200))
     answer = await post(carrier, event_hooks={"request": [hook]})
 
-    assert answer == Failure("RuntimeError", may_have_left=False)
+    assert answer == Failure("RuntimeError", may_have_left=False, unreached=True)
     assert carrier.requests == []
 
 
@@ -581,7 +581,9 @@ async def test_a_response_to_a_call_that_was_not_sent_says_nothing() -> None:
     answer = httpx.Response(404, request=OURS)
     raised = httpx.HTTPStatusError(SECRET, request=OURS, response=answer)
 
-    assert await post(Carrier(raised, HEAD)) == Failure("HTTPStatusError", may_have_left=False)
+    assert await post(Carrier(raised, HEAD)) == Failure(
+        "HTTPStatusError", may_have_left=False, unreached=True
+    )
     assert await post(Carrier(raised)) == Reply(404, b"")
 
 
@@ -614,7 +616,9 @@ async def test_the_total_timeout(events: list[tuple[str, bytes]], sent: bool) ->
     began = anyio.current_time()
     answer = await post(Carrier(httpx.Response(200), *events, delay=99))
 
-    assert answer == Failure("no full answer within 8 s", may_have_left=sent)
+    assert answer == Failure(
+        "no full answer within 8 s", may_have_left=sent, unreached=not sent
+    )
     assert anyio.current_time() - began == pytest.approx(8)
 
 
@@ -760,10 +764,12 @@ async def test_a_failure_to_connect_names_the_address(url: str, peer: str) -> No
         httpx.AsyncClient(transport=Tracing(refused, HEAD)) as proxied,
     ):
         assert await send(client, url) == Failure(
-            f"ConnectError (connection refused) at {peer}", may_have_left=False
+            f"ConnectError (connection refused) at {peer}", may_have_left=False, unreached=True
         )
         assert await send(proxied, url) == Failure(
-            "ConnectError (connection refused) at proxy.example:3128", may_have_left=False
+            "ConnectError (connection refused) at proxy.example:3128",
+            may_have_left=False,
+            unreached=True,
         )
 
 
@@ -857,7 +863,7 @@ async def test_a_header_of_the_users_that_cannot_be_sent() -> None:
     async with server.running(), httpx.AsyncClient(headers={"X-Bad": "a\nb"}) as client:
         answer = await send(client, server.url)
 
-    assert answer == Failure("LocalProtocolError", may_have_left=False)
+    assert answer == Failure("LocalProtocolError", may_have_left=False, unreached=True)
     assert server.heads == 0
 
 
@@ -975,7 +981,7 @@ async def test_concurrent_posts_prove_each_their_own() -> None:
                 tasks.start_soon(one, number)
 
     assert {answers[number] for number in range(0, 30, 3)} == {
-        Failure("ConnectError", may_have_left=False)
+        Failure("ConnectError", may_have_left=False, unreached=True)
     }
     assert {answers[number] for number in range(1, 30, 3)} == {
         Failure("ConnectError", may_have_left=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, Self, SupportsIndex
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import shown
 from telecmi_async.errors import ConfigurationError, LedgerLost
-from telecmi_async.ledger.postgres import jobs
+from telecmi_async.ledger.postgres import jobs, queries
 from telecmi_async.ledger.postgres.connector import PostgresConnector
 from telecmi_async.ledger.postgres.pipeline import PostgresPipeline
 from telecmi_async.ledger.records import Intent, Loaded, Reaped, RuleDecision
@@ -25,6 +25,7 @@ from telecmi_async.ledger.rows import (
 from telecmi_async.ledger.sanitize import (
     INT_32,
     check_policy,
+    check_reopened,
     check_status,
     clean,
     clean_event,
@@ -55,38 +56,6 @@ _PAGE: Final = 1_000
 # By how many seconds this machine's two clocks may differ within a second.
 _DRIFT: Final = 0.01
 
-_CREATE: Final = """
-    WITH made AS (
-        INSERT INTO campaign (name, settings, created) VALUES (%s, %s::json, clock())
-        ON CONFLICT (name) DO NOTHING RETURNING 1
-    )
-    SELECT 1 FROM made UNION ALL
-    SELECT 1 FROM campaign c WHERE c.name = %s AND c.settings::text = %s AND %s"""
-_STATE: Final = """
-    SELECT k.status, k.why, t.sends, t.cost, t.priced, t.may_ring,
-        k.settings ->> 'unknown', (SELECT max(s.at) FROM send s WHERE s.campaign = k.id),
-        clock(), p.not_before, p.reason,
-        (SELECT json_object_agg(s.state, s.n) FROM (
-            SELECT c.state, count(*) AS n FROM contact c WHERE c.campaign = k.id
-            GROUP BY c.state
-        ) s)
-    FROM campaign k
-    LEFT JOIN LATERAL (
-        SELECT sum(a.sends) AS sends, sum(a.cost) AS cost, sum(a.priced) AS priced,
-            sum(a.may_ring) AS may_ring
-        FROM tally a WHERE a.campaign = k.id
-    ) t ON true
-    LEFT JOIN LATERAL (
-        SELECT c.not_before, c.reason FROM contact c
-        WHERE c.campaign = k.id AND c.state = 'pending' ORDER BY c.not_before, c.id LIMIT 1
-    ) p ON true
-    WHERE k.id = %s"""
-_ADD_DO_NOT_CALL: Final = """
-    WITH added AS (
-        INSERT INTO do_not_call (number, source, at)
-        SELECT DISTINCT n, %s, clock() FROM unnest(%s::bigint[]) n ORDER BY n
-        ON CONFLICT (number) DO NOTHING RETURNING 1
-    ) SELECT count(*) FROM added"""
 _CONTACT: Final = f"SELECT id, {CONTACT_COLUMNS} FROM contact WHERE campaign = %s"  # noqa: S608  # columns
 
 
@@ -194,7 +163,7 @@ class PostgresLedger:
         """Create a campaign; return False if the name is taken."""
         text = to_json(settings, "settings")
         # A repeated query takes a campaign with the same settings for its own.
-        made = await self._moves.fetch(_CREATE, name, text, name, text, takes_again=True)
+        made = await self._moves.fetch(queries.CREATE, name, text, name, text, takes_again=True)
         return bool(made)
 
     async def _campaign(self, name: str) -> int:
@@ -229,7 +198,7 @@ class PostgresLedger:
 
     async def state(self, name: str) -> CampaignState:
         """Return the state of a campaign: a million contacts are counted in 0.1 seconds."""
-        found = await self._queries.fetch(_STATE, await self._campaign(name))
+        found = await self._queries.fetch(queries.STATE, await self._campaign(name))
         if not found:
             raise LedgerLost("the ledger failed: the campaign is gone from its database")
         *row, counts = found[0]
@@ -341,9 +310,9 @@ class PostgresLedger:
     async def settle(self, token: str, outcome: SendResult) -> bool:
         """Put the result of a send on record."""
         done: bool = await self._moves.value(
-            "SELECT settle(%s, %s::contact_state, %s, %s, %s, %s)",
+            "SELECT settle_send(%s, %s::contact_state, %s, %s, %s, %s, %s)",
             token, outcome.state.value, clean(outcome.detail), clean_id(outcome.request_id),
-            outcome.not_before, takes_again=True,
+            outcome.not_before, outcome.counts, takes_again=True,
         )  # fmt: skip
         return done
 
@@ -383,10 +352,32 @@ class PostgresLedger:
         self, name: str, numbers: Iterable[SupportsIndex | str] | None = None
     ) -> int:
         """Make unknown contacts pending because a person decided so."""
+        return await self._decide("redial(%s::integer, %s::bigint[])", name, numbers)
+
+    async def reopen(
+        self,
+        name: str,
+        state: ContactState,
+        numbers: Iterable[SupportsIndex | str] | None = None,
+        *,
+        reason: str = "",
+    ) -> int:
+        """Make rejected or failed contacts pending because a person decided so."""
+        check_reopened(state)
+        call = "reopen(%s::integer, %s::bigint[], %s::contact_state, %s)"
+        return await self._decide(call, name, numbers, str(state), clean(reason))
+
+    async def _decide(
+        self,
+        call: str,
+        name: str,
+        numbers: Iterable[SupportsIndex | str] | None,
+        *given: object,
+    ) -> int:
+        """Make a move that a person decided on, for all contacts or for those of some numbers."""
         wanted = None if numbers is None else list(parse_numbers(numbers))
         campaign = await self._campaign(name)
-        redial = "SELECT redial(%s::integer, %s::bigint[])"
-        return int(await self._queries.value(redial, campaign, wanted))
+        return int(await self._queries.value(f"SELECT {call}", campaign, wanted, *given))
 
     # -- do not call
 
@@ -395,7 +386,7 @@ class PostgresLedger:
         added = 0
         rest = parse_numbers(numbers)
         while batch := list(islice(rest, _BATCH)):
-            added += int(await self._moves.value(_ADD_DO_NOT_CALL, clean(source), batch))
+            added += int(await self._moves.value(queries.ADD_DO_NOT_CALL, clean(source), batch))
         return added
 
     # -- reading

@@ -222,6 +222,20 @@ class SqliteLedger:
 
     _redial = _writing(sends.redial)
 
+    async def reopen(
+        self,
+        name: str,
+        state: ContactState,
+        numbers: Iterable[SupportsIndex | str] | None = None,
+        *,
+        reason: str = "",
+    ) -> int:
+        """Make rejected or failed contacts pending because a person decided so."""
+        wanted = None if numbers is None else list(parse_numbers(numbers))
+        return await self._reopen(name, state, wanted, reason)
+
+    _reopen = _writing(sends.reopen)
+
     async def add_do_not_call(self, numbers: Iterable[SupportsIndex | str], source: str) -> int:
         """Add numbers to the do-not-call list; a thread takes them from the iterable."""
         new = 0

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from telecmi_async._internal.telecmi import LAST_RECORD
 from telecmi_async.ledger.records import RESULTS, Intent, RuleDecision
-from telecmi_async.ledger.sanitize import INT_64, check_policy, clean, clean_event, clean_id
+from telecmi_async.ledger.sanitize import (
+    INT_64,
+    check_policy,
+    check_reopened,
+    clean,
+    clean_event,
+    clean_id,
+)
 from telecmi_async.ledger.sqlite.claims import put_back
 from telecmi_async.ledger.sqlite.moves import add_history, guarded
 from telecmi_async.ledger.sqlite.queries import campaign_id
@@ -39,7 +46,7 @@ _SETTLED: Final = {
     move: guarded(
         move,
         "id = ? AND epoch = ?",
-        also=", reason = ?, not_before = max(not_before, ?)",
+        also=", reason = ?, not_before = max(not_before, ?), excused = excused + ?",
     )
     for move in RESULTS.values()
     if move is not Move.ACCEPT
@@ -67,8 +74,14 @@ _RESOLVED: Final = {
     move: guarded(move, "id = ? AND epoch = ?", also=", reason = ?")
     for move in _POLICIES.values()
 }
-_REDIAL_ALL: Final = guarded(Move.REDIAL, "campaign = ?", also=", reason = ''")
-_REDIAL_ONE: Final = f"{_REDIAL_ALL} AND number = ?"
+_REDIAL: Final = guarded(Move.REDIAL, "campaign = ?", also=", reason = ''")
+# No send of it may have rung.
+_REOPEN: Final = guarded(
+    Move.REOPEN,
+    "campaign = ? AND state = ? AND instr(reason, ?) AND NOT EXISTS (SELECT 1 FROM send AS s "
+    "WHERE s.number = contact.number AND s.contact = contact.id AND s.state <> 'absent')",
+    also=", reason = '', excused = sends",
+)
 
 
 # -- the intent
@@ -194,7 +207,7 @@ def settle(db: sqlite3.Connection, now: float, token: str, outcome: SendResult) 
         add_history(db, [contact], now, move, detail, token)
     else:
         moved = db.execute(
-            _SETTLED[move], (detail, outcome.not_before, contact, epoch)
+            _SETTLED[move], (detail, outcome.not_before, not outcome.counts, contact, epoch)
         ).rowcount
         what, text = (move.value, detail) if moved else ("event", f"{move}: {detail}")
         add_history(db, [contact], now, what, text, token)
@@ -316,14 +329,39 @@ def resolve_unknown(
 
 def redial(db: sqlite3.Connection, now: float, name: str, numbers: Sequence[int] | None) -> int:
     """Make unknown contacts pending; their sends still count under all limits."""
-    campaign = campaign_id(db, name)
+    return _decide(db, now, Move.REDIAL, _REDIAL, (campaign_id(db, name),), numbers)
+
+
+def reopen(
+    db: sqlite3.Connection,
+    now: float,
+    name: str,
+    state: str,
+    numbers: Sequence[int] | None,
+    reason: str,
+) -> int:
+    """Make rejected or failed contacts pending; their attempts start again."""
+    check_reopened(state)
+    given = (campaign_id(db, name), state, clean(reason))
+    return _decide(db, now, Move.REOPEN, _REOPEN, given, numbers)
+
+
+def _decide(
+    db: sqlite3.Connection,
+    now: float,
+    move: Move,
+    update: str,
+    given: tuple[object, ...],
+    numbers: Sequence[int] | None,
+) -> int:
+    """Make a move that a person decided on, for all contacts or for those of some numbers."""
     if numbers is None:
-        rows = db.execute(f"{_REDIAL_ALL} RETURNING id", (campaign,)).fetchall()
+        rows = db.execute(f"{update} RETURNING id", given).fetchall()
     else:
         rows = [
             row
             for number in numbers
-            for row in db.execute(f"{_REDIAL_ONE} RETURNING id", (campaign, number)).fetchall()
+            for row in db.execute(f"{update} AND number = ? RETURNING id", (*given, number))
         ]
-    add_history(db, [row[0] for row in rows], now, Move.REDIAL)
+    add_history(db, [row[0] for row in rows], now, move)
     return len(rows)

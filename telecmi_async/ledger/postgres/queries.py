@@ -1,0 +1,38 @@
+"""PostgreSQL queries: those of several lines."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CREATE: Final = """
+    WITH made AS (
+        INSERT INTO campaign (name, settings, created) VALUES (%s, %s::json, clock())
+        ON CONFLICT (name) DO NOTHING RETURNING 1
+    )
+    SELECT 1 FROM made UNION ALL
+    SELECT 1 FROM campaign c WHERE c.name = %s AND c.settings::text = %s AND %s"""
+STATE: Final = """
+    SELECT k.status, k.why, t.sends, t.cost, t.priced, t.may_ring,
+        k.settings ->> 'unknown', (SELECT max(s.at) FROM send s WHERE s.campaign = k.id),
+        clock(), p.not_before, p.reason,
+        (SELECT json_object_agg(s.state, s.n) FROM (
+            SELECT c.state, count(*) AS n FROM contact c WHERE c.campaign = k.id
+            GROUP BY c.state
+        ) s)
+    FROM campaign k
+    LEFT JOIN LATERAL (
+        SELECT sum(a.sends) AS sends, sum(a.cost) AS cost, sum(a.priced) AS priced,
+            sum(a.may_ring) AS may_ring
+        FROM tally a WHERE a.campaign = k.id
+    ) t ON true
+    LEFT JOIN LATERAL (
+        SELECT c.not_before, c.reason FROM contact c
+        WHERE c.campaign = k.id AND c.state = 'pending' ORDER BY c.not_before, c.id LIMIT 1
+    ) p ON true
+    WHERE k.id = %s"""
+ADD_DO_NOT_CALL: Final = """
+    WITH added AS (
+        INSERT INTO do_not_call (number, source, at)
+        SELECT DISTINCT n, %s, clock() FROM unnest(%s::bigint[]) n ORDER BY n
+        ON CONFLICT (number) DO NOTHING RETURNING 1
+    ) SELECT count(*) FROM added"""
