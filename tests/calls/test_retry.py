@@ -223,6 +223,7 @@ async def test_attempts_are_bounded_and_one_switches_retries_off() -> None:
 async def test_an_attempt_without_a_turn_is_the_last() -> None:
     """An attempt whose deadline passed in the queue (None) is not retried."""
     assert (await attempts(RetryPolicy(), OWN_502, None))[::2] == (None, 2)
+    assert (await attempts(RetryPolicy(), None))[::2] == (None, 1)
 
 
 @on_both_loops

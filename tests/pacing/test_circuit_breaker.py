@@ -221,6 +221,16 @@ def test_the_rate_stays_between_floor_and_ceiling(
     assert adaptive_rate.rate(now + 1000) == ceiling
 
 
+@pytest.mark.parametrize(("ceiling", "floor"), [(0.6, 0.5), (0.5, 0.5), (0.4, 0.4)])
+def test_the_rate_is_not_cut_below_its_floor(ceiling: float, floor: float) -> None:
+    """One call in two seconds always gets through, or all of a rate that is lower."""
+    adaptive_rate = AdaptiveRate(ceiling)
+
+    adaptive_rate.refused(0.0, round_trip=0.2)
+
+    assert adaptive_rate.rate(0.0) == floor
+
+
 def model(*, adaptive: bool) -> tuple[float, float]:
     """Dial for 600 s at 50/s against a cap of 50, then 15, then 50 accepted in any second.
 

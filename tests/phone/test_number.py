@@ -279,6 +279,9 @@ def test_numbers_in_text_are_masked(text: str, masked: str) -> None:
         (9198000000001, Region.GLOBAL),
         (19170000001, Region.GLOBAL),
         (917000000001, Region.INDIA),
+        (447911123456, Region.GLOBAL),
+        (861012345678, Region.GLOBAL),
+        (190000000000, Region.GLOBAL),
     ],
 )
 def test_auto_routes_by_the_callee(to: int, region: Region) -> None:

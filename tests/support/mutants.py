@@ -121,7 +121,11 @@ def _within(
             at = getattr(node, "lineno", line)
             for what, new in _changes(node, parent, field):
                 one = [] if new is None else [new]
-                whole = [*value[:place], *one, *value[place + 1 :]] if isinstance(value, list) else new
+                whole = (
+                    [*value[:place], *one, *value[place + 1 :]]
+                    if isinstance(value, list)
+                    else new
+                )
                 yield Mutant(at, what, parent, field, whole, function)
             inner, within = scope, function
             if isinstance(node, ast.ClassDef):
@@ -159,7 +163,9 @@ def _is_for_readers(node: ast.AST) -> bool:
             return False
 
 
-def _changes(node: ast.AST, parent: ast.AST, field: str) -> Iterator[tuple[str, ast.AST | None]]:
+def _changes(
+    node: ast.AST, parent: ast.AST, field: str
+) -> Iterator[tuple[str, ast.AST | None]]:
     """Yield what a node may become, in words and as a node; none for a node to leave out."""
     match node:
         case ast.Constant(bool(value)):
@@ -177,14 +183,23 @@ def _changes(node: ast.AST, parent: ast.AST, field: str) -> Iterator[tuple[str, 
                     yield words, ast.Compare(left, swapped, right)
         case ast.BoolOp(operator, values):
             swap = _SWAPS[type(operator)]
-            yield f"{type(operator).__name__} becomes {swap.__name__}", ast.BoolOp(swap(), values)
+            yield (
+                f"{type(operator).__name__} becomes {swap.__name__}",
+                ast.BoolOp(swap(), values),
+            )
             for place, each in enumerate(values):
                 rest = [*values[:place], *values[place + 1 :]]
-                yield f"without {ast.unparse(each)}", ast.BoolOp(operator, rest) if rest[1:] else rest[0]
+                yield (
+                    f"without {ast.unparse(each)}",
+                    ast.BoolOp(operator, rest) if rest[1:] else rest[0],
+                )
         case ast.UnaryOp(ast.Not() | ast.USub(), operand):
             yield f"{type(node.op).__name__} is left out", operand
         case ast.BinOp(left, operator, right) if new := _SWAPS.get(type(operator)):
-            yield f"{type(operator).__name__} becomes {new.__name__}", ast.BinOp(left, new(), right)
+            yield (
+                f"{type(operator).__name__} becomes {new.__name__}",
+                ast.BinOp(left, new(), right),
+            )
         case ast.Return(value) if value and ast.unparse(value) != "None":
             yield "returns None", ast.Return(ast.Constant(None))  # noqa: FBT003  # a node's value
         case ast.Break() | ast.Continue():
@@ -271,7 +286,9 @@ class Run:
         def note(frame: types.FrameType, event: str, _: object) -> None:
             code = frame.f_code
             if event == "call" and code.co_filename == path:
-                self.callers[code.co_qualname.split(".<locals>")[0], code.co_firstlineno].add(item)
+                self.callers[code.co_qualname.split(".<locals>")[0], code.co_firstlineno].add(
+                    item
+                )
 
         threading.setprofile(note)
         sys.setprofile(note)
@@ -292,7 +309,9 @@ class Run:
         for number in self.chosen:
             mutant = self.mutants[number]
             key = mutant.function
-            items = [each for each in session.items if key and each in self.callers.get(key, ())]
+            items = [
+                each for each in session.items if key and each in self.callers.get(key, ())
+            ]
             if key is None or not items or not functions[key]:
                 word = "anew"
             else:
@@ -301,7 +320,9 @@ class Run:
                 if code is None or code.co_freevars != free:
                     word = "anew"
                 else:
-                    lives = self.survives(lambda: _patched(session, items, functions[key], code))
+                    lives = self.survives(
+                        lambda: _patched(session, items, functions[key], code)
+                    )
                     word = "survived" if lives else "killed"
             os.write(self.pipe, f"{number} {word}\n".encode())
         os.write(self.pipe, f"-1 {self.took}\n".encode())
@@ -392,7 +413,9 @@ def _patched(
 def main() -> int:
     """Print the score of each module and its survivors; 1 if a score is too low."""
     parser = argparse.ArgumentParser(description="Run the tests of mutated rules.")
-    parser.add_argument("--module", action="append", choices=sorted(TESTS), help="only this one")
+    parser.add_argument(
+        "--module", action="append", choices=sorted(TESTS), help="only this one"
+    )
     parser.add_argument("--sample", type=int, help="try so many mutants of each module")
     parser.add_argument("--seed", default="1", help="chooses the sample")
     given = parser.parse_args()
