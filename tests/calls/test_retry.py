@@ -141,6 +141,20 @@ def test_a_policy_that_cannot_work_is_refused(options: dict[str, Any], message: 
         RetryPolicy(**options)
 
 
+def test_the_defaults_are_those_of_the_docs() -> None:
+    """Four attempts, 0.5 to 8 s apart, pauses of a minute, and no deadline."""
+    assert RetryPolicy() == RetryPolicy(
+        attempts=4,
+        wait_initial=0.5,
+        wait_max=8,
+        deadline=None,
+        statuses={502},
+        at_most_once=False,
+        retry_after_max=60,
+        budget=50,
+    )
+
+
 def test_settings_may_be_timedeltas() -> None:
     """Seconds and timedelta mean the same."""
     policy = RetryPolicy(wait_max=timedelta(minutes=1), deadline=timedelta(seconds=9))

@@ -15,7 +15,7 @@ from telecmi_async import errors
 from telecmi_async._internal.secrets import Redactor, Secret
 from telecmi_async.attempt import Attempt, Outcome
 from telecmi_async.calls.retry import RetryPolicy
-from telecmi_async.calls.verdict import Verdict, conclude, judge
+from telecmi_async.calls.verdict import Verdict, conclude, judge, message_of
 from telecmi_async.wire.reply import Failure, Reply
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -76,6 +76,14 @@ def test_every_attested_envelope_is_an_accepted_call(body: dict[str, Any]) -> No
         (200, {"code": 200, "request_id": 12}, U, 200),
         (200, {"code": 200, "data": "progress"}, U, 200),
         (204, b"", U, 204),
+        # a success is any 2xx, by status and by code
+        (201, {"request_id": ID}, A, 201),
+        (200, {"code": 202, "request_id": ID}, A, 202),
+        (299, {"code": 299, "request_id": ID}, A, 299),
+        (300, {"code": 200, "request_id": ID}, U, 200),
+        (199, {"code": 200, "request_id": ID}, U, 200),
+        (200, {"code": 300, "request_id": ID}, U, 300),
+        (200, {"code": 199, "request_id": ID}, U, 199),
         # the code in the body counts, not the status
         (200, {"code": 420}, R, 420),
         (200, {"cmi_code": 401}, R, 401),
@@ -472,7 +480,7 @@ def test_a_hostile_body_is_kept_short(body: bytes) -> None:
     assert len(verdict.detail) <= 200
 
 
-@pytest.mark.parametrize(("depth", "read"), [(30, True), (33, False)])
+@pytest.mark.parametrize(("depth", "read"), [(31, True), (32, False)])
 @pytest.mark.parametrize(("left", "right"), [("[", "]"), ('{"x":', "}")])
 def test_a_reply_is_read_down_to_a_depth(depth: int, read: bool, left: str, right: str) -> None:
     """JSON that is nested deeper than any answer of TeleCMI's is not parsed."""
@@ -480,6 +488,20 @@ def test_a_reply_is_read_down_to_a_depth(depth: int, read: bool, left: str, righ
     verdict = judged(200, f'{{"code":420,"x":{deep}}}'.encode())
 
     assert verdict.outcome is (R if read else U)
+
+
+@pytest.mark.parametrize("body", [None, {}, {"msg": " "}, {"data": {"message": 7}}])
+def test_a_reply_without_a_message_has_an_empty_one(body: dict[str, Any] | None) -> None:
+    """Where TeleCMI says nothing, the message is an empty text."""
+    assert message_of(body) == ""
+
+
+def test_a_refusal_without_a_status_has_zeros() -> None:
+    """A refusal has numbers as its status and code, also if a reply had none."""
+    error = conclude([Verdict(R, "no")], (), reference="r")
+
+    assert isinstance(error, errors.CallRejected)
+    assert (error.status, error.code) == (0, 0)
 
 
 def test_the_last_unknown_attempt_is_the_cause() -> None:

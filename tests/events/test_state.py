@@ -188,12 +188,22 @@ def test_of_two_records_the_one_that_tells_more_counts() -> None:
         (short, longer),
         (longer, longest),
         (none, longest),
+        (none, record(duration=1)),
         (first, short),
         (longest, late),
     ]:
         for order in ([weak, strong], [strong, weak]):
             assert after(*order).legs[0].record == strong
     assert after(late, other) == after(other, late)
+
+
+def test_the_order_of_members_decides_nothing() -> None:
+    """Of two records that say as much, the same one is kept, in whichever order members came."""
+    strong = record(x=2, y=1)
+
+    for weak in (record(x=1, y=2), record(y=2, x=1)):
+        assert after(weak, strong).legs[0].record == strong
+        assert after(strong, weak).legs[0].record == strong
 
 
 def test_an_event_that_names_no_leg_is_of_the_first() -> None:

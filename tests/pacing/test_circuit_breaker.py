@@ -52,6 +52,16 @@ def test_five_of_twenty_five_stop_all_sends() -> None:
     assert (breaker.open, breaker.wait(24)) == (True, 5)
 
 
+def test_five_of_twenty_six_stop_nothing() -> None:
+    """An unknown outcome before the last 25 no longer counts."""
+    breaker = CircuitBreaker()
+
+    for n in range(26):
+        breaker.ended(n, began=n, unknown=n in {0, 6, 12, 18, 25})
+
+    assert not breaker.open
+
+
 def test_few_unknown_ends_stop_nothing() -> None:
     """One unknown outcome in seven does not trip the breaker, and four are too few."""
     breaker = CircuitBreaker()
@@ -296,6 +306,20 @@ def test_the_brake_lets_one_probe_claim_a_contact() -> None:
     assert (throttle.wait(5.0), throttle.room()) == (0, 0)
     throttle.record(REJECTED, 6.0, began=5.0)
     assert (throttle.open, throttle.room()) == (False, sys.maxsize)
+
+
+def test_the_brake_takes_a_probe_back() -> None:
+    """A probe that is given up leaves room for another one."""
+    throttle = SendThrottle(10)
+    for _ in range(5):
+        throttle.record(UNKNOWN, 0.0, began=0.0)
+    assert (throttle.wait(5.0), throttle.room()) == (0, 0)
+
+    throttle.withdraw()
+
+    assert (throttle.wait(5.0), throttle.room()) == (0, 0)
+    throttle.withdraw()
+    assert throttle.room() == 1
 
 
 def test_too_many_slows_the_brake_down() -> None:
