@@ -189,6 +189,7 @@ def test_of_two_records_the_one_that_tells_more_counts() -> None:
         (longer, longest),
         (none, longest),
         (none, record(duration=1)),
+        (record(duration=0), none),
         (first, short),
         (longest, late),
     ]:
@@ -212,6 +213,14 @@ def test_an_event_that_names_no_leg_is_of_the_first() -> None:
 
     assert [leg.leg for leg in state.legs] == ["a"]
     assert state.over
+
+
+def test_a_leg_whose_id_is_unknown_has_none() -> None:
+    """A leg has no id until an event brings it."""
+    state = after(event(status="started", cmiuuid=None))
+
+    assert state.legs[0].cmiuuid is None
+    assert state.after(event(status="ringing")).legs[0].cmiuuid == "leg-a"
 
 
 def test_a_leg_that_was_looked_up_costs_once() -> None:

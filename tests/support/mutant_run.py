@@ -83,6 +83,7 @@ class Run:
         self.chosen = list(range(len(self.mutants)))
         self.arguments = [str(ROOT / "tests" / each) for each in TESTS[name]]
         self.callers: dict[Place, set[pytest.Item]] = defaultdict(set)
+        self.lasted: dict[pytest.Item, float] = {}
         self.took = 60.0
 
     def text_of(self, mutant: Mutant) -> tuple[str, str]:
@@ -144,7 +145,9 @@ class Run:
         threading.setprofile(note)
         sys.setprofile(note)
         for item in session.items:
+            began = time.monotonic()
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+            self.lasted[item] = time.monotonic() - began
         sys.setprofile(None)
         threading.setprofile(None)
         self.took = time.monotonic() - now
@@ -178,7 +181,7 @@ class Run:
         code = _find(self.code_of(mutant), place)
         if code is None or code.co_freevars != functions[place][0].__code__.co_freevars:
             return None
-        items = [each for each in session.items if each in self.callers[place]]
+        items = sorted(self.callers[place], key=self.lasted.__getitem__)
         return self.survives(partial(_patched, session, items, functions[place], code))
 
     def results(self) -> Iterator[tuple[Mutant, bool]]:
