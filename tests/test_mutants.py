@@ -21,7 +21,7 @@ def rule(one: int, *, two: bool=True) -> str | None:
         return call('word', name=one)
     match one:
         case 1:
-            one -= 1
+            one -= {1, MOST}
         case _:
             raise ValueError(f'not {one} of them')
     return None
@@ -30,7 +30,7 @@ CHANGED = {
     "MOST = 5", "MOST = 3", "def rule(one: int, *, two: bool=False) -> str | None:",
     "if one <= MOST and (not two):", "if one < MOST or not two:", "if not two:", "if one < MOST:",
     "if not (one < MOST and (not two)):", "if one < MOST and two:", "return call('word~', name=one)",
-    "return call('word')", "case 2:", "case 0:", "one -= 2", "one -= 0", "pass",
+    "return call('word')", "case 2:", "case 0:", "one -= {2, MOST}", "one -= {0, MOST}", "one -= {1}", "one -= {MOST}", "pass",
     "return None",
 }  # fmt: skip
 

@@ -326,3 +326,16 @@ def test_an_error_repeats_what_it_was_given(value: object, repeated: str) -> Non
 def test_a_region_is_read_by_name(region: Region) -> None:
     """A region is accepted as a member or as its name."""
     assert parse_region(str(region)) is parse_region(region) is region
+
+
+def test_an_error_names_the_field() -> None:
+    """Without another name, a number's field is "number", and a list's place is added."""
+    with pytest.raises(InvalidCall) as caught:
+        parse_number("none")
+    assert caught.value.path == "number"
+    with pytest.raises(InvalidCall) as caught:
+        list(parse_numbers([919876543210, "none"]))
+    assert caught.value.path == "numbers[1]"
+    with pytest.raises(InvalidCall) as caught:
+        parse_region("moon")
+    assert caught.value.path == "region"

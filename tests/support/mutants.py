@@ -142,6 +142,10 @@ def _changes(  # noqa: C901, PLR0912  # a case for each kind of node
                     f"without {ast.unparse(left_out)}",
                     ast.BoolOp(operator, rest) if rest[1:] else rest[0],
                 )
+        case ast.Set(members) if members[1:]:
+            for place, left_out in enumerate(members):
+                rest = [*members[:place], *members[place + 1 :]]
+                yield f"without {ast.unparse(left_out)}", ast.Set(rest)
         case ast.UnaryOp(ast.Not() | ast.USub(), operand):
             yield f"{type(node.op).__name__} is left out", operand
         case ast.BinOp(left, operator, right) if new := _SWAPS.get(type(operator)):
