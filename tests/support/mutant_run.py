@@ -51,7 +51,7 @@ TESTS = {
     "events.receiver.tokens": ["events/receiver/test_tokens.py", "events/receiver/test_receiver.py", "events/receiver/test_handlers.py", "events/receiver/test_asgi.py"],
     "events.state": ["events/test_state.py"],
     "events.transitions": ["events/test_transitions.py", "events/test_state.py"],
-    "ledger.states": ["ledger/test_states.py", "ledger/test_sqlite_contract.py"],
+    "ledger.states": ["ledger/test_states.py"],
     "pacing.circuit_breaker": ["pacing/test_circuit_breaker.py"],
     "pacing.gate": ["pacing/test_gate.py", "pacing/test_waiting.py"],
     "pacing.law": ["pacing/test_shared_contract.py", "pacing/test_clocks.py"],
