@@ -112,6 +112,11 @@ def _is_for_readers(node: ast.AST) -> bool:
             return False
 
 
+def _is_type(parent: ast.AST) -> bool:
+    """Return whether a node's text is a type, for type checkers."""
+    return isinstance(parent, ast.Call) and ast.unparse(parent.func) in {"cast", "TypeVar"}
+
+
 def _changes(  # noqa: C901, PLR0912  # a case for each kind of node
     node: ast.AST, parent: ast.AST, field: str
 ) -> Iterator[tuple[str, ast.AST | None]]:
@@ -122,7 +127,7 @@ def _changes(  # noqa: C901, PLR0912  # a case for each kind of node
         case ast.Constant(int(value) | float(value)):
             yield f"{value} becomes {value + 1}", ast.Constant(value + 1)
             yield f"{value} becomes {value - 1}", ast.Constant(value - 1)
-        case ast.Constant(str(value)) if value and " " not in value:
+        case ast.Constant(str(value)) if value and " " not in value and not _is_type(parent):
             yield f"{value!r} becomes another text", ast.Constant(f"{value}~")
         case ast.Compare(left, [*operators], right):
             for place, old in enumerate(operators):
@@ -153,7 +158,7 @@ def _changes(  # noqa: C901, PLR0912  # a case for each kind of node
                 f"{type(operator).__name__} becomes {new.__name__}",
                 ast.BinOp(left, new(), right),
             )
-        case ast.Return(value) if value and ast.unparse(value) != "None":
+        case ast.Return(value) if value and ast.unparse(value) not in {"None", "False"}:
             yield "returns None", ast.Return(ast.Constant(None))
         case ast.Break() | ast.Continue():
             yield "break and continue swapped", _SWAPS[type(node)]()
