@@ -339,3 +339,8 @@ def test_an_error_names_the_field() -> None:
     with pytest.raises(InvalidCall) as caught:
         parse_region("moon")
     assert caught.value.path == "region"
+
+
+def test_regions_have_the_names_that_people_write() -> None:
+    """The three names stand in environments, on command lines and in ledgers."""
+    assert [region.value for region in Region] == ["auto", "india", "global"]
