@@ -333,6 +333,17 @@ def test_too_many_slows_the_brake_down() -> None:
     assert throttle.rate(0.0) == pytest.approx(7)
 
 
+def test_the_brake_measures_the_round_trip() -> None:
+    """Late on the clock, too, two refusals with more than a second between them cut twice."""
+    throttle = SendThrottle(10)
+
+    throttle.record(LIMITED, 1000.0, began=999.8)
+    before = throttle.rate(1001.1)
+    throttle.record(LIMITED, 1001.1, began=1000.9)
+
+    assert throttle.rate(1001.1) == pytest.approx(0.7 * before)
+
+
 @pytest.mark.parametrize("rate", [0, -1, math.inf, math.nan])
 def test_a_brake_needs_a_rate(rate: float) -> None:
     """The rate must be a positive number."""

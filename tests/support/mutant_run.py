@@ -59,7 +59,7 @@ TESTS = {
     "pacing.spacing": ["pacing/test_gate.py", "pacing/test_rates.py"],
     "pacing.waiting_line": ["pacing/test_waiting.py", "pacing/test_gate.py"],
     "pcmo.actions": ["pcmo/test_actions.py", "pcmo/test_codec.py", "pcmo/test_flow.py", "calls/test_request.py"],
-    "pcmo.codec": ["pcmo/test_codec.py", "pcmo/test_actions.py", "pcmo/test_flow.py", "calls/test_request.py"],
+    "pcmo.codec": ["pcmo/test_codec.py", "pcmo/test_actions.py", "pcmo/test_flow.py", "pcmo/test_template.py", "calls/test_request.py"],
     "pcmo.fields": ["pcmo/test_actions.py", "calls/test_request.py"],
     "pcmo.flow": ["pcmo/test_flow.py", "pcmo/test_codec.py"],
     "pcmo.targets": ["pcmo/test_actions.py", "pcmo/test_codec.py", "calls/test_request.py"],
