@@ -472,3 +472,18 @@ def test_a_span_is_said_as_people_say_it(per: float, words: str) -> None:
     assert CampaignRules(per_number=FrequencyCap(1, per=per)).describe()[0] == (
         f"a number at most once {words}"
     )
+
+
+@pytest.mark.parametrize("end", ["09:00", "08:59"])
+def test_a_window_ends_after_its_start(end: str) -> None:
+    """A window without a minute is refused for its end, and not for its ring time."""
+    with pytest.raises(ConfigurationError, match="end must be later than its start"):
+        CallingWindow("09:00", end)
+
+
+def test_the_details_of_a_window_are_named() -> None:
+    """Days and holidays are keywords, so that neither is taken for the other."""
+    with pytest.raises(TypeError, match="positional"):
+        CallingWindow("09:00", "21:00", ["2026-12-25"])  # type: ignore[misc]  # on purpose
+    with pytest.raises(TypeError, match="positional"):
+        CallingWindow("09:00", "21:00", DAYS, ["2026-12-25"])  # type: ignore[misc]  # on purpose
