@@ -484,6 +484,6 @@ def test_a_window_ends_after_its_start(end: str) -> None:
 def test_the_details_of_a_window_are_named() -> None:
     """Days and holidays are keywords, so that neither is taken for the other."""
     with pytest.raises(TypeError, match="positional"):
-        CallingWindow("09:00", "21:00", ["2026-12-25"])  # type: ignore[misc]  # on purpose
+        CallingWindow("09:00", "21:00", ["2026-12-25"])  # type: ignore[call-arg]  # on purpose
     with pytest.raises(TypeError, match="positional"):
-        CallingWindow("09:00", "21:00", DAYS, ["2026-12-25"])  # type: ignore[misc]  # on purpose
+        CallingWindow("09:00", "21:00", DAYS, ["2026-12-25"])  # type: ignore[call-arg]  # on purpose
