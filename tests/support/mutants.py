@@ -114,7 +114,11 @@ def _is_for_readers(node: ast.AST) -> bool:
 
 def _is_type(parent: ast.AST) -> bool:
     """Return whether a node's text is a type, for type checkers."""
-    return isinstance(parent, ast.Call) and ast.unparse(parent.func) in {"cast", "TypeVar"}
+    return isinstance(parent, ast.Call) and ast.unparse(parent.func) in {
+        "cast",
+        "ParamSpec",
+        "TypeVar",
+    }
 
 
 def _changes(  # noqa: C901, PLR0912  # a case for each kind of node
