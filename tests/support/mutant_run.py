@@ -2,7 +2,7 @@
 
     python tests/support/mutant_run.py --module calls.verdict --sample 100 --seed 1
 
-Not mutmut or cosmic-ray: the first leaves tables, constants and decorated classes alone, and the
+Not mutmut or cosmic-ray: the first leaves tables, constants and decorated functions alone, and the
 second starts pytest anew for each mutant. Here each mutant is a forked process. The tests are
 collected once, a mutant of a function replaces its code in place, and only the tests that call the
 function run. What is evaluated at import (tables, defaults, constants) needs the tests collected
