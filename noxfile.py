@@ -298,6 +298,17 @@ def crash(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Change the rules one place at a time, and see that a test fails each time.
+
+    ``nox -s mutants -- --module calls.verdict`` takes minutes, and all modules take an hour;
+    ``--sample 60 --seed 1`` tries so many mutants of each.
+    """
+    session.install("--editable", ".", *group("tests"))
+    session.run("python", "tests/support/mutant_run.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Compare with other clients, and write docs/performance.md; ``-- --quick``: a part of it."""
     session.install("--editable", ".", *group("bench"))

@@ -141,11 +141,31 @@ def test_a_policy_that_cannot_work_is_refused(options: dict[str, Any], message: 
         RetryPolicy(**options)
 
 
+def test_the_defaults_are_those_of_the_docs() -> None:
+    """Four attempts, 0.5 to 8 s apart, pauses of a minute, and no deadline."""
+    assert RetryPolicy() == RetryPolicy(
+        attempts=4,
+        wait_initial=0.5,
+        wait_max=8,
+        deadline=None,
+        statuses={502},
+        at_most_once=False,
+        retry_after_max=60,
+        budget=50,
+    )
+
+
 def test_settings_may_be_timedeltas() -> None:
     """Seconds and timedelta mean the same."""
-    policy = RetryPolicy(wait_max=timedelta(minutes=1), deadline=timedelta(seconds=9))
+    policy = RetryPolicy(
+        wait_initial=timedelta(seconds=2),
+        wait_max=timedelta(minutes=1),
+        deadline=timedelta(seconds=9),
+        retry_after_max=timedelta(minutes=3),
+    )
 
-    assert (policy.wait_max, policy.deadline) == (60.0, 9.0)
+    assert (policy.wait_initial, policy.wait_max) == (2.0, 60.0)
+    assert (policy.deadline, policy.retry_after_max) == (9.0, 180.0)
 
 
 def test_a_budget_is_spent_by_failures_and_refilled_by_answers() -> None:
@@ -223,6 +243,9 @@ async def test_attempts_are_bounded_and_one_switches_retries_off() -> None:
 async def test_an_attempt_without_a_turn_is_the_last() -> None:
     """An attempt whose deadline passed in the queue (None) is not retried."""
     assert (await attempts(RetryPolicy(), OWN_502, None))[::2] == (None, 2)
+    assert (await attempts(RetryPolicy(), None))[::2] == (None, 1)
+    assert (await attempts(RetryPolicy(), ACCEPTED))[::2] == (ACCEPTED, 1)
+    assert (await attempts(RetryPolicy(), REFUSED))[::2] == (REFUSED, 1)
 
 
 @on_both_loops

@@ -15,7 +15,7 @@ from telecmi_async import errors
 from telecmi_async._internal.secrets import Redactor, Secret
 from telecmi_async.attempt import Attempt, Outcome
 from telecmi_async.calls.retry import RetryPolicy
-from telecmi_async.calls.verdict import Verdict, conclude, judge
+from telecmi_async.calls.verdict import Verdict, conclude, judge, message_of
 from telecmi_async.wire.reply import Failure, Reply
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -76,6 +76,14 @@ def test_every_attested_envelope_is_an_accepted_call(body: dict[str, Any]) -> No
         (200, {"code": 200, "request_id": 12}, U, 200),
         (200, {"code": 200, "data": "progress"}, U, 200),
         (204, b"", U, 204),
+        # a success is any 2xx, by status and by code
+        (201, {"request_id": ID}, A, 201),
+        (200, {"code": 202, "request_id": ID}, A, 202),
+        (299, {"code": 299, "request_id": ID}, A, 299),
+        (300, {"code": 200, "request_id": ID}, U, 200),
+        (199, {"code": 200, "request_id": ID}, U, 200),
+        (200, {"code": 300, "request_id": ID}, U, 300),
+        (200, {"code": 199, "request_id": ID}, U, 199),
         # the code in the body counts, not the status
         (200, {"code": 420}, R, 420),
         (200, {"cmi_code": 401}, R, 401),
@@ -119,6 +127,9 @@ def test_every_attested_envelope_is_an_accepted_call(body: dict[str, Any]) -> No
         # a 502 that may be TeleCMI's but is not readable: unknown
         (502, {"status": "progress"}, U, None),
         (502, {"code": "OK 200"}, U, None),
+        (502, {"cmi_code": "OK 200"}, U, None),
+        (502, {"data": {}}, U, None),
+        (399, b"", U, 399),
         (502, {"request_id": 12}, U, None),
         (502, {"code": 502, "request_id": 12}, U, None),
         (200, {"code": 502, "request_id": 12}, U, None),
@@ -295,7 +306,13 @@ def test_a_request_id_that_repeats_the_secret_is_no_id(
 @pytest.mark.parametrize(
     ("status", "detail"),
     [
+        (199, "HTTP 199, code 199"),
+        (200, "HTTP 200 without a usable body"),
+        (299, "HTTP 299 without a usable body"),
         (300, "HTTP 300, code 300"),
+        (301, "redirected (HTTP 301), which is not followed"),
+        (302, "redirected (HTTP 302), which is not followed"),
+        (303, "redirected (HTTP 303), which is not followed"),
         (307, "redirected (HTTP 307), which is not followed"),
         (308, "redirected (HTTP 308), which is not followed"),
         (400, "the request was not understood"),
@@ -321,7 +338,11 @@ def test_the_detail_of_a_reply_without_words(status: int, detail: str) -> None:
         ({"code": 418}, "HTTP 200, code 418"),
         ({"code": 422, "msg": "x" * 500}, "x" * 200),
         ({"code": 422, "msg": "919876543210 is bad"}, "••••••••3210 is bad"),
+        ({"code": 422, "msg": " ", "message": "the second"}, "the second"),
+        ({"code": 199}, "HTTP 200, code 199"),
         ({"code": 200}, "code 200 without a request_id (HTTP 200)"),
+        ({"code": 299}, "code 299 without a request_id (HTTP 200)"),
+        ({"code": 300}, "HTTP 200, code 300"),
         (
             {"code": 404, "request_id": ID},
             "a request_id came beside code 404 and HTTP status 200",
@@ -489,7 +510,7 @@ def test_a_hostile_body_is_kept_short(body: bytes) -> None:
     assert len(verdict.detail) <= 200
 
 
-@pytest.mark.parametrize(("depth", "read"), [(30, True), (33, False)])
+@pytest.mark.parametrize(("depth", "read"), [(31, True), (32, False)])
 @pytest.mark.parametrize(("left", "right"), [("[", "]"), ('{"x":', "}")])
 def test_a_reply_is_read_down_to_a_depth(depth: int, read: bool, left: str, right: str) -> None:
     """JSON that is nested deeper than any answer of TeleCMI's is not parsed."""
@@ -497,6 +518,20 @@ def test_a_reply_is_read_down_to_a_depth(depth: int, read: bool, left: str, righ
     verdict = judged(200, f'{{"code":420,"x":{deep}}}'.encode())
 
     assert verdict.outcome is (R if read else U)
+
+
+@pytest.mark.parametrize("body", [None, {}, {"msg": " "}, {"data": {"message": 7}}])
+def test_a_reply_without_a_message_has_an_empty_one(body: dict[str, Any] | None) -> None:
+    """Where TeleCMI says nothing, the message is an empty text."""
+    assert message_of(body) == ""
+
+
+def test_a_refusal_without_a_status_has_zeros() -> None:
+    """A refusal has numbers as its status and code, also if a reply had none."""
+    error = conclude([Verdict(R, "no")], (), reference="r")
+
+    assert isinstance(error, errors.CallRejected)
+    assert (error.status, error.code) == (0, 0)
 
 
 def test_the_last_unknown_attempt_is_the_cause() -> None:
@@ -521,3 +556,50 @@ def test_text_that_cannot_be_searched_is_not_kept(body: bytes) -> None:
 def test_a_broad_reply_is_read() -> None:
     """Many small values side by side do not count as deep."""
     assert judged(200, {"code": 420, "x": [{} for _ in range(99)]}).outcome is R
+
+
+def test_a_502_with_a_code_is_described_by_it() -> None:
+    """TeleCMI's own 502 is not described as a gateway's, and keeps the id that came beside it."""
+    assert judged(502, {"code": 422}).detail == "a required property is missing"
+    assert judged(502, {"code": 502, "request_id": ID}).request_id == ID
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(420, R), (500, U), (504, U)])
+def test_a_retry_after_counts_beside_429_and_503_only(status: int, outcome: Outcome) -> None:
+    """Beside any other status, a Retry-After asks for no pause."""
+    verdict = judged(status, retry_after="7")
+
+    assert (verdict.outcome, verdict.retry_after, verdict.permanent) == (outcome, None, False)
+
+
+def test_a_verdict_shows_no_body() -> None:
+    """The body of a reply is kept, and not shown in a repr."""
+    verdict = judged(420, {"code": 420, "who": "a person"})
+
+    assert verdict.body == {"code": 420, "who": "a person"}
+    assert "a person" not in repr(verdict)
+
+
+def test_large_bodies_are_kept_as_text_and_cut() -> None:
+    """JSON of more than 64 KiB is kept as text, and 2,000 characters of any text."""
+    empty = len('{"code":420,"x":""}')
+    largest = b'{"code":420,"x":"' + b"y" * ((1 << 16) - empty) + b'"}'
+
+    assert isinstance(judged(400, largest).body, dict)
+    assert (
+        judged(400, largest.replace(b"420", b"4200")).body
+        == largest.decode().replace("420", "4200")[:2_000]
+    )
+    assert judged(400, b"x" * 3_000).body == "x" * 2_000
+
+
+def test_the_last_attempt_that_was_not_sent_is_described() -> None:
+    """Of several attempts that were not sent, the last one says why; a refusal has its body."""
+    unsent = [Verdict(Outcome.NOT_SENT, "first"), Verdict(Outcome.NOT_SENT, "last")]
+    refused = Verdict(R, "no", status=420, code=420, body={"code": 420})
+
+    error, refusal = (conclude(made, (), reference="r") for made in (unsent, [refused]))
+
+    assert str(error) == "the call was not sent (last); no phone rang"
+    assert isinstance(refusal, errors.CallRejected)
+    assert refusal.body == {"code": 420}

@@ -168,6 +168,25 @@ def test_the_night_on_which_the_clock_goes_back() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("zone", "midnight"),
+    [
+        ("Europe/Chisinau", "2026-03-29"),  # forward, at 00:00 UTC
+        ("Europe/Chisinau", "2026-10-25"),  # back, at 00:00 UTC
+        ("Asia/Jerusalem", "2026-03-27"),  # forward, at 00:00 UTC
+        ("Asia/Jerusalem", "2026-10-25"),  # back, at 23:00 UTC of the day before
+    ],
+)
+def test_a_clock_that_changes_as_a_utc_day_ends(zone: str, midnight: str) -> None:
+    """A phone that would ring past the change is not called, also if another UTC day begins."""
+    window = CallingWindow("01:00", "02:45", ring_time=1200)
+    end = at(midnight)
+
+    for minute in range(-120, 120):
+        now = end + 60 * minute
+        assert (window.opening((zone,), now) == now) is open_by_the_wall(window, (zone,), now)
+
+
 def open_by_the_wall(window: CallingWindow, zones: tuple[str, ...], now: float) -> bool:
     """Return whether all local clocks are in the window, now and one ring time later."""
     for zone in zones:
@@ -453,3 +472,18 @@ def test_a_span_is_said_as_people_say_it(per: float, words: str) -> None:
     assert CampaignRules(per_number=FrequencyCap(1, per=per)).describe()[0] == (
         f"a number at most once {words}"
     )
+
+
+@pytest.mark.parametrize("end", ["09:00", "08:59"])
+def test_a_window_ends_after_its_start(end: str) -> None:
+    """A window without a minute is refused for its end, and not for its ring time."""
+    with pytest.raises(ConfigurationError, match="end must be later than its start"):
+        CallingWindow("09:00", end)
+
+
+def test_the_details_of_a_window_are_named() -> None:
+    """Days and holidays are keywords, so that neither is taken for the other."""
+    with pytest.raises(TypeError, match="positional"):
+        CallingWindow("09:00", "21:00", ["2026-12-25"])  # type: ignore[call-arg]  # on purpose
+    with pytest.raises(TypeError, match="positional"):
+        CallingWindow("09:00", "21:00", DAYS, ["2026-12-25"])  # type: ignore[call-arg]  # on purpose

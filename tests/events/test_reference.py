@@ -127,3 +127,51 @@ def test_nothing_shows_the_key() -> None:
     assert repr(OURS) == "References()"
     with pytest.raises(TypeError):
         pickle.dumps(OURS)
+
+
+def test_a_signed_reference_is_the_same_in_every_version() -> None:
+    """The field and the code are those of calls that are under way during an upgrade."""
+    signed = "tcm_abcdefghijklmnopqrstuvwxyz.zwl5uqqvhlkupkljlxrrukqciq"
+    event = parse_event(event_with({"tcm_reference": signed}))  # type: ignore[arg-type]  # a plain dict
+
+    assert OURS.sign("tcm_abcdefghijklmnopqrstuvwxyz") == signed
+    assert OURS.find(event) == reference_in(event) == "tcm_abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        None,
+        {},
+        {"order": "42"},
+        {"order": OURS.sign(new_reference())},
+        "{order=42}",
+        "tcm_",
+        "\\",
+    ],
+)
+def test_parameters_alone_carry_no_reference(params: object) -> None:
+    """An event with parameters of the user's own carries no reference."""
+    event = parse_event(event_with(params))  # type: ignore[arg-type]  # a plain dict
+
+    assert carries_reference(event) is False
+    assert reference_in(event) is None
+
+
+def test_a_text_that_is_json_carries_none_in_another_parameter() -> None:
+    """A reference counts in its own parameter only, also if a text with the prefix is JSON."""
+    text = json.dumps({"order": OURS.sign(new_reference())})
+    event = parse_event(event_with(text))  # type: ignore[arg-type]  # a plain dict
+
+    assert carries_reference(event) is False
+
+
+def test_references_are_equal_if_their_secrets_are() -> None:
+    """Services of one account share their references, and those of two accounts do not."""
+    again, other = References(Secret(SECRET)), References(Secret("another-secret"))
+
+    assert again == OURS
+    assert hash(again) == hash(OURS)
+    assert other != OURS
+    assert hash(other) != hash(OURS)
+    assert OURS != SECRET

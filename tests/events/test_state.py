@@ -178,11 +178,33 @@ def test_of_two_records_the_one_that_tells_more_counts() -> None:
     longer = record(duration=6)
     late = record(duration=4, time=1632307236000)
     other = record(duration=4, time=1632307236000, vn=1)
+    # As text, 10 comes before 9 and before none.
+    longest, none = record(duration=10), record(duration=None)
+    first = record(duration=10, time=None)
 
-    for weak, strong in [(vague, missed), (missed, short), (short, longer), (longer, late)]:
+    for weak, strong in [
+        (vague, missed),
+        (missed, short),
+        (short, longer),
+        (longer, longest),
+        (none, longest),
+        (none, record(duration=1)),
+        (record(duration=0), none),
+        (first, short),
+        (longest, late),
+    ]:
         for order in ([weak, strong], [strong, weak]):
             assert after(*order).legs[0].record == strong
     assert after(late, other) == after(other, late)
+
+
+def test_the_order_of_members_decides_nothing() -> None:
+    """Of two records that say as much, the same one is kept, in whichever order members came."""
+    strong = record(x=2, y=1)
+
+    for weak in (record(x=1, y=2), record(y=2, x=1)):
+        assert after(weak, strong).legs[0].record == strong
+        assert after(strong, weak).legs[0].record == strong
 
 
 def test_an_event_that_names_no_leg_is_of_the_first() -> None:
@@ -191,6 +213,14 @@ def test_an_event_that_names_no_leg_is_of_the_first() -> None:
 
     assert [leg.leg for leg in state.legs] == ["a"]
     assert state.over
+
+
+def test_a_leg_whose_id_is_unknown_has_none() -> None:
+    """A leg has no id until an event brings it."""
+    state = after(event(status="started", cmiuuid=None))
+
+    assert state.legs[0].cmiuuid is None
+    assert state.after(event(status="ringing")).legs[0].cmiuuid == "leg-a"
 
 
 def test_a_leg_that_was_looked_up_costs_once() -> None:
@@ -203,13 +233,39 @@ def test_a_leg_that_was_looked_up_costs_once() -> None:
     assert after(sent, looked_up, record(cmiuuid=None, call_rate=1)).cost == Decimal("1.5")
 
 
+def test_a_record_without_a_rate_adds_nothing_to_the_cost() -> None:
+    """The cost is what the other records say, and unknown if no record says."""
+    first, second = record(call_rate="0.5"), record(leg="b", cmiuuid="leg-b")
+
+    assert after(first, second).cost == Decimal("0.5")
+    assert after(second).cost is None
+
+
+def test_a_record_with_an_id_stands_for_its_own_leg_alone() -> None:
+    """A leg without an id and a record is not recorded by another one's record."""
+    ended = [record(), record(leg="b", cmiuuid="leg-b")]
+
+    assert after(*ended).recorded
+    assert not after(*ended, event(status="started", leg="b", cmiuuid=None)).recorded
+
+
+@pytest.mark.parametrize(("others", "recorded"), [(1, True), (2, False)])
+def test_a_record_that_was_looked_up_is_of_the_only_leg(others: int, recorded: bool) -> None:
+    """A record without an id is that of leg b if there is one, and nobody's if there are two."""
+    bridged = [event(status="started", leg="b", cmiuuid=str(n)) for n in range(others)]
+
+    state = after(record(), *bridged, record(leg="b", cmiuuid=None))
+
+    assert state.recorded is recorded
+
+
 def test_legs_are_bounded() -> None:
     """At most 64 legs are kept; known legs and leg a still take events."""
     state = after(
         *(event(status="started", leg="b", cmiuuid=str(n)) for n in range(MOST_LEGS + 9))
     )
 
-    assert len(state.legs) == MOST_LEGS
+    assert len(state.legs) == MOST_LEGS == 64
     assert state.after(event(status="out_bridged", leg="b", cmiuuid="0")).answered
     assert state.after(record("missed")).over
 

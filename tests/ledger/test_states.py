@@ -89,3 +89,20 @@ def test_every_other_state_leads_on() -> None:
 
     assert stuck == []
     assert targets(S.PLACED) == {S.FINISHED}
+
+
+def test_states_and_moves_are_stored_under_these_names() -> None:
+    """A ledger holds the names, and workers of another version read them."""
+    assert {state.value for state in S} == {
+        "pending", "claimed", "sending", "placed", "finished", "rejected", "failed", "blocked",
+        "unknown",
+    }  # fmt: skip
+    assert {move.value for move in Move} == {
+        "claim", "release", "intend", "postpone", "block", "accept", "reject", "retry", "fail",
+        "mark_unknown", "finish", "resolve_unknown", "give_up", "redial",
+    }  # fmt: skip
+
+
+def test_evidence_of_a_call_counts_in_every_state_that_does_not_know_it() -> None:
+    """An accepted call is placed, from whichever state, unless it was known to be."""
+    assert MOVES[Move.ACCEPT] == (frozenset(S) - {S.PLACED, S.FINISHED}, S.PLACED)

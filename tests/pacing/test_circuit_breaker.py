@@ -52,6 +52,16 @@ def test_five_of_twenty_five_stop_all_sends() -> None:
     assert (breaker.open, breaker.wait(24)) == (True, 5)
 
 
+def test_five_of_twenty_six_stop_nothing() -> None:
+    """An unknown outcome before the last 25 no longer counts."""
+    breaker = CircuitBreaker()
+
+    for n in range(26):
+        breaker.ended(n, began=n, unknown=n in {0, 6, 12, 18, 25})
+
+    assert not breaker.open
+
+
 def test_few_unknown_ends_stop_nothing() -> None:
     """One unknown outcome in seven does not trip the breaker, and four are too few."""
     breaker = CircuitBreaker()
@@ -221,6 +231,16 @@ def test_the_rate_stays_between_floor_and_ceiling(
     assert adaptive_rate.rate(now + 1000) == ceiling
 
 
+@pytest.mark.parametrize(("ceiling", "floor"), [(0.6, 0.5), (0.5, 0.5), (0.4, 0.4)])
+def test_the_rate_is_not_cut_below_its_floor(ceiling: float, floor: float) -> None:
+    """One call in two seconds always gets through, or all of a rate that is lower."""
+    adaptive_rate = AdaptiveRate(ceiling)
+
+    adaptive_rate.refused(0.0, round_trip=0.2)
+
+    assert adaptive_rate.rate(0.0) == floor
+
+
 def model(*, adaptive: bool) -> tuple[float, float]:
     """Dial for 600 s at 50/s against a cap of 50, then 15, then 50 accepted in any second.
 
@@ -303,6 +323,20 @@ def test_the_brake_lets_one_probe_claim_a_contact() -> None:
     assert (throttle.open, throttle.room()) == (False, sys.maxsize)
 
 
+def test_the_brake_takes_a_probe_back() -> None:
+    """A probe that is given up leaves room for another one."""
+    throttle = SendThrottle(10)
+    for _ in range(5):
+        throttle.record(UNKNOWN, 0.0, began=0.0)
+    assert (throttle.wait(5.0), throttle.room()) == (0, 0)
+
+    throttle.withdraw()
+
+    assert (throttle.wait(5.0), throttle.room()) == (0, 0)
+    throttle.withdraw()
+    assert throttle.room() == 1
+
+
 def test_too_many_slows_the_brake_down() -> None:
     """Only a "too many" refusal cuts the rate."""
     throttle = SendThrottle(10)
@@ -312,6 +346,17 @@ def test_too_many_slows_the_brake_down() -> None:
     throttle.record(LIMITED, 0.0, began=0.0)
 
     assert throttle.rate(0.0) == pytest.approx(7)
+
+
+def test_the_brake_measures_the_round_trip() -> None:
+    """Late on the clock, too, two refusals with more than a second between them cut twice."""
+    throttle = SendThrottle(10)
+
+    throttle.record(LIMITED, 1000.0, began=999.8)
+    before = throttle.rate(1001.1)
+    throttle.record(LIMITED, 1001.1, began=1000.9)
+
+    assert throttle.rate(1001.1) == pytest.approx(0.7 * before)
 
 
 @pytest.mark.parametrize("rate", [0, -1, math.inf, math.nan])

@@ -219,6 +219,21 @@ async def test_a_pause_holds_everyone_and_another_success_does_not_end_it() -> N
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("rate", [None, 5])
+@pytest.mark.parametrize("seconds", [0.4, 1.0, 7.0])
+async def test_a_pause_is_not_a_second_shorter(rate: float | None, seconds: float) -> None:
+    """With and without a rate, the first start after a pause is at its very end."""
+    gate = Gate(RateLimit(rate))
+    began = anyio.current_time()
+    starts: list[float] = []
+
+    gate.pause(seconds)
+    await pass_through(gate, starts)
+
+    assert starts == [pytest.approx(began + seconds, abs=0.001)]
+
+
+@pytest.mark.anyio
 async def test_no_more_are_inside_than_there_are_slots() -> None:
     """At most max_in_flight tasks are past the gate at any time."""
     gate = Gate(RateLimit(max_in_flight=4))

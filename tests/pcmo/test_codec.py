@@ -304,3 +304,19 @@ def test_what_is_no_json_is_none(body: bytes) -> None:
 def test_no_body_raises(body: bytes) -> None:
     """Any bytes give a value or None."""
     decode_json(body)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("call", "bridge"),
+        ("dial", "bridge"),
+        ("forward", "bridge"),
+        ("say", "speak"),
+        ("tts", "speak"),
+    ],
+)
+def test_names_of_other_apis_are_understood(wrong: str, right: str) -> None:
+    """An action's name in another API is refused with TeleCMI's name."""
+    with pytest.raises(InvalidCall, match=f'did you mean "{right}"'):
+        parse_pcmo([{"action": wrong}])

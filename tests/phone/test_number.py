@@ -279,6 +279,9 @@ def test_numbers_in_text_are_masked(text: str, masked: str) -> None:
         (9198000000001, Region.GLOBAL),
         (19170000001, Region.GLOBAL),
         (917000000001, Region.INDIA),
+        (447911123456, Region.GLOBAL),
+        (861012345678, Region.GLOBAL),
+        (190000000000, Region.GLOBAL),
     ],
 )
 def test_auto_routes_by_the_callee(to: int, region: Region) -> None:
@@ -323,3 +326,21 @@ def test_an_error_repeats_what_it_was_given(value: object, repeated: str) -> Non
 def test_a_region_is_read_by_name(region: Region) -> None:
     """A region is accepted as a member or as its name."""
     assert parse_region(str(region)) is parse_region(region) is region
+
+
+def test_an_error_names_the_field() -> None:
+    """Without another name, a number's field is "number", and a list's place is added."""
+    with pytest.raises(InvalidCall) as caught:
+        parse_number("none")
+    assert caught.value.path == "number"
+    with pytest.raises(InvalidCall) as caught:
+        list(parse_numbers([919876543210, "none"]))
+    assert caught.value.path == "numbers[1]"
+    with pytest.raises(InvalidCall) as caught:
+        parse_region("moon")
+    assert caught.value.path == "region"
+
+
+def test_regions_have_the_names_that_people_write() -> None:
+    """The three names stand in environments, on command lines and in ledgers."""
+    assert [region.value for region in Region] == ["auto", "india", "global"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from telecmi_async.campaigns.zones import calling_code_of, calling_codes
-from telecmi_async.phone.number import full_number
+from telecmi_async.phone.number import LEADING_ZERO, full_number
 from telecmi_async.phone.plans import plan_codes, plan_of, plan_of_code
 from telecmi_async.phone.spelling import NumberFlaw
 
@@ -95,3 +95,30 @@ def test_a_plan_is_read_from_its_line(
 def test_a_code_of_no_country_has_no_plan(digits: str) -> None:
     """Unassigned codes and those of satellite phones have no numbering plan."""
     assert plan_of(digits) is None
+
+
+@pytest.mark.parametrize(
+    ("digits", "problem"),
+    [
+        ("0919876543210", "unknown_country"),
+        ("8811234567", "unknown_country"),
+        ("123456", "wrong_length"),
+        ("1234567890123456", "wrong_length"),
+        ("91987654321", "wrong_length"),
+        ("910987654321", "not_a_number"),
+        ("11175550123", "not_a_number"),
+        ("12121550123", "not_a_number"),
+    ],
+)
+def test_a_flaw_names_its_kind(digits: str, problem: str) -> None:
+    """The kind of each flaw is one that reports of contacts files count."""
+    found = full_number(digits)
+
+    assert isinstance(found, NumberFlaw)
+    assert found.problem == problem
+    assert LEADING_ZERO.problem == "no_country_code"
+
+
+def test_a_number_may_have_15_digits() -> None:
+    """E.164 allows 15 digits, and Germany uses them."""
+    assert full_number("491234567890123") == 491234567890123

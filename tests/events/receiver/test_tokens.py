@@ -142,6 +142,19 @@ def test_a_traceback_shows_no_token(lines: Lines) -> None:
     assert "'exc_info': (<class 'ValueError'>, ValueError(" in lines.all[0]
 
 
+def test_a_traceback_that_was_already_written_shows_no_token(lines: Lines) -> None:
+    """The text of a traceback that an earlier handler wrote is kept, without the token."""
+    written = {"exc_text": f"ValueError: as the first handler wrote it: {PATH}"}
+    record = logging.LogRecord(
+        LOG, logging.ERROR, "", 1, "failed", (), (KeyError, KeyError(), None)
+    )
+    vars(record).update(written)
+
+    logging.getLogger(LOG).handle(record)
+
+    assert lines.lines == ["failed\nValueError: as the first handler wrote it: /telecmi/•••"]
+
+
 def test_without_names_the_known_servers_logs_are_meant() -> None:
     """Without names, `hide_in` covers the loggers of the known web servers."""
     loggers = [logging.getLogger(name) for name in WEB_LOGS]
