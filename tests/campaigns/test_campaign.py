@@ -281,7 +281,7 @@ async def test_other_refusals_pause_nothing(answer: Any, more: dict[str, Any]) -
     """Refusals that differ, or that a call was accepted between, pause no campaign."""
     state = await refusals(answer, 30, **more)
 
-    assert (state.status, state.left) == ("running", 0)
+    assert (state.asked, state.left) == ("running", 0)
 
 
 async def test_what_says_nothing_of_the_next_contact_ends_no_row() -> None:

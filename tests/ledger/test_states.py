@@ -99,7 +99,7 @@ def test_states_and_moves_are_stored_under_these_names() -> None:
     }  # fmt: skip
     assert {move.value for move in Move} == {
         "claim", "release", "intend", "postpone", "block", "accept", "reject", "retry", "fail",
-        "mark_unknown", "finish", "resolve_unknown", "give_up", "redial",
+        "mark_unknown", "finish", "resolve_unknown", "give_up", "redial", "reopen",
     }  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def test_five_of_twenty_six_stop_nothing() -> None:
     breaker = CircuitBreaker()
 
     for n in range(26):
-        breaker.ended(n, began=n, unknown=n in {0, 6, 12, 18, 25})
+        breaker.ended(n, began=n, failed=n in {0, 6, 12, 18, 25})
 
     assert not breaker.open
 
