@@ -698,7 +698,7 @@ async def test_costs_that_an_older_version_recorded_are_known(
     older = PostgresLedger(shared().url(), schema=schema)
     async with contextlib.AsyncExitStack() as stack:
         with monkeypatch.context() as patch:
-            patch.setattr(jobs, "scripts", lambda kind: scripts(kind)[:3])
+            patch.setattr(jobs, "scripts", lambda kind: scripts(kind)[:4])
             await stack.enter_async_context(older)
         tokens = ["tcm_0", "tcm_1", "tcm_2", "tcm_3"]
         for claim, token in zip(await begin(older, 4), tokens, strict=True):
