@@ -34,7 +34,7 @@ pytest_plugins = ["process_environment", "pytester"]
 settings.register_profile(
     "everyday", deadline=None, derandomize="CI" in os.environ, max_examples=25
 )
-settings.register_profile("full", settings.get_profile("everyday"), max_examples=100)
+settings.register_profile("full", settings.get_profile("everyday"), max_examples=50)
 settings.load_profile("everyday")
 
 
