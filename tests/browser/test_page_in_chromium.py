@@ -277,7 +277,7 @@ def test_what_cannot_be_is_refused_in_words(visitor: Browser) -> None:
         visitor.write("#to", "12", Keys.ENTER)
         visitor.until(lambda: visitor.all(".problem"))
 
-        assert "Fault.to: must have 7 to 15 digits" in visitor.text(".problem")
+        assert "Fault.to: has 2 digits with its country code" in visitor.text(".problem")
         assert len(served.simulator.faults) == 0
 
 
