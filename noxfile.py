@@ -48,6 +48,8 @@ WITH_ALL = "norecursedirs=.* browser"
 # What `full` tries more of, once: examples of hypothesis, and programs over each kind of client.
 MORE = "--hypothesis-profile=full"
 PROGRAMS = "11"
+# Measures when calls of several processes arrive, which those of other tests would delay.
+ALONE = "tests/processes/test_shared_limits.py"
 # Beside nox's environments, which have the names of sessions.
 DIST = Path(".nox", "_dist").absolute()
 COVERAGE = Path(".nox", "_coverage").absolute()
@@ -143,7 +145,8 @@ def full(session: nox.Session) -> None:
     command = ["coverage", "run", "-m", "pytest", "-o", WITH_ALL, MORE]
     parallel = [f"--numprocesses={PROCESSES}", "--dist=worksteal"]
     env = {"COVERAGE_FILE": str(COVERAGE / ".coverage.full"), "PROGRAMS": PROGRAMS}
-    run_pytest(session, *command, *parallel, **env)
+    run_pytest(session, *command, *parallel, f"--ignore={ALONE}", **env)
+    run_pytest(session, "pytest", ALONE)
     if not session.posargs:
         session.notify("coverage")
     for python in OTHERS:

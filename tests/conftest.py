@@ -30,7 +30,7 @@ pytest_plugins = ["process_environment", "pytester"]
 # the same examples in every run, so that two versions are compared with equal inputs.
 #
 # The everyday suite tries a quarter of hypothesis' usual number of examples, since it runs on each
-# Python in turn; ``nox -s full`` tries all of them, once, with the second profile.
+# Python in turn; ``nox -s full`` tries twice as many, once, with the second profile.
 settings.register_profile(
     "everyday", deadline=None, derandomize="CI" in os.environ, max_examples=25
 )

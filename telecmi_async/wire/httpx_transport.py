@@ -21,6 +21,7 @@ from telecmi_async._internal.secrets import RequestBody
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.wire.exchange import LARGEST_BODY, Exchange
 from telecmi_async.wire.failure_cause import describe
+from telecmi_async.wire.own_client import OwnClient
 from telecmi_async.wire.reply import Failure, Reply
 from telecmi_async.wire.sending import Sending, is_silent, sending_class
 from telecmi_async.wire.transport import Timeouts
@@ -56,7 +57,10 @@ class HttpxTransport:
         # request gets a connection of its own, until the client has shown that it traces them.
         self._reuses = False
         # An own client's connections see strays by themselves, as long as nothing stands between.
-        self._sees_strays: Callable[[], bool] = getattr(client, "sees_strays", _is_never_sure)
+        # A foreign client's word for that, such as a mock's, which has every method, counts nothing.
+        self._sees_strays: Callable[[], bool] = (
+            client.sees_strays if isinstance(client, OwnClient) else _is_never_sure
+        )
 
     async def post(
         self,

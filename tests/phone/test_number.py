@@ -183,7 +183,8 @@ def test_what_is_not_one_number_is_refused_with_what_is_right(
         parse_number(written, "to")
 
     assert caught.value.path == "to"
-    assert not re.search(r"(?<!U\+)[0-9]{5}", caught.value.message)
+    message = re.sub(r"U\+[0-9A-F]+", "", caught.value.message)
+    assert not re.search(r"[0-9]{5}", message)
     assert caught.value.__cause__ is None
 
 
