@@ -237,8 +237,10 @@ def _parsed(item: object, path: str) -> Action:
 
 def _known_or_raw(item: object) -> Mapping[str, object] | AnyAction:
     action = cast("Mapping[str, object] | AnyAction", item)
-    if isinstance(action, Mapping) and action.get("action") not in ACTIONS:
-        return Raw(action)
+    if isinstance(action, Mapping):
+        name = action.get("action")
+        if isinstance(name, str) and name not in ACTIONS:
+            return Raw(action)
     return action
 
 
