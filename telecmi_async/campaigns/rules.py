@@ -12,25 +12,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import date, datetime, time
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 from attrs import field, frozen
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import did_you_mean, shown
+from telecmi_async._internal.time_zones import zone_named
 from telecmi_async.campaigns.window import CallingWindow
-from telecmi_async.campaigns.zones import zone_named, zones_of
+from telecmi_async.campaigns.zones import zones_of
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.records import RuleDecision, SendLimits
+from telecmi_async.ledger.records import ZONE_COLUMN, RuleDecision, SendLimits, zone_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _T = TypeVar("_T")
-
-#: The column of a contact's time zone, which overrides its country's.
-ZONE_COLUMN: Final = "timezone"
 
 
 def _wrong(
@@ -197,8 +195,8 @@ class CampaignRules:
             return RuleDecision(rule="not_fresh", reason="it has expired")
         if self.window is None:
             return None
-        zone = columns.get(ZONE_COLUMN, "").strip()
-        zones = (zone,) if zone else zones_of(number)
+        zone = zone_of(columns)
+        zones = contact_zones(number, columns)
         opens = self.window.opening(zones, now)
         if opens == now:
             return None
@@ -274,6 +272,12 @@ class CampaignRules:
             said.append(f"none after {expires}")
         applies = "applies" if self.do_not_call else "does NOT apply"
         return (*said, f"the do-not-call list {applies}")
+
+
+def contact_zones(number: int, columns: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the time zones that a contact may live in: its own, or those of its country."""
+    zone = zone_of(columns)
+    return (zone,) if zone else zones_of(number)
 
 
 def _span(seconds: float) -> str:

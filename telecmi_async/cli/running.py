@@ -21,7 +21,7 @@ from telecmi_async.ledger import ContactState
 from telecmi_async.ledger.states import Move
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Sequence
+    from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 
     from telecmi_async.campaigns import Campaign, CampaignRules
     from telecmi_async.cli.display import Display
@@ -277,14 +277,16 @@ def print_state(
     as_json: bool,
     ledger: str | None = None,
     needed: Sequence[str] = (),
+    plan: Mapping[str, object] | None = None,
 ) -> None:
     """Print a campaign's state, and say how to continue.
 
     ``ledger`` is the ledger's argument if the campaign can be resumed; empty for the
-    environment's. ``needed`` is what `resume` needs besides.
+    environment's. ``needed`` is what `resume` needs besides, ``plan`` what `dial` planned.
     """
     if as_json:
-        terminal.put(json.dumps(state_as_json(state)))
+        planned = {} if plan is None else {"plan": plan}
+        terminal.put(json.dumps({**state_as_json(state), **planned}))
     else:
         for each in ContactState:
             if state.counts[each]:

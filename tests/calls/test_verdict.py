@@ -306,10 +306,10 @@ def test_a_request_id_that_repeats_the_secret_is_no_id(
 @pytest.mark.parametrize(
     ("status", "detail"),
     [
-        (199, "HTTP 199, code 199"),
+        (199, "HTTP 199"),
         (200, "HTTP 200 without a usable body"),
         (299, "HTTP 299 without a usable body"),
-        (300, "HTTP 300, code 300"),
+        (300, "HTTP 300"),
         (301, "redirected (HTTP 301), which is not followed"),
         (302, "redirected (HTTP 302), which is not followed"),
         (303, "redirected (HTTP 303), which is not followed"),

@@ -261,7 +261,7 @@ async def test_equal_refusals_pause_the_campaign(caplog: pytest.LogCaptureFixtur
 
     assert state.counts[S.REJECTED] == 10
     assert state.status == "paused"
-    assert state.why == "10 equal refusals in a row (HTTP 404, code 404): refused 404"
+    assert state.why == "10 equal refusals in a row (HTTP 404): refused 404"
     assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == [
         f"campaign spring is paused: {state.why}"
     ]

@@ -370,7 +370,7 @@ def test_a_row_that_the_flow_cannot_use_is_rejected() -> None:
     rows = list(
         opened(
             "number,name\n919876543210,Asha\n919876543211,\n",
-            check=lambda contact: template.fill(contact.columns),
+            flow=template,
         )
     )
 
