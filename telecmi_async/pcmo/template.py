@@ -386,8 +386,6 @@ def _column(text: str, path: str) -> _Column:
     name, default = found["name"].replace("||", "|"), found["default"]
     if not has_text(name) or _NO_NAME.search(name):
         raise InvalidCall("has braces without a column's name in them", path=path)
-    if default is not None and _NO_TEXT.search(default):
-        raise InvalidCall("has a default that holds a character that is not text", path=path)
     return _Column(name, None if default is None else default.replace("||", "|"))
 
 

@@ -336,6 +336,7 @@ def test_the_detail_of_a_reply_without_words(status: int, detail: str) -> None:
         ({"code": 422, "data": {"message": "nested"}}, "nested"),
         ({"code": 422, "msg": 7}, "a required property is missing"),
         ({"code": 418}, "HTTP 200, code 418"),
+        ({"code": 500}, "HTTP 200, code 500"),
         ({"code": 422, "msg": "x" * 500}, "x" * 200),
         ({"code": 422, "msg": "919876543210 is bad"}, "••••••••3210 is bad"),
         ({"code": 422, "msg": " ", "message": "the second"}, "the second"),
