@@ -7,7 +7,7 @@ import logging
 import math
 from contextlib import aclosing, contextmanager, suppress
 from shlex import quote
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -21,13 +21,13 @@ from telecmi_async.ledger import ContactState
 from telecmi_async.ledger.states import Move
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from telecmi_async.campaigns import Campaign, CampaignRules
     from telecmi_async.cli.display import Display
     from telecmi_async.cli.interrupts import Interrupts
     from telecmi_async.cli.terminal import Terminal
-    from telecmi_async.ledger import CampaignState, Contact, Ledger
+    from telecmi_async.ledger import CampaignState, Ledger
 
 _LOOK: Final = 0.1
 # Retries are due within the hour. A later contact waits for calling hours or the next day.
@@ -151,7 +151,7 @@ class _RunMonitor:
         """Return the rule that last postponed the first pending contact, and when."""
         name = self._campaign.name
         contacts = self._ledger.contacts(name, states=[ContactState.PENDING])
-        async with aclosing(cast("AsyncGenerator[Contact]", contacts)) as pending:
+        async with aclosing(contacts) as pending:
             first = await anext(pending, None)
         found = None if first is None else await self._ledger.find(name, first.number)
         for each in reversed(() if found is None else found.history):

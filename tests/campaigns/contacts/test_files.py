@@ -404,7 +404,7 @@ def test_a_cell_without_text_is_rejected_where_the_flow_needs_it(cell: str) -> N
 
 def test_null_and_a_missing_key_are_empty_cells() -> None:
     """In JSON lines, null, an empty text and a missing key are no text; other values are."""
-    rows = [
+    rows: list[dict[str, object]] = [
         {"name": "Asha"}, {"name": None}, {"name": ""}, {}, {"name": 0}, {"name": False},
         {"nam": "Asha"},
     ]  # fmt: skip
