@@ -11,25 +11,22 @@ from __future__ import annotations
 
 import math
 from datetime import date, datetime, time
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 from attrs import field, frozen
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import shown
+from telecmi_async._internal.time_zones import zone_named
 from telecmi_async.campaigns.stored_values import parse_members, parse_value
 from telecmi_async.campaigns.window import CallingWindow
-from telecmi_async.campaigns.zones import zone_named, zones_of
+from telecmi_async.campaigns.zones import zones_of
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.records import RuleDecision, SendLimits
+from telecmi_async.ledger.records import ZONE_COLUMN, RuleDecision, SendLimits, zone_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-
-#: The column of a contact's time zone, which overrides its country's.
-ZONE_COLUMN: Final = "timezone"
 
 
 def _wrong(
@@ -196,8 +193,8 @@ class CampaignRules:
             return RuleDecision(rule="not_fresh", reason="it has expired")
         if self.window is None:
             return None
-        zone = columns.get(ZONE_COLUMN, "").strip()
-        zones = (zone,) if zone else zones_of(number)
+        zone = zone_of(columns)
+        zones = contact_zones(number, columns)
         opens = self.window.opening(zones, now)
         if opens == now:
             return None
@@ -273,6 +270,12 @@ class CampaignRules:
             said.append(f"none after {expires}")
         applies = "applies" if self.do_not_call else "does NOT apply"
         return (*said, f"the do-not-call list {applies}")
+
+
+def contact_zones(number: int, columns: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the time zones that a contact may live in: its own, or those of its country."""
+    zone = zone_of(columns)
+    return (zone,) if zone else zones_of(number)
 
 
 def _span(seconds: float) -> str:

@@ -306,10 +306,10 @@ def test_a_request_id_that_repeats_the_secret_is_no_id(
 @pytest.mark.parametrize(
     ("status", "detail"),
     [
-        (199, "HTTP 199, code 199"),
+        (199, "HTTP 199"),
         (200, "HTTP 200 without a usable body"),
         (299, "HTTP 299 without a usable body"),
-        (300, "HTTP 300, code 300"),
+        (300, "HTTP 300"),
         (301, "redirected (HTTP 301), which is not followed"),
         (302, "redirected (HTTP 302), which is not followed"),
         (303, "redirected (HTTP 303), which is not followed"),
@@ -336,6 +336,7 @@ def test_the_detail_of_a_reply_without_words(status: int, detail: str) -> None:
         ({"code": 422, "data": {"message": "nested"}}, "nested"),
         ({"code": 422, "msg": 7}, "a required property is missing"),
         ({"code": 418}, "HTTP 200, code 418"),
+        ({"code": 500}, "HTTP 200, code 500"),
         ({"code": 422, "msg": "x" * 500}, "x" * 200),
         ({"code": 422, "msg": "919876543210 is bad"}, "••••••••3210 is bad"),
         ({"code": 422, "msg": " ", "message": "the second"}, "the second"),

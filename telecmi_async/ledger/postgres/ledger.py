@@ -34,7 +34,7 @@ from telecmi_async.ledger.states import ContactState
 from telecmi_async.phone import parse_number, parse_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
     from telecmi_async.ledger.records import (
         CallEvidence,
@@ -383,7 +383,7 @@ class PostgresLedger:
 
     async def contacts(
         self, name: str, *, states: Sequence[ContactState] = ()
-    ) -> AsyncIterator[Contact]:
+    ) -> AsyncGenerator[Contact]:
         """Iterate over contacts in the order of loading, without their histories."""
         wanted = [state.value for state in states or ContactState]
         campaign = await self._campaign(name)
