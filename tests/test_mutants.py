@@ -45,10 +45,8 @@ def test_each_kind_of_change_is_made_and_taken_back() -> None:
         code = mutant.compiled(tree, "rules.py")
         assert code.co_filename == "rules.py"
         assert ast.unparse(tree) == before
-        old = getattr(mutant.parent, mutant.field)
-        setattr(mutant.parent, mutant.field, mutant.value)
-        lines = ast.unparse(tree).splitlines()
-        setattr(mutant.parent, mutant.field, old)
+        with mutant.made():
+            lines = ast.unparse(tree).splitlines()
         found |= {line.strip() for line in lines if line not in before.splitlines()}
 
     assert found == CHANGED
@@ -73,9 +71,7 @@ def test_what_is_left_is_in_the_source_and_has_a_reason() -> None:
     """A listed mutant is one of its module, is listed once, and says why it is left."""
     left = tomllib.loads(LEFT.read_text(encoding="utf-8")).get("mutant", [])
     modules = {each["module"]: Run(each["module"]) for each in left}
-    known = {
-        (name, *run.text_of(mutant)) for name, run in modules.items() for mutant in run.mutants
-    }
+    known = {(name, *each) for name, run in modules.items() for each in run.names}
     listed = [(each["module"], each["line"], each["change"]) for each in left]
 
     assert set(listed) <= known

@@ -8,6 +8,7 @@ and annotations stay. `mutant_run` sees whether a test fails.
 from __future__ import annotations
 
 import ast
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import frozen
@@ -45,14 +46,20 @@ class Mutant:
     #: The function it is in; none if it is evaluated at import.
     function: Place | None
 
-    def compiled(self, tree: ast.Module, path: str) -> types.CodeType:
-        """Return the code of the module with this change."""
+    @contextmanager
+    def made(self) -> Iterator[None]:
+        """Change the tree, and take it back at the end."""
         before = getattr(self.parent, self.field)
         setattr(self.parent, self.field, self.value)
         try:
-            return compile(ast.fix_missing_locations(tree), path, "exec")
+            yield
         finally:
             setattr(self.parent, self.field, before)
+
+    def compiled(self, tree: ast.Module, path: str) -> types.CodeType:
+        """Return the code of the module with this change."""
+        with self.made():
+            return compile(ast.fix_missing_locations(tree), path, "exec")
 
 
 def mutants_of(tree: ast.Module) -> Iterator[Mutant]:
