@@ -14,6 +14,7 @@ pytestmark = pytest.mark.source
 SOURCE = '''
 """A module."""
 MOST = 4
+WORD = re.compile('[a-z]{2,9}')
 
 def rule(one: int, *, two: bool=True) -> str | None:
     """Return a word."""
@@ -27,7 +28,9 @@ def rule(one: int, *, two: bool=True) -> str | None:
     return None
 '''
 CHANGED = {
-    "MOST = 5", "MOST = 3", "def rule(one: int, *, two: bool=False) -> str | None:",
+    "MOST = 5", "MOST = 3", "WORD = re.compile('[a-z]{2,9}~')", "WORD = re.compile('[a-z]{3,9}')",
+    "WORD = re.compile('[a-z]{1,9}')", "WORD = re.compile('[a-z]{2,10}')",
+    "WORD = re.compile('[a-z]{2,8}')", "def rule(one: int, *, two: bool=False) -> str | None:",
     "if one <= MOST and (not two):", "if one < MOST or not two:", "if not two:", "if one < MOST:",
     "if not (one < MOST and (not two)):", "if one < MOST and two:", "return call('word~', name=one)",
     "return call('word')", "case 2:", "case 0:", "one -= {2, MOST}", "one -= {0, MOST}", "one -= {1}", "one -= {MOST}", "pass",
@@ -56,8 +59,8 @@ def test_a_mutant_of_a_body_names_its_function() -> None:
     """Constants and defaults are evaluated at import; all else belongs to the function."""
     places = {mutant.line: mutant.function for mutant in mutants_of(ast.parse(SOURCE))}
 
-    assert places[3] is places[5] is None
-    assert places[7] == places[13] == ("rule", 5)
+    assert places[3] is places[4] is places[6] is None
+    assert places[8] == places[14] == ("rule", 6)
 
 
 def test_the_modules_and_their_tests_exist() -> None:
