@@ -233,7 +233,7 @@ async def attempts(policy: RetryPolicy, *verdicts: Verdict | None, **options: An
 
 
 def test_an_open_service_has_what_retries_need(monkeypatch: pytest.MonkeyPatch) -> None:
-    """tenacity is imported ahead, since a process without files cannot import it later."""
+    """Tenacity is imported ahead, since a process without files cannot import it later."""
     monkeypatch.delitem(sys.modules, "tenacity")
 
     load_tenacity()

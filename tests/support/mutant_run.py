@@ -16,6 +16,7 @@ import ast
 import difflib
 import gc
 import hashlib
+import importlib
 import importlib.machinery
 import os
 import random
@@ -31,20 +32,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-# What the tests import, so that no fork has to.
-import anyio._backends._asyncio
-import anyio._backends._trio
-import attrs
-import cattrs
-import h11
-import httpx
-import hypothesis.strategies
+import hypothesis
 import pytest
-import tenacity
 from mutants import Mutant, Place, mutants_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+# What the tests import, so that no fork has to.
+for each in ("anyio._backends._trio", "cattrs", "h11", "httpx", "tenacity"):
+    importlib.import_module(each)
 
 ROOT = Path(__file__).parents[2]
 LEFT = ROOT / "tests" / "data" / "mutants_left.toml"

@@ -143,9 +143,9 @@ def _changes(  # noqa: C901, PLR0912  # a case for each kind of node
         case ast.Constant(str(value)) if value and " " not in value and not _is_type(parent):
             yield f"{value!r} becomes another text", ast.Constant(f"{value}~")
             for count in _COUNT.finditer(value):
-                for new in (int(count[0]) + 1, int(count[0]) - 1):
-                    pattern = f"{value[: count.start()]}{new}{value[count.end() :]}"
-                    yield f"{{{count[0]}}} becomes {{{new}}}", ast.Constant(pattern)
+                for other in (int(count[0]) + 1, int(count[0]) - 1):
+                    pattern = f"{value[: count.start()]}{other}{value[count.end() :]}"
+                    yield f"{{{count[0]}}} becomes {{{other}}}", ast.Constant(pattern)
         case ast.Compare(left, [*operators], right):
             for place, old in enumerate(operators):
                 if new := _SWAPS.get(type(old)):
