@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import functools
 import gc
 import hashlib
 import importlib
@@ -28,7 +29,6 @@ import tomllib
 import types
 from collections import Counter, defaultdict
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +93,7 @@ class Run:
         self.callers: dict[Place, set[pytest.Item]] = defaultdict(set)
         self.lasted: dict[pytest.Item, float] = {}
         self.took = 0.0
+        self.caches: list[functools._lru_cache_wrapper[object]] = []
 
     def _names(self) -> Iterator[tuple[str, str]]:
         """Yield how a list of mutants names each: its line's text, and the change."""
@@ -186,6 +187,8 @@ class Run:
         for each in gc.get_objects():
             if isinstance(each, types.FunctionType) and each.__code__.co_filename == path:
                 functions[each.__code__.co_qualname, each.__code__.co_firstlineno].append(each)
+            elif isinstance(each, functools._lru_cache_wrapper):
+                self.caches.append(each)
         gc.freeze()
         for number in self.chosen:
             if self.dies_in_place(self.mutants[number], session, functions):
@@ -211,8 +214,26 @@ class Run:
         items = sorted(self.callers[place], key=self.lasted.__getitem__)
         # Under a profiler they lasted several times as long as they do now.
         seconds = 5 + 4 * sum(map(self.lasted.__getitem__, items))
-        patched = partial(_patched, session, items, functions[place], code)
+        patched = functools.partial(self.patched, session, items, functions[place], code)
         return not self.survives(patched, seconds)
+
+    def patched(
+        self,
+        session: pytest.Session,
+        items: list[pytest.Item],
+        functions: list[types.FunctionType],
+        code: types.CodeType,
+    ) -> int:
+        """Run tests with other code in a function; return 1 at the first that fails."""
+        for cache in self.caches:
+            cache.cache_clear()
+        for function in functions:
+            function.__code__ = code
+        for item in items:
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+            if session.testsfailed:
+                return 1
+        return 0
 
     def results(self) -> Iterator[tuple[int, bool]]:
         """Yield the number of each chosen mutant, and whether it survived, once it is known."""
@@ -241,9 +262,9 @@ class Run:
                 f"{self.name}: its tests fail without a change; see MUTANTS_SHOW=1"
             )
         for number in self.chosen:
-            # What a function returned may be in a cache, so a survivor has to survive anew.
+            # A part of a function may be kept elsewhere, so a survivor has to survive anew.
             if number not in killed:
-                anew = partial(self.anew, self.mutants[number])
+                anew = functools.partial(self.anew, self.mutants[number])
                 yield number, self.survives(anew, 10 + 4 * self.took)
 
 
@@ -281,22 +302,6 @@ def _find(code: types.CodeType, key: Place) -> types.CodeType | None:
         return code
     inner = (_find(each, key) for each in code.co_consts if isinstance(each, types.CodeType))
     return next((each for each in inner if each), None)
-
-
-def _patched(
-    session: pytest.Session,
-    items: list[pytest.Item],
-    functions: list[types.FunctionType],
-    code: types.CodeType,
-) -> int:
-    """Run tests with other code in a function; return 1 at the first that fails."""
-    for function in functions:
-        function.__code__ = code
-    for item in items:
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
-        if session.testsfailed:
-            return 1
-    return 0
 
 
 class Memory:
