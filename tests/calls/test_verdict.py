@@ -219,16 +219,18 @@ def test_what_could_not_be_connected_says_so(failure: Failure, why: str) -> None
 
 
 @pytest.mark.parametrize("permanent", [False, True])
+@pytest.mark.parametrize("unreached", [False, True])
 @pytest.mark.parametrize("left", [False, True])
 def test_only_a_request_that_did_not_leave_can_fail_for_good(
-    left: bool, permanent: bool
+    left: bool, unreached: bool, permanent: bool
 ) -> None:
     """A request that could not be built is not sent; if it left all the same, it is unknown."""
-    failure = Failure("TypeError", may_have_left=left, permanent=permanent)
+    failure = Failure("TypeError", may_have_left=left, permanent=permanent, unreached=unreached)
 
     verdict = judge(failure, redact=REDACT, now=NOW)
 
     assert verdict.outcome is (U if left else Outcome.NOT_SENT)
+    assert verdict.unreached is (unreached and not left)
     assert verdict.permanent is (permanent and not left)
     if not left:
         error = conclude([verdict], (), reference="r")
@@ -248,6 +250,7 @@ def test_only_a_request_that_did_not_leave_can_fail_for_good(
         Reply(408, b""),
         Failure("ConnectError", may_have_left=False),
         Failure("TypeError", may_have_left=False, permanent=True),
+        Failure("ConnectError", may_have_left=False, unreached=True),
         Failure("ReadTimeout", may_have_left=True),
     ],
 )
@@ -260,6 +263,8 @@ def test_an_earlier_copy_may_have_been_placed_whatever_came_back(
     verdict = judge(attrs.evolve(answer, resent=True), redact=REDACT, now=NOW)
 
     assert (once.resent, verdict.resent) == (False, True)
+    assert once.unreached is getattr(answer, "unreached", False)
+    assert not verdict.unreached
     assert (verdict.outcome, verdict.permanent, verdict.retry_after) == (U, False, None)
     assert verdict.detail == f"{once.detail}; the HTTP client sent the request more than once"
     assert not any(
