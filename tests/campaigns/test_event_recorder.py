@@ -387,12 +387,14 @@ async def test_a_campaign_ends_if_its_ledger_is_closed(
 
     async with receiver, telecmi.service(from_=FROM, events=receiver) as service:
         with anyio.fail_after(20):
-            async with anyio.create_task_group() as tasks:
-                async with SqliteLedger(tmp_path / "ledger.db") as ledger:
-                    campaign = Campaign(ledger, service, "spring", settings(5.0))
-                    await campaign.load(contacts(50))
-                    tasks.start_soon(run, campaign)
-                    await anyio.sleep(0.5)
+            async with (
+                anyio.create_task_group() as tasks,
+                SqliteLedger(tmp_path / "ledger.db") as ledger,
+            ):
+                campaign = Campaign(ledger, service, "spring", settings(5.0))
+                await campaign.load(contacts(50))
+                tasks.start_soon(run, campaign)
+                await anyio.sleep(0.5)
         assert handlers_of(receiver) == 0
 
     assert "closed" in str(ended[0])
