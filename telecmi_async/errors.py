@@ -248,7 +248,7 @@ class StoreError(TelecmiError):
 
 
 class LedgerLost(StoreError):
-    """The ledger is damaged, or is no longer the one that was opened; this does not pass.
+    """The ledger is damaged, closed, or no longer the one that was opened; this does not pass.
 
     A campaign ends with it, and ``safe_to_redial`` is False: phones may have rung of which the
     ledger, or a copy of it, knows nothing.

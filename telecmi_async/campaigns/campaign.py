@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self, cast
+
+import attrs
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import did_you_mean
+from telecmi_async.campaigns.event_recorder import EventRecorder
 from telecmi_async.campaigns.settings import CampaignSettings, CampaignTimeouts
 from telecmi_async.campaigns.supervisor import Supervisor
 from telecmi_async.campaigns.worker import Worker
@@ -13,6 +17,7 @@ from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from types import TracebackType
 
     from telecmi_async.ledger import CampaignState, Ledger, Loaded, NewContact
     from telecmi_async.pacing.shared import SharedLimits
@@ -21,6 +26,13 @@ if TYPE_CHECKING:
 
 class Campaign:
     """Dials the contacts of a ledger, each once, from any number of workers.
+
+    It records the events of its calls while it runs, and no longer. To record them before and
+    after as well, for example the ends of calls after `leave`, keep it open::
+
+        async with Campaign(ledger, service, "reminders", settings) as campaign:
+            await campaign.run()
+            …
 
     Args:
         ledger: Where the contacts are; open.
@@ -59,12 +71,14 @@ class Campaign:
         self._receives = intake is not None
         self._without_events = without_events
         timeouts = timeouts or CampaignTimeouts()
+        if timeouts.timeouts is None:
+            timeouts = attrs.evolve(timeouts, timeouts=service._runner.timeouts)  # noqa: SLF001  # as above
         self._worker = Worker(
             ledger, service, name, settings, timeouts, name=worker, limits=limits
         )
         self._supervisor = Supervisor(self._worker)
-        if intake is not None:
-            intake.handlers.add_event(self._supervisor.record)
+        self._recorder = EventRecorder(self._worker, intake)
+        self._open: AsyncExitStack | None = None
 
     def __repr__(self) -> str:
         return f"<Campaign {self.name!r}{', running here' if self._running else ''}>"
@@ -102,6 +116,33 @@ class Campaign:
             timeouts=timeouts,
             limits=limits,
         )
+
+    async def __aenter__(self) -> Self:
+        """Record the events of its calls from now on, whether or not it runs.
+
+        Raises:
+            ConfigurationError: It is open already.
+        """
+        if self._open is not None:
+            raise ConfigurationError(f"campaign {self.name!r} is open already")
+        self._open = AsyncExitStack()
+        try:
+            await self._open.enter_async_context(self._recorder.open())
+        except BaseException:
+            self._open = None
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Record no more, once the events that have arrived are on record."""
+        opened, self._open = self._open, None
+        if opened is not None:
+            await opened.__aexit__(kind, error, trace)
 
     async def load(self, contacts: Iterable[NewContact]) -> Loaded:
         """Create the campaign if it is new, and add contacts; those it has stay as they are.
@@ -197,7 +238,8 @@ class Campaign:
             await self._create()
             failure: BaseException | None = None
             try:
-                await self._supervisor.run(on_progress, events=self._receives)
+                async with self._recorder.open():
+                    await self._supervisor.run(on_progress, events=self._receives)
             except BaseExceptionGroup as group:
                 failure = _first(group)
             if failure := failure or self._worker.failure:

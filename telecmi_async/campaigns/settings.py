@@ -108,7 +108,7 @@ class CampaignTimeouts:
             or died, before another may dial it: nothing was sent yet.
         fence: Within how many seconds of its intent a request must leave. A worker that was
             frozen longer sends nothing.
-        timeouts: How long a request may take.
+        timeouts: How long a request may take; as for the service if not given.
         grace: How much later than all of that a send without an outcome becomes unknown.
         outcomes: How long `Campaign.run` waits for the ends of calls, when all is dialled.
             TeleCMI sends a record for the last time half an hour after a call's end.
@@ -122,7 +122,12 @@ class CampaignTimeouts:
 
     claim: float = _seconds(60.0)
     fence: float = _seconds(30.0)
-    timeouts: Timeouts = field(factory=Timeouts, validator=validators.instance(Timeouts))
+    timeouts: Timeouts | None = field(
+        default=None,
+        validator=validators.must_be(
+            "a Timeouts or None", lambda value: value is None or isinstance(value, Timeouts)
+        ),
+    )
     grace: float = _seconds(30.0)
     outcomes: float = _seconds(RECORD_PATIENCE)
     evidence: float = _seconds(120.0)
@@ -131,7 +136,7 @@ class CampaignTimeouts:
     @property
     def send(self) -> float:
         """For how many seconds after its intent a send belongs to its worker."""
-        return self.fence + self.timeouts.total + self.grace
+        return self.fence + (self.timeouts or Timeouts()).total + self.grace
 
 
 def _parse_flow(value: FlowLike | Template) -> Template:

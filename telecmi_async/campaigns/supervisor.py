@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from telecmi_async.campaigns.evidence import record_call_event
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import ContactState
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from telecmi_async.campaigns.worker import Worker
-    from telecmi_async.events import Event
     from telecmi_async.ledger import CampaignState
 
 logger = logging.getLogger("telecmi_async")
@@ -129,12 +127,3 @@ class Supervisor:
                     unknown,
                 )
             return
-
-    async def record(self, event: Event) -> None:
-        """Put an event on record, and retry while the ledger fails."""
-        limits, own = self._worker.limits, self._worker.leases
-        await self._worker.ledger_health.persist(
-            lambda: record_call_event(self._ledger, event, limits=limits, own=own),
-            self._timeouts.outcomes,
-        )
-        self._worker.wake()

@@ -161,9 +161,9 @@ async def _staged(
         CallService(
             simulator.app_id, simulator.secret, base_url=base_url, events=receiver
         ) as service,
-    ):
         # This process places no call. It receives their events, as a web application would.
-        campaign = Campaign(ledger, service, _NAME, settings)
+        Campaign(ledger, service, _NAME, settings) as campaign,
+    ):
         await campaign.load(
             NewContact(number=number, columns={"name": f"customer {n}"})
             for n, number in enumerate(islice(fictional_numbers(), calls), 1)

@@ -14,8 +14,9 @@ from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.http_request import Unreachable, send_request
 from telecmi_async.cli.shared_arguments import LOCALHOST, WEBHOOK_PORT
 from telecmi_async.errors import ConfigurationError
+from telecmi_async.events.payload import MAX_PAYLOAD
 from telecmi_async.events.receiver import new_token
-from telecmi_async.http_server import serve_http
+from telecmi_async.http_server import ConnectionLimits, serve_http
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -51,7 +52,9 @@ async def serve_webhooks(receiver: Receiver, *, host: str, port: int) -> AsyncGe
         )
         await connection.send(reply)
 
-    async with receiver, serve_http(answer, host=host, port=port) as found:
+    # A receiver refuses a longer body, so none is kept in memory.
+    limits = ConnectionLimits(body_bytes=MAX_PAYLOAD)
+    async with receiver, serve_http(answer, host=host, port=port, limits=limits) as found:
         yield found
 
 

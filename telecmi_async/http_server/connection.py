@@ -37,12 +37,24 @@ _GONE: Final = (
 # How long a refused client may go on sending. A socket that is closed with unread data resets
 # the connection, and the refusal is lost with it.
 _LINGER_SECONDS: Final = 1.0
+_MOST_CONNECTIONS: Final = 500
 _HERE: Final = ("127.0.0.1", 0)
 _PROBLEMS: Final = {
     408: "the request took too long to arrive",
     413: "the body is too large",
     431: "the headers are too large",
 }
+
+
+def _most_connections() -> int:
+    """Return how many connections leave half of the process's file descriptors for the rest."""
+    try:
+        import resource  # noqa: PLC0415  # Windows has none, and no such limit
+    except ImportError:
+        return _MOST_CONNECTIONS
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = soft // 2 if 0 < soft < 2 * _MOST_CONNECTIONS else _MOST_CONNECTIONS
+    return max(few, 1)
 
 
 @frozen(kw_only=True)
@@ -55,6 +67,9 @@ class ConnectionLimits:
         idle: Seconds that a connection may rest between two requests.
         slow: Seconds that a request may take to arrive, and its response to be taken.
         grace: Seconds that requests under way have left when the server stops.
+        connections: How many connections may be open. For one more, the one that has waited
+            longest for a request is closed. By default 500, and at most half of the process's
+            limit of open files, so that the other half is left for outgoing calls.
 
     Raises:
         ConfigurationError: A value is not a positive number.
@@ -65,6 +80,7 @@ class ConnectionLimits:
     idle: float = field(default=30.0, validator=validators.positive)
     slow: float = field(default=10.0, validator=validators.positive)
     grace: float = field(default=5.0, validator=validators.positive)
+    connections: int = field(factory=_most_connections, validator=validators.whole(1))
 
 
 class _RefusedRequest(Exception):  # it becomes a response
@@ -94,6 +110,9 @@ class HttpConnection:
         self._refusal = refuse
         self._wire = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes)
         self._resting: anyio.CancelScope | None = None
+        self._scope = anyio.CancelScope()
+        #: Whether a request is being answered, and whether one was.
+        self.answering = self.served = False
         self._stopping = False
         self._method = b""
         peer = stream.extra(SocketAttribute.remote_address, _HERE)  # noqa: S610  # anyio's, no database
@@ -102,8 +121,9 @@ class HttpConnection:
     async def run(self) -> None:
         """Serve requests until the client leaves or errs, or `stop` is called."""
         try:
-            while await self._begins() and await self._exchange():
-                self._wire.start_next_cycle()
+            with self._scope:
+                while await self._begins() and await self._exchange():
+                    self._wire.start_next_cycle()
         except _GONE:
             return
 
@@ -112,6 +132,10 @@ class HttpConnection:
         self._stopping = True
         if self._resting is not None:
             self._resting.cancel()
+
+    def drop(self) -> None:
+        """End at once, for want of room."""
+        self._scope.cancel()
 
     # -- responses
 
@@ -181,7 +205,9 @@ class HttpConnection:
         if request is None:
             await self._refuse(problem)
             return False
+        self.answering = True
         await self._application(request, self)
+        self.answering, self.served = False, True
         return self._wire.our_state is h11.DONE and not self._stopping
 
     async def _read(self) -> HttpRequest:

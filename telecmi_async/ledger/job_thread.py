@@ -19,7 +19,7 @@ import anyio
 from anyio import lowlevel
 
 from telecmi_async._internal.event_loop import call_in_loop, current_loop, make_signal
-from telecmi_async.errors import StoreError
+from telecmi_async.errors import LedgerLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -118,12 +118,13 @@ class JobThread(Generic[_W]):
         caller waits for the answer.
 
         Raises:
-            StoreError: The job failed, or the thread is closed.
+            StoreError: The job failed.
+            LedgerLost: The thread is closed.
         """
         await lowlevel.checkpoint_if_cancelled()
         with self._lock:
             if self.closing.is_set():
-                raise StoreError("the ledger is closed")
+                raise LedgerLost("the ledger is closed")
             job = Job(work)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)

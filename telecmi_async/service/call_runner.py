@@ -62,6 +62,11 @@ class CallRunner:
         return self._settings.rate.max_in_flight
 
     @property
+    def timeouts(self) -> Timeouts:
+        """How long a request may take, unless its call says otherwise."""
+        return self._settings.timeouts
+
+    @property
     def intake(self) -> Intake | None:
         """The inside of the receiver in this process, if the service was given one."""
         return self._settings.sources.intake
@@ -150,10 +155,11 @@ class CallRunner:
         return call
 
     def place_once(
-        self, request: CallRequest, permit: Permit, timeouts: Timeouts
+        self, request: CallRequest, permit: Permit, timeouts: Timeouts | None
     ) -> CallHandle:
         """Place a campaign's call at most once, with its reference, if its permit allows it."""
         self.check_open()
+        timeouts = timeouts or self.timeouts
         return CallHandle(self.start(request, _ONCE, timeouts, source=request, permit=permit))
 
     def _ended(self, job: PlacementJob) -> None:

@@ -100,8 +100,8 @@ async def test_a_campaign_dials_without_events_if_that_was_said(
         receiver,
         telecmi.service(from_=FROM, events=receiver) as hears,
         telecmi.service(from_=FROM) as dials,
+        Campaign(ledger, hears, "spring", config, timeouts=SHORT) as elsewhere,
     ):
-        elsewhere = Campaign(ledger, hears, "spring", config, timeouts=SHORT)
         await elsewhere.load(contacts(2))
         worker = await Campaign.attach(
             ledger, dials, "spring", without_events=True, timeouts=SHORT

@@ -51,6 +51,14 @@ class Handlers:
         self.of_events.append(_function(handler))
         return handler
 
+    def add_recorder(self, record: EventHandler) -> None:
+        """Call a function that returns at once with every event, before all others."""
+        self.of_events.insert(0, record)
+
+    def remove_recorder(self, record: EventHandler) -> None:
+        """Call a recorder no more."""
+        self.of_events.remove(record)
+
     def add_input(self, name: str, handler: _H) -> _H:
         """Ask a function how a call goes on after keys were pressed, at the address of that name."""
         if name:
@@ -99,7 +107,7 @@ class Handlers:
 
     async def run(self, event: Event) -> None:
         """Call the event handlers one after the other."""
-        for handler in self.of_events:
+        for handler in tuple(self.of_events):
             try:
                 returned = handler(event)
                 if inspect.isawaitable(returned):

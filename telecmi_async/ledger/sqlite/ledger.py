@@ -21,7 +21,7 @@ import anyio.to_thread
 
 from telecmi_async._internal.messages import shown
 from telecmi_async._internal.validators import is_number
-from telecmi_async.errors import ConfigurationError, StoreError
+from telecmi_async.errors import ConfigurationError, LedgerLost
 from telecmi_async.ledger.records import Loaded
 from telecmi_async.ledger.sanitize import clean, contact_row
 from telecmi_async.ledger.sqlite import claims, limits, queries, sends
@@ -177,7 +177,9 @@ class SqliteLedger:
 
     def _open(self) -> tuple[SqliteThread, SqliteThread]:
         if self._threads is None:
-            raise StoreError("the ledger is not open: use it inside `async with`")
+            raise LedgerLost(
+                "the ledger is not open, or closed already: use it inside `async with`"
+            )
         return self._threads
 
     async def now(self, *, within: float = 0.0) -> float:  # noqa: ARG002  # it is never old
