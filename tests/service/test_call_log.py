@@ -225,12 +225,14 @@ async def test_the_end_is_logged_again_when_its_cost_grows(log: Log) -> None:
         assert len({json.dumps(facts, sort_keys=True) for facts in of_one}) == len(of_one)
 
 
-@pytest.mark.parametrize("status", [404, 500])
-async def test_a_row_that_is_invalid_or_cancelled_leaves_a_line(log: Log, status: int) -> None:
+async def test_a_row_that_is_invalid_or_cancelled_leaves_a_line(log: Log) -> None:
     """Rows that cannot be read, and calls that are cancelled, have lines of their own."""
     simulator = Simulator()
     async with simulator.service(from_=FROM, rate=RateLimit(1)) as service:
-        rows = [{"to": "12", "pcmo": FLOW}, {"to": NUMBER, "pcmo": FLOW}]
+        rows: list[dict[str, object]] = [
+            {"to": "12", "pcmo": FLOW},
+            {"to": NUMBER, "pcmo": FLOW},
+        ]
         handles = [handle async for handle in service.make_calls(rows)]
         queued = service.make_call(to=NUMBER + 1, pcmo=FLOW)
         assert queued.cancel()
