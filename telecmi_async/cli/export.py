@@ -41,8 +41,8 @@ def run(
     kind = kind or ("jsonl" if as_json else "csv")
 
     async def write() -> Exit:
-        async with opened(terminal, ledger) as book:
-            found = await campaign_named(book, name)
+        async with opened(terminal, ledger, reads=True) as book:
+            found = await campaign_named(book, name, reads=True)
             with _target(terminal, output) as target:
                 writer = export.write_jsonl if kind == "jsonl" else export.write_csv
                 await writer(target, book, found, states=wanted, masked=not reveal)
@@ -82,7 +82,7 @@ def why(
 
     async def show() -> Exit:
         known = False
-        async with opened(terminal, ledger) as book:
+        async with opened(terminal, ledger, reads=True) as book:
             async for campaign in _campaigns(book, name):
                 contact = await book.find(campaign, wanted)
                 if contact is not None:
@@ -97,7 +97,7 @@ def why(
 
 async def _campaigns(book: Ledger, name: str | None) -> AsyncIterator[str]:
     for each in await book.campaigns() if name is None else [name]:
-        yield await campaign_named(book, each)
+        yield await campaign_named(book, each, reads=True)
 
 
 def _show(terminal: Terminal, campaign: str, contact: Contact, *, as_json: bool) -> None:
