@@ -63,7 +63,10 @@ def _set(name: str, value: object) -> set[object]:
         raise ConfigurationError(
             f"CallingWindow.{name} must be a list or a set, not {shown(value)}"
         )
-    return set(cast("Iterable[object]", value))
+    try:
+        return set(cast("Iterable[object]", value))
+    except TypeError:  # it holds lists or dicts
+        raise ConfigurationError(f"CallingWindow.{name} cannot hold {shown(value)}") from None
 
 
 def _date(value: object) -> date:

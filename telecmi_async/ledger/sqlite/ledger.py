@@ -94,6 +94,8 @@ class SqliteLedger:
         timeout: How long to wait, in seconds, while another process keeps the file locked.
         clock: Returns the time, in seconds since 1970. All processes on the file must use the
             same clock.
+        migrate: Whether opening creates the file, or brings its schema up to date. With False a
+            file of another version is refused, and it suffices that one may read it.
 
     Raises:
         ConfigurationError: SQLite is older than 3.35, or the path cannot be a file's.
@@ -105,6 +107,7 @@ class SqliteLedger:
         *,
         timeout: float = 30.0,
         clock: Callable[[], float] = time.time,
+        migrate: bool = True,
     ) -> None:
         if sqlite3.sqlite_version_info < _OLDEST:
             raise ConfigurationError(
@@ -126,6 +129,7 @@ class SqliteLedger:
             raise ConfigurationError("SqliteLedger needs a file, which outlives the process")
         self._timeout = float(timeout)
         self._clock = clock
+        self._migrate = migrate
         self._threads: tuple[SqliteThread, SqliteThread] | None = None
 
     def __repr__(self) -> str:
@@ -145,11 +149,17 @@ class SqliteLedger:
         loss = SqliteLoss()
         writer, reader = (
             SqliteThread(
-                self._path, self._clock, timeout=self._timeout, writes=writes, loss=loss
+                self._path,
+                self._clock,
+                timeout=self._timeout,
+                writes=writes,
+                loss=loss,
+                migrate=self._migrate,
             )
             for writes in (True, False)
         )
-        await writer.open()
+        if self._migrate:  # else it is opened by the first change, if there is any
+            await writer.open()
         try:
             await reader.open()
         except BaseException:
