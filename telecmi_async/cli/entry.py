@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 import telecmi_async
 from telecmi_async.cli.arguments import make_parser
 from telecmi_async.cli.exits import Exit, Stop, exit_of
-from telecmi_async.cli.screen import give_up, settle
+from telecmi_async.cli.screen import finish, give_up
 from telecmi_async.cli.shared_arguments import Misused
 from telecmi_async.cli.terminal import Terminal
 from telecmi_async.errors import TelecmiError
@@ -46,8 +46,8 @@ def main(argv: Sequence[str] | None = None, *, terminal: Terminal | None = None)
     try:
         return _main(given, terminal)
     finally:
-        settle(terminal.stdout)
-        settle(terminal.stderr)
+        finish(terminal.stdout)
+        finish(terminal.stderr)
 
 
 def _main(given: Sequence[str], terminal: Terminal) -> int:

@@ -88,7 +88,7 @@ def give_up(stream: TextIO) -> None:
         os.close(null)
 
 
-def settle(stream: TextIO) -> None:
+def finish(stream: TextIO) -> None:
     """Write what a stream still holds, or give it up."""
     try:
         stream.flush()
