@@ -309,8 +309,8 @@ def crash(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Change the rules one place at a time, and see that a test fails each time.
 
-    ``nox -s mutants -- --module calls.verdict`` takes minutes, and all modules take an hour;
-    ``--sample 60 --seed 1`` tries so many mutants of each.
+    ``nox -s mutants -- codec`` takes minutes, and all modules take an hour; ``--sample 60 --seed 1``
+    tries so many mutants of each, and ``--killed FILE`` only those that did not die before.
     """
     session.install("--editable", ".", *group("tests"))
     session.run("python", "tests/support/mutant_run.py", *session.posargs)

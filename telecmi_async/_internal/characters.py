@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Final
 
 
@@ -20,3 +21,20 @@ INVISIBLE: Final = (
     + _range(0x2060, 0x2069)
     + _range(0xFE00, 0xFE0F)
 )
+# Letters, numbers, punctuation and symbols show something. Of these, fillers of Hangul and the empty
+# pattern of Braille do not, and quotation marks hold nothing if they are alone.
+_SHOWING: Final = frozenset("LNPS")
+_EMPTY: Final = (
+    "\u201a\u201e\u115f\u1160\u3164\uffa0\u2800\"'`\u2032\u2033\u301d\u301e\u301f\uff02\uff07"
+)
+_QUOTATION: Final = frozenset({"Pi", "Pf"})
+
+
+def has_text(text: str) -> bool:
+    """Return whether a text shows more than white space, invisible marks and quotation marks."""
+    return any(
+        (category := unicodedata.category(character))[0] in _SHOWING
+        and category not in _QUOTATION
+        and character not in _EMPTY
+        for character in text
+    )

@@ -140,6 +140,17 @@ def is_closed(loop: object) -> bool:
     return is_asyncio(loop) and loop.is_closed()
 
 
+def has_ended(loop: object) -> bool:
+    """Return whether a loop, a result of `current_loop`, runs nothing any more."""
+    if is_asyncio(loop):
+        return loop.is_closed()
+    try:
+        cast("Any", loop).run_sync_soon(bool)
+    except RuntimeError:  # trio.RunFinishedError is one
+        return True
+    return False
+
+
 def is_asyncio(loop: object) -> TypeGuard[asyncio.AbstractEventLoop]:
     """Return whether a result of `current_loop` is an asyncio loop."""
     return hasattr(loop, "create_task")

@@ -67,6 +67,11 @@ def step(path: str, key: object) -> str:
     return f"{path}.{name}" if path else name
 
 
+def http_words(status: int | None, code: int | None) -> str:
+    """Return an HTTP status, and the code in the body if it says something else."""
+    return f"HTTP {status}" if code in {None, status} else f"HTTP {status}, code {code}"
+
+
 def listed(names: Iterable[object]) -> str:
     """Return ``"single" or "group"``: the choices, as JSON writes them."""
     *most, last = [f'"{name}"' if isinstance(name, str) else str(name) for name in names]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import pkgutil
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar, cast
 
 import anyio
 
 from telecmi_async._internal import validators
-from telecmi_async._internal.event_loop import current_loop, is_asyncio
+from telecmi_async._internal.event_loop import current_loop, has_ended, is_asyncio
+from telecmi_async._internal.redis_threads import ThreadedRedis
 from telecmi_async._internal.secrets import Redactor, Secret
 from telecmi_async.errors import ConfigurationError, StoreError, WrongEventLoop
 
@@ -34,8 +36,9 @@ def read_lua(package: str, name: str) -> str:
 class RedisServer:
     """A client of redis-py's, in the event loop that uses it first.
 
-    ``redis`` is a URL as a `Secret`, or a client of the user's own, which is never closed.
-    Errors name the class of the ``owner``, the ``task`` that failed, and what to do ``on_trio``.
+    ``redis`` is a URL as a `Secret`, or a client of the user's own, which is never closed. On
+    trio, and for a plain ``redis.Redis``, requests run in threads. Errors name the class of the
+    ``owner`` and the ``task`` that failed.
     """
 
     def __init__(
@@ -46,55 +49,63 @@ class RedisServer:
         prefix: str,
         timeout: validators.Duration,
         task: str,
-        on_trio: str,
     ) -> None:
         if not isinstance(cast("object", prefix), str) or not prefix.isprintable():
             raise ConfigurationError("prefix must be a text without control characters")
-        self._owner, self._task, self._on_trio = type(owner).__name__, task, on_trio
+        self._owner, self._task = type(owner).__name__, task
         self._url = redis if isinstance(redis, Secret) else None
         self._given: Any = redis
         self.timeout = validators.to_seconds(timeout)
         validators.positive(owner, validators.Named("timeout"), self.timeout)
         if self._url is None and not callable(getattr(self._given, "register_script", None)):
             raise ConfigurationError(
-                f"{self._owner} needs a URL such as redis://localhost:6379, or a redis.asyncio.Redis"
+                f"{self._owner} needs a URL such as redis://localhost:6379, or a client: a "
+                "redis.asyncio.Redis, or a redis.Redis, which runs in threads"
             )
-        self._client = self._connect()
+        # A URL is checked now. A client for asyncio must not be made outside of asyncio.
+        self._client: Any = self._given if self._url is None else self._connect(plain=True)
         self._redact = Redactor(Secret(_password_of(self._client)))
         self._loop: object = None
         self._slots = anyio.Semaphore(_AT_ONCE)
         with contextlib.suppress(WrongEventLoop):  # none may be running yet
             self.bind()
 
-    def _connect(self) -> Any:
-        return (
-            self._given if self._url is None else _client(self._url, self.timeout, self._owner)
-        )
-
     def bind(self) -> Any:
         """Bind to the running event loop and return the client to use in it.
 
         Raises:
-            ConfigurationError: The loop is trio's.
+            ConfigurationError: The loop is trio's, and the client is for asyncio.
             WrongEventLoop: No loop is running, or the loop of before still exists.
         """
         loop = current_loop()
-        if not is_asyncio(loop):
-            raise ConfigurationError(
-                f"{self._owner} works on asyncio only, as redis-py does; on trio, "
-                f"{self._on_trio}"
-            )
         if self._loop is not loop:
-            if self._loop is not None:
-                if is_asyncio(self._loop) and not self._loop.is_closed():
-                    raise WrongEventLoop(
-                        f"a {self._owner} belongs to the event loop it was first used in; make "
-                        "one for every event loop"
-                    )
-                self._client = self._connect()
+            if self._loop is not None and not has_ended(self._loop):
+                raise WrongEventLoop(
+                    f"a {self._owner} belongs to the event loop it was first used in; make "
+                    "one for every event loop"
+                )
+            self._client = self._client_for(loop)
             self._slots = anyio.Semaphore(_AT_ONCE)
             self._loop = loop
         return self._client
+
+    def _client_for(self, loop: object) -> Any:
+        if self._url is not None:
+            if is_asyncio(loop):
+                return self._connect(plain=False)
+            return ThreadedRedis(self._connect(plain=True))
+        if _is_plain(self._given):
+            return ThreadedRedis(self._given)
+        if not is_asyncio(loop):
+            raise ConfigurationError(
+                f"{self._owner} was given a client that works on asyncio only: on trio, give "
+                "it a URL, or a redis.Redis, which runs in threads"
+            )
+        return self._given
+
+    def _connect(self, *, plain: bool) -> Any:
+        assert self._url is not None  # noqa: S101  # a client of the user's own is used as it is
+        return _client(self._url, self.timeout, self._owner, plain=plain)
 
     async def run(self, script: str, *arguments: str | int) -> Any:
         """Run a script on the server, in one round trip."""
@@ -154,10 +165,11 @@ class RedisBacked:
         await self.aclose()
 
 
-def _client(url: Secret, timeout: float, owner: str) -> Any:
-    """Return a client for a URL."""
+def _client(url: Secret, timeout: float, owner: str, *, plain: bool) -> Any:
+    """Return a client for a URL: for asyncio, or a plain one, which blocks."""
     try:
-        asyncio = importlib.import_module("redis.asyncio")
+        package = importlib.import_module("redis" if plain else "redis.asyncio")
+        retry = importlib.import_module("redis.retry" if plain else "redis.asyncio.retry")
         backoff = importlib.import_module("redis.backoff")
         errors = importlib.import_module("redis.exceptions")
     except ImportError:
@@ -166,12 +178,13 @@ def _client(url: Secret, timeout: float, owner: str) -> Any:
         ) from None
     client: Any = None
     try:
-        client = asyncio.Redis.from_url(
+        client = package.Redis.from_url(
             url.reveal(),
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
-            retry=asyncio.retry.Retry(backoff.ExponentialBackoff(cap=1.0, base=0.05), 3),
-            retry_on_error=[errors.ConnectionError, errors.TimeoutError],
+            retry=retry.Retry(backoff.ExponentialBackoff(cap=1.0, base=0.05), 3),
+            # A thread cannot be stopped, so it does not begin anew when its time is over.
+            retry_on_error=[errors.ConnectionError, *([] if plain else [errors.TimeoutError])],
             protocol=2,  # with version 3 redis-py sets up a log of its own
         )
     except Exception as error:  # noqa: BLE001  # it is not shown: the URL may be in it
@@ -183,6 +196,12 @@ def _client(url: Secret, timeout: float, owner: str) -> Any:
             "written in percent-encoding"
         )
     return client
+
+
+def _is_plain(client: object) -> bool:
+    """Return whether a client of the user's own blocks: asyncio's has coroutine functions."""
+    execute = getattr(client, "execute_command", None)
+    return callable(execute) and not inspect.iscoroutinefunction(execute)
 
 
 def _password_of(client: object) -> str:

@@ -8,7 +8,6 @@ waiters, and an event may prove that TeleCMI has a call whose reply was lost.
 
 from __future__ import annotations
 
-import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
@@ -19,6 +18,7 @@ from telecmi_async._internal.event_loop import current_loop, is_closed
 from telecmi_async._internal.messages import mask
 from telecmi_async._internal.secrets import log_failure
 from telecmi_async.attempt import Outcome
+from telecmi_async.calls import log
 from telecmi_async.calls.history import History
 from telecmi_async.calls.state import CallStatus, PlacementState
 from telecmi_async.calls.verdict import Verdict, conclude
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from telecmi_async.calls.request import CallRequest
     from telecmi_async.events import Event
     from telecmi_async.phone import Region
-
-logger = logging.getLogger("telecmi_async")
 
 _LOST = Verdict(Outcome.UNKNOWN, "interrupted while the request was under way")
 
@@ -132,7 +130,7 @@ class Call:
         error = self.placement.error
         if error is not None and not isinstance(error, errors.CallCancelled) and not self._seen:
             self._seen = True
-            logger.error("call %s failed and its handle was never checked: %s", self, error)
+            log.log_unseen(self, error)
 
     @property
     def to(self) -> int | None:
@@ -221,6 +219,7 @@ class Call:
 
         What fails in one of them neither keeps it from the others nor changes the outcome.
         """
+        log.log_outcome(self)
         waiters, self._settled_event = self._settled_event, None
         on_settled, self._on_settled = self._on_settled, None
         if is_closed(self.loop):
@@ -303,7 +302,10 @@ class Call:
 
         It is ``proven`` if it carries the call's own reference.
         """
+        before = self._tracked().history.state
         fresh = self._add(key, event, size=size, now=now, proven=proven)
+        if fresh:
+            log.log_event(self, event, before)
         twin = self._tracked().twin
         if twin is not None:
             fresh |= twin._add(key, event, size=size, now=now, proven=False)  # noqa: SLF001  # it is a Call
@@ -355,11 +357,8 @@ class Call:
         """Accept the call because of an event: TeleCMI's reply was lost, late or different."""
         placement = self.placement
         if placement.settled and placement.status is not CallStatus.UNKNOWN:
-            logger.warning(
-                "call %s was %s, and an event shows that TeleCMI placed it",
-                self,
-                placement.status,
-            )
+            text = f"it was {placement.status}, and an event shows that TeleCMI placed it"
+            log.log_contradiction(self, "proven", text, request_id)
         self._tracked().early_proof = None
         placement.stop()
         if request_id:
@@ -380,7 +379,8 @@ class Call:
         """Note it if TeleCMI placed the call more than once."""
         self._tracked().early_proof = None
         if request_id != self.placement.request_id and self.placement.note_duplicate():
-            logger.warning("call %s: events show that TeleCMI placed it twice", self)
+            text = "events show that TeleCMI placed it twice"
+            log.log_contradiction(self, "duplicate", text, request_id)
 
 
 def _number(to: str) -> int | None:

@@ -31,7 +31,7 @@ from telecmi_async import errors
 from telecmi_async._internal.event_loop import is_failure
 from telecmi_async._internal.secrets import RequestBody, log_failure
 from telecmi_async.attempt import Outcome
-from telecmi_async.calls import retry
+from telecmi_async.calls import log, retry
 from telecmi_async.calls.call import Call
 from telecmi_async.calls.verdict import Verdict, judge
 from telecmi_async.pacing.gate import Gate
@@ -144,15 +144,7 @@ class CallPlacer:
             return self._late(job)
 
         def before_sleep(verdict: Verdict, seconds: float) -> None:
-            logger.info(
-                "call %s: attempt %d of %d: %s (%s); retrying in %.2f s",
-                job.call,
-                len(job.call.placement.attempts),
-                policy.attempts,
-                verdict.outcome,
-                verdict.detail,
-                seconds,
-            )
+            log.log_retry(job.call, verdict, most=policy.attempts, pause=seconds)
 
         verdict = await retry.run_attempts(
             functools.partial(self._attempt, job),
@@ -183,7 +175,7 @@ class CallPlacer:
             verdict = await self._exchange(job, send_by)
         finally:
             self._gate.leave()
-        logger.debug("call %s: %s (%s)", job.call, verdict.outcome, verdict.detail)
+        log.log_attempt(job.call, verdict)
         if verdict.resent:
             logger.warning(
                 "call %s: the HTTP client sent it more than once by itself", job.call

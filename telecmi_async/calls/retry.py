@@ -42,7 +42,7 @@ def _frozen_statuses(value: Collection[int]) -> frozenset[int]:
 
 def _check_statuses(_: object, __: object, statuses: frozenset[object]) -> None:
     for status in statuses:
-        if not isinstance(status, int) or isinstance(status, bool) or not 400 <= status < 600:
+        if not isinstance(status, int) or not 400 <= status < 600:
             raise ConfigurationError(
                 f"RetryPolicy.statuses must hold statuses from 400 to 599, not {shown(status)}"
             )

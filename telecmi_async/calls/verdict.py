@@ -50,6 +50,7 @@ import attrs
 
 from telecmi_async import errors
 from telecmi_async._internal.json_text import decode_json
+from telecmi_async._internal.messages import http_words
 from telecmi_async._internal.telecmi import (
     AUTHENTICATION_CODES,
     CODE_MEANINGS,
@@ -294,7 +295,7 @@ def _detail(status: int, code: int | None, body: _Body, request_id: str | None) 
     elif code is None and status == 502:
         said = "HTTP 502 from a gateway, not in TeleCMI's words"
     elif not said:
-        said = CODE_MEANINGS.get(code or status, f"HTTP {status}, code {code or status}")
+        said = CODE_MEANINGS.get(code or status, http_words(status, code))
     return said
 
 

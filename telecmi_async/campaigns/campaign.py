@@ -262,6 +262,7 @@ class Campaign:
         self._check_caps()
         self._running = True
         self._worker.unrecorded.clear()
+        self._worker.ledger_health.lost = None  # it may have been put right since
         try:
             await self._create()
             failure: BaseException | None = None

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from telecmi_async._internal.telecmi import LONGEST_CALL, RINGING
-from telecmi_async.errors import StoreError
+from telecmi_async.errors import LedgerLost, StoreError
 
 if TYPE_CHECKING:
     from telecmi_async.campaigns.settings import Pace
@@ -51,7 +51,11 @@ class ChannelLeases:
         )
 
     async def free(self, number: int | str) -> None:
-        """Free the channel of a call to a number; if that fails, `free_owed` retries it."""
+        """Free the channel of a call to a number; if that fails, `free_owed` retries it.
+
+        Raises:
+            LedgerLost: A ledger keeps the channels, and it is lost.
+        """
         if self._limit is not None and await self._free(holder_of(self.campaign, number)):
             await self.free_owed()
 
@@ -71,7 +75,7 @@ class ChannelLeases:
         except BaseException as error:
             if holder in self._freeing:  # otherwise it was taken again meanwhile
                 self._owed[holder] = None
-            if not isinstance(error, StoreError):
+            if isinstance(error, LedgerLost) or not isinstance(error, StoreError):
                 raise
             logger.warning(
                 "campaign %s: %d channels are freed later: %s",

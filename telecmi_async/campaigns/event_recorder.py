@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -148,10 +148,7 @@ class EventRecorder:
         ids: list[str] = []
         with anyio.CancelScope(shield=True):
             try:
-                contacts = cast(
-                    "AsyncGenerator[Contact]", ledger.contacts(name, states=_MAY_END)
-                )
-                async with aclosing(contacts):
+                async with aclosing(ledger.contacts(name, states=_MAY_END)) as contacts:
                     async for contact in contacts:
                         if tasks not in self._opened:
                             return
@@ -207,7 +204,7 @@ class EventRecorder:
                 raise _GivenUpError from None
 
         try:
-            await worker.persist(write, worker.timeouts.outcomes)
+            await worker.ledger_health.persist(write, worker.timeouts.outcomes)
         except _GivenUpError:
             self._events.append(event)
             if self._opened:

@@ -10,27 +10,23 @@ only the do-not-call list applies.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from datetime import date, datetime, time
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 from attrs import field, frozen
 
 from telecmi_async._internal import validators
-from telecmi_async._internal.messages import did_you_mean, shown
+from telecmi_async._internal.messages import shown
+from telecmi_async._internal.time_zones import zone_named
+from telecmi_async.campaigns.stored_values import parse_members, parse_value
 from telecmi_async.campaigns.window import CallingWindow
-from telecmi_async.campaigns.zones import zone_named, zones_of
+from telecmi_async.campaigns.zones import zones_of
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.records import RuleDecision, SendLimits
+from telecmi_async.ledger.records import ZONE_COLUMN, RuleDecision, SendLimits, zone_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-_T = TypeVar("_T")
-
-#: The column of a contact's time zone, which overrides its country's.
-ZONE_COLUMN: Final = "timezone"
+    from collections.abc import Iterable, Mapping
 
 
 def _wrong(
@@ -197,8 +193,8 @@ class CampaignRules:
             return RuleDecision(rule="not_fresh", reason="it has expired")
         if self.window is None:
             return None
-        zone = columns.get(ZONE_COLUMN, "").strip()
-        zones = (zone,) if zone else zones_of(number)
+        zone = zone_of(columns)
+        zones = contact_zones(number, columns)
         opens = self.window.opening(zones, now)
         if opens == now:
             return None
@@ -240,14 +236,14 @@ class CampaignRules:
         Raises:
             ConfigurationError: The JSON holds something else; the message names the place.
         """
-        given = _members(cls, data, "rules")
+        given = parse_members(cls, data, "rules")
         for name, kind in (("window", CallingWindow), ("per_day", DailyCap), ("cost", CostCap)):
             if given.get(name) is not None:
-                given[name] = _parse(kind, given[name], f"rules.{name}")
+                given[name] = parse_value(kind, given[name], f"rules.{name}")
         caps: object = given.get("per_number")
         if isinstance(caps, list | tuple):
             given["per_number"] = [
-                _parse(FrequencyCap, cap, f"rules.per_number[{n}]")
+                parse_value(FrequencyCap, cap, f"rules.per_number[{n}]")
                 for n, cap in enumerate(cast("list[object]", caps))
             ]
         return cls(**given)
@@ -274,6 +270,12 @@ class CampaignRules:
             said.append(f"none after {expires}")
         applies = "applies" if self.do_not_call else "does NOT apply"
         return (*said, f"the do-not-call list {applies}")
+
+
+def contact_zones(number: int, columns: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the time zones that a contact may live in: its own, or those of its country."""
+    zone = zone_of(columns)
+    return (zone,) if zone else zones_of(number)
 
 
 def _span(seconds: float) -> str:
@@ -305,24 +307,3 @@ def _why_never(window: CallingWindow, zone: str, zones: tuple[str, ...]) -> str:
 
 def _as_json(_: object, __: object, value: object) -> object:
     return value.isoformat() if isinstance(value, date) else value
-
-
-def _parse(kind: type[_T], data: object, path: str) -> _T:
-    return kind(**_members(kind, data, path))
-
-
-def _members(kind: type[object], data: object, path: str) -> dict[str, Any]:
-    """Return the members of a JSON object that represents an attrs value."""
-    if not isinstance(data, Mapping):
-        raise ConfigurationError(f"{path} must be an object, not {shown(data)}")
-    members = cast("Mapping[str, Any]", data)
-    fields = attrs.fields_dict(cast("type[attrs.AttrsInstance]", kind))
-    for name in members:
-        if name not in fields:
-            raise ConfigurationError(
-                f"{path} has no member {shown(name)}: {did_you_mean(name, fields)}"
-            )
-    for name, attribute in fields.items():
-        if attribute.default is attrs.NOTHING and name not in members:
-            raise ConfigurationError(f"{path}.{name} is missing")
-    return dict(members)

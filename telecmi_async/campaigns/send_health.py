@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+from telecmi_async._internal.messages import http_words
 from telecmi_async.errors import AuthenticationError, CallOutcomeUnknown, CallRejected, NotSent
 from telecmi_async.ledger import ContactState
 from telecmi_async.pacing.circuit_breaker import SendThrottle
@@ -81,7 +82,7 @@ class SendHealth:
             return ""
         kind, said = str(error), ""
         if isinstance(error, CallRejected):
-            kind, said = f"HTTP {error.status}, code {error.code}", f": {error.message}"
+            kind, said = http_words(error.status, error.code), f": {error.message}"
         last, count = self._refusals.get(region, ("", 0))
         count = count + 1 if last == kind else 1
         self._refusals[region] = kind, count

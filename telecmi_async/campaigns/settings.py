@@ -12,6 +12,7 @@ from telecmi_async._internal import validators
 from telecmi_async._internal.messages import mask, shown
 from telecmi_async._internal.telecmi import LONGEST_CALL, RECORD_PATIENCE
 from telecmi_async.campaigns.rules import CampaignRules
+from telecmi_async.campaigns.stored_values import parse_members, parse_value
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.pcmo.template import Template
 from telecmi_async.phone import parse_number
@@ -28,6 +29,9 @@ _FASTEST: Final = 10_000
 _REFUSALS: Final = 10
 # How long a ledger takes to say that it fails, in seconds.
 _LAST_ATTEMPT: Final = 30.0
+# The version of what `CampaignSettings.dump` returns. It grows when an older version of this
+# package would misread that; then `parse` goes on reading what came before.
+_FORMAT: Final = 1
 
 
 def _seconds(default: float) -> Any:
@@ -219,6 +223,7 @@ class CampaignSettings:
     def dump(self) -> dict[str, object]:
         """Return them as JSON."""
         return {
+            "format": _FORMAT,
             "flow": self.flow.dump(),
             "rules": self.rules.dump(),
             "pace": attrs.asdict(self.pace),
@@ -233,24 +238,37 @@ class CampaignSettings:
         """Return the settings that `dump` returned as JSON.
 
         Raises:
-            ConfigurationError: The data is something else, or of a newer version.
+            ConfigurationError: The data is something else, or of another version; the message
+                names the place.
         """
-        if not isinstance(data, Mapping):
-            raise ConfigurationError("a campaign's settings must be an object")
-        fields = cast("Mapping[str, object]", data)
+        if isinstance(data, Mapping):
+            _check_format(cast("Mapping[str, object]", data).get("format"))
+        given = parse_members(cls, data, "settings", besides=["format"])
+        del given["format"]
         try:
-            return cls(
-                flow=Template.parse(cast("FlowLike", fields["flow"]), raw=True),
-                rules=CampaignRules.parse(fields["rules"]),
-                pace=Pace(**cast("dict[str, object]", fields["pace"])),  # type: ignore[arg-type]  # it checks
-                retries=Retries(**cast("dict[str, object]", fields["retries"])),  # type: ignore[arg-type]  # it checks
-                unknown=cast("UnknownPolicy", fields["unknown"]),
-                from_=cast("int | None", fields["from"]),
-                pause_after_refusals=cast(
-                    "int | None", fields.get("pause_after_refusals", _REFUSALS)
-                ),
-            )
-        except (KeyError, TypeError, InvalidCall) as error:
-            raise ConfigurationError(
-                f"a campaign's settings cannot be read ({type(error).__name__})"
-            ) from None
+            given["flow"] = Template.parse(given["flow"], raw=True)
+        except InvalidCall as error:
+            raise ConfigurationError(f"settings.flow cannot be read: {error}") from None
+        for name, kind in (("pace", Pace), ("retries", Retries)):
+            if name in given:
+                given[name] = parse_value(kind, given[name], f"settings.{name}")
+        if "rules" in given:
+            given["rules"] = CampaignRules.parse(given["rules"])
+        if "from" in given:
+            given["from_"] = given.pop("from")
+        return cls(**given)
+
+
+def _check_format(version: object) -> None:
+    """Require settings that this version of the package reads."""
+    if version == _FORMAT and not isinstance(version, bool):
+        return
+    if isinstance(version, int) and version > _FORMAT:
+        raise ConfigurationError(
+            f"the campaign's settings were written by a newer version of telecmi-async (their "
+            f"format is {version}, this one reads {_FORMAT}): update telecmi-async"
+        )
+    raise ConfigurationError(
+        f"the campaign's settings have no format that this version of telecmi-async reads: it "
+        f"must be {_FORMAT}, not {shown(version)}"
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -13,7 +12,7 @@ from attrs import define, field
 
 from telecmi_async.campaigns.channel_leases import ChannelLeases
 from telecmi_async.campaigns.settings import CampaignSettings
-from telecmi_async.errors import StoreError
+from telecmi_async.errors import LedgerLost, StoreError
 from telecmi_async.pacing.law import CLOSE_STARTS, LATE_START, RESERVED_AHEAD, SHARED_MARGIN
 from telecmi_async.pacing.shared import SharedLimits
 
@@ -62,7 +61,8 @@ class StartScheduler:
         """Wait for a call's channel and start; return False if dialling ends.
 
         Raises:
-            StoreError: The limits fail, and are not kept apart.
+            StoreError: The limits fail, and are not kept apart; or they are a ledger that is
+                lost.
         """
         while True:
             try:
@@ -71,7 +71,7 @@ class StartScheduler:
                         return False
                 started = await self._start()
             except StoreError as error:
-                if not self._apart:
+                if not self._apart or isinstance(error, LedgerLost):
                     raise
                 self._note(error)
                 if not await self._pause(_POLL):
@@ -86,16 +86,29 @@ class StartScheduler:
         This reserves a start after which the next one is due so much later. If that is so
         already, none is reserved: many refusals at a time are one pause. If the limits fail, no
         worker starts calls anyway.
+
+        Raises:
+            LedgerLost: A ledger is what grants starts, and it is lost.
         """
-        with suppress(StoreError):
+        try:
             await self._limits.reserve(
                 [(self._settings.pace.shared, seconds)], longest=seconds / 2
             )
+        except LedgerLost:
+            raise
+        except StoreError:
+            pass
 
     async def another(self) -> bool:
-        """Wait for a start in place of one that is over; return False if there is none."""
+        """Wait for a start in place of one that is over; return False if there is none.
+
+        Raises:
+            LedgerLost: As `hold` does.
+        """
         try:
             dues = await self._reserve(self._keys(), 1)
+        except LedgerLost:
+            raise
         except StoreError:
             return False
         return bool(dues) and await self._until(dues[0])

@@ -51,9 +51,10 @@ class Supervisor:
     async def _maintain(self) -> None:
         """Renew this worker's leases, and recover what dead workers left behind."""
         while True:
-            await self._worker.leases.free_owed()
             try:
-                await self._ledger.renew(self._worker.owner, lease=self._timeouts.claim)
+                await self._worker.leases.free_owed()
+                owner = self._worker.ledger_health.owner
+                await self._ledger.renew(owner, lease=self._timeouts.claim)
                 found = await self._ledger.reap(self._campaign)
                 if found.unknown:
                     logger.warning(
@@ -68,7 +69,7 @@ class Supervisor:
                     policy=self._worker.settings.unknown,
                 )
             except StoreError as error:
-                await self._worker.store_failed(error)
+                await self._worker.ledger_health.failed(error)
             await anyio.sleep(self._timeouts.claim / 6)
 
     async def _proof(self) -> float:
@@ -87,7 +88,7 @@ class Supervisor:
             try:
                 state = await self._ledger.state(self._campaign)
             except StoreError as error:
-                await self._worker.store_failed(error)
+                await self._worker.ledger_health.failed(error)
                 continue
             self._worker.update(state)
             try:
@@ -105,7 +106,7 @@ class Supervisor:
             try:
                 state = await self._ledger.state(self._campaign)
             except StoreError as error:
-                await self._worker.store_failed(error)
+                await self._worker.ledger_health.failed(error)
                 continue
             placed, unknown = (
                 state.counts[each] for each in (ContactState.PLACED, ContactState.UNKNOWN)

@@ -15,11 +15,11 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, cast
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import listed, shown
-from telecmi_async.campaigns.zones import zone_named
+from telecmi_async._internal.time_zones import zone_named
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -140,6 +140,20 @@ class CallingWindow:
                 if now < closes:
                     return max(now, opens)
         return None
+
+    def hours_a_day(self, zones: tuple[str, ...], now: float) -> float:
+        """Return for how many hours it is open in all zones, on the mean of its days.
+
+        Args:
+            zones: Names of time zones, as in `opening`.
+            now: Seconds since 1970: the week from then on counts, as if it had no holidays.
+        """
+        known = tuple(zone for zone in zones if zone_named(zone) is not None)
+        if not known:
+            return 0.0
+        plain, today = evolve(self, holidays=()), int(now // _DAY)
+        week = [hours for day in range(today, today + 7) for hours in _hours(plain, known, day)]
+        return sum(closes - opens for opens, closes in week) / 3_600 / len(self.days)
 
     def __str__(self) -> str:
         days = "" if self.days == DAYS else f" {' '.join(self.days)}"

@@ -8,10 +8,6 @@
 
 It may die at any moment. Another worker dials what it had claimed. What it was sending is
 unknown, and is not dialled again without proof.
-
-When the ledger fails, it is unclear what it did: it may have granted a claim whose reply was
-lost, or not have taken one back. So the worker uses a new name from then on, and does not renew
-leases under the old one: those expire, and their contacts are dialled then.
 """
 
 from __future__ import annotations
@@ -20,7 +16,7 @@ import logging
 import math
 import secrets
 from collections import deque
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -28,6 +24,7 @@ from telecmi_async._internal.event_loop import clock_of, current_loop
 from telecmi_async.calls.request import CallRequest
 from telecmi_async.campaigns.channel_leases import ChannelLeases
 from telecmi_async.campaigns.dial_tasks import DialTasks
+from telecmi_async.campaigns.ledger_health import LedgerHealth
 from telecmi_async.campaigns.outcome import outcome_of
 from telecmi_async.campaigns.send_health import SendHealth
 from telecmi_async.campaigns.send_permit import PendingSend, SendPermit
@@ -35,7 +32,6 @@ from telecmi_async.campaigns.start_scheduler import StartScheduler
 from telecmi_async.errors import (
     ConfigurationError,
     InvalidCall,
-    LedgerLost,
     RateLimited,
     StoreError,
     TelecmiError,
@@ -43,7 +39,7 @@ from telecmi_async.errors import (
 from telecmi_async.ledger import Claim, ContactState, Intent, RuleDecision
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from telecmi_async.calls.handle import CallHandle
     from telecmi_async.campaigns.settings import CampaignSettings, CampaignTimeouts
@@ -51,16 +47,12 @@ if TYPE_CHECKING:
     from telecmi_async.pacing.shared import SharedLimits
     from telecmi_async.service.service import CallService
 
-_T = TypeVar("_T")
-
 logger = logging.getLogger("telecmi_async")
 
 # Seconds between two looks for something to do.
 _POLL: Final = 1.0
 # How old a reading of the ledger's clock may be, in seconds, by which rules are checked.
 _FRESH: Final = 1.0
-# Seconds between two tries of a ledger that fails.
-_STORE_PAUSE: Final = 2.0
 
 
 class Worker:
@@ -86,9 +78,10 @@ class Worker:
         self.timeouts = timeouts
         self.limits = limits or ledger
         self._runner = service._runner  # noqa: SLF001  # the seam for campaigns
-        self._name = name or secrets.token_hex(8)
-        #: The name under which it claims now.
-        self.owner = self._name
+        #: Whether the ledger answers.
+        self.ledger_health = LedgerHealth(
+            campaign, name or secrets.token_hex(8), on_lost=self._fail
+        )
         #: What its workers are asked to do, as last seen.
         self.status = "running"
         self.leaving = False
@@ -117,9 +110,8 @@ class Worker:
         self._waiting: deque[PendingSend] = deque()
         self._handles: set[CallHandle] = set()
         self._changed: anyio.Event | None = None
-        self.unrecorded: list[tuple[int, SendResult]] = []  # numbers, and what is not on record
-        self._failures = 0
-        self._store_failed = False
+        #: The numbers and outcomes of sends that could not be put on record.
+        self.unrecorded: list[tuple[int, SendResult]] = []
         # Since when all that is left is unknown.
         self._idle_since: float | None = None
 
@@ -131,6 +123,11 @@ class Worker:
         for handle in tuple(self._handles):
             handle.cancel()  # a request that was sent is awaited
         self.wake()
+
+    def _fail(self, error: TelecmiError) -> None:
+        """Leave, because nothing can be dialled any more; `run` of the campaign says why."""
+        self.failure = self.failure or error
+        self.leave()
 
     def update(self, state: CampaignState) -> None:
         """Follow what the campaign's workers are asked to do."""
@@ -182,18 +179,18 @@ class Worker:
         while not self.leaving:
             # Several at a time, since each claim is a transaction.
             room = min(self._window, self._breaker.room())
-            owner = self.owner
+            owner = self.ledger_health.owner
             claims: list[Claim] = []
             try:
                 if room > 0 and not self._halted:
                     claims = await self.ledger.claim(
                         self.campaign, owner, most=room, lease=self.timeouts.claim
                     )
-                    self._store_recovered()
+                    self.ledger_health.works()
                 if not claims and not self._under_way and await self._is_done():
                     return
             except StoreError as error:
-                await self.store_failed(error)
+                await self.ledger_health.failed(error)
                 continue
             self._waiting.extend(PendingSend(claim, owner) for claim in claims)
             while self._waiting and not self._halted:
@@ -228,7 +225,7 @@ class Worker:
         except StoreError as error:
             self._waiting.remove(send)
             self._withdraw(send)
-            await self.store_failed(error)
+            await self.ledger_health.failed(error)
             return
         self._waiting.remove(send)
         if request is not None:
@@ -280,7 +277,7 @@ class Worker:
                     if await self.ledger.release(send.claim, send.owner):
                         await self.leases.free(send.claim.number)
             except StoreError as error:
-                self._note(error)
+                self.ledger_health.note(error)
                 self._waiting.clear()
 
     def _withdraw(self, send: PendingSend) -> None:
@@ -296,7 +293,7 @@ class Worker:
             if not await self._send(send, request):
                 await self.leases.free(send.claim.number)
         except StoreError as error:
-            self._note(error)
+            self.ledger_health.note(error)
         finally:
             self._under_way -= 1
             self.wake()
@@ -306,7 +303,7 @@ class Worker:
         permit = SendPermit(
             lambda token: self._intend(send, token),
             self.timeouts.fence,
-            self._scheduler.another,
+            self._another_start,
             now=self.now,
         )
         failure: TelecmiError | None = None
@@ -314,8 +311,7 @@ class Worker:
             handle = self._runner.place_once(request, permit, self.timeouts.timeouts)
         except TelecmiError as error:  # the service takes no call: no fault of the contact
             wrong = isinstance(error, InvalidCall)
-            self.failure = ConfigurationError(f"the call's {error}") if wrong else error
-            self.leave()
+            self._fail(ConfigurationError(f"the call's {error}") if wrong else error)
             self._withdraw(send)
             return not await self.ledger.release(send.claim, send.owner)
         self._handles.add(handle)
@@ -334,9 +330,17 @@ class Worker:
             lost = permit.decision is None
             return lost and not await self.ledger.release(send.claim, send.owner)
         if permit.failure is not None:
-            await self.store_failed(permit.failure)
+            await self.ledger_health.failed(permit.failure)
         self.health.record(failure, self.now(), began=send.began)
         return await self._settle(send, permit.token, handle, failure)
+
+    async def _another_start(self) -> bool:
+        """Wait for a start in place of one that is over; return False if there is none."""
+        try:
+            return await self._scheduler.another()
+        except StoreError as error:
+            self.ledger_health.note(error)
+            return False
 
     async def _intend(self, send: PendingSend, token: str) -> Intent | RuleDecision | None:
         """Check the rules again, and put the intent to send on record."""
@@ -391,7 +395,7 @@ class Worker:
             self._resume_at = max(self._resume_at, self.now() + verdict.pause)
         # The intent may never have been on record: then the claim is released.
         try:
-            ours = await self.persist(settle, self.timeouts.send)
+            ours = await self.ledger_health.persist(settle, self.timeouts.send)
         except StoreError:
             self.unrecorded.append((send.claim.number, verdict.at(0.0)))
             raise
@@ -411,40 +415,3 @@ class Worker:
         if (await self.ledger.state(self.campaign)).asked == "running":
             await self.ledger.set_status(self.campaign, status, why)
             logger.warning("campaign %s is %s: %s", self.campaign, status, why)
-
-    # -- a ledger that fails
-
-    def _store_recovered(self) -> None:
-        if self._store_failed:
-            news = "campaign %s: the ledger works again, dialling goes on"
-            logger.warning(news, self.campaign)
-        self._store_failed = False
-
-    def _note(self, error: StoreError) -> None:
-        """Log the first of several failures, and claim under a new name from now on."""
-        news = "campaign %s: the ledger fails, nothing is dialled: %s"
-        if isinstance(error, LedgerLost) and self.failure is None:  # it does not come back
-            self.failure, news, self._store_failed = error, "campaign %s ends: %s", False
-            self.leave()
-        if not self._store_failed:
-            logger.error(news, self.campaign, error)
-        self._store_failed = True
-        self._failures += 1
-        self.owner = f"{self._name}-{self._failures}"
-
-    async def store_failed(self, error: StoreError) -> None:
-        """Log once that the ledger fails, and wait before the next try."""
-        self._note(error)
-        await anyio.sleep(_STORE_PAUSE)
-
-    async def persist(self, write: Callable[[], Awaitable[_T]], seconds: float) -> _T:
-        """Write to the ledger, and repeat that for so many seconds while it fails."""
-        until = self.now() + seconds
-        while True:
-            try:
-                return await write()
-            except StoreError as error:
-                if self.now() > until or isinstance(error, LedgerLost):
-                    self._note(error)
-                    raise
-                await self.store_failed(error)

@@ -15,7 +15,6 @@ phones, freephone) have no zone, and no entry.
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from zoneinfo import ZoneInfo
 
 from attrs import frozen
 
@@ -71,20 +70,6 @@ def zones_of(number: int) -> tuple[str, ...]:
     """Return the names of all time zones that a number's owner may live in, if any."""
     code = calling_code_of(number)
     return () if code is None else code.zones
-
-
-@lru_cache(maxsize=4096)
-def zone_named(name: str) -> ZoneInfo | None:
-    """Return a time zone of the tz database, such as ``Asia/Kolkata``.
-
-    It is ``None`` if this machine does not know it. Where the system has no tz database, as on
-    Windows, the package tzdata provides it.
-    """
-    try:
-        return ZoneInfo(name)
-    # Unknown; a path out of the database, or a file of another kind; a folder of it.
-    except (KeyError, ValueError, OSError):
-        return None
 
 
 _TABLE = """

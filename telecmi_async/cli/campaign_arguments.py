@@ -70,7 +70,7 @@ def _add_dial(commands: Commands) -> None:
     dial.add_argument(
         "--dry-run", action="store_true", help="do all of it on a simulator: no phone rings"
     )
-    add_yes(dial)
+    add_yes(dial, "; to go on, N may be what is left, or all contacts as at first")
     add_running(dial)
 
 

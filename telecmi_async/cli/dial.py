@@ -16,6 +16,7 @@ import attrs
 from attrs import frozen
 
 from telecmi_async import CallService, Receiver
+from telecmi_async._internal.validators import environment_variable
 from telecmi_async.campaigns import Campaign, CampaignRules, CampaignSettings, Pace
 from telecmi_async.campaigns.contacts.files import ContactsFile, Rejection
 from telecmi_async.campaigns.contacts.flaw import Kind
@@ -75,7 +76,7 @@ def run(terminal: Terminal, **given: Any) -> int:
         country=order.country,
         encoding=order.encoding,
         delimiter=order.delimiter,
-        check=lambda contact: settings.flow.fill(contact.columns),
+        flow=settings.flow,
     )
     plans.check_columns(file, settings)
     plan = plans.draw_up(file, settings, time())
@@ -93,8 +94,10 @@ def _settings(
     terminal: Terminal, order: DialOptions, rules: CampaignRules, account: Account | None
 ) -> CampaignSettings:
     """Return what the campaign is begun with."""
-    from_ = order.from_ or (str(_CALLER_ID) if account is None else account.from_)
-    if from_ is None:
+    from_ = order.from_ or environment_variable(terminal.environ, "TELECMI_FROM")
+    if not from_ and account is None:
+        from_ = str(_CALLER_ID)
+    if not from_:
         raise InvalidCall("is missing: give --from, or set TELECMI_FROM", path="from")
     return CampaignSettings(
         flow=Template.parse(read_flow(terminal, order.flow)),
@@ -167,7 +170,7 @@ async def _dial(
     async with opening as exchange:
         ledger = exchange.ledger
         await _check_begun(ledger, name, settings)
-        count = await _to_dial(ledger, name, file, plan)
+        count, total = await _to_dial(ledger, name, file, plan)
         plans.show_plan(terminal, plan, settings, name=name, count=count, country=order.country)
         if forbidden:
             terminal.say(f"  {'do not':<10} call {len(forbidden)} more numbers")
@@ -176,7 +179,7 @@ async def _dial(
         if not count:
             terminal.say("All of them are in the ledger, and nothing is left to be done.")
             state = await ledger.state(name)
-            print_state(terminal, state, as_json=order.as_json)
+            print_state(terminal, state, as_json=order.as_json, plan=plan.as_json(count))
             return exit_for(state, settings.rules)
         if order.dry_run:
             settings = _faster(settings)
@@ -186,7 +189,7 @@ async def _dial(
             if not plan.open_now and not order.patient:
                 raise Stop(Exit.OUTSIDE_HOURS, _closed(plan))
             free = order.flow != "-" and not order.secret_stdin
-            confirm(terminal, count, given=order.confirmed, can_ask=free)
+            confirm(terminal, count, total, given=order.confirmed, can_ask=free)
         campaign = Campaign(
             ledger,
             exchange.service,
@@ -210,6 +213,7 @@ async def _dial(
             as_json=order.as_json,
             ledger=ledger_named,
             needed=resume_arguments(attrs.asdict(order)),
+            plan=plan.as_json(count),
         )
         return code
 
@@ -252,14 +256,19 @@ async def _check_begun(ledger: Ledger, name: str, settings: CampaignSettings) ->
     )
 
 
-async def _to_dial(ledger: Ledger, name: str, file: ContactsFile, plan: Plan) -> int:
-    """Return how many contacts would be dialled: the file's new ones, and those left over."""
+async def _to_dial(
+    ledger: Ledger, name: str, file: ContactsFile, plan: Plan
+) -> tuple[int, int]:
+    """Return how many contacts would be dialled, and how many the campaign would have in all.
+
+    Those that would are the file's new ones, and those left over.
+    """
     if await ledger.settings(name) is None:
-        return plan.survey.contacts
+        return plan.survey.contacts, plan.survey.contacts
     await ledger.reap(name)  # what a dead worker was sending is not dialled again
     known = {contact.number async for contact in ledger.contacts(name)}
     new = await anyio.to_thread.run_sync(
         lambda: sum(contact.number not in known for contact in file.contacts())
     )
     state = await ledger.state(name)
-    return new + sum(state.counts[each] for each in _TO_DIAL)
+    return new + sum(state.counts[each] for each in _TO_DIAL), new + len(known)

@@ -9,6 +9,7 @@ import anyio
 if TYPE_CHECKING:
     from telecmi_async.cli.progress import CampaignView
     from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.ledger import CampaignState
 
 _WIDEST_BAR: Final = 40
 _FULL, _EMPTY = "━", "╌"
@@ -51,6 +52,7 @@ class PlainLines:
         self._terminal = terminal
         self._every = every
         self._next: float | None = None
+        self._shown: CampaignState | None = None
 
     def show(self, view: CampaignView) -> None:
         """Print where things stand, unless that was a moment ago."""
@@ -59,16 +61,21 @@ class PlainLines:
             self._next = now + self._every
         elif now >= self._next:
             self._next += self._every
-            self._terminal.put(view.words())
+            self._put(view)
 
     def note(self, text: str) -> None:
         """Print it."""
+        self._shown = None
         self._terminal.put(text)
 
     def finish(self, view: CampaignView | None) -> None:
-        """Print where things stand."""
-        if view is not None:
-            self._terminal.put(view.words())
+        """Print where things stand, unless that was the last line."""
+        if view is not None and view.state != self._shown:
+            self._put(view)
+
+    def _put(self, view: CampaignView) -> None:
+        self._shown = view.state
+        self._terminal.put(view.words())
 
 
 class ChangingLine:

@@ -12,7 +12,7 @@ import anyio.to_thread
 from attrs import asdict, frozen
 
 from telecmi_async import CallService, Receiver
-from telecmi_async.campaigns.zones import zone_named
+from telecmi_async._internal.time_zones import zone_named
 from telecmi_async.cli.account import account_of
 from telecmi_async.cli.exits import Exit, Stop, exit_of
 from telecmi_async.cli.http_request import HttpAnswer, Unreachable, send_request

@@ -94,7 +94,10 @@ def _run(
     names = {"action", "command"}  # which were chosen; the rest are a function's arguments
     arguments = {name: value for name, value in given.items() if name not in names}
     command = getattr(import_module(f"telecmi_async.cli.{module}"), function)
-    code: int = command(terminal, **arguments)
+    from telecmi_async.cli.call_lines import without_call_lines  # noqa: PLC0415  # help is quick
+
+    with without_call_lines():
+        code: int = command(terminal, **arguments)
     return code
 
 

@@ -18,11 +18,11 @@ from telecmi_async.ledger import ContactState
 from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator
+    from collections.abc import Generator
 
     from telecmi_async.campaigns.contacts.export import TextTarget
     from telecmi_async.cli.terminal import Terminal
-    from telecmi_async.ledger import Contact, Ledger
+    from telecmi_async.ledger import Contact
 
 
 def run(
@@ -83,7 +83,8 @@ def why(
     async def show() -> Exit:
         known = False
         async with opened(terminal, ledger) as book:
-            async for campaign in _campaigns(book, name):
+            for each in await book.campaigns() if name is None else [name]:
+                campaign = await campaign_named(book, each)
                 contact = await book.find(campaign, wanted)
                 if contact is not None:
                     known = True
@@ -93,11 +94,6 @@ def why(
         return Exit.OK
 
     return anyio.run(show)
-
-
-async def _campaigns(book: Ledger, name: str | None) -> AsyncIterator[str]:
-    for each in await book.campaigns() if name is None else [name]:
-        yield await campaign_named(book, each)
 
 
 def _show(terminal: Terminal, campaign: str, contact: Contact, *, as_json: bool) -> None:

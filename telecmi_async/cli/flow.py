@@ -30,15 +30,18 @@ def read_flow(terminal: Terminal, name: str) -> str | bytes:
 
 
 def check(terminal: Terminal, *, flow: str, as_json: bool) -> int:
-    """Check a call flow, and print its actions and the columns it is filled from."""
+    """Check a call flow; print its actions, its columns, and those without a default."""
     template = Template.parse(read_flow(terminal, flow))
     actions = [action.get("action") for action in template.dump()]
-    columns = sorted(template.columns)
+    columns, required = sorted(template.columns), sorted(template.required)
     if as_json:
-        terminal.put(json.dumps({"actions": actions, "columns": columns}))
+        found = {"actions": actions, "columns": columns, "required": required}
+        terminal.put(json.dumps(found))
         return Exit.OK
     terminal.put(f"{len(actions)} actions: {', '.join(map(str, actions))}")
     terminal.put(f"columns: {', '.join(columns) or 'none'}")
+    if columns:
+        terminal.put(f"must hold text: {', '.join(required) or 'none'}")
     return Exit.OK
 
 

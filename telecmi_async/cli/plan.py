@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
+from attrs import define, field, frozen
 
-from telecmi_async._internal.messages import mask
+from telecmi_async._internal.messages import mask, mask_in
 from telecmi_async.campaigns.contacts.files import Survey, survey_rows
 from telecmi_async.campaigns.contacts.flaw import Kind
+from telecmi_async.campaigns.rules import contact_zones
 from telecmi_async.cli.progress import duration
 from telecmi_async.errors import InvalidCall
 from telecmi_async.ledger import NewContact
@@ -16,12 +19,14 @@ from telecmi_async.ledger import NewContact
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from telecmi_async.campaigns import CampaignSettings
+    from telecmi_async.campaigns import CallingWindow, CampaignSettings
     from telecmi_async.campaigns.contacts.files import ContactsFile, Rejection
     from telecmi_async.cli.terminal import Terminal
 
 _EXAMPLES: Final = 10
 _COUNTRIES: Final = 8
+# With fewer hours of calling window a day, a list is not got through.
+_FEW_HOURS: Final = 8.0
 _UNKNOWN: Final = {
     "hold": "is not called again unless you say so",
     "retry_after_proof": "is called again once it is proven that none rang",
@@ -38,12 +43,63 @@ class Plan:
         open_now: How many contacts may be dialled at once.
         opens: When the first of the others may be; ``None`` if never.
         notes: What users should know of the file.
+        defaulted: How many contacts have no text in a column for which the flow has a default.
+        defaults: How many have none, by column.
+        hours: How many contacts may be called for how many hours a day; empty if at any time.
+        short: How many have less than eight hours a day, since their country has several time
+            zones.
     """
 
     survey: Survey
     open_now: int
     opens: float | None
     notes: tuple[str, ...]
+    defaulted: int
+    defaults: Mapping[str, int]
+    hours: Mapping[float, int]
+    short: int
+
+    def as_json(self, count: int) -> dict[str, object]:
+        """Return it for other programs; ``count`` contacts are to be dialled."""
+        rows = self.survey
+        return {
+            "rows": rows.rows,
+            "contacts": rows.contacts,
+            "to_dial": count,
+            "open_now": self.open_now,
+            "defaulted": self.defaulted,
+            "defaults": {mask_in(name): n for name, n in self.defaults.items()},
+            "rejected": {str(kind): n for kind, n in rows.rejected.items()},
+            "rejected_rows": [
+                {"row": each.row, "kind": str(each.kind), "reason": each.reason}
+                for each in rows.examples
+            ],
+            "hours_a_day": {f"{hours:g}": n for hours, n in self.hours.items()},
+        }
+
+
+@define
+class _Tally:
+    """Counts what a campaign would make of the contacts of a file."""
+
+    open_now: int = 0
+    opens: float | None = None
+    defaulted: int = 0
+    defaults: Counter[str] = field(factory=Counter[str])
+    zones: Counter[tuple[str, ...]] = field(factory=Counter[tuple[str, ...]])
+
+    def add(self, contact: NewContact, settings: CampaignSettings, now: float) -> None:
+        """Count a contact."""
+        number, columns = contact.number, contact.columns
+        refusal = settings.rules.judge(number, columns, now)
+        if refusal is None:
+            self.open_now += 1
+        elif refusal.until is not None:
+            self.opens = refusal.until if self.opens is None else min(self.opens, refusal.until)
+        if empty := settings.flow.empty(columns):
+            self.defaulted += 1
+            self.defaults.update(empty)
+        self.zones[contact_zones(number, columns)] += 1
 
 
 def draw_up(file: ContactsFile, settings: CampaignSettings, now: float) -> Plan:
@@ -52,22 +108,43 @@ def draw_up(file: ContactsFile, settings: CampaignSettings, now: float) -> Plan:
     Raises:
         ConfigurationError: The file can no longer be read.
     """
-    open_now = 0
-    opens: float | None = None
+    tally = _Tally()
 
     def judged() -> Iterator[tuple[int, NewContact | Rejection | None]]:
-        nonlocal open_now, opens
         for row, item in file.rows():
             if isinstance(item, NewContact):
-                refusal = settings.rules.judge(item.number, item.columns, now)
-                if refusal is None:
-                    open_now += 1
-                elif refusal.until is not None:
-                    opens = refusal.until if opens is None else min(opens, refusal.until)
+                tally.add(item, settings, now)
             yield row, item
 
     survey = survey_rows(judged(), _EXAMPLES)
-    return Plan(survey=survey, open_now=open_now, opens=opens, notes=file.notes)
+    hours, short = _hours(settings.rules.window, tally.zones, now)
+    return Plan(
+        survey=survey,
+        open_now=tally.open_now,
+        opens=tally.opens,
+        notes=file.notes,
+        defaulted=tally.defaulted,
+        defaults=dict(tally.defaults.most_common()),
+        hours=hours,
+        short=short,
+    )
+
+
+def _hours(
+    window: CallingWindow | None, zones: Mapping[tuple[str, ...], int], now: float
+) -> tuple[dict[float, int], int]:
+    """Return how many contacts have how many hours a day, and how many have few by their zones."""
+    if window is None:
+        return {}, 0
+    whole = round(window.hours_a_day(("UTC",), now), 1)
+    found: Counter[float] = Counter()
+    short = 0
+    for names, count in zones.items():
+        hours = round(window.hours_a_day(names, now), 1)
+        found[hours] += count
+        if len(names) > 1 and hours < min(_FEW_HOURS, whole):
+            short += count
+    return dict(sorted(found.items(), reverse=True)), short
 
 
 def show_plan(
@@ -94,6 +171,7 @@ def show_plan(
     lines = {
         "rows": f"{rows.rows}, of which {rows.contacts} can be dialled",
         "rejected": rejected,
+        "defaults": _defaults(plan),
         "countries": f"{countries} and {others} more" if others else countries,
         "to dial": str(count),
         "now": ""
@@ -105,6 +183,9 @@ def show_plan(
         f"at least {duration(count / pace.calls_per_second)}",
         "unknown": f"whose phone may have rung {_UNKNOWN[settings.unknown]}",
         "window": "" if settings.rules.window else "any: phones may ring at any hour",
+        "hours": ", ".join(
+            f"{hours:g} a day for {n} contacts" for hours, n in plan.hours.items()
+        ),
     }
     for label, value in lines.items():
         if value:
@@ -113,6 +194,20 @@ def show_plan(
         terminal.say(f"  {'rule':<10} {rule}")
     for note in plan.notes:
         terminal.say(f"  {'note':<10} {note}")
+    if plan.short:
+        terminal.say(
+            f"  {'note':<10} {plan.short} have less than {_FEW_HOURS:g} hours a day, since the "
+            "window is open only while"
+        )
+        terminal.say(
+            f"  {'':<10} it is in all time zones of their country: a column timezone, such as"
+        )
+        terminal.say(f"  {'':<10} America/New_York, gives them the hours of their own")
+    _show_rejected(terminal, rows, country)
+
+
+def _show_rejected(terminal: Terminal, rows: Survey, country: str | None) -> None:
+    """Show the first rows that are rejected."""
     for rejection in rows.examples:
         terminal.say(f"  row {rejection.row}: {rejection.reason}")
     if rows.rejected.get(Kind.NO_COUNTRY_CODE) and not country:
@@ -122,6 +217,14 @@ def show_plan(
     hidden = sum(rows.rejected.values()) - len(rows.examples)
     if hidden:
         terminal.say(f"  … and {hidden} rows more")
+
+
+def _defaults(plan: Plan) -> str:
+    """Return how many contacts the flow's defaults are used for, in words."""
+    if not plan.defaulted:
+        return ""
+    columns = ", ".join(f"{n} without {mask_in(name)}" for name, n in plan.defaults.items())
+    return f"used for {plan.defaulted} contacts: {columns}"
 
 
 def check_columns(file: ContactsFile, settings: CampaignSettings) -> None:

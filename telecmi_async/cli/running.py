@@ -7,7 +7,7 @@ import logging
 import math
 from contextlib import aclosing, contextmanager, suppress
 from shlex import quote
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -21,13 +21,13 @@ from telecmi_async.ledger import ContactState
 from telecmi_async.ledger.states import Move
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from telecmi_async.campaigns import Campaign, CampaignRules
     from telecmi_async.cli.display import Display
     from telecmi_async.cli.interrupts import Interrupts
     from telecmi_async.cli.terminal import Terminal
-    from telecmi_async.ledger import CampaignState, Contact, Ledger
+    from telecmi_async.ledger import CampaignState, Ledger
 
 _LOOK: Final = 0.1
 # Retries are due within the hour. A later contact waits for calling hours or the next day.
@@ -153,7 +153,7 @@ class _RunMonitor:
         """Return the rule that last postponed the first pending contact, and when."""
         name = self._campaign.name
         contacts = self._ledger.contacts(name, states=[ContactState.PENDING])
-        async with aclosing(cast("AsyncGenerator[Contact]", contacts)) as pending:
+        async with aclosing(contacts) as pending:
             first = await anext(pending, None)
         found = None if first is None else await self._ledger.find(name, first.number)
         for each in reversed(() if found is None else found.history):
@@ -292,14 +292,16 @@ def print_state(
     as_json: bool,
     ledger: str | None = None,
     needed: Sequence[str] = (),
+    plan: Mapping[str, object] | None = None,
 ) -> None:
     """Print a campaign's state, and say how to continue.
 
     ``ledger`` is the ledger's argument if the campaign can be resumed; empty for the
-    environment's. ``needed`` is what `resume` needs besides.
+    environment's. ``needed`` is what `resume` needs besides, ``plan`` what `dial` planned.
     """
     if as_json:
-        terminal.put(json.dumps(state_as_json(state)))
+        planned = {} if plan is None else {"plan": plan}
+        terminal.put(json.dumps({**state_as_json(state), **planned}))
     else:
         for each in ContactState:
             if state.counts[each]:

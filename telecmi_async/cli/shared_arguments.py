@@ -114,9 +114,10 @@ def add_json(
     parser.add_argument("--json", dest="as_json", action="store_true", help=what)
 
 
-def add_yes(parser: argparse.ArgumentParser) -> None:
+def add_yes(parser: argparse.ArgumentParser, more: str = "") -> None:
     """Take how many calls are confirmed."""
-    option(parser, "--yes", "N", "do not ask: N will be called", dest="confirmed", type=int)
+    text = f"do not ask: N will be called{more}"
+    option(parser, "--yes", "N", text, dest="confirmed", type=int)
 
 
 def add_secret(parser: argparse.ArgumentParser) -> None:

@@ -134,21 +134,33 @@ class Terminal:
         return encodable(text, stream)
 
 
-def confirm(terminal: Terminal, count: int, *, given: int | None, can_ask: bool = True) -> None:
+def confirm(
+    terminal: Terminal,
+    count: int,
+    total: int | None = None,
+    *,
+    given: int | None,
+    can_ask: bool = True,
+) -> None:
     """Ask the user to confirm how many people will be called.
 
     Args:
         terminal: Where to ask.
         count: How many.
-        given: The number in the argument ``--yes``, if there is one.
+        total: How many contacts the campaign has, with those that were called already.
+        given: The number in the argument ``--yes``, if there is one: ``count`` or ``total``, so
+            that the same command goes on after an interruption.
         can_ask: Whether stdin is free for an answer.
 
     Raises:
         Stop: It is not confirmed.
     """
     if given is not None:
-        if given != count:
-            raise Stop(Exit.USAGE, f"--yes {given} was given, and {count} would be called")
+        if given not in {count, total}:
+            of_all = "" if total in {None, count} else f" (of {total} in the campaign)"
+            raise Stop(
+                Exit.USAGE, f"--yes {given} was given, and {count} would be called{of_all}"
+            )
         return
     if not (can_ask and terminal.can_ask):
         raise Stop(Exit.USAGE, f"there is no terminal to ask on: add --yes {count}")

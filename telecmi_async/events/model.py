@@ -45,6 +45,7 @@ _IDS = frozenset({"cmiuuid", "request_id", "conversation_uuid"})
 _HIDDEN = frozenset({"raw", "dtmf", "query"})
 # Too long for a phone number, of characters that are harmless in a log.
 _ID = re.compile(r"[\w-]{20,64}", re.ASCII)
+_LONGEST_ID = 64
 _LONGEST_PARAMS = 100
 NO_QUERY = cast("Mapping[str, str]", JsonObject())
 # The code proves that a call's own reference is genuine; see `telecmi_async.events.reference`.
@@ -170,6 +171,13 @@ def _direction(raw: JsonObject) -> Direction | None:
         if status.startswith("out_"):
             return Direction.OUTBOUND
     return named
+
+
+def shown_id(value: str) -> str:
+    """Return an id for a log: as it is, unless it could be a number or disturb a terminal."""
+    if _ID.fullmatch(value):
+        return value
+    return mask_in("".join(filter(str.isprintable, value[:_LONGEST_ID])))
 
 
 def _repr_of(name: str, value: object) -> str:

@@ -7,6 +7,7 @@ of events nor repeats matter: states that were made of the same events are equal
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from decimal import Decimal
 
@@ -17,6 +18,8 @@ from telecmi_async.events.transitions import Signal, Stage, advance, advance_cal
 
 #: How many legs of a call are kept, beside its first. A bridge dials a handful; more are forged.
 MOST_LEGS = 64
+# Of a sum, beyond two decimal places.
+_ZEROS_AT_END = re.compile(r"(\.[0-9]{2}[0-9]*?)0+$")
 
 
 @frozen(kw_only=True)
@@ -118,10 +121,10 @@ class CallState:
 
     @property
     def cost(self) -> Decimal | None:
-        """What the legs cost together, as far as their records say."""
+        """What the legs cost together, as far as their records say: 0.39, not 0.390000."""
         rates = [record.call_rate for record in self._records()]
         known = [rate for rate in rates if rate is not None]
-        return sum(known, Decimal(0)) if known else None
+        return Decimal(_ZEROS_AT_END.sub(r"\1", f"{sum(known):f}")) if known else None
 
     def _records(self) -> list[CallRecord]:
         """Return each leg's record once.

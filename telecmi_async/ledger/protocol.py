@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, Self, SupportsIndex
 from telecmi_async.pacing.shared import SharedLimits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
     from telecmi_async.ledger.records import (
         CallEvidence,
@@ -251,8 +251,11 @@ class Ledger(SharedLimits, Protocol):
 
     def contacts(
         self, name: str, *, states: Sequence[ContactState] = ()
-    ) -> AsyncIterator[Contact]:
-        """Iterate over contacts in the order of loading, without their histories."""
+    ) -> AsyncGenerator[Contact]:
+        """Iterate over contacts in the order of loading, without their histories.
+
+        Leave the loop early only inside ``async with contextlib.aclosing(…)``.
+        """
         ...
 
     async def find(self, name: str, number: SupportsIndex | str) -> Contact | None:

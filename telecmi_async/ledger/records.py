@@ -9,12 +9,23 @@ from typing import Final, SupportsIndex, cast
 from attrs import field, frozen
 from attrs.converters import optional
 
+from telecmi_async._internal.characters import has_text
 from telecmi_async._internal.messages import listed, mask, shown, step
+from telecmi_async._internal.time_zones import zone_named
 from telecmi_async._internal.validators import is_number
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.ledger.states import ContactState, Move
 from telecmi_async.ledger.status import CampaignStatus
 from telecmi_async.phone import parse_number
+
+#: The column of a contact's time zone, which overrides its country's.
+ZONE_COLUMN: Final = "timezone"
+
+
+def zone_of(columns: Mapping[str, str]) -> str:
+    """Return the name in a contact's column of its time zone; empty if it has none."""
+    zone = columns.get(ZONE_COLUMN, "").strip()
+    return zone if has_text(zone) else ""
 
 
 def _number(value: SupportsIndex | str) -> int:
@@ -41,6 +52,13 @@ def _check_columns(_: object, __: object, columns: object) -> None:
         if not isinstance(text, str):
             kind = type(text).__name__
             raise InvalidCall(f"must hold text, not {kind}", path=step("columns", name))
+    zone = zone_of(cast("Mapping[str, str]", columns))
+    if zone and zone_named(zone) is None:
+        raise InvalidCall(
+            "must be a time zone that this machine knows, such as Asia/Kolkata, not "
+            f"{shown(zone)}",
+            path=step("columns", ZONE_COLUMN),
+        )
 
 
 @frozen(kw_only=True)
@@ -50,7 +68,8 @@ class NewContact:
     Args:
         number: The number to dial, with the country code: an int, or a text as people write
             it. However it is written, the same number is the same person.
-        columns: Other data by name, all of it text; it fills the flow's template.
+        columns: Other data by name, all of it text; it fills the flow's template. A column
+            ``timezone`` holds a name of the tz database, and overrides the number's country.
         not_before: The earliest time to dial it: a `datetime` with a time zone, or seconds
             since 1970 (UTC).
         not_after: The latest time to dial it, likewise; ``None`` for no limit.

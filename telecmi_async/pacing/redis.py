@@ -10,6 +10,7 @@ from telecmi_async._internal.secrets import Secret
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import redis as redis_py
     from redis.asyncio import Redis
 
     from telecmi_async._internal import validators
@@ -22,7 +23,7 @@ _RESERVE, _LEASE, _FREE = (
 
 
 class RedisLimits(RedisBacked):
-    """Shares limits between processes, through a Redis or Valkey server. On asyncio only.
+    """Shares limits between processes, through a Redis or Valkey server.
 
     A campaign takes the limits of its ledger unless it is given others. These are for
     campaigns whose ledgers are different databases, or for high rates: a grant is one script,
@@ -37,19 +38,19 @@ class RedisLimits(RedisBacked):
 
     Args:
         redis: The server's URL, as ``redis://``, ``rediss://`` or ``unix://``, or a client of
-            your own, a ``redis.asyncio.Redis``, that is used and never closed. Redis Cluster is
-            not supported.
+            your own, that is used and never closed: a ``redis.asyncio.Redis`` on asyncio, or a
+            ``redis.Redis``, which runs in threads. Redis Cluster is not supported.
         prefix: What all keys begin with: one for each TeleCMI account.
         timeout: How long one question to the server may take, in seconds or as a `timedelta`.
 
     Raises:
-        ConfigurationError: A value that cannot work; redis-py is not installed; or the event
-            loop that is running is trio's.
+        ConfigurationError: A value that cannot work; redis-py is not installed; or a client
+            for asyncio on trio.
     """
 
     def __init__(
         self,
-        redis: str | Secret | Redis,
+        redis: str | Secret | Redis | redis_py.Redis,
         *,
         prefix: str = "telecmi",
         timeout: validators.Duration = 5.0,
@@ -63,7 +64,6 @@ class RedisLimits(RedisBacked):
             prefix=prefix,
             timeout=timeout,
             task="asking for the shared limits",
-            on_trio="leave a campaign the limits of its ledger",
         )
 
     async def reserve(

@@ -4,17 +4,22 @@ Placeholders occur in strings only, and hold only the name of a column: no forma
 no index, so that neither a flow nor a contacts file can reach into the program. ``{{`` and ``}}``
 are literal braces. A column's value is always text: braces in it stay braces, and inside a URL
 it is percent-encoded.
+
+``{name}`` requires text: a contact whose column is empty, or shows nothing, is not dialled.
+``{name|there}`` has a default for such contacts, and ``{name|}`` may be empty. Between braces,
+``||`` is a literal bar.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias, Union, cast
 from urllib.parse import quote
 
 from attrs import frozen
 
+from telecmi_async._internal.characters import has_text
 from telecmi_async._internal.frozen_json import freeze, thaw
 from telecmi_async._internal.json_text import parse_json
 from telecmi_async._internal.messages import did_you_mean, shown, step
@@ -30,9 +35,12 @@ if TYPE_CHECKING:
     from telecmi_async.pcmo.actions import Action, AnyAction
     from telecmi_async.pcmo.flow import FlowLike
 
-# Text, and names of columns: "Hello {name}" is ("Hello ", _Column("name")).
-_PIECE = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|[{}]|[^{}]+")
+# Text, and columns: "Hello {name}" is ("Hello ", _Column("name")).
+_PIECE = re.compile(r"\{\{|\}\}|\{(?P<column>[^{}]*)\}|[{}]|[^{}]+")
+_COLUMN = re.compile(r"(?P<name>(?:[^|]|\|\|)*)(?:\|(?P<default>(?:[^|]|\|\|)*))?", re.DOTALL)
+_BRACE_IN_DEFAULT = re.compile(r"\{[^{}|]+\|[^{}]*[{}]")
 _NO_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 
 #: Options that are whole numbers on the wire: a column alone may fill them.
 _WHOLE: Final = frozenset({"duration", "loop", "max_digit", "max_retry", "timeout"})
@@ -42,29 +50,32 @@ _LONGEST_VALUE = 4_000
 _PROBE: Final = "19170000001"
 
 
-class _Column(str):
-    """The name of a column: a placeholder."""
+@frozen
+class _Column:
+    """A placeholder: the name of a column, and its default; ``None`` if it requires text."""
 
-    __slots__ = ()
+    name: str
+    default: str | None = None
 
 
 @frozen
 class _Text:
     """A string with placeholders, and its place in the flow."""
 
-    pieces: tuple[str, ...]
+    pieces: tuple[str | _Column, ...]
     path: str
     key: str
 
     @property
-    def columns(self) -> Iterator[str]:
-        """The names of its columns."""
+    def columns(self) -> Iterator[_Column]:
+        """Its placeholders."""
         return (piece for piece in self.pieces if isinstance(piece, _Column))
 
     def fill(self, columns: Mapping[str, str]) -> str | int:
         """Return the string for one contact."""
-        if len(self.pieces) == 1:
-            value = self.value(self.pieces[0], columns)
+        (first, *others) = self.pieces
+        if isinstance(first, _Column) and not others:
+            value = self._value(first, columns)
             # int() takes more than digits, and digits of all scripts.
             if self.key in _WHOLE and len(value) < 10 and value.isascii() and value.isdigit():
                 return int(value)
@@ -74,27 +85,55 @@ class _Text:
             for piece in self.pieces
         )
 
-    def _inner(self, name: str, columns: Mapping[str, str]) -> str:
-        value = self.value(name, columns)
+    def _inner(self, column: _Column, columns: Mapping[str, str]) -> str:
+        value = self._value(column, columns)
         return quote(value, safe="") if self.key in _URLS else value
 
-    def value(self, name: str, columns: Mapping[str, str]) -> str:
-        """Return a column's value, if it is a text of bearable length."""
-        if name not in columns:
-            raise InvalidCall(
-                f"needs the column {shown(name)}, which the contact lacks: "
-                f"{did_you_mean(name, columns) if columns else 'it has none'}",
-                path=self.path,
-            )
-        value = cast("Mapping[str, object]", columns)[name]
+    def _value(self, column: _Column, columns: Mapping[str, str]) -> str:
+        """Return a column's value or default, if it is a text of bearable length."""
+        name = column.name
+        if name not in columns and column.default is None:
+            raise self.lacks(column, columns)
+        value = cast("Mapping[str, object]", columns).get(name, "")
         if not isinstance(value, str):
             raise InvalidCall(f"the column {shown(name)} must hold text", path=self.path)
+        if not has_text(value):
+            if column.default is None:
+                raise InvalidCall(
+                    f"needs text in the column {shown(name)}, which is empty: fill it in, or "
+                    f"give the flow a default, such as {_written(name, 'there')}, or "
+                    f"{_written(name, '')} if it may be empty",
+                    path=self.path,
+                )
+            return column.default
+        if _NO_TEXT.search(value):
+            raise InvalidCall(
+                f"the column {shown(name)} holds a character that is not text", path=self.path
+            )
         if len(value) > _LONGEST_VALUE:
             raise InvalidCall(
                 f"the column {shown(name)} is longer than {_LONGEST_VALUE:_} characters",
                 path=self.path,
             )
         return value
+
+    def lacks(self, column: _Column, known: Iterable[str]) -> InvalidCall:
+        """Return the error that a column does not exist; ``known`` are those that do."""
+        names = list(known)
+        hint = did_you_mean(column.name, names) if names else "it has none"
+        barred = f"{column.name}|{column.default}"
+        if column.default is not None and barred in names:
+            hint = f"write {_written(barred)} for the column {shown(barred)}"
+        return InvalidCall(
+            f"needs the column {shown(column.name)}, which the contact lacks: {hint}",
+            path=self.path,
+        )
+
+
+def _written(name: str, default: str | None = None) -> str:
+    """Return a placeholder as it is written in a flow, for a message."""
+    inner = shown(name).strip('"').replace("|", "||")
+    return f"{{{inner}}}" if default is None else f"{{{inner}|{default}}}"
 
 
 _Node: TypeAlias = Union["_Text", "dict[str, _Node]", "list[_Node]", "Json"]
@@ -107,20 +146,26 @@ class Template:
         flow: Actions, or plain dicts as they go on the wire. Where an action's class requires
             more than text, such as a number, a placeholder needs a dict:
             ``{"action": "bridge", "connect": [{"type": "pstn", "number": "{agent}"}]}``.
+            ``{name}`` requires text in the column, ``{name|there}`` has a default, and
+            ``{name|}`` may be empty.
 
     Raises:
-        InvalidCall: It is not a call flow, or has a single brace; the path names the place.
+        InvalidCall: It is not a call flow, has a single brace, or a default that cannot be sent;
+            the path names the place.
     """
 
-    __slots__ = ("_data", "_items", "_texts", "columns")
+    __slots__ = ("_data", "_items", "_texts", "columns", "required")
 
     def __init__(self, flow: FlowLike) -> None:
         items = [_Item(item, f"pcmo[{i}]") for i, item in enumerate(_items(flow))]
         self._items = items
         self._data = tuple(item.data for item in items)
         self._texts = {text.path: text for item in items for text in item.texts}
+        found = [column for text in self._texts.values() for column in text.columns]
         #: The names of the columns it is filled from.
-        self.columns = frozenset(name for text in self._texts.values() for name in text.columns)
+        self.columns = frozenset(column.name for column in found)
+        #: Those that must hold text, since they have no default.
+        self.required = frozenset(column.name for column in found if column.default is None)
 
     @classmethod
     def parse(cls, data: str | bytes | FlowLike, *, raw: bool = False) -> Template:
@@ -143,15 +188,26 @@ class Template:
         return [cast("dict[str, object]", thaw(item)) for item in self._data]
 
     def check(self, columns: Iterable[str]) -> None:
-        """Require that the template's columns are among the given ones.
+        """Require that the template's columns, with a default or without, are among the given ones.
 
         Raises:
             InvalidCall: One is missing; the path names the place that needs it.
         """
-        known = dict.fromkeys(columns, "")
+        known = list(columns)
         for text in self._texts.values():
-            for name in text.columns:
-                text.value(name, known)
+            for column in text.columns:
+                if column.name not in known:
+                    raise text.lacks(column, known)
+
+    def empty(self, columns: Mapping[str, str]) -> frozenset[str]:
+        """Return the names of the template's columns in which a contact has no text.
+
+        Those of them that are in `required` keep the contact from being dialled; for the others
+        their default is used. White space, invisible marks and quotation marks are no text.
+        """
+        return frozenset(
+            name for name in self.columns if not has_text(str(columns.get(name, "")))
+        )
 
     def fill(self, columns: Mapping[str, str]) -> Flow:
         """Return the call flow of one contact, checked.
@@ -160,8 +216,8 @@ class Template:
             columns: The contact's columns.
 
         Raises:
-            InvalidCall: The contact lacks a column, or a value cannot be sent there. The message
-                names the column, but not its value.
+            InvalidCall: The contact lacks a column or text in it, or a value cannot be sent
+                there. The message names the column, but not its value.
         """
         filled = [item.fill(columns) for item in self._items]
         try:
@@ -174,7 +230,7 @@ class Template:
         text = self._texts.get(error.path)
         if text is None:
             return InvalidCall("cannot be sent with the contact's columns", path=error.path)
-        names = " and ".join(sorted({shown(name) for name in text.columns}))
+        names = " and ".join(sorted({shown(column.name) for column in text.columns}))
         wanted, _, _ = error.message.partition(", not ")
         return InvalidCall(f"{wanted} (filled from the column {names})", path=error.path)
 
@@ -207,14 +263,33 @@ class _Item:
     def _check(self, path: str) -> None:
         """Reject errors that no contact's columns can correct, before all contacts are blocked."""
         check_names(cast("Mapping[object, object]", thaw(self.data)), path)
-        columns = {name: _PROBE for text in self.texts for name in text.columns}
+        found = [column for text in self.texts for column in text.columns]
+        filled = {column.name: _PROBE for column in found}
+        if error := self._error(filled, path):
+            raise error
+        # Their defaults are known already.
+        required = {column.name for column in found if column.default is None}
+        if required < filled.keys():
+            only_required = {name: _PROBE if name in required else "" for name in filled}
+            if error := self._error(only_required, path, known=filled.keys() - required):
+                raise InvalidCall(f"{error.message} (the flow's default)", path=error.path)
+
+    def _error(
+        self, columns: Mapping[str, str], path: str, *, known: Collection[str] = ()
+    ) -> InvalidCall | None:
+        """Return the error of an action that other columns than the ``known`` do not correct."""
         try:
             _parsed(self._again(columns), path)
         except InvalidCall as error:
             where = error.path
-            paths = [text.path for text in self.texts]
-            if not any(path.startswith(where) or where.startswith(path) for path in paths):
-                raise
+            others = [
+                text.path
+                for text in self.texts
+                if not all(column.name in known for column in text.columns)
+            ]
+            if not any(each.startswith(where) or where.startswith(each) for each in others):
+                return error
+        return None
 
     def fill(self, columns: Mapping[str, str]) -> Action | Mapping[str, object]:
         """Return the action of one contact, or its dict."""
@@ -237,8 +312,10 @@ def _parsed(item: object, path: str) -> Action:
 
 def _known_or_raw(item: object) -> Mapping[str, object] | AnyAction:
     action = cast("Mapping[str, object] | AnyAction", item)
-    if isinstance(action, Mapping) and action.get("action") not in ACTIONS:
-        return Raw(action)
+    if isinstance(action, Mapping):
+        name = action.get("action")
+        if isinstance(name, str) and name not in ACTIONS:
+            return Raw(action)
     return action
 
 
@@ -264,8 +341,9 @@ def _compile(value: Json, path: str, key: str, texts: list[_Text]) -> _Node:
     match value:
         case str():
             pieces = _pieces(value, path)
-            if not any(isinstance(piece, _Column) for piece in pieces):
-                return "".join(pieces)
+            plain = [piece for piece in pieces if isinstance(piece, str)]
+            if len(plain) == len(pieces):
+                return "".join(plain)
             if key in {"action", "type"}:
                 raise InvalidCall("must not come from a column", path=path)
             text = _Text(pieces, path, key)
@@ -279,24 +357,38 @@ def _compile(value: Json, path: str, key: str, texts: list[_Text]) -> _Node:
             return value
 
 
-def _pieces(text: str, path: str) -> tuple[str, ...]:
-    """Return the parts of a string: text, and names of columns."""
-    pieces: list[str] = []
+def _pieces(text: str, path: str) -> tuple[str | _Column, ...]:
+    """Return the parts of a string: text, and columns."""
+    pieces: list[str | _Column] = []
     for found in _PIECE.finditer(text):
-        piece, name = found.group(), found["name"]
-        if name is not None:
-            if not name.strip() or _NO_NAME.search(name):
-                raise InvalidCall("has braces without a column's name in them", path=path)
-            pieces.append(_Column(name))
+        piece, column = found.group(), found["column"]
+        if column is not None:
+            pieces.append(_column(column, path))
         elif piece in {"{", "}"}:
+            hint = f"write {piece * 2} for the brace itself"
+            if _BRACE_IN_DEFAULT.match(text, found.start()):
+                hint = "a default holds no braces"
             raise InvalidCall(
-                f"has a single {piece} at position {found.start()}: write "
-                f"{piece * 2} for the brace itself",
-                path=path,
+                f"has a single {piece} at position {found.start()}: {hint}", path=path
             )
         else:
             pieces.append(piece[0] if piece in {"{{", "}}"} else piece)
     return tuple(pieces)
+
+
+def _column(text: str, path: str) -> _Column:
+    """Return the placeholder with this text between its braces."""
+    found = _COLUMN.fullmatch(text)
+    if found is None:
+        raise InvalidCall(
+            f"has braces with more than one |, {shown(text)}: the first ends the column's name, "
+            "and || stands for the bar itself",
+            path=path,
+        )
+    name, default = found["name"].replace("||", "|"), found["default"]
+    if not has_text(name) or _NO_NAME.search(name):
+        raise InvalidCall("has braces without a column's name in them", path=path)
+    return _Column(name, None if default is None else default.replace("||", "|"))
 
 
 def _fill(node: _Node, columns: Mapping[str, str]) -> object:

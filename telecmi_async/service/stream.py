@@ -8,12 +8,12 @@ from collections import Counter, deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
-    Awaitable,
+    AsyncIterator,
     Callable,
     Iterable,
     Mapping,
 )
-from typing import Self, TypeAlias, cast
+from typing import Self, TypeAlias
 
 import anyio
 import attrs
@@ -135,12 +135,12 @@ class StreamFeed:
         self._notify()
 
     async def _pull(self) -> None:
-        pull = _puller(self._source)
+        items = _items(self._source)
         try:
             # A cancelled scope alone is too late for a task that was just woken.
             while not self._leaving():
                 try:
-                    item = await pull()
+                    item = await anext(items)
                 except StopAsyncIteration:
                     self._exhausted = True
                     return
@@ -153,9 +153,9 @@ class StreamFeed:
                 while len(self._under_way) + len(self._ready) >= self._window:
                     await self._changed.wait()
         finally:
-            if inspect.isasyncgen(self._source):
+            if isinstance(items, AsyncGenerator):  # else the garbage collector closes it, late
                 with anyio.CancelScope(shield=True):
-                    await cast("AsyncGenerator[Item]", self._source).aclose()
+                    await items.aclose()
 
     def _start_item(self, item: Item) -> Call:
         """Start the call of an item. One that cannot be sent is settled at once.
@@ -247,18 +247,14 @@ class StreamFeed:
         )
 
 
-def _puller(source: Iterable[Item] | AsyncIterable[Item]) -> Callable[[], Awaitable[Item]]:
-    """Return a function that returns the next item, or raises StopAsyncIteration."""
-    if isinstance(source, AsyncIterable):
-        return aiter(source).__anext__
-    items = iter(source)
+def _items(source: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
+    """Return an asynchronous iterator over a source."""
+    return aiter(source) if isinstance(source, AsyncIterable) else _one_by_one(source)
 
-    async def pull() -> Item:
-        for item in items:
-            return item
-        raise StopAsyncIteration
 
-    return pull
+async def _one_by_one(source: Iterable[Item]) -> AsyncGenerator[Item]:
+    for item in source:
+        yield item
 
 
 class CallStream:

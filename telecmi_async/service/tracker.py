@@ -29,6 +29,7 @@ import anyio
 from telecmi_async._internal.event_loop import loop_time
 from telecmi_async._internal.telecmi import LONGEST_CALL, RINGING
 from telecmi_async.calls.call import Call
+from telecmi_async.calls.log import log_departed
 from telecmi_async.calls.state import CallStatus
 from telecmi_async.errors import (
     AuthenticationError,
@@ -94,6 +95,7 @@ class Tracker:
         self._channels = channels
         self._calls: WeakValueDictionary[str, Call] = WeakValueDictionary()
         self._placed: OrderedDict[str, None] = OrderedDict()
+        self._logged: OrderedDict[str, None] = OrderedDict()
         self._polling: Polling | None = None
         if sources.poller is not None:
             self._polling = Polling(
@@ -187,10 +189,10 @@ class Tracker:
             if other and other is not call and other.placement.request_id == request_id:
                 call.share_events(other, now=self._now())
             self._calls[request_id] = call
-            # Its events are recognised for a while, even if its handle is gone.
-            self._placed[request_id] = None
-            if len(self._placed) > _MOST_PLACED:
-                self._placed.popitem(last=False)
+        # Its events are recognised for a while, even if its handle is gone.
+        self._placed[request_id or call.reference] = None
+        if len(self._placed) > _MOST_PLACED:
+            self._placed.popitem(last=False)
         self._look_up(request_id, call.reference if self.by_reference else None)
         if self._polling is not None:
             self._polling.look(call)
@@ -232,19 +234,32 @@ class Tracker:
         """Add an event to its call, and learn the call's ids that it names."""
         call, proven = self._match(stored)
         if call is None:
-            if stored.event.request_id in self._placed:  # its handle is gone
+            reference = _reference_in(stored)
+            if not self._placed.keys().isdisjoint((stored.event.request_id, reference)):
+                if self._is_news(stored):  # its handle is gone
+                    log_departed(stored.event, reference)
                 self._claim(stored)
             return
         if not call.add_event(
             stored.key, stored.event, size=stored.size, now=self._now(), proven=proven
         ):
             return
+        self._is_news(stored)
         if len(call.events) <= _MOST_TEACHING:
             ids = (stored.event.cmiuuid, stored.event.request_id if proven else None)
             fresh = [n for n in ids if n in stored.ids and n not in self._calls]
             self._calls.update(dict.fromkeys(fresh, call))
             self._look_up(*fresh)
         self._claim(stored)
+
+    def _is_news(self, stored: StoredEvent) -> bool:
+        """Return whether an event was not in the log before; a look-up may bring it again."""
+        if not logger.isEnabledFor(logging.INFO) or stored.key in self._logged:
+            return False
+        self._logged[stored.key] = None
+        if len(self._logged) > _MOST_PLACED:
+            self._logged.popitem(last=False)
+        return True
 
     def _claim(self, stored: StoredEvent) -> None:
         """Have an event given to the user's handlers: it was not known to be ours before."""
@@ -255,9 +270,7 @@ class Tracker:
     def _match(self, stored: StoredEvent) -> tuple[Call | None, bool]:
         """Return the call that an event belongs to, and whether the event proves that."""
         event = stored.event
-        ids = (event.request_id, event.conversation_uuid, event.cmiuuid)
-        # A reference among the names has a valid code. An id may merely look like one.
-        reference = next((name for name in stored.ids if name not in ids), "")
+        reference = _reference_in(stored)
         call = self._calls.get(reference)
         if call is not None and call.reference == reference:
             return call, True
@@ -357,6 +370,14 @@ class Tracker:
         )
         refused.safe_to_redial = False
         call.history.fail(refused)
+
+
+def _reference_in(stored: StoredEvent) -> str:
+    """Return the reference that an event carries, with a valid code; "" if there is none."""
+    event = stored.event
+    # An id may merely look like a reference.
+    ids = (event.request_id, event.conversation_uuid, event.cmiuuid)
+    return next((name for name in stored.ids if name not in ids), "")
 
 
 def _is_known_as(call: Call, request_id: str) -> bool:

@@ -12,6 +12,8 @@ import inspect
 import logging
 import socket
 import zlib
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
@@ -27,13 +29,16 @@ from telecmi_async.wire.sending import Sending, is_silent, sending_class
 from telecmi_async.wire.transport import Timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     import httpx
 
 logger = logging.getLogger("telecmi_async")
 
 _CLOSE = {"Connection": "close"}
+# How long a reply that is too long may take to close, in seconds, and how much of it may still come.
+_LEAVING = 1.0
+_CHUNKS_LEFT = 64
 
 
 class HttpxTransport:
@@ -126,7 +131,6 @@ class HttpxTransport:
                 reason = f"HTTP {status}, before the request was sent"
                 return Failure(reason, may_have_left=False)
             content = await _read(response)
-            await _look_behind(response)
         finally:
             await response.aclose()
         return _reply(status, content, response.headers.get("retry-after"), sending)
@@ -238,14 +242,34 @@ def _httpx_timeouts(timeouts: Timeouts) -> dict[str, float]:
 async def _read(response: httpx.Response) -> bytes | None:
     """Return a reply's body; None if it exceeds 1 MiB or cannot be decompressed."""
     if response.is_stream_consumed:  # by a hook of the user's client
+        await _look_behind(response)
         return response.content if len(response.content) <= LARGEST_BODY else None
     raw = bytearray()
     # httpx's own ways to read it close it at its end; see `_look_behind`.
-    async for chunk in cast("httpx.AsyncByteStream", response.stream):
+    chunks = aiter(cast("httpx.AsyncByteStream", response.stream))
+    async for chunk in chunks:
         raw += chunk
         if len(raw) > LARGEST_BODY:
+            await _leave(response, chunks)
             return None
+    await _look_behind(response)
     return _decompress(bytes(raw), response.headers.get("content-encoding"))
+
+
+async def _leave(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
+    """Close a reply that was not read to its end, and the generators that read it.
+
+    HTTP clients read through generators inside generators. Closing the outermost leaves the
+    others to the garbage collector, of which trio warns. So the reply is closed first, and read
+    on: after what was received already, the innermost fails, and with it all of them.
+    """
+    with anyio.move_on_after(_LEAVING, shield=True), suppress(Exception):
+        await response.aclose()
+        for _ in range(_CHUNKS_LEFT):
+            await anext(chunks)
+    if isinstance(chunks, AsyncGenerator):
+        with anyio.CancelScope(shield=True), suppress(Exception):
+            await chunks.aclose()
 
 
 def _reply(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telecmi_async import ConfigurationError, Outcome, RetryPolicy
-from telecmi_async.calls.retry import RetryBudget, run_attempts
+from telecmi_async.calls.retry import RetryBudget, load_tenacity, run_attempts
 from telecmi_async.calls.verdict import Verdict
 
 ACCEPTED = Verdict(Outcome.ACCEPTED, "", status=200, code=200, request_id="r")
@@ -183,6 +184,20 @@ def test_a_budget_is_spent_by_failures_and_refilled_by_answers() -> None:
     assert not budget.spent
 
 
+def test_ten_answers_give_back_what_one_failure_takes() -> None:
+    """A spent budget stays spent for nine answers, and allows one more retry after ten."""
+    budget = RetryBudget(1)
+    for _ in range(2):
+        budget.record(repeatable=True)
+
+    spent_after = []
+    for _ in range(10):
+        budget.record(repeatable=False)
+        spent_after.append(budget.spent)
+
+    assert spent_after == [True] * 9 + [False]
+
+
 def test_a_budget_does_not_grow_beyond_its_size() -> None:
     """Many successes do not raise the budget above its size."""
     budget = RetryBudget(2)
@@ -215,6 +230,15 @@ async def attempts(policy: RetryPolicy, *verdicts: Verdict | None, **options: An
         before_sleep=lambda _, seconds: waits.append(seconds),
     )
     return last, waits, used
+
+
+def test_an_open_service_has_what_retries_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tenacity is imported ahead, since a process without files cannot import it later."""
+    monkeypatch.delitem(sys.modules, "tenacity")
+
+    load_tenacity()
+
+    assert "tenacity" in sys.modules
 
 
 on_both_loops = pytest.mark.anyio
@@ -257,6 +281,20 @@ async def test_no_wait_begins_that_ends_after_the_deadline() -> None:
 
     assert (last, waits, used) == (SLOW, [], 1)
     assert anyio.current_time() == began
+
+
+@on_both_loops
+@pytest.mark.parametrize(("left", "used"), [(6.9, 1), (7.0, 1), (7.1, 2), (3600.0, 2)])
+async def test_an_attempt_that_can_begin_before_the_deadline_is_made(
+    left: float, used: int
+) -> None:
+    """After a pause of 7 s the next attempt is made if the deadline is later than that."""
+    began = anyio.current_time()
+
+    last = await attempts(RetryPolicy(), SLOW, ACCEPTED, until=left)
+
+    assert last == ((ACCEPTED, [7.0], 2) if used == 2 else (SLOW, [], 1))
+    assert anyio.current_time() - began == pytest.approx(7.0 * (used - 1))
 
 
 @on_both_loops

@@ -219,16 +219,18 @@ def test_what_could_not_be_connected_says_so(failure: Failure, why: str) -> None
 
 
 @pytest.mark.parametrize("permanent", [False, True])
+@pytest.mark.parametrize("unreached", [False, True])
 @pytest.mark.parametrize("left", [False, True])
 def test_only_a_request_that_did_not_leave_can_fail_for_good(
-    left: bool, permanent: bool
+    left: bool, unreached: bool, permanent: bool
 ) -> None:
     """A request that could not be built is not sent; if it left all the same, it is unknown."""
-    failure = Failure("TypeError", may_have_left=left, permanent=permanent)
+    failure = Failure("TypeError", may_have_left=left, permanent=permanent, unreached=unreached)
 
     verdict = judge(failure, redact=REDACT, now=NOW)
 
     assert verdict.outcome is (U if left else Outcome.NOT_SENT)
+    assert verdict.unreached is (unreached and not left)
     assert verdict.permanent is (permanent and not left)
     if not left:
         error = conclude([verdict], (), reference="r")
@@ -248,6 +250,7 @@ def test_only_a_request_that_did_not_leave_can_fail_for_good(
         Reply(408, b""),
         Failure("ConnectError", may_have_left=False),
         Failure("TypeError", may_have_left=False, permanent=True),
+        Failure("ConnectError", may_have_left=False, unreached=True),
         Failure("ReadTimeout", may_have_left=True),
     ],
 )
@@ -260,6 +263,8 @@ def test_an_earlier_copy_may_have_been_placed_whatever_came_back(
     verdict = judge(attrs.evolve(answer, resent=True), redact=REDACT, now=NOW)
 
     assert (once.resent, verdict.resent) == (False, True)
+    assert once.unreached is getattr(answer, "unreached", False)
+    assert not verdict.unreached
     assert (verdict.outcome, verdict.permanent, verdict.retry_after) == (U, False, None)
     assert verdict.detail == f"{once.detail}; the HTTP client sent the request more than once"
     assert not any(
@@ -306,10 +311,10 @@ def test_a_request_id_that_repeats_the_secret_is_no_id(
 @pytest.mark.parametrize(
     ("status", "detail"),
     [
-        (199, "HTTP 199, code 199"),
+        (199, "HTTP 199"),
         (200, "HTTP 200 without a usable body"),
         (299, "HTTP 299 without a usable body"),
-        (300, "HTTP 300, code 300"),
+        (300, "HTTP 300"),
         (301, "redirected (HTTP 301), which is not followed"),
         (302, "redirected (HTTP 302), which is not followed"),
         (303, "redirected (HTTP 303), which is not followed"),
@@ -336,6 +341,7 @@ def test_the_detail_of_a_reply_without_words(status: int, detail: str) -> None:
         ({"code": 422, "data": {"message": "nested"}}, "nested"),
         ({"code": 422, "msg": 7}, "a required property is missing"),
         ({"code": 418}, "HTTP 200, code 418"),
+        ({"code": 500}, "HTTP 200, code 500"),
         ({"code": 422, "msg": "x" * 500}, "x" * 200),
         ({"code": 422, "msg": "919876543210 is bad"}, "••••••••3210 is bad"),
         ({"code": 422, "msg": " ", "message": "the second"}, "the second"),

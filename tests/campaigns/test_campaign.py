@@ -261,7 +261,7 @@ async def test_equal_refusals_pause_the_campaign(caplog: pytest.LogCaptureFixtur
 
     assert state.counts[S.REJECTED] == 10
     assert state.status == "paused"
-    assert state.why == "10 equal refusals in a row (HTTP 404, code 404): refused 404"
+    assert state.why == "10 equal refusals in a row (HTTP 404): refused 404"
     assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == [
         f"campaign spring is paused: {state.why}"
     ]
@@ -810,6 +810,26 @@ async def test_a_contact_that_cannot_be_called_is_blocked_alone() -> None:
         assert await here.counted() == {"blocked": 1, "finished": 3}
         assert contact is not None
         assert contact.reason.startswith('invalid: pcmo[0].text: needs the column "name"')
+
+
+@pytest.mark.parametrize("cell", ["", " ", "\u200b", "\u00a0\n", "\u201c\u201d"])
+async def test_a_contact_without_text_is_never_dialled(cell: str) -> None:
+    """A contact loaded by hand with an empty cell is blocked, and says what would be right."""
+    async with scene() as here:
+        campaign = here.campaign()
+        await campaign.load(
+            [NewContact(number=FIRST, columns={"name": cell}), *contacts(2, FIRST + 1)]
+        )
+
+        await campaign.run()
+
+        contact = await here.ledger.find("spring", FIRST)
+        assert await here.counted() == {"blocked": 1, "finished": 2}
+        assert here.simulator.placed(FIRST) == 0
+        assert contact is not None
+        assert contact.reason.startswith(
+            'invalid: pcmo[0].text: needs text in the column "name", which is empty: fill it in'
+        )
 
 
 async def test_without_a_caller_id_nobody_is_burnt() -> None:

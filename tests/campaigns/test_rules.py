@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from telecmi_async.campaigns import window as window_module
 from telecmi_async.campaigns.rules import CampaignRules, CostCap, DailyCap, FrequencyCap
 from telecmi_async.campaigns.window import DAYS, CallingWindow
+from telecmi_async.campaigns.zones import zones_of
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.records import RuleDecision, SendLimits
 
@@ -119,6 +120,29 @@ def test_zones_that_never_share_an_hour_are_refused_for_good() -> None:
     assert refusal is not None
     assert refusal.until is None
     assert "never open in all its time zones at once: add a column" in refusal.reason
+
+
+@pytest.mark.parametrize(
+    ("window", "zones", "hours"),
+    [
+        (CallingWindow("09:00", "21:00"), INDIA, 12),
+        (CallingWindow("09:00", "21:00"), zones_of(AMERICAN), 5.5),
+        (CallingWindow("09:00", "21:00"), ("America/New_York", "No/Where"), 12),
+        (CallingWindow("09:00", "21:00", days=["mon"]), INDIA, 12),
+        (CallingWindow("09:00", "21:00", holidays=["2026-11-26"]), INDIA, 12),
+        (CallingWindow("00:00", "24:00"), ("Asia/Kolkata", "Pacific/Auckland"), 24),
+        (CallingWindow("12:00", "13:00"), ("Asia/Kolkata", "Europe/Berlin"), 0),
+        (CallingWindow("12:00", "13:00"), ("No/Where",), 0),
+        (CallingWindow("12:00", "13:00"), (), 0),
+    ],
+)
+def test_the_hours_a_day_are_those_that_all_zones_share(
+    window: CallingWindow, zones: tuple[str, ...], hours: float
+) -> None:
+    """The mean of a week is what is left of the window in all of a country's time zones."""
+    found = window.hours_a_day(zones, at("2026-11-24T15:30"))
+
+    assert round(found, 1) == hours
 
 
 def test_a_window_that_holidays_close_for_months_never_opens() -> None:

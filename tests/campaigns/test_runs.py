@@ -240,7 +240,7 @@ def _freeze(here: Scene, campaign: Campaign) -> anyio.Event:
         return await take(number)
 
     async def renew_late(worker: str, *, lease: float) -> int:
-        if worker == by.owner and not awake.is_set():
+        if worker == by.ledger_health.owner and not awake.is_set():
             return 0
         return await renew(worker, lease=lease)
 

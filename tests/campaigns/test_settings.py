@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from telecmi_async import Hangup, Timeouts
 from telecmi_async.campaigns import (
@@ -23,6 +26,9 @@ from telecmi_async.campaigns import (
 )
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.pcmo.template import Template
+
+if TYPE_CHECKING:
+    from random import Random
 
 FLOW: list[Any] = [{"action": "speak", "text": "Hello {name}"}, Hangup()]
 FULL = CampaignSettings(
@@ -78,6 +84,64 @@ def test_settings_from_before_refusals_were_counted_have_the_default() -> None:
     del kept["pause_after_refusals"]
 
     assert CampaignSettings.parse(kept).pause_after_refusals == 10
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"pace": {"calls_per_sec": 2}},
+            r'settings\.pace .*"calls_per_sec".*"calls_per_second"',
+        ),
+        ({"retries": {"longest_": 2}}, r'settings\.retries has no member "longest_"'),
+        ({"frm": None}, r'settings has no member "frm": did you mean "from"'),
+        ({"from_": None}, r'settings has no member "from_"'),
+        (
+            {"flow": [{"action": "speak", "txt": "hello"}]},
+            r"settings\.flow cannot be read: .*txt",
+        ),
+        ({"format": 2}, "newer version of telecmi-async .their format is 2, this one reads 1."),
+        ({"format": None}, "have no format that this version .*must be 1, not None"),
+        ({"format": True}, "must be 1, not True"),
+        ({"format": "1"}, 'must be 1, not "1"'),
+        ({"format": 0}, "must be 1, not 0"),
+    ],
+)
+def test_what_this_version_does_not_know_is_named(change: dict[str, Any], said: str) -> None:
+    """An unknown member is refused with its place, another format with what to do."""
+    with pytest.raises(ConfigurationError, match=said):
+        CampaignSettings.parse(FULL.dump() | change)
+
+
+def test_a_newer_format_is_named_before_its_members() -> None:
+    """Settings of a newer version ask for an update, whatever else they hold."""
+    with pytest.raises(ConfigurationError, match="newer version"):
+        CampaignSettings.parse({"format": 3, "dial": {}})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda more: (
+        st.lists(more, max_size=2) | st.dictionaries(st.text(max_size=5), more, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@given(st.randoms(use_true_random=False), JSON)
+def test_no_value_anywhere_raises_anything_else(random: Random, value: Any) -> None:
+    """Settings with any JSON in any place are read, or refused with this package's own error."""
+    kept = json.loads(json.dumps(FULL.dump()))
+    at = kept
+    while True:
+        key = random.choice(list(at) if isinstance(at, dict) else range(len(at)))
+        if not (isinstance(at[key], dict | list) and at[key]) or random.random() < 0.3:
+            break
+        at = at[key]
+    at[key] = value
+
+    with contextlib.suppress(ConfigurationError):
+        CampaignSettings.parse(kept)
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from call_strategies import numbers
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telecmi_async._internal.time_zones import zone_named
 from telecmi_async.campaigns.zones import (
     LONGEST,
     calling_code_of,
     calling_codes,
     country_of,
-    zone_named,
     zones_of,
 )
 

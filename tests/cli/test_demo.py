@@ -196,6 +196,25 @@ async def test_plain_lines_come_now_and_then() -> None:
     ]
 
 
+@pytest.mark.anyio
+async def test_the_last_line_is_not_repeated() -> None:
+    """What was printed already is not printed again at the end, unless a note came after it."""
+    screen = Screen()
+    lines = PlainLines(terminal_on(screen), 1.0)
+    for _ in range(2):
+        lines.show(CampaignView(state(finished=30), 2.0))
+        await anyio.sleep(1)
+    lines.finish(CampaignView(state(finished=30), 1.0))
+    lines.note("a note")
+    lines.finish(CampaignView(state(finished=30), 0.5))
+
+    assert screen.shown().splitlines() == [
+        "30 of 30, 2.0/s, 0 live",
+        "a note",
+        "30 of 30, 0.5/s, 0 live",
+    ]
+
+
 def test_a_meter_looks_back_ten_seconds() -> None:
     """The rate covers the last ten seconds, and is zero before the second measurement."""
     meter = ProgressMeter()

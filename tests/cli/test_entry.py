@@ -436,8 +436,8 @@ def test_a_refused_call_says_that_no_phone_rang(flow: str) -> None:
 
 
 @pytest.mark.usefixtures("loop", "no_retries")
-def test_a_call_of_unknown_fate_says_so(flow: str) -> None:
-    """A call that may have rung ends with exit code 7 and a warning."""
+def test_a_call_of_unknown_fate_says_so(flow: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A call that may have rung ends with exit code 7 and a warning, which is shown once."""
     with serving(Simulator(error_502_share=1, error_502_kind="gateway")) as environ:
         terminal = console(environ)
         code = main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal)
@@ -445,6 +445,7 @@ def test_a_call_of_unknown_fate_says_so(flow: str) -> None:
     assert code == Exit.UNKNOWN
     assert "A phone may have rung: find out before you dial again." in terminal.err
     assert terminal.out == ""
+    assert caplog.records == [], "a terminal without a log would show them, too"
 
 
 @pytest.mark.usefixtures("loop", "no_retries")

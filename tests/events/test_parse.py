@@ -357,6 +357,23 @@ def test_a_time_is_read_from_seconds_and_milliseconds(time: datetime) -> None:
     assert found == {time}
 
 
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (1, "1970-01-01T00:00:01"),
+        (0.5, "1970-01-01T00:00:00.500000"),
+        (1632318510.25, "2021-09-22T13:48:30.250000"),
+        (10**11 - 1, "5138-11-16T09:46:39"),
+        (10**11, "1973-03-03T09:46:40"),
+        (1632318510250, "2021-09-22T13:48:30.250000"),
+        (10**14 - 1000, "5138-11-16T09:46:39"),
+    ],
+)
+def test_the_size_of_a_time_says_its_unit(sent: float, read: str) -> None:
+    """Less than 10**11 are seconds, and from there on milliseconds, with their fractions."""
+    assert parse_event({"time": sent}).time == datetime.fromisoformat(read).replace(tzinfo=UTC)
+
+
 @pytest.mark.parametrize("sent", [0, -1, 10**14, 2**62, 1e300, "", "soon", True, [], "1e9"])
 def test_a_time_that_makes_no_sense_is_none(sent: Any) -> None:
     """An invalid, zero, negative or very large time becomes None."""
@@ -375,6 +392,12 @@ def test_a_time_that_makes_no_sense_is_none(sent: Any) -> None:
         (0.39, Decimal("0.39")),
         (1135.14, Decimal("1135.14")),
         ("-3.5", Decimal("-3.5")),
+        (f"{'9' * 18}.{'9' * 18}", Decimal(f"{'9' * 18}.{'9' * 18}")),
+        (f"{'9' * 19}.0", None),
+        (f"0.{'1' * 19}", None),
+        ("0.1", Decimal("0.1")),
+        ("1.", None),
+        (".5", None),
         ("NaN", None),
         ("1e9", None),
         (5e-324, None),
@@ -452,6 +475,28 @@ def test_the_leg_is_named_in_lower_case() -> None:
     assert [parse_event({"leg": leg}).leg for leg in ("A", "b", " c ", "")] == [
         "a", "b", "c", None,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "field"),
+    [
+        ("appid", "appid"), ("app_id", "appid"), ("from", "from_"), ("to", "to"),
+        ("cmiuuid", "cmiuuid"), ("cmuuid", "cmiuuid"), ("cmiuid", "cmiuuid"), ("leg", "leg"),
+        ("request_id", "request_id"), ("conversation_uuid", "conversation_uuid"),
+        ("callerid", "callerid"), ("vn", "vn"), ("duration", "duration"),
+        ("call_rate", "call_rate"), ("rate", "call_rate"), ("balance", "balance"),
+        ("hangup_reason", "hangup_reason"), ("filename", "filename"),
+    ],
+)  # fmt: skip
+def test_each_name_of_a_field_is_read(key: str, field: str) -> None:
+    """Every field is read from every name that TeleCMI has for it, and from no other."""
+    event = parse_event({"type": "cdr", "hangup_reason": "", key: "12"})
+
+    fields = {each.name: getattr(event, each.name) for each in attrs.fields(CallRecord)}
+    found = {name for name, value in fields.items() if value not in {None, event.raw}}
+
+    assert found - {"status"} == {field}
+    assert str(fields[field]) == "12"
 
 
 def test_a_right_name_counts_before_a_wrong_one() -> None:

@@ -233,6 +233,28 @@ def test_a_leg_that_was_looked_up_costs_once() -> None:
     assert after(sent, looked_up, record(cmiuuid=None, call_rate=1)).cost == Decimal("1.5")
 
 
+@pytest.mark.parametrize(
+    ("rates", "cost"),
+    [
+        (["0.390000"], "0.39"),
+        (["0.390000", "0.45"], "0.84"),
+        (["0.000001"], "0.000001"),
+        (["1.000000"], "1.00"),
+        (["100"], "100"),
+        (["0.300"], "0.30"),
+        (["12.345600"], "12.3456"),
+        (["-0.390000"], "-0.39"),
+    ],
+)
+def test_a_cost_is_written_as_people_write_it(rates: list[str], cost: str) -> None:
+    """Zeros beyond two decimal places, which TeleCMI sends, are not shown."""
+    events = [
+        record(leg="ab"[n], cmiuuid=f"leg-{n}", call_rate=rate) for n, rate in enumerate(rates)
+    ]
+
+    assert str(after(*events).cost) == cost
+
+
 def test_a_record_without_a_rate_adds_nothing_to_the_cost() -> None:
     """The cost is what the other records say, and unknown if no record says."""
     first, second = record(call_rate="0.5"), record(leg="b", cmiuuid="leg-b")

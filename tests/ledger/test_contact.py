@@ -51,3 +51,18 @@ def test_a_time_that_is_no_moment_is_refused(moment: Any) -> None:
         NewContact(number=FIRST, not_before=moment)
     with pytest.raises(InvalidCall, match="time zone"):
         NewContact(number=FIRST, not_after=moment)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", " Europe/Berlin ", "", " ", "\u200b", "UTC"])
+def test_a_time_zone_may_be_named_or_left_out(zone: str) -> None:
+    """A column with a time zone holds a name of the tz database, or nothing."""
+    assert NewContact(number=FIRST, columns={"timezone": zone}).columns == {"timezone": zone}
+
+
+@pytest.mark.parametrize("zone", ["Kolkata", "IST5", "../etc/passwd", "+05:30", "Europe"])
+def test_a_time_zone_that_is_none_is_refused(zone: str) -> None:
+    """A wrong time zone is an error when the contact is made, not when it should be dialled."""
+    with pytest.raises(InvalidCall, match="must be a time zone that this machine knows") as e:
+        NewContact(number=FIRST, columns={"timezone": zone})
+
+    assert e.value.path == "columns.timezone"

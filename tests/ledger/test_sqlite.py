@@ -38,7 +38,7 @@ from ledgers import (
 from telecmi_async import ConfigurationError, LedgerLost, StoreError
 from telecmi_async.ledger import CallEvidence, ContactState, Intent, NewContact, SqliteLedger
 from telecmi_async.ledger.migrate import migrate_sqlite, scripts, statements
-from telecmi_async.ledger.sqlite.thread import SqliteThread, explain
+from telecmi_async.ledger.sqlite.thread import SqliteLoss, SqliteThread, explain
 from telecmi_async.testing import cancel_everywhere
 
 if TYPE_CHECKING:
@@ -64,10 +64,15 @@ async def ledger(path: Path) -> AsyncIterator[SqliteLedger]:
         yield ledger
 
 
+def threads_of(ledger: SqliteLedger) -> tuple[SqliteThread, SqliteThread]:
+    """Return the ledger's writer and reader threads."""
+    assert ledger._threads is not None
+    return ledger._threads
+
+
 def writer_of(ledger: SqliteLedger) -> SqliteThread:
     """Return the ledger's writer thread."""
-    assert ledger._threads is not None
-    return ledger._threads[0]
+    return threads_of(ledger)[0]
 
 
 async def run(ledger: SqliteLedger, sql: str) -> Any:
@@ -268,7 +273,7 @@ def test_a_new_log_waits_for_its_turn(
     path: Path, name: str, times: int, *, refused: bool
 ) -> None:
     """Switching to the write-ahead log is retried while SQLite is busy."""
-    thread = SqliteThread(path, time.time, timeout=0.05, writes=True)
+    thread = SqliteThread(path, time.time, timeout=0.05, writes=True, loss=SqliteLoss())
     db: Any = Busy(name, times)
 
     if refused:
@@ -286,7 +291,9 @@ async def test_a_file_without_a_log_is_refused(
     """A place that cannot keep a write-ahead log, such as a network disk, is rejected."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os.path, "realpath", str)
-    thread = SqliteThread(Path(":memory:"), time.time, timeout=1, writes=True)
+    thread = SqliteThread(
+        Path(":memory:"), time.time, timeout=1, writes=True, loss=SqliteLoss()
+    )
 
     with pytest.raises(ConfigurationError, match="local disk"):
         await thread.open()
@@ -872,9 +879,13 @@ async def test_a_file_that_is_damaged_is_told(path: Path) -> None:
             _ = [contact async for contact in ledger.contacts("spring")]
 
 
+@pytest.mark.parametrize("met_by", ["writer", "reader"])
 @pytest.mark.parametrize("together", [1, 5])
-async def test_damage_is_for_good(path: Path, together: int) -> None:
-    """After damage nothing more is written or read, though parts of the file can be read."""
+async def test_damage_is_for_good(path: Path, together: int, met_by: str) -> None:
+    """After damage nothing more is written or read, though parts of the file can be read.
+
+    What the reader meets ends the writer, and the other way round.
+    """
     async with SqliteLedger(path, timeout=0.3) as ledger:
         await begin(ledger, 3000)
         (claim,) = await ledger.claim("spring", "w", most=1, lease=LEASE)
@@ -882,7 +893,7 @@ async def test_damage_is_for_good(path: Path, together: int) -> None:
 
         async def fail() -> None:
             try:
-                await writer_of(ledger).do(corrupt)
+                await threads_of(ledger)[met_by == "reader"].do(corrupt)
             except StoreError as error:
                 failures.append(error)
 
@@ -891,6 +902,8 @@ async def test_damage_is_for_good(path: Path, together: int) -> None:
                 tasks.start_soon(fail)
 
         assert [type(each) for each in failures] == [LedgerLost] * together
+        with pytest.raises(LedgerLost, match="damaged"):
+            await ledger.state("spring")
         with pytest.raises(LedgerLost, match="damaged"):
             await intend(ledger, claim, new_token())
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telecmi_async._internal.characters import has_text
 from telecmi_async.errors import InvalidCall
 from telecmi_async.pcmo import Bridge, Hangup, Play, Pstn, Raw, Speak, Stream
 from telecmi_async.pcmo.flow import Flow
@@ -170,7 +172,8 @@ def test_it_says_which_columns_it_needs() -> None:
         ({}, r'needs the column "name", which the contact lacks: it has none'),
         ({"name": 3}, r'the column "name" must hold text'),
         ({"name": "x" * 4_001}, r'the column "name" is longer than 4_000 characters'),
-        ({"name": "\x07"}, r"U\+0007 .*filled from the column \"name\"\)"),
+        ({"name": "a\x07"}, r"U\+0007 .*filled from the column \"name\"\)"),
+        ({"name": "a\ud800"}, r'the column "name" holds a character that is not text'),
     ],
 )
 def test_what_cannot_be_filled_is_refused(columns: Any, message: str) -> None:
@@ -278,6 +281,32 @@ def test_a_value_that_is_the_whole_url_is_taken_as_one() -> None:
         ([{"action": "speak", "text": "{a{b}"}], r"has a single { at position 0"),
         ([{"action": "speak", "text": "{}"}], r"braces without a column's name"),
         ([{"action": "speak", "text": "{a\nb}"}], r"braces without a column's name"),
+        ([{"action": "speak", "text": "{|there}"}], r"braces without a column's name"),
+        ([{"action": "speak", "text": "{\u200b}"}], r"braces without a column's name"),
+        (
+            [{"action": "speak", "text": "{first|last|you}"}],
+            r'more than one \|, "first\|last\|you": the first ends the column\'s name, and \|\| ',
+        ),
+        ([{"action": "speak", "text": "{a|b{c}}"}], r"position 0: a default holds no braces"),
+        ([{"action": "speak", "text": "{a|b}}"}], r"has a single } at position 5: write }}"),
+        # Defaults that cannot be sent.
+        (
+            [{"action": "speak", "text": "{a|}"}],
+            r"text: must not be empty.*\(the flow's default",
+        ),
+        (
+            [{"action": "speak", "text": "{a|} {b|}"}],
+            r"must not be blank.*\(the flow's default",
+        ),
+        (
+            [{"action": "bridge", "connect": [19170000001], "timeout": "{t|soon}"}],
+            r'timeout: must be whole seconds: .*not "soon".*the flow\'s default',
+        ),
+        (
+            [{"action": "bridge", "connect": [{"type": "pstn", "number": "{agent|12}"}]}],
+            r"connect\[0\]\.number: .*the flow's default",
+        ),
+        ([{"action": "play", "file_url": "{u|ftp://a/b}"}], r"file_url: must start with https"),
         ([{"action": "speak", "text": object()}], r"text: must be a JSON value"),
     ],
 )
@@ -285,6 +314,194 @@ def test_what_is_no_template_is_refused_at_once(flow: Any, message: str) -> None
     """A template is checked when it is made, as far as possible without a contact."""
     with pytest.raises(InvalidCall, match=message):
         Template.parse(flow)
+
+
+# --- columns without text ---------------------------------------------------------------
+
+NOTHING = [
+    "", " ", "\t \n", "\u00a0", "\u2003\u3000", "\u200b\ufeff", "\u202e", "\u2060\ufe0f", "\u3164",
+    "\u2800", "\u0301", "\x00", '""', "\u201c \u201d", "\u201e\u201c", "\u00ab\u00a0\u00bb", "''", "\U000e0020",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", NOTHING)
+@pytest.mark.parametrize(
+    "action",
+    [
+        {"action": "speak", "text": "Hello {x}!"},
+        {"action": "speak", "text": "{x}"},
+        {"action": "param", "text": "order={x}"},
+        {"action": "play", "file_name": "{x}"},
+        {"action": "stream", "ws_url": "wss://a.example/{x}?b=1"},
+        {"action": "bridge", "connect": [{"type": "pstn", "number": "{x}"}]},
+        {"action": "bridge", "connect": [19170000001], "timeout": "{x}"},
+    ],
+)
+def test_a_column_without_text_is_refused(value: str, action: dict[str, object]) -> None:
+    """A placeholder requires text: white space, invisible marks and empty quotes are none."""
+    template = Template([{"action": "hangup"}, action])
+
+    with pytest.raises(InvalidCall, match='needs text in the column "x", which is empty') as e:
+        template.fill({"x": value})
+
+    assert e.value.path.startswith("pcmo[1].")
+    assert template.required == {"x"}
+    assert template.empty({"x": value}) == {"x"}
+
+
+@pytest.mark.parametrize(
+    "value", ["-", "0", "?", "#", "\U0001f600", "a", "\u0639", ".", "\u200ba"]
+)
+def test_what_shows_something_is_text(value: str) -> None:
+    """A dash, a key of the phone, a picture and a letter of any script are text."""
+    template = Template([{"action": "speak", "text": "Hello {x}!"}])
+
+    assert template.fill({"x": value}) == Flow([Speak(f"Hello {value}!")])
+    assert template.empty({"x": value}) == frozenset()
+
+
+def test_the_error_says_what_would_be_right() -> None:
+    """An empty column's error names a default and an empty one, as they are written."""
+    template = Template([{"action": "speak", "text": "{a||b} {c}"}])
+
+    with pytest.raises(
+        InvalidCall, match=r"such as \{a\|\|b\|there\}, or \{a\|\|b\|\} if it may"
+    ):
+        template.fill({"a|b": " ", "c": "x"})
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "said"),
+    [
+        ("Hello {name|there}!", {"name": ""}, "Hello there!"),
+        ("Hello {name|there}!", {}, "Hello there!"),
+        ("Hello {name|there}!", {"name": "\u200b"}, "Hello there!"),
+        ("Hello {name|there}!", {"name": "Asha"}, "Hello Asha!"),
+        ("Hello{name|}!", {"name": " "}, "Hello!"),
+        ("Hello {name| dear  friend }!", {}, "Hello  dear  friend !"),
+        ("{a|b||c}", {}, "b|c"),
+        ("{a||b|c}", {"a": "no"}, "c"),
+        ("{a||b}", {"a|b": "yes"}, "yes"),
+        ("{{{a|b}}}", {}, "{b}"),
+        ("{{a|b}} {x}", {"x": "y"}, "{a|b} y"),
+        ("a|b {x}", {"x": "y"}, "a|b y"),
+        ("{a|x} {a|y} {a|z}", {"a": ""}, "x y z"),
+        ("{a|line\nline}", {}, "line\nline"),
+        ("{a|%s}", {}, "%s"),
+        ("{a|\u05e9\u05dc\u05d5\u05dd}", {}, "\u05e9\u05dc\u05d5\u05dd"),
+    ],
+)
+def test_a_default_is_used_where_there_is_no_text(
+    text: str, columns: dict[str, str], said: str
+) -> None:
+    """What is behind the bar stands for a missing or empty column; two bars are one bar."""
+    template = Template([{"action": "speak", "text": text}])
+
+    assert template.fill(columns) == Flow([Speak(said)])
+    assert Template.parse(json.dumps(template.dump())).fill(columns) == template.fill(columns)
+
+
+def test_a_default_is_read_as_a_column_is() -> None:
+    """A default is encoded inside a URL, and is a number where a number goes."""
+    template = Template(
+        [
+            {"action": "stream", "ws_url": "wss://a.example/{id|../x}?q={q|1&admin=1 #}"},
+            {"action": "play", "file_url": "{url|https://a.example/x.wav}"},
+            {
+                "action": "bridge",
+                "timeout": "{ring|30}",
+                "connect": [{"type": "pstn", "number": "{agent|+1 917 000 0002}"}],
+            },
+        ]
+    )
+
+    assert template.required == frozenset()
+    assert template.fill({"ring": "", "url": " "}) == Flow(
+        [
+            Stream("wss://a.example/..%2Fx?q=1%26admin%3D1%20%23"),
+            Play(file_url="https://a.example/x.wav"),
+            Bridge([Pstn(19170000002)], timeout=30),
+        ]
+    )
+
+
+def test_a_column_with_and_without_a_default_is_required() -> None:
+    """One placeholder without a default is enough to require text."""
+    template = Template([{"action": "speak", "text": "{a|x} {a} {b|y}"}])
+
+    assert template.columns == {"a", "b"}
+    assert template.required == {"a"}
+    assert template.fill({"a": "1"}) == Flow([Speak("1 1 y")])
+    with pytest.raises(InvalidCall, match='needs text in the column "a"'):
+        template.fill({"a": ""})
+
+
+def test_a_file_must_have_the_columns_with_defaults_too() -> None:
+    """A misspelt name with a default is noticed, since the file has no such column."""
+    template = Template([{"action": "speak", "text": "Hello {nmae|there}"}])
+
+    with pytest.raises(InvalidCall, match=r'column "nmae".*did you mean "name"'):
+        template.check(["name"])
+
+
+def test_a_bar_in_a_columns_name_is_explained() -> None:
+    """Where a file has a column with a bar in its name, the error says how to write it."""
+    template = Template([{"action": "speak", "text": "{a|b}"}])
+
+    with pytest.raises(InvalidCall, match=r'write \{a\|\|b\} for the column "a\|b"'):
+        template.check(["a|b"])
+    Template([{"action": "speak", "text": "{a||b}"}]).check(["a|b"])
+
+
+def test_defaults_that_wait_for_another_column_are_not_judged() -> None:
+    """A text with a required column and a default is judged when it is filled."""
+    template = Template([{"action": "play", "file_url": "{base}/{file|x.wav}"}])
+
+    with pytest.raises(InvalidCall, match="has no scheme"):
+        template.fill({"base": "a", "file": ""})
+    assert template.columns == {"base", "file"}
+
+
+_NAMES = st.sampled_from(["a", "b", "c d", "e|f", "x.__class__", "0", "\u05d0"])
+_CELLS = st.one_of(st.sampled_from(NOTHING), st.text(max_size=6))
+# A default cannot begin with a bar.
+_DEFAULTS = st.none() | st.text(
+    st.characters(exclude_categories=["C"], exclude_characters="{}"), max_size=6
+).filter(lambda text: not text.startswith("|"))
+_PARTS = st.lists(st.tuples(st.text(max_size=5), _NAMES, _DEFAULTS), min_size=1, max_size=5)
+
+
+@given(_PARTS, st.dictionaries(_NAMES, _CELLS), st.booleans())
+def test_a_filled_flow_holds_texts_and_defaults_only(
+    parts: list[tuple[str, str, str | None]], columns: dict[str, str], in_url: bool
+) -> None:
+    """No placeholder is left, no required column without text is sent, defaults are encoded alike."""
+    action, key = ("stream", "ws_url") if in_url else ("speak", "text")
+    written = wanted = "wss://h/" if in_url else "Hello "
+    lacks = False
+    for literal, name, default in parts:
+        if not in_url:
+            written += literal.replace("{", "{{").replace("}", "}}")
+            wanted += literal
+        inner = name.replace("|", "||")
+        inner += "" if default is None else f"|{default.replace('|', '||')}"
+        written += f"{{{inner}}}"
+        value = columns.get(name, "")
+        if not has_text(value):
+            lacks = lacks or default is None
+            value = default or ""
+        wanted += quote(value, safe="") if in_url else value
+    try:
+        expected = None if lacks else Flow([{"action": action, key: wanted}])
+    except InvalidCall:
+        expected = None
+
+    try:
+        flow = Template([{"action": action, key: written}]).fill(columns)
+    except InvalidCall:
+        flow = None
+
+    assert flow == expected
 
 
 @given(st.text(max_size=30), st.dictionaries(st.text(max_size=8), st.text(max_size=40)))

@@ -47,7 +47,11 @@ READ = [
     ("TEL://+919876543210", 919876543210),
     ("p:+919876543210", 919876543210),
     ("Phone: 919876543210", 919876543210),
-    ("whatsapp:+919876543210", 919876543210),
+    *(
+        (f"{label}:+919876543210", 919876543210)
+        for label in ("callto", "sms", "whatsapp", "ph", "mobile", "mob", "cell")
+    ),
+    ("tel\uff1a+919876543210", 919876543210),
     # Marks that come along when a number is copied.
     ("\u202a+919876543210\u202c", 919876543210),
     ("\ufeff+91\u200b98765\u00ad43210\u200e", 919876543210),
@@ -55,13 +59,20 @@ READ = [
     ("+91\u221298765\uff0d43210", 919876543210),
     ("+9\ufe0f19876543210", 919876543210),
     ("\u2003+91\u202f98765\u300043210", 919876543210),
+    ("1\uff0e917\uff0e000\uff0e0001", 19170000001),
+    *((f"+91{blank}98765{blank}43210", 919876543210) for blank in "\t\n\r\v\f .-"),
+    ("\u200b" * 500 + "919876543210", 919876543210),
+    # Six digits are a part of a number, and no second one.
+    ("5550123 555012", 5550123555012),
     # Digits of other scripts.
     ("\uff0b\uff19\uff11\uff08\uff19\uff18\uff17\uff16\uff15\uff09 43210", 919876543210),
     ("\u0669\u0661\u0669\u0668\u0667\u0666\u0665\u0664\u0663\u0662\u0661\u0660", 919876543210),
     ("+\u096f\u0967 98765 43210", 919876543210),
     # What spreadsheets do, as long as no digit is lost.
     ("'+919876543210", 919876543210),
+    ("\u2018919876543210", 919876543210),
     ("\u2019919876543210", 919876543210),
+    ("\uff07919876543210", 919876543210),
     ('="+919876543210"', 919876543210),
     ('"919876543210"', 919876543210),
     ("919876543210.0", 919876543210),
@@ -110,6 +121,8 @@ REFUSED = [
     ("-", "the number is missing"),
     ("9" * 65, "too long"),
     ("91987" + " " * 60 + "6543210", "too long"),
+    ("9" * 64, "has more than 15 digits"),
+    ("\u200b" * 501 + "919876543210", "too long"),
     # Lengths and codes.
     ("5", "has 1 digit with its country code"),
     (1, "has 1 digit with its country code"),
@@ -138,11 +151,32 @@ REFUSED = [
     ("919876543210 / 919876543211", "holds more than one number"),
     ("919876543210, 919876543211", "holds more than one number"),
     ("919876543210\n919876543211", "holds more than one number"),
+    *(
+        (f"9876543210{mark}9876543211", "holds more than one number")
+        for mark in ("/", " and ", ";", "|", "&", " OR ", "\uff0f")
+    ),
     ("+919876543210 +919876543211", "holds more than one number"),
     ("9876543210 or 9876543211", "holds more than one number"),
     ("5550123 5550124", "holds more than one number"),
     ("+919876543210 ext. 12", "has an extension.*omit it"),
-    ("+919876543210x12", "has an extension"),
+    *(
+        (f"+919876543210{word}12", "has an extension")
+        for word in (
+            "x",
+            " ext ",
+            " extension: ",
+            " int.",
+            ", poste ",
+            "; ramal ",
+            " anexo=",
+            " DW ",
+            "*",
+            ";",
+            "#",
+        )
+    ),
+    ("+919876543210, 123456", "has an extension"),
+    ("+919876543210, 1", "has an extension"),
     ("+91 98765 43210 #12", "has an extension"),
     ("+919876543210,,12#", "has an extension"),
     ("tel:+1-201-555-0123;ext=5", "has an extension"),

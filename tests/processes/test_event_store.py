@@ -28,7 +28,7 @@ SCRIPT = SUPPORT / "store_worker.py"
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """The only event loop that redis-py supports."""
+    """The event loop of the processes that this test starts."""
     return "asyncio"
 
 

@@ -285,6 +285,38 @@ async def test_another_database_than_before_is_noticed(schema: str) -> None:
             await ledger.state("spring")
 
 
+@pytest.mark.parametrize("prepared", [False, True])
+async def test_a_schema_that_was_made_anew_unnoticed_is_lost(
+    schema: str, prepared: bool
+) -> None:
+    """No contact is claimed in a schema that took the old one's place while nothing was asked.
+
+    A query that was prepared for the old types fails in a way that says nothing of schemas; it is
+    lost as well, and so is everything else then.
+    """
+    url = shared().url()
+    async with PostgresLedger(url, schema=schema, timeout=0.5) as ledger:
+        await dial(ledger, 1, SendLimits())
+        for n in range(8 if prepared else 1):
+            await ledger.settle(f"t{n}", PLACED)
+        with shared().client() as client:
+            client.execute(f'DROP SCHEMA "{schema}" CASCADE'.encode())
+        async with PostgresLedger(url, schema=schema) as other:
+            await other.create("spring", {})
+            await other.load("spring", [NewContact(number=NUMBER)])
+
+            if prepared:
+                with pytest.raises(LedgerLost, match="replaced"):
+                    await ledger.settle("t0", PLACED)
+                with pytest.raises(LedgerLost, match="replaced"):
+                    await ledger.campaigns()
+            else:
+                assert await ledger.claim("spring", "w", most=9, lease=60) == []
+                with pytest.raises(LedgerLost, match="another one than before"):
+                    await ledger.state("spring")
+            assert (await other.state("spring")).counts[ContactState.PENDING] == 1
+
+
 async def test_damaged_data_is_lost_and_nothing_else_is(schema: str) -> None:
     """Errors of damaged data and indexes do not pass; a full disk and a standby do."""
     with PgServer() as server:

@@ -813,7 +813,7 @@ async def test_a_reading_is_carried_forward(
 ) -> None:
     """A fresh reading of the server's clock is carried forward, unless this machine slept."""
     here = types.SimpleNamespace(monotonic=lambda: 50.0, time=lambda: 1_000.0)
-    monkeypatch.setattr("telecmi_async.ledger.postgres.ledger.time", here)
+    monkeypatch.setattr("telecmi_async.ledger.postgres.server_clock.time", here)
     async with PostgresLedger(shared().url(), schema=schema) as ledger:
         questions: list[str] = []
         value = ledger._queries.value

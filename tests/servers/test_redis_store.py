@@ -7,6 +7,7 @@ import gc
 import json
 import pickle
 import secrets
+import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +30,10 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 
 ID = "request-1"
+# The client that a test hands in works on asyncio only.
+ASYNCIO = pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 PASSWORD = "a-password-of-its-own"
 NUMBER = 919876543210
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """The only event loop that redis-py supports."""
-    return "asyncio"
 
 
 @pytest.fixture(scope="module")
@@ -241,13 +238,15 @@ async def test_many_events_at_once_are_all_heard(store: RedisStore) -> None:
         await eventually(lambda: set(keys(listener.received)) == set(keys(events)))
 
 
-async def test_an_event_that_is_gone_before_it_is_read_is_left_out(store: RedisStore) -> None:
+async def test_an_event_that_is_gone_before_it_is_read_is_left_out(
+    store: RedisStore, server: ValkeyServer
+) -> None:
     """An event that was dropped between message and look-up is skipped."""
     listener = FakeListener(ID)
-    client = store._server.bind()
     async with store.follow(listener):
-        await anyio.sleep(0.1)
-        await client.publish("telecmi:events", json.dumps(["gone", 1, ID]))
+        await anyio.sleep(0.3)
+        with server.client() as client:
+            client.publish("telecmi:events", json.dumps(["gone", 1, ID]))
         event = stored(record(ID))
         await store.put(event)
         await eventually(lambda: listener.received)
@@ -273,6 +272,7 @@ class Mute:
     async def aclose(self) -> None: ...
 
 
+@ASYNCIO
 async def test_a_silent_connection_is_made_anew(
     monkeypatch: pytest.MonkeyPatch, server: ValkeyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -352,16 +352,11 @@ async def test_without_a_server_everything_is_a_store_error(no_server: str) -> N
 
 async def test_a_server_that_does_not_answer_is_waited_for_no_longer() -> None:
     """The store's own time-out ends a query that gets no reply."""
-
-    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    listener = await asyncio.start_server(swallow, "127.0.0.1", 0)
-    port = listener.sockets[0].getsockname()[1]
-    async with listener, RedisStore(f"redis://127.0.0.1:{port}", timeout=0.2) as store:
-        with anyio.fail_after(5), pytest.raises(StoreError, match="Timeout"):
-            await store.put(stored(record(ID)))
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # the system takes connections
+        port = listener.getsockname()[1]
+        async with RedisStore(f"redis://127.0.0.1:{port}", timeout=0.2) as store:
+            with anyio.fail_after(5), pytest.raises(StoreError, match="Timeout"):
+                await store.put(stored(record(ID)))
 
 
 async def test_what_cannot_be_kept_is_asked_for_again() -> None:
@@ -499,7 +494,7 @@ def test_a_timeout_is_a_duration(timeout: Any) -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without redis-py the error names the command that installs it."""
-    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    monkeypatch.setitem(sys.modules, "redis", None)
 
     with pytest.raises(ConfigurationError, match=r"pip install 'telecmi-async\[redis\]'"):
         RedisStore("redis://localhost")
@@ -508,26 +503,51 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- event loops and clients
 
 
-async def _on_trio(store: RedisStore) -> list[type[Exception]]:
-    raised: list[type[Exception]] = []
-    for question in (lambda: store.put(stored(record(ID))), lambda: store.get([ID])):
-        with pytest.raises(ConfigurationError, match="asyncio only") as caught:
-            await question()
-        raised.append(caught.type)
-    with pytest.raises(ConfigurationError, match="asyncio only"):
-        store.follow(FakeListener())
-    with pytest.raises(ConfigurationError, match="asyncio only"):
-        RedisStore("redis://localhost")
-    return raised
+def test_a_client_for_asyncio_is_refused_on_trio() -> None:
+    """On trio the error says which clients work, wherever the store was made."""
+    client = redis.asyncio.Redis.from_url("redis://localhost")
+    store = RedisStore(client)
+
+    async def use() -> None:
+        for ask in (lambda: store.put(stored(record(ID))), lambda: store.get([ID])):
+            with pytest.raises(ConfigurationError, match=r"a URL, or a redis\.Redis"):
+                await ask()
+        with pytest.raises(ConfigurationError, match="asyncio only"):
+            store.follow(FakeListener())
+        with pytest.raises(ConfigurationError, match="asyncio only"):
+            RedisStore(client)
+
+    anyio.run(use, backend="trio")
 
 
-def test_on_trio_it_says_that_it_cannot_work() -> None:
-    """On trio a store raises an error, wherever it was made."""
-    store = RedisStore("redis://localhost")
+async def test_a_plain_client_of_your_own_is_used_and_not_closed(server: ValkeyServer) -> None:
+    """A plain client works on both event loops, in threads."""
+    with redis.Redis.from_url(server.url, decode_responses=True) as client:
+        event, listener = stored(record(ID)), FakeListener(ID)
+        async with RedisStore(client) as store, store.follow(listener):
+            await anyio.sleep(0.3)
+            await store.put(event)
+            await eventually(lambda: listener.received)
 
-    assert anyio.run(_on_trio, store, backend="trio") == [ConfigurationError] * 2
+            assert keys(await store.get([ID])) == [event.key]
+        assert client.ping() is True
 
 
+async def test_leaving_does_not_wait_for_a_server_that_hangs() -> None:
+    """A question that is cancelled is left at once, whatever its thread waits for."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"redis://127.0.0.1:{listener.getsockname()[1]}"
+        store = RedisStore(url, timeout=1.0)
+        began = anyio.current_time()
+        with anyio.move_on_after(0.1):
+            await store.get([ID])
+        waited = anyio.current_time() - began
+        await store.aclose()
+
+    assert waited < 0.9
+
+
+@ASYNCIO
 async def test_a_client_of_your_own_is_used_and_not_closed(server: ValkeyServer) -> None:
     """A client that was passed in is not closed, and may decode its replies."""
     async with redis.asyncio.Redis.from_url(server.url, decode_responses=True) as client:
@@ -564,6 +584,27 @@ def test_it_serves_one_event_loop_after_another(server: ValkeyServer) -> None:
 
     with pytest.raises(WrongEventLoop, match="belongs to the event loop"):
         asyncio.run(close_after(use_it_elsewhere()))
+
+
+def test_it_serves_one_trio_run_after_another(server: ValkeyServer) -> None:
+    """On trio, and on either event loop in turn, a store works in one run after another."""
+    store = RedisStore(server.url)
+
+    async def use() -> bool:
+        fresh = await store.put(stored(record(ID)))
+        await store.aclose()
+        return fresh
+
+    async def use_elsewhere() -> None:
+        await store.put(stored(record(ID)))
+        with pytest.raises(WrongEventLoop, match="belongs to the event loop"):
+            await anyio.to_thread.run_sync(lambda: anyio.run(use, backend="asyncio"))
+        await store.aclose()
+
+    runs = [anyio.run(use, backend=each) for each in ("trio", "trio", "asyncio", "trio")]
+    anyio.run(use_elsewhere, backend="trio")
+
+    assert runs == [True, False, False, False]
 
 
 def test_a_client_of_your_own_stays_the_same_in_another_loop() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from valkey_server import ValkeyServer
 
 
-@pytest.fixture(params=["postgres-asyncio", "postgres-trio", "valkey"])
+@pytest.fixture(params=["postgres-asyncio", "postgres-trio", "valkey-asyncio", "valkey-trio"])
 def where(request: pytest.FixtureRequest) -> str:
     """Where the limits are stored, and which event loop uses them."""
     kept: str = request.param
@@ -29,7 +29,7 @@ def where(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def anyio_backend(where: str) -> tuple[str, dict[str, Any]]:
-    """The event loop: redis-py supports asyncio only."""
+    """The event loop that uses the limits."""
     return "trio" if where.endswith("trio") else "asyncio", {}
 
 
@@ -38,7 +38,7 @@ async def tested(
     where: str, tmp_path: Path, valkey_server: ValkeyServer
 ) -> AsyncIterator[LimitsUnderTest]:
     """Limits on PostgreSQL with a clock that the test moves, or on Valkey with its own."""
-    if where == "valkey":
+    if where.startswith("valkey"):
         with valkey_server.client() as client:
             client.flushall()
         async with RedisLimits(valkey_server.url) as limits:

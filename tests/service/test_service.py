@@ -754,14 +754,14 @@ async def test_on_trio_a_service_is_opened_once(anyio_backend: str) -> None:
 async def test_retries_and_attempts_are_logged_without_numbers(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """INFO logs every retry and DEBUG every attempt, both by reference."""
+    """INFO logs every retry and the outcome, DEBUG every attempt, all by reference."""
     caplog.set_level(logging.DEBUG, logger="telecmi_async")
     async with FakeTelecmi(in_turn(lambda: refused(502), accepted)).service() as service:
         handle = await service.make_call(to=TO, pcmo=FLOW)
 
     levels = [record.levelname for record in caplog.records]
-    assert levels == ["DEBUG", "INFO", "DEBUG"]
-    assert caplog.text.count(handle.reference) == 3
+    assert levels == ["DEBUG", "INFO", "DEBUG", "INFO"]
+    assert caplog.text.count(handle.reference) == 4
     assert "attempt 1 of 4: rejected (refused 502); retrying in" in caplog.text
     assert str(TO) not in caplog.text
 

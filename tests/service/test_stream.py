@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from fake_telecmi import FLOW, TO, FakeTelecmi, accepted, always, in_turn, refused
+from left_generators import left_generators
 
 from telecmi_async import (
     CallRequest,
@@ -608,3 +609,35 @@ async def test_two_sources_may_close_the_service() -> None:
         await anyio.sleep(0.4)
 
     assert got == [CallStatus.PROGRESS] * 2
+
+
+class Rows:
+    """A source whose iterator is a generator of its own."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+        try:
+            for row in rows(1_000):
+                yield row
+        finally:
+            await anyio.sleep(0.01)
+            self.closed = True
+
+
+@pytest.mark.parametrize("kind", ["object", "generator", "plain"])
+async def test_a_source_that_is_left_is_closed_at_once(kind: str) -> None:
+    """Leaving a stream closes the generators of its source, in their own event loop."""
+    source = Rows()
+    sources = {"object": source, "generator": aiter(source), "plain": rows(1_000)}
+    with left_generators() as left:
+        async with (
+            FakeTelecmi().service() as service,
+            service.make_calls(sources[kind]) as calls,
+        ):
+            async for _ in calls:
+                break
+        assert source.closed is (kind != "plain")
+
+    assert left == []

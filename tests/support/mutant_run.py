@@ -1,6 +1,6 @@
 """Mutation testing: change the rules one place at a time, and see that a test fails each time.
 
-    python tests/support/mutant_run.py --module calls.verdict --sample 100 --seed 1
+    python tests/support/mutant_run.py codec --sample 100 --seed 1
 
 Not mutmut or cosmic-ray: the first leaves tables, constants and decorated functions alone, and the
 second starts pytest anew for each mutant. Here each mutant is a forked process. The tests are
@@ -13,7 +13,11 @@ from __future__ import annotations
 
 import argparse
 import ast
+import difflib
+import functools
 import gc
+import hashlib
+import importlib
 import importlib.machinery
 import os
 import random
@@ -23,9 +27,8 @@ import threading
 import time
 import tomllib
 import types
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +37,11 @@ import pytest
 from mutants import Mutant, Place, mutants_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+# What the tests import, so that no fork has to.
+for each in ("anyio._backends._trio", "cattrs", "h11", "httpx", "tenacity"):
+    importlib.import_module(each)
 
 ROOT = Path(__file__).parents[2]
 LEFT = ROOT / "tests" / "data" / "mutants_left.toml"
@@ -42,7 +49,7 @@ WANTED = 0.95
 #: The modules that hold the rules, and the tests that hold the rules in place.
 TESTS = {
     "calls.verdict": ["calls/test_verdict.py"],
-    "calls.retry": ["calls/test_retry.py", "service/test_late_imports.py"],
+    "calls.retry": ["calls/test_retry.py"],
     "campaigns.rules": ["campaigns/test_rules.py"],
     "campaigns.window": ["campaigns/test_rules.py"],
     "campaigns.zones": ["campaigns/test_zones.py", "campaigns/test_rules.py"],
@@ -80,15 +87,33 @@ class Run:
         self.source = self.path.read_text(encoding="utf-8")
         self.tree = ast.parse(self.source)
         self.mutants = list(mutants_of(self.tree))
+        self.names = list(self._names())
         self.chosen = list(range(len(self.mutants)))
         self.arguments = [str(ROOT / "tests" / each) for each in TESTS[name]]
         self.callers: dict[Place, set[pytest.Item]] = defaultdict(set)
         self.lasted: dict[pytest.Item, float] = {}
-        self.took = 60.0
+        self.took = 0.0
+        self.caches: list[functools._lru_cache_wrapper[object]] = []
 
-    def text_of(self, mutant: Mutant) -> tuple[str, str]:
-        """Return how a list of mutants names one: its line's text, and the change."""
-        return self.source.splitlines()[mutant.line - 1].strip(), mutant.what
+    def _names(self) -> Iterator[tuple[str, str]]:
+        """Yield how a list of mutants names each: its line's text, and the change."""
+        lines, seen = self.source.splitlines(), Counter[tuple[str, str]]()
+        for mutant in self.mutants:
+            name = lines[mutant.line - 1].strip(), mutant.what
+            seen[name] += 1
+            yield name if seen[name] == 1 else (name[0], f"{name[1]} ({seen[name]})")
+
+    def difference(self, mutant: Mutant) -> Iterator[str]:
+        """Yield the lines that a mutant changes, before and after, as a diff does."""
+        before = ast.unparse(self.tree).splitlines()
+        with mutant.made():
+            after = ast.unparse(self.tree).splitlines()
+        lines = list(difflib.unified_diff(before, after, n=0, lineterm=""))[3:]
+        texts = [line[1:].strip() for line in lines]
+        pairs = enumerate(zip(*texts[:2], strict=False))
+        start = max(0, next((at for at, pair in pairs if len(set(pair)) > 1), 0) - 60)
+        for line, text in zip(lines, texts, strict=True):
+            yield f"{line[0]} {'…' if start else ''}{text[start : start + 120]}"
 
     def code_of(self, mutant: Mutant) -> types.CodeType:
         """Return the code of the whole mutated module."""
@@ -98,10 +123,14 @@ class Run:
         """Run the module's tests in this process."""
         options = ["-x", "-q", "--capture=no", "-p", "no:cacheprovider", "--no-header"]
         # pytest would load the package itself, to rewrite its assertions: it has a plugin.
-        options += ["--assert=plain"]
+        options += ["--assert=plain", "-o", "faulthandler_timeout=0"]
+        # Other plugins would take most of the time that it takes to collect the tests.
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        for plugin in ("anyio", "asyncio", "hypothesispytest"):
+            options += ["-p", plugin]
         return pytest.main([*options, *self.arguments], plugins=[_Quick(), *plugins])
 
-    def survives(self, what: Callable[[], int]) -> bool:
+    def survives(self, what: Callable[[], int], seconds: float) -> bool:
         """Run something in a fork; return whether it ended with 0, in time."""
         child = os.fork()
         if not child:
@@ -113,7 +142,7 @@ class Run:
             with suppress(BaseException):
                 status = what()
             os._exit(status)
-        until = time.monotonic() + 10 + 8 * self.took
+        until = time.monotonic() + seconds
         while not (found := os.waitpid(child, os.WNOHANG))[0]:
             if time.monotonic() > until:
                 os.killpg(child, signal.SIGKILL)
@@ -158,6 +187,8 @@ class Run:
         for each in gc.get_objects():
             if isinstance(each, types.FunctionType) and each.__code__.co_filename == path:
                 functions[each.__code__.co_qualname, each.__code__.co_firstlineno].append(each)
+            elif isinstance(each, functools._lru_cache_wrapper):
+                self.caches.append(each)
         gc.freeze()
         for number in self.chosen:
             if self.dies_in_place(self.mutants[number], session, functions):
@@ -181,10 +212,31 @@ class Run:
         if code is None or code.co_freevars != functions[place][0].__code__.co_freevars:
             return False
         items = sorted(self.callers[place], key=self.lasted.__getitem__)
-        return not self.survives(partial(_patched, session, items, functions[place], code))
+        # Under a profiler they lasted several times as long as they do now.
+        seconds = 5 + 4 * sum(map(self.lasted.__getitem__, items))
+        patched = functools.partial(self.patched, session, items, functions[place], code)
+        return not self.survives(patched, seconds)
 
-    def results(self) -> Iterator[tuple[Mutant, bool]]:
-        """Yield each chosen mutant, and whether it survived."""
+    def patched(
+        self,
+        session: pytest.Session,
+        items: list[pytest.Item],
+        functions: list[types.FunctionType],
+        code: types.CodeType,
+    ) -> int:
+        """Run tests with other code in a function; return 1 at the first that fails."""
+        for cache in self.caches:
+            cache.cache_clear()
+        for function in functions:
+            function.__code__ = code
+        for item in items:
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+            if session.testsfailed:
+                return 1
+        return 0
+
+    def results(self) -> Iterator[tuple[int, bool]]:
+        """Yield the number of each chosen mutant, and whether it survived, once it is known."""
         reading, self.pipe = os.pipe()
         child = os.fork()
         if not child:
@@ -201,6 +253,7 @@ class Run:
             for value, word in map(str.split, lines):
                 if word == "killed":
                     killed.add(int(value))
+                    yield int(value), False
                 else:
                     self.took, ended = float(value), True
         os.waitpid(child, 0)
@@ -209,9 +262,10 @@ class Run:
                 f"{self.name}: its tests fail without a change; see MUTANTS_SHOW=1"
             )
         for number in self.chosen:
-            # What a function returned may be in a cache, so a survivor has to survive anew.
-            mutant = self.mutants[number]
-            yield mutant, number not in killed and self.survives(partial(self.anew, mutant))
+            # A part of a function may be kept elsewhere, so a survivor has to survive anew.
+            if number not in killed:
+                anew = functools.partial(self.anew, self.mutants[number])
+                yield number, self.survives(anew, 10 + 4 * self.took)
 
 
 class _Quick:
@@ -250,60 +304,98 @@ def _find(code: types.CodeType, key: Place) -> types.CodeType | None:
     return next((each for each in inner if each), None)
 
 
-def _patched(
-    session: pytest.Session,
-    items: list[pytest.Item],
-    functions: list[types.FunctionType],
-    code: types.CodeType,
-) -> int:
-    """Run tests with other code in a function; return 1 at the first that fails."""
-    for function in functions:
-        function.__code__ = code
-    for item in items:
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
-        if session.testsfailed:
-            return 1
-    return 0
+class Memory:
+    """The mutants that died in earlier runs, in a file: those of this very source."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._lines = set(file.read_text().splitlines()) if file and file.exists() else set()
+
+    def has(self, run: Run, number: int) -> bool:
+        """Return whether a mutant died before."""
+        return self._line(run, number) in self._lines
+
+    def add(self, run: Run, number: int) -> None:
+        """Remember that a mutant died."""
+        if self._file and (line := self._line(run, number)) not in self._lines:
+            with self._file.open("a") as file:
+                file.write(f"{line}\n")
+
+    def _line(self, run: Run, number: int) -> str:
+        name = "\n".join((run.source, *run.names[number]))
+        return f"{run.name} {hashlib.sha256(name.encode()).hexdigest()[:32]}"
+
+
+def modules_of(words: Iterable[str]) -> list[str]:
+    """Return the modules that words name, by a whole name or by parts of one; all without."""
+    names: list[str] = []
+    for word in words:
+        found = [name for name in TESTS if f".{word}." in f".{name}."]
+        if not found:
+            raise SystemExit(f"{word}: no module of {', '.join(TESTS)}")
+        names += [name for name in found if name not in names]
+    return names or list(TESTS)
 
 
 def _print(text: str) -> None:
     print(text, flush=True)  # noqa: T201  # a command prints
 
 
+def _score(run: Run, memory: Memory, known: set[tuple[str, str, str]]) -> tuple[int, int, int]:
+    """Try a module's mutants; return how many died, count and were tried, and print the rest."""
+    died = {number for number in run.chosen if memory.has(run, number)}
+    tried, run.chosen = len(run.chosen), [each for each in run.chosen if each not in died]
+    survivors: list[int] = []
+    for number, survived in run.results() if run.chosen else ():
+        (survivors.append if survived else died.add)(number)
+        if not survived:
+            memory.add(run, number)
+    listed = {at for at, name in enumerate(run.names) if (run.name, *name) in known}
+    for number in sorted(died & listed):
+        _print(f"    listed, but it dies: {' → '.join(run.names[number])}")
+    for number in (each for each in survivors if each not in listed):
+        mutant = run.mutants[number]
+        _print(f"    {mutant.line}: {run.names[number][1]}")
+        for line in run.difference(mutant):
+            _print(f"      {line}")
+    return len(died), tried - len(listed.intersection(survivors)), tried
+
+
 def main() -> int:
-    """Print the score of each module and its survivors; 1 if a score is too low."""
+    """Print the survivors and the score of each module; 1 if a score is too low."""
     parser = argparse.ArgumentParser(description="Run the tests of mutated rules.")
     parser.add_argument(
-        "--module", action="append", choices=sorted(TESTS), help="only this one"
+        "modules", nargs="*", metavar="MODULE", help="only these: codec, pcmo, calls.verdict"
     )
     parser.add_argument("--sample", type=int, help="try so many mutants of each module")
     parser.add_argument("--seed", default="1", help="chooses the sample")
+    parser.add_argument(
+        "--killed", type=Path, help="a file of those that died: the next run tries the others"
+    )
     given = parser.parse_args()
     known = {
         (each["module"], each["line"], each["change"])
         for each in tomllib.loads(LEFT.read_text(encoding="utf-8")).get("mutant", ())
     }
-    poor = []
-    for name in given.module or TESTS:
+    memory, poor, table = Memory(given.killed), [], []
+    for name in modules_of(given.modules):
         began, run = time.monotonic(), Run(name)
         if given.sample and given.sample < len(run.chosen):
             chosen = random.Random(given.seed).sample(run.chosen, given.sample)
             run.chosen = sorted(chosen)
-        tried, survivors = 0, []
-        for mutant, survived in run.results():
-            if (name, *run.text_of(mutant)) in known and survived:
-                continue
-            tried += 1
-            if survived:
-                survivors.append(mutant)
-        killed = tried - len(survivors)
-        score = killed / tried if tried else 0.0
+        _print(name)
+        killed, counted, tried = _score(run, memory, known)
+        score = killed / counted if counted else 1.0
         took = time.monotonic() - began
-        _print(f"{name:24} {killed:4} of {tried:4} {score:6.1%} {took:6.0f} s")
-        for mutant in sorted(survivors, key=lambda each: each.line):
-            _print(f"    {mutant.line}: {' → '.join(run.text_of(mutant))}")
+        table.append(
+            f"{name:24} {killed:4} of {counted:4} {score:6.1%} {tried - counted:3} equivalent,"
+            f" {tried} of {len(run.mutants)} tried, {took:4.0f} s"
+        )
+        _print(table[-1])
         if score < WANTED:
             poor.append(name)
+    if table[1:]:
+        _print("\n" + "\n".join(table))
     if poor:
         _print(f"below {WANTED:.0%}: {', '.join(poor)}")
     return 1 if poor else 0

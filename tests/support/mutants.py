@@ -1,6 +1,6 @@
 """Mutants: what may be changed in a module's source, one place at a time.
 
-A comparison, an operator, a number, a word or a returned value becomes another one; a condition is
+A comparison, an operator, a number, a word, a count in a pattern or a returned value becomes another one; a condition is
 negated; a statement, a case, an operand or a keyword argument is left out. Messages, docstrings
 and annotations stay. `mutant_run` sees whether a test fails.
 """
@@ -8,6 +8,8 @@ and annotations stay. `mutant_run` sees whether a test fails.
 from __future__ import annotations
 
 import ast
+import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import frozen
@@ -30,6 +32,7 @@ _SWAPS: dict[type[ast.AST], type[Any]] = {
 } | {ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.Pow: ast.Mult}  # fmt: skip
 # Read by type checkers and editors, or written for the reader.
 _SKIPPED = {"annotation", "returns", "decorator_list", "type_comment", "ctx", "type_params"}
+_COUNT = re.compile(r"(?<=[^$]\{)[0-9]+(?=(?:,[0-9]*)?\})|(?<=[0-9],)[0-9]+(?=\})")
 _SKIPPED_NAMES = {"__slots__", "__all__", "TypeVar", "cast", "TYPE_CHECKING", "assert_never"}
 
 
@@ -45,14 +48,20 @@ class Mutant:
     #: The function it is in; none if it is evaluated at import.
     function: Place | None
 
-    def compiled(self, tree: ast.Module, path: str) -> types.CodeType:
-        """Return the code of the module with this change."""
+    @contextmanager
+    def made(self) -> Iterator[None]:
+        """Change the tree, and take it back at the end."""
         before = getattr(self.parent, self.field)
         setattr(self.parent, self.field, self.value)
         try:
-            return compile(ast.fix_missing_locations(tree), path, "exec")
+            yield
         finally:
             setattr(self.parent, self.field, before)
+
+    def compiled(self, tree: ast.Module, path: str) -> types.CodeType:
+        """Return the code of the module with this change."""
+        with self.made():
+            return compile(ast.fix_missing_locations(tree), path, "exec")
 
 
 def mutants_of(tree: ast.Module) -> Iterator[Mutant]:
@@ -133,6 +142,10 @@ def _changes(  # noqa: C901, PLR0912  # a case for each kind of node
             yield f"{value} becomes {value - 1}", ast.Constant(value - 1)
         case ast.Constant(str(value)) if value and " " not in value and not _is_type(parent):
             yield f"{value!r} becomes another text", ast.Constant(f"{value}~")
+            for count in _COUNT.finditer(value):
+                for other in (int(count[0]) + 1, int(count[0]) - 1):
+                    pattern = f"{value[: count.start()]}{other}{value[count.end() :]}"
+                    yield f"{{{count[0]}}} becomes {{{other}}}", ast.Constant(pattern)
         case ast.Compare(left, [*operators], right):
             for place, old in enumerate(operators):
                 if new := _SWAPS.get(type(old)):

@@ -242,9 +242,6 @@ async def test_a_bomb_is_not_unpacked() -> None:
     assert peak < 8 << 20
 
 
-# httpx's generators are left half-way when a reply is cut off, and trio warns about it.
-@pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("extra", "whole"), [(0, True), (1, False)])
 async def test_a_reply_is_read_up_to_one_mebibyte(extra: int, whole: bool) -> None:
     """A reply of more than 1 MiB is unreadable, and is not kept."""
@@ -254,6 +251,35 @@ async def test_a_reply_is_read_up_to_one_mebibyte(extra: int, whole: bool) -> No
     assert isinstance(answer, Reply) is whole
     assert whole or answer == UNREADABLE
     assert stream.closed
+
+
+class Stubborn(Body):
+    """A body that goes on after it was closed: without an end, or without a word."""
+
+    def __init__(self, *, silent: bool) -> None:
+        super().__init__()
+        self.silent = silent
+        self.given = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while not (self.closed and self.silent):
+            self.given += 1
+            yield b"x" * 65536
+        await anyio.sleep_forever()
+
+
+@pytest.mark.filterwarnings("ignore:Async generator .*Stubborn:ResourceWarning")
+@pytest.mark.parametrize("silent", [False, True])
+async def test_a_reply_that_goes_on_for_ever_is_left(silent: bool) -> None:
+    """A body that never ends, even when it is closed, is left within a second."""
+    stream = Stubborn(silent=silent)
+    began = anyio.current_time()
+    answer = await post(Carrier(httpx.Response(200, stream=stream)))
+
+    assert answer == UNREADABLE
+    assert stream.closed
+    assert stream.given <= 17 + 64
+    assert anyio.current_time() - began <= 1
 
 
 async def test_redirects_are_not_followed() -> None:

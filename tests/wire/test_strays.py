@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.real_clock,
-    # httpx leaves its own generators half-way when a body is not read to its end; trio warns.
-    pytest.mark.filterwarnings("ignore:Async gen:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
 LOOPS: dict[str, tuple[str, dict[str, Any]]] = {

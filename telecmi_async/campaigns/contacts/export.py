@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from telecmi_async._internal.messages import mask, mask_in
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from telecmi_async.ledger import Contact, ContactState, Ledger
 
@@ -90,8 +91,11 @@ async def counts(ledger: Ledger, name: str) -> dict[str, int]:
 
 async def rows(
     ledger: Ledger, name: str, *, states: Sequence[ContactState] = (), masked: bool = False
-) -> AsyncIterator[dict[str, object]]:
+) -> AsyncGenerator[dict[str, object]]:
     """Iterate over a campaign's contacts as rows, in the order of loading.
+
+    Leave the loop early only inside ``async with contextlib.aclosing(rows(…))``, as any
+    asynchronous generator.
 
     Args:
         ledger: The ledger; open.
@@ -102,8 +106,9 @@ async def rows(
     Raises:
         StoreError: The ledger fails.
     """
-    async for contact in ledger.contacts(name, states=states):
-        yield export_row(contact, masked=masked)
+    async with aclosing(ledger.contacts(name, states=states)) as contacts:
+        async for contact in contacts:
+            yield export_row(contact, masked=masked)
 
 
 async def columns_of(
@@ -117,14 +122,15 @@ async def columns_of(
     """
     found: dict[str, list[object]] = {key: [] for key in FIELDS}
     length = 0
-    async for row in rows(ledger, name, states=states, masked=masked):
-        flat = _flat(row)
-        for key in flat:
-            if key not in found:
-                found[key] = [None] * length
-        for key, column in found.items():
-            column.append(flat.get(key))
-        length += 1
+    async with aclosing(rows(ledger, name, states=states, masked=masked)) as all_rows:
+        async for row in all_rows:
+            flat = _flat(row)
+            for key in flat:
+                if key not in found:
+                    found[key] = [None] * length
+            for key, column in found.items():
+                column.append(flat.get(key))
+            length += 1
     return found
 
 
@@ -143,14 +149,16 @@ async def write_csv(
     first; no more than a few rows are in memory. Arguments and errors are those of `rows`.
     """
     keys: dict[str, None] = dict.fromkeys(FIELDS)
-    async for row in rows(ledger, name, states=states, masked=masked):
-        keys.update(dict.fromkeys(_flat(row)))
+    async with aclosing(rows(ledger, name, states=states, masked=masked)) as all_rows:
+        async for row in all_rows:
+            keys.update(dict.fromkeys(_flat(row)))
     # With this line end the writer quotes cells that hold either half of it, on every Python.
     writer = csv.writer(_Lines(target), lineterminator="\r\n")
     writer.writerow([_cell(key) for key in keys])
-    async for row in rows(ledger, name, states=states, masked=masked):
-        flat = _flat(row)
-        writer.writerow([_cell(flat.get(key)) for key in keys])
+    async with aclosing(rows(ledger, name, states=states, masked=masked)) as all_rows:
+        async for row in all_rows:
+            flat = _flat(row)
+            writer.writerow([_cell(flat.get(key)) for key in keys])
 
 
 async def write_jsonl(
@@ -165,8 +173,9 @@ async def write_jsonl(
 
     Moments are in ISO 8601. Arguments and errors are those of `rows`.
     """
-    async for row in rows(ledger, name, states=states, masked=masked):
-        target.write(json.dumps(row, default=iso) + "\n")
+    async with aclosing(rows(ledger, name, states=states, masked=masked)) as all_rows:
+        async for row in all_rows:
+            target.write(json.dumps(row, default=iso) + "\n")
 
 
 class _Lines:

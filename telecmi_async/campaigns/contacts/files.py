@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Final, Literal, TypeAlias
 from attrs import field, frozen
 
 from telecmi_async._internal.messages import listed, shown
+from telecmi_async._internal.time_zones import zone_named
 from telecmi_async.campaigns.contacts.flaw import Flaw, Kind
 from telecmi_async.campaigns.contacts.layout import (
     DELIMITERS,
@@ -23,16 +24,16 @@ from telecmi_async.campaigns.contacts.layout import (
 from telecmi_async.campaigns.contacts.numbers import parse_country, read_number
 from telecmi_async.campaigns.contacts.records import csv_records, json_records
 from telecmi_async.campaigns.contacts.source import Source
-from telecmi_async.campaigns.rules import ZONE_COLUMN
-from telecmi_async.campaigns.zones import country_of, zone_named
+from telecmi_async.campaigns.zones import country_of
 from telecmi_async.errors import ConfigurationError, InvalidCall
-from telecmi_async.ledger.records import NewContact
+from telecmi_async.ledger.records import ZONE_COLUMN, NewContact, zone_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from telecmi_async.campaigns.contacts.records import FileRow
+    from telecmi_async.pcmo.template import Template
 
 Format: TypeAlias = Literal["csv", "jsonl"]
 _FORMATS: Final = ("csv", "jsonl")
@@ -78,15 +79,15 @@ class ContactsFile:
             not given, it is the one that the first row has most of, outside quotation marks.
         header: Whether the first row names the columns. If not given, it does unless it holds a
             number.
-        check: Raises `InvalidCall` for a contact that cannot be dialled for another reason:
-            ``check=lambda contact: template.fill(contact.columns)``.
+        flow: The call flow that the rows shall fill. Rows that it cannot be filled from are
+            rejected, such as those with an empty cell where it needs text.
 
     Raises:
         ConfigurationError: It cannot be read, or it is unclear which column holds the number.
     """
 
     __slots__ = (
-        "_check", "_country", "_first_row", "_number", "_source", "columns", "delimiter",
+        "_country", "_first_row", "_flow", "_number", "_source", "columns", "delimiter",
         "encoding", "format", "notes", "number_column",
     )  # fmt: skip
 
@@ -100,7 +101,7 @@ class ContactsFile:
         encoding: str = "utf-8",
         delimiter: str | None = None,
         header: bool | None = None,
-        check: Callable[[NewContact], object] | None = None,
+        flow: Template | None = None,
     ) -> None:
         self._country = parse_country(country)
         if format not in {None, *_FORMATS}:
@@ -109,7 +110,7 @@ class ContactsFile:
             raise ConfigurationError(
                 f"delimiter must be one of , ; | and the tab, not {shown(delimiter)}"
             )
-        self._check = check
+        self._flow = flow
         self._source = Source(file, encoding)
         #: Its encoding: the one given, or that of its byte order mark.
         self.encoding = self._source.encoding
@@ -197,16 +198,17 @@ class ContactsFile:
         number = read_number(columns.pop(self.number_column, ""), self._country)
         if isinstance(number, Flaw):
             return number
-        zone = columns.get(ZONE_COLUMN, "").strip()
+        zone = zone_of(columns)
         if zone and zone_named(zone) is None:
             return _NO_ZONE
-        contact = NewContact(number=number, columns=columns)
         try:
-            if self._check is not None:
-                self._check(contact)
+            if self._flow is not None:
+                self._flow.fill(columns)
         except InvalidCall as error:
-            return Flaw(Kind.FLOW, f"cannot be dialled: {error}")
-        return contact
+            empty = self._flow is not None and self._flow.empty(columns) & self._flow.required
+            kind = Kind.EMPTY_CELL if empty else Kind.FLOW
+            return Flaw(kind, f"cannot be dialled: {error}")
+        return NewContact(number=number, columns=columns)
 
     def _columns(
         self, cells: list[str] | dict[str, str] | Flaw

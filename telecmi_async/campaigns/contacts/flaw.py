@@ -25,6 +25,7 @@ class Kind(StrEnum):
     TOO_LONG = "too_long"  #: The row is too long.
     ENCODING = "encoding"  #: The row holds bytes that do not fit the encoding.
     TIME_ZONE = "time_zone"  #: The row's time zone is unknown.
+    EMPTY_CELL = "empty_cell"  #: The call flow needs text in a cell that has none.
     FLOW = "flow"  #: The call flow cannot be filled from the row.
 
 

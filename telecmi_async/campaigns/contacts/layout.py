@@ -11,8 +11,8 @@ from telecmi_async._internal.messages import did_you_mean, listed, mask_in, show
 from telecmi_async.campaigns.contacts.flaw import Flaw, Kind
 from telecmi_async.campaigns.contacts.numbers import read_number
 from telecmi_async.campaigns.contacts.records import csv_records, json_records
-from telecmi_async.campaigns.rules import ZONE_COLUMN
 from telecmi_async.errors import ConfigurationError
+from telecmi_async.ledger.records import ZONE_COLUMN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

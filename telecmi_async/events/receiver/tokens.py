@@ -53,7 +53,7 @@ def new_token() -> str:
 class Tokens:
     """The tokens that are valid now, the newest first: several while one is being replaced."""
 
-    __slots__ = ("_encoded", "_tokens")
+    __slots__ = ("_encoded", "_escaped", "_tokens")
 
     def __init__(self, given: Secret) -> None:
         self._tokens = _usable(given.reveal())
@@ -62,6 +62,7 @@ class Tokens:
                 f"token must be 22 to 256 letters, digits, '-', '_' or '~'; {_ADVICE}"
             )
         self._encoded = tuple(token.encode() for token in self._tokens)
+        self._escaped = re.compile("|".join(map(_escaped, self._tokens)))
 
     def __repr__(self) -> str:
         return f"Tokens({_HIDDEN})"
@@ -94,10 +95,15 @@ class Tokens:
         return "/".join(parts) + (f"?{urlencode(given)}" if given else "")
 
     def hide(self, text: str) -> str:
-        """Return a text without the tokens."""
+        """Return a text without the tokens, percent-encoded ones included."""
         for token in self._tokens:
             text = text.replace(token, _HIDDEN)
-        return text
+        return self._escaped.sub(_HIDDEN, text) if "%" in text else text
+
+
+def _escaped(token: str) -> str:
+    """Return a pattern of a token of which some characters are percent-encoded."""
+    return "".join(f"(?:{re.escape(each)}|%(?i:{ord(each):02x}))" for each in token)
 
 
 def query_of(path: str) -> Mapping[str, str]:
@@ -140,7 +146,11 @@ class TokenFilter(logging.Filter):
         if isinstance(record.args, tuple):  # some formatters take them one by one
             record.args = tuple(map(self._hidden, record.args))
         else:  # a mapping with a behaviour of its own, such as gunicorn's
-            record.msg, record.args = record.getMessage(), None
+            try:
+                text = record.getMessage()
+            except Exception:  # noqa: BLE001  # a log that cannot be written raises nowhere
+                text = str(record.msg)
+            record.msg, record.args = text, None
         if record.exc_info and not record.exc_text:  # as formatters write it
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         for name, value in list(vars(record).items()):
@@ -152,9 +162,12 @@ class TokenFilter(logging.Filter):
         """Return a value, or its text with the tokens hidden if they are in it."""
         if value is None or isinstance(value, int | float):
             return value
-        text = str(value)
-        hidden = self._tokens.hide(text)
-        return value if hidden == text else hidden
+        try:
+            texts = [str(value), repr(value)]  # %s writes the one, %r the other
+        except Exception:  # noqa: BLE001  # a log that cannot be written raises nowhere
+            return _HIDDEN
+        hidden = list(map(self._tokens.hide, texts))
+        return value if hidden == texts else hidden[0]
 
 
 def hide_tokens(tokens: Tokens, loggers: Iterable[str]) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection
     from contextlib import AbstractAsyncContextManager
 
+    import redis as redis_py
     from redis.asyncio import Redis
 
 logger = logging.getLogger("telecmi_async")
@@ -40,7 +41,7 @@ _PUT, _GET = (read_lua("telecmi_async.events.store", name) for name in ("put", "
 
 
 class RedisStore(RedisBacked):
-    """Shares events between processes, through a Redis or Valkey server. On asyncio only.
+    """Shares events between processes, through a Redis or Valkey server.
 
     Give each process a receiver with such a store. Whichever process an event reaches, the
     handle that awaits it gets it; functions registered by ``receiver.on_event`` are called in
@@ -56,8 +57,8 @@ class RedisStore(RedisBacked):
 
     Args:
         redis: The server's URL, as ``redis://``, ``rediss://`` or ``unix://``, or a client of
-            your own, a `redis.asyncio.Redis`, that is used and never closed. Redis Cluster is
-            not supported.
+            your own, that is used and never closed: a ``redis.asyncio.Redis`` on asyncio, or a
+            ``redis.Redis``, which runs in threads. Redis Cluster is not supported.
         prefix: The beginning of all keys and of the channel: one for each TeleCMI account.
         timeout: How long one request to the server may take, in seconds or as a `timedelta`.
         remember: How many matched events are remembered, so that handlers get none twice.
@@ -67,8 +68,8 @@ class RedisStore(RedisBacked):
         unmatched_bytes: How many bytes of payload they may have together.
 
     Raises:
-        ConfigurationError: An invalid argument; redis-py is not installed; or the running
-            event loop is trio's.
+        ConfigurationError: An invalid argument; redis-py is not installed; or a client for
+            asyncio on trio.
     """
 
     #: Whether other processes see the same events.
@@ -76,7 +77,7 @@ class RedisStore(RedisBacked):
 
     def __init__(
         self,
-        redis: str | Secret | Redis,
+        redis: str | Secret | Redis | redis_py.Redis,
         *,
         prefix: str = "telecmi",
         timeout: validators.Duration = 5.0,
@@ -107,7 +108,6 @@ class RedisStore(RedisBacked):
             prefix=prefix,
             timeout=timeout,
             task="the store of events",
-            on_trio="serve from one process with the default store",
         )
 
     async def put(self, stored: StoredEvent) -> bool:

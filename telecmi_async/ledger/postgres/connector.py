@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 _WHERE_IT_LEADS: Final = (
     "SELECT pg_backend_pid(), to_regclass(quote_ident(%s) || '.migration')::oid::bigint"
 )
+_REPLACED: Final = (
+    "the ledger failed: its schema was dropped or replaced, or this is another database than "
+    "before"
+)
 # Temporary tables come last: another client of a pooler may have left one behind.
 _SETTINGS: Final = (
     "SELECT set_config('search_path', quote_ident(v.name) || ', pg_temp', v.here),"
@@ -76,6 +80,8 @@ class PostgresConnector:
         self.through_pooler = False
         #: What identifies the schema's tables, once they are there.
         self.migrated: int | None = None
+        #: Why the ledger must not be used again, if its schema is another one than before.
+        self.lost: LedgerLost | None = None
         self._parameters = Secret(_parse(given))
         password = self._known().get("password")
         self._redactor = Redactor(Secret(str(password or "")))
@@ -114,15 +120,36 @@ class PostgresConnector:
         else:
             if self.migrated not in {None, schema}:
                 connection.close()
-                raise LedgerLost(
-                    "the ledger failed: its schema was dropped or replaced, or this is another "
-                    "database than before"
-                )
+                raise self._lose(_REPLACED)
             self.through_pooler = connection.pooled
             return cast("WatchedConnection", connection)
         # Raised outside of `except`, or it would carry a foreign error whose frames hold the
         # password.
         raise StoreError(f"the ledger's database cannot be reached ({reason})")
+
+    def require_same_schema(self, connection: WatchedConnection) -> None:
+        """Require the schema that was there before; for a connection on which a query failed.
+
+        A schema that is made anew in between is found under the same name, and only some
+        queries fail in it: those that were prepared for types of the old one.
+
+        Raises:
+            LedgerLost: It was dropped or replaced.
+        """
+        import psycopg  # noqa: PLC0415  # an extra
+
+        if self.migrated is None:
+            return
+        found: int | None = self.migrated
+        with contextlib.suppress(psycopg.Error):  # the server does not answer: nothing is known
+            row = connection.execute(_WHERE_IT_LEADS, (self.schema,)).fetchone()
+            found = None if row is None else row[1]
+        if found != self.migrated:
+            raise self._lose(_REPLACED)
+
+    def _lose(self, why: str) -> LedgerLost:
+        self.lost = LedgerLost(why)
+        return self.lost
 
 
 @functools.cache

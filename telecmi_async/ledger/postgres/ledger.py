@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import secrets
-import time
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NoReturn, Self, SupportsIndex
 
@@ -14,9 +12,9 @@ from telecmi_async.errors import ConfigurationError, LedgerLost
 from telecmi_async.ledger.postgres import jobs, queries
 from telecmi_async.ledger.postgres.connector import PostgresConnector
 from telecmi_async.ledger.postgres.pipeline import PostgresPipeline
+from telecmi_async.ledger.postgres.server_clock import ServerClock
 from telecmi_async.ledger.records import Intent, Loaded, Reaped, RuleDecision
 from telecmi_async.ledger.rows import (
-    CLAIM_COLUMNS,
     CONTACT_COLUMNS,
     claim_from,
     contact_from,
@@ -36,7 +34,7 @@ from telecmi_async.ledger.states import ContactState
 from telecmi_async.phone import parse_number, parse_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
     from telecmi_async.ledger.records import (
         CallEvidence,
@@ -53,8 +51,6 @@ _BATCH: Final = 2_000
 # After so many new contacts the server should analyse its table.
 _MANY: Final = 20_000
 _PAGE: Final = 1_000
-# By how many seconds this machine's two clocks may differ within a second.
-_DRIFT: Final = 0.01
 
 _CONTACT: Final = f"SELECT id, {CONTACT_COLUMNS} FROM contact WHERE campaign = %s"  # noqa: S608  # columns
 
@@ -109,8 +105,7 @@ class PostgresLedger:
         # A reservation that a power loss takes back is over by the time the server is up.
         self._reservations = PostgresPipeline(connector, durable=False, separate=True)
         self._campaigns: dict[str, int] = {}
-        # The server's time as it was last read, and this machine's clocks before that.
-        self._reading = (0.0, -math.inf, 0.0)
+        self._clock = ServerClock(self._queries)
         # Batches that were claimed, perhaps: the query failed. By campaign and worker.
         self._lost: dict[tuple[str, str], list[int]] = {}
 
@@ -147,15 +142,7 @@ class PostgresLedger:
 
         A reading that is carried forward is ahead of it by a round trip at most.
         """
-        here, wall = time.monotonic(), time.time()
-        read, read_here, read_wall = self._reading
-        passed = here - read_here
-        # A machine that slept has a wall clock that went on, and another one that did not.
-        if passed < within and abs(wall - read_wall - passed) < _DRIFT:
-            return read + passed
-        read = float(await self._queries.value("SELECT clock()"))
-        self._reading = (read, here, wall)
-        return read
+        return await self._clock.now(within=within)
 
     # -- campaigns
 
@@ -198,9 +185,13 @@ class PostgresLedger:
 
     async def state(self, name: str) -> CampaignState:
         """Return the state of a campaign: a million contacts are counted in 0.1 seconds."""
-        found = await self._queries.fetch(queries.STATE, await self._campaign(name))
+        campaign = await self._campaign(name)
+        found = await self._queries.fetch(queries.STATE, campaign, self._connector.migrated)
         if not found:
-            raise LedgerLost("the ledger failed: the campaign is gone from its database")
+            raise LedgerLost(
+                "the ledger failed: the campaign is gone from its database, or that is another "
+                "one than before"
+            )
         *row, counts = found[0]
         return state_from(name, counts or {}, row)
 
@@ -233,9 +224,8 @@ class PostgresLedger:
         batch = lost.pop() if lost else secrets.randbits(62)
         try:
             found = await self._moves.fetch(
-                f"SELECT {CLAIM_COLUMNS}"  # noqa: S608  # columns
-                " FROM claim(%s::integer, %s, %s::bigint, %s::integer, %s)",
-                campaign, worker, batch, most, lease,
+                queries.CLAIM,
+                self._connector.migrated, campaign, worker, batch, most, lease,
             )  # fmt: skip
         except BaseException:
             lost.append(batch)
@@ -393,7 +383,7 @@ class PostgresLedger:
 
     async def contacts(
         self, name: str, *, states: Sequence[ContactState] = ()
-    ) -> AsyncIterator[Contact]:
+    ) -> AsyncGenerator[Contact]:
         """Iterate over contacts in the order of loading, without their histories."""
         wanted = [state.value for state in states or ContactState]
         campaign = await self._campaign(name)

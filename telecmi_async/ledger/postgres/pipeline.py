@@ -124,6 +124,8 @@ class PostgresPipeline:
         queries = [job.work for job in jobs if isinstance(job.work, _Query)]
         again = False
         try:
+            if self._connector.lost is not None:
+                raise self._connector.lost
             if len(jobs) == len(queries) > 1:
                 again = self._run_together(jobs, queries, until)
             for job in jobs:
@@ -184,6 +186,8 @@ class PostgresPipeline:
                 undone = state in _UNDONE
                 may_repeat = isinstance(job.work, _Query) and monotonic() < until
                 if not may_repeat or not (lost or undone):
+                    if not lost:
+                        self._connector.require_same_schema(connection)
                     kind = LedgerLost if state in _LOST else StoreError
                     job.fail(kind(f"the ledger's database failed ({_name_of(error)})"))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from telecmi_async.ledger.rows import CLAIM_COLUMNS
+
 CREATE: Final = """
     WITH made AS (
         INSERT INTO campaign (name, settings, created) VALUES (%s, %s::json, clock())
@@ -29,7 +31,13 @@ STATE: Final = """
         SELECT c.not_before, c.reason FROM contact c
         WHERE c.campaign = k.id AND c.state = 'pending' ORDER BY c.not_before, c.id LIMIT 1
     ) p ON true
-    WHERE k.id = %s"""
+    WHERE k.id = %s AND 'migration'::regclass::oid::bigint = %s"""
+# A schema that was made anew, perhaps from an older copy, gives no claim.
+CLAIM: Final = f"""
+    SELECT {CLAIM_COLUMNS} FROM claim(
+        CASE WHEN 'migration'::regclass::oid::bigint = %s THEN %s::integer END,
+        %s, %s::bigint, %s::integer, %s
+    )"""  # noqa: S608  # columns
 ADD_DO_NOT_CALL: Final = """
     WITH added AS (
         INSERT INTO do_not_call (number, source, at)

@@ -25,7 +25,7 @@ from telecmi_async.errors import ConfigurationError, LedgerLost
 from telecmi_async.ledger.records import Loaded
 from telecmi_async.ledger.sanitize import clean, contact_row
 from telecmi_async.ledger.sqlite import claims, limits, queries, sends
-from telecmi_async.ledger.sqlite.thread import SqliteThread
+from telecmi_async.ledger.sqlite.thread import SqliteLoss, SqliteThread
 from telecmi_async.phone import parse_numbers
 
 if TYPE_CHECKING:
@@ -142,8 +142,11 @@ class SqliteLedger:
         """
         if self._threads is not None:
             raise ConfigurationError("this ledger is open already; make another one instead")
+        loss = SqliteLoss()
         writer, reader = (
-            SqliteThread(self._path, self._clock, timeout=self._timeout, writes=writes)
+            SqliteThread(
+                self._path, self._clock, timeout=self._timeout, writes=writes, loss=loss
+            )
             for writes in (True, False)
         )
         await writer.open()

@@ -83,6 +83,12 @@ def _name_of(error: Exception, *, parts: int = 9) -> str:
     return "_".join(name.split("_")[:parts])
 
 
+class SqliteLoss:
+    """Why a file must not be used again by any thread that has it open; shared by those."""
+
+    error: LedgerLost | None = None
+
+
 class SqliteThread:
     """A thread that reads or writes a ledger's file, for any number of event loops.
 
@@ -91,7 +97,13 @@ class SqliteThread:
     """
 
     def __init__(
-        self, path: Path, clock: Callable[[], float], *, timeout: float, writes: bool
+        self,
+        path: Path,
+        clock: Callable[[], float],
+        *,
+        timeout: float,
+        writes: bool,
+        loss: SqliteLoss,
     ) -> None:
         self._path = path
         # The path as it was given: if it is a link, it must go on leading to the same file.
@@ -103,8 +115,7 @@ class SqliteThread:
         self._identity: list[tuple[int, int]] = []
         # The file's size, which only grows.
         self._size = 0
-        # Why the file must not be used again.
-        self._lost: LedgerLost | None = None
+        self._loss = loss
         self._thread: JobThread[_Work] = JobThread(
             f"telecmi-ledger-{'writer' if writes else 'reader'}",
             serve=self._serve,
@@ -139,9 +150,9 @@ class SqliteThread:
     # -- in the thread
 
     def _serve(self, jobs: list[Job[_Work]]) -> None:
-        if self._lost is not None:
+        if (lost := self._loss.error) is not None:
             for job in jobs:
-                job.fail(LedgerLost(*self._lost.args))
+                job.fail(LedgerLost(*lost.args))
             return
         try:
             db = self._db = self._db or self._connect()
@@ -245,7 +256,7 @@ class SqliteThread:
                     # Another worker may have opened the file since, and would begin anew.
                     db.execute("UPDATE campaign SET status = 'stopped', why = ?", (str(lost),))
             if isinstance(lost, LedgerLost):
-                self._lost = lost
+                self._loss.error = lost
             elif len(jobs) > 1 and not committing:
                 return False
             for job in jobs:

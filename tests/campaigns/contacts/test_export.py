@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from left_generators import left_generators
 from memory_ledger import EPOCH, MemoryLedger
 
 from telecmi_async import ConfigurationError
@@ -172,3 +174,26 @@ async def test_all_states_are_counted() -> None:
     assert found == {str(state): 0 for state in ContactState} | {"placed": 1, "pending": 3}
     with pytest.raises(ConfigurationError):
         await export.counts(book, "autumn")
+
+
+class Full:
+    """A target on a full disk."""
+
+    def write(self, text: str, /) -> object:
+        """Fail."""
+        raise OSError(28, "No space left on device")
+
+
+async def test_exports_that_end_early_leave_no_generator() -> None:
+    """A target that fails, or a loop that is left, closes what reads the ledger."""
+    book = await ledger()
+    with left_generators() as left:
+        for write in (export.write_csv, export.write_jsonl):
+            with pytest.raises(OSError, match="No space left"):
+                await write(Full(), book, "spring")
+        async with aclosing(export.rows(book, "spring")) as found:
+            async for row in found:
+                assert row["number"] == str(FIRST)
+                break
+
+    assert left == []

@@ -365,19 +365,64 @@ def test_a_time_zone_that_is_none_is_rejected() -> None:
 
 def test_a_row_that_the_flow_cannot_use_is_rejected() -> None:
     """Each row is checked with the call flow, and rejected if the flow cannot be filled."""
-    template = Template([{"action": "speak", "text": "{name}"}])
+    template = Template([{"action": "play", "file_url": "{url}"}])
 
     rows = list(
         opened(
-            "number,name\n919876543210,Asha\n919876543211,\n",
-            check=lambda contact: template.fill(contact.columns),
+            "number,url\n919876543210,https://a.example/a.wav\n919876543211,a.wav\n",
+            flow=template,
         )
     )
 
     assert isinstance(rows[0], NewContact)
     assert isinstance(rows[1], Rejection)
     assert rows[1].kind is Kind.FLOW
-    assert rows[1].reason.startswith("cannot be dialled: pcmo[0].text: must not be empty")
+    assert rows[1].reason.startswith("cannot be dialled: pcmo[0].file_url: must be a full URL")
+
+
+GREETING = Template([{"action": "speak", "text": "Hello {name} of {city|your town}"}])
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["", "  ", "\u00a0", "\u200b\ufeff", '"\u3000"', "\u201c\u201d", "'", '""""""', "\u3164"],
+)
+def test_a_cell_without_text_is_rejected_where_the_flow_needs_it(cell: str) -> None:
+    """An empty cell is rejected with its row, its column and what would be right."""
+    text = f"number,name,city\n919876543210,Asha,\n919876543211,{cell},Pune\n"
+
+    good, bad = list(opened(text, flow=GREETING))
+
+    assert isinstance(good, NewContact)
+    assert bad == Rejection(
+        3,
+        Kind.EMPTY_CELL,
+        'cannot be dialled: pcmo[0].text: needs text in the column "name", which is empty: fill '
+        "it in, or give the flow a default, such as {name|there}, or {name|} if it may be empty",
+    )
+
+
+def test_null_and_a_missing_key_are_empty_cells() -> None:
+    """In JSON lines, null, an empty text and a missing key are no text; other values are."""
+    rows: list[dict[str, object]] = [
+        {"name": "Asha"}, {"name": None}, {"name": ""}, {}, {"name": 0}, {"name": False},
+        {"nam": "Asha"},
+    ]  # fmt: skip
+    lines = (json.dumps({"to": f"91987654321{n}", **row}) for n, row in enumerate(rows))
+
+    found = read("\n".join(lines), flow=GREETING)
+    empty = [row for row, kind in found if kind is Kind.EMPTY_CELL]
+
+    assert empty == [2, 3, 4, 7]
+
+
+def test_a_second_row_may_have_what_the_first_lacks() -> None:
+    """A number whose first row lacks a text is dialled with its second row."""
+    text = "number,name\n919876543210,\n919876543210,Asha\n919876543210,Bo\n"
+
+    assert read(text, flow=Template([{"action": "speak", "text": "{name}"}])) == [
+        (2, Kind.EMPTY_CELL), (3, 919876543210), (4, Kind.DUPLICATE),
+    ]  # fmt: skip
 
 
 # --- quotation marks --------------------------------------------------------------------

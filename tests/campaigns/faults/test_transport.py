@@ -209,9 +209,6 @@ async def test_a_send_that_is_carried_out_late_is_found_by_its_events() -> None:
 
 
 @pytest.mark.real_clock
-@pytest.mark.filterwarnings(
-    "ignore:Async gen:ResourceWarning"
-)  # see wire/test_transport_faults
 async def test_every_misdeed_of_a_server_leaves_its_contact_unknown_and_sent_once(
     tmp_path: Path,
 ) -> None:

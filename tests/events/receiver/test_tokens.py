@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from webhook_posts import OLD_TOKEN, PATH, TOKEN
 
-from telecmi_async import Receiver
+from telecmi_async import ConfigurationError, Receiver
+from telecmi_async._internal.secrets import Secret
 from telecmi_async.events.receiver import WEB_LOGS, new_token
 from telecmi_async.events.receiver.receiver import intake_of
+from telecmi_async.events.receiver.tokens import Tokens, check_name, query_of
 
 LOG = "telecmi_async.tests.access"
 
@@ -56,6 +58,23 @@ class Address:
 
     def __str__(self) -> str:
         return f"https://example.com{PATH}"
+
+
+class Asked:
+    """A request object whose text does not show its path, and whose repr does."""
+
+    def __str__(self) -> str:
+        return "a request"
+
+    def __repr__(self) -> str:
+        return f"<Asked POST {PATH}>"
+
+
+class Broken:
+    """An object that has no text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError(TOKEN)
 
 
 def test_a_new_token_cannot_be_guessed() -> None:
@@ -113,13 +132,26 @@ def test_a_token_shows_in_no_repr() -> None:
         (f'203.0.113.7 "POST {PATH} HTTP/1.1" 204', (), '203.0.113.7 "POST /telecmi/••• HTTP/1.1" 204'),
         ("%s took %.1f s of %s", (Address(), 0.5, None), "https://example.com/telecmi/••• took 0.5 s of None"),
         ("nothing to hide in %r", ([1],), "nothing to hide in [1]"),
+        ("asked by %r", (Asked(),), "asked by 'a request'"),
+        ("%d %% of %s", (7, Broken()), "7 % of •••"),
+        # What cannot be formatted is written without its arguments, and raises nothing.
+        (f"%(no)s of {PATH}", ({"path": PATH},), "%(no)s of /telecmi/•••"),
+        # As a proxy may escape it.
+        ("%s", (PATH.replace("~", "%7E").replace("-", "%2d"),), "/telecmi/•••"),
+        ("%s", (f"/telecmi/%6F{OLD_TOKEN[1:]}",), "/telecmi/•••"),
+        ("%s", ("/%6B".join(PATH.split("/k")),), "/telecmi/•••"),
+        ("%s", (f"/100%25/{TOKEN[:-1]}",), f"/100%25/{TOKEN[:-1]}"),
     ],
 )  # fmt: skip
 def test_access_logs_show_no_token(
     lines: Lines, message: str, args: tuple[object, ...], written: str
 ) -> None:
     """Neither the text nor the extra attributes of a log record show a token."""
-    path = {"first_request_line": f"POST {PATH} HTTP/1.1", "request": Address()}
+    path = {
+        "first_request_line": f"POST {PATH} HTTP/1.1",
+        "request": Address(),
+        "asked": Asked(),
+    }
     logging.getLogger(LOG).warning(message, *args, extra=path)
 
     assert lines.lines == [written]
@@ -155,16 +187,81 @@ def test_a_traceback_that_was_already_written_shows_no_token(lines: Lines) -> No
     assert lines.lines == ["failed\nValueError: as the first handler wrote it: /telecmi/•••"]
 
 
-def test_without_names_the_known_servers_logs_are_meant() -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "aiohttp.access", "django.request", "django.server", "granian.access", "gunicorn.access",
+        "gunicorn.error", "hypercorn.access", "hypercorn.error", "uvicorn.access", "uvicorn.error",
+    ],
+)  # fmt: skip
+def test_without_names_the_known_servers_logs_are_meant(name: str) -> None:
     """Without names, `hide_in` covers the loggers of the known web servers."""
-    loggers = [logging.getLogger(name) for name in WEB_LOGS]
-    before = [list(logger.filters) for logger in loggers]
+    logs = [logging.getLogger(each) for each in WEB_LOGS]
+    before = [list(each.filters) for each in logs]
+    logger, handler = logging.getLogger(name), Lines()
+    logger.addHandler(handler)
     try:
         Receiver(TOKEN).hide_in()
-        added = [len(logger.filters) for logger in loggers]
+        logger.error("asked for %s", PATH)
     finally:
-        for logger, filters in zip(loggers, before, strict=True):
-            logger.filters[:] = filters
+        logger.removeHandler(handler)
+        for each, filters in zip(logs, before, strict=True):
+            each.filters[:] = filters
 
-    assert added == [len(filters) + 1 for filters in before]
-    assert isinstance(Atoms(), Mapping)
+    assert handler.lines == ["asked for /telecmi/•••"]
+
+
+@pytest.mark.parametrize("last", ["t", "~", "-", "_"])
+@pytest.mark.parametrize("escaped", [False, True])
+@pytest.mark.parametrize("path", ["/{}", "/{}/", "/~/{}", "/menu~/{}//", "/~menu/{}?a=~"])
+def test_a_token_ends_with_any_of_its_characters(path: str, escaped: bool, last: str) -> None:
+    """Only slashes are cut off around the token and the name before it."""
+    token = "t" * 21 + last
+    written = f"{token[:-1]}%{ord(last):02X}" if escaped else token
+    tokens = Tokens(Secret(token))
+
+    assert tokens.match(path.format(written)) == path.partition("{")[0].strip("/")
+    assert tokens.match(path.format(written[1:])) is None
+    assert tokens.match(path.format(f"{written}~")) is None
+
+
+def test_an_address_keeps_all_of_its_base_but_the_last_slashes() -> None:
+    """A base such as a user's home, which ends with a tilde, stays as it is."""
+    receiver = Receiver(TOKEN)
+
+    assert receiver.url("https://example.com/~//") == f"https://example.com/~/{TOKEN}"
+    assert receiver.url("https://example.com/~", "a") == f"https://example.com/~/a/{TOKEN}"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [[TOKEN, None], [7], [TOKEN.encode()], TOKEN.encode(), {TOKEN}, iter([TOKEN]), [[TOKEN]]],
+)
+def test_a_token_is_text(given: Any) -> None:
+    """Whatever else is among the tokens is refused, in the words of a weak token."""
+    with pytest.raises(ConfigurationError, match="token must be 22 to 256"):
+        Receiver(given)
+
+
+@pytest.mark.parametrize(
+    ("length", "fits"), [(21, False), (22, True), (256, True), (257, False)]
+)
+def test_a_token_has_a_least_and_a_greatest_length(length: int, fits: bool) -> None:
+    """A token has 22 to 256 characters: 22 random ones of base 64 hold 132 bits."""
+    with nullcontext() if fits else pytest.raises(ConfigurationError):
+        Receiver("a" * length)
+
+
+@pytest.mark.parametrize("name", [None, 7, b"menu", ["menu"]])
+def test_a_name_is_text(name: Any) -> None:
+    """A name that is no text is refused as any other that cannot be part of an address."""
+    with pytest.raises(ConfigurationError, match="1 to 64 letters"):
+        check_name(name)
+
+
+@pytest.mark.parametrize(("count", "read"), [(0, 0), (1, 1), (50, 50), (51, 0)])
+def test_a_long_query_is_not_read(count: int, read: int) -> None:
+    """A query of up to 50 parameters is read; a longer one is as good as none."""
+    query = "&".join(f"name{at}={at}" for at in range(count))
+
+    assert query_of(f"{PATH}?{query}") == {f"name{at}": str(at) for at in range(read)}
