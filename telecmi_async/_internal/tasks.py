@@ -54,6 +54,14 @@ async def background_task_group() -> AsyncGenerator[TaskGroup]:
             del failure  # a reference cycle: it holds this frame
 
 
+def first_failure(failure: BaseException) -> BaseException:
+    """Return the first exception of a group; an interrupt comes before failures."""
+    while isinstance(failure, BaseExceptionGroup):
+        inside = cast("tuple[BaseException, ...]", failure.exceptions)
+        failure = next((each for each in inside if not isinstance(each, Exception)), inside[0])
+    return failure
+
+
 def _load_backend() -> None:
     """Have anyio import what it needs in this event loop, now rather than during a call."""
     try:
@@ -136,6 +144,8 @@ class TaskRunner:
             except anyio.get_cancelled_exc_class():
                 if error is None:
                     raise
+            except BaseExceptionGroup as group:  # Ctrl-C, which may end any task
+                raise first_failure(group) from None
 
     def start(
         self,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Self
 
 import attrs
 
 from telecmi_async._internal import validators
-from telecmi_async._internal.messages import did_you_mean
+from telecmi_async._internal.messages import did_you_mean, mask
+from telecmi_async._internal.tasks import first_failure
 from telecmi_async.campaigns.event_recorder import EventRecorder
 from telecmi_async.campaigns.settings import CampaignSettings, CampaignTimeouts
 from telecmi_async.campaigns.supervisor import Supervisor
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from telecmi_async.ledger import CampaignState, Ledger, Loaded, NewContact
     from telecmi_async.pacing.shared import SharedLimits
     from telecmi_async.service.service import CallService
+
+logger = logging.getLogger("telecmi_async")
 
 
 class Campaign:
@@ -204,6 +208,30 @@ class Campaign:
         """Have this worker start nothing more; `run` returns when what was sent is settled."""
         self._worker.leave()
 
+    @property
+    def timeouts(self) -> CampaignTimeouts:
+        """How long it waits."""
+        return self._worker.timeouts
+
+    @property
+    def unrecorded(self) -> int:
+        """The number of sends of the last run whose outcome the ledger could not record.
+
+        They are ``sending`` in the ledger, and unknown once their leases are over.
+        """
+        return len(self._worker.unrecorded)
+
+    def _report_unrecorded(self) -> None:
+        """Log what became of sends that the ledger knows nothing of."""
+        for number, outcome in self._worker.unrecorded:
+            logger.error(
+                "campaign %s: not on record: the send to %s ended %s%s",
+                self.name,
+                mask(number),
+                outcome.state,
+                f", request_id {outcome.request_id}" if outcome.request_id else "",
+            )
+
     async def run(
         self, *, on_progress: Callable[[CampaignState], object] | None = None
     ) -> CampaignState:
@@ -233,6 +261,7 @@ class Campaign:
             )
         self._check_caps()
         self._running = True
+        self._worker.unrecorded.clear()
         self._worker.ledger_health.lost = None  # it may have been put right since
         try:
             await self._create()
@@ -241,18 +270,11 @@ class Campaign:
                 async with self._recorder.open():
                     await self._supervisor.run(on_progress, events=self._receives)
             except BaseExceptionGroup as group:
-                failure = _first(group)
+                failure = first_failure(group)
             if failure := failure or self._worker.failure:
                 raise failure
             return await self._ledger.state(self.name)
         finally:
+            self._report_unrecorded()
             self._running = False
             self._worker.leaving, self._worker.failure = False, None
-
-
-def _first(failure: BaseException) -> BaseException:
-    """Return the first exception of a group; an interrupt comes before failures."""
-    while isinstance(failure, BaseExceptionGroup):
-        inside = cast("tuple[BaseException, ...]", failure.exceptions)
-        failure = next((each for each in inside if not isinstance(each, Exception)), inside[0])
-    return failure

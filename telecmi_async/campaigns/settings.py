@@ -27,6 +27,8 @@ UnknownPolicy: TypeAlias = Literal["hold", "retry_after_proof", "give_up"]
 
 _FASTEST: Final = 10_000
 _REFUSALS: Final = 10
+# How long a ledger takes to say that it fails, in seconds.
+_LAST_ATTEMPT: Final = 30.0
 # The version of what `CampaignSettings.dump` returns. It grows when an older version of this
 # package would misread that; then `parse` goes on reading what came before.
 _FORMAT: Final = 1
@@ -137,6 +139,15 @@ class CampaignTimeouts:
     def send(self) -> float:
         """For how many seconds after its intent a send belongs to its worker."""
         return self.fence + (self.timeouts or Timeouts()).total + self.grace
+
+    @property
+    def longest_leave(self) -> tuple[float, float]:
+        """In how many seconds a worker that leaves is done: usually, and if the ledger fails.
+
+        A request ends, and its outcome is written again and again until the last attempt fails.
+        """
+        request = (self.timeouts or Timeouts()).total
+        return request, request + self.send + _LAST_ATTEMPT
 
 
 def _parse_flow(value: FlowLike | Template) -> Template:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from telecmi_async.calls.handle import CallHandle
     from telecmi_async.campaigns.settings import CampaignSettings, CampaignTimeouts
-    from telecmi_async.ledger import CampaignState, Ledger
+    from telecmi_async.ledger import CampaignState, Ledger, SendResult
     from telecmi_async.pacing.shared import SharedLimits
     from telecmi_async.service.service import CallService
 
@@ -110,6 +110,8 @@ class Worker:
         self._waiting: deque[PendingSend] = deque()
         self._handles: set[CallHandle] = set()
         self._changed: anyio.Event | None = None
+        #: The numbers and outcomes of sends that could not be put on record.
+        self.unrecorded: list[tuple[int, SendResult]] = []
         # Since when all that is left is unknown.
         self._idle_since: float | None = None
 
@@ -392,7 +394,11 @@ class Worker:
         if limited:
             self._resume_at = max(self._resume_at, self.now() + verdict.pause)
         # The intent may never have been on record: then the claim is released.
-        ours = await self.ledger_health.persist(settle, self.timeouts.send)
+        try:
+            ours = await self.ledger_health.persist(settle, self.timeouts.send)
+        except StoreError:
+            self.unrecorded.append((send.claim.number, verdict.at(0.0)))
+            raise
         ours = ours or await self.ledger.release(send.claim, send.owner)
         if limited:
             await self._scheduler.hold(verdict.pause)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, cast
 
 import telecmi_async
 from telecmi_async.cli.arguments import make_parser
 from telecmi_async.cli.exits import Exit, Stop, exit_of
+from telecmi_async.cli.screen import finish, give_up
 from telecmi_async.cli.shared_arguments import Misused
 from telecmi_async.cli.terminal import Terminal
 from telecmi_async.errors import TelecmiError
@@ -23,6 +25,13 @@ if TYPE_CHECKING:
 
 # What may end a command without a fault of the program: it gets words, and no traceback.
 _EXPECTED: Final = (Stop, TelecmiError, KeyboardInterrupt, OSError)
+# Commands that are for their results alone. Any other one goes on without them: its exit code says
+# what it did.
+_SHOWING: Final = frozenset(
+    {"", "doctor", "export", "flow check", "flow show", "status", "why"}
+)
+# After a fault of the program, their exit code says that a phone may have rung.
+_PLACING: Final = frozenset({"call", "dial", "resume"})
 
 
 def main(argv: Sequence[str] | None = None, *, terminal: Terminal | None = None) -> int:
@@ -34,6 +43,15 @@ def main(argv: Sequence[str] | None = None, *, terminal: Terminal | None = None)
     """
     terminal = terminal or Terminal.of_process()
     given = sys.argv[1:] if argv is None else argv
+    try:
+        return _main(given, terminal)
+    finally:
+        finish(terminal.stdout)
+        finish(terminal.stderr)
+
+
+def _main(given: Sequence[str], terminal: Terminal) -> int:
+    terminal = terminal.unfailing(results=False)
     parser = make_parser()
     try:
         options = parser.parse_args(given)
@@ -43,12 +61,18 @@ def main(argv: Sequence[str] | None = None, *, terminal: Terminal | None = None)
         return _fail(terminal, misuse.command, misuse, as_json="--json" in given)
     command = " ".join(filter(None, (options.command, getattr(options, "action", ""))))
     as_json = getattr(options, "as_json", False)
+    if command not in _SHOWING:
+        terminal = terminal.unfailing(results=True)
     try:
         return _run(parser, options, terminal)
     except BaseException as error:
         leaves = list(_leaves(error))
         if not all(isinstance(each, _EXPECTED) for each in leaves):
-            raise
+            if command not in _PLACING or not isinstance(error, Exception):
+                raise
+            # Python's own exit code, 1, says that no phone rang.
+            terminal.say("".join(traceback.format_exception(error)))
+            return Exit.UNKNOWN
         first = next(
             (each for each in leaves if isinstance(each, KeyboardInterrupt)), leaves[0]
         )
@@ -91,7 +115,7 @@ def _fail(terminal: Terminal, who: str, error: BaseException, *, as_json: bool) 
     kind, message = type(error).__name__, str(error)
     match error:
         case BrokenPipeError():  # the reader of the results has closed the pipe
-            terminal.give_up_results()
+            give_up(terminal.stdout)
             return Exit.OK
         case KeyboardInterrupt():
             code, kind, message = Exit.INTERRUPTED, "Interrupted", "interrupted"
@@ -100,7 +124,7 @@ def _fail(terminal: Terminal, who: str, error: BaseException, *, as_json: bool) 
         case TelecmiError():
             code = exit_of(error)
         case OSError():  # a disk is full, perhaps the one that results go to
-            terminal.give_up_results()
+            give_up(terminal.stdout)
             code, message = Exit.PARTLY, error.strerror or message
         case _:
             code, kind = Exit.USAGE, "Usage"

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from telecmi_async.cli.exits import Exit
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
     from telecmi_async.cli.terminal import Terminal
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS: Final = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    # Of a terminal that is gone. Windows has none.
+    *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []),
+)
 # `timeout` and others send a signal to a process, and at once to its group. No user
 # presses keys as fast.
 _TOGETHER: Final = 0.05
@@ -50,22 +55,31 @@ class Interrupts:
             return
         self.count += 1
         if self.count > 1:
-            self._terminal.say()
-            self._terminal.say(
-                "Gone. Requests that were under way may ring: the ledger has them, and takes "
-                "them for unknown two minutes from now."
-            )
+            with suppress(Exception):  # whatever else is being written
+                self._terminal.say()
+                self._terminal.say(
+                    "Gone. Requests that were under way may ring: the ledger has them, and takes "
+                    "them for unknown two minutes from now."
+                )
             self._end(Exit.INTERRUPTED)
 
 
 @contextmanager
 def interrupts(terminal: Terminal) -> Generator[Interrupts]:
-    """Count Ctrl-C and SIGTERM instead of ending; in the main thread, where signals go."""
+    """Count Ctrl-C, SIGTERM and SIGHUP instead of ending; in the main thread, where signals go.
+
+    Under ``nohup`` SIGHUP is ignored, and stays so.
+    """
     found = Interrupts(terminal)
     if threading.current_thread() is not threading.main_thread():
         yield found
         return
-    before = {number: signal.signal(number, found.receive) for number in _SIGNALS}
+    ignored = {each for each in _SIGNALS[2:] if signal.getsignal(each) is signal.SIG_IGN}
+    before = {
+        number: signal.signal(number, found.receive)
+        for number in _SIGNALS
+        if number not in ignored
+    }
     try:
         yield found
     finally:

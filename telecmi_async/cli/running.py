@@ -13,9 +13,9 @@ import anyio
 
 from telecmi_async.campaigns.send_health import EQUAL_REFUSALS, REFUSED_CREDENTIALS
 from telecmi_async.cli.display import display_for
-from telecmi_async.cli.exits import Exit
+from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.interrupts import interrupts
-from telecmi_async.cli.progress import ProgressMeter
+from telecmi_async.cli.progress import ProgressMeter, duration
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import ContactState
 from telecmi_async.ledger.states import Move
@@ -91,9 +91,11 @@ class _RunMonitor:
         while self.why is None:
             await anyio.sleep(_LOOK)
             if self._pressed.count:
+                request, ledger = map(duration, self._campaign.timeouts.longest_leave)
                 self._leave(
                     Exit.INTERRUPTED,
-                    "No more calls are started; waiting for what was sent. Ctrl-C again leaves "
+                    "No more calls are started; waiting for what was sent. That takes at most "
+                    f"{request}, or {ledger} if the ledger does not answer. Ctrl-C again leaves "
                     "at once.",
                 )
             elif (state := self._state) is not None:
@@ -211,6 +213,7 @@ async def run_campaign(
 
     Raises:
         ServiceClosed: The service was closed meanwhile.
+        Stop: The ledger fails, and the command was interrupted, or outcomes are not on record.
         StoreError: The ledger fails at the beginning or at the end.
     """
     display = display_for(terminal.words)
@@ -230,11 +233,23 @@ async def run_campaign(
         display.finish(
             None if final is None else monitor.meter.look(final, anyio.current_time())
         )
+    if campaign.unrecorded:
+        terminal.say(
+            f"What became of {campaign.unrecorded} sends is not on record: they are taken for "
+            "unknown when the ledger is back."
+        )
     if failure is not None:
+        if isinstance(failure, StoreError) and (
+            campaign.unrecorded or monitor.why is Exit.INTERRUPTED
+        ):
+            code = Exit.UNKNOWN if campaign.unrecorded else Exit.INTERRUPTED
+            raise Stop(code, str(failure)) from None
         raise failure
     assert final is not None, "it came to an end"  # noqa: S101  # for type checkers
     if final.asked == "stopped":
         terminal.say(f"Stopped{f': {final.why}' if final.why else ''}.")
+    if campaign.unrecorded:
+        return final, Exit.UNKNOWN
     return final, exit_for(final, campaign.settings.rules, monitor.why)
 
 

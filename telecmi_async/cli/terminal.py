@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import sys
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from attrs import evolve, frozen
 
 from telecmi_async._internal.messages import mask_in
 from telecmi_async.cli.exits import Exit, Stop
+from telecmi_async.cli.screen import Screen, encodable, standard_streams
 
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 _BACK_AND_CLEAR: Final = "\r\x1b[K"
@@ -47,7 +47,8 @@ class Terminal:
     @classmethod
     def of_process(cls) -> Terminal:
         """Return this process's own."""
-        return cls(stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr, environ=os.environ)
+        stdin, stdout, stderr = standard_streams()
+        return cls(stdin=stdin, stdout=stdout, stderr=stderr, environ=os.environ)
 
     @property
     def words(self) -> Terminal:
@@ -62,10 +63,26 @@ class Terminal:
         """Write a line of words."""
         print(self._plain(text, self.stderr), file=self.stderr, flush=True)
 
-    def give_up_results(self) -> None:
-        """Have nothing more written to stdout, whose reader is gone."""
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
+    def unfailing(self, *, results: bool) -> Terminal:
+        """Return this terminal, but words that cannot be written end nothing.
+
+        With ``results`` neither do results: those are written among the words then.
+        """
+        stderr = Screen.over(self.stderr)
+        if not results:
+            return evolve(self, stderr=stderr)
+        was_said = False
+
+        def instead(text: str, why: str) -> None:
+            nonlocal was_said
+            if not was_said:
+                print(
+                    f"results cannot be written to stdout ({why}); here they are:", file=stderr
+                )
+            was_said = True
+            print(text, end="", file=stderr, flush=True)
+
+        return evolve(self, stderr=stderr, stdout=Screen.over(self.stdout, instead))
 
     def redraw(self, text: str) -> None:
         """Replace the line that results are on."""
@@ -82,8 +99,9 @@ class Terminal:
         """
         self.stderr.write(self._plain(question, self.stderr))
         self.stderr.flush()
-        with _plain_interrupts():
+        with _plain_interrupts(), suppress(OSError, ValueError):  # the terminal is gone
             return self.stdin.readline().strip()
+        return ""
 
     @property
     def can_ask(self) -> bool:
@@ -113,8 +131,7 @@ class Terminal:
     @staticmethod
     def _plain(text: str, stream: TextIO) -> str:
         """Return ``text`` with a "?" for each character that the stream cannot encode."""
-        encoding = stream.encoding or "utf-8"
-        return text.encode(encoding, "replace").decode(encoding)
+        return encodable(text, stream)
 
 
 def confirm(
