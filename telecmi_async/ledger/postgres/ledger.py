@@ -328,10 +328,8 @@ class PostgresLedger:
     async def record_event(self, event: CallEvidence) -> str | None:
         """Record an event of a call."""
         event = clean_event(event)
-        if event.leg_cost is not None:
-            await self._moves.fetch(
-                queries.ADD_LEG, *event.leg_cost, event.token, event.request_id
-            )
+        if leg := event.leg_cost:
+            await self._moves.fetch(queries.ADD_LEG, *leg, event.token, event.request_id)
         name: str | None = await self._moves.value(
             queries.RECORD_EVENT, event.token, event.request_id, event.at, event.over,
             event.answered, event.talk_seconds, event.call_cost, event.detail,
