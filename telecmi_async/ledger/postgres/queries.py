@@ -30,6 +30,12 @@ STATE: Final = """
         WHERE c.campaign = k.id AND c.state = 'pending' ORDER BY c.not_before, c.id LIMIT 1
     ) p ON true
     WHERE k.id = %s"""
+ADD_DO_NOT_CALL: Final = """
+    WITH added AS (
+        INSERT INTO do_not_call (number, source, at)
+        SELECT DISTINCT n, %s, clock() FROM unnest(%s::bigint[]) n ORDER BY n
+        ON CONFLICT (number) DO NOTHING RETURNING 1
+    ) SELECT count(*) FROM added"""
 RECORD_EVENT: Final = (
     "SELECT record_event(%s, %s, %s, %s, %s::boolean, %s::integer, %s::double precision, %s)"
 )
@@ -39,9 +45,3 @@ ADD_LEG: Final = """
     WHERE s.token = %s OR s.request_id = %s LIMIT 1
     ON CONFLICT (send, leg) DO UPDATE SET cost = excluded.cost WHERE excluded.cost > l.cost
     RETURNING 1"""
-ADD_DO_NOT_CALL: Final = """
-    WITH added AS (
-        INSERT INTO do_not_call (number, source, at)
-        SELECT DISTINCT n, %s, clock() FROM unnest(%s::bigint[]) n ORDER BY n
-        ON CONFLICT (number) DO NOTHING RETURNING 1
-    ) SELECT count(*) FROM added"""
