@@ -325,11 +325,11 @@ class PostgresLedger:
     async def record_event(self, event: CallEvidence) -> str | None:
         """Record an event of a call."""
         event = clean_event(event)
+        if leg := event.leg_cost:
+            await self._moves.fetch(queries.ADD_LEG, *leg, event.token, event.request_id)
         name: str | None = await self._moves.value(
-            "SELECT record_event(%s, %s, %s, %s, %s::boolean, %s::integer,"
-            " %s::double precision, %s)",
-            event.token, event.request_id, event.at, event.over, event.answered,
-            event.talk_seconds, event.cost, event.detail,
+            queries.RECORD_EVENT, event.token, event.request_id, event.at, event.over,
+            event.answered, event.talk_seconds, event.call_cost, event.detail,
         )  # fmt: skip
         return name
 
