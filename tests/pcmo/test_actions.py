@@ -6,6 +6,7 @@ import copy
 import pickle
 from datetime import timedelta
 from enum import IntEnum, StrEnum
+from functools import partial
 from typing import Any, get_args
 
 import attrs
@@ -36,6 +37,7 @@ from telecmi_async.pcmo import (
     Stream,
 )
 from telecmi_async.pcmo.actions import ACTIONS
+from telecmi_async.pcmo.codec import dump_pcmo
 
 PHONE = 19170000002
 HOOK = "https://example.com/digits"
@@ -154,6 +156,119 @@ def test_a_sip_user_is_not_too_long_a_number() -> None:
         Sip(2**53)
 
     assert caught.value.path == "user"
+
+
+SECONDS: tuple[list[Any], list[Any]] = (
+    [1, 40, timedelta(minutes=1), 2**31 - 1],
+    [0, -1, 1.0, "40", True, timedelta(milliseconds=1500), timedelta(0), 2**31],
+)
+COUNT: tuple[list[Any], list[Any]] = ([1, 20, 2**31 - 1], [0, -1, "2", 1.0, True, 2**31])
+CALLER: tuple[list[Any], list[Any]] = (["+1 917 000 0000", 19170000000], [0, "0", "anna", True])
+FLAG: tuple[list[Any], list[Any]] = ([True, False], [1, 0, "true"])
+RING: tuple[list[Any], list[Any]] = (["single", "group"], ["Single", "all", "", 1])
+URL: tuple[list[Any], list[Any]] = (
+    ["https://a.example/a", "http://a.example"],
+    [
+        "ftp://a.example",
+        "a.example",
+        "",
+        7,
+        "https://",
+        "https://a.example/a b",
+        "https:/a.example",
+    ],
+)
+FILE: tuple[list[Any], list[Any]] = (
+    ["a.wav", "a b.mp3"],
+    ["", " a.wav", "a.wav ", "a\n.wav", 7],
+)
+OPTIONS: list[tuple[Any, tuple[Any, ...], str, tuple[list[Any], list[Any]]]] = [
+    (Bridge, ([PHONE],), "duration", SECONDS),
+    (Bridge, ([PHONE],), "timeout", SECONDS),
+    (Bridge, ([PHONE],), "from_", CALLER),
+    (Bridge, ([PHONE],), "loop", COUNT),
+    (Bridge, ([PHONE],), "ring_type", RING),
+    (Connect, ([Sip("a")],), "duration", SECONDS),
+    (Connect, ([Sip("a")],), "timeout", SECONDS),
+    (Connect, ([Sip("a")],), "from_", CALLER),
+    (Connect, ([Sip("a")],), "loop", COUNT),
+    (Connect, ([Sip("a")],), "ring_type", RING),
+    (Connect, ([Sip("a")],), "call_type", (["audio", "video"], ["Audio", "text", "", 1])),
+    (Connect, ([Sip("a")],), "record", FLAG),
+    (Play, (), "file_url", URL),
+    (PlayGetInput, (HOOK,), "file_name", FILE),
+    (PlayGetInput, (HOOK,), "file_url", URL),
+    (Input, (HOOK,), "max_digit", COUNT),
+    (Input, (HOOK,), "timeout", SECONDS),
+    (Stream, ("wss://a.example",), "listen_mode", (["caller", "callee", "both"], ["all", "", 1])),
+    (Stream, ("wss://a.example",), "stream_on_answer", FLAG),
+    (
+        Stream, ("wss://a.example",), "voice_quality",
+        (["8000", "16000", 8000, 16000, "12000", "32000", 12000, 32000], ["8", 8, 8001, "", 48000]),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "name", "values"), OPTIONS, ids=lambda each: getattr(each, "__name__", "")
+)
+def test_an_option_has_its_values(
+    kind: Any, given: tuple[Any, ...], name: str, values: tuple[list[Any], list[Any]]
+) -> None:
+    """Each option takes its values by keyword alone, is sent under its name, and refuses others."""
+    for value in values[0]:
+        (sent,) = dump_pcmo([kind(*given, **{name: value})])
+        seconds = value.total_seconds() if isinstance(value, timedelta) else value
+        assert sent[name.rstrip("_")] == (19170000000 if name == "from_" else seconds)
+    for value in values[1]:
+        with pytest.raises(InvalidCall) as caught:
+            kind(*given, **{name: value})
+        assert caught.value.path == name.rstrip("_")
+    with pytest.raises(TypeError, match="positional"):
+        kind(*given, *([values[0][0]] * (2 if kind is Play else 1)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "name"),
+    [each[:3] for each in OPTIONS if each[0] not in {Play, PlayGetInput}],
+)
+def test_an_option_that_is_not_given_is_not_sent(
+    kind: Any, given: tuple[Any, ...], name: str
+) -> None:
+    """Without a value, TeleCMI's own default applies; None means the same."""
+    assert kind(*given) == kind(*given, **{name: None})
+    assert len(dump_pcmo([kind(*given)])[0]) == 2
+
+
+@pytest.mark.parametrize("name", ["max_digit", "max_retry", "timeout"])
+def test_collecting_digits_has_its_options(name: str) -> None:
+    """How many digits, how often and how long are sent under their names, and only if given."""
+    action = PlayGetInput(HOOK, file_name="a.wav", **{name: 3})  # type: ignore[arg-type]  # any of three
+
+    assert dump_pcmo([action]) == [
+        {"action": "play_get_input", "action_url": HOOK, "file_name": "a.wav", name: 3}
+    ]
+    with pytest.raises(InvalidCall, match="must be between 1 and") as caught:
+        PlayGetInput(HOOK, file_name="a.wav", **{name: 0})  # type: ignore[arg-type]  # any of three
+    assert caught.value.path == name
+
+
+@pytest.mark.parametrize(
+    ("sources", "path"),
+    [
+        ({}, "file_name"),
+        ({"file_name": "a.wav", "file_url": HOOK}, "file_url"),
+        ({"file_name": HOOK}, "file_name"),
+        ({"file_name": HOOK, "file_url": f"{HOOK}/a.wav"}, "file_url"),
+    ],
+)
+def test_a_recording_has_one_source(sources: dict[str, str], path: str) -> None:
+    """A recording is a file's name or a URL: not both, not neither, and no URL as a name."""
+    kinds: list[Any] = [Play, partial(PlayGetInput, HOOK)]
+    for kind in kinds:
+        with pytest.raises(InvalidCall) as caught:
+            kind(**sources)
+        assert caught.value.path == path
 
 
 @pytest.mark.parametrize("action", [Record(), Hangup()])
