@@ -367,20 +367,21 @@ def _score(run: Run, memory: Memory, known: set[tuple[str, str, str]]) -> tuple[
     """Try a module's mutants; return how many died, count and were tried, and print the rest."""
     died = {number for number in run.chosen if memory.has(run, number)}
     tried, run.chosen = len(run.chosen), [each for each in run.chosen if each not in died]
-    survivors: list[int] = []
-    for number, survived in run.results() if run.chosen else ():
-        (survivors.append if survived else died.add)(number)
-        if not survived:
-            memory.add(run, number)
     listed = {at for at, name in enumerate(run.names) if (run.name, *name) in known}
+    equivalent = 0
+    for number, survived in run.results() if run.chosen else ():
+        if not survived:
+            died.add(number)
+            memory.add(run, number)
+        elif number in listed:
+            equivalent += 1
+        else:
+            _print(f"    {run.mutants[number].line}: {run.names[number][1]}")
+            for line in run.difference(run.mutants[number]):
+                _print(f"      {line}")
     for number in sorted(died & listed):
         _print(f"    listed, but it dies: {' → '.join(run.names[number])}")
-    for number in (each for each in survivors if each not in listed):
-        mutant = run.mutants[number]
-        _print(f"    {mutant.line}: {run.names[number][1]}")
-        for line in run.difference(mutant):
-            _print(f"      {line}")
-    return len(died), tried - len(listed.intersection(survivors)), tried
+    return len(died), tried - equivalent, tried
 
 
 def main() -> int:
