@@ -18,6 +18,7 @@ from project_paths import DATA, DOCS
 import telecmi_async
 from telecmi_async import pcmo
 from telecmi_async._internal.frozen_json import JsonObject, freeze_object, thaw
+from telecmi_async._internal.messages import mask_in
 from telecmi_async.errors import InvalidCall
 from telecmi_async.pcmo import (
     Action,
@@ -358,3 +359,119 @@ def test_a_repr_shows_what_was_given(value: object, shown: str) -> None:
 def test_a_repr_is_short() -> None:
     """A repr of a long text fits a line of a log."""
     assert len(repr(Speak("a" * 10**6))) < 250
+
+
+@pytest.mark.parametrize(("length", "end"), [(196, "'"), (197, "'"), (198, "'"), (199, "…")])
+def test_a_repr_has_up_to_200_characters(length: int, end: str) -> None:
+    """Two hundred characters between the brackets are shown, and of more the first ones."""
+    shown = repr(Speak("a" * length))
+
+    assert shown == f"Speak('{'a' * min(length, 199)}{end})"
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("t" * 22, "•••"), ("t" * 21, "t" * 21), ("a/" + "t-_~0" * 5, "a/•••"),
+        ("t" * 22 + "/digits", "•••/digits"), ("t" * 22 + "?order=42", "•••?order=42"),
+        ("t" * 22 + "#a", "•••#a"), ("t" * 22 + ".wav", "t" * 22 + ".wav"),
+    ],
+)  # fmt: skip
+def test_a_repr_hides_tokens_in_urls(path: str, shown: str) -> None:
+    """A part of 22 characters and more may be a webhook's token."""
+    assert repr(Input(f"https://a.example/{path}")) == f"Input('https://a.example/{shown}')"
+
+
+FORBIDDEN = [
+    "\x00",
+    "\x08",
+    "\x0b",
+    "\x0c",
+    "\x0e",
+    "\x1f",
+    "\x7f",
+    "\x80",
+    "\x9f",
+    "\ud800",
+    "\udfff",
+]
+
+
+@pytest.mark.parametrize("character", [*FORBIDDEN, "\t", "\n", "\r", " ", "\xa0", "\u200b"])
+def test_each_kind_of_text_has_its_characters(character: str) -> None:
+    """Text holds no control characters but tabs and lines; names have no lines, URLs no blanks."""
+    text = f"a{character}b"
+    kinds: dict[Any, bool] = {
+        Speak: character not in FORBIDDEN,
+        Play: character not in {*FORBIDDEN, "\t", "\n", "\r"},
+        lambda text: Play(file_url=f"https://example.com/{text}"): False,
+    }
+
+    for kind, fits in kinds.items():
+        if fits:
+            kind(text)
+            continue
+        with pytest.raises(InvalidCall, match="must not hold the character") as caught:
+            kind(text)
+        where = 1 if kind in {Speak, Play} else 21
+        assert caught.value.message == (
+            f"must not hold the character U+{ord(character):04X} (position {where})"
+        )
+
+
+@pytest.mark.parametrize("text", [" ", "\n\t ", "\xa0"])
+def test_blank_text_is_refused(text: str) -> None:
+    """There is nothing to say in blanks."""
+    for kind in (Speak, Param):
+        with pytest.raises(InvalidCall, match="must not be blank") as caught:
+            kind(text)
+        assert caught.value.path == "text"
+
+
+UNREADABLE = "its host or port cannot be read"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("example.com/a", "must be a full URL such as https://example.com/path: it has no scheme"),
+        ("//example.com", "must be a full URL such as https://example.com/path: it has no scheme"),
+        ("https:///a", "must be a full URL such as https://example.com/path: it has no host"),
+        *((url, f"must be a full URL such as https://example.com/path: {UNREADABLE}")
+          for url in ("https://a:99999/", "https://a:b/", "https://[a/")),
+        ("wss://a.example", 'must start with https:// or http://, not "wss"'),
+        ("", "must not be empty"),
+        (7, "must be a str, not 7"),
+    ],
+)  # fmt: skip
+def test_a_wrong_url_is_refused_with_what_is_right(url: Any, words: str) -> None:
+    """The error says what is missing, and does not repeat the URL."""
+    with pytest.raises(InvalidCall) as caught:
+        Input(url)
+
+    assert (caught.value.path, caught.value.message) == ("action_url", words)
+    assert Stream("WS://a.example").ws_url == "WS://a.example"
+    with pytest.raises(InvalidCall, match=r"must start with wss:// or ws://, not \"https\""):
+        Stream("https://a.example")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("40", 'must be whole seconds: a positive int, or a timedelta, not "40": leave the quotes out'),
+        ("4s", 'must be whole seconds: a positive int, or a timedelta, not "4s"'),
+        (True, "must be whole seconds: a positive int, or a timedelta, not True"),
+        (timedelta(seconds=1.5), "must be whole seconds"),
+        (timedelta(0), "must be between 1 and 2_147_483_647, not 0"),
+        (2**31, "must be between 1 and 2_147_483_647, not 2147483648"),
+    ],
+)  # fmt: skip
+def test_a_wrong_time_is_refused_with_what_is_right(value: Any, words: str) -> None:
+    """The error names the field and what it takes."""
+    for name in ("timeout", "duration"):
+        with pytest.raises(InvalidCall) as caught:
+            Bridge([PHONE], **{name: value})
+        assert caught.value.path == name
+        assert mask_in(caught.value.message) == mask_in(words)
+    seconds = IntEnum("seconds", ["one"])
+    assert type(Bridge([PHONE], timeout=seconds(1)).timeout) is int
