@@ -187,6 +187,23 @@ def test_a_time_is_two_digits_twice(text: str, fits: bool) -> None:
             CallingWindow(start, end)
 
 
+@pytest.mark.parametrize("name", ["days", "holidays"])
+def test_days_and_holidays_are_several(name: str) -> None:
+    """A text is no list of days, and the error names the field."""
+    with pytest.raises(
+        ConfigurationError, match=f"CallingWindow.{name} must be a list or a set"
+    ):
+        CallingWindow("09:00", "17:00", **{name: "2026-12-25"})  # type: ignore[arg-type]  # on purpose
+
+
+def test_zones_whose_hours_only_meet_share_none() -> None:
+    """Where one zone's last call is due as another's window opens, no instant is in both."""
+    window = CallingWindow("09:00", "12:00", ring_time=1800)
+
+    # Both at 06:00 UTC.
+    assert window.opening(("Asia/Kolkata", "Europe/Moscow"), at("2026-11-24T00:00")) is None
+
+
 @pytest.mark.parametrize("kind", [list, tuple, set, frozenset])
 def test_days_and_holidays_come_in_any_collection(kind: Any) -> None:
     """Days and holidays are kept in their order, once each."""
