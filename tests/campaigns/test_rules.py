@@ -187,6 +187,20 @@ def test_a_time_is_two_digits_twice(text: str, fits: bool) -> None:
             CallingWindow(start, end)
 
 
+@pytest.mark.parametrize(
+    ("name", "opens"),
+    [
+        ("mon", "2026-11-23"), ("tue", "2026-11-24"), ("wed", "2026-11-25"), ("thu", "2026-11-26"),
+        ("fri", "2026-11-27"), ("sat", "2026-11-28"), ("sun", "2026-11-29"),
+    ],
+)  # fmt: skip
+def test_each_day_of_the_week_has_its_name(name: str, opens: str) -> None:
+    """A window of one day opens on that day."""
+    window = CallingWindow("09:00", "17:00", days=[name])
+
+    assert window.opening(("UTC",), at("2026-11-23T00:00")) == at(f"{opens}T09:00")
+
+
 @pytest.mark.parametrize("name", ["days", "holidays"])
 def test_days_and_holidays_are_several(name: str) -> None:
     """A text is no list of days, and the error names the field."""
