@@ -145,10 +145,56 @@ def test_text_keeps_lines_and_any_script() -> None:
     assert Speak(text).text == Param(text).text == text
 
 
-@pytest.mark.parametrize("user", ["anna", 1001, 9_876_543_210, 2**53 - 1])
+@pytest.mark.parametrize("user", ["anna", 1, 1001, 9_876_543_210, 2**53 - 1])
 def test_a_sip_user_is_a_name_or_a_number(user: str | int) -> None:
     """Names and numbers are both kept, since the vendor's Node SDK and page differ."""
     assert Connect([Sip(user)]).connect[0].user == user
+
+
+@pytest.mark.parametrize("user", [0, -1, 1.5, None, True, "", " anna", "an\nna", b"anna"])
+def test_a_sip_user_is_nothing_else(user: Any) -> None:
+    """Zero, fractions, blanks at the ends and other types are refused at the field."""
+    with pytest.raises(InvalidCall) as caught:
+        Sip(user)
+
+    assert caught.value.path == "user"
+
+
+@pytest.mark.parametrize(
+    ("kind", "example"), [(Bridge, "[Pstn(…)]"), (Connect, '[Sip("user")]')]
+)
+def test_targets_are_a_list_that_is_not_empty(kind: Any, example: str) -> None:
+    """The error shows how a list of targets is written."""
+    for wrong in ("919600000000", b"", bytearray(b"9"), PHONE, {PHONE}, None):
+        with pytest.raises(InvalidCall, match="must be a list such as") as caught:
+            kind(wrong)
+        assert caught.value.path == "connect"
+        assert example in caught.value.message
+    with pytest.raises(InvalidCall) as caught:
+        kind([])
+    assert caught.value.path == "connect"
+    assert caught.value.message == f"must not be empty: give it one such as {example}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "words"),
+    [
+        (Bridge, Sip("anna"), "a SIP endpoint goes into Connect"),
+        (Bridge, 1.5, "must be a Pstn or a phone number, not 1.5"),
+        (Bridge, "12", "has 2 digits with its country code, and must have 7 to 15"),
+        (Connect, Pstn(PHONE), "must be a Sip: a phone goes into Bridge"),
+        (Connect, "anna", "must be a Sip: write Sip(user)"),
+    ],
+)
+def test_a_wrong_target_is_refused_at_its_place(kind: Any, wrong: Any, words: str) -> None:
+    """The error has the place in the list, and says what would be right."""
+    right = Pstn(PHONE) if kind is Bridge else Sip("anna")
+
+    with pytest.raises(InvalidCall) as caught:
+        kind([right, wrong, right])
+
+    assert caught.value.path.startswith("connect[1]")
+    assert words in caught.value.message
 
 
 def test_a_sip_user_is_not_too_long_a_number() -> None:
