@@ -200,8 +200,7 @@ def _hours_in(window: CallingWindow, name: str, day: int) -> tuple[tuple[float, 
     for mark, following in pairwise(marks):
         middle = (mark + following) / 2
         if window.shows(zone, middle) and window.shows(zone, middle + window.ring_time):
-            opens = found.pop()[0] if found and found[-1][1] == mark else mark
-            found.append((opens, following))
+            found.append((mark, following))
     return tuple(found)
 
 

@@ -328,6 +328,11 @@ def test_half_a_character_can_be_encoded() -> None:
         ("+1 (917) 000-0001", "19170000001"),
         ("04471000000", "04471000000"),
         (19170000001.0, "19170000001"),
+        # Dashes are left out wherever they stand.
+        (-19170000001, "19170000001"),
+        ("-19170000001", "19170000001"),
+        (-1, "1"),
+        (0, "0"),
         (" agent_101 ", "agent_101"),
         ("anonymous", "anonymous"),
         ("+\u0661\u0663", "+\u0661\u0663"),
@@ -459,7 +464,7 @@ def test_the_direction_is_said_or_told_by_the_status(
     ("sent", "read"),
     [
         (13, 13), ("13", 13), (13.0, 13), ("013", 13), (0, 0), ("9" * 18, 10**18 - 1),
-        (-1, None), ("-1", None), (1.5, None), ("9" * 19, None), ("9" * 5_000, None), ("\u0661\u0663", None),
+        (10**18 - 1, 10**18 - 1), (10**18, None), (-1, None), ("-1", None), (1.5, None), ("9" * 19, None), ("9" * 5_000, None), ("\u0661\u0663", None),
     ],
 )  # fmt: skip
 def test_seconds_are_counted(sent: Any, read: int | None) -> None:

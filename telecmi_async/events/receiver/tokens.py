@@ -162,6 +162,8 @@ class TokenFilter(logging.Filter):
         """Return a value, or its text with the tokens hidden if they are in it."""
         if value is None or isinstance(value, int | float):
             return value
+        if type(value) is str:
+            return self._tokens.hide(value)
         try:
             texts = [str(value), repr(value)]  # %s writes the one, %r the other
         except Exception:  # noqa: BLE001  # a log that cannot be written raises nowhere
