@@ -15,7 +15,9 @@ import httpx
 from attrs import define, field
 
 from telecmi_async._internal.messages import mask
+from telecmi_async._internal.seams import check_instance
 from telecmi_async.events.receiver import Receiver
+from telecmi_async.http_server import ConnectionLimits
 from telecmi_async.phone import parse_number
 from telecmi_async.simulator import chance, replies
 from telecmi_async.simulator.api import SimulatedApi
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from telecmi_async.http_server import ConnectionLimits
     from telecmi_async.service.service import CallService
     from telecmi_async.simulator.webhooks import Delivery
 
@@ -209,6 +210,8 @@ class Simulator(SimulatorOptions):
             A context manager that gives the ``base_url`` for a `CallService`. Leaving it
             answers what was asked and closes the port.
         """
+        if limits is not None:
+            check_instance("limits", limits, ConnectionLimits)
         return serve(self, host=host, port=port, limits=limits)
 
     @property
