@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from telecmi_async.events.receiver.handlers import EventHandler, InboundHandler, InputHandler
 from telecmi_async.events.receiver.intake import Counts
 from telecmi_async.events.receiver.receiver import Receiver
 from telecmi_async.events.receiver.tokens import WEB_LOGS, new_token
 
-__all__ = ["WEB_LOGS", "Counts", "Receiver", "new_token"]
+__all__ = [
+    "WEB_LOGS",
+    "Counts",
+    "EventHandler",
+    "InboundHandler",
+    "InputHandler",
+    "Receiver",
+    "new_token",
+]

@@ -12,6 +12,7 @@ import anyio
 
 from telecmi_async._internal.event_loop import is_failure
 from telecmi_async._internal.messages import mask_in
+from telecmi_async._internal.seams import check_function
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events import DigitsEvent, Event, InboundRequest
 from telecmi_async.events.receiver.tokens import check_name
@@ -48,7 +49,7 @@ class Handlers:
 
     def add_event(self, handler: _H) -> _H:
         """Call a function with every event."""
-        self.of_events.append(_function(handler))
+        self.of_events.append(check_function("the on_event handler", handler, "one event"))
         return handler
 
     def add_recorder(self, record: EventHandler) -> None:
@@ -65,14 +66,14 @@ class Handlers:
             check_name(name)
         if name in self._of_input:
             raise ConfigurationError(f"there is an on_input handler for {name!r} already")
-        self._of_input[name] = _function(handler)
+        self._of_input[name] = check_function("the on_input handler", handler, "one event")
         return handler
 
     def add_inbound(self, handler: _H) -> _H:
         """Ask a function how an inbound call is answered."""
         if self._of_inbound is not None:
             raise ConfigurationError("there is an on_inbound handler already")
-        self._of_inbound = _function(handler)
+        self._of_inbound = check_function("the on_inbound handler", handler, "one event")
         return handler
 
     async def answer(self, question: DigitsEvent | InboundRequest, name: str) -> bytes:
@@ -131,12 +132,3 @@ def _trace(error: BaseException, event: Event) -> str:
     if isinstance(event, DigitsEvent) and len(event.dtmf) >= _SHORTEST_PIN:
         text = text.replace(event.dtmf, "•••")
     return text
-
-
-def _function(handler: object) -> Any:
-    """Require a handler that can be called."""
-    if not callable(handler):
-        raise ConfigurationError(
-            f"a handler must be a function, plain or async, not {type(handler).__name__}"
-        )
-    return handler

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, Self, TypeVar, overload
 
 from telecmi_async._internal import validators
+from telecmi_async._internal.seams import check_implements
 from telecmi_async._internal.secrets import Secret
 from telecmi_async.events.receiver.asgi import ReceiverApp
 from telecmi_async.events.receiver.handlers import (
@@ -87,6 +88,9 @@ class Receiver:
     ) -> None:
         # From here on neither appears in a traceback's locals.
         given, token = Secret(token), ""
+        if store is not None:
+            wanted = "an event store, such as a RedisStore(url)"
+            check_implements("store", store, EventStore, wanted)
         secret = None if secret is None else Secret(secret)
         self._counts: Counter[str] = Counter()
         self._tokens = Tokens(given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from itertools import islice
+from os import PathLike
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -20,6 +21,7 @@ from typing import (
 import anyio.to_thread
 
 from telecmi_async._internal.messages import shown
+from telecmi_async._internal.seams import check_clock, check_instance
 from telecmi_async._internal.validators import is_number
 from telecmi_async.errors import ConfigurationError, LedgerLost
 from telecmi_async.ledger.records import Loaded
@@ -29,7 +31,6 @@ from telecmi_async.ledger.sqlite.thread import SqliteLoss, SqliteThread
 from telecmi_async.phone import parse_numbers
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import (
         AsyncGenerator,
         Callable,
@@ -103,7 +104,7 @@ class SqliteLedger:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | PathLike[str],
         *,
         timeout: float = 30.0,
         clock: Callable[[], float] = time.time,
@@ -119,6 +120,9 @@ class SqliteLedger:
                 f"SqliteLedger.timeout must be a positive number of seconds, not "
                 f"{shown(timeout)}"
             )
+        wanted = "a path: a text, or a pathlib.Path"
+        check_instance("SqliteLedger.path", path, str | PathLike, wanted)
+        check_clock("SqliteLedger.clock", clock)
         try:
             self._path = Path(path).absolute()  # a program may change its working directory
         except OSError:
