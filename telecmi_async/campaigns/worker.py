@@ -256,9 +256,10 @@ class Worker:
             if not await self._pause(min(pause, _POLL)):
                 return False
         send.probe = self._breaker.open
-        if not await self._scheduler.take(send.claim.number):
+        due = await self._scheduler.take(send.claim.number)
+        if due is None:
             return False
-        send.began = self.now()
+        send.due, send.began = due, self.now()
         return not self._halted
 
     def _held_up(self) -> float:
@@ -305,7 +306,7 @@ class Worker:
         permit = SendPermit(
             lambda token: self._intend(send, token),
             self.timeouts.fence,
-            self._scheduler.another,
+            lambda until: self._scheduler.reach(send.due, began=send.began, until=until),
             now=self.now,
         )
         failure: TelecmiError | None = None
