@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import pytest
-from attrs import define
+from attrs import define, field
 from campaign_scene import FROM
 from memory_ledger import MemoryLedger
 
@@ -44,7 +44,7 @@ class Disk:
     stall: float = 0.0
     least: float = 0.0
     spread: float = 0.0
-    dice: random.Random = random.Random(1)
+    dice: random.Random = field(factory=lambda: random.Random(1))
 
     async def commit(self) -> None:
         """Wait as long as a commit takes."""

@@ -178,8 +178,14 @@ async def test_a_start_that_is_over_is_exchanged_until_one_is_not() -> None:
 
 @pytest.mark.parametrize(
     ("rate", "late", "starts"),
-    [(1.0, 0.50, 1), (1.0, 0.52, 2), (10.0, 0.05, 1), (10.0, 0.06, 2), (500.0, 0.015, 1)]
-    + [(500.0, 0.025, 2)],
+    [
+        (1.0, 0.5, 1),
+        (1.0, 0.52, 2),
+        (10.0, 0.05, 1),
+        (10.0, 0.06, 2),
+        (500.0, 0.015, 1),
+        (500.0, 0.025, 2),
+    ],
 )
 async def test_an_intent_may_be_late_by_half_an_interval(
     rate: float, late: float, starts: int
