@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,12 @@ from telecmi_async.ledger.migrate import (
     migrate_sqlite,
     require_version,
     scripts,
+)
+from telecmi_async.ledger.sqlite.opening import (
+    require_agreement,
+    require_one_name,
+    stop_campaigns,
+    wait_until_unused,
 )
 
 _T = TypeVar("_T")
@@ -67,8 +72,8 @@ _REPLACED: Final = (
 )
 # A ledger's file only grows: nothing is ever deleted.
 _OVERWRITTEN: Final = (
-    "the ledger failed: an older copy was written over its file while it was open; find out who "
-    "was called before you go on"
+    "the ledger failed: an older copy was written over its file; find out who was called before "
+    "you go on"
 )
 
 
@@ -188,7 +193,17 @@ class SqliteThread:
     def _close(self) -> None:
         if self._db is not None:
             with contextlib.suppress(sqlite3.Error):  # what was committed is in the log
+                self._stop_if_overwritten(self._db)
+            with contextlib.suppress(sqlite3.Error):
                 self._db.close()
+
+    def _stop_if_overwritten(self, db: sqlite3.Connection) -> None:
+        """Ask all workers to stop if an older copy was found by the reader, or just now."""
+        try:
+            self._check_file()
+        except LedgerLost as lost:
+            if str(lost) == _OVERWRITTEN and self._writes:
+                stop_campaigns(db, _OVERWRITTEN)
 
     def _connect(self) -> sqlite3.Connection:
         path = os.path.realpath(self._path)
@@ -197,12 +212,15 @@ class SqliteThread:
                 # A ledger holds phone numbers: only its owner may read it.
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         with contextlib.suppress(OSError):
-            _require_one_name(Path(path))
+            require_one_name(Path(path))
         writable = self._migrate or self._writes
         address = path if writable else f"{Path(path).as_uri()}{_way_in(path)}"
-        self._files = [str(self._path), f"{path}-wal", f"{path}-shm"]
+        beside = [f"{path}-wal", f"{path}-shm"]
+        self._files = [str(self._path), *beside]
         if address.endswith("immutable=1"):
             del self._files[1:]
+        if self._writes:
+            wait_until_unused(Path(path), [Path(file) for file in beside], self._timeout)
         db = sqlite3.connect(
             address,
             timeout=self._timeout,
@@ -239,6 +257,7 @@ class SqliteThread:
         db.execute("PRAGMA checkpoint_fullfsync = ON")
         if self._migrate:
             migrate_sqlite(db, scripts("sqlite"))
+        require_agreement(db, _OVERWRITTEN)
         db.execute("PRAGMA busy_timeout = 0")  # see _in_turn
 
     def _begin_log(self, db: sqlite3.Connection) -> None:
@@ -292,8 +311,7 @@ class SqliteThread:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 if str(lost) == _OVERWRITTEN and self._writes:
-                    # Another worker may have opened the file since, and would begin anew.
-                    db.execute("UPDATE campaign SET status = 'stopped', why = ?", (str(lost),))
+                    stop_campaigns(db, _OVERWRITTEN)
             if isinstance(lost, LedgerLost):
                 self._loss.error = lost
             elif len(jobs) > 1 and not committing:
@@ -336,21 +354,6 @@ class SqliteThread:
         if size < self._size:
             raise LedgerLost(_OVERWRITTEN)
         self._size = size
-
-
-def _require_one_name(path: Path) -> None:
-    """Require that a file has no second name: each name would have a log of its own."""
-    file, folder = path.stat(), path.parent.stat()
-    if stat.S_ISREG(file.st_mode) and file.st_nlink > 1:
-        raise ConfigurationError(
-            f"the ledger's file has {file.st_nlink} names (hard links), and SQLite would keep a "
-            "log for each of them: delete the others, or use a symbolic link"
-        )
-    if os.name == "posix" and stat.S_ISREG(file.st_mode) and file.st_dev != folder.st_dev:
-        raise ConfigurationError(
-            "the ledger's file is mounted by itself, and its log would stay outside: mount its "
-            "folder instead"
-        )
 
 
 def _do_plainly(db: sqlite3.Connection, job: Job[_Work], now: float) -> None:
