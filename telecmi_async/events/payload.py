@@ -62,7 +62,8 @@ def read_object(payload: bytes | bytearray | str | Mapping[str, object]) -> Json
         text = text_of(payload)
         value = _decode(text)
         # Such text holds no lone surrogate, not even escaped.
-        if text.isascii() and "\\u" not in text and _is_flat(value):  # as most are
+        plain = text.startswith("{") and text.isascii() and "\\u" not in text
+        if plain and _is_flat(value):  # as most are
             return JsonObject(value)
         frozen = _frozen(_unwrapped(value, text))
     else:
@@ -163,7 +164,7 @@ def _decode(text: str) -> object:
         if text.startswith("{"):  # without blanks around it, which take longer to look for
             value, end = _decoder.raw_decode(text)
             if end == len(text):
-                return cast("object", value)
+                return value
         return cast("object", _decoder.decode(text))
     except WebhookError:
         raise
@@ -187,13 +188,13 @@ def _form(text: str) -> dict[str, str]:
 
 def _unwrapped(value: object, text: str) -> object:
     """Return the object that is JSON in a text, or in the only field of a form."""
-    inner: object = value
+    inner = value
     if isinstance(value, dict) and not text.lstrip().startswith("{"):
-        fields = list(cast("dict[str, object]", value).values())
+        fields = tuple(cast("dict[str, object]", value).values())
         inner = fields[0] if len(fields) == 1 else None
     if isinstance(inner, str) and inner.lstrip().startswith("{"):
         return _decode(inner)
-    return cast("object", value)
+    return cast("dict[str, object]", value)
 
 
 def _no_constant(name: str) -> NoReturn:

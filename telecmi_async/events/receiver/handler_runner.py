@@ -89,13 +89,13 @@ class HandlerRunner:
 
     async def run(self, event: Event) -> None:
         """Start the handlers of an event; wait for them where no task can be started."""
-        if not self.offer(event):
+        if not self._offer(event):
             for handler in tuple(self._handlers.of_events):
                 await self._handlers.tell(handler, event)
 
     def dispatch(self, event: Event) -> None:
         """Start the handlers of an event from code that cannot wait, in any event loop."""
-        if self.offer(event):
+        if self._offer(event):
             return
         if self._closed or self._tasks.loop in {None, current_loop()}:
             logger.error(
@@ -135,7 +135,7 @@ class HandlerRunner:
             return False
         return True
 
-    def offer(self, event: Event) -> bool:
+    def _offer(self, event: Event) -> bool:
         """Start the handlers of an event; return False if no task can be started."""
         handlers = self._handlers.of_events
         if not handlers:

@@ -285,8 +285,14 @@ class Intake:
         )
         return _flow(flow)
 
-    async def _keep(self, delivery: Delivery, stored: StoredEvent, question: Event) -> None:
-        """Store a question as an event, as soon as the store works; nobody waits for that."""
+    async def _keep(
+        self,
+        delivery: Delivery,
+        stored: StoredEvent,
+        question: Event,
+        beside: bool,  # noqa: FBT001  # bound by a partial
+    ) -> None:
+        """Store a question as an event, as soon as the store works, beside the reply or before."""
         if self._waiting >= _MOST_WAITING:
             logger.error("too many questions wait to be stored; lost: %r", question)
             return
@@ -305,7 +311,9 @@ class Intake:
             return
         if self._is_full():
             logger.error("too many events wait for handlers; lost: %r", question)
-        elif not self.runner.offer(question):
+        elif beside:
+            await self.runner.run(question)
+        else:
             delivery.unhandled.append(question)
 
     async def _put(self, stored: StoredEvent) -> bool | None:

@@ -102,8 +102,8 @@ class _Asked:
     name: str
     path: str
     answer: _Answer
-    #: Stores it as an event.
-    keep: Callable[[], Coroutine[object, object, None]]
+    #: Stores it as an event, beside the reply or before it.
+    keep: Callable[[bool], Coroutine[object, object, None]]
     done: anyio.Event = field(factory=anyio.Event)
     #: Whether this process has told the others that it answers.
     claimed: bool = False
@@ -141,7 +141,7 @@ class Questions:
         name: str,
         path: str,
         *,
-        keep: Callable[[], Coroutine[object, object, None]],
+        keep: Callable[[bool], Coroutine[object, object, None]],
     ) -> bytes:
         """Return the call flow that answers a question, as JSON.
 
@@ -149,7 +149,8 @@ class Questions:
             question: The question.
             name: The name in its address.
             path: The path of its address, with the query.
-            keep: Stores it as an event. It is called unless the question is a repeat.
+            keep: Stores it as an event, beside the reply or before it. It is called unless the
+                question is a repeat.
         """
         answer = _identify(question, name, path)
         earlier = self._answers.get(answer.digest)
@@ -205,9 +206,9 @@ class Questions:
 
     async def _keep(self, asked: _Asked) -> None:
         """Store a question, beside its handler if that is possible."""
-        if not self._runner.start(_call, asked.keep):
+        if not self._runner.start(_keep_beside, asked):
             with anyio.move_on_after(self._store_seconds):
-                await asked.keep()
+                await asked.keep(False)  # noqa: FBT003  # that it runs beside the reply
 
     def _left(self, asked: _Asked) -> None:
         """Answer a question whose task was cancelled: the receiver was closed."""
@@ -340,5 +341,5 @@ def _asks_at(path: str, flow: str) -> bool:
     return any(unquote(url).endswith(unquote(tail)) for url in _URL.findall(flow))
 
 
-async def _call(function: Callable[[], Coroutine[object, object, None]]) -> None:
-    await function()
+async def _keep_beside(asked: _Asked) -> None:
+    await asked.keep(True)  # noqa: FBT003  # as above

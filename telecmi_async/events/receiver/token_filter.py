@@ -36,7 +36,7 @@ HIDDEN: Final = "•••"
 # A word of a token's letters, some of which may be percent-encoded, even several times.
 _WORD: Final = re.compile(r"[A-Za-z0-9_~%-]{22,}")
 _ENCODED: Final = "%"
-_MOST_DECODINGS: Final = 4
+_MOST_DECODINGS: Final = 10
 # Attributes of a log record that hold no part of a request, or are hidden apart.
 _WITHOUT: Final = frozenset(
     [
