@@ -36,9 +36,17 @@ async def run_in_thread(
     ``limiter`` is free once it has ended.
     """
     with _clock_held():
-        return await anyio.to_thread.run_sync(
-            functools.partial(function, argument), abandon_on_cancel=True, limiter=limiter
+        (result,) = await anyio.to_thread.run_sync(
+            functools.partial(_call, function, argument),
+            abandon_on_cancel=True,
+            limiter=limiter,
         )
+    return result
+
+
+def _call(function: Callable[[_A], _T], argument: _A) -> tuple[_T]:
+    """Return a result in a tuple: trio refuses functions that return a coroutine."""
+    return (function(argument),)
 
 
 @contextmanager

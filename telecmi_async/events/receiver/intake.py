@@ -229,10 +229,11 @@ class Intake:
             return self.unreadable(delivery, 400)
         reply = await self._accept_one(delivery, payloads[0])
         for payload in payloads[1:]:
+            asked = delivery.asks
             other = await self._accept_one(delivery, payload)
-            # One answer counts more than a refusal, and that more than what was accepted.
-            if other.status == 200 or reply.status == 204:
-                reply = reply if reply.status == 200 else other
+            # The answer to a question counts most, then the first refusal.
+            if delivery.asks > asked or (not asked and reply is _ACCEPTED):
+                reply = other
         return reply
 
     async def _accept_one(self, delivery: Delivery, payload: bytes) -> HttpResponse:

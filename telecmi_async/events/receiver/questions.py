@@ -58,6 +58,7 @@ _STORE_SECONDS: Final = 2.0
 _POLL: Final = 0.1
 # How the keys of answers begin in a shared store. No key of an event does.
 _KEY: Final = "answer."
+_now: Final = time.time
 _URL: Final = re.compile(r'"(https?://[^"]+)"')
 
 
@@ -91,7 +92,7 @@ class _Answer:
         if self.flow is None:
             return True
         kept = _KEPT if self.exact or not self.loops else _KEPT_IN_A_LOOP
-        return (last or self.exact) and time.time() - self.at < kept
+        return (last or self.exact) and _now() - self.at < kept
 
 
 @define(eq=False)
@@ -232,7 +233,7 @@ class Questions:
                     self._timeout,
                     asked.question,
                 )
-            answer.flow, answer.at = flow, time.time()
+            answer.flow, answer.at = flow, _now()
             answer.loops = _asks_at(asked.path, flow.decode())
             if self._answers.get(answer.digest) is answer:
                 self._bytes += len(flow)
@@ -309,12 +310,13 @@ class Questions:
         )
 
     def _note_failure(self, problem: str) -> None:
+        if not self.store_failed:
+            logger.warning(
+                "the event store fails (%s): until it works again, a question that is delivered to "
+                "two processes is answered by both",
+                problem,
+            )
         self.store_failed = True
-        logger.warning(
-            "the event store fails (%s): until it works again, a question that is delivered to two "
-            "processes is answered by both",
-            problem,
-        )
 
 
 def _read(stored: StoredEvent) -> _Answer:

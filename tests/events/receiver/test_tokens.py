@@ -201,9 +201,9 @@ def encoded(token: str, times: int) -> str:
         f"https%3A%2F%2Fexample.com%2Ftelecmi%2F{TOKEN}%3Fv%3D1",
         repr(f"/\n{TOKEN}"),
         # nginx, when the application is down.
-        f'connect() failed (111: Connection refused) while connecting to upstream, request: '
+        (f'connect() failed (111: Connection refused) while connecting to upstream, request: '
         f'"POST /telecmi/{TOKEN.replace("~", "%7E")}?v=1 HTTP/1.1", upstream: '
-        f'"http://127.0.0.1:8000/telecmi/{TOKEN}?v=1", host: "example.com"',
+        f'"http://127.0.0.1:8000/telecmi/{TOKEN}?v=1", host: "example.com"'),
     ],
 )  # fmt: skip
 def test_a_token_is_hidden_however_it_is_spelt(lines: Lines, spelt: str) -> None:
