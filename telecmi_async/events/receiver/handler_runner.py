@@ -66,7 +66,7 @@ class HandlerRunner:
         self._max_pending = max_pending
         self._shutdown_timeout = shutdown_timeout
         self._tasks = TaskRunner()
-        self._closed = False
+        self._closed = self._closing = False
         self._lanes: dict[tuple[int, str], _Lane] = {}
         # By handler: the lanes that no task works on yet, and how many tasks there are.
         self._idle: dict[int, deque[_Lane]] = {}
@@ -87,9 +87,15 @@ class HandlerRunner:
             waiting[name_of(lane.handler)] += len(lane.events)
         return waiting.most_common(1)[0][0] if waiting else "?"
 
-    async def run(self, event: Event) -> None:
-        """Start the handlers of an event; wait for them where no task can be started."""
-        if not self._offer(event):
+    async def run(self, event: Event, *, inside: bool = False) -> None:
+        """Start the handlers of an event; wait for them where no task can be started.
+
+        Args:
+            event: The event.
+            inside: Whether a task that was started here calls this. It may start others while
+                the receiver closes.
+        """
+        if not self._offer(event, inside=inside):
             for handler in tuple(self._handlers.of_events):
                 await self._handlers.tell(handler, event)
 
@@ -121,9 +127,9 @@ class HandlerRunner:
         self._tasks.start(work, subject, ended)
         return True
 
-    def _bind(self) -> bool:
+    def _bind(self, *, inside: bool = False) -> bool:
         """Return whether tasks can be started here."""
-        if self._closed:
+        if self._closed and not (inside and self._closing):
             return False
         loop = self._tasks.loop
         if is_asyncio(loop) and loop.is_closed():
@@ -135,12 +141,12 @@ class HandlerRunner:
             return False
         return True
 
-    def _offer(self, event: Event) -> bool:
+    def _offer(self, event: Event, *, inside: bool = False) -> bool:
         """Start the handlers of an event; return False if no task can be started."""
         handlers = self._handlers.of_events
         if not handlers:
             return True
-        if not self._bind():
+        if not self._bind(inside=inside):
             return False
         call = event.conversation_uuid or event.request_id or event.cmiuuid
         if call is None:  # of one call or another: a lane of its own
@@ -214,7 +220,7 @@ class HandlerRunner:
 
         A handler that closes does not wait for itself, nor for others that do the same.
         """
-        self._closed = True
+        self._closed = self._closing = True
         if self._tasks.loop is not current_loop():
             return
         if self._tasks.unfinished():
@@ -228,6 +234,7 @@ class HandlerRunner:
             with anyio.move_on_after(self._shutdown_timeout):
                 await self._tasks.idle()
         finally:
+            self._closing = False
             if self._tasks.unfinished():
                 for lanes in self._idle.values():
                     while lanes:

@@ -313,7 +313,7 @@ class Intake:
         if self._is_full():
             logger.error("too many events wait for handlers; lost: %r", question)
         elif beside:
-            await self.runner.run(question)
+            await self.runner.run(question, inside=True)
         else:
             delivery.unhandled.append(question)
 
