@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -36,9 +37,9 @@ def spellings(url: str) -> list[str]:
     texts = [url, unquote(url), unquote(unquote(url))]
     for word in re.findall(r"[A-Za-z0-9_-]{8,}", urlsplit(url).query):
         for padded in (word, word[:-1], word[1:]):
-            texts.append(
-                base64.urlsafe_b64decode(padded + "=" * (-len(padded) % 4)).decode("latin-1")
-            )
+            with suppress(ValueError):  # of that length there is none
+                data = base64.urlsafe_b64decode(padded + "=" * (-len(padded) % 4))
+                texts.append(data.decode("latin-1"))
     return texts
 
 
