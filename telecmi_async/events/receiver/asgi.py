@@ -31,7 +31,7 @@ from telecmi_async.http_server import (
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator
 
-    from telecmi_async.events.receiver.intake import Delivery, Intake
+    from telecmi_async.events.receiver.intake import Intake, WebhookRequest
 
 # How long a caller's last answer may take, in seconds, when the server ends.
 _LAST_WORD: Final = 1.0
@@ -88,7 +88,7 @@ class ReceiverApp:
                     await self._intake.runner.run(event)
 
     async def _reply(
-        self, delivery: Delivery | None, scope: ASGIScope, receive: ASGIReceive
+        self, delivery: WebhookRequest | None, scope: ASGIScope, receive: ASGIReceive
     ) -> HttpResponse | None:
         """Return the reply, unless the client is gone."""
         length = b""

@@ -83,7 +83,7 @@ class Counts:
 
 
 @define(eq=False)
-class Delivery:
+class WebhookRequest:
     """A request to an address of the receiver.
 
     Args:
@@ -162,7 +162,7 @@ class Intake:
             )
         return newest.encrypt(json.dumps({key: str(value) for key, value in values.items()}))
 
-    def _values_of(self, delivery: Delivery, question: Event) -> Mapping[str, str]:
+    def _values_of(self, delivery: WebhookRequest, question: Event) -> Mapping[str, str]:
         """Return the values in a question's address, or else its query as it is."""
         query = query_of(delivery.path)
         if (given := query.get(VALUES)) is None:
@@ -179,13 +179,13 @@ class Intake:
 
     # -- a request
 
-    def open(self, path: str) -> Delivery | None:
+    def open(self, path: str) -> WebhookRequest | None:
         """Return a request by its path; ``None`` without a valid token."""
         name = self._tokens.match(path)
-        return None if name is None else Delivery(name, path)
+        return None if name is None else WebhookRequest(name, path)
 
     def check(
-        self, delivery: Delivery | None, method: str, content_length: str
+        self, delivery: WebhookRequest | None, method: str, content_length: str
     ) -> HttpResponse | None:
         """Return the refusal of a request by its head alone; ``None`` to read its body."""
         if delivery is None or method != "POST":
@@ -201,7 +201,7 @@ class Intake:
             return self.unreadable(delivery, 413) if int(length) > MAX_PAYLOAD else None
         return None
 
-    def unreadable(self, delivery: Delivery, status: int) -> HttpResponse:
+    def unreadable(self, delivery: WebhookRequest, status: int) -> HttpResponse:
         """Return the reply to a body that cannot be read: the fallback, where it may ask."""
         if status != _TIMEOUT:
             self._counts["unreadable"] += 1
@@ -213,7 +213,7 @@ class Intake:
         """Return the reply to a question that no handler answers."""
         return _flow(self.handlers.fallback)
 
-    async def accept(self, delivery: Delivery, body: bytes | bytearray) -> HttpResponse:
+    async def accept(self, delivery: WebhookRequest, body: bytes | bytearray) -> HttpResponse:
         """Accept the body of a request that passed `check`, and return the reply."""
         if not self._loaded:
             # anyio imports what a question's time limit needs, now rather than when a process is
@@ -236,7 +236,7 @@ class Intake:
                 reply = other
         return reply
 
-    async def _accept_one(self, delivery: Delivery, payload: bytes) -> HttpResponse:
+    async def _accept_one(self, delivery: WebhookRequest, payload: bytes) -> HttpResponse:
         try:
             event = parse_event(payload)
         except WebhookError as error:
@@ -268,7 +268,7 @@ class Intake:
 
     async def _answer(
         self,
-        delivery: Delivery,
+        delivery: WebhookRequest,
         question: DigitsEvent | InboundRequest,
         stored: StoredEvent | None,
     ) -> HttpResponse:
@@ -288,7 +288,7 @@ class Intake:
 
     async def _keep(
         self,
-        delivery: Delivery,
+        delivery: WebhookRequest,
         stored: StoredEvent,
         question: Event,
         beside: bool,  # noqa: FBT001  # bound by a partial

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 from weakref import WeakValueDictionary
 
+from telecmi_async._internal.secrets import HIDDEN
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -31,7 +33,6 @@ WEB_LOGS: Final = (
     "uvicorn.asgi",
     "uvicorn.error",
 )
-HIDDEN: Final = "•••"
 
 # A word of a token's letters, some of which may be percent-encoded, even several times.
 _WORD: Final = re.compile(r"[A-Za-z0-9_~%-]{22,}")

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final, NoReturn, cast
 from urllib.parse import parse_qsl, unquote
 
 from telecmi_async._internal.frozen_json import JsonObject
+from telecmi_async._internal.secrets import HIDDEN
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.events.receiver.token_filter import HIDDEN, hide
+from telecmi_async.events.receiver.token_filter import hide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
