@@ -36,7 +36,7 @@ class Listening(Receiver):
     """A receiver that records each event with its time."""
 
     def __init__(self, *, status: int = 204) -> None:
-        super().__init__(new_token())
+        super().__init__(new_token(), secret="a-secret")
         self.received: list[tuple[float, Event]] = []
         self.status = status
 
