@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +19,7 @@ from telecmi_async.testing import VirtualClockLoop, virtual_backend
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
 
 # pytest rewrites the assertions of shared test modules, so that failures explain themselves.
 SUPPORT = Path(__file__).with_name("support")
@@ -105,6 +107,12 @@ def open_ledger() -> Callable[[Path, Callable[[], float]], SqliteLedger]:
 def make_store() -> Callable[..., EventStore]:
     """Return a function that makes an event store in memory; in tests/servers on Valkey."""
     return MemoryStore
+
+
+@pytest.fixture
+def open_empty_store() -> Callable[[], AbstractAsyncContextManager[EventStore]]:
+    """Return a function that opens an empty event store; in tests/servers on Valkey."""
+    return lambda: nullcontext(MemoryStore())
 
 
 @pytest.fixture

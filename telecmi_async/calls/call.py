@@ -119,8 +119,10 @@ class Call:
 
     def __str__(self) -> str:
         """The call as logs name it, without a number to dial."""
-        to = "?" if self.to is None else mask(self.to)
-        return f"{self.reference} to {to}"
+        if self.to is not None:
+            return f"{self.reference} to {mask(self.to)}"
+        known = self.placement.request_id is not None
+        return f"{self.reference} attached by its id" if known else f"{self.reference} to ?"
 
     def __del__(self) -> None:
         self.report()

@@ -310,7 +310,7 @@ class CallHandle(Coroutine[Any, Any, "CallHandle"]):
         return self._call.request
 
     @property
-    def source(self) -> object:
+    def source(self) -> Any:
         """The item this call was made from, in `make_calls`; else its request."""
         return self._call.source
 

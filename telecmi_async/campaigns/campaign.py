@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import did_you_mean, mask
+from telecmi_async._internal.seams import check_function, check_implements, check_instance
 from telecmi_async._internal.tasks import first_failure
 from telecmi_async.campaigns.event_recorder import EventRecorder
 from telecmi_async.campaigns.settings import CampaignSettings, CampaignTimeouts
 from telecmi_async.campaigns.supervisor import Supervisor
 from telecmi_async.campaigns.worker import Worker
 from telecmi_async.errors import ConfigurationError
+from telecmi_async.ledger.protocol import Ledger
+from telecmi_async.pacing.shared import SharedLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from types import TracebackType
 
-    from telecmi_async.ledger import CampaignState, Ledger, Loaded, NewContact
-    from telecmi_async.pacing.shared import SharedLimits
+    from telecmi_async.ledger import CampaignState, Loaded, NewContact
     from telecmi_async.service.service import CallService
 
 logger = logging.getLogger("telecmi_async")
+
+_LEDGER: Final = "a ledger, such as a SqliteLedger(path)"
 
 
 class Campaign:
@@ -65,8 +70,20 @@ class Campaign:
         timeouts: CampaignTimeouts | None = None,
         limits: SharedLimits | None = None,
     ) -> None:
+        from telecmi_async.service.service import CallService  # noqa: PLC0415  # it is loaded: there is one
+
         for what, given in (("name", name), ("worker", worker or "random")):
             validators.name(self, validators.Named(what), given)
+        check_implements("ledger", ledger, Ledger, _LEDGER)
+        check_instance("service", service, CallService)
+        check_instance("settings", settings, CampaignSettings)
+        check_instance("without_events", without_events, bool, "True or False")
+        if timeouts is not None:
+            check_instance("timeouts", timeouts, CampaignTimeouts)
+        if limits is not None:
+            check_implements(
+                "limits", limits, SharedLimits, "shared limits, such as RedisLimits(url)"
+            )
         self.name = name
         self.settings = settings
         self._ledger = ledger
@@ -105,6 +122,7 @@ class Campaign:
             ConfigurationError: The ledger has none of that name.
             StoreError: The ledger fails.
         """
+        check_implements("ledger", ledger, Ledger, _LEDGER)
         data = await ledger.settings(name)
         if data is None:
             names = await ledger.campaigns()
@@ -155,6 +173,7 @@ class Campaign:
             ConfigurationError: The ledger has it with other settings.
             StoreError: The ledger fails; loading again does no harm.
         """
+        check_instance("contacts", contacts, Iterable, "an iterable of NewContact")
         await self._create()
         return await self._ledger.load(self.name, contacts)
 
@@ -259,6 +278,8 @@ class Campaign:
                 f"campaign {self.name!r} is running already, in another task: wait for it, or "
                 "create another Campaign, which is another worker"
             )
+        if on_progress is not None:
+            check_function("on_progress", on_progress, "one CampaignState", plain=True)
         self._check_caps()
         self._running = True
         self._worker.unrecorded.clear()

@@ -38,9 +38,10 @@ async def record_call_event(
     token = reference_in(event)
     if token is None and event.request_id is None:
         return None
-    # The record of the first leg says that the call is over.
-    record = event if isinstance(event, CallRecord) and event.leg in {None, "a"} else None
-    rate = None if record is None else record.call_rate
+    # The record of the first leg says that the call is over. Each leg's record has its own cost.
+    of_a_leg = event if isinstance(event, CallRecord) else None
+    record = of_a_leg if of_a_leg is not None and of_a_leg.leg in {None, "a"} else None
+    rate = None if of_a_leg is None else of_a_leg.call_rate
     name = await ledger.record_event(
         CallEvidence(
             token=token,
@@ -51,6 +52,7 @@ async def record_call_event(
             talk_seconds=None if record is None else record.talk_seconds,
             cost=None if rate is None else float(rate),
             detail=str(getattr(event, "status", "") or ""),
+            leg=None if record is of_a_leg else f"{event.leg}:{event.cmiuuid or ''}",
         )
     )
     if name is None or record is None:

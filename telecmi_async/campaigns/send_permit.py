@@ -11,7 +11,6 @@ from attrs import define, field
 
 from telecmi_async.errors import CallCancelled, StoreError
 from telecmi_async.ledger import Claim, Intent, RuleDecision
-from telecmi_async.pacing.law import STUCK_INTENT
 
 if TYPE_CHECKING:
     from telecmi_async.calls.call import Call
@@ -30,7 +29,9 @@ class PendingSend:
     owner: str
     #: Whether it is a probe of the open circuit breaker.
     probe: bool = False
-    #: When it started.
+    #: When its request is to leave.
+    due: float = 0.0
+    #: When its intent was begun.
     began: float = 0.0
 
 
@@ -42,14 +43,14 @@ class SendPermit:
         intend: Puts the intent of a token on record, or returns why not; ``None`` if another
             worker has the contact.
         fence: Within how many seconds of the intent the request must leave.
-        restart: Waits for another start if the intent took too long for the first one; returns
-            False if there is none.
+        reach: Waits for the send's start, or for another if that is over, but not beyond a time;
+            returns False if there is none.
         now: Returns the time of the event loop.
     """
 
     _intend: Callable[[str], Awaitable[Intent | RuleDecision | None]]
     _fence: float
-    _restart: Callable[[], Awaitable[bool]]
+    _reach: Callable[[float], Awaitable[bool]]
     _now: Callable[[], float] = field(default=anyio.current_time, kw_only=True, alias="now")
     _asking: bool = field(default=False, init=False)
     _answered: anyio.Event | None = field(default=None, init=False)
@@ -88,9 +89,10 @@ class SendPermit:
                 logger.exception(_STRANGE)
             raise CallCancelled(f"nothing was sent: the ledger fails: {self.failure}") from None
         if isinstance(answer, Intent):
-            if self._now() > began + STUCK_INTENT and not await self._restart():
-                raise CallCancelled("its start was over before its intent was on record")
-            return began + self._fence
+            until = began + self._fence
+            if not await self._reach(until):
+                raise CallCancelled("no start was left for it when its intent was on record")
+            return until
         self.token, self.decision = None, answer
         why = "the contact was lost" if answer is None else f"a rule forbids it ({answer.rule})"
         raise CallCancelled(why)

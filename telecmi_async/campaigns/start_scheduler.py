@@ -1,4 +1,10 @@
-"""Start scheduler: waits for a channel and a start time before each call, shared by all workers."""
+"""Start scheduler: waits for a channel and a start time before each call, shared by all workers.
+
+A start is the moment at which a request leaves, and its intent must be on record by then. So
+there are two waits: `StartScheduler.take` ends as long before the start as intents usually take,
+and `StartScheduler.reach`, once the intent is on record, at the start. If the ledger stalled and
+the start is over, `reach` takes another: else all sends that were stuck would leave together.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +19,15 @@ from attrs import define, field
 from telecmi_async.campaigns.channel_leases import ChannelLeases
 from telecmi_async.campaigns.settings import CampaignSettings
 from telecmi_async.errors import LedgerLost, StoreError
-from telecmi_async.pacing.law import CLOSE_STARTS, LATE_START, RESERVED_AHEAD, SHARED_MARGIN
+from telecmi_async.pacing.law import (
+    CLOSE_STARTS,
+    LATE_ANSWER,
+    LATE_START,
+    LONGEST_LEAD,
+    RECENT,
+    RESERVED_AHEAD,
+    SHARED_MARGIN,
+)
 from telecmi_async.pacing.shared import SharedLimits
 
 logger = logging.getLogger("telecmi_async")
@@ -22,14 +36,16 @@ logger = logging.getLogger("telecmi_async")
 # that work again.
 _CHANNEL_POLL: Final = 0.25
 _POLL: Final = 1.0
+# How often the limits are asked again whose answer came late: theirs may be slow from now on.
+_REPEATS: Final = 2
 
 
 @define(eq=False, slots=False)
 class StartScheduler:
     """Starts one call after another, as the shared limits allow.
 
-    One start is reserved at a time, or a few if they are close together: a worker that dies or is
-    paused wastes no more than those, and if it wakes up late, only those come too late.
+    One start is reserved at a time, or a few if they are close together or intents take long: a
+    worker that dies or is paused wastes no more than those.
 
     Args:
         limits: What grants starts.
@@ -56,9 +72,15 @@ class StartScheduler:
     now: Callable[[], float] = field(default=anyio.current_time, init=False)
     # The times of starts that were reserved ahead.
     _ahead: deque[float] = field(factory=deque[float], init=False)
+    # How long the last intents took, and the last answers of the limits.
+    _intents: deque[float] = field(factory=lambda: deque[float](maxlen=RECENT), init=False)
+    _answers: deque[float] = field(factory=lambda: deque[float](maxlen=RECENT), init=False)
 
-    async def take(self, number: int) -> bool:
-        """Wait for a call's channel and start; return False if dialling ends.
+    async def take(self, number: int) -> float | None:
+        """Wait for a call's channel and until its intent is to be put on record.
+
+        Returns:
+            When its start is, for `reach`; ``None`` if dialling ends.
 
         Raises:
             StoreError: The limits fail, and are not kept apart; or they are a ledger that is
@@ -68,17 +90,47 @@ class StartScheduler:
             try:
                 while not await self._leases.take(number):
                     if not await self._pause(_CHANNEL_POLL):
-                        return False
-                started = await self._start()
+                        return None
+                due = await self._start()
             except StoreError as error:
                 if not self._apart or isinstance(error, LedgerLost):
                     raise
                 self._note(error)
                 if not await self._pause(_POLL):
-                    return False
+                    return None
             else:
                 self._note(None)
-                return started
+                return due
+
+    async def reach(self, due: float, *, began: float, until: float) -> bool:
+        """Wait for a start, once the intent is on record; take another one while it is over.
+
+        Args:
+            due: When the start is.
+            began: When the intent was begun.
+            until: When the request must have left; no later start is taken.
+
+        Returns:
+            Whether the request may leave now, as far as starts are concerned.
+
+        Raises:
+            LedgerLost: As `hold` does.
+        """
+        self._intents.append(self.now() - began)
+        while await self._until(due):
+            keys, now = self._keys(), self.now()
+            if now - due <= _tolerance(keys) or now >= until:
+                return True
+            try:
+                dues = await self._reserve(keys, 1, longest=until - now)
+            except LedgerLost:
+                raise
+            except StoreError:
+                return False
+            if not dues:
+                return False
+            due = dues[0]
+        return False
 
     async def hold(self, seconds: float) -> None:
         """Pause all workers that share the limits, as TeleCMI asked for.
@@ -99,36 +151,23 @@ class StartScheduler:
         except StoreError:
             pass
 
-    async def another(self) -> bool:
-        """Wait for a start in place of one that is over; return False if there is none.
-
-        Raises:
-            LedgerLost: As `hold` does.
-        """
-        try:
-            dues = await self._reserve(self._keys(), 1)
-        except LedgerLost:
-            raise
-        except StoreError:
-            return False
-        return bool(dues) and await self._until(dues[0])
-
-    async def _start(self) -> bool:
-        """Wait for a start. A worker that woke up too late for it takes another, but only once."""
-        again = True
+    async def _start(self) -> float | None:
+        """Wait until a call's intent is to be begun; return when its start is."""
         while True:
             keys = self._keys()
-            late = max(LATE_START, min(interval for _, interval in keys) / 2)
+            late = _tolerance(keys)
             due = await self._next(keys, late)
-            if due is None:
-                if not await self._pause(_POLL):
-                    return False
-                continue
-            if not await self._until(due):
-                return False
-            if self.now() - due <= late or not again:
-                return True
-            again = False
+            if due is not None:
+                return due if await self._until(due - self._lead(late)) else None
+            if not await self._pause(_POLL):
+                return None
+
+    def _lead(self, late: float) -> float:
+        """Return how long before its start an intent is begun, if a start may be so late."""
+        if not self._intents:
+            return 0.0
+        usual = sorted(self._intents)[len(self._intents) * 15 // 16]
+        return min(usual, LONGEST_LEAD) if usual > late / 2 else 0.0
 
     async def _until(self, due: float) -> bool:
         """Wait for a start; return whether dialling goes on."""
@@ -143,21 +182,41 @@ class StartScheduler:
         while self._ahead and self._ahead[0] < earliest:
             self._ahead.popleft()
         apart = max(interval for _, interval in keys)
+        longest = max(self._longest, *(interval for _, interval in keys))
         starts, seconds = RESERVED_AHEAD
         most = max(starts, int(seconds / apart)) if apart < CLOSE_STARTS else 0
         if not self._ahead:
-            self._ahead.extend(await self._reserve(keys, 1 + most))
+            self._ahead.extend(await self._reserve(keys, 1 + most, longest=longest))
         due = self._ahead.popleft() if self._ahead else None
         if due is not None and len(self._ahead) <= most // 2 < most:
-            self._ahead.extend(await self._reserve(keys, most - len(self._ahead)))
+            count = most - len(self._ahead)
+            self._ahead.extend(await self._reserve(keys, count, longest=longest))
         return due
 
-    async def _reserve(self, keys: list[tuple[str, float]], most: int) -> list[float]:
-        """Reserve so many starts, unless they are too far away; return their times."""
-        longest = max(self._longest, *(interval for _, interval in keys))
+    async def _reserve(
+        self, keys: list[tuple[str, float]], most: int, *, longest: float
+    ) -> list[float]:
+        """Reserve so many starts, unless they are too far away; return their times.
+
+        Waits count from the moment at which they were granted. It is unknown which part of a late
+        answer's delay was before it, so its starts are not used.
+        """
+        for _ in range(_REPEATS):
+            dues, delay = await self._ask(keys, most, longest)
+            if delay <= max(LATE_ANSWER, _tolerance(keys)):
+                return dues
+        dues, _ = await self._ask(keys, most, longest)
+        return dues
+
+    async def _ask(
+        self, keys: list[tuple[str, float]], most: int, longest: float
+    ) -> tuple[list[float], float]:
+        """Ask for starts; return them, and how much later than usual the answer came."""
+        asked = self.now()
         waits = await self._limits.reserve(keys, longest=longest, most=most)
         now = self.now()
-        return [now + wait for wait in waits]
+        self._answers.append(now - asked)
+        return [now + wait for wait in waits], now - asked - min(self._answers)
 
     def _keys(self) -> list[tuple[str, float]]:
         """Return the names of all limits that apply, and their intervals."""
@@ -182,3 +241,8 @@ class StartScheduler:
                 "campaign %s: the shared limits work again, dialling goes on", self._campaign
             )
         self._failed = error is not None
+
+
+def _tolerance(keys: list[tuple[str, float]]) -> float:
+    """Return how late a start may be that counts under these limits."""
+    return max(LATE_START, min(interval for _, interval in keys) / 2)

@@ -63,7 +63,10 @@ def _set(name: str, value: object) -> set[object]:
         raise ConfigurationError(
             f"CallingWindow.{name} must be a list or a set, not {shown(value)}"
         )
-    return set(cast("Iterable[object]", value))
+    try:
+        return set(cast("Iterable[object]", value))
+    except TypeError:  # it holds lists or dicts
+        raise ConfigurationError(f"CallingWindow.{name} cannot hold {shown(value)}") from None
 
 
 def _date(value: object) -> date:
@@ -197,8 +200,7 @@ def _hours_in(window: CallingWindow, name: str, day: int) -> tuple[tuple[float, 
     for mark, following in pairwise(marks):
         middle = (mark + following) / 2
         if window.shows(zone, middle) and window.shows(zone, middle + window.ring_time):
-            opens = found.pop()[0] if found and found[-1][1] == mark else mark
-            found.append((opens, following))
+            found.append((mark, following))
     return tuple(found)
 
 

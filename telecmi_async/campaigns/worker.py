@@ -254,9 +254,10 @@ class Worker:
             if not await self._pause(min(pause, _POLL)):
                 return False
         send.probe = self._breaker.open
-        if not await self._scheduler.take(send.claim.number):
+        due = await self._scheduler.take(send.claim.number)
+        if due is None:
             return False
-        send.began = self.now()
+        send.due, send.began = due, self.now()
         return not self._halted
 
     def _held_up(self) -> float:
@@ -303,7 +304,7 @@ class Worker:
         permit = SendPermit(
             lambda token: self._intend(send, token),
             self.timeouts.fence,
-            self._another_start,
+            lambda until: self._reach_start(send, until),
             now=self.now,
         )
         failure: TelecmiError | None = None
@@ -334,10 +335,10 @@ class Worker:
         self.health.record(failure, self.now(), began=send.began)
         return await self._settle(send, permit.token, handle, failure)
 
-    async def _another_start(self) -> bool:
-        """Wait for a start in place of one that is over; return False if there is none."""
+    async def _reach_start(self, send: PendingSend, until: float) -> bool:
+        """Wait for a send's start, or another; return False if there is none by then."""
         try:
-            return await self._scheduler.another()
+            return await self._scheduler.reach(send.due, began=send.began, until=until)
         except StoreError as error:
             self.ledger_health.note(error)
             return False

@@ -147,6 +147,11 @@ def _add_looks(commands: Commands) -> None:
     option(export, "--output", "FILE", "where to; stdout if not given")
     export.add_argument("--reveal", action="store_true", help="write numbers in full")
     add_json(export, "an object a line, as --format jsonl does, and errors as JSON")
+    migrate = command(
+        commands, "migrate", "migrate:run", "make a ledger's tables, or bring them up to date"
+    )
+    add_ledger(migrate, name=None)
+    add_json(migrate)
 
 
 def _add_retries(commands: Commands) -> None:

@@ -142,7 +142,7 @@ def _zones() -> _Finding:
 
 async def _ledger(terminal: Terminal, ledger: str | None) -> _Finding:
     try:
-        async with opened(terminal, ledger) as book:
+        async with opened(terminal, ledger, reads=True) as book:
             names = await book.campaigns()
             pooled = getattr(book, "through_pooler", False)
             held_up = [

@@ -41,8 +41,8 @@ def run(
     kind = kind or ("jsonl" if as_json else "csv")
 
     async def write() -> Exit:
-        async with opened(terminal, ledger) as book:
-            found = await campaign_named(book, name)
+        async with opened(terminal, ledger, reads=True) as book:
+            found = await campaign_named(book, name, reads=True)
             with _target(terminal, output) as target:
                 writer = export.write_jsonl if kind == "jsonl" else export.write_csv
                 await writer(target, book, found, states=wanted, masked=not reveal)
@@ -82,9 +82,9 @@ def why(
 
     async def show() -> Exit:
         known = False
-        async with opened(terminal, ledger) as book:
+        async with opened(terminal, ledger, reads=True) as book:
             for each in await book.campaigns() if name is None else [name]:
-                campaign = await campaign_named(book, each)
+                campaign = await campaign_named(book, each, reads=True)
                 contact = await book.find(campaign, wanted)
                 if contact is not None:
                     known = True

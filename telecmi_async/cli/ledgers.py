@@ -34,11 +34,12 @@ def is_named(terminal: Terminal, given: str | None) -> bool:
 
 @asynccontextmanager
 async def opened(
-    terminal: Terminal, given: str | None, *, new: bool = False
+    terminal: Terminal, given: str | None, *, new: bool = False, reads: bool = False
 ) -> AsyncGenerator[Ledger]:
     """Open the ledger that an argument or the environment names.
 
-    With ``new``, a file that does not exist is created.
+    With ``new``, a file that does not exist is created. A command that only ``reads`` does not
+    bring the schema up to date, and needs no right to write.
 
     Raises:
         Stop: No ledger is named, or there is no such file.
@@ -56,19 +57,19 @@ async def opened(
         raise Stop(
             Exit.USAGE, f"no ledger: give --ledger FILE, or set TELECMI_LEDGER ({error})"
         ) from None
-    async with _ledger_at(place, new=new) as ledger:
+    async with _ledger_at(place, new=new, migrate=not reads) as ledger:
         yield ledger
 
 
-def _ledger_at(place: Secret, *, new: bool) -> Ledger:
+def _ledger_at(place: Secret, *, new: bool, migrate: bool) -> Ledger:
     if _URL.match(place.reveal()):
         from telecmi_async.ledger.postgres.ledger import PostgresLedger  # noqa: PLC0415  # an extra
 
-        return PostgresLedger(place.reveal())
+        return PostgresLedger(place.reveal(), migrate=migrate)
     path = Path(place.reveal())
     if not new and not path.exists():
         raise Stop(Exit.USAGE, f"there is no ledger {path}: `dial` makes one")
-    return SqliteLedger(path)
+    return SqliteLedger(path, migrate=migrate)
 
 
 async def clock_words(ledger: Ledger, name: str) -> str:
@@ -81,10 +82,11 @@ async def clock_words(ledger: Ledger, name: str) -> str:
         return ""
 
 
-async def campaign_named(ledger: Ledger, name: str | None) -> str:
+async def campaign_named(ledger: Ledger, name: str | None, *, reads: bool = False) -> str:
     """Return the name of the campaign: the one given, or the only one there is.
 
-    First, contacts that dead workers left behind are released, so that the state shown is true.
+    First, contacts that dead workers left behind are released, so that the state shown is true;
+    a command that only ``reads`` goes on if it may not write.
 
     Raises:
         Stop: No campaign has that name, or there are several and no name is given.
@@ -97,5 +99,9 @@ async def campaign_named(ledger: Ledger, name: str | None) -> str:
         raise Stop(Exit.USAGE, f"which campaign of this ledger? {which}")
     if name not in names:
         raise Stop(Exit.USAGE, f"there is no campaign {name!r} in this ledger")
-    await ledger.reap(name)
+    try:
+        await ledger.reap(name)
+    except (ConfigurationError, StoreError):
+        if not reads:
+            raise
     return name

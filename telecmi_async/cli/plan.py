@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 
-from telecmi_async._internal.messages import mask, mask_in
+from telecmi_async._internal.messages import mask, mask_in, shown
 from telecmi_async.campaigns.contacts.files import Survey, survey_rows
 from telecmi_async.campaigns.contacts.flaw import Kind
 from telecmi_async.campaigns.rules import contact_zones
@@ -223,7 +223,7 @@ def _defaults(plan: Plan) -> str:
     """Return how many contacts the flow's defaults are used for, in words."""
     if not plan.defaulted:
         return ""
-    columns = ", ".join(f"{n} without {mask_in(name)}" for name, n in plan.defaults.items())
+    columns = ", ".join(f"{n} without {shown(name)}" for name, n in plan.defaults.items())
     return f"used for {plan.defaulted} contacts: {columns}"
 
 

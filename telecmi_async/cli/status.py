@@ -24,10 +24,10 @@ def run(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: bo
     """
 
     async def look() -> Exit:
-        async with opened(terminal, ledger) as book:
+        async with opened(terminal, ledger, reads=True) as book:
             names = [name] if name is not None else await book.campaigns()
             if len(names) <= 1:
-                found = await campaign_named(book, name)
+                found = await campaign_named(book, name, reads=True)
                 state = await book.state(found)
                 settings = CampaignSettings.parse(await book.settings(found))
                 terminal.say(f"{state.name}: {state.doing}")
@@ -43,7 +43,7 @@ def run(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: bo
                 _say_clock(terminal, await clock_words(book, found))
                 return exit_for(state, settings.rules)
             for each in names:
-                state = await book.state(await campaign_named(book, each))
+                state = await book.state(await campaign_named(book, each, reads=True))
                 left = sum(
                     state.counts[at] for at in (ContactState.PENDING, ContactState.CLAIMED)
                 )

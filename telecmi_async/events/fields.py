@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     _Reader: TypeAlias = Callable[[Json], object]
 
+# From 00:13 or 00:00:13, and from 13 or 13.0.
+_CLOCK = re.compile(r"(?:([0-9]{1,5}):)?([0-9]{1,5}):([0-9]{1,2})(?:\.[0-9]{1,9})?")
+_DECIMAL = re.compile(r"([0-9]{1,18})(?:\.[0-9]{0,18})?")
 _SEPARATORS = re.compile(r"[\s().\-]+")
 _MONEY = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _LONGEST_INTEGER = 18
@@ -73,6 +76,19 @@ def read_integer(value: Json) -> int | None:
     return int(text)
 
 
+def _duration(value: Json) -> int | None:
+    """Return whole seconds, from a number, its text, or a clock such as ``00:00:13``."""
+    if isinstance(value, float):
+        return int(value) if 0 <= value <= _LARGEST_INTEGER else None
+    text = read_text(value) or ""
+    if found := _DECIMAL.fullmatch(text):
+        return int(found[1])
+    if found := _CLOCK.fullmatch(text):
+        hours, minutes, seconds = (int(part or 0) for part in found.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    return None
+
+
 def _is_digits(text: str) -> bool:
     return text.isdecimal() and text.isascii()
 
@@ -84,15 +100,28 @@ def _money(value: Json) -> Decimal | None:
 
 
 def _time(value: Json) -> datetime | None:
-    """Return a point in time, from seconds or milliseconds since 1970; 0 means no time.
+    """Return a point in time, from seconds or milliseconds since 1970, or from ISO 8601.
 
-    The size tells them apart: there is no call before 1973 in milliseconds, nor after 5138 in
-    seconds.
+    The size tells seconds from milliseconds: there is no call before 1973 in milliseconds, nor
+    after 5138 in seconds. 0 means no time. ISO 8601 without an offset is taken for UTC.
     """
-    since = value if type(value) is int or type(value) is float else read_integer(value)
+    since = value if type(value) is int or type(value) is float else None
+    if isinstance(value, str):
+        text = value.strip()
+        if not _DECIMAL.fullmatch(text):
+            return _iso_time(text)
+        since = float(text)
     if since is None or not 0 < since < _MILLISECONDS_END:
         return None
     return datetime.fromtimestamp(since if since < _SECONDS_END else since / 1000, UTC)
+
+
+def _iso_time(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text.replace(" +", "+"))
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter near the years 1 and 9999
+        return None
 
 
 def read_object_or_none(value: Json) -> JsonObject | None:
@@ -129,7 +158,7 @@ _FIELDS: Final[dict[str, tuple[_Reader, tuple[str, ...]]]] = {
     "start_time": (_time, ("start_time",)),
     "answer_time": (_time, ("answer_time",)),
     "end_time": (_time, ("end_time",)),
-    "duration": (read_integer, ("duration",)),
+    "duration": (_duration, ("duration", "answeredsec")),
     "call_rate": (_money, ("call_rate", "rate")),
     "balance": (_money, ("balance",)),
     "hangup_reason": (read_text, ("hangup_reason",)),

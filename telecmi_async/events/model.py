@@ -35,8 +35,25 @@ from telecmi_async._internal.telecmi import REFERENCE_PREFIX
 from telecmi_async.events.fields import FIELD_NAMES, read_field, read_word
 
 #: The statuses of a record of an unanswered leg. The first is TeleCMI's; programs that work
-#: with TeleCMI handle the others.
-NOT_ANSWERED = frozenset({"missed", "busy", "failed", "no_answer", "cancel"})
+#: with TeleCMI handle the others. A mailbox is not the person who was called.
+NOT_ANSWERED = frozenset(
+    [
+        "missed",
+        "busy",
+        "failed",
+        "no_answer",
+        "noanswer",
+        "not_answered",
+        "unanswered",
+        "cancel",
+        "cancelled",
+        "canceled",
+        "rejected",
+        "declined",
+        "unreachable",
+        "voicemail",
+    ]
+)
 
 _NUMBERS = frozenset({"from_", "to", "callerid", "vn"})
 # By these each event is told from others and brought to its call.
@@ -220,8 +237,9 @@ class CallRecord(_Payload):
     It comes up to four times within 30 minutes (doc.telecmi.com, webhooks overview).
 
     Args:
-        status: ``answered`` or ``missed``; ``busy``, ``failed``, ``no_answer`` and ``cancel``
-            were reported as well. In lower case, without ``in_`` or ``out_``.
+        status: ``answered`` or ``missed``; ``busy``, ``failed``, ``no_answer``, ``cancel``,
+            ``rejected``, ``voicemail`` and others were reported as well. In lower case, without
+            ``in_`` or ``out_``.
         callerid: The number that was shown.
         vn: The virtual number, yours at TeleCMI.
         start_time: When it started.
@@ -249,7 +267,7 @@ class CallRecord(_Payload):
 
     @property
     def answered(self) -> bool | None:
-        """Whether it was answered; ``None`` if the record does not say."""
+        """Whether it was answered; ``None`` if the record does not say. A mailbox is no answer."""
         if self.status == "answered":
             return True
         if self.status in NOT_ANSWERED:

@@ -11,8 +11,10 @@ a payload with                                             is a
 ``action`` "inbound"                                       `InboundRequest`
 ``ws_status``, or a status that starts with "stream_"      `StreamEvent`
 status started, ringing, bridged or hangup                 `LiveEvent`
-status missed, busy, failed, no_answer or cancel           `CallRecord`
-``duration``, ``end_time``, ``call_rate`` or ``balance``   `CallRecord`
+status missed, busy, rejected and the like                 `CallRecord`
+``duration``, ``end_time``, ``call_rate``, ``balance``,    `CallRecord`
+``answeredsec``, ``waitedsec``, ``filename`` or
+``hangup_reason``
 status answered                                            `LiveEvent`
 no status nor ``type``, but ``cmiuuid``, from, to, time    `InboundRequest`
 anything else                                              `UnknownEvent`
@@ -55,7 +57,18 @@ if TYPE_CHECKING:
 
 _LIVE = {status.value: status for status in LiveStatus}
 _STREAM = {status.value: status for status in StreamStatus}
-_ONLY_IN_RECORDS = frozenset({"duration", "end_time", "call_rate", "balance"})
+_ONLY_IN_RECORDS = frozenset(
+    [
+        "duration",
+        "end_time",
+        "call_rate",
+        "balance",
+        "answeredsec",
+        "waitedsec",
+        "filename",
+        "hangup_reason",
+    ]
+)
 _ALL_IN_ANSWER_REQUESTS = ("cmiuuid", "from_", "to", "time")
 
 
@@ -63,8 +76,8 @@ def parse_event(payload: bytes | bytearray | str | Mapping[str, object]) -> Even
     """Return the event that TeleCMI sent.
 
     Args:
-        payload: The body of a webhook request, at most 64 KiB; or the mapping that a web
-            framework made of it.
+        payload: The body of a webhook request, at most 64 KiB, also of what gzip packed; or
+            the mapping that a web framework made of it.
 
     Returns:
         The event. A payload of an unknown kind becomes an `UnknownEvent`, and a value that

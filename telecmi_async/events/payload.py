@@ -1,7 +1,13 @@
 """Webhook payload: from untrusted bytes to a read-only JSON object.
 
 TeleCMI signs nothing, so a payload may be hostile. Everything here has a limit, and a payload
-beyond it is refused as a whole.
+beyond it is refused as a whole. Within the limits everything is read that can be read, since an
+event that is refused is lost, and a question that is refused leaves a caller without an answer:
+
+- The bytes decide what they are, not a content type: JSON, a form, or either packed by gzip.
+- What is no UTF-8 is Latin-1.
+- Of a repeated key the last value counts, as in JavaScript's and Python's own readers.
+- JSON may be inside a JSON text, or the only field of a form.
 """
 
 from __future__ import annotations
@@ -9,9 +15,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import Counter
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn, TypeGuard, cast
+from urllib.parse import parse_qsl
 
 from telecmi_async._internal.frozen_json import Json, JsonObject
 from telecmi_async._internal.messages import shown
@@ -25,6 +32,10 @@ MAX_DEPTH: Final = 20
 MAX_MEMBERS: Final = 200
 
 _TEXTS: Final = (bytes, bytearray, str)
+# How gzip and zlib (HTTP's "deflate") begin. No JSON and no form begins so.
+_PACKED: Final = frozenset({b"\x1f\x8b", b"x\x01", b"x^", b"x\x9c", b"x\xda"})
+_EITHER: Final = zlib.MAX_WBITS | 32
+_FORM: Final = re.compile(r"\s*[\w.%+\-\[\]]+=\S*\s*", re.ASCII)
 _PAST_64_BITS: Final = 2**63
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _KINDS: Final[dict[type, str]] = {
@@ -43,18 +54,18 @@ def read_object(payload: bytes | bytearray | str | Mapping[str, object]) -> Json
 
     Raises:
         WebhookError: It is not a JSON object; it is larger, deeper or has more members than
-            this module's limits; a key is repeated; or a number is NaN, infinite or an int
-            beyond 64 bits.
+            this module's limits; or a number is NaN, infinite or an int beyond 64 bits.
     """
     if isinstance(payload, _TEXTS):
         if len(payload) > MAX_PAYLOAD:
             raise _too_large()
-        text = _text_of(payload)
+        text = text_of(payload)
         value = _decode(text)
         # Such text holds no lone surrogate, not even escaped.
-        if text.isascii() and "\\u" not in text and _is_flat(value):  # as most are
+        plain = text.startswith("{") and text.isascii() and "\\u" not in text
+        if plain and _is_flat(value):  # as most are
             return JsonObject(value)
-        frozen = _frozen(value)
+        frozen = _frozen(_unwrapped(value, text))
     else:
         frozen = _frozen(payload)
         if _characters(frozen) > MAX_PAYLOAD:  # a text that was decoded has fewer
@@ -97,12 +108,55 @@ def _is_flat(value: object) -> TypeGuard[dict[str, Json]]:
     return True
 
 
-def _text_of(payload: bytes | bytearray | str) -> str:
-    """Return a payload's text. Python would guess UTF-16 and UTF-32, which RFC 8259 forbids."""
+def text_of(payload: bytes | bytearray | str) -> str:
+    """Return a payload's text. Python would guess UTF-16 and UTF-32, which RFC 8259 forbids.
+
+    Raises:
+        WebhookError: It is packed, and cannot be unpacked within the limit.
+    """
+    if isinstance(payload, str):
+        return payload
+    if bytes(payload[:2]) in _PACKED:
+        payload = _unpacked(payload)
     try:
-        return payload if isinstance(payload, str) else payload.decode().removeprefix("\ufeff")
+        text = payload.decode()
     except UnicodeDecodeError:
-        raise WebhookError("the payload is no UTF-8 text") from None
+        text = payload.decode("latin-1")
+    return text.removeprefix("\ufeff")
+
+
+def _unpacked(payload: bytes | bytearray) -> bytes:
+    """Return what gzip or zlib packed, of which no more is unpacked than may be read."""
+    unpacker = zlib.decompressobj(_EITHER)
+    try:
+        plain = unpacker.decompress(payload, MAX_PAYLOAD + 1)
+    except zlib.error:
+        plain = b""
+    if len(plain) > MAX_PAYLOAD:
+        raise _too_large()
+    if not unpacker.eof:
+        raise WebhookError("the payload is packed, and cannot be unpacked")
+    return plain
+
+
+def split_payload(payload: bytes | bytearray) -> list[bytes]:
+    """Return the payloads in a webhook's body: one, or those of an array of objects.
+
+    Raises:
+        WebhookError: It cannot be unpacked, or is no JSON; or an array of none or too many.
+    """
+    if payload[:1] == b"{":  # as most do
+        return [bytes(payload)]
+    text = text_of(payload)
+    if not text.lstrip().startswith("["):
+        return [bytes(payload)]
+    items = cast("list[object]", _decode(text))
+    if not 0 < len(items) <= MAX_MEMBERS:
+        raise WebhookError(f"the payload is an array of {len(items)} objects")
+    try:
+        return [json.dumps(item).encode() for item in items]
+    except RecursionError:
+        raise _too_deep() from None
 
 
 def _decode(text: str) -> object:
@@ -110,11 +164,13 @@ def _decode(text: str) -> object:
         if text.startswith("{"):  # without blanks around it, which take longer to look for
             value, end = _decoder.raw_decode(text)
             if end == len(text):
-                return cast("object", value)
+                return value
         return cast("object", _decoder.decode(text))
     except WebhookError:
         raise
     except json.JSONDecodeError as error:
+        if _FORM.fullmatch(text):
+            return _form(text)
         raise WebhookError(f"the payload is no JSON: {error.msg}, at {error.pos}") from None
     except ValueError:
         raise WebhookError("the payload holds a number that is too long") from None
@@ -122,20 +178,31 @@ def _decode(text: str) -> object:
         raise _too_deep() from None
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Return an object's members. Parsers disagree on repeated keys, so they are refused."""
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        ((again, _),) = Counter(key for key, _ in pairs).most_common(1)
-        raise WebhookError(f"the payload holds the key {shown(again)} twice")
-    return members
+def _form(text: str) -> dict[str, str]:
+    """Return the fields of a form, the last value of a repeated one."""
+    try:
+        return dict(parse_qsl(text.strip(), keep_blank_values=True, max_num_fields=MAX_MEMBERS))
+    except ValueError:
+        raise WebhookError(f"the payload holds more than {MAX_MEMBERS} fields") from None
+
+
+def _unwrapped(value: object, text: str) -> object:
+    """Return the object that is JSON in a text, or in the only field of a form."""
+    inner = value
+    if isinstance(value, dict) and not text.lstrip().startswith("{"):
+        fields = tuple(cast("dict[str, object]", value).values())
+        inner = fields[0] if len(fields) == 1 else None
+    if isinstance(inner, str) and inner.lstrip().startswith("{"):
+        return _decode(inner)
+    return cast("dict[str, object]", value)
 
 
 def _no_constant(name: str) -> NoReturn:
     raise WebhookError(f"the payload holds {name}, which is no JSON")
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+# Control characters in texts are read, too, although RFC 8259 has them escaped.
+_decoder = json.JSONDecoder(parse_constant=_no_constant, strict=False)
 
 
 class _Freezer:

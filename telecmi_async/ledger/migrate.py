@@ -6,7 +6,7 @@ import sqlite3
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
-from telecmi_async.errors import ConfigurationError
+from telecmi_async.errors import ConfigurationError, LedgerLost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,6 +34,27 @@ def scripts_after(version: int, texts: Sequence[str]) -> Sequence[str]:
             f"{version}, this one knows {len(texts)}); update telecmi-async"
         )
     return texts[version:]
+
+
+def not_migrated(version: int, known: int) -> ConfigurationError:
+    """Return the refusal of a ledger that is to be read, and would have to be migrated first."""
+    if not version:
+        return ConfigurationError(
+            "there is no ledger yet: `telecmi-async migrate` or `dial` makes its tables"
+        )
+    return ConfigurationError(
+        f"the ledger was written by an older version of telecmi-async (its schema is {version}, "
+        f"this one reads {known}), and reading changes nothing: read it with the version that "
+        "its workers have, or update those and run `telecmi-async migrate`"
+    )
+
+
+def changed_meanwhile(version: int, known: int) -> LedgerLost:
+    """Return the error of a ledger whose schema another version of this package changed."""
+    return LedgerLost(
+        f"the ledger failed: another version of telecmi-async changed its schema (it is {version} "
+        f"by now, and this worker knows {known}): update telecmi-async here, and start it again"
+    )
 
 
 def statements(text: str) -> Iterator[str]:
@@ -64,6 +85,18 @@ def migrate_sqlite(db: sqlite3.Connection, texts: Sequence[str]) -> None:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def require_version(db: sqlite3.Connection, known: int) -> None:
+    """Require that a file's schema is of this package's version.
+
+    Raises:
+        ConfigurationError: It is not, or the file is another program's.
+    """
+    version = _version_of(db)
+    if version < known:
+        raise not_migrated(version, known)
+    scripts_after(version, [""] * known)
 
 
 def _version_of(db: sqlite3.Connection) -> int:

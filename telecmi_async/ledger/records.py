@@ -138,8 +138,9 @@ class CallEvidence:
         over: Whether the call is over.
         answered: Whether the call was answered; ``None`` if the event does not say.
         talk_seconds: How long the conversation was; ``None`` if the event does not say.
-        cost: The cost of the call; ``None`` if the event does not say.
+        cost: The cost of the call, or of the leg; ``None`` if the event does not say.
         detail: The event in a word or two, for people.
+        leg: Which leg the cost is of, if it is not the first: each leg's is added.
     """
 
     token: str | None
@@ -150,6 +151,19 @@ class CallEvidence:
     talk_seconds: int | None = None
     cost: float | None = None
     detail: str = ""
+    leg: str | None = None
+
+    @property
+    def call_cost(self) -> float | None:
+        """The cost of the call's first leg."""
+        return self.cost if self.leg is None else None
+
+    @property
+    def leg_cost(self) -> tuple[str, float] | None:
+        """Another leg, and what it cost, if it cost anything."""
+        if self.leg is None or not self.cost or self.cost < 0:
+            return None
+        return self.leg, self.cost
 
 
 @frozen(kw_only=True)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 #: What is selected for `claim_from` and `contact_from`, in the order of the classes' fields.
 CLAIM_COLUMNS: Final = "id, number, columns, epoch, sends, not_after, excused"
 CONTACT_COLUMNS: Final = (
-    "number, state, reason, sends, columns, request_id, answered, talk_seconds, cost, "
+    "number, state, reason, sends, columns, request_id, answered, talk_seconds, "
+    "CASE WHEN cost IS NOT NULL OR legs_cost > 0 THEN coalesce(cost, 0) + legs_cost END, "
     "sent_at, finished_at, CASE state WHEN 'pending' THEN nullif(not_before, 0) END"
 )
 _CLAIM_FIELDS: Final = [each.name for each in fields(Claim)]
@@ -63,7 +64,7 @@ def state_from(name: str, counts: Mapping[str, int], row: Sequence[Any]) -> Camp
         why=why,
         counts=found,
         sends=int(sends or 0),
-        cost=None if unpriced and not priced else float(cost or 0.0),
+        cost=None if unpriced and not (priced or cost) else float(cost or 0.0),
         unpriced=unpriced,
     )
 

@@ -51,6 +51,7 @@ def clean_event(event: CallEvidence) -> CallEvidence:
         request_id=clean_id(event.request_id),
         talk_seconds=None if talk is None else min(talk, _LONGEST_TALK),
         detail=clean(event.detail),
+        leg=clean_id(event.leg),
     )
 
 

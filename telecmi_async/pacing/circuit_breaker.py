@@ -86,7 +86,8 @@ class CircuitBreaker:
 
         Args:
             now: The time.
-            began: When it was permitted. A send from before the pause does not end it.
+            began: When it was permitted. Only the probe's end counts during a pause, and a coarse
+                clock reads the same for the pause's beginning and sends from before it.
             failed: Whether its outcome is unknown, or it could not be connected; False if it
                 was answered; ``None`` if nothing was tried.
         """
@@ -94,7 +95,7 @@ class CircuitBreaker:
             if failed is not None:
                 self._count(now, failed=failed)
             return
-        if began < self._opened or self._probe is None:
+        if self._probe is None or began < self._probe:
             return
         self._probe = None
         if failed is False:

@@ -38,17 +38,25 @@ LOCAL_MARGIN: Final = 1.008
 SHARED_MARGIN: Final = 1.016
 #: How late a start may be, in seconds. In process, a later one is charged at the time at which it
 #: happened (as is one that is later than its interval, except at high rates: see
-#: `BUNCHED_STARTS`), and no longer at the time it was scheduled for. Between processes it is given up for
-#: another (as is one that is later than half an interval), since it would come on top of the
-#: starts that others were granted for then.
+#: `BUNCHED_STARTS`), and no longer at the time it was scheduled for. Between processes it is
+#: exchanged for another (unless it is no later than half an interval), whether a timer, a frozen
+#: process or a ledger that stalled made it late: it would come on top of the starts that others
+#: were granted for then.
 LATE_START: Final = 0.02
 #: How close starts are, in seconds, that no event loop can keep even, since a timer is up to a
 #: millisecond late and other work takes a few. In one process, those that come due meanwhile leave
 #: together, as many as belong to the last `LATE_START`: at 5,000 a second that is up to 100.
 BUNCHED_STARTS: Final = 0.005
-#: How long putting an intent on record may take, in seconds. A ledger that takes longer was stuck,
-#: and other sends with it: each of them waits for another start, or they would leave together.
-STUCK_INTENT: Final = 0.5
+#: How much later than usual an answer of the limits may come, in seconds, or half an interval. Then
+#: it is unclear when its starts are. It concerns those alone, and not all sends as a stalled ledger
+#: does, so it is more than `LATE_START`: a busy machine delays an answer in twenty by as much.
+LATE_ANSWER: Final = 0.05
+#: How much earlier than its start an intent is begun, at most, in seconds. A ledger that is always
+#: slow must not make each start late. What is on record and not sent yet is unknown if its worker
+#: is killed, so it is not begun earlier than its ledger needs.
+LONGEST_LEAD: Final = 1.0
+#: From how many of the last intents, or answers of the limits, it is known what is usual.
+RECENT: Final = 32
 #: Shared starts that are closer together than this, in seconds, are reserved ahead: the next one
 #: would be over before the answer to a question for it is there.
 CLOSE_STARTS: Final = 0.02

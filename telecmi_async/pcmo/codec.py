@@ -244,7 +244,7 @@ def check_names(item: Mapping[object, object], path: str) -> None:
         array = "call" if kind is Connect and "call" in item else "connect"
         _checker(kind)({"connect" if key == array else key: item[key] for key in item})  # type: ignore[arg-type]  # as in _dump
         targets = item.get(array)
-        if kind in _TARGETS and isinstance(targets, list):
+        if isinstance(targets, list):  # only a bridge or a connect may have them
             wanted = _TARGETS[kind]
             _each_target(wanted, cast("list[object]", targets), _checker(wanted), array)  # type: ignore[arg-type]  # as in _dump
     except InvalidCall as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, SupportsIndex, TypeAlias, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, SupportsIndex, TypeAlias, TypedDict, TypeVar, cast
 
 import attrs
 
 from telecmi_async._internal.messages import shown
+from telecmi_async._internal.seams import check_instance
 from telecmi_async._internal.secrets import Secret
 from telecmi_async._internal.telecmi import BASE_URL
 from telecmi_async._internal.validators import environment_variable, required_variable
@@ -36,11 +37,12 @@ Number: TypeAlias = SupportsIndex | str
 
 
 class Options(TypedDict, total=False):
-    """What `CallService` takes."""
+    """What `CallService` takes besides ``app_id``, ``secret`` and ``from_``.
 
-    app_id: int | str
-    secret: str | Secret
-    from_: Number | None
+    These stand for themselves, so that a function of yours may set them and pass the rest on:
+    ``CallService.from_env(from_=…, **options)``.
+    """
+
     region: Region | str
     base_url: str
     timeout: Timeouts | Duration | None
@@ -82,15 +84,18 @@ def _limit(value: RateLimit | None) -> RateLimit:
 def _instance_or_default(name: str, value: _T | None, kind: type[_T]) -> _T:
     if value is None:
         return kind()
-    if not isinstance(value, kind):
-        raise ConfigurationError(
-            f"{name} must be a {kind.__name__}, not {type(value).__name__}"
-        )
+    check_instance(name, value, kind)
     return value
 
 
 def _sources(value: EventSource | Sequence[EventSource] | None) -> Sources:
     return Sources.of(value)
+
+
+def _reference(value: bool | None) -> bool | None:  # noqa: FBT001  # a converter has one argument
+    if value is not None:
+        check_instance("reference", value, bool, "True, False or None")
+    return value
 
 
 def _seed(value: int | str | None) -> str:
@@ -113,7 +118,7 @@ class ServiceSettings:
     retry: RetryPolicy = attrs.field(converter=_policy)
     rate: RateLimit = attrs.field(converter=_limit)
     sources: Sources = attrs.field(converter=_sources)
-    reference: bool | None
+    reference: bool | None = attrs.field(converter=_reference)
     seed: str = attrs.field(converter=_seed)
 
     @property
@@ -137,18 +142,28 @@ class ServiceSettings:
         return policy, timeouts
 
 
-def complete_from_environment(options: Options) -> None:
-    """Add the options of a service that are missing and that the environment has.
+class EnvironmentAccount(NamedTuple):
+    """Who places calls: the arguments of `CallService` that the environment may hold."""
 
-    They are changed in place, so that no copy of a plain-text secret remains.
-    """
-    if "secret" in options:
-        options["secret"] = Secret(options["secret"])
-    else:
-        options["secret"] = Secret(required_variable(os.environ, "TELECMI_SECRET"))
-    if "app_id" not in options:
-        options["app_id"] = required_variable(os.environ, "TELECMI_APP_ID")
-    if "from_" not in options:
-        options["from_"] = environment_variable(os.environ, "TELECMI_FROM") or None
-    if "base_url" not in options:
-        options["base_url"] = environment_variable(os.environ, "TELECMI_BASE_URL") or BASE_URL
+    app_id: int | str
+    secret: Secret
+    from_: Number | None
+
+
+def account_from_environment(
+    app_id: int | str | None, secret: str | Secret | None, from_: Number | None
+) -> EnvironmentAccount:
+    """Return an account by arguments, and by the environment where they are None."""
+    if secret is None:
+        secret = required_variable(os.environ, "TELECMI_SECRET")
+    secret = Secret(secret)  # a traceback may show locals
+    if app_id is None:
+        app_id = required_variable(os.environ, "TELECMI_APP_ID")
+    if from_ is None:
+        from_ = environment_variable(os.environ, "TELECMI_FROM") or None
+    return EnvironmentAccount(app_id, secret, from_)
+
+
+def base_url_from_environment() -> str:
+    """Return the address of the API that the environment names, else TeleCMI's."""
+    return environment_variable(os.environ, "TELECMI_BASE_URL") or BASE_URL

@@ -114,22 +114,38 @@ class CallService:
         self._feeds: set[StreamFeed] = set()
 
     @classmethod
-    def from_env(cls, **options: Unpack[Options]) -> Self:
+    def from_env(
+        cls,
+        *,
+        app_id: int | str | None = None,
+        secret: str | Secret | None = None,
+        from_: Number | None = None,
+        **options: Unpack[Options],
+    ) -> Self:
         """Make a service from the environment.
 
         It needs ``TELECMI_APP_ID`` and ``TELECMI_SECRET``; ``TELECMI_FROM`` and
-        ``TELECMI_BASE_URL`` may be set.
+        ``TELECMI_BASE_URL`` may be set. Arguments win over the environment.
 
         Args:
-            options: Arguments of the constructor; they win over the environment.
+            app_id: As for the constructor.
+            secret: Likewise.
+            from_: Likewise.
+            options: The other arguments of the constructor.
 
         Raises:
             ConfigurationError: A variable is missing or cannot work.
         """
-        from telecmi_async.service.options import complete_from_environment  # noqa: PLC0415  # see above
+        from telecmi_async.service.options import (  # noqa: PLC0415  # see above
+            account_from_environment,
+            base_url_from_environment,
+        )
 
-        complete_from_environment(options)
-        return cls(**options)
+        secret = None if secret is None else Secret(secret)  # a traceback may show locals
+        account = account_from_environment(app_id, secret, from_)
+        if "base_url" not in options:
+            options["base_url"] = base_url_from_environment()
+        return cls(app_id=account.app_id, secret=account.secret, from_=account.from_, **options)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_runner"):  # a traceback may show a half-made one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
-from telecmi_async._internal.messages import shown
+from telecmi_async._internal.seams import kind_of, missing_of
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 #: a receiver in another process, or a `CdrPoller` for look-ups.
 EventSource: TypeAlias = "Receiver | EventStore | CdrPoller"
 
-_OF_A_STORE = ("put", "get", "claim", "follow")
 _WANTED = "a Receiver, an event store, a CdrPoller, or several of them"
 
 
@@ -63,7 +62,7 @@ class Sources(NamedTuple):
                         "brings its store along"
                     )
                 case _:
-                    raise ConfigurationError(f"events must be {_WANTED}, not {shown(source)}")
+                    raise ConfigurationError(f"events must be {_WANTED}, not {kind_of(source)}")
         return cls(intake=intake, store=store, poller=poller)
 
     @property
@@ -78,5 +77,6 @@ class Sources(NamedTuple):
 
 
 def _is_store(source: object) -> bool:
-    kind = type(source)
-    return all(callable(getattr(kind, name, None)) for name in _OF_A_STORE)
+    from telecmi_async.events.store import EventStore  # noqa: PLC0415  # as above
+
+    return not isinstance(source, type) and not missing_of(source, EventStore)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections import Counter, deque
 from collections.abc import (
@@ -19,13 +18,13 @@ import anyio
 import attrs
 
 from telecmi_async._internal.event_loop import clock_of, current_loop
+from telecmi_async._internal.seams import check_function
 from telecmi_async.calls.call import Call
 from telecmi_async.calls.handle import CallHandle
 from telecmi_async.calls.request import CallRequest
 from telecmi_async.calls.state import CallStatus
 from telecmi_async.errors import (
     CallCancelled,
-    ConfigurationError,
     InvalidCall,
     NotSent,
     TelecmiError,
@@ -223,6 +222,11 @@ class StreamFeed:
         self._notify()
         return self._ready.popleft()
 
+    @property
+    def open(self) -> bool:
+        """Whether requests may still be pulled, or calls are under way or not taken yet."""
+        return not self._finished or bool(self._under_way or self._ready)
+
     def _leaving(self) -> bool:
         return self._stopped
 
@@ -273,6 +277,18 @@ class CallStream:
     def __init__(self, feed: StreamFeed) -> None:
         self._feed = feed
 
+    def __repr__(self) -> str:
+        """Show how far it is, as `CallStream.progress` does."""
+        progress = self._feed.progress
+        counts = {
+            name: count
+            for name in ("accepted", "rejected", "not_sent", "cancelled", "unknown", "invalid")
+            if (count := getattr(progress, name))
+        }
+        shown = "".join(f", {count} {name}" for name, count in counts.items())
+        state = "" if self._feed.open else ", ended"
+        return f"<CallStream {progress.settled} of {progress.pulled} settled{shown}{state}>"
+
     def __aiter__(self) -> Self:
         return self
 
@@ -317,12 +333,5 @@ def check_source(source: object, on_progress: object) -> None:
             f"{kind.__name__}; for a single call there is make_call",
             path="requests",
         )
-    usable = on_progress is None or callable(on_progress)
-    if not usable or _is_async(on_progress):
-        raise ConfigurationError("on_progress must be a plain function of one Progress")
-
-
-def _is_async(thing: object) -> bool:
-    """Return whether calling an object returns a coroutine."""
-    call = getattr(type(thing), "__call__", None)  # noqa: B004  # looked at, not called
-    return inspect.iscoroutinefunction(thing) or inspect.iscoroutinefunction(call)
+    if on_progress is not None:
+        check_function("on_progress", on_progress, "one Progress", plain=True)

@@ -126,6 +126,8 @@ class SimulatedCall:
     accepted: float = field(default=0.0, init=False)
     timeline: list[Note] = field(factory=list[Note], init=False, repr=False)
     _control: CallControl | None = field(default=None, init=False, repr=False)
+    #: The receiver of the service that placed it, if the service was opened by the simulator.
+    home: object = field(default=None, init=False, repr=False)
     _legs: list[Leg] = field(factory=list[Leg], init=False, repr=False)
 
     def begin(self, control: CallControl, legs: list[Leg], now: float) -> None:

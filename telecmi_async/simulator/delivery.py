@@ -106,7 +106,7 @@ class WebhookSender:
         self, delivery: Delivery, client: httpx.AsyncClient
     ) -> tuple[int | None, bytes]:
         """Post one message to its target, and return the answer."""
-        target = self._world.target
+        target = self._world.target_of(delivery.call)
         url = delivery.ask.url if delivery.ask else None
         if isinstance(target, Receiver):
             asked = urlsplit(url or target.url(_NOWHERE))

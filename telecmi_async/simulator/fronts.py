@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from telecmi_async.events.receiver import Receiver
     from telecmi_async.http_server import (
         ASGIReceive,
         ASGIScope,
@@ -56,6 +57,7 @@ class RequestHandler(Protocol):
         *,
         at: float,
         local: bool = True,
+        home: Receiver | None = None,
     ) -> Decision:
         """Return what becomes of one request; the caller must call `leave` once."""
         ...
@@ -75,11 +77,13 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
     The latency passes on the event loop's own clock, so that it costs nothing on a virtual
     one. A read time-out that is shorter ends the request as it would over a network: the
     call was placed, and the caller never learns its id. A connection that breaks raises what
-    it would raise over a network.
+    it would raise over a network. ``home`` gets the events of its calls, unless the simulator
+    has another target.
     """
 
-    def __init__(self, simulator: RequestHandler) -> None:
+    def __init__(self, simulator: RequestHandler, home: Receiver | None = None) -> None:
         self._simulator = simulator
+        self._home = home
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer one request."""
@@ -90,6 +94,7 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
             request.headers,
             body,
             at=anyio.current_time(),
+            home=self._home,
         )
         timeout: float | None = request.extensions.get("timeout", {}).get("read")
         try:

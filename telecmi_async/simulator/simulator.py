@@ -10,12 +10,13 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 
-import attrs
 import httpx
 from attrs import define, field
 
 from telecmi_async._internal.messages import mask
+from telecmi_async._internal.seams import check_instance
 from telecmi_async.events.receiver import Receiver
+from telecmi_async.http_server import ConnectionLimits
 from telecmi_async.phone import parse_number
 from telecmi_async.simulator import chance, replies
 from telecmi_async.simulator.api import SimulatedApi
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from telecmi_async.http_server import ConnectionLimits
     from telecmi_async.service.service import CallService
     from telecmi_async.simulator.webhooks import Delivery
 
@@ -209,6 +209,8 @@ class Simulator(SimulatorOptions):
             A context manager that gives the ``base_url`` for a `CallService`. Leaving it
             answers what was asked and closes the port.
         """
+        if limits is not None:
+            check_instance("limits", limits, ConnectionLimits)
         return serve(self, host=host, port=port, limits=limits)
 
     @property
@@ -221,7 +223,8 @@ class Simulator(SimulatorOptions):
         """Open a `CallService` whose calls all end here, in process.
 
         Time passes in its calls. If it has a `Receiver` among its ``events``, and ``webhooks``
-        has no target, events go to that receiver.
+        has no target, events of its calls go to that receiver, and so do those of calls of
+        services that are closed. Services with receivers of their own may be open side by side.
 
         Args:
             options: The service's own, such as ``rate`` and ``retry``.
@@ -229,20 +232,21 @@ class Simulator(SimulatorOptions):
         from telecmi_async.service.service import CallService  # noqa: PLC0415  # see below
 
         # The simulator is also used by itself, and the service is most of the package.
+        events = options.get("events")
+        given: list[Any] = [*events] if isinstance(events, list | tuple) else [events]
+        home = next((source for source in given if isinstance(source, Receiver)), None)
         async with (
             self.running(),
-            httpx.AsyncClient(transport=self.transport()) as client,
+            httpx.AsyncClient(transport=SimulatorTransport(self, home)) as client,
             CallService(self.app_id, self.secret, http_client=client, **options) as service,
         ):
-            before, events = self.webhooks, options.get("events")
-            if before.to is None:
-                given: list[Any] = [*events] if isinstance(events, list | tuple) else [events]
-                found = next((source for source in given if isinstance(source, Receiver)), None)
-                self.webhooks = attrs.evolve(before, to=found)
+            if home is not None:
+                self._world.receivers.append(home)
             try:
                 yield service
             finally:
-                self.webhooks = before
+                if home is not None:
+                    self._world.receivers.remove(home)
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Let time pass and send webhooks while the context is open.
@@ -263,10 +267,16 @@ class Simulator(SimulatorOptions):
 
         Raises:
             InvalidCall: One of them is not a phone number.
-            RuntimeError: The simulator only accepts calls (``life=None``).
+            RuntimeError: The simulator only accepts calls (``life=None``), or services with
+                several receivers are open and ``webhooks`` does not name one of them.
         """
         if self.life is None:
             raise RuntimeError("with life=None nothing comes of calls")
+        if self.webhooks.to is None and len(set(self._world.receivers)) > 1:
+            raise RuntimeError(
+                "services with several receivers are open: which of them is called in? Say so "
+                "with simulator.webhooks = Webhooks(receiver)"
+            )
         self._came_in += 1
         number = parse_number(to, "to")
         call = SimulatedCall(
@@ -303,6 +313,7 @@ class Simulator(SimulatorOptions):
         *,
         at: float,
         local: bool = True,
+        home: Receiver | None = None,
     ) -> Decision:
         """Return what becomes of one request. It never raises.
 
@@ -311,6 +322,7 @@ class Simulator(SimulatorOptions):
 
         The path has its query, the headers have lower-case names, and ``at`` is when the request
         arrived, by the event loop's clock. Only clients on this machine (``local``) see the page.
+        ``home`` is the receiver of the service that asks, if it has one.
         """
         self._world.advance(at)
         shown = self._page.answer(method, path, headers, body) if local else None
@@ -319,7 +331,11 @@ class Simulator(SimulatorOptions):
             return Decision(0.0, shown)
         self._log.arrive(at)
         bare = path.partition("?")[0]
-        decision = self._api.answer(method, bare, headers, body, at)
+        self._world.home = home
+        try:
+            decision = self._api.answer(method, bare, headers, body, at)
+        finally:
+            self._world.home = None
         return decision or Decision(self.latency[0], replies.refused(404, "not found"))
 
     def leave(self) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import json
+import logging
 from collections import OrderedDict, deque
 from contextlib import suppress
 from decimal import Decimal
@@ -40,9 +41,12 @@ from telecmi_async.simulator.webhooks import Delivery
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from telecmi_async.events.receiver import Receiver
     from telecmi_async.simulator.call import Leg, Note, SimulatedCall
     from telecmi_async.simulator.options import SimulatorOptions
     from telecmi_async.simulator.webhooks import WebhookTarget
+
+logger = logging.getLogger("telecmi_async.simulator")
 
 _BALANCE: Final = Decimal("1000.000000")
 # A wait must move the event loop's clock. Rounding may leave 1e-16 s, which never passes on a
@@ -103,6 +107,11 @@ class World:
         self.deliveries: deque[Delivery] = deque(maxlen=options.keep)
         #: Called when what is due may have changed; without one, no message ever leaves.
         self.wakers: list[Callable[[], object]] = []
+        #: The receivers of open services, one for each of them that has one.
+        self.receivers: list[Receiver] = []
+        #: The receiver of the service whose request is being answered, if it has one.
+        self.home: Receiver | None = None
+        self._lost = False
         self.calls: OrderedDict[str, SimulatedCall] = OrderedDict()
         self.live: dict[str, SimulatedCall] = {}
         self._options = options
@@ -120,10 +129,26 @@ class World:
         """The time in calls, in seconds, when something happened last."""
         return self._clock.now
 
-    @property
-    def target(self) -> WebhookTarget | None:
-        """Where messages go now."""
-        return self._options.webhooks.to
+    def target_of(self, call: SimulatedCall) -> WebhookTarget | None:
+        """Return where messages about a call go now.
+
+        That is the target in the options; without one, the receiver of the service that placed
+        the call, or else the receiver of the services that are open, if they have one.
+        """
+        target = self._options.webhooks.to
+        if target is not None:
+            return target
+        opened = dict.fromkeys(self.receivers)
+        for receiver in opened:
+            if receiver is call.home or len(opened) == 1:
+                return receiver
+        if opened and not self._lost:
+            self._lost = True
+            logger.warning(
+                "events of a call go nowhere: no service that is open placed it, and those have "
+                "several receivers; give the simulator webhooks="
+            )
+        return None
 
     def changed(self) -> None:
         """Wake the senders: there may be something to do."""
@@ -185,6 +210,7 @@ class World:
             call.extra_params,
             self._epoch,
         )
+        call.home = self.home
         call.begin(self, lifecycle.legs, now)
         self._runs[call] = _LiveCall(lifecycle, subject)
         self.live[call.request_id] = call
@@ -285,7 +311,7 @@ class World:
         self._trace(call, note.at, note.what, leg.cmiuuid, note.detail)
         if note.what == "record":
             self._balance -= leg.cost
-        if self.target is None:
+        if self.target_of(call) is None:
             return
         subject = self._runs[call].subject
         dialect = self._dialect(call, f"{note.what} {leg.cmiuuid}")

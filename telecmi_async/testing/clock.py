@@ -6,7 +6,8 @@ exactly those of a real clock, and the same in every run. On trio it is
 
 Work outside the event loop takes no virtual time, so it cannot be awaited: while a thread works
 or a socket is silent, all timers fire at once. Therefore sockets raise an error on asyncio; on
-trio you must avoid them yourself.
+trio you must avoid them yourself. A receiver's plain functions run in threads, too; while one of
+them works, the clock stands still.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._now = 0.0
+        #: While there are any, the clock stands still.
+        self.threads_at_work = 0
         super().__init__(_JumpingSelector(self._jump))
 
     def time(self) -> float:
@@ -57,14 +60,18 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         """
         await super().shutdown_default_executor()
 
-    def _jump(self, seconds: float) -> None:
+    def _jump(self, seconds: float) -> bool:
+        """Move the clock forward; return False if it stands still."""
+        if self.threads_at_work:
+            return False
         self._now += seconds
+        return True
 
 
 class _JumpingSelector(selectors.BaseSelector):
     """A selector that watches the loop's own wake-up pipe and never waits for a timer."""
 
-    def __init__(self, jump: Callable[[float], None]) -> None:
+    def __init__(self, jump: Callable[[float], bool]) -> None:
         self._real = selectors.DefaultSelector()
         self._jump = jump
 
@@ -85,8 +92,8 @@ class _JumpingSelector(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = self._real.select(None if timeout is None else 0)
-        if not ready and timeout:
-            self._jump(timeout)
+        if not ready and timeout and not self._jump(timeout):
+            return self._real.select()
         return ready
 
     def get_map(self) -> Mapping[FileDescriptorLike, selectors.SelectorKey]:

@@ -6,9 +6,6 @@ where it runs, it is there.
 
 from __future__ import annotations
 
-import ipaddress
-import socket
-from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, cast
 
 import anyio
@@ -21,15 +18,14 @@ from telecmi_async.wire.connection import (
     watch,
 )
 from telecmi_async.wire.exchange import Exchange, ReplyError
+from telecmi_async.wire.happy_eyeballs import addresses_of, first_to_answer
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from telecmi_async.wire.connection import Origin
 
-# RFC 8305, section 5: for how many seconds an address is tried alone.
-_NEXT_ADDRESS = 0.25
 # How often the loop may turn until it has read what had arrived: an end, tickets of TLS, strays.
 _TURNS = 8
 # After so many turns it has passed on what came along with the end of the TLS handshake.
@@ -209,8 +205,12 @@ async def open_on_asyncio(loop: asyncio.AbstractEventLoop, origin: Origin) -> As
     Raises:
         OSError: The host is unknown, no address answers, or TLS cannot be set up.
     """
-    addresses = await _addresses(loop, origin)
-    connection = await _race(loop, addresses, origin.port)
+    addresses = await addresses_of(origin, loop.getaddrinfo)
+    connection = await first_to_answer(
+        addresses,
+        lambda address: _connect(loop, address, origin.port),
+        AsyncioConnection._abort,  # noqa: SLF001  # its own function, to be called
+    )
     raw = connection._transport  # noqa: SLF001  # it was made here
     if origin.ssl_context is None or raw is None:
         return connection
@@ -238,23 +238,6 @@ def _protocol(connection: AsyncioConnection) -> asyncio.Protocol:
     return cast("asyncio.Protocol", connection)
 
 
-async def _addresses(loop: asyncio.AbstractEventLoop, origin: Origin) -> list[str]:
-    """Return a host's addresses, those of IPv6 and of IPv4 by turns (RFC 8305, section 4)."""
-    try:
-        return [str(ipaddress.ip_address(origin.host))]
-    except ValueError:
-        pass
-    try:
-        found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-    except UnicodeError:
-        raise socket.gaierror(socket.EAI_NONAME, "the host has no valid name") from None
-    by_family: dict[int, list[str]] = {}
-    for family, _, _, _, address in found:
-        by_family.setdefault(family, []).append(str(address[0]))
-    taking_turns = chain.from_iterable(zip_longest(*by_family.values()))
-    return [address for address in taking_turns if address is not None]
-
-
 async def _connect(
     loop: asyncio.AbstractEventLoop, address: str, port: int
 ) -> AsyncioConnection:
@@ -266,42 +249,3 @@ async def _connect(
         connection._abort()  # noqa: SLF001  # it was made here
         raise
     return connection
-
-
-async def _race(
-    loop: asyncio.AbstractEventLoop, addresses: Sequence[str], port: int
-) -> AsyncioConnection:
-    """Connect to the first address that answers (RFC 8305, section 5: happy eyeballs).
-
-    The next address is tried as soon as one fails, or has not answered for 0.25 s.
-    """
-    if len(addresses) == 1:
-        return await _connect(loop, addresses[0], port)
-    won: list[AsyncioConnection] = []
-    failures: list[OSError] = []
-
-    async def attempt(address: str, failed: anyio.Event) -> None:
-        try:
-            won.append(await _connect(loop, address, port))
-        except OSError as error:
-            failures.append(error)
-            failed.set()
-            return
-        attempts.cancel_scope.cancel()
-
-    try:
-        async with anyio.create_task_group() as attempts:
-            for address in addresses:
-                failed = anyio.Event()
-                attempts.start_soon(attempt, address, failed)
-                with anyio.move_on_after(_NEXT_ADDRESS):
-                    await failed.wait()
-    except BaseException:
-        for connection in won:
-            connection._abort()  # noqa: SLF001  # it was made here
-        raise
-    for connection in won[1:]:
-        connection._abort()  # noqa: SLF001  # waiting here could be cancelled, and lose the first
-    if not won:
-        raise failures[0]
-    return won[0]

@@ -6,6 +6,9 @@ imported above: on asyncio a service starts faster without it.
 
 from __future__ import annotations
 
+import os
+import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -17,6 +20,7 @@ from telecmi_async.wire.connection import (
     require_http1,
 )
 from telecmi_async.wire.exchange import Exchange
+from telecmi_async.wire.happy_eyeballs import addresses_of, first_to_answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -136,10 +140,10 @@ async def open_on_trio(origin: Origin) -> StreamConnection:
         BrokenResourceError: The connection ended while TLS was set up.
         EndOfStream: Likewise.
     """
-    socket = _SocketReader(await anyio.connect_tcp(origin.host, origin.port))
-    stream = cast("ByteStream", socket)  # TLS and an exchange need no more of one
+    reader = _SocketReader(await _connected(origin))
+    stream = cast("ByteStream", reader)  # TLS and an exchange need no more of one
     if origin.ssl_context is None:
-        return StreamConnection(socket, stream)
+        return StreamConnection(reader, stream)
     from anyio.streams.tls import TLSAttribute, TLSStream  # noqa: PLC0415  # see the module's docstring
 
     try:
@@ -155,4 +159,37 @@ async def open_on_trio(origin: Origin) -> StreamConnection:
         with anyio.CancelScope(shield=True):
             await anyio.aclose_forcefully(stream)
         raise
-    return StreamConnection(socket, tls)
+    return StreamConnection(reader, tls)
+
+
+async def _connected(origin: Origin) -> SocketStream:
+    """Return a stream to the first of a host's addresses that answers."""
+    from anyio.abc import SocketStream  # noqa: PLC0415  # see the module's docstring
+
+    addresses = await addresses_of(origin, anyio.getaddrinfo)
+    found = await first_to_answer(
+        addresses, lambda address: _connect(address, origin.port), socket.socket.close
+    )
+    try:
+        return await SocketStream.from_socket(found)
+    except BaseException:
+        found.close()
+        raise
+
+
+async def _connect(address: str, port: int) -> socket.socket:
+    """Connect a socket to one address."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.settimeout(0)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(BlockingIOError):
+            made.connect((address, port))
+        await anyio.wait_writable(made)
+        if code := made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(code, f"{os.strerror(code)}: {address} port {port}")  # noqa: TRY301  # it is closed as after any other failure
+    except BaseException:
+        made.close()
+        raise
+    return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 from campaign_scene import FROM, SHORT, TOKEN, S, contacts, settings
 from memory_ledger import MemoryLedger
@@ -62,6 +63,25 @@ async def test_a_campaign_hears_through_its_services_receiver(
     assert state.cost is not None
     assert state.cost >= 0.5
     assert telecmi.requests < 10
+
+
+async def test_a_bridged_call_costs_what_its_legs_cost_together() -> None:
+    """The costs of phones that were bridged to are the campaign's, too, however often they come."""
+    receiver, ledger, telecmi = Receiver(TOKEN), MemoryLedger(), simulator()
+    bridging = settings(
+        flow=[{"action": "bridge", "connect": [FROM + 9]}, {"action": "hangup"}]
+    )
+    async with receiver, telecmi.service(from_=FROM, events=receiver) as service:
+        campaign = Campaign(ledger, service, "spring", bridging, timeouts=SHORT)
+        await campaign.load(contacts(3))
+
+        state = await campaign.run()
+        await anyio.sleep(3_600)  # TeleCMI sends records again for half an hour
+
+    cost = float(sum(call.cost for call in telecmi.calls))
+    assert cost == pytest.approx(6 * 0.39)
+    assert state.cost == pytest.approx(cost)
+    assert (await ledger.state("spring")).cost == pytest.approx(cost)
 
 
 @CAPPED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -155,6 +156,115 @@ def test_a_window_that_holidays_close_for_months_never_opens() -> None:
     assert refusal is not None
     assert refusal.until is None
     assert refusal.reason.endswith("at once")
+
+
+@pytest.mark.parametrize(("closed", "opens"), [(91, "2027-02-23T09:00"), (92, None)])
+def test_a_window_is_looked_for_during_92_days(closed: int, opens: str | None) -> None:
+    """The last day on which a window may open is the 92nd, today included."""
+    days = [date(2026, 11, 24) + timedelta(days=n) for n in range(closed)]
+    window = CallingWindow("09:00", "21:00", holidays=days)
+
+    assert window.opening(("UTC",), at("2026-11-24T12:00")) == (opens and at(opens))
+
+
+@pytest.mark.parametrize("end", ["09:30", "10:00", "10:30", "24:00"])
+def test_a_phone_may_ring_for_less_than_the_window_and_an_hour(end: str) -> None:
+    """One second less than the window is open, or than an hour, is a ring time."""
+    longest = min(60, int(end[:2]) * 60 + int(end[3:]) - 540) * 60
+
+    window = CallingWindow("09:00", end, ring_time=longest - 1)
+
+    opens = at("2026-11-24T09:00")
+    assert window.opening(("UTC",), opens - 3600) == opens
+    for wrong in (longest, longest + 1):
+        with pytest.raises(ConfigurationError, match="ring_time must be less than") as caught:
+            CallingWindow("09:00", end, ring_time=wrong)
+        assert ("would never be open" in str(caught.value)) is (longest < 3600)
+
+
+def test_a_window_of_a_minute_has_a_default_ring_time_of_one() -> None:
+    """A ring time of 60 s is the default, and ends calls a minute before the end."""
+    window = CallingWindow("09:00", "09:02")
+
+    assert window.ring_time == 60.0
+    assert window == CallingWindow("09:00", "09:02", ring_time=timedelta(minutes=1))
+    assert window.opening(("UTC",), at("2026-11-24T09:00:59")) == at("2026-11-24T09:00:59")
+    assert window.opening(("UTC",), at("2026-11-24T09:01:00")) == at("2026-11-25T09:00")
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("00:00", True), ("19:59", True), ("23:59", True), ("20:00", True), ("09:00 ", False),
+        ("24:00", True), ("24:01", False), ("25:00", False), ("09:60", False), ("9:00", False),
+        ("09:0\u0660", False), ("0900", False), ("-9:00", False), ("09:00\n", False),
+    ],
+)  # fmt: skip
+def test_a_time_is_two_digits_twice(text: str, fits: bool) -> None:
+    """Times go from 00:00 to 24:00, in digits of ASCII."""
+    start, end = ("00:00", text) if text == "24:00" else (text, "24:00")
+
+    if fits:
+        assert str(CallingWindow(start, end, ring_time=1)) == f"{start}-{end}"
+    else:
+        with pytest.raises(ConfigurationError, match="start must be a time such as"):
+            CallingWindow(start, end)
+
+
+@pytest.mark.parametrize(
+    ("name", "opens"),
+    [
+        ("mon", "2026-11-23"), ("tue", "2026-11-24"), ("wed", "2026-11-25"), ("thu", "2026-11-26"),
+        ("fri", "2026-11-27"), ("sat", "2026-11-28"), ("sun", "2026-11-29"),
+    ],
+)  # fmt: skip
+def test_each_day_of_the_week_has_its_name(name: str, opens: str) -> None:
+    """A window of one day opens on that day."""
+    window = CallingWindow("09:00", "17:00", days=[name])
+
+    assert window.opening(("UTC",), at("2026-11-23T00:00")) == at(f"{opens}T09:00")
+
+
+@pytest.mark.parametrize("name", ["days", "holidays"])
+def test_days_and_holidays_are_several(name: str) -> None:
+    """A text is no list of days, and the error names the field."""
+    with pytest.raises(
+        ConfigurationError, match=f"CallingWindow.{name} must be a list or a set"
+    ):
+        CallingWindow("09:00", "17:00", **{name: "2026-12-25"})  # type: ignore[arg-type]  # on purpose
+
+
+def test_zones_whose_hours_only_meet_share_none() -> None:
+    """Where one zone's last call is due as another's window opens, no instant is in both."""
+    window = CallingWindow("09:00", "12:00", ring_time=1800)
+
+    # Both at 06:00 UTC.
+    assert window.opening(("Asia/Kolkata", "Europe/Moscow"), at("2026-11-24T00:00")) is None
+
+
+@pytest.mark.parametrize("kind", [list, tuple, set, frozenset])
+def test_days_and_holidays_come_in_any_collection(kind: Any) -> None:
+    """Days and holidays are kept in their order, once each."""
+    window = CallingWindow(
+        "09:00",
+        "17:00",
+        days=kind(["sun", "mon", "sun"]),
+        holidays=kind([date(2026, 12, 25), "2026-01-01", "2026-12-25"]),
+    )
+
+    assert window.days == ("mon", "sun")
+    assert window.holidays == (date(2026, 1, 1), date(2026, 12, 25))
+
+
+@pytest.mark.parametrize(
+    "day", [datetime(2026, 1, 1, tzinfo=UTC), None, 20260101, b"2026-01-01"]
+)
+def test_a_holiday_is_a_date(day: Any) -> None:
+    """A datetime has a time of day, so it is refused, as is all that is no date."""
+    with pytest.raises(
+        ConfigurationError, match=r'holidays must hold dates such as "2026-12-25"'
+    ):
+        CallingWindow("09:00", "17:00", holidays=[day])
 
 
 def test_days_and_holidays_are_the_callees() -> None:
@@ -310,6 +420,19 @@ def test_a_window_that_opens_too_late_is_not_waited_for() -> None:
 
     assert refusal is not None
     assert (refusal.rule, refusal.until) == ("not_fresh", None)
+
+
+@pytest.mark.parametrize(("left", "waits"), [(-1, False), (0, True), (1, True)])
+def test_a_window_that_opens_as_a_contact_expires_is_waited_for(left: int, waits: bool) -> None:
+    """The last instant of a contact is one at which it may be called."""
+    now, opens = (at(f"2026-11-24T{t}", "Asia/Kolkata") for t in ("08:00", "09:00"))
+
+    refusal = COMMERCIAL.judge(INDIAN, {}, now, not_after=opens + left)
+
+    assert refusal is not None
+    assert (refusal.rule, refusal.until) == (
+        ("calling_window", opens) if waits else ("not_fresh", None)
+    )
 
 
 # --- limits that the ledger checks ------------------------------------------------------
@@ -472,6 +595,16 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     ),
     (CampaignRules, {"not_after": datetime(2026, 1, 1)}, r"must have a time zone"),  # noqa: DTZ001  # the rejected value
     (CampaignRules, {"not_after": "soon"}, r"not_after must be a datetime"),
+    (CampaignRules, {"not_after": math.nan}, r"not_after must be a datetime"),
+    (CampaignRules, {"not_after": True}, r"not_after must be a datetime"),
+    (CampaignRules, {"per_day": 100}, r"per_day must be a DailyCap or None, not 100"),
+    (CampaignRules, {"cost": 100}, r"cost must be a CostCap or None, not 100"),
+    (CostCap, {"most": -1}, r"most must be a positive sum, not -1"),
+    (CostCap, {"most": math.inf}, r"most must be a positive sum"),
+    (CostCap, {"most": True}, r"most must be a positive sum"),
+    (CostCap, {"most": "9"}, r"most must be a positive sum"),
+    (DailyCap, {"count": 0}, r"count must be a whole number"),
+    (FrequencyCap, {"count": True, "per": 1}, r"count must be a whole number"),
 ]
 
 

@@ -235,7 +235,7 @@ def _freeze(here: Scene, campaign: Campaign) -> anyio.Event:
     by, awake, renew = campaign._worker, anyio.Event(), here.ledger.renew
     take = by._scheduler.take
 
-    async def take_late(number: int) -> bool:
+    async def take_late(number: int) -> float | None:
         await awake.wait()
         return await take(number)
 

@@ -261,42 +261,47 @@ def a_call() -> Call:
     return Made(REQUEST, source=REQUEST, region=None)
 
 
-async def next_turn() -> bool:
-    """Grant another turn, a second later."""
+async def next_start(_: float) -> bool:
+    """Grant a start, a second later."""
     await anyio.sleep(1)
     return True
 
 
 async def test_an_intent_on_record_is_a_permit_for_as_long_as_its_fence() -> None:
     """A recorded intent permits sending until its fence, counted from before the intent."""
+    reached: list[tuple[float, float]] = []
 
     async def intend(token: str) -> Intent:
         await anyio.sleep(7)
         return Intent(token=token, send_by=0.0)
 
-    permit, call = SendPermit(intend, 30.0, next_turn), a_call()
+    async def reach(until: float) -> bool:
+        reached.append((anyio.current_time(), until))
+        return await next_start(until)
+
+    permit, call = SendPermit(intend, 30.0, reach), a_call()
     began = anyio.current_time()
 
     send_by = await permit(call)
 
     assert send_by == began + 30.0
+    assert reached == [(began + 7.0, began + 30.0)]
     assert permit.token == call.reference
     assert anyio.current_time() == began + 8.0
 
 
-async def test_an_intent_that_was_stuck_needs_another_turn() -> None:
-    """A delayed intent needs another turn; without one, nothing is sent."""
+async def test_an_intent_that_has_no_start_sends_nothing() -> None:
+    """Without a start nothing is sent, and the token must still be settled."""
 
     async def intend(token: str) -> Intent:
-        await anyio.sleep(2)
         return Intent(token=token, send_by=0.0)
 
-    async def turn() -> bool:
+    async def reach(_: float) -> bool:
         return False
 
-    permit, call = SendPermit(intend, 30.0, turn), a_call()
+    permit, call = SendPermit(intend, 30.0, reach), a_call()
 
-    with pytest.raises(CallCancelled, match="start"):
+    with pytest.raises(CallCancelled, match="no start was left"):
         await permit(call)
     assert permit.token == call.reference
 
@@ -308,7 +313,7 @@ async def test_what_a_rule_forbids_has_no_token() -> None:
     async def intend(_: str) -> RuleDecision:
         return refusal
 
-    permit = SendPermit(intend, 30.0, next_turn)
+    permit = SendPermit(intend, 30.0, next_start)
 
     with pytest.raises(CallCancelled, match="do_not_call"):
         await permit(a_call())
@@ -321,7 +326,7 @@ async def test_what_was_lost_has_no_token_either() -> None:
     async def intend(_: str) -> None:
         return None
 
-    permit = SendPermit(intend, 30.0, next_turn)
+    permit = SendPermit(intend, 30.0, next_start)
 
     with pytest.raises(CallCancelled, match="lost"):
         await permit(a_call())
@@ -334,7 +339,7 @@ async def test_a_ledger_that_fails_leaves_a_token_that_may_be_on_record() -> Non
     async def intend(_: str) -> None:
         raise StoreError("the disk is full")
 
-    permit, call = SendPermit(intend, 30.0, next_turn), a_call()
+    permit, call = SendPermit(intend, 30.0, next_start), a_call()
 
     with pytest.raises(CallCancelled, match="the disk is full"):
         await permit(call)
@@ -349,10 +354,10 @@ async def test_who_waits_for_an_intent_waits_until_it_is_decided() -> None:
         await anyio.sleep(3)
         return Intent(token=token, send_by=math.inf)
 
-    async def restart() -> bool:
+    async def reach(_: float) -> bool:
         return True
 
-    permit = SendPermit(intend, 30.0, restart)
+    permit = SendPermit(intend, 30.0, reach)
     await permit.ended()
     began = anyio.current_time()
 

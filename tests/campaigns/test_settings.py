@@ -100,6 +100,11 @@ def test_settings_from_before_refusals_were_counted_have_the_default() -> None:
             {"flow": [{"action": "speak", "txt": "hello"}]},
             r"settings\.flow cannot be read: .*txt",
         ),
+        (
+            {"rules": {"window": {"start": "9:00", "end": "18:00", "days": [["mon"]]}}},
+            "days cannot",
+        ),
+        ({"flow": [{"action": ["speak"]}]}, r"settings\.flow cannot be read"),
         ({"format": 2}, "newer version of telecmi-async .their format is 2, this one reads 1."),
         ({"format": None}, "have no format that this version .*must be 1, not None"),
         ({"format": True}, "must be 1, not True"),

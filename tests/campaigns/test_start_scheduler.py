@@ -149,31 +149,141 @@ async def test_a_start_that_is_too_far_away_is_asked_for_again() -> None:
     limits = Granting([None, None, 3.0])
     began = anyio.current_time()
 
-    assert await scheduler(limits).take(FIRST) is True
+    assert await scheduler(limits).take(FIRST) == anyio.current_time()
 
     assert anyio.current_time() - began == pytest.approx(2 + 3)
-    assert await scheduler(Granting([None] * 9), stop_after=3).take(FIRST) is False
+    assert await scheduler(Granting([None] * 9), stop_after=3).take(FIRST) is None
 
 
-async def test_who_wakes_up_too_late_takes_another_start_but_only_once() -> None:
-    """A worker that misses its start takes another one, but only once."""
+async def start(scheduler: StartScheduler, intent: float = 0.0) -> bool:
+    """Take a start, put an intent on record, and reach the start; the fence is far away."""
+    due = await scheduler.take(FIRST)
+    assert due is not None
+    began = anyio.current_time()
+    await anyio.sleep(intent)
+    return await scheduler.reach(due, began=began, until=began + 100.0)
+
+
+async def test_a_start_that_is_over_is_exchanged_until_one_is_not() -> None:
+    """A worker that wakes up too late takes another start, and again, until it is in time."""
     limits = Granting([3.0, 4.0, 5.0])
     late = scheduler(limits, sleeps={3.0: 0.6, 4.0: 0.6})
     began = anyio.current_time()
 
-    await late.take(FIRST)
+    assert await start(late) is True
 
-    assert anyio.current_time() - began == pytest.approx(3.6 + 4.6)
-    assert len(limits.asked) == 2
+    assert anyio.current_time() - began == pytest.approx(3.6 + 4.6 + 5.0)
+    assert len(limits.asked) == 3
 
 
-async def test_who_wakes_up_a_little_late_starts() -> None:
-    """A worker that is late by less than half an interval uses its start."""
-    limits = Granting([3.0])
+@pytest.mark.parametrize(
+    ("rate", "late", "starts"),
+    [
+        (1.0, 0.5, 1),
+        (1.0, 0.52, 2),
+        (10.0, 0.05, 1),
+        (10.0, 0.06, 2),
+        (500.0, 0.015, 1),
+        (500.0, 0.025, 2),
+    ],
+)
+async def test_an_intent_may_be_late_by_half_an_interval(
+    rate: float, late: float, starts: int
+) -> None:
+    """An intent that is late by up to half an interval, or 20 ms, needs no other start."""
+    limits = Granting()
+    quick = scheduler(limits, calls_per_second=rate)
+    due = await quick.take(FIRST)
+    assert due is not None
+    before = len(limits.asked)
 
-    await scheduler(limits, sleeps={3.0: 0.4}).take(FIRST)
+    await anyio.sleep(late)
 
-    assert len(limits.asked) == 1
+    assert await quick.reach(due, began=due, until=due + 100.0) is True
+    assert len(limits.asked) == before + starts - 1
+
+
+async def test_intents_that_are_always_slow_are_begun_earlier() -> None:
+    """A steadily slow ledger costs no starts: intents are begun early, and starts are kept."""
+    limits = Granting()
+    slow = scheduler(limits, calls_per_second=20.0)
+    for _ in range(4):
+        assert await start(slow, intent=0.3)
+    limits.waits, limits.asked = [1.0] * 10, []
+    began = anyio.current_time()
+
+    for _ in range(10):
+        assert await start(slow, intent=0.3)
+
+    assert len(limits.asked) == 10
+    assert anyio.current_time() - began == pytest.approx(10.0, abs=0.2)
+
+
+async def test_an_intent_is_not_begun_much_too_early() -> None:
+    """However slow intents are, none is begun more than a second before its start."""
+    limits = Granting()
+    slow = scheduler(limits, calls_per_second=20.0)
+    assert await start(slow, intent=5.0)
+    limits.waits = [4.0]
+    began = anyio.current_time()
+
+    due = await slow.take(FIRST)
+
+    assert due == pytest.approx(began + 4.0)
+    assert anyio.current_time() - began == pytest.approx(3.0)
+
+
+async def test_one_intent_that_was_stuck_does_not_hasten_the_next_ones() -> None:
+    """What is usual does not follow a single stall, and a quick ledger is asked at the start."""
+    limits = Granting()
+    quick = scheduler(limits, calls_per_second=20.0)
+    for intent in (0.005, 0.005, 0.005, 0.4, 0.005):
+        assert await start(quick, intent=intent)
+    limits.waits = [1.0]
+    began = anyio.current_time()
+
+    await quick.take(FIRST)
+
+    assert anyio.current_time() - began == pytest.approx(1.0)
+
+
+@define
+class Late(Granting):
+    """Limits whose answers come late, by so many seconds each; then at once."""
+
+    delays: list[float] = field(factory=list)
+
+    async def reserve(
+        self, keys: Sequence[tuple[str, float]], *, longest: float, most: int = 1
+    ) -> list[float]:
+        """Reserve starts, and answer late."""
+        waits = await super().reserve(keys, longest=longest, most=most)
+        await anyio.sleep(self.delays.pop(0) if self.delays else 0.0)
+        return waits
+
+
+@pytest.mark.parametrize(
+    ("delays", "asked"),
+    [
+        ([0.0, 0.02], 2),
+        ([0.0, 0.4], 3),
+        ([0.0, 0.4, 0.4], 4),
+        ([0.0, 0.4, 0.4, 0.4, 0.0], 4),
+        ([0.4, 0.4], 2),
+    ],
+    ids=["a little", "once", "twice", "from now on", "always"],
+)
+async def test_a_start_whose_time_is_unclear_is_not_used(
+    delays: list[float], asked: int
+) -> None:
+    """Starts in an answer that came later than usual are left, unless the limits stay slow."""
+    limits = Late(delays=[*delays])
+    quick = scheduler(limits, calls_per_second=20.0)
+
+    assert await quick.take(FIRST) is not None
+    assert await quick.take(FIRST) is not None
+
+    assert len(limits.asked) == asked
 
 
 async def test_starts_that_are_close_are_reserved_ahead() -> None:
@@ -210,7 +320,7 @@ async def test_none_is_reserved_ahead_that_is_too_far_away() -> None:
     """If a further start is too far away, the one already granted is still used."""
     limits = Granting([0.0, None, None])
 
-    assert await scheduler(limits, calls_per_second=100.0).take(FIRST) is True
+    assert await scheduler(limits, calls_per_second=100.0).take(FIRST) is not None
 
     assert limits.sizes == [3, 2]
 
@@ -230,7 +340,7 @@ async def test_nobody_waits_when_dialling_stops(
     """When dialling stops, a worker stops waiting for a start, a channel, or failing limits."""
     limits = Granting(**copy.deepcopy(grants))
 
-    assert await scheduler(limits, stop_after=0, **more).take(FIRST) is False
+    assert await scheduler(limits, stop_after=0, **more).take(FIRST) is None
 
 
 async def test_a_channel_that_becomes_free_is_taken() -> None:
@@ -262,7 +372,7 @@ async def test_limits_that_fail_are_waited_for(caplog: pytest.LogCaptureFixture)
     limits = Granting(failures=3)
     began = anyio.current_time()
 
-    assert await scheduler(limits, max_live_calls=1).take(FIRST) is True
+    assert await scheduler(limits, max_live_calls=1).take(FIRST) is not None
 
     assert anyio.current_time() - began == pytest.approx(3)
     assert [record.getMessage() for record in caplog.records] == [
@@ -515,9 +625,9 @@ async def test_a_campaign_that_is_taken_up_takes_other_limits_too() -> None:
     assert limits.jobs - before == simulator.requests == 3
 
 
-async def test_who_was_too_late_takes_another_start() -> None:
+async def test_who_was_too_late_waits_for_another_start() -> None:
     """A replacement start is reserved once, and waited for through early wake-ups."""
-    limits = Granting(waits=[2.0])
+    limits = Granting(waits=[0.0, 2.0])
     starts = scheduler(limits)
     woken = starts._pause
 
@@ -527,9 +637,9 @@ async def test_who_was_too_late_takes_another_start() -> None:
     starts._pause = pause
     began = anyio.current_time()
 
-    assert await starts.another() is True
-    assert anyio.current_time() - began == pytest.approx(2.0)
-    assert len(limits.asked) == 1
+    assert await start(starts, intent=1.0) is True
+    assert anyio.current_time() - began == pytest.approx(3.0)
+    assert len(limits.asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -541,7 +651,33 @@ async def test_where_there_is_no_other_start_there_is_none(
     limits: Granting, stop_after: int
 ) -> None:
     """No replacement start is granted if it is too far away, limits fail, or dialling stops."""
-    assert await scheduler(copy.deepcopy(limits), stop_after=stop_after).another() is False
+    starts = scheduler(copy.deepcopy(limits), stop_after=stop_after)
+
+    assert await starts.reach(-1.0, began=0.0, until=anyio.current_time() + 30.0) is False
+
+
+async def test_no_start_is_taken_that_is_beyond_the_fence() -> None:
+    """A replacement start must be early enough for the fence; at the fence none is asked for."""
+    asked: list[float] = []
+
+    @define
+    class Strict(Granting):
+        async def reserve(
+            self, keys: Sequence[tuple[str, float]], *, longest: float, most: int = 1
+        ) -> list[float]:
+            asked.append(longest)
+            return []
+
+    starts = scheduler(Strict())
+    await anyio.sleep(10.0)
+
+    assert await starts.reach(0.0, began=0.0, until=anyio.current_time() + 20.0) is False
+    assert asked == [pytest.approx(20.0)]
+
+    await anyio.sleep(20.0)
+
+    assert await starts.reach(0.0, began=0.0, until=anyio.current_time()) is True
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("max_live_calls", [2, None])

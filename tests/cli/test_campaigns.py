@@ -754,7 +754,8 @@ def test_a_database_is_opened_by_its_own_ledger(monkeypatch: pytest.MonkeyPatch)
     """A PostgreSQL URL opens the PostgreSQL ledger, and a password is not shown."""
     opened: list[str] = []
 
-    def make(place: str) -> None:
+    def make(place: str, *, migrate: bool) -> None:
+        assert not migrate
         opened.append(place)
         raise StoreError("no server")
 

@@ -49,6 +49,18 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 
 FIRST = 919000000000
+#: A worker that claims a contact, and closes the ledger when its input ends.
+OLD = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA wal_autocheckpoint = 0")
+db.execute(
+    "UPDATE contact SET state = 'claimed', worker = 'old', lease_until = 9e9 WHERE id = 1"
+)
+print("claimed", flush=True)
+sys.stdin.read()
+db.close()
+"""
 
 
 @pytest.fixture
@@ -782,6 +794,133 @@ async def test_an_older_copy_over_the_file_stops_all_workers(path: Path) -> None
 
             with contextlib.suppress(LedgerLost):  # it may find the pages of two files
                 assert await two.claim("spring", "b", most=9, lease=LEASE) == []
+
+
+@pytest.mark.parametrize("found_by", ["reader", "writer", "closing"])
+async def test_an_older_copy_stops_who_comes_next(path: Path, found_by: str) -> None:
+    """A campaign in an older copy is stopped by whichever part of a worker finds it, or by none."""
+    async with SqliteLedger(path) as ledger:
+        await begin(ledger)
+    older = await anyio.Path(path).read_bytes()
+    async with SqliteLedger(path) as ledger:
+        await begin(ledger, 3000, name="autumn")
+    one = SqliteLedger(path)
+    await one.__aenter__()
+    await one.campaigns()
+    await anyio.Path(path).write_bytes(older)
+    if found_by != "closing":
+        with pytest.raises(LedgerLost, match="older copy"):
+            await (one.campaigns() if found_by == "reader" else one.renew("w", lease=LEASE))
+    await one.aclose()
+
+    async with SqliteLedger(path) as two:
+        state = await two.state("spring")
+
+    assert (state.asked, "older copy" in state.why) == ("stopped", True)
+
+
+def stop_updating(path: Path, index: str, sql: str) -> None:
+    """Change rows, and leave an index as it was: its pages are then of an older time."""
+    entry = "SELECT * FROM sqlite_master WHERE name = ?"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA writable_schema = ON")
+        row = db.execute(entry, (index,)).fetchone()
+        db.execute("DELETE FROM sqlite_master WHERE name = ?", (index,))
+        db.commit()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute(sql)
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", row)
+        db.commit()
+
+
+@pytest.mark.parametrize("part", ["rows", "contact_due", "contact_claimed"])
+async def test_pages_of_an_older_time_are_refused_at_opening(path: Path, part: str) -> None:
+    """If more contacts wait than were counted, a file is refused, and its campaigns stop."""
+    async with SqliteLedger(path) as ledger:
+        await begin(ledger, 3)
+        await take(ledger)
+    if part == "rows":
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute("UPDATE tally SET contacts = contacts - 1 WHERE state = 'pending'")
+            db.commit()
+    else:
+        done = "UPDATE contact SET state = 'placed', worker = NULL, lease_until = NULL"
+        waiting = "claimed" if part == "contact_claimed" else "pending"
+        stop_updating(path, part, f"{done} WHERE state = '{waiting}'")  # literals
+
+    with pytest.raises(LedgerLost, match="older copy"):
+        async with SqliteLedger(path):
+            pass
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        ((status, why),) = db.execute("SELECT status, why FROM campaign").fetchall()
+    assert status == "stopped"
+    assert "older copy" in why
+
+
+async def test_contacts_that_a_person_deleted_are_no_reason_to_refuse(path: Path) -> None:
+    """Rows that were deleted with SQLite's own shell leave the ledger as usable as before."""
+    async with SqliteLedger(path) as ledger:
+        await begin(ledger, 3)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("DELETE FROM contact WHERE id = 1")
+        db.commit()
+
+    async with SqliteLedger(path) as ledger:
+        assert len(await ledger.claim("spring", "w", most=9, lease=LEASE)) == 2
+
+
+async def test_an_older_copy_beside_a_newer_log_is_refused(path: Path) -> None:
+    """A backup that replaces the file of a killed worker is not dialled with that worker's log."""
+    log = anyio.Path(f"{path}-wal")
+    async with SqliteLedger(path) as ledger:
+        await begin(ledger, 300)
+    older = await anyio.Path(path).read_bytes()
+    async with SqliteLedger(path) as ledger:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(200):
+                tasks.start_soon(send, ledger, PLACED)
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA wal_checkpoint(RESTART)")  # the log begins anew
+        await send(ledger, PLACED)
+        left = await log.read_bytes()  # as SIGKILL leaves it
+    await anyio.Path(path).write_bytes(older)
+    await log.write_bytes(left)
+
+    with pytest.raises(LedgerLost, match=r"older copy|damaged"):
+        async with SqliteLedger(path):
+            pass
+
+
+# -- a log or an index that is missing
+
+
+@pytest.mark.parametrize("gone", ["-wal", "-shm", "-wal -shm"])
+async def test_a_worker_waits_for_one_whose_log_or_index_was_deleted(
+    path: Path, gone: str
+) -> None:
+    """A new worker opens the file when the old one has closed it, and lacks nothing."""
+    # In one process SQLite shares its index between connections, so the old one is another.
+    async with SqliteLedger(path) as ledger:
+        numbers = await begin(ledger, 3)
+    old = await anyio.open_process([sys.executable, "-c", OLD, str(path)])
+    assert old.stdin is not None
+    assert old.stdout is not None
+    await old.stdout.receive()
+    for suffix in gone.split():
+        await anyio.Path(f"{path}{suffix}").unlink()
+
+    with pytest.raises(StoreError, match="was deleted while another process"):
+        async with SqliteLedger(path, timeout=0.1):
+            pass
+    async with old:
+        await old.stdin.aclose()
+        async with SqliteLedger(path) as ledger:
+            states = {c.number: c.state async for c in ledger.contacts("spring")}
+
+    assert states == dict(
+        zip(numbers, [ContactState.CLAIMED] + [ContactState.PENDING] * 2, strict=True)
+    )
 
 
 async def test_a_link_is_followed(tmp_path: Path) -> None:

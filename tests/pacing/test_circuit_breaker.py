@@ -116,15 +116,45 @@ def test_what_led_to_a_pause_does_not_lead_to_the_next() -> None:
     assert not breaker.open
 
 
-def test_what_was_sent_before_the_pause_ends_nothing() -> None:
-    """The outcome of a send from before the pause does not close the breaker."""
+@pytest.mark.parametrize("began", [99.0, 100.0, 104.9])
+@pytest.mark.parametrize("failed", [False, True, None])
+def test_what_was_sent_before_the_probe_ends_nothing(
+    began: float, *, failed: bool | None
+) -> None:
+    """The outcome of another send neither closes the breaker nor ends the probe.
+
+    A coarse clock reads the same when the breaker opens and when that send began.
+    """
     breaker = tripped(100.0)
     assert breaker.wait(105.0) == 0
 
-    breaker.ended(106.0, began=99.0, failed=False)
+    breaker.ended(106.0, began=began, failed=failed)
 
     assert breaker.open
     assert breaker.probing
+    assert breaker.wait(106.0) == 119.0
+
+
+def test_a_probe_counts_whose_start_reads_the_same_as_its_permission() -> None:
+    """The probe itself closes the breaker, also if no time passed since it was permitted."""
+    breaker = tripped(100.0)
+    assert breaker.wait(105.0) == 0
+
+    breaker.ended(105.0, began=105.0, failed=False)
+
+    assert not breaker.open
+
+
+def test_a_probe_that_was_given_up_for_lost_does_not_end_the_next() -> None:
+    """If a probe ends after the next was sent, the next one is still under way."""
+    breaker = tripped(0.0)
+    assert breaker.wait(5.0) == 0
+    assert breaker.wait(125.0) == 0
+
+    breaker.ended(126.0, began=5.0, failed=True)
+
+    assert breaker.probing
+    assert breaker.wait(126.0) == 119.0
 
 
 def test_an_end_that_is_no_probes_changes_nothing() -> None:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 from ledgers import Clock, open_sqlite
 from shared_limits_contract import *  # noqa: F403  # pytest finds its tests by name
-from shared_limits_contract import InProcessLimits, LimitsUnderTest
+from shared_limits_contract import InProcessLimits
 
 from telecmi_async.pacing.law import LOCAL_MARGIN, reserve_starts
 from telecmi_async.pacing.spacing import Spacing
+from telecmi_async.testing.shared_limits_rules import LimitsUnderTest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

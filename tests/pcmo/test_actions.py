@@ -6,6 +6,7 @@ import copy
 import pickle
 from datetime import timedelta
 from enum import IntEnum, StrEnum
+from functools import partial
 from typing import Any, get_args
 
 import attrs
@@ -17,6 +18,7 @@ from project_paths import DATA, DOCS
 import telecmi_async
 from telecmi_async import pcmo
 from telecmi_async._internal.frozen_json import JsonObject, freeze_object, thaw
+from telecmi_async._internal.messages import mask_in
 from telecmi_async.errors import InvalidCall
 from telecmi_async.pcmo import (
     Action,
@@ -36,6 +38,7 @@ from telecmi_async.pcmo import (
     Stream,
 )
 from telecmi_async.pcmo.actions import ACTIONS
+from telecmi_async.pcmo.codec import dump_pcmo
 
 PHONE = 19170000002
 HOOK = "https://example.com/digits"
@@ -142,10 +145,56 @@ def test_text_keeps_lines_and_any_script() -> None:
     assert Speak(text).text == Param(text).text == text
 
 
-@pytest.mark.parametrize("user", ["anna", 1001, 9_876_543_210, 2**53 - 1])
+@pytest.mark.parametrize("user", ["anna", 1, 1001, 9_876_543_210, 2**53 - 1])
 def test_a_sip_user_is_a_name_or_a_number(user: str | int) -> None:
     """Names and numbers are both kept, since the vendor's Node SDK and page differ."""
     assert Connect([Sip(user)]).connect[0].user == user
+
+
+@pytest.mark.parametrize("user", [0, -1, 1.5, None, True, "", " anna", "an\nna", b"anna"])
+def test_a_sip_user_is_nothing_else(user: Any) -> None:
+    """Zero, fractions, blanks at the ends and other types are refused at the field."""
+    with pytest.raises(InvalidCall) as caught:
+        Sip(user)
+
+    assert caught.value.path == "user"
+
+
+@pytest.mark.parametrize(
+    ("kind", "example"), [(Bridge, "[Pstn(…)]"), (Connect, '[Sip("user")]')]
+)
+def test_targets_are_a_list_that_is_not_empty(kind: Any, example: str) -> None:
+    """The error shows how a list of targets is written."""
+    for wrong in ("919600000000", b"", bytearray(b"9"), PHONE, {PHONE}, None):
+        with pytest.raises(InvalidCall, match="must be a list such as") as caught:
+            kind(wrong)
+        assert caught.value.path == "connect"
+        assert example in caught.value.message
+    with pytest.raises(InvalidCall) as caught:
+        kind([])
+    assert caught.value.path == "connect"
+    assert caught.value.message == f"must not be empty: give it one such as {example}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "words"),
+    [
+        (Bridge, Sip("anna"), "a SIP endpoint goes into Connect"),
+        (Bridge, 1.5, "must be a Pstn or a phone number, not 1.5"),
+        (Bridge, "12", "has 2 digits with its country code, and must have 7 to 15"),
+        (Connect, Pstn(PHONE), "must be a Sip: a phone goes into Bridge"),
+        (Connect, "anna", "must be a Sip: write Sip(user)"),
+    ],
+)
+def test_a_wrong_target_is_refused_at_its_place(kind: Any, wrong: Any, words: str) -> None:
+    """The error has the place in the list, and says what would be right."""
+    right = Pstn(PHONE) if kind is Bridge else Sip("anna")
+
+    with pytest.raises(InvalidCall) as caught:
+        kind([right, wrong, right])
+
+    assert caught.value.path.startswith("connect[1]")
+    assert words in caught.value.message
 
 
 def test_a_sip_user_is_not_too_long_a_number() -> None:
@@ -154,6 +203,119 @@ def test_a_sip_user_is_not_too_long_a_number() -> None:
         Sip(2**53)
 
     assert caught.value.path == "user"
+
+
+SECONDS: tuple[list[Any], list[Any]] = (
+    [1, 40, timedelta(minutes=1), 2**31 - 1],
+    [0, -1, 1.0, "40", True, timedelta(milliseconds=1500), timedelta(0), 2**31],
+)
+COUNT: tuple[list[Any], list[Any]] = ([1, 20, 2**31 - 1], [0, -1, "2", 1.0, True, 2**31])
+CALLER: tuple[list[Any], list[Any]] = (["+1 917 000 0000", 19170000000], [0, "0", "anna", True])
+FLAG: tuple[list[Any], list[Any]] = ([True, False], [1, 0, "true"])
+RING: tuple[list[Any], list[Any]] = (["single", "group"], ["Single", "all", "", 1])
+URL: tuple[list[Any], list[Any]] = (
+    ["https://a.example/a", "http://a.example"],
+    [
+        "ftp://a.example",
+        "a.example",
+        "",
+        7,
+        "https://",
+        "https://a.example/a b",
+        "https:/a.example",
+    ],
+)
+FILE: tuple[list[Any], list[Any]] = (
+    ["a.wav", "a b.mp3"],
+    ["", " a.wav", "a.wav ", "a\n.wav", 7],
+)
+OPTIONS: list[tuple[Any, tuple[Any, ...], str, tuple[list[Any], list[Any]]]] = [
+    (Bridge, ([PHONE],), "duration", SECONDS),
+    (Bridge, ([PHONE],), "timeout", SECONDS),
+    (Bridge, ([PHONE],), "from_", CALLER),
+    (Bridge, ([PHONE],), "loop", COUNT),
+    (Bridge, ([PHONE],), "ring_type", RING),
+    (Connect, ([Sip("a")],), "duration", SECONDS),
+    (Connect, ([Sip("a")],), "timeout", SECONDS),
+    (Connect, ([Sip("a")],), "from_", CALLER),
+    (Connect, ([Sip("a")],), "loop", COUNT),
+    (Connect, ([Sip("a")],), "ring_type", RING),
+    (Connect, ([Sip("a")],), "call_type", (["audio", "video"], ["Audio", "text", "", 1])),
+    (Connect, ([Sip("a")],), "record", FLAG),
+    (Play, (), "file_url", URL),
+    (PlayGetInput, (HOOK,), "file_name", FILE),
+    (PlayGetInput, (HOOK,), "file_url", URL),
+    (Input, (HOOK,), "max_digit", COUNT),
+    (Input, (HOOK,), "timeout", SECONDS),
+    (Stream, ("wss://a.example",), "listen_mode", (["caller", "callee", "both"], ["all", "", 1])),
+    (Stream, ("wss://a.example",), "stream_on_answer", FLAG),
+    (
+        Stream, ("wss://a.example",), "voice_quality",
+        (["8000", "16000", 8000, 16000, "12000", "32000", 12000, 32000], ["8", 8, 8001, "", 48000]),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "name", "values"), OPTIONS, ids=lambda each: getattr(each, "__name__", "")
+)
+def test_an_option_has_its_values(
+    kind: Any, given: tuple[Any, ...], name: str, values: tuple[list[Any], list[Any]]
+) -> None:
+    """Each option takes its values by keyword alone, is sent under its name, and refuses others."""
+    for value in values[0]:
+        (sent,) = dump_pcmo([kind(*given, **{name: value})])
+        seconds = value.total_seconds() if isinstance(value, timedelta) else value
+        assert sent[name.rstrip("_")] == (19170000000 if name == "from_" else seconds)
+    for value in values[1]:
+        with pytest.raises(InvalidCall) as caught:
+            kind(*given, **{name: value})
+        assert caught.value.path == name.rstrip("_")
+    with pytest.raises(TypeError, match="positional"):
+        kind(*given, *([values[0][0]] * (2 if kind is Play else 1)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "name"),
+    [each[:3] for each in OPTIONS if each[0] not in {Play, PlayGetInput}],
+)
+def test_an_option_that_is_not_given_is_not_sent(
+    kind: Any, given: tuple[Any, ...], name: str
+) -> None:
+    """Without a value, TeleCMI's own default applies; None means the same."""
+    assert kind(*given) == kind(*given, **{name: None})
+    assert len(dump_pcmo([kind(*given)])[0]) == 2
+
+
+@pytest.mark.parametrize("name", ["max_digit", "max_retry", "timeout"])
+def test_collecting_digits_has_its_options(name: str) -> None:
+    """How many digits, how often and how long are sent under their names, and only if given."""
+    action = PlayGetInput(HOOK, file_name="a.wav", **{name: 3})  # type: ignore[arg-type]  # any of three
+
+    assert dump_pcmo([action]) == [
+        {"action": "play_get_input", "action_url": HOOK, "file_name": "a.wav", name: 3}
+    ]
+    with pytest.raises(InvalidCall, match="must be between 1 and") as caught:
+        PlayGetInput(HOOK, file_name="a.wav", **{name: 0})  # type: ignore[arg-type]  # any of three
+    assert caught.value.path == name
+
+
+@pytest.mark.parametrize(
+    ("sources", "path"),
+    [
+        ({}, "file_name"),
+        ({"file_name": "a.wav", "file_url": HOOK}, "file_url"),
+        ({"file_name": HOOK}, "file_name"),
+        ({"file_name": HOOK, "file_url": f"{HOOK}/a.wav"}, "file_url"),
+    ],
+)
+def test_a_recording_has_one_source(sources: dict[str, str], path: str) -> None:
+    """A recording is a file's name or a URL: not both, not neither, and no URL as a name."""
+    kinds: list[Any] = [Play, partial(PlayGetInput, HOOK)]
+    for kind in kinds:
+        with pytest.raises(InvalidCall) as caught:
+            kind(**sources)
+        assert caught.value.path == path
 
 
 @pytest.mark.parametrize("action", [Record(), Hangup()])
@@ -243,3 +405,119 @@ def test_a_repr_shows_what_was_given(value: object, shown: str) -> None:
 def test_a_repr_is_short() -> None:
     """A repr of a long text fits a line of a log."""
     assert len(repr(Speak("a" * 10**6))) < 250
+
+
+@pytest.mark.parametrize(("length", "end"), [(196, "'"), (197, "'"), (198, "'"), (199, "…")])
+def test_a_repr_has_up_to_200_characters(length: int, end: str) -> None:
+    """Two hundred characters between the brackets are shown, and of more the first ones."""
+    shown = repr(Speak("a" * length))
+
+    assert shown == f"Speak('{'a' * min(length, 199)}{end})"
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("t" * 22, "•••"), ("t" * 21, "t" * 21), ("a/" + "t-_~0" * 5, "a/•••"),
+        ("t" * 22 + "/digits", "•••/digits"), ("t" * 22 + "?order=42", "•••?order=42"),
+        ("t" * 22 + "#a", "•••#a"), ("t" * 22 + ".wav", "t" * 22 + ".wav"),
+    ],
+)  # fmt: skip
+def test_a_repr_hides_tokens_in_urls(path: str, shown: str) -> None:
+    """A part of 22 characters and more may be a webhook's token."""
+    assert repr(Input(f"https://a.example/{path}")) == f"Input('https://a.example/{shown}')"
+
+
+FORBIDDEN = [
+    "\x00",
+    "\x08",
+    "\x0b",
+    "\x0c",
+    "\x0e",
+    "\x1f",
+    "\x7f",
+    "\x80",
+    "\x9f",
+    "\ud800",
+    "\udfff",
+]
+
+
+@pytest.mark.parametrize("character", [*FORBIDDEN, "\t", "\n", "\r", " ", "\xa0", "\u200b"])
+def test_each_kind_of_text_has_its_characters(character: str) -> None:
+    """Text holds no control characters but tabs and lines; names have no lines, URLs no blanks."""
+    text = f"a{character}b"
+    kinds: dict[Any, bool] = {
+        Speak: character not in FORBIDDEN,
+        Play: character not in {*FORBIDDEN, "\t", "\n", "\r"},
+        lambda text: Play(file_url=f"https://example.com/{text}"): False,
+    }
+
+    for kind, fits in kinds.items():
+        if fits:
+            kind(text)
+            continue
+        with pytest.raises(InvalidCall, match="must not hold the character") as caught:
+            kind(text)
+        where = 1 if kind in {Speak, Play} else 21
+        assert caught.value.message == (
+            f"must not hold the character U+{ord(character):04X} (position {where})"
+        )
+
+
+@pytest.mark.parametrize("text", [" ", "\n\t ", "\xa0"])
+def test_blank_text_is_refused(text: str) -> None:
+    """There is nothing to say in blanks."""
+    for kind in (Speak, Param):
+        with pytest.raises(InvalidCall, match="must not be blank") as caught:
+            kind(text)
+        assert caught.value.path == "text"
+
+
+UNREADABLE = "its host or port cannot be read"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("example.com/a", "must be a full URL such as https://example.com/path: it has no scheme"),
+        ("//example.com", "must be a full URL such as https://example.com/path: it has no scheme"),
+        ("https:///a", "must be a full URL such as https://example.com/path: it has no host"),
+        *((url, f"must be a full URL such as https://example.com/path: {UNREADABLE}")
+          for url in ("https://a:99999/", "https://a:b/", "https://[a/")),
+        ("wss://a.example", 'must start with https:// or http://, not "wss"'),
+        ("", "must not be empty"),
+        (7, "must be a str, not 7"),
+    ],
+)  # fmt: skip
+def test_a_wrong_url_is_refused_with_what_is_right(url: Any, words: str) -> None:
+    """The error says what is missing, and does not repeat the URL."""
+    with pytest.raises(InvalidCall) as caught:
+        Input(url)
+
+    assert (caught.value.path, caught.value.message) == ("action_url", words)
+    assert Stream("WS://a.example").ws_url == "WS://a.example"
+    with pytest.raises(InvalidCall, match=r"must start with wss:// or ws://, not \"https\""):
+        Stream("https://a.example")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("40", 'must be whole seconds: a positive int, or a timedelta, not "40": leave the quotes out'),
+        ("4s", 'must be whole seconds: a positive int, or a timedelta, not "4s"'),
+        (True, "must be whole seconds: a positive int, or a timedelta, not True"),
+        (timedelta(seconds=1.5), "must be whole seconds"),
+        (timedelta(0), "must be between 1 and 2_147_483_647, not 0"),
+        (2**31, "must be between 1 and 2_147_483_647, not 2147483648"),
+    ],
+)  # fmt: skip
+def test_a_wrong_time_is_refused_with_what_is_right(value: Any, words: str) -> None:
+    """The error names the field and what it takes."""
+    for name in ("timeout", "duration"):
+        with pytest.raises(InvalidCall) as caught:
+            Bridge([PHONE], **{name: value})
+        assert caught.value.path == name
+        assert mask_in(caught.value.message) == mask_in(words)
+    seconds = IntEnum("seconds", ["one"])
+    assert type(Bridge([PHONE], timeout=seconds(1)).timeout) is int

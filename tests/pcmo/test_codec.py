@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import deque
 from types import MappingProxyType
 from typing import Any
@@ -17,9 +18,26 @@ from telecmi_async._internal.json_text import decode_json
 from telecmi_async.calls.encoding import encode_request
 from telecmi_async.calls.request import CallRequest
 from telecmi_async.errors import InvalidCall
-from telecmi_async.pcmo import Action, Bridge, Connect, Hangup, Play, Pstn, Raw, Sip, Stream
+from telecmi_async.pcmo import (
+    Action,
+    Bridge,
+    Connect,
+    Hangup,
+    Play,
+    Pstn,
+    Raw,
+    Sip,
+    Speak,
+    Stream,
+)
 from telecmi_async.pcmo.actions import ACTIONS
-from telecmi_async.pcmo.codec import dump_pcmo, parse_pcmo
+from telecmi_async.pcmo.codec import (
+    check_names,
+    dump_pcmo,
+    encode_pcmo,
+    load_cattrs,
+    parse_pcmo,
+)
 from telecmi_async.wire.credentials import Credentials
 
 CREDENTIALS = Credentials(2222226, "xxxx-xxxx-xxxx-xxxx")
@@ -260,6 +278,102 @@ def test_no_dict_makes_anything_else_escape(name: str, data: dict[str, Any]) -> 
     assert [action["action"] for action in dumped] == [name]
     assert refused is None or refused.path.startswith("pcmo[0].")
     assert len(str(refused)) < 300
+
+
+SIP = {"type": "sip", "user": "anna"}
+PSTN = {"type": "pstn", "number": 19170000002}
+#: An action, the error's path within it, and its words.
+MISNAMED: list[tuple[dict[Any, Any], str, str]] = [
+    ({"action": ["hangup"]}, "action", "no action is named a value of type list"),
+    ({"action": "hangup", "from_": 1}, "from_", '"hangup" has no key "from_": it takes no options'),
+    (
+        {"action": "play", "record": True}, "record",
+        '"play" has no key "record": known are "file_name" or "file_url"',
+    ),
+    ({"action": "bridge", "connect": [PSTN], "call": [PSTN]}, "call", '"bridge" has no key "call"'),
+    ({"action": "bridge", "call": [PSTN]}, "call", '"bridge" has no key "call"'),
+    (
+        {"action": "bridge", "connect": [PSTN, {"type": "pstn", "numer": 1}]}, "connect[1].numer",
+        '"pstn" has no key "numer": did you mean "number"?',
+    ),
+    ({"action": "connect", "connect": [SIP | {"name": "a"}]}, "connect[0].name", '"sip" has no key'),
+    ({"action": "connect", "call": [SIP, SIP | {"use": "a"}]}, "call[1].use", '"sip" has no key "use"'),
+    ({"action": "connect", "call": [PSTN]}, "call[0].type", 'must be "sip" here, not "pstn"'),
+    (
+        {"action": "connect", "connect": [SIP], "array_key": "call"}, "array_key",
+        '"connect" has no key "array_key"',
+    ),
+    ({"action": "connect", "call": [SIP], "reconnect": 1}, "reconnect", '"connect" has no key "reconnect"'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("action", "path", "words"), MISNAMED)
+def test_a_wrong_name_is_refused_where_it_is(
+    action: dict[Any, Any], path: str, words: str
+) -> None:
+    """The error has the path of the name and what has no such name, for templates, too."""
+    with pytest.raises(InvalidCall) as caught:
+        parse_pcmo([Hangup(), action])
+    assert caught.value.path == f"pcmo[1].{path}"
+    assert caught.value.message.startswith(words)
+
+    with pytest.raises(InvalidCall) as caught:
+        check_names(action, "pcmo[1]")
+    assert caught.value.path == f"pcmo[1].{path}"
+    assert caught.value.message.startswith(words)
+
+
+@pytest.mark.parametrize("targets", ["{phones}", 7, None, []])
+@pytest.mark.parametrize(("name", "key"), [("bridge", "connect"), ("connect", "call")])
+def test_names_are_checked_whatever_the_targets_are(name: str, key: str, targets: Any) -> None:
+    """A template's targets may be no list, or wrong ones: their values are checked later."""
+    item: dict[Any, Any] = {"action": name, key: targets, "timeout": "{seconds}"}
+
+    if targets is None:
+        with pytest.raises(InvalidCall, match="must not be null"):
+            check_names(item, "pcmo[0]")
+    else:
+        check_names(item, "pcmo[0]")
+
+
+@pytest.mark.parametrize("name", [["clear"], {}, None, 7, "", " "])
+def test_a_name_is_text(name: Any) -> None:
+    """An action's name that is no text, or blank, is refused, also with ``raw``."""
+    for raw in (False, True):
+        with pytest.raises(InvalidCall) as caught:
+            parse_pcmo([{"action": name}], raw=raw)
+        assert caught.value.path == "pcmo[0].action"
+
+
+@pytest.mark.parametrize(
+    ("target", "place"), [(Pstn(19170000002), "Bridge([…])"), (Sip("anna"), "Connect([…])")]
+)
+def test_a_target_is_no_action(target: Any, place: str) -> None:
+    """The error says which action a target belongs into."""
+    with pytest.raises(InvalidCall) as caught:
+        parse_pcmo([target])
+
+    assert caught.value.message == (
+        f"must be an action: put the {type(target).__name__} into {place}"
+    )
+
+
+def test_a_webhooks_answer_is_utf8_json() -> None:
+    """Actions are encoded without blanks, and text stays readable."""
+    assert encode_pcmo([Speak("नमस्ते"), Hangup()]) == (
+        '[{"action":"speak","text":"नमस्ते"},{"action":"hangup"}]'.encode()
+    )
+
+
+def test_what_flows_need_can_be_imported_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service loads cattrs and the spelling check, since later there may be no files to open."""
+    names = ["cattrs.fns", "cattrs.gen", "difflib"]
+    for name in names:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+    load_cattrs()
+
+    assert [name for name in names if name not in sys.modules] == []
 
 
 # --- replies ----------------------------------------------------------------------------

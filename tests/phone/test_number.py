@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from telecmi_async._internal.messages import mask, mask_in
 from telecmi_async.errors import InvalidCall
 from telecmi_async.phone import Region, parse_number, parse_numbers, parse_region, route
+from telecmi_async.phone.spelling import NumberFlaw, Spelled, spelled
 
 
 class Whole:
@@ -79,6 +80,9 @@ READ = [
     ("+919876543210.00", 919876543210),
     ("9.19876543210E+11", 919876543210),
     ("9,19876543210e11", 919876543210),
+    ("2.901234E+6", 2901234),
+    ("2901234.0", 2901234),
+    ("491234567890123.0", 491234567890123),
     # A 0 after the country code is right where numbers have one.
     ("+39 06 698 12345", 390669812345),
     ("+225 01 23 45 67 89", 2250123456789),
@@ -185,6 +189,10 @@ REFUSED = [
     ("9.19E+11", r"a spreadsheet shortened the number .*and export it again"),
     ("9E+11", "a spreadsheet shortened the number"),
     ("9.198765432E+11", "a spreadsheet shortened the number"),
+    ("9E+100", "a spreadsheet shortened the number"),
+    ("9E+1000", '"E" is not a digit'),
+    ("919876.0", "ends in a decimal point"),
+    ("4912345678901234.0", "ends in a decimal point"),
     ("919876543210.", "ends in a decimal point"),
     ("919876543210.5", "ends in a decimal point"),
     ("+91 98765 43210.00", "ends in a decimal point"),
@@ -204,6 +212,12 @@ REFUSED = [
     ("\u2022\u2022\u2022\u2022\u2022\u2022\u2022\u20223210", "is masked"),
     ("+91 98765 XXXXX", "is masked"),
     ("+9198765*****", "is masked"),
+    ("+91 98765 432XX", "is masked"),
+    ("+91987654321**", "is masked"),
+    ("+91 98765 4321x", '"x" is not a digit'),
+    ("+91987654321*", r'"\*" is not a digit'),
+    ("+919876543210,", '"," is not a digit'),
+    ("98765, 1234567", '"," is not a digit'),
     ("n/a", '"n" is not a digit'),
 ]
 
@@ -220,6 +234,43 @@ def test_what_is_not_one_number_is_refused_with_what_is_right(
     message = re.sub(r"U\+[0-9A-F]+", "", caught.value.message)
     assert not re.search(r"[0-9]{5}", message)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("", "no_number"), ("9" * 65, "not_a_number"), ("9.19E+11", "digits_lost"),
+        ("919876543210.5", "digits_lost"), ("-919876543210", "not_a_number"),
+        ("+91 98765 XXXXX", "not_a_number"), ("919876543210/919876543211", "not_a_number"),
+        ("+919876543210 ext. 12", "extension"), ("+44 (0)20 7946 0958", "not_a_number"),
+        ("98765O3210", "not_a_number"), ("91+9876543210", "not_a_number"),
+    ],
+)  # fmt: skip
+def test_each_flaw_of_the_spelling_has_its_kind(written: str, problem: str) -> None:
+    """Reports of contacts files count numbers by what is wrong with them."""
+    found = spelled(written)
+
+    assert isinstance(found, NumberFlaw)
+    assert found.problem == problem
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("919876543210", Spelled("919876543210", complete=False)),
+        ("91 98765 43210", Spelled("919876543210", complete=False)),
+        ("+919876543210", Spelled("919876543210", complete=True)),
+        ("0091 9876543210", Spelled("919876543210", complete=True)),
+        ("+00919876543210", Spelled("919876543210", complete=True)),
+        ("09876543210", Spelled("09876543210", complete=False)),
+        ("0", Spelled("0", complete=False)),
+    ],
+)
+def test_a_plus_or_two_zeros_say_that_the_country_code_is_there(
+    written: str, read: Spelled
+) -> None:
+    """Other digits may lack their country code; a single 0 stays."""
+    assert spelled(written) == read
 
 
 @pytest.mark.parametrize(

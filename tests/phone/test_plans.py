@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,10 +13,24 @@ from telecmi_async.phone.number import LEADING_ZERO, full_number
 from telecmi_async.phone.plans import plan_codes, plan_of, plan_of_code
 from telecmi_async.phone.spelling import NumberFlaw
 
+DATA = Path(__file__).parents[1] / "data"
 # Fixed, mobile and internet numbers of every country, the examples of libphonenumber 9.0.43.
 EXAMPLES: dict[str, list[str]] = json.loads(
-    Path(__file__).parents[1].joinpath("data", "phone_examples.json").read_text("utf-8")
+    DATA.joinpath("phone_examples.json").read_text("utf-8")
 )
+# The lengths of fixed, mobile, internet and personal numbers, and the prefix within the country.
+LENGTHS: dict[str, dict[str, Any]] = json.loads(
+    DATA.joinpath("phone_lengths.json").read_text("utf-8")
+)
+OTHERWISE = {
+    "27": {9},  # short numbers there ring from within the country only
+    "43": set(range(5, 14)),  # so do Austria's of four digits
+    "49": set(range(5, 14)),  # more would be longer than E.164 allows
+    "98": {10},  # short numbers there ring from within the country only
+    # Norfolk Island and Antarctica share a code, to which their own digit is added.
+    "6721": {5},
+    "6723": {5},
+}
 
 
 @pytest.mark.parametrize("code", EXAMPLES)
@@ -25,6 +40,41 @@ def test_a_real_number_of_every_country_is_read(code: str) -> None:
         number = full_number(code + national)
 
         assert number == int(code + national) or len(code + national) < 7
+
+
+@pytest.mark.parametrize("code", sorted(plan_codes()))
+def test_the_lengths_of_every_country_are_those_of_libphonenumber(code: str) -> None:
+    """Each plan has the lengths and the trunk prefix that libphonenumber 9.0.43 has, or says why."""
+    plan = plan_of_code(code)
+    known = LENGTHS.get(code, {"trunk": "", "lengths": []})
+
+    assert plan.lengths == OTHERWISE.get(code, set(known["lengths"]))
+    # In Rwanda some numbers keep their zero.
+    assert plan.drops_zero is (known["trunk"] == "0" and code != "250")
+
+
+def test_numbers_of_some_countries_keep_a_zero() -> None:
+    """A 0 behind these codes is a part of the number: it is dialled from abroad, too."""
+    keep = {code for code in plan_codes() if plan_of_code(code).keeps_zero}
+
+    assert keep == {
+        "39",
+        "378",
+        "225",
+        "226",
+        "229",
+        "241",
+        "242",
+        "250",
+        "6721",
+        "6723",
+        "992",
+    }
+    for code in keep:
+        length = max(plan_of_code(code).lengths)
+        assert full_number(f"{code}0{'2' * (length - 1)}") == int(
+            f"{code}0{'2' * (length - 1)}"
+        )
 
 
 def test_every_country_with_time_zones_has_a_plan() -> None:

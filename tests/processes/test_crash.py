@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from crash import Plan, Tally
 
 if TYPE_CHECKING:
@@ -40,3 +41,33 @@ def test_nobody_is_dialled_twice_or_forgotten_by_workers_that_are_killed(
         lost=tally.lost,
         found=tally.found,
     )
+
+
+@pytest.mark.parametrize("harm", ["shm", "copy"])
+def test_files_that_are_meddled_with_have_nobody_dialled_twice(
+    tmp_path: Path, harm: str
+) -> None:
+    """Workers end when their files are meddled with, and others dial each contact at most once.
+
+    ``-shm`` is removed, or a backup is written over the file, at a random moment; a worker is
+    started at once. After a backup its operator compares it with the calls that were made.
+    """
+    plan = Plan(
+        tmp_path,
+        str(tmp_path / "ledger.db"),
+        seed=30,
+        workers=1,
+        contacts=40,
+        rate=20.0,
+        pause=(0.2, 0.6),
+        harm=harm,
+        harms=1,
+    )
+
+    tally = plan.run()
+
+    assert tally.harms == 1
+    assert tally.ended or harm == "copy"  # a copy that lacks nothing goes unnoticed
+    assert tally.dialled + tally.unknown >= 36
+    bad = (tally.twice, tally.forgotten, tally.wrong, tally.without_intent)
+    assert bad == (0, 0, 0, 0)

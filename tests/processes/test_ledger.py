@@ -144,6 +144,8 @@ async def test_a_process_that_is_killed_leaves_nothing_half_done(
 #: What is done to the files of a ledger under a running process.
 HARMS: dict[str, Callable[[Path, bytes], object]] = {
     "index removed": lambda path, _: Path(f"{path}-shm").unlink(),
+    "log removed": lambda path, _: Path(f"{path}-wal").unlink(),
+    "log and index removed": lambda path, _: remove_both(path),
     "index replaced": lambda path, _: replace(Path(f"{path}-shm")),
     "log removed and put back": lambda path, _: replace(Path(f"{path}-wal")),
     "file replaced by a copy": lambda path, _: replace(path),
@@ -151,6 +153,16 @@ HARMS: dict[str, Callable[[Path, bytes], object]] = {
     "moved away and back": lambda path, _: path.rename(path.with_name("x")).rename(path),
     "linked": lambda path, _: path.with_name("link.db").hardlink_to(path),
 }
+
+
+#: After these a second process begins when the first one has ended.
+WAITED_FOR = ("index removed", "log removed", "log and index removed")
+
+
+def remove_both(path: Path) -> None:
+    """Remove what looks like leftovers."""
+    for suffix in ("-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink()
 
 
 def replace(path: Path) -> None:
@@ -175,12 +187,20 @@ async def test_files_that_are_meddled_with_have_no_contact_sent_twice(
     lines += read(first, 120)  # it fills the pipe, and waits
     HARMS[harm](path, older)
     second = start("second")
+    if harm in WAITED_FOR:
+        await anyio.sleep(0.5)  # else the first could end before it begins to wait
+        assert second.poll() is None
+        lines += (await anyio.to_thread.run_sync(first.communicate))[0].splitlines()
     more = await anyio.to_thread.run_sync(go_on, second)
-    lines += (await anyio.to_thread.run_sync(first.communicate))[0].splitlines()
+    if harm not in WAITED_FOR:
+        lines += (await anyio.to_thread.run_sync(first.communicate))[0].splitlines()
     sent = Counter(number for number, _ in said("sent", lines) + said("sent", more))
 
     assert set(sent.values()) == {1}
     assert set(sent) <= set(numbers)
+    if harm in WAITED_FOR:
+        assert more[-1] == "done"
+        assert len(sent) > 1150  # the first one had claimed a few more
     if harm in {"linked", "moved away and back"}:
         assert [lines[-1], *more[-1:]] == (["done"] if harm == "linked" else ["done", "done"])
     elif harm != "older copy over the file":  # the log may have all that was written since

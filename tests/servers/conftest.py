@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from telecmi_async.events.store.redis import RedisStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
 
 
 @pytest.fixture
@@ -41,3 +43,11 @@ async def make_store(valkey_server: ValkeyServer) -> AsyncIterator[Callable[...,
     yield make
     for store in made:
         await store.aclose()
+
+
+@pytest.fixture
+def open_empty_store(
+    valkey_server: ValkeyServer,
+) -> Callable[[], AbstractAsyncContextManager[RedisStore]]:
+    """Opens an event store under a prefix of its own."""
+    return lambda: RedisStore(valkey_server.url, prefix=secrets.token_hex(8))

@@ -35,7 +35,8 @@ from telecmi_async.ledger import (
     SendResult,
 )
 from telecmi_async.ledger.migrate import scripts
-from telecmi_async.ledger.postgres import connector, jobs
+from telecmi_async.ledger.postgres import connector
+from telecmi_async.ledger.postgres import schema as schema_module
 from telecmi_async.ledger.postgres.connector import PostgresConnector
 from telecmi_async.ledger.postgres.ledger import PostgresLedger
 
@@ -491,7 +492,7 @@ async def test_more_is_asked_than_goes_together(schema: str) -> None:
 
 async def test_who_has_an_answer_keeps_it(schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the connection breaks, only queries without a result fail."""
-    async with PostgresLedger(shared().url(), schema=schema, timeout=0.1) as ledger:
+    async with PostgresLedger(shared().url(), schema=schema, timeout=1) as ledger:
         opened, opens = [0], PostgresConnector.open
 
         def open_once(self: PostgresConnector, *, durable: bool = True) -> Any:
@@ -698,7 +699,7 @@ async def test_costs_that_an_older_version_recorded_are_known(
     older = PostgresLedger(shared().url(), schema=schema)
     async with contextlib.AsyncExitStack() as stack:
         with monkeypatch.context() as patch:
-            patch.setattr(jobs, "scripts", lambda kind: scripts(kind)[:4])
+            patch.setattr(schema_module, "scripts", lambda kind: scripts(kind)[:4])
             await stack.enter_async_context(older)
         tokens = ["tcm_0", "tcm_1", "tcm_2", "tcm_3"]
         for claim, token in zip(await begin(older, 4), tokens, strict=True):

@@ -9,9 +9,9 @@ import pytest
 from ledgers import Clock
 from pg_ledgers import ClockedLedger
 from shared_limits_contract import *  # noqa: F403  # pytest finds its tests by name
-from shared_limits_contract import LimitsUnderTest
 
 from telecmi_async.pacing import RedisLimits
+from telecmi_async.testing.shared_limits_rules import LimitsUnderTest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -630,7 +630,9 @@ class Rows:
 async def test_a_source_that_is_left_is_closed_at_once(kind: str) -> None:
     """Leaving a stream closes the generators of its source, in their own event loop."""
     source = Rows()
-    sources = {"object": source, "generator": aiter(source), "plain": rows(1_000)}
+    sources: dict[str, Any] = {
+        "object": source, "generator": aiter(source), "plain": rows(1_000),
+    }  # fmt: skip
     with left_generators() as left:
         async with (
             FakeTelecmi().service() as service,

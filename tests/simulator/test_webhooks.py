@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -35,7 +36,7 @@ class Listening(Receiver):
     """A receiver that records each event with its time."""
 
     def __init__(self, *, status: int = 204) -> None:
-        super().__init__(new_token())
+        super().__init__(new_token(), secret="a-secret")
         self.received: list[tuple[float, Event]] = []
         self.status = status
 
@@ -325,6 +326,67 @@ async def test_the_service_of_a_simulator_tells_its_receiver() -> None:
 
     assert result.answered
     assert simulator.webhooks.to is None
+
+
+@pytest.mark.parametrize("how_many", [2, 3])
+async def test_services_side_by_side_hear_of_their_own_calls(how_many: int) -> None:
+    """Each receiver gets the events of its own service's calls, and of no others."""
+    simulator = Simulator()
+    receivers = [Listening() for _ in range(how_many)]
+    async with AsyncExitStack() as stack:
+        services = [
+            await stack.enter_async_context(simulator.service(from_=FROM, events=receiver))
+            for receiver in receivers
+        ]
+        calls = [
+            await service.make_call(to=TO + n, pcmo=[Raw(PLAY)])
+            for n, service in enumerate(services)
+        ]
+        with anyio.fail_after(1_000):
+            results = [await call.ended() for call in calls]
+
+    assert all(result.answered for result in results)
+    for receiver, call in zip(receivers, calls, strict=True):
+        assert {event.request_id for _, event in receiver.received} == {call.request_id}
+
+
+async def test_what_a_closed_service_placed_goes_to_the_open_ones_receiver() -> None:
+    """After a restart the new receiver gets the events of calls that were placed before."""
+    simulator = Simulator()
+    old, new = Listening(), Listening()
+    async with simulator.service(from_=FROM, events=old) as service:
+        call = await service.make_call(to=TO, pcmo=[Raw(PLAY)])
+    async with simulator.service(from_=FROM, events=new) as service:
+        result = await service.handle_for(call.request_id).ended()
+
+    assert result.answered
+    assert new.received
+
+
+async def test_a_call_that_belongs_to_no_receiver_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With several receivers, events of other calls go nowhere, which is logged once."""
+    simulator = Simulator()
+    first, second = Listening(), Listening()
+    async with (
+        simulator.service(from_=FROM, events=first),
+        simulator.service(from_=FROM, events=second),
+        simulator.service(from_=FROM) as deaf,
+    ):
+        for n in range(3):
+            await deaf.make_call(to=TO + n, pcmo=[Raw(PLAY)])
+        await anyio.sleep(100)
+        with pytest.raises(RuntimeError, match="several receivers"):
+            simulator.call_in(from_=TO, to=FROM)
+        simulator.webhooks = Webhooks(second)
+        second.on_inbound(lambda _: [Raw(PLAY)])
+        came = simulator.call_in(from_=TO, to=FROM)
+        await anyio.sleep(100)
+
+    assert first.received == []
+    assert came.answered
+    assert caplog.text.count("events of a call go nowhere") == 1
 
 
 async def test_time_can_be_let_pass_and_messages_sent_again() -> None:

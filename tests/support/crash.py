@@ -3,9 +3,11 @@
 A simulator in its own process logs each call before it answers, loses replies
 and refuses calls. Workers run a campaign on a ledger, and are killed by SIGKILL, or stopped
 by SIGSTOP for longer than their leases. When enough were, the campaign is finished, and
-the simulator's log is compared with the ledger.
+the simulator's log is compared with the ledger. With ``--harm`` the ledger suffers as well:
+see `crash_harms`.
 
     python tests/support/crash.py --kills 200 [--postgres] [--workers 3] [--stops 10]
+    python tests/support/crash.py --kills 20 --harm=shm --harms 20
 """
 
 from __future__ import annotations
@@ -24,18 +26,22 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 from attrs import define, evolve, field
-from crash_worker import FIRST, PATIENCE, TOKEN, open_ledger
+from crash_harms import HARMS, LOSING, SERVED, Harms
+from crash_worker import FIRST, LOST, PATIENCE, TOKEN, open_ledger
 
+from telecmi_async.errors import LedgerLost
 from telecmi_async.ledger import ContactState
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from telecmi_async.ledger import Contact
+
+    Process: TypeAlias = subprocess.Popen[str]
 
 HERE = Path(__file__).parent
 FAULTS = {
@@ -62,6 +68,8 @@ class Tally:
         campaigns: How many campaigns were run.
         kills: How many workers were killed.
         stops: How many workers were stopped for longer than their leases.
+        harms: How often the ledger was harmed.
+        ended: How many workers ended because their ledger was lost.
         dialled: How many numbers the simulator dialled.
         twice: How many of them it dialled more than once.
         forgotten: How many contacts have no final state in the end.
@@ -76,6 +84,8 @@ class Tally:
     campaigns: int = 0
     kills: int = 0
     stops: int = 0
+    harms: int = 0
+    ended: int = 0
     dialled: int = 0
     twice: int = 0
     forgotten: int = 0
@@ -106,6 +116,10 @@ class Plan:
         contacts: How many contacts there are.
         rate: Calls per second.
         pause: Seconds between two disturbances, or the shortest and the longest.
+        harm: What becomes of the ledger, a key of `HARMS`.
+        harms: How often.
+        server: The PostgreSQL server of the ledger.
+        pooler: The pooler in front of it.
     """
 
     folder: Path
@@ -118,25 +132,43 @@ class Plan:
     rate: float = 40.0
     pause: tuple[float, float] = (0.0, 0.8)
     backends: Sequence[str] = ("asyncio", "trio")
+    harm: str = ""
+    harms: int = 0
+    server: Any = None
+    pooler: Any = None
     _chance: random.Random = field(init=False)
+    _harm: Harms = field(init=False)
+    #: The numbers that were called before an older copy was written over the ledger.
+    called: Sequence[int] = field(init=False, default=())
+    _excused: set[str] = field(init=False, factory=set[str])
 
     def __attrs_post_init__(self) -> None:
         self._chance = random.Random(self.seed)
+        self._harm = Harms(
+            self.harm, self._chance, Path(self.ledger), server=self.server, pooler=self.pooler
+        )
 
     @property
     def log(self) -> Path:
         """The file with what the simulator dialled."""
         return self.folder / "dialled"
 
+    @property
+    def is_second(self) -> bool:
+        return self.ledger.endswith("second.db")
+
     def run(self) -> Tally:
         """Run the campaign, disturb it, finish it, and compare."""
-        port = free_port()
-        webhooks = f"http://127.0.0.1:{port}/telecmi/{TOKEN}"
-        with simulator(self, webhooks) as base_url, contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack:
+            port = stack.enter_context(reserved_port())
+            webhooks = f"http://127.0.0.1:{port}/telecmi/{TOKEN}"
+            base_url = stack.enter_context(simulator(self, webhooks))
             work = Work(self, base_url, port, stack)
             tally = Tally(campaigns=1)
             workers = [work.start() for _ in range(self.workers)]
+            halves = 2 if self.harm == "copy" else 1  # a backup is made first
             todo = ["kill"] * self.kills + ["stop"] * self.stops
+            todo += ["harm"] * self.harms * halves
             self._chance.shuffle(todo)
             for what in todo:
                 place = self._chance.randrange(self.workers)
@@ -144,27 +176,75 @@ class Plan:
                 if workers[place].poll() is not None:
                     break  # it has finished
                 if what == "kill":
-                    workers[place].kill()
-                    workers[place].wait()
+                    self._kill(workers, place, work)
                     tally.kills += 1
-                    anyio.run(self.conserved)
-                    workers[place] = work.start()
-                else:
+                elif what == "stop":
                     workers[place].send_signal(signal.SIGSTOP)
                     time.sleep(FROZEN)
                     workers[place].send_signal(signal.SIGCONT)
                     tally.stops += 1
+                elif self._harm.strike():
+                    tally.harms += 1
+                    if self.harm in LOSING:
+                        self._succeed(workers, work, tally)
             for worker in workers:
-                try:
-                    said, _ = worker.communicate(timeout=_LONGEST)
-                except subprocess.TimeoutExpired:
-                    worker.send_signal(signal.SIGUSR1)  # it prints its stack
-                    time.sleep(1.0)
-                    raise AssertionError(f"a worker hangs:\n{work.errors()}") from None
+                said = work.ended(worker)
                 assert worker.returncode == 0, said
         anyio.run(self.conserved)
         anyio.run(self.compare, tally)
         return tally
+
+    def _kill(self, workers: list[Process], place: int, work: Work) -> None:
+        """Kill a worker, and start another one."""
+        workers[place].kill()
+        workers[place].wait()
+        anyio.run(self.conserved)
+        workers[place] = work.start()
+
+    def _succeed(self, workers: list[Process], work: Work, tally: Tally) -> None:
+        """Start a worker at once after a harm that ends the others, and replace those."""
+        ending = [*workers]
+        successor = work.start(refused=True)
+        workers[:] = [successor]
+        if self.harm == "copy":
+            time.sleep(FROZEN)  # each worker reads the ledger every second
+            ending.append(successor)
+            if all(worker.poll() is None for worker in ending):
+                workers[:] = ending  # the copy lacked nothing that is not in the log as well
+                return
+            workers[:] = []
+        for worker in ending:
+            said = work.ended(worker)
+            assert worker.returncode in {0, LOST}, said
+            tally.ended += worker.returncode == LOST
+        if self.harm == "copy":
+            self._recover()
+        workers += [work.start() for _ in range(self.workers - len(workers))]
+
+    def _recover(self) -> None:
+        """Go on after an older copy was written over the file, as the page on campaigns says."""
+        self.called = sorted(self.dialled())
+        self._excused = {reference for _, reference in self._requests()}
+        if self._chance.random() < 0.5:
+            with contextlib.suppress(LedgerLost):  # there may be pages of two files in it
+                anyio.run(self._forbid)
+                return
+        self.ledger = str(self.folder / "second.db")
+
+    async def _forbid(self) -> None:
+        """Put the numbers that were called on the do-not-call list, and resume the campaign."""
+        async with open_ledger(self.ledger) as ledger:
+            await ledger.add_do_not_call(self.called, "call records")
+            await ledger.set_status("crash", "running")
+
+    def dialled(self) -> Counter[int]:
+        """Return how often the simulator dialled each number."""
+        return Counter(number for number, _ in self._requests())
+
+    def _requests(self) -> list[tuple[int, str]]:
+        """Return the number and the reference of each call that was placed."""
+        lines = [line.split() for line in self.log.read_text().splitlines()]
+        return [(int(number), reference) for number, reference in lines]
 
     async def conserved(self) -> list[Contact]:
         """Check that all contacts exist, each in one state; return them."""
@@ -172,20 +252,22 @@ class Plan:
             state = await ledger.state("crash")
             contacts = [contact async for contact in ledger.contacts("crash")]
         counted = Counter(contact.state for contact in contacts)
-        assert len({contact.number for contact in contacts}) == self.contacts
+        missing = len(self.called) if self.is_second else 0
+        assert len({contact.number for contact in contacts}) == self.contacts - missing
         # A running worker may move some while they are counted.
-        assert state.total == sum(counted.values()) == self.contacts
+        assert state.total == sum(counted.values()) == self.contacts - missing
         return contacts
 
     async def compare(self, tally: Tally) -> None:
         """Compare the simulator's log with the ledger."""
-        lines = [line.split() for line in self.log.read_text().splitlines()]
-        dialled = Counter(int(number) for number, _ in lines)
-        references = {reference for _, reference in lines}
+        dialled = self.dialled()
+        references = {reference for _, reference in self._requests()} - self._excused
         async with open_ledger(self.ledger) as ledger:
             for number in range(FIRST, FIRST + self.contacts):
                 contact = await ledger.find("crash", number)
-                assert contact is not None
+                if contact is None:  # it was left out, or it is forgotten
+                    tally.forgotten += number not in self.called
+                    continue
                 tokens = {p.token for p in contact.history if p.what == "intend"}
                 references -= tokens
                 lost = [p for p in contact.history if "is gone" in p.detail]
@@ -196,7 +278,11 @@ class Plan:
                     number in dialled and contact.state is ContactState.UNKNOWN
                 )
                 tally.forgotten += contact.state in _OPEN
-                tally.wrong += number in dialled and contact.state not in _REACHED
+                tally.wrong += (
+                    number in dialled
+                    and contact.state not in _REACHED
+                    and (number not in self.called or contact.state is not ContactState.BLOCKED)
+                )
         tally.dialled += len(dialled)
         tally.twice += sum(count > 1 for count in dialled.values())
         tally.without_intent += len(references)
@@ -217,8 +303,18 @@ class Work:
         files = sorted(self.plan.folder.glob("worker*"))
         return "\n".join(f"-- {file.name}\n{file.read_text()}" for file in files)
 
-    def start(self) -> subprocess.Popen[str]:
-        """Start a worker, and wait until it dials."""
+    def ended(self, worker: Process) -> str:
+        """Wait until a worker has ended, and return what it printed."""
+        try:
+            said, _ = worker.communicate(timeout=_LONGEST)
+        except subprocess.TimeoutExpired:
+            worker.send_signal(signal.SIGUSR1)  # it prints its stack
+            time.sleep(1.0)
+            raise AssertionError(f"a worker hangs:\n{self.errors()}") from None
+        return said
+
+    def start(self, *, refused: bool = False) -> Process:
+        """Start a worker, and wait until it dials, or until its ledger is refused."""
         backends = self.plan.backends
         order = {
             "ledger": self.plan.ledger,
@@ -226,6 +322,7 @@ class Work:
             "port": self.port,
             "rate": self.plan.rate,
             "contacts": self.plan.contacts,
+            "without": [*self.plan.called] if self.plan.is_second else [],
             "backend": backends[self._started % len(backends)],
         }
         errors = (self.plan.folder / f"worker{self._started}").open("w")
@@ -234,15 +331,14 @@ class Work:
         assert process.stdout is not None
         said = process.stdout.readline()
         if said != "dialling\n":
-            process.wait()
+            if process.wait() == LOST and refused:
+                return process
             raise AssertionError(f"a worker did not begin:\n{self.errors()}")
         return process
 
 
 @contextmanager
-def child(
-    script: str, order: dict[str, Any], errors: IO[str]
-) -> Generator[subprocess.Popen[str]]:
+def child(script: str, order: dict[str, Any], errors: IO[str]) -> Generator[Process]:
     """Run a script of this folder, and kill it at the end."""
     with (
         errors,
@@ -271,11 +367,14 @@ def simulator(plan: Plan, webhooks: str) -> Generator[str]:
         yield process.stdout.readline().strip()
 
 
-def free_port() -> int:
-    """Return a free port."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
+@contextmanager
+def reserved_port() -> Generator[int]:
+    """Yield a port that workers may listen on, and that no other socket takes meanwhile."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(("127.0.0.1", 0))
+        port: int = held.getsockname()[1]
+        yield port
 
 
 def main() -> None:
@@ -284,31 +383,49 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--stops", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--contacts", type=int, default=200)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     parser.add_argument("--postgres", action="store_true")
+    parser.add_argument("--harm", choices=HARMS, default="")
+    parser.add_argument("--harms", type=int, default=0)
     options = parser.parse_args()
     total, began = Tally(), time.monotonic()
     with contextlib.ExitStack() as stack:
         server: Any = None
-        if options.postgres:
+        pooler: Any = None
+        if options.postgres or options.harm in SERVED:
             from pg_server import PgServer  # noqa: PLC0415  # an extra of the tests
 
             server = stack.enter_context(PgServer())
-        while total.kills < options.kills or total.stops < options.stops:
+        if options.harm == "pooler":
+            from pg_bouncer import PgBouncer  # noqa: PLC0415  # as above
+
+            pooler = stack.enter_context(PgBouncer(server))
+        while (
+            total.kills < options.kills
+            or total.stops < options.stops
+            or total.harms < options.harms
+        ):
             seed = options.seed + total.campaigns
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             plan = Plan(
                 folder,
                 str(folder / "ledger.db"),
                 seed=seed,
-                kills=min(10 * options.workers, options.kills - total.kills),
-                stops=min(2, options.stops - total.stops),
+                kills=max(0, min(10 * options.workers, options.kills - total.kills)),
+                stops=max(0, min(2, options.stops - total.stops)),
                 workers=options.workers,
+                contacts=options.contacts,
+                harm=options.harm,
+                harms=min(1 if options.harm == "copy" else 3, options.harms - total.harms),
+                server=server,
+                pooler=pooler,
             )
             if server is not None:
-                plan = evolve(
-                    plan, ledger=server.database(f"crash{seed}"), backends=("asyncio",)
-                )
+                address = server.database(f"crash{seed}")
+                if pooler is not None:
+                    address = pooler.url(f"crash{seed}")
+                plan = evolve(plan, ledger=address, backends=("asyncio",))
             total.add(plan.run())
             sys.stdout.write(f"{time.monotonic() - began:.0f} s: {total}\n")
             sys.stdout.flush()

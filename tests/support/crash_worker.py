@@ -17,9 +17,11 @@ import anyio
 
 from telecmi_async import CallService, Hangup, Receiver, Timeouts
 from telecmi_async.campaigns import Campaign, CampaignSettings, CampaignTimeouts, Pace, Retries
+from telecmi_async.errors import LedgerLost
 from telecmi_async.ledger import NewContact, SqliteLedger
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from contextlib import AbstractAsyncContextManager
 
     from anyio.abc import SocketStream
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 TOKEN = "t" * 43
 FROM = 19170000000
 FIRST = 19170100000
+#: The exit code if the ledger is lost, as that of `dial`.
+LOST = 7
 #: A send without an outcome becomes unknown six seconds after its intent.
 PATIENCE = CampaignTimeouts(
     claim=3.0,
@@ -49,9 +53,13 @@ def open_ledger(where: str) -> AbstractAsyncContextManager[Ledger]:
     return SqliteLedger(where)
 
 
-def contacts(count: int) -> list[NewContact]:
-    """Return the campaign's contacts."""
-    return [NewContact(number=FIRST + row, columns={"row": str(row)}) for row in range(count)]
+def contacts(count: int, *, without: Collection[int] = ()) -> list[NewContact]:
+    """Return the campaign's contacts, without some numbers."""
+    return [
+        NewContact(number=FIRST + row, columns={"row": str(row)})
+        for row in range(count)
+        if FIRST + row not in without
+    ]
 
 
 def settings_of(rate: float) -> CampaignSettings:
@@ -113,7 +121,7 @@ async def main(options: dict[str, Any]) -> None:
                 timeouts=PATIENCE,
             )
             tasks.start_soon(listener.serve, handle)
-            await campaign.load(contacts(options["contacts"]))
+            await campaign.load(contacts(options["contacts"], without=options["without"]))
             sys.stdout.write("dialling\n")
             sys.stdout.flush()
             state = await campaign.run()
@@ -125,4 +133,11 @@ async def main(options: dict[str, Any]) -> None:
 if __name__ == "__main__":
     faulthandler.register(signal.SIGUSR1)
     options = json.loads(sys.argv[1])
-    anyio.run(main, options, backend=options["backend"])
+    lost = False
+    try:
+        anyio.run(main, options, backend=options["backend"])
+    except* LedgerLost as group:
+        sys.stderr.write(f"{group.exceptions}\n")
+        lost = True
+    if lost:
+        sys.exit(LOST)

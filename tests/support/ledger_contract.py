@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from attrs import evolve
 from ledgers import (
     FENCE,
     FIRST,
@@ -916,6 +918,51 @@ async def test_an_event_tells_how_a_call_went(ledger: Ledger, clock: Clock) -> N
         "claim", "intend", "accept", "event", "finish",
     ]  # fmt: skip
     assert found.history[-1].at == over
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+async def test_each_leg_of_a_call_costs_once(ledger: Ledger, order: tuple[int, ...]) -> None:
+    """Costs of legs are added, in any order and however often their records come."""
+    numbers = await begin(ledger, 2)
+    _, token = await send(ledger, SendResult(state=S.PLACED, request_id="r-1"))
+    records = [
+        CallEvidence(token=token, request_id=None, at=1.0, over=True, cost=0.5),
+        CallEvidence(token=token, request_id="r-1", at=2.0, cost=0.25, leg="b:1"),
+        CallEvidence(token=None, request_id="r-1", at=3.0, cost=1.0, leg="b:2"),
+    ]
+    for n in (*order, *order):
+        assert await ledger.record_event(records[n]) == "spring"
+    await ledger.record_event(evolve(records[1], cost=0.125))  # an older record of the same leg
+    await ledger.record_event(evolve(records[1], cost=None))
+    await ledger.record_event(evolve(records[1], cost=-4.0))
+    found = await ledger.find("spring", numbers[0])
+    before = await ledger.state("spring")
+    await ledger.record_event(evolve(records[1], cost=0.75))
+    refusal = await refused(ledger, SendLimits(cost=2.25))
+
+    assert found is not None
+    assert (found.state, found.cost) == (S.FINISHED, 1.75)
+    assert (before.cost, before.unpriced) == (1.75, 0)
+    assert (await ledger.state("spring")).cost == 2.25
+    assert refusal.rule == "cost"
+    assert [each.cost async for each in ledger.contacts("spring")] == [2.25, None]
+
+
+async def test_a_leg_whose_call_has_no_price_yet_is_known(ledger: Ledger) -> None:
+    """The cost of a leg is known before that of its call, and ends nothing."""
+    await begin(ledger)
+    _, token = await send(ledger, PLACED)
+    assert await ledger.record_event(
+        CallEvidence(token=token, request_id=None, at=1.0, cost=0.25, leg="b:")
+    )
+    stranger = CallEvidence(token="tcm_x", request_id=None, at=1.0, cost=9.0, leg="b:")
+    assert await ledger.record_event(stranger) is None
+
+    state = await ledger.state("spring")
+
+    assert await counted(ledger) == {"placed": 1}
+    assert (state.cost, state.unpriced) == (0.25, 1)
+    assert state.cost_in_words() == "0.25, unknown for 1 call"
 
 
 async def test_an_event_of_a_stranger_is_no_event_of_ours(ledger: Ledger) -> None:

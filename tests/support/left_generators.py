@@ -20,7 +20,7 @@ def left_generators() -> Iterator[list[str]]:
     hooks, left = sys.get_asyncgen_hooks(), list[str]()
 
     def finalizer(generator: AsyncGenerator[object]) -> None:
-        left.append(generator.__qualname__)
+        left.append(repr(generator))
         if hooks.finalizer is not None:
             hooks.finalizer(generator)
 

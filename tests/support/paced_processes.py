@@ -7,10 +7,12 @@ As a script, this module is one of those processes.
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import anyio
@@ -76,12 +78,12 @@ def measure(where: str, rate: float, seconds: float, *, processes: int = 2) -> M
         seconds: For how long they dial.
         processes: How many there are.
     """
-    with _started({"serve": True}) as server:
-        url = _line(server.stdout)
+    with started({"serve": True}) as server:
+        url = line_of(server.stdout)
         order = {"where": where, "rate": rate, "seconds": seconds, "url": url}
-        workers = [_started(order | {"first": FIRST + row * 10**6}) for row in range(processes)]
+        workers = [started(order | {"first": FIRST + row * 10**6}) for row in range(processes)]
         for worker in workers:
-            assert _line(worker.stdout) == "ready"
+            assert line_of(worker.stdout) == "ready"
         for worker in workers:
             assert worker.stdin is not None
             worker.stdin.write("go\n")
@@ -93,16 +95,20 @@ def measure(where: str, rate: float, seconds: float, *, processes: int = 2) -> M
     return Measured(rate, sorted(json.loads(said)))
 
 
-def _started(order: Mapping[str, object]) -> subprocess.Popen[str]:
+def started(
+    order: Mapping[str, object], script: Path = Path(__file__)
+) -> subprocess.Popen[str]:
+    """Start a process of a script with an order."""
     return subprocess.Popen(
-        [sys.executable, "-W", "error", __file__, json.dumps(order)],
+        [sys.executable, "-W", "error", str(script), json.dumps(order)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
 
 
-def _line(stream: IO[str] | None) -> str:
+def line_of(stream: IO[str] | None) -> str:
+    """Return the next line that a process wrote."""
     assert stream is not None
     return stream.readline().rstrip()
 
@@ -190,13 +196,15 @@ async def dial(order: Mapping[str, Any]) -> None:
 async def _dial_all(
     service: CallService, turns: StartScheduler, order: Mapping[str, Any], calls: TaskGroup
 ) -> None:
-    async def call(number: int) -> None:
-        await service.make_call(to=number, pcmo=FLOW)
+    async def call(number: int, due: float) -> None:
+        if await turns.reach(due, began=turns.now(), until=math.inf):
+            await service.make_call(to=number, pcmo=FLOW)
 
     number, until = order["first"], time.monotonic() + order["seconds"]
     while time.monotonic() < until:
-        await turns.take(number)
-        calls.start_soon(call, number)
+        due = await turns.take(number)
+        assert due is not None
+        calls.start_soon(call, number, due)
         number += 1
 
 

@@ -11,6 +11,7 @@ import functools
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -94,6 +95,10 @@ class PgServer:
                 stdin=subprocess.PIPE,
                 **self._user,
             )
+        self._wait()
+
+    def _wait(self) -> None:
+        """Wait until it answers."""
         until = time.monotonic() + 60
         while True:
             try:
@@ -109,6 +114,23 @@ class PgServer:
         if self._process is not None:
             self._process.communicate()
             self._process = None
+
+    def crash(self) -> None:
+        """Kill its first process alone: the others notice, and end."""
+        pid = (self._folder / "data" / "postmaster.pid").read_text().split()[0]
+        os.kill(int(pid), signal.SIGKILL)
+        self.kill()
+
+    def kill_backend(self) -> None:
+        """Kill a process that serves a client: the server ends all, and recovers."""
+        with self.client() as client:
+            found = client.execute(
+                "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
+                " AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1"
+            ).fetchone()
+        if found is not None:
+            os.kill(found[0], signal.SIGKILL)
+        self._wait()
 
     def __enter__(self) -> Self:
         # Not in pytest's folders, which the user `nobody` cannot read.

@@ -153,7 +153,7 @@ STRICT: Final = {
 
         await (await call_service.make_call(to=19170000001, pcmo=FLOW)).ended()
         """,
-        "*AssertionError: telecmi_async logged: a handler failed on *",
+        "*AssertionError: telecmi_async logged: the handler *broken failed on *",
     ),
     "a failed call that was not awaited": (
         """

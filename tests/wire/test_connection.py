@@ -17,11 +17,12 @@ import pytest
 import trustme
 
 from telecmi_async._internal.event_loop import current_loop, is_asyncio
-from telecmi_async.wire import asyncio_connection
-from telecmi_async.wire.asyncio_connection import open_on_asyncio
+from telecmi_async.wire import asyncio_connection, happy_eyeballs
+from telecmi_async.wire.asyncio_connection import AsyncioConnection, open_on_asyncio
 from telecmi_async.wire.connection import Origin, ReadTimedOut, WriteTimedOut, watch
 from telecmi_async.wire.exchange import ReplyError, encode_head
 from telecmi_async.wire.failure_cause import describe
+from telecmi_async.wire.happy_eyeballs import addresses_of, first_to_answer
 from telecmi_async.wire.trio_connection import open_on_trio
 
 if TYPE_CHECKING:
@@ -534,15 +535,26 @@ async def test_the_next_address_is_tried_if_one_refuses(
     assert server.connections == 1
 
 
+async def race(
+    loop: asyncio.AbstractEventLoop, addresses: list[str], port: int
+) -> AsyncioConnection:
+    """Connect to the first of several addresses that answers."""
+    return await first_to_answer(
+        addresses,
+        lambda address: asyncio_connection._connect(loop, address, port),
+        AsyncioConnection._abort,
+    )
+
+
 @pytest.mark.parametrize("anyio_backend", BACKENDS[:1])
 class TestRace:
-    """Which of several addresses is used, on asyncio, where the choice is our own."""
+    """Which of several addresses is used, on asyncio; trio shares the choice."""
 
     async def test_a_silent_address_holds_up_no_other(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """An address that does not answer is not waited for alone."""
-        monkeypatch.setattr(asyncio_connection, "_NEXT_ADDRESS", 0.01)
+        monkeypatch.setattr(happy_eyeballs, "_NEXT_ADDRESS", 0.01)
         server = fs.FaultServer(fs.well_behaved)
         loop = asyncio.get_running_loop()
         connect = loop.create_connection
@@ -554,9 +566,7 @@ class TestRace:
 
         monkeypatch.setattr(loop, "create_connection", create)
         async with server.running():
-            connection = await asyncio_connection._race(
-                loop, ["192.0.2.1", "127.0.0.1"], server.port
-            )
+            connection = await race(loop, ["192.0.2.1", "127.0.0.1"], server.port)
             reply = await exchange(connection)
             await connection.aclose()
 
@@ -564,7 +574,7 @@ class TestRace:
 
     async def test_the_second_winner_is_closed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Of two addresses that answer at the same moment, one connection is kept."""
-        monkeypatch.setattr(asyncio_connection, "_NEXT_ADDRESS", 0)
+        monkeypatch.setattr(happy_eyeballs, "_NEXT_ADDRESS", 0)
         server = fs.FaultServer(lambda peer: peer.gone())
         loop = asyncio.get_running_loop()
         connect = loop.create_connection
@@ -580,9 +590,7 @@ class TestRace:
 
         monkeypatch.setattr(loop, "create_connection", create)
         async with server.running():
-            connection = await asyncio_connection._race(
-                loop, ["127.0.0.1", "127.0.0.1"], server.port
-            )
+            connection = await race(loop, ["127.0.0.1", "127.0.0.1"], server.port)
             with anyio.fail_after(5):
                 while server.open != 1 or server.connections != 2:  # noqa: ASYNC110  # a socket gives no event
                     await anyio.sleep(0.001)
@@ -595,7 +603,7 @@ class TestRace:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """If something unforeseen ends the race, the winner is closed as well."""
-        monkeypatch.setattr(asyncio_connection, "_NEXT_ADDRESS", 0)
+        monkeypatch.setattr(happy_eyeballs, "_NEXT_ADDRESS", 0)
         server = fs.FaultServer(lambda peer: peer.gone())
         loop = asyncio.get_running_loop()
         connect = loop.create_connection
@@ -613,7 +621,7 @@ class TestRace:
         monkeypatch.setattr(loop, "create_connection", create)
         async with server.running():
             with pytest.raises(ExceptionGroup):
-                await asyncio_connection._race(loop, ["127.0.0.2", "127.0.0.1"], server.port)
+                await race(loop, ["127.0.0.2", "127.0.0.1"], server.port)
             with anyio.fail_after(5):
                 while server.open or not server.connections:  # noqa: ASYNC110  # a socket gives no event
                     await anyio.sleep(0.001)
@@ -624,9 +632,7 @@ class TestRace:
         """If no address answers, the error is the first one's."""
         port = fs.closed_port()
         with pytest.raises(ConnectionRefusedError, match=r"127\.0\.0\.3"):
-            await asyncio_connection._race(
-                asyncio.get_running_loop(), ["127.0.0.3", "127.0.0.4"], port
-            )
+            await race(asyncio.get_running_loop(), ["127.0.0.3", "127.0.0.4"], port)
 
     async def test_addresses_of_both_families_take_turns(
         self, monkeypatch: pytest.MonkeyPatch
@@ -644,7 +650,7 @@ class TestRace:
         ]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
 
-        assert await asyncio_connection._addresses(loop, Origin("h", 9, None)) == [
+        assert await addresses_of(Origin("h", 9, None), loop.getaddrinfo) == [
             "2001:db8::1",
             "192.0.2.1",
             "2001:db8::2",

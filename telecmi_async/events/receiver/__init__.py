@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from telecmi_async.events.receiver.handlers import EventHandler, InboundHandler, InputHandler
 from telecmi_async.events.receiver.intake import Counts
 from telecmi_async.events.receiver.receiver import Receiver
-from telecmi_async.events.receiver.tokens import WEB_LOGS, new_token
+from telecmi_async.events.receiver.token_filter import WEB_LOGS
+from telecmi_async.events.receiver.tokens import new_token
 
-__all__ = ["WEB_LOGS", "Counts", "Receiver", "new_token"]
+__all__ = [
+    "WEB_LOGS",
+    "Counts",
+    "EventHandler",
+    "InboundHandler",
+    "InputHandler",
+    "Receiver",
+    "new_token",
+]

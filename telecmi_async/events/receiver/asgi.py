@@ -1,15 +1,17 @@
 """ASGI: the receiver as an application that any ASGI framework can mount.
 
 Frameworks pass different paths to a mounted application, so only the path's last part counts.
-Most of them do not limit a body, so its size is checked while it is read.
+Most of them do not limit a body, so its size is checked while it is read. Servers log the path
+that is in the scope, after the reply began, so the token is taken out of the scope by then.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
+from contextlib import suppress
 from types import coroutine
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import anyio
 
@@ -29,10 +31,12 @@ from telecmi_async.http_server import (
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator
 
-    from telecmi_async.events import Event
-    from telecmi_async.events.receiver.intake import Intake
+    from telecmi_async.events.receiver.intake import Intake, WebhookRequest
 
-_TOO_SLOW = HttpResponse(408)
+# How long a caller's last answer may take, in seconds, when the server ends.
+_LAST_WORD: Final = 1.0
+# In place of the token, in letters that no server encodes.
+_IN_LOGS: Final = "hidden-token"
 _T = TypeVar("_T")
 
 
@@ -50,13 +54,7 @@ class ReceiverApp:
         """Serve one request, or the lifespan of a server that runs nothing else."""
         match scope["type"]:
             case "http":
-                reply, event = await self._http(scope, receive)
-                try:
-                    if reply is not None:
-                        await send_response(send, reply)
-                finally:  # whether or not the reply arrives: the event is stored
-                    if event is not None:
-                        await self._intake.runner.run(event)
+                await self._serve(scope, receive, send)
             case "lifespan":
                 await receive()
                 async with self._intake.runner:
@@ -68,32 +66,44 @@ class ReceiverApp:
             case other:
                 raise ValueError(f"a receiver serves HTTP, not {shown(other)}")
 
-    async def _http(
-        self, scope: ASGIScope, receive: ASGIReceive
-    ) -> tuple[HttpResponse | None, Event | None]:
-        """Return the reply, unless the client is gone, and the event to run handlers for."""
-        kind = length = b""
-        for name, value in scope["headers"]:
-            if name == b"content-type":
-                kind = value
-            elif name == b"content-length":
-                length = value
+    async def _serve(self, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
         path = scope["path"]
         if query := scope.get("query_string"):
             path = f"{path}?{query.decode('latin-1')}"
+        delivery = self._intake.open(path)
+        if delivery is not None:
+            _hide_token(scope)
+        try:
+            reply = await self._reply(delivery, scope, receive)
+            if reply is not None:
+                await send_response(send, reply)
+        except anyio.get_cancelled_exc_class():
+            if delivery is not None and delivery.asks:  # a caller waits, and the server ends
+                with anyio.move_on_after(_LAST_WORD, shield=True), suppress(Exception):
+                    await send_response(send, self._intake.fallback())
+            raise
+        finally:  # whether or not the reply arrives: the events are stored
+            if delivery is not None:
+                for event in delivery.unhandled:
+                    await self._intake.runner.run(event)
+
+    async def _reply(
+        self, delivery: WebhookRequest | None, scope: ASGIScope, receive: ASGIReceive
+    ) -> HttpResponse | None:
+        """Return the reply, unless the client is gone."""
+        length = b""
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                length = value
         intake = self._intake
-        refusal = intake.check(
-            scope["method"], path, kind.decode("latin-1"), length.decode("latin-1")
-        )
-        if refusal is not None:
-            return refusal, None
+        refusal = intake.check(delivery, scope["method"], length.decode("latin-1"))
+        if refusal is not None or delivery is None:
+            return refusal
         try:
             body = await self._body(receive)
         except _TooSlow:
-            return _TOO_SLOW, None
-        if body is None:
-            return None, None
-        return await intake.accept(path, body)
+            return intake.unreadable(delivery, 408)
+        return None if body is None else await intake.accept(delivery, body)
 
     async def _body(self, receive: ASGIReceive) -> bytes | None:
         """Return the body, or ``None`` if the client is gone.
@@ -121,6 +131,15 @@ class ReceiverApp:
             if not limit.expired():
                 raise
             raise _TooSlow from None
+
+
+def _hide_token(scope: ASGIScope) -> None:
+    """Take the token, and the query, out of what servers log once the reply began."""
+    rest, slash, _ = scope["path"].rstrip("/").rpartition("/")
+    scope["path"] = hidden = f"{rest}{slash}{_IN_LOGS}"
+    scope["query_string"] = b""
+    if "raw_path" in scope:
+        scope["raw_path"] = hidden.encode()
 
 
 @coroutine

@@ -7,26 +7,32 @@ The ASGI application and services work with it directly.
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import secrets
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 import attrs
-from attrs import frozen
+from attrs import define, field, frozen
 
-from telecmi_async.errors import StoreError, WebhookError
+from telecmi_async._internal.frozen_json import JsonObject
+from telecmi_async.errors import ConfigurationError, StoreError, WebhookError
 from telecmi_async.events import DigitsEvent, Event, InboundRequest, dedupe_key, parse_event
-from telecmi_async.events.payload import MAX_PAYLOAD
-from telecmi_async.events.receiver.handler_runner import HandlerRunner
-from telecmi_async.events.receiver.tokens import query_of
+from telecmi_async.events.model import NO_QUERY
+from telecmi_async.events.payload import MAX_PAYLOAD, split_payload
+from telecmi_async.events.receiver.questions import Questions
+from telecmi_async.events.receiver.tokens import VALUES, query_of
 from telecmi_async.events.reference import References, carries_reference
 from telecmi_async.events.store import EventStore, Listener, StoredEvent, event_ids
 from telecmi_async.http_server import HttpResponse
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Mapping
 
+    from telecmi_async.events.receiver.handler_runner import HandlerRunner
     from telecmi_async.events.receiver.handlers import Handlers
     from telecmi_async.events.receiver.tokens import Tokens
 
@@ -36,14 +42,17 @@ logger = logging.getLogger("telecmi_async")
 # 204: accepted; 200: a call flow; 4xx: refused; 503: to be sent again. No body says why.
 _NOT_FOUND: Final = HttpResponse(404)
 _WRONG_METHOD: Final = HttpResponse(405, (("Allow", "POST"),))
-_TOO_LARGE: Final = HttpResponse(413)
-_NOT_JSON: Final = HttpResponse(415)
-_UNREADABLE: Final = HttpResponse(400)
+_TIMEOUT: Final = 408
 _ACCEPTED: Final = HttpResponse(204)
 _TRY_LATER: Final = HttpResponse(503, (("Retry-After", "5"),))
 
 # TeleCMI waits for the answer to these.
 _QUESTIONS: Final = (DigitsEvent, InboundRequest)
+
+# How many questions wait for a store that fails, and the seconds between attempts.
+_MOST_WAITING: Final = 10_000
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 5.0
 
 
 @frozen(kw_only=True)
@@ -52,14 +61,15 @@ class Counts:
 
     Args:
         accepted: Events accepted, each counted once.
-        duplicates: Repeated deliveries of accepted events.
+        duplicates: Repeated deliveries of accepted events, and of questions.
         unmatched: Accepted events whose ``request_id`` is of no known call: kept for ten
             minutes, and passed on if their call turns up.
         forged: Events with a reference whose code is wrong. They are dropped.
         questions: Pressed keys and inbound calls, which were answered with a call flow.
-        refused: Requests without a valid token, or other than a POST of JSON.
+        refused: Requests without a valid token, or other than a POST.
         unreadable: Bodies that are not an event, or too large.
-        deferred: Events the store could not keep; TeleCMI was asked to send them again.
+        deferred: Events the store could not keep, or for which too many others waited for
+            handlers; TeleCMI was asked to send them again.
     """
 
     accepted: int = 0
@@ -72,6 +82,23 @@ class Counts:
     deferred: int = 0
 
 
+@define(eq=False)
+class WebhookRequest:
+    """A request to an address of the receiver.
+
+    Args:
+        name: The name before the token in its path.
+        path: Its path, with the query.
+        unhandled: The events to run the user's handlers for after the reply.
+        asks: Whether it is a question, to which a caller waits for the answer.
+    """
+
+    name: str
+    path: str
+    unhandled: list[Event] = field(factory=list["Event"])
+    asks: bool = False
+
+
 class Intake:
     """Accepts webhook requests, and counts them by the names of `Counts`."""
 
@@ -80,23 +107,29 @@ class Intake:
         tokens: Tokens,
         store: EventStore,
         handlers: Handlers,
+        runner: HandlerRunner,
         counts: Counter[str],
         *,
+        answer_timeout: float | None,
         body_timeout: float | None,
     ) -> None:
         self._tokens = tokens
         self.store = store
         self.handlers = handlers
-        self.runner = HandlerRunner(handlers)
+        self.runner = runner
         self.body_timeout = body_timeout
         self._counts = counts
+        self._questions = Questions(
+            handlers, store, runner, timeout=answer_timeout, repeated=self._count_repeat
+        )
         # Of one account there may be many services, one after the other.
         self._references: dict[References, None] = {}
         self._listeners: list[Listener] = []
         self._unique = map(
             "{}.{}".format, itertools.repeat(secrets.token_hex(8)), itertools.count()
         )
-        self._store_failed = False
+        self._waiting = 0
+        self._was_full = False
         self._loaded = False
 
     # -- services
@@ -114,75 +147,175 @@ class Intake:
         """Forget a service that was closed."""
         self._listeners = [other for other in self._listeners if other is not listener]
 
+    def encrypt(self, values: Mapping[str, str | int]) -> str:
+        """Return the values of an address, which only this account can read.
+
+        Raises:
+            ConfigurationError: The account's secret is not known here.
+        """
+        newest = next(reversed(self._references), None)
+        if newest is None:
+            raise ConfigurationError(
+                "values in an address are encrypted with the account's secret, which this receiver "
+                "does not know: give it to a service, CallService(…, events=receiver), or the "
+                "secret to it, Receiver(token, secret=…)"
+            )
+        return newest.encrypt(json.dumps({key: str(value) for key, value in values.items()}))
+
+    def _values_of(self, delivery: WebhookRequest, question: Event) -> Mapping[str, str]:
+        """Return the values in a question's address, or else its query as it is."""
+        query = query_of(delivery.path)
+        if (given := query.get(VALUES)) is None:
+            return query
+        for references in self._references:
+            if (text := references.decrypt(given)) is not None:
+                return cast("Mapping[str, str]", JsonObject(json.loads(text)))
+        logger.warning(
+            "the values in an address cannot be read, because they were changed or encrypted with "
+            "another secret: %r",
+            question,
+        )
+        return NO_QUERY
+
     # -- a request
 
+    def open(self, path: str) -> WebhookRequest | None:
+        """Return a request by its path; ``None`` without a valid token."""
+        name = self._tokens.match(path)
+        return None if name is None else WebhookRequest(name, path)
+
     def check(
-        self, method: str, path: str, content_type: str, content_length: str
+        self, delivery: WebhookRequest | None, method: str, content_length: str
     ) -> HttpResponse | None:
         """Return the refusal of a request by its head alone; ``None`` to read its body."""
-        if self._tokens.match(path) is None:
+        if delivery is None or method != "POST":
             self._counts["refused"] += 1
-            return _NOT_FOUND
-        kind = content_type.partition(";")[0].strip().lower()
-        if method != "POST" or kind != "application/json":
-            self._counts["refused"] += 1
+            if delivery is None:
+                return _NOT_FOUND
             # The token is right: the sender is TeleCMI, or a person who tries the address.
-            logger.warning("a webhook was refused: it must be a POST of application/json")
-            return _WRONG_METHOD if method != "POST" else _NOT_JSON
+            logger.warning("a webhook was refused: it must be a POST")
+            return _WRONG_METHOD
         # An unusual length, such as one too long for Python to read, is left to the body.
         length = content_length.strip()
         if length.isascii() and length.isdecimal() and len(length) < 20:
-            return self._too_large() if int(length) > MAX_PAYLOAD else None
+            return self.unreadable(delivery, 413) if int(length) > MAX_PAYLOAD else None
         return None
 
-    def _too_large(self) -> HttpResponse:
-        """Return the refusal of a body of more than 64 KiB."""
-        self._counts["unreadable"] += 1
-        return _TOO_LARGE
+    def unreadable(self, delivery: WebhookRequest, status: int) -> HttpResponse:
+        """Return the reply to a body that cannot be read: the fallback, where it may ask."""
+        if status != _TIMEOUT:
+            self._counts["unreadable"] += 1
+        if self.handlers.may_be_asked(delivery.name):
+            return self.fallback()
+        return HttpResponse(status)
 
-    async def accept(
-        self, path: str, body: bytes | bytearray
-    ) -> tuple[HttpResponse, Event | None]:
-        """Accept the body of a request that passed `check`.
+    def fallback(self) -> HttpResponse:
+        """Return the reply to a question that no handler answers."""
+        return _flow(self.handlers.fallback)
 
-        Returns:
-            The reply, and the event to run the user's handlers for afterwards.
-        """
+    async def accept(self, delivery: WebhookRequest, body: bytes | bytearray) -> HttpResponse:
+        """Accept the body of a request that passed `check`, and return the reply."""
         if not self._loaded:
             # anyio imports what a question's time limit needs, now rather than when a process is
             # out of files.
             anyio.current_effective_deadline()
             self._loaded = True
         if len(body) > MAX_PAYLOAD:
-            return self._too_large(), None
+            return self.unreadable(delivery, 413)
         try:
-            event = parse_event(body)
+            payloads = split_payload(body)
         except WebhookError as error:
             logger.warning("a webhook cannot be read: %s", error)
-            self._counts["unreadable"] += 1
-            return _UNREADABLE, None
-        stored = self._match(event, bytes(body))
+            return self.unreadable(delivery, 400)
+        reply = await self._accept_one(delivery, payloads[0])
+        for payload in payloads[1:]:
+            asked = delivery.asks
+            other = await self._accept_one(delivery, payload)
+            # The answer to a question counts most, then the first refusal.
+            if delivery.asks > asked or (not asked and reply is _ACCEPTED):
+                reply = other
+        return reply
+
+    async def _accept_one(self, delivery: WebhookRequest, payload: bytes) -> HttpResponse:
+        try:
+            event = parse_event(payload)
+        except WebhookError as error:
+            logger.warning("a webhook cannot be read: %s", error)
+            return self.unreadable(delivery, 400)
+        stored = self._match(event, payload)
         if isinstance(event, _QUESTIONS):
-            return await self._answer(event, stored, path)
+            return await self._answer(delivery, event, stored)
         if stored is None:
-            return _ACCEPTED, None
-        fresh = await self._put(stored)
+            return _ACCEPTED
+        fresh = None if self._is_full() else await self._put(stored)
         if fresh is None:
-            return _TRY_LATER, None
-        return _ACCEPTED, event if fresh and stored.matched else None
+            self._counts["deferred"] += 1
+            return _TRY_LATER
+        if fresh and stored.matched:
+            delivery.unhandled.append(event)
+        return _ACCEPTED
+
+    def _is_full(self) -> bool:
+        """Return whether no event may be accepted, because too many wait for handlers."""
+        full = self.runner.full
+        if full and not self._was_full:
+            logger.error(
+                "too many events wait for the handler %s: TeleCMI must send others again",
+                self.runner.slowest(),
+            )
+        self._was_full = full
+        return full
 
     async def _answer(
-        self, question: DigitsEvent | InboundRequest, stored: StoredEvent | None, path: str
-    ) -> tuple[HttpResponse, Event | None]:
+        self,
+        delivery: WebhookRequest,
+        question: DigitsEvent | InboundRequest,
+        stored: StoredEvent | None,
+    ) -> HttpResponse:
         """Answer a question, which is an event of the call as well."""
         self._counts["questions"] += 1
-        flow, event = self.handlers.fallback, None
-        if stored is not None:
-            await self._put(stored)  # even if it cannot be kept, the caller gets an answer
-            question = attrs.evolve(question, query=query_of(path))
-            flow = await self.handlers.answer(question, self._tokens.match(path) or "")
-            event = question if stored.matched else None
-        return HttpResponse(200, (("Content-Type", "application/json"),), flow), event
+        if stored is None:
+            return self.fallback()
+        delivery.asks = True
+        question = attrs.evolve(question, query=self._values_of(delivery, question))
+        flow = await self._questions.answer(
+            question,
+            delivery.name,
+            delivery.path,
+            keep=partial(self._keep, delivery, stored, question),
+        )
+        return _flow(flow)
+
+    async def _keep(
+        self,
+        delivery: WebhookRequest,
+        stored: StoredEvent,
+        question: Event,
+        beside: bool,  # noqa: FBT001  # bound by a partial
+    ) -> None:
+        """Store a question as an event, as soon as the store works, beside the reply or before."""
+        if self._waiting >= _MOST_WAITING:
+            logger.error("too many questions wait to be stored; lost: %r", question)
+            return
+        pause = _FIRST_PAUSE
+        self._waiting += 1
+        try:
+            while (fresh := await self._put(stored)) is None:
+                await anyio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+        except anyio.get_cancelled_exc_class():
+            logger.error("the receiver was closed before %r was stored", question)  # noqa: TRY400  # a cancellation has nothing to tell
+            raise
+        finally:
+            self._waiting -= 1
+        if not fresh or not stored.matched:
+            return
+        if self._is_full():
+            logger.error("too many events wait for handlers; lost: %r", question)
+        elif beside:
+            await self.runner.run(question, inside=True)
+        else:
+            delivery.unhandled.append(question)
 
     async def _put(self, stored: StoredEvent) -> bool | None:
         """Store an event; return whether it is new, or None if the store failed."""
@@ -191,16 +324,20 @@ class Intake:
         except Exception as error:
             if not isinstance(error, StoreError):
                 logger.exception("the event store raised an error other than StoreError")
-            elif not self._store_failed:
+            elif not self._questions.store_failed:
                 logger.error("events cannot be stored, TeleCMI must send them again: %s", error)  # noqa: TRY400  # it is not a bug, and says it all
-            self._store_failed = True
-            self._counts["deferred"] += 1
+            self._questions.store_failed = True
             return None
-        self._store_failed = False
+        if self._questions.store_failed:
+            logger.warning("events can be stored again")
+        self._questions.store_failed = False
         self._counts["accepted" if fresh else "duplicates"] += 1
         if fresh and not stored.matched:
             self._counts["unmatched"] += 1
         return fresh
+
+    def _count_repeat(self) -> None:
+        self._counts["duplicates"] += 1
 
     def _match(self, event: Event, payload: bytes) -> StoredEvent | None:
         """Return an event as it is stored, or None if it is forged."""
@@ -224,3 +361,8 @@ class Intake:
             or any(listener.wants(ids) for listener in self._listeners)
         )
         return StoredEvent(event, key, ids, matched=matched, payload=payload)
+
+
+def _flow(flow: bytes) -> HttpResponse:
+    """Return the reply that contains a call flow."""
+    return HttpResponse(200, (("Content-Type", "application/json"),), flow)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Final
 from telecmi_async._internal.public_names import lazy_names
 
 __all__ = [
+    "KEPT_SECONDS",
+    "REMEMBERED_SECONDS",
+    "UNMATCHED_SECONDS",
     "EventStore",
     "Listener",
     "MemoryStore",
@@ -16,13 +19,24 @@ __all__ = [
 ]
 
 _MODULES: Final = {
-    "base": "EventStore Listener StoredEvent event_ids",
+    "base": (
+        "KEPT_SECONDS REMEMBERED_SECONDS UNMATCHED_SECONDS EventStore Listener StoredEvent "
+        "event_ids"
+    ),
     "memory": "MemoryStore",
     "redis": "RedisStore",
 }
 
 if TYPE_CHECKING:
-    from telecmi_async.events.store.base import EventStore, Listener, StoredEvent, event_ids
+    from telecmi_async.events.store.base import (
+        KEPT_SECONDS,
+        REMEMBERED_SECONDS,
+        UNMATCHED_SECONDS,
+        EventStore,
+        Listener,
+        StoredEvent,
+        event_ids,
+    )
     from telecmi_async.events.store.memory import MemoryStore
     from telecmi_async.events.store.redis import RedisStore
 else:  # hidden from type checkers, or they would accept any name

@@ -90,14 +90,32 @@ class Listener(Protocol):
 class EventStore(Protocol):
     """Carries events from receivers to services, within a process or between many.
 
-    An implementer must keep an event before it notifies listeners: a matched one for an hour,
-    an unmatched one for ten minutes, each within a limit of its own. Events stay after they
-    were read, since another handle may be attached to the call. Foreign errors must not leave
-    it: every failure becomes a `StoreError`.
+    `telecmi_async.testing.check_event_store` checks an implementation of your own.
+
+    An implementer must keep an event before it notifies listeners: a matched one for an hour
+    (`KEPT_SECONDS`), an unmatched one for ten minutes (`UNMATCHED_SECONDS`), each within a limit
+    of its own, so that forged events cannot push out real ones; the oldest is dropped first.
+    Events stay after they were read, since another handle may be attached to the call. That an
+    event was put as matched, or claimed, is remembered for 24 hours (`REMEMBERED_SECONDS`), also
+    after the event itself was dropped. Foreign errors must not leave it: every failure becomes a
+    `StoreError`, and no secret or number may be in its text.
+
+    For each deduplication key the store is in one of three states, and each call is one atomic
+    step, whichever process makes it:
+
+    ==================  ==================  ==================  ==================
+    state of the key    put, matched        put, unmatched      claim
+    ==================  ==================  ==================  ==================
+    unknown             True → known        True → unmatched    True → known
+    unmatched           True → known        False               True → known
+    known               False               False               False
+    ==================  ==================  ==================  ==================
 
     The user's handlers get an event once, in whichever process: where `put` returned True for
     a matched event, or `claim` for an unmatched one. So an event that was put as unmatched,
-    and is then put as matched, is not a repeat unless it was claimed.
+    and is then put as matched, is not a repeat unless it was claimed. A key that is known and
+    whose event was never put, as it was claimed after the event was dropped, has no event: `get`
+    returns none, and a later `put` keeps none.
     """
 
     #: Whether other processes see the same events.
@@ -106,6 +124,10 @@ class EventStore(Protocol):
     async def put(self, stored: StoredEvent) -> bool:
         """Keep an event and notify the listeners; return False if it is a repeat.
 
+        A repeat is neither kept again nor given to listeners. An event that is put as matched
+        and was kept as unmatched replaces that one, as the newest, and is given to listeners
+        again.
+
         Raises:
             StoreError: It could not be kept. The receiver then asks TeleCMI to send it again.
         """
@@ -113,6 +135,11 @@ class EventStore(Protocol):
 
     async def get(self, ids: Collection[str]) -> list[StoredEvent]:
         """Return the events that are kept under any of these ids, oldest first, each once.
+
+        ``ids`` may be empty, hold an id twice, and hold any text. What is returned equals what
+        was put: `StoredEvent.payload` and `StoredEvent.ids` are to be kept as they are, and
+        ``parse_event(payload)`` makes the same event again. ``matched`` is True if the event was
+        put as matched, or claimed, at any time.
 
         Raises:
             StoreError: The store cannot be reached.
@@ -123,7 +150,11 @@ class EventStore(Protocol):
         """Return whether this is the first claim of an event, by its deduplication key.
 
         An unmatched event is claimed when its call turns up, before the user's handlers get
-        it. From then on it is matched.
+        it. From then on it is matched, and its expiry that of a matched event.
+
+        A key that the store does not know, since its event was dropped meanwhile, can be claimed
+        as well: True once, and then False. The key of an event that was put as matched cannot:
+        its handlers were called by the receiver.
 
         Raises:
             StoreError: The store cannot be reached.
@@ -133,7 +164,16 @@ class EventStore(Protocol):
     def follow(self, listener: Listener) -> AbstractAsyncContextManager[None]:
         """Give ``listener`` every event it wants, as long as the context is open.
 
-        An implementer must survive the loss of its connection: it connects again by itself.
-        Then, and every 30 seconds, it looks up all that the listener waits for.
+        That is every event for which ``listener.wants(stored.ids)`` is true when it is put, in
+        this process or another. It may be given more than once. Several listeners may follow at
+        a time, and each is asked by itself; none gets anything after its context was left.
+
+        An implementer must survive the loss of its connection: it connects again by itself, and
+        `follow` neither fails nor ends. Then, and every 30 seconds, it looks up all that the
+        listener waits for (``await self.get(listener.waiting())``) and gives that to it. A store
+        without a connection, that cannot miss an event, needs neither.
+
+        What the body of the context raises must leave it as it is: a store that uses a task
+        group unwraps the group. A cancellation of the body ends the context at once.
         """
         ...

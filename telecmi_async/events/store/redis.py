@@ -14,6 +14,7 @@ from telecmi_async._internal.secrets import Secret
 from telecmi_async._internal.tasks import background_task_group
 from telecmi_async.errors import WebhookError
 from telecmi_async.events import parse_event
+from telecmi_async.events.payload import text_of
 from telecmi_async.events.store.base import (
     KEPT_SECONDS,
     REMEMBERED_SECONDS,
@@ -114,7 +115,7 @@ class RedisStore(RedisBacked):
         """Keep an event and publish its ids; return False if it is a repeat."""
         # The head is what is published of an event.
         head = json.dumps([stored.key, stored.size, *stored.ids])
-        body = stored.payload.decode("utf-8-sig")
+        body = text_of(stored.payload)
         return await self._put(stored.key, int(stored.matched), head, body)
 
     async def claim(self, key: str) -> bool:

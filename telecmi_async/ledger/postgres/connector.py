@@ -32,13 +32,12 @@ if TYPE_CHECKING:
         settings: tuple[str, str, str]
 
 
-# The process that serves the connection, and what identifies the ledger's tables.
+# The process that serves the connection, and what identifies the ledger's tables. A role that
+# may not use the schema may ask so, too.
 _WHERE_IT_LEADS: Final = (
-    "SELECT pg_backend_pid(), to_regclass(quote_ident(%s) || '.migration')::oid::bigint"
-)
-_REPLACED: Final = (
-    "the ledger failed: its schema was dropped or replaced, or this is another database than "
-    "before"
+    "SELECT pg_backend_pid(), (SELECT c.oid::bigint FROM pg_class c"
+    " JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = %s AND c.relname = 'migration')"
 )
 # Temporary tables come last: another client of a pooler may have left one behind.
 _SETTINGS: Final = (
@@ -78,8 +77,9 @@ class PostgresConnector:
         self.timeout = timeout
         #: Whether the latest connection leads through a pooler.
         self.through_pooler = False
-        #: What identifies the schema's tables, once they are there.
-        self.migrated: int | None = None
+        #: What identifies the schema's tables, and their version, once they are there.
+        self.identity: int | None = None
+        self.version = 0
         #: Why the ledger must not be used again, if its schema is another one than before.
         self.lost: LedgerLost | None = None
         self._parameters = Secret(_parse(given))
@@ -118,37 +118,21 @@ class PostgresConnector:
         except psycopg.Error as error:
             reason = self._redactor.text(" ".join(str(error).split())[:300])
         else:
-            if self.migrated not in {None, schema}:
+            if self.identity not in {None, schema}:
                 connection.close()
-                raise self._lose(_REPLACED)
+                raise self.lose()
             self.through_pooler = connection.pooled
             return cast("WatchedConnection", connection)
         # Raised outside of `except`, or it would carry a foreign error whose frames hold the
         # password.
         raise StoreError(f"the ledger's database cannot be reached ({reason})")
 
-    def require_same_schema(self, connection: WatchedConnection) -> None:
-        """Require the schema that was there before; for a connection on which a query failed.
-
-        A schema that is made anew in between is found under the same name, and only some
-        queries fail in it: those that were prepared for types of the old one.
-
-        Raises:
-            LedgerLost: It was dropped or replaced.
-        """
-        import psycopg  # noqa: PLC0415  # an extra
-
-        if self.migrated is None:
-            return
-        found: int | None = self.migrated
-        with contextlib.suppress(psycopg.Error):  # the server does not answer: nothing is known
-            row = connection.execute(_WHERE_IT_LEADS, (self.schema,)).fetchone()
-            found = None if row is None else row[1]
-        if found != self.migrated:
-            raise self._lose(_REPLACED)
-
-    def _lose(self, why: str) -> LedgerLost:
-        self.lost = LedgerLost(why)
+    def lose(self) -> LedgerLost:
+        """Return the error of a schema that was replaced; every query raises it from now on."""
+        self.lost = LedgerLost(
+            "the ledger failed: its schema was dropped or replaced, or this is another database "
+            "than before"
+        )
         return self.lost
 
 

@@ -12,6 +12,7 @@ from telecmi_async.errors import ConfigurationError, LedgerLost
 from telecmi_async.ledger.postgres import jobs, queries
 from telecmi_async.ledger.postgres.connector import PostgresConnector
 from telecmi_async.ledger.postgres.pipeline import PostgresPipeline
+from telecmi_async.ledger.postgres.schema import open_schema
 from telecmi_async.ledger.postgres.server_clock import ServerClock
 from telecmi_async.ledger.records import Intent, Loaded, Reaped, RuleDecision
 from telecmi_async.ledger.rows import (
@@ -82,6 +83,8 @@ class PostgresLedger:
         schema: The schema of its tables; it is created if it does not exist.
         timeout: How long the server may be away, and how long it may take for an answer, in
             seconds or as a `timedelta`. Loading contacts may take longer.
+        migrate: Whether opening makes the tables, or brings them up to date. With False a
+            ledger of another version is refused, and it suffices that the role may read.
 
     Raises:
         ConfigurationError: A value is invalid, or psycopg is not installed.
@@ -93,6 +96,7 @@ class PostgresLedger:
         *,
         schema: str = "telecmi",
         timeout: validators.Duration = 10.0,
+        migrate: bool = True,
     ) -> None:
         seconds = validators.seconds_or_none("PostgresLedger.timeout", timeout)
         if seconds is None:
@@ -100,6 +104,7 @@ class PostgresLedger:
         connector = PostgresConnector(conninfo, schema=schema, timeout=seconds)
         del conninfo  # a traceback may show locals
         self._connector = connector
+        self._migrate = migrate
         self._moves = PostgresPipeline(connector)
         self._queries = PostgresPipeline(connector)
         # A reservation that a power loss takes back is over by the time the server is up.
@@ -118,7 +123,9 @@ class PostgresLedger:
 
     async def __aenter__(self) -> Self:
         try:
-            self._connector.migrated = await self._queries.do(jobs.migrate_postgres)
+            self._connector.identity, self._connector.version = await self._queries.do(
+                lambda connection: open_schema(connection, migrate=self._migrate)
+            )
             await self._moves.fetch("SELECT 1")
         except BaseException:
             await self._close()
@@ -186,7 +193,7 @@ class PostgresLedger:
     async def state(self, name: str) -> CampaignState:
         """Return the state of a campaign: a million contacts are counted in 0.1 seconds."""
         campaign = await self._campaign(name)
-        found = await self._queries.fetch(queries.STATE, campaign, self._connector.migrated)
+        found = await self._queries.fetch(queries.STATE, campaign, self._connector.identity)
         if not found:
             raise LedgerLost(
                 "the ledger failed: the campaign is gone from its database, or that is another "
@@ -225,7 +232,7 @@ class PostgresLedger:
         try:
             found = await self._moves.fetch(
                 queries.CLAIM,
-                self._connector.migrated, campaign, worker, batch, most, lease,
+                self._connector.identity, campaign, worker, batch, most, lease,
             )  # fmt: skip
         except BaseException:
             lost.append(batch)
@@ -318,11 +325,11 @@ class PostgresLedger:
     async def record_event(self, event: CallEvidence) -> str | None:
         """Record an event of a call."""
         event = clean_event(event)
+        if leg := event.leg_cost:
+            await self._moves.fetch(queries.ADD_LEG, *leg, event.token, event.request_id)
         name: str | None = await self._moves.value(
-            "SELECT record_event(%s, %s, %s, %s, %s::boolean, %s::integer,"
-            " %s::double precision, %s)",
-            event.token, event.request_id, event.at, event.over, event.answered,
-            event.talk_seconds, event.cost, event.detail,
+            queries.RECORD_EVENT, event.token, event.request_id, event.at, event.over,
+            event.answered, event.talk_seconds, event.call_cost, event.detail,
         )  # fmt: skip
         return name
 

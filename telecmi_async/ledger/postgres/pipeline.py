@@ -22,6 +22,7 @@ from attrs import frozen
 from telecmi_async.errors import ConfigurationError, LedgerLost, StoreError, TelecmiError
 from telecmi_async.ledger.job_thread import Job, JobThread
 from telecmi_async.ledger.postgres.connector import set_for_transaction
+from telecmi_async.ledger.postgres.schema import failure_of, is_undone
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -31,13 +32,8 @@ if TYPE_CHECKING:
 _MOST_JOBS: Final = 64
 _SHORTEST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
-# Deadlock and serialisation failure: the server undid the transaction, and it may be repeated.
-_UNDONE: Final = ("40001", "40P01")
 # The server shuts down, or it ended the connection.
 _ENDED: Final = ("57P", "08")
-# Damaged data or a damaged index, or the schema, a table, a function, a column or a type that
-# was there is gone. It does not pass.
-_LOST: Final = ("XX001", "XX002", "3F000", "42P01", "42883", "42703", "42704")
 _STATEMENT_POOLING: Final = (
     "the ledger needs transactions, and this pooler pools statements: set its pool_mode to "
     "transaction or session, or give the server's own address"
@@ -182,14 +178,9 @@ class PostgresPipeline:
                     return
                 lost = _close_if_lost(connection, error)
                 again = again or lost
-                state = getattr(error, "sqlstate", None)
-                undone = state in _UNDONE
                 may_repeat = isinstance(job.work, _Query) and monotonic() < until
-                if not may_repeat or not (lost or undone):
-                    if not lost:
-                        self._connector.require_same_schema(connection)
-                    kind = LedgerLost if state in _LOST else StoreError
-                    job.fail(kind(f"the ledger's database failed ({_name_of(error)})"))
+                if not may_repeat or not (lost or is_undone(error)):
+                    job.fail(failure_of(self._connector, connection, error))
 
     def _open(self, until: float) -> WatchedConnection:
         """Return the connection; if it broke, a new one, with attempts until a deadline.
@@ -229,9 +220,3 @@ def _close_if_lost(connection: WatchedConnection, error: Exception) -> bool:
         connection.close()
         return True
     return False
-
-
-def _name_of(error: Exception) -> str:
-    """Return an error's name without its message, which may repeat a row's values."""
-    state = getattr(error, "sqlstate", None)
-    return f"{type(error).__name__}, {state}" if state else type(error).__name__

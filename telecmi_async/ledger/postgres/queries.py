@@ -44,3 +44,12 @@ ADD_DO_NOT_CALL: Final = """
         SELECT DISTINCT n, %s, clock() FROM unnest(%s::bigint[]) n ORDER BY n
         ON CONFLICT (number) DO NOTHING RETURNING 1
     ) SELECT count(*) FROM added"""
+RECORD_EVENT: Final = (
+    "SELECT record_event(%s, %s, %s, %s, %s::boolean, %s::integer, %s::double precision, %s)"
+)
+ADD_LEG: Final = """
+    INSERT INTO leg AS l (send, leg, cost)
+    SELECT s.token, %s, %s::double precision FROM send s
+    WHERE s.token = %s OR s.request_id = %s LIMIT 1
+    ON CONFLICT (send, leg) DO UPDATE SET cost = excluded.cost WHERE excluded.cost > l.cost
+    RETURNING 1"""

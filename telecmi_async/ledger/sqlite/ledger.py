@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from itertools import islice
+from os import PathLike
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -20,6 +21,7 @@ from typing import (
 import anyio.to_thread
 
 from telecmi_async._internal.messages import shown
+from telecmi_async._internal.seams import check_clock, check_instance
 from telecmi_async._internal.validators import is_number
 from telecmi_async.errors import ConfigurationError, LedgerLost
 from telecmi_async.ledger.records import Loaded
@@ -29,7 +31,6 @@ from telecmi_async.ledger.sqlite.thread import SqliteLoss, SqliteThread
 from telecmi_async.phone import parse_numbers
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import (
         AsyncGenerator,
         Callable,
@@ -94,6 +95,8 @@ class SqliteLedger:
         timeout: How long to wait, in seconds, while another process keeps the file locked.
         clock: Returns the time, in seconds since 1970. All processes on the file must use the
             same clock.
+        migrate: Whether opening creates the file, or brings its schema up to date. With False a
+            file of another version is refused, and it suffices that one may read it.
 
     Raises:
         ConfigurationError: SQLite is older than 3.35, or the path cannot be a file's.
@@ -101,10 +104,11 @@ class SqliteLedger:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | PathLike[str],
         *,
         timeout: float = 30.0,
         clock: Callable[[], float] = time.time,
+        migrate: bool = True,
     ) -> None:
         if sqlite3.sqlite_version_info < _OLDEST:
             raise ConfigurationError(
@@ -116,6 +120,9 @@ class SqliteLedger:
                 f"SqliteLedger.timeout must be a positive number of seconds, not "
                 f"{shown(timeout)}"
             )
+        wanted = "a path: a text, or a pathlib.Path"
+        check_instance("SqliteLedger.path", path, str | PathLike, wanted)
+        check_clock("SqliteLedger.clock", clock)
         try:
             self._path = Path(path).absolute()  # a program may change its working directory
         except OSError:
@@ -126,6 +133,7 @@ class SqliteLedger:
             raise ConfigurationError("SqliteLedger needs a file, which outlives the process")
         self._timeout = float(timeout)
         self._clock = clock
+        self._migrate = migrate
         self._threads: tuple[SqliteThread, SqliteThread] | None = None
 
     def __repr__(self) -> str:
@@ -145,11 +153,17 @@ class SqliteLedger:
         loss = SqliteLoss()
         writer, reader = (
             SqliteThread(
-                self._path, self._clock, timeout=self._timeout, writes=writes, loss=loss
+                self._path,
+                self._clock,
+                timeout=self._timeout,
+                writes=writes,
+                loss=loss,
+                migrate=self._migrate,
             )
             for writes in (True, False)
         )
-        await writer.open()
+        if self._migrate:  # else it is opened by the first change, if there is any
+            await writer.open()
         try:
             await reader.open()
         except BaseException:

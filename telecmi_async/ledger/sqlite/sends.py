@@ -38,6 +38,10 @@ _INTEND: Final = guarded(
 _ACCEPT: Final = guarded(
     Move.ACCEPT, "id = ?", also=", reason = ?, request_id = coalesce(?, request_id)"
 )
+_ADD_LEG: Final = (
+    "INSERT INTO leg (send, leg, cost) VALUES (?, ?, ?) ON CONFLICT (send, leg) "
+    "DO UPDATE SET cost = excluded.cost WHERE excluded.cost > leg.cost"
+)
 _FINISH: Final = guarded(Move.FINISH, "id = ?", also=", finished_at = ?")
 
 #: The state of a send after a move of its contact; after all others it is absent.
@@ -240,8 +244,10 @@ def record_evidence(db: sqlite3.Connection, now: float, event: CallEvidence) -> 
     if send is None:
         return None
     token, contact, campaign, state, known_cost = send
+    if event.leg_cost is not None:
+        db.execute(_ADD_LEG, (token, *event.leg_cost))
     finished = event.over or state == "finished"
-    more = max((event.cost or 0.0) - (known_cost or 0.0), 0.0)
+    more = max((event.call_cost or 0.0) - (known_cost or 0.0), 0.0)
     # The larger value is the later one: values of a call only grow.
     db.execute(
         "UPDATE send SET state = ?, last_event_at = max(coalesce(last_event_at, 0), ?), "
@@ -251,7 +257,7 @@ def record_evidence(db: sqlite3.Connection, now: float, event: CallEvidence) -> 
         "cost = nullif(max(coalesce(cost, -1), coalesce(?, -1)), -1) WHERE token = ?",
         (
             "finished" if finished else "placed", now, event.request_id, event.answered,
-            event.talk_seconds, event.cost, token,
+            event.talk_seconds, event.call_cost, token,
         ),
     )  # fmt: skip
     if more:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,18 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from telecmi_async.errors import ConfigurationError, LedgerLost, StoreError, TelecmiError
 from telecmi_async.ledger.job_thread import Job, JobThread
-from telecmi_async.ledger.migrate import migrate_sqlite, scripts
+from telecmi_async.ledger.migrate import (
+    changed_meanwhile,
+    migrate_sqlite,
+    require_version,
+    scripts,
+)
+from telecmi_async.ledger.sqlite.opening import (
+    require_agreement,
+    require_one_name,
+    stop_campaigns,
+    wait_until_unused,
+)
 
 _T = TypeVar("_T")
 _Work: TypeAlias = Callable[[sqlite3.Connection, float], Any]
@@ -46,6 +56,13 @@ _REASONS: Final = {
 }
 # While the file is opened, these mean that the path was set up wrongly.
 _SETUP_ERRORS: Final = ("SQLITE_CANTOPEN", "SQLITE_NOTADB", "SQLITE_PERM", "SQLITE_READONLY")
+# Of these, another version of the schema may be the reason.
+_OF_THE_SCHEMA: Final = (
+    "SQLITE_ERROR",
+    "SQLITE_CONSTRAINT",
+    "SQLITE_MISMATCH",
+    "SQLITE_SCHEMA",
+)
 # These do not pass: what follows may read well, and still not know who was called.
 _LOST: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _LOST_EXACTLY: Final = ("SQLITE_READONLY_DBMOVED", "SQLITE_IOERR_VNODE")
@@ -55,8 +72,8 @@ _REPLACED: Final = (
 )
 # A ledger's file only grows: nothing is ever deleted.
 _OVERWRITTEN: Final = (
-    "the ledger failed: an older copy was written over its file while it was open; find out who "
-    "was called before you go on"
+    "the ledger failed: an older copy was written over its file; find out who was called before "
+    "you go on"
 )
 
 
@@ -93,7 +110,7 @@ class SqliteThread:
     """A thread that reads or writes a ledger's file, for any number of event loops.
 
     ``timeout`` is how long to wait, in seconds, for a file that another process has locked. A
-    thread that only reads needs a file that exists.
+    thread that only reads needs a file that exists, and so does one that does not ``migrate``.
     """
 
     def __init__(
@@ -104,10 +121,11 @@ class SqliteThread:
         timeout: float,
         writes: bool,
         loss: SqliteLoss,
+        migrate: bool = True,
     ) -> None:
         self._path = path
         # The path as it was given: if it is a link, it must go on leading to the same file.
-        self._files = [str(path)]
+        self._files: list[str] = []
         self._clock = clock
         self._timeout = timeout
         self._writes = writes
@@ -116,6 +134,9 @@ class SqliteThread:
         # The file's size, which only grows.
         self._size = 0
         self._loss = loss
+        self._migrate = migrate
+        # The schema's version when the file was opened.
+        self._version = 0
         self._thread: JobThread[_Work] = JobThread(
             f"telecmi-ledger-{'writer' if writes else 'reader'}",
             serve=self._serve,
@@ -155,52 +176,89 @@ class SqliteThread:
                 job.fail(LedgerLost(*lost.args))
             return
         try:
+            if len(self._files) == 1 and Path(f"{self._files[0]}-wal").exists():
+                self._close()  # it was read without a log, and a process writes now
+                self._db = None
             db = self._db = self._db or self._connect()
         except Exception as error:  # noqa: BLE001  # total on purpose: nothing foreign escapes
             for job in jobs:
                 job.fail(explain(error, opening=True))
             return
-        if not (self._together(db, jobs, _do_plainly) or self._together(db, jobs, _do_or_undo)):
+        if not (
+            self._together(db, jobs, _do_plainly) or self._together(db, jobs, self._do_or_undo)
+        ):
             for job in jobs:
                 self._together(db, [job], _do_plainly)
 
     def _close(self) -> None:
         if self._db is not None:
             with contextlib.suppress(sqlite3.Error):  # what was committed is in the log
+                self._stop_if_overwritten(self._db)
+            with contextlib.suppress(sqlite3.Error):
                 self._db.close()
+
+    def _stop_if_overwritten(self, db: sqlite3.Connection) -> None:
+        """Ask all workers to stop if an older copy was found by the reader, or just now."""
+        try:
+            self._check_file()
+        except LedgerLost as lost:
+            if str(lost) == _OVERWRITTEN and self._writes:
+                stop_campaigns(db, _OVERWRITTEN)
 
     def _connect(self) -> sqlite3.Connection:
         path = os.path.realpath(self._path)
-        with contextlib.suppress(OSError):  # it exists, or SQLite says what is wrong
-            # A ledger holds phone numbers: only its owner may read it.
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        if self._migrate:
+            with contextlib.suppress(OSError):  # it exists, or SQLite says what is wrong
+                # A ledger holds phone numbers: only its owner may read it.
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         with contextlib.suppress(OSError):
-            _require_one_name(Path(path))
-        self._files = [str(self._path), f"{path}-wal", f"{path}-shm"]
+            require_one_name(Path(path))
+        writable = self._migrate or self._writes
+        address = path if writable else f"{Path(path).as_uri()}{_way_in(path)}"
+        beside = [f"{path}-wal", f"{path}-shm"]
+        self._files = [str(self._path), *beside]
+        if address.endswith("immutable=1"):
+            del self._files[1:]
+        if self._writes:
+            wait_until_unused(Path(path), [Path(file) for file in beside], self._timeout)
         db = sqlite3.connect(
-            path, timeout=self._timeout, isolation_level=None, cached_statements=256
+            address,
+            timeout=self._timeout,
+            isolation_level=None,
+            cached_statements=256,
+            uri=not writable,
         )
         try:
             db.execute("PRAGMA foreign_keys = ON")
             db.execute(f"PRAGMA cache_size = -{_CACHE}")
             if self._writes:
-                self._begin_log(db)
-                # A commit survives a power loss: without its intent on disk, a call would be
-                # placed twice.
-                db.execute("PRAGMA synchronous = FULL")
-                # On macOS, fsync leaves the data in the disk's own memory.
-                db.execute("PRAGMA fullfsync = ON")
-                db.execute("PRAGMA checkpoint_fullfsync = ON")
-                migrate_sqlite(db, scripts("sqlite"))
-                db.execute("PRAGMA busy_timeout = 0")  # see _in_turn
+                self._prepare_writing(db)
             else:
                 db.execute("PRAGMA query_only = ON")
-                db.execute("SELECT count(*) FROM campaign").fetchone()
+                db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                require_version(db, len(scripts("sqlite")))
             self._identity, self._size = self._identify()
+            (self._version,) = db.execute("PRAGMA user_version").fetchone()
         except BaseException:
             db.close()
             raise
         return db
+
+    def _prepare_writing(self, db: sqlite3.Connection) -> None:
+        """Make commits durable, and bring the schema up to date."""
+        if not self._migrate:
+            require_version(db, len(scripts("sqlite")))
+        self._begin_log(db)
+        # A commit survives a power loss: without its intent on disk, a call would be placed
+        # twice.
+        db.execute("PRAGMA synchronous = FULL")
+        # On macOS, fsync leaves the data in the disk's own memory.
+        db.execute("PRAGMA fullfsync = ON")
+        db.execute("PRAGMA checkpoint_fullfsync = ON")
+        if self._migrate:
+            migrate_sqlite(db, scripts("sqlite"))
+        require_agreement(db, _OVERWRITTEN)
+        db.execute("PRAGMA busy_timeout = 0")  # see _in_turn
 
     def _begin_log(self, db: sqlite3.Connection) -> None:
         """Switch to a write-ahead log."""
@@ -248,20 +306,42 @@ class SqliteThread:
             db.execute("COMMIT")
             self._check_file()
         except Exception as error:  # noqa: BLE001  # total on purpose: nothing foreign escapes
-            lost = explain(error)
+            lost = self._explain(db, error)
             with contextlib.suppress(sqlite3.Error):
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 if str(lost) == _OVERWRITTEN and self._writes:
-                    # Another worker may have opened the file since, and would begin anew.
-                    db.execute("UPDATE campaign SET status = 'stopped', why = ?", (str(lost),))
+                    stop_campaigns(db, _OVERWRITTEN)
             if isinstance(lost, LedgerLost):
                 self._loss.error = lost
             elif len(jobs) > 1 and not committing:
                 return False
             for job in jobs:
-                job.fail(explain(error))
+                job.fail(type(lost)(*lost.args))
         return True
+
+    def _explain(self, db: sqlite3.Connection, error: Exception) -> TelecmiError:
+        """Return an error of a job as one of this package's."""
+        if _name_of(error, parts=2) in _OF_THE_SCHEMA:
+            with contextlib.suppress(sqlite3.Error):
+                (version,) = db.execute("PRAGMA user_version").fetchone()
+                if version != self._version:
+                    return changed_meanwhile(version, self._version)
+        return explain(error)
+
+    def _do_or_undo(self, db: sqlite3.Connection, job: Job[_Work], now: float) -> None:
+        """Do a job, and undo it alone if it fails."""
+        db.execute("SAVEPOINT job")
+        try:
+            _do_plainly(db, job, now)
+        except Exception as error:
+            failure = self._explain(db, error)
+            # A full disk undoes the whole transaction, and damage concerns all.
+            if not db.in_transaction or isinstance(failure, LedgerLost):
+                raise
+            job.fail(failure)
+            db.execute("ROLLBACK TO job")
+        db.execute("RELEASE job")
 
     def _check_file(self) -> None:
         """Require that the files are still there: SQLite would write on into deleted ones."""
@@ -276,35 +356,17 @@ class SqliteThread:
         self._size = size
 
 
-def _require_one_name(path: Path) -> None:
-    """Require that a file has no second name: each name would have a log of its own."""
-    file, folder = path.stat(), path.parent.stat()
-    if stat.S_ISREG(file.st_mode) and file.st_nlink > 1:
-        raise ConfigurationError(
-            f"the ledger's file has {file.st_nlink} names (hard links), and SQLite would keep a "
-            "log for each of them: delete the others, or use a symbolic link"
-        )
-    if os.name == "posix" and stat.S_ISREG(file.st_mode) and file.st_dev != folder.st_dev:
-        raise ConfigurationError(
-            "the ledger's file is mounted by itself, and its log would stay outside: mount its "
-            "folder instead"
-        )
-
-
 def _do_plainly(db: sqlite3.Connection, job: Job[_Work], now: float) -> None:
     """Do a job that is not expected to fail."""
     job.succeed(job.work(db, now))
 
 
-def _do_or_undo(db: sqlite3.Connection, job: Job[_Work], now: float) -> None:
-    """Do a job, and undo it alone if it fails."""
-    db.execute("SAVEPOINT job")
-    try:
-        _do_plainly(db, job, now)
-    except Exception as error:
-        # A full disk undoes the whole transaction, and damage concerns all.
-        if not db.in_transaction or isinstance(explain(error), LedgerLost):
-            raise
-        job.fail(explain(error))
-        db.execute("ROLLBACK TO job")
-    db.execute("RELEASE job")
+def _way_in(path: str) -> str:
+    """Return how a file that is only read is opened, as the query of its URI.
+
+    SQLite needs to write an index beside a log, even to read. Where it may not, it reads the
+    file alone if there is no log: then no process writes.
+    """
+    if os.access(path, os.W_OK) and os.access(Path(path).parent, os.W_OK):
+        return "?mode=rw"
+    return "?mode=ro" if Path(f"{path}-wal").exists() else "?mode=ro&immutable=1"

@@ -117,7 +117,7 @@ def stage_chip(call: SimulatedCall) -> Html:
 def deliveries(page: PageModel) -> PageView:
     """Return the newest messages of all calls."""
     target = page.options.webhooks.to
-    if target is None:
+    if target is None and not page.world.receivers:
         where = "They go nowhere: this simulator has no target for webhooks."
     elif isinstance(target, str):
         where = "They go to a URL, which is not shown: it holds a token."

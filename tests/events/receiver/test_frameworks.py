@@ -115,12 +115,17 @@ async def check(framework: str) -> None:
             "other token": await client.post(f"{address[:-1]}x", json=event),
             "no token": await client.post("/telecmi/", json=event),
             "too large": await client.post(address, content=b" " * 65_537, headers=JSON),
-            "no JSON": await client.post(
-                address, content=b"{}", headers={"Content-Type": "a/b"}
+            "no type": await client.post(
+                address, content=b'{"type": "ping"}', headers={"Content-Type": "a/b"}
             ),
             "unreadable": await client.post(address, content=b"[]", headers=JSON),
             "looked at": await client.get(address),
-            "asked": await client.post(f"/telecmi/menu/{TOKEN}?order=42%20a", json=DIGITS),
+            "asked": await client.post(
+                receiver.url("http://test/telecmi", "menu", order="42 a").removeprefix(
+                    "http://test"
+                ),
+                json=DIGITS,
+            ),
         }
 
     assert {name: reply.status_code for name, reply in replies.items()} == {
@@ -129,7 +134,7 @@ async def check(framework: str) -> None:
         "other token": 404,
         "no token": 404,
         "too large": 413,
-        "no JSON": 415,
+        "no type": 204,
         "unreadable": 400,
         "looked at": 405,
         "asked": 200,
@@ -139,7 +144,7 @@ async def check(framework: str) -> None:
     assert replies["asked"].headers["content-type"] == "application/json"
     assert replies["looked at"].headers["allow"] == "POST"
     assert [dict(question.query) for question in asked] == [{"order": "42 a"}]
-    assert receiver.counts.accepted == 2
+    assert receiver.counts.accepted == 3
     assert receiver.counts.duplicates == 1
 
 

@@ -173,22 +173,25 @@ async def test_the_token_is_the_last_part_of_the_path(path: str) -> None:
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ({}, 415),
-        ({"Content-Type": ""}, 415),
-        ({"Content-Type": "text/plain"}, 415),
-        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
-        ({"Content-Type": "application/jsonp"}, 415),
+        ({}, 204),
+        ({"Content-Type": ""}, 204),
+        ({"Content-Type": "text/plain"}, 204),
+        ({"Content-Type": "text/json; charset=latin-1"}, 204),
+        ({"Content-Type": "application/vnd.telecmi+json"}, 204),
+        ({"Content-Type": "application/octet-stream"}, 204),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 204),
         ({"content-type": "application/json"}, 204),
-        ({"CONTENT-TYPE": "Application/JSON; charset=utf-8"}, 204),
-        ({"Content-Type": "application/json", "Content-Length": "65537"}, 413),
-        ({"Content-Type": "application/json", "Content-Length": "65536"}, 204),
-        ({"Content-Type": "application/json", "Content-Length": "nonsense"}, 204),
-        ({"Content-Type": "application/json", "Content-Length": "9" * 5000}, 204),
-        ({"Content-Type": "application/json", "Content-Length": "٣" * 6}, 204),
+        ({"Content-Length": "65537"}, 413),
+        ({"content-length": "65536"}, 204),
+        ({"CONTENT-LENGTH": "nonsense"}, 204),
+        ({"Content-Length": "9" * 5000}, 204),
+        ({"Content-Length": "٣" * 6}, 204),
     ],
 )
-async def test_only_json_is_taken(headers: dict[str, str], status: int) -> None:
-    """Another content type, or a Content-Length above the limit, is refused."""
+async def test_json_is_read_whatever_the_content_type_says(
+    headers: dict[str, str], status: int
+) -> None:
+    """Only a Content-Length above the limit is refused by the headers."""
     reply = await Receiver(TOKEN).handle(
         "POST", PATH, headers, json.dumps(record(REQUEST_ID)).encode()
     )
@@ -446,11 +449,11 @@ async def test_a_question_is_answered_though_it_cannot_be_kept() -> None:
 
 
 async def test_a_question_is_an_event_too() -> None:
-    """Every question reaches `on_event`, also a repeated one: a key may be pressed twice."""
+    """Every question reaches `on_event`."""
     receiver = Receiver(TOKEN)
     async with receiver:
         received = events_of(receiver)
-        for question in (INBOUND, DIGITS, DIGITS):
+        for question in (INBOUND, DIGITS, DIGITS | {"dtmf": "2"}):
             await post(receiver, question)
 
     assert [type(event) for event in received] == [InboundRequest, DigitsEvent, DigitsEvent]
@@ -509,6 +512,8 @@ def test_tokens_that_can_be_guessed_are_refused() -> None:
         ({"secret": " with bl-anks "}, ConfigurationError, "secret"),
         ({"answer_timeout": 0}, ConfigurationError, "answer_timeout"),
         ({"body_timeout": -1}, ConfigurationError, "body_timeout"),
+        ({"shutdown_timeout": 0}, ConfigurationError, "shutdown_timeout"),
+        ({"max_pending_events": 0}, ConfigurationError, "max_pending_events"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(
@@ -593,7 +598,7 @@ def test_whatever_comes_is_answered(
 
     reply = run(lambda: receiver.handle(method, path, headers, body))
 
-    assert reply.status in {200, 204, 400, 404, 405, 413, 415}
+    assert reply.status in {200, 204, 400, 404, 405, 413}
 
 
 NO_IMPORTS = """

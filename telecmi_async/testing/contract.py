@@ -1,0 +1,65 @@
+"""Contract checks: run each rule of a seam against an implementation, and report all that fail."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+_T = TypeVar("_T")
+
+# How long one rule may take, in seconds: an implementation that hangs breaks it.
+_PATIENCE: Final = 60.0
+# How long an event may take to reach a listener, in seconds.
+_ARRIVAL: Final = 10.0
+
+
+def expect(found: _T, right: _T, what: str) -> None:
+    """Require that something is what the contract says.
+
+    Raises:
+        AssertionError: It is not.
+    """
+    if found != right:
+        raise AssertionError(f"{what}: {right!r} is right, and it was {found!r}")
+
+
+async def eventually(holds: Callable[[], bool], what: str) -> None:
+    """Wait until something holds, but no longer than an event may take.
+
+    Raises:
+        AssertionError: It does not hold in time.
+    """
+    with anyio.move_on_after(_ARRIVAL):
+        while not holds():  # noqa: ASYNC110  # the condition has no event to wait for
+            await anyio.sleep(0.01)
+    if not holds():
+        raise AssertionError(f"within {_ARRIVAL:g} seconds {what}")
+
+
+async def check_rules(
+    seam: str, rules: Iterable[Callable[..., Awaitable[None]]], *arguments: Any
+) -> None:
+    """Run each rule, and raise one error that names all that are broken.
+
+    Raises:
+        AssertionError: Rules are broken; their errors are its cause, in a group.
+    """
+    broken: list[str] = []
+    errors: list[Exception] = []
+    for rule in rules:
+        try:
+            with anyio.fail_after(_PATIENCE):
+                await rule(*arguments)
+        except Exception as error:  # noqa: BLE001  # whatever it raises, it is reported
+            why = str(error) if isinstance(error, AssertionError) else repr(error)
+            broken.append(f"- {inspect.getdoc(rule)} ({rule.__name__}) {why}")
+            errors.append(error)
+    if errors:
+        raise AssertionError(
+            f"{len(errors)} rules of {seam} are broken:\n" + "\n".join(broken)
+        ) from ExceptionGroup(f"broken rules of {seam}", errors)
