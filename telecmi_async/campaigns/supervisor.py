@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from telecmi_async.campaigns.clock_check import held_up, words_for
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import ContactState
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("telecmi_async")
 
 _POLL: Final = 1.0
+# Seconds between two looks whether a clock holds up the campaign.
+_CLOCK_POLL: Final = 60.0
 
 
 class Supervisor:
@@ -32,6 +35,7 @@ class Supervisor:
         self._timeouts = worker.timeouts
         # The least by which the ledger's clock was ahead of the event loop's so far.
         self._least_ahead = math.inf
+        self._clock_was_ahead = False
 
     async def run(
         self, on_progress: Callable[[CampaignState], object] | None, *, events: bool
@@ -84,9 +88,13 @@ class Supervisor:
 
     async def _watch(self, on_progress: Callable[[CampaignState], object] | None) -> None:
         """Follow the campaign's status, and report its progress."""
+        look_at = anyio.current_time()
         while True:
             try:
                 state = await self._ledger.state(self._campaign)
+                if anyio.current_time() >= look_at:
+                    look_at += _CLOCK_POLL
+                    await self._check_clock()
             except StoreError as error:
                 await self._worker.ledger_health.failed(error)
                 continue
@@ -97,6 +105,16 @@ class Supervisor:
             except Exception:
                 logger.exception("on_progress failed; the campaign goes on")
             await anyio.sleep(_POLL)
+
+    async def _check_clock(self) -> None:
+        """Log once if no call starts because a clock was ahead."""
+        if self._clock_was_ahead or self._worker.limits is not self._ledger:
+            return
+        seconds = await held_up(self._ledger, self._campaign, self._worker.settings)
+        if seconds:
+            self._clock_was_ahead = True
+            words = words_for(seconds, await self._ledger.now())
+            logger.warning("campaign %s: %s", self._campaign, words)
 
     async def _await_outcomes(self) -> None:
         """Wait for the ends of calls, and for evidence of unknown ones, while they may come."""

@@ -118,6 +118,12 @@ def _add_resume(commands: Commands) -> None:
     )
     add_ledger(resume)
     add_running(resume)
+    resume.add_argument(
+        "--clock-was-ahead",
+        action="store_true",
+        help="go on at once after the clock was ahead and was set back; make sure that it is "
+        "right now",
+    )
     pause = command(
         commands, "pause", "status:pause", "have all workers of a campaign start nothing more"
     )

@@ -16,7 +16,7 @@ from telecmi_async._internal.time_zones import zone_named
 from telecmi_async.cli.account import account_of
 from telecmi_async.cli.exits import Exit, Stop, exit_of
 from telecmi_async.cli.http_request import HttpAnswer, Unreachable, send_request
-from telecmi_async.cli.ledgers import is_named, opened
+from telecmi_async.cli.ledgers import clock_words, is_named, opened
 from telecmi_async.cli.shared_arguments import WEBHOOK_PORT
 from telecmi_async.cli.webhook_server import check_reachable, serve_webhooks, webhook_token
 from telecmi_async.errors import TelecmiError
@@ -145,10 +145,15 @@ async def _ledger(terminal: Terminal, ledger: str | None) -> _Finding:
         async with opened(terminal, ledger, reads=True) as book:
             names = await book.campaigns()
             pooled = getattr(book, "through_pooler", False)
+            held_up = [
+                f"{each}: {words}" for each in names if (words := await clock_words(book, each))
+            ]
     except Stop as stop:
         return _Finding("ledger", stop.code, str(stop))
     except TelecmiError as error:
         return _Finding("ledger", exit_of(error), str(error))
+    if held_up:
+        return _Finding("ledger", Exit.FAILED, "; ".join(held_up))
     words = f"it answers, and has {len(names)} campaigns"
     if pooled:
         words += "; it is behind a connection pooler: the server's own address is faster"

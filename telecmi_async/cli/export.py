@@ -12,7 +12,7 @@ import anyio
 from telecmi_async._internal.messages import mask
 from telecmi_async.campaigns.contacts import export
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.ledgers import campaign_named, opened
+from telecmi_async.cli.ledgers import campaign_named, clock_words, opened
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger import ContactState
 from telecmi_async.phone import parse_number
@@ -89,6 +89,10 @@ def why(
                 if contact is not None:
                     known = True
                     _show(terminal, campaign, contact, as_json=as_json)
+                    if contact.state == ContactState.PENDING and (
+                        words := await clock_words(book, campaign)
+                    ):
+                        terminal.say(f"Held up: {words}.")
         if not known:
             raise Stop(Exit.FAILED, f"{mask(wanted)} is in no campaign that was looked at")
         return Exit.OK

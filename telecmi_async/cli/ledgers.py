@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from telecmi_async._internal.secrets import Secret
 from telecmi_async._internal.validators import environment_variable
+from telecmi_async.campaigns import CampaignSettings
+from telecmi_async.campaigns.clock_check import held_up, words_for
 from telecmi_async.cli.account import secret_variable
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.errors import ConfigurationError, StoreError
@@ -68,6 +70,16 @@ def _ledger_at(place: Secret, *, new: bool, migrate: bool) -> Ledger:
     if not new and not path.exists():
         raise Stop(Exit.USAGE, f"there is no ledger {path}: `dial` makes one")
     return SqliteLedger(path, migrate=migrate)
+
+
+async def clock_words(ledger: Ledger, name: str) -> str:
+    """Return what to say of a campaign that a clock holds up; empty if none does."""
+    try:
+        settings = CampaignSettings.parse(await ledger.settings(name))
+        seconds = await held_up(ledger, name, settings)
+        return words_for(seconds, await ledger.now()) if seconds else ""
+    except (ConfigurationError, StoreError):  # it may be read only, or of a later version
+        return ""
 
 
 async def campaign_named(ledger: Ledger, name: str | None, *, reads: bool = False) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from telecmi_async.campaigns import Campaign, CampaignSettings
+from telecmi_async.campaigns import Campaign, CampaignSettings, clock_check
 from telecmi_async.cli.account import account_of
 from telecmi_async.cli.ledgers import campaign_named, opened
 from telecmi_async.cli.running import print_state, run_campaign
@@ -28,6 +28,7 @@ def run(
     webhook_port: int | None,
     without_webhooks: bool,
     patient: bool,
+    clock_was_ahead: bool,
     secret_stdin: bool,
     as_json: bool,
 ) -> int:
@@ -60,6 +61,8 @@ def run(
                 campaign = await Campaign.attach(
                     book, service, found, without_events=without_webhooks
                 )
+                if clock_was_ahead:
+                    await clock_check.go_on(book, found, settings)
                 await campaign.resume()
                 state, code = await run_campaign(
                     terminal, campaign, book, patient=patient, receives=receives

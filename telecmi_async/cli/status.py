@@ -9,7 +9,7 @@ import anyio
 
 from telecmi_async.campaigns import CampaignSettings
 from telecmi_async.cli.exits import Exit
-from telecmi_async.cli.ledgers import campaign_named, opened
+from telecmi_async.cli.ledgers import campaign_named, clock_words, opened
 from telecmi_async.cli.running import BUSY, exit_for, print_state, state_as_json
 from telecmi_async.ledger import ContactState
 
@@ -40,6 +40,7 @@ def run(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: bo
                     ledger=(ledger or "") if idle else None,
                     needed=needed,
                 )
+                _say_clock(terminal, await clock_words(book, found))
                 return exit_for(state, settings.rules)
             for each in names:
                 state = await book.state(await campaign_named(book, each, reads=True))
@@ -48,9 +49,15 @@ def run(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: bo
                 )
                 words = f"{each}: {state.doing}, {state.total} contacts, {left} to be dialled"
                 terminal.put(json.dumps(state_as_json(state)) if as_json else words)
+                _say_clock(terminal, await clock_words(book, each))
             return Exit.OK
 
     return anyio.run(look)
+
+
+def _say_clock(terminal: Terminal, words: str) -> None:
+    if words:
+        terminal.say(f"Held up: {words}.")
 
 
 def pause(terminal: Terminal, *, ledger: str | None, name: str | None, as_json: bool) -> int:

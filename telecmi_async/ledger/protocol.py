@@ -233,6 +233,20 @@ class Ledger(SharedLimits, Protocol):
         """
         ...
 
+    # -- shared limits
+
+    async def advance_starts(self, keys: Sequence[tuple[str, float]], *, beyond: float) -> None:
+        """Have starts that are due far in the future come due soon, because a person decided so.
+
+        They are so far away because the clock was ahead, and was set back since.
+
+        Args:
+            keys: Pairs of a limit's name and in how many seconds its next start is due then.
+            beyond: Only limits whose next start is due later than in so many seconds: a worker
+                may have reserved a nearer one.
+        """
+        ...
+
     # -- do not call
 
     async def add_do_not_call(self, numbers: Iterable[SupportsIndex | str], source: str) -> int:

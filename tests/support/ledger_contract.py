@@ -1600,6 +1600,28 @@ async def test_no_limit_is_passed_by_who_is_under_several(ledger: Ledger, clock:
     assert min(b - a for a, b in itertools.pairwise(starts)) > 0.1 - 1e-6
 
 
+async def test_starts_far_in_the_future_come_due_when_a_person_says_so(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """Of limits that are due far away, those that are named come due soon; others stay."""
+    for key, interval in (("far", 5_000.0), ("other", 5_000.0), ("near", 500.0)):
+        assert await ledger.reserve([(key, interval)], longest=1.0)
+
+    named = [("far", 90.0), ("near", 90.0), ("new", 90.0)]
+    await ledger.advance_starts(named, beyond=600.0)
+
+    waits = {
+        key: (await ledger.reserve([(key, 1.0)], longest=1e9))[0]
+        for key in ("far", "other", "near", "new")
+    }
+    assert {key: round(wait, -1) for key, wait in waits.items()} == {
+        "far": 90,
+        "other": 5_000,
+        "near": 500,
+        "new": 0,
+    }
+
+
 async def test_the_clock_is_the_ledgers(ledger: Ledger, clock: Clock) -> None:
     """now() is the ledger's own clock."""
     clock.time += 1234.5

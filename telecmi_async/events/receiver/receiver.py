@@ -231,6 +231,19 @@ class Receiver:
         """
         filter_logs(loggers or WEB_LOGS)
 
+    def change_token(self, token: str | Sequence[str]) -> None:
+        """Replace the tokens while the receiver works; any thread may do so.
+
+        Args:
+            token: The new token, or several, the newest first: the old one should be valid
+                until TeleCMI has the new address, and half an hour longer.
+
+        Raises:
+            ConfigurationError: An invalid token; those of before stay valid.
+        """
+        given, token = Secret(token), ""  # it appears in no traceback's locals
+        self._tokens.change(given)
+
     @property
     def store(self) -> EventStore:
         """Where events wait for the calls they are about."""

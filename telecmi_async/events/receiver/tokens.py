@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote
 from telecmi_async._internal.frozen_json import JsonObject
 from telecmi_async._internal.secrets import HIDDEN
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.events.receiver.token_filter import hide
+from telecmi_async.events.receiver.token_filter import HiddenToken, hide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,13 +45,19 @@ class Tokens:
     __slots__ = ("_encoded", "_hidden", "_tokens")
 
     def __init__(self, given: Secret) -> None:
-        self._tokens = _usable(given.reveal())
-        if not self._tokens:
+        self._hidden: list[HiddenToken] = []
+        self.change(given)
+
+    def change(self, given: Secret) -> None:
+        """Have these tokens be the valid ones. Earlier ones stay hidden in logs."""
+        tokens = _usable(given.reveal())
+        if not tokens:
             raise ConfigurationError(
                 f"token must be 22 to 256 letters, digits, '-', '_' or '~'; {_ADVICE}"
             )
-        self._encoded = tuple(token.encode() for token in self._tokens)
-        self._hidden = hide(self._tokens)
+        self._tokens = tokens
+        self._encoded = tuple(token.encode() for token in tokens)
+        self._hidden = list({*self._hidden, *hide(tokens)})
 
     def __repr__(self) -> str:
         return f"Tokens({HIDDEN})"

@@ -431,6 +431,14 @@ class PostgresLedger:
         )  # fmt: skip
         return waits
 
+    async def advance_starts(self, keys: Sequence[tuple[str, float]], *, beyond: float) -> None:
+        """Have starts that are due far in the future come due soon."""
+        await self._moves.fetch(
+            "UPDATE pace SET due = clock() + k.seconds FROM unnest(%s::text[], %s::float8[])"
+            " AS k (key, seconds) WHERE pace.key = k.key AND due > clock() + %s RETURNING 1",
+            [key for key, _ in keys], [seconds for _, seconds in keys], beyond,
+        )  # fmt: skip
+
     async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
         """Lease one of a number of channels; return False if all are taken."""
         done: bool = await self._moves.value(

@@ -279,6 +279,7 @@ class SqliteLedger:
     find = _reading(queries.find)
 
     reserve = _writing(limits.reserve)
+    advance_starts = _writing(limits.advance_starts)
     lease_channel = _writing(limits.lease_channel)
     free_channel = _writing(limits.free_channel_row)
 

@@ -34,6 +34,16 @@ def reserve(
     return waits
 
 
+def advance_starts(
+    db: sqlite3.Connection, now: float, keys: Sequence[tuple[str, float]], *, beyond: float
+) -> None:
+    """Have starts that are due far in the future come due soon."""
+    db.executemany(
+        "UPDATE pace SET due = ? WHERE key = ? AND due > ?",
+        [(now + seconds, key, now + beyond) for key, seconds in keys],
+    )
+
+
 def lease_channel(
     db: sqlite3.Connection, now: float, key: str, holder: str, *, limit: int, seconds: float
 ) -> bool:
