@@ -94,6 +94,8 @@ class Run:
         self.callers: dict[Place, set[pytest.Item]] = defaultdict(set)
         self.lasted: dict[pytest.Item, float] = {}
         self.took = 0.0
+        #: The places of the tests as they are collected, the fastest test first.
+        self.order: list[int] = []
         self.caches: list[functools._lru_cache_wrapper[object]] = []
 
     def _names(self) -> Iterator[tuple[str, str]]:
@@ -129,7 +131,7 @@ class Run:
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         for plugin in ("anyio", "asyncio", "hypothesispytest"):
             options += ["-p", plugin]
-        return pytest.main([*options, *self.arguments], plugins=[_Quick(), *plugins])
+        return pytest.main([*options, *self.arguments], plugins=[_Quick(self.order), *plugins])
 
     def survives(self, what: Callable[[], int], seconds: float) -> bool:
         """Run something in a fork; return whether it ended with 0, in time."""
@@ -191,6 +193,10 @@ class Run:
             if isinstance(each, types.FunctionType) and each.__code__.co_filename == path:
                 functions[each.__code__.co_qualname, each.__code__.co_firstlineno].append(each)
         gc.freeze()
+        places = sorted(
+            range(len(session.items)), key=lambda at: self.lasted[session.items[at]]
+        )
+        os.write(self.pipe, f"{','.join(map(str, places))} order\n".encode())
         for number in self.chosen:
             if word := self.in_place(self.mutants[number], session, functions):
                 os.write(self.pipe, f"{number} {word}\n".encode())
@@ -260,7 +266,9 @@ class Run:
         decided, ended = set(), False
         with os.fdopen(reading) as lines:
             for value, word in map(str.split, lines):
-                if word != "seconds":
+                if word == "order":
+                    self.order = list(map(int, value.split(",")))
+                elif word != "seconds":
                     decided.add(int(value))
                     yield int(value), word == "survived"
                 else:
@@ -277,7 +285,10 @@ class Run:
 
 
 class _Quick:
-    """A failing example is enough: it is not made smaller."""
+    """The fastest tests first; a failing example is enough, and is not made smaller."""
+
+    def __init__(self, order: list[int]) -> None:
+        self.order = order
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self) -> None:
@@ -288,8 +299,8 @@ class _Quick:
         hypothesis.settings.load_profile("mutants")
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Run tests of many examples last."""
-        items.sort(key=lambda item: hasattr(getattr(item, "obj", None), "hypothesis"))
+        if len(items) == len(self.order):
+            items[:] = [items[at] for at in self.order]
 
 
 class _Finder(importlib.machinery.SourceFileLoader):
