@@ -163,6 +163,8 @@ REFUSED = [
     ("9876543210 or 9876543211", "holds more than one number"),
     ("5550123 5550124", "holds more than one number"),
     ("9999999/9999998", "holds more than one number"),
+    ("+919876543210 and 919876543211", "holds more than one number"),
+    ("+919876543210 or 919876543211", "holds more than one number"),
     ("+919876543210\n919876543211\u200b", "holds more than one number"),
     ("+919876543210 ext. 12", "has an extension.*omit it"),
     *(
