@@ -338,18 +338,18 @@ def _find(code: types.CodeType, key: Place) -> types.CodeType | None:
 
 
 class Memory:
-    """The mutants that died in earlier runs, in a file: those of this very source."""
+    """Mutants that ended as they should in earlier runs, in a file: those of this very source."""
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
         self._lines = set(file.read_text().splitlines()) if file and file.exists() else set()
 
     def has(self, run: Run, number: int) -> bool:
-        """Return whether a mutant died before."""
+        """Return whether a mutant died before, or survived and is listed."""
         return self._line(run, number) in self._lines
 
     def add(self, run: Run, number: int) -> None:
-        """Remember that a mutant died."""
+        """Remember that a mutant died, or survived and is listed."""
         if self._file and (line := self._line(run, number)) not in self._lines:
             with self._file.open("a") as file:
                 file.write(f"{line}\n")
@@ -376,23 +376,24 @@ def _print(text: str) -> None:
 
 def _score(run: Run, memory: Memory, known: set[tuple[str, str, str]]) -> tuple[int, int, int]:
     """Try a module's mutants; return how many died, count and were tried, and print the rest."""
-    died = {number for number in run.chosen if memory.has(run, number)}
-    tried, run.chosen = len(run.chosen), [each for each in run.chosen if each not in died]
     listed = {at for at, name in enumerate(run.names) if (run.name, *name) in known}
-    equivalent = 0
+    before = {number for number in run.chosen if memory.has(run, number)}
+    died, alike = before - listed, before & listed
+    tried, run.chosen = len(run.chosen), [each for each in run.chosen if each not in before]
     for number, survived in run.results() if run.chosen else ():
+        if survived is (number in listed):
+            memory.add(run, number)
         if not survived:
             died.add(number)
-            memory.add(run, number)
         elif number in listed:
-            equivalent += 1
+            alike.add(number)
         else:
             _print(f"    {run.mutants[number].line}: {run.names[number][1]}")
             for line in run.difference(run.mutants[number]):
                 _print(f"      {line}")
     for number in sorted(died & listed):
         _print(f"    listed, but it dies: {' → '.join(run.names[number])}")
-    return len(died), tried - equivalent, tried
+    return len(died), tried - len(alike), tried
 
 
 def main() -> int:
@@ -404,7 +405,9 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="try so many mutants of each module")
     parser.add_argument("--seed", default="1", help="chooses the sample")
     parser.add_argument(
-        "--killed", type=Path, help="a file of those that died: the next run tries the others"
+        "--killed",
+        type=Path,
+        help="a file of those that died or are listed: the next run tries the others",
     )
     given = parser.parse_args()
     known = {
