@@ -469,7 +469,11 @@ def test_the_direction_is_said_or_told_by_the_status(
     ("sent", "read"),
     [
         (13, 13), ("13", 13), (13.0, 13), ("013", 13), (0, 0), ("9" * 18, 10**18 - 1),
-        (-1, None), ("-1", None), ("9" * 19, None), ("9" * 5_000, None), ("\u0661\u0663", None),
+        ("13.0", 13), (13.9, 13), ("13.9", 13), (" 13. ", 13), ("00:13", 13), ("00:00:13", 13),
+        ("01:02:03", 3723), ("1:02:03.4", 3723), ("75:00", 4500),
+        (-1, None), ("-1", None), (-0.5, None), (1e300, None), ("9" * 19, None),
+        ("9" * 5_000, None), ("\u0661\u0663", None), ("1:2:3:4", None), ("00:13:", None),
+        (":13", None), ("1,5", None), ([13], None), (True, None),
     ],
 )  # fmt: skip
 def test_seconds_are_counted(sent: Any, read: int | None) -> None:
