@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import subprocess
@@ -155,6 +156,17 @@ async def test_a_folder_that_may_only_be_read_is_read(
             await again.load(NAME, contacts(2, first=19175550000))
             assert (await reader.state(NAME)).counts[ContactState.PENDING] == 5
     await writer.aclose()
+
+
+def test_migrate_is_a_command(path: Path) -> None:
+    """`migrate` makes a ledger, or brings an old one up to date, and names its campaigns."""
+    new, _ = ran("migrate", "--ledger", str(path.with_name("new.db")))
+    execute(path, OLD_SQLITE.read_text("utf-8"))
+    code, terminal = ran("migrate", "--ledger", str(path), "--json")
+
+    assert new == code == Exit.OK
+    assert json.loads(terminal.out) == {"campaigns": ["spring", "autumn"]}
+    assert ran("status", "--ledger", str(path))[0] == Exit.OK
 
 
 READ = """

@@ -220,7 +220,7 @@ def test_doctor_says_that_there_is_a_pooler(pooler: PgBouncer) -> None:
     name = f"cli-{secrets.token_hex(4)}"
     shared().database(name)
     environ = {"TELECMI_LEDGER": pooler.url(name)}
-    ran("doctor", environ=environ)
+    ran("migrate", environ=environ)
     _, said = ran("doctor", "--json", environ=environ)
     (ledger,) = [
         found

@@ -197,6 +197,34 @@ async def test_a_newer_schema_that_works_is_worked_with(schema: str) -> None:
         assert await ledger.create("spring", {})
 
 
+async def test_a_migration_that_fails_leaves_nothing_behind(
+    schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step that fails is a StoreError, and no schema is made."""
+    monkeypatch.setattr(schema_module, "scripts", lambda kind: [*scripts(kind), "SELEKT 1"])
+
+    with pytest.raises(StoreError, match="SyntaxError, 42601"):
+        await PostgresLedger(shared().url(), schema=schema).__aenter__()
+    with shared().client() as client:
+        found = client.execute("SELECT to_regnamespace(quote_ident(%s))", (schema,)).fetchone()
+    assert found == (None,)
+
+
+async def test_a_check_that_fails_hides_no_failure(
+    schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the schema cannot be checked after a failure, the failure itself is raised."""
+    async with PostgresLedger(shared().url(), schema=schema) as ledger:
+
+        def fail(connection: Any) -> int:
+            raise OSError(str(connection))
+
+        monkeypatch.setattr(schema_module, "connection_identity", fail)
+        with pytest.raises(StoreError, match="DivisionByZero") as caught:
+            await ledger._queries.fetch("SELECT 1 / 0")
+    assert type(caught.value) is StoreError
+
+
 # -- reading
 
 
