@@ -306,7 +306,9 @@ class Worker:
         permit = SendPermit(
             lambda token: self._intend(send, token),
             self.timeouts.fence,
-            lambda until: self._scheduler.reach(send.due, began=send.began, until=until),
+            lambda began: self._scheduler.reach(
+                send.due, began=began, until=began + self.timeouts.fence
+            ),
             now=self.now,
         )
         failure: TelecmiError | None = None
