@@ -31,7 +31,7 @@ class PendingSend:
     probe: bool = False
     #: When its request is to leave.
     due: float = 0.0
-    #: When its intent was begun.
+    #: When it started.
     began: float = 0.0
 
 
@@ -43,8 +43,8 @@ class SendPermit:
         intend: Puts the intent of a token on record, or returns why not; ``None`` if another
             worker has the contact.
         fence: Within how many seconds of the intent the request must leave.
-        reach: Waits for the send's start, or for another if that is over, but not beyond a time;
-            returns False if there is none.
+        reach: Waits for the send's start, or for another if that is over; returns False if there
+            is none. Its argument is when the intent was begun.
         now: Returns the time of the event loop.
     """
 
@@ -89,10 +89,9 @@ class SendPermit:
                 logger.exception(_STRANGE)
             raise CallCancelled(f"nothing was sent: the ledger fails: {self.failure}") from None
         if isinstance(answer, Intent):
-            until = began + self._fence
-            if not await self._reach(until):
+            if not await self._reach(began):
                 raise CallCancelled("no start was left for it when its intent was on record")
-            return until
+            return began + self._fence
         self.token, self.decision = None, answer
         why = "the contact was lost" if answer is None else f"a rule forbids it ({answer.rule})"
         raise CallCancelled(why)

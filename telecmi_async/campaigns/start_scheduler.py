@@ -166,7 +166,7 @@ class StartScheduler:
         """Return how long before its start an intent is begun, if a start may be so late."""
         if not self._intents:
             return 0.0
-        usual = sorted(self._intents)[len(self._intents) * 15 // 16]
+        usual = sorted(self._intents)[(len(self._intents) - 1) * 15 // 16]
         return min(usual, LONGEST_LEAD) if usual > late / 2 else 0.0
 
     async def _until(self, due: float) -> bool:

@@ -305,7 +305,7 @@ class Worker:
         permit = SendPermit(
             lambda token: self._intend(send, token),
             self.timeouts.fence,
-            lambda until: self._reach_start(send, until),
+            lambda began: self._reach_start(send, began),
             now=self.now,
         )
         failure: TelecmiError | None = None
@@ -336,10 +336,11 @@ class Worker:
         self.health.record(failure, self.now(), began=send.began)
         return await self._settle(send, permit.token, handle, failure)
 
-    async def _reach_start(self, send: PendingSend, until: float) -> bool:
-        """Wait for a send's start, or another; return False if there is none by then."""
+    async def _reach_start(self, send: PendingSend, began: float) -> bool:
+        """Wait for a send's start, or another; return False if the fence leaves none."""
+        until = began + self.timeouts.fence
         try:
-            return await self._scheduler.reach(send.due, began=send.began, until=until)
+            return await self._scheduler.reach(send.due, began=began, until=until)
         except StoreError as error:
             self.ledger_health.note(error)
             return False

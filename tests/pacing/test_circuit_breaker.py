@@ -389,6 +389,12 @@ def test_the_brake_measures_the_round_trip() -> None:
     assert throttle.rate(1001.1) == pytest.approx(0.7 * before)
 
 
+@pytest.mark.parametrize("rate", [0.001, 1, 10_000])
+def test_a_brake_takes_any_rate(rate: float) -> None:
+    """A call in a quarter of an hour is a rate as well."""
+    assert SendThrottle(rate).rate(0.0) == rate
+
+
 @pytest.mark.parametrize("rate", [0, -1, math.inf, math.nan])
 def test_a_brake_needs_a_rate(rate: float) -> None:
     """The rate must be a positive number."""

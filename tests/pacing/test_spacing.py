@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from telecmi_async import ConfigurationError, RateLimit
+from telecmi_async.pacing import law
 from telecmi_async.pacing.spacing import Spacing
 from telecmi_async.pacing.waiting_line import Waiter, WaitingLine
 
@@ -158,3 +159,14 @@ def test_the_next_in_line_is_woken_when_the_first_leaves_and_only_then() -> None
 def test_a_waiter_begins_to_wait_when_it_is_said_to() -> None:
     """Without a reading of the clock, it waits since the beginning."""
     assert (Waiter().since, Waiter(3.0).since) == (0.0, 3.0)
+
+
+def test_the_margins_are_those_that_are_documented() -> None:
+    """The shares of a rate that are left, and what may be late, by their numbers."""
+    assert [round(100 / margin, 1) for margin in (law.LOCAL_MARGIN, law.SHARED_MARGIN)] == [
+        99.2,
+        98.4,
+    ]
+    assert (law.LATE_START, law.LATE_ANSWER, law.BUNCHED_STARTS) == (0.02, 0.05, 0.005)
+    assert (law.LONGEST_LEAD, law.RECENT, law.CLOSE_STARTS) == (1.0, 32, 0.02)
+    assert law.RESERVED_AHEAD == (2, 0.004)

@@ -218,3 +218,40 @@ def test_leaving_a_line_takes_no_search() -> None:
 
     assert len(line) == 0
     assert Unequal.compared == 0
+
+
+@pytest.mark.anyio
+async def test_a_slot_is_one_slot_whoever_gave_up_waiting_for_it() -> None:
+    """A slot that is released lets one in, also after a waiter for it was cancelled."""
+    gate = Gate(RateLimit(max_in_flight=1))
+    await gate.enter()
+    with anyio.move_on_after(1.0):
+        await gate.enter()
+
+    gate.leave()
+    with anyio.fail_after(1.0):
+        await gate.enter()
+    with anyio.move_on_after(1.0) as second:
+        await gate.enter()
+
+    assert second.cancelled_caught
+
+
+@pytest.mark.anyio
+async def test_no_sleep_is_shorter_than_timers_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that is due in less than a millisecond is slept for a whole one."""
+    asked: list[float] = []
+    sleep = anyio.sleep
+
+    async def noted(seconds: float) -> None:
+        asked.append(seconds)
+        await sleep(seconds)
+
+    monkeypatch.setattr(anyio, "sleep", noted)
+    gate = Gate(RateLimit(5000))
+    for _ in range(3):
+        await gate.enter()
+        gate.leave()
+
+    assert asked
+    assert set(asked) == {0.001}

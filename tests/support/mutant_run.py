@@ -62,7 +62,7 @@ TESTS = {
     "ledger.states": ["ledger/test_states.py"],
     "pacing.circuit_breaker": ["pacing/test_circuit_breaker.py"],
     "pacing.gate": ["pacing/test_waiting.py", "pacing/test_gate.py"],
-    "pacing.law": ["pacing/test_shared_contract.py", "pacing/test_clocks.py"],
+    "pacing.law": ["pacing/test_spacing.py", "pacing/test_shared_contract.py", "pacing/test_clocks.py"],
     "pacing.rate_limit": ["pacing/test_spacing.py", "pacing/test_gate.py"],
     "pacing.spacing": ["pacing/test_spacing.py", "pacing/test_gate.py", "pacing/test_rates.py"],
     "pacing.waiting_line": ["pacing/test_spacing.py", "pacing/test_waiting.py", "pacing/test_gate.py"],

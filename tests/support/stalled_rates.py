@@ -10,8 +10,9 @@ worker would notice as a failure. Their ledger and their limits are
 - ``valkey``: limits on a Valkey server, which does not stall, beside such a file.
 
 For each kind, length of stall and rate it prints a row: the fullest second, and which share of the
-rate was reached, stalls included. No second may hold more than one call above the limit. The
-first row of a rate has no stalls: there at least 97 % must be reached.
+rate was reached, stalls included. No second may hold more than one call above the limit. Rows
+without a stall must reach at least 97 %. A busy machine delays some calls on their way and not the
+next ones: with ``--tries 3`` a row is measured up to three times.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ RATES: Final = (5.0, 20.0, 50.0, 100.0)
 # Seconds from the end of a stall to the next one: what was stuck leaves in the same second as what
 # is due then.
 _BETWEEN: Final = 1.2
+# The share of the rate that is reached without stalls.
+_HEALTHY: Final = 0.97
 
 
 @frozen
@@ -95,7 +98,7 @@ def place(kind: str) -> Iterator[Place]:
 def _replicated(folder: Path) -> Iterator[Place]:
     """Start a PostgreSQL server whose commits wait for a replica."""
     with PgServer(synchronous_standby_names="*") as server:
-        command = [programs() / "bin/pg_receivewal", "--synchronous", "-D", folder]
+        command = [str(programs() / "bin/pg_receivewal"), "--synchronous", "-D", str(folder)]
         with subprocess.Popen(
             [*command, "-d", server.url()], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as replica:
@@ -194,21 +197,40 @@ def main() -> int:
     parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
     parser.add_argument("--stalls", type=float, nargs="+", default=(0.0, *STALLS))
     parser.add_argument("--rates", type=float, nargs="+", default=RATES)
+    parser.add_argument("--tries", type=int, default=1)
     chosen, held, rows = parser.parse_args(), 0, 0
-    _print(f"{'':9} {'stall':>7} {'limit':>6} {'calls':>6} {'fullest second':>15} reached")
+    _print(
+        f"{'':9} {'stall':>7} {'limit':>6} {'calls':>6} {'fullest second':>15} reached tries"
+    )
     for kind in chosen.kinds:
         with place(kind) as where:
             for stall in chosen.stalls:
                 for rate in chosen.rates:
-                    found = measure_stalled(where, rate, stall, chosen.seconds)
-                    holds = found.worst <= rate + 1 and (stall > 0 or found.reached >= 0.97)
-                    held, rows = held + holds, rows + 1
-                    _print(
-                        f"{kind:9} {stall:5.2f} s {rate:6.0f} {len(found.arrivals):6} "
-                        f"{found.worst:15} {found.reached:7.1%} {'' if holds else 'too many or too slow'}"
-                    )
+                    rows += 1
+                    held += _row(kind, where, stall, rate, chosen)
     _print(f"{held} of {rows} hold")
     return int(held < rows)
+
+
+def _row(
+    kind: str, where: Place, stall: float, rate: float, chosen: argparse.Namespace
+) -> bool:
+    """Measure until a row holds, print it, and return whether it does."""
+    for tries in range(1, chosen.tries + 1):
+        found = measure_stalled(where, rate, stall, chosen.seconds)
+        if (holds := _holds(found, stall)) or tries == chosen.tries:
+            _print(
+                f"{kind:9} {stall:5.2f} s {rate:6.0f} {len(found.arrivals):6} "
+                f"{found.worst:15} {found.reached:7.1%} {tries:5}"
+                f"{'' if holds else '  does not hold'}"
+            )
+            return holds
+    return False
+
+
+def _holds(found: Measured, stall: float) -> bool:
+    """Return whether no second was too full and, without stalls, the rate was reached."""
+    return found.worst <= found.rate + 1 and (stall > 0 or found.reached >= _HEALTHY)
 
 
 def _print(text: str) -> None:
