@@ -33,6 +33,7 @@ from telecmi_async._internal.secrets import RequestBody, log_failure
 from telecmi_async.attempt import Outcome
 from telecmi_async.calls import log, retry
 from telecmi_async.calls.call import Call
+from telecmi_async.calls.in_flight_watch import InFlightWatch
 from telecmi_async.calls.verdict import Verdict, judge
 from telecmi_async.pacing.gate import Gate
 from telecmi_async.wire.transport import Timeouts
@@ -97,6 +98,8 @@ class CallPlacer:
         self._gate = Gate(limit)
         self._queue_timeout = limit.queue_timeout
         self._budget = retry.RetryBudget(budget)
+        #: Says if slow replies keep calls below their rate.
+        self.watch = InFlightWatch(limit.calls_per_second, limit.max_in_flight)
         #: Whether the service is being closed: no request starts then.
         self.closed = False
 
@@ -205,6 +208,7 @@ class CallPlacer:
         """Send one request and record its verdict, whatever happens meanwhile."""
         began = self._gate.now()
         job.call.placement.begin_request()
+        self.watch.begin()
         verdict = Verdict(Outcome.UNKNOWN, "interrupted while the request was under way")
         try:
             answer = await self._transport.post(
@@ -220,7 +224,9 @@ class CallPlacer:
             verdict = Verdict(Outcome.UNKNOWN, f"{why} ({type(error).__name__})")
             log_failure(error, f"call {job.call}: {why}", self._redact)
         finally:
-            job.call.record(verdict, self._gate.now() - began)
+            seconds = self._gate.now() - began
+            self.watch.end(seconds)
+            job.call.record(verdict, seconds)
         return verdict
 
     async def _in_time(self, enter: Callable[[], Awaitable[None]], until: float | None) -> bool:

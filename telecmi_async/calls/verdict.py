@@ -292,6 +292,9 @@ def _detail(status: int, code: int | None, body: _Body, request_id: str | None) 
         said = f"HTTP {status} without a usable body"
     elif code is not None and 200 <= code < 300:
         said = f"code {code} without a request_id (HTTP {status})"
+    elif status == 404 and body_code(body) is None:
+        words = f" ({said})" if said else ""
+        said = f"HTTP 404 without TeleCMI's code{words}: no such address, check base_url"
     elif code is None and status == 502:
         said = "HTTP 502 from a gateway, not in TeleCMI's words"
     elif not said:

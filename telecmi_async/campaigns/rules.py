@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from datetime import date, datetime, time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
@@ -40,6 +41,10 @@ def _check_zone(owner: object, attribute: validators.Field, value: object) -> No
     if not isinstance(value, str) or zone_named(value) is None:
         wanted = 'a time zone that this machine knows, such as "Asia/Kolkata"'
         raise _wrong(owner, attribute, wanted, value)
+
+
+def _sum(value: float | Decimal) -> float:
+    return float(value) if isinstance(value, Decimal) and not value.is_snan() else value  # type: ignore[return-value]  # the validator refuses it
 
 
 def _check_sum(owner: object, attribute: validators.Field, value: float) -> None:
@@ -113,14 +118,15 @@ class CostCap:
     """What the calls of a campaign may cost in total.
 
     Args:
-        most: The sum, in the currency of TeleCMI's records. A cost is known when a call's
-            record comes, so calls under way may exceed it.
+        most: The sum, in the currency of TeleCMI's records; a `Decimal`, as records have it, or
+            another number. All legs of a call count. A cost is known when a leg's record comes,
+            so calls under way may exceed it.
 
     Raises:
         ConfigurationError: A value is out of range.
     """
 
-    most: float = field(validator=_check_sum)
+    most: float = field(converter=_sum, validator=_check_sum)
 
 
 def _caps(value: FrequencyCap | Iterable[FrequencyCap]) -> tuple[FrequencyCap, ...]:

@@ -241,9 +241,11 @@ class CampaignSettings:
             ConfigurationError: The data is something else, or of another version; the message
                 names the place.
         """
-        if isinstance(data, Mapping):
-            _check_format(cast("Mapping[str, object]", data).get("format"))
-        given = parse_members(cls, data, "settings", besides=["format"])
+        if not isinstance(data, Mapping):
+            raise ConfigurationError("a campaign's settings must be an object")
+        members = cast("Mapping[str, object]", data)
+        _check_format(members.get("format"))
+        given = parse_members(cls, members, "settings", besides=["format"])
         del given["format"]
         try:
             given["flow"] = Template.parse(given["flow"], raw=True)

@@ -63,10 +63,11 @@ def _set(name: str, value: object) -> set[object]:
         raise ConfigurationError(
             f"CallingWindow.{name} must be a list or a set, not {shown(value)}"
         )
+    given = cast("Iterable[object]", value)
     try:
-        return set(cast("Iterable[object]", value))
+        return set(given)
     except TypeError:  # it holds lists or dicts
-        raise ConfigurationError(f"CallingWindow.{name} cannot hold {shown(value)}") from None
+        raise ConfigurationError(f"CallingWindow.{name} cannot hold {shown(given)}") from None
 
 
 def _date(value: object) -> date:

@@ -93,6 +93,7 @@ class Worker:
         self._breaker = self.health.throttle
         # Sends that wait in the service have had their start: all would leave at once after a pause.
         self._window = min(settings.pace.max_in_flight, self._runner.max_in_flight)
+        self._runner.expect_rate(settings.pace.calls_per_second, self._window)
         self._resume_at = -math.inf
         #: The channels of live calls.
         self.leases = ChannelLeases(self.limits, campaign, settings.pace)

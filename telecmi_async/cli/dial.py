@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -28,7 +29,12 @@ from telecmi_async.cli.flow import read_flow
 from telecmi_async.cli.ledgers import opened
 from telecmi_async.cli.running import exit_for, print_state, run_campaign
 from telecmi_async.cli.terminal import confirm
-from telecmi_async.cli.webhook_server import campaign_service, check_caps, resume_arguments
+from telecmi_async.cli.webhook_server import (
+    MOST_IN_FLIGHT,
+    campaign_service,
+    check_caps,
+    resume_arguments,
+)
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.events.receiver import new_token
 from telecmi_async.ledger import ContactState, Ledger, SqliteLedger
@@ -102,11 +108,20 @@ def _settings(
     return CampaignSettings(
         flow=Template.parse(read_flow(terminal, order.flow)),
         from_=from_,
-        pace=Pace(calls_per_second=order.calls_per_second, max_live_calls=order.max_live_calls),
+        pace=Pace(
+            calls_per_second=order.calls_per_second,
+            max_live_calls=order.max_live_calls,
+            max_in_flight=_in_flight(order.calls_per_second),
+        ),
         rules=rules,
         unknown=order.unknown,
         pause_after_refusals=order.pause_after_refusals or None,
     )
+
+
+def _in_flight(calls_per_second: float) -> int:
+    """Return for how many requests there must be room, if replies take two seconds."""
+    return min(max(40, math.ceil(2 * calls_per_second)), MOST_IN_FLIGHT)
 
 
 def _forbidden(order: DialOptions) -> list[int]:

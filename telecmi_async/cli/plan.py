@@ -229,6 +229,12 @@ def _defaults(plan: Plan) -> str:
 
 def check_columns(file: ContactsFile, settings: CampaignSettings) -> None:
     """Require that the file has the columns which the flow needs."""
+    if file.number_column in settings.flow.columns:
+        raise InvalidCall(
+            f"needs the column {shown(file.number_column)}, which holds the numbers that are "
+            "dialled, and no other data: give the file a second column with what is to be said",
+            path="flow",
+        )
     if file.columns:
         known = [name for name in file.columns if name != file.number_column]
         try:

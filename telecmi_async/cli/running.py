@@ -306,7 +306,8 @@ def print_state(
         for each in ContactState:
             if state.counts[each]:
                 terminal.put(f"{each:<10} {state.counts[each]:>9}")
-        terminal.put(f"{'requests':<10} {state.sends:>9}")
+        # Those that could not reach TeleCMI are among them.
+        terminal.put(f"{'attempts':<10} {state.sends:>9}")
         if state.sends:
             terminal.put(f"{'cost':<10} {state.cost_in_words(places=2):>9}")
     if unknown := state.counts[ContactState.UNKNOWN]:

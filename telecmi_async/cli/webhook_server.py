@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 
-from telecmi_async import CallService, Receiver
+from telecmi_async import CallService, RateLimit, Receiver
 from telecmi_async.cli.account import secret_variable
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.http_request import Unreachable, send_request
@@ -35,6 +35,8 @@ _RESUMED: Final = {
     "patient": "--wait",
     "secret_stdin": "--secret-stdin",
 }
+#: How many requests a command's service lets be under way; its campaign has a number of its own.
+MOST_IN_FLIGHT: Final = 1_000
 _PING: Final = b'{"type": "ping"}'
 
 
@@ -159,5 +161,6 @@ async def campaign_service(
             base_url=account.base_url,
             events=receiver,
             reference=True,
+            rate=RateLimit(max_in_flight=MOST_IN_FLIGHT),  # the campaign's own is smaller
         )
         yield await stack.enter_async_context(service), receiver

@@ -17,7 +17,7 @@ import math
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Final, NoReturn, TypeGuard, cast
+from typing import Any, Final, NoReturn, TypeGuard, cast
 from urllib.parse import parse_qsl
 
 from telecmi_async._internal.frozen_json import Json, JsonObject
@@ -95,9 +95,7 @@ def _characters(value: Json) -> int:
 
 def _is_flat(value: object) -> TypeGuard[dict[str, Json]]:
     """Return whether decoded JSON is an object, within the limits, of texts and integers."""
-    if type(value) is not dict:
-        return False
-    members = cast("dict[str, object]", value)
+    members = cast("dict[str, object]", value)  # by its first letter
     if len(members) > MAX_MEMBERS:
         return False
     for item in members.values():
@@ -139,8 +137,8 @@ def _unpacked(payload: bytes | bytearray) -> bytes:
     return plain
 
 
-def split_payload(payload: bytes | bytearray) -> list[bytes]:
-    """Return the payloads in a webhook's body: one, or those of an array of objects.
+def split_payload(payload: bytes | bytearray) -> list[Any]:
+    """Return the payloads in a webhook's body: itself, or what an array holds.
 
     Raises:
         WebhookError: It cannot be unpacked, or is no JSON; or an array of none or too many.
@@ -153,10 +151,7 @@ def split_payload(payload: bytes | bytearray) -> list[bytes]:
     items = cast("list[object]", _decode(text))
     if not 0 < len(items) <= MAX_MEMBERS:
         raise WebhookError(f"the payload is an array of {len(items)} objects")
-    try:
-        return [json.dumps(item).encode() for item in items]
-    except RecursionError:
-        raise _too_deep() from None
+    return items
 
 
 def _decode(text: str) -> object:

@@ -32,8 +32,9 @@ class RateLimit:
     Args:
         calls_per_second: Starts per second, at most 10,000; 2.5 means one every 0.4 s. None: no
             limit.
-        max_in_flight: How many requests may wait for TeleCMI's reply at the same time. More than
-            the default of 20 is not faster on one core. A client of your own needs a pool of
+        max_in_flight: How many requests may wait for TeleCMI's reply at the same time. If replies
+            take a second, that is as many calls a second; a warning says so if it is less than
+            the rate. A client of your own needs a pool of
             at least this size.
         queue_timeout: How long one attempt may wait for its start, in seconds or as a
             `timedelta`; then the call fails with `NotSent`. None: as long as it takes. Web

@@ -30,7 +30,7 @@ CallFieldValidator: TypeAlias = Callable[[object, CallField, object], None]
 _LARGEST = 2**31 - 1
 _LONGEST_REPR = 200
 # A part of a path that is a secret token, as in a webhook's URL.
-_TOKEN_IN_A_URL = re.compile(r"(?<=/)[\w~-]{22,}(?=[/?#'\"])")
+_TOKEN_IN_A_URL = re.compile(r"(?<=/)[\w~%-]{22,}(?=[/?#'\"])")
 _SURROGATE = "\ud800-\udfff"
 _NOT_IN_TEXT = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f{_SURROGATE}]")
 _NOT_IN_A_TOKEN = re.compile(f"[\x00-\x1f\x7f-\x9f{_SURROGATE}]")

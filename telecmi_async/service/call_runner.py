@@ -71,6 +71,10 @@ class CallRunner:
         """The inside of the receiver in this process, if the service was given one."""
         return self._settings.sources.intake
 
+    def expect_rate(self, rate: float, max_in_flight: int) -> None:
+        """Say if replies are too slow for a campaign's rate; see `InFlightWatch`."""
+        self._parts.placer.watch.expect(rate, max_in_flight)
+
     def check_open(self) -> None:
         """Require an open service in its own event loop, the first one it is used in."""
         if self.closed:

@@ -1,7 +1,7 @@
 """Happy eyeballs: which of a host's addresses is connected to (RFC 8305), on every event loop.
 
-anyio's own, in `anyio.connect_tcp`, loses the socket in versions before 4.16 if it is cancelled
-in the moment in which it has connected.
+Not `anyio.connect_tcp`: before anyio 4.16 it loses the socket if it is cancelled in the moment in
+which it has connected.
 """
 
 from __future__ import annotations

@@ -321,6 +321,7 @@ def test_a_request_id_that_repeats_the_secret_is_no_id(
         (307, "redirected (HTTP 307), which is not followed"),
         (308, "redirected (HTTP 308), which is not followed"),
         (400, "the request was not understood"),
+        (404, "HTTP 404 without TeleCMI's code: no such address, check base_url"),
         (429, "too many requests"),
         (502, "HTTP 502 from a gateway, not in TeleCMI's words"),
     ],
@@ -609,3 +610,32 @@ def test_the_last_attempt_that_was_not_sent_is_described() -> None:
     assert str(error) == "the call was not sent (last); no phone rang"
     assert isinstance(refusal, errors.CallRejected)
     assert refusal.body == {"code": 420}
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (
+            b"<h1>404 Not Found</h1>",
+            "HTTP 404 without TeleCMI's code: no such address, check base_url",
+        ),
+        (
+            b'{"detail": "Not Found"}',
+            "HTTP 404 without TeleCMI's code: no such address, check base_url",
+        ),
+        (
+            b'{"message": "no Route matched"}',
+            "HTTP 404 without TeleCMI's code (no Route matched): no such address, check base_url",
+        ),
+        (
+            b'{"code": 404}',
+            "a media file name is invalid, or something the call names was not found",
+        ),
+        (b'{"code": "cmi-404", "msg": "no such file"}', "no such file"),
+    ],
+)
+def test_a_wrong_address_is_no_wrong_file(body: bytes, detail: str) -> None:
+    """Only a 404 with TeleCMI's code is about the call; any other one is about the address."""
+    verdict = judge(Reply(404, body), redact=REDACT, now=NOW)
+
+    assert (verdict.outcome, verdict.code, verdict.detail) == (Outcome.REJECTED, 404, detail)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -511,6 +512,14 @@ def test_a_person_may_leave_out_what_has_a_default() -> None:
     assert rules == CampaignRules(window=CallingWindow("09:00", "21:00"), cost=CostCap(9))
 
 
+def test_a_cap_may_be_a_decimal_as_costs_are() -> None:
+    """A cost cap takes the type that costs of calls have, and survives JSON."""
+    rules = CampaignRules(cost=CostCap(Decimal("20.50")))
+
+    assert rules.cost == CostCap(20.5)
+    assert CampaignRules.parse(json.loads(json.dumps(rules.dump()))) == rules
+
+
 def test_no_rule_is_hidden() -> None:
     """Each rule is described in words, and so is the do-not-call list."""
     rules = CampaignRules(
@@ -587,6 +596,11 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
     (DailyCap, {"count": 1, "timezone": "Mars"}, r'time zone that this machine.*not "Mars"'),
     (DailyCap, {"count": 1, "timezone": None}, r"time zone that this machine"),
     (CostCap, {"most": 0}, r"most must be a positive sum, not 0"),
+    (CostCap, {"most": Decimal("NaN")}, r"most must be a positive sum, not nan"),
+    (CostCap, {"most": Decimal("sNaN")}, r"most must be a positive sum, not a value of type"),
+    (CostCap, {"most": Decimal("-0.5")}, r"most must be a positive sum, not -0.5"),
+    (CostCap, {"most": Decimal("1e999")}, r"most must be a positive sum, not inf"),
+    (CostCap, {"most": "5"}, r'most must be a positive sum, not "5"'),
     (CampaignRules, {"window": "09-21"}, r"window must be a CallingWindow or None"),
     (
         CampaignRules,

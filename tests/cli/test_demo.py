@@ -225,6 +225,35 @@ def test_a_meter_looks_back_ten_seconds() -> None:
     assert rates == [0.0, 10.0, 2.0]
 
 
+def test_a_lock_of_the_ledger_foretells_no_hours() -> None:
+    """The time left follows the last minute; after a silence it is not foretold at all."""
+    meter = ProgressMeter()
+
+    def words(at: int, sends: int) -> str:
+        view = meter.look(state(sends=sends, pending=6_000 - sends, finished=sends), float(at))
+        return view.words().split(", ")[-1]
+
+    running = [words(at, 10 * at) for at in range(31)]
+    locked = [words(at, 300) for at in range(31, 51)]
+    going_on = words(51, 310)
+
+    assert running[-1] == "10 min left"
+    assert locked[5] == "11 min left"
+    assert locked[-1] == "no request for 20 s"
+    assert going_on == "16 min left"
+
+
+def test_a_slow_campaign_is_not_silent() -> None:
+    """At a call every twenty seconds, a pause of thirty is no silence."""
+    meter = ProgressMeter()
+    for at in range(130):
+        view = meter.look(
+            state(sends=at // 20, pending=100 - at // 20, finished=at // 20), float(at)
+        )
+
+    assert view.words().endswith("left")
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"), [(0.4, "0 s"), (89, "89 s"), (600, "10 min"), (9_000, "2.5 h")]
 )

@@ -121,6 +121,18 @@ def test_a_default_for_a_column_that_the_file_lacks_is_refused(folder: Path) -> 
     assert 'did you mean "name"? (in the contacts file)' in terminal.err
 
 
+@pytest.mark.parametrize("rows", [ROWS, '{"phone": "+19175550001", "name": "Ada"}\n'])
+def test_the_column_of_numbers_cannot_be_spoken(folder: Path, rows: str) -> None:
+    """A flow that needs the column of numbers is refused with a sentence, in CSV and JSON lines."""
+    (folder / "people.csv").write_text(rows)
+    (folder / "flow.json").write_text(FLOW.replace("{name}", "{phone}"))
+    with serving(Simulator()) as environ:
+        code, terminal = dialled(environ, *ANY, "--yes", "4")
+
+    assert code == Exit.USAGE
+    assert 'needs the column "phone", which holds the numbers that are dialled' in terminal.err
+
+
 def test_a_flow_without_columns_uses_no_default() -> None:
     """Without columns in the flow, and without a window, neither is mentioned."""
     words, plan = planned("phone\n+19175550001\n", None)

@@ -910,9 +910,10 @@ async def test_a_worker_waits_for_one_whose_log_or_index_was_deleted(
     for suffix in gone.split():
         await anyio.Path(f"{path}{suffix}").unlink()
 
-    with pytest.raises(StoreError, match="was deleted while another process"):
-        async with SqliteLedger(path, timeout=0.1):
-            pass
+    for migrate in (True, False):
+        with pytest.raises(StoreError, match="was deleted while another process"):
+            async with SqliteLedger(path, timeout=0.1, migrate=migrate):
+                pass
     async with old:
         await old.stdin.aclose()
         async with SqliteLedger(path) as ledger:

@@ -162,6 +162,10 @@ REFUSED = [
     ("+919876543210 +919876543211", "holds more than one number"),
     ("9876543210 or 9876543211", "holds more than one number"),
     ("5550123 5550124", "holds more than one number"),
+    ("9999999/9999998", "holds more than one number"),
+    ("+919876543210 and 919876543211", "holds more than one number"),
+    ("+919876543210 or 919876543211", "holds more than one number"),
+    ("+919876543210\n919876543211\u200b", "holds more than one number"),
     ("+919876543210 ext. 12", "has an extension.*omit it"),
     *(
         (f"+919876543210{word}12", "has an extension")
@@ -218,6 +222,7 @@ REFUSED = [
     ("+91987654321*", r'"\*" is not a digit'),
     ("+919876543210,", '"," is not a digit'),
     ("98765, 1234567", '"," is not a digit'),
+    ("~919876543210", '"~" is not a digit'),
     ("n/a", '"n" is not a digit'),
 ]
 

@@ -254,7 +254,7 @@ async def test_a_schema_that_is_gone_ends_the_worker(
                 client.execute(drop.format(f'"{schema}"').encode())
 
         async def spoil() -> None:
-            await anyio.sleep(0.3)
+            await simulator.received(1)
             await anyio.to_thread.run_sync(harm_it)
             if harm == "dropped anew":
                 async with PostgresLedger(url, schema=schema):

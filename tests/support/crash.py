@@ -15,9 +15,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import random
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -30,8 +32,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 from attrs import define, evolve, field
-from crash_harms import HARMS, LOSING, SERVED, Harms
-from crash_worker import FIRST, LOST, PATIENCE, TOKEN, open_ledger
+from crash_harms import HARMS, LOSING, ONCE, SERVED, UNREAD, Harms
+from crash_worker import AWAY, FIRST, LOST, PATIENCE, REFUSED, TOKEN, open_ledger
 
 from telecmi_async.errors import LedgerLost
 from telecmi_async.ledger import ContactState
@@ -145,13 +147,23 @@ class Plan:
     def __attrs_post_init__(self) -> None:
         self._chance = random.Random(self.seed)
         self._harm = Harms(
-            self.harm, self._chance, Path(self.ledger), server=self.server, pooler=self.pooler
+            self.harm,
+            self._chance,
+            self.folder,
+            Path(self.ledger),
+            server=self.server,
+            pooler=self.pooler,
         )
 
     @property
     def log(self) -> Path:
         """The file with what the simulator dialled."""
         return self.folder / "dialled"
+
+    @property
+    def package(self) -> Path | None:
+        """The folder of the version that new workers have."""
+        return self._harm.package
 
     @property
     def is_second(self) -> bool:
@@ -187,18 +199,33 @@ class Plan:
                     tally.harms += 1
                     if self.harm in LOSING:
                         self._succeed(workers, work, tally)
-            for worker in workers:
-                said = work.ended(worker)
-                assert worker.returncode == 0, said
+                    elif self.harm == "versions":
+                        self._upgrade(workers, work)
+            while self._lost(workers, work, tally) and self.harm == "copy":
+                self._recover()  # it was found out late
+                workers[:] = [work.start() for _ in workers]
+        if self.harm == "versions":
+            self._step_back()
         anyio.run(self.conserved)
         anyio.run(self.compare, tally)
         return tally
+
+    def _lost(self, workers: Sequence[Process], work: Work, tally: Tally) -> bool:
+        """Wait for workers to end; return whether any of them has lost its ledger."""
+        for worker in workers:
+            work.ended(worker)
+        codes = Counter(worker.returncode for worker in workers)
+        tally.ended += codes[LOST]
+        may_be_lost = self.harm in {*LOSING, "versions"}
+        assert set(codes) <= ({0, LOST} if may_be_lost else {0}), work.errors()
+        return codes[LOST] > 0
 
     def _kill(self, workers: list[Process], place: int, work: Work) -> None:
         """Kill a worker, and start another one."""
         workers[place].kill()
         workers[place].wait()
-        anyio.run(self.conserved)
+        if self.harm not in UNREAD:
+            anyio.run(self.conserved)
         workers[place] = work.start()
 
     def _succeed(self, workers: list[Process], work: Work, tally: Tally) -> None:
@@ -213,13 +240,34 @@ class Plan:
                 workers[:] = ending  # the copy lacked nothing that is not in the log as well
                 return
             workers[:] = []
-        for worker in ending:
-            said = work.ended(worker)
-            assert worker.returncode in {0, LOST}, said
-            tally.ended += worker.returncode == LOST
+        self._lost(ending, work, tally)
         if self.harm == "copy":
             self._recover()
         workers += [work.start() for _ in range(self.workers - len(workers))]
+
+    def _upgrade(self, workers: list[Process], work: Work) -> None:
+        """Start a worker of the newer version beside the others, and none of theirs any more."""
+        workers.append(work.start())
+        package, self._harm.package = self._harm.package, None
+        older = work.start(refused=True)
+        assert older.returncode == REFUSED
+        self._harm.package = package
+        time.sleep(FROZEN)
+        for place, worker in enumerate(workers):
+            if worker.poll() == LOST:
+                workers[place] = work.start()
+
+    def _step_back(self) -> None:
+        """Let this process, which is of the older version, read the ledger."""
+        if self.server is not None:
+            with self.server.client(self.ledger.rpartition("/")[2]) as client:
+                client.execute(
+                    "DELETE FROM telecmi.migration WHERE version = (SELECT max(version) FROM telecmi.migration)"
+                )
+        else:
+            with contextlib.closing(sqlite3.connect(self.ledger)) as db:
+                (version,) = db.execute("PRAGMA user_version").fetchone()
+                db.execute(f"PRAGMA user_version = {version - 1}")
 
     def _recover(self) -> None:
         """Go on after an older copy was written over the file, as the page on campaigns says."""
@@ -313,8 +361,11 @@ class Work:
             raise AssertionError(f"a worker hangs:\n{self.errors()}") from None
         return said
 
-    def start(self, *, refused: bool = False) -> Process:
-        """Start a worker, and wait until it dials, or until its ledger is refused."""
+    def start(self, *, refused: bool = False, again: int = 20) -> Process:
+        """Start a worker, and wait until it dials, or until its ledger is refused.
+
+        One that cannot open its ledger now is started ``again``, as by a supervisor of processes.
+        """
         backends = self.plan.backends
         order = {
             "ledger": self.plan.ledger,
@@ -327,19 +378,30 @@ class Work:
         }
         errors = (self.plan.folder / f"worker{self._started}").open("w")
         self._started += 1
-        process = self.stack.enter_context(child("crash_worker.py", order, errors))
+        process = self.stack.enter_context(
+            child("crash_worker.py", order, errors, package=self.plan.package)
+        )
         assert process.stdout is not None
         said = process.stdout.readline()
         if said != "dialling\n":
-            if process.wait() == LOST and refused:
+            if refused and process.wait() in {LOST, REFUSED}:
                 return process
+            if process.wait() == AWAY and again:
+                time.sleep(0.5)
+                return self.start(refused=refused, again=again - 1)
             raise AssertionError(f"a worker did not begin:\n{self.errors()}")
         return process
 
 
 @contextmanager
-def child(script: str, order: dict[str, Any], errors: IO[str]) -> Generator[Process]:
-    """Run a script of this folder, and kill it at the end."""
+def child(
+    script: str, order: dict[str, Any], errors: IO[str], *, package: Path | None = None
+) -> Generator[Process]:
+    """Run a script of this folder, and kill it at the end.
+
+    ``package`` is the folder of the version to import, if it is not that of this process.
+    """
+    env = os.environ | ({} if package is None else {"PYTHONPATH": str(package)})
     with (
         errors,
         subprocess.Popen(
@@ -347,6 +409,7 @@ def child(script: str, order: dict[str, Any], errors: IO[str]) -> Generator[Proc
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            env=env,
         ) as process,
     ):
         try:
@@ -388,6 +451,7 @@ def main() -> None:
     parser.add_argument("--postgres", action="store_true")
     parser.add_argument("--harm", choices=HARMS, default="")
     parser.add_argument("--harms", type=int, default=0)
+    parser.add_argument("--folder", help="of SQLite ledgers: a small file system, for example")
     options = parser.parse_args()
     total, began = Tally(), time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -410,14 +474,16 @@ def main() -> None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             plan = Plan(
                 folder,
-                str(folder / "ledger.db"),
+                str(Path(options.folder or folder) / f"ledger{seed}.db"),
                 seed=seed,
                 kills=max(0, min(10 * options.workers, options.kills - total.kills)),
                 stops=max(0, min(2, options.stops - total.stops)),
                 workers=options.workers,
                 contacts=options.contacts,
+                # A backup is older than what it is written over.
+                pause=(0.0, 3.0 if options.harm == "copy" else 0.8),
                 harm=options.harm,
-                harms=min(1 if options.harm == "copy" else 3, options.harms - total.harms),
+                harms=min(1 if options.harm in ONCE else 3, options.harms - total.harms),
                 server=server,
                 pooler=pooler,
             )

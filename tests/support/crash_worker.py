@@ -17,7 +17,7 @@ import anyio
 
 from telecmi_async import CallService, Hangup, Receiver, Timeouts
 from telecmi_async.campaigns import Campaign, CampaignSettings, CampaignTimeouts, Pace, Retries
-from telecmi_async.errors import LedgerLost
+from telecmi_async.errors import ConfigurationError, LedgerLost, StoreError
 from telecmi_async.ledger import NewContact, SqliteLedger
 
 if TYPE_CHECKING:
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 TOKEN = "t" * 43
 FROM = 19170000000
 FIRST = 19170100000
-#: The exit code if the ledger is lost, as that of `dial`.
+#: The exit codes, as those of `dial`: the ledger is lost, of a newer version, or away.
 LOST = 7
+REFUSED = 2
+AWAY = 6
 #: A send without an outcome becomes unknown six seconds after its intent.
 PATIENCE = CampaignTimeouts(
     claim=3.0,
@@ -133,11 +135,16 @@ async def main(options: dict[str, Any]) -> None:
 if __name__ == "__main__":
     faulthandler.register(signal.SIGUSR1)
     options = json.loads(sys.argv[1])
-    lost = False
+    code = 0
     try:
         anyio.run(main, options, backend=options["backend"])
-    except* LedgerLost as group:
-        sys.stderr.write(f"{group.exceptions}\n")
-        lost = True
-    if lost:
-        sys.exit(LOST)
+    except* LedgerLost as lost:
+        code = LOST
+        sys.stderr.write(f"{lost.exceptions}\n")
+    except* ConfigurationError as refused:
+        code = REFUSED
+        sys.stderr.write(f"{refused.exceptions}\n")
+    except* StoreError as away:
+        code = AWAY
+        sys.stderr.write(f"{away.exceptions}\n")
+    sys.exit(code)

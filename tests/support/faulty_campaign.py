@@ -11,6 +11,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import anyio
 from attrs import field, frozen
 from memory_ledger import MemoryLedger
 
@@ -100,6 +101,11 @@ class WritingSimulator(Simulator):
         decision = super().receive(method, path, headers, body, at=at, local=local)
         self.log.append(read(body, at=at, dialled=decision.call is not None))
         return decision
+
+    async def received(self, count: int) -> None:
+        """Wait until so many requests have arrived."""
+        while len(self.log) < count:  # noqa: ASYNC110  # its requests come from any thread
+            await anyio.sleep(0.02)
 
 
 async def all_contacts(ledger: Ledger, name: str = NAME) -> list[Contact]:

@@ -94,6 +94,8 @@ class Run:
         self.callers: dict[Place, set[pytest.Item]] = defaultdict(set)
         self.lasted: dict[pytest.Item, float] = {}
         self.took = 0.0
+        #: The places of the tests as they are collected, the fastest test first.
+        self.order: list[int] = []
         self.caches: list[functools._lru_cache_wrapper[object]] = []
 
     def _names(self) -> Iterator[tuple[str, str]]:
@@ -129,7 +131,7 @@ class Run:
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         for plugin in ("anyio", "asyncio", "hypothesispytest"):
             options += ["-p", plugin]
-        return pytest.main([*options, *self.arguments], plugins=[_Quick(), *plugins])
+        return pytest.main([*options, *self.arguments], plugins=[_Quick(self.order), *plugins])
 
     def survives(self, what: Callable[[], int], seconds: float) -> bool:
         """Run something in a fork; return whether it ended with 0, in time."""
@@ -191,6 +193,10 @@ class Run:
             if isinstance(each, types.FunctionType) and each.__code__.co_filename == path:
                 functions[each.__code__.co_qualname, each.__code__.co_firstlineno].append(each)
         gc.freeze()
+        places = sorted(
+            range(len(session.items)), key=lambda at: self.lasted[session.items[at]]
+        )
+        os.write(self.pipe, f"{','.join(map(str, places))} order\n".encode())
         for number in self.chosen:
             if word := self.in_place(self.mutants[number], session, functions):
                 os.write(self.pipe, f"{number} {word}\n".encode())
@@ -260,7 +266,9 @@ class Run:
         decided, ended = set(), False
         with os.fdopen(reading) as lines:
             for value, word in map(str.split, lines):
-                if word != "seconds":
+                if word == "order":
+                    self.order = list(map(int, value.split(",")))
+                elif word != "seconds":
                     decided.add(int(value))
                     yield int(value), word == "survived"
                 else:
@@ -277,7 +285,10 @@ class Run:
 
 
 class _Quick:
-    """A failing example is enough: it is not made smaller."""
+    """The fastest tests first; a failing example is enough, and is not made smaller."""
+
+    def __init__(self, order: list[int]) -> None:
+        self.order = order
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self) -> None:
@@ -288,8 +299,8 @@ class _Quick:
         hypothesis.settings.load_profile("mutants")
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Run tests of many examples last."""
-        items.sort(key=lambda item: hasattr(getattr(item, "obj", None), "hypothesis"))
+        if len(items) == len(self.order):
+            items[:] = [items[at] for at in self.order]
 
 
 class _Finder(importlib.machinery.SourceFileLoader):
@@ -327,18 +338,18 @@ def _find(code: types.CodeType, key: Place) -> types.CodeType | None:
 
 
 class Memory:
-    """The mutants that died in earlier runs, in a file: those of this very source."""
+    """Mutants that ended as they should in earlier runs, in a file: those of this very source."""
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
         self._lines = set(file.read_text().splitlines()) if file and file.exists() else set()
 
     def has(self, run: Run, number: int) -> bool:
-        """Return whether a mutant died before."""
+        """Return whether a mutant died before, or survived and is listed."""
         return self._line(run, number) in self._lines
 
     def add(self, run: Run, number: int) -> None:
-        """Remember that a mutant died."""
+        """Remember that a mutant died, or survived and is listed."""
         if self._file and (line := self._line(run, number)) not in self._lines:
             with self._file.open("a") as file:
                 file.write(f"{line}\n")
@@ -365,23 +376,24 @@ def _print(text: str) -> None:
 
 def _score(run: Run, memory: Memory, known: set[tuple[str, str, str]]) -> tuple[int, int, int]:
     """Try a module's mutants; return how many died, count and were tried, and print the rest."""
-    died = {number for number in run.chosen if memory.has(run, number)}
-    tried, run.chosen = len(run.chosen), [each for each in run.chosen if each not in died]
     listed = {at for at, name in enumerate(run.names) if (run.name, *name) in known}
-    equivalent = 0
+    before = {number for number in run.chosen if memory.has(run, number)}
+    died, alike = before - listed, before & listed
+    tried, run.chosen = len(run.chosen), [each for each in run.chosen if each not in before]
     for number, survived in run.results() if run.chosen else ():
+        if survived is (number in listed):
+            memory.add(run, number)
         if not survived:
             died.add(number)
-            memory.add(run, number)
         elif number in listed:
-            equivalent += 1
+            alike.add(number)
         else:
             _print(f"    {run.mutants[number].line}: {run.names[number][1]}")
             for line in run.difference(run.mutants[number]):
                 _print(f"      {line}")
     for number in sorted(died & listed):
         _print(f"    listed, but it dies: {' → '.join(run.names[number])}")
-    return len(died), tried - equivalent, tried
+    return len(died), tried - len(alike), tried
 
 
 def main() -> int:
@@ -393,7 +405,9 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="try so many mutants of each module")
     parser.add_argument("--seed", default="1", help="chooses the sample")
     parser.add_argument(
-        "--killed", type=Path, help="a file of those that died: the next run tries the others"
+        "--killed",
+        type=Path,
+        help="a file of those that died or are listed: the next run tries the others",
     )
     given = parser.parse_args()
     known = {

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import shutil
+import stat
 import tempfile
 import weakref
 from contextlib import contextmanager, suppress
@@ -42,11 +43,12 @@ class Line(NamedTuple):
 class Source:
     """A file that can be read repeatedly, from its beginning.
 
-    A stream that cannot be rewound, such as standard input, is copied to a temporary file. A
-    byte order mark overrides the encoding.
+    A stream that cannot be rewound, such as a pipe or standard input, is copied to a temporary
+    file. A byte order mark overrides the encoding.
 
     Raises:
-        ConfigurationError: It cannot be read or is a workbook, or the encoding is unknown.
+        ConfigurationError: It cannot be read, is a device or a workbook, or the encoding is
+            unknown.
     """
 
     __slots__ = ("__weakref__", "_file", "_path", "encoding", "name")
@@ -59,14 +61,14 @@ class Source:
         if isinstance(given, str | os.PathLike):
             self._path = Path(given)
             self.name = self._path.name
+            if self._is_pipe(self._path):
+                with self._opened() as pipe:
+                    self._file = self._copy(pipe)
+                self._path = None
         elif given.seekable():
             self._file = given
         else:
-            # The copy is deleted when it is closed, which is when this object is gone.
-            copy = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  # as said above
-            weakref.finalize(self, copy.close)
-            shutil.copyfileobj(given, copy)
-            self._file = cast("IO[bytes]", copy)
+            self._file = self._copy(given)
         #: Its encoding.
         self.encoding = self._marked() or encoding
         try:
@@ -75,6 +77,27 @@ class Source:
             raise ConfigurationError(
                 f'encoding must name an encoding, such as "utf-8" or "cp1252", not {shown(encoding)}'
             ) from None
+
+    def _is_pipe(self, path: Path) -> bool:
+        """Return whether it can be read only once."""
+        if str(path) == "-":
+            raise ConfigurationError(
+                '"-" names no file: for standard input give /dev/stdin, or save it to a file'
+            )
+        try:
+            mode = path.stat().st_mode
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from None
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise ConfigurationError(f"{self.name} is a device or a terminal, not a file")
+        return stat.S_ISFIFO(mode)
+
+    def _copy(self, given: IO[bytes]) -> IO[bytes]:
+        """Copy a stream; the copy is deleted when it is closed, once this object is gone."""
+        copy = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  # as said above
+        weakref.finalize(self, copy.close)
+        shutil.copyfileobj(given, copy)
+        return cast("IO[bytes]", copy)
 
     def _marked(self) -> str | None:
         """Return the encoding that the file's byte order mark states."""

@@ -11,7 +11,7 @@ import json
 import logging
 import secrets
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 import attrs
@@ -236,12 +236,14 @@ class Intake:
                 reply = other
         return reply
 
-    async def _accept_one(self, delivery: WebhookRequest, payload: bytes) -> HttpResponse:
+    async def _accept_one(self, delivery: WebhookRequest, payload: Any) -> HttpResponse:
         try:
             event = parse_event(payload)
         except WebhookError as error:
             logger.warning("a webhook cannot be read: %s", error)
             return self.unreadable(delivery, 400)
+        if not isinstance(payload, bytes):  # of an array
+            payload = json.dumps(event.raw).encode()
         stored = self._match(event, payload)
         if isinstance(event, _QUESTIONS):
             return await self._answer(delivery, event, stored)

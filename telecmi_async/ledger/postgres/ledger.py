@@ -307,7 +307,7 @@ class PostgresLedger:
     async def settle(self, token: str, outcome: SendResult) -> bool:
         """Put the result of a send on record."""
         done: bool = await self._moves.value(
-            "SELECT settle_send(%s, %s::contact_state, %s, %s, %s, %s, %s)",
+            "SELECT settle_2(%s, %s::contact_state, %s, %s, %s, %s, %s)",
             token, outcome.state.value, clean(outcome.detail), clean_id(outcome.request_id),
             outcome.not_before, outcome.counts, takes_again=True,
         )  # fmt: skip

@@ -219,7 +219,7 @@ class SqliteThread:
         self._files = [str(self._path), *beside]
         if address.endswith("immutable=1"):
             del self._files[1:]
-        if self._writes:
+        if self._writes or address.endswith("mode=rw"):  # either makes an index
             wait_until_unused(Path(path), [Path(file) for file in beside], self._timeout)
         db = sqlite3.connect(
             address,

@@ -6,7 +6,9 @@ import csv
 import io
 import itertools
 import json
+import os
 import re
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -864,3 +866,33 @@ def test_what_the_json_module_writes_is_read_back(rows: list[tuple[int, str]]) -
     file = opened("\n".join(lines))
 
     assert [(c.number, c.columns["text"]) for c in file.contacts()] == rows
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+def test_a_pipe_is_read_once_and_kept(tmp_path: Path) -> None:
+    """A FIFO works like a file: its plan and its contacts are read from a copy."""
+    pipe = tmp_path / "contacts.csv"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"number\n+19170000001\n",))
+    writer.start()
+
+    file = ContactsFile(pipe)
+    writer.join()
+
+    assert [contact.number for contact in file.contacts()] == [19170000001]
+    assert [contact.number for contact in file.contacts()] == [19170000001]
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("-", r'"-" names no file: for standard input give /dev/stdin'),
+        ("/dev/null", "null is a device or a terminal, not a file"),
+        ("/dev/zero", "zero is a device or a terminal, not a file"),
+        ("no\0file", "cannot be read: ValueError"),
+    ],
+)
+def test_what_is_no_file_is_refused_in_a_sentence(path: str, why: str) -> None:
+    """A device would be read without end, and "-" is a name for people."""
+    with pytest.raises(ConfigurationError, match=why):
+        ContactsFile(path)

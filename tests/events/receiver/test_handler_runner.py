@@ -260,13 +260,16 @@ async def test_a_receiver_works_again_after_events_were_lost(
 
 def test_what_a_loop_that_was_closed_left_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Events of an event loop that ended are given up, and the next loop starts afresh."""
-    receiver = Receiver(TOKEN, max_pending_events=1)
+    receiver = Receiver(TOKEN, max_pending_events=150)
     receiver.on_event(lambda event: anyio.sleep_forever())
 
-    replies = [run(partial(ring, receiver, number)) for number in range(2)]
+    async def ring_often(first: int) -> list[int]:
+        return [(await ring(receiver, first + number)).status for number in range(150)]
 
-    assert [reply.status for reply in replies] == [204, 204]
-    assert "lost for the handler" in caplog.text
+    statuses = [run(partial(ring_often, first)) for first in (0, 1_000)]
+
+    assert statuses == [[204] * 150, [204] * 150]
+    assert "handlers of 150 accepted events did not end" in caplog.text
 
 
 async def test_a_question_beyond_the_bound_is_answered(

@@ -240,6 +240,80 @@ async def test_a_question_that_two_processes_get_is_answered_once(
     assert sum(map(len, received)) == 1
 
 
+async def test_another_key_of_the_same_leg_is_answered_once_too(
+    wall: Callable[[float], None],
+) -> None:
+    """Where a leg has answers already, the next question waits for its own."""
+    store = SharedStore()
+    receivers = [Receiver(TOKEN, store=store) for _ in range(2)]
+    menu = Menu(*receivers)
+    replies: list[bytes] = []
+
+    async def ask(receiver: Receiver) -> None:
+        replies.append((await post(receiver, DIGITS | {"dtmf": "2"}, path=MENU)).body)
+
+    async with receivers[0], receivers[1]:
+        await post(receivers[0], DIGITS, path=MENU)
+        async with anyio.create_task_group() as tasks:
+            for receiver in receivers:
+                tasks.start_soon(ask, receiver)
+
+    assert len(menu.asked) == 2
+    assert [b"2.wav" in reply for reply in replies] == [True, True]
+
+
+async def test_an_answer_that_is_forgotten_while_it_is_made_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Beyond the bound a question under way is answered, though a repeat would not be known."""
+    monkeypatch.setattr("telecmi_async.events.receiver.questions._MOST_KEPT", 1)
+    receiver = Receiver(TOKEN)
+    Menu(receiver)
+    replies: list[bytes] = []
+
+    async def ask(key: str) -> None:
+        replies.append((await post(receiver, DIGITS | {"dtmf": key}, path=MENU)).body)
+
+    async with receiver:
+        async with anyio.create_task_group() as tasks:
+            for key in "12":
+                tasks.start_soon(ask, key)
+        questions = receiver._intake._questions
+
+        assert (len(replies), len(questions._answers)) == (2, 1)
+        assert questions._bytes == sum(
+            len(each.flow or b"") for each in questions._answers.values()
+        )
+
+
+async def test_a_question_about_nobodys_call_is_answered_and_kept_aside() -> None:
+    """A question that names an unknown request is answered, and reaches no event handler."""
+    receiver = Receiver(TOKEN)
+    async with receiver, FakeTelecmi().service(events=receiver):
+        received = events_of(receiver)
+        reply = await post(receiver, DIGITS | {"request_id": "unknown"})
+
+    assert reply.status == 200
+    assert received == []
+    assert receiver.counts == Counts(accepted=1, unmatched=1, questions=1)
+
+
+async def test_a_caller_who_hangs_up_is_noticed_by_the_id_of_the_leg() -> None:
+    """A handle for the leg of an inbound call has its events, and its repr says what it is."""
+    receiver = Receiver(TOKEN)
+    async with receiver, FakeTelecmi().service(events=receiver) as service:
+        await post(receiver, INBOUND)
+        call = service.handle_for(LEG)
+        await post(receiver, {"status": "in_hangup", "cmiuuid": LEG, "time": 1670568290000})
+        async for _ in call.events():
+            if call.result.over:
+                break
+        over = call.result.over
+
+    assert over
+    assert "attached by its id progress" in repr(call)
+
+
 async def test_what_a_person_sends_to_a_webhook_is_no_answer(
     wall: Callable[[float], None],
 ) -> None:

@@ -6,7 +6,7 @@ ALTER TABLE contact ADD COLUMN excused integer NOT NULL DEFAULT 0;
 
 -- Puts the result of a send on record, and whether it counts as an attempt if its contact is tried
 -- again. Repeated, it finds the contact moved on.
-CREATE FUNCTION settle_send(p_token text, p_outcome contact_state, p_detail text, p_request text,
+CREATE FUNCTION settle_2(p_token text, p_outcome contact_state, p_detail text, p_request text,
     p_not_before double precision, p_counts boolean, p_again boolean)
 RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
