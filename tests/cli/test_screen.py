@@ -173,3 +173,13 @@ def test_an_answer_from_a_terminal_that_is_gone_is_none(
     terminal = Console(stdin=given, stdout=Stream(), stderr=Stream(), environ={})
 
     assert terminal.ask("Yes? ") == ""
+
+
+@ERRORS
+def test_a_write_that_fails_at_once_is_no_loss(error: Exception) -> None:
+    """A stream that fails before its buffer is full loses no result either."""
+    lost: list[str] = []
+    stream = Screen(Full(error, at_once=True), lambda text, _: lost.append(text))
+    stream.write("one\n")
+
+    assert lost == ["one\n"]
