@@ -433,11 +433,8 @@ class PostgresLedger:
 
     async def advance_starts(self, keys: Sequence[tuple[str, float]], *, beyond: float) -> None:
         """Have starts that are due far in the future come due soon."""
-        await self._moves.fetch(
-            "UPDATE pace SET due = clock() + k.seconds FROM unnest(%s::text[], %s::float8[])"
-            " AS k (key, seconds) WHERE pace.key = k.key AND due > clock() + %s RETURNING 1",
-            [key for key, _ in keys], [seconds for _, seconds in keys], beyond,
-        )  # fmt: skip
+        names, seconds = [key for key, _ in keys], [each for _, each in keys]
+        await self._moves.fetch(queries.ADVANCE_STARTS, names, seconds, beyond)
 
     async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
         """Lease one of a number of channels; return False if all are taken."""
@@ -449,6 +446,4 @@ class PostgresLedger:
 
     async def free_channel(self, key: str, holder: str) -> None:
         """Give a channel back."""
-        await self._moves.fetch(
-            "DELETE FROM channel WHERE key = %s AND holder = %s RETURNING 1", key, holder
-        )
+        await self._moves.fetch(queries.FREE_CHANNEL, key, holder)

@@ -53,3 +53,8 @@ ADD_LEG: Final = """
     WHERE s.token = %s OR s.request_id = %s LIMIT 1
     ON CONFLICT (send, leg) DO UPDATE SET cost = excluded.cost WHERE excluded.cost > l.cost
     RETURNING 1"""
+ADVANCE_STARTS: Final = """
+    UPDATE pace SET due = clock() + k.seconds
+    FROM unnest(%s::text[], %s::float8[]) AS k (key, seconds)
+    WHERE pace.key = k.key AND pace.due > clock() + %s RETURNING 1"""
+FREE_CHANNEL: Final = "DELETE FROM channel WHERE key = %s AND holder = %s RETURNING 1"

@@ -355,3 +355,20 @@ def test_a_thousand_receivers_cost_a_log_line_no_more_than_one() -> None:
 
     assert steps() == before
     assert (len(many), one.counts.accepted) == (1_000, 0)
+
+
+def test_tokens_are_changed_while_a_receiver_works() -> None:
+    """New tokens are valid at once and the old ones not; invalid ones change nothing."""
+    old, new = "o" * 43, "n" * 43
+    receiver = Receiver(old)
+    tokens = receiver._tokens
+    receiver.change_token([new, old])
+    both = [tokens.match(f"/{each}") is not None for each in (old, new)]
+    receiver.change_token(new)
+
+    with pytest.raises(ConfigurationError, match="token must be"):
+        receiver.change_token("short")
+    assert both == [True, True]
+    assert [tokens.match(f"/{each}") is not None for each in (old, new)] == [False, True]
+    assert receiver.url("https://example.com").endswith(new)
+    assert old not in without_tokens(f"/{old}")
