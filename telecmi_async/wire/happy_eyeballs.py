@@ -1,7 +1,7 @@
 """Happy eyeballs: which of a host's addresses is connected to (RFC 8305), on every event loop.
 
-Not `anyio.connect_tcp`: before anyio 4.16 it loses the socket if it is cancelled in the moment in
-which it has connected.
+Both drivers share it: they try addresses in the same order, and whatever ends an attempt, its
+socket is closed.
 """
 
 from __future__ import annotations

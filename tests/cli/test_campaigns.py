@@ -272,7 +272,7 @@ def test_contacts_may_be_json_lines(folder: Path) -> None:
 
     assert code == Exit.OK
     assert simulator.numbers() == 1
-    assert "1 flow" in terminal.err
+    assert "1 empty cell" in terminal.err
 
 
 def test_a_file_without_a_header_is_told(folder: Path) -> None:

@@ -658,6 +658,31 @@ class TestRace:
         ]
 
 
+async def test_a_socket_that_cannot_be_used_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If anyio does not take a connected socket, the socket is closed, and the error is raised."""
+    server = fs.FaultServer(lambda peer: peer.gone())
+    taken: list[socket.socket] = []
+
+    async def refuse(found: socket.socket) -> Any:
+        taken.append(found)
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr("anyio.abc.SocketStream.from_socket", refuse)
+    async with server.running():
+        with pytest.raises(RuntimeError, match="unforeseen"):
+            await open_on_trio(Origin("127.0.0.1", server.port, None))
+
+    assert [each.fileno() for each in taken] == [-1]
+
+
+async def test_a_refused_address_is_named() -> None:
+    """The error of a port without a server has its number and its address."""
+    port = fs.closed_port()
+
+    with pytest.raises(ConnectionRefusedError, match=rf"127\.0\.0\.1 port {port}"):
+        await open_on_trio(Origin("127.0.0.1", port, None))
+
+
 @pytest.mark.parametrize("anyio_backend", BACKENDS[:1])
 @pytest.mark.parametrize("poll", [True, False], ids=["poll", "select"])
 async def test_a_socket_is_readable_when_something_came(
