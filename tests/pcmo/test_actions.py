@@ -298,6 +298,20 @@ def test_collecting_digits_has_its_options(name: str) -> None:
     with pytest.raises(InvalidCall, match="must be between 1 and") as caught:
         PlayGetInput(HOOK, file_name="a.wav", **{name: 0})  # type: ignore[arg-type]  # any of three
     assert caught.value.path == name
+    with pytest.raises(TypeError, match="positional"):
+        PlayGetInput(HOOK, 3)  # type: ignore[call-arg, arg-type]  # on purpose
+
+
+def test_the_array_of_endpoints_has_one_of_two_names() -> None:
+    """It is named as in the vendor's table unless "call" is asked for, by keyword."""
+    assert Connect([Sip("a")]) == Connect([Sip("a")], array_key="connect")
+    assert "call" in dump_pcmo([Connect([Sip("a")], array_key="call")])[0]
+    for wrong in ("Call", "", None):
+        with pytest.raises(InvalidCall) as caught:
+            Connect([Sip("a")], array_key=wrong)  # type: ignore[arg-type]  # on purpose
+        assert caught.value.path == "array_key"
+    with pytest.raises(TypeError, match="positional"):
+        Connect([Sip("a")], "call")  # type: ignore[call-arg, arg-type]  # on purpose
 
 
 @pytest.mark.parametrize(
