@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
@@ -20,10 +20,9 @@ from telecmi_async.simulator.fault import Breach
 from telecmi_async.simulator.replies import refused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncGenerator, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
-    from telecmi_async.events.receiver import Receiver
     from telecmi_async.http_server import (
         ASGIReceive,
         ASGIScope,
@@ -57,7 +56,6 @@ class RequestHandler(Protocol):
         *,
         at: float,
         local: bool = True,
-        home: Receiver | None = None,
     ) -> Decision:
         """Return what becomes of one request; the caller must call `leave` once."""
         ...
@@ -77,25 +75,28 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
     The latency passes on the event loop's own clock, so that it costs nothing on a virtual
     one. A read time-out that is shorter ends the request as it would over a network: the
     call was placed, and the caller never learns its id. A connection that breaks raises what
-    it would raise over a network. ``home`` gets the events of its calls, unless the simulator
-    has another target.
+    it would raise over a network. Requests are handed over inside a context of ``placing``.
     """
 
-    def __init__(self, simulator: RequestHandler, home: Receiver | None = None) -> None:
+    def __init__(
+        self,
+        simulator: RequestHandler,
+        placing: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
         self._simulator = simulator
-        self._home = home
+        self._placing = placing
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer one request."""
         body = await request.aread()
-        decision = self._simulator.receive(
-            request.method,
-            request.url.path,
-            request.headers,
-            body,
-            at=anyio.current_time(),
-            home=self._home,
-        )
+        with self._placing():
+            decision = self._simulator.receive(
+                request.method,
+                request.url.path,
+                request.headers,
+                body,
+                at=anyio.current_time(),
+            )
         timeout: float | None = request.extensions.get("timeout", {}).get("read")
         try:
             if timeout is not None and timeout < decision.delay:

@@ -8,6 +8,7 @@ requests to it: see `telecmi_async.simulator.fronts`.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 
 import httpx
@@ -237,7 +238,9 @@ class Simulator(SimulatorOptions):
         home = next((source for source in given if isinstance(source, Receiver)), None)
         async with (
             self.running(),
-            httpx.AsyncClient(transport=SimulatorTransport(self, home)) as client,
+            httpx.AsyncClient(
+                transport=SimulatorTransport(self, partial(self._world.placed_for, home))
+            ) as client,
             CallService(self.app_id, self.secret, http_client=client, **options) as service,
         ):
             if home is not None:
@@ -313,7 +316,6 @@ class Simulator(SimulatorOptions):
         *,
         at: float,
         local: bool = True,
-        home: Receiver | None = None,
     ) -> Decision:
         """Return what becomes of one request. It never raises.
 
@@ -322,7 +324,6 @@ class Simulator(SimulatorOptions):
 
         The path has its query, the headers have lower-case names, and ``at`` is when the request
         arrived, by the event loop's clock. Only clients on this machine (``local``) see the page.
-        ``home`` is the receiver of the service that asks, if it has one.
         """
         self._world.advance(at)
         shown = self._page.answer(method, path, headers, body) if local else None
@@ -331,11 +332,7 @@ class Simulator(SimulatorOptions):
             return Decision(0.0, shown)
         self._log.arrive(at)
         bare = path.partition("?")[0]
-        self._world.home = home
-        try:
-            decision = self._api.answer(method, bare, headers, body, at)
-        finally:
-            self._world.home = None
+        decision = self._api.answer(method, bare, headers, body, at)
         return decision or Decision(self.latency[0], replies.refused(404, "not found"))
 
     def leave(self) -> None:

@@ -16,7 +16,7 @@ import itertools
 import json
 import logging
 from collections import OrderedDict, deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
@@ -39,7 +39,7 @@ from telecmi_async.simulator.payload import DIALECTS, Subject
 from telecmi_async.simulator.webhooks import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from telecmi_async.events.receiver import Receiver
     from telecmi_async.simulator.call import Leg, Note, SimulatedCall
@@ -128,6 +128,15 @@ class World:
     def now(self) -> float:
         """The time in calls, in seconds, when something happened last."""
         return self._clock.now
+
+    @contextmanager
+    def placed_for(self, home: Receiver | None) -> Generator[None]:
+        """Let calls that are placed inside belong to a receiver."""
+        self.home = home
+        try:
+            yield
+        finally:
+            self.home = None
 
     def target_of(self, call: SimulatedCall) -> WebhookTarget | None:
         """Return where messages about a call go now.

@@ -337,3 +337,33 @@ async def test_ids_of_forged_events_disturb_no_log(log: Log, given: str, kept: s
     (event,) = log.facts("event")
     assert event["cmiuuid"] == kept
     assert not any("\n" in line or "\x1b" in line for line in log.lines)
+
+
+async def test_what_is_remembered_of_logged_events_is_bounded(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events of calls without handles are logged, however few of them are remembered."""
+    monkeypatch.setattr("telecmi_async.service.tracker._MOST_PLACED", 3)
+    simulator = Simulator(life="immediate")
+    async with simulator.service(events=Receiver(TOKEN), from_=FROM) as service:
+        for n in range(5):
+            await service.make_call(to=NUMBER + n, pcmo=FLOW)
+        await anyio.sleep(100)
+        tracker = service._parts.tracker
+        assert tracker is not None
+        assert len(tracker._logged) == 3
+
+    assert len(log.facts("accepted")) == 5
+
+
+async def test_a_stream_shows_how_far_it_is() -> None:
+    """The repr of a stream counts what is settled, by outcome, and says when it has ended."""
+    async with Simulator(life=None).service(from_=FROM) as service:
+        rows: list[dict[str, object]] = [{"to": "12"}, {"to": NUMBER, "pcmo": FLOW}]
+        stream = service.make_calls(rows)
+        before = repr(stream)
+        async for _ in stream:
+            pass
+
+    assert before == "<CallStream 0 of 0 settled>"
+    assert repr(stream) == "<CallStream 2 of 2 settled, 1 accepted, 1 invalid, ended>"

@@ -345,7 +345,7 @@ async def test_a_stream_whose_progress_fails_yields_every_call(
         monkeypatch.setattr("telecmi_async.service.stream.Progress", fail)
         requests = [CallRequest(to=TO + n, pcmo=FLOW) for n in range(30)]
         async with service.make_calls(requests, on_progress=print) as calls:
-            rows = [call.source.to async for call in calls]  # type: ignore[attr-defined]  # it is a CallRequest
+            rows = [call.source.to async for call in calls]
 
     assert sorted(rows) == [request.to for request in requests]
     assert caplog.text.count("on_progress failed") == 30
