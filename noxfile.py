@@ -298,6 +298,9 @@ def crash(session: nox.Session) -> None:
     for options in (["--kills=200"], ["--kills=200", "--workers=3", "--postgres"]):
         session.run("python", "tests/support/crash.py", *options, *session.posargs)
     session.run("python", "tests/support/crash.py", "--kills=10", "--stops=20", "--workers=3")
+    for harm in ("shm", "log", "copy", "lock", "versions", "postmaster", "pooler"):
+        some = ["--kills=10", "--harms=10", "--workers=2", f"--harm={harm}"]
+        session.run("python", "tests/support/crash.py", *some)
     session.run("python", "tests/support/soak.py", "--contacts=10000")
     patient = ["pytest", "-o", "faulthandler_timeout=600"]
     followed = "tests/service/test_many_calls.py"

@@ -37,10 +37,10 @@ class WritingSimulator(Simulator):
         body: bytes,
         *,
         at: float,
-        local: bool = True,
+        **options: Any,
     ) -> Decision:
         """Process a request; log a placed call to disk before the reply."""
-        decision = super().receive(method, path, headers, body, at=at, local=local)
+        decision = super().receive(method, path, headers, body, at=at, **options)
         if decision.call is not None:
             params: Any = decision.call.extra_params
             reference = params["tcm_reference"].partition(".")[0]

@@ -95,10 +95,10 @@ class WritingSimulator(Simulator):
         body: bytes,
         *,
         at: float,
-        local: bool = True,
+        **options: Any,
     ) -> Decision:
         """Take a request."""
-        decision = super().receive(method, path, headers, body, at=at, local=local)
+        decision = super().receive(method, path, headers, body, at=at, **options)
         self.log.append(read(body, at=at, dialled=decision.call is not None))
         return decision
 

@@ -135,11 +135,11 @@ class WritingSimulator(Simulator):
         body: bytes,
         *,
         at: float,
-        local: bool = True,
+        **options: Any,
     ) -> Decision:
         """Log and process a request."""
         self.arrivals.append(at)
-        return super().receive(method, path, headers, body, at=at, local=local)
+        return super().receive(method, path, headers, body, at=at, **options)
 
 
 async def serve() -> None:

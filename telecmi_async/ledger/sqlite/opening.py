@@ -73,6 +73,8 @@ def _is_used(path: Path) -> bool:
     try:
         with closing(sqlite3.connect(path, timeout=0.0, isolation_level=None)) as db:
             db.execute("PRAGMA locking_mode = EXCLUSIVE")  # it needs no index
+            # If it is the only one, it folds a log that was left behind into the file.
+            db.execute("PRAGMA checkpoint_fullfsync = ON")
             db.execute("BEGIN EXCLUSIVE")
     except sqlite3.Error as error:
         return getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
@@ -48,7 +48,7 @@ class CopyingSimulator(WritingSimulator):
         body: bytes,
         *,
         at: float,
-        local: bool = True,
+        **options: Any,
     ) -> Decision:
         """Copy the files, then handle the request."""
         if self.source is not None:
@@ -56,7 +56,7 @@ class CopyingSimulator(WritingSimulator):
             for end in ("", "-wal"):
                 shutil.copy(f"{self.source}{end}", f"{copy}{end}")
             self.copies.append((copy, len(self.log) + 1))
-        return super().receive(method, path, headers, body, at=at, local=local)
+        return super().receive(method, path, headers, body, at=at, **options)
 
 
 def tear_log(copy: Path, log: int) -> None:
