@@ -114,7 +114,7 @@ def text_of(payload: bytes | bytearray | str) -> str:
     """
     if isinstance(payload, str):
         return payload
-    if bytes(payload[:2]) in _PACKED:
+    if payload[:1] != b"{" and bytes(payload[:2]) in _PACKED:
         payload = _unpacked(payload)
     try:
         text = payload.decode()

@@ -59,7 +59,13 @@ def test_nothing_private_can_be_read_in_an_address(value: str | int) -> None:
 async def test_values_come_back_as_text() -> None:
     """Whatever was given comes back as text, at the receiver of any process of the account."""
     asked: list[DigitsEvent] = []
-    given = {"order": 42, "name": "A&B ü\n☎", "empty": "", "caller": CALLER, "v": "mine"}
+    given: dict[str, str | int] = {
+        "order": 42,
+        "name": "A&B ü\n☎",
+        "empty": "",
+        "caller": CALLER,
+        "v": "mine",
+    }
     url = known().url(BASE, "", nothing=None, **given)
     other = Receiver(TOKEN)
 
@@ -120,7 +126,12 @@ async def test_the_secret_may_change() -> None:
     asked: list[str | None] = []
     receiver = Receiver(TOKEN, secret="old-secret")
     url = receiver.url(BASE, order=42)
-    receiver.on_input(lambda event: asked.append(event.query.get("order")))  # type: ignore[arg-type,return-value]  # the fallback answers
+
+    @receiver.on_input
+    def menu(event: DigitsEvent) -> Flow:
+        asked.append(event.query.get("order"))
+        return Flow().hangup()
+
     async with receiver, CallService(1, "new-secret", from_=19170000000, events=receiver):
         newer = receiver.url(BASE, order=43)
         for each in (url, newer):

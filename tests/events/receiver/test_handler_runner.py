@@ -13,7 +13,7 @@ import pytest
 from fake_store import payload, record
 from webhook_posts import DIGITS, REQUEST_ID, TOKEN, events_of, post
 
-from telecmi_async import Receiver
+from telecmi_async import Flow, Receiver
 from telecmi_async.events.receiver import Counts
 from telecmi_async.events.receiver.receiver import intake_of
 from telecmi_async.testing import run
@@ -34,8 +34,8 @@ async def ring(receiver: Receiver, number: int, status: str = "ringing") -> Http
 async def test_twenty_thousand_events_behind_a_slow_handler_are_few_tasks() -> None:
     """By default 10,000 events wait, in 100 tasks, and the rest is refused."""
     receiver = Receiver(TOKEN)
-    receiver.on_event(lambda event: go_on.wait())
     go_on = anyio.Event()
+    receiver.on_event(lambda event: go_on.wait())
     async with receiver:
         statuses = [(await ring(receiver, number)).status for number in range(20_000)]
         await anyio.wait_all_tasks_blocked()
@@ -321,7 +321,7 @@ async def test_logs_name_what_failed(caplog: pytest.LogCaptureFixture) -> None:
     def note(name: str, event: Event) -> None:
         raise KeyError(name)
 
-    async def menu(event: DigitsEvent) -> None:
+    async def menu(event: DigitsEvent) -> Flow:
         raise KeyError("no menu")
 
     for handler in (Ledger(), Ledger().save, partial(note, "x")):
