@@ -98,7 +98,7 @@ def fill_disk(harm: Harms) -> bool:
         while True:
             file.write(bytes(4096))
             file.flush()
-    threading.Timer(harm.chance.uniform(0.5, 3.0), filler.unlink).start()
+    threading.Timer(harm.chance.uniform(0.5, 3.0), filler.unlink, [True]).start()
     return True
 
 
