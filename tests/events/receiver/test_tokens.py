@@ -236,6 +236,13 @@ def test_a_token_has_a_least_and_a_greatest_length(length: int, fits: bool) -> N
         Receiver("a" * length)
 
 
+@pytest.mark.parametrize(("length", "fits"), [(0, False), (1, True), (64, True), (65, False)])
+def test_a_name_has_a_greatest_length(length: int, fits: bool) -> None:
+    """A name has 1 to 64 characters."""
+    with nullcontext() if fits else pytest.raises(ConfigurationError):
+        check_name("a" * length)
+
+
 @pytest.mark.parametrize("name", [None, 7, b"menu", ["menu"]])
 def test_a_name_is_text(name: Any) -> None:
     """A name that is no text is refused as any other that cannot be part of an address."""
