@@ -85,7 +85,7 @@ def check_function(name: str, function: _F, argument: str, *, plain: bool = Fals
     wanted = f"{name} must be {kind} of {argument}"
     if not callable(function):
         raise ConfigurationError(f"{wanted}, not {kind_of(function)}")
-    call = cast("Callable[..., object]", function)
+    call: Callable[..., object] = function
     if _is(inspect.isgeneratorfunction, call) or _is(inspect.isasyncgenfunction, call):
         raise ConfigurationError(f"{wanted}: one with a yield does nothing when it is called")
     if plain and _is(inspect.iscoroutinefunction, call):

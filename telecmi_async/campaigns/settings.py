@@ -127,7 +127,8 @@ class CampaignTimeouts:
     timeouts: Timeouts | None = field(
         default=None,
         validator=validators.must_be(
-            "a Timeouts or None", lambda value: value is None or isinstance(value, Timeouts)
+            "a Timeouts or None",
+            lambda value: isinstance(cast("object", value), Timeouts | None),
         ),
     )
     grace: float = _seconds(30.0)
