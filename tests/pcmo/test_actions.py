@@ -298,6 +298,9 @@ def test_collecting_digits_has_its_options(name: str) -> None:
     with pytest.raises(InvalidCall, match="must be between 1 and") as caught:
         PlayGetInput(HOOK, file_name="a.wav", **{name: 0})  # type: ignore[arg-type]  # any of three
     assert caught.value.path == name
+    with pytest.raises(InvalidCall, match="has no scheme") as caught:
+        PlayGetInput("a.example", file_name="a.wav")
+    assert caught.value.path == "action_url"
     with pytest.raises(TypeError, match="positional"):
         PlayGetInput(HOOK, 3)  # type: ignore[call-arg, arg-type]  # on purpose
 

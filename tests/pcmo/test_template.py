@@ -526,3 +526,24 @@ def test_text_with_doubled_braces_comes_back(text: str) -> None:
         return
 
     assert Template([{"action": "speak", "text": escaped}]).fill({}) == Flow([wanted])
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("bridge", "duration"), ("bridge", "loop"), ("bridge", "timeout"),
+        ("play_get_input", "max_digit"), ("play_get_input", "max_retry"),
+        ("play_get_input", "timeout"),
+    ],
+)  # fmt: skip
+def test_a_columns_digits_are_an_integer_where_one_is_due(name: str, key: str) -> None:
+    """Counts and times come from columns as text, and are sent as integers."""
+    rest: dict[str, object] = (
+        {"connect": [{"type": "pstn", "number": 19170000003}]}
+        if name == "bridge"
+        else {"action_url": "https://example.com/a", "file_name": "a.wav"}
+    )
+
+    flow = Template([{"action": name, key: "{x}", **rest}]).fill({"x": "7"})
+
+    assert flow.dump()[0][key] == 7
