@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
+from telecmi_async._internal.telecmi import REFERENCE_PREFIX
 from telecmi_async.events import dedupe_key, parse_event
 from telecmi_async.events.store import StoredEvent, event_ids
 from telecmi_async.testing.contract import check_rules, eventually, expect
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _ID: Final = "request-1"
 _OTHER_ID: Final = "request-2"
-_REFERENCE: Final = "tcm_" + "a" * 26
+_REFERENCE: Final = REFERENCE_PREFIX + "a" * 26
 _count = itertools.count()
 
 # Payloads of every kind, with all that JSON can hold.

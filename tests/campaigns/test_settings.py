@@ -237,5 +237,7 @@ def test_a_part_that_is_something_else_is_refused(part: str) -> None:
     wrong: Any = 5
     with pytest.raises(ConfigurationError, match=rf"CampaignSettings\.{part} must be of type"):
         CampaignSettings(flow=[Hangup()], **{part: wrong})
-    with pytest.raises(ConfigurationError, match=r"CampaignTimeouts\.timeouts must be of type"):
+    with pytest.raises(
+        ConfigurationError, match=r"CampaignTimeouts\.timeouts must be a Timeouts"
+    ):
         CampaignTimeouts(timeouts=wrong)

@@ -62,8 +62,12 @@ def test_a_flow_is_checked() -> None:
     _, none = ran("flow", "check", "-", typed='[{"action": "hangup"}]')
 
     assert code == Exit.OK
-    assert terminal.out == "2 actions: speak, bridge\ncolumns: name\n"
-    assert json.loads(as_json.out) == {"actions": ["speak", "bridge"], "columns": ["name"]}
+    assert terminal.out == "2 actions: speak, bridge\ncolumns: name\nmust hold text: name\n"
+    assert json.loads(as_json.out) == {
+        "actions": ["speak", "bridge"],
+        "columns": ["name"],
+        "required": ["name"],
+    }
     assert bad == Exit.USAGE
     assert "speak" in refused.err
     assert none.out.endswith("columns: none\n")

@@ -170,13 +170,20 @@ _TEXTS = st.one_of(
 
 @given(_TEXTS)
 def test_what_one_entrance_refuses_all_refuse_alike(text: str) -> None:
-    """Any text is one number at every entrance, or is refused everywhere for one reason."""
+    """Any text is one number at every entrance, or is refused everywhere for one reason.
+
+    A template has a reason of its own for a cell that holds no text.
+    """
     found = read(parse_number, text)
 
     assert {name: read(each, text) for name, each in ENTRANCES.items()} == dict.fromkeys(
         ENTRANCES, found
     )
-    assert {read(each, text) for each in TEXT_ENTRANCES.values()} == {found}
+    read_as_text = {read(each, text) for each in TEXT_ENTRANCES.values()}
+    is_empty = isinstance(found, str) and all(
+        isinstance(each, str) and each.startswith("needs text") for each in read_as_text
+    )
+    assert is_empty or read_as_text == {found}
 
 
 @given(_TEXTS)

@@ -218,7 +218,8 @@ async def test_the_end_is_logged_again_when_its_cost_grows(log: Log) -> None:
     costs = {facts["reference"]: facts["cost"] for facts in lines if "cost" in facts}
 
     assert costs == {
-        handle.reference: str(simulator.call(handle.request_id).cost) for handle in handles
+        handle.reference: f"{simulator.call(handle.request_id).cost.normalize():f}"
+        for handle in handles
     }
     for handle in handles:
         of_one = [facts for facts in lines if facts["reference"] == handle.reference]

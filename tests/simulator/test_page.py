@@ -885,6 +885,7 @@ class Peer:
         return self.host, 1
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("host", "local"),
     [
@@ -897,7 +898,7 @@ class Peer:
         ("fe80::1%eth0", False),
     ],
 )
-def test_only_this_machine_is_shown_the_page(host: str, local: bool) -> None:
+async def test_only_this_machine_is_shown_the_page(host: str, local: bool) -> None:
     """The client's address decides, because a Host header can be forged."""
     simulator = Simulator()
     stream = cast("Any", Peer(host))

@@ -57,6 +57,7 @@ TESTS = {
     "events.fields": ["events/test_parse.py"],
     "events.reference": ["events/test_reference.py"],
     "events.receiver.tokens": ["events/receiver/test_tokens.py", "events/receiver/test_receiver.py", "events/receiver/test_handlers.py", "events/receiver/test_asgi.py"],
+    "events.receiver.token_filter": ["events/receiver/test_tokens.py", "events/receiver/test_receiver.py", "events/receiver/test_handlers.py", "events/receiver/test_asgi.py"],
     "events.state": ["events/test_state.py"],
     "events.transitions": ["events/test_transitions.py", "events/test_state.py"],
     "ledger.states": ["ledger/test_states.py"],

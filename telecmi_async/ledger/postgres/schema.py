@@ -199,7 +199,7 @@ def failure_of(
     that was prepared for a dropped type, for example, fails in a way that says nothing of it.
     """
     state = str(getattr(error, "sqlstate", None) or "")
-    words = f"the ledger's database failed ({name_of(error)})"
+    words = f"the ledger's database failed ({error_name(error)})"
     if state in _DAMAGED:
         return LedgerLost(words)
     if state == _READ_ONLY:
@@ -230,7 +230,7 @@ def _lost(connector: PostgresConnector, connection: WatchedConnection) -> Ledger
     return None
 
 
-def name_of(error: Exception) -> str:
+def error_name(error: Exception) -> str:
     """Return an error's name without its message, which may repeat a row's values."""
     state = getattr(error, "sqlstate", None)
     return f"{type(error).__name__}, {state}" if state else type(error).__name__

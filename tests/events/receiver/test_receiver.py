@@ -532,7 +532,7 @@ def test_a_receiver_shows_its_public_face_only() -> None:
     receiver = Receiver(TOKEN)
 
     assert [name for name in dir(receiver) if not name.startswith("_")] == [
-        "aclose", "asgi", "counts", "handle", "hide_in", "on_event", "on_inbound", "on_input",
+        "aclose", "asgi", "change_token", "counts", "handle", "hide_in", "on_event", "on_inbound", "on_input",
         "store", "url",
     ]  # fmt: skip
 
