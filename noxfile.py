@@ -292,7 +292,7 @@ def programs(session: nox.Session) -> None:
 def crash(session: nox.Session) -> None:
     """Kill and freeze workers of campaigns at random, and count who was dialled twice.
 
-    What takes long besides: a soak, and ten thousand calls followed to their ends.
+    What takes long besides: rates while ledgers stall, a soak, and ten thousand calls followed to their ends.
     """
     session.install("--editable", ".", *group("full"))
     for options in (["--kills=200"], ["--kills=200", "--workers=3", "--postgres"]):
@@ -301,6 +301,7 @@ def crash(session: nox.Session) -> None:
     for harm in ("shm", "log", "copy", "lock", "versions", "postmaster", "pooler"):
         some = ["--kills=10", "--harms=10", "--workers=2", f"--harm={harm}"]
         session.run("python", "tests/support/crash.py", *some)
+    session.run("python", "tests/support/stalled_rates.py", "--tries=3")
     session.run("python", "tests/support/soak.py", "--contacts=10000")
     patient = ["pytest", "-o", "faulthandler_timeout=600"]
     followed = "tests/service/test_many_calls.py"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from stalled_rates import KINDS, RATES, STALLS, Place, measure_stalled, place
+from stalled_rates import KINDS, Place, measure_stalled, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,18 +20,18 @@ def stalling(request: pytest.FixtureRequest) -> Iterator[Place]:
         yield where
 
 
-@pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("stall", STALLS)
 def test_no_second_holds_more_than_the_limit_and_one_when_commits_stall(
-    stalling: Place, stall: float, rate: float
+    stalling: Place,
 ) -> None:
     """No second has more calls than the limit and one, and calls go on between the stalls.
 
     A busy machine may delay some calls on their way to the simulator, so it tries up to three
-    times. `tests/campaigns/test_stalled_rates.py` needs no second try.
+    times. `tests/campaigns/test_stalled_rates.py` needs no second try. `nox -s crash` measures
+    more rates and stalls.
     """
+    rate = 20.0
     for _ in range(3):
-        found = measure_stalled(stalling, rate, stall, seconds=4.0)
+        found = measure_stalled(stalling, rate, 0.45, seconds=4.0)
         if found.worst <= rate + 1:
             break
 
