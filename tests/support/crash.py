@@ -200,7 +200,7 @@ class Plan:
                     if self.harm in LOSING:
                         self._succeed(workers, work, tally)
                     elif self.harm == "versions":
-                        self._upgrade(workers, work)
+                        self._upgrade(workers, work, tally)
             while self._lost(workers, work, tally) and self.harm == "copy":
                 self._recover()  # it was found out late
                 workers[:] = [work.start() for _ in workers]
@@ -245,7 +245,7 @@ class Plan:
             self._recover()
         workers += [work.start() for _ in range(self.workers - len(workers))]
 
-    def _upgrade(self, workers: list[Process], work: Work) -> None:
+    def _upgrade(self, workers: list[Process], work: Work, tally: Tally) -> None:
         """Start a worker of the newer version beside the others, and none of theirs any more."""
         workers.append(work.start())
         package, self._harm.package = self._harm.package, None
@@ -255,6 +255,7 @@ class Plan:
         time.sleep(FROZEN)
         for place, worker in enumerate(workers):
             if worker.poll() == LOST:
+                tally.ended += 1
                 workers[place] = work.start()
 
     def _step_back(self) -> None:
