@@ -204,7 +204,7 @@ class Plan:
             while self._lost(workers, work, tally) and self.harm == "copy":
                 self._recover()  # it was found out late
                 workers[:] = [work.start() for _ in workers]
-        if self.harm == "versions":
+        if self._harm.package is not None:
             self._step_back()
         anyio.run(self.conserved)
         anyio.run(self.compare, tally)
