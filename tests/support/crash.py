@@ -243,7 +243,12 @@ class Plan:
         self._lost(ending, work, tally)
         if self.harm == "copy":
             self._recover()
-        workers += [work.start() for _ in range(self.workers - len(workers))]
+        while len(workers) < self.workers:
+            workers.append(work.start(refused=self.harm == "copy"))
+            if workers[-1].returncode == LOST:  # the file that was resumed is damaged elsewhere
+                self._lost(workers, work, tally)
+                self._recover()
+                workers.clear()
 
     def _upgrade(self, workers: list[Process], work: Work, tally: Tally) -> None:
         """Start a worker of the newer version beside the others, and none of theirs any more."""
