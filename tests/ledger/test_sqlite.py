@@ -819,6 +819,47 @@ async def test_an_older_copy_stops_who_comes_next(path: Path, found_by: str) -> 
     assert (state.asked, "older copy" in state.why) == ("stopped", True)
 
 
+async def test_an_older_copy_stops_workers_that_write_at_that_moment(path: Path) -> None:
+    """If another worker writes as an older copy is found, its campaign is stopped after that."""
+    async with SqliteLedger(path) as ledger:
+        await begin(ledger)
+    older = await anyio.Path(path).read_bytes()
+    async with SqliteLedger(path) as ledger:
+        await begin(ledger, 3000, name="autumn")
+    one = SqliteLedger(path)
+    await one.__aenter__()
+    await anyio.Path(path).write_bytes(older)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(one.aclose)
+            await anyio.sleep(0.1)
+            other.execute("ROLLBACK")
+
+    async with SqliteLedger(path) as two:
+        assert (await two.state("spring")).asked == "stopped"
+
+
+@pytest.mark.parametrize("by_reader", [True, False])
+async def test_damage_stops_all_workers(path: Path, *, by_reader: bool) -> None:
+    """If a worker finds the file damaged, others do not go on with what can be read of it."""
+
+    def damaged(*_: object) -> None:
+        error = sqlite3.DatabaseError("malformed")
+        error.sqlite_errorname = "SQLITE_CORRUPT"
+        raise error
+
+    async with SqliteLedger(path) as one, SqliteLedger(path) as two:
+        await begin(one, 3)
+        with pytest.raises(LedgerLost, match="damaged"):
+            await (one._read(damaged) if by_reader else one._write(damaged))
+        await one.aclose()
+
+        state = await two.state("spring")
+
+    assert (state.asked, "damaged" in state.why) == ("stopped", True)
+
+
 def stop_updating(path: Path, index: str, sql: str) -> None:
     """Change rows, and leave an index as it was: its pages are then of an older time."""
     entry = "SELECT * FROM sqlite_master WHERE name = ?"

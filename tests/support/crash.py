@@ -200,11 +200,11 @@ class Plan:
                     if self.harm in LOSING:
                         self._succeed(workers, work, tally)
                     elif self.harm == "versions":
-                        self._upgrade(workers, work)
+                        self._upgrade(workers, work, tally)
             while self._lost(workers, work, tally) and self.harm == "copy":
                 self._recover()  # it was found out late
                 workers[:] = [work.start() for _ in workers]
-        if self.harm == "versions":
+        if self._harm.package is not None:
             self._step_back()
         anyio.run(self.conserved)
         anyio.run(self.compare, tally)
@@ -243,9 +243,14 @@ class Plan:
         self._lost(ending, work, tally)
         if self.harm == "copy":
             self._recover()
-        workers += [work.start() for _ in range(self.workers - len(workers))]
+        while len(workers) < self.workers:
+            workers.append(work.start(refused=self.harm == "copy"))
+            if workers[-1].returncode == LOST:  # the file that was resumed is damaged elsewhere
+                self._lost(workers, work, tally)
+                self._recover()
+                workers.clear()
 
-    def _upgrade(self, workers: list[Process], work: Work) -> None:
+    def _upgrade(self, workers: list[Process], work: Work, tally: Tally) -> None:
         """Start a worker of the newer version beside the others, and none of theirs any more."""
         workers.append(work.start())
         package, self._harm.package = self._harm.package, None
@@ -255,6 +260,7 @@ class Plan:
         time.sleep(FROZEN)
         for place, worker in enumerate(workers):
             if worker.poll() == LOST:
+                tally.ended += 1
                 workers[place] = work.start()
 
     def _step_back(self) -> None:

@@ -94,6 +94,11 @@ def explain(error: Exception, *, opening: bool = False) -> TelecmiError:
     return kind(f"the ledger failed: {reason} ({name})")
 
 
+def _is_of_the_file(lost: LedgerLost) -> bool:
+    """Return whether it is the file that must not be used, by any worker."""
+    return str(lost) == _OVERWRITTEN or _REASONS["SQLITE_CORRUPT"] in str(lost)
+
+
 def _name_of(error: Exception, *, parts: int = 9) -> str:
     """Return the name of SQLite's result code; its first two parts are the primary code's."""
     name: str = getattr(error, "sqlite_errorname", None) or type(error).__name__
@@ -192,18 +197,28 @@ class SqliteThread:
 
     def _close(self) -> None:
         if self._db is not None:
+            self._stop_if_lost(self._db)
             with contextlib.suppress(sqlite3.Error):  # what was committed is in the log
-                self._stop_if_overwritten(self._db)
-            with contextlib.suppress(sqlite3.Error):
                 self._db.close()
 
-    def _stop_if_overwritten(self, db: sqlite3.Connection) -> None:
-        """Ask all workers to stop if an older copy was found by the reader, or just now."""
+    def _stop_if_lost(self, db: sqlite3.Connection) -> None:
+        """Ask all workers to stop if the file is damaged or an older copy.
+
+        One that has opened it since would begin anew. That is tried for as long as others write.
+        """
+        lost = self._loss.error
         try:
             self._check_file()
-        except LedgerLost as lost:
-            if str(lost) == _OVERWRITTEN and self._writes:
-                stop_campaigns(db, _OVERWRITTEN)
+        except LedgerLost as found:
+            lost = lost or found
+        if lost is None or not self._writes or not _is_of_the_file(lost):
+            return
+        with contextlib.suppress(sqlite3.Error):
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            self._in_turn(db, "BEGIN IMMEDIATE")
+            stop_campaigns(db, str(lost))
+            db.execute("COMMIT")
 
     def _connect(self) -> sqlite3.Connection:
         path = os.path.realpath(self._path)
@@ -310,10 +325,9 @@ class SqliteThread:
             with contextlib.suppress(sqlite3.Error):
                 if db.in_transaction:
                     db.execute("ROLLBACK")
-                if str(lost) == _OVERWRITTEN and self._writes:
-                    stop_campaigns(db, _OVERWRITTEN)
             if isinstance(lost, LedgerLost):
                 self._loss.error = lost
+                self._stop_if_lost(db)
             elif len(jobs) > 1 and not committing:
                 return False
             for job in jobs:
