@@ -99,11 +99,16 @@ async def test_an_event_that_comes_as_all_tasks_end_is_handled(waiting: int) -> 
         # After the tasks' last steps, and before their ends are noted.
         late = parse_event(payload("ringing", "late"))
         asyncio.get_running_loop().call_soon(runner.dispatch, late)
-        await anyio.sleep(10)
+        await anyio.wait_all_tasks_blocked()
 
         assert len(handled) == 101 + waiting
         assert late in handled
-        assert not (runner._pending or runner._lanes or runner._idle or runner._working)
+        assert [runner._pending, runner._lanes, runner._idle, runner._working] == [
+            0,
+            {},
+            {},
+            {},
+        ]
 
 
 async def test_the_handler_that_is_behind_is_named_once(
