@@ -8,23 +8,32 @@ import logging
 import math
 import threading
 import weakref
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 import pytest
-from campaign_scene import FIRST, FROM, SHORT, TOKEN, S, contacts, scene, settings
+from campaign_scene import FIRST, FROM, SHORT, TOKEN, S, Scene, contacts, scene, settings
 from memory_ledger import MemoryLedger
 
-from telecmi_async import CallService, ConfigurationError, LedgerLost, Receiver, Timeouts
+from telecmi_async import (
+    CallService,
+    ConfigurationError,
+    LedgerLost,
+    Receiver,
+    StoreError,
+    Timeouts,
+)
 from telecmi_async._internal.event_loop import current_loop, is_asyncio
 from telecmi_async.campaigns import Campaign, CampaignTimeouts, event_recorder
+from telecmi_async.events import parse_event
 from telecmi_async.events.store import MemoryStore
 from telecmi_async.ledger import SqliteLedger
 from telecmi_async.simulator import Fault, Simulator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
     from pathlib import Path
 
     from telecmi_async.events import Event
@@ -283,42 +292,171 @@ async def test_events_that_a_failing_ledger_misses_are_counted(
     assert int(said.split()[2]) >= 2
 
 
-async def test_waiting_events_are_bounded(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """While the ledger fails, a bounded number of events waits; that is logged once."""
+@pytest.fixture
+def small_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let two events wait, for one task that writes; look up a few calls at a time."""
     monkeypatch.setattr(event_recorder, "_MOST_WAITING", 2)
     monkeypatch.setattr(event_recorder, "_MOST_TASKS", 1)
+    monkeypatch.setattr(event_recorder, "_BATCH", 1)
+
+
+@asynccontextmanager
+async def crowded(count: int = 2) -> AsyncGenerator[tuple[Scene, Campaign]]:
+    """A campaign that is open, its calls over, and its ledger failing since they were placed."""
     async with scene() as here:
         campaign = here.campaign()
-        await campaign.load(contacts(8))
+        await campaign.load(contacts(count))
         async with campaign:
             with anyio.move_on_after(0.5):
                 await campaign.run()
             here.ledger.gone = True
             await anyio.sleep(10)
-
-            assert len(campaign._recorder._events) == 2
+            yield here, campaign
         here.ledger.gone = False
 
+
+@pytest.mark.usefixtures("small_queue")
+async def test_events_beyond_the_queue_are_recorded_later(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the ledger fails few events wait, and no end is lost once it works again."""
+    monkeypatch.setattr(event_recorder, "_MOST_WAITING", 8)
+    async with crowded(8) as (here, campaign):
+        assert len(campaign._recorder._events) == 8
+        here.ledger.gone = False
+        await anyio.sleep(10)
+
+        assert await here.counted() == {"finished": 8}
+        assert not campaign._recorder._deferred
     assert len([each for each in caplog.records if "later ones" in each.message]) == 1
+    assert "could not be recorded" not in caplog.text
 
 
-async def test_events_before_the_context_are_not_missed_silently(
+@pytest.mark.usefixtures("small_queue")
+async def test_events_beyond_the_queue_are_recorded_before_the_context_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A context whose ledger works again ends when all is on record that came."""
+    monkeypatch.setattr(event_recorder, "_MOST_WAITING", 8)
+    async with crowded(8) as (here, _):
+        here.ledger.gone = False
+
+    assert await here.counted() == {"finished": 8}
+    assert "could not be recorded" not in caplog.text
+
+
+@pytest.mark.usefixtures("small_queue")
+async def test_a_store_that_fails_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the queue had no room for is looked up as soon as the store works, too."""
+    async with crowded() as (here, campaign):
+        get = MemoryStore.get
+        monkeypatch.setattr(MemoryStore, "get", unreachable)
+        here.ledger.gone = False
+        await anyio.sleep(20)
+        without = await here.counted()
+        monkeypatch.setattr(MemoryStore, "get", get)
+        await anyio.sleep(20)
+
+        assert without != {"finished": 2}
+        assert await here.counted() == {"finished": 2}
+        assert not campaign._recorder._deferred
+    assert "could not be recorded" not in caplog.text
+
+
+@pytest.mark.usefixtures("small_queue")
+async def test_what_the_store_no_longer_has_is_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A campaign that closes says how many events it found nowhere, and why."""
+    async with crowded() as (here, _):
+        monkeypatch.setattr(MemoryStore, "get", unreachable)
+        here.ledger.gone = False
+
+    assert "the store of events fails: it cannot be reached" in caplog.text
+    assert "events could not be recorded" in caplog.text
+
+
+async def unreachable(*_: Any) -> None:
+    """Fail as a store does."""
+    raise StoreError("it cannot be reached")
+
+
+@pytest.mark.usefixtures("small_queue")
+async def test_what_waits_in_the_store_is_given_up_with_the_ledger(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """If earlier events cannot be looked up, that is logged, and later ones are recorded."""
-    async with scene() as here:
+    """If the ledger fails to the end, or is lost, events beyond the queue are counted as well."""
+    async with crowded(8) as (here, campaign):
+        campaign._recorder.put(parse_event(b'{"type": "event", "status": "answered"}'))
+        deferred = campaign._recorder._deferred
+        assert len(deferred) == 2  # as many calls as events
+        assert 2 + deferred.total() + campaign._recorder._missed < here.receiver.counts.accepted
+    assert not deferred
+
+    assert "events could not be recorded" in caplog.text
+    assert "lost" not in caplog.text
+
+
+@pytest.mark.usefixtures("small_queue")
+async def test_nothing_is_looked_up_for_a_ledger_that_is_lost(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A ledger that is lost ends all waiting, though the campaign is still open."""
+
+    async def lose(*_: Any, **__: Any) -> None:
+        raise LedgerLost("the file is gone")
+
+    async with crowded() as (_, campaign):
+        monkeypatch.setattr(event_recorder, "record_call_event", lose)
+        await anyio.sleep(10)
+
+        assert not campaign._recorder._events
+        assert not campaign._recorder._deferred
+        assert campaign._recorder._missed
+    assert "events could not be recorded" in caplog.text
+
+
+async def test_events_before_the_context_are_recorded_when_the_ledger_works(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Earlier events that cannot be looked up at first are looked up later; that is logged once."""
+    async with scene(ring=60.0) as here:
         campaign = here.campaign()
-        await campaign.load(contacts(1))
+        await campaign.load(contacts(3))
+        with anyio.move_on_after(5):
+            await campaign.run()
+        await anyio.sleep(100)
         here.ledger.gone = True
         async with campaign:
-            await anyio.sleep(1)
+            await anyio.sleep(10)
             here.ledger.gone = False
-            state = await campaign.run()
+            await anyio.sleep(10)
 
-        assert state.counts[S.FINISHED] == 1
-    assert "events that came before" in caplog.text
+            assert await here.counted() == {"finished": 3}
+    assert len([each for each in caplog.records if "came before" in each.message]) == 1
+
+
+@pytest.mark.parametrize(("patience", "given_up"), [(1800.0, False), (1.0, True)])
+async def test_a_short_wait_for_ends_misses_no_event(
+    patience: float, given_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failing ledger is tried again for half an hour, however short a run waits for ends."""
+    monkeypatch.setattr(event_recorder, "RECORD_PATIENCE", patience)
+    async with scene() as here:
+        campaign = here.campaign(timeouts=CampaignTimeouts(outcomes=1.0))
+        await campaign.load(contacts(2))
+        async with campaign:
+            with anyio.move_on_after(0.5):
+                await campaign.run()
+            here.ledger.gone = True
+            await anyio.sleep(60)
+            here.ledger.gone = False
+            await anyio.sleep(10)
+
+            assert bool(campaign._recorder._missed) is given_up
+            assert (await here.counted() == {"finished": 2}) is not given_up
 
 
 async def test_an_event_of_unreadable_settings_is_logged(

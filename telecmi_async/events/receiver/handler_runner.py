@@ -46,9 +46,9 @@ class _Lane:
 
 @define(eq=False)
 class _Worker:
-    """A task that works on one lane after another."""
+    """A task that works on one lane after another; it has none when it is done."""
 
-    lane: _Lane
+    lane: _Lane | None
 
 
 class HandlerRunner:
@@ -172,22 +172,40 @@ class HandlerRunner:
             self._idle.setdefault(mine, deque()).append(lane)
 
     async def _work(self, worker: _Worker) -> None:
-        while True:
-            lane = worker.lane
+        while (lane := worker.lane) is not None:
             while lane.events:
                 await self._handlers.tell(lane.handler, lane.events[0])
                 lane.events.popleft()
                 self._pending -= 1
             del self._lanes[lane.key]
-            if not (idle := self._idle.get(lane.key[0])):
-                return
-            worker.lane = idle.popleft()
+            worker.lane = self._next_after(lane)
+
+    def _next_after(self, lane: _Lane) -> _Lane | None:
+        """Return the next lane of the same handler; without one the task counts no more.
+
+        A task ends a little before `_ended` is called: a lane that comes in between must not
+        wait for it.
+        """
+        mine = lane.key[0]
+        if idle := self._idle.get(mine):
+            following = idle.popleft()
+            if not idle:
+                del self._idle[mine]
+            return following
+        self._retire(mine)
+        return None
+
+    def _retire(self, handler: int) -> None:
+        """Count one task less; nothing stays of a handler that may be removed."""
+        self._working[handler] -= 1
+        if not self._working[handler]:
+            del self._working[handler]
 
     def _ended(self, worker: _Worker) -> None:
         """Note what a task left that was cancelled."""
-        self._working[worker.lane.key[0]] -= 1
-        if worker.lane.events:
-            self._lose(worker.lane)
+        if (lane := worker.lane) is not None:
+            self._retire(lane.key[0])
+            self._lose(lane)
 
     def _lose(self, lane: _Lane) -> None:
         self._lanes.pop(lane.key, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import defaultdict
@@ -14,6 +15,7 @@ from fake_store import payload, record
 from webhook_posts import DIGITS, REQUEST_ID, TOKEN, events_of, post
 
 from telecmi_async import Flow, Receiver
+from telecmi_async.events import parse_event
 from telecmi_async.events.receiver import Counts
 from telecmi_async.events.receiver.receiver import intake_of
 from telecmi_async.testing import run
@@ -74,6 +76,39 @@ async def test_at_the_bound_events_are_refused_and_taken_again_later() -> None:
     assert most == 100
     assert handled == 1_000
     assert receiver.counts == Counts(accepted=1_000, deferred=500)
+
+
+@pytest.mark.parametrize("waiting", [0, 50])
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_an_event_that_comes_as_all_tasks_end_is_handled(waiting: int) -> None:
+    """No event is left behind if 100 handlers return in the same pass of the event loop."""
+    receiver = Receiver(TOKEN)
+    runner, go_on = intake_of(receiver).runner, anyio.Event()
+    handled: list[Event] = []
+
+    @receiver.on_event
+    async def work(event: Event) -> None:
+        await go_on.wait()
+        handled.append(event)
+
+    async with receiver:
+        for number in range(100 + waiting):
+            await ring(receiver, number)
+        await anyio.wait_all_tasks_blocked()
+        go_on.set()
+        # After the tasks' last steps, and before their ends are noted.
+        late = parse_event(payload("ringing", "late"))
+        asyncio.get_running_loop().call_soon(runner.dispatch, late)
+        await anyio.wait_all_tasks_blocked()
+
+        assert len(handled) == 101 + waiting
+        assert late in handled
+        assert [runner._pending, runner._lanes, runner._idle, runner._working] == [
+            0,
+            {},
+            {},
+            {},
+        ]
 
 
 async def test_the_handler_that_is_behind_is_named_once(
