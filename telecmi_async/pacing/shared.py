@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 class SharedLimits(Protocol):
     """Grants starts and channels to all processes that use the same keys.
 
-    `telecmi_async.testing.check_shared_limits` checks an implementation of your own.
+    `telecmi_async.testing.check_shared_limits` checks an implementation of your own. You
+    open and close it: a campaign only calls these three methods, many of them at a time.
 
     An implementer must decide each grant in one atomic step, by a clock that all processes
-    share; must turn every failure into a `StoreError`; and must never grant anything while the
+    share; must turn every failure into a `StoreError` (``StoreError("what happened")``, without a
+    secret or a phone number; holders and names of limits contain numbers); and must never grant anything while the
     place where the limits are kept cannot be reached. After a grant whose confirmation was lost
-    it may count a start that is never used, and must never give one to two callers.
+    it may count a start that is never used, and must never give one to two callers. The same
+    name may be that of a limit of starts and of channels; these have nothing to do with each
+    other. A limit whose next start is due, and a lease that has expired, may be deleted.
     """
 
     async def reserve(
@@ -41,7 +45,8 @@ class SharedLimits(Protocol):
 
         Args:
             keys: Pairs of a limit's name and its interval in seconds. At least one; no name
-                comes twice. An interval may differ from the one before, and counts from now on.
+                comes twice. An interval is positive, may be as small as a nanosecond, may differ from
+                the one before, and counts from now on.
             longest: The longest wait that is of use, in seconds.
             most: How many starts to reserve, as far as none of them is further away than that.
 
@@ -57,9 +62,11 @@ class SharedLimits(Protocol):
     async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
         """Take one of ``limit`` channels for ``seconds``; return False if all are taken.
 
-        A lease whose time is over is free. A holder that has a channel already keeps it, for
-        ``seconds`` from now, and True is returned even if ``limit`` is smaller than before.
-        Channels of different keys have nothing to do with each other.
+        A lease whose time is over is free. The holder's own channel does not count: if others
+        hold fewer than ``limit``, the holder has one for ``seconds`` from now, whether it had one
+        or not. Otherwise nothing changes: a holder that had a channel, when ``limit`` was higher,
+        keeps it as long as it was leased. Channels of different keys have nothing to do with each
+        other.
 
         Raises:
             StoreError: The limits cannot be reached, or fail.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import anyio
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Sequence
 
 _T = TypeVar("_T")
 
@@ -25,11 +25,11 @@ def expect(found: _T, right: _T, what: str) -> None:
         AssertionError: It is not.
     """
     if found != right:
-        raise AssertionError(f"{what}: {right!r} is right, and it was {found!r}")
+        raise AssertionError(f"{what}: expected {right!r}, got {found!r}")
 
 
 async def eventually(holds: Callable[[], bool], what: str) -> None:
-    """Wait until something holds, but no longer than an event may take.
+    """Wait until something holds, but no longer than an event may take to arrive.
 
     Raises:
         AssertionError: It does not hold in time.
@@ -38,11 +38,11 @@ async def eventually(holds: Callable[[], bool], what: str) -> None:
         while not holds():  # noqa: ASYNC110  # the condition has no event to wait for
             await anyio.sleep(0.01)
     if not holds():
-        raise AssertionError(f"within {_ARRIVAL:g} seconds {what}")
+        raise AssertionError(f"{what} did not arrive within {_ARRIVAL:g} seconds")
 
 
 async def check_rules(
-    seam: str, rules: Iterable[Callable[..., Awaitable[None]]], *arguments: Any
+    seam: str, rules: Sequence[Callable[..., Awaitable[None]]], *arguments: Any
 ) -> None:
     """Run each rule, and raise one error that names all that are broken.
 
@@ -53,13 +53,21 @@ async def check_rules(
     errors: list[Exception] = []
     for rule in rules:
         try:
-            with anyio.fail_after(_PATIENCE):
+            with anyio.move_on_after(_PATIENCE) as scope:
                 await rule(*arguments)
+            if scope.cancelled_caught:
+                raise AssertionError(f"not over after {_PATIENCE:g} seconds")  # noqa: TRY301  # it is reported as the others are
         except Exception as error:  # noqa: BLE001  # whatever it raises, it is reported
-            why = str(error) if isinstance(error, AssertionError) else repr(error)
-            broken.append(f"- {inspect.getdoc(rule)} ({rule.__name__}) {why}")
+            broken.append(f"- {inspect.getdoc(rule)} ({rule.__name__})\n  {_words(error)}")
             errors.append(error)
     if errors:
         raise AssertionError(
-            f"{len(errors)} rules of {seam} are broken:\n" + "\n".join(broken)
+            f"this {seam} breaks {len(errors)} of {len(rules)} rules:\n" + "\n".join(broken)
         ) from ExceptionGroup(f"broken rules of {seam}", errors)
+
+
+def _words(error: BaseException) -> str:
+    """Return what to say of an error; of a group, which may hold a hundred, its first one."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) if isinstance(error, AssertionError) else f"it raised {error!r}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from attrs import define
+from attrs import define, field
 
 from telecmi_async.pacing.channels import Channels
 from telecmi_async.pacing.law import reserve_starts
@@ -28,6 +28,7 @@ class InProcessLimits:
     now: float
     dues: dict[str, float]
     channels: dict[str, Channels]
+    holders: dict[str, set[str]] = field(factory=dict)
 
     async def reserve(
         self, keys: Sequence[tuple[str, float]], *, longest: float, most: int = 1
@@ -39,6 +40,10 @@ class InProcessLimits:
     async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
         channels = self.channels.setdefault(key, Channels(limit))
         channels.now = lambda: self.now
+        holders = self.holders.setdefault(key, set())
+        holders.add(holder)
+        if sum(map(channels.holds, holders - {holder})) >= limit:
+            return False
         if not channels.holds(holder):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(channels.acquire, holder)

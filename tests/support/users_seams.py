@@ -181,7 +181,7 @@ class FileLimits:
             leases = kept.setdefault("leases", {}).setdefault(key, {})
             for name in [name for name, until in leases.items() if until <= now]:
                 del leases[name]
-            if holder not in leases and len(leases) >= limit:
+            if len(leases.keys() - {holder}) >= limit:
                 return False
             leases[holder] = now + seconds
         return True

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import attrs
 import pytest
 from users_seams import FileLimits, FileStore
@@ -215,6 +216,52 @@ class GoesOnTelling(Wrapped):
         yield
 
 
+class TellsTheFirst(Wrapped):
+    def __init__(self) -> None:
+        super().__init__()
+        self.followed = False
+
+    @asynccontextmanager
+    async def follow(self, listener: Listener) -> AsyncIterator[None]:
+        if self.followed:
+            yield
+            return
+        self.followed = True
+        async with self.inner.follow(listener):
+            yield
+
+
+class SortsIds(Wrapped):
+    async def get(self, ids: Collection[str]) -> list[StoredEvent]:
+        return [attrs.evolve(e, ids=tuple(sorted(e.ids))) for e in await super().get(ids)]
+
+
+class ReadsOnlyUtf8(Wrapped):
+    async def put(self, stored: StoredEvent) -> bool:
+        text = stored.payload.decode("utf-8", "replace")
+        return await super().put(attrs.evolve(stored, payload=text.encode()))
+
+
+class LeavesItsPlace(Wrapped):
+    def __init__(self) -> None:
+        super().__init__()
+        self.order = list[str]()
+
+    async def put(self, stored: StoredEvent) -> bool:
+        self.order.append(stored.key)
+        return await super().put(stored)
+
+    async def get(self, ids: Collection[str]) -> list[StoredEvent]:
+        return sorted(await super().get(ids), key=lambda each: self.order.index(each.key))
+
+
+class ForgetsWhatItWasAsked(Wrapped):
+    async def put(self, stored: StoredEvent) -> bool:
+        fresh = await super().put(stored)
+        await anyio.lowlevel.checkpoint()
+        return fresh
+
+
 class TellsBeforeItKeeps(Wrapped):
     def __init__(self) -> None:
         super().__init__()
@@ -276,6 +323,11 @@ BROKEN: dict[type[Wrapped], str] = {
     ClaimsOnlyWhatItKnows: "lets_an_unknown_key_be_claimed_once",
     LooksBeforeItPuts: "has_one_first_of_many",
     TellsAll: "gives_listeners_what_they_want",
+    TellsTheFirst: "gives_listeners_what_they_want",
+    SortsIds: "returns_an_event_as_it_was",
+    ReadsOnlyUtf8: "reads_any_body",
+    LeavesItsPlace: "puts_an_event_last_that_is_matched_now",
+    ForgetsWhatItWasAsked: "gives_a_lost_answer_again",
     TellsNone: "gives_listeners_what_they_want",
     GoesOnTelling: "gives_listeners_what_they_want",
     TellsBeforeItKeeps: "keeps_an_event_before_listeners_get_it",
@@ -295,7 +347,9 @@ async def test_a_store_that_breaks_a_rule_is_named_by_it(kind: type[Wrapped]) ->
     async def make() -> AsyncIterator[EventStore]:
         yield kind()
 
-    with pytest.raises(AssertionError, match=r"rules of EventStore are broken") as caught:
+    with pytest.raises(
+        AssertionError, match=r"^this EventStore breaks \d+ of \d+ rules:\n- "
+    ) as caught:
         await check_event_store(make)
 
     assert f"({BROKEN[kind]})" in str(caught.value)
@@ -372,6 +426,14 @@ class FreesOnlyWhatIsHeld(FaultyLimits):
             del kept["leases"][key][holder]
 
 
+class RenewsBeyondTheLimit(FaultyLimits):
+    async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
+        with self._step() as kept:
+            held = holder in kept.get("leases", {}).get(key, {})
+        limit = 9 if held else limit
+        return await super().lease_channel(key, holder, limit=limit, seconds=seconds)
+
+
 class LeasesForEver(FaultyLimits):
     async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
         return await super().lease_channel(key, holder, limit=limit, seconds=1e9)
@@ -395,6 +457,7 @@ FAULTY: dict[type[FaultyLimits], str] = {
     LeasesAnother: "leases_channels",
     FreesNothing: "leases_channels",
     FreesOnlyWhatIsHeld: "leases_channels",
+    RenewsBeyondTheLimit: "leases_channels",
     LeasesForEver: "ends_leases_in_time",
     KeepsTheFirstLease: "ends_leases_in_time",
 }
@@ -412,10 +475,34 @@ async def test_limits_that_break_a_rule_are_named_by_it(
     async def make() -> AsyncIterator[FileLimits]:
         yield kind(tmp_path / f"{next(names)}.json")
 
-    with pytest.raises(AssertionError, match="rules of SharedLimits are broken") as caught:
+    with pytest.raises(
+        AssertionError, match=r"^this SharedLimits breaks \d+ of \d+ rules:\n- "
+    ) as caught:
         await check_shared_limits(make, nearly=0.02)
 
     assert f"({FAULTY[kind]})" in str(caught.value)
+
+
+@pytest.mark.usefixtures("patience")
+async def test_a_message_says_what_happened_in_a_line() -> None:
+    """What hangs is said to hang, and of a hundred errors the first one is named."""
+
+    @asynccontextmanager
+    async def hangs() -> AsyncIterator[EventStore]:
+        yield Hangs()
+
+    @asynccontextmanager
+    async def fails() -> AsyncIterator[EventStore]:
+        yield Fails()
+
+    with pytest.raises(AssertionError) as hung:
+        await check_event_store(hangs)
+    with pytest.raises(AssertionError) as failed:
+        await check_event_store(fails)
+
+    assert "\n  not over after 0.5 seconds" in str(hung.value)
+    assert str(failed.value).count("\n  it raised ConnectionError('no server')") > 10
+    assert "Group" not in str(failed.value)
 
 
 def test_each_rule_is_a_sentence_that_some_fault_breaks() -> None:

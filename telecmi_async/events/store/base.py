@@ -90,7 +90,8 @@ class Listener(Protocol):
 class EventStore(Protocol):
     """Carries events from receivers to services, within a process or between many.
 
-    `telecmi_async.testing.check_event_store` checks an implementation of your own.
+    `telecmi_async.testing.check_event_store` checks an implementation of your own. You open and
+    close it: receivers and services only call these methods, many of them at a time.
 
     An implementer must keep an event before it notifies listeners: a matched one for an hour
     (`KEPT_SECONDS`), an unmatched one for ten minutes (`UNMATCHED_SECONDS`), each within a limit
@@ -98,7 +99,11 @@ class EventStore(Protocol):
     Events stay after they were read, since another handle may be attached to the call. That an
     event was put as matched, or claimed, is remembered for 24 hours (`REMEMBERED_SECONDS`), also
     after the event itself was dropped. Foreign errors must not leave it: every failure becomes a
-    `StoreError`, and no secret or number may be in its text.
+    `StoreError` (``StoreError("what happened")``), and no secret or number may be in its text.
+
+    An answer may be lost: `put` or `claim` took effect, and then failed or was cancelled, for
+    example by a time-out. If this store object is asked again for the same key, it must return
+    what was lost. Otherwise the event looks like a repeat, and the user's handlers never get it.
 
     For each deduplication key the store is in one of three states, and each call is one atomic
     step, whichever process makes it:
@@ -136,10 +141,12 @@ class EventStore(Protocol):
     async def get(self, ids: Collection[str]) -> list[StoredEvent]:
         """Return the events that are kept under any of these ids, oldest first, each once.
 
-        ``ids`` may be empty, hold an id twice, and hold any text. What is returned equals what
-        was put: `StoredEvent.payload` and `StoredEvent.ids` are to be kept as they are, and
-        ``parse_event(payload)`` makes the same event again. ``matched`` is True if the event was
-        put as matched, or claimed, at any time.
+        ``ids`` may be empty, hold hundreds of ids, an id twice, and any text. What is returned
+        equals what was put. `StoredEvent.payload` may be any bytes: Latin-1, gzip, a form. Keep
+        it as it is, or as its text in UTF-8: ``parse_event(payload)`` must make the same event
+        again. `StoredEvent.ids` keep their order. ``matched`` is True if the event was put as
+        matched, or claimed, at any time. A claim may make an event the newest, or leave it in
+        its place.
 
         Raises:
             StoreError: The store cannot be reached.
@@ -165,13 +172,16 @@ class EventStore(Protocol):
         """Give ``listener`` every event it wants, as long as the context is open.
 
         That is every event for which ``listener.wants(stored.ids)`` is true when it is put, in
-        this process or another. It may be given more than once. Several listeners may follow at
-        a time, and each is asked by itself; none gets anything after its context was left.
+        this process or another. An event may reach it more than once, and a few seconds late.
+        Several listeners may follow at a time, and each is asked by itself; none gets anything
+        after its context was left.
 
         An implementer must survive the loss of its connection: it connects again by itself, and
-        `follow` neither fails nor ends. Then, and every 30 seconds, it looks up all that the
-        listener waits for (``await self.get(listener.waiting())``) and gives that to it. A store
-        without a connection, that cannot miss an event, needs neither.
+        `follow` neither fails nor ends. After it has connected again, and every 30 seconds, it
+        looks up all that the listener waits for (``await self.get(listener.waiting())``) and
+        gives that to it. A store without a connection, that cannot miss an event, needs neither.
+        The context can be entered while the store cannot be reached, too: an error that leaves
+        `follow` ends the service's events for good.
 
         What the body of the context raises must leave it as it is: a store that uses a task
         group unwraps the group. A cancellation of the body ends the context at once.
