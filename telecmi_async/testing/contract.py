@@ -56,7 +56,7 @@ async def check_rules(
             with anyio.move_on_after(_PATIENCE) as scope:
                 await rule(*arguments)
             if scope.cancelled_caught:
-                raise AssertionError(f"not over after {_PATIENCE:g} seconds")  # noqa: TRY301  # it is reported as the others are
+                raise AssertionError(f"still running after {_PATIENCE:g} seconds")  # noqa: TRY301  # it is reported as the others are
         except Exception as error:  # noqa: BLE001  # whatever it raises, it is reported
             broken.append(f"- {inspect.getdoc(rule)} ({rule.__name__})\n  {_words(error)}")
             errors.append(error)

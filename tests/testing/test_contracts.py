@@ -500,7 +500,7 @@ async def test_a_message_says_what_happened_in_a_line() -> None:
     with pytest.raises(AssertionError) as failed:
         await check_event_store(fails)
 
-    assert "\n  not over after 0.5 seconds" in str(hung.value)
+    assert "\n  still running after 0.5 seconds" in str(hung.value)
     assert str(failed.value).count("\n  it raised ConnectionError('no server')") > 10
     assert "Group" not in str(failed.value)
 
