@@ -475,6 +475,8 @@ async def test_limits_that_break_a_rule_are_named_by_it(
 ) -> None:
     """The error names the rule in words."""
     names = itertools.count()
+    # A lease must not end between two questions, or its fault is not seen.
+    nearly = 0.1 if FAULTY[kind] == "ends_leases_in_time" else 0.02
 
     @asynccontextmanager
     async def make() -> AsyncIterator[FileLimits]:
@@ -483,7 +485,7 @@ async def test_limits_that_break_a_rule_are_named_by_it(
     with pytest.raises(
         AssertionError, match=r"^this SharedLimits breaks \d+ of \d+ rules:\n- "
     ) as caught:
-        await check_shared_limits(make, nearly=0.02)
+        await check_shared_limits(make, nearly=nearly)
 
     assert f"({FAULTY[kind]})" in str(caught.value)
 
