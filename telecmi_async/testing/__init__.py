@@ -1,4 +1,4 @@
-"""Test tools: a virtual clock, cancellation everywhere, strict checks, contracts of seams.
+"""Test tools: a virtual clock, cancellation everywhere, strict checks, contract checks.
 
 pytest imports this package in every run of every environment that has telecmi_async installed,
 to get at `telecmi_async.testing.pytest_plugin`. Therefore names are imported on first use, as in

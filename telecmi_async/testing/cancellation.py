@@ -67,7 +67,7 @@ async def cancel_everywhere(
         if not cancelled:
             return point - 1
     raise RuntimeError(
-        f"not over after {limit} suspension points; raise the limit if it is right"
+        f"still running after {limit} suspension points; raise the limit if that is expected"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import anyio
 
@@ -56,7 +56,7 @@ async def check_rules(
             with anyio.move_on_after(_PATIENCE) as scope:
                 await rule(*arguments)
             if scope.cancelled_caught:
-                raise AssertionError(f"not over after {_PATIENCE:g} seconds")  # noqa: TRY301  # it is reported as the others are
+                raise AssertionError(f"still running after {_PATIENCE:g} seconds")  # noqa: TRY301  # it is reported as the others are
         except Exception as error:  # noqa: BLE001  # whatever it raises, it is reported
             broken.append(f"- {inspect.getdoc(rule)} ({rule.__name__})\n  {_words(error)}")
             errors.append(error)
@@ -68,6 +68,6 @@ async def check_rules(
 
 def _words(error: BaseException) -> str:
     """Return what to say of an error; of a group, which may hold a hundred, its first one."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    if isinstance(error, BaseExceptionGroup):
+        return _words(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
     return str(error) if isinstance(error, AssertionError) else f"it raised {error!r}"

@@ -1,7 +1,7 @@
 """pytest plugin: fixtures for tests of programs that place calls.
 
 pytest imports it in every run of every environment that has telecmi_async installed. So it
-imports nothing else of the package until a fixture is used: that takes 0.1 s. See
+imports nothing else of the package, which takes 0.1 s, until a fixture is used. See
 ``docs/testing.md`` for the fixtures.
 """
 
@@ -49,7 +49,7 @@ def telecmi_simulator(request: pytest.FixtureRequest) -> Generator[Simulator]:
     options: dict[str, Any] = {"seed": request.node.nodeid, "life": "immediate"}
     for marker in reversed([*request.node.iter_markers("telecmi")]):  # the closest one wins
         if marker.args:
-            raise pytest.UsageError("pytest.mark.telecmi takes options by their names only")
+            raise pytest.UsageError("pytest.mark.telecmi takes options by name only")
         options |= marker.kwargs
     checked = options.pop("strict", True)
     simulator = Simulator(**options)
@@ -83,7 +83,7 @@ def _fixture_for(request: pytest.FixtureRequest) -> str:
     if marker is None or not request.config.pluginmanager.hasplugin("asyncio"):
         pytest.fail(
             "call_service lives in an event loop: make the test an async function, and mark it "
-            "with pytest.mark.anyio or pytest.mark.asyncio. telecmi_simulator works without",
+            "with pytest.mark.anyio or pytest.mark.asyncio. telecmi_simulator needs neither",
             pytrace=False,
         )
     default = request.config.getini("asyncio_default_test_loop_scope")

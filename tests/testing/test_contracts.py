@@ -300,6 +300,11 @@ class Fails(Wrapped):
         raise ConnectionError("no server")
 
 
+class FailsToClaim(Wrapped):
+    async def claim(self, key: str) -> bool:
+        raise ConnectionError("no server")
+
+
 class Hangs(Wrapped):
     async def claim(self, key: str) -> bool:
         await anyio.sleep_forever()
@@ -470,6 +475,8 @@ async def test_limits_that_break_a_rule_are_named_by_it(
 ) -> None:
     """The error names the rule in words."""
     names = itertools.count()
+    # A lease must not end between two questions, or its fault is not seen.
+    nearly = 0.1 if FAULTY[kind] == "ends_leases_in_time" else 0.02
 
     @asynccontextmanager
     async def make() -> AsyncIterator[FileLimits]:
@@ -478,7 +485,7 @@ async def test_limits_that_break_a_rule_are_named_by_it(
     with pytest.raises(
         AssertionError, match=r"^this SharedLimits breaks \d+ of \d+ rules:\n- "
     ) as caught:
-        await check_shared_limits(make, nearly=0.02)
+        await check_shared_limits(make, nearly=nearly)
 
     assert f"({FAULTY[kind]})" in str(caught.value)
 
@@ -493,15 +500,16 @@ async def test_a_message_says_what_happened_in_a_line() -> None:
 
     @asynccontextmanager
     async def fails() -> AsyncIterator[EventStore]:
-        yield Fails()
+        yield FailsToClaim()
 
     with pytest.raises(AssertionError) as hung:
         await check_event_store(hangs)
     with pytest.raises(AssertionError) as failed:
         await check_event_store(fails)
 
-    assert "\n  not over after 0.5 seconds" in str(hung.value)
-    assert str(failed.value).count("\n  it raised ConnectionError('no server')") > 10
+    assert "\n  still running after 0.5 seconds" in str(hung.value)
+    many = next(part for part in str(failed.value).split("\n- ") if part.startswith("Of many"))
+    assert many.endswith("\n  it raised ConnectionError('no server')")
     assert "Group" not in str(failed.value)
 
 

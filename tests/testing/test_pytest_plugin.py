@@ -244,7 +244,7 @@ def test_the_marks_options_reach_the_simulator(run: Callable[..., pytest.RunResu
     ran.assert_outcomes(passed=2, errors=2)
     ran.stdout.fnmatch_lines(
         [
-            "E  *UsageError: pytest.mark.telecmi takes options by their names only",
+            "E  *UsageError: pytest.mark.telecmi takes options by name only",
             "E  *unexpected keyword argument 'latenzy'*",
         ]
     )
