@@ -38,6 +38,7 @@ from ledgers import (
 from telecmi_async import ConfigurationError, LedgerLost, StoreError
 from telecmi_async.ledger import CallEvidence, ContactState, Intent, NewContact, SqliteLedger
 from telecmi_async.ledger.migrate import migrate_sqlite, scripts, statements
+from telecmi_async.ledger.sqlite import thread as thread_module
 from telecmi_async.ledger.sqlite.thread import SqliteLoss, SqliteThread, explain
 from telecmi_async.testing import cancel_everywhere
 
@@ -309,6 +310,33 @@ async def test_a_file_without_a_log_is_refused(
 
     with pytest.raises(ConfigurationError, match="local disk"):
         await thread.open()
+
+
+@pytest.mark.parametrize("settles", [True, False])
+async def test_a_reader_meets_a_writer_that_closes(
+    path: Path, settles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that a writer takes away as a reader opens the file is no reason to refuse it."""
+    async with SqliteLedger(path) as ledger:
+        await ledger.add_do_not_call([12025550123], "a test")
+    looks: list[str] = []
+
+    def way_in(file: str) -> str:
+        looks.append(file)
+        there = settles and len(looks) > 2
+        return "?mode=ro&immutable=1" if there else "-wal?mode=ro"  # there is no such file
+
+    monkeypatch.setattr(thread_module, "_way_in", way_in)
+    monkeypatch.setattr(thread_module, "_SETTLING", 0.5 if settles else 0.02)
+    reader = SqliteLedger(path, migrate=False)
+    if settles:
+        async with reader:
+            assert await reader.campaigns() == []
+    else:
+        with pytest.raises(ConfigurationError, match="SQLITE_"):
+            await reader.__aenter__()
+
+    assert len(looks) > 2
 
 
 READ_ONLY = """
