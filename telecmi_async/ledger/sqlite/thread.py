@@ -20,6 +20,7 @@ from telecmi_async.ledger.job_thread import Job, JobThread
 from telecmi_async.ledger.migrate import (
     changed_meanwhile,
     migrate_sqlite,
+    require_ledger,
     require_version,
     scripts,
 )
@@ -265,7 +266,9 @@ class SqliteThread:
 
     def _prepare_writing(self, db: sqlite3.Connection) -> None:
         """Make commits durable, and bring the schema up to date."""
-        if not self._migrate:
+        if self._migrate:
+            require_ledger(db, scripts("sqlite"))  # a log is a lasting change
+        else:
             require_version(db, len(scripts("sqlite")))
         self._begin_log(db)
         # A commit survives a power loss: without its intent on disk, a call would be placed
