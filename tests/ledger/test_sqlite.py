@@ -220,7 +220,7 @@ async def test_a_newer_ledger_is_left_alone(path: Path) -> None:
         await SqliteLedger(path).__aenter__()
 
 
-async def test_another_programs_database_is_left_alone(path: Path) -> None:
+def test_another_programs_database_is_left_alone(path: Path) -> None:
     """A database of another program is rejected and left unchanged."""
     with sqlite3.connect(path) as db:
         db.execute("CREATE TABLE contact (id)")
@@ -229,7 +229,7 @@ async def test_another_programs_database_is_left_alone(path: Path) -> None:
     before = path.read_bytes()
 
     with pytest.raises(ConfigurationError, match="another program"):
-        await SqliteLedger(path).__aenter__()
+        anyio.run(SqliteLedger(path).__aenter__)
 
     assert path.read_bytes() == before
 
@@ -326,7 +326,7 @@ async def test_a_reader_meets_a_writer_that_closes(
         return "?mode=ro&immutable=1" if there else "-wal?mode=ro"  # there is no such file
 
     monkeypatch.setattr(thread_module, "_way_in", way_in)
-    monkeypatch.setattr(thread_module, "_SETTLING", 0.5 if settles else 0.02)
+    monkeypatch.setattr(thread_module, "_SETTLING", 5.0 if settles else 0.2)
     reader = SqliteLedger(path, migrate=False)
     if settles:
         async with reader:
@@ -335,7 +335,7 @@ async def test_a_reader_meets_a_writer_that_closes(
         with pytest.raises(ConfigurationError, match="SQLITE_"):
             await reader.__aenter__()
 
-    assert len(looks) > 2
+    assert len(looks) > 1
 
 
 READ_ONLY = """
