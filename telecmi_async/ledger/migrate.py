@@ -87,6 +87,15 @@ def migrate_sqlite(db: sqlite3.Connection, texts: Sequence[str]) -> None:
         raise
 
 
+def require_ledger(db: sqlite3.Connection, texts: Sequence[str]) -> None:
+    """Require that a file is a ledger that `migrate_sqlite` can use, or empty; change nothing.
+
+    Raises:
+        ConfigurationError: The file is another program's, or of a newer version of this one.
+    """
+    scripts_after(_version_of(db), texts)
+
+
 def require_version(db: sqlite3.Connection, known: int) -> None:
     """Require that a file's schema is of this package's version.
 

@@ -38,6 +38,7 @@ from ledgers import (
 from telecmi_async import ConfigurationError, LedgerLost, StoreError
 from telecmi_async.ledger import CallEvidence, ContactState, Intent, NewContact, SqliteLedger
 from telecmi_async.ledger.migrate import migrate_sqlite, scripts, statements
+from telecmi_async.ledger.sqlite import thread as thread_module
 from telecmi_async.ledger.sqlite.thread import SqliteLoss, SqliteThread, explain
 from telecmi_async.testing import cancel_everywhere
 
@@ -219,19 +220,18 @@ async def test_a_newer_ledger_is_left_alone(path: Path) -> None:
         await SqliteLedger(path).__aenter__()
 
 
-async def test_another_programs_database_is_left_alone(path: Path) -> None:
+def test_another_programs_database_is_left_alone(path: Path) -> None:
     """A database of another program is rejected and left unchanged."""
     with sqlite3.connect(path) as db:
         db.execute("CREATE TABLE contact (id)")
     db.close()
 
-    with pytest.raises(ConfigurationError, match="another program"):
-        await SqliteLedger(path).__aenter__()
+    before = path.read_bytes()
 
-    with sqlite3.connect(path) as db:
-        tables = db.execute("SELECT name FROM sqlite_master").fetchall()
-    db.close()
-    assert tables == [("contact",)]
+    with pytest.raises(ConfigurationError, match="another program"):
+        anyio.run(SqliteLedger(path).__aenter__)
+
+    assert path.read_bytes() == before
 
 
 def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
@@ -309,6 +309,33 @@ async def test_a_file_without_a_log_is_refused(
 
     with pytest.raises(ConfigurationError, match="local disk"):
         await thread.open()
+
+
+@pytest.mark.parametrize("settles", [True, False])
+async def test_a_reader_meets_a_writer_that_closes(
+    path: Path, settles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that a writer takes away as a reader opens the file is no reason to refuse it."""
+    async with SqliteLedger(path) as ledger:
+        await ledger.add_do_not_call([12025550123], "a test")
+    looks: list[str] = []
+
+    def way_in(file: str) -> str:
+        looks.append(file)
+        there = settles and len(looks) > 2
+        return "?mode=ro&immutable=1" if there else "-wal?mode=ro"  # there is no such file
+
+    monkeypatch.setattr(thread_module, "_way_in", way_in)
+    monkeypatch.setattr(thread_module, "_SETTLING", 5.0 if settles else 0.2)
+    reader = SqliteLedger(path, migrate=False)
+    if settles:
+        async with reader:
+            assert await reader.campaigns() == []
+    else:
+        with pytest.raises(ConfigurationError, match="SQLITE_"):
+            await reader.__aenter__()
+
+    assert len(looks) > 1
 
 
 READ_ONLY = """

@@ -20,6 +20,7 @@ from telecmi_async.ledger.job_thread import Job, JobThread
 from telecmi_async.ledger.migrate import (
     changed_meanwhile,
     migrate_sqlite,
+    require_ledger,
     require_version,
     scripts,
 )
@@ -40,6 +41,8 @@ _MOST_JOBS: Final = 256
 _CACHE: Final = 8192
 # Seconds between attempts while another connection writes.
 _PAUSE: Final = 0.001
+# Seconds in which a log that a writer makes or takes away is there, or gone.
+_SETTLING: Final = 0.5
 
 # By the name of SQLite's primary result code. SQLite's own message may hold values.
 _REASONS: Final = {
@@ -221,6 +224,23 @@ class SqliteThread:
             db.execute("COMMIT")
 
     def _connect(self) -> sqlite3.Connection:
+        """Open the file.
+
+        Who may only read has no say in whether there is a log: between a look and the opening,
+        the last writer may take it away, or the first make one.
+        """
+        only_reads = not (self._migrate or self._writes) and self._path.exists()
+        until = time.monotonic() + _SETTLING
+        while True:
+            try:
+                return self._open()
+            except sqlite3.OperationalError as error:
+                passes = only_reads and _name_of(error, parts=2) in _SETUP_ERRORS
+                if not passes or time.monotonic() > until:
+                    raise
+            time.sleep(_PAUSE)
+
+    def _open(self) -> sqlite3.Connection:
         path = os.path.realpath(self._path)
         if self._migrate:
             with contextlib.suppress(OSError):  # it exists, or SQLite says what is wrong
@@ -261,7 +281,9 @@ class SqliteThread:
 
     def _prepare_writing(self, db: sqlite3.Connection) -> None:
         """Make commits durable, and bring the schema up to date."""
-        if not self._migrate:
+        if self._migrate:
+            require_ledger(db, scripts("sqlite"))  # a log is a lasting change
+        else:
             require_version(db, len(scripts("sqlite")))
         self._begin_log(db)
         # A commit survives a power loss: without its intent on disk, a call would be placed
