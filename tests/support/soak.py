@@ -59,7 +59,7 @@ async def soak(total: int, seed: int) -> dict[str, Any]:
     joined = gone = 0
 
     async with scene(*faults, webhooks=webhooks, seed=seed, answered_share=0.6) as here:
-        # One campaign stays, and receives the events.
+        # One campaign stays open, and records the events.
         listening = here.campaign(CONFIG)
         await listening.load(contacts(total))
 
@@ -86,11 +86,12 @@ async def soak(total: int, seed: int) -> dict[str, Any]:
             state = await here.ledger.state(NAME)
             return any(state.counts[each] for each in _OPEN)
 
-        async with anyio.create_task_group() as workers:
-            for _ in range(3):
-                workers.start_soon(one)
-        # Finish the contacts of the workers that left.
-        await listening.run()
+        async with listening:
+            async with anyio.create_task_group() as workers:
+                for _ in range(3):
+                    workers.start_soon(one)
+            # Finish the contacts of the workers that left.
+            await listening.run()
 
         states = await here.account(total)
         log = here.simulator.log
