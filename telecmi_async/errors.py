@@ -181,6 +181,8 @@ class NotSent(CallNotPlaced):
 
     #: Why TeleCMI could not be reached, in a few words; empty if it was something else.
     unreached: str = ""
+    #: Whether its time was over before it could leave, since this machine or its ledger was slow.
+    late: bool = False
 
 
 class CallCancelled(CallNotPlaced):

@@ -163,7 +163,9 @@ class CallPlacer:
         """Return the error of a call that had no turn in time."""
         late = job.until is not None and self._gate.now() >= job.until
         limit = f"deadline of {job.policy.deadline:g} s" if late else "queue_timeout"
-        return errors.NotSent(f"the call had no turn within its {limit}; no phone rang")
+        error = errors.NotSent(f"the call had no turn within its {limit}; no phone rang")
+        error.late = True
+        return error
 
     async def _attempt(self, job: PlacementJob) -> Verdict | None:
         """Start one request and judge what came back; None if it had no turn in time."""

@@ -357,6 +357,7 @@ def conclude(
     what = "request could not be built" if last.permanent else "call was not sent"
     error = errors.NotSent(f"the {what} ({last.detail}); no phone rang", attempts=attempts)
     error.unreached = last.detail if last.unreached else ""
+    error.late = not (last.unreached or last.permanent)
     return error
 
 

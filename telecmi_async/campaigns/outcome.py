@@ -77,7 +77,7 @@ def outcome_of(  # noqa: PLR0911  # a row of the table each
             return _tried(error, ContactState.REJECTED, attempts, retries)
         case errors.CallRejected():
             return SendVerdict(state=ContactState.REJECTED, detail=str(error))
-        case errors.NotSent() if error.unreached:
+        case errors.NotSent() if error.unreached or error.late:
             return _again(str(error), retries.pause(attempts))
         case errors.NotSent():
             return _tried(error, ContactState.FAILED, attempts, retries)

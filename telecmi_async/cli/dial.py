@@ -267,7 +267,8 @@ async def _check_begun(ledger: Ledger, name: str, settings: CampaignSettings) ->
     raise Stop(
         Exit.USAGE,
         f"the ledger has a campaign {name!r} that was begun with other settings ({other}): "
-        f"`resume --name {name}` goes on with those, `dial --name` with another name begins anew",
+        f"`resume --name {name}` goes on with those, `dial --name` with another name calls "
+        "everyone in the file anew",
     )
 
 

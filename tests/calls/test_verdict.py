@@ -202,20 +202,20 @@ def test_a_failure_is_unknown_unless_nothing_was_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "why"),
+    ("failure", "why", "late"),
     [
-        (Failure("ConnectError", may_have_left=False, unreached=True), "ConnectError"),
-        (Failure("too late", may_have_left=False), ""),
-        (Failure("TypeError", may_have_left=False, permanent=True), ""),
+        (Failure("ConnectError", may_have_left=False, unreached=True), "ConnectError", False),
+        (Failure("too late", may_have_left=False), "", True),
+        (Failure("TypeError", may_have_left=False, permanent=True), "", False),
     ],
 )
-def test_what_could_not_be_connected_says_so(failure: Failure, why: str) -> None:
-    """A call that was not sent since nothing could be connected names the cause by itself."""
+def test_what_could_not_be_connected_says_so(failure: Failure, why: str, *, late: bool) -> None:
+    """A call that was not sent says by itself if nothing could be connected, or it was late."""
     verdict = judge(failure, redact=REDACT, now=NOW)
     error = conclude([verdict], (), reference="r")
 
     assert isinstance(error, errors.NotSent)
-    assert error.unreached == why
+    assert (error.unreached, error.late) == (why, late)
 
 
 @pytest.mark.parametrize("permanent", [False, True])

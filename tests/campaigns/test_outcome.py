@@ -71,10 +71,13 @@ def test_too_many_is_tried_again_after_the_pause_that_was_asked_for(
     assert (verdict.state, verdict.pause) == (S.PENDING, pause)
 
 
-def test_who_could_not_be_connected_to_is_tried_again_however_often() -> None:
-    """A send that could not be connected is retried after a pause and uses up no attempt."""
+@pytest.mark.parametrize(("unreached", "late"), [("ConnectError", False), ("", True)])
+def test_who_could_not_be_connected_to_is_tried_again_however_often(
+    unreached: str, *, late: bool
+) -> None:
+    """A send that could not be connected, or was late, is retried and uses up no attempt."""
     error = errors.NotSent("no network")
-    error.unreached = "ConnectError"
+    error.unreached, error.late = unreached, late
 
     verdicts = [noted(error, sends=attempts) for attempts in (1, 2, 99)]
 
@@ -89,7 +92,7 @@ def test_who_could_not_be_connected_to_is_tried_again_however_often() -> None:
         (refused(errors.AuthenticationError, 420), False),
         (errors.CallCancelled("cancelled"), False),
         (refused(errors.MissingProperty, 502), True),
-        (errors.NotSent("it had no turn"), True),
+        (errors.NotSent("it could not be built"), True),
     ],
 )
 def test_only_what_may_end_a_contact_counts_as_its_attempt(
@@ -116,7 +119,7 @@ def test_refused_credentials_are_nobodys_fault() -> None:
     ("error", "last"),
     [
         (refused(errors.MissingProperty, 502), S.REJECTED),
-        (errors.NotSent("connect timed out"), S.FAILED),
+        (errors.NotSent("it could not be built"), S.FAILED),
     ],
     ids=["502", "not sent"],
 )

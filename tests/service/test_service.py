@@ -392,8 +392,9 @@ async def test_queue_timeout_fails_a_call_instead_of_waiting() -> None:
         first = service.make_call(to=TO, pcmo=FLOW)
         second = service.make_call(to=TO, pcmo=FLOW)
         began = anyio.current_time()
-        with pytest.raises(NotSent, match="no turn within its queue_timeout"):
+        with pytest.raises(NotSent, match="no turn within its queue_timeout") as caught:
             await second
+        assert caught.value.late
         waited = anyio.current_time() - began
         await first
 
@@ -413,8 +414,9 @@ async def test_a_deadline_bounds_queue_and_retries_together() -> None:
         began = anyio.current_time()
         with pytest.raises(RateLimited):
             await first
-        with pytest.raises(NotSent, match="no turn within its deadline of 5 s"):
+        with pytest.raises(NotSent, match="no turn within its deadline of 5 s") as caught:
             await second
+        assert caught.value.late
         waited = anyio.current_time() - began
 
     assert waited == pytest.approx(5.0)

@@ -14,9 +14,9 @@ address) and
 - no other question of its leg came in between, and it comes within ten minutes, or within two
   seconds if the answer asks at the same address again, as a menu does that can be repeated.
 
-With a shared store the processes agree on that: who puts the announcement of an answer there
-first gives it, and puts the answer there for the others. A store that does not reply delays an answer by two seconds at
-most, and only the first one: afterwards it is not asked until it works again.
+With a shared store the processes agree on that: the one that is first to put the announcement of
+an answer there gives the answer, and puts it there for the others. A store that does not reply
+delays one answer by two seconds at most: afterwards it is not asked until it works again.
 """
 
 from __future__ import annotations
