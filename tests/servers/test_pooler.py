@@ -147,7 +147,7 @@ async def test_what_others_left_behind_hides_no_table(pooler: PgBouncer, schema:
 async def test_other_poolers_work_too(schema: str, mode: str, size: int) -> None:
     """A pooler of sessions works, and one of transactions with a single connection."""
     with PgBouncer(shared(), mode=mode, size=size) as pooler:
-        async with PostgresLedger(pooler.url(), schema=schema) as ledger:
+        async with PostgresLedger(pooler.url(), schema=schema, timeout=30) as ledger:
             found = await dial(ledger, 30, SendLimits(per_day=20))
 
     assert sum(isinstance(each, Intent) for each in found) == 20
