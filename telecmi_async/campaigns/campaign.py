@@ -147,12 +147,9 @@ class Campaign:
         """
         if self._open is not None:
             raise ConfigurationError(f"campaign {self.name!r} is open already")
-        self._open = AsyncExitStack()
-        try:
-            await self._open.enter_async_context(self._recorder.open())
-        except BaseException:
-            self._open = None
-            raise
+        opened = AsyncExitStack()
+        await opened.enter_async_context(self._recorder.open())
+        self._open = opened
         return self
 
     async def __aexit__(

@@ -267,9 +267,8 @@ async def _leave(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None
         await response.aclose()
         for _ in range(_CHUNKS_LEFT):
             await anext(chunks)
-    if isinstance(chunks, AsyncGenerator):
-        with anyio.CancelScope(shield=True), suppress(Exception):
-            await chunks.aclose()
+    with anyio.CancelScope(shield=True), suppress(Exception):
+        await cast("AsyncGenerator[bytes]", chunks).aclose()
 
 
 def _reply(

@@ -316,10 +316,22 @@ async def crowded(count: int = 2) -> AsyncGenerator[tuple[Scene, Campaign]]:
 
 
 @pytest.mark.usefixtures("small_queue")
+@pytest.mark.parametrize("tasks", [1, 4])
 async def test_events_beyond_the_queue_are_recorded_later(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tasks: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """While the ledger fails few events wait, and no end is lost once it works again."""
+    """While the ledger fails few events wait, and no end is lost once it works again.
+
+    Of several tasks that write, one at a time takes more from the store.
+    """
+    get = MemoryStore.get
+
+    async def slow(store: MemoryStore, ids: Any) -> Any:
+        await anyio.sleep(0.1)
+        return await get(store, ids)
+
+    monkeypatch.setattr(MemoryStore, "get", slow)
+    monkeypatch.setattr(event_recorder, "_MOST_TASKS", tasks)
     monkeypatch.setattr(event_recorder, "_MOST_WAITING", 8)
     async with crowded(8) as (here, campaign):
         assert len(campaign._recorder._events) == 8
@@ -564,3 +576,32 @@ def test_the_lease_of_a_send_covers_the_services_time_out() -> None:
     campaign = Campaign(MemoryLedger(), service, "spring", settings())
 
     assert campaign._worker.timeouts.send == 560.0
+
+
+async def test_earlier_events_are_looked_up_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many contacts some at a time are looked up, until the context ends."""
+    monkeypatch.setattr(event_recorder, "_BATCH", 2)
+    asked: list[int] = []
+    get = MemoryStore.get
+
+    async def counting(store: MemoryStore, ids: Any) -> Any:
+        asked.append(len(ids))
+        await anyio.sleep(1.0)
+        return await get(store, ids)
+
+    async with scene(ring=60.0) as here:
+        campaign = here.campaign()
+        await campaign.load(contacts(9))
+        with anyio.move_on_after(5):
+            await campaign.run()
+        await anyio.sleep(100)
+        monkeypatch.setattr(MemoryStore, "get", counting)
+        async with campaign:
+            await anyio.sleep(1.5)
+        first = list(asked)
+        async with campaign:
+            await anyio.sleep(20)
+
+        assert await here.counted() == {"finished": 9}
+    assert first == [2, 2]
+    assert max(asked) == 2

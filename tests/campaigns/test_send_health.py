@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from campaign_scene import contacts, scene
 
 from telecmi_async import Hangup
 from telecmi_async.campaigns import CampaignSettings
@@ -40,3 +41,19 @@ def test_the_breaker_says_what_the_last_probe_met(health: SendHealth) -> None:
 
     assert before == unchanged == "TeleCMI cannot be reached (ConnectError)"
     assert (health.unreached, health.why) == ("", "too many of the last sends ended unknown")
+
+
+@pytest.mark.anyio
+async def test_a_campaign_that_is_paused_already_keeps_its_reason() -> None:
+    """A worker that has a reason to pause leaves one that another worker or a person gave."""
+    async with scene() as here:
+        campaign = here.campaign()
+        await campaign.load(contacts(1))
+        await here.ledger.set_status("spring", "paused", "by hand")
+        worker = campaign._worker
+        worker.status = "running"
+
+        await worker._set_status("paused", "ten equal refusals")
+
+        assert (await here.ledger.state("spring")).why == "by hand"
+        assert worker.status == "paused"

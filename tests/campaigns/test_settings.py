@@ -57,6 +57,14 @@ def test_settings_survive_a_ledger(settings: CampaignSettings) -> None:
     assert CampaignSettings.parse(kept) == settings
 
 
+def test_settings_that_are_not_in_a_ledger_have_their_defaults() -> None:
+    """A ledger may lack all settings but the flow and the format."""
+    kept = CampaignSettings(flow=FLOW).dump()
+    least = {name: kept[name] for name in ("format", "flow")}
+
+    assert CampaignSettings.parse(least) == CampaignSettings(flow=FLOW)
+
+
 def test_an_action_that_nobody_knows_survives_too() -> None:
     """An unknown action in stored settings, as from `Raw`, is kept."""
     kept = CampaignSettings(flow=FLOW).dump() | {"flow": [{"action": "dance"}]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -11,7 +12,7 @@ import pytest
 from attrs import define, field
 from memory_ledger import MemoryLedger
 
-from telecmi_async import CallService, ConfigurationError, Receiver, StoreError
+from telecmi_async import CallService, ConfigurationError, LedgerLost, Receiver, StoreError
 from telecmi_async.campaigns import Campaign, CampaignSettings, Pace
 from telecmi_async.campaigns.channel_leases import ChannelLeases
 from telecmi_async.campaigns.start_scheduler import StartScheduler
@@ -705,3 +706,20 @@ async def test_who_only_hears_gives_back_the_channels_of_all_campaigns(
 
     assert simulator.requests == state.counts[ContactState.FINISHED] == 6
     assert took < 60
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_pause_that_cannot_be_shared_is_no_failure_unless_the_ledger_is_lost(
+    monkeypatch: pytest.MonkeyPatch, *, lost: bool
+) -> None:
+    """While limits fail, no worker starts calls anyway; a ledger that is lost ends the worker."""
+    limits = Granting()
+    starts = scheduler(limits)
+
+    async def fails(*_: object, **__: object) -> None:
+        raise (LedgerLost if lost else StoreError)("the limits fail")
+
+    monkeypatch.setattr(Granting, "reserve", fails)
+
+    with pytest.raises(LedgerLost) if lost else nullcontext():
+        await starts.hold(5.0)

@@ -611,6 +611,30 @@ async def test_two_sources_may_close_the_service() -> None:
     assert got == [CallStatus.PROGRESS] * 2
 
 
+class Counting:
+    """A source that is no generator."""
+
+    def __init__(self, count: int) -> None:
+        self.rows = rows(count)
+
+    def __aiter__(self) -> Counting:
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        try:
+            return next(self.rows)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+
+async def test_a_source_need_not_be_a_generator() -> None:
+    """An object with `__anext__` is a source like any other."""
+    async with FakeTelecmi().service() as service:
+        statuses = [call.status async for call in service.make_calls(Counting(3))]
+
+    assert statuses == [CallStatus.PROGRESS] * 3
+
+
 class Rows:
     """A source whose iterator is a generator of its own."""
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 
 import anyio
@@ -30,6 +31,8 @@ async def dial() -> None:
 
 
 if __name__ == "__main__":
+    # A process that was started in the background ignores it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     how = sys.argv[1]
     if how == "asyncio.run":
         asyncio.run(dial())

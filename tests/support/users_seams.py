@@ -14,7 +14,7 @@ from telecmi_async.events import parse_event
 from telecmi_async.events.store import StoredEvent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from telecmi_async.events.store import Listener
@@ -138,8 +138,9 @@ class FileStore:
 class FileLimits:
     """Shared limits in a file, by the machine's clock; a lock file makes a step atomic."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._path = path
+        self._clock = clock
 
     @contextmanager
     def _step(self) -> Iterator[dict[str, Any]]:
@@ -165,7 +166,7 @@ class FileLimits:
     ) -> list[float]:
         """Reserve starts."""
         with self._step() as kept:
-            dues, now = kept.setdefault("dues", {}), time.time()
+            dues, now = kept.setdefault("dues", {}), self._clock()
             start = max(now, *(dues.get(name, now) for name, _ in keys))
             apart = max(interval for _, interval in keys)
             waits = [start + apart * n - now for n in range(most)]
@@ -177,7 +178,7 @@ class FileLimits:
     async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
         """Lease a channel."""
         with self._step() as kept:
-            now = time.time()
+            now = self._clock()
             leases = kept.setdefault("leases", {}).setdefault(key, {})
             for name in [name for name, until in leases.items() if until <= now]:
                 del leases[name]

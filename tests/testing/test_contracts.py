@@ -57,7 +57,7 @@ async def test_limits_that_were_written_from_the_docstrings_pass(tmp_path: Path)
 
     @asynccontextmanager
     async def make() -> AsyncIterator[FileLimits]:
-        yield FileLimits(tmp_path / f"{next(names)}.json")
+        yield FileLimits(tmp_path / f"{next(names)}.json", clock=anyio.current_time)
 
     await check_shared_limits(make)
 

@@ -8,6 +8,7 @@ import socket
 import ssl
 import sys
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -713,3 +714,28 @@ async def test_a_connection_that_never_was_can_be_closed() -> None:
     await connection.aclose()
 
     assert reply is None
+
+
+@pytest.mark.parametrize(("spent", "closing"), [(True, False), (False, True)])
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_connection_that_ends_before_tls_is_a_failure_to_connect(
+    monkeypatch: pytest.MonkeyPatch, *, spent: bool, closing: bool
+) -> None:
+    """Asyncio would wait for ever to set up TLS on it; its transport is given up."""
+    given_up: list[bool] = []
+    raw = SimpleNamespace(is_closing=lambda: closing, abort=lambda: given_up.append(True))
+
+    async def addresses(*_: object) -> list[object]:
+        return []
+
+    async def first(*_: object) -> object:
+        return SimpleNamespace(_transport=raw, spent=spent)
+
+    monkeypatch.setattr(asyncio_connection, "addresses_of", addresses)
+    monkeypatch.setattr(asyncio_connection, "first_to_answer", first)
+    origin = Origin("example.com", 443, ssl.create_default_context())
+
+    with pytest.raises(ConnectionResetError, match="before TLS"):
+        await open_on_asyncio(asyncio.get_running_loop(), origin)
+
+    assert given_up

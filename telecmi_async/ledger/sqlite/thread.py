@@ -217,8 +217,6 @@ class SqliteThread:
         if lost is None or not self._writes or not _is_of_the_file(lost):
             return
         with contextlib.suppress(sqlite3.Error):
-            if db.in_transaction:
-                db.execute("ROLLBACK")
             self._in_turn(db, "BEGIN IMMEDIATE")
             stop_campaigns(db, str(lost))
             db.execute("COMMIT")
