@@ -12,7 +12,6 @@ import inspect
 import logging
 import socket
 import zlib
-from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
@@ -29,7 +28,7 @@ from telecmi_async.wire.sending import Sending, is_silent, sending_class
 from telecmi_async.wire.transport import Timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 
     import httpx
 
