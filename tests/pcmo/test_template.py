@@ -252,6 +252,28 @@ def test_a_value_inside_a_url_is_encoded() -> None:
     assert flow == Flow([Stream("wss://a.example/..%2Fx?q=1%26admin%3D1%20%23")])
 
 
+@pytest.mark.parametrize(
+    ("action", "key"),
+    [
+        ({"action": "play"}, "file_url"),
+        ({"action": "play_get_input", "action_url": "https://b.example/"}, "file_url"),
+        ({"action": "play_get_input", "file_name": "a.wav"}, "action_url"),
+        ({"action": "input"}, "action_url"),
+        ({"action": "stream"}, "ws_url"),
+    ],
+)
+def test_a_value_is_encoded_inside_each_kind_of_url(
+    action: dict[str, object], key: str
+) -> None:
+    """The addresses of files, of webhooks and of streams are encoded alike."""
+    scheme = "wss" if key == "ws_url" else "https"
+    template = Template([{**action, key: f"{scheme}://a.example/{{id}}"}])
+
+    filled = template.fill({"id": "1/../2?a=b&c #"})
+
+    assert filled.dump()[0][key] == f"{scheme}://a.example/1%2F..%2F2%3Fa%3Db%26c%20%23"
+
+
 def test_a_value_that_is_the_whole_url_is_taken_as_one() -> None:
     """A column may hold a whole URL, which is checked like any other."""
     template = Template([{"action": "play", "file_url": "{url}"}])
@@ -273,19 +295,31 @@ def test_a_value_that_is_the_whole_url_is_taken_as_one() -> None:
         ([3], r"pcmo\[0\]: must be an action"),
         ([Hangup(), Pstn(19170000001)], r"pcmo\[1\]: must be an action: put the Pstn"),
         ([Hangup(), {"action": "hangupp"}], r'pcmo\[1\]\.action: no action is named "hangupp"'),
+        ('"[]"', r"pcmo: must be a list of actions, not JSON text"),
         ([{"action": "{x}"}], r"pcmo\[0\]\.action: must not come from a column"),
+        (
+            [{"action": "bridge", "connect": [{"type": "{x}", "number": 19170000001}]}],
+            r"pcmo\[0\]\.connect\[0\]\.type: must not come from a column",
+        ),
+        (
+            [Hangup(), {"action": "speak", "text": "a", "pcmo[0]": "b"}],
+            r'pcmo\[1\]\.pcmo\[0\]: "speak" has no key "pcmo\[0\]"',
+        ),
         (
             [{"action": "speak", "text": "a } b"}],
             r"text: has a single } at pos.* 2",
         ),
         ([{"action": "speak", "text": "{a{b}"}], r"has a single { at position 0"),
-        ([{"action": "speak", "text": "{}"}], r"braces without a column's name"),
+        (
+            [{"action": "speak", "text": "{}"}],
+            r"pcmo\[0\]\.text: has braces without a column's name",
+        ),
         ([{"action": "speak", "text": "{a\nb}"}], r"braces without a column's name"),
         ([{"action": "speak", "text": "{|there}"}], r"braces without a column's name"),
         ([{"action": "speak", "text": "{\u200b}"}], r"braces without a column's name"),
         (
             [{"action": "speak", "text": "{first|last|you}"}],
-            r'more than one \|, "first\|last\|you": the first ends the column\'s name, and \|\| ',
+            r'pcmo\[0\]\.text: .* more than one \|, "first\|last\|you": the first ends the column\'s name, and \|\| ',
         ),
         ([{"action": "speak", "text": "{a|b{c}}"}], r"position 0: a default holds no braces"),
         ([{"action": "speak", "text": "{a|b}}"}], r"has a single } at position 5: write }}"),
@@ -314,6 +348,13 @@ def test_what_is_no_template_is_refused_at_once(flow: Any, message: str) -> None
     """A template is checked when it is made, as far as possible without a contact."""
     with pytest.raises(InvalidCall, match=message):
         Template.parse(flow)
+
+
+@pytest.mark.parametrize("name", [["hangup"], {}, 3, None])
+def test_raw_takes_no_name_that_is_not_text(name: object) -> None:
+    """With ``raw`` any name is sent, but it must be one."""
+    with pytest.raises(InvalidCall, match=r"pcmo\[0\]\.action: no action is named"):
+        Template.parse([{"action": name}], raw=True)
 
 
 # --- columns without text ---------------------------------------------------------------
@@ -362,12 +403,12 @@ def test_what_shows_something_is_text(value: str) -> None:
 
 def test_the_error_says_what_would_be_right() -> None:
     """An empty column's error names a default and an empty one, as they are written."""
-    template = Template([{"action": "speak", "text": "{a||b} {c}"}])
+    template = Template([{"action": "speak", "text": "{~a||b~} {c}"}])
 
     with pytest.raises(
-        InvalidCall, match=r"such as \{a\|\|b\|there\}, or \{a\|\|b\|\} if it may"
+        InvalidCall, match=r"such as \{~a\|\|b~\|there\}, or \{~a\|\|b~\|\} if it may"
     ):
-        template.fill({"a|b": " ", "c": "x"})
+        template.fill({"~a|b~": " ", "c": "x"})
 
 
 @pytest.mark.parametrize(
@@ -451,6 +492,8 @@ def test_a_bar_in_a_columns_name_is_explained() -> None:
     with pytest.raises(InvalidCall, match=r'write \{a\|\|b\} for the column "a\|b"'):
         template.check(["a|b"])
     Template([{"action": "speak", "text": "{a||b}"}]).check(["a|b"])
+    with pytest.raises(InvalidCall, match=r'lacks: known are "a\|None"$'):
+        Template([{"action": "speak", "text": "{a}"}]).check(["a|None"])
 
 
 def test_defaults_that_wait_for_another_column_are_not_judged() -> None:
@@ -460,6 +503,17 @@ def test_defaults_that_wait_for_another_column_are_not_judged() -> None:
     with pytest.raises(InvalidCall, match="has no scheme"):
         template.fill({"base": "a", "file": ""})
     assert template.columns == {"base", "file"}
+
+
+def test_a_default_before_a_required_column_is_not_judged_inside_a_list() -> None:
+    """A phone's error is inside its text, which waits for the column that it requires."""
+    template = Template([{"action": "bridge", "connect": ["{trunk|0}{number}"]}])
+
+    with pytest.raises(InvalidCall, match=r"connect\[0\]\.number"):
+        template.fill({"number": "19170000002"})
+    assert template.fill({"trunk": "+", "number": "19170000002"}) == Flow(
+        [Bridge([Pstn(19170000002)])]
+    )
 
 
 _NAMES = st.sampled_from(["a", "b", "c d", "e|f", "x.__class__", "0", "\u05d0"])
@@ -547,3 +601,36 @@ def test_a_columns_digits_are_an_integer_where_one_is_due(name: str, key: str) -
     flow = Template([{"action": name, key: "{x}", **rest}]).fill({"x": "7"})
 
     assert flow.dump()[0][key] == 7
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        ("0", 0),
+        ("007", 7),
+        ("123456789", 123_456_789),
+        ("1234567890", "1234567890"),
+        ("7 s", "7 s"),
+        ("-7", "-7"),
+        ("1_0", "1_0"),
+        (" 7", " 7"),
+        ("\u0663", "\u0663"),
+        ("\u00b2", "\u00b2"),
+    ],
+)
+def test_an_integer_has_up_to_nine_plain_digits(value: str, sent: object) -> None:
+    """Longer texts, and digits of other scripts, stay texts, for the action to refuse."""
+    flow = Template([Raw({"action": "new", "timeout": "{x}", "text": "{x}"})]).fill(
+        {"x": value}
+    )
+
+    assert flow.dump() == [{"action": "new", "timeout": sent, "text": value}]
+
+
+def test_a_column_may_hold_a_long_text() -> None:
+    """A value of 4,000 characters is sent; a longer one is taken for a fault of the file."""
+    text = "x" * 4_000
+
+    assert Template([Speak("{x}")]).fill({"x": text}) == Flow([Speak(text)])
+    with pytest.raises(InvalidCall, match="longer than 4_000 characters"):
+        Template([Speak("{x}")]).fill({"x": f"{text}x"})
