@@ -287,7 +287,7 @@ class _Item:
                 for text in self.texts
                 if not all(column.name in known for column in text.columns)
             ]
-            if not any(each.startswith(where) or where.startswith(each) for each in others):
+            if not any(where.startswith(each) for each in others):
                 return error
         return None
 

@@ -57,6 +57,8 @@ def test_a_flow_without_gaps_is_a_template_too() -> None:
 
 
 WRONG: list[tuple[dict[str, object], str, str]] = [
+    ({"action": "play", "file_name": ["{name}"]}, "pcmo[1].file_name", "must be a str"),
+    ({"action": "bridge", "connect": [["{name}"]]}, "pcmo[1].connect[0]", "must be a Pstn"),
     ({"action": "speak", "txt": "{name}"}, "pcmo[1].txt", 'did you mean "text"'),
     (
         {"action": "bridge", "timeout": -1, "connect": [{"type": "pstn", "number": "{name}"}]},
