@@ -43,7 +43,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     # Documented by other projects.
     (r"py:.*", r"(anyio|asyncio|attrs?|collections|datetime|decimal|enum|httpx|os)\..*"),
-    (r"py:.*", r"(redis|ssl|trio|typing)\..*"),
+    (r"py:.*", r"(redis|redis_py|ssl|trio|typing)\..*"),
     (r"py:.*", r"AbstractAsyncContextManager|Decimal|Redis|date|datetime|timedelta"),
     # Private by their path: modules inside a room, and what only they show.
     (r"py:obj", r"telecmi_async(\.attempt|\.calls\.\w+|(\.[a-z_]+){3,})"),

@@ -121,7 +121,7 @@ class CallState:
 
     @property
     def cost(self) -> Decimal | None:
-        """What the legs cost together, as far as their records say: 0.39, not 0.390000."""
+        """The cost of all legs, as far as their records say, written 0.39 and not 0.390000."""
         rates = [record.call_rate for record in self._records()]
         known = [rate for rate in rates if rate is not None]
         return Decimal(_ZEROS_AT_END.sub(r"\1", f"{sum(known):f}")) if known else None

@@ -142,9 +142,9 @@ class EventStore(Protocol):
         """Return the events that are kept under any of these ids, oldest first, each once.
 
         ``ids`` may be empty, hold hundreds of ids, an id twice, and any text. What is returned
-        equals what was put. `StoredEvent.payload` may be any bytes: Latin-1, gzip, a form. Keep
+        equals what was put. ``StoredEvent.payload`` may be any bytes: Latin-1, gzip, a form. Keep
         it as it is, or as its text in UTF-8: ``parse_event(payload)`` must make the same event
-        again. `StoredEvent.ids` keep their order. ``matched`` is True if the event was put as
+        again. ``StoredEvent.ids`` keep their order. ``matched`` is True if the event was put as
         matched, or claimed, at any time. A claim may make an event the newest, or leave it in
         its place.
 
