@@ -5,18 +5,20 @@ from __future__ import annotations
 import copy
 import logging
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import pytest
 from attrs import define, field
+from campaign_scene import scene
 from memory_ledger import MemoryLedger
 
 from telecmi_async import CallService, ConfigurationError, LedgerLost, Receiver, StoreError
 from telecmi_async.campaigns import Campaign, CampaignSettings, Pace
 from telecmi_async.campaigns.channel_leases import ChannelLeases
+from telecmi_async.campaigns.send_permit import PendingSend
 from telecmi_async.campaigns.start_scheduler import StartScheduler
-from telecmi_async.ledger import ContactState, NewContact
+from telecmi_async.ledger import Claim, ContactState, NewContact
 from telecmi_async.simulator import Fault, Simulator
 
 if TYPE_CHECKING:
@@ -723,3 +725,24 @@ async def test_a_pause_that_cannot_be_shared_is_no_failure_unless_the_ledger_is_
 
     with pytest.raises(LedgerLost) if lost else nullcontext():
         await starts.hold(5.0)
+
+
+async def test_a_ledger_that_is_lost_while_a_start_is_replaced_ends_the_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No other start is taken then: the scheduler raises, and the worker notes the loss."""
+
+    async def lost(*_: object, **__: object) -> None:
+        raise LedgerLost("the ledger is damaged")
+
+    monkeypatch.setattr(Granting, "reserve", lost)
+    with pytest.raises(LedgerLost, match="damaged"):
+        await scheduler(Granting()).reach(-1.0, began=0.0, until=anyio.current_time() + 30.0)
+
+    async with scene() as here:
+        monkeypatch.setattr(StartScheduler, "reach", lost)
+        worker = here.campaign()._worker
+        send = PendingSend(cast("Claim", None), "worker")
+
+        assert await worker._reach_start(send, 0.0) is False
+        assert worker.ledger_health.lost is not None
