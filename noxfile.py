@@ -244,7 +244,7 @@ def examples(session: nox.Session) -> None:
     shutil.rmtree(tree, ignore_errors=True)
     unwanted = shutil.ignore_patterns(".git", ".nox", ".venv", "__pycache__", ".*_cache")
     shutil.copytree(".", tree, ignore=unwanted)
-    pages = [Path("README.md"), Path("CONTRIBUTING.md"), *sorted(Path("docs").glob("*.md"))]
+    pages = [Path("README.md"), Path("CONTRIBUTING.md"), *sorted(Path("docs").rglob("*.md"))]
     for page in pages:
         for command, why_not in commands_of(page):
             if why_not:
@@ -322,7 +322,7 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Compare with other clients, and write docs/performance.md; ``-- --quick``: a part of it."""
+    """Compare with other clients, and write its pages; ``-- --quick``: a part of it."""
     session.install("--editable", ".", *group("bench"))
     session.run("python", "benchmarks/compare.py", *session.posargs)
 

@@ -7,8 +7,8 @@ same round, and the median counts.
 
     python benchmarks/compare.py [--quick] [--only own --only aiohttp] [--draw FILE]
 
-The full form writes docs/performance.md's figures, docs/performance-figures.md and the plots in
-docs/images. The quick one takes about three minutes and writes to .nox/_bench instead.
+The full form writes the figures of docs/explanation/performance.md, performance-figures.md beside
+it and the plots in docs/images. The quick one takes about three minutes and writes to .nox/_bench instead.
 """
 
 from __future__ import annotations
@@ -279,8 +279,10 @@ def keep(found: dict[str, Any], into: Path, page: Path) -> None:
     images = into / "images"
     images.mkdir(parents=True, exist_ok=True)
     text = pages.put_between_marks(page.read_text("utf-8"), pages.summary(figures))
-    (into / "performance.md").write_text(text, encoding="utf-8")
-    (into / "performance-figures.md").write_text(pages.details(figures), encoding="utf-8")
+    written = into / "explanation"
+    written.mkdir(exist_ok=True)
+    (written / "performance.md").write_text(text, encoding="utf-8")
+    (written / "performance-figures.md").write_text(pages.details(figures), encoding="utf-8")
     for name, plot in pages.PLOTS.items():
         drawn = pages.draw(figures, plot)
         if drawn:
@@ -325,7 +327,7 @@ def main() -> None:
             options.rounds or (1 if options.quick else 3),
             options.share or (0.4 if options.quick else 1),
         )
-    keep(found, into, ROOT / "docs" / "performance.md")
+    keep(found, into, ROOT / "docs" / "explanation" / "performance.md")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draw the diagrams of ``docs/architecture.md``: ``python docs/diagrams.py``.
+"""Draw the diagrams of ``docs/explanation/architecture.md``: ``python docs/diagrams.py``.
 
 ``rooms.svg`` is drawn from the package: the order of the rooms is ``LAYERS`` in
 ``tests/test_architecture.py``, what a room imports is parsed from its files, and what it is for
@@ -20,7 +20,7 @@ __all__ = ["draw", "imports_of", "layers", "purpose_of", "steps_of"]
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 PACKAGE = ROOT / "telecmi_async"
-PAGE = DOCS / "architecture.md"
+PAGE = DOCS / "explanation" / "architecture.md"
 
 # In units of the drawing. A phone shows it in 358 pixels, so nothing is set smaller than 11.
 WIDTH = 380

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "telecmi_async"
 DIAGRAMS = runpy.run_path(str(DOCS / "diagrams.py"))
 HOUSE = runpy.run_path(str(ROOT / "tests" / "test_architecture.py"))
 
-# What docs/stability.md calls public, in addition to the names of the package itself.
+# What docs/reference/stability.md calls public, in addition to the names of the package itself.
 FACES = [
     "campaigns",
     "campaigns.contacts",
@@ -59,7 +59,7 @@ def test_the_drawings_are_up_to_date(name: str) -> None:
     drawn = DIAGRAMS["draw"]()[name]
 
     assert (DOCS / "images" / name).read_text(encoding="utf-8") == drawn
-    assert f"](images/{name})" in read("docs/architecture.md")
+    assert f"](../images/{name})" in read("docs/explanation/architecture.md")
 
 
 def test_the_drawing_shows_the_rooms_in_their_order() -> None:
@@ -80,7 +80,9 @@ def test_the_drawing_shows_the_rooms_in_their_order() -> None:
 def test_steps_are_numbered(heading: str) -> None:
     """Each table of steps is numbered without gaps, so that its drawing omits none."""
     section = (
-        read("docs/architecture.md").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+        read("docs/explanation/architecture.md")
+        .partition(f"\n## {heading}\n")[2]
+        .partition("\n## ")[0]
     )
     numbers = re.findall(r"^\| (\d+) \|", section, re.MULTILINE)
 
@@ -88,7 +90,7 @@ def test_steps_are_numbered(heading: str) -> None:
     assert len(DIAGRAMS["steps_of"](heading)) == len(numbers) > 5
 
 
-@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/explanation/architecture.md"])
 def test_files_that_are_named_exist(page: str) -> None:
     """Files that a page names exist in the project's folder or in the package's."""
     named = PATH.findall(read(page))
@@ -101,7 +103,7 @@ def test_files_that_are_named_exist(page: str) -> None:
 
 def test_the_homes_of_libraries_are_those_of_the_code() -> None:
     """The table of foreign libraries names the rooms that may import each."""
-    section = read("docs/architecture.md").partition("\n## Foreign libraries\n")[2]
+    section = read("docs/explanation/architecture.md").partition("\n## Foreign libraries\n")[2]
     shown = {
         library: set(re.findall(r"`(\w+)/`", rooms))
         for library, rooms in re.findall(r"^\| (\w+) \| (`.*) \|$", section, re.MULTILINE)
@@ -112,10 +114,12 @@ def test_the_homes_of_libraries_are_those_of_the_code() -> None:
 
 def test_the_reference_shows_what_is_public() -> None:
     """Every public name has an entry in the reference, and every entry is a public name."""
-    documented = set(DOCUMENTED.findall(read("docs/reference.md")))
+    documented = set(DOCUMENTED.findall(read("docs/reference/reference.md")))
     shown = set(telecmi_async.__all__).union(*map(names_in, FACES))
     exported = names_in("campaigns.contacts.export")
-    members = re.search(r"contacts\.export\n   :members: (.*)", read("docs/reference.md"))
+    members = re.search(
+        r"contacts\.export\n   :members: (.*)", read("docs/reference/reference.md")
+    )
 
     assert shown - documented == {"export"}
     assert documented - shown.union(SINGLE, *map(names_in, MODULES)) == set()
@@ -125,22 +129,22 @@ def test_the_reference_shows_what_is_public() -> None:
 
 def test_what_is_public_is_said() -> None:
     """The page about stability names each public module."""
-    page = read("docs/stability.md")
+    page = read("docs/reference/stability.md")
 
     assert [face for face in FACES if f".{face}`" not in page] == []
 
 
 def test_the_glossary_leads_on() -> None:
     """Entries are sorted, each links to another page, and two pages link to the glossary."""
-    entries = re.split(r"^## ", read("docs/glossary.md"), flags=re.MULTILINE)[1:]
+    entries = re.split(r"^## ", read("docs/reference/glossary.md"), flags=re.MULTILINE)[1:]
     names = [entry.partition("\n")[0] for entry in entries]
 
     assert names == sorted(names, key=str.lower)
     assert [
         name for name, entry in zip(names, entries, strict=True) if ".md" not in entry
     ] == []
-    for page in ("docs/index.md", "docs/architecture.md"):
-        assert "(glossary.md" in read(page)
+    for page in ("docs/index.md", "docs/explanation/architecture.md"):
+        assert "glossary.md" in read(page)
 
 
 @pytest.mark.parametrize("room", [room for layer in DIAGRAMS["layers"]() for room in layer])

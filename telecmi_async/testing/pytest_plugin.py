@@ -2,7 +2,7 @@
 
 pytest imports it in every run of every environment that has telecmi_async installed. So it
 imports nothing else of the package, which takes 0.1 s, until a fixture is used. See
-``docs/testing.md`` for the fixtures.
+``docs/how-to/testing.md`` for the fixtures.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from project_paths import docs_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -375,13 +376,13 @@ def test_only_what_is_between_the_marks_changes() -> None:
 
 
 def test_the_page_has_its_marks_and_its_plots() -> None:
-    """docs/performance.md can be written again, and shows every plot that is drawn."""
+    """docs/explanation/performance.md can be written again, and shows every plot that is drawn."""
     docs = BENCHMARKS.parent / "docs"
-    page = (docs / "performance.md").read_text(encoding="utf-8")
+    page = docs_page("performance.md").read_text(encoding="utf-8")
 
     assert pages.BEGIN in pages.put_between_marks(page, "anything")
     for name in pages.PLOTS:
-        assert f"](images/{name})" in page
+        assert f"](../images/{name})" in page
         assert (docs / "images" / name).exists()
 
 

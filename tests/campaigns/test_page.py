@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from project_paths import DOCS
+from project_paths import docs_page
 
 from telecmi_async.ledger.states import MOVES
 
-PAGE = DOCS / "campaigns.md"
+PAGE = docs_page("campaigns.md")
 ROW = re.compile(r"^\| `(\w+)` \| ((?:`\w+`(?:, )?)+) → `(\w+)` \| [^|]+ \|$", re.MULTILINE)
 
 

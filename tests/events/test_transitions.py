@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from project_paths import DOCS
+from project_paths import docs_page
 
 from telecmi_async.events import Signal, Stage, parse_event
 from telecmi_async.events.transitions import (
@@ -17,7 +17,7 @@ from telecmi_async.events.transitions import (
     signal_of,
 )
 
-PAGE = DOCS / "events.md"
+PAGE = docs_page("events.md")
 PAIRS = list(product(Signal, Signal))
 
 

@@ -13,7 +13,7 @@ import attrs
 import pytest
 from call_strategies import actions, json_objects, known_actions
 from hypothesis import Phase, find, given, settings
-from project_paths import DATA, DOCS
+from project_paths import DATA, docs_page
 
 import telecmi_async
 from telecmi_async import pcmo
@@ -64,7 +64,7 @@ def test_an_action_is_known_everywhere(name: str) -> None:
     assert getattr(telecmi_async, kind.__name__) is getattr(pcmo, kind.__name__) is kind
     assert hasattr(Flow, name)
     for page in ("pcmo.md", "reference.md"):
-        assert kind.__name__ in DOCS.joinpath(page).read_text(encoding="utf-8"), page
+        assert kind.__name__ in docs_page(page).read_text(encoding="utf-8"), page
     assert f'"action": "{name}"' in samples.replace('":"', '": "')
 
 

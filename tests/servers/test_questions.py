@@ -11,7 +11,7 @@ import anyio
 import pytest
 from fake_store import record
 from fastapi import HTTPException
-from project_paths import DOCS
+from project_paths import docs_page
 from webhook_posts import DIGITS, INBOUND, TOKEN, events_of, post
 
 from telecmi_async import Flow, Receiver
@@ -160,7 +160,7 @@ async def test_the_pages_route_tells_three_cases_apart(
     }.items():
         monkeypatch.setenv(name, value)
     names: dict[str, Any] = {"__name__": "__main__"}
-    page = (DOCS / "several-workers.md").read_text(encoding="utf-8")
+    page = docs_page("several-workers.md").read_text(encoding="utf-8")
     for code in re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
         exec(code, names)
     async with names["lifespan"](names["app"]) as state:

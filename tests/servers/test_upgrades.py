@@ -22,6 +22,7 @@ from campaign_observers import ran
 from faulty_campaign import NAME, WritingSimulator, account, contacts, settings
 from old_ledger import OLD_POSTGRES, check_old_ledger, continue_old_campaign
 from pg_server import PgServer, shared
+from project_paths import docs_page
 
 from telecmi_async.campaigns import Campaign
 from telecmi_async.cli import Exit
@@ -426,7 +427,7 @@ async def test_an_older_schema_wants_its_owner(database: str, role: str) -> None
 
 def test_the_docs_list_the_privileges() -> None:
     """The statements on the docs' page are those that a worker's role needs."""
-    page = (Path(__file__).parents[2] / "docs/campaigns.md").read_text("utf-8")
+    page = docs_page("campaigns.md").read_text("utf-8")
     listed: dict[str, set[str]] = {}
     for privileges, tables in re.findall(r"GRANT ([A-Z, ]+) ON\s+([^;]+?)\s+TO dialler;", page):
         for table in re.findall(r"telecmi\.(\w+)", tables):

@@ -7,11 +7,11 @@ import gc
 import json
 import logging
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from project_paths import docs_page
 
 from telecmi_async import (
     Bridge,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-PAGE = Path(__file__).parents[2] / "docs" / "logging.md"
+PAGE = docs_page("logging.md")
 TOKEN = "t" * 43
 FROM = 19170000000
 FLOW = [Speak("Hello.")]

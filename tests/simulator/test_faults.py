@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
-from project_paths import DOCS
+from project_paths import docs_page
 from simulated import FROM, GLOBAL, HANGUP, TO, place, post, said
 
 from telecmi_async import CallOutcomeUnknown, Hangup, RetryPolicy, TelecmiError, Timeouts
@@ -139,7 +139,7 @@ def test_magic_can_be_switched_off() -> None:
 
 def test_the_table_of_numbers_is_the_one_in_the_code() -> None:
     """The page's table of magic numbers is the one that is drawn from the code."""
-    text = DOCS.joinpath("simulator.md").read_text("utf-8")
+    text = docs_page("simulator.md").read_text("utf-8")
     drawn = re.search(r"<!-- drawn: begin -->\n\n(.*?)<!-- drawn: end -->", text, re.DOTALL)
 
     assert drawn is not None

@@ -10,7 +10,7 @@ import textwrap
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from project_paths import ROOT
+from project_paths import ROOT, docs_page
 
 import telecmi_async
 
@@ -339,7 +339,7 @@ SHOWN: Final = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 def test_the_page_about_testing_is_a_test_file(pytester: pytest.Pytester) -> None:
     """The page's code passes as one file with real pytest, on the clocks it describes."""
-    page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    page = docs_page("testing.md").read_text(encoding="utf-8")
     code = "\n".join(SHOWN.findall(page))
     pytester.makepyfile(code)
     pytester.makeini(INI)
@@ -352,7 +352,7 @@ def test_the_page_about_testing_is_a_test_file(pytester: pytest.Pytester) -> Non
 
 def test_so_it_is_on_pytest_asyncio(pytester: pytest.Pytester) -> None:
     """The same page works on pytest-asyncio, whose clock is set by a hook in conftest.py."""
-    page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    page = docs_page("testing.md").read_text(encoding="utf-8")
     blocks = SHOWN.findall(page)
     hooks = [block for block in blocks if "def pytest_asyncio_loop_factories" in block]
     code = "\n".join(block for block in blocks if block not in hooks)

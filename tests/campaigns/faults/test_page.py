@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from project_paths import DOCS, TESTS
+from project_paths import TESTS, docs_page
 
-PAGE = DOCS / "campaign-faults.md"
+PAGE = docs_page("campaign-faults.md")
 NAMED = re.compile(r"`(test_\w+)`")
 DEFINED = re.compile(r"^(?:async )?def (test_\w+)\(", re.MULTILINE)
 

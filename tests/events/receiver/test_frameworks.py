@@ -1,4 +1,4 @@
-"""The receiver in seven web frameworks, with the code that docs/webhooks.md shows."""
+"""The receiver in seven web frameworks, with the code that docs/how-to/webhooks.md shows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from django.test.utils import (  # type: ignore[import-untyped]  # Django has no
 )
 from fake_store import record, signed
 from fake_telecmi import FLOW, TO, FakeTelecmi
-from project_paths import DOCS
+from project_paths import docs_page
 from webhook_posts import DIGITS, JSON, TOKEN, Request
 
 from telecmi_async import Receiver
@@ -39,7 +39,7 @@ pytestmark = [
 ]
 
 
-PAGE = (DOCS / "webhooks.md").read_text(encoding="utf-8")
+PAGE = docs_page("webhooks.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^(?:```|<!-- )python\n(.*?)^(?:```|-->)$", re.MULTILINE | re.DOTALL)
 ANY_LOOP = ["FastAPI", "Starlette"]
 ASYNCIO = ["Litestar", "Quart", "Django", "A Django view", "aiohttp"]
@@ -50,7 +50,7 @@ def code_under(heading: str) -> str:
     blocks: list[str] = BLOCK.findall(
         PAGE.partition(f"\n### {heading}\n")[2].partition("\n##")[0]
     )
-    assert blocks, f"docs/webhooks.md says nothing of {heading}"
+    assert blocks, f"docs/how-to/webhooks.md says nothing of {heading}"
     return "\n".join(blocks)
 
 
@@ -60,7 +60,7 @@ def build(framework: str, receiver: Receiver) -> dict[str, Any]:
     if framework == "A Django view":
         code = code_under("Django") + code
     names: dict[str, Any] = {"__name__": "docs_webhooks", "receiver": receiver}
-    exec(compile(code, f"docs/webhooks.md, {framework}", "exec"), names)
+    exec(compile(code, f"docs/how-to/webhooks.md, {framework}", "exec"), names)
     return names
 
 
