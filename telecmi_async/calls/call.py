@@ -49,6 +49,10 @@ class CallWatcher(Protocol):
         """Note that the call was settled, or that its outcome changed."""
         ...
 
+    def call_renamed(self, call: Call) -> None:
+        """Find the call by another reference from now on."""
+        ...
+
     def call_ended(self, call: Call) -> None:
         """Note that an event shows the call's end."""
         ...
@@ -198,6 +202,12 @@ class Call:
         self.placement.fail(error)
         self._announce()
 
+    def adopt(self, reference: str, region: Region) -> None:
+        """Be the call with a reference, which another one was sent with."""
+        self._reference, self.region = reference, region
+        if self.tracking is not None:
+            self.tracking.watcher.call_renamed(self)
+
     def attach(self, request_id: str) -> None:
         """Become the state of a call that was accepted earlier."""
         self.placement.accept(request_id)
@@ -210,7 +220,11 @@ class Call:
             return placement.status is CallStatus.CANCELLED and not placement.attempts
         if self.loop is not current_loop():
             raise errors.WrongEventLoop("cancel a call in the event loop that placed it")
-        never_left = not placement.attempts and placement.status is CallStatus.QUEUED
+        never_left = (
+            not placement.attempts
+            and placement.status is CallStatus.QUEUED
+            and not placement.elsewhere
+        )
         placement.stop()
         if never_left:
             self.conclude(errors.CallCancelled("the call was cancelled while it was queued"))

@@ -14,6 +14,7 @@ from telecmi_async.pacing.shared import SharedLimits
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
+    from telecmi_async.ledger.idempotency import IdempotencyKeys
     from telecmi_async.ledger.records import (
         CallEvidence,
         CampaignState,
@@ -42,6 +43,11 @@ class Ledger(SharedLimits, Protocol):
     up to date. A name of a campaign that does not exist is a `ConfigurationError`, unless a
     method says otherwise.
     """
+
+    @property
+    def keys(self) -> IdempotencyKeys:
+        """The calls of idempotency keys."""
+        ...
 
     async def __aenter__(self) -> Self: ...
 

@@ -10,6 +10,8 @@ import logging
 import warnings
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
 from telecmi_async import errors
 from telecmi_async._internal.event_loop import clock_of, is_closed
 from telecmi_async._internal.secrets import RequestBody, log_failure
@@ -87,6 +89,8 @@ class CallRunner:
             parts.placer.use_clock(now)
             if parts.tracker is not None:
                 parts.tracker.open(now)
+            if parts.keyed is not None:
+                parts.keyed.listen()
 
     def start(
         self,
@@ -133,10 +137,19 @@ class CallRunner:
                 "is missing: give a number of your app as caller id, here or to the service",
                 path="from",
             )
+        if request.idempotency_key is not None:
+            if parts.keyed is None:
+                raise errors.InvalidCall(
+                    "needs a service with a ledger: CallService(…, ledger=…)",
+                    path="idempotency_key",
+                )
+            if (known := parts.keyed.known(request)) is not None:
+                return known
+            policy = attrs.evolve(policy, at_most_once=True)
         region = route(request.region or settings.region, request.to)
         call = Call(request, source=source, region=region, on_settled=on_settled)
         params: dict[str, object] = {}
-        if settings.signed or permit:
+        if settings.signed or permit or request.idempotency_key is not None:
             params[REFERENCE_FIELD] = parts.references.sign(call.reference)
         body = RequestBody(
             encode_request(request, settings.credentials, from_=from_, more_params=params)
@@ -154,7 +167,11 @@ class CallRunner:
             seed=f"{settings.seed}:{self._ordinal}",
             permit=permit,
         )
-        parts.tasks.start(parts.placer.place, job, self._ended)
+        place = parts.placer.place
+        if parts.keyed is not None and request.idempotency_key is not None:
+            parts.keyed.add(call, request.idempotency_key)
+            place = parts.keyed.place
+        parts.tasks.start(place, job, self._ended)
         self.calls[call] = None
         return call
 
@@ -174,6 +191,8 @@ class CallRunner:
 
     def close(self) -> None:
         """Take no more calls, and start no more requests."""
+        if self._parts.keyed is not None:
+            self._parts.keyed.stop()
         if self._parts.tasks.loop is not None:
             self._parts.tasks.bind()
         self.closed = True

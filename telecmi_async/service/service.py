@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from telecmi_async.pacing.rate_limit import RateLimit
     from telecmi_async.pcmo.flow import FlowLike
     from telecmi_async.service.lookup import CallCommand, CommandAnswer
-    from telecmi_async.service.options import Number, Options
+    from telecmi_async.service.options import HasKeys, Number, Options
     from telecmi_async.service.sources import EventSource
     from telecmi_async.service.stream import CallStream, Item, Progress, StreamFeed
     from telecmi_async.wire.transport import Timeouts
@@ -69,6 +69,10 @@ class CallService:
         reference: Whether calls carry an id of their own in ``extra_params``
             (``tcm_reference``), by which events find them even if TeleCMI's reply was lost.
             ``None``: when there is a receiver or a store.
+        ledger: Where idempotency keys are on record, for all processes that use it: an open
+            `SqliteLedger` or `PostgresLedger`. You close it, after the service.
+        key_lifetime: How long a key is remembered after its call was sent, in seconds or as a
+            `timedelta`.
 
     Raises:
         ConfigurationError: A value that cannot work.
@@ -90,6 +94,8 @@ class CallService:
         seed: int | str | None = None,
         events: EventSource | Sequence[EventSource] | None = None,
         reference: bool | None = None,
+        ledger: HasKeys | None = None,
+        key_lifetime: Duration = 7 * 86_400.0,
     ) -> None:
         from telecmi_async.service.call_runner import CallRunner  # noqa: PLC0415  # see above
         from telecmi_async.service.options import ServiceSettings  # noqa: PLC0415  # see above
@@ -108,6 +114,8 @@ class CallService:
             sources=events,
             reference=reference,
             seed=seed,
+            ledger=ledger,
+            key_lifetime=key_lifetime,
         )
         self._parts = build_parts(self._settings, http_client, ssl_context)
         self._runner = CallRunner(self._settings, self._parts)
@@ -167,6 +175,7 @@ class CallService:
         region: Region | str | None = None,
         retry: RetryPolicy | None = None,
         timeout: Timeouts | Duration | None = None,
+        idempotency_key: str | None = None,
     ) -> CallHandle:
         """Place a call; its request runs concurrently while you hold the handle.
 
@@ -183,6 +192,12 @@ class CallService:
             retry: As for the service, whose setting it replaces, but for its ``budget`` and
                 for an ``at_most_once``.
             timeout: As for the service, whose setting it replaces.
+            idempotency_key: A text of yours, such as ``"order-42"``. At most one call is placed
+                for each key, by all processes on the service's ledger, even if one of them is
+                killed. If the key has a call, the handle is that call's: it waits while another
+                process places it, and raises `CallOutcomeUnknown` while it may have rung. It is
+                placed again only if it was certainly not placed. Never retries what may have
+                rung a phone, whatever ``retry`` says. Keys are compared as they are.
 
         Returns:
             A handle to await.
@@ -204,6 +219,7 @@ class CallService:
             extra_params=extra_params,
             duration=duration,
             region=region,
+            idempotency_key=idempotency_key,
         )
         policy, timeouts = self._settings.for_call(retry, timeout)
         return CallHandle(self._runner.start(request, policy, timeouts, source=request))

@@ -11,16 +11,12 @@ from telecmi_async._internal.messages import shown
 from telecmi_async.errors import ConfigurationError, LedgerLost
 from telecmi_async.ledger.postgres import jobs, queries
 from telecmi_async.ledger.postgres.connector import PostgresConnector
+from telecmi_async.ledger.postgres.keys import PostgresKeys
 from telecmi_async.ledger.postgres.pipeline import PostgresPipeline
 from telecmi_async.ledger.postgres.schema import open_schema
 from telecmi_async.ledger.postgres.server_clock import ServerClock
 from telecmi_async.ledger.records import Intent, Loaded, Reaped, RuleDecision
-from telecmi_async.ledger.rows import (
-    CONTACT_COLUMNS,
-    claim_from,
-    contact_from,
-    state_from,
-)
+from telecmi_async.ledger.rows import CONTACT_COLUMNS, claim_from, contact_from, state_from
 from telecmi_async.ledger.sanitize import (
     INT_32,
     check_policy,
@@ -109,6 +105,8 @@ class PostgresLedger:
         self._queries = PostgresPipeline(connector)
         # A reservation that a power loss takes back is over by the time the server is up.
         self._reservations = PostgresPipeline(connector, durable=False, separate=True)
+        #: The calls of idempotency keys.
+        self.keys = PostgresKeys(self._moves, self._queries)
         self._campaigns: dict[str, int] = {}
         self._clock = ServerClock(self._queries)
         # Batches that were claimed, perhaps: the query failed. By campaign and worker.

@@ -27,6 +27,7 @@ from telecmi_async.errors import ConfigurationError, LedgerLost
 from telecmi_async.ledger.records import Loaded
 from telecmi_async.ledger.sanitize import clean, contact_row
 from telecmi_async.ledger.sqlite import claims, limits, queries, sends
+from telecmi_async.ledger.sqlite.keys import SqliteKeys
 from telecmi_async.ledger.sqlite.thread import SqliteLoss, SqliteThread
 from telecmi_async.phone import parse_numbers
 
@@ -138,6 +139,11 @@ class SqliteLedger:
 
     def __repr__(self) -> str:
         return f"SqliteLedger({str(self._path)!r})"
+
+    @property
+    def keys(self) -> SqliteKeys:
+        """The calls of idempotency keys."""
+        return SqliteKeys(self._write, self._read, self._clock)
 
     async def __aenter__(self) -> Self:
         """Open the file, and bring its schema up to date.
