@@ -202,8 +202,8 @@ class Call:
         self.placement.fail(error)
         self._announce()
 
-    def adopt(self, reference: str, region: Region) -> None:
-        """Be the call with a reference, which another one was sent with."""
+    def name(self, reference: str, region: Region | None = None) -> None:
+        """Be the call with a reference, which was sent earlier or by another process."""
         self._reference, self.region = reference, region
         if self.tracking is not None:
             self.tracking.watcher.call_renamed(self)

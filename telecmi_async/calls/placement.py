@@ -138,7 +138,7 @@ class CallPlacer:
                         stopped = await self._make_attempts(job)
             except errors.CallNotPlaced as refusal:  # from its permit
                 stopped = refusal
-            if job.record is not None and not call.placement.settled:
+            if job.record is not None:
                 with anyio.CancelScope(shield=True):
                     await job.record(call, stopped)
         except BaseException as error:

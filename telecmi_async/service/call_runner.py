@@ -21,6 +21,7 @@ from telecmi_async.calls.encoding import encode_request
 from telecmi_async.calls.handle import CallHandle
 from telecmi_async.calls.placement import Permit, PlacementJob
 from telecmi_async.calls.retry import RetryPolicy
+from telecmi_async.events.reference import check_reference
 from telecmi_async.phone import route
 from telecmi_async.wire.endpoints import make_call_url
 
@@ -143,7 +144,8 @@ class CallRunner:
                     "needs a service with a ledger: CallService(…, ledger=…)",
                     path="idempotency_key",
                 )
-            if (known := parts.keyed.known(request)) is not None:
+            known = parts.keyed.known(request)
+            if known is not None and on_settled is None:  # a row of a list is a call
                 return known
             policy = attrs.evolve(policy, at_most_once=True)
         region = route(request.region or settings.region, request.to)
@@ -175,6 +177,23 @@ class CallRunner:
         self.calls[call] = None
         return call
 
+    def follow(self, reference: str) -> Call:
+        """Return a call that was made with an idempotency key, by its reference."""
+        keyed = self._parts.keyed
+        if keyed is None:
+            raise errors.ConfigurationError(
+                "calls are found by their reference on a ledger: CallService(…, ledger=…)"
+            )
+        check_reference(reference)
+        call = Call(None, source=reference, region=None)
+        call.name(reference)
+        if self._parts.tracker is not None:
+            self._parts.tracker.follow(call)
+        call.placement.elsewhere = True
+        self._parts.tasks.start(keyed.follow, call, self._forget)
+        self.calls[call] = None
+        return call
+
     def place_once(
         self, request: CallRequest, permit: Permit, timeouts: Timeouts | None
     ) -> CallHandle:
@@ -184,10 +203,13 @@ class CallRunner:
         return CallHandle(self.start(request, _ONCE, timeouts, source=request, permit=permit))
 
     def _ended(self, job: PlacementJob) -> None:
+        self._forget(job.call)
+
+    def _forget(self, call: Call) -> None:
         """Forget a call whose task is over."""
-        self.calls.pop(job.call, None)  # an eager task may end before it is added
-        if not job.call.placement.settled:  # the task was cancelled before its first step
-            job.call.conclude(errors.CallCancelled("the call was cancelled"))
+        self.calls.pop(call, None)  # an eager task may end before it is added
+        if not call.placement.settled:  # the task was cancelled before its first step
+            call.conclude(errors.CallCancelled("the call was cancelled"))
 
     def close(self) -> None:
         """Take no more calls, and start no more requests."""

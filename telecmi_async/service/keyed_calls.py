@@ -171,23 +171,20 @@ class KeyedCalls:
 
     async def follow(self, call: Call) -> None:
         """Settle a call that is known by its reference, which any process may have sent."""
-        stopped = errors.CallOutcomeUnknown(
-            "the ledger has no call with this reference",
-            reference=call.reference,
-            cause="no record",
-        )
+        cause = "the ledger has no call with this reference"
         try:
             with anyio.CancelScope() as scope:
                 if call.placement.start(scope):
-                    call.placement.elsewhere = True
                     found = await self._keys.find_key(token=call.reference)
                     while found is not None and not await self._settle(call, found):
                         found = await self._wait(call, found)
         except errors.StoreError as error:
-            stopped.cause = str(error)
+            cause = str(error)
         finally:
             if not call.placement.settled:
-                call.fail(stopped)
+                call.fail(
+                    errors.CallOutcomeUnknown(cause, reference=call.reference, cause=cause)
+                )
 
     async def _settle(self, call: Call, found: KeyedCall) -> bool:
         """Settle a call by what is on record; return False if its request is under way."""
@@ -197,7 +194,7 @@ class KeyedCalls:
             call.fail(errors.NotSent(f"the call was not placed: {found.detail}; no phone rang"))
             return True
         request_id = found.request_id or await self._look_up(found)
-        call.adopt(found.token, Region(found.region))
+        call.name(found.token, Region(found.region))
         if request_id is not None:
             call.attach(request_id)
         else:
@@ -333,17 +330,9 @@ class _KeyedSend:
         """Put the outcome on record, before the handle has it."""
         if not self._claimed:
             return
-        placement = call.placement
-        last = placement.verdicts[-1] if placement.verdicts else None
-        request_id, detail = None, ""
-        if last is not None and last.outcome is Outcome.ACCEPTED:
-            state, request_id = KeyState.PLACED, last.request_id
+        state, request_id, detail = _outcome_of(call, stopped)
+        if state is KeyState.PLACED:
             self._note(call.reference)
-        elif any(each.outcome is Outcome.UNKNOWN for each in placement.verdicts):
-            state, detail = KeyState.UNKNOWN, last.detail if last is not None else ""
-        else:
-            state = KeyState.ABSENT
-            detail = str(stopped) if last is None else last.detail
         with anyio.move_on_after(_PATIENCE):
             while True:
                 try:
@@ -361,6 +350,25 @@ class _KeyedSend:
             call,
             state,
         )
+
+
+def _outcome_of(
+    call: Call, stopped: errors.CallNotPlaced | None
+) -> tuple[KeyState, str | None, str]:
+    """Return what is known of a call whose attempts are over, its id, and the reason."""
+    placement = call.placement
+    if placement.request_id is not None:  # an event proved it
+        return KeyState.PLACED, placement.request_id, ""
+    if placement.settled:
+        unknown = isinstance(placement.error, errors.CallOutcomeUnknown)
+        return (KeyState.UNKNOWN if unknown else KeyState.ABSENT), None, str(placement.error)
+    last = placement.verdicts[-1] if placement.verdicts else None
+    if last is not None and last.outcome is Outcome.ACCEPTED:
+        return KeyState.PLACED, last.request_id, ""
+    unsure = [each for each in placement.verdicts if each.outcome is Outcome.UNKNOWN]
+    if unsure:
+        return KeyState.UNKNOWN, None, unsure[-1].detail
+    return KeyState.ABSENT, None, str(stopped) if last is None else last.detail
 
 
 def _request_of(job: PlacementJob) -> CallRequest:

@@ -113,17 +113,7 @@ def build_parts(
         redact=redact,
         timeouts=settings.timeouts,
     )
-    keyed = None
-    if settings.ledger is not None:
-        from telecmi_async.service.keyed_calls import KeyedCalls  # noqa: PLC0415  # as below
-
-        keyed = KeyedCalls(
-            settings.ledger.keys,
-            settings.key_lifetime,
-            placer=placer,
-            tasks=tasks,
-            sources=settings.sources,
-        )
+    keyed = _keyed_calls(settings, placer, tasks)
     tracker = None
     if settings.sources.has_any or channels is not None:
         from telecmi_async.service.tracker import Tracker  # noqa: PLC0415  # a service without events starts faster
@@ -139,6 +129,22 @@ def build_parts(
         )
     return ServiceParts(
         redact, tasks, transport, references, channels, placer, lookup, tracker, keyed
+    )
+
+
+def _keyed_calls(
+    settings: ServiceSettings, placer: CallPlacer, tasks: TaskRunner
+) -> KeyedCalls | None:
+    if settings.ledger is None:
+        return None
+    from telecmi_async.service.keyed_calls import KeyedCalls  # noqa: PLC0415  # a service without a ledger starts faster
+
+    return KeyedCalls(
+        settings.ledger.keys,
+        settings.key_lifetime,
+        placer=placer,
+        tasks=tasks,
+        sources=settings.sources,
     )
 
 

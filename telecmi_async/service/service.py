@@ -8,7 +8,7 @@ that only imports `CallService` starts faster. After that nothing is imported (s
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack, cast
 
 import anyio
 
@@ -277,26 +277,37 @@ class CallService:
             raise
         return CallStream(feed)
 
-    def handle_for(self, request_id: str) -> CallHandle:
-        """Return a handle for a call that was accepted earlier, such as before a restart.
+    def handle_for(
+        self, request_id: str | None = None, *, reference: str | None = None
+    ) -> CallHandle:
+        """Return a handle for a call that was made earlier, such as before a restart.
 
         Args:
             request_id: TeleCMI's id for the call.
+            reference: Instead of it, the reference of a call that was made with an idempotency
+                key on the service's ledger. The handle is settled by what is on record there.
 
         Returns:
             Its handle, which knows neither the request nor the reply.
 
         Raises:
-            InvalidCall: ``request_id`` cannot be such an id.
-            ConfigurationError: The service has no source of events.
+            InvalidCall: ``request_id`` or ``reference`` cannot be such an id.
+            ConfigurationError: Neither or both are given, or the service has no source of
+                events, or no ledger for a reference.
             ServiceClosed: The service is closed.
             WrongEventLoop: As for `make_call`.
         """
         with not_about_the_outcome():
             self._runner.check_open()
+            if (request_id is None) is (reference is None):
+                raise errors.ConfigurationError(
+                    "handle_for needs a request_id or a reference, and not both"
+                )
+            if reference is not None:
+                return CallHandle(self._runner.follow(reference))
             if self._parts.tracker is None:
                 raise errors.ConfigurationError("the service has no source of events (events=)")
-            return CallHandle(self._parts.tracker.attach(request_id))
+            return CallHandle(self._parts.tracker.attach(cast("str", request_id)))
 
     async def channels(self) -> int:
         """Ask TeleCMI how many calls of the account are live.
