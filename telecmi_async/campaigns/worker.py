@@ -209,6 +209,8 @@ class Worker:
         if state.left:
             self._idle_since = None
             return False
+        if self.settings.redial is not None and state.status == "waiting for records":
+            return False
         unknown = state.counts[ContactState.UNKNOWN]
         if not unknown or self.settings.unknown != "retry_after_proof":
             return True
@@ -242,7 +244,7 @@ class Worker:
                 return CallRequest(
                     to=claim.number,
                     pcmo=self.settings.flow.fill(claim.columns),
-                    from_=self.settings.from_,
+                    from_=self.settings.caller_id(claim.redials),
                 )
         except InvalidCall as error:
             decision = RuleDecision(rule="invalid", reason=str(error))

@@ -239,6 +239,29 @@ class Ledger(SharedLimits, Protocol):
         """
         ...
 
+    async def redial_missed(
+        self,
+        name: str,
+        waits: Sequence[float] | None,
+        numbers: Iterable[SupportsIndex | str] | None = None,
+    ) -> int:
+        """Make finished contacts pending that nobody answered; return how many.
+
+        Only a call's record proves that: a contact without one, or one of whose sends may still
+        ring, stays as it is. Its attempts start again. A contact whose ``not_after`` would be
+        over stays finished. It may be called again and again, by many workers: at most some
+        thousand contacts are moved at a time.
+
+        Args:
+            name: The campaign.
+            waits: For the first, second, … redial of a contact, how many seconds after its record
+                it is due. A contact with as many redials is left alone. ``None``: a person
+                decided so, and all are due at once, however often they were dialled.
+            numbers: The contacts' numbers, as people write them (else `InvalidCall`); all if not
+                given.
+        """
+        ...
+
     # -- shared limits
 
     async def advance_starts(self, keys: Sequence[tuple[str, float]], *, beyond: float) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 #: What is selected for `claim_from` and `contact_from`, in the order of the classes' fields.
-CLAIM_COLUMNS: Final = "id, number, columns, epoch, sends, not_after, excused"
+CLAIM_COLUMNS: Final = "id, number, columns, epoch, sends, not_after, excused, redials"
 CONTACT_COLUMNS: Final = (
     "number, state, reason, sends, columns, request_id, answered, talk_seconds, "
     "CASE WHEN cost IS NOT NULL OR legs_cost > 0 THEN coalesce(cost, 0) + legs_cost END, "

@@ -9,7 +9,8 @@
        │                                      └── outcome unknown, or worker died ──▶ unknown
        ├────────── proven not placed, or a person decides ──────────────────┤
        │                                         failed ◀── given up ───────┘
-       └────────── rejected or failed, and a person decides
+       ├────────── rejected or failed, and a person decides
+       └────────── finished: its record proves that nobody answered
     blocked: by a rule, with the reason
     placed: from any state, when evidence shows that TeleCMI has the call
 
@@ -81,6 +82,8 @@ class Move(StrEnum):
     REDIAL = "redial"
     #: A person decided to try a contact again that was certainly not placed.
     REOPEN = "reopen"
+    #: The record proves that nobody answered: it is dialled again, as the campaign or a person says.
+    REDIAL_MISSED = "redial_missed"
 
 
 S = ContactState
@@ -108,4 +111,5 @@ MOVES: Final[dict[Move, tuple[frozenset[ContactState], ContactState]]] = {
     Move.REDIAL: (frozenset({S.UNKNOWN}), S.PENDING),
     Move.GIVE_UP: (frozenset({S.UNKNOWN}), S.FAILED),
     Move.REOPEN: (frozenset({S.REJECTED, S.FAILED}), S.PENDING),
+    Move.REDIAL_MISSED: (frozenset({S.FINISHED}), S.PENDING),
 }

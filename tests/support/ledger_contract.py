@@ -1757,3 +1757,183 @@ async def test_a_key_is_settled_by_an_outcome_only(ledger: Ledger, state: Any) -
     """What is no outcome is refused."""
     with pytest.raises(ConfigurationError, match="state must be"):
         await ledger.keys.settle_key("t1", state)
+
+
+# -- redial of those who did not answer
+
+MISSED_AGAIN = "nobody answered: redial {} of {}"
+
+
+async def record_of(ledger: Ledger, token: str, *, answered: bool, at: float) -> None:
+    """Record a call's detail record."""
+    await ledger.record_event(
+        CallEvidence(
+            token=token,
+            request_id=f"r-{token}",
+            at=at,
+            over=True,
+            answered=answered,
+            talk_seconds=7 if answered else 0,
+        )
+    )
+
+
+async def call_once(ledger: Ledger, clock: Clock, *, answered: bool | None) -> str:
+    """Dial a contact that is due, and record how its call went, if that is known."""
+    (claim,) = await ledger.claim("spring", "w", most=1, lease=LEASE)
+    token = new_token()
+    sent = await ledger.intend(claim, "w", token, limits=SendLimits(), fence=FENCE, lease=LEASE)
+    assert isinstance(sent, Intent)
+    assert await ledger.settle(token, PLACED)
+    if answered is not None:
+        await record_of(ledger, token, answered=answered, at=clock.time)
+    return token
+
+
+@pytest.fixture
+async def one_contact(ledger: Ledger) -> Ledger:
+    """A ledger whose campaign has one contact."""
+    await ledger.create("spring", {"a": 1})
+    await ledger.load("spring", [NewContact(number=FIRST)])
+    return ledger
+
+
+async def test_a_missed_contact_is_dialled_again_after_its_wait(
+    one_contact: Ledger, clock: Clock
+) -> None:
+    """A record that nobody answered makes a contact pending, as often as there are waits."""
+    ledger = one_contact
+    for done, wait in enumerate((60.0, 3600.0)):
+        await call_once(ledger, clock, answered=False)
+        assert await ledger.redial_missed("spring", [60.0, 3600.0]) == 1
+        assert await ledger.redial_missed("spring", [60.0, 3600.0]) == 0
+        due = await ledger.next_due("spring")
+        assert due == pytest.approx(clock.time + wait, abs=5)
+        assert await ledger.claim("spring", "w", most=1, lease=LEASE) == []
+        contact = await ledger.find("spring", FIRST)
+        assert contact is not None
+        assert (contact.state, contact.request_id) == (S.PENDING, None)
+        assert contact.history[-1].what == "redial_missed"
+        assert contact.history[-1].detail == MISSED_AGAIN.format(done + 1, 2)
+        clock.time += wait + 10
+    (claim,) = await ledger.claim("spring", "w", most=1, lease=LEASE)
+    assert (claim.redials, claim.sends, claim.attempts) == (2, 2, 0)
+    assert await ledger.release(claim, "w")
+    await call_once(ledger, clock, answered=False)
+
+    assert await ledger.redial_missed("spring", [60.0, 3600.0]) == 0
+    contact = await ledger.find("spring", FIRST)
+    assert contact is not None
+    assert (contact.state, contact.sends, contact.answered) == (S.FINISHED, 3, False)
+
+
+@pytest.mark.parametrize("answered", [True, None], ids=["answered", "no record"])
+async def test_only_a_record_that_nobody_answered_is_a_reason(
+    one_contact: Ledger, clock: Clock, answered: bool | None
+) -> None:
+    """An answered call, and one without a record, are never dialled again."""
+    await call_once(one_contact, clock, answered=answered)
+
+    assert await one_contact.redial_missed("spring", [1.0]) == 0
+    assert await one_contact.redial_missed("spring", None) == 0
+
+
+async def test_what_may_ring_prevents_a_redial(one_contact: Ledger, clock: Clock) -> None:
+    """While any call of a contact may be live or unknown, it is not dialled again."""
+    ledger = one_contact
+    (claim,) = await ledger.claim("spring", "w", most=1, lease=LEASE)
+    first = new_token()
+    await ledger.intend(claim, "w", first, limits=SendLimits(), fence=FENCE, lease=LEASE)
+    await ledger.settle(first, UNKNOWN)
+    await ledger.redial_unknown("spring")
+    await call_once(ledger, clock, answered=False)
+
+    assert await ledger.redial_missed("spring", [1.0]) == 0
+    await record_of(ledger, first, answered=False, at=clock.time)
+    assert await ledger.redial_missed("spring", [1.0]) == 1
+
+
+async def test_repeats_of_a_record_leave_the_next_call_alone(
+    one_contact: Ledger, clock: Clock
+) -> None:
+    """TeleCMI repeats records for half an hour: they change no later state of the contact."""
+    ledger = one_contact
+    first = await call_once(ledger, clock, answered=False)
+    await ledger.redial_missed("spring", [1.0])
+    await record_of(ledger, first, answered=False, at=clock.time + 1)
+    contact = await ledger.find("spring", FIRST)
+    assert contact is not None
+    assert contact.state is S.PENDING
+    clock.time += 10
+    second = await call_once(ledger, clock, answered=None)
+    await record_of(ledger, first, answered=False, at=clock.time + 2)
+    contact = await ledger.find("spring", FIRST)
+    assert contact is not None
+    assert contact.state is S.PLACED
+
+    await record_of(ledger, second, answered=True, at=clock.time + 3)
+    contact = await ledger.find("spring", FIRST)
+    assert contact is not None
+    assert (contact.state, contact.answered, contact.talk_seconds) == (S.FINISHED, True, 7)
+
+
+async def test_proof_of_an_answer_stops_a_redial(one_contact: Ledger, clock: Clock) -> None:
+    """A later record that says that somebody answered finishes the contact, even if claimed."""
+    ledger = one_contact
+    first = await call_once(ledger, clock, answered=False)
+    await ledger.redial_missed("spring", [1.0])
+    clock.time += 10
+    (claim,) = await ledger.claim("spring", "w", most=1, lease=LEASE)
+    await record_of(ledger, first, answered=True, at=clock.time)
+
+    assert (
+        await ledger.intend(claim, "w", "t2", limits=SendLimits(), fence=FENCE, lease=LEASE)
+        is None
+    )
+    contact = await ledger.find("spring", FIRST)
+    assert contact is not None
+    assert (contact.state, contact.answered, contact.sends) == (S.FINISHED, True, 1)
+
+
+async def test_a_redial_that_would_be_too_late_is_none(ledger: Ledger, clock: Clock) -> None:
+    """A contact whose ``not_after`` would be over stays finished, as missed."""
+    await ledger.create("spring", {"a": 1})
+    await ledger.load("spring", [NewContact(number=FIRST, not_after=clock.time + 100)])
+    await call_once(ledger, clock, answered=False)
+
+    assert await ledger.redial_missed("spring", [200.0]) == 0
+    assert await ledger.redial_missed("spring", [50.0]) == 1
+
+
+async def test_a_person_has_missed_contacts_dialled_again(ledger: Ledger, clock: Clock) -> None:
+    """Without waits the chosen contacts are due at once, however often they were dialled."""
+    await ledger.create("spring", {"a": 1})
+    await ledger.load("spring", [NewContact(number=FIRST + n) for n in range(3)])
+    for _ in range(3):
+        await call_once(ledger, clock, answered=False)
+
+    assert await ledger.redial_missed("spring", None, [FIRST, f"+{FIRST + 1}"]) == 2
+    assert await ledger.redial_missed("spring", None) == 1
+    assert len(await ledger.claim("spring", "w", most=9, lease=LEASE)) == 3
+    with pytest.raises(InvalidCall):
+        await ledger.redial_missed("spring", None, ["no number"])
+    with pytest.raises(ConfigurationError, match="no campaign named"):
+        await ledger.redial_missed("summer", None)
+
+
+async def test_workers_count_redials_as_one(another: Callable[[], Any], clock: Clock) -> None:
+    """Of many workers that look at once, one moves a contact, once."""
+    found: list[int] = []
+
+    async def look(ledger: Ledger) -> None:
+        found.append(await ledger.redial_missed("spring", [1.0, 1.0]))
+
+    async with another() as one, another() as two:
+        await one.create("spring", {"a": 1})
+        await one.load("spring", [NewContact(number=FIRST)])
+        await call_once(one, clock, answered=False)
+        async with anyio.create_task_group() as group:
+            for ledger in (one, two) * 5:
+                group.start_soon(look, ledger)
+
+    assert sum(found) == 1

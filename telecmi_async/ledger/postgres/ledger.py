@@ -362,6 +362,17 @@ class PostgresLedger:
         call = "reopen(%s::integer, %s::bigint[], %s::contact_state, %s)"
         return await self._decide(call, name, numbers, str(state), clean(reason))
 
+    async def redial_missed(
+        self,
+        name: str,
+        waits: Sequence[float] | None,
+        numbers: Iterable[SupportsIndex | str] | None = None,
+    ) -> int:
+        """Make finished contacts pending that nobody answered."""
+        call = "redial_missed(%s::integer, %s::bigint[], %s::double precision[])"
+        given = None if waits is None else [float(wait) for wait in waits]
+        return await self._decide(call, name, numbers, given)
+
     async def _decide(
         self,
         call: str,

@@ -45,7 +45,7 @@ ADD_DO_NOT_CALL: Final = """
         ON CONFLICT (number) DO NOTHING RETURNING 1
     ) SELECT count(*) FROM added"""
 RECORD_EVENT: Final = (
-    "SELECT record_event(%s, %s, %s, %s, %s::boolean, %s::integer, %s::double precision, %s)"
+    "SELECT record_event_2(%s, %s, %s, %s, %s::boolean, %s::integer, %s::double precision, %s)"
 )
 ADD_LEG: Final = """
     INSERT INTO leg AS l (send, leg, cost)

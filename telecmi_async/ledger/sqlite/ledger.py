@@ -261,6 +261,18 @@ class SqliteLedger:
 
     _reopen = _writing(sends.reopen)
 
+    async def redial_missed(
+        self,
+        name: str,
+        waits: Sequence[float] | None,
+        numbers: Iterable[SupportsIndex | str] | None = None,
+    ) -> int:
+        """Make finished contacts pending that nobody answered."""
+        wanted = None if numbers is None else list(parse_numbers(numbers))
+        return await self._redial_missed(name, waits, wanted)
+
+    _redial_missed = _writing(sends.redial_missed)
+
     async def add_do_not_call(self, numbers: Iterable[SupportsIndex | str], source: str) -> int:
         """Add numbers to the do-not-call list; a thread takes them from the iterable."""
         new = 0
