@@ -209,7 +209,10 @@ class Worker:
         if state.left:
             self._idle_since = None
             return False
-        if self.settings.redial is not None and state.status == "waiting for records":
+        if (redial := self.settings.redial) is not None and (
+            state.status == "waiting for records"
+            or await self.ledger.redial_missed(self.campaign, redial.waits)
+        ):
             return False
         unknown = state.counts[ContactState.UNKNOWN]
         if not unknown or self.settings.unknown != "retry_after_proof":

@@ -88,18 +88,15 @@ _REOPEN: Final = guarded(
 )
 
 # The record of each of its calls is there, and says that nobody answered.
-_REDIAL_MISSED: Final = (
-    guarded(
-        Move.REDIAL_MISSED,
-        "id IN (SELECT c.id FROM contact AS c INDEXED BY contact_missed WHERE c.campaign = ?1 "
-        "AND c.state = 'finished' AND c.answered = 0 AND {which} {chosen} "
-        "AND (c.not_after IS NULL OR c.finished_at + ?2 <= c.not_after) AND NOT EXISTS ("
-        "SELECT 1 FROM send AS s WHERE s.number = c.number AND s.contact = c.id "
-        "AND s.state NOT IN ('finished', 'absent')) LIMIT 1000)",
-        also=", reason = '', excused = sends, redials = redials + 1, finished_at = NULL, "
-        "request_id = NULL, not_before = max(not_before, finished_at + ?2)",
-    )
-    + " RETURNING id"  # noqa: S608  # columns and a state
+_REDIAL_MISSED: Final = guarded(
+    Move.REDIAL_MISSED,
+    "id IN (SELECT c.id FROM contact AS c INDEXED BY contact_missed WHERE c.campaign = ?1 "
+    "AND c.state = 'finished' AND c.answered = 0 AND {which} {chosen} "
+    "AND (c.not_after IS NULL OR c.finished_at + ?2 <= c.not_after) AND NOT EXISTS ("
+    "SELECT 1 FROM send AS s WHERE s.number = c.number AND s.contact = c.id "
+    "AND s.state NOT IN ('finished', 'absent')) LIMIT 1000)",
+    also=", reason = '', excused = sends, redials = redials + 1, finished_at = NULL, "
+    "request_id = NULL, not_before = max(not_before, finished_at + ?2)",
 )
 
 
@@ -411,7 +408,8 @@ def redial_missed(
     moved = 0
     # The last redials first: what was moved now must not be moved again.
     for which, wait, why in reversed(plan):
-        rows = db.execute(_REDIAL_MISSED.format(which=which, chosen=chosen), (campaign, wait))
+        update = _REDIAL_MISSED.format(which=which, chosen=chosen)
+        rows = db.execute(f"{update} RETURNING id", (campaign, wait))
         contacts = [row[0] for row in rows.fetchall()]
         add_history(db, contacts, now, Move.REDIAL_MISSED, f"nobody answered: {why}")
         moved += len(contacts)
