@@ -105,8 +105,9 @@ class KeyedCalls:
         self._sources = sources
         self._calls: WeakValueDictionary[str, Call] = WeakValueDictionary()
         self._proven: OrderedDict[str, None] = OrderedDict()
-        # Where events are taken; ``None`` while they are not.
+        # Where events are taken.
         self._loop: object = None
+        self._listens = False
 
     # -- in this process
 
@@ -236,29 +237,26 @@ class KeyedCalls:
 
     def listen(self) -> None:
         """Put on record which keyed calls the receiver's events prove."""
-        if self._sources.intake is not None and self._loop is None:
-            self._loop = current_loop()
+        if self._sources.intake is not None:
+            self._loop, self._listens = current_loop(), True
             self._sources.intake.handlers.add_recorder(self._put)
 
     def stop(self) -> None:
         """Listen no more."""
-        if self._sources.intake is not None and self._loop is not None:
-            self._loop = None
+        if self._sources.intake is not None and self._listens:
+            self._listens = False
             self._sources.intake.handlers.remove_recorder(self._put)
 
     def _put(self, event: Event) -> None:
         """Take an event from any thread's event loop."""
-        loop = self._loop
-        if loop is None:
-            return
-        if current_loop() is loop:
+        if current_loop() is self._loop:
             self._take(event)
         else:
-            call_in_loop(loop, self._take, event)
+            call_in_loop(self._loop, self._take, event)
 
     def _take(self, event: Event) -> None:
         token = reference_in(event)
-        if self._loop is not None and token is not None and event.request_id is not None:
+        if self._listens and token is not None and event.request_id is not None:
             self._put_proof(token, event.request_id)
 
     def proven(self, call: Call) -> None:

@@ -29,12 +29,13 @@ from telecmi_async import (
     RetryPolicy,
     Stream,
 )
-from telecmi_async.ledger import KeyState
+from telecmi_async.ledger import KeyState, SqliteLedger
 from telecmi_async.service.keyed_calls import fingerprint_of
 from telecmi_async.testing import cancel_everywhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 
@@ -252,6 +253,7 @@ async def test_an_event_heals_the_key_of_a_dead_process() -> None:
         await receive(receiver, tokens[0], "r1")
         await receive(receiver, tokens[0], "r1")
         await receive(receiver, "tcm_" + "c" * 26, "r3")
+        await post(receiver, payload("ringing", None, **signed(tokens[1])))
         await anyio.sleep(1)
 
         assert (await click(service)).request_id == "r1"
@@ -300,6 +302,68 @@ async def test_a_ledger_that_fails_takes_the_next_event_of_a_call(
 
     assert reply.status == 204
     assert await state_of(ledger) is KeyState.PLACED
+
+
+async def test_an_event_before_the_reply_is_put_on_record() -> None:
+    """An event that overtakes a reply which is lost proves the call, also to other services."""
+    ledger, receiver = MemoryLedger(), Receiver(TOKEN)
+    telecmi = FakeTelecmi(always(lambda: LOST), delay=5)
+    async with telecmi.service(ledger=ledger, events=receiver) as service:
+        handle = click(service)
+        await anyio.sleep(1)
+        await receive(receiver, handle.reference)
+        assert (await handle).request_id == "r1"
+    async with telecmi.service(ledger=ledger) as later:
+        assert (await click(later)).request_id == "r1"
+
+    assert len(telecmi.requests) == 1
+
+
+async def test_proofs_of_many_calls_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many calls the newest are remembered as proven: a repeated proof does no harm."""
+    monkeypatch.setattr("telecmi_async.service.keyed_calls._MOST_PROVEN", 1)
+    ledger, telecmi, receiver = MemoryLedger(), FakeTelecmi(), Receiver(TOKEN)
+    async with telecmi.service(ledger=ledger, events=receiver) as service:
+        handles = [await click(service, f"order {n}") for n in range(3)]
+        for handle in handles:
+            await receive(receiver, handle.reference, handle.request_id)
+        await anyio.sleep(1)
+
+    assert len(telecmi.requests) == 3
+    assert await state_of(ledger, "order 0") is KeyState.PLACED
+
+
+@pytest.mark.real_clock
+async def test_events_come_from_any_thread(tmp_path: Path) -> None:
+    """A receiver that runs in another thread's event loop heals keys here."""
+    telecmi, receiver = FakeTelecmi(), Receiver(TOKEN)
+    token = "tcm_" + "a" * 26
+
+    async def until_placed(ledger: SqliteLedger) -> None:
+        found = None
+        while found is None or found.request_id is None:  # the ledger's threads wake no task
+            found = await ledger.keys.find_key(key=KEY)
+
+    def deliver() -> None:
+        anyio.run(receive, receiver, token, "r1")
+
+    async with SqliteLedger(tmp_path / "calls.db") as ledger:
+        await ledger.keys.claim_key(KEY, "d", token, region="india", lease=9, lifetime=900)
+        async with telecmi.service(ledger=ledger, events=receiver) as service:
+            await click(service, "order-43")
+            await anyio.to_thread.run_sync(deliver)
+            with anyio.fail_after(10):
+                await until_placed(ledger)
+
+
+async def test_a_key_that_is_forgotten_while_it_is_waited_for_is_free() -> None:
+    """A claim whose lifetime ends before its lease does not block the key for ever."""
+    ledger, telecmi = MemoryLedger(), FakeTelecmi()
+    digest = fingerprint_of(CallRequest(to=TO, pcmo=FLOW))
+    token = "tcm_" + "a" * 26
+    await ledger.keys.claim_key(KEY, digest, token, region="india", lease=900, lifetime=9)
+    async with telecmi.service(ledger=ledger) as service:
+        assert (await click(service)).request_id
 
 
 # -- cancellation
@@ -508,6 +572,18 @@ async def test_a_reference_shows_what_became_of_its_call(script: Any, kind: Any)
         assert isinstance(await error_of(service.handle_for(reference=handle.reference)), kind)
 
 
+async def test_an_event_may_come_before_a_reference_is_looked_up() -> None:
+    """An event that proves a call settles its handle before the ledger answers."""
+    ledger, store = MemoryLedger(), FakeStore()
+    token = "tcm_" + "a" * 26
+    async with FakeTelecmi().service(ledger=ledger, events=store) as service:
+        await click(service)
+        handle = service.handle_for(reference=token)
+        await store.lay(payload("ringing", "r1", **signed(token)))
+
+        assert (await handle).request_id == "r1"
+
+
 async def test_a_reference_that_is_not_on_record_proves_nothing() -> None:
     """An unknown reference, or a ledger that fails, is an unknown outcome."""
     ledger = MemoryLedger()
@@ -531,7 +607,7 @@ async def test_what_is_no_reference_is_refused() -> None:
     async with FakeTelecmi().service(ledger=MemoryLedger()) as service:
         for given in ({}, {"request_id": "r1", "reference": "tcm_" + "a" * 26}):
             with pytest.raises(ConfigurationError, match="a request_id or a reference"):
-                service.handle_for(**given)  # type: ignore[arg-type]  # the mistake
+                service.handle_for(**given)
         for wrong in ("tcm_a", 7):
             with pytest.raises(InvalidCall, match="reference: must be"):
                 service.handle_for(reference=wrong)  # type: ignore[arg-type]  # the mistake

@@ -186,7 +186,8 @@ class ClickRun:
         """Compare what was answered with what the simulator did."""
         found = self.counted
         for call in simulator.calls:
-            key = str(dict(call.extra_params or {})["order"])
+            params: Any = call.extra_params
+            key = str(params["order"])
             self.rang[key] += 1
             self.ids.setdefault(key, set()).add(call.request_id)
         found.placed = len(self.rang)
