@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import fields
 
+from telecmi_async._internal.messages import shown
+from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.records import CampaignState, Claim, Contact, Passage
 from telecmi_async.ledger.states import ContactState
 from telecmi_async.ledger.status import status_of
@@ -67,6 +69,11 @@ def state_from(name: str, counts: Mapping[str, int], row: Sequence[Any]) -> Camp
         cost=None if unpriced and not (priced or cost) else float(cost or 0.0),
         unpriced=unpriced,
     )
+
+
+def no_campaign(name: str) -> ConfigurationError:
+    """Return the error of a name that no campaign of a ledger has."""
+    return ConfigurationError(f"there is no campaign named {shown(name)} in this ledger")
 
 
 def _values(names: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:

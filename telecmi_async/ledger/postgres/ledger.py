@@ -7,7 +7,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NoReturn, Self, SupportsIndex
 
 from telecmi_async._internal import validators
-from telecmi_async._internal.messages import shown
 from telecmi_async.errors import ConfigurationError, LedgerLost
 from telecmi_async.ledger.postgres import jobs, queries
 from telecmi_async.ledger.postgres.connector import PostgresConnector
@@ -16,7 +15,13 @@ from telecmi_async.ledger.postgres.pipeline import PostgresPipeline
 from telecmi_async.ledger.postgres.schema import open_schema
 from telecmi_async.ledger.postgres.server_clock import ServerClock
 from telecmi_async.ledger.records import Intent, Loaded, Reaped, RuleDecision
-from telecmi_async.ledger.rows import CONTACT_COLUMNS, claim_from, contact_from, state_from
+from telecmi_async.ledger.rows import (
+    CONTACT_COLUMNS,
+    claim_from,
+    contact_from,
+    no_campaign,
+    state_from,
+)
 from telecmi_async.ledger.sanitize import (
     INT_32,
     check_policy,
@@ -48,7 +53,7 @@ _BATCH: Final = 2_000
 # After so many new contacts the server should analyse its table.
 _MANY: Final = 20_000
 _PAGE: Final = 1_000
-
+_ANOTHER: Final = "the ledger failed: the campaign is gone from its database, or that is another one than before"
 _CONTACT: Final = f"SELECT id, {CONTACT_COLUMNS} FROM contact WHERE campaign = %s"  # noqa: S608  # columns
 
 
@@ -163,9 +168,7 @@ class PostgresLedger:
         if name not in self._campaigns:
             found = await self._queries.fetch("SELECT id FROM campaign WHERE name = %s", name)
             if not found:
-                raise ConfigurationError(
-                    f"there is no campaign named {shown(name)} in this ledger"
-                )
+                raise no_campaign(name)
             self._campaigns[name] = int(found[0][0])
         return self._campaigns[name]
 
@@ -183,20 +186,14 @@ class PostgresLedger:
         """Ask all workers of a campaign to run, pause or stop."""
         check_status(status)
         campaign = await self._campaign(name)
-        await self._moves.fetch(
-            "UPDATE campaign SET status = %s, why = %s WHERE id = %s RETURNING id",
-            status, clean(why), campaign,
-        )  # fmt: skip
+        await self._moves.fetch(queries.SET_STATUS, status, clean(why), campaign)
 
     async def state(self, name: str) -> CampaignState:
         """Return the state of a campaign: a million contacts are counted in 0.1 seconds."""
         campaign = await self._campaign(name)
         found = await self._queries.fetch(queries.STATE, campaign, self._connector.identity)
         if not found:
-            raise LedgerLost(
-                "the ledger failed: the campaign is gone from its database, or that is another "
-                "one than before"
-            )
+            raise LedgerLost(_ANOTHER)
         *row, counts = found[0]
         return state_from(name, counts or {}, row)
 
@@ -256,11 +253,7 @@ class PostgresLedger:
 
     async def next_due(self, name: str) -> float | None:
         """Return when the next pending contact is due."""
-        found = await self._queries.fetch(
-            "SELECT not_before FROM contact WHERE campaign = %s AND state = 'pending'"
-            " ORDER BY not_before LIMIT 1",
-            await self._campaign(name),
-        )
+        found = await self._queries.fetch(queries.NEXT_DUE, await self._campaign(name))
         return found[0][0] if found else None
 
     # -- sending
@@ -337,11 +330,8 @@ class PostgresLedger:
         campaign = await self._campaign(name)
         if policy == "hold":
             return 0
-        return int(
-            await self._queries.value(
-                "SELECT resolve_unknown(%s::integer, %s, %s)", campaign, older_than, policy
-            )
-        )
+        call = "SELECT resolve_unknown(%s::integer, %s, %s)"
+        return int(await self._queries.value(call, campaign, older_than, policy))
 
     async def redial_unknown(
         self, name: str, numbers: Iterable[SupportsIndex | str] | None = None
@@ -419,10 +409,7 @@ class PostgresLedger:
         found = await self._queries.fetch(f"{_CONTACT} AND number = %s", campaign, wanted)
         if not found:
             return None
-        history = await self._queries.fetch(
-            "SELECT at, what, detail, token FROM passage WHERE contact = %s ORDER BY id",
-            found[0][0],
-        )
+        history = await self._queries.fetch(queries.HISTORY, found[0][0])
         return contact_from(found[0][1:], history)
 
     # -- shared limits
