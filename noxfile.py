@@ -44,7 +44,7 @@ BUILT_ON_OTHERS = ("benchmarks", "campaigns", "cli")
 # The suite is shared out between so many processes: one more than cores, since some tests wait.
 PROCESSES = min((os.cpu_count() or 1) + 1, 4)
 # pytest leaves these out unless it is asked for them; a browser has a session of its own.
-WITH_ALL = "norecursedirs=.* browser"
+WITH_ALL = "norecursedirs=.* browser typing"
 # What `full` tries more of, once: examples of hypothesis, and programs over each kind of client.
 MORE = "--hypothesis-profile=full"
 PROGRAMS = "11"
@@ -220,10 +220,9 @@ def types(session: nox.Session) -> None:
     session.install("--editable", ".", *group("typing"))
     session.run("mypy")
     # Node comes as a wheel and pyright inside its own: nothing is downloaded at run time.
-    session.run(
-        "pyright",
-        env={"PYRIGHT_PYTHON_GLOBAL_NODE": "0", "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"},
-    )
+    env = {"PYRIGHT_PYTHON_GLOBAL_NODE": "0", "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    session.run("pyright", env=env)
+    session.run("pytest", "tests/typing", env=env)
 
 
 @nox.session(requires=["build"])

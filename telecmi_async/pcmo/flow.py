@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias, overload
 
@@ -46,6 +47,7 @@ def _adds(kind: Callable[P, Action]) -> Callable[Concatenate[Flow, P], Flow]:
         return Flow((*self.actions, kind(*args, **kwargs)))
 
     name = kind.__name__
+    add.__name__ = re.sub(r"(?<=.)(?=[A-Z])", "_", name).lower()
     add.__doc__ = f"Return this flow with a `{name}` appended; it takes what `{name}` takes."
     add.__wrapped__ = kind  # type: ignore[attr-defined]  # inspect.signature follows it
     return add
