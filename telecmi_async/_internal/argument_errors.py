@@ -9,14 +9,12 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 from telecmi_async._internal.messages import call_shape, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_T = TypeVar("_T")
 
 _UNKNOWN = re.compile(r"got an unexpected keyword argument '(.*)'$")
 _TOO_MANY = re.compile(r"takes .* positional arguments? but \d+ w")
@@ -24,26 +22,24 @@ _OWN = {"self", "cls"}
 _EXPLAINED = "__explained__"
 
 
-def explain_arguments(public: _T) -> _T:
-    """Wrap the constructor and the plain methods of a class; return everything else unchanged.
+def explain_arguments(public: object) -> None:
+    """Wrap the constructor and the plain methods of a class; leave everything else unchanged.
 
     Asynchronous methods stay as they are: `inspect` must recognise them.
     """
     if not isinstance(public, type) or _EXPLAINED in vars(public):
-        return public
+        return
     if issubclass(public, BaseException) or getattr(public, "_is_protocol", False):
-        return public
-    kind: type[Any] = public
-    for name, member in list(vars(kind).items()):
+        return
+    for name, member in list(vars(public).items()):
         if name.startswith("_") and name != "__init__":
             continue
         if inspect.isfunction(member) and not inspect.iscoroutinefunction(member):
-            setattr(kind, name, _explained(member))
+            setattr(public, name, _explained(member))
         elif isinstance(member, classmethod):
-            function = cast("Callable[..., object]", member.__func__)
-            setattr(kind, name, classmethod(_explained(function)))
-    setattr(kind, _EXPLAINED, True)
-    return public
+            function = cast("Callable[..., object]", getattr(member, "__func__"))  # noqa: B009  # of no known type
+            setattr(public, name, classmethod(_explained(function)))
+    setattr(public, _EXPLAINED, True)
 
 
 def _explained(function: Callable[..., object]) -> Callable[..., object]:

@@ -26,7 +26,8 @@ def import_public(package: str, modules: Mapping[str, str], name: str) -> object
     """
     for module, names in modules.items():
         if name in names.split():
-            found = explain_arguments(getattr(import_module(f"{package}.{module}"), name))
+            found: object = getattr(import_module(f"{package}.{module}"), name)
+            explain_arguments(found)
             # Python does not call ``__getattr__`` for it again.
             setattr(sys.modules[package], name, found)
             return found

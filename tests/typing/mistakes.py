@@ -96,10 +96,10 @@ async def awaiting(service: CallService) -> None:
     call: CallHandle = service.make_call(to=TO, pcmo=GREETING)
     await call
     result = await call.ended()
-    print(result.talk_seconds)  # noqa: T201
+    print(result.talk_seconds)
     service.channels()  # wrong: await it
     call.ended()  # wrong: await it
-    print(call.ended().talk_seconds)  # wrong: await it first  # noqa: T201
+    print(call.ended().talk_seconds)  # wrong: await it first
     await call.ended  # wrong: call it
     await service.make_calls([])  # wrong: async for
     for _ in service.make_calls([]):  # wrong: async for
@@ -144,7 +144,7 @@ def webhooks(receiver: Receiver) -> None:
 
     @receiver.on_event
     def log(event: Event) -> None:
-        print(event.cmiuid)  # wrong: request_id or cmiuuid  # noqa: T201
+        print(event.cmiuid)  # wrong: request_id or cmiuuid
 
     def menu(event: DigitsEvent) -> str:
         return event.dtmf
@@ -160,7 +160,9 @@ async def campaigns(service: CallService) -> None:
     """Settings of a campaign."""
     window = CallingWindow("09:00", "18:00")
     rules = CampaignRules(window=window, cost=CostCap(100))
-    chosen = CampaignSettings(flow=GREETING, from_=FROM, pace=Pace(calls_per_second=2), rules=rules)
+    chosen = CampaignSettings(
+        flow=GREETING, from_=FROM, pace=Pace(calls_per_second=2), rules=rules
+    )
     async with SqliteLedger("calls.db") as ledger:
         campaign = Campaign(ledger, service, "spring", chosen)
         await campaign.load([NewContact(number=TO)])
