@@ -1,4 +1,4 @@
-"""Argument errors: Python's `TypeError` for a wrong argument, and what to write instead.
+"""Argument errors and signatures: Python's `TypeError` for a wrong argument, and what to write instead.
 
 Python says "got an unexpected keyword argument 'from'". A public class adds "did you mean
 "from_"?". Its functions are wrapped when the class is first imported from a public module.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from telecmi_async._internal.messages import call_shape, did_you_mean
 
@@ -27,19 +27,37 @@ def explain_arguments(public: object) -> None:
 
     Asynchronous methods stay as they are: `inspect` must recognise them.
     """
-    if not isinstance(public, type) or _EXPLAINED in vars(public):
+    if not isinstance(public, type):
         return
-    if issubclass(public, BaseException) or getattr(public, "_is_protocol", False):
+    kind = cast("type[object]", public)
+    if _EXPLAINED in vars(kind) or issubclass(kind, BaseException):
         return
-    for name, member in list(vars(public).items()):
+    if getattr(kind, "_is_protocol", False):
+        return
+    for name, member in list(vars(kind).items()):
         if name.startswith("_") and name != "__init__":
             continue
         if inspect.isfunction(member) and not inspect.iscoroutinefunction(member):
-            setattr(public, name, _explained(member))
+            setattr(kind, name, _explained(member))
         elif isinstance(member, classmethod):
-            function = cast("Callable[..., object]", getattr(member, "__func__"))  # noqa: B009  # of no known type
-            setattr(public, name, classmethod(_explained(function)))
-    setattr(public, _EXPLAINED, True)
+            function = cast("Callable[..., object]", cast("Any", member).__func__)
+            setattr(kind, name, classmethod(_explained(function)))
+    setattr(kind, _EXPLAINED, True)
+
+
+def copy_signature(source: Callable[..., Any], method: Any, *, leave_out: int = 0) -> None:
+    """Give a method the docstring and the parameters of a function or class, for ``help()``.
+
+    Args:
+        source: The function or class that does the method's work.
+        method: The method; it takes ``self`` and any arguments.
+        leave_out: How many of the first parameters the method provides itself.
+    """
+    described = inspect.signature(source)
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    others = list(described.parameters.values())[leave_out:]
+    method.__signature__ = described.replace(parameters=[own, *others])
+    method.__doc__ = source.__doc__
 
 
 def _explained(function: Callable[..., object]) -> Callable[..., object]:
@@ -52,6 +70,8 @@ def _explained(function: Callable[..., object]) -> Callable[..., object]:
             if error.__traceback__ is not None and error.__traceback__.tb_next is None:
                 error.args = (_explanation(str(error), function),)
             raise
+        finally:
+            del args, arguments  # they may hold the secret, and a traceback may show locals
 
     return call
 

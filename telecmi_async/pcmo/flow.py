@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias, overload
 
 from attrs import field, frozen
 
+from telecmi_async._internal.argument_errors import copy_signature
 from telecmi_async._internal.json_text import parse_json
 from telecmi_async.pcmo.actions import (
     Action,
@@ -48,8 +49,8 @@ def _adds(kind: Callable[P, Action]) -> Callable[Concatenate[Flow, P], Flow]:
 
     name = kind.__name__
     add.__name__ = re.sub(r"(?<=.)(?=[A-Z])", "_", name).lower()
+    copy_signature(kind, add)
     add.__doc__ = f"Return this flow with a `{name}` appended; it takes what `{name}` takes."
-    add.__wrapped__ = kind  # type: ignore[attr-defined]  # inspect.signature follows it
     return add
 
 
