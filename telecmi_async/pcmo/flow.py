@@ -59,7 +59,7 @@ class Flow(Sequence[Action]):
     """An immutable sequence of actions, built by its methods, by ``+`` or from JSON.
 
     Every method returns a new flow, so several flows can share a beginning. A flow compares,
-    hashes and pickles by its actions, and can be given wherever a list of actions can.
+    hashes and pickles by its actions, and can be used in place of a list of actions.
 
     Args:
         actions: The actions to begin with: actions, plain dicts, or both.
