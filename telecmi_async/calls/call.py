@@ -188,7 +188,7 @@ class Call:
             return conclude(
                 placement.verdicts, placement.attempts, reference=reference, stopped=stopped
             )
-        except Exception as error:  # noqa: BLE001  # whatever fails, the call is settled
+        except Exception as error:  # noqa: BLE001  # the call is settled in any case
             why = "its attempts could not be judged"
             log_failure(error, f"call {self}: {why}")
         if placement.begun:
@@ -231,7 +231,7 @@ class Call:
         return never_left
 
     def _announce(self) -> None:
-        """Tell the waiters and the tracker that the call was settled.
+        """Notify the waiters and the tracker that the call was settled.
 
         What fails in one of them neither keeps it from the others nor changes the outcome.
         """
@@ -254,7 +254,7 @@ class Call:
         """Log what fails inside."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001  # the call is settled, whatever fails now
+        except Exception as error:  # noqa: BLE001  # the call is settled in any case
             log_failure(error, f"call {self}: its outcome is known, and telling so failed")
 
     # -- waiters
@@ -340,7 +340,7 @@ class Call:
     def is_ended_by(self, event: Event) -> bool:
         """Return whether an event of this call shows that all of it has ended.
 
-        An earlier attempt may have been placed, too, as a call with an id of its own. Its end
+        An earlier attempt may have been placed, too, as a call with another id. Its end
         is not the end of this call.
         """
         request_id = self.placement.request_id

@@ -4,7 +4,7 @@
 
     make_call     validate (request), encode once (encoding), open the handle
      → channel    of a live call, if those are limited; held until the call ends (pacing, tracker)
-     → attempts   a retrier of its own for this call (retry); its waits hold nothing
+     → attempts   a new retrier for this call (retry); its waits hold nothing
      → gate       an in-flight slot, then the rate token last, after any shared pause (pacing)
      → post       the shared client; a request that left is awaited to its end (wire)
      → judge      the verdict on the attempt and on the call (verdict)
@@ -13,7 +13,7 @@
 From the start of ``post`` until the verdict is recorded, cancellation waits. Only the end of
 the event loop can interrupt it, and then the call is recorded as unknown.
 
-Placing is total: whatever fails in a step is logged, and the call is settled by what is known.
+Placing is total: a failure in any step is logged, and the call is settled by what is known.
 If no request began, it is `NotSent`; if one has no verdict, `CallOutcomeUnknown`.
 """
 
@@ -125,7 +125,7 @@ class CallPlacer:
         return None if policy.deadline is None else self._gate.now() + policy.deadline
 
     async def place(self, job: PlacementJob) -> None:
-        """Make one call's attempts and settle it, whatever happens.
+        """Make one call's attempts and settle it in any case.
 
         Only a cancellation or the program's end is raised.
         """
@@ -222,7 +222,7 @@ class CallPlacer:
         return send_by
 
     async def _exchange(self, job: PlacementJob, send_by: float | None) -> Verdict:
-        """Send one request and record its verdict, whatever happens meanwhile."""
+        """Send one request and record its verdict in any case."""
         began = self._gate.now()
         job.call.placement.begin_request()
         self.watch.begin()

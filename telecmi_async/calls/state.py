@@ -6,7 +6,7 @@ It moves one way::
     INVALID
 
 It returns to QUEUED while it waits for another attempt. One step may follow at the end: an event
-that carries the call's own reference proves that TeleCMI has the call, whatever the reply was.
+that carries the call's own reference proves that TeleCMI has the call, even if the reply was another one.
 The call is then in PROGRESS; or UNKNOWN as long as no event names TeleCMI's id for it, since it
 may have rung.
 """

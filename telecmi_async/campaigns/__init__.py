@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from telecmi_async._internal.public_names import public_dir
 from telecmi_async.campaigns.campaign import Campaign
 from telecmi_async.campaigns.redial import Redial
 from telecmi_async.campaigns.rules import CampaignRules, CostCap, DailyCap, FrequencyCap
@@ -31,3 +32,5 @@ __all__ = [
     "country_of",
     "zones_of",
 ]
+
+__dir__ = public_dir(__name__, __all__)

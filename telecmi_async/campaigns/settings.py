@@ -62,7 +62,7 @@ class Pace:
             its service's ``RateLimit.max_in_flight``. It claims at most half as many at once.
         shared: The name of the limits: campaigns with the same name share them.
         caller_id_calls_per_second: How many calls of one caller id start in a second, besides;
-            needs ``CampaignSettings.from_``. ``None`` for no limit of its own.
+            needs ``CampaignSettings.from_``. ``None`` for no limit.
         campaign_calls_per_second: How many of this campaign's, likewise. A call starts once all
             of its limits allow it.
 

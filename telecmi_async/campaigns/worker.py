@@ -227,7 +227,7 @@ class Worker:
         try:
             request = await self._request(send)
             if request is not None and not await self._take_start(send):
-                return  # it is given back with the others
+                return  # it is released with the others
         except StoreError as error:
             self._waiting.remove(send)
             self._withdraw(send)
@@ -239,7 +239,7 @@ class Worker:
             tasks.start(send, request)
 
     async def _request(self, send: PendingSend) -> CallRequest | None:
-        """Return a contact's request; ``None`` if a rule already forbids it."""
+        """Return a contact's request; ``None`` if a rule already denies it."""
         claim = send.claim
         decision = self._judge(claim, await self.ledger.now(within=_FRESH))
         try:

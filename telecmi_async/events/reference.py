@@ -1,7 +1,7 @@
 """Call reference: an id of our own that ties an event to a call without TeleCMI's id.
 
 TeleCMI gives a call its ``request_id`` in the reply, and a reply can be lost. So a call may
-carry an id of its own in ``extra_params``, which TeleCMI returns with every event. As TeleCMI
+carry the package's own id in ``extra_params``, which TeleCMI returns with every event. As TeleCMI
 signs nothing, the id is sent with a code that only the holder of the account's secret can
 compute (HMAC-SHA-256, RFC 2104, truncated to 128 bits). An event that returns both is about a
 call that this account placed, in whichever process, and across restarts.
@@ -132,7 +132,7 @@ class References:
         return base64.urlsafe_b64encode(packed).decode("ascii").rstrip("=")
 
     def decrypt(self, given: str) -> str | None:
-        """Return what `encrypt` was given; ``None`` if another account or nobody did it."""
+        """Return what `encrypt` was given; ``None`` if this account did not encrypt it."""
         try:
             packed = base64.b64decode(given + "=" * (-len(given) % 4), b"-_", validate=True)
         except ValueError:

@@ -118,7 +118,7 @@ class Ledger(SharedLimits, Protocol):
         ...
 
     async def release(self, claim: Claim, worker: str, *, not_before: float = 0.0) -> bool:
-        """Give back a contact that was not sent; return False if the claim was lost."""
+        """Release a contact that was not sent; return False if the claim was lost."""
         ...
 
     async def next_due(self, name: str) -> float | None:
@@ -137,7 +137,7 @@ class Ledger(SharedLimits, Protocol):
         fence: float,
         lease: float,
     ) -> Intent | RuleDecision | None:
-        """Put the intent to send on record unless a limit forbids it, in one transaction.
+        """Put the intent to send on record unless a limit denies it, in one transaction.
 
         Args:
             claim: The contact.

@@ -47,7 +47,7 @@ class ContactState(StrEnum):
     REJECTED = "rejected"
     #: It was not placed, and the attempts are used up.
     FAILED = "failed"
-    #: A rule forbids dialling it.
+    #: A rule denies dialling it.
     BLOCKED = "blocked"
     #: A phone may have rung; it is not known whether one did.
     UNKNOWN = "unknown"
@@ -62,7 +62,7 @@ class Move(StrEnum):
     RELEASE = "release"
     #: The intent to send is on record.
     INTEND = "intend"
-    #: A rule forbids the call, for now (back to pending) or for good.
+    #: A rule denies the call, for now (back to pending) or for good.
     POSTPONE = "postpone"
     BLOCK = "block"
     #: TeleCMI accepted the call, by its reply or by an event.

@@ -79,14 +79,14 @@ def build_parts(
     http_client: httpx.AsyncClient | None,
     ssl_context: ssl.SSLContext | None,
 ) -> ServiceParts:
-    """Make the parts of a service, with an HTTP client of its own unless the user has one.
+    """Make the parts of a service, with a new HTTP client unless the user has one.
 
     What they need later is imported now: a process may be out of files by then, and an import that
     fails in the middle of a call says nothing about the call.
     """
     if http_client is not None and ssl_context is not None:
         raise ConfigurationError(
-            "give http_client or ssl_context, not both: a client has TLS settings of its own"
+            "give http_client or ssl_context, not both: a client has its own TLS settings"
         )
     retry.load_tenacity()
     codec.load_cattrs()

@@ -184,7 +184,7 @@ class CallService:
             pcmo: What happens when the callee answers: a sequence of actions, a `Flow`,
                 or plain dicts as TeleCMI documents them.
             from_: The caller id, a number of your app; the service's if not given.
-            extra_params: Your own data, given back with every event of the call. Flat
+            extra_params: Your own data, returned with every event of the call. Flat
                 string values are the safe choice.
             duration: The longest the whole call may last, in seconds or as a `timedelta`.
                 Sent only when given; TeleCMI's v2 pages do not mention it.

@@ -10,7 +10,7 @@ its handle is gone and its channel is free.
 
 TeleCMI signs nothing, so an event is matched to a call in this order: a reference with a valid
 code; the ``request_id``; the id of a leg that earlier events named. An event that names another
-request is not the call's, whatever leg it names. Only a reference proves what became of the
+request is not the call's, even if it names one of its legs. Only a reference proves what became of the
 call's request; the other matches merely add to what is known of the call.
 """
 

@@ -67,7 +67,7 @@ class PostgresLedger:
         async with PostgresLedger(os.environ["DATABASE_URL"]) as ledger:
             ...
 
-    A commit waits for the server's disk (``synchronous_commit = on``, whatever the server's
+    A commit waits for the server's disk (``synchronous_commit = on``, overriding the server's
     setting). With an asynchronous replica, a failover can still lose the last commits:
     afterwards a contact may be pending that was sent. Use a synchronous one.
 
@@ -200,7 +200,7 @@ class PostgresLedger:
     # -- contacts
 
     async def load(self, name: str, contacts: Iterable[NewContact]) -> Loaded:
-        """Add contacts over a connection of its own, 2,000 a transaction."""
+        """Add contacts over a separate connection, 2,000 a transaction."""
         campaign = await self._campaign(name)
         pipeline = PostgresPipeline(self._connector)
         added = total = 0
@@ -239,7 +239,7 @@ class PostgresLedger:
         return int(await self._moves.value("SELECT renew(%s, %s)", worker, lease))
 
     async def release(self, claim: Claim, worker: str, *, not_before: float = 0.0) -> bool:
-        """Give back a contact that was not sent."""
+        """Release a contact that was not sent."""
         return await self._put_back(claim, worker, "release", "", not_before)
 
     async def _put_back(
@@ -268,7 +268,7 @@ class PostgresLedger:
         fence: float,
         lease: float,
     ) -> Intent | RuleDecision | None:
-        """Put the intent to send on record, unless a limit forbids it.
+        """Put the intent to send on record, unless a limit denies it.
 
         Limits of a day or of a number are exact: intents that share one wait for each other.
         """

@@ -20,6 +20,7 @@ from typing import (
 
 import anyio.to_thread
 
+from telecmi_async._internal.argument_errors import copy_signature
 from telecmi_async._internal.messages import shown
 from telecmi_async._internal.seams import check_clock, check_instance
 from telecmi_async._internal.validators import is_number
@@ -61,7 +62,7 @@ def _writing(
     async def method(self: SqliteLedger, /, *args: _P.args, **named: _P.kwargs) -> _T:
         return await self._write(lambda db, now: work(db, now, *args, **named))
 
-    method.__doc__ = work.__doc__
+    copy_signature(work, method, leave_out=2)
     return method  # type: ignore[return-value]  # mypy takes an async function's result for a Coroutine only
 
 
@@ -73,7 +74,7 @@ def _reading(
     async def method(self: SqliteLedger, /, *args: _P.args, **named: _P.kwargs) -> _T:
         return await self._read(lambda db: work(db, *args, **named))
 
-    method.__doc__ = work.__doc__
+    copy_signature(work, method, leave_out=1)
     return method  # type: ignore[return-value]  # mypy takes an async function's result for a Coroutine only
 
 

@@ -114,7 +114,7 @@ def intend(
     fence: float,
     lease: float,
 ) -> Intent | RuleDecision | None:
-    """Put the intent to send on record, if the contact is held and no limit forbids it."""
+    """Put the intent to send on record, if the contact is held and no limit denies it."""
     row = db.execute(
         "SELECT c.campaign, c.number, c.not_after, g.status, g.why, g.cost, "
         "(SELECT source FROM do_not_call AS d WHERE d.number = c.number) "
@@ -141,7 +141,7 @@ def intend(
 def _refusals(
     db: sqlite3.Connection, now: float, row: Sequence[Any], limits: SendLimits
 ) -> Iterator[RuleDecision]:
-    """Yield the decisions of the rules that forbid a send now; the first one counts."""
+    """Yield the decisions of the rules that deny a send now; the first one counts."""
     campaign, number, not_after, status, why, cost, listed_by = row
     if status != "running":
         reason = f"the campaign is {status}" + (f": {why}" if why else "")
