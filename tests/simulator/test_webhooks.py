@@ -513,8 +513,14 @@ async def test_webhooks_that_cannot_be_delivered_are_logged(
     simulator = Simulator(webhooks="http://127.0.0.1:1/token", life="manual")
     async with simulator.running():
         place(simulator, at=anyio.current_time())
-        await until(lambda: "could not be delivered: ConnectError" in caplog.text)
+        place(simulator, at=anyio.current_time())
+        await until(
+            lambda: {one.failure for one in simulator.deliveries} == {"failed: ConnectError"}
+        )
 
+    assert [record.message for record in caplog.records] == [
+        "a message (started) was not delivered; failed: ConnectError"
+    ], "it is logged once"
     assert "token" not in caplog.text
     assert "token" not in repr(simulator)
 
