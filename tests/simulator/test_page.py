@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
@@ -475,6 +476,24 @@ def test_messages_tell_what_became_of_them() -> None:
     assert "lost" not in later
 
 
+def test_a_message_that_was_never_sent_says_why() -> None:
+    """A message that nothing sends, or that waits as the simulator stops, is not waited for."""
+    simulator = Simulator(webhooks=HOOK)
+    place(simulator)
+    pass_time(simulator, 5.0)
+    nothing_sends = see(simulator, "/deliveries")
+    simulator._world.wakers.append(lambda: None)
+    simulator.send_again(simulator.deliveries[0])
+    sending = see(simulator, "/deliveries")
+    simulator._world.drop_outbox()
+    stopped = see(simulator, "/deliveries")
+
+    assert "not sent: the simulator does not run" in nothing_sends.words
+    assert "no answer yet" not in nothing_sends.words
+    assert "no answer yet" in sending.words
+    assert "not sent: the simulator was stopped" in stopped.words
+
+
 def test_messages_that_are_too_many_have_pages() -> None:
     """Fifty messages are shown at a time, the newest first."""
     simulator = Simulator(webhooks=HOOK)
@@ -592,7 +611,7 @@ def test_what_became_of_a_request_is_said(kind: str, status: str, says: str) -> 
 def test_a_request_has_a_page_with_its_body() -> None:
     """The body is shown as JSON with its structure; numbers, texts and secrets are hidden."""
     simulator = Simulator(secret="s3cr3t-of-the-app")
-    flow = [
+    flow: list[dict[str, Any]] = [
         {"action": "speak", "text": "Hello Anna"},
         {**ASK, "action_url": "https://app.example/menu-token"},
         BRIDGE,
@@ -621,7 +640,10 @@ def test_a_request_has_a_page_with_its_body() -> None:
 def test_numbers_and_texts_are_shown_if_that_is_wanted() -> None:
     """With ``reveal`` everything is shown but the secret and the paths of addresses."""
     simulator = Simulator(reveal=True, secret="s3cr3t-of-the-app", webhooks=HOOK)
-    flow = [{"action": "speak", "text": "Hello Anna"}, {**ASK, "action_url": f"{HOOK}?x=1"}]
+    flow: list[dict[str, Any]] = [
+        {"action": "speak", "text": "Hello Anna"},
+        {**ASK, "action_url": f"{HOOK}?x=1"},
+    ]
     call = place(simulator, *flow, extra_params={"order": 42, "odd": "http://[/token"})
     simulator.faults.add(Fault("reset", to=19170000003))
     pages = [
@@ -717,6 +739,22 @@ def test_a_request_that_is_not_there_is_said_to_be_gone(query: str) -> None:
     assert "No such request" in Seen(answer).words
 
 
+def test_a_button_leads_back_to_the_same_page_of_a_list() -> None:
+    """What was searched for, and the page, stay; nothing else of the address does."""
+    simulator = Simulator(webhooks=HOOK)
+    place(simulator)
+    pass_time(simulator, 100.0)
+    delivery = labels.delivery_id(simulator.deliveries[0])
+    answer = press(
+        simulator,
+        "/deliveries?q=%2B1%20x%0d%0aX:&page=1&more=2",
+        "send_again",
+        delivery=delivery,
+    )
+
+    assert place_of(answer) == f"deliveries?q=%2B1+x%0D%0AX%3A&page=1#d-{delivery}"
+
+
 # --- search and pages -------------------------------------------------------------------
 
 
@@ -725,10 +763,19 @@ def listed(simulator: Simulator, target: str) -> list[str]:
     return [row for row in see(simulator, target).values("tr", "id") if row]
 
 
+@cache
+def crowded() -> Simulator:
+    """Return a simulator with 10,001 calls."""
+    simulator = Simulator(life=None, keep=None, magic=False)
+    for n in range(10_001):
+        place(simulator, to=TO + n)
+    return simulator
+
+
 def test_ten_thousand_calls_have_pages() -> None:
     """Fifty are shown at a time, with links to the pages before and after."""
-    simulator = Simulator(life=None, keep=None, magic=False)
-    calls = [place(simulator, to=TO + n) for n in range(10_000)]
+    simulator = crowded()
+    calls = simulator.calls
     first, second, last = (
         see(simulator, f"/calls?page={page}") for page in ("0", "2", "9" * 9)
     )
@@ -738,8 +785,8 @@ def test_ten_thousand_calls_have_pages() -> None:
 
     assert rows(first) == [f"c-{call.request_id}" for call in calls[:-51:-1]]
     assert rows(second) == [f"c-{call.request_id}" for call in calls[-51:-101:-1]]
-    assert rows(last) == [f"c-{call.request_id}" for call in calls[49::-1]]
-    assert "51 to 100 of 10,000" in second.words
+    assert rows(last) == [f"c-{call.request_id}" for call in calls[:1]]
+    assert "51 to 100 of 10,001" in second.words
     assert [link for link in second.values("a", "href") if "page" in (link or "")] == [
         "calls?page=1", "calls?page=3",
     ]  # fmt: skip
@@ -774,7 +821,7 @@ def test_a_page_that_cannot_be_is_another(page: str) -> None:
 )
 def test_calls_are_found(query: str, count: int) -> None:
     """Calls are found by their number, its last digits, their id and their state."""
-    callees = {TO + n: Callee(ending="missed") for n in (3, 4)}
+    callees: dict[int | str, Callee] = {TO + n: Callee(ending="missed") for n in (3, 4)}
     simulator = Simulator(callees=callees)
     calls = [place(simulator, to=TO + n) for n in range(5)]
     pass_time(simulator, 1_000.0)
@@ -804,14 +851,12 @@ def test_requests_and_messages_are_found() -> None:
     assert len(listed(simulator, "/deliveries?q=record")) == 3
     assert len(listed(simulator, "/deliveries?q=0002")) == messages // 3
     assert "No message fits." in see(simulator, "/deliveries?q=none+zzzz").words
-    assert "No request fits." in see(simulator, "/requests?q=x").words
+    assert "No request fits." in see(simulator, "/requests?q=zzzz").words
 
 
 def test_a_search_is_bounded_and_says_so() -> None:
     """Only the newest ten thousand are searched, so that a page never takes long."""
-    simulator = Simulator(life=None, keep=None, magic=False)
-    for n in range(10_001):
-        place(simulator, to=TO + n)
+    simulator = crowded()
     oldest = see(simulator, f"/calls?q={TO}")
     next_oldest = see(simulator, f"/calls?q={TO + 1}&page=7")
 
