@@ -105,7 +105,7 @@ class SimulatedApi:
     def _dial(self, incoming: MakeCallRequest, region: Region, at: float) -> Decision:
         """Place a valid call, unless a fault prevents it."""
         options, to = self._options, incoming.to
-        attempt = self._log.start_attempt(to, at)
+        attempt = self._log.next_attempt(to)
         delay = chance.draw_between(options.latency, options.seed, "latency", to, attempt)
         request_id = chance.request_id(options.seed, to, attempt)
         fault, breach = self._fault(to, attempt), None

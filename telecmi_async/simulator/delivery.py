@@ -47,31 +47,16 @@ class WebhookSender:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Let time pass while the context is open. What is under way at its end is dropped.
-
-        On asyncio it may be left in another task than it was entered in, as pytest-asyncio does
-        with fixtures, and notebooks with their cells.
-        """
+        """Let time pass while the context is open. Messages under way at its end are dropped."""
         world, tasks = self._world, TaskRunner()
         world.wakers.append(self._wake)
-        failure: BaseException | None = None
         try:
-            async with httpx.AsyncClient(
-                timeout=_TIMEOUT, trust_env=False, verify=_tls()
-            ) as client:
-                await tasks.open()
+            async with (
+                httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False, verify=_tls()) as client,
+                tasks.running(tasks.cancel),
+            ):
                 tasks.start(self._run, client)
-                try:
-                    yield
-                except BaseException as error:
-                    failure = error
-                    raise
-                finally:
-                    tasks.cancel()
-                    with anyio.CancelScope(shield=True):
-                        await tasks.drain()
-                    await tasks.close(failure)
-                    failure = None  # it holds this frame
+                yield
         finally:
             world.wakers.remove(self._wake)
             if not world.wakers:

@@ -24,11 +24,11 @@ from telecmi_async.simulator import chance, replies
 from telecmi_async.simulator.api import SimulatedApi
 from telecmi_async.simulator.call import SimulatedCall
 from telecmi_async.simulator.delivery import WebhookSender
-from telecmi_async.simulator.fronts import SimulatorApp, SimulatorTransport, serve
+from telecmi_async.simulator.fronts import SimulatorTransport, serve
 from telecmi_async.simulator.options import SimulatorOptions
 from telecmi_async.simulator.page import Page
 from telecmi_async.simulator.replies import Decision
-from telecmi_async.simulator.request_log import RequestLog
+from telecmi_async.simulator.request_log import MOST_OF_BODY, RequestLog, SimulatedRequest
 from telecmi_async.simulator.world import World
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from telecmi_async.http_server import HttpResponse
     from telecmi_async.service.service import CallService
-    from telecmi_async.simulator.request_log import SimulatedRequest
     from telecmi_async.simulator.webhooks import Delivery
 
 logger = logging.getLogger("telecmi_async.simulator")
@@ -155,14 +154,6 @@ class Simulator(SimulatorOptions):
         """The newest messages to your program, oldest first, at most ``keep`` of them."""
         return tuple(self._world.deliveries)
 
-    def trace(self) -> str:
-        """Return a hash of everything that happened in all calls so far.
-
-        It is the same in every run with the same seed and calls, on either event loop, as long
-        as nothing is done by hand.
-        """
-        return self._world.trace()
-
     @property
     def max_in_flight(self) -> int:
         """The most requests that ever waited for their answers at the same time."""
@@ -179,15 +170,6 @@ class Simulator(SimulatorOptions):
     def busiest_second(self) -> int:
         """Return the most requests that arrived in any window of one second."""
         return self._log.arrivals.highest
-
-    def pace(self) -> float:
-        """Return how many requests a second arrived while there was still a new number.
-
-        Counted are first tries and retries alike, from the first request to the first try
-        for the number that came last; what follows is only late retries. 0.0 before there
-        is anything to measure.
-        """
-        return self._log.pace()
 
     def duplicates(self) -> int:
         """Return how many numbers were dialled more than once."""
@@ -229,11 +211,6 @@ class Simulator(SimulatorOptions):
             check_instance("limits", limits, ConnectionLimits)
         return serve(self, host=host, port=port, limits=limits)
 
-    @property
-    def asgi(self) -> SimulatorApp:
-        """A bare ASGI application, to be mounted in another or given to a server."""
-        return SimulatorApp(self)
-
     @asynccontextmanager
     async def service(self, **options: Any) -> AsyncGenerator[CallService]:
         """Open a `CallService` whose calls all end here, in process.
@@ -269,7 +246,7 @@ class Simulator(SimulatorOptions):
     def running(self) -> AbstractAsyncContextManager[None]:
         """Let time pass and send webhooks while the context is open.
 
-        `serve`, `service` and `asgi` do so by themselves. It is for a program that is given
+        `serve` and `service` do so by themselves. It is for a program that is given
         `transport`.
         """
         return WebhookSender(self._world).running()
@@ -350,27 +327,40 @@ class Simulator(SimulatorOptions):
         decision = self._api.answer(method, bare, headers, body, at)
         if decision is None:
             decision = Decision(self.latency[0], replies.refused(404, "not found"))
-        self._note(method, bare, headers.get("content-type", ""), body, decision)
+        self._note(decision, method, bare, headers.get("content-type", ""), body)
         return decision
 
     def refuse(self, status: int, message: str) -> HttpResponse:
         """Return the reply to bytes that are not an HTTP request, and note both."""
         answer = replies.refused(status, message)
-        self._note("", "", "", b"", Decision(0.0, answer))
+        self._note(Decision(0.0, answer))
         return answer
 
     def _note(
-        self, method: str, path: str, content_type: str, body: bytes, decision: Decision
+        self,
+        decision: Decision,
+        method: str = "",
+        path: str = "",
+        content_type: str = "",
+        body: bytes = b"",
     ) -> None:
         """Keep a request among the newest, and show it to the user's observer."""
-        request = self._log.keep(
+        request = SimulatedRequest(
+            number=self._log.next_number(),
             at=self._world.now,
             method=method,
             path=path,
             content_type=content_type,
-            body=body,
-            decision=decision,
+            body=body[:MOST_OF_BODY],
+            size=len(body),
+            answer=decision.answer,
+            delay=decision.delay,
+            breach=decision.breach,
+            to=decision.to,
+            attempt=decision.attempt,
+            request_id=None if decision.call is None else decision.call.request_id,
         )
+        self._log.recent.append(request)
         if self.on_request is not None:
             try:
                 self.on_request(request)

@@ -268,7 +268,9 @@ def test_nothing_stands_out_of_the_screen(browser: Browser, width: int, scheme: 
 def test_every_text_can_be_read(browser: Browser, scheme: str) -> None:
     """Each text has a contrast of 4.5 with what is behind it, in light and in dark."""
     browser.look(1_200, 900, scheme=scheme)
-    with serving(Simulator(webhooks="http://127.0.0.1:9/hook", error_502_share=0.001)) as served:
+    with serving(
+        Simulator(webhooks="http://127.0.0.1:9/hook", error_502_share=0.001)
+    ) as served:
         placed = call(served)
         served.run(lambda: served.simulator.faults.add("drip"))
         served.run(lambda: served.simulator.advance(100))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, partial
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
@@ -12,12 +12,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from simulated import FROM, GLOBAL, HANGUP, TO, pass_time, place, post
-from webhook_posts import Request, part
 
 from telecmi_async.events.receiver import Receiver
 from telecmi_async.http_server import ConnectionLimits, HttpConnection, HttpResponse
 from telecmi_async.simulator import Callee, Fault, FaultKind, Simulator, Webhooks
-from telecmi_async.simulator.fronts import SimulatorPort
+from telecmi_async.simulator.fronts import answer_on_port
 from telecmi_async.simulator.page import labels
 from telecmi_async.simulator.page.elements import tag
 from telecmi_async.simulator.replies import refused
@@ -265,7 +264,7 @@ def test_assets_are_kept_for_ever_by_an_address_of_their_own() -> None:
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_view_says_that_no_phone_rings(view: str) -> None:
-    """Every view has the banner, the navigation, the time and the trace."""
+    """Every view has the banner, the navigation and the time."""
     simulator = Simulator(speed=60)
     simulator.advance(3_725)
     seen = see(simulator, view)
@@ -277,7 +276,6 @@ def test_every_view_says_that_no_phone_rings(view: str) -> None:
         view.removeprefix("/") or "./"
     ]
     assert "1:02:05, 60 times as fast as real time" in seen.text
-    assert simulator.trace() in seen.text
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -1302,22 +1300,10 @@ async def test_only_this_machine_is_shown_the_page(host: str, local: bool) -> No
     """The client's address decides, because a Host header can be forged."""
     simulator = Simulator()
     stream = cast("Any", Peer(host))
-    connection = HttpConnection(stream, SimulatorPort(simulator), ConnectionLimits(), refused)
+    application = partial(answer_on_port, simulator)
+    connection = HttpConnection(stream, application, ConnectionLimits(), refused)
     decision = simulator.receive(
         "GET", "/", {"host": "127.0.0.1"}, b"", at=0.0, local=connection._local
     )
 
     assert decision.answer.status == (200 if local else 404)
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize(
-    ("client", "status"),
-    [(None, 200), (("::1", 1), 200), (("10.0.0.1", 1), 404), (("a-name", 1), 404)],
-)
-async def test_an_asgi_server_tells_where_a_client_is(client: object, status: int) -> None:
-    """Under ASGI the client's address decides; a local socket has none, and is accepted."""
-    request = Request(part(b""), path="/", method="GET", headers=[(b"host", b"127.0.0.1")])
-    request.scope["client"] = client
-
-    assert (await request.to(Simulator().asgi))[0] == status
