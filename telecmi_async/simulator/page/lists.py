@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote, urlencode
@@ -71,37 +72,38 @@ def _fits(terms: Sequence[str], words: Iterable[object]) -> bool:
     )
 
 
-def _page_number(fields: Mapping[str, str], total: int) -> int:
-    text = fields.get("page", "")
-    wanted = int(text) if text.isdecimal() and len(text) < 10 else 1
-    return max(1, min(wanted, -(-total // _PER_PAGE)))
-
-
-def _listed(
+def _list_view(
+    title: str,
     place: str,
     fields: Mapping[str, str],
     newest: Iterable[_T],
     total: int,
     words: Callable[[_T], Iterable[object]],
-) -> tuple[list[_T], Html, Html | None]:
-    """Return one page of a list, its search form, and the links to its other pages."""
-    terms = _terms(fields)
-    note = None
+    table: Callable[[Sequence[_T], str], Html],
+    above: Child = None,
+) -> PageView:
+    """Return one page of a list, with a search form and links to its other pages."""
+    terms, empty, note = _terms(fields), "Nothing yet.", None
     if terms:
+        empty = "Nothing fits."
         note = f"Searched: the newest {_MOST_SEARCHED:,}." if total > _MOST_SEARCHED else None
         found = [item for item in islice(newest, _MOST_SEARCHED) if _fits(terms, words(item))]
         newest, total = found, len(found)
-    number = _page_number(fields, total)
+    text = fields.get("page", "")
+    wanted = int(text) if text.isdecimal() and len(text) < 10 else 1
+    number = max(1, min(wanted, -(-total // _PER_PAGE)))
     first = (number - 1) * _PER_PAGE
     shown = list(islice(newest, first, first + _PER_PAGE))
     query = fields.get("q", "")[:_LONGEST_SEARCH]
-    field = tag(
-        "input", id="q", name="q", type="search", value=query, maxlength=_LONGEST_SEARCH
-    )
+
+    def link(label: str, page: int, rel: str) -> Html:
+        sought = {"q": query, "page": page} if query else {"page": page}
+        return tag("a", label, href=f"{place}?{urlencode(sought, errors='replace')}", rel=rel)
+
     search = tag(
         "form",
         tag("label", "Search", for_="q"),
-        field,
+        tag("input", id="q", name="q", type="search", value=query, maxlength=_LONGEST_SEARCH),
         tag("button", "Search"),
         tag("a", "Show all", href=place) if terms else None,
         tag("span", note, classes="more") if note else None,
@@ -109,28 +111,16 @@ def _listed(
         role="search",
         classes="search",
     )
-    return shown, search, _pager(place, query, number, first, len(shown), total)
-
-
-def _pager(
-    place: str, query: str, number: int, first: int, count: int, total: int
-) -> Html | None:
-    if total <= _PER_PAGE:
-        return None
-
-    def link(text: str, page: int, rel: str) -> Html:
-        sought = urlencode({"q": query} if query else {}, errors="replace")
-        address = f"{place}?{sought}{'&' if sought else ''}page={page}"
-        return tag("a", text, href=address, rel=rel)
-
-    return tag(
+    pages = tag(
         "nav",
         link("Newer", number - 1, "prev") if number > 1 else None,
-        tag("span", f"{first + 1:,} to {first + count:,} of {total:,}"),
-        link("Older", number + 1, "next") if first + count < total else None,
+        tag("span", f"{first + 1:,} to {first + len(shown):,} of {total:,}"),
+        link("Older", number + 1, "next") if first + len(shown) < total else None,
         aria_label="Pages of the list",
         classes="pager",
     )
+    body = joined(above, search, table(shown, empty), pages if total > _PER_PAGE else None)
+    return PageView(title=title, place=place, body=body, typing=True)
 
 
 # -- calls
@@ -147,10 +137,8 @@ def newest_calls(page: PageModel) -> tuple[Iterable[SimulatedCall], int]:
 def calls(page: PageModel, fields: Mapping[str, str]) -> PageView:
     """Return all calls that are known."""
     newest, total = newest_calls(page)
-    shown, search, pager = _listed("calls", fields, newest, total, _call_words)
-    empty = "No call fits." if total else "No call yet."
-    body = joined(search, call_table(page, "Calls", shown, empty), pager)
-    return PageView(title="Calls", place="calls", body=body, typing=True)
+    table = partial(call_table, page, "Calls")
+    return _list_view("Calls", "calls", fields, newest, total, _call_words, table)
 
 
 def _call_words(call: SimulatedCall) -> tuple[object, ...]:
@@ -191,14 +179,9 @@ def stage_chip(call: SimulatedCall) -> Html:
 
 def requests(page: PageModel, fields: Mapping[str, str]) -> PageView:
     """Return the newest requests and what was answered, those that were refused included."""
-    recent = page.log.recent
-    shown, search, pager = _listed(
-        "requests", fields, reversed(recent), len(recent), _request_words
-    )
-    table = request_table(page, shown, "No request fits." if recent else "No request yet.")
-    return PageView(
-        title="Requests", place="requests", body=joined(search, table, pager), typing=True
-    )
+    recent, table = page.log.recent, partial(request_table, page)
+    newest, total = reversed(recent), len(recent)
+    return _list_view("Requests", "requests", fields, newest, total, _request_words, table)
 
 
 def _request_words(request: SimulatedRequest) -> tuple[object, ...]:
@@ -281,13 +264,13 @@ def deliveries(page: PageModel, fields: Mapping[str, str]) -> PageView:
         where = "They go to a URL, which is not shown: it holds a token."
     else:
         where = "They go into a receiver of this program."
-    shown, search, pager = _listed(
-        "deliveries", fields, reversed(sent), len(sent), _delivery_words
+    title, newest, table = (
+        "Messages to your program",
+        reversed(sent),
+        partial(message_table, page),
     )
-    empty = "No message fits." if sent else "No message yet."
-    body = joined(tag("p", where), search, message_table(page, shown, empty), pager)
-    return PageView(
-        title="Messages to your program", place="deliveries", body=body, typing=True
+    return _list_view(
+        title, "deliveries", fields, newest, len(sent), _delivery_words, table, tag("p", where)
     )
 
 
