@@ -44,6 +44,21 @@ class Block(NamedTuple):
     printed: str | None
 
 
+class InThisLoop(ast.NodeTransformer):
+    """Makes a program's ``asyncio.run(main())`` an ``await main()``: here a loop runs already."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr:
+        """Replace such a statement."""
+        match node.value:
+            case ast.Call(func=ast.Attribute(ast.Name("asyncio"), "run"), args=[main]):
+                return ast.copy_location(ast.Expr(ast.Await(main)), node)
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        """Leave functions as they are."""
+        return node
+
+
 def blocks_of(page: Path) -> Iterator[Block]:
     """Compile a page's Python blocks so that a traceback names the page and its line."""
     text = page.read_text(encoding="utf-8")
@@ -51,7 +66,8 @@ def blocks_of(page: Path) -> Iterator[Block]:
         kind = "hidden" if match["shown"] is None else "shown"
         above = "\n" * text.count("\n", 0, match.start(kind))
         source = above + textwrap.dedent(match[kind])
-        code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        program = ast.fix_missing_locations(InThisLoop().visit(ast.parse(source)))
+        code = compile(program, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         yield Block(code, match["printed"] and textwrap.dedent(match["printed"]))
 
 

@@ -1,7 +1,4 @@
-"""Call everyone in contacts.csv once, however often this program is stopped or killed.
-
-Run it again, and it goes on. Any number of workers may run it at the same time.
-"""
+"""Call everyone in contacts.csv once. If it was stopped or killed, run it again: it goes on."""
 
 import asyncio
 import contextlib
@@ -16,10 +13,8 @@ from telecmi_async.campaigns import Campaign, CampaignSettings, Pace
 from telecmi_async.campaigns.contacts import ContactsFile
 from telecmi_async.ledger import CampaignState, SqliteLedger
 
-SETTINGS = CampaignSettings(
-    flow=[{"action": "speak", "text": "Hello {name}. Your order has arrived."}, Hangup()],
-    pace=Pace(calls_per_second=5),
-)
+FLOW = [{"action": "speak", "text": "Hello {name}. Your order has arrived."}, Hangup()]
+SETTINGS = CampaignSettings(flow=FLOW, pace=Pace(calls_per_second=5))
 
 
 class WebhookServer(uvicorn.Server):
@@ -32,14 +27,14 @@ class WebhookServer(uvicorn.Server):
 
 
 def show(state: CampaignState) -> None:
-    """Print one line, every second."""
-    print(state, flush=True)
+    """Show how the campaign stands, in one line that changes every second."""
+    print(f"\r{state}", end="\x1b[K", flush=True)
 
 
 async def main() -> None:
     """Dial until everyone was called, or until a signal arrives."""
-    receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"])
     port = int(os.environ.get("PORT", "8000"))
+    receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"])
     server = WebhookServer(uvicorn.Config(receiver.asgi, port=port, log_level="warning"))
     async with (
         SqliteLedger("campaigns.db") as ledger,
@@ -51,7 +46,8 @@ async def main() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):  # start nothing more, settle the rest
             asyncio.get_running_loop().add_signal_handler(number, campaign.leave)
         print(await campaign.load(ContactsFile("contacts.csv", country="1").contacts()))
-        show(await campaign.run(on_progress=show))
+        state = await campaign.run(on_progress=show)
+        print(f"\r{state}\x1b[K")
         server.should_exit = True
 
 
