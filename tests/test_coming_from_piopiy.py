@@ -35,22 +35,21 @@ if TYPE_CHECKING:
 
 PAGE = docs_page("coming-from-piopiy.md").read_text(encoding="utf-8")
 # Each row of the table of actions that shows code on both sides.
-ACTIONS = re.findall(
-    r"^\| ([^|]+) \| `(action\.\w+\(.*\))` \| `([A-Z]\w+\(.*\))` \|$", PAGE, re.MULTILINE
-)
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+ACTIONS = re.findall(r"^\| `(action\.\w+\(.*\))` \| `([A-Z]\w+\(.*\))` \|$", PAGE, re.MULTILINE)
+THEIRS, OURS, NAMES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 FROM, TO = 19170000000, 19170000001
 ONCE = RetryPolicy(attempts=1)
 
 
-@pytest.mark.parametrize(
-    ("theirs", "ours"), [row[1:] for row in ACTIONS], ids=[row[0] for row in ACTIONS]
-)
+@pytest.mark.parametrize(("theirs", "ours"), ACTIONS, ids=[row[0] for row in ACTIONS])
 def test_an_action_is_the_same_json(theirs: str, ours: str) -> None:
     """Both columns of a row make the same action."""
     action = Action()
-    eval(theirs, {"action": action})
-    made = eval(ours, {name: getattr(telecmi_async, name) for name in telecmi_async.__all__})
+    names: dict[str, Any] = {}
+    exec(NAMES, names)
+    eval(theirs, {**names, "action": action})
+    names |= {name: getattr(telecmi_async, name) for name in telecmi_async.__all__}
+    made = eval(ours, names)
 
     assert dump_pcmo([made]) == action.PCMO()
 
@@ -97,9 +96,8 @@ def body(call: SimulatedCall) -> tuple[object, ...]:
 def test_the_same_call_in_both(served: tuple[Simulator, dict[str, str]]) -> None:
     """The page's two programs send the same request."""
     simulator, environ = served
-    theirs, ours = BLOCKS
-    exec(theirs, {})
-    ours = ours.replace(
+    exec(THEIRS, {})
+    ours = OURS.replace(
         "CallService(", f"CallService(base_url={environ['TELECMI_BASE_URL']!r}, app_id="
     )
     ours = ours.replace('"your-secret"', 'secret="your-secret"')
