@@ -138,9 +138,12 @@ def test_commands_to_a_live_call(
     simulator, _ = served
     sent: list[Any] = []
     post = requests.post
-    monkeypatch.setattr(
-        requests, "post", lambda *a, **k: sent.append(post(*a, **k)) or sent[-1]
-    )
+
+    def recorded(*args: Any, **options: Any) -> Any:
+        sent.append(post(*args, **options))
+        return sent[-1]
+
+    monkeypatch.setattr(requests, "post", recorded)
     client = RestClient(2222226, "your-secret")
 
     async def both(service: CallService) -> None:

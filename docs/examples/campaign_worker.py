@@ -13,8 +13,10 @@ from telecmi_async.campaigns import Campaign, CampaignSettings, Pace
 from telecmi_async.campaigns.contacts import ContactsFile
 from telecmi_async.ledger import CampaignState, SqliteLedger
 
-FLOW = [{"action": "speak", "text": "Hello {name}. Your order has arrived."}, Hangup()]
-SETTINGS = CampaignSettings(flow=FLOW, pace=Pace(calls_per_second=5))
+SETTINGS = CampaignSettings(
+    flow=[{"action": "speak", "text": "Hello {name}. Your order has arrived."}, Hangup()],
+    pace=Pace(calls_per_second=5),
+)
 
 
 class WebhookServer(uvicorn.Server):

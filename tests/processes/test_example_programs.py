@@ -24,7 +24,7 @@ from example_programs import EXAMPLES, PROGRAMS, output_on_page
 from project_paths import docs_page
 from terminals import environment
 
-from telecmi_async.simulator import Callee, Simulator
+from telecmi_async.simulator import Callee, Simulator, Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -204,7 +204,7 @@ def test_a_fastapi_backend() -> None:
             ) as url,
             httpx.Client(base_url=url) as browser,
         ):
-            simulator.webhooks = f"{url}/telecmi/{TOKEN}"
+            simulator.webhooks = Webhooks(f"{url}/telecmi/{TOKEN}")
             placed = browser.post("/calls", json={"to": "+1 917 000 0001"})
             how = browser.get(f"/calls/{placed.json()['request_id']}", timeout=30)
             wrong = browser.post("/calls", json={"to": "12"})
@@ -245,7 +245,7 @@ async def test_a_menu(keys: list[str], steps: list[str]) -> None:
     command = ("-m", "uvicorn", "ivr:app", "--port", str(port), "--log-level", "warning")
     with started(*command, environ=environ):
         await anyio.to_thread.run_sync(wait_for, lambda: listens(port))
-        simulator.webhooks = f"http://127.0.0.1:{port}/telecmi/{TOKEN}"
+        simulator.webhooks = Webhooks(f"http://127.0.0.1:{port}/telecmi/{TOKEN}")
         async with simulator.running():
             call = simulator.call_in(from_=12025550101, to=19170000000)
             await anyio.to_thread.run_sync(wait_for, lambda: call.over)
