@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias, overload
 
@@ -47,7 +48,8 @@ def _adds(kind: Callable[P, Action]) -> Callable[Concatenate[Flow, P], Flow]:
 
     name = kind.__name__
     add.__doc__ = f"Return this flow with a `{name}` appended; it takes what `{name}` takes."
-    add.__wrapped__ = kind  # type: ignore[attr-defined]  # inspect.signature follows it
+    signature = inspect.signature(kind.__init__).replace(return_annotation="Flow")
+    add.__signature__ = signature  # type: ignore[attr-defined]  # what help() shows
     return add
 
 
