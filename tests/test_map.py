@@ -126,7 +126,9 @@ def aliases_in_code() -> dict[str, str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
                 case ast.AnnAssign(
-                    target=ast.Name(name), annotation=ast.Name("TypeAlias"), value=ast.expr() as of
+                    target=ast.Name(name),
+                    annotation=ast.Name("TypeAlias"),
+                    value=ast.expr() as of,
                 ):
                     text = of.value if isinstance(of, ast.Constant) else ast.unparse(of)
                     found[name] = str(text).replace("'", '"').replace("AnyAction", "Action")

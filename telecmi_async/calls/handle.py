@@ -83,6 +83,15 @@ class CallHandle(Coroutine[Any, Any, "CallHandle"]):
     `answered`, `ended` and `events` say how the call went, if the service has a source of
     events (``events=``). They may be awaited as often.
 
+    Example:
+        Wait for TeleCMI's reply, then for the answer, then for the end::
+
+            call = service.make_call(to=19170000001, pcmo=[Speak("Hello!"), Hangup()])
+            await call
+            if await call.answered(timeout=90):
+                result = await call.ended(timeout=7200)
+                print(result.talk_seconds, result.cost)
+
     Raises:
         CallNotPlaced: When awaited: certainly no phone rang. See `telecmi_async.errors`.
         CallOutcomeUnknown: When awaited: a phone may have rung.
@@ -333,6 +342,13 @@ class CallEvents:
     """The events of one call, in the order in which they arrived.
 
     Any number of iterators of one call may be used side by side; leaving one needs no closing.
+
+    Example:
+        Print what happens as it happens::
+
+            call = await service.make_call(to=19170000001, pcmo=[Speak("Hello!"), Hangup()])
+            async for event in call.events():
+                print(event)
     """
 
     def __init__(self, call: Call) -> None:

@@ -52,6 +52,12 @@ def _check_statuses(_: object, __: object, statuses: frozenset[object]) -> None:
 class RetryPolicy:
     """When a call is tried again. All durations are seconds or a `timedelta`.
 
+    Example:
+        For lists: an attempt that may have rung a phone is never repeated::
+
+            policy = RetryPolicy(at_most_once=True)
+            service = CallService(2222226, "your-secret", from_=19170000000, retry=policy)
+
     Args:
         attempts: The most requests for one call; 1 switches retries off.
         wait_initial: Backoff with full jitter: the wait before the second attempt is random

@@ -37,11 +37,23 @@ class Campaign:
     """Dials the contacts of a ledger, each once, from any number of workers.
 
     It records the events of its calls while it runs, and no longer. To record them before and
-    after as well, for example the ends of calls after `leave`, keep it open::
+    after as well, for example the ends of calls after `leave`, keep it open:
+    ``async with Campaign(…) as campaign:``.
 
-        async with Campaign(ledger, service, "reminders", settings) as campaign:
-            await campaign.run()
-            …
+    Example:
+        Load a list and dial it, at most two calls a second::
+
+            from telecmi_async.campaigns import Campaign, CampaignSettings, Pace
+            from telecmi_async.ledger import NewContact, SqliteLedger
+
+            settings = CampaignSettings(
+                flow=[Speak("Hello {name}!"), Hangup()], pace=Pace(calls_per_second=2)
+            )
+            people = [NewContact(number=19170000001, columns={"name": "Asha"})]
+            async with SqliteLedger("campaigns.db") as ledger:
+                campaign = Campaign(ledger, service, "reminders", settings)
+                await campaign.load(people)
+                print(await campaign.run())
 
     Args:
         ledger: Where the contacts are; open.

@@ -54,6 +54,13 @@ def _check_rate(_: object, attribute: validators.Field, value: float | None) -> 
 class Pace:
     """How fast a campaign dials, together with all that share its limits.
 
+    Example:
+        Ten calls a second together, three of them by this campaign::
+
+            from telecmi_async.campaigns import Pace
+
+            Pace(calls_per_second=10, campaign_calls_per_second=3, max_live_calls=30)
+
     Args:
         calls_per_second: How many calls start in a second, over all workers of this ledger.
         max_live_calls: How many may be live, likewise; ``None`` for any number.
@@ -81,6 +88,13 @@ class Pace:
 class Retries:
     """When a contact is tried again that was certainly not dialled.
 
+    Example:
+        Two attempts, a minute apart::
+
+            from telecmi_async.campaigns import Retries
+
+            Retries(attempts=2, first=60)
+
     Args:
         attempts: How many requests may be made for it.
         first: Seconds before the second one.
@@ -104,6 +118,13 @@ class CampaignTimeouts:
     """How long a worker waits, in seconds or as `timedelta`s.
 
     Workers of one campaign may differ in it: the ledger records the end of each lease.
+
+    Example:
+        Return ten minutes after the last call was placed, at the latest::
+
+            from telecmi_async.campaigns import CampaignTimeouts
+
+            CampaignTimeouts(outcomes=600)
 
     Args:
         claim: How long a contact is kept for a worker that does not renew it, since it froze
@@ -169,6 +190,22 @@ def _masked(number: int | None) -> str:
 @frozen(kw_only=True)
 class CampaignSettings:
     """What a campaign dials, how fast, and by which rules.
+
+    Example:
+        A flow with a column, by day, and two calls a second::
+
+            from telecmi_async.campaigns import (
+                CallingWindow,
+                CampaignRules,
+                CampaignSettings,
+                Pace,
+            )
+
+            CampaignSettings(
+                flow=[Speak("Hello {name}!"), Hangup()],
+                rules=CampaignRules(window=CallingWindow("09:00", "21:00")),
+                pace=Pace(calls_per_second=2, max_live_calls=20),
+            )
 
     Args:
         flow: The call flow after the callee answers, with ``{column}`` for the contact's columns.

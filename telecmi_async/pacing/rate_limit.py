@@ -29,6 +29,12 @@ class RateLimit:
     window of one second ever holds more of them (if the rate is not a whole number: more than
     the rate rounded up).
 
+    Example:
+        Ten calls a second, at most 30 of them live::
+
+            rate = RateLimit(10, max_live_calls=30)
+            service = CallService(2222226, "your-secret", from_=19170000000, rate=rate)
+
     Args:
         calls_per_second: Starts per second, at most 10,000; 2.5 means one every 0.4 s. None: no
             limit.

@@ -27,14 +27,23 @@ class RedisLimits(RedisBacked):
 
     A campaign takes the limits of its ledger unless it is given others. These are for
     campaigns whose ledgers are different databases, or for high rates: a grant is one script,
-    which is one round trip, by the server's own clock::
-
-        async with RedisLimits(os.environ["REDIS_URL"]) as limits:
-            await Campaign(ledger, service, "spring", settings, limits=limits).run()
+    which is one round trip, by the server's own clock.
 
     While the server is gone nothing is granted: each question raises a `StoreError`. A server
     that comes back without its data has forgotten which starts it granted for the next moment,
     and who holds channels.
+
+    Example:
+        A campaign whose limits are on Redis::
+
+            from telecmi_async.campaigns import Campaign, CampaignSettings
+            from telecmi_async.ledger import SqliteLedger
+            from telecmi_async.pacing import RedisLimits
+
+            settings = CampaignSettings(flow=[Speak("Hello!"), Hangup()])
+            limits = RedisLimits("redis://localhost:6379")
+            async with SqliteLedger("campaigns.db") as ledger:
+                campaign = Campaign(ledger, service, "spring", settings, limits=limits)
 
     Args:
         redis: The server's URL, as ``redis://``, ``rediss://`` or ``unix://``, or a client of

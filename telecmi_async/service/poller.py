@@ -36,6 +36,12 @@ class CdrPoller:
     may be used. A record exists once the call is over, so `CallHandle.answered` returns no
     earlier than that; live events need webhooks.
 
+    Example:
+        Look up after 3 seconds, then at growing intervals of up to a minute::
+
+            poller = CdrPoller(first=3, longest=60)
+            service = CallService(2222226, "your-secret", from_=19170000000, events=poller)
+
     Args:
         first: From the start of the wait to the first look-up, in seconds or as a `timedelta`.
         factor: How much longer every following interval is.

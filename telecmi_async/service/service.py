@@ -48,6 +48,13 @@ class CallService:
     works as a plain object that any task may use, closed by ``await service.aclose()``.
     Leaving it waits for what was sent and cancels what is still queued.
 
+    Example:
+        One call, and the id that TeleCMI gave it::
+
+            async with CallService(2222226, "your-secret", from_=19170000000) as service:
+                call = await service.make_call(to=19170000001, pcmo=[Speak("Hello!"), Hangup()])
+                print(call.request_id)
+
     Args:
         app_id: TeleCMI's number for your app.
         secret: The secret that belongs to it.

@@ -46,15 +46,21 @@ class RedisStore(RedisBacked):
 
     Give each process a receiver with such a store. Whichever process an event reaches, the
     handle that awaits it gets it; functions registered by ``receiver.on_event`` are called in
-    one process::
-
-        store = RedisStore(os.environ["REDIS_URL"])
-        receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"], store=store)
+    one process.
 
     Events hold phone numbers, and keys that were pressed. They have an expiry: an hour for
     matched ones, ten minutes for unmatched ones. The deduplication key of a matched event is
     remembered for 24 hours. Beyond the limits the oldest is dropped. Redis takes about three
     times an event's payload, and a kilobyte besides.
+
+    Example:
+        Each web worker has a receiver on the same server::
+
+            from telecmi_async.events.receiver import new_token
+            from telecmi_async.events.store import RedisStore
+
+            store = RedisStore("redis://localhost:6379")
+            receiver = Receiver(new_token(), store=store)
 
     Args:
         redis: The server's URL, as ``redis://``, ``rediss://`` or ``unix://``, or a client of
