@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import attrs
@@ -23,10 +25,21 @@ author = "the telecmi_async authors"
 project_copyright = author
 version = release = version_of("telecmi-async")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+# The extension that is beside this file.
+sys.path.insert(0, str(Path(__file__).parent))
+extensions = [
+    "llms_txt",
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+]
+# A block of console commands is copied without its prompts and its output.
+copybutton_prompt_text = "$ "
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
+html_favicon = "../telecmi_async/simulator/page/static/icon.svg"
 html_title = f"telecmi_async {release}"
 # So that a block of 96 columns fits beside the sidebar.
 html_theme_options = {"light_css_variables": {"code-font-size": "75%"}}
