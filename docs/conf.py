@@ -25,9 +25,10 @@ author = "the telecmi_async authors"
 project_copyright = author
 version = release = version_of("telecmi-async")
 
-# The extension that is beside this file.
+# The extensions that are beside this file.
 sys.path.insert(0, str(Path(__file__).parent))
 extensions = [
+    "inline_drawings",
     "llms_txt",
     "myst_parser",
     "sphinx.ext.autodoc",
@@ -39,6 +40,8 @@ copybutton_prompt_text = "$ "
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_favicon = "../telecmi_async/simulator/page/static/icon.svg"
 html_title = f"telecmi_async {release}"
 # So that a block of 96 columns fits beside the sidebar.

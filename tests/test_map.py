@@ -12,6 +12,9 @@ import pytest
 from project_paths import api_pages
 
 import telecmi_async
+from telecmi_async import CallStatus
+from telecmi_async.events import Stage
+from telecmi_async.ledger import MOVES, ContactState, Move
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -66,7 +69,34 @@ def test_the_drawings_are_up_to_date(name: str) -> None:
     drawn = DIAGRAMS["draw"]()[name]
 
     assert (DOCS / "images" / name).read_text(encoding="utf-8") == drawn
-    assert f"](../images/{name})" in read("docs/explanation/architecture.md")
+    shown = [
+        page for page in DOCS.rglob("*.md") if f"/images/{name})" in page.read_text("utf-8")
+    ]
+    assert shown
+
+
+def test_the_drawing_of_a_contact_shows_every_move_and_state() -> None:
+    """The drawing is made from the table by which ledgers move contacts."""
+    drawn = read("docs/images/contact.svg")
+    shown = {
+        move: (set(sources), target) for move, (sources, target) in DIAGRAMS["moves"]().items()
+    }
+
+    assert shown == {
+        str(move): ({str(state) for state in sources}, str(target))
+        for move, (sources, target) in MOVES.items()
+    }
+    for name in (*ContactState, *(move.replace("_", " ") for move in Move)):
+        assert f">{name}</text>" in drawn
+    assert drawn.count('class="also"') == sum(len(sources) for sources, _ in MOVES.values())
+
+
+def test_the_drawing_of_a_call_shows_every_status_and_stage() -> None:
+    """Nothing is left out but what stands before the first event, and rows that cannot be read."""
+    names = re.findall(r'class="name"[^>]*>([a-z_, ]+)</text>', read("docs/images/status.svg"))
+    shown = {name for each in names for name in each.split(", ")}
+
+    assert shown == ({*CallStatus} | {*Stage}) - {CallStatus.INVALID, Stage.NEW}
 
 
 def test_the_drawing_shows_the_rooms_in_their_order() -> None:

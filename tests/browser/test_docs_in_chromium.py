@@ -129,16 +129,21 @@ def test_every_page_fits_and_is_whole(
     assert wrong == {}
 
 
-def test_pages_follow_the_colour_scheme(site: str, chromium: Browser) -> None:
-    """A page is dark where the reader's system is, and so are the drawings on it."""
-    colour = "return getComputedStyle(document.querySelector(arguments[0])).backgroundColor"
-    shades: dict[str, set[str]] = {"light": set(), "dark": set()}
-    for scheme, found in shades.items():
+def test_drawings_follow_the_theme(site: str, chromium: Browser) -> None:
+    """A drawing is dark where the page is: by the reader's system, or by the page's own switch."""
+    colours = "return getComputedStyle(document.querySelector('svg.drawing .panel')).fill"
+    shades: dict[tuple[str, str], str] = {}
+    for scheme in ("light", "dark"):
         chromium.look(DESKTOP, 900, scheme=scheme)
         chromium.visit(f"{site}/explanation/architecture.html")
-        found.add(chromium.driver.execute_script(colour, "body"))
+        for theme in ("auto", "light", "dark"):
+            chromium.run(f"document.body.dataset.theme = '{theme}'")
+            shades[scheme, theme] = chromium.run(colours)
+    light, dark = shades["light", "auto"], shades["dark", "auto"]
 
-    assert shades["light"].isdisjoint(shades["dark"])
+    assert light != dark
+    assert shades["light", "light"] == shades["dark", "light"] == light
+    assert shades["light", "dark"] == shades["dark", "dark"] == dark
 
 
 @pytest.mark.parametrize("words", SEARCHES)
