@@ -70,11 +70,11 @@ async def _wait_for(call: Call, tracking: CallTracking, done: Callable[[], bool]
 
 
 class CallHandle(Coroutine[Any, Any, "CallHandle"]):
-    """A call that was asked for; its request runs concurrently.
+    """One call: its request runs concurrently while you hold the handle.
 
     ``await handle`` waits for TeleCMI's reply and returns the handle itself, or raises. It may
     be awaited often and by several tasks; a waiter that is cancelled or times out cancels
-    neither the call nor another waiter. A failure that is never looked at is logged once.
+    neither the call nor another waiter. A failure that your program never looks at is logged once.
 
     Where a framework takes coroutines only, it takes a handle: ``asyncio.create_task(handle)``,
     ``tasks.create_task(handle)``, or ``start_soon(functools.partial(service.make_call, to=…,

@@ -44,12 +44,12 @@ class CdrPoller:
 
     Args:
         first: From the start of the wait to the first look-up, in seconds or as a `timedelta`.
-        factor: How much longer every following interval is.
-        longest: The longest interval.
+        factor: By which each following interval is longer: 1 to 10.
+        longest: The longest interval, in seconds or as a `timedelta`.
         at_once: How many look-ups may be under way at the same time.
 
     Raises:
-        ConfigurationError: A value that cannot work.
+        ConfigurationError: A value is invalid; the message names it.
     """
 
     first: float = attrs.field(

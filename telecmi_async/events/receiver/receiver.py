@@ -88,8 +88,7 @@ class Receiver:
             it, references are checked, and the values of `url` encrypted. A service that is given
             the receiver adds its own.
         answer_timeout: How long `on_input` and `on_inbound` may take, the store included, before
-            ``fallback`` answers, in seconds or as a `timedelta`: meanwhile the caller hears
-            nothing.
+            ``fallback`` answers, in seconds or as a `timedelta`. Meanwhile the call is silent.
         body_timeout: How long `asgi` waits for a request's body, likewise.
         shutdown_timeout: How long `aclose` waits for running handlers, likewise. It should be
             less than what stops the process allows: Kubernetes and gunicorn 30 seconds, Docker 10.
@@ -175,7 +174,7 @@ class Receiver:
 
         Args:
             handler: A plain or async function of one `telecmi_async.events.DigitsEvent` that
-                returns a call flow; or a name, to register one for an address of its own:
+                returns a call flow; or a name, to register one for a separate address:
                 ``@receiver.on_input("menu")`` answers the ``action_url``
                 ``receiver.url("https://example.com/telecmi", "menu")``.
 

@@ -44,7 +44,7 @@ _PUT, _GET = (read_lua("telecmi_async.events.store", name) for name in ("put", "
 class RedisStore(RedisBacked):
     """Shares events between processes, through a Redis or Valkey server.
 
-    Give each process a receiver with such a store. Whichever process an event reaches, the
+    Give each process a receiver with such a store. An event may then reach any process: the
     handle that awaits it gets it; functions registered by ``receiver.on_event`` are called in
     one process.
 
@@ -63,8 +63,8 @@ class RedisStore(RedisBacked):
             receiver = Receiver(new_token(), store=store)
 
     Args:
-        redis: The server's URL, as ``redis://``, ``rediss://`` or ``unix://``, or a client of
-            your own, that is used and never closed: a ``redis.asyncio.Redis`` on asyncio, or a
+        redis: The server's URL, as ``redis://``, ``rediss://`` or ``unix://``, or your own
+            client, which is used and never closed: a ``redis.asyncio.Redis`` on asyncio, or a
             ``redis.Redis``, which runs in threads. Redis Cluster is not supported.
         prefix: The beginning of all keys and of the channel: one for each TeleCMI account.
         timeout: How long one request to the server may take, in seconds or as a `timedelta`.
