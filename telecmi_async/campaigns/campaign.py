@@ -231,7 +231,7 @@ class Campaign:
         """Have all workers start nothing more until `resume`; calls already sent go on.
 
         Args:
-            why: The reason, in words, which `CampaignState.doing` shows.
+            why: The reason, in words, which ``CampaignState.doing`` shows.
 
         Raises:
             StoreError: The ledger fails.
