@@ -25,6 +25,8 @@ source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"telecmi_async {release}"
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
 # So that a block of 96 columns fits beside the sidebar.
 html_theme_options = {"light_css_variables": {"code-font-size": "75%"}}
 
