@@ -44,6 +44,8 @@ html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 html_favicon = "../telecmi_async/simulator/page/static/icon.svg"
 html_title = f"telecmi_async {release}"
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
 # So that a block of 96 columns fits beside the sidebar.
 html_theme_options = {"light_css_variables": {"code-font-size": "75%"}}
 

@@ -73,7 +73,7 @@ def test_every_action_has_its_method() -> None:
 @pytest.mark.parametrize("name", [*ACTIONS, "raw"])
 def test_a_method_has_its_classs_signature(name: str) -> None:
     """Help and editors show the arguments of the action."""
-    method = getattr(Flow(), name)
+    method = getattr(Flow, name)
     kind = ACTIONS.get(name, Raw)
 
     own, *others = inspect.signature(method).parameters.values()
