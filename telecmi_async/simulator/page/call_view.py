@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from telecmi_async._internal.html import joined, tag
 from telecmi_async._internal.messages import mask
-from telecmi_async.simulator.page.elements import (
-    chip,
-    html_row,
-    html_table,
-    joined,
-    section,
-    tag,
-)
+from telecmi_async.simulator.page.elements import chip, html_row, html_table, section
 from telecmi_async.simulator.page.flow import flow_steps
 from telecmi_async.simulator.page.labels import end_of_line, named, since, span
 from telecmi_async.simulator.page.layout import PageView
 from telecmi_async.simulator.page.views import TONES, messages, stage_chip
 
 if TYPE_CHECKING:
+    from telecmi_async._internal.html import Child, Html
     from telecmi_async.simulator.call import SimulatedCall
-    from telecmi_async.simulator.page.elements import Child, Html
     from telecmi_async.simulator.page.layout import PageModel
 
 _MOST_NOTES: Final = 300

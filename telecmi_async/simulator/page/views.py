@@ -5,18 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from telecmi_async._internal.html import joined, tag
 from telecmi_async._internal.messages import mask
 from telecmi_async.simulator.callee import MAGIC
 from telecmi_async.simulator.fault import FaultKind
-from telecmi_async.simulator.page.elements import (
-    chip,
-    html_row,
-    html_table,
-    joined,
-    older,
-    section,
-    tag,
-)
+from telecmi_async.simulator.page.elements import chip, html_row, html_table, older, section
 from telecmi_async.simulator.page.flow import flow_steps, flow_strip
 from telecmi_async.simulator.page.labels import delivery_id, span
 from telecmi_async.simulator.page.layout import PageView
@@ -24,9 +17,9 @@ from telecmi_async.simulator.page.layout import PageView
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from telecmi_async._internal.html import Html
     from telecmi_async.simulator.call import SimulatedCall
     from telecmi_async.simulator.fault import Fault
-    from telecmi_async.simulator.page.elements import Html
     from telecmi_async.simulator.page.layout import PageModel
     from telecmi_async.simulator.webhooks import Delivery
 
