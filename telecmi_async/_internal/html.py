@@ -39,12 +39,12 @@ _CARD: Final = (
 )
 _CELL: Final = (
     "text-align:left;vertical-align:top;padding:.15em .9em .15em 0;background:none;"
-    "border:0;overflow-wrap:anywhere"
+    "border:0;overflow-wrap:break-word"
 )
 _HEAD: Final = f"{_CELL};opacity:.75;font-weight:normal;overflow-wrap:normal"
 _TABLE: Final = "border-collapse:collapse;border:0;margin:.4em 0 0;width:auto;font-size:inherit"
 _TRACK: Final = (
-    "display:flex;height:.8em;min-width:9em;border-radius:3px;overflow:hidden;"
+    "display:flex;height:.8em;min-width:9em;margin:.3em 0 .1em;border-radius:3px;overflow:hidden;"
     "background:rgba(128,128,128,.25)"
 )
 _SWATCH: Final = "display:inline-block;width:.7em;height:.7em;border-radius:2px;background:"
@@ -113,7 +113,12 @@ def plain(value: object) -> Html:
         return value
     # Masked before it is cut, so that no half of a number is left; an id may be long.
     text = mask_in(str(value)[: 2 * _LONGEST])
-    return tag("bdi", "–" if value is None else printable(text))
+    return tag("bdi", "not known" if value is None else printable(text))
+
+
+def figure(text: str) -> Html:
+    """Return a time, an amount or a masked number, which is not masked and stays on one line."""
+    return tag("span", printable(text), style="white-space:nowrap")
 
 
 def code_text(text: str | None) -> Html:

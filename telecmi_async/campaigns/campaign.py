@@ -15,7 +15,7 @@ from telecmi_async._internal.seams import check_function, check_implements, chec
 from telecmi_async._internal.tasks import first_failure
 from telecmi_async.campaigns.event_recorder import EventRecorder
 from telecmi_async.campaigns.settings import CampaignSettings, CampaignTimeouts
-from telecmi_async.campaigns.supervisor import Supervisor
+from telecmi_async.campaigns.supervisor import Supervisor, report_progress
 from telecmi_async.campaigns.worker import Worker
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.protocol import Ledger
@@ -257,7 +257,8 @@ class Campaign:
         after it has returned or raised.
 
         Args:
-            on_progress: A plain function that is called with the campaign's state every second.
+            on_progress: A plain function that is called with the campaign's state every second,
+                and with the final state.
 
         Returns:
             The final state.
@@ -291,7 +292,9 @@ class Campaign:
                 failure = first_failure(group)
             if failure := failure or self._worker.failure:
                 raise failure
-            return await self._ledger.state(self.name)
+            state = await self._ledger.state(self.name)
+            report_progress(on_progress, state)
+            return state
         finally:
             self._report_unrecorded()
             self._running = False
