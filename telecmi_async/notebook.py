@@ -18,7 +18,7 @@ from telecmi_async._internal.messages import mask, shown
 from telecmi_async.calls.handle import CallHandle
 from telecmi_async.calls.result import CallResult, answer_time_of
 from telecmi_async.calls.state import STATUS_TONES, CallStatus
-from telecmi_async.campaigns.contacts.export import FIELDS, export_row
+from telecmi_async.campaigns.contacts.export import export_row
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger import Contact
 from telecmi_async.ledger.states import STATE_TONES, ContactState
@@ -48,8 +48,11 @@ _CALLS: Final[dict[str, _Kind]] = {
     "request_id": "text",
     "reference": "text",
 }
-_TEXT: Final[_Kind] = "text"
-_CONTACTS: Final[dict[str, _Kind]] = dict.fromkeys(("number", "outcome", *FIELDS), _TEXT) | {
+_CONTACTS: Final[dict[str, _Kind]] = {
+    "number": "text",
+    "outcome": "text",
+    "state": "text",
+    "reason": "text",
     "sends": "integer",
     "answered": "boolean",
     "talk_seconds": "integer",
@@ -57,6 +60,7 @@ _CONTACTS: Final[dict[str, _Kind]] = dict.fromkeys(("number", "outcome", *FIELDS
     "sent_at": "time",
     "finished_at": "time",
     "waits_until": "time",
+    "request_id": "text",
 }
 _PANDAS: Final = {
     "text": "string",
@@ -135,7 +139,7 @@ def to_frame(
     """
     rows = list(_rows(items, reveal=reveal))
     kinds = dict(_CONTACTS if rows and "number" in rows[0] else _CALLS)
-    kinds |= dict.fromkeys((key for row in rows for key in row if key not in kinds), _TEXT)
+    kinds |= {key: "text" for row in rows for key in row if key not in kinds}
     columns = {name: [row.get(name) for row in rows] for name in kinds}
     name, made_by = _frame_library(library)
     if name == "pandas":

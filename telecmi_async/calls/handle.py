@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from telecmi_async import errors
-from telecmi_async._internal.event_loop import current_loop, current_task
+from telecmi_async._internal.event_loop import InterruptNotice, current_loop, current_task
 from telecmi_async._internal.messages import mask
 from telecmi_async._internal.validators import seconds_or_none
 from telecmi_async.calls.state import CallStatus
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from telecmi_async.calls.result import CallResult
     from telecmi_async.events import CallState, Event
     from telecmi_async.phone import Region
+_WAIT_INTERRUPTED = InterruptNotice(
+    "Interrupted: only the waiting ended. The call goes on; wait for it again."
+)
 
 
 def _to_raise(error: errors.TelecmiError) -> errors.TelecmiError:
@@ -66,7 +69,7 @@ async def _wait_for(call: Call, tracking: CallTracking, done: Callable[[], bool]
     may_be_proven = placement.status is CallStatus.UNKNOWN and watcher.by_reference
     if placement.error is not None and not may_be_proven:
         raise _to_raise(placement.error)
-    with watcher.registered_waiter(call):
+    with watcher.registered_waiter(call), _WAIT_INTERRUPTED:
         await tracking.history.wait(done)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 import attrs
 
 from telecmi_async._internal import validators
+from telecmi_async._internal.event_loop import InterruptNotice
 from telecmi_async._internal.messages import did_you_mean, mask
 from telecmi_async._internal.seams import check_function, check_implements, check_instance
 from telecmi_async._internal.tasks import first_failure
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("telecmi_async")
 
+_RUN_INTERRUPTED = InterruptNotice(
+    "Interrupted: what was sent is on record, and nothing more is started. Run the campaign again "
+    "to go on."
+)
 _LEDGER: Final = "a ledger, such as a SqliteLedger(path)"
 
 
@@ -286,8 +291,9 @@ class Campaign:
             await self._create()
             failure: BaseException | None = None
             try:
-                async with self._recorder.open():
-                    await self._supervisor.run(on_progress, events=self._receives)
+                with _RUN_INTERRUPTED:
+                    async with self._recorder.open():
+                        await self._supervisor.run(on_progress, events=self._receives)
             except BaseExceptionGroup as group:
                 failure = first_failure(group)
             if failure := failure or self._worker.failure:

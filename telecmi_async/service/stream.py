@@ -17,7 +17,7 @@ from typing import Self, TypeAlias
 import anyio
 import attrs
 
-from telecmi_async._internal.event_loop import clock_of, current_loop
+from telecmi_async._internal.event_loop import InterruptNotice, clock_of, current_loop
 from telecmi_async._internal.seams import check_function
 from telecmi_async.calls.call import Call
 from telecmi_async.calls.handle import CallHandle
@@ -35,6 +35,10 @@ from telecmi_async.errors import (
 Item: TypeAlias = "CallRequest | Mapping[str, object]"
 
 logger = logging.getLogger("telecmi_async")
+_STREAM_INTERRUPTED = InterruptNotice(
+    "Interrupted: no call is lost. Iterate over the same stream again for those that were sent. "
+    "If its `async with` was left, what was queued is cancelled."
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -250,7 +254,8 @@ class StreamFeed:
                 if not self._exhausted and not self._stopped:
                     raise TelecmiError("the source of requests was cancelled")
                 return None
-            await self._changed.wait()
+            with _STREAM_INTERRUPTED:
+                await self._changed.wait()
         self._notify()
         return self._ready.popleft()
 
