@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, LiteralString, TypeAlias
 
 from attrs import frozen
 
-from telecmi_async._internal.messages import mask_in
+from telecmi_async._internal.messages import mask_in, shown_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -122,8 +122,8 @@ def figure(text: str) -> Html:
 
 
 def code_text(text: str | None) -> Html:
-    """Return an id as it is: it would no longer be one with a number masked in it."""
-    return plain(None) if text is None else tag("code", printable(text))
+    """Return an id, which is masked only if it could be a number."""
+    return plain(None) if text is None else tag("code", shown_id(text))
 
 
 def card(title: object, *parts: Html | None) -> str:
