@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 
 import telecmi_async
+
+sys.path.insert(0, str(Path(__file__).parent))
+from notebook_page import NotebookParser
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -21,7 +26,7 @@ project_copyright = author
 version = release = version_of("telecmi-async")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-source_suffix = {".md": "markdown"}
+source_suffix = {".md": "markdown", ".ipynb": "notebook"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"telecmi_async {release}"
@@ -132,6 +137,7 @@ def prepare_docstring(
 
 def setup(app: Sphinx) -> None:
     """Let Sphinx know."""
+    app.add_source_parser(NotebookParser)
     app.connect("doctree-read", link_names)
     app.connect("missing-reference", find_by_name)
     app.connect("autodoc-process-docstring", prepare_docstring, priority=100)

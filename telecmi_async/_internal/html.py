@@ -123,7 +123,11 @@ def figure(text: str) -> Html:
 
 def code_text(text: str | None) -> Html:
     """Return an id, which is masked only if it could be a number."""
-    return plain(None) if text is None else tag("code", shown_id(text))
+    return (
+        plain(None)
+        if text is None
+        else tag("code", shown_id(text), style="overflow-wrap:anywhere")
+    )
 
 
 def card(title: object, *parts: Html | None) -> str:
@@ -173,7 +177,18 @@ def bar(parts: Iterable[tuple[str, str, float]], total: float = 0) -> Html:
 
 def tone_key(tone: str, label: str) -> Html:
     """Return a word beside the colour that stands for it in a bar."""
-    return joined(tag("span", style=f"{_SWATCH}{TONES_OF_BARS[tone]}"), " ", label)
+    swatch = tag("span", style=f"{_SWATCH}{TONES_OF_BARS[tone]}")
+    first, _, rest = label.partition(" ")
+    # The colour is never alone at the end of a line.
+    return joined(
+        tag("span", swatch, " ", first, style="white-space:nowrap"),
+        f" {rest}" if rest else None,
+    )
+
+
+def block(*children: Child) -> Html:
+    """Return a part of a card, with some space above it."""
+    return tag("div", *children, style="margin-top:.5em")
 
 
 def numbered(items: Sequence[Html]) -> Html:

@@ -64,23 +64,27 @@ class CallResult:
         )
         return html.card(title, html.facts(rows), self.html_of_legs())
 
-    def html_of_legs(self) -> Html | None:
-        """Return a time line of each leg, for notebooks; None without legs."""
+    def html_of_legs(self) -> Html:
+        """Return a time line of each leg, for notebooks."""
         from telecmi_async._internal import html  # noqa: PLC0415  # for notebooks only
 
         records = [leg.record for leg in self.legs if leg.record]
         starts = [record.start_time for record in records if record.start_time]
         ends = [record.end_time for record in records if record.end_time]
-        rows: list[tuple[object, ...]] = []
+        lines: list[Html] = []
         for leg in self.legs:
             record = leg.record
-            line: object = "no record with times so far"
+            words = [f"leg {leg.leg}", mask(record.to) if record and record.to else ""]
+            words += [
+                leg.stage.replace("_", " "),
+                f"cost {cost}" if (cost := _cost(record)) else "",
+            ]
+            line = html.block("no record with times so far")
             if record and record.start_time and record.end_time:
                 line = _time_line(record, min(starts), max(ends))
-            far = html.figure(mask(record.to)) if record and record.to else ""
-            cost = html.figure(_cost(record) or "")
-            rows.append((leg.leg, far, leg.stage.replace("_", " "), line, cost))
-        return html.grid(("leg", "to", "stage", "time line (UTC)", "cost"), rows)
+            head = html.plain(" · ".join(filter(None, words)))
+            lines.append(html.block(head, line))
+        return html.joined(*lines)
 
     def to_dict(self) -> dict[str, object]:
         """Return what is known as a dict that JSON can hold, for a file, a queue or a database.
@@ -153,7 +157,7 @@ def _time_line(record: CallRecord, first: datetime, last: datetime) -> Html:
     answer = answer_time_of(record)
     waited = (start - first).total_seconds()
     rang = ((answer or end) - start).total_seconds()
-    words = f"{start:%H:%M:%S} dialled, rang {rang:g} s"
+    words = f"{start:%H:%M:%S} UTC dialled, rang {rang:g} s"
     parts = [("", "", waited), ("s ringing", "busy", rang)]
     if answer:
         talked = (end - answer).total_seconds()
