@@ -55,7 +55,7 @@ def given(self: attrs.AttrsInstance) -> Iterator[tuple[CallField, Any]]:
             yield field, value
 
 
-def without_tokens(text: str) -> str:
+def hide_tokens(text: str) -> str:
     """Return a text without the secret tokens in the paths of its URLs."""
     return _TOKEN_IN_A_URL.sub("•••", text)
 
@@ -65,7 +65,7 @@ def given_repr(self: attrs.AttrsInstance) -> str:
     fields = list(given(self))
     positional = [repr(value) for field, value in fields if not field.kw_only]
     named = [f"{field.name}={value!r}" for field, value in fields if field.kw_only]
-    inner = mask_in(without_tokens(", ".join([*positional, *named])))
+    inner = mask_in(hide_tokens(", ".join([*positional, *named])))
     if len(inner) > _LONGEST_REPR:
         inner = f"{inner[:_LONGEST_REPR]}…"
     return f"{type(self).__name__}({inner})"

@@ -24,7 +24,7 @@ from telecmi_async.pcmo.actions import (
     Stream,
 )
 from telecmi_async.pcmo.codec import dump_pcmo, parse_actions
-from telecmi_async.pcmo.fields import given, wire_name, without_tokens
+from telecmi_async.pcmo.fields import given, hide_tokens, wire_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,6 +150,6 @@ def html_of_flow(actions: Sequence[Action]) -> Html:
                 words.append(f"{wire_name(one)} {value}{unit}" if one.kw_only else str(value))
         name = plain(action.action.replace("_", " "))
         rung = [f"{each.type} {attrs.astuple(each)[0]}" for each in targets]
-        details = [joined(" · ", plain(without_tokens(each))) for each in words]
+        details = [joined(" · ", plain(hide_tokens(each))) for each in words]
         steps.append(joined(tag("strong", name), *details, nested(rung)))
     return numbered(steps)
