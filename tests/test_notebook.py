@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import json
 import re
@@ -30,6 +31,7 @@ from telecmi_async import (
 from telecmi_async._internal.frozen_json import JsonObject
 from telecmi_async.events import CallRecord, CallState, LegState, Stage
 from telecmi_async.ledger import CampaignState, Contact, ContactState, Passage
+from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -348,6 +350,63 @@ def test_a_contact_is_shown_with_what_is_known() -> None:
     assert words.startswith("Contact •••••••0001")
     assert "answered yes" in words
     assert "talked" not in words
+
+
+# --- interrupted cells, whose kernels are in tests/processes ------------------------------
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("block", "dialled"), [(True, 40), (False, 60)])
+async def test_a_stream_whose_loop_was_interrupted(block: bool, dialled: int) -> None:
+    """Inside `async with` nothing more is started, else twice as many as may be in flight."""
+    simulator = Simulator(latency=1)
+    seen: list[int] = []
+    async with simulator.service(from_=FROM) as service:
+        stream = service.make_calls(
+            {"to": FROM + n, "pcmo": [{"action": "hangup"}]} for n in range(1, 101)
+        )
+
+        async def loop() -> None:
+            async for call in stream:
+                seen.extend([call.source["to"]] if call.attempts else [])
+
+        async def cell() -> None:
+            async with stream:
+                await loop()
+
+        task = asyncio.create_task(cell() if block else loop())
+        await asyncio.sleep(1.5)
+        task.cancel()
+        await asyncio.wait([task])
+        await asyncio.sleep(3)
+        assert (len(seen), simulator.numbers()) == (20, dialled)
+        await stream.aclose()
+        await loop()
+
+    assert len(seen) == len(set(seen)) == dialled
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("loaded", [True, False])
+async def test_only_ipython_finds_a_form_for_an_interrupt(
+    loaded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error of a cancelled wait is changed where IPython is loaded, and nowhere else."""
+    monkeypatch.setitem(sys.modules, "IPython", None)
+    if not loaded:
+        monkeypatch.delitem(sys.modules, "IPython")
+    async with Simulator(latency=1).service(from_=FROM) as service:
+        call = service.make_call(to=TO, pcmo=[{"action": "hangup"}])
+        task = asyncio.ensure_future(call)
+        await asyncio.sleep(0.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+
+    assert hasattr(caught.value, "_render_traceback_") is loaded
+    if loaded:
+        (line,) = caught.value._render_traceback_()  # type: ignore[attr-defined]  # set for IPython
+        assert line.startswith("Interrupted: only the waiting ended.")
 
 
 # --- results as dicts ---------------------------------------------------------------------
