@@ -138,8 +138,7 @@ def card(title: object, *parts: Html | None) -> str:
 def facts(rows: Iterable[tuple[str, object]]) -> Html:
     """Return names and values as a table without heads."""
     made = [
-        tag(
-            "tr",
+        _table_row(
             tag("th", name, style=_HEAD, scope="row"),
             tag("td", plain(value), style=_CELL),
         )
@@ -152,15 +151,19 @@ def grid(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Html | None:
     """Return a table with heads; None without rows. Of very many rows the last are shown."""
     if not rows:
         return None
-    head = tag("tr", *(tag("th", name, style=_HEAD, scope="col") for name in heads))
+    head = _table_row(*(tag("th", name, style=_HEAD, scope="col") for name in heads))
     body = [
-        tag("tr", *(tag("td", plain(cell), style=_CELL) for cell in row))
+        _table_row(*(tag("td", plain(cell), style=_CELL) for cell in row))
         for row in rows[-_MOST_ROWS:]
     ]
     left_out = len(rows) - len(body)
     more = tag("div", f"{left_out:,} before these") if left_out else None
     table = tag("table", tag("thead", head), tag("tbody", *body), style=_TABLE)
     return joined(more, table)
+
+
+def _table_row(*cells: Html) -> Html:
+    return tag("tr", *cells, style="background:none")  # JupyterLab shades every other row
 
 
 def bar(parts: Iterable[tuple[str, str, float]], total: float = 0) -> Html:
