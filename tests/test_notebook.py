@@ -479,6 +479,24 @@ def test_a_result_of_which_nothing_is_known_is_a_dict() -> None:
 # --- the module for notebooks -------------------------------------------------------------
 
 
+@pytest.mark.anyio
+async def test_a_handle_is_a_row_with_its_error() -> None:
+    """Frames of handles have their status, attempts and errors."""
+    rows = [{"to": TO, "pcmo": [{"action": "hangup"}]}, {"to": "x", "pcmo": []}]
+    async with Simulator().service(from_=FROM) as service:
+        calls = [call async for call in service.make_calls(rows)]
+    found = {row["status"]: row for row in notebook._rows(calls)}
+
+    accepted, invalid = found["progress"], found["invalid"]
+    assert (accepted["outcome"], accepted["attempts"], accepted["error"]) == (
+        "accepted",
+        1,
+        None,
+    )
+    assert (invalid["outcome"], invalid["attempts"], invalid["to"]) == ("invalid", 0, None)
+    assert "is not a phone number" in str(invalid["error"])
+
+
 class Place:
     """Stands for what IPython's `display` returns."""
 

@@ -6,7 +6,6 @@ They take seconds, because a kernel is a process and is interrupted by a signal.
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 from datetime import UTC, datetime
@@ -333,24 +332,3 @@ def test_plots_are_axes_that_the_user_can_change(monkeypatch: pytest.MonkeyPatch
     assert sum(bar.get_height() for bar in talked.patches) == 1
     assert same is outcomes
     pyplot.close("all")
-
-
-def test_a_handle_is_a_row_with_its_error(kernel: Kernel) -> None:
-    """A frame of handles has their status, attempts and errors."""
-    kernel.run(
-        "from telecmi_async.notebook import to_frame\n"
-        "stream = service.make_calls([{'to': FROM + 1, 'pcmo': FLOW}, {'to': 'x', 'pcmo': FLOW}])\n"
-        "calls = [call async for call in stream]"
-    )
-    shown = kernel.run(
-        "frame = to_frame(calls, library='polars').sort('status', descending=True)\n"
-        "print(frame.select('outcome', 'status', 'attempts', 'error').write_json())"
-    )
-    accepted, invalid = json.loads(shown[0]["text"])
-
-    reason = invalid.pop("error")
-    assert "is not a phone number" in reason
-    assert accepted | {"outcome": ""} == {
-        "outcome": "", "status": "progress", "attempts": 1, "error": None,
-    }  # fmt: skip
-    assert invalid == {"outcome": "invalid", "status": "invalid", "attempts": 0}
