@@ -111,6 +111,7 @@ class Claim:
         sends: How often it was sent before.
         not_after: When it is too late to dial it.
         excused: How many of these sends do not count as attempts.
+        redials: How often it was dialled again because nobody answered.
     """
 
     contact: int
@@ -120,6 +121,7 @@ class Claim:
     sends: int
     not_after: float | None = None
     excused: int = 0
+    redials: int = 0
 
     @property
     def attempts(self) -> int:
@@ -330,7 +332,9 @@ class CampaignState:
             f"Campaign {self.name}: {self.doing}",
             html.bar((state, STATE_TONES[state], count) for state, count in counts),
             html.grid(("state", "contacts", "meaning"), rows),
-            html.facts([("requests sent", f"{self.sends:,}"), ("cost", self.cost_in_words(2))]),
+            html.fact_table(
+                [("requests sent", f"{self.sends:,}"), ("cost", self.cost_in_words(2))]
+            ),
         )
 
     @property
@@ -432,7 +436,7 @@ class Contact:
         ]
         return html.card(
             f"Contact {mask(self.number)}",
-            html.facts(rows),
+            html.fact_table(rows),
             html.grid(("time (UTC)", "what", "detail"), passages),
         )
 

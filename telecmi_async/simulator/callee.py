@@ -126,9 +126,3 @@ def magic_for(to: int) -> Magic | None:
     """Return what a number's last four digits stand for, if they stand for anything."""
     # Most numbers have none, and the first two of the four digits show it.
     return MAGIC.get(str(to)[-4:]) if to // 100 % 100 == 99 else None
-
-
-def magic_table() -> str:
-    """Return the table of magic numbers as Markdown."""
-    rows = [f"| `…{digits}` | {magic.label} |" for digits, magic in MAGIC.items()]
-    return "\n".join(["| number | what happens |", "| --- | --- |", *rows]) + "\n"
