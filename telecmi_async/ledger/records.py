@@ -65,6 +65,19 @@ def _check_columns(_: object, __: object, columns: object) -> None:
 class NewContact:
     """A contact to be loaded.
 
+    Example:
+        A person in New York, to be called by the end of the year::
+
+            from datetime import UTC, datetime
+
+            from telecmi_async.ledger import NewContact
+
+            NewContact(
+                number="+1 917 000 0001",
+                columns={"name": "Asha", "timezone": "America/New_York"},
+                not_after=datetime(2026, 12, 31, tzinfo=UTC),
+            )
+
     Args:
         number: The number to dial, with the country code: an int, or a text as people write
             it. However it is written, the same number is the same person.

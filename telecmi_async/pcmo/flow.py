@@ -65,6 +65,12 @@ class Flow(Sequence[Action]):
     Every method returns a new flow, so several flows can share a beginning. A flow compares,
     hashes and pickles by its actions, and can be used in place of a list of actions.
 
+    Example:
+        A greeting, then a colleague for 20 seconds, then the end::
+
+            flow = Flow().play("welcome.wav").bridge([Pstn(19170000002)], timeout=20).hangup()
+            call = await service.make_call(to=19170000001, pcmo=flow)
+
     Args:
         actions: The actions to begin with: actions, plain dicts, or both.
 
