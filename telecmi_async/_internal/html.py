@@ -135,7 +135,7 @@ def card(title: object, *parts: Html | None) -> str:
     return tag("div", tag("div", tag("strong", plain(title))), *parts, style=_CARD).markup
 
 
-def facts(rows: Iterable[tuple[str, object]]) -> Html:
+def fact_table(rows: Iterable[tuple[str, object]]) -> Html:
     """Return names and values as a table without heads."""
     made = [
         _table_row(

@@ -27,7 +27,9 @@ def state_html(state: CampaignState) -> str:
         f"Campaign {state.name}: {state.doing}",
         html.bar((each, STATE_TONES[each], count) for each, count in counts),
         html.grid(("state", "contacts", "meaning"), rows),
-        html.facts([("requests sent", f"{state.sends:,}"), ("cost", state.cost_in_words(2))]),
+        html.fact_table(
+            [("requests sent", f"{state.sends:,}"), ("cost", state.cost_in_words(2))]
+        ),
     )
 
 
@@ -57,7 +59,7 @@ def contact_html(contact: Contact) -> str:
     ]
     return html.card(
         f"Contact {mask(contact.number)}",
-        html.facts(rows),
+        html.fact_table(rows),
         html.grid(("time (UTC)", "what", "detail"), passages),
     )
 

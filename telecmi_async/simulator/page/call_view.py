@@ -1,4 +1,4 @@
-"""Page view of one call: its fact_list, timeline, call flow, legs and messages."""
+"""Page view of one call: its facts, timeline, call flow, legs and messages."""
 
 from __future__ import annotations
 

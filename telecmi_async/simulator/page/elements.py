@@ -63,6 +63,6 @@ def html_table(
 
 
 def fact_list(pairs: Iterable[tuple[str, Child]]) -> Html:
-    """Return fact_list, each with its name."""
+    """Return facts, each with its name."""
     found = [tag("div", tag("dt", name), tag("dd", fact)) for name, fact in pairs]
     return tag("dl", *found, classes="facts")

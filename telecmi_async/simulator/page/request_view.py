@@ -1,4 +1,4 @@
-"""Page view of one request: its fact_list, its body and its reply, without the secret."""
+"""Page view of one request: its facts, its body and its reply, without the secret."""
 
 from __future__ import annotations
 
