@@ -8,6 +8,7 @@ import gc
 import inspect
 import re
 import textwrap
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -44,6 +45,21 @@ class Block(NamedTuple):
     printed: str | None
 
 
+class InThisLoop(ast.NodeTransformer):
+    """Makes a program's ``asyncio.run(main())`` an ``await main()``: here a loop runs already."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr:
+        """Replace such a statement."""
+        match node.value:
+            case ast.Call(func=ast.Attribute(ast.Name("asyncio"), "run"), args=[main]):
+                return ast.copy_location(ast.Expr(ast.Await(main)), node)
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        """Leave functions as they are."""
+        return node
+
+
 def blocks_of(page: Path) -> Iterator[Block]:
     """Compile a page's Python blocks so that a traceback names the page and its line."""
     text = page.read_text(encoding="utf-8")
@@ -51,7 +67,8 @@ def blocks_of(page: Path) -> Iterator[Block]:
         kind = "hidden" if match["shown"] is None else "shown"
         above = "\n" * text.count("\n", 0, match.start(kind))
         source = above + textwrap.dedent(match[kind])
-        code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        program = ast.fix_missing_locations(InThisLoop().visit(ast.parse(source)))
+        code = compile(program, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         yield Block(code, match["printed"] and textwrap.dedent(match["printed"]))
 
 
@@ -109,6 +126,25 @@ async def test_every_python_block_runs(page: Path, capsys: pytest.CaptureFixture
 async def test_pages_about_asyncio_run(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The code of pages about asyncio runs unchanged on asyncio."""
     await run(page, capsys)
+
+
+@pytest.mark.source
+def test_readme_on_a_package_index() -> None:
+    """There README has no link that leads nowhere; in the repository each leads to a file."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    link = re.compile(r"\]\((?!https?:|#)([^)#\s]+)|(?:src|srcset)=\"([^\"]+)\"")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    hook = project["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    targets = [ROOT / (match[1] or match[2]) for match in link.finditer(readme)]
+
+    shown = readme
+    for each in hook["substitutions"]:
+        shown = re.sub(each["pattern"], each["replacement"], shown)
+
+    assert len(targets) > 15
+    assert [path for path in targets if not path.exists()] == []
+    assert link.findall(shown) == []
+    assert "(https://doc.telecmi.com/piopiy/docs/)" in shown
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,6 +1,6 @@
 """Background tasks: plain tasks on asyncio, a task group on trio.
 
-asyncio needs no task group here: a notebook runs each cell as a task of its own, and a group
+asyncio needs no task group here: a notebook runs each cell as a separate task, and a group
 entered in one task cannot be left in another. trio has no tasks without a group, so there a
 service must be opened with ``async with``.
 """
@@ -155,7 +155,7 @@ class TaskRunner:
     ) -> None:
         """Run ``work(subject)`` concurrently, and ``ended(subject)`` once it ended in any way.
 
-        A task that is cancelled before its first step never reaches a ``finally`` of its own.
+        A task that is cancelled before its first step never reaches its ``finally``.
         """
         if self._task_group is not None:
             before, mine = self._last_start, anyio.Event()

@@ -62,10 +62,10 @@ class RetryPolicy:
             call in a long queue is no error; a web handler should set one.
         statuses: The refusals to repeat: HTTP statuses, or codes in the reply's body. 502 is
             documented by TeleCMI and repeated by default. Of the attempts that may have rung a
-            phone, only a gateway's 502 is ever repeated, whatever is listed here.
+            phone, only a gateway's 502 is ever repeated, even if others are listed here.
         at_most_once: Never repeat an attempt that may have rung a phone: with True, a gateway's
             502 (see `telecmi_async.calls.verdict`) ends the call as `CallOutcomeUnknown`. Set
-            for a service, it holds for all of its calls, whatever their own policies say. An
+            for a service, it holds for all of its calls, even if their own policies differ. An
             ``http_client`` of yours must not send requests again by itself: where it does and
             this can be seen, `CallHandle.may_be_duplicate` is True.
         retry_after_max: The longest pause that a ``Retry-After`` header may cause.
@@ -170,7 +170,7 @@ async def run_attempts(
 ) -> Verdict | None:
     """Make attempts until one is not repeated, and return its verdict.
 
-    A call has a tenacity object of its own, as a shared one mixes up concurrent calls. It is made
+    Each call has its own tenacity object, as a shared one mixes up concurrent calls. It is made
     only if the first attempt is repeated: it would double the SDK's own time for a call.
 
     ``attempt`` returns None if it had no turn in time. ``until`` is the call's deadline on the

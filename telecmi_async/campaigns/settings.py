@@ -11,6 +11,7 @@ from attrs import field, frozen
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import mask, shown
 from telecmi_async._internal.telecmi import LONGEST_CALL, RECORD_PATIENCE
+from telecmi_async.campaigns.redial import Redial
 from telecmi_async.campaigns.rules import CampaignRules
 from telecmi_async.campaigns.stored_values import parse_members, parse_value
 from telecmi_async.errors import ConfigurationError, InvalidCall
@@ -61,7 +62,7 @@ class Pace:
             its service's ``RateLimit.max_in_flight``. It claims at most half as many at once.
         shared: The name of the limits: campaigns with the same name share them.
         caller_id_calls_per_second: How many calls of one caller id start in a second, besides;
-            needs ``CampaignSettings.from_``. ``None`` for no limit of its own.
+            needs ``CampaignSettings.from_``. ``None`` for no limit.
         campaign_calls_per_second: How many of this campaign's, likewise. A call starts once all
             of its limits allow it.
 
@@ -177,6 +178,7 @@ class CampaignSettings:
         retries: When a contact is tried again that was certainly not dialled.
         unknown: What happens to sends whose outcome is unknown.
         from_: The caller id; the service's if not given.
+        redial: When contacts are dialled again that nobody answered; ``None`` for never.
         pause_after_refusals: After how many equal refusals in a row (the same HTTP status and
             code) the campaign pauses itself, before a misspelt address uses up its contacts;
             ``None`` for never. Each worker counts its own, for each of TeleCMI's endpoints.
@@ -199,6 +201,13 @@ class CampaignSettings:
     pause_after_refusals: int | None = field(
         default=_REFUSALS, validator=validators.whole_or_none(1)
     )
+    redial: Redial | None = field(
+        default=None,
+        validator=validators.must_be(
+            "a Redial or None",
+            lambda value: isinstance(cast("object", value), Redial | None),
+        ),
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.pace.caller_id_calls_per_second is not None and self.from_ is None:
@@ -206,13 +215,28 @@ class CampaignSettings:
                 "Pace.caller_id_calls_per_second needs CampaignSettings.from_: workers whose "
                 "services have different caller ids would share one limit"
             )
+        if (
+            self.pace.caller_id_calls_per_second is not None
+            and self.redial is not None
+            and self.redial.from_
+        ):
+            raise ConfigurationError(
+                "Pace.caller_id_calls_per_second limits one caller id: Redial.from_ cannot name "
+                "others"
+            )
+
+    def caller_id(self, redials: int) -> int | None:
+        """Return the caller id of a contact with so many redials; ``None`` for the service's."""
+        own = None if self.redial is None else self.redial.caller_id(redials)
+        return self.from_ if own is None else own
 
     @property
     def measured_by_events(self) -> tuple[str, ...]:
-        """The caps that only events of calls can measure, in words."""
+        """The settings that need the events of calls, in words."""
         caps = {
             "a cost cap": self.rules.cost,
             "a limit of live calls": self.pace.max_live_calls,
+            "redials": self.redial,
         }
         return tuple(words for words, cap in caps.items() if cap is not None)
 
@@ -223,7 +247,7 @@ class CampaignSettings:
 
     def dump(self) -> dict[str, object]:
         """Return them as JSON."""
-        return {
+        dumped: dict[str, object] = {
             "format": _FORMAT,
             "flow": self.flow.dump(),
             "rules": self.rules.dump(),
@@ -233,6 +257,9 @@ class CampaignSettings:
             "from": self.from_,
             "pause_after_refusals": self.pause_after_refusals,
         }
+        if self.redial is not None:  # workers of older versions go on with all other campaigns
+            dumped["redial"] = self.redial.dump()
+        return dumped
 
     @classmethod
     def parse(cls, data: object) -> CampaignSettings:
@@ -255,6 +282,11 @@ class CampaignSettings:
         for name, kind in (("pace", Pace), ("retries", Retries)):
             if name in given:
                 given[name] = parse_value(kind, given[name], f"settings.{name}")
+        if given.get("redial") is not None:
+            redial = parse_members(Redial, given["redial"], "settings.redial")
+            given["redial"] = Redial(
+                **{"from_" if k == "from" else k: v for k, v in redial.items()}
+            )
         if "rules" in given:
             given["rules"] = CampaignRules.parse(given["rules"])
         if "from" in given:

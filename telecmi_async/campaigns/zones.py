@@ -5,8 +5,8 @@ returned, and a caller has to respect each. A column with the contact's own zone
 
 The table holds facts: codes as the ITU assigns them (E.164, list of assigned codes), countries as
 ISO 3166 abbreviates them, zones as the tz database lists them for a country (its `zone.tab`).
-In the North American plan and wherever else several countries share a code, those that can be
-told apart by the next digits have an entry of their own. Left out are research stations that
+In the North American plan, and in others where several countries share a code, those that can be
+distinguished by the next digits have separate entries. Left out are research stations that
 share the code of New Zealand, Pitcairn, which does too, and Wake and Midway: a few dozen people
 whose time zones would close the window for millions. Codes that belong to no country (satellite
 phones, freephone) have no zone, and no entry.

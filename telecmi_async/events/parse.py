@@ -85,7 +85,7 @@ def parse_event(payload: bytes | bytearray | str | Mapping[str, object]) -> Even
 
     Raises:
         WebhookError: It is not a JSON object, or has more than 64 KiB, 20 levels, or 200
-            keys and items. Nothing else is raised, whatever the bytes are.
+            keys and items. Nothing else is raised, for any bytes.
     """
     raw = read_object(payload)
     status = read_word(raw.get("status"))
@@ -110,7 +110,7 @@ def _kind_of(raw: JsonObject, status: str | None) -> tuple[type[Event], dict[str
 def _kind_of_leg_event(
     raw: JsonObject, status: str | None, named: str | None
 ) -> tuple[type[Event], dict[str, object]]:
-    """Tell live events from records, although the type is often missing."""
+    """Distinguish live events from records, although the type is often missing."""
     plain = _without_direction(status)
     live = _LIVE.get(plain or "")
     may_be_a_record = named != "event" and live in {None, LiveStatus.ANSWERED}

@@ -111,6 +111,7 @@ class Claim:
         sends: How often it was sent before.
         not_after: When it is too late to dial it.
         excused: How many of these sends do not count as attempts.
+        redials: How often it was dialled again because nobody answered.
     """
 
     contact: int
@@ -120,6 +121,7 @@ class Claim:
     sends: int
     not_after: float | None = None
     excused: int = 0
+    redials: int = 0
 
     @property
     def attempts(self) -> int:

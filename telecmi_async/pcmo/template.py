@@ -302,7 +302,7 @@ class _Item:
 
 def _parsed(item: object, path: str) -> Action:
     """Return the action at a path."""
-    # It is parsed as a flow of its own, so an error's path names the first action.
+    # It is parsed as a separate flow, so an error's path names the first action.
     try:
         (made,) = parse_actions([item])
     except InvalidCall as error:

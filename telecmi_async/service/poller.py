@@ -64,7 +64,7 @@ class CdrPoller:
 
 
 class Polling:
-    """Looks up the records of one service's calls, each in a task of its own.
+    """Looks up the records of one service's calls, each in a separate task.
 
     ``records`` looks them up by a call's ``request_id``, as long as the call is ``wanted``;
     ``found`` gets every record, also repeatedly. ``refused`` is called when TeleCMI refused the

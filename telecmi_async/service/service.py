@@ -8,7 +8,7 @@ that only imports `CallService` starts faster. After that nothing is imported (s
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack, cast
 
 import anyio
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from telecmi_async.pacing.rate_limit import RateLimit
     from telecmi_async.pcmo.flow import FlowLike
     from telecmi_async.service.lookup import CallCommand, CommandAnswer
-    from telecmi_async.service.options import Number, Options
+    from telecmi_async.service.options import HasKeys, Number, Options
     from telecmi_async.service.sources import EventSource
     from telecmi_async.service.stream import CallStream, Item, Progress, StreamFeed
     from telecmi_async.wire.transport import Timeouts
@@ -69,6 +69,10 @@ class CallService:
         reference: Whether calls carry an id of their own in ``extra_params``
             (``tcm_reference``), by which events find them even if TeleCMI's reply was lost.
             ``None``: when there is a receiver or a store.
+        ledger: Where idempotency keys are on record, for all processes that use it: an open
+            `SqliteLedger` or `PostgresLedger`. You close it, after the service.
+        key_lifetime: How long a key is remembered after its call was sent, in seconds or as a
+            `timedelta`.
 
     Raises:
         ConfigurationError: A value that cannot work.
@@ -90,6 +94,8 @@ class CallService:
         seed: int | str | None = None,
         events: EventSource | Sequence[EventSource] | None = None,
         reference: bool | None = None,
+        ledger: HasKeys | None = None,
+        key_lifetime: Duration = 7 * 86_400.0,
     ) -> None:
         from telecmi_async.service.call_runner import CallRunner  # noqa: PLC0415  # see above
         from telecmi_async.service.options import ServiceSettings  # noqa: PLC0415  # see above
@@ -108,6 +114,8 @@ class CallService:
             sources=events,
             reference=reference,
             seed=seed,
+            ledger=ledger,
+            key_lifetime=key_lifetime,
         )
         self._parts = build_parts(self._settings, http_client, ssl_context)
         self._runner = CallRunner(self._settings, self._parts)
@@ -167,6 +175,7 @@ class CallService:
         region: Region | str | None = None,
         retry: RetryPolicy | None = None,
         timeout: Timeouts | Duration | None = None,
+        idempotency_key: str | None = None,
     ) -> CallHandle:
         """Place a call; its request runs concurrently while you hold the handle.
 
@@ -175,7 +184,7 @@ class CallService:
             pcmo: What happens when the callee answers: a sequence of actions, a `Flow`,
                 or plain dicts as TeleCMI documents them.
             from_: The caller id, a number of your app; the service's if not given.
-            extra_params: Your own data, given back with every event of the call. Flat
+            extra_params: Your own data, returned with every event of the call. Flat
                 string values are the safe choice.
             duration: The longest the whole call may last, in seconds or as a `timedelta`.
                 Sent only when given; TeleCMI's v2 pages do not mention it.
@@ -183,6 +192,12 @@ class CallService:
             retry: As for the service, whose setting it replaces, but for its ``budget`` and
                 for an ``at_most_once``.
             timeout: As for the service, whose setting it replaces.
+            idempotency_key: A text of yours, such as ``"order-42"``. At most one call is placed
+                for each key, by all processes on the service's ledger, even if one of them is
+                killed. If the key has a call, the handle is that call's: it waits while another
+                process places it, and raises `CallOutcomeUnknown` while it may have rung. It is
+                placed again only if it was certainly not placed. Never retries what may have
+                rung a phone, whatever ``retry`` says. Keys are compared as they are.
 
         Returns:
             A handle to await.
@@ -204,6 +219,7 @@ class CallService:
             extra_params=extra_params,
             duration=duration,
             region=region,
+            idempotency_key=idempotency_key,
         )
         policy, timeouts = self._settings.for_call(retry, timeout)
         return CallHandle(self._runner.start(request, policy, timeouts, source=request))
@@ -261,26 +277,37 @@ class CallService:
             raise
         return CallStream(feed)
 
-    def handle_for(self, request_id: str) -> CallHandle:
-        """Return a handle for a call that was accepted earlier, such as before a restart.
+    def handle_for(
+        self, request_id: str | None = None, *, reference: str | None = None
+    ) -> CallHandle:
+        """Return a handle for a call that was made earlier, such as before a restart.
 
         Args:
             request_id: TeleCMI's id for the call.
+            reference: Instead of it, the reference of a call that was made with an idempotency
+                key on the service's ledger. The handle is settled by what is on record there.
 
         Returns:
             Its handle, which knows neither the request nor the reply.
 
         Raises:
-            InvalidCall: ``request_id`` cannot be such an id.
-            ConfigurationError: The service has no source of events.
+            InvalidCall: ``request_id`` or ``reference`` cannot be such an id.
+            ConfigurationError: Neither or both are given, or the service has no source of
+                events, or no ledger for a reference.
             ServiceClosed: The service is closed.
             WrongEventLoop: As for `make_call`.
         """
         with not_about_the_outcome():
             self._runner.check_open()
+            if (request_id is None) is (reference is None):
+                raise errors.ConfigurationError(
+                    "handle_for needs a request_id or a reference, and not both"
+                )
+            if reference is not None:
+                return CallHandle(self._runner.follow(reference))
             if self._parts.tracker is None:
                 raise errors.ConfigurationError("the service has no source of events (events=)")
-            return CallHandle(self._parts.tracker.attach(request_id))
+            return CallHandle(self._parts.tracker.attach(cast("str", request_id)))
 
     async def channels(self) -> int:
         """Ask TeleCMI how many calls of the account are live.

@@ -264,7 +264,7 @@ async def _one_by_one(source: Iterable[Item]) -> AsyncGenerator[Item]:
 class CallStream:
     """The settled calls of `CallService.make_calls`, in the order of completion.
 
-    Every request becomes one handle, whatever its outcome. When the consumer leaves, by
+    Every request becomes one handle, with any outcome. When the consumer leaves, by
     ``break``, an exception or `aclose`, nothing more is started, queued calls are cancelled and
     the service finishes those that were sent.
 

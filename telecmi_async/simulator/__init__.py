@@ -9,6 +9,7 @@ In process, ``async with simulator.service() as service`` gives a `CallService` 
 end here; over HTTP, ``async with simulator.serve() as base_url`` listens on a port.
 """
 
+from telecmi_async._internal.public_names import public_dir
 from telecmi_async.simulator.call import Leg, Note, SimulatedCall
 from telecmi_async.simulator.callee import MAGIC, Callee
 from telecmi_async.simulator.fault import Fault, FaultKind, Faults
@@ -34,3 +35,5 @@ __all__ = [
     "SimulatorTransport",
     "Webhooks",
 ]
+
+__dir__ = public_dir(__name__, __all__)

@@ -108,7 +108,7 @@ async def _call_service(
 
 
 def _fixtures_for_asyncio() -> ModuleType:
-    """Return a plugin with the service for pytest-asyncio, which needs fixtures of its own.
+    """Return a plugin with the service for pytest-asyncio, which needs its own fixtures.
 
     There is one for each scope of an event loop: the service must run in the test's loop.
     """

@@ -60,7 +60,7 @@ class Transport(Protocol):
     """Carries encoded calls to TeleCMI.
 
     An implementer must send the request at most once, must not follow redirects, and must
-    return a `Failure` for every error: no exception of its own may escape. ``Failure.may_have_left``
+    return a `Failure` for every error: no exception may escape. ``Failure.may_have_left``
     may be False only if it is proven that the body of the POST did not leave.
     """
 

@@ -48,7 +48,7 @@ _C = TypeVar("_C", bound=InboundHandler)
 class Receiver:
     """Accepts TeleCMI's webhooks: live events, records, pressed keys, inbound calls.
 
-    Mount `asgi` in a web application, or call `handle` from a route of its own. Give the
+    Mount `asgi` in a web application, or call `handle` from a separate route. Give the
     receiver to a service, and the service's handles get their events::
 
         receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"])
@@ -75,7 +75,7 @@ class Receiver:
             it, references are checked, and the values of `url` encrypted. A service that is given
             the receiver adds its own.
         answer_timeout: How long `on_input` and `on_inbound` may take, the store included, before
-            ``fallback`` answers, in seconds or as a `timedelta`: meanwhile the caller hears
+            ``fallback`` answers, in seconds or as a `timedelta`: meanwhile the caller has
             nothing.
         body_timeout: How long `asgi` waits for a request's body, likewise.
         shutdown_timeout: How long `aclose` waits for running handlers, likewise. It should be
@@ -137,7 +137,7 @@ class Receiver:
                 "reaches one is not known in another. Give the receiver a RedisStore, or run "
                 "one worker",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=3,  # the constructor is wrapped: see argument_errors
             )
 
     def __repr__(self) -> str:
@@ -162,7 +162,7 @@ class Receiver:
 
         Args:
             handler: A plain or async function of one `telecmi_async.events.DigitsEvent` that
-                returns a call flow; or a name, to register one for an address of its own:
+                returns a call flow; or a name, to register one for a separate address:
                 ``@receiver.on_input("menu")`` answers the ``action_url``
                 ``receiver.url("https://example.com/telecmi", "menu")``.
 

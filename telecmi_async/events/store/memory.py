@@ -108,7 +108,7 @@ class MemoryStore:
     Events are passed on at once, and kept: matched ones for an hour, so that
     ``service.handle_for(request_id)`` finds what happened to a call without a handle; unmatched
     ones for ten minutes, since an event may overtake TeleCMI's reply. There are three memories,
-    each with limits of its own, so that forged events never push out genuine ones:
+    each with separate limits, so that forged events never push out genuine ones:
 
     - The deduplication keys of matched events: for 24 hours, at most ``remember`` of them. One
       takes about 200 bytes.
