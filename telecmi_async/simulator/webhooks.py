@@ -45,6 +45,13 @@ def host_of(url: str) -> str:
 class Webhooks:
     """The target of events and records, and faults of their delivery.
 
+    Example:
+        A tenth of the webhooks is lost, the rest is up to 30 seconds late::
+
+            from telecmi_async.simulator import Simulator, Webhooks
+
+            Simulator(webhooks=Webhooks(delay=(0, 30), drop_share=0.1))
+
     Args:
         to: A `Receiver`, or a URL. It is not in the repr, because it holds a token.
         dialect: The edition of TeleCMI's documentation whose format they have.
