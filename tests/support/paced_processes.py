@@ -108,7 +108,7 @@ def let_go(
     order: Mapping[str, object], processes: int, script: Path = Path(__file__)
 ) -> list[subprocess.Popen[str]]:
     """Start processes that dial numbers apart from each other, all at the same time."""
-    workers = [started(order | {"first": FIRST + n * 10**6}, script) for n in range(processes)]
+    workers = [started({**order, "first": FIRST + n * 10**6}, script) for n in range(processes)]
     for worker in workers:
         assert line_of(worker.stdout) == "ready"
     for worker in workers:
