@@ -291,6 +291,29 @@ class TaskRunner:
         finally:
             self._waiting.discard(here)
 
+    @asynccontextmanager
+    async def running(self, stop: Callable[[], object]) -> AsyncGenerator[None]:
+        """Open for as long as the context is; at its end call ``stop`` and wait for all tasks.
+
+        The wait is not cancelled. On asyncio the context may be left in another task than it was
+        entered in, as pytest-asyncio does with fixtures, and notebooks with their cells.
+        """
+        await self.open()
+        failure: BaseException | None = None
+        try:
+            yield
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            stop()
+            try:
+                with anyio.CancelScope(shield=True):
+                    await self.drain()
+            finally:
+                await self.close(failure)
+                del failure  # a reference cycle: it holds this frame
+
     async def drain(self, work: Iterable[None] = ()) -> None:
         """Do some work, then wait until all tasks have ended.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 import anyio
 
 from telecmi_async import errors
-from telecmi_async._internal.event_loop import current_loop, is_closed
+from telecmi_async._internal.event_loop import InterruptNotice, current_loop, is_closed
 from telecmi_async._internal.messages import mask
 from telecmi_async._internal.secrets import log_failure
 from telecmi_async.attempt import Outcome
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from telecmi_async.events import Event
     from telecmi_async.phone import Region
 
+_WAIT_INTERRUPTED = InterruptNotice(
+    "Interrupted: only the waiting ended. The call goes on; await it again, or cancel() it."
+)
 _LOST = Verdict(Outcome.UNKNOWN, "interrupted while the request was under way")
 
 
@@ -47,6 +50,10 @@ class CallWatcher(Protocol):
 
     def call_settled(self, call: Call) -> None:
         """Note that the call was settled, or that its outcome changed."""
+        ...
+
+    def call_renamed(self, call: Call) -> None:
+        """Find the call by another reference from now on."""
         ...
 
     def call_ended(self, call: Call) -> None:
@@ -198,6 +205,12 @@ class Call:
         self.placement.fail(error)
         self._announce()
 
+    def name(self, reference: str, region: Region | None = None) -> None:
+        """Be the call with a reference, which was sent earlier or by another process."""
+        self._reference, self.region = reference, region
+        if self.tracking is not None:
+            self.tracking.watcher.call_renamed(self)
+
     def attach(self, request_id: str) -> None:
         """Become the state of a call that was accepted earlier."""
         self.placement.accept(request_id)
@@ -210,7 +223,11 @@ class Call:
             return placement.status is CallStatus.CANCELLED and not placement.attempts
         if self.loop is not current_loop():
             raise errors.WrongEventLoop("cancel a call in the event loop that placed it")
-        never_left = not placement.attempts and placement.status is CallStatus.QUEUED
+        never_left = (
+            not placement.attempts
+            and placement.status is CallStatus.QUEUED
+            and not placement.elsewhere
+        )
         placement.stop()
         if never_left:
             self.conclude(errors.CallCancelled("the call was cancelled while it was queued"))
@@ -271,7 +288,8 @@ class Call:
                 )
             if self._settled_event is None:
                 self._settled_event = anyio.Event()
-            await self._settled_event.wait()
+            with _WAIT_INTERRUPTED:
+                await self._settled_event.wait()
         return self.seen()
 
     # -- events

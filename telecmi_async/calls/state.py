@@ -14,7 +14,7 @@ may have rung.
 from __future__ import annotations
 
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from telecmi_async import errors
 from telecmi_async.attempt import Attempt, Outcome
@@ -49,6 +49,29 @@ class CallStatus(StrEnum):
     INVALID = "invalid"
 
 
+#: What each status means, in words.
+STATUS_MEANINGS: Final = {
+    CallStatus.QUEUED: "waits for its turn",
+    CallStatus.SENDING: "its request is under way",
+    CallStatus.PROGRESS: "TeleCMI accepted it",
+    CallStatus.REJECTED: "TeleCMI refused it: no phone rang",
+    CallStatus.NOT_SENT: "nothing left this machine: no phone rang",
+    CallStatus.CANCELLED: "cancelled before it was placed: no phone rang",
+    CallStatus.UNKNOWN: "no trustworthy answer came: a phone may have rung",
+    CallStatus.INVALID: "it cannot be sent as it is: no phone rang",
+}
+#: The colour that stands for each; see `telecmi_async._internal.html`.
+STATUS_TONES: Final = {
+    CallStatus.QUEUED: "idle",
+    CallStatus.SENDING: "busy",
+    CallStatus.PROGRESS: "good",
+    CallStatus.REJECTED: "bad",
+    CallStatus.NOT_SENT: "bad",
+    CallStatus.CANCELLED: "idle",
+    CallStatus.UNKNOWN: "doubt",
+    CallStatus.INVALID: "bad",
+}
+
 _STATUS_OF_ERROR: tuple[tuple[type[errors.TelecmiError], CallStatus], ...] = (
     (errors.CallCancelled, CallStatus.CANCELLED),
     (errors.NotSent, CallStatus.NOT_SENT),
@@ -65,6 +88,7 @@ class PlacementState:
         "_scope",
         "attempts",
         "begun",
+        "elsewhere",
         "error",
         "may_be_duplicate",
         "reply",
@@ -87,6 +111,8 @@ class PlacementState:
         #: How many requests were started.
         self.begun = 0
         self.may_be_duplicate = False
+        #: Whether another call with its idempotency key is being placed, whose outcome is awaited.
+        self.elsewhere = False
         self._scope: anyio.CancelScope | None = None
 
     def start(self, scope: anyio.CancelScope) -> bool:
@@ -109,7 +135,7 @@ class PlacementState:
     @property
     def under_way(self) -> bool:
         """Whether a request was started that has no verdict."""
-        return not self.settled and self.begun > len(self.verdicts)
+        return not self.settled and (self.elsewhere or self.begun > len(self.verdicts))
 
     def record(self, verdict: Verdict, seconds: float) -> None:
         """Note the verdict on a request that took ``seconds``."""

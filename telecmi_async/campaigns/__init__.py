@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from telecmi_async._internal.public_names import public_dir
 from telecmi_async.campaigns.campaign import Campaign
+from telecmi_async.campaigns.redial import Redial
 from telecmi_async.campaigns.rules import CampaignRules, CostCap, DailyCap, FrequencyCap
 from telecmi_async.campaigns.settings import (
     CampaignSettings,
@@ -25,6 +26,7 @@ __all__ = [
     "DailyCap",
     "FrequencyCap",
     "Pace",
+    "Redial",
     "Retries",
     "UnknownPolicy",
     "country_of",

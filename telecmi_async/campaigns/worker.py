@@ -209,6 +209,11 @@ class Worker:
         if state.left:
             self._idle_since = None
             return False
+        if (redial := self.settings.redial) is not None and (
+            state.status == "waiting for records"
+            or await self.ledger.redial_missed(self.campaign, redial.waits)
+        ):
+            return False
         unknown = state.counts[ContactState.UNKNOWN]
         if not unknown or self.settings.unknown != "retry_after_proof":
             return True
@@ -242,7 +247,7 @@ class Worker:
                 return CallRequest(
                     to=claim.number,
                     pcmo=self.settings.flow.fill(claim.columns),
-                    from_=self.settings.from_,
+                    from_=self.settings.caller_id(claim.redials),
                 )
         except InvalidCall as error:
             decision = RuleDecision(rule="invalid", reason=str(error))

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from telecmi_async.ledger import ContactState
+from telecmi_async.ledger.states import STATE_MEANINGS
 
 if TYPE_CHECKING:
     from telecmi_async.cli.progress import CampaignView
@@ -23,17 +24,9 @@ _STYLES: Final = {
     ContactState.REJECTED: "red",
     ContactState.FAILED: "red",
 }
-_MEANINGS: Final = {
-    ContactState.PENDING: "to be dialled",
-    ContactState.CLAIMED: "about to be dialled",
-    ContactState.SENDING: "being sent",
-    ContactState.PLACED: "TeleCMI has the call",
-    ContactState.FINISHED: "over, and how it went is known",
-    ContactState.REJECTED: "TeleCMI refused it",
-    ContactState.FAILED: "could not be sent",
-    ContactState.BLOCKED: "a rule forbids it",
-    ContactState.UNKNOWN: "a phone may have rung: not dialled again",
-}
+# Columns of the bar.
+_WIDEST: Final = 30
+_NARROWEST: Final = 10
 
 
 class Panel:
@@ -56,11 +49,11 @@ class Panel:
         if not self._began:
             self._began = True
             self._live.start()
-        self._live.update(_drawn(view), refresh=True)
+        self._live.update(_drawn(view, self._console.width), refresh=True)
 
     def note(self, text: str) -> None:
         """Put it above."""
-        self._console.print(text)
+        self._console.print(Text.from_ansi(text))
 
     def finish(self, view: CampaignView | None) -> None:
         """Draw it for the last time, and leave it there."""
@@ -70,18 +63,24 @@ class Panel:
             self._live.stop()
 
 
-def _drawn(view: CampaignView) -> Group:
+def _drawn(view: CampaignView, columns: int) -> Group:
     head = Table.grid(padding=(0, 2))
-    head.add_row(
-        ProgressBar(total=max(view.state.total, 1), completed=view.done, width=30),
-        Text(view.words()),
+    words = view.words()
+    bar = ProgressBar(
+        total=max(view.state.total, 1),
+        completed=view.done,
+        width=max(_NARROWEST, min(_WIDEST, columns - len(words) - 2)),
+        style="bright_black",
+        complete_style="green",
+        finished_style="green",
     )
+    head.add_row(bar, Text(words))
     rows = Table.grid(padding=(0, 2))
     rows.add_column(justify="right")
     for state in ContactState:
         if count := view.state.counts[state]:
             style = _STYLES.get(state, "")
             rows.add_row(
-                Text(str(count), style), Text(state, style), Text(_MEANINGS[state], "dim")
+                Text(str(count), style), Text(state, style), Text(STATE_MEANINGS[state], "dim")
             )
     return Group(head, rows)

@@ -25,6 +25,7 @@ from telecmi_async._internal.telecmi import (
     REFERENCE_PREFIX,
     REFERENCE_PURPOSE,
 )
+from telecmi_async.errors import InvalidCall
 
 if TYPE_CHECKING:
     from telecmi_async._internal.secrets import Secret
@@ -34,11 +35,25 @@ _BYTES = 16
 _SALT = 8
 _BLOCK = 64
 _SIGNED = re.compile(REFERENCE_PATTERN)
+_REFERENCE = re.compile(rf"{REFERENCE_PREFIX}[a-z2-7]{{26}}")
 
 
 def new_reference() -> str:
     """Return a new id for a call: 128 random bits, easy to find in any text."""
     return REFERENCE_PREFIX + _base32(secrets.token_bytes(_BYTES))
+
+
+def check_reference(reference: object) -> None:
+    """Require the reference of a call.
+
+    Raises:
+        InvalidCall: It is something else.
+    """
+    if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
+        raise InvalidCall(
+            f"must be the reference of a call, which begins with {REFERENCE_PREFIX}",
+            path="reference",
+        )
 
 
 def _base32(data: bytes) -> str:

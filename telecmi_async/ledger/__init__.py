@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from telecmi_async._internal.public_names import public_dir
+from telecmi_async.ledger.idempotency import IdempotencyKeys, KeyedCall, KeyState
 from telecmi_async.ledger.postgres.ledger import PostgresLedger
 from telecmi_async.ledger.protocol import Ledger
 from telecmi_async.ledger.records import (
@@ -31,7 +32,10 @@ __all__ = [
     "Claim",
     "Contact",
     "ContactState",
+    "IdempotencyKeys",
     "Intent",
+    "KeyState",
+    "KeyedCall",
     "Ledger",
     "Loaded",
     "Move",

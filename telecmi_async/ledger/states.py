@@ -9,7 +9,8 @@
        │                                      └── outcome unknown, or worker died ──▶ unknown
        ├────────── proven not placed, or a person decides ──────────────────┤
        │                                         failed ◀── given up ───────┘
-       └────────── rejected or failed, and a person decides
+       ├────────── rejected or failed, and a person decides
+       └────────── finished: its record proves that nobody answered
     blocked: by a rule, with the reason
     placed: from any state, when evidence shows that TeleCMI has the call
 
@@ -52,6 +53,32 @@ class ContactState(StrEnum):
     UNKNOWN = "unknown"
 
 
+#: What each state means, in words.
+STATE_MEANINGS: Final = {
+    ContactState.PENDING: "to be dialled",
+    ContactState.CLAIMED: "about to be dialled",
+    ContactState.SENDING: "being sent",
+    ContactState.PLACED: "TeleCMI has the call",
+    ContactState.FINISHED: "over, and how it went is known",
+    ContactState.REJECTED: "TeleCMI refused it",
+    ContactState.FAILED: "could not be sent",
+    ContactState.BLOCKED: "a rule forbids it",
+    ContactState.UNKNOWN: "a phone may have rung: not dialled again",
+}
+#: The colour that stands for each; see `telecmi_async._internal.html`.
+STATE_TONES: Final = {
+    ContactState.PENDING: "idle",
+    ContactState.CLAIMED: "idle",
+    ContactState.SENDING: "busy",
+    ContactState.PLACED: "busy",
+    ContactState.FINISHED: "good",
+    ContactState.REJECTED: "bad",
+    ContactState.FAILED: "bad",
+    ContactState.BLOCKED: "idle",
+    ContactState.UNKNOWN: "doubt",
+}
+
+
 @unique
 class Move(StrEnum):
     """A change of a contact's state."""
@@ -81,6 +108,8 @@ class Move(StrEnum):
     REDIAL = "redial"
     #: A person decided to try a contact again that was certainly not placed.
     REOPEN = "reopen"
+    #: The record proves that nobody answered: it is dialled again, as the campaign or a person says.
+    REDIAL_MISSED = "redial_missed"
 
 
 S = ContactState
@@ -108,4 +137,5 @@ MOVES: Final[dict[Move, tuple[frozenset[ContactState], ContactState]]] = {
     Move.REDIAL: (frozenset({S.UNKNOWN}), S.PENDING),
     Move.GIVE_UP: (frozenset({S.UNKNOWN}), S.FAILED),
     Move.REOPEN: (frozenset({S.REJECTED, S.FAILED}), S.PENDING),
+    Move.REDIAL_MISSED: (frozenset({S.FINISHED}), S.PENDING),
 }

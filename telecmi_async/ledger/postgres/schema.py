@@ -23,6 +23,7 @@ WORKER_GRANTS: Final = {
     "channel": (*_CHANGED, "DELETE"),
     "contact": _CHANGED,
     "do_not_call": _ADDED,
+    "keyed_call": (*_CHANGED, "DELETE"),
     "migration": ("SELECT",),
     "pace": _CHANGED,
     "passage": _ADDED,
