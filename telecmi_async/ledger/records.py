@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, SupportsIndex, cast
 
 from attrs import field, frozen
@@ -68,7 +68,7 @@ class NewContact:
     Example:
         A person in New York, to be called by the end of the year::
 
-            from datetime import UTC, datetime
+            from datetime import datetime
 
             from telecmi_async.ledger import NewContact
 
@@ -425,34 +425,24 @@ class Contact:
     def _repr_html_(self) -> str:
         from telecmi_async._internal import html  # noqa: PLC0415  # for notebooks only
 
-        rows: list[tuple[str, object]] = [
-            ("state", html.tone_key(STATE_TONES[self.state], self.state)),
-            ("meaning", STATE_MEANINGS[self.state]),
-            ("requests sent", self.sends),
-        ]
         known = {
+            "state": html.tone_key(STATE_TONES[self.state], self.state),
+            "meaning": STATE_MEANINGS[self.state],
+            "requests sent": self.sends,
             "reason": self.reason or None,
-            "answered": None if self.answered is None else "yes" if self.answered else "no",
-            "talked": None if self.talk_seconds is None else f"{self.talk_seconds} s",
+            "answered": html.yes_or_no(self.answered),
+            "talk time in seconds": self.talk_seconds,
             "cost": None if self.cost is None else _rounded(self.cost),
-            "waits until": html.figure(_in_words(self.waits_until))
-            if self.waits_until
-            else None,
+            "waits until": None if self.waits_until is None else html.moment(self.waits_until),
             # Their names only: the values are the user's own.
             "columns": ", ".join(self.columns) or None,
             "request id": html.code_text(self.request_id) if self.request_id else None,
         }
-        rows += [(name, value) for name, value in known.items() if value is not None]
+        rows = [(name, value) for name, value in known.items() if value is not None]
         passages = [
-            (html.figure(_in_words(each.at)), each.what.replace("_", " "), each.detail)
+            (html.moment(each.at), each.what.replace("_", " "), each.detail)
             for each in self.history
         ]
-        return html.card(
-            f"Contact {mask(self.number)}",
-            html.fact_table(rows),
-            html.grid(("time (UTC)", "what", "detail"), passages),
-        )
-
-
-def _in_words(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"
+        heads = ("time (UTC)", "what", "detail")
+        title = f"Contact {mask(self.number)}"
+        return html.card(title, html.fact_table(rows), html.grid(heads, passages))
