@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from telecmi_async._internal import html
@@ -35,34 +34,26 @@ def state_html(state: CampaignState) -> str:
 
 def contact_html(contact: Contact) -> str:
     """Return a contact: its facts and its history, its number masked."""
-    rows: list[tuple[str, object]] = [
-        ("state", html.tone_key(STATE_TONES[contact.state], contact.state)),
-        ("meaning", STATE_MEANINGS[contact.state]),
-        ("requests sent", contact.sends),
-    ]
     known = {
+        "state": html.tone_key(STATE_TONES[contact.state], contact.state),
+        "meaning": STATE_MEANINGS[contact.state],
+        "requests sent": contact.sends,
         "reason": contact.reason or None,
-        "answered": None if contact.answered is None else "yes" if contact.answered else "no",
-        "talked": None if contact.talk_seconds is None else f"{contact.talk_seconds} s",
+        "answered": html.yes_or_no(contact.answered),
+        "talk time in seconds": contact.talk_seconds,
         "cost": None if contact.cost is None else repr(round(contact.cost, 4)),
-        "waits until": html.figure(_moment(contact.waits_until))
-        if contact.waits_until
-        else None,
+        "waits until": None
+        if contact.waits_until is None
+        else html.moment(contact.waits_until),
         # Their names only: the values are the user's own.
         "columns": ", ".join(contact.columns) or None,
         "request id": html.code_text(contact.request_id) if contact.request_id else None,
     }
-    rows += [(name, value) for name, value in known.items() if value is not None]
+    rows = [(name, value) for name, value in known.items() if value is not None]
     passages = [
-        (html.figure(_moment(each.at)), each.what.replace("_", " "), each.detail)
+        (html.moment(each.at), each.what.replace("_", " "), each.detail)
         for each in contact.history
     ]
-    return html.card(
-        f"Contact {mask(contact.number)}",
-        html.fact_table(rows),
-        html.grid(("time (UTC)", "what", "detail"), passages),
-    )
-
-
-def _moment(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"
+    heads = ("time (UTC)", "what", "detail")
+    title = f"Contact {mask(contact.number)}"
+    return html.card(title, html.fact_table(rows), html.grid(heads, passages))
