@@ -1,15 +1,12 @@
-"""A web backend in which one click is one call, whatever happens to its workers.
+"""A web backend in which one click is one call, also if its workers are killed.
 
-Run it with any number of workers: ``uvicorn one_click_one_call:app --workers 3``. It reads
-TELECMI_APP_ID, TELECMI_SECRET, TELECMI_FROM, TELECMI_WEBHOOK_TOKEN, and CALLS_LEDGER: a file, or
-``postgresql://…`` for workers on several machines.
+Run any number of workers: ``uvicorn one_click_one_call:app --workers 3``. CALLS_LEDGER names a
+file, or ``postgresql://…`` for workers on several machines.
 """
 
-from __future__ import annotations
-
 import os
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, HTTPException
 
@@ -17,26 +14,22 @@ from telecmi_async import (
     CallNotPlaced,
     CallOutcomeUnknown,
     CallService,
-    Hangup,
+    Flow,
     InvalidCall,
     Receiver,
-    Speak,
 )
 from telecmi_async.ledger import PostgresLedger, SqliteLedger
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 LEDGER = os.environ["CALLS_LEDGER"]
+FLOW = Flow().speak("Your order is on its way.").hangup()
 receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"])
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     """Keep a ledger and a service open while the application runs."""
-    ledger = PostgresLedger(LEDGER) if "://" in LEDGER else SqliteLedger(LEDGER)
     async with (
-        ledger,
+        PostgresLedger(LEDGER) if "://" in LEDGER else SqliteLedger(LEDGER) as ledger,
         CallService.from_env(ledger=ledger, events=receiver, timeout=10) as app.state.calls,
     ):
         yield
@@ -47,16 +40,13 @@ app.mount("/telecmi", receiver.asgi)
 
 
 @app.post("/orders/{order}/call")
-async def call_customer(order: str, number: str) -> dict[str, str | None]:
+async def call_customer(order: str, number: str) -> dict[str, str]:
     """Call the customer of an order. The browser may repeat the request as often as it likes."""
     service: CallService = app.state.calls
-    flow = [Speak("Your order is on its way."), Hangup()]
+    key, ours = f"order-{order}", {"order": order}
     try:
         call = await service.make_call(
-            to=number,
-            pcmo=flow,
-            extra_params={"order": order},
-            idempotency_key=f"order-{order}",
+            to=number, pcmo=FLOW, extra_params=ours, idempotency_key=key
         )
     except InvalidCall as error:
         raise HTTPException(422, str(error)) from None
