@@ -191,15 +191,15 @@ def lowest_of(requirement: Requirement) -> str:
     return f"{requirement.name}=={floor}"
 
 
-@nox.session(requires=["build"])
+@nox.session(requires=["build", "docs"])
 def browser(session: nox.Session) -> None:
-    """Look at the simulator's page with Chromium, which must be installed."""
+    """Look at the simulator's page and the documentation with Chromium, which must be installed."""
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
         session.error(
             "Chromium is missing. On Debian: apt-get install chromium chromium-driver"
         )
     install_wheel(session, *group("browser"))
-    run_pytest(session, "pytest", "tests/browser")
+    run_pytest(session, "pytest", "tests/browser", DOCS_HTML=str(HTML))
 
 
 @nox.session
@@ -232,10 +232,13 @@ def types(session: nox.Session) -> None:
 
 @nox.session(requires=["build"])
 def docs(session: nox.Session) -> None:
-    """Build the documentation; a reference that leads nowhere is an error."""
+    """Build the documentation; a link that leads nowhere is an error."""
     install_wheel(session, *group("docs"))
     flags = ["-n", "-W", "--keep-going", "-q", "-E"]
+    # Pages that are no longer there would be looked at.
+    shutil.rmtree(HTML, ignore_errors=True)
     session.run("sphinx-build", *flags, "docs", str(HTML), env={"PYTHONSAFEPATH": "1"})
+    session.run("python", "docs/check_links.py", str(HTML))
     session.log(f"open {HTML / 'index.html'}")
 
 

@@ -59,6 +59,14 @@ def _key(key: str | None) -> str | None:
 class CallRequest:
     """A call to place: validated and normalised when it is made, and immutable.
 
+    Example:
+        Check a number and a flow before anything is sent::
+
+            try:
+                CallRequest(to="0170 5550", pcmo=[Hangup()])
+            except InvalidCall as error:
+                print(error.path, error.message)
+
     Args:
         to: The number to dial, with country code; an integer or a str.
         pcmo: What happens once it is answered: a `Flow`, or a sequence of actions, of plain

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final, Self
 import attrs
 
 from telecmi_async._internal import validators
+from telecmi_async._internal.event_loop import InterruptNotice
 from telecmi_async._internal.messages import did_you_mean, mask
 from telecmi_async._internal.seams import check_function, check_implements, check_instance
 from telecmi_async._internal.tasks import first_failure
 from telecmi_async.campaigns.event_recorder import EventRecorder
 from telecmi_async.campaigns.settings import CampaignSettings, CampaignTimeouts
-from telecmi_async.campaigns.supervisor import Supervisor
+from telecmi_async.campaigns.supervisor import Supervisor, report_progress
 from telecmi_async.campaigns.worker import Worker
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.protocol import Ledger
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("telecmi_async")
 
+_RUN_INTERRUPTED = InterruptNotice(
+    "Interrupted: what was sent is on record, and nothing more is started. Run the campaign again "
+    "to go on."
+)
 _LEDGER: Final = "a ledger, such as a SqliteLedger(path)"
 
 
@@ -37,11 +42,23 @@ class Campaign:
     """Dials the contacts of a ledger, each once, from any number of workers.
 
     It records the events of its calls while it runs, and no longer. To record them before and
-    after as well, for example the ends of calls after `leave`, keep it open::
+    after as well, for example the ends of calls after `leave`, keep it open:
+    ``async with Campaign(…) as campaign:``.
 
-        async with Campaign(ledger, service, "reminders", settings) as campaign:
-            await campaign.run()
-            …
+    Example:
+        Load a list and dial it, at most two calls a second::
+
+            from telecmi_async.campaigns import Campaign, CampaignSettings, Pace
+            from telecmi_async.ledger import NewContact, SqliteLedger
+
+            settings = CampaignSettings(
+                flow=[Speak("Hello {name}!"), Hangup()], pace=Pace(calls_per_second=2)
+            )
+            people = [NewContact(number=19170000001, columns={"name": "Asha"})]
+            async with SqliteLedger("campaigns.db") as ledger:
+                campaign = Campaign(ledger, service, "reminders", settings)
+                await campaign.load(people)
+                print(await campaign.run())
 
     Args:
         ledger: Where the contacts are; open.
@@ -54,8 +71,11 @@ class Campaign:
         worker: This worker's name in the ledger; random if not given. Two workers must not have
             the same name at one time.
         timeouts: How long it waits.
-        limits: What grants starts and channels to all workers, if not the ledger, such as a
+        limits: Grants starts and channels to all workers instead of the ledger, for example a
             `telecmi_async.pacing.RedisLimits`. While it fails, nothing is dialled.
+
+    Raises:
+        ConfigurationError: A value is of the wrong kind; the message names it.
     """
 
     def __init__(
@@ -119,7 +139,7 @@ class Campaign:
         """Return a campaign that the ledger has, with its settings.
 
         Raises:
-            ConfigurationError: The ledger has none of that name.
+            ConfigurationError: The ledger has no campaign of that name.
             StoreError: The ledger fails.
         """
         check_implements("ledger", ledger, Ledger, _LEDGER)
@@ -205,19 +225,30 @@ class Campaign:
         return self._worker.health.unreached
 
     async def state(self) -> CampaignState:
-        """Return what the campaign is doing, and its contacts by state."""
+        """Return what the campaign is doing, and how many contacts are in each state.
+
+        Raises:
+            StoreError: The ledger fails.
+        """
         return await self._ledger.state(self.name)
 
     async def pause(self, why: str = "") -> None:
-        """Have all workers start nothing more until `resume`; calls already sent go on."""
+        """Have all workers start nothing more until `resume`; calls already sent go on.
+
+        Args:
+            why: The reason, in words, which ``CampaignState.doing`` shows.
+
+        Raises:
+            StoreError: The ledger fails.
+        """
         await self._ledger.set_status(self.name, "paused", why)
 
     async def resume(self) -> None:
-        """Have all workers go on."""
+        """Have all workers go on; as `pause`."""
         await self._ledger.set_status(self.name, "running")
 
     async def stop(self, why: str = "") -> None:
-        """Have all workers start nothing more, and leave."""
+        """Have all workers start nothing more, and end their `run`; as `pause`."""
         await self._ledger.set_status(self.name, "stopped", why)
 
     def leave(self) -> None:
@@ -257,7 +288,8 @@ class Campaign:
         after it has returned or raised.
 
         Args:
-            on_progress: A plain function that is called with the campaign's state every second.
+            on_progress: A plain function that is called with the campaign's state every second,
+                and with the final state.
 
         Returns:
             The final state.
@@ -285,13 +317,16 @@ class Campaign:
             await self._create()
             failure: BaseException | None = None
             try:
-                async with self._recorder.open():
-                    await self._supervisor.run(on_progress, events=self._receives)
+                with _RUN_INTERRUPTED:
+                    async with self._recorder.open():
+                        await self._supervisor.run(on_progress, events=self._receives)
             except BaseExceptionGroup as group:
                 failure = first_failure(group)
             if failure := failure or self._worker.failure:
                 raise failure
-            return await self._ledger.state(self.name)
+            state = await self._ledger.state(self.name)
+            report_progress(on_progress, state)
+            return state
         finally:
             self._report_unrecorded()
             self._running = False

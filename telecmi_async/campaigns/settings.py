@@ -55,16 +55,23 @@ def _check_rate(_: object, attribute: validators.Field, value: float | None) -> 
 class Pace:
     """How fast a campaign dials, together with all that share its limits.
 
+    Example:
+        Ten calls a second together, three of them by this campaign::
+
+            from telecmi_async.campaigns import Pace
+
+            Pace(calls_per_second=10, campaign_calls_per_second=3, max_live_calls=30)
+
     Args:
         calls_per_second: How many calls start in a second, over all workers of this ledger.
-        max_live_calls: How many may be live, likewise; ``None`` for any number.
+        max_live_calls: How many calls may be live, over all workers; ``None`` for any number.
         max_in_flight: How many requests one worker has under way at a time, and never more than
             its service's ``RateLimit.max_in_flight``. It claims at most half as many at once.
         shared: The name of the limits: campaigns with the same name share them.
-        caller_id_calls_per_second: How many calls of one caller id start in a second, besides;
-            needs ``CampaignSettings.from_``. ``None`` for no limit.
-        campaign_calls_per_second: How many of this campaign's, likewise. A call starts once all
-            of its limits allow it.
+        caller_id_calls_per_second: How many calls with one caller id start in a second; needs
+            ``CampaignSettings.from_``. ``None`` for no separate limit.
+        campaign_calls_per_second: How many calls of this campaign start in a second. ``None``
+            for no separate limit. A call starts once all of its limits allow it.
 
     Raises:
         ConfigurationError: A value is out of range.
@@ -80,12 +87,19 @@ class Pace:
 
 @frozen(kw_only=True)
 class Retries:
-    """When a contact is tried again that was certainly not dialled.
+    """When a contact that was certainly not dialled is tried again.
+
+    Example:
+        Two attempts, a minute apart::
+
+            from telecmi_async.campaigns import Retries
+
+            Retries(attempts=2, first=60)
 
     Args:
         attempts: How many requests may be made for it.
-        first: Seconds before the second one.
-        longest: The longest pause; each is twice as long as the one before.
+        first: The pause before the second one, in seconds or as a `timedelta`.
+        longest: The longest pause, likewise; each is twice as long as the one before.
 
     Raises:
         ConfigurationError: A value is out of range.
@@ -105,6 +119,13 @@ class CampaignTimeouts:
     """How long a worker waits, in seconds or as `timedelta`s.
 
     Workers of one campaign may differ in it: the ledger records the end of each lease.
+
+    Example:
+        Return ten minutes after the last call was placed, at the latest::
+
+            from telecmi_async.campaigns import CampaignTimeouts
+
+            CampaignTimeouts(outcomes=600)
 
     Args:
         claim: How long a contact is kept for a worker that does not renew it, since it froze
@@ -171,12 +192,30 @@ def _masked(number: int | None) -> str:
 class CampaignSettings:
     """What a campaign dials, how fast, and by which rules.
 
+    Example:
+        A flow with a column, by day, and two calls a second::
+
+            from telecmi_async.campaigns import (
+                CallingWindow,
+                CampaignRules,
+                CampaignSettings,
+                Pace,
+            )
+
+            CampaignSettings(
+                flow=[Speak("Hello {name}!"), Hangup()],
+                rules=CampaignRules(window=CallingWindow("09:00", "21:00")),
+                pace=Pace(calls_per_second=2, max_live_calls=20),
+            )
+
     Args:
         flow: The call flow after the callee answers, with ``{column}`` for the contact's columns.
         rules: What must hold at the moment of sending.
         pace: How fast it dials.
-        retries: When a contact is tried again that was certainly not dialled.
-        unknown: What happens to sends whose outcome is unknown.
+        retries: When a contact that was certainly not dialled is tried again.
+        unknown: What happens to contacts whose phone may have rung: ``"hold"`` keeps them,
+            ``"retry_after_proof"`` dials them again once it is proven that no phone rang, and
+            ``"give_up"`` gives them up then.
         from_: The caller id; the service's if not given.
         redial: When contacts are dialled again that nobody answered; ``None`` for never.
         pause_after_refusals: After how many equal refusals in a row (the same HTTP status and

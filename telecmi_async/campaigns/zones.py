@@ -61,13 +61,28 @@ def country_of(number: int) -> str | None:
 
     Countries that share a code are returned together: ``"US/CA"``. ``None`` if no country has
     that code.
+
+    Example:
+        The country of a number::
+
+            from telecmi_async.campaigns import country_of
+
+            print(country_of(919876543210))  # IN
     """
     code = calling_code_of(number)
     return None if code is None else code.countries
 
 
 def zones_of(number: int) -> tuple[str, ...]:
-    """Return the names of all time zones that a number's owner may live in, if any."""
+    """Return the names of all time zones that a number's owner may live in, if any.
+
+    Example:
+        The time zones of a number's country::
+
+            from telecmi_async.campaigns import zones_of
+
+            print(zones_of(919876543210))  # ('Asia/Kolkata',)
+    """
     code = calling_code_of(number)
     return () if code is None else code.zones
 

@@ -75,6 +75,15 @@ _ALL_IN_ANSWER_REQUESTS = ("cmiuuid", "from_", "to", "time")
 def parse_event(payload: bytes | bytearray | str | Mapping[str, object]) -> Event:
     """Return the event that TeleCMI sent.
 
+    Example:
+        A live event, as a webhook brings it::
+
+            from telecmi_async.events import LiveEvent, parse_event
+
+            event = parse_event(b'{"leg": "a", "status": "out_answered", "to": 19170000001}')
+            assert isinstance(event, LiveEvent)
+            print(event.status, event.to)
+
     Args:
         payload: The body of a webhook request, at most 64 KiB, also of what gzip packed; or
             the mapping that a web framework made of it.

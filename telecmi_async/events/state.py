@@ -55,6 +55,16 @@ class LegState:
 class CallState:
     """What is known of a call.
 
+    Example:
+        Add events up, in any order::
+
+            from telecmi_async.events import CallState, parse_event
+
+            state = CallState()
+            for status in ("hangup", "out_answered"):
+                state = state.after(parse_event({"leg": "a", "status": status}))
+            print(state.stage, state.answered)
+
     Args:
         stage: How far it has come.
         legs: What is known of each leg, the first one first.
@@ -124,7 +134,7 @@ class CallState:
         """The cost of all legs, as far as their records say, written 0.39 and not 0.390000."""
         rates = [record.call_rate for record in self._records()]
         known = [rate for rate in rates if rate is not None]
-        return Decimal(_ZEROS_AT_END.sub(r"\1", f"{sum(known):f}")) if known else None
+        return without_zeros(sum(known, Decimal())) if known else None
 
     def _records(self) -> list[CallRecord]:
         """Return each leg's record once.
@@ -139,6 +149,11 @@ class CallState:
     @property
     def _first(self) -> LegState | None:
         return next((leg for leg in self.legs if leg.leg == "a"), None)
+
+
+def without_zeros(cost: Decimal) -> Decimal:
+    """Return an amount written 0.39 and not 0.390000."""
+    return Decimal(_ZEROS_AT_END.sub(r"\1", f"{cost:f}"))
 
 
 def _key(leg: LegState) -> tuple[str, str]:

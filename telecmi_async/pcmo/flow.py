@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias, overload
 
+import attrs
 from attrs import field, frozen
 
 from telecmi_async._internal.argument_errors import copy_signature
@@ -25,11 +26,14 @@ from telecmi_async.pcmo.actions import (
     Stream,
 )
 from telecmi_async.pcmo.codec import dump_pcmo, parse_actions
+from telecmi_async.pcmo.fields import given, hide_tokens, wire_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from telecmi_async._internal.html import Html
     from telecmi_async.pcmo.actions import AnyAction
+    from telecmi_async.pcmo.targets import Pstn, Sip
 
 P = ParamSpec("P")
 
@@ -60,6 +64,12 @@ class Flow(Sequence[Action]):
 
     Every method returns a new flow, so several flows can share a beginning. A flow compares,
     hashes and pickles by its actions, and can be used in place of a list of actions.
+
+    Example:
+        A greeting, then a colleague for 20 seconds, then the end::
+
+            flow = Flow().play("welcome.wav").bridge([Pstn(19170000002)], timeout=20).hangup()
+            call = await service.make_call(to=19170000001, pcmo=flow)
 
     Args:
         actions: The actions to begin with: actions, plain dicts, or both.
@@ -125,3 +135,30 @@ class Flow(Sequence[Action]):
 
     def __repr__(self) -> str:
         return f"Flow([{', '.join(repr(action) for action in self.actions)}])"
+
+    def _repr_html_(self) -> str:
+        from telecmi_async._internal.html import card  # noqa: PLC0415  # for notebooks only
+
+        return card("Call flow", html_of_flow(self.actions))
+
+
+def html_of_flow(actions: Sequence[Action]) -> Html:
+    """Return actions as numbered steps, with the targets that one rings under it."""
+    from telecmi_async._internal.html import joined, nested, numbered, plain, tag  # noqa: PLC0415  # for notebooks only
+
+    steps: list[Html] = []
+    for action in actions:
+        data = action.data.items() if isinstance(action, Raw) else ()
+        words = [f"{key} {value}" for key, value in data if key != "action"]
+        targets: tuple[Pstn | Sip, ...] = ()
+        for one, value in given(action):
+            if one.name == "connect":
+                targets = value
+            elif one.name != "data":
+                unit = " s" if one.name in {"duration", "timeout"} else ""
+                words.append(f"{wire_name(one)} {value}{unit}" if one.kw_only else str(value))
+        name = plain(action.action.replace("_", " "))
+        rung = [f"{each.type} {attrs.astuple(each)[0]}" for each in targets]
+        details = [joined(" · ", plain(hide_tokens(each))) for each in words]
+        steps.append(joined(tag("strong", name), *details, nested(rung)))
+    return numbered(steps)

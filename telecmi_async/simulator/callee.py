@@ -45,6 +45,15 @@ def _check_digits(_: object, __: Field, digits: tuple[object, ...]) -> None:
 class Callee:
     """How a callee behaves.
 
+    Example:
+        One person presses 1, another does not answer::
+
+            from telecmi_async.simulator import Callee, Simulator
+
+            Simulator(
+                callees={19170000001: Callee(digits="1"), 19170000002: Callee(ending="missed")}
+            )
+
     Args:
         ending: Whether they answer: ``"answered"``, ``"missed"``, ``"busy"`` or ``"failed"``.
         digits: The keys they press when asked, a text for each time; ``""`` for none. Not in

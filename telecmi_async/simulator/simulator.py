@@ -51,6 +51,16 @@ class Simulator(SimulatorOptions):
     Its answers follow from its seed, the number dialled and how often that number was
     tried: the same in every run, in whatever order calls arrive.
 
+    Example:
+        A service whose calls ring no phone::
+
+            from telecmi_async.simulator import Simulator
+
+            simulator = Simulator(error_502_share=0.1)
+            async with simulator.service(from_=19170000000) as service:
+                await service.make_call(to=19170000001, pcmo=[Hangup()])
+            simulator.no_duplicates()
+
     Args:
         seed: Decides every random choice; an int or a str.
         app_id: The app id it accepts; another gets 420.

@@ -45,6 +45,13 @@ def host_of(url: str) -> str:
 class Webhooks:
     """Where events and records are sent, and how badly.
 
+    Example:
+        A tenth of the webhooks is lost, the rest is up to 30 seconds late::
+
+            from telecmi_async.simulator import Simulator, Webhooks
+
+            Simulator(webhooks=Webhooks(delay=(0, 30), drop_share=0.1))
+
     Args:
         to: A `Receiver`, or a URL; it is not shown, for it holds a token.
         dialect: Which edition of TeleCMI's pages they are written by.

@@ -8,7 +8,7 @@ from project_paths import docs_page
 
 from telecmi_async.ledger.states import MOVES
 
-PAGE = docs_page("campaigns.md")
+PAGE = docs_page("how-a-campaign-works.md")
 ROW = re.compile(r"^\| `(\w+)` \| ((?:`\w+`(?:, )?)+) → `(\w+)` \| [^|]+ \|$", re.MULTILINE)
 
 

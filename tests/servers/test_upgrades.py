@@ -427,7 +427,7 @@ async def test_an_older_schema_wants_its_owner(database: str, role: str) -> None
 
 def test_the_docs_list_the_privileges() -> None:
     """The statements on the docs' page are those that a worker's role needs."""
-    page = docs_page("campaigns.md").read_text("utf-8")
+    page = docs_page("campaign-machines.md").read_text("utf-8")
     listed: dict[str, set[str]] = {}
     for privileges, tables in re.findall(r"GRANT ([A-Z, ]+) ON\s+([^;]+?)\s+TO dialler;", page):
         for table in re.findall(r"telecmi\.(\w+)", tables):

@@ -82,7 +82,8 @@ def log() -> Iterator[Log]:
 @pytest.fixture(scope="module")
 def read_fates() -> Callable[[list[str]], dict[str, dict[str, Any]]]:
     """The program of the page that reads a log."""
-    code = PAGE.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    blocks = PAGE.read_text(encoding="utf-8").split("```python\n")[1:]
+    (code,) = (block.split("```")[0] for block in blocks if "def read_fates" in block)
     namespace: dict[str, Any] = {}
     exec(compile(ast.parse(code), str(PAGE), "exec"), namespace)
     found: Callable[[list[str]], dict[str, dict[str, Any]]] = namespace["read_fates"]

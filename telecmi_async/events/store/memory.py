@@ -119,6 +119,14 @@ class MemoryStore:
     kilobytes besides. With the default limits forged events take at most 20 MB, and all
     memories together at most 100 MB.
 
+    Example:
+        A receiver that keeps few events::
+
+            from telecmi_async.events.receiver import new_token
+            from telecmi_async.events.store import MemoryStore
+
+            receiver = Receiver(new_token(), store=MemoryStore(keep=1_000, unmatched=200))
+
     Args:
         remember: How many matched events are remembered, so that handlers get none twice.
         keep: How many matched events are kept.

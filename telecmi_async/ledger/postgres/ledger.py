@@ -60,24 +60,25 @@ _CONTACT: Final = f"SELECT id, {CONTACT_COLUMNS} FROM contact WHERE campaign = %
 class PostgresLedger:
     """Keeps campaigns in PostgreSQL (13 or newer), for any number of workers and machines.
 
-    It works on asyncio and on trio, and keeps up to three connections, each in a thread of
-    its own. Queries of the same moment go to the server together. Times are those of the
-    server's clock, so the workers' clocks need not agree. The methods are those of `Ledger`::
+    It works on asyncio and on trio, and keeps up to three connections, each in its own thread.
+    Queries of the same moment go to the server together. Times are those of the server's clock,
+    so the workers' clocks need not agree. The methods are those of `Ledger`.
 
-        async with PostgresLedger(os.environ["DATABASE_URL"]) as ledger:
-            ...
+    A commit waits for the server's disk. With an asynchronous replica, a failover can lose the
+    last commits, and a contact that was sent may be pending again: use a synchronous one.
 
-    A commit waits for the server's disk (``synchronous_commit = on``, overriding the server's
-    setting). With an asynchronous replica, a failover can still lose the last commits:
-    afterwards a contact may be pending that was sent. Use a synchronous one.
+    If the connection breaks, it is opened again and queries are repeated for ``timeout`` seconds;
+    those that were done before are recognised. Then `StoreError` is raised, and nothing is sent.
 
-    If the connection breaks, it is opened again, with growing pauses, for ``timeout`` seconds.
-    Queries are then repeated, and recognised if they were done before. After that time a
-    `StoreError` is raised, and nothing may be sent.
+    It works through a pooler such as PgBouncer; the server's own address is faster.
 
-    It works through a pooler such as PgBouncer, of sessions or of transactions: every setting
-    is then made within each transaction, and no statement is prepared. That takes longer, so the
-    server's own address is better if there is one.
+    Example:
+        Numbers that no campaign dials::
+
+            from telecmi_async.ledger import PostgresLedger
+
+            async with PostgresLedger("postgresql://localhost/calls") as ledger:
+                await ledger.add_do_not_call(["+91 98765 43210"], "asked not to be called")
 
     Args:
         conninfo: The database, as a URL (``postgresql://…``) or as libpq's ``key=value`` pairs.

@@ -89,6 +89,15 @@ class SqliteLedger:
     A method returns after its change is on disk. If it is cancelled meanwhile, it still waits
     and returns its result. The methods are those of `Ledger`.
 
+    Example:
+        What a campaign is doing::
+
+            from telecmi_async.ledger import SqliteLedger
+
+            async with SqliteLedger("campaigns.db") as ledger:
+                for name in await ledger.campaigns():
+                    print(await ledger.state(name))
+
     Args:
         path: The file; it is created if it does not exist, readable by this user only (on
             Windows, by those who may read its folder). SQLite keeps two more files beside it

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from telecmi_async.simulator.page.elements import (
-    chip,
-    facts,
-    html_row,
-    html_table,
-    joined,
-    section,
-    tag,
-)
+from telecmi_async._internal.html import joined, tag
+from telecmi_async.simulator.page.elements import chip, facts, html_row, html_table, section
 from telecmi_async.simulator.page.flow import flow_steps
 from telecmi_async.simulator.page.labels import named, since, span
 from telecmi_async.simulator.page.layout import PageView
@@ -22,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from telecmi_async.simulator.call import SimulatedCall
-    from telecmi_async.simulator.page.elements import Child, Html
     from telecmi_async.simulator.page.layout import PageModel
 
 _MOST_NOTES: Final = 300
