@@ -20,8 +20,8 @@ from telecmi_async import (
 )
 from telecmi_async.ledger import PostgresLedger, SqliteLedger
 
-FLOW = Flow().speak("Your order is on its way.").hangup()
 LEDGER = os.environ["CALLS_LEDGER"]
+FLOW = Flow().speak("Your order is on its way.").hangup()
 receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"])
 
 

@@ -221,6 +221,25 @@ def test_a_fastapi_backend() -> None:
     assert simulator.placed(19170000001) == 1
 
 
+def test_one_click_is_one_call() -> None:
+    """Clicks that are repeated, also after a restart, get the id of the same call."""
+    simulator = Simulator(seed=7, speed=100)
+    replies = []
+    with serving(simulator) as environ:
+        environ |= {"TELECMI_WEBHOOK_TOKEN": TOKEN, "CALLS_LEDGER": "calls.db"}
+        for _ in range(2):
+            with served("one_click_one_call:app", environ) as url:
+                simulator.webhooks = Webhooks(f"{url}/telecmi/{TOKEN}")
+                for order in ("42", "42", "43"):
+                    path = f"{url}/orders/{order}/call?to=191720000{order}"
+                    replies.append(httpx.post(path).raise_for_status().json()["request_id"])
+
+    first, again, other, *after_restart = replies
+    assert first == again != other
+    assert after_restart == [first, first, other]
+    assert simulator.requests == simulator.numbers() == 2
+
+
 @pytest.mark.anyio
 @pytest.mark.real_clock
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
