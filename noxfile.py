@@ -44,7 +44,7 @@ BUILT_ON_OTHERS = ("benchmarks", "campaigns", "cli")
 # The suite is shared out between so many processes: one more than cores, since some tests wait.
 PROCESSES = min((os.cpu_count() or 1) + 1, 4)
 # pytest leaves these out unless it is asked for them; a browser has a session of its own.
-WITH_ALL = "norecursedirs=.* browser"
+WITH_ALL = "norecursedirs=.* browser typing"
 # What `full` tries more of, once: examples of hypothesis, and programs over each kind of client.
 MORE = "--hypothesis-profile=full"
 PROGRAMS = "11"
@@ -57,6 +57,11 @@ HTML = Path(".nox", "_html").absolute()
 
 # Nobody waits longer for a demo. Its calls alone take 4 s.
 DEMO = "import subprocess; subprocess.run(['telecmi-async', 'demo'], check=True, timeout=15)"
+
+# The newest version in CHANGELOG.md, with its date or "(not released yet)".
+HEADING = re.compile(r"^## (?P<version>\S+) \((?P<date>[^)]+)\)$", re.MULTILINE)
+# Addresses that a released package names.
+ADDRESSES = {"Changelog", "Documentation", "Issues", "Source"}
 
 # What a wheel may hold.
 SHIPPED = re.compile(
@@ -186,15 +191,15 @@ def lowest_of(requirement: Requirement) -> str:
     return f"{requirement.name}=={floor}"
 
 
-@nox.session(requires=["build"])
+@nox.session(requires=["build", "docs"])
 def browser(session: nox.Session) -> None:
-    """Look at the simulator's page with Chromium, which must be installed."""
+    """Look at the simulator's page and the documentation with Chromium, which must be installed."""
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
         session.error(
             "Chromium is missing. On Debian: apt-get install chromium chromium-driver"
         )
     install_wheel(session, *group("browser"))
-    run_pytest(session, "pytest", "tests/browser")
+    run_pytest(session, "pytest", "tests/browser", DOCS_HTML=str(HTML))
 
 
 @nox.session
@@ -220,18 +225,20 @@ def types(session: nox.Session) -> None:
     session.install("--editable", ".", *group("typing"))
     session.run("mypy")
     # Node comes as a wheel and pyright inside its own: nothing is downloaded at run time.
-    session.run(
-        "pyright",
-        env={"PYRIGHT_PYTHON_GLOBAL_NODE": "0", "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"},
-    )
+    env = {"PYRIGHT_PYTHON_GLOBAL_NODE": "0", "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    session.run("pyright", env=env)
+    session.run("pytest", "tests/typing", env=env)
 
 
 @nox.session(requires=["build"])
 def docs(session: nox.Session) -> None:
-    """Build the documentation; a reference that leads nowhere is an error."""
+    """Build the documentation; a link that leads nowhere is an error."""
     install_wheel(session, *group("docs"))
     flags = ["-n", "-W", "--keep-going", "-q", "-E"]
+    # Pages that are no longer there would be looked at.
+    shutil.rmtree(HTML, ignore_errors=True)
     session.run("sphinx-build", *flags, "docs", str(HTML), env={"PYTHONSAFEPATH": "1"})
+    session.run("python", "docs/check_links.py", str(HTML))
     session.log(f"open {HTML / 'index.html'}")
 
 
@@ -264,6 +271,37 @@ def commands_of(page: Path) -> list[tuple[str, str]]:
         lines = block["body"].splitlines()
         found += [(line[2:], block["why"] or "") for line in lines if line.startswith("$ ")]
     return found
+
+
+@nox.session(requires=["build"], reuse_venv=False)
+def release(session: nox.Session) -> None:
+    """Check what would be uploaded; ``-- --final`` also requires a date and addresses.
+
+    Nothing leaves this machine.
+    """
+    version = PROJECT["project"]["version"]
+    heading = HEADING.search(Path("CHANGELOG.md").read_text(encoding="utf-8"))
+    if heading is None or heading["version"] != version:
+        session.error(f"CHANGELOG.md must begin with: ## {version} (its date)")
+    dated = re.fullmatch(r"\d{4}-\d\d-\d\d", heading["date"])
+    lacking = [] if dated else ["a date in CHANGELOG.md"]
+    urls = sorted(ADDRESSES - PROJECT["project"]["urls"].keys())
+    lacking += [f"{name} in [project.urls]" for name in urls]
+    if lacking and "--final" in session.posargs:
+        session.error(f"a release still needs: {', '.join(lacking)}")
+    session.install("twine>=6.1")
+    session.run("twine", "check", "--strict", *map(str, DIST.iterdir()))
+    # The environment is made anew for each run, so the wheel brings what it needs.
+    (wheel,) = DIST.glob("*.whl")
+    session.install(f"{wheel}[cli]")
+    printed = session.run(
+        "telecmi-async", "--version", silent=True, env={"PYTHONSAFEPATH": "1"}
+    )
+    if version not in str(printed).split():
+        session.error(f"telecmi-async --version printed {printed!r}, not {version}")
+    session.log(
+        f"{version} passed; before it is uploaded it needs: {', '.join(lacking) or 'nothing'}"
+    )
 
 
 @nox.session

@@ -1,7 +1,8 @@
 """Campaigns: CPU time and memory with a ledger, compared with ``make_calls`` without one.
 
 CPU time per call on the in-process simulator, with 1 and with 20 requests in flight, for
-`make_calls` and for campaigns with a SQLite file or a PostgreSQL server. All threads of the
+`make_calls`, for the same with an idempotency key for each call (`keyed`), and for campaigns, on a
+SQLite file or a PostgreSQL server. All threads of the
 worker's process count, and the database server's own time does not. Each is measured in a process
 of its own, in rounds, since a machine's speed changes: what a campaign costs more is the median of
 the rounds' differences. With ``--beside`` another checkout of this package is measured in the
@@ -51,12 +52,19 @@ def contacts(count: int) -> Iterator[NewContact]:
         yield NewContact(number=FIRST + row, columns={"row": str(row)})
 
 
-async def stream(calls: int, in_flight: int) -> None:
-    """Place calls without a ledger."""
+async def stream(
+    calls: int, in_flight: int, ledger: SqliteLedger | PostgresLedger | None = None
+) -> None:
+    """Place calls without a ledger, or each with a key on a ledger."""
     limit = RateLimit(max_in_flight=in_flight)
     simulator = Simulator(latency=LATENCY, life=None, magic=False, keep=0)
-    async with simulator.service(from_=FIRST, rate=limit) as service:
-        rows = (CallRequest(to=FIRST + row, pcmo=FLOW) for row in range(calls))
+    async with simulator.service(from_=FIRST, rate=limit, ledger=ledger) as service:
+        rows = (
+            CallRequest(
+                to=FIRST + row, pcmo=FLOW, idempotency_key=None if ledger is None else f"{row}"
+            )
+            for row in range(calls)
+        )
         accepted = 0
         began = time.process_time()
         async for call in service.make_calls(rows):
@@ -98,7 +106,27 @@ async def dial(contacts_in: SqliteLedger | PostgresLedger, calls: int, in_flight
         sys.exit(f"only {state.counts[ContactState.PLACED]} of {calls} were placed")
 
 
-KINDS = {"stream": stream, "sqlite": sqlite, "postgres": postgres}
+async def keyed_sqlite(calls: int, in_flight: int) -> None:
+    """Place calls with keys in a file."""
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        async with SqliteLedger(Path(folder, "ledger.db")) as ledger:
+            await stream(calls, in_flight, ledger)
+
+
+async def keyed_postgres(calls: int, in_flight: int) -> None:
+    """Place calls with keys in a PostgreSQL server."""
+    with PgServer() as server:
+        async with PostgresLedger(server.url()) as ledger:
+            await stream(calls, in_flight, ledger)
+
+
+KINDS = {
+    "stream": stream,
+    "sqlite": sqlite,
+    "postgres": postgres,
+    "keyed_sqlite": keyed_sqlite,
+    "keyed_postgres": keyed_postgres,
+}
 
 
 def report(began: float, calls: int) -> None:
@@ -134,7 +162,7 @@ def compare(checkouts: dict[str, Path], calls: int, in_flight: int, rounds: int)
     for name in checkouts:
         row: dict[str, str | float] = {"checkout": name, "in_flight": in_flight}
         row["stream_ms"] = round(median(each[name, "stream"] for each in spent), 3)
-        for kind in ("sqlite", "postgres"):
+        for kind in list(KINDS)[1:]:
             more = [each[name, kind] - each[name, "stream"] for each in spent]
             row[f"{kind}_more_ms"] = round(median(more), 3)
             row[f"{kind}_more_ms_range"] = f"{min(more):.3f}-{max(more):.3f}"

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib.metadata import version as version_of
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
+import attrs
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 
 import telecmi_async
+from telecmi_async import Action
+from telecmi_async.events import Event
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -20,10 +25,24 @@ author = "the telecmi_async authors"
 project_copyright = author
 version = release = version_of("telecmi-async")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+# The extensions that are beside this file.
+sys.path.insert(0, str(Path(__file__).parent))
+extensions = [
+    "inline_drawings",
+    "llms_txt",
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+]
+# A block of console commands is copied without its prompts and its output.
+copybutton_prompt_text = "$ "
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+html_favicon = "../telecmi_async/simulator/page/static/icon.svg"
 html_title = f"telecmi_async {release}"
 html_static_path = ["static"]
 html_css_files = ["tables.css"]
@@ -39,6 +58,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 strip_signature_backslash = True
 python_use_unqualified_type_names = True
+# A longer signature has one argument a line: it stays readable on a phone.
+python_maximum_signature_line_length = 76
 napoleon_use_rtype = False
 
 nitpicky = True
@@ -46,24 +67,20 @@ nitpick_ignore_regex = [
     # Documented by other projects.
     (r"py:.*", r"(anyio|asyncio|attrs?|collections|datetime|decimal|enum|httpx|os)\..*"),
     (r"py:.*", r"(redis|redis_py|ssl|trio|typing)\..*"),
-    (r"py:.*", r"AbstractAsyncContextManager|Decimal|Redis|date|datetime|timedelta"),
+    (r"py:.*", r"AbstractAsyncContextManager|Decimal|PathLike|Redis|date|datetime|timedelta"),
     # Private by their path: modules inside a room, and what only they show.
     (r"py:obj", r"telecmi_async(\.attempt|\.calls\.\w+|(\.[a-z_]+){3,})"),
     (r"py:class", r"telecmi_async(\.\w+){3,}"),
-    # Aliases and type variables that signatures show by name; those of a choice spell it out.
-    (r"py:class", r"_\w+|Backend|CallType|Codes|CommandAnswer|Dialect|(validators\.)?Duration"),
-    (
-        r"py:class",
-        r"Ending|Format|Item|Latency|Lifecycle|ListenMode|RingType|Secret|SecondsRange",
-    ),
-    (r"py:class", r"VoiceQuality|WebhookTarget"),
+    # Type variables.
+    (r"py:class", r"_\w+"),
 ]
 
 # Names that lead to the reference wherever a guide uses them; `Action` is an alias.
 LINKED = set(telecmi_async.__all__) - {"Action"}
 
-# Where a name without its module is looked for.
+# Where a name without its module is looked for; "" is for aliases that cannot be imported.
 HOMES = [
+    "",
     "telecmi_async",
     "telecmi_async.CallService",
     "telecmi_async.campaigns",
@@ -87,7 +104,7 @@ def find_by_name(
         return None
     python = env.get_domain("py")
     for home in HOMES:
-        target = f"{home}.{node['reftarget'].rpartition('.')[2]}"
+        target = f"{home}.{node['reftarget'].rpartition('.')[2]}".removeprefix(".")
         found = python.resolve_xref(
             env, node["refdoc"], app.builder, node["reftype"], target, node, text
         )
@@ -120,6 +137,48 @@ def link_names(_app: Sphinx, doctree: nodes.document) -> None:
         target += literal
 
 
+def spelt_out(*names: str) -> str:
+    """Return a pattern of a union's members, each with its module or without."""
+    return r" \| ".join(rf"~?(?:\w+\.)*{name}\b" for name in names)
+
+
+# What signatures spell out, and the short name of it that docs/reference/api/types.md explains.
+SHORT_NAMES = {
+    spelt_out(*(kind.__name__ for kind in get_args(Action))): "Action",
+    spelt_out(*(kind.__name__ for kind in get_args(Event))): "Event",
+    spelt_out("SupportsIndex", "str"): "Number",
+    spelt_out("float", "timedelta"): "Duration",
+    r"\bvalidators\.Duration": "Duration",
+    "<built-in function time>": "time.time",
+    "<function sleep>": "anyio.sleep",
+}
+
+
+def shorten_signature(
+    _app: Sphinx,
+    _what: str,
+    _name: str,
+    owner: object,
+    _options: object,
+    signature: str | None,
+    returns: str | None,
+) -> tuple[str, str | None] | None:
+    """Show aliases by their names, and what attrs makes a field of if it is not given."""
+    if signature is None:
+        return None
+    for long, short in SHORT_NAMES.items():
+        signature = re.sub(long, short, signature)
+        returns = returns and re.sub(long, short, returns)
+    if isinstance(owner, type) and attrs.has(owner):
+        for field in attrs.fields(owner):
+            if isinstance(field.default, attrs.Factory):
+                made = field.default.factory.__name__
+                default = "..." if made.startswith("_") else f"{made}()"
+                missing = rf"(\b{field.alias}: [^=]*= )NOTHING"
+                signature = re.sub(missing, rf"\g<1>{default}", signature)
+    return signature, returns
+
+
 def prepare_docstring(
     _app: Sphinx, what: str, _name: str, _owner: object, _options: object, lines: list[str]
 ) -> None:
@@ -127,7 +186,7 @@ def prepare_docstring(
     for number, line in enumerate(lines):
         # A plural: `CallRequest`s.
         lines[number] = re.sub(r"(`\w+`)s\b", r"\1\\ s", line)
-    if what == "attribute" and lines:
+    if what in {"attribute", "data"} and lines:
         # Napoleon takes what stands before a colon for a type.
         lines[0] = lines[0].replace(": ", " \u2013 ")
 
@@ -136,4 +195,5 @@ def setup(app: Sphinx) -> None:
     """Let Sphinx know."""
     app.connect("doctree-read", link_names)
     app.connect("missing-reference", find_by_name)
+    app.connect("autodoc-process-signature", shorten_signature)
     app.connect("autodoc-process-docstring", prepare_docstring, priority=100)

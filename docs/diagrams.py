@@ -1,21 +1,26 @@
-"""Draw the diagrams of ``docs/explanation/architecture.md``: ``python docs/diagrams.py``.
+"""Draw the diagrams of the documentation: ``python docs/diagrams.py``.
 
 ``rooms.svg`` is drawn from the package: the order of the rooms is ``LAYERS`` in
 ``tests/test_architecture.py``, what a room imports is parsed from its files, and what it is for
 is the first sentence of its docstring. ``call.svg`` and ``event.svg`` are drawn from the tables
-of steps on the page itself. The same sources give the same bytes; a test compares them.
+of steps in ``docs/explanation/architecture.md``, and ``contact.svg`` from the table of moves in
+``telecmi_async/ledger/states.py``. ``status.svg`` and ``webhooks.svg`` are laid
+out below. The same sources
+give the same bytes; a test compares them.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+import runpy
 import textwrap
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 from xml.sax.saxutils import escape
 
-__all__ = ["draw", "imports_of", "layers", "purpose_of", "steps_of"]
+__all__ = ["draw", "imports_of", "layers", "moves", "purpose_of", "steps_of"]
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -109,6 +114,22 @@ def steps_of(heading: str) -> list[tuple[str, list[str]]]:
         re.MULTILINE,
     )
     return [(step, re.findall(r"`([\w/.]+)`", where)) for step, where in rows]
+
+
+@cache
+def moves() -> dict[str, tuple[list[str], str]]:
+    """Return the moves of a contact: the states that each starts from, and the one it ends in."""
+    module = runpy.run_path(str(PACKAGE / "ledger" / "states.py"))
+    return {
+        str(move): (sorted(map(str, sources)), str(target))
+        for move, (sources, target) in module["MOVES"].items()
+    }
+
+
+def states() -> list[str]:
+    """Return the states of a contact in the order of the code."""
+    module = runpy.run_path(str(PACKAGE / "ledger" / "states.py"))
+    return [str(state) for state in module["ContactState"]]
 
 
 # -- how it is drawn
@@ -234,17 +255,172 @@ def draw_life(title: str, heading: str) -> str:
     return picture(title, bottom + 4, parts)
 
 
+def draw_moves() -> str:
+    """Draw the moves of a contact: a lane for each state, and an arrow for each move."""
+    lanes = states()
+    row, left, head = 27, 126, 76
+    wide = (WIDTH - left - 44) / (len(lanes) - 1)
+    at = {state: left + wide * n for n, state in enumerate(lanes)}
+    bottom = head + row * len(moves())
+    parts = [
+        f'<path class="lane" d="M{x:g} {head - 6}V{bottom - 4:g}" stroke-dasharray="2 3"/>'
+        for x in at.values()
+    ]
+    parts += [
+        text(
+            x + 3, head - 12, state, "name", 12, transform=f"rotate(-50 {x + 3:g} {head - 12})"
+        )
+        for state, x in at.items()
+    ]
+    for n, (move, (sources, target)) in enumerate(moves().items()):
+        y, end = head + 10 + row * n, at[target]
+        parts.append(text(MARGIN, y + 4, move.replace("_", " "), "text", 12))
+        places = [at[source] for source in sources]
+        for side in (-1, 1):
+            # Those on one side share a line: it begins at the farthest.
+            from_here = [x for x in places if (x - end) * side > 0]
+            if from_here:
+                tip = end + side * 7
+                far = max(from_here, key=lambda x: abs(x - end))
+                parts.append(f'<path class="way" d="M{far:g} {y}H{tip:g}" stroke-width="2"/>')
+                corners = (
+                    f"{tip + side * 6:g} {y - 4.5} {end + side * 5:g} {y} {tip + side * 6:g}"
+                )
+                parts.append(f'<polygon class="dot" points="{corners} {y + 4.5}"/>')
+        parts += [
+            f'<circle class="also" cx="{x:g}" cy="{y}" r="4" stroke-width="1.5"/>'
+            for x in places
+        ]
+        parts.append(f'<circle class="dot" cx="{end:g}" cy="{y}" r="4.5"/>')
+    return picture("The states of a contact, and the moves between them", bottom + 8, parts)
+
+
+class Box(NamedTuple):
+    """A program or a store in a drawing: where it is, its name, and what it does."""
+
+    x: float
+    y: float
+    width: float
+    name: str
+    does: str
+
+    def draw(self) -> list[str]:
+        """Return its frame and its words."""
+        frame = f'x="{self.x:g}" y="{self.y:g}" width="{self.width:g}" height="42" rx="6"'
+        middle = self.x + self.width / 2
+        return [
+            f'<rect class="card" {frame}/>',
+            text(middle, self.y + 18, self.name, "name", 12.5, text_anchor="middle"),
+            text(middle, self.y + 34, self.does, "more", 11, text_anchor="middle"),
+        ]
+
+
+def arrow(*points: tuple[float, float], words: str = "") -> list[str]:
+    """Return an arrow through points, of which each is straight beside or below the one before."""
+    (before_x, before_y), (x, y) = points[-2:]
+    across, down = (x > before_x) - (x < before_x), (y > before_y) - (y < before_y)
+    back_x, back_y = x - 8 * across, y - 8 * down
+    corners = (
+        f"{back_x - 4.5 * down:g} {back_y - 4.5 * across:g} {x:g} {y:g} "
+        f"{back_x + 4.5 * down:g} {back_y + 4.5 * across:g}"
+    )
+    way = "L".join(
+        f"{each_x:g} {each_y:g}" for each_x, each_y in (*points[:-1], (back_x, back_y))
+    )
+    parts = [
+        f'<path class="way" d="M{way}" stroke-width="1.5"/>',
+        f'<polygon class="dot" points="{corners}"/>',
+    ]
+    (first_x, first_y), (_, second_y) = points[:2]
+    beside = text(first_x + 8, (first_y + second_y) / 2 + 4, words, "more", 11)
+    return [*parts, beside] if words else parts
+
+
+def draw_call() -> str:
+    """Draw how a call goes on: the statuses of its handle, then the stages of its events."""
+    left, right, half, step = 20.0, 200.0, 160, 68
+    main = [
+        ("queued", "waits for its turn"),
+        ("sending", "the request is under way"),
+        ("progress", "TeleCMI accepted it"),
+        ("started", "an event arrived"),
+        ("ringing", "the phone rings"),
+        ("answered", "the callee answered"),
+        ("bridged", "a second phone answered"),
+        ("completed", "over, and was answered"),
+    ]
+    beside = {
+        0: ("not_sent, cancelled", "no phone rang"),
+        1: ("rejected", "no phone rang"),
+        2: ("unknown", "a phone may have rung"),
+        4: ("missed", "over, not answered"),
+        7: ("hung_up", "over; its record is due"),
+    }
+    y = [44.0 + step * n + (24 if n > 2 else 0) for n in range(len(main))]
+    middle, gap = left + half / 2, left + half
+    parts = [
+        text(left, 30, "By the reply: call.status", "name", 13),
+        text(left, y[3] - 14, "By events: call.result.stage", "name", 13),
+    ]
+    for n, (name, does) in enumerate(main):
+        parts += Box(left, y[n], half, name, does).draw()
+        if n and n != 3:
+            parts += arrow((middle, y[n - 1] + 42), (middle, y[n]))
+    for n, (name, does) in beside.items():
+        parts += Box(right, y[n], half, name, does).draw()
+        ends = ((right, y[n] + 21), (gap, y[n] + 21))
+        parts += arrow(*(ends if name in {"unknown", "hung_up"} else ends[::-1]))
+    turn = y[1] + 42 + 13
+    parts += arrow(
+        (gap - 24, y[1] + 42), (gap - 24, turn), (right + 80, turn), (right + 80, y[2])
+    )
+    return picture("How a call goes on", y[-1] + 42 + MARGIN + 4, parts)
+
+
+def draw_webhooks() -> str:
+    """Draw which process receives webhooks: one, several workers, a campaign and a web app."""
+    wide, half, left, right = WIDTH - 40, 162, 20.0, 198.0
+    centre, at_left, at_right = WIDTH / 2, left + half / 2, right + half / 2
+    parts = [
+        text(20, 30, "One process", "name", 14),
+        *Box(left, 42, wide, "TeleCMI", "sends events and records").draw(),
+        *arrow((centre, 84), (centre, 110), words="webhook"),
+        *Box(left, 110, wide, "Web app", "Receiver → CallService → handle").draw(),
+        text(20, 190, "Several worker processes", "name", 14),
+        *Box(left, 202, wide, "TeleCMI", "sends each webhook to any worker").draw(),
+        *arrow((at_left, 244), (at_left, 270), words="webhook"),
+        *Box(left, 270, half, "Worker A", "Receiver").draw(),
+        *Box(right, 270, half, "Worker B", "its handle waits").draw(),
+        *arrow((at_left, 312), (at_left, 338), words="stores"),
+        *arrow((at_right, 338), (at_right, 312), words="finds"),
+        *Box(left, 338, wide, "Redis", "RedisStore: one event store for all").draw(),
+        text(20, 418, "Campaign and web app", "name", 14),
+        *Box(left, 430, half, "TeleCMI", "sends webhooks").draw(),
+        *arrow((at_left, 472), (at_left, 498), words="webhook"),
+        *Box(left, 498, half, "Web app", "Receiver and Campaign").draw(),
+        *Box(right, 498, half, "Workers", "dial, no receiver").draw(),
+        *arrow((at_right, 498), (at_right, 451), (left + half, 451), words="requests"),
+        *arrow((at_left, 540), (at_left, 566), words="records events"),
+        *arrow((at_right, 540), (at_right, 566), words="claims, records"),
+        *Box(left, 566, wide, "Ledger", "PostgreSQL, or SQLite on one machine").draw(),
+    ]
+    return picture("Which process receives TeleCMI's webhooks", 624, parts)
+
+
 def draw() -> dict[str, str]:
     """Return all drawings by their file names."""
     return {
         "rooms.svg": draw_rooms(),
         "call.svg": draw_life("The life of one call", "The life of one call"),
         "event.svg": draw_life("The life of one event", "The life of one event"),
+        "status.svg": draw_call(),
+        "contact.svg": draw_moves(),
+        "webhooks.svg": draw_webhooks(),
     }
 
 
 def main() -> None:
-    """Write the drawings that the page shows."""
+    """Write the drawings that the pages show."""
     for name, drawing in draw().items():
         (DOCS / "images" / name).write_text(drawing, encoding="utf-8")
 

@@ -63,6 +63,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 class TelecmiError(Exception):
     """Something went wrong between your program and TeleCMI.
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import ast
+import enum
 import functools
 import gc
+import importlib
 import inspect
 import re
 import textwrap
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from memory_ledger import MemoryLedger
+from project_paths import api_pages
 
+import telecmi_async
+from telecmi_async import Receiver
+from telecmi_async.events.receiver import new_token
 from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -34,6 +41,14 @@ BLOCK = re.compile(
     r"|^<!-- python\n(?P<hidden>.*?)^-->$",
     re.MULTILINE | re.DOTALL,
 )
+# The part of a docstring that shows the use of what it documents.
+EXAMPLE = re.compile(r"^Example:\n(?P<code>(?:^(?: .*)?\n)+)", re.MULTILINE)
+# An entry of the reference; brackets hide the arguments of what users do not make.
+ENTRY = re.compile(
+    r"^\.\. (currentmodule|autoclass|autofunction):: ([\w.]+)(\(\))?", re.MULTILINE
+)
+# For people who implement a store, serve the simulator, or bring an event loop.
+RARELY_MADE = {"ConnectionLimits", "LegState", "StoredEvent", "VirtualClockLoop"}
 FENCE = re.compile(r"^ *```([^\n`]*)\n.*?^ *```$", re.MULTILINE | re.DOTALL)
 
 
@@ -44,6 +59,21 @@ class Block(NamedTuple):
     printed: str | None
 
 
+class InThisLoop(ast.NodeTransformer):
+    """Makes a program's ``asyncio.run(main())`` an ``await main()``: here a loop runs already."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr:
+        """Replace such a statement."""
+        match node.value:
+            case ast.Call(func=ast.Attribute(ast.Name("asyncio"), "run"), args=[main]):
+                return ast.copy_location(ast.Expr(ast.Await(main)), node)
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        """Leave functions as they are."""
+        return node
+
+
 def blocks_of(page: Path) -> Iterator[Block]:
     """Compile a page's Python blocks so that a traceback names the page and its line."""
     text = page.read_text(encoding="utf-8")
@@ -51,7 +81,8 @@ def blocks_of(page: Path) -> Iterator[Block]:
         kind = "hidden" if match["shown"] is None else "shown"
         above = "\n" * text.count("\n", 0, match.start(kind))
         source = above + textwrap.dedent(match[kind])
-        code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        program = ast.fix_missing_locations(InThisLoop().visit(ast.parse(source)))
+        code = compile(program, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         yield Block(code, match["printed"] and textwrap.dedent(match["printed"]))
 
 
@@ -63,6 +94,7 @@ def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # A ledger's threads would make the virtual clock jump.
     ledgers = functools.cache(lambda _path: MemoryLedger())
     monkeypatch.setattr("telecmi_async.ledger.SqliteLedger", ledgers)
+    monkeypatch.setattr("telecmi_async.ledger.PostgresLedger", ledgers)
     monkeypatch.setattr(
         "telecmi_async.wire.own_client.ConnectionPool", lambda _: simulator.transport()
     )
@@ -111,6 +143,25 @@ async def test_pages_about_asyncio_run(page: Path, capsys: pytest.CaptureFixture
     await run(page, capsys)
 
 
+@pytest.mark.source
+def test_readme_on_a_package_index() -> None:
+    """There README has no link that leads nowhere; in the repository each leads to a file."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    link = re.compile(r"\]\((?!https?:|#)([^)#\s]+)|(?:src|srcset)=\"([^\"]+)\"")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    hook = project["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    targets = [ROOT / (match[1] or match[2]) for match in link.finditer(readme)]
+
+    shown = readme
+    for each in hook["substitutions"]:
+        shown = re.sub(each["pattern"], each["replacement"], shown)
+
+    assert len(targets) > 15
+    assert [path for path in targets if not path.exists()] == []
+    assert link.findall(shown) == []
+    assert "(https://doc.telecmi.com/piopiy/docs/)" in shown
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_code_goes_unchecked(page: Path) -> None:
     """Every fenced block names its language, so that no Python code is skipped."""
@@ -119,3 +170,71 @@ def test_no_code_goes_unchecked(page: Path) -> None:
     assert {kind for kind in kinds if not kind.startswith("{")} <= {
         "console", "json", "python", "sql", "text", "toml",
     }  # fmt: skip
+
+
+def documented() -> Iterator[tuple[str, object]]:
+    """Yield what the reference documents: its name, with "()" if users do not make it."""
+    for page in api_pages():
+        module = "telecmi_async"
+        for kind, name, unmade in ENTRY.findall(page.read_text(encoding="utf-8")):
+            if kind == "currentmodule":
+                module = name
+                continue
+            above, _, last = name.rpartition(".")
+            yield last + unmade, getattr(importlib.import_module(above or module), last)
+
+
+def examples() -> dict[str, CodeType]:
+    """Compile the examples in docstrings of public classes and functions, by their names."""
+    found: dict[str, CodeType] = {}
+    for name, owner in documented():
+        if match := EXAMPLE.search(f"{inspect.getdoc(owner)}\n"):
+            code = textwrap.dedent(match["code"].partition("::\n")[2])
+            flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+            found[name.removesuffix("()")] = compile(code, f"example of {name}", "exec", flags)
+    return found
+
+
+EXAMPLES = examples()
+
+
+WAITING = sorted(
+    name for name, code in EXAMPLES.items() if code.co_flags & inspect.CO_COROUTINE
+)
+
+
+def names_for_example(**more: object) -> dict[str, object]:
+    """Return the names that the reference says examples take as imported; make their file."""
+    Path("people.csv").write_text("phone,name\n+919876543210,Asha\n12,Bela\n", encoding="utf-8")
+    return {**{name: getattr(telecmi_async, name) for name in telecmi_async.__all__}, **more}
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("account", "logs_stay_as_they_are")
+@pytest.mark.parametrize("name", WAITING)
+async def test_every_example_that_waits_runs(name: str) -> None:
+    """The example of a class or function runs on both event loops, with an open service."""
+    simulator = Simulator(secret="your-secret", life="immediate")
+    async with simulator.service(from_=19170000000, events=Receiver(new_token())) as service:
+        await eval(EXAMPLES[name], names_for_example(service=service))
+
+
+@pytest.mark.usefixtures("account", "logs_stay_as_they_are")
+@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {*WAITING}))
+def test_every_other_example_runs(name: str) -> None:
+    """An example that awaits nothing runs outside an event loop."""
+    eval(EXAMPLES[name], names_for_example())
+
+
+def test_what_users_make_has_an_example() -> None:
+    """Each class that the reference shows with its arguments has an example that runs."""
+    made = {
+        name
+        for name, kind in documented()
+        if isinstance(kind, type)
+        and not name.endswith("()")
+        and not issubclass(kind, enum.Enum | Exception)
+    }
+
+    assert len(made) > 30
+    assert made - EXAMPLES.keys() == RARELY_MADE

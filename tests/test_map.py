@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import runpy
 from pathlib import Path
 
 import pytest
+from project_paths import api_pages
 
 import telecmi_async
+from telecmi_async import CallStatus
+from telecmi_async.events import Stage
+from telecmi_async.ledger import MOVES, ContactState, Move
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -36,9 +41,14 @@ FACES = [
 MODULES = ["campaigns.contacts.export"]
 # Public names in rooms that are otherwise private.
 SINGLE = {"ConnectionLimits", "HttpResponse"}
+# Of the pytest plugin, documented beside the test tools.
+FIXTURES = {"call_service", "call_service_options", "telecmi_simulator"}
 DOCUMENTED = re.compile(
-    r"^\.\. (?:auto|py:)(?:class|data|exception|function):: (?:[\w.]+\.)?(\w+)", re.MULTILINE
+    r"^\.\. (?:auto|py:)(?:class|data|exception|function|type):: (?:[\w.]+\.)?(\w+)",
+    re.MULTILINE,
 )
+# An alias on docs/reference/api/types.md, and what it stands for.
+ALIAS = re.compile(r"^\.\. py:type:: (\w+)\n   :canonical: (.+)$", re.MULTILINE)
 # A file or folder as pages name it: `calls/verdict.py`, `tests/service/`.
 PATH = re.compile(r"`((?:[\w-]+/)*\w+\.(?:json|md|py|sql|svg|toml)|(?:[\w-]+/)+)`")
 
@@ -59,7 +69,34 @@ def test_the_drawings_are_up_to_date(name: str) -> None:
     drawn = DIAGRAMS["draw"]()[name]
 
     assert (DOCS / "images" / name).read_text(encoding="utf-8") == drawn
-    assert f"](../images/{name})" in read("docs/explanation/architecture.md")
+    shown = [
+        page for page in DOCS.rglob("*.md") if f"/images/{name})" in page.read_text("utf-8")
+    ]
+    assert shown
+
+
+def test_the_drawing_of_a_contact_shows_every_move_and_state() -> None:
+    """The drawing is made from the table by which ledgers move contacts."""
+    drawn = read("docs/images/contact.svg")
+    shown = {
+        move: (set(sources), target) for move, (sources, target) in DIAGRAMS["moves"]().items()
+    }
+
+    assert shown == {
+        str(move): ({str(state) for state in sources}, str(target))
+        for move, (sources, target) in MOVES.items()
+    }
+    for name in (*ContactState, *(move.replace("_", " ") for move in Move)):
+        assert f">{name}</text>" in drawn
+    assert drawn.count('class="also"') == sum(len(sources) for sources, _ in MOVES.values())
+
+
+def test_the_drawing_of_a_call_shows_every_status_and_stage() -> None:
+    """Nothing is left out but what stands before the first event, and rows that cannot be read."""
+    names = re.findall(r'class="name"[^>]*>([a-z_, ]+)</text>', read("docs/images/status.svg"))
+    shown = {name for each in names for name in each.split(", ")}
+
+    assert shown == ({*CallStatus} | {*Stage}) - {CallStatus.INVALID, Stage.NEW}
 
 
 def test_the_drawing_shows_the_rooms_in_their_order() -> None:
@@ -112,19 +149,55 @@ def test_the_homes_of_libraries_are_those_of_the_code() -> None:
     assert shown == HOUSE["HOMES"]
 
 
+def aliases_in_code() -> dict[str, str]:
+    """Return what each type alias of the package stands for, as its module spells it."""
+    found: dict[str, str] = {}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.AnnAssign(
+                    target=ast.Name(name),
+                    annotation=ast.Name("TypeAlias"),
+                    value=ast.expr() as of,
+                ):
+                    text = of.value if isinstance(of, ast.Constant) else ast.unparse(of)
+                    found[name] = str(text).replace("'", '"').replace("AnyAction", "Action")
+    return found
+
+
 def test_the_reference_shows_what_is_public() -> None:
-    """Every public name has an entry in the reference, and every entry is a public name."""
-    documented = set(DOCUMENTED.findall(read("docs/reference/reference.md")))
+    """Every public name has one entry in the reference, and every entry is a public name."""
+    pages = "".join(page.read_text(encoding="utf-8") for page in api_pages())
+    entries = DOCUMENTED.findall(pages)
+    documented = set(entries)
     shown = set(telecmi_async.__all__).union(*map(names_in, FACES))
     exported = names_in("campaigns.contacts.export")
-    members = re.search(
-        r"contacts\.export\n   :members: (.*)", read("docs/reference/reference.md")
-    )
+    members = re.search(r"contacts\.export\n   :members: (.*)", pages)
 
+    assert len(entries) == len(documented)
     assert shown - documented == {"export"}
-    assert documented - shown.union(SINGLE, *map(names_in, MODULES)) == set()
+    strangers = documented - shown.union(SINGLE, FIXTURES, *map(names_in, MODULES))
+    assert strangers <= aliases_in_code().keys() | {"Secret"}
     assert members
     assert set(members.group(1).split(", ")) <= exported
+
+
+def test_the_reference_leads_to_its_pages() -> None:
+    """The list of pages names each page of the reference, in the table and for the sidebar."""
+    index = read("docs/reference/reference.md")
+
+    for page in api_pages():
+        assert f"](api/{page.name})" in index
+        assert f"\napi/{page.stem}\n" in index
+
+
+def test_aliases_are_those_of_the_code() -> None:
+    """What the reference says an alias stands for is what it is."""
+    shown = dict(ALIAS.findall(read("docs/reference/api/types.md")))
+    code = aliases_in_code()
+
+    assert len(shown) > 20
+    assert shown == {name: code[name] for name in shown}
 
 
 def test_what_is_public_is_said() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from importlib import import_module
+from inspect import isawaitable, isroutine, signature
 from typing import TYPE_CHECKING
 
 from telecmi_async._internal.characters import DASHES, INVISIBLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _LONGEST = 40
 _MOST_HIDDEN = 11
@@ -40,7 +41,8 @@ def shown(value: object) -> str:
     """Return a value for a message.
 
     Strings, numbers, booleans and ``None`` are shown, up to 40 characters, with phone numbers
-    masked. For any other value its type is named.
+    masked. For any other value its type is named, and what to write if a call or an ``await``
+    was forgotten.
     """
     match value:
         case str():
@@ -53,7 +55,37 @@ def shown(value: object) -> str:
         case None | bool() | int() | float():
             return mask_in(repr(value))
         case _:
-            return f"a value of type {type(value).__name__[:_LONGEST]}"
+            return uncalled(value) or f"a value of type {type(value).__name__[:_LONGEST]}"
+
+
+def uncalled(value: object) -> str:
+    """Return what to write in place of a class, a function or a coroutine, else ""."""
+    if isawaitable(value):
+        return "an awaitable: write await before it"
+    if not isinstance(value, type) and not isroutine(value):
+        return ""
+    what = "class" if isinstance(value, type) else "function"
+    name = value.__name__[:_LONGEST]
+    if not name.isidentifier():  # a lambda's is "<lambda>"
+        return f"a {what}: call it"
+    return f"the {what} {name}: write {name}{call_shape(value)}"
+
+
+def call_shape(function: Callable[..., object], *, example: bool = False) -> str:
+    """Return how a function or a class is called, such as ``(to=…, pcmo=…)``.
+
+    Args:
+        function: The function.
+        example: Whether to name its first argument if it needs none.
+    """
+    try:
+        parameters = signature(function).parameters.values()
+    except (TypeError, ValueError):  # one that was written in C may have no signature
+        return "(…)"
+    named = [each for each in parameters if each.name not in {"self", "cls"}]
+    known = [each for each in named if each.kind not in {each.VAR_POSITIONAL, each.VAR_KEYWORD}]
+    needed = [each for each in known if each.default is each.empty]
+    return f"({', '.join(f'{each.name}=…' for each in needed or known[: int(example)])})"
 
 
 def step(path: str, key: object) -> str:

@@ -7,8 +7,10 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from telecmi_async._internal.argument_errors import explain_arguments
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 
 def import_public(package: str, modules: Mapping[str, str], name: str) -> object:
@@ -25,6 +27,7 @@ def import_public(package: str, modules: Mapping[str, str], name: str) -> object
     for module, names in modules.items():
         if name in names.split():
             found: object = getattr(import_module(f"{package}.{module}"), name)
+            explain_arguments(found)
             # Python does not call ``__getattr__`` for it again.
             setattr(sys.modules[package], name, found)
             return found
@@ -37,3 +40,11 @@ def lazy_names(
     """Return ``__getattr__`` and ``__dir__`` of a package; see `import_public` for arguments."""
     names = [name for each in modules.values() for name in each.split()]
     return functools.partial(import_public, package, modules), lambda: sorted(names)
+
+
+def public_dir(package: str, names: Sequence[str]) -> Callable[[], list[str]]:
+    """Return ``__dir__`` of a package that imports its public names itself."""
+    module = sys.modules[package]
+    for name in names:
+        explain_arguments(getattr(module, name))
+    return lambda: sorted(names)

@@ -129,7 +129,7 @@ class RedisServer:
         """Await a call of redis-py; all its errors become a `StoreError`."""
         try:
             return await work
-        except Exception as error:  # noqa: BLE001  # whatever a client raises
+        except Exception as error:  # noqa: BLE001  # a client may raise anything
             text = self._redact.text(str(error)[:200])
             failure = f"{type(error).__name__}: {text}" if text else type(error).__name__
         # Raised outside of the handler it carries no foreign error, whose frames hold the password.
@@ -185,7 +185,7 @@ def _client(url: Secret, timeout: float, owner: str, *, plain: bool) -> Any:
             retry=retry.Retry(backoff.ExponentialBackoff(cap=1.0, base=0.05), 3),
             # A thread cannot be stopped, so it does not begin anew when its time is over.
             retry_on_error=[errors.ConnectionError, *([] if plain else [errors.TimeoutError])],
-            protocol=2,  # with version 3 redis-py sets up a log of its own
+            protocol=2,  # with version 3 redis-py sets up another log
         )
     except Exception as error:  # noqa: BLE001  # it is not shown: the URL may be in it
         del error

@@ -10,6 +10,7 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from telecmi_async._internal.messages import call_shape, uncalled
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -20,10 +21,8 @@ _F = TypeVar("_F")
 
 
 def kind_of(value: object) -> str:
-    """Return a value's type for a message; a class that stands for its instance is named."""
-    if isinstance(value, type):
-        return f"the class {value.__name__} itself"
-    return type(value).__name__
+    """Return a value's type for a message, or what to write in place of a class."""
+    return uncalled(value) or type(value).__name__
 
 
 def check_instance(name: str, value: object, kind: type | UnionType, wanted: str = "") -> None:
@@ -33,7 +32,11 @@ def check_instance(name: str, value: object, kind: type | UnionType, wanted: str
         ConfigurationError: It is another value.
     """
     if not isinstance(value, kind):
-        right = wanted or f"a {getattr(kind, '__name__', kind)}"
+        right = wanted
+        if not wanted and isinstance(kind, type):
+            right = f"a {kind.__name__}"
+            if not isinstance(value, type):
+                right += f", such as {kind.__name__}{call_shape(kind, example=True)}"
         raise ConfigurationError(f"{name} must be {right}, not {kind_of(value)}")
 
 
@@ -45,7 +48,7 @@ def check_implements(name: str, value: object, protocol: type, wanted: str) -> N
     """
     missing = missing_of(value, protocol)
     if isinstance(value, type):
-        raise ConfigurationError(f"{name} must be {wanted}, not {kind_of(value)}: make one")
+        raise ConfigurationError(f"{name} must be {wanted}, not {kind_of(value)}")
     if missing:
         raise ConfigurationError(
             f"{name} must be {wanted}, not {kind_of(value)}, which has no {missing}"

@@ -1,6 +1,6 @@
 """Background tasks: plain tasks on asyncio, a task group on trio.
 
-asyncio needs no task group here: a notebook runs each cell as a task of its own, and a group
+asyncio needs no task group here: a notebook runs each cell as a separate task, and a group
 entered in one task cannot be left in another. trio has no tasks without a group, so there a
 service must be opened with ``async with``.
 """
@@ -155,7 +155,7 @@ class TaskRunner:
     ) -> None:
         """Run ``work(subject)`` concurrently, and ``ended(subject)`` once it ended in any way.
 
-        A task that is cancelled before its first step never reaches a ``finally`` of its own.
+        A task that is cancelled before its first step never reaches its ``finally``.
         """
         if self._task_group is not None:
             before, mine = self._last_start, anyio.Event()
@@ -290,6 +290,29 @@ class TaskRunner:
                 await self._quiet.wait()
         finally:
             self._waiting.discard(here)
+
+    @asynccontextmanager
+    async def running(self, stop: Callable[[], object]) -> AsyncGenerator[None]:
+        """Open for as long as the context is; at its end call ``stop`` and wait for all tasks.
+
+        The wait is not cancelled. On asyncio the context may be left in another task than it was
+        entered in, as pytest-asyncio does with fixtures, and notebooks with their cells.
+        """
+        await self.open()
+        failure: BaseException | None = None
+        try:
+            yield
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            stop()
+            try:
+                with anyio.CancelScope(shield=True):
+                    await self.drain()
+            finally:
+                await self.close(failure)
+                del failure  # a reference cycle: it holds this frame
 
     async def drain(self, work: Iterable[None] = ()) -> None:
         """Do some work, then wait until all tasks have ended.

@@ -25,7 +25,7 @@ MAKE_CALL_PATHS: Final = {"india": "/ind_pcmo_make_call", "global": "/global_pcm
 AUTHENTICATION_CODES: Final = frozenset({401, 407, 420})
 #: A required property is missing: the pages of different endpoints say 422, 501 and 502.
 MISSING_PROPERTY_CODES: Final = frozenset({422, 501, 502})
-#: What a code means, for a reply that has no words of its own.
+#: What a code means, for a reply without a text.
 CODE_MEANINGS: Final = {
     400: "the request was not understood",
     401: "authentication failed",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard, TypeVar
 from attrs import frozen
 from attrs.validators import optional
 
-from telecmi_async._internal.messages import listed, shown
+from telecmi_async._internal.messages import call_shape, listed, shown
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -139,7 +139,8 @@ def whole_or_none(minimum: int) -> Validator[int | None]:
 
 def instance(kind: type) -> Validator[object]:
     """Require an instance of a class."""
-    return must_be(f"of type {kind.__name__}", lambda value: isinstance(value, kind))
+    wanted = f"a {kind.__name__}, such as {kind.__name__}{call_shape(kind, example=True)}"
+    return must_be(wanted, lambda value: isinstance(value, kind))
 
 
 def one_of(*allowed: str | int, error: FieldError = _setting_error) -> Validator[object]:

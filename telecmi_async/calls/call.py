@@ -49,6 +49,10 @@ class CallWatcher(Protocol):
         """Note that the call was settled, or that its outcome changed."""
         ...
 
+    def call_renamed(self, call: Call) -> None:
+        """Find the call by another reference from now on."""
+        ...
+
     def call_ended(self, call: Call) -> None:
         """Note that an event shows the call's end."""
         ...
@@ -184,7 +188,7 @@ class Call:
             return conclude(
                 placement.verdicts, placement.attempts, reference=reference, stopped=stopped
             )
-        except Exception as error:  # noqa: BLE001  # whatever fails, the call is settled
+        except Exception as error:  # noqa: BLE001  # the call is settled in any case
             why = "its attempts could not be judged"
             log_failure(error, f"call {self}: {why}")
         if placement.begun:
@@ -198,6 +202,12 @@ class Call:
         self.placement.fail(error)
         self._announce()
 
+    def name(self, reference: str, region: Region | None = None) -> None:
+        """Be the call with a reference, which was sent earlier or by another process."""
+        self._reference, self.region = reference, region
+        if self.tracking is not None:
+            self.tracking.watcher.call_renamed(self)
+
     def attach(self, request_id: str) -> None:
         """Become the state of a call that was accepted earlier."""
         self.placement.accept(request_id)
@@ -210,14 +220,18 @@ class Call:
             return placement.status is CallStatus.CANCELLED and not placement.attempts
         if self.loop is not current_loop():
             raise errors.WrongEventLoop("cancel a call in the event loop that placed it")
-        never_left = not placement.attempts and placement.status is CallStatus.QUEUED
+        never_left = (
+            not placement.attempts
+            and placement.status is CallStatus.QUEUED
+            and not placement.elsewhere
+        )
         placement.stop()
         if never_left:
             self.conclude(errors.CallCancelled("the call was cancelled while it was queued"))
         return never_left
 
     def _announce(self) -> None:
-        """Tell the waiters and the tracker that the call was settled.
+        """Notify the waiters and the tracker that the call was settled.
 
         What fails in one of them neither keeps it from the others nor changes the outcome.
         """
@@ -240,7 +254,7 @@ class Call:
         """Log what fails inside."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001  # the call is settled, whatever fails now
+        except Exception as error:  # noqa: BLE001  # the call is settled in any case
             log_failure(error, f"call {self}: its outcome is known, and telling so failed")
 
     # -- waiters
@@ -326,7 +340,7 @@ class Call:
     def is_ended_by(self, event: Event) -> bool:
         """Return whether an event of this call shows that all of it has ended.
 
-        An earlier attempt may have been placed, too, as a call with an id of its own. Its end
+        An earlier attempt may have been placed, too, as a call with another id. Its end
         is not the end of this call.
         """
         request_id = self.placement.request_id

@@ -70,11 +70,11 @@ async def _wait_for(call: Call, tracking: CallTracking, done: Callable[[], bool]
 
 
 class CallHandle(Coroutine[Any, Any, "CallHandle"]):
-    """A call that was asked for; its request runs concurrently.
+    """One call: its request runs concurrently while you hold the handle.
 
     ``await handle`` waits for TeleCMI's reply and returns the handle itself, or raises. It may
     be awaited often and by several tasks; a waiter that is cancelled or times out cancels
-    neither the call nor another waiter. A failure that is never looked at is logged once.
+    neither the call nor another waiter. A failure that your program never looks at is logged once.
 
     Where a framework takes coroutines only, it takes a handle: ``asyncio.create_task(handle)``,
     ``tasks.create_task(handle)``, or ``start_soon(functools.partial(service.make_call, to=…,
@@ -82,6 +82,15 @@ class CallHandle(Coroutine[Any, Any, "CallHandle"]):
 
     `answered`, `ended` and `events` say how the call went, if the service has a source of
     events (``events=``). They may be awaited as often.
+
+    Example:
+        Wait for TeleCMI's reply, then for the answer, then for the end::
+
+            call = service.make_call(to=19170000001, pcmo=[Speak("Hello!"), Hangup()])
+            await call
+            if await call.answered(timeout=90):
+                result = await call.ended(timeout=7200)
+                print(result.talk_seconds, result.cost)
 
     Raises:
         CallNotPlaced: When awaited: certainly no phone rang. See `telecmi_async.errors`.
@@ -333,6 +342,13 @@ class CallEvents:
     """The events of one call, in the order in which they arrived.
 
     Any number of iterators of one call may be used side by side; leaving one needs no closing.
+
+    Example:
+        Print what happens as it happens::
+
+            call = await service.make_call(to=19170000001, pcmo=[Speak("Hello!"), Hangup()])
+            async for event in call.events():
+                print(event)
     """
 
     def __init__(self, call: Call) -> None:

@@ -1,7 +1,7 @@
 """In-flight watch: says when slow replies keep calls below their rate.
 
 With ``n`` requests at a time that take ``t`` seconds each, no more than ``n / t`` calls start in a
-second, whatever the rate. Nothing else would say so: calls merely wait for a slot.
+second at any rate. No error shows it: calls merely wait for a slot.
 """
 
 from __future__ import annotations

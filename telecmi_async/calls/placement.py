@@ -4,7 +4,7 @@
 
     make_call     validate (request), encode once (encoding), open the handle
      → channel    of a live call, if those are limited; held until the call ends (pacing, tracker)
-     → attempts   a retrier of its own for this call (retry); its waits hold nothing
+     → attempts   a new retrier for this call (retry); its waits hold nothing
      → gate       an in-flight slot, then the rate token last, after any shared pause (pacing)
      → post       the shared client; a request that left is awaited to its end (wire)
      → judge      the verdict on the attempt and on the call (verdict)
@@ -13,7 +13,7 @@
 From the start of ``post`` until the verdict is recorded, cancellation waits. Only the end of
 the event loop can interrupt it, and then the call is recorded as unknown.
 
-Placing is total: whatever fails in a step is logged, and the call is settled by what is known.
+Placing is total: a failure in any step is logged, and the call is settled by what is known.
 If no request began, it is `NotSent`; if one has no verdict, `CallOutcomeUnknown`.
 """
 
@@ -54,11 +54,20 @@ class Permit(Protocol):
 
     It is called when the call has its live-call channel, its slot and its turn. Cancellation
     waits for it. It returns the reading of the event loop's clock by which the first byte must
-    leave; after that, nothing is sent. It raises a `CallNotPlaced` to prevent the request.
+    leave (after that, nothing is sent), or ``None`` for no limit. It raises a `CallNotPlaced` to
+    prevent the request.
     """
 
-    async def __call__(self, call: Call) -> float:
+    async def __call__(self, call: Call) -> float | None:
         """Return by when the request must leave."""
+        ...
+
+
+class OutcomeRecord(Protocol):
+    """Puts a call's outcome on record; cancellation waits for it. It raises nothing."""
+
+    async def __call__(self, call: Call, stopped: errors.CallNotPlaced | None) -> None:
+        """Record what the call's verdicts say; ``stopped`` says why there were no more."""
         ...
 
 
@@ -67,7 +76,8 @@ class PlacementJob:
     """One call to place, and how.
 
     No attempt starts after ``until``, a reading of the loop's clock. ``seed`` makes the call's
-    jitter its own, and ``permit`` is asked right before a request leaves.
+    jitter its own, ``permit`` is asked right before a request leaves, and ``record`` is called
+    before the call is settled.
     """
 
     call: Call
@@ -78,6 +88,7 @@ class PlacementJob:
     until: float | None
     seed: str
     permit: Permit | None = None
+    record: OutcomeRecord | None = None
 
 
 class CallPlacer:
@@ -114,18 +125,22 @@ class CallPlacer:
         return None if policy.deadline is None else self._gate.now() + policy.deadline
 
     async def place(self, job: PlacementJob) -> None:
-        """Make one call's attempts and settle it, whatever happens.
+        """Make one call's attempts and settle it in any case.
 
         Only a cancellation or the program's end is raised.
         """
         call = job.call
         stopped: errors.CallNotPlaced | None = errors.CallCancelled("the call was cancelled")
         try:
-            with anyio.CancelScope() as scope:
-                if call.placement.start(scope):
-                    stopped = await self._make_attempts(job)
-        except errors.CallNotPlaced as refusal:  # from its permit
-            stopped = refusal
+            try:
+                with anyio.CancelScope() as scope:
+                    if call.placement.start(scope):
+                        stopped = await self._make_attempts(job)
+            except errors.CallNotPlaced as refusal:  # from its permit
+                stopped = refusal
+            if job.record is not None:
+                with anyio.CancelScope(shield=True):
+                    await job.record(call, stopped)
         except BaseException as error:
             if not is_failure(error):
                 raise
@@ -135,7 +150,7 @@ class CallPlacer:
                 "log; no phone rang"
             )
         finally:
-            if not call.placement.settled:
+            if not call.placement.settled and not call.placement.elsewhere:
                 call.conclude(stopped)
 
     async def _make_attempts(self, job: PlacementJob) -> errors.CallNotPlaced | None:
@@ -207,7 +222,7 @@ class CallPlacer:
         return send_by
 
     async def _exchange(self, job: PlacementJob, send_by: float | None) -> Verdict:
-        """Send one request and record its verdict, whatever happens meanwhile."""
+        """Send one request and record its verdict in any case."""
         began = self._gate.now()
         job.call.placement.begin_request()
         self.watch.begin()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, SupportsIndex, cast
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex, cast
 
 import attrs
 from attrs import field, frozen
@@ -18,6 +18,9 @@ from telecmi_async.phone import Region, parse_number, parse_region
 
 if TYPE_CHECKING:
     from telecmi_async.pcmo.flow import FlowLike
+
+# As long as an index of every database allows.
+_LONGEST_KEY: Final = 255
 
 
 def _to(value: SupportsIndex | str) -> int:
@@ -36,9 +39,33 @@ def _region(value: Region | str | None) -> Region | None:
     return None if value is None else parse_region(value)
 
 
+def _key(key: str | None) -> str | None:
+    if key is None:
+        return None
+    if (
+        not isinstance(cast("object", key), str)
+        or not 0 < len(key) <= _LONGEST_KEY
+        or not key.isprintable()
+    ):
+        raise InvalidCall(
+            f"must be a text of 1 to {_LONGEST_KEY} characters without control characters, not "
+            f"{shown(key)}",
+            path="idempotency_key",
+        )
+    return key
+
+
 @frozen(kw_only=True)
 class CallRequest:
     """A call to place: validated and normalised when it is made, and immutable.
+
+    Example:
+        Check a number and a flow before anything is sent::
+
+            try:
+                CallRequest(to="0170 5550", pcmo=[Hangup()])
+            except InvalidCall as error:
+                print(error.path, error.message)
 
     Args:
         to: The number to dial, with country code; an integer or a str.
@@ -52,6 +79,8 @@ class CallRequest:
             TeleCMI's page, but its SDKs send it. Not sent if ``None``.
         region: Which endpoint takes the call: ``"auto"``, ``"india"`` or ``"global"``. The
             service's if ``None``.
+        idempotency_key: A text of yours, such as ``"order-42"``: at most one call is placed for
+            each key, by all processes on the service's ledger. It is not sent.
 
     Raises:
         InvalidCall: A value cannot be sent; the path names it.
@@ -63,6 +92,7 @@ class CallRequest:
     extra_params: JsonObject | None = field(default=None, converter=_extra_params)
     duration: int | None = field(default=None, converter=is_.optional_duration)
     region: Region | None = field(default=None, converter=_region)
+    idempotency_key: str | None = field(default=None, converter=_key)
 
     __repr__ = is_.given_repr
 

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 class CallResult:
     """What is known of a call, by webhook or by look-up.
 
+    Example:
+        What became of a call::
+
+            call = await service.make_call(to=19170000001, pcmo=[Speak("Hello!"), Hangup()])
+            result = await call.ended(timeout=7200)
+            print(result.answered, result.talk_seconds, result.cost, result.complete)
+
     Args:
         to: The number that was dialled; ``None`` for a call from `CallService.handle_for`
             without events so far.

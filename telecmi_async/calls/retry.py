@@ -50,31 +50,39 @@ def _check_statuses(_: object, __: object, statuses: frozenset[object]) -> None:
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """When a call is tried again. All durations are seconds or a `timedelta`.
+    """Which attempts of a call are repeated, and when: exponential backoff with full jitter.
+
+    All durations are seconds or a `timedelta`.
+
+    Example:
+        For lists: an attempt that may have rung a phone is never repeated::
+
+            policy = RetryPolicy(at_most_once=True)
+            service = CallService(2222226, "your-secret", from_=19170000000, retry=policy)
 
     Args:
         attempts: The most requests for one call; 1 switches retries off.
-        wait_initial: Backoff with full jitter: the wait before the second attempt is random
-            between 0 and this, and the bound doubles with every further attempt.
+        wait_initial: The wait before the second attempt is random between 0 and this. The bound
+            doubles with every further attempt.
         wait_max: The largest bound.
         deadline: Bounds queueing, attempts and waits of one call together: nothing is started
             after it, though a request under way is still awaited. None sets no bound, as a
             call in a long queue is no error; a web handler should set one.
         statuses: The refusals to repeat: HTTP statuses, or codes in the reply's body. 502 is
             documented by TeleCMI and repeated by default. Of the attempts that may have rung a
-            phone, only a gateway's 502 is ever repeated, whatever is listed here.
+            phone, only a gateway's 502 is ever repeated, even if you list others.
         at_most_once: Never repeat an attempt that may have rung a phone: with True, a gateway's
-            502 (see `telecmi_async.calls.verdict`) ends the call as `CallOutcomeUnknown`. Set
-            for a service, it holds for all of its calls, whatever their own policies say. An
-            ``http_client`` of yours must not send requests again by itself: where it does and
-            this can be seen, `CallHandle.may_be_duplicate` is True.
+            502 ends the call as `CallOutcomeUnknown`. Set for a service, it holds for all of its
+            calls, even for those with their own policy. Your own ``http_client`` must not send
+            requests again by itself: if it does and this can be seen,
+            `CallHandle.may_be_duplicate` is True.
         retry_after_max: The longest pause that a ``Retry-After`` header may cause.
         budget: How many failures in a row the whole service may repeat before it stops
             retrying: a token bucket, as in gRPC's retry throttling. A repeatable failure takes
             one token, any other reply returns a tenth. The service's own policy sets it.
 
     Raises:
-        ConfigurationError: A value that cannot work.
+        ConfigurationError: A value is invalid; the message names it.
     """
 
     attempts: int = attrs.field(default=4, validator=validators.whole(1))
@@ -170,7 +178,7 @@ async def run_attempts(
 ) -> Verdict | None:
     """Make attempts until one is not repeated, and return its verdict.
 
-    A call has a tenacity object of its own, as a shared one mixes up concurrent calls. It is made
+    Each call has its own tenacity object, as a shared one mixes up concurrent calls. It is made
     only if the first attempt is repeated: it would double the SDK's own time for a call.
 
     ``attempt`` returns None if it had no turn in time. ``until`` is the call's deadline on the

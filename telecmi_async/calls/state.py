@@ -6,7 +6,7 @@ It moves one way::
     INVALID
 
 It returns to QUEUED while it waits for another attempt. One step may follow at the end: an event
-that carries the call's own reference proves that TeleCMI has the call, whatever the reply was.
+that carries the call's own reference proves that TeleCMI has the call, even if the reply was another one.
 The call is then in PROGRESS; or UNKNOWN as long as no event names TeleCMI's id for it, since it
 may have rung.
 """
@@ -65,6 +65,7 @@ class PlacementState:
         "_scope",
         "attempts",
         "begun",
+        "elsewhere",
         "error",
         "may_be_duplicate",
         "reply",
@@ -87,6 +88,8 @@ class PlacementState:
         #: How many requests were started.
         self.begun = 0
         self.may_be_duplicate = False
+        #: Whether another call with its idempotency key is being placed, whose outcome is awaited.
+        self.elsewhere = False
         self._scope: anyio.CancelScope | None = None
 
     def start(self, scope: anyio.CancelScope) -> bool:
@@ -109,7 +112,7 @@ class PlacementState:
     @property
     def under_way(self) -> bool:
         """Whether a request was started that has no verdict."""
-        return not self.settled and self.begun > len(self.verdicts)
+        return not self.settled and (self.elsewhere or self.begun > len(self.verdicts))
 
     def record(self, verdict: Verdict, seconds: float) -> None:
         """Note the verdict on a request that took ``seconds``."""

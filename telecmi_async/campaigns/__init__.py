@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from telecmi_async._internal.public_names import public_dir
 from telecmi_async.campaigns.campaign import Campaign
+from telecmi_async.campaigns.redial import Redial
 from telecmi_async.campaigns.rules import CampaignRules, CostCap, DailyCap, FrequencyCap
 from telecmi_async.campaigns.settings import (
     CampaignSettings,
@@ -24,8 +26,11 @@ __all__ = [
     "DailyCap",
     "FrequencyCap",
     "Pace",
+    "Redial",
     "Retries",
     "UnknownPolicy",
     "country_of",
     "zones_of",
 ]
+
+__dir__ = public_dir(__name__, __all__)

@@ -37,11 +37,23 @@ class Campaign:
     """Dials the contacts of a ledger, each once, from any number of workers.
 
     It records the events of its calls while it runs, and no longer. To record them before and
-    after as well, for example the ends of calls after `leave`, keep it open::
+    after as well, for example the ends of calls after `leave`, keep it open:
+    ``async with Campaign(…) as campaign:``.
 
-        async with Campaign(ledger, service, "reminders", settings) as campaign:
-            await campaign.run()
-            …
+    Example:
+        Load a list and dial it, at most two calls a second::
+
+            from telecmi_async.campaigns import Campaign, CampaignSettings, Pace
+            from telecmi_async.ledger import NewContact, SqliteLedger
+
+            settings = CampaignSettings(
+                flow=[Speak("Hello {name}!"), Hangup()], pace=Pace(calls_per_second=2)
+            )
+            people = [NewContact(number=19170000001, columns={"name": "Asha"})]
+            async with SqliteLedger("campaigns.db") as ledger:
+                campaign = Campaign(ledger, service, "reminders", settings)
+                await campaign.load(people)
+                print(await campaign.run())
 
     Args:
         ledger: Where the contacts are; open.
@@ -54,8 +66,11 @@ class Campaign:
         worker: This worker's name in the ledger; random if not given. Two workers must not have
             the same name at one time.
         timeouts: How long it waits.
-        limits: What grants starts and channels to all workers, if not the ledger, such as a
+        limits: Grants starts and channels to all workers instead of the ledger, for example a
             `telecmi_async.pacing.RedisLimits`. While it fails, nothing is dialled.
+
+    Raises:
+        ConfigurationError: A value is of the wrong kind; the message names it.
     """
 
     def __init__(
@@ -119,7 +134,7 @@ class Campaign:
         """Return a campaign that the ledger has, with its settings.
 
         Raises:
-            ConfigurationError: The ledger has none of that name.
+            ConfigurationError: The ledger has no campaign of that name.
             StoreError: The ledger fails.
         """
         check_implements("ledger", ledger, Ledger, _LEDGER)
@@ -205,19 +220,30 @@ class Campaign:
         return self._worker.health.unreached
 
     async def state(self) -> CampaignState:
-        """Return what the campaign is doing, and its contacts by state."""
+        """Return what the campaign is doing, and how many contacts are in each state.
+
+        Raises:
+            StoreError: The ledger fails.
+        """
         return await self._ledger.state(self.name)
 
     async def pause(self, why: str = "") -> None:
-        """Have all workers start nothing more until `resume`; calls already sent go on."""
+        """Have all workers start nothing more until `resume`; calls already sent go on.
+
+        Args:
+            why: The reason, in words, which ``CampaignState.doing`` shows.
+
+        Raises:
+            StoreError: The ledger fails.
+        """
         await self._ledger.set_status(self.name, "paused", why)
 
     async def resume(self) -> None:
-        """Have all workers go on."""
+        """Have all workers go on; as `pause`."""
         await self._ledger.set_status(self.name, "running")
 
     async def stop(self, why: str = "") -> None:
-        """Have all workers start nothing more, and leave."""
+        """Have all workers start nothing more, and end their `run`; as `pause`."""
         await self._ledger.set_status(self.name, "stopped", why)
 
     def leave(self) -> None:

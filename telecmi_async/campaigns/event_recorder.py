@@ -83,24 +83,14 @@ class EventRecorder:
         if self._intake is None:
             yield
             return
-        tasks, failure = TaskRunner(), None
-        await tasks.open()
-        self._begin(tasks, self._intake)
+        tasks = TaskRunner()
         try:
-            yield
-        except BaseException as error:
-            failure = error
-            raise
+            # Its end is not cancelled: what was received is not sent again.
+            async with tasks.running(partial(self._end, tasks, self._intake)):
+                self._begin(tasks, self._intake)
+                yield
         finally:
-            self._end(tasks, self._intake)
-            try:
-                # Shielded: what was received is not sent again.
-                with anyio.CancelScope(shield=True):
-                    await tasks.drain()
-            finally:
-                await tasks.close(failure)
-                del failure  # a reference cycle: it holds this frame
-                self._report()
+            self._report()
 
     def _begin(self, tasks: TaskRunner, intake: Intake) -> None:
         if not self._opened:

@@ -79,6 +79,15 @@ def _check_period(owner: object, attribute: validators.Field, value: float) -> N
 class FrequencyCap:
     """How often one number may be dialled, by all campaigns of a ledger together.
 
+    Example:
+        Three times in a week::
+
+            from datetime import timedelta
+
+            from telecmi_async.campaigns import FrequencyCap
+
+            FrequencyCap(3, per=timedelta(days=7))
+
     Args:
         count: The most sends.
         per: The period, in seconds or as a `timedelta`; it may begin at any time. Sends that may
@@ -95,6 +104,13 @@ class FrequencyCap:
 @frozen
 class DailyCap:
     """How many calls a campaign may send on one day.
+
+    Example:
+        A day that begins at midnight in India::
+
+            from telecmi_async.campaigns import DailyCap
+
+            DailyCap(20_000, timezone="Asia/Kolkata")
 
     Args:
         count: The most sends.
@@ -116,6 +132,13 @@ class DailyCap:
 @frozen
 class CostCap:
     """What the calls of a campaign may cost in total.
+
+    Example:
+        Stop when records add up to 5,000::
+
+            from telecmi_async.campaigns import CostCap
+
+            CostCap(5_000)
 
     Args:
         most: The sum, in the currency of TeleCMI's records; a `Decimal`, as records have it, or
@@ -151,6 +174,24 @@ def _instant(value: float | datetime | None) -> float | None:
 @frozen(kw_only=True)
 class CampaignRules:
     """What must hold at the moment of sending.
+
+    Example:
+        By day, each number once in four hours, at most 20,000 calls a day::
+
+            from telecmi_async.campaigns import (
+                CallingWindow,
+                CampaignRules,
+                DailyCap,
+                FrequencyCap,
+            )
+
+            rules = CampaignRules(
+                window=CallingWindow("09:00", "21:00"),
+                per_number=FrequencyCap(1, per=4 * 3600),
+                per_day=DailyCap(20_000, timezone="Asia/Kolkata"),
+            )
+            for sentence in rules.describe():
+                print(sentence)
 
     Args:
         window: The hours in which phones may ring; ``None`` for any.

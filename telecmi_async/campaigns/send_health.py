@@ -36,7 +36,7 @@ class SendHealth:
         self.unreached = ""
         self._campaign = campaign
         self._most = settings.pause_after_refusals
-        # For each endpoint, which may be misspelt or forbidden by itself: what refused contacts
+        # For each endpoint, which may be misspelt or denied separately: what refused contacts
         # for good, and how often in a row.
         self._refusals: dict[Region, tuple[str, int]] = {}
 

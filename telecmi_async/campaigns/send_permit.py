@@ -58,7 +58,7 @@ class SendPermit:
     token: str | None = field(default=None, init=False)
     #: The ledger's failure, if it is unclear whether the intent is on record.
     failure: StoreError | None = field(default=None, init=False)
-    #: The rule that forbids the send, if one does.
+    #: The rule that denies the send, if one does.
     decision: RuleDecision | None = field(default=None, init=False)
 
     async def __call__(self, call: Call) -> float:

@@ -11,6 +11,7 @@ from attrs import field, frozen
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import mask, shown
 from telecmi_async._internal.telecmi import LONGEST_CALL, RECORD_PATIENCE
+from telecmi_async.campaigns.redial import Redial
 from telecmi_async.campaigns.rules import CampaignRules
 from telecmi_async.campaigns.stored_values import parse_members, parse_value
 from telecmi_async.errors import ConfigurationError, InvalidCall
@@ -54,16 +55,23 @@ def _check_rate(_: object, attribute: validators.Field, value: float | None) -> 
 class Pace:
     """How fast a campaign dials, together with all that share its limits.
 
+    Example:
+        Ten calls a second together, three of them by this campaign::
+
+            from telecmi_async.campaigns import Pace
+
+            Pace(calls_per_second=10, campaign_calls_per_second=3, max_live_calls=30)
+
     Args:
         calls_per_second: How many calls start in a second, over all workers of this ledger.
-        max_live_calls: How many may be live, likewise; ``None`` for any number.
+        max_live_calls: How many calls may be live, over all workers; ``None`` for any number.
         max_in_flight: How many requests one worker has under way at a time, and never more than
             its service's ``RateLimit.max_in_flight``. It claims at most half as many at once.
         shared: The name of the limits: campaigns with the same name share them.
-        caller_id_calls_per_second: How many calls of one caller id start in a second, besides;
-            needs ``CampaignSettings.from_``. ``None`` for no limit of its own.
-        campaign_calls_per_second: How many of this campaign's, likewise. A call starts once all
-            of its limits allow it.
+        caller_id_calls_per_second: How many calls with one caller id start in a second; needs
+            ``CampaignSettings.from_``. ``None`` for no separate limit.
+        campaign_calls_per_second: How many calls of this campaign start in a second. ``None``
+            for no separate limit. A call starts once all of its limits allow it.
 
     Raises:
         ConfigurationError: A value is out of range.
@@ -79,12 +87,19 @@ class Pace:
 
 @frozen(kw_only=True)
 class Retries:
-    """When a contact is tried again that was certainly not dialled.
+    """When a contact that was certainly not dialled is tried again.
+
+    Example:
+        Two attempts, a minute apart::
+
+            from telecmi_async.campaigns import Retries
+
+            Retries(attempts=2, first=60)
 
     Args:
         attempts: How many requests may be made for it.
-        first: Seconds before the second one.
-        longest: The longest pause; each is twice as long as the one before.
+        first: The pause before the second one, in seconds or as a `timedelta`.
+        longest: The longest pause, likewise; each is twice as long as the one before.
 
     Raises:
         ConfigurationError: A value is out of range.
@@ -104,6 +119,13 @@ class CampaignTimeouts:
     """How long a worker waits, in seconds or as `timedelta`s.
 
     Workers of one campaign may differ in it: the ledger records the end of each lease.
+
+    Example:
+        Return ten minutes after the last call was placed, at the latest::
+
+            from telecmi_async.campaigns import CampaignTimeouts
+
+            CampaignTimeouts(outcomes=600)
 
     Args:
         claim: How long a contact is kept for a worker that does not renew it, since it froze
@@ -170,13 +192,32 @@ def _masked(number: int | None) -> str:
 class CampaignSettings:
     """What a campaign dials, how fast, and by which rules.
 
+    Example:
+        A flow with a column, by day, and two calls a second::
+
+            from telecmi_async.campaigns import (
+                CallingWindow,
+                CampaignRules,
+                CampaignSettings,
+                Pace,
+            )
+
+            CampaignSettings(
+                flow=[Speak("Hello {name}!"), Hangup()],
+                rules=CampaignRules(window=CallingWindow("09:00", "21:00")),
+                pace=Pace(calls_per_second=2, max_live_calls=20),
+            )
+
     Args:
         flow: The call flow after the callee answers, with ``{column}`` for the contact's columns.
         rules: What must hold at the moment of sending.
         pace: How fast it dials.
-        retries: When a contact is tried again that was certainly not dialled.
-        unknown: What happens to sends whose outcome is unknown.
+        retries: When a contact that was certainly not dialled is tried again.
+        unknown: What happens to contacts whose phone may have rung: ``"hold"`` keeps them,
+            ``"retry_after_proof"`` dials them again once it is proven that no phone rang, and
+            ``"give_up"`` gives them up then.
         from_: The caller id; the service's if not given.
+        redial: When contacts are dialled again that nobody answered; ``None`` for never.
         pause_after_refusals: After how many equal refusals in a row (the same HTTP status and
             code) the campaign pauses itself, before a misspelt address uses up its contacts;
             ``None`` for never. Each worker counts its own, for each of TeleCMI's endpoints.
@@ -199,6 +240,13 @@ class CampaignSettings:
     pause_after_refusals: int | None = field(
         default=_REFUSALS, validator=validators.whole_or_none(1)
     )
+    redial: Redial | None = field(
+        default=None,
+        validator=validators.must_be(
+            "a Redial or None",
+            lambda value: isinstance(cast("object", value), Redial | None),
+        ),
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.pace.caller_id_calls_per_second is not None and self.from_ is None:
@@ -206,13 +254,28 @@ class CampaignSettings:
                 "Pace.caller_id_calls_per_second needs CampaignSettings.from_: workers whose "
                 "services have different caller ids would share one limit"
             )
+        if (
+            self.pace.caller_id_calls_per_second is not None
+            and self.redial is not None
+            and self.redial.from_
+        ):
+            raise ConfigurationError(
+                "Pace.caller_id_calls_per_second limits one caller id: Redial.from_ cannot name "
+                "others"
+            )
+
+    def caller_id(self, redials: int) -> int | None:
+        """Return the caller id of a contact with so many redials; ``None`` for the service's."""
+        own = None if self.redial is None else self.redial.caller_id(redials)
+        return self.from_ if own is None else own
 
     @property
     def measured_by_events(self) -> tuple[str, ...]:
-        """The caps that only events of calls can measure, in words."""
+        """The settings that need the events of calls, in words."""
         caps = {
             "a cost cap": self.rules.cost,
             "a limit of live calls": self.pace.max_live_calls,
+            "redials": self.redial,
         }
         return tuple(words for words, cap in caps.items() if cap is not None)
 
@@ -223,7 +286,7 @@ class CampaignSettings:
 
     def dump(self) -> dict[str, object]:
         """Return them as JSON."""
-        return {
+        dumped: dict[str, object] = {
             "format": _FORMAT,
             "flow": self.flow.dump(),
             "rules": self.rules.dump(),
@@ -233,6 +296,9 @@ class CampaignSettings:
             "from": self.from_,
             "pause_after_refusals": self.pause_after_refusals,
         }
+        if self.redial is not None:  # workers of older versions go on with all other campaigns
+            dumped["redial"] = self.redial.dump()
+        return dumped
 
     @classmethod
     def parse(cls, data: object) -> CampaignSettings:
@@ -255,6 +321,11 @@ class CampaignSettings:
         for name, kind in (("pace", Pace), ("retries", Retries)):
             if name in given:
                 given[name] = parse_value(kind, given[name], f"settings.{name}")
+        if given.get("redial") is not None:
+            redial = parse_members(Redial, given["redial"], "settings.redial")
+            given["redial"] = Redial(
+                **{"from_" if k == "from" else k: v for k, v in redial.items()}
+            )
         if "rules" in given:
             given["rules"] = CampaignRules.parse(given["rules"])
         if "from" in given:

@@ -93,9 +93,9 @@ class StartScheduler:
                         return None
                 due = await self._start()
             except StoreError as error:
-                if not self._apart or isinstance(error, LedgerLost):
+                if not self._apart:
                     raise
-                self._note(error)
+                self._note(_passing(error))
                 if not await self._pause(_POLL):
                     return None
             else:
@@ -123,9 +123,8 @@ class StartScheduler:
                 return True
             try:
                 dues = await self._reserve(keys, 1, longest=until - now)
-            except LedgerLost:
-                raise
-            except StoreError:
+            except StoreError as error:
+                _passing(error)
                 return False
             if not dues:
                 return False
@@ -146,10 +145,8 @@ class StartScheduler:
             await self._limits.reserve(
                 [(self._settings.pace.shared, seconds)], longest=seconds / 2
             )
-        except LedgerLost:
-            raise
-        except StoreError:
-            pass
+        except StoreError as error:
+            _passing(error)
 
     async def _start(self) -> float | None:
         """Wait until a call's intent is to be begun; return when its start is."""
@@ -241,6 +238,13 @@ class StartScheduler:
                 "campaign %s: the shared limits work again, dialling goes on", self._campaign
             )
         self._failed = error is not None
+
+
+def _passing(error: StoreError) -> StoreError:
+    """Return an error of the limits that may pass; raise one that does not."""
+    if isinstance(error, LedgerLost):
+        raise error
+    return error
 
 
 def _tolerance(keys: list[tuple[str, float]]) -> float:

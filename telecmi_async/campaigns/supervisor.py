@@ -72,6 +72,11 @@ class Supervisor:
                     older_than=await self._proof(),
                     policy=self._worker.settings.unknown,
                 )
+                redial = self._worker.settings.redial
+                if redial is not None and await self._ledger.redial_missed(
+                    self._campaign, redial.waits
+                ):
+                    self._worker.wake()
             except StoreError as error:
                 await self._worker.ledger_health.failed(error)
             await anyio.sleep(self._timeouts.claim / 6)

@@ -85,6 +85,18 @@ def _date(value: object) -> date:
 class CallingWindow:
     """When phones may ring, in the callee's time zone.
 
+    Example:
+        Working days, but not at Christmas::
+
+            from telecmi_async.campaigns import CallingWindow
+
+            CallingWindow(
+                "09:00",
+                "18:00",
+                days=["mon", "tue", "wed", "thu", "fri"],
+                holidays=["2026-12-25"],
+            )
+
     Args:
         start: Its first minute: ``"09:00"``.
         end: Its end; ``"24:00"`` is the end of the day. A window does not go past midnight.

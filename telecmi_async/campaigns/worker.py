@@ -209,6 +209,11 @@ class Worker:
         if state.left:
             self._idle_since = None
             return False
+        if (redial := self.settings.redial) is not None and (
+            state.status == "waiting for records"
+            or await self.ledger.redial_missed(self.campaign, redial.waits)
+        ):
+            return False
         unknown = state.counts[ContactState.UNKNOWN]
         if not unknown or self.settings.unknown != "retry_after_proof":
             return True
@@ -222,7 +227,7 @@ class Worker:
         try:
             request = await self._request(send)
             if request is not None and not await self._take_start(send):
-                return  # it is given back with the others
+                return  # it is released with the others
         except StoreError as error:
             self._waiting.remove(send)
             self._withdraw(send)
@@ -234,7 +239,7 @@ class Worker:
             tasks.start(send, request)
 
     async def _request(self, send: PendingSend) -> CallRequest | None:
-        """Return a contact's request; ``None`` if a rule already forbids it."""
+        """Return a contact's request; ``None`` if a rule already denies it."""
         claim = send.claim
         decision = self._judge(claim, await self.ledger.now(within=_FRESH))
         try:
@@ -242,7 +247,7 @@ class Worker:
                 return CallRequest(
                     to=claim.number,
                     pcmo=self.settings.flow.fill(claim.columns),
-                    from_=self.settings.from_,
+                    from_=self.settings.caller_id(claim.redials),
                 )
         except InvalidCall as error:
             decision = RuleDecision(rule="invalid", reason=str(error))

@@ -5,8 +5,8 @@ returned, and a caller has to respect each. A column with the contact's own zone
 
 The table holds facts: codes as the ITU assigns them (E.164, list of assigned codes), countries as
 ISO 3166 abbreviates them, zones as the tz database lists them for a country (its `zone.tab`).
-In the North American plan and wherever else several countries share a code, those that can be
-told apart by the next digits have an entry of their own. Left out are research stations that
+In the North American plan, and in others where several countries share a code, those that can be
+distinguished by the next digits have separate entries. Left out are research stations that
 share the code of New Zealand, Pitcairn, which does too, and Wake and Midway: a few dozen people
 whose time zones would close the window for millions. Codes that belong to no country (satellite
 phones, freephone) have no zone, and no entry.
@@ -61,13 +61,28 @@ def country_of(number: int) -> str | None:
 
     Countries that share a code are returned together: ``"US/CA"``. ``None`` if no country has
     that code.
+
+    Example:
+        The country of a number::
+
+            from telecmi_async.campaigns import country_of
+
+            print(country_of(919876543210))  # IN
     """
     code = calling_code_of(number)
     return None if code is None else code.countries
 
 
 def zones_of(number: int) -> tuple[str, ...]:
-    """Return the names of all time zones that a number's owner may live in, if any."""
+    """Return the names of all time zones that a number's owner may live in, if any.
+
+    Example:
+        The time zones of a number's country::
+
+            from telecmi_async.campaigns import zones_of
+
+            print(zones_of(919876543210))  # ('Asia/Kolkata',)
+    """
     code = calling_code_of(number)
     return () if code is None else code.zones
 

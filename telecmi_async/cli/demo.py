@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
+from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import islice
@@ -25,7 +27,7 @@ from telecmi_async.cli.progress import ProgressMeter
 from telecmi_async.cli.report import Report
 from telecmi_async.events.receiver import new_token
 from telecmi_async.ledger import ContactState, Ledger, NewContact, SqliteLedger
-from telecmi_async.simulator import Simulator, Webhooks
+from telecmi_async.simulator import SimulatedRequest, Simulator, Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator
@@ -41,6 +43,7 @@ _FLOW: Final = [
     {"action": "hangup"},
 ]
 _LOOK: Final = 0.1
+_WIDEST: Final = 79  # columns of a paragraph
 # The share of calls after which it is killed, and the one at which nothing is waited for.
 _KILL_FROM: Final = 0.4
 _KILL_AT: Final = 0.6
@@ -91,8 +94,8 @@ def run(
         pace=Pace(calls_per_second=calls_per_second, max_in_flight=20),
         retries=Retries(attempts=8, first=0.3),
     )
-    told = terminal.words if as_json else terminal
-    report = anyio.run(partial(_play, told, simulator, settings, calls))
+    shown = terminal.words if as_json else terminal
+    report = anyio.run(partial(_play, shown, simulator, settings, calls))
     if as_json:
         terminal.put(json.dumps(report.as_json()))
     else:
@@ -103,7 +106,7 @@ def run(
 
 @define
 class _Stage:
-    """Where the demo plays: a ledger, a simulator on a port, and what shows how it goes."""
+    """A ledger, a simulator on a port, and the progress display."""
 
     path: Path
     ledger: Ledger
@@ -111,11 +114,17 @@ class _Stage:
     display: Display
     #: How many seconds the ledger's clock is ahead of this machine's.
     ahead: list[float]
+    #: How many requests there were before the present worker.
+    sends: int = 0
     meter: ProgressMeter = field(factory=ProgressMeter)
 
     async def look(self) -> CampaignState:
-        """Show where things stand."""
+        """Show the campaign's progress; the rate is measured from a worker's first request on."""
         state = await self.ledger.state(_NAME)
+        if self.sends == state.sends:
+            self.meter = ProgressMeter()
+        else:
+            self.sends = -1
         self.display.show(self.meter.look(state, anyio.current_time()))
         return state
 
@@ -123,20 +132,27 @@ class _Stage:
 async def _play(
     terminal: Terminal, simulator: Simulator, settings: CampaignSettings, calls: int
 ) -> Report:
+    replies = Counter[int | None]()
+
+    def count(request: SimulatedRequest) -> None:
+        replies[request.status] += 1
+
+    simulator.on_request = count
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         async with _staged(terminal, simulator, settings, Path(folder), calls) as stage:
             try:
                 with anyio.fail_after(_OVER + calls / settings.pace.calls_per_second):
                     await _first_act(terminal, simulator, stage, calls)
-                    state = await _second_act(simulator, stage)
+                    state = await _second_act(terminal, simulator, stage)
             except TimeoutError:
-                raise Stop(Exit.FAILED, "it took far too long, and was given up") from None
+                raise Stop(Exit.FAILED, "the demo took far too long and was stopped") from None
             answered = 0
             async for contact in stage.ledger.contacts(_NAME):
                 answered += contact.answered is True
     return Report(
         state=state,
         answered=answered,
+        bad_gateways=replies[502],
         simulator=simulator,
         calls_per_second=settings.pace.calls_per_second,
     )
@@ -168,7 +184,7 @@ async def _staged(
             NewContact(number=number, columns={"name": f"customer {n}"})
             for n, number in enumerate(islice(fictional_numbers(), calls), 1)
         )
-        _introduce(terminal, simulator, settings, calls, base_url)
+        _introduce(terminal, simulator, settings, calls)
         yield _Stage(path, ledger, base_url, display_for(terminal, every=1.0), ahead)
 
 
@@ -177,24 +193,24 @@ def _introduce(
     simulator: Simulator,
     settings: CampaignSettings,
     calls: int,
-    base_url: str,
 ) -> None:
-    share = f"{100 * simulator.error_502_share:g} %"
     terminal.put(
         terminal.style("TeleCMI is simulated on this machine: no phone rings.", "bold")
     )
-    terminal.put(
-        f"A campaign of {calls} calls, {settings.pace.calls_per_second:g} a second, to "
-        f"{base_url}"
+    rate, share = settings.pace.calls_per_second, 100 * simulator.error_502_share
+    text = (
+        f"{calls} people are called, at most {rate:g} a second. {share:g} % of TeleCMI's "
+        "replies are a 502, and the process that calls is killed in the middle."
     )
-    terminal.put(f"{share} of the answers are a 502, and 20 % of the people do not answer.")
+    for line in textwrap.wrap(text, min(terminal.width, _WIDEST)):
+        terminal.put(line)
     terminal.put()
 
 
 async def _first_act(
     terminal: Terminal, simulator: Simulator, stage: _Stage, calls: int
 ) -> None:
-    """Start a worker, kill it in the middle, and say how it left things."""
+    """Start a worker, kill it in the middle, and print what it left."""
     with _worker(simulator, stage) as process:
         while process.poll() is None:
             await anyio.sleep(_LOOK)
@@ -207,21 +223,21 @@ async def _first_act(
     sending, claimed = (
         state.counts[each] for each in (ContactState.SENDING, ContactState.CLAIMED)
     )
-    stage.display.note(
-        terminal.style(f"Killed process {process.pid}, as a power cut would.", "bold")
-    )
-    stage.display.note(
-        f"Calls being sent, which may have rung: {sending}. Next in its hands: {claimed}."
-    )
-    stage.display.note("Another process resumes, once the dead one's leases are over: here the")
-    stage.display.note("ledger's clock is put forward instead, which saves two minutes.")
+    note = stage.display.note
+    note(terminal.style(f"Killed process {process.pid}, as a power cut would:", "bold"))
+    note(f"{sending:>4} being sent, so a phone may have rung: not redialled")
+    note(f"{claimed:>4} claimed, not sent: the next process calls them")
 
 
-async def _second_act(simulator: Simulator, stage: _Stage) -> CampaignState:
-    """Have another worker go on to the end, and return how things stand then."""
+async def _second_act(terminal: Terminal, simulator: Simulator, stage: _Stage) -> CampaignState:
+    """Start another worker, which goes on to the end; return the state then."""
     stage.ahead[0] += _AHEAD
-    stage.meter = ProgressMeter()
+    stage.sends = (await stage.ledger.state(_NAME)).sends
     with _worker(simulator, stage) as process:
+        note = stage.display.note
+        note(terminal.style(f"Process {process.pid} resumes the campaign.", "bold"))
+        note(terminal.style("(The two minutes until the leases end are skipped.)", "dim"))
+        note("")
         while process.poll() is None:
             await anyio.sleep(_LOOK)
             await stage.look()

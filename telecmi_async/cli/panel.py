@@ -34,6 +34,9 @@ _MEANINGS: Final = {
     ContactState.BLOCKED: "a rule forbids it",
     ContactState.UNKNOWN: "a phone may have rung: not dialled again",
 }
+# Columns of the bar.
+_WIDEST: Final = 30
+_NARROWEST: Final = 10
 
 
 class Panel:
@@ -56,11 +59,11 @@ class Panel:
         if not self._began:
             self._began = True
             self._live.start()
-        self._live.update(_drawn(view), refresh=True)
+        self._live.update(_drawn(view, self._console.width), refresh=True)
 
     def note(self, text: str) -> None:
         """Put it above."""
-        self._console.print(text)
+        self._console.print(Text.from_ansi(text))
 
     def finish(self, view: CampaignView | None) -> None:
         """Draw it for the last time, and leave it there."""
@@ -70,12 +73,18 @@ class Panel:
             self._live.stop()
 
 
-def _drawn(view: CampaignView) -> Group:
+def _drawn(view: CampaignView, columns: int) -> Group:
     head = Table.grid(padding=(0, 2))
-    head.add_row(
-        ProgressBar(total=max(view.state.total, 1), completed=view.done, width=30),
-        Text(view.words()),
+    words = view.words()
+    bar = ProgressBar(
+        total=max(view.state.total, 1),
+        completed=view.done,
+        width=max(_NARROWEST, min(_WIDEST, columns - len(words) - 2)),
+        style="bright_black",
+        complete_style="green",
+        finished_style="green",
     )
+    head.add_row(bar, Text(words))
     rows = Table.grid(padding=(0, 2))
     rows.add_column(justify="right")
     for state in ContactState:

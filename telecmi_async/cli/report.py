@@ -16,49 +16,56 @@ if TYPE_CHECKING:
     from telecmi_async.cli.terminal import Terminal
 
 # Columns that the longest row takes with its note.
-_WITH_NOTES: Final = 79
+_WITH_NOTES: Final = 59
 _CALLED: Final = (ContactState.PLACED, ContactState.FINISHED)
+# Requests are counted when they arrive. One that starts on time may arrive so many seconds late on
+# a busy machine, and with those behind it.
+_LATE: Final = 0.2
 
 
 @frozen(kw_only=True)
 class Report:
     """The demo's results: what the ledger says, and what the simulator saw.
 
-    ``answered`` is the ledger's count of people, ``calls_per_second`` the rate that was asked
-    for.
+    ``answered`` is the ledger's count of people, ``bad_gateways`` the simulator's count of replies
+    with status 502, and ``calls_per_second`` the rate that was asked for.
     """
 
     state: CampaignState
     answered: int
+    bad_gateways: int
     simulator: Simulator
     calls_per_second: float
 
     @property
     def forgotten(self) -> int:
-        """How many contacts nothing came of."""
+        """How many contacts have no result."""
         return self.state.left
 
-    def problems(self) -> list[str]:
-        """Return what should not have happened, in words; nothing if all is well.
+    @property
+    def _called(self) -> int:
+        return sum(self.state.counts[each] for each in _CALLED)
 
-        Requests that left evenly may bunch a little before they arrive, so the busiest second
-        may hold a twentieth more than the limit, and at least one.
+    def problems(self) -> list[str]:
+        """Return what should not have happened, in words; an empty list if all is well.
+
+        The starts of calls are limited, and their arrivals are counted. So the busiest second
+        may hold what is started in 1.2 s.
         """
-        counts, simulator = self.state.counts, self.simulator
-        called = sum(counts[each] for each in _CALLED)
+        counts, simulator, called = self.state.counts, self.simulator, self._called
         strays = sum(
             counts[each]
             for each in (ContactState.REJECTED, ContactState.FAILED, ContactState.BLOCKED)
         )
-        crowd = simulator.busiest_second() - math.ceil(self.calls_per_second)
+        busiest = simulator.busiest_second()
         checks = {
             f"{simulator.duplicates()} numbers were dialled twice": simulator.duplicates(),
             f"{self.forgotten} contacts were forgotten": self.forgotten,
             f"{strays} calls were rejected, failed or blocked": strays,
             f"the ledger says that {called} were called, and the simulator called "
             f"{simulator.numbers()}": called != simulator.numbers(),
-            f"{crowd} requests too many arrived in one second": crowd
-            > max(1, self.calls_per_second / 20),
+            f"{busiest} requests arrived in one second, and {self.calls_per_second:g} were "
+            "asked for": busiest > math.ceil(self.calls_per_second * (1 + _LATE)),
         }
         return [problem for problem, found in checks.items() if found]
 
@@ -70,6 +77,7 @@ class Report:
             "answered": self.answered,
             "forgotten": self.forgotten,
             "requests": self.simulator.requests,
+            "replies_502": self.bad_gateways,
             "calls_per_second": self.calls_per_second,
             "busiest_second": self.simulator.busiest_second(),
             "dialled_twice": self.simulator.duplicates(),
@@ -77,30 +85,26 @@ class Report:
         }
 
     def print(self, terminal: Terminal) -> None:
-        """Print the table, and what is wrong if anything is."""
+        """Print the table, and the problems if there are any."""
         wide = terminal.width >= _WITH_NOTES
         for label, value, note in self._rows():
-            shown = f"  {label:<33} {value:>7}"
+            shown = f"  {label:<18} {value:>5}"
             if note and wide:
                 shown += terminal.style(f"   {note}", "dim")
             terminal.put(shown.rstrip())
         for problem in self.problems():
             terminal.put(terminal.style(f"  wrong: {problem}", "red"))
         terminal.put()
-        terminal.put(terminal.style(f"dialled twice: {self.simulator.duplicates()}", "bold"))
+        twice = self.simulator.duplicates()
+        terminal.put(terminal.style(f"dialled twice: {twice}", "red" if twice else "green"))
 
-    def _rows(self) -> Iterator[tuple[str, str, str]]:
+    def _rows(self) -> Iterator[tuple[str, int, str]]:
         counts, simulator = self.state.counts, self.simulator
-        yield "contacts", str(self.state.total), ""
-        yield "  over", str(counts[ContactState.FINISHED]), "TeleCMI's records say how it went"
-        yield "    answered", str(self.answered), ""
-        for state, label, note in (
-            (ContactState.PLACED, "  called, its record to come", ""),
-            (ContactState.UNKNOWN, "  may have rung", "it is not dialled again"),
-        ):
-            if counts[state]:
-                yield label, str(counts[state]), note
-        yield "forgotten", str(self.forgotten), ""
-        yield "requests", str(simulator.requests), "a 502 of TeleCMI is tried again"
-        yield "calls per second, asked for", f"{self.calls_per_second:g}", ""
-        yield "in the busiest second", str(simulator.busiest_second()), "wherever it begins"
+        yield "people", self.state.total, ""
+        yield "  called", self._called, f"{self.answered} answered"
+        if may_have_rung := counts[ContactState.UNKNOWN]:
+            yield "  may have rung", may_have_rung, "not dialled again"
+        yield "  forgotten", self.forgotten, ""
+        yield "replies with a 502", self.bad_gateways, "retried: no phone rang"
+        busiest = simulator.busiest_second()
+        yield "busiest second", busiest, f"asked: {self.calls_per_second:g}; counted on arrival"

@@ -29,6 +29,14 @@ def dedupe_key(event: Event) -> str | None:
     stream event by these and its time. One that lacks them, or is of an unknown kind, is
     recognised by its whole payload.
 
+    Example:
+        Store each record once, however often it is delivered::
+
+            from telecmi_async.events import dedupe_key, parse_event
+
+            record = {"type": "cdr", "leg": "a", "cmiuuid": "1edceb4c", "duration": 13}
+            assert dedupe_key(parse_event(record)) == dedupe_key(parse_event(record))
+
     Returns:
         32 hexadecimal digits, the same in every process, that reveal nothing of the event.
 

@@ -102,7 +102,7 @@ def _money(value: Json) -> Decimal | None:
 def _time(value: Json) -> datetime | None:
     """Return a point in time, from seconds or milliseconds since 1970, or from ISO 8601.
 
-    The size tells seconds from milliseconds: there is no call before 1973 in milliseconds, nor
+    The size distinguishes seconds from milliseconds: there is no call before 1973 in milliseconds, nor
     after 5138 in seconds. 0 means no time. ISO 8601 without an offset is taken for UTC.
     """
     since = value if type(value) is int or type(value) is float else None

@@ -56,7 +56,7 @@ NOT_ANSWERED = frozenset(
 )
 
 _NUMBERS = frozenset({"from_", "to", "callerid", "vn"})
-# By these each event is told from others and brought to its call.
+# These distinguish an event from others, and match it with its call.
 _ALWAYS_USED = ("cmiuuid", "leg", "request_id", "conversation_uuid")
 _IDS = frozenset({"cmiuuid", "request_id", "conversation_uuid"})
 _HIDDEN = frozenset({"raw", "dtmf", "query"})

@@ -75,6 +75,15 @@ _ALL_IN_ANSWER_REQUESTS = ("cmiuuid", "from_", "to", "time")
 def parse_event(payload: bytes | bytearray | str | Mapping[str, object]) -> Event:
     """Return the event that TeleCMI sent.
 
+    Example:
+        A live event, as a webhook brings it::
+
+            from telecmi_async.events import LiveEvent, parse_event
+
+            event = parse_event(b'{"leg": "a", "status": "out_answered", "to": 19170000001}')
+            assert isinstance(event, LiveEvent)
+            print(event.status, event.to)
+
     Args:
         payload: The body of a webhook request, at most 64 KiB, also of what gzip packed; or
             the mapping that a web framework made of it.
@@ -85,7 +94,7 @@ def parse_event(payload: bytes | bytearray | str | Mapping[str, object]) -> Even
 
     Raises:
         WebhookError: It is not a JSON object, or has more than 64 KiB, 20 levels, or 200
-            keys and items. Nothing else is raised, whatever the bytes are.
+            keys and items. Nothing else is raised, for any bytes.
     """
     raw = read_object(payload)
     status = read_word(raw.get("status"))
@@ -110,7 +119,7 @@ def _kind_of(raw: JsonObject, status: str | None) -> tuple[type[Event], dict[str
 def _kind_of_leg_event(
     raw: JsonObject, status: str | None, named: str | None
 ) -> tuple[type[Event], dict[str, object]]:
-    """Tell live events from records, although the type is often missing."""
+    """Distinguish live events from records, although the type is often missing."""
     plain = _without_direction(status)
     live = _LIVE.get(plain or "")
     may_be_a_record = named != "event" and live in {None, LiveStatus.ANSWERED}

@@ -107,7 +107,7 @@ def _is_flat(value: object) -> TypeGuard[dict[str, Json]]:
 
 
 def text_of(payload: bytes | bytearray | str) -> str:
-    """Return a payload's text. Python would guess UTF-16 and UTF-32, which RFC 8259 forbids.
+    """Return a payload's text. Python would guess UTF-16 and UTF-32, which RFC 8259 rules out.
 
     Raises:
         WebhookError: It is packed, and cannot be unpacked within the limit.

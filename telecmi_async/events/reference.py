@@ -1,7 +1,7 @@
 """Call reference: an id of our own that ties an event to a call without TeleCMI's id.
 
 TeleCMI gives a call its ``request_id`` in the reply, and a reply can be lost. So a call may
-carry an id of its own in ``extra_params``, which TeleCMI returns with every event. As TeleCMI
+carry the package's own id in ``extra_params``, which TeleCMI returns with every event. As TeleCMI
 signs nothing, the id is sent with a code that only the holder of the account's secret can
 compute (HMAC-SHA-256, RFC 2104, truncated to 128 bits). An event that returns both is about a
 call that this account placed, in whichever process, and across restarts.
@@ -25,6 +25,7 @@ from telecmi_async._internal.telecmi import (
     REFERENCE_PREFIX,
     REFERENCE_PURPOSE,
 )
+from telecmi_async.errors import InvalidCall
 
 if TYPE_CHECKING:
     from telecmi_async._internal.secrets import Secret
@@ -34,11 +35,25 @@ _BYTES = 16
 _SALT = 8
 _BLOCK = 64
 _SIGNED = re.compile(REFERENCE_PATTERN)
+_REFERENCE = re.compile(rf"{REFERENCE_PREFIX}[a-z2-7]{{26}}")
 
 
 def new_reference() -> str:
     """Return a new id for a call: 128 random bits, easy to find in any text."""
     return REFERENCE_PREFIX + _base32(secrets.token_bytes(_BYTES))
+
+
+def check_reference(reference: object) -> None:
+    """Require the reference of a call.
+
+    Raises:
+        InvalidCall: It is something else.
+    """
+    if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
+        raise InvalidCall(
+            f"must be the reference of a call, which begins with {REFERENCE_PREFIX}",
+            path="reference",
+        )
 
 
 def _base32(data: bytes) -> str:
@@ -117,7 +132,7 @@ class References:
         return base64.urlsafe_b64encode(packed).decode("ascii").rstrip("=")
 
     def decrypt(self, given: str) -> str | None:
-        """Return what `encrypt` was given; ``None`` if another account or nobody did it."""
+        """Return what `encrypt` was given; ``None`` if this account did not encrypt it."""
         try:
             packed = base64.b64decode(given + "=" * (-len(given) % 4), b"-_", validate=True)
         except ValueError:

@@ -55,6 +55,16 @@ class LegState:
 class CallState:
     """What is known of a call.
 
+    Example:
+        Add events up, in any order::
+
+            from telecmi_async.events import CallState, parse_event
+
+            state = CallState()
+            for status in ("hangup", "out_answered"):
+                state = state.after(parse_event({"leg": "a", "status": status}))
+            print(state.stage, state.answered)
+
     Args:
         stage: How far it has come.
         legs: What is known of each leg, the first one first.

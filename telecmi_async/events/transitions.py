@@ -19,7 +19,7 @@ reader to check. The tests check the three laws on the table itself.
 
 It contains two decisions:
 
-- An answer, once seen, stays, whatever a record says: those who waited for it have gone on.
+- An answer, once seen, stays, even if a record contradicts it: those who waited for it have gone on.
 - ``hangup`` alone does not mean missed. The live event ``answered`` may have been lost, so the
   leg stays ``HUNG_UP``, over but undecided, until its record arrives.
 
@@ -134,7 +134,7 @@ CALL_TABLE = {
 
 
 def advance(stage: Stage, signal: Signal) -> Stage:
-    """Return the stage of a leg after a signal of its own."""
+    """Return the stage of a leg after one of its signals."""
     return TABLE[stage][signal]
 
 

@@ -23,7 +23,6 @@ __all__ = [
     "HttpRequest",
     "HttpResponse",
     "HttpServer",
-    "is_loopback",
     "read_body",
     "send_response",
     "serve_http",
@@ -31,7 +30,7 @@ __all__ = [
 
 _MODULES: Final = {
     "asgi": "ASGIMessage ASGIReceive ASGIScope ASGISend read_body send_response",
-    "connection": "ConnectionLimits HttpApplication HttpConnection is_loopback",
+    "connection": "ConnectionLimits HttpApplication HttpConnection",
     "messages": "HttpRequest HttpResponse",
     "server": "HttpServer serve_http",
 }
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
         ConnectionLimits,
         HttpApplication,
         HttpConnection,
-        is_loopback,
     )
     from telecmi_async.http_server.messages import HttpRequest, HttpResponse
     from telecmi_async.http_server.server import HttpServer, serve_http

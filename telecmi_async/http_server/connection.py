@@ -116,7 +116,7 @@ class HttpConnection:
         self._stopping = False
         self._method = b""
         peer = stream.extra(SocketAttribute.remote_address, _HERE)  # noqa: S610  # anyio's, no database
-        self._local = is_loopback(str(peer[0]))
+        self._local = _is_loopback(str(peer[0]))
 
     async def run(self) -> None:
         """Serve requests until the client leaves or errs, or `stop` is called."""
@@ -253,7 +253,7 @@ class HttpConnection:
             self._wire.receive_data(b"")
 
 
-def is_loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     """Return whether an address is this machine's own; a host name never is."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from telecmi_async._internal.public_names import public_dir
+from telecmi_async.ledger.idempotency import IdempotencyKeys, KeyedCall, KeyState
 from telecmi_async.ledger.postgres.ledger import PostgresLedger
 from telecmi_async.ledger.protocol import Ledger
 from telecmi_async.ledger.records import (
@@ -30,7 +32,10 @@ __all__ = [
     "Claim",
     "Contact",
     "ContactState",
+    "IdempotencyKeys",
     "Intent",
+    "KeyState",
+    "KeyedCall",
     "Ledger",
     "Loaded",
     "Move",
@@ -43,3 +48,5 @@ __all__ = [
     "SendResult",
     "SqliteLedger",
 ]
+
+__dir__ = public_dir(__name__, __all__)

@@ -14,6 +14,7 @@ from telecmi_async.pacing.shared import SharedLimits
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
+    from telecmi_async.ledger.idempotency import IdempotencyKeys
     from telecmi_async.ledger.records import (
         CallEvidence,
         CampaignState,
@@ -42,6 +43,11 @@ class Ledger(SharedLimits, Protocol):
     up to date. A name of a campaign that does not exist is a `ConfigurationError`, unless a
     method says otherwise.
     """
+
+    @property
+    def keys(self) -> IdempotencyKeys:
+        """The calls of idempotency keys."""
+        ...
 
     async def __aenter__(self) -> Self: ...
 
@@ -112,7 +118,7 @@ class Ledger(SharedLimits, Protocol):
         ...
 
     async def release(self, claim: Claim, worker: str, *, not_before: float = 0.0) -> bool:
-        """Give back a contact that was not sent; return False if the claim was lost."""
+        """Release a contact that was not sent; return False if the claim was lost."""
         ...
 
     async def next_due(self, name: str) -> float | None:
@@ -131,7 +137,7 @@ class Ledger(SharedLimits, Protocol):
         fence: float,
         lease: float,
     ) -> Intent | RuleDecision | None:
-        """Put the intent to send on record unless a limit forbids it, in one transaction.
+        """Put the intent to send on record unless a limit denies it, in one transaction.
 
         Args:
             claim: The contact.
@@ -230,6 +236,29 @@ class Ledger(SharedLimits, Protocol):
             numbers: The contacts' numbers, as people write them (else `InvalidCall`); all in
                 that state if not given.
             reason: Only contacts whose reason contains this text, exactly as written.
+        """
+        ...
+
+    async def redial_missed(
+        self,
+        name: str,
+        waits: Sequence[float] | None,
+        numbers: Iterable[SupportsIndex | str] | None = None,
+    ) -> int:
+        """Make finished contacts pending that nobody answered; return how many.
+
+        Only a call's record proves that: a contact without one, or one of whose sends may still
+        ring, stays as it is. Its attempts start again. A contact whose ``not_after`` would be
+        over stays finished. It may be called again and again, by many workers: at most some
+        thousand contacts are moved at a time.
+
+        Args:
+            name: The campaign.
+            waits: For the first, second, … redial of a contact, how many seconds after its record
+                it is due. A contact with as many redials is left alone. ``None``: a person
+                decided so, and all are due at once, however often they were dialled.
+            numbers: The contacts' numbers, as people write them (else `InvalidCall`); all if not
+                given.
         """
         ...
 

@@ -65,6 +65,19 @@ def _check_columns(_: object, __: object, columns: object) -> None:
 class NewContact:
     """A contact to be loaded.
 
+    Example:
+        A person in New York, to be called by the end of the year::
+
+            from datetime import UTC, datetime
+
+            from telecmi_async.ledger import NewContact
+
+            NewContact(
+                number="+1 917 000 0001",
+                columns={"name": "Asha", "timezone": "America/New_York"},
+                not_after=datetime(2026, 12, 31, tzinfo=UTC),
+            )
+
     Args:
         number: The number to dial, with the country code: an int, or a text as people write
             it. However it is written, the same number is the same person.
@@ -111,6 +124,7 @@ class Claim:
         sends: How often it was sent before.
         not_after: When it is too late to dial it.
         excused: How many of these sends do not count as attempts.
+        redials: How often it was dialled again because nobody answered.
     """
 
     contact: int
@@ -120,6 +134,7 @@ class Claim:
     sends: int
     not_after: float | None = None
     excused: int = 0
+    redials: int = 0
 
     @property
     def attempts(self) -> int:

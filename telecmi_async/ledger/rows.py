@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import fields
 
+from telecmi_async._internal.messages import shown
+from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.records import CampaignState, Claim, Contact, Passage
 from telecmi_async.ledger.states import ContactState
 from telecmi_async.ledger.status import status_of
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 #: What is selected for `claim_from` and `contact_from`, in the order of the classes' fields.
-CLAIM_COLUMNS: Final = "id, number, columns, epoch, sends, not_after, excused"
+CLAIM_COLUMNS: Final = "id, number, columns, epoch, sends, not_after, excused, redials"
 CONTACT_COLUMNS: Final = (
     "number, state, reason, sends, columns, request_id, answered, talk_seconds, "
     "CASE WHEN cost IS NOT NULL OR legs_cost > 0 THEN coalesce(cost, 0) + legs_cost END, "
@@ -67,6 +69,11 @@ def state_from(name: str, counts: Mapping[str, int], row: Sequence[Any]) -> Camp
         cost=None if unpriced and not (priced or cost) else float(cost or 0.0),
         unpriced=unpriced,
     )
+
+
+def no_campaign(name: str) -> ConfigurationError:
+    """Return the error of a name that no campaign of a ledger has."""
+    return ConfigurationError(f"there is no campaign named {shown(name)} in this ledger")
 
 
 def _values(names: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:

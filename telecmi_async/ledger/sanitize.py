@@ -14,6 +14,7 @@ from attrs import evolve
 
 from telecmi_async._internal.messages import listed, shown
 from telecmi_async.errors import ConfigurationError
+from telecmi_async.ledger.idempotency import KEY_OUTCOMES
 from telecmi_async.ledger.records import NewContact
 
 if TYPE_CHECKING:
@@ -95,6 +96,11 @@ def check_policy(policy: str) -> None:
 def check_reopened(state: str) -> None:
     """Require a state of contacts that can be reopened."""
     _check_choice("state", state, ("rejected", "failed"))
+
+
+def check_outcome(state: str) -> None:
+    """Require an outcome of a keyed call."""
+    _check_choice("state", state, KEY_OUTCOMES)
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

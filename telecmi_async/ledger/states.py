@@ -9,7 +9,8 @@
        │                                      └── outcome unknown, or worker died ──▶ unknown
        ├────────── proven not placed, or a person decides ──────────────────┤
        │                                         failed ◀── given up ───────┘
-       └────────── rejected or failed, and a person decides
+       ├────────── rejected or failed, and a person decides
+       └────────── finished: its record proves that nobody answered
     blocked: by a rule, with the reason
     placed: from any state, when evidence shows that TeleCMI has the call
 
@@ -46,7 +47,7 @@ class ContactState(StrEnum):
     REJECTED = "rejected"
     #: It was not placed, and the attempts are used up.
     FAILED = "failed"
-    #: A rule forbids dialling it.
+    #: A rule denies dialling it.
     BLOCKED = "blocked"
     #: A phone may have rung; it is not known whether one did.
     UNKNOWN = "unknown"
@@ -61,7 +62,7 @@ class Move(StrEnum):
     RELEASE = "release"
     #: The intent to send is on record.
     INTEND = "intend"
-    #: A rule forbids the call, for now (back to pending) or for good.
+    #: A rule denies the call, for now (back to pending) or for good.
     POSTPONE = "postpone"
     BLOCK = "block"
     #: TeleCMI accepted the call, by its reply or by an event.
@@ -81,6 +82,8 @@ class Move(StrEnum):
     REDIAL = "redial"
     #: A person decided to try a contact again that was certainly not placed.
     REOPEN = "reopen"
+    #: The record proves that nobody answered: it is dialled again, as the campaign or a person says.
+    REDIAL_MISSED = "redial_missed"
 
 
 S = ContactState
@@ -108,4 +111,5 @@ MOVES: Final[dict[Move, tuple[frozenset[ContactState], ContactState]]] = {
     Move.REDIAL: (frozenset({S.UNKNOWN}), S.PENDING),
     Move.GIVE_UP: (frozenset({S.UNKNOWN}), S.FAILED),
     Move.REOPEN: (frozenset({S.REJECTED, S.FAILED}), S.PENDING),
+    Move.REDIAL_MISSED: (frozenset({S.FINISHED}), S.PENDING),
 }

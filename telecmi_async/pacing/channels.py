@@ -64,7 +64,7 @@ class Channels:
     def hold(self, key: Hashable, *, until: float) -> None:
         """Hold a channel until a reading of the clock, even if that makes one too many.
 
-        A call that turns out to be live uses a channel, whatever was assumed before.
+        A call that turns out to be live uses a channel, even if it was assumed to be over.
         """
         self._holds[key] = until
         self._wake()  # the waiter at the head may have less time to wait now

@@ -3,7 +3,7 @@
 *Circuit breaker.* A send whose outcome is unknown is a person who cannot be dialled again
 without proof. When many recent sends end so, or cannot be connected, something is broken between
 here and TeleCMI, and no calls are better than a thousand unknown ones: all sends pause, and
-single probes go out after 5, 10, 20 … 120 seconds. A probe that is answered, whatever the answer,
+single probes go out after 5, 10, 20 … 120 seconds. A probe that is answered in any way
 ends the pause.
 
 *Adaptive rate.* After a "too many" reply the rate is cut to 0.7 of its value, and grows again as

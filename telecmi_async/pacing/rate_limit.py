@@ -25,17 +25,21 @@ class RateLimit:
 
     TeleCMI publishes no rate limit, so by default there is none. Ask TeleCMI for the calls per
     second (CPS) of your account and set them here. Starts are then spaced evenly (above 200 a
-    second as evenly as timers allow), first come first served and retries included, and no
-    window of one second ever holds more of them (if the rate is not a whole number: more than
-    the rate rounded up).
+    second as evenly as timers allow), first come, first served, retries included. No window of one
+    second holds more starts than the rate (rounded up if it is not a whole number).
+
+    Example:
+        Ten calls a second, at most 30 of them live::
+
+            rate = RateLimit(10, max_live_calls=30)
+            service = CallService(2222226, "your-secret", from_=19170000000, rate=rate)
 
     Args:
         calls_per_second: Starts per second, at most 10,000; 2.5 means one every 0.4 s. None: no
             limit.
         max_in_flight: How many requests may wait for TeleCMI's reply at the same time. If replies
             take a second, that is as many calls a second; a warning says so if it is less than
-            the rate. A client of your own needs a pool of
-            at least this size.
+            the rate. Your own client needs a pool of at least this size.
         queue_timeout: How long one attempt may wait for its start, in seconds or as a
             `timedelta`; then the call fails with `NotSent`. None: as long as it takes. Web
             handlers should set it.
@@ -46,7 +50,7 @@ class RateLimit:
             plus a minute of ringing. None: no limit.
 
     Raises:
-        ConfigurationError: A value that cannot work.
+        ConfigurationError: A value is invalid; the message names it.
     """
 
     calls_per_second: float | None = attrs.field(default=None, validator=_check_rate)

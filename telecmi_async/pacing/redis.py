@@ -27,24 +27,33 @@ class RedisLimits(RedisBacked):
 
     A campaign takes the limits of its ledger unless it is given others. These are for
     campaigns whose ledgers are different databases, or for high rates: a grant is one script,
-    which is one round trip, by the server's own clock::
+    which is one round trip, by the server's own clock.
 
-        async with RedisLimits(os.environ["REDIS_URL"]) as limits:
-            await Campaign(ledger, service, "spring", settings, limits=limits).run()
+    While the server is down nothing is granted: each request raises a `StoreError`. A server that
+    comes back without its data has forgotten the starts that it granted for the next moment, and
+    the holders of channels.
 
-    While the server is gone nothing is granted: each question raises a `StoreError`. A server
-    that comes back without its data has forgotten which starts it granted for the next moment,
-    and who holds channels.
+    Example:
+        A campaign whose limits are on Redis::
+
+            from telecmi_async.campaigns import Campaign, CampaignSettings
+            from telecmi_async.ledger import SqliteLedger
+            from telecmi_async.pacing import RedisLimits
+
+            settings = CampaignSettings(flow=[Speak("Hello!"), Hangup()])
+            limits = RedisLimits("redis://localhost:6379")
+            async with SqliteLedger("campaigns.db") as ledger:
+                campaign = Campaign(ledger, service, "spring", settings, limits=limits)
 
     Args:
-        redis: The server's URL, as ``redis://``, ``rediss://`` or ``unix://``, or a client of
-            your own, that is used and never closed: a ``redis.asyncio.Redis`` on asyncio, or a
+        redis: The server's URL, as ``redis://``, ``rediss://`` or ``unix://``, or your own
+            client, which is used and never closed: a ``redis.asyncio.Redis`` on asyncio, or a
             ``redis.Redis``, which runs in threads. Redis Cluster is not supported.
-        prefix: What all keys begin with: one for each TeleCMI account.
-        timeout: How long one question to the server may take, in seconds or as a `timedelta`.
+        prefix: The beginning of all keys: one for each TeleCMI account.
+        timeout: How long one request to the server may take, in seconds or as a `timedelta`.
 
     Raises:
-        ConfigurationError: A value that cannot work; redis-py is not installed; or a client
+        ConfigurationError: A value is invalid; redis-py is not installed; or a client
             for asyncio on trio.
     """
 

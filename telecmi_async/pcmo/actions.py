@@ -46,6 +46,11 @@ class AnyAction:
 class Bridge(AnyAction):
     """Ring one or more phones, and connect the call to the first that answers.
 
+    Example:
+        Two phones ring at once, for 20 seconds::
+
+            Bridge([Pstn(19170000002), 19170000003], timeout=20, ring_type="group")
+
     Args:
         connect: The phones: `Pstn` objects or plain numbers.
         from_: The caller id they see, one of your numbers. The account's default if ``None``.
@@ -76,6 +81,11 @@ class Bridge(AnyAction):
 @frozen
 class Connect(AnyAction):
     """Ring SIP endpoints, such as an app or a browser, and connect the first that answers.
+
+    Example:
+        An app of the account rings for 20 seconds::
+
+            Connect([Sip("reception")], timeout=20)
 
     Args:
         connect: The endpoints.
@@ -117,6 +127,12 @@ class Connect(AnyAction):
 class Play(AnyAction):
     """Play a recording: ``Play("welcome.wav")`` or ``Play(file_url="https://…")``.
 
+    Example:
+        An uploaded file, and one of your own server::
+
+            Play("welcome.wav")
+            Play(file_url="https://example.com/welcome.mp3")
+
     Args:
         file_name: The name of a file that was uploaded to TeleCMI, mp3 or wav.
         file_url: The URL of a file elsewhere, mp3 or wav. A user of TeleCMI reports that
@@ -140,6 +156,13 @@ class Play(AnyAction):
 @frozen
 class PlayGetInput(AnyAction):
     """Play a recording and collect digits (DTMF), which TeleCMI posts to your URL.
+
+    Example:
+        A menu of one digit, played twice if no key is pressed::
+
+            PlayGetInput(
+                "https://example.com/keys", file_name="menu.wav", max_digit=1, max_retry=2
+            )
 
     Args:
         action_url: Where the digits go; its answer continues the call.
@@ -184,6 +207,11 @@ def _check_source(file_name: str | None, file_url: str | None) -> None:
 class Input(AnyAction):
     """Collect digits (DTMF) without playing anything; TeleCMI posts them to your URL.
 
+    Example:
+        Four digits within 10 seconds::
+
+            Input("https://example.com/keys", max_digit=4, timeout=10)
+
     Args:
         action_url: Where the digits go; its answer continues the call.
         max_digit: How many digits to collect at most. TeleCMI's default is 1.
@@ -205,14 +233,26 @@ class Input(AnyAction):
 
 @frozen
 class Record(AnyAction):
-    """Record both directions of the rest of the call: put it before the actions to record."""
+    """Record both directions of the rest of the call: put it before the actions to record.
+
+    Example:
+        The greeting is not recorded, the conversation is::
+
+            [Play("welcome.wav"), Record(), Bridge([19170000002]), Hangup()]
+    """
 
     action: ClassVar[Literal["record"]] = "record"
 
 
 @frozen
 class Hangup(AnyAction):
-    """End the call."""
+    """End the call.
+
+    Example:
+        The last action of most flows::
+
+            [Speak("Goodbye."), Hangup()]
+    """
 
     action: ClassVar[Literal["hangup"]] = "hangup"
 
@@ -220,6 +260,11 @@ class Hangup(AnyAction):
 @frozen
 class Speak(AnyAction):
     """Read a text aloud (text to speech).
+
+    Example:
+        A code, digit by digit::
+
+            Speak("Your code is 9. 8. 9. 7.")
 
     Args:
         text: What to say. Dots slow digits down: ``"9. 8. 9. 7"``.
@@ -239,6 +284,11 @@ class Speak(AnyAction):
 class Param(AnyAction):
     """Set a custom value for the rest of the call.
 
+    Example:
+        A value that later events of the call bring back::
+
+            Param("gold customer")
+
     Args:
         text: The value.
 
@@ -256,6 +306,11 @@ class Param(AnyAction):
 @frozen
 class Stream(AnyAction):
     """Stream the call's audio to your WebSocket server, and its audio back to the call.
+
+    Example:
+        Only what the callee says, at 8 kHz::
+
+            Stream("wss://example.com/audio", listen_mode="callee", voice_quality="8000")
 
     Args:
         ws_url: Your server; TeleCMI is the client. Its query may carry an id of the call.
@@ -306,8 +361,13 @@ class Raw(AnyAction):
     Use it for an action that TeleCMI has added since. The data is copied; it must be a JSON
     object that names an action, and is not checked further.
 
+    Example:
+        An action that this package does not know yet::
+
+            Raw({"action": "whisper", "text": "A customer from the web shop."})
+
     Args:
-        data: The action as it goes on the wire: ``Raw({"action": "clear"})``.
+        data: The action as it goes on the wire.
 
     Raises:
         InvalidCall: It is not a JSON object, or has no ``"action"``.

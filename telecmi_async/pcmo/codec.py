@@ -58,6 +58,11 @@ def dump_pcmo(actions: Iterable[Action]) -> list[JsonDict]:
     """Return actions as the array of plain dicts that goes on the wire.
 
     TeleCMI expects the same array as the answer to a webhook.
+
+    Example:
+        What a webhook of yours answers::
+
+            dump_pcmo([Speak("Goodbye."), Hangup()])
     """
     return [
         cast("JsonDict", thaw(action.data)) if isinstance(action, Raw) else _dump(action)
@@ -128,6 +133,13 @@ def _dump_targets(targets: Iterable[Pstn | Sip]) -> list[JsonDict]:
 
 def parse_pcmo(data: object, *, raw: bool = False) -> tuple[Action, ...]:
     """Return a call flow as actions.
+
+    Example:
+        Actions from plain dicts::
+
+            (play, hangup) = parse_pcmo(
+                [{"action": "play", "file_name": "welcome.wav"}, {"action": "hangup"}]
+            )
 
     Args:
         data: A sequence of actions, of plain dicts as they go on the wire, or of both.

@@ -192,8 +192,8 @@ def _string(value: object, path: str) -> str:
     return value
 
 
-def _check(value: str, forbidden: re.Pattern[str], path: str) -> None:
-    if bad := forbidden.search(value):
+def _check(value: str, invalid: re.Pattern[str], path: str) -> None:
+    if bad := invalid.search(value):
         raise InvalidCall(
             f"must not hold the character U+{ord(bad.group()):04X} (position {bad.start()})",
             path=path,

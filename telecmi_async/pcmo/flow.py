@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias, overload
 
 from attrs import field, frozen
 
+from telecmi_async._internal.argument_errors import copy_signature
 from telecmi_async._internal.json_text import parse_json
 from telecmi_async.pcmo.actions import (
     Action,
@@ -46,8 +48,9 @@ def _adds(kind: Callable[P, Action]) -> Callable[Concatenate[Flow, P], Flow]:
         return Flow((*self.actions, kind(*args, **kwargs)))
 
     name = kind.__name__
+    add.__name__ = re.sub(r"(?<=.)(?=[A-Z])", "_", name).lower()
+    copy_signature(kind, add)
     add.__doc__ = f"Return this flow with a `{name}` appended; it takes what `{name}` takes."
-    add.__wrapped__ = kind  # type: ignore[attr-defined]  # inspect.signature follows it
     return add
 
 
@@ -56,7 +59,13 @@ class Flow(Sequence[Action]):
     """An immutable sequence of actions, built by its methods, by ``+`` or from JSON.
 
     Every method returns a new flow, so several flows can share a beginning. A flow compares,
-    hashes and pickles by its actions, and can be given wherever a list of actions can.
+    hashes and pickles by its actions, and can be used in place of a list of actions.
+
+    Example:
+        A greeting, then a colleague for 20 seconds, then the end::
+
+            flow = Flow().play("welcome.wav").bridge([Pstn(19170000002)], timeout=20).hangup()
+            call = await service.make_call(to=19170000001, pcmo=flow)
 
     Args:
         actions: The actions to begin with: actions, plain dicts, or both.

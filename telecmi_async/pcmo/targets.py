@@ -17,6 +17,11 @@ from telecmi_async.pcmo import fields as is_
 class Pstn:
     """A phone that `Bridge` rings.
 
+    Example:
+        A phone, and the same number as people write it::
+
+            Bridge([Pstn(19170000002), Pstn("+1 917 000 0003")])
+
     Args:
         number: Its number with country code, an integer or a str.
 
@@ -44,6 +49,11 @@ def _sip_user(action: object, attribute: is_.CallField, value: object) -> None:
 @frozen
 class Sip:
     """A SIP endpoint of the account that `Connect` rings.
+
+    Example:
+        A user of the account's SIP endpoints::
+
+            Connect([Sip("reception")])
 
     Args:
         user: Its user name; an int where the name is a number.

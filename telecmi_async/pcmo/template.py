@@ -142,6 +142,16 @@ _Node: TypeAlias = Union["_Text", "dict[str, _Node]", "list[_Node]", "Json"]
 class Template:
     """A call flow whose strings may hold names of columns in braces.
 
+    Example:
+        A text with a required column and one with a default::
+
+            from telecmi_async.pcmo import Template
+
+            template = Template(
+                [Speak("Hello {name|there}, your parcel {order} is here."), Hangup()]
+            )
+            flow = template.fill({"name": "", "order": "A-1"})
+
     Args:
         flow: Actions, or plain dicts as they go on the wire. Where an action's class requires
             more than text, such as a number, a placeholder needs a dict:
@@ -302,7 +312,7 @@ class _Item:
 
 def _parsed(item: object, path: str) -> Action:
     """Return the action at a path."""
-    # It is parsed as a flow of its own, so an error's path names the first action.
+    # It is parsed as a separate flow, so an error's path names the first action.
     try:
         (made,) = parse_actions([item])
     except InvalidCall as error:

@@ -9,10 +9,11 @@ is the same number everywhere. Contacts files know a country as well, see
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from operator import index
 from typing import TYPE_CHECKING, SupportsIndex, cast
 
+from telecmi_async._internal.messages import uncalled
 from telecmi_async.errors import InvalidCall
 from telecmi_async.phone.plans import plan_of
 from telecmi_async.phone.spelling import NumberFlaw, spelled
@@ -94,8 +95,10 @@ def _whole(value: object, path: str) -> str:
     try:
         number = index(cast("SupportsIndex", value))
     except Exception:  # noqa: BLE001  # a foreign class may raise anything
+        kind = uncalled(value) or type(value).__name__
+        several = ": give one number" if isinstance(value, Collection) else ""
         raise InvalidCall(
-            f"must be a phone number (int or str), not {type(value).__name__}", path=path
+            f"must be a phone number (int or str), not {kind}{several}", path=path
         ) from None
     if number <= 0:
         raise InvalidCall("must be a positive number", path=path)

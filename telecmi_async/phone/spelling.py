@@ -32,7 +32,7 @@ class Spelled(NamedTuple):
 
 
 _LONGEST = 64
-# Fewer digits are no phone number; this tells a second number from an extension.
+# Fewer digits are no phone number; this distinguishes a second number from an extension.
 _FEWEST = 7
 
 _TRANSLATED = str.maketrans(
@@ -77,7 +77,7 @@ _MASKED = NumberFlaw(
 )
 _TWO = NumberFlaw(
     "not_a_number",
-    "holds more than one number: give each a place or row of its own",
+    "holds more than one number: give each a separate place or row",
 )
 _WITH_EXTENSION = NumberFlaw(
     "extension", "has an extension or parameter, which cannot be dialled: omit it"

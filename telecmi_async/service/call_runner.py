@@ -10,6 +10,8 @@ import logging
 import warnings
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
 from telecmi_async import errors
 from telecmi_async._internal.event_loop import clock_of, is_closed
 from telecmi_async._internal.secrets import RequestBody, log_failure
@@ -19,6 +21,7 @@ from telecmi_async.calls.encoding import encode_request
 from telecmi_async.calls.handle import CallHandle
 from telecmi_async.calls.placement import Permit, PlacementJob
 from telecmi_async.calls.retry import RetryPolicy
+from telecmi_async.events.reference import check_reference
 from telecmi_async.phone import route
 from telecmi_async.wire.endpoints import make_call_url
 
@@ -87,6 +90,8 @@ class CallRunner:
             parts.placer.use_clock(now)
             if parts.tracker is not None:
                 parts.tracker.open(now)
+            if parts.keyed is not None:
+                parts.keyed.listen()
 
     def start(
         self,
@@ -133,10 +138,20 @@ class CallRunner:
                 "is missing: give a number of your app as caller id, here or to the service",
                 path="from",
             )
+        if request.idempotency_key is not None:
+            if parts.keyed is None:
+                raise errors.InvalidCall(
+                    "needs a service with a ledger: CallService(…, ledger=…)",
+                    path="idempotency_key",
+                )
+            known = parts.keyed.known(request)
+            if known is not None and on_settled is None:  # a row of a list is a call
+                return known
+            policy = attrs.evolve(policy, at_most_once=True)
         region = route(request.region or settings.region, request.to)
         call = Call(request, source=source, region=region, on_settled=on_settled)
         params: dict[str, object] = {}
-        if settings.signed or permit:
+        if settings.signed or permit or request.idempotency_key is not None:
             params[REFERENCE_FIELD] = parts.references.sign(call.reference)
         body = RequestBody(
             encode_request(request, settings.credentials, from_=from_, more_params=params)
@@ -154,7 +169,28 @@ class CallRunner:
             seed=f"{settings.seed}:{self._ordinal}",
             permit=permit,
         )
-        parts.tasks.start(parts.placer.place, job, self._ended)
+        place = parts.placer.place
+        if parts.keyed is not None and request.idempotency_key is not None:
+            parts.keyed.add(call, request.idempotency_key)
+            place = parts.keyed.place
+        parts.tasks.start(place, job, self._ended)
+        self.calls[call] = None
+        return call
+
+    def follow(self, reference: str) -> Call:
+        """Return a call that was made with an idempotency key, by its reference."""
+        keyed = self._parts.keyed
+        if keyed is None:
+            raise errors.ConfigurationError(
+                "calls are found by their reference on a ledger: CallService(…, ledger=…)"
+            )
+        check_reference(reference)
+        call = Call(None, source=reference, region=None)
+        call.name(reference)
+        if self._parts.tracker is not None:
+            self._parts.tracker.follow(call)
+        call.placement.elsewhere = True
+        self._parts.tasks.start(keyed.follow, call, self._forget)
         self.calls[call] = None
         return call
 
@@ -167,13 +203,18 @@ class CallRunner:
         return CallHandle(self.start(request, _ONCE, timeouts, source=request, permit=permit))
 
     def _ended(self, job: PlacementJob) -> None:
+        self._forget(job.call)
+
+    def _forget(self, call: Call) -> None:
         """Forget a call whose task is over."""
-        self.calls.pop(job.call, None)  # an eager task may end before it is added
-        if not job.call.placement.settled:  # the task was cancelled before its first step
-            job.call.conclude(errors.CallCancelled("the call was cancelled"))
+        self.calls.pop(call, None)  # an eager task may end before it is added
+        if not call.placement.settled:  # the task was cancelled before its first step
+            call.conclude(errors.CallCancelled("the call was cancelled"))
 
     def close(self) -> None:
         """Take no more calls, and start no more requests."""
+        if self._parts.keyed is not None:
+            self._parts.keyed.stop()
         if self._parts.tasks.loop is not None:
             self._parts.tasks.bind()
         self.closed = True

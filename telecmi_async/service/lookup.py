@@ -48,7 +48,7 @@ _LEG: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 class Lookup:
     """Sends look-ups and commands over a service's own connections.
 
-    Each request runs in a task of its own: the caller may give up at any time, and the request is
+    Each request runs in a separate task: the caller may give up at any time, and the request is
     still awaited to its end, as an abandoned connection is lost.
     """
 

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple, SupportsIndex, TypeAlias, TypedDict, TypeVar, cast
+from typing import (
+    TYPE_CHECKING,
+    NamedTuple,
+    Protocol,
+    SupportsIndex,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    cast,
+)
 
 import attrs
 
 from telecmi_async._internal.messages import shown
-from telecmi_async._internal.seams import check_instance
+from telecmi_async._internal.seams import check_instance, kind_of, missing_of
 from telecmi_async._internal.secrets import Secret
 from telecmi_async._internal.telecmi import BASE_URL
-from telecmi_async._internal.validators import environment_variable, required_variable
+from telecmi_async._internal.validators import (
+    environment_variable,
+    required_variable,
+    seconds_or_none,
+)
 from telecmi_async.calls.retry import RetryPolicy
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.pacing.rate_limit import RateLimit
@@ -28,12 +41,22 @@ if TYPE_CHECKING:
     import httpx
 
     from telecmi_async._internal.validators import Duration
+    from telecmi_async.ledger.idempotency import IdempotencyKeys
     from telecmi_async.service.sources import EventSource
 
 _T = TypeVar("_T")
 
 #: A phone number with its country code: an integer of any library, or text as people write it.
 Number: TypeAlias = SupportsIndex | str
+
+
+class HasKeys(Protocol):
+    """What keeps the calls of idempotency keys: a ledger."""
+
+    @property
+    def keys(self) -> IdempotencyKeys:
+        """The calls of idempotency keys."""
+        ...
 
 
 class Options(TypedDict, total=False):
@@ -53,6 +76,8 @@ class Options(TypedDict, total=False):
     seed: int | str | None
     events: EventSource | Sequence[EventSource] | None
     reference: bool | None
+    ledger: HasKeys | None
+    key_lifetime: Duration
 
 
 def _caller_id(value: Number | None) -> int | None:
@@ -98,6 +123,25 @@ def _reference(value: bool | None) -> bool | None:  # noqa: FBT001  # a converte
     return value
 
 
+def _ledger(value: HasKeys | None) -> HasKeys | None:
+    if value is None:
+        return None
+    from telecmi_async.ledger.idempotency import IdempotencyKeys  # noqa: PLC0415  # a service without a ledger starts faster
+
+    if isinstance(value, type) or missing_of(getattr(value, "keys", None), IdempotencyKeys):
+        raise ConfigurationError(
+            f"ledger must be a ledger that is open, such as SqliteLedger, not {kind_of(value)}"
+        )
+    return value
+
+
+def _lifetime(value: Duration) -> float:
+    seconds = seconds_or_none("key_lifetime", value)
+    if seconds is None:
+        raise ConfigurationError("key_lifetime must be seconds or a timedelta, not None")
+    return seconds
+
+
 def _seed(value: int | str | None) -> str:
     if value is None:
         return os.urandom(8).hex()
@@ -120,6 +164,8 @@ class ServiceSettings:
     sources: Sources = attrs.field(converter=_sources)
     reference: bool | None = attrs.field(converter=_reference)
     seed: str = attrs.field(converter=_seed)
+    ledger: HasKeys | None = attrs.field(converter=_ledger)
+    key_lifetime: float = attrs.field(converter=_lifetime)
 
     @property
     def signed(self) -> bool:

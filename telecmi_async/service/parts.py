@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from telecmi_async.service.keyed_calls import KeyedCalls  # noqa: TC004  # its annotation is never evaluated
     from telecmi_async.service.options import ServiceSettings
     from telecmi_async.service.tracker import Tracker  # noqa: TC004  # its annotation is never evaluated
 
@@ -69,6 +70,8 @@ class ServiceParts:
     lookup: Lookup
     #: None without a source of events and without a limit on live calls.
     tracker: Tracker | None
+    #: None without a ledger.
+    keyed: KeyedCalls | None
 
 
 def build_parts(
@@ -76,14 +79,14 @@ def build_parts(
     http_client: httpx.AsyncClient | None,
     ssl_context: ssl.SSLContext | None,
 ) -> ServiceParts:
-    """Make the parts of a service, with an HTTP client of its own unless the user has one.
+    """Make the parts of a service, with a new HTTP client unless the user has one.
 
     What they need later is imported now: a process may be out of files by then, and an import that
     fails in the middle of a call says nothing about the call.
     """
     if http_client is not None and ssl_context is not None:
         raise ConfigurationError(
-            "give http_client or ssl_context, not both: a client has TLS settings of its own"
+            "give http_client or ssl_context, not both: a client has its own TLS settings"
         )
     retry.load_tenacity()
     codec.load_cattrs()
@@ -110,6 +113,7 @@ def build_parts(
         redact=redact,
         timeouts=settings.timeouts,
     )
+    keyed = _keyed_calls(settings, placer, tasks)
     tracker = None
     if settings.sources.has_any or channels is not None:
         from telecmi_async.service.tracker import Tracker  # noqa: PLC0415  # a service without events starts faster
@@ -121,8 +125,27 @@ def build_parts(
             channels=channels,
             references=references,
             signed=settings.signed,
+            proven=None if keyed is None else keyed.proven,
         )
-    return ServiceParts(redact, tasks, transport, references, channels, placer, lookup, tracker)
+    return ServiceParts(
+        redact, tasks, transport, references, channels, placer, lookup, tracker, keyed
+    )
+
+
+def _keyed_calls(
+    settings: ServiceSettings, placer: CallPlacer, tasks: TaskRunner
+) -> KeyedCalls | None:
+    if settings.ledger is None:
+        return None
+    from telecmi_async.service.keyed_calls import KeyedCalls  # noqa: PLC0415  # a service without a ledger starts faster
+
+    return KeyedCalls(
+        settings.ledger.keys,
+        settings.key_lifetime,
+        placer=placer,
+        tasks=tasks,
+        sources=settings.sources,
+    )
 
 
 def _open_client(

@@ -36,14 +36,20 @@ class CdrPoller:
     may be used. A record exists once the call is over, so `CallHandle.answered` returns no
     earlier than that; live events need webhooks.
 
+    Example:
+        Look up after 3 seconds, then at growing intervals of up to a minute::
+
+            poller = CdrPoller(first=3, longest=60)
+            service = CallService(2222226, "your-secret", from_=19170000000, events=poller)
+
     Args:
         first: From the start of the wait to the first look-up, in seconds or as a `timedelta`.
-        factor: How much longer every following interval is.
-        longest: The longest interval.
+        factor: By which each following interval is longer: 1 to 10.
+        longest: The longest interval, in seconds or as a `timedelta`.
         at_once: How many look-ups may be under way at the same time.
 
     Raises:
-        ConfigurationError: A value that cannot work.
+        ConfigurationError: A value is invalid; the message names it.
     """
 
     first: float = attrs.field(
@@ -64,7 +70,7 @@ class CdrPoller:
 
 
 class Polling:
-    """Looks up the records of one service's calls, each in a task of its own.
+    """Looks up the records of one service's calls, each in a separate task.
 
     ``records`` looks them up by a call's ``request_id``, as long as the call is ``wanted``;
     ``found`` gets every record, also repeatedly. ``refused`` is called when TeleCMI refused the

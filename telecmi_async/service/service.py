@@ -8,7 +8,7 @@ that only imports `CallService` starts faster. After that nothing is imported (s
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack, cast
 
 import anyio
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from telecmi_async.pacing.rate_limit import RateLimit
     from telecmi_async.pcmo.flow import FlowLike
     from telecmi_async.service.lookup import CallCommand, CommandAnswer
-    from telecmi_async.service.options import Number, Options
+    from telecmi_async.service.options import HasKeys, Number, Options
     from telecmi_async.service.sources import EventSource
     from telecmi_async.service.stream import CallStream, Item, Progress, StreamFeed
     from telecmi_async.wire.transport import Timeouts
@@ -48,30 +48,41 @@ class CallService:
     works as a plain object that any task may use, closed by ``await service.aclose()``.
     Leaving it waits for what was sent and cancels what is still queued.
 
+    Example:
+        One call, and the id that TeleCMI gave it::
+
+            async with CallService(2222226, "your-secret", from_=19170000000) as service:
+                call = await service.make_call(to=19170000001, pcmo=[Speak("Hello!"), Hangup()])
+                print(call.request_id)
+
     Args:
         app_id: TeleCMI's number for your app.
-        secret: The secret that belongs to it.
-        from_: The caller id of calls that name none: a number of your app.
-        region: ``"auto"`` (India when the callee is ``91`` and ten digits, else global),
-            ``"india"`` or ``"global"``, for calls that name none.
-        base_url: Where the API is; https, or http on this machine.
+        secret: The app's secret.
+        from_: The default caller id: a number of your app.
+        region: The default endpoint: ``"auto"`` (India if the callee is ``91`` and ten digits,
+            else global), ``"india"`` or ``"global"``.
+        base_url: The address of the API: https, or http on this machine.
         timeout: `Timeouts` of one attempt, or the longest wait for an answer alone, in
             seconds or as a `timedelta`.
-        retry: When a call is tried again.
-        rate: How fast calls start and how many requests may be under way.
+        retry: Which attempts are repeated, and when.
+        rate: How fast calls start and how many requests may be in flight.
         http_client: Your own `httpx.AsyncClient`; it is used, never closed. Without one,
             a client is made for the service and closed with it.
-        ssl_context: TLS settings of that client, such as certificates of your own. By default
+        ssl_context: TLS settings of that client, such as your own certificates. By default
             it trusts certifi's; ``ssl.create_default_context()`` trusts the system's.
         seed: Makes the jitter of retries the same in every run.
         events: Where events of accepted calls come from: a `Receiver` of webhooks, the store
             of a receiver in another process, a `CdrPoller`, or a list of these.
-        reference: Whether calls carry an id of their own in ``extra_params``
-            (``tcm_reference``), by which events find them even if TeleCMI's reply was lost.
-            ``None``: when there is a receiver or a store.
+        reference: Whether each call carries an id in ``extra_params`` (``tcm_reference``), by
+            which events find it even if TeleCMI's reply was lost. ``None``: if there is a
+            receiver or a store.
+        ledger: Where idempotency keys are on record, for all processes that use it: an open
+            `SqliteLedger` or `PostgresLedger`. You close it, after the service.
+        key_lifetime: How long a key is remembered after its call was sent, in seconds or as a
+            `timedelta`.
 
     Raises:
-        ConfigurationError: A value that cannot work.
+        ConfigurationError: A value is invalid; the message names it.
     """
 
     def __init__(
@@ -90,6 +101,8 @@ class CallService:
         seed: int | str | None = None,
         events: EventSource | Sequence[EventSource] | None = None,
         reference: bool | None = None,
+        ledger: HasKeys | None = None,
+        key_lifetime: Duration = 7 * 86_400.0,
     ) -> None:
         from telecmi_async.service.call_runner import CallRunner  # noqa: PLC0415  # see above
         from telecmi_async.service.options import ServiceSettings  # noqa: PLC0415  # see above
@@ -108,6 +121,8 @@ class CallService:
             sources=events,
             reference=reference,
             seed=seed,
+            ledger=ledger,
+            key_lifetime=key_lifetime,
         )
         self._parts = build_parts(self._settings, http_client, ssl_context)
         self._runner = CallRunner(self._settings, self._parts)
@@ -134,7 +149,7 @@ class CallService:
             options: The other arguments of the constructor.
 
         Raises:
-            ConfigurationError: A variable is missing or cannot work.
+            ConfigurationError: A variable is missing or invalid; the message names it.
         """
         from telecmi_async.service.options import (  # noqa: PLC0415  # see above
             account_from_environment,
@@ -167,30 +182,37 @@ class CallService:
         region: Region | str | None = None,
         retry: RetryPolicy | None = None,
         timeout: Timeouts | Duration | None = None,
+        idempotency_key: str | None = None,
     ) -> CallHandle:
         """Place a call; its request runs concurrently while you hold the handle.
 
         Args:
-            to: Who is called: a number with its country code.
+            to: The number to call, with its country code.
             pcmo: What happens when the callee answers: a sequence of actions, a `Flow`,
                 or plain dicts as TeleCMI documents them.
             from_: The caller id, a number of your app; the service's if not given.
-            extra_params: Your own data, given back with every event of the call. Flat
-                string values are the safe choice.
+            extra_params: Your own data, which TeleCMI returns with every event of the call.
+                Flat string values are the safe choice.
             duration: The longest the whole call may last, in seconds or as a `timedelta`.
                 Sent only when given; TeleCMI's v2 pages do not mention it.
-            region: As for the service, whose setting it replaces.
-            retry: As for the service, whose setting it replaces, but for its ``budget`` and
-                for an ``at_most_once``.
-            timeout: As for the service, whose setting it replaces.
+            region: Replaces the service's setting.
+            retry: Replaces the service's setting, except for its ``budget`` and its
+                ``at_most_once``, which always hold.
+            timeout: Replaces the service's setting.
+            idempotency_key: A text such as ``"order-42"``. At most one call is placed for each
+                key, by all processes on the service's ledger, even if one of them is killed. If
+                the key has a call, the handle is that call's: it waits while another process
+                places it, and raises `CallOutcomeUnknown` while it may have rung. It is placed
+                again only if it was certainly not placed. Of the attempts that may have rung a
+                phone none is repeated. Keys are compared exactly.
 
         Returns:
             A handle to await.
 
         Raises:
-            InvalidCall: Something cannot be sent as it is; ``error.path`` names it.
-            ConfigurationError: ``retry`` or ``timeout`` cannot work.
-            NotSent: Something failed that should not, before anything was sent. It is logged.
+            InvalidCall: A value cannot be sent; ``error.path`` names it.
+            ConfigurationError: ``retry`` or ``timeout`` is invalid.
+            NotSent: An unexpected failure before anything was sent. It is logged.
             ServiceClosed: The service takes no more calls.
             WrongEventLoop: Outside an event loop, or in another one than before.
         """
@@ -204,6 +226,7 @@ class CallService:
             extra_params=extra_params,
             duration=duration,
             region=region,
+            idempotency_key=idempotency_key,
         )
         policy, timeouts = self._settings.for_call(retry, timeout)
         return CallHandle(self._runner.start(request, policy, timeouts, source=request))
@@ -227,15 +250,15 @@ class CallService:
                 (from ``to`` to ``region``), from an iterable or async iterable.
             retry: As for `make_call`.
             timeout: As for `make_call`.
-            on_progress: A plain function that is given a `Progress` after every
-                settled call. What it raises is logged and changes nothing.
+            on_progress: A plain function that is called with a `Progress` after every
+                settled call. Its errors are logged and change nothing.
 
         Returns:
             An asynchronous iterator of settled handles.
 
         Raises:
             InvalidCall: ``requests`` is not an iterable of requests.
-            ConfigurationError: ``retry``, ``timeout`` or ``on_progress`` cannot work.
+            ConfigurationError: ``retry``, ``timeout`` or ``on_progress`` is invalid.
             ServiceClosed: The service takes no more calls.
             WrongEventLoop: As for `make_call`.
         """
@@ -261,26 +284,37 @@ class CallService:
             raise
         return CallStream(feed)
 
-    def handle_for(self, request_id: str) -> CallHandle:
-        """Return a handle for a call that was accepted earlier, such as before a restart.
+    def handle_for(
+        self, request_id: str | None = None, *, reference: str | None = None
+    ) -> CallHandle:
+        """Return a handle for a call that was made earlier, such as before a restart.
 
         Args:
             request_id: TeleCMI's id for the call.
+            reference: Instead of it, the reference of a call that was made with an idempotency
+                key on the service's ledger. The handle is settled by what is on record there.
 
         Returns:
             Its handle, which knows neither the request nor the reply.
 
         Raises:
-            InvalidCall: ``request_id`` cannot be such an id.
-            ConfigurationError: The service has no source of events.
+            InvalidCall: ``request_id`` or ``reference`` cannot be such an id.
+            ConfigurationError: Neither or both are given, or the service has no source of
+                events, or no ledger for a reference.
             ServiceClosed: The service is closed.
             WrongEventLoop: As for `make_call`.
         """
         with not_about_the_outcome():
             self._runner.check_open()
+            if (request_id is None) is (reference is None):
+                raise errors.ConfigurationError(
+                    "handle_for needs a request_id or a reference, and not both"
+                )
+            if reference is not None:
+                return CallHandle(self._runner.follow(reference))
             if self._parts.tracker is None:
                 raise errors.ConfigurationError("the service has no source of events (events=)")
-            return CallHandle(self._parts.tracker.attach(request_id))
+            return CallHandle(self._parts.tracker.attach(cast("str", request_id)))
 
     async def channels(self) -> int:
         """Ask TeleCMI how many calls of the account are live.

@@ -264,9 +264,18 @@ async def _one_by_one(source: Iterable[Item]) -> AsyncGenerator[Item]:
 class CallStream:
     """The settled calls of `CallService.make_calls`, in the order of completion.
 
-    Every request becomes one handle, whatever its outcome. When the consumer leaves, by
-    ``break``, an exception or `aclose`, nothing more is started, queued calls are cancelled and
-    the service finishes those that were sent.
+    Every request becomes one handle, with any outcome. When the consumer leaves, by ``break``, an
+    exception or `aclose`, nothing more is started, queued calls are cancelled and the service
+    finishes those that were sent.
+
+    Example:
+        A hundred calls, at the service's rate::
+
+            rows = [{"to": 19170000000 + n, "pcmo": [Hangup()]} for n in range(1, 101)]
+            async with service.make_calls(rows) as calls:
+                async for call in calls:
+                    print(call.source["to"], call.status)
+            print(calls.progress.accepted)
 
     Raises:
         ServiceClosed: While iterating: the service was closed before the source's end.

@@ -10,7 +10,7 @@ its handle is gone and its channel is free.
 
 TeleCMI signs nothing, so an event is matched to a call in this order: a reference with a valid
 code; the ``request_id``; the id of a leg that earlier events named. An event that names another
-request is not the call's, whatever leg it names. Only a reference proves what became of the
+request is not the call's, even if it names one of its legs. Only a reference proves what became of the
 call's request; the other matches merely add to what is known of the call.
 """
 
@@ -74,7 +74,8 @@ class Tracker:
     It is a `telecmi_async.calls.call.CallWatcher` for its calls and a
     `telecmi_async.events.store.Listener` for the store, and attaches itself to a receiver.
     ``records`` looks up the records of a call by its ``request_id``, ``references`` finds the
-    account's references in events, and ``signed`` says whether calls carry theirs.
+    account's references in events, ``signed`` says whether calls carry theirs, and ``proven`` is
+    called with each call that was settled.
     """
 
     def __init__(
@@ -86,7 +87,9 @@ class Tracker:
         channels: Channels | None,
         references: References,
         signed: bool,
+        proven: Callable[[Call], None] | None = None,
     ) -> None:
+        self._proven = proven
         self.by_reference = sources.store is not None and signed
         self.has_sources = sources.has_any
         self._now: Callable[[], float] = loop_time
@@ -178,6 +181,8 @@ class Tracker:
         """Find the call by its id from now on, and look up events that came earlier."""
         placement = call.placement
         placed = placement.status in {CallStatus.PROGRESS, CallStatus.UNKNOWN}
+        if self._proven is not None:
+            self._proven(call)
         if self._channels is not None:
             self._hold_channel(self._channels, call, placed=placed)
         if not placed or not self.has_sources:
@@ -208,6 +213,11 @@ class Tracker:
         else:
             longest = call.request.duration or LONGEST_CALL
             channels.hold(call, until=self._now() + longest + RINGING)
+
+    def call_renamed(self, call: Call) -> None:
+        """Find the call by the reference that it was sent with."""
+        if self.by_reference:
+            self._calls[call.reference] = call
 
     def call_ended(self, call: Call) -> None:
         """Release the call's channel."""

@@ -9,11 +9,13 @@ In process, ``async with simulator.service() as service`` gives a `CallService` 
 end here; over HTTP, ``async with simulator.serve() as base_url`` listens on a port.
 """
 
+from telecmi_async._internal.public_names import public_dir
 from telecmi_async.simulator.call import Leg, Note, SimulatedCall
 from telecmi_async.simulator.callee import MAGIC, Callee
 from telecmi_async.simulator.fault import Fault, FaultKind, Faults
 from telecmi_async.simulator.fronts import SimulatorTransport
 from telecmi_async.simulator.replies import Envelope
+from telecmi_async.simulator.request_log import SimulatedRequest
 from telecmi_async.simulator.simulator import Simulator
 from telecmi_async.simulator.webhooks import Delivery, Webhooks
 
@@ -28,7 +30,10 @@ __all__ = [
     "Leg",
     "Note",
     "SimulatedCall",
+    "SimulatedRequest",
     "Simulator",
     "SimulatorTransport",
     "Webhooks",
 ]
+
+__dir__ = public_dir(__name__, __all__)

@@ -45,6 +45,15 @@ def _check_digits(_: object, __: Field, digits: tuple[object, ...]) -> None:
 class Callee:
     """How a callee behaves.
 
+    Example:
+        One person presses 1, another does not answer::
+
+            from telecmi_async.simulator import Callee, Simulator
+
+            Simulator(
+                callees={19170000001: Callee(digits="1"), 19170000002: Callee(ending="missed")}
+            )
+
     Args:
         ending: Whether they answer: ``"answered"``, ``"missed"``, ``"busy"`` or ``"failed"``.
         digits: The keys they press when asked, a text for each time; ``""`` for none. Not in
@@ -126,9 +135,3 @@ def magic_for(to: int) -> Magic | None:
     """Return what a number's last four digits stand for, if they stand for anything."""
     # Most numbers have none, and the first two of the four digits show it.
     return MAGIC.get(str(to)[-4:]) if to // 100 % 100 == 99 else None
-
-
-def magic_table() -> str:
-    """Return the table of magic numbers as Markdown."""
-    rows = [f"| `…{digits}` | {magic.label} |" for digits, magic in MAGIC.items()]
-    return "\n".join(["| number | what happens |", "| --- | --- |", *rows]) + "\n"

@@ -140,6 +140,13 @@ def _masked(to: int | None) -> str:
 class Fault:
     """A rule: which requests go wrong, and how.
 
+    Example:
+        The first reply for one number is lost, though the call was placed::
+
+            from telecmi_async.simulator import Fault, Simulator
+
+            Simulator().faults.add(Fault("reply_lost", to=19170000001, attempts=1))
+
     Args:
         kind: How.
         to: The number it is about; ``None`` for every number.

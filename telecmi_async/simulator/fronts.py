@@ -1,4 +1,4 @@
-"""Fronts of the simulator: an httpx transport, an ASGI application, and a port.
+"""Fronts of the simulator: an httpx transport, and a port.
 
 Each brings requests to `RequestHandler.receive`, waits as long as the decision says, and sends
 the answer, or breaks the connection as the fault demands.
@@ -9,24 +9,21 @@ from __future__ import annotations
 import socket
 import struct
 from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 import httpx
 from anyio.abc import SocketAttribute
 
-from telecmi_async.http_server import is_loopback, read_body, send_response, serve_http
+from telecmi_async.http_server import serve_http
 from telecmi_async.simulator.fault import Breach
-from telecmi_async.simulator.replies import refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from telecmi_async.http_server import (
-        ASGIReceive,
-        ASGIScope,
-        ASGISend,
         ConnectionLimits,
         HttpConnection,
         HttpRequest,
@@ -41,7 +38,6 @@ _BREAKS: Final[Mapping[Breach, tuple[type[httpx.TransportError], str]]] = {
 }
 # The pause between two bytes of a dripping answer.
 _DRIP_SECONDS: Final = 1.0
-_LARGEST_BODY: Final = 1_048_576
 
 
 class RequestHandler(Protocol):
@@ -58,6 +54,10 @@ class RequestHandler(Protocol):
         local: bool = True,
     ) -> Decision:
         """Return what becomes of one request; the caller must call `leave` once."""
+        ...
+
+    def refuse(self, status: int, message: str) -> HttpResponse:
+        """Return the reply to a request that cannot be read."""
         ...
 
     def leave(self) -> None:
@@ -116,86 +116,26 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
         )
 
 
-class SimulatorApp:
-    """Serves one simulator as an ASGI application, mounted or by itself.
-
-    Time passes in its calls while the server's lifespan lasts. A framework that mounts it has a
-    lifespan of its own: there, open `Simulator.running`. ASGI knows no way to reset a
-    connection: where one should break, `ConnectionError` is raised, and a server closes it or
-    answers 500.
-    """
-
-    def __init__(self, simulator: RequestHandler) -> None:
-        self._simulator = simulator
-
-    async def __call__(self, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
-        """Serve one request, or the lifespan of a server that runs nothing else."""
-        match scope["type"]:
-            case "http":
-                await self._http(scope, receive, send)
-            case "lifespan":
-                await receive()
-                async with self._simulator.running():
-                    await send({"type": "lifespan.startup.complete"})
-                    await receive()
-                await send({"type": "lifespan.shutdown.complete"})
-            case _:
-                await send({"type": "websocket.close", "code": 1000})
-
-    async def _http(self, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
-        body = await read_body(receive, most=_LARGEST_BODY)
-        if body is None or len(body) > _LARGEST_BODY:
-            return
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in scope["headers"]
-        }
-        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
-        query = scope.get("query_string", b"").decode("latin-1")
-        client = scope.get("client")  # none for a local socket without an address
-        decision = self._simulator.receive(
-            scope["method"],
-            f"{path}?{query}" if query else path,
-            headers,
-            bytes(body),
-            at=anyio.current_time(),
-            local=client is None or is_loopback(str(client[0])),
-        )
-        try:
-            await anyio.sleep(decision.delay)
-            if decision.breach not in {None, Breach.DRIP}:
-                raise ConnectionError(f"the simulator breaks the connection: {decision.breach}")
-            if decision.breach is Breach.DRIP:
-                await anyio.sleep(len(decision.answer.body))
-            await send_response(send, decision.answer)
-        finally:
-            self._simulator.leave()
-
-
-class SimulatorPort:
-    """Answers the requests on a port, and breaks connections where a fault demands it."""
-
-    def __init__(self, simulator: RequestHandler) -> None:
-        self._simulator = simulator
-
-    async def __call__(self, request: HttpRequest, connection: HttpConnection) -> None:
-        """Answer one request."""
-        decision = self._simulator.receive(
-            request.method,
-            request.target,
-            request.headers,
-            request.body,
-            at=anyio.current_time(),
-            local=request.local,
-        )
-        try:
-            await anyio.sleep(decision.delay)
-            if decision.breach is None:
-                await connection.send(decision.answer)
-            else:
-                await _break(connection, decision.answer, decision.breach)
-        finally:
-            self._simulator.leave()
+async def answer_on_port(
+    simulator: RequestHandler, request: HttpRequest, connection: HttpConnection
+) -> None:
+    """Answer one request on a port, and break the connection where a fault demands it."""
+    decision = simulator.receive(
+        request.method,
+        request.target,
+        request.headers,
+        request.body,
+        at=anyio.current_time(),
+        local=request.local,
+    )
+    try:
+        await anyio.sleep(decision.delay)
+        if decision.breach is None:
+            await connection.send(decision.answer)
+        else:
+            await _break(connection, decision.answer, decision.breach)
+    finally:
+        simulator.leave()
 
 
 async def _break(connection: HttpConnection, answer: HttpResponse, breach: Breach) -> None:
@@ -222,9 +162,11 @@ async def serve(
     simulator: RequestHandler, *, host: str, port: int, limits: ConnectionLimits | None
 ) -> AsyncGenerator[str]:
     """Serve a simulator on a port for as long as the context is open; give the ``base_url``."""
-    application = SimulatorPort(simulator)
+    application = partial(answer_on_port, simulator)
     async with (
         simulator.running(),
-        serve_http(application, host=host, port=port, limits=limits, refuse=refused) as found,
+        serve_http(
+            application, host=host, port=port, limits=limits, refuse=simulator.refuse
+        ) as found,
     ):
         yield f"http://{f'[{host}]' if ':' in host else host}:{found}/v2"

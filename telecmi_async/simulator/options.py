@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import Final, Literal, cast
 
 from attrs import define, field
 
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import shown
+from telecmi_async._internal.validators import must_be
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.phone import parse_number
 from telecmi_async.simulator.callee import Callee, magic_for
@@ -17,11 +18,9 @@ from telecmi_async.simulator.chance import check_range, draw, to_range
 from telecmi_async.simulator.fault import Faults
 from telecmi_async.simulator.lifecycle import CallBehaviour, Lifecycle
 from telecmi_async.simulator.replies import Codes, Envelope
+from telecmi_async.simulator.request_log import SimulatedRequest
 from telecmi_async.simulator.webhooks import Webhooks, parse_webhooks
 from telecmi_async.wire.credentials import Credentials
-
-if TYPE_CHECKING:
-    from telecmi_async._internal.validators import Field
 
 _ANSWERS: Final = Callee()
 _DOES_NOT: Final = Callee(ending="missed")
@@ -51,18 +50,16 @@ def _parse_files(value: Collection[str] | None) -> frozenset[str] | None:
     )
 
 
-def _check_seed(_: object, __: Field, value: object) -> None:
-    """Require an int or a str (an attrs validator)."""
-    if not isinstance(value, int | str) or isinstance(value, bool):
-        raise ConfigurationError(f"Simulator.seed must be an int or a str, not {shown(value)}")
+def _is_seed(value: object) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool)
 
 
-def _check_aware(_: object, __: Field, value: object) -> None:
-    """Require a datetime with a time zone (an attrs validator)."""
-    if not isinstance(value, datetime) or value.tzinfo is None:
-        raise ConfigurationError(
-            f"Simulator.starts_at must be a datetime with a time zone, not {shown(value)}"
-        )
+def _is_aware(value: object) -> bool:
+    return isinstance(value, datetime) and value.tzinfo is not None
+
+
+def _is_observer(value: Callable[[SimulatedRequest], object] | None) -> bool:
+    return value is None or callable(cast("object", value))
 
 
 def _parse_callees(value: Mapping[int | str, Callee]) -> dict[int, Callee]:
@@ -85,7 +82,7 @@ def _parse_callees(value: Mapping[int | str, Callee]) -> dict[int, Callee]:
 class SimulatorOptions:
     """The options of a `Simulator`, which explains them."""
 
-    seed: int | str = field(default=0, validator=_check_seed)
+    seed: int | str = field(default=0, validator=must_be("an int or a str", _is_seed))
     app_id: int = 2222226
     secret: str = field(default="simulated-secret", repr=False)
     latency: tuple[float, float] = field(
@@ -120,7 +117,14 @@ class SimulatorOptions:
     webhooks: Webhooks = field(factory=Webhooks, converter=parse_webhooks)
     speed: float = field(default=1.0, validator=validators.positive)
     starts_at: datetime = field(
-        default=datetime(2026, 1, 1, tzinfo=UTC), validator=_check_aware
+        default=datetime(2026, 1, 1, tzinfo=UTC),
+        validator=must_be("a datetime with a time zone", _is_aware),
+    )
+    reveal: bool = field(default=False, validator=validators.flag)
+    on_request: Callable[[SimulatedRequest], object] | None = field(
+        default=None,
+        repr=False,
+        validator=must_be("a function, or None", _is_observer),
     )
     #: The rules by which requests go wrong, besides the options; they may change at any time.
     faults: Faults = field(init=False, factory=Faults)

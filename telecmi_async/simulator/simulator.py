@@ -7,6 +7,7 @@ requests to it: see `telecmi_async.simulator.fronts`.
 
 from __future__ import annotations
 
+import logging
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex
@@ -23,19 +24,22 @@ from telecmi_async.simulator import chance, replies
 from telecmi_async.simulator.api import SimulatedApi
 from telecmi_async.simulator.call import SimulatedCall
 from telecmi_async.simulator.delivery import WebhookSender
-from telecmi_async.simulator.fronts import SimulatorApp, SimulatorTransport, serve
+from telecmi_async.simulator.fronts import SimulatorTransport, serve
 from telecmi_async.simulator.options import SimulatorOptions
 from telecmi_async.simulator.page import Page
 from telecmi_async.simulator.replies import Decision
-from telecmi_async.simulator.request_log import RequestLog
+from telecmi_async.simulator.request_log import MOST_OF_BODY, RequestLog, SimulatedRequest
 from telecmi_async.simulator.world import World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from telecmi_async.http_server import HttpResponse
     from telecmi_async.service.service import CallService
     from telecmi_async.simulator.webhooks import Delivery
+
+logger = logging.getLogger("telecmi_async.simulator")
 
 _NAMED_AT_MOST: Final = 5
 
@@ -46,6 +50,16 @@ class Simulator(SimulatorOptions):
 
     Its answers follow from its seed, the number dialled and how often that number was
     tried: the same in every run, in whatever order calls arrive.
+
+    Example:
+        A service whose calls ring no phone::
+
+            from telecmi_async.simulator import Simulator
+
+            simulator = Simulator(error_502_share=0.1)
+            async with simulator.service(from_=19170000000) as service:
+                await service.make_call(to=19170000001, pcmo=[Hangup()])
+            simulator.no_duplicates()
 
     Args:
         seed: Decides every random choice; an int or a str.
@@ -66,8 +80,8 @@ class Simulator(SimulatorOptions):
         missing_code: The code for a missing property; TeleCMI documents 422, 501 and 502.
         calls_per_second: More calls than this in any one-second window get 429 and
             ``Retry-After: 1``; ``None`` for no limit.
-        keep: How many of the newest calls stay in `calls`, and of the newest deliveries,
-            ``None`` for all. Counts are always complete.
+        keep: How many of the newest calls stay in `calls`, and of the newest requests and
+            deliveries, ``None`` for all. Counts are always complete.
         life: How time passes in calls: ``"timed"`` as it would, ``"immediate"`` all at once,
             ``"manual"`` by `SimulatedCall.answer` and the like; ``None`` to accept calls and
             let nothing come of them.
@@ -81,6 +95,10 @@ class Simulator(SimulatorOptions):
             delivery. It can be changed at any time.
         speed: How many seconds pass in calls in one of the event loop's.
         starts_at: What the time is in calls when the simulator is made.
+        reveal: Whether its page shows phone numbers and bodies of requests in full. The secret
+            is never shown.
+        on_request: Called with each `SimulatedRequest`, those that are refused included, before
+            the reply is sent. It can be changed at any time.
 
     Attributes:
         faults: The rules by which requests go wrong, besides the options. They can be changed
@@ -90,7 +108,7 @@ class Simulator(SimulatorOptions):
         ConfigurationError: An option is not valid; the message names it.
     """
 
-    _log: RequestLog = field(init=False, repr=False, factory=RequestLog)
+    _log: RequestLog = field(init=False, repr=False)
     _world: World = field(init=False, repr=False)
     _api: SimulatedApi = field(init=False, repr=False)
     _page: Page = field(init=False, repr=False)
@@ -98,6 +116,7 @@ class Simulator(SimulatorOptions):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
+        self._log = RequestLog(self.keep)
         self._world = World(self)
         self._api = SimulatedApi(self, self._log, self._world)
         self._page = Page(self, self._log, self._world)
@@ -108,6 +127,11 @@ class Simulator(SimulatorOptions):
     def requests(self) -> int:
         """How many requests arrived, those that were refused included."""
         return self._log.requests
+
+    @property
+    def recent_requests(self) -> tuple[SimulatedRequest, ...]:
+        """The newest requests and their answers, oldest first, at most ``keep`` of them."""
+        return tuple(self._log.recent)
 
     @property
     def calls(self) -> tuple[SimulatedCall, ...]:
@@ -140,14 +164,6 @@ class Simulator(SimulatorOptions):
         """The newest messages to your program, oldest first, at most ``keep`` of them."""
         return tuple(self._world.deliveries)
 
-    def trace(self) -> str:
-        """Return a hash of everything that happened in all calls so far.
-
-        It is the same in every run with the same seed and calls, on either event loop, as long
-        as nothing is done by hand.
-        """
-        return self._world.trace()
-
     @property
     def max_in_flight(self) -> int:
         """The most requests that ever waited for their answers at the same time."""
@@ -164,15 +180,6 @@ class Simulator(SimulatorOptions):
     def busiest_second(self) -> int:
         """Return the most requests that arrived in any window of one second."""
         return self._log.arrivals.highest
-
-    def pace(self) -> float:
-        """Return how many requests a second arrived while there was still a new number.
-
-        Counted are first tries and retries alike, from the first request to the first try
-        for the number that came last; what follows is only late retries. 0.0 before there
-        is anything to measure.
-        """
-        return self._log.pace()
 
     def duplicates(self) -> int:
         """Return how many numbers were dialled more than once."""
@@ -214,11 +221,6 @@ class Simulator(SimulatorOptions):
             check_instance("limits", limits, ConnectionLimits)
         return serve(self, host=host, port=port, limits=limits)
 
-    @property
-    def asgi(self) -> SimulatorApp:
-        """A bare ASGI application, to be mounted in another or given to a server."""
-        return SimulatorApp(self)
-
     @asynccontextmanager
     async def service(self, **options: Any) -> AsyncGenerator[CallService]:
         """Open a `CallService` whose calls all end here, in process.
@@ -254,7 +256,7 @@ class Simulator(SimulatorOptions):
     def running(self) -> AbstractAsyncContextManager[None]:
         """Let time pass and send webhooks while the context is open.
 
-        `serve`, `service` and `asgi` do so by themselves. It is for a program that is given
+        `serve` and `service` do so by themselves. It is for a program that is given
         `transport`.
         """
         return WebhookSender(self._world).running()
@@ -333,7 +335,47 @@ class Simulator(SimulatorOptions):
         self._log.arrive(at)
         bare = path.partition("?")[0]
         decision = self._api.answer(method, bare, headers, body, at)
-        return decision or Decision(self.latency[0], replies.refused(404, "not found"))
+        if decision is None:
+            decision = Decision(self.latency[0], replies.refused(404, "not found"))
+        self._note(decision, method, bare, headers.get("content-type", ""), body)
+        return decision
+
+    def refuse(self, status: int, message: str) -> HttpResponse:
+        """Return the reply to bytes that are not an HTTP request, and note both."""
+        answer = replies.refused(status, message)
+        self._note(Decision(0.0, answer))
+        return answer
+
+    def _note(
+        self,
+        decision: Decision,
+        method: str = "",
+        path: str = "",
+        content_type: str = "",
+        body: bytes = b"",
+    ) -> None:
+        """Keep a request among the newest, and show it to the user's observer."""
+        request = SimulatedRequest(
+            number=self._log.next_number(),
+            at=self._world.now,
+            method=method,
+            path=path,
+            content_type=content_type,
+            body=body[:MOST_OF_BODY],
+            size=len(body),
+            answer=decision.answer,
+            delay=decision.delay,
+            breach=decision.breach,
+            to=decision.to,
+            attempt=decision.attempt,
+            request_id=None if decision.call is None else decision.call.request_id,
+        )
+        self._log.recent.append(request)
+        if self.on_request is not None:
+            try:
+                self.on_request(request)
+            except Exception:
+                logger.exception("on_request failed; the request is answered all the same")
 
     def leave(self) -> None:
         """Note that a request that was received is no longer under way."""

@@ -45,6 +45,13 @@ def host_of(url: str) -> str:
 class Webhooks:
     """Where events and records are sent, and how badly.
 
+    Example:
+        A tenth of the webhooks is lost, the rest is up to 30 seconds late::
+
+            from telecmi_async.simulator import Simulator, Webhooks
+
+            Simulator(webhooks=Webhooks(delay=(0, 30), drop_share=0.1))
+
     Args:
         to: A `Receiver`, or a URL; it is not shown, for it holds a token.
         dialect: Which edition of TeleCMI's pages they are written by.
@@ -93,6 +100,7 @@ class Delivery:
         tries: How often it was sent, or lost on the way.
         arrived: How often it was sent.
         status: The HTTP status of its last answer; ``None`` if there was none, or none yet.
+        failure: Why it could not be delivered the last time, in a few words; ``""`` if it could.
         next_at: When it is sent next, in seconds on the simulator's clock, if it is.
     """
 
@@ -106,6 +114,7 @@ class Delivery:
     tries: int = 0
     arrived: int = 0
     status: int | None = None
+    failure: str = ""
     next_at: float | None = None
 
     @property

@@ -18,7 +18,6 @@ import logging
 from collections import OrderedDict, deque
 from contextlib import contextmanager, suppress
 from decimal import Decimal
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -122,7 +121,6 @@ class World:
         self._ordinals = itertools.count()
         self._runs: dict[SimulatedCall, _LiveCall] = {}
         self._balance = _BALANCE
-        self._digest = 0
 
     @property
     def now(self) -> float:
@@ -317,7 +315,6 @@ class World:
 
     def _observe(self, call: SimulatedCall, note: Note, leg: Leg) -> None:
         call.timeline.append(note)
-        self._trace(call, note.at, note.what, leg.cmiuuid, note.detail)
         if note.what == "record":
             self._balance -= leg.cost
         if self.target_of(call) is None:
@@ -370,7 +367,6 @@ class World:
         number, key = delivery.tries, f"{delivery.tries} {delivery.key}"
         last_chance = number == delivery.most_tries > 1 and not delivery.arrived
         lost = not last_chance and self._draw(call, f"drop {key}") < hooks.drop_share
-        self._trace(call, when, "lost" if lost else "sent", key)
         if not lost:
             delivery.arrived += 1
             self._post(delivery, when, f"delay {key}")
@@ -392,7 +388,16 @@ class World:
 
     def _hand_out(self, delivery: Delivery) -> None:
         if self.wakers:
+            delivery.failure = ""
             self.outbox.append(delivery)
+        else:
+            delivery.failure = "not sent: the simulator does not run"
+
+    def drop_outbox(self) -> None:
+        """Give up the messages that were to be sent now."""
+        for delivery in self.outbox:
+            delivery.failure = "not sent: the simulator was stopped"
+        self.outbox.clear()
 
     def send_again(self, delivery: Delivery) -> None:
         """Send a message once more, at once."""
@@ -400,26 +405,17 @@ class World:
         self._hand_out(delivery)
         self.changed()
 
-    def delivered(self, delivery: Delivery, status: int | None, reply: object = None) -> None:
+    def delivered(
+        self, delivery: Delivery, status: int | None, reply: object = None, failure: str = ""
+    ) -> None:
         """Record the answer to a message, and go on with the lifecycle if it was a question."""
-        delivery.status = status
+        delivery.status, delivery.failure = status, failure
         run = self._runs.get(delivery.call)
         if delivery.ask is None or run is None or run.step != delivery.step:
             return
         flow = reply if delivery.taken else None
         self._go(delivery.call, Command("reply", self._clock.now, flow))
         self._settled()
-
-    # -- the trace
-
-    def _trace(self, call: SimulatedCall, at: float, *what: str) -> None:
-        """Add something that happened to the trace, whatever the order of the calls."""
-        text = json.dumps([call.to, call.attempt, round(at - call.accepted, 6), *what])
-        self._digest += int.from_bytes(blake2b(text.encode(), digest_size=16).digest())
-
-    def trace(self) -> str:
-        """Return a hash of all that happened in all calls, and when."""
-        return f"{self._digest % (1 << 128):032x}"
 
 
 def _encode(body: dict[str, Any]) -> bytes:

@@ -129,6 +129,15 @@ def virtual_backend(name: Backend) -> tuple[str, dict[str, Any]]:
 def run(function: Callable[[], Awaitable[_T]], *, backend: Backend = "asyncio") -> _T:
     """Run an async function on a virtual clock and return its result.
 
+    Example:
+        A day of calls in a moment::
+
+            import anyio
+
+            from telecmi_async.testing import run
+
+            run(lambda: anyio.sleep(86_400))
+
     Args:
         function: An async function without arguments.
         backend: ``"asyncio"`` or ``"trio"``.

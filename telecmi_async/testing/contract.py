@@ -57,7 +57,7 @@ async def check_rules(
                 await rule(*arguments)
             if scope.cancelled_caught:
                 raise AssertionError(f"still running after {_PATIENCE:g} seconds")  # noqa: TRY301  # it is reported as the others are
-        except Exception as error:  # noqa: BLE001  # whatever it raises, it is reported
+        except Exception as error:  # noqa: BLE001  # any error is reported
             broken.append(f"- {inspect.getdoc(rule)} ({rule.__name__})\n  {_words(error)}")
             errors.append(error)
     if errors:

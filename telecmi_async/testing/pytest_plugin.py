@@ -40,6 +40,15 @@ def telecmi_simulator(request: pytest.FixtureRequest) -> Generator[Simulator]:
     ``@pytest.mark.telecmi(latency=0.2, life="timed")`` gives it options. By default calls end
     at once, on any clock. The test fails at its end if a number was dialled twice or the package
     logged an error, unless it has ``@pytest.mark.telecmi(strict=False)``.
+
+    Example:
+        A program of yours is given a service of the simulator::
+
+            @pytest.mark.anyio
+            async def test_reminder(telecmi_simulator):
+                async with telecmi_simulator.service(from_=19170000000) as service:
+                    await service.make_call(to=19170000001, pcmo=[Hangup()])
+                assert telecmi_simulator.placed(19170000001) == 1
     """
     from telecmi_async.simulator import Simulator  # noqa: PLC0415  # see the module's docstring
     from telecmi_async.testing import strict  # noqa: PLC0415  # see the module's docstring
@@ -59,7 +68,15 @@ def telecmi_simulator(request: pytest.FixtureRequest) -> Generator[Simulator]:
 
 @pytest.fixture
 def call_service_options() -> dict[str, Any]:
-    """Options for the `CallService` of ``call_service``: override this fixture."""
+    """Options for the `CallService` of ``call_service``: override this fixture.
+
+    Example:
+        Every test of this file dials at most five calls a second::
+
+            @pytest.fixture
+            def call_service_options():
+                return {"rate": RateLimit(5)}
+    """
     return {}
 
 
@@ -68,6 +85,14 @@ def call_service(request: pytest.FixtureRequest) -> CallService:
     """An open `CallService` whose calls go to ``telecmi_simulator``.
 
     It has a caller id and a receiver of events; ``call_service_options`` can change both.
+
+    Example:
+        A test of a call::
+
+            @pytest.mark.anyio
+            async def test_call(call_service):
+                call = await call_service.make_call(to=19170000001, pcmo=[Hangup()])
+                assert (await call.ended()).answered
     """
     # An async fixture belongs to one of pytest's plugins for async tests. The test that uses it
     # decides which one.
@@ -108,7 +133,7 @@ async def _call_service(
 
 
 def _fixtures_for_asyncio() -> ModuleType:
-    """Return a plugin with the service for pytest-asyncio, which needs fixtures of its own.
+    """Return a plugin with the service for pytest-asyncio, which needs its own fixtures.
 
     There is one for each scope of an event loop: the service must run in the test's loop.
     """

@@ -24,6 +24,17 @@ def strict(simulator: Simulator) -> Generator[None]:
     The package logs errors that it cannot raise to a caller: those of event handlers, and of
     failed calls that were never awaited. A test would miss them.
 
+    Example:
+        The block fails if a number was dialled twice, or an error was logged::
+
+            from telecmi_async.simulator import Simulator
+            from telecmi_async.testing import strict
+
+            simulator = Simulator()
+            with strict(simulator):
+                async with simulator.service(from_=19170000000) as service:
+                    await service.make_call(to=19170000001, pcmo=[Hangup()])
+
     Args:
         simulator: The simulator that received the calls.
 

@@ -33,7 +33,7 @@ LONGEST_USE: Final = 300.0
 
 
 class ConnectionPool(httpx.AsyncBaseTransport):
-    """Gives every request a connection of its own.
+    """Gives every request a separate connection.
 
     It belongs to the event loop of its first request.
 

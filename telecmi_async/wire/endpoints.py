@@ -68,7 +68,7 @@ def _is_loopback(host: str) -> bool:
 def legacy_url(base_url: str) -> str:
     """Return the address of the older API, which alone has look-ups and commands to calls.
 
-    TeleCMI's has a host of its own. On any other host, such as a simulator's, it is the same
+    TeleCMI's has a separate host. On any other host, such as a simulator's, it is the same
     address with ``/v1`` for ``/v2``.
     """
     if urlsplit(base_url).hostname == urlsplit(BASE_URL).hostname:

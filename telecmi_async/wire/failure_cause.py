@@ -26,7 +26,7 @@ _HTTP_STATUS = re.compile(r"([1-5]\d\d)(?!\d)")
 _UNKNOWN_NAME = frozenset(
     {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}  # not on every system
 )
-# By class name: each HTTP library has classes of its own.
+# By class name: each HTTP library has its own classes.
 _NAMED = {
     "PoolTimeout": "no connection was free in time",
     "ConnectTimeout": "timed out",

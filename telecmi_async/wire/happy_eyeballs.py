@@ -1,6 +1,6 @@
 """Happy eyeballs: which of a host's addresses is connected to (RFC 8305), on every event loop.
 
-Both drivers share it: they try addresses in the same order, and whatever ends an attempt, its
+Both drivers share it: they try addresses in the same order, and however an attempt ends, its
 socket is closed.
 """
 
@@ -62,7 +62,7 @@ async def first_to_answer(
 
     Args:
         addresses: The addresses, in the order in which they are tried.
-        connect: Connects to one; whatever ends it, it leaves nothing open.
+        connect: Connects to one; however it ends, it leaves nothing open.
         close: Closes at once what ``connect`` returned.
 
     Raises:

@@ -58,7 +58,7 @@ class HttpxTransport:
         self._owned = owned
         self._make_sending, self._parse_url = _classes(client)
         # A client that shows nothing of its connections would hide a stray reply on one: each
-        # request gets a connection of its own, until the client has shown that it traces them.
+        # request gets a separate connection, until the client has shown that it traces them.
         self._reuses = False
         # An own client's connections see strays by themselves, as long as nothing stands between.
         # A foreign client's word for that, such as a mock's, which has every method, counts nothing.

@@ -2,11 +2,11 @@
 
 Which failures prove that no phone can ring? Exception names do not: a connection that was closed
 before the request was read and one that was closed after the call was placed raise the same
-error, and libraries name errors differently. What every client has to do, whatever it is made
-of, is to ask for the body. The body holds the credentials and the number to call, and it exists
+error, and libraries name errors differently. But every client must
+ask for the body. The body holds the credentials and the number to call, and it exists
 in no other place: as long as nothing asked for it, no call can be placed, even if the headers
-left. Once it was asked for, whoever asked, every failure is of unknown outcome. A mock that reads
-the request before it fails, for example, cannot be told from a connection that broke.
+left. Once any part of the program asked for it, every failure is of unknown outcome. A mock that reads
+the request before it fails, for example, cannot be distinguished from a connection that broke.
 
 httpcore's trace events, where a client has them, prove nothing here. They show more:
 
@@ -144,7 +144,7 @@ class Sending:
     def watch(self, awaitable: Awaitable[Any]) -> Generator[Any, Any, Any]:
         """Await something, noting when it waits.
 
-        ``_running`` is false for a request that the client sends in a task of its own, whose
+        ``_running`` is false for a request that the client sends in a separate task, whose
         waiting cannot be seen here.
         """
         steps = awaitable.__await__()

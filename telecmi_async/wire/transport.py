@@ -20,6 +20,12 @@ class Timeouts:
     A short ``read`` does not help: TeleCMI may still place the call, and a slow success becomes
     a call of unknown outcome.
 
+    Example:
+        Wait up to 45 seconds for TeleCMI's answer::
+
+            timeout = Timeouts(read=45, total=90)
+            service = CallService(2222226, "your-secret", from_=19170000000, timeout=timeout)
+
     Args:
         connect: To open a connection, including TLS. If it times out, nothing was sent.
         write: For TeleCMI to take the request.
@@ -60,7 +66,7 @@ class Transport(Protocol):
     """Carries encoded calls to TeleCMI.
 
     An implementer must send the request at most once, must not follow redirects, and must
-    return a `Failure` for every error: no exception of its own may escape. ``Failure.may_have_left``
+    return a `Failure` for every error: no exception may escape. ``Failure.may_have_left``
     may be False only if it is proven that the body of the POST did not leave.
     """
 

@@ -35,7 +35,40 @@ FLOW: tuple[dict[str, Any], ...] = (
     {"action": "bridge", "connect": [{"type": "pstn", "number": 19170000002}], "timeout": 20},
     {"action": "hangup"},
 )
-ADDRESSES = ["/", "/deliveries", "/faults", "/numbers", "/call?id=nobody"]
+ADDRESSES = [
+    "/", "/calls", "/requests", "/request?n=1", "/deliveries", "/faults", "/numbers",
+    "/call?id=nobody",
+]  # fmt: skip
+# Returns each text on the page whose contrast with what is behind it is below 4.5, as WCAG 2 counts
+# it. The page has no pictures and no half-transparent colours.
+CONTRAST = """
+const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+const light = (colour) => {
+  const [r, g, b] = parts(colour).map((each) => {
+    const c = each / 255;
+    return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const behind = (element) => {
+  for (let at = element; at; at = at.parentElement) {
+    const colour = getComputedStyle(at).backgroundColor;
+    if (parts(colour)[3] !== 0) return colour;
+  }
+  return "rgb(255, 255, 255)";
+};
+const found = [];
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const text = walker.currentNode.data.trim();
+  const element = walker.currentNode.parentElement;
+  if (!text || !element.getClientRects().length) continue;
+  const [a, b] = [light(getComputedStyle(element).color), light(behind(element))];
+  const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  if (contrast < 4.5) found.push(`${text}: ${contrast.toFixed(2)}`);
+}
+return found;
+"""
 
 
 def call(
@@ -231,6 +264,66 @@ def test_nothing_stands_out_of_the_screen(browser: Browser, width: int, scheme: 
             assert browser.run("return document.documentElement.scrollWidth") == width, address
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read(browser: Browser, scheme: str) -> None:
+    """Each text has a contrast of 4.5 with what is behind it, in light and in dark."""
+    browser.look(1_200, 900, scheme=scheme)
+    with serving(
+        Simulator(webhooks="http://127.0.0.1:9/hook", error_502_share=0.001)
+    ) as served:
+        placed = call(served)
+        served.run(lambda: served.simulator.faults.add("drip"))
+        served.run(lambda: served.simulator.advance(100))
+        httpx.post(f"{served.address}/v2/global_pcmo_make_call", content=b"x")
+        for address in [*ADDRESSES, f"/call?id={placed.request_id}"]:
+            browser.visit(served.address + address)
+            assert browser.run(CONTRAST) == [], address
+
+
+@pytest.mark.parametrize("width", [390, 1_400])
+def test_whatever_can_be_used_has_a_name(browser: Browser, width: int) -> None:
+    """Screen readers find a name for each control, table and region, and headings in order."""
+    browser.look(width, 900)
+    named = {"button", "combobox", "link", "navigation", "region", "searchbox", "spinbutton",
+             "table", "textbox"}  # fmt: skip
+    with serving(Simulator(webhooks="http://127.0.0.1:9/hook")) as served:
+        placed = call(served)
+        served.run(lambda: served.simulator.faults.add("drip"))
+        for n in range(60):
+            call(served, to=TO + n)
+        for address in [*ADDRESSES, f"/call?id={placed.request_id}"]:
+            browser.visit(served.address + address)
+            nodes = browser.accessible()
+            heads = [level for role, _, level in nodes if role == "heading"]
+
+            assert named & {role for role, _, _ in nodes}
+            assert [role for role, name, _ in nodes if role in named and not name] == []
+            assert heads[0] == 1, address
+            assert set(heads[1:]) <= {2}, address
+
+
+def test_the_page_is_used_with_the_keyboard(browser: Browser) -> None:
+    """The first Tab leads past the navigation; the next ones reach the list and its pages."""
+    with serving(Simulator(life="manual")) as served:
+        for n in range(60):
+            call(served, to=TO + n)
+        browser.visit(f"{served.address}/calls")
+        browser.until(lambda: browser.text("#state") == "Live")
+        reached = []
+        for _ in range(4):
+            browser.type(Keys.TAB)
+            reached.append(browser.driver.switch_to.active_element.text)
+        browser.visit(f"{served.address}/calls")
+        browser.type(Keys.TAB, Keys.ENTER)
+        main = browser.driver.switch_to.active_element.get_attribute("id")
+        browser.type(Keys.TAB, "0007", Keys.ENTER)
+        browser.until(lambda: len(browser.all("tbody tr")) == 1)
+        browser.until(lambda: "q=0007" in browser.driver.current_url)
+
+    assert reached == ["Skip to the content", "Overview", "Calls", "Requests"]
+    assert main == "main"
+
+
 def test_a_name_that_leads_here_is_not_answered(browser: Browser) -> None:
     """Another host name that resolves to 127.0.0.1 gets no page (DNS rebinding)."""
     with serving(Simulator()) as served:
@@ -314,6 +407,35 @@ def test_a_call_is_driven_by_hand(visitor: Browser) -> None:
 
         assert placed.over
         assert "completed" in visitor.text()
+
+
+def test_a_request_is_found_and_read(visitor: Browser) -> None:
+    """A refused request is found by its code, and its page shows the body without the secret."""
+    with serving(Simulator()) as served:
+        for n in range(60):
+            call(served, to=TO + n)
+        httpx.post(
+            f"{served.address}/v2/global_pcmo_make_call",
+            json={
+                "appid": 1,
+                "secret": "s3cr3t",
+                "from": TO,
+                "to": TO,
+                "pcmo": [{"action": "x"}],
+            },
+        )
+        visitor.visit(f"{served.address}/requests")
+        visitor.write("#q", "420", Keys.ENTER)
+        visitor.until(lambda: len(visitor.all("tbody tr")) == 1)
+        visitor.one("tbody a").click()
+        visitor.until(lambda: "Request #61" in visitor.text("h1"))
+        body = visitor.text("pre")
+        visitor.visit(f"{served.address}/requests")
+        visitor.one(".pager a").click()
+        visitor.until(lambda: "51 to 61 of 61" in visitor.text())
+
+    assert '"to": "•••••••0001"' in body
+    assert "s3cr3t" not in visitor.driver.page_source
 
 
 def test_time_is_let_pass(visitor: Browser) -> None:

@@ -243,7 +243,7 @@ def test_what_no_database_can_hold_is_no_name(name: Any) -> None:
 def test_a_part_that_is_something_else_is_refused(part: str) -> None:
     """A part of the wrong type raises ConfigurationError."""
     wrong: Any = 5
-    with pytest.raises(ConfigurationError, match=rf"CampaignSettings\.{part} must be of type"):
+    with pytest.raises(ConfigurationError, match=rf"CampaignSettings\.{part} must be a "):
         CampaignSettings(flow=[Hangup()], **{part: wrong})
     with pytest.raises(
         ConfigurationError, match=r"CampaignTimeouts\.timeouts must be a Timeouts"

@@ -66,6 +66,7 @@ def report(simulator: Simulator | None = None, **counts: int) -> Report:
     return Report(
         state=state(status="dialling", sends=0, **counts),
         answered=0,
+        bad_gateways=0,
         simulator=Simulator() if simulator is None else simulator,
         calls_per_second=50,
     )
@@ -99,7 +100,10 @@ def crowded(*, busiest: int = 0, twice: int = 0) -> Simulator:
         (report(pending=1, sending=1), "2 contacts were forgotten"),
         (report(rejected=1), "1 calls were rejected, failed or blocked"),
         (report(finished=3), "the ledger says that 3 were called, and the simulator called 0"),
-        (report(crowded(busiest=53)), "3 requests too many arrived in one second"),
+        (
+            report(crowded(busiest=61)),
+            "61 requests arrived in one second, and 50 were asked for",
+        ),
     ],
 )
 def test_what_should_not_happen_is_said(found: Report, problem: str) -> None:
@@ -112,23 +116,26 @@ def test_what_should_not_happen_is_said(found: Report, problem: str) -> None:
 
 
 def test_a_few_requests_may_bunch_on_the_way() -> None:
-    """A busiest second slightly above the limit is not a problem."""
-    assert report(crowded(busiest=52)).problems() == []
+    """A busiest second may hold what starts in 1.2 s, because arrivals are counted."""
+    assert report(crowded(busiest=60)).problems() == []
 
 
 def test_what_is_open_has_a_row_if_there_is_any() -> None:
-    """Unknown and live calls have a row if there are any."""
+    """Calls whose phones may have rung have a row if there are any."""
     screen = Screen()
     report(unknown=2, placed=1).print(terminal_on(screen))
     table = rows(screen.shown())
+    certain = Screen()
+    report(placed=1).print(terminal_on(certain))
 
-    assert (table["may have rung"], table["called, its record to come"]) == ("2", "1")
+    assert (table["may have rung"], table["called"]) == ("2", "1")
+    assert "may have rung" not in rows(certain.shown())
 
 
 # --- progress ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("columns", ["60", "80", "120"])
+@pytest.mark.parametrize("columns", ["58", "60", "80", "120"])
 @pytest.mark.parametrize("kind", [ChangingLine, Panel])
 def test_no_line_is_longer_than_the_terminal(
     columns: str, kind: type[ChangingLine | Panel], monkeypatch: pytest.MonkeyPatch
@@ -140,13 +147,13 @@ def test_no_line_is_longer_than_the_terminal(
     report(unknown=1).print(terminal)
     display = kind(terminal)
     display.show(CampaignView(state(pending=100, placed=7, unknown=3, finished=90), 12.5))
-    display.note("a note")
+    display.note(terminal.style("a note", "bold"))
     display.finish(CampaignView(state(finished=200), 1.0))
     lines = ESCAPE.sub("", screen.shown()).replace("\r", "\n").splitlines()
 
     assert max(map(len, lines)) <= int(columns)
     assert "a note" in lines
-    assert ("it is not dialled again" in screen.shown()) == (columns != "60")
+    assert ("asked: 50; counted on arrival" in screen.shown()) == (columns != "58")
 
 
 def test_the_bar_grows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import anyio
@@ -18,7 +19,7 @@ from server_streams import PATH, End, body, post
 from telecmi_async import testing
 from telecmi_async.http_server import ConnectionLimits, HttpServer
 from telecmi_async.simulator import Simulator
-from telecmi_async.simulator.fronts import SimulatorPort
+from telecmi_async.simulator.fronts import answer_on_port
 from telecmi_async.simulator.replies import refused
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Line:
 
     def __init__(self, simulator: Simulator, limits: ConnectionLimits = LIMITS) -> None:
         self.simulator = simulator
-        self.server = HttpServer(SimulatorPort(simulator), limits, refuse=refused)
+        self.server = HttpServer(partial(answer_on_port, simulator), limits, refuse=refused)
         self._tasks = anyio.create_task_group()
 
     async def __aenter__(self) -> Self:

@@ -15,6 +15,8 @@ S = ContactState
 
 #: Transitions by evidence of a call, which may come late.
 EVIDENCE = {Move.ACCEPT}
+#: Transitions by proof that no phone rang, or that nobody answered.
+PROOFS = {Move.RESOLVE_UNKNOWN, Move.REDIAL_MISSED}
 #: Transitions that a person decides on.
 DECISIONS = {Move.REDIAL, Move.REOPEN}
 #: States that only evidence or a decision can change.
@@ -61,9 +63,9 @@ def test_nothing_is_sent_but_by_an_intent_of_who_holds_it() -> None:
 def test_what_may_have_rung_is_dialled_again_by_decision_or_proof_only(
     state: ContactState,
 ) -> None:
-    """Only a decision or a proof redials an unknown contact; a placed one is not redialled."""
-    assert S.SENDING not in reach(state, without={*DECISIONS, Move.RESOLVE_UNKNOWN})
-    assert (S.SENDING in reach(state)) is (state is S.UNKNOWN)
+    """Only a decision or a proof leads to another call of what may have rung."""
+    assert S.SENDING not in reach(state, without={*DECISIONS, *PROOFS})
+    assert S.SENDING in reach(state)
 
 
 @pytest.mark.parametrize("state", sorted(set(S) - {S.PLACED, S.FINISHED}))
@@ -74,8 +76,12 @@ def test_evidence_counts_from_everywhere(state: ContactState) -> None:
 
 @pytest.mark.parametrize("state", sorted(FINAL))
 def test_of_a_final_state_only_evidence_and_decisions_are_left(state: ContactState) -> None:
-    """Only evidence of a call, or a person's decision, leads out of a final state."""
-    assert reach(state, without=DECISIONS) <= {state, S.PLACED, S.FINISHED}
+    """Only evidence of a call, its record, or a person's decision leads out of a final state."""
+    assert reach(state, without={*DECISIONS, Move.REDIAL_MISSED}) <= {
+        state,
+        S.PLACED,
+        S.FINISHED,
+    }
 
 
 def test_what_was_certainly_not_placed_can_be_tried_again() -> None:
@@ -99,7 +105,7 @@ def test_states_and_moves_are_stored_under_these_names() -> None:
     }  # fmt: skip
     assert {move.value for move in Move} == {
         "claim", "release", "intend", "postpone", "block", "accept", "reject", "retry", "fail",
-        "mark_unknown", "finish", "resolve_unknown", "give_up", "redial", "reopen",
+        "mark_unknown", "finish", "resolve_unknown", "give_up", "redial", "reopen", "redial_missed",
     }  # fmt: skip
 
 

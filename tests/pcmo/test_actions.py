@@ -13,7 +13,7 @@ import attrs
 import pytest
 from call_strategies import actions, json_objects, known_actions
 from hypothesis import Phase, find, given, settings
-from project_paths import DATA, docs_page
+from project_paths import DATA, DOCS, docs_page
 
 import telecmi_async
 from telecmi_async import pcmo
@@ -63,8 +63,8 @@ def test_an_action_is_known_everywhere(name: str) -> None:
 
     assert getattr(telecmi_async, kind.__name__) is getattr(pcmo, kind.__name__) is kind
     assert hasattr(Flow, name)
-    for page in ("pcmo.md", "reference.md"):
-        assert kind.__name__ in docs_page(page).read_text(encoding="utf-8"), page
+    for page in (docs_page("pcmo.md"), DOCS / "reference" / "api" / "pcmo.md"):
+        assert kind.__name__ in page.read_text(encoding="utf-8"), page
     assert f'"action": "{name}"' in samples.replace('":"', '": "')
 
 

@@ -153,8 +153,8 @@ async def test_bad_calls_raise_at_once_and_send_nothing() -> None:
         ({"base_url": None}, "base_url"),
         ({"timeout": 0}, "Timeouts.read must be a positive number"),
         ({"timeout": "3"}, "Timeouts.read"),
-        ({"retry": 3}, "retry must be a RetryPolicy, not int"),
-        ({"rate": 5}, "rate must be a RateLimit, not int"),
+        ({"retry": 3}, "retry must be a RetryPolicy, such as"),
+        ({"rate": 5}, "rate must be a RateLimit, such as"),
         ({"http_client": object()}, "http_client must be an httpx.AsyncClient, not object"),
     ],
 )

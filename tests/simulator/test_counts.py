@@ -2,51 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from telecmi_async.simulator.chance import draw, request_id
-from telecmi_async.simulator.request_log import NumberCounter, SlidingWindow
+from telecmi_async.simulator.request_log import SlidingWindow
 
 NUMBERS = st.integers(1, 10**15 - 1)
-
-
-@given(st.lists(st.one_of(st.integers(1, 40), NUMBERS), max_size=400))
-def test_tally_counts_like_a_counter(numbers: list[int]) -> None:
-    """A tally agrees with a Counter about every number and about how many there are."""
-    tally, expected = NumberCounter(), Counter[int]()
-    for number in numbers:
-        expected[number] += 1
-
-        assert tally.add(number) == expected[number]
-
-    assert len(tally) == len(expected)
-    assert all(tally[number] == count for number, count in expected.items())
-
-
-def test_tally_grows_without_forgetting() -> None:
-    """Thousands of numbers, one after the other and far apart, each keep their count."""
-    tally = NumberCounter()
-    numbers = [19170000000 + n for n in range(3_000)] + [1024 * n + 7 for n in range(1, 3_000)]
-    for number in numbers:
-        tally.add(number)
-    tally.add(numbers[5])
-
-    assert len(tally) == len(set(numbers))
-    assert tally[numbers[5]] == 2
-    assert all(tally[number] == 1 for number in numbers if number != numbers[5])
-
-
-@pytest.mark.parametrize("number", [0, -1, 2**64, 19170000009])
-def test_tally_has_not_seen_what_it_was_not_told(number: int) -> None:
-    """A number that was never added counts 0, even an impossible phone number."""
-    tally = NumberCounter()
-    tally.add(19170000000)
-
-    assert tally[number] == 0
 
 
 @given(st.lists(st.integers(0, 5_000), max_size=200).map(sorted))

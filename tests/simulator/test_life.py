@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from simulated import FROM, HANGUP, TO, lived, pass_time, place, post, said, story
+from simulated import FROM, HANGUP, TO, lived, pass_time, place, post, said, story, trace_of
 
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.simulator import Callee, Simulator
@@ -247,7 +247,7 @@ def test_the_same_seed_tells_the_same_story(life: Any) -> None:
         for n in range(20)[::order]:
             place(simulator, PLAY, bridge(OTHER + n), HANGUP, to=TO + 100 + n)
         pass_time(simulator, 10_000.0)
-        return simulator.trace()
+        return trace_of(simulator)
 
     assert trace(1, 1) == trace(1, -1) != trace(2, 1)
 

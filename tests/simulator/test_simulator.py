@@ -437,31 +437,8 @@ def test_only_the_newest_calls_are_kept(keep: int | None, kept: list[int]) -> No
     assert simulator.requests == 10
 
 
-def test_it_measures_how_requests_came_in() -> None:
-    """The pace counts requests up to the last new number, so late retries do not lower it."""
-    simulator = Simulator(error_502_share=1)
-    for n in range(5):
-        ask(simulator, call(19170000000 + n), at=10 + 0.25 * n)
-    ask(simulator, call(19170000000), at=60.0)
-
-    assert simulator.pace() == 4.0
-    assert simulator.busiest_second() == 4
-    assert simulator.requests == 6
-
-
-def test_there_is_no_pace_before_there_are_two_moments() -> None:
-    """Without requests, with one, and with two at once, the pace is 0."""
-    simulator = Simulator()
-    paces = [simulator.pace()]
-    for to in (19170000001, 19170000002):
-        ask(simulator, call(to), at=5.0)
-        paces.append(simulator.pace())
-
-    assert paces == [0.0, 0.0, 0.0]
-
-
 def test_it_counts_requests_under_way() -> None:
-    """The highest number of requests in flight is kept."""
+    """The highest numbers of requests in flight and in a second are kept."""
     simulator = Simulator()
     body = json.dumps(call()).encode()
     for _ in range(3):
@@ -471,6 +448,7 @@ def test_it_counts_requests_under_way() -> None:
     ask(simulator, call())
 
     assert simulator.max_in_flight == 3
+    assert simulator.busiest_second() == 4
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 import httpx
 import pytest
-from simulated import FROM, HANGUP, TO, place
+from simulated import FROM, HANGUP, TO, place, trace_of
 
 from telecmi_async import Flow, Raw, Receiver, testing
 from telecmi_async.events import CallRecord, LiveEvent, StreamEvent, UnknownEvent, parse_event
@@ -442,7 +442,7 @@ def test_the_same_seed_gives_the_same_trace_on_both_event_loops() -> None:
             for call in calls:
                 await call.ended()
             await anyio.sleep(HALF_AN_HOUR)
-        return simulator.trace()
+        return trace_of(simulator)
 
     assert testing.run(run, backend="asyncio") == testing.run(run, backend="trio")
 
@@ -513,8 +513,14 @@ async def test_webhooks_that_cannot_be_delivered_are_logged(
     simulator = Simulator(webhooks="http://127.0.0.1:1/token", life="manual")
     async with simulator.running():
         place(simulator, at=anyio.current_time())
-        await until(lambda: "could not be delivered: ConnectError" in caplog.text)
+        place(simulator, at=anyio.current_time())
+        await until(
+            lambda: {one.failure for one in simulator.deliveries} == {"failed: ConnectError"}
+        )
 
+    assert [record.message for record in caplog.records] == [
+        "a message (started) was not delivered; failed: ConnectError"
+    ], "it is logged once"
     assert "token" not in caplog.text
     assert "token" not in repr(simulator)
 

@@ -112,6 +112,26 @@ class Browser:
 
         self.until(written)
 
+    def type(self, *keys: str) -> None:
+        """Press keys where the focus is."""
+        for key in keys:
+            self.driver.switch_to.active_element.send_keys(key)
+
+    def accessible(self) -> list[tuple[str, str, int]]:
+        """Return the roles, names and heading levels that screen readers find."""
+        tree = self.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})
+        return [
+            (
+                node["role"]["value"],
+                node.get("name", {}).get("value", ""),
+                next(
+                    (p["value"]["value"] for p in node["properties"] if p["name"] == "level"), 0
+                ),
+            )
+            for node in tree["nodes"]
+            if not node["ignored"] and "properties" in node
+        ]
+
     def until(self, holds: Callable[[], object]) -> None:
         """Wait until something holds, while elements may be replaced."""
         passing = (NoSuchElementException, StaleElementReferenceException)

@@ -34,6 +34,8 @@ from telecmi_async.ledger import (
     CallEvidence,
     ContactState,
     Intent,
+    KeyedCall,
+    KeyState,
     Ledger,
     Loaded,
     NewContact,
@@ -1654,3 +1656,284 @@ async def test_of_many_workers_each_contact_has_one(
     assert (len(sent), len(set(sent))) == (200, 200)
     assert await counted(ledger) == {"placed": 200}
     assert (await ledger.state("spring")).sends == 200
+
+
+# -- idempotency keys
+
+KEYS = {"region": "global", "lease": 30.0, "lifetime": 3600.0}
+
+
+async def claim_key(ledger: Ledger, token: str, key: str = "order-42", asked: str = "a") -> Any:
+    """Claim a key; return the token of the call that has it, and its state."""
+    found = await ledger.keys.claim_key(key, asked, token, **KEYS)  # type: ignore[arg-type]  # as above
+    return found.token, found.state
+
+
+async def test_one_call_gets_a_key(another: Callable[[], Any]) -> None:
+    """Of many claims of one key, through two ledgers, the first gets it, and all see its call."""
+    claims: list[Any] = []
+
+    async def claim(ledger: Ledger, token: str) -> None:
+        claims.append((token, *await claim_key(ledger, token)))
+
+    async with another() as one, another() as two, anyio.create_task_group() as group:
+        for number in range(20):
+            group.start_soon(claim, two if number % 2 else one, f"t{number}")
+
+    assert len({(token, state) for _, token, state in claims}) == 1
+    assert len([1 for asked, token, _ in claims if asked == token]) == 1
+
+
+async def test_a_key_keeps_its_call_until_that_was_not_placed(ledger: Ledger) -> None:
+    """A key is claimed again by its own call, or after a call that was certainly not placed."""
+    assert await claim_key(ledger, "t1") == ("t1", KeyState.SENDING)
+    assert await claim_key(ledger, "t1") == ("t1", KeyState.SENDING)
+    assert await claim_key(ledger, "t2") == ("t1", KeyState.SENDING)
+
+    assert await ledger.keys.settle_key("t1", KeyState.ABSENT, detail="refused")
+    assert await claim_key(ledger, "t2", asked="another") == ("t1", KeyState.ABSENT)
+    assert await claim_key(ledger, "t2") == ("t2", KeyState.SENDING)
+
+    assert await ledger.keys.settle_key("t2", KeyState.PLACED, request_id="r1")
+    assert await claim_key(ledger, "t3") == ("t2", KeyState.PLACED)
+    assert await ledger.keys.find_key(token="t1") is None  # a reference
+    found = await ledger.keys.find_key(token="t2")  # a reference
+    assert found == await ledger.keys.find_key(key="order-42")
+    assert found == KeyedCall(
+        token="t2",  # a reference
+        state=KeyState.PLACED,
+        fingerprint="a",
+        region="global",
+        request_id="r1",
+    )
+
+
+async def test_a_key_whose_lease_is_over_is_unknown_for_good(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """After its lease a call without an outcome is unknown, and only a proof changes that."""
+    await claim_key(ledger, "t1")
+    clock.time += 30.5
+
+    assert await claim_key(ledger, "t2") == ("t1", KeyState.UNKNOWN)
+    # It is not gone after all: its next attempt goes on.
+    assert await claim_key(ledger, "t1") == ("t1", KeyState.SENDING)
+    assert await ledger.keys.settle_key("t1", KeyState.UNKNOWN, detail="read timed out")
+    assert await claim_key(ledger, "t1") == ("t1", KeyState.UNKNOWN)
+
+    assert await ledger.keys.settle_key("t1", KeyState.PLACED, request_id="r1")
+    assert not await ledger.keys.settle_key("t1", KeyState.UNKNOWN)
+    assert not await ledger.keys.settle_key("t1", KeyState.ABSENT)
+    assert await claim_key(ledger, "t2") == ("t1", KeyState.PLACED)
+
+
+async def test_a_call_that_was_thought_absent_is_placed_by_a_proof(ledger: Ledger) -> None:
+    """Evidence that a call was placed counts in every state, and its first id stays."""
+    await claim_key(ledger, "t1")
+    await ledger.keys.settle_key("t1", KeyState.ABSENT)
+
+    assert await ledger.keys.settle_key("t1", KeyState.PLACED, request_id="r1")
+    assert await ledger.keys.settle_key("t1", KeyState.PLACED, request_id="r2")
+
+    found = await ledger.keys.find_key(key="order-42")
+    assert found is not None
+    assert (found.state, found.request_id) == (KeyState.PLACED, "r1")
+    assert not await ledger.keys.settle_key("t9", KeyState.PLACED, request_id="r9")
+
+
+async def test_keys_are_forgotten_after_their_lifetime(ledger: Ledger, clock: Clock) -> None:
+    """A key may be used anew when its lifetime is over, and old keys are removed."""
+    for number in range(8):
+        await claim_key(ledger, f"t{number}", f"key {number}")
+    clock.time += 3601
+
+    assert await ledger.keys.find_key(key="key 1") is None
+    assert await claim_key(ledger, "u1", "key 1", asked="other") == ("u1", KeyState.SENDING)
+    assert await claim_key(ledger, "u2", "key 2", asked="other") == ("u2", KeyState.SENDING)
+
+
+@pytest.mark.parametrize("state", ["sending", "placed?", None])
+async def test_a_key_is_settled_by_an_outcome_only(ledger: Ledger, state: Any) -> None:
+    """What is no outcome is refused."""
+    with pytest.raises(ConfigurationError, match="state must be"):
+        await ledger.keys.settle_key("t1", state)
+
+
+# -- redial of those who did not answer
+
+MISSED_AGAIN = "nobody answered: redial {} of {}"
+
+
+async def record_of(ledger: Ledger, token: str, *, answered: bool, at: float) -> None:
+    """Record a call's detail record."""
+    await ledger.record_event(
+        CallEvidence(
+            token=token,
+            request_id=f"r-{token}",
+            at=at,
+            over=True,
+            answered=answered,
+            talk_seconds=7 if answered else 0,
+        )
+    )
+
+
+async def call_once(ledger: Ledger, clock: Clock, *, answered: bool | None) -> str:
+    """Dial a contact that is due, and record how its call went, if that is known."""
+    (claim,) = await ledger.claim("spring", "w", most=1, lease=LEASE)
+    token = new_token()
+    sent = await ledger.intend(claim, "w", token, limits=SendLimits(), fence=FENCE, lease=LEASE)
+    assert isinstance(sent, Intent)
+    assert await ledger.settle(token, PLACED)
+    if answered is not None:
+        await record_of(ledger, token, answered=answered, at=clock.time)
+    return token
+
+
+@pytest.fixture
+async def one_contact(ledger: Ledger) -> Ledger:
+    """A ledger whose campaign has one contact."""
+    await ledger.create("spring", {"a": 1})
+    await ledger.load("spring", [NewContact(number=FIRST)])
+    return ledger
+
+
+async def test_a_missed_contact_is_dialled_again_after_its_wait(
+    one_contact: Ledger, clock: Clock
+) -> None:
+    """A record that nobody answered makes a contact pending, as often as there are waits."""
+    ledger = one_contact
+    for done, wait in enumerate((60.0, 3600.0)):
+        await call_once(ledger, clock, answered=False)
+        assert await ledger.redial_missed("spring", [60.0, 3600.0]) == 1
+        assert await ledger.redial_missed("spring", [60.0, 3600.0]) == 0
+        due = await ledger.next_due("spring")
+        assert due == pytest.approx(clock.time + wait, abs=5)
+        assert await ledger.claim("spring", "w", most=1, lease=LEASE) == []
+        contact = await ledger.find("spring", FIRST)
+        assert contact is not None
+        assert (contact.state, contact.request_id) == (S.PENDING, None)
+        assert contact.history[-1].what == "redial_missed"
+        assert contact.history[-1].detail == MISSED_AGAIN.format(done + 1, 2)
+        clock.time += wait + 10
+    (claim,) = await ledger.claim("spring", "w", most=1, lease=LEASE)
+    assert (claim.redials, claim.sends, claim.attempts) == (2, 2, 0)
+    assert await ledger.release(claim, "w")
+    await call_once(ledger, clock, answered=False)
+
+    assert await ledger.redial_missed("spring", [60.0, 3600.0]) == 0
+    contact = await ledger.find("spring", FIRST)
+    assert contact is not None
+    assert (contact.state, contact.sends, contact.answered) == (S.FINISHED, 3, False)
+
+
+@pytest.mark.parametrize("answered", [True, None], ids=["answered", "no record"])
+async def test_only_a_record_that_nobody_answered_is_a_reason(
+    one_contact: Ledger, clock: Clock, answered: bool | None
+) -> None:
+    """An answered call, and one without a record, are never dialled again."""
+    await call_once(one_contact, clock, answered=answered)
+
+    assert await one_contact.redial_missed("spring", [1.0]) == 0
+    assert await one_contact.redial_missed("spring", None) == 0
+
+
+async def test_what_may_ring_prevents_a_redial(one_contact: Ledger, clock: Clock) -> None:
+    """While any call of a contact may be live or unknown, it is not dialled again."""
+    ledger = one_contact
+    (claim,) = await ledger.claim("spring", "w", most=1, lease=LEASE)
+    first = new_token()
+    await ledger.intend(claim, "w", first, limits=SendLimits(), fence=FENCE, lease=LEASE)
+    await ledger.settle(first, UNKNOWN)
+    await ledger.redial_unknown("spring")
+    await call_once(ledger, clock, answered=False)
+
+    assert await ledger.redial_missed("spring", [1.0]) == 0
+    await record_of(ledger, first, answered=False, at=clock.time)
+    assert await ledger.redial_missed("spring", [1.0]) == 1
+
+
+async def test_repeats_of_a_record_leave_the_next_call_alone(
+    one_contact: Ledger, clock: Clock
+) -> None:
+    """TeleCMI repeats records for half an hour: they change no later state of the contact."""
+    ledger = one_contact
+    first = await call_once(ledger, clock, answered=False)
+    await ledger.redial_missed("spring", [1.0])
+    await record_of(ledger, first, answered=False, at=clock.time + 1)
+    contact = await ledger.find("spring", FIRST)
+    assert contact is not None
+    assert contact.state is S.PENDING
+    clock.time += 10
+    second = await call_once(ledger, clock, answered=None)
+    await record_of(ledger, first, answered=False, at=clock.time + 2)
+    contact = await ledger.find("spring", FIRST)
+    assert contact is not None
+    assert contact.state is S.PLACED
+
+    await record_of(ledger, second, answered=True, at=clock.time + 3)
+    contact = await ledger.find("spring", FIRST)
+    assert contact is not None
+    assert (contact.state, contact.answered, contact.talk_seconds) == (S.FINISHED, True, 7)
+
+
+async def test_proof_of_an_answer_stops_a_redial(one_contact: Ledger, clock: Clock) -> None:
+    """A later record that says that somebody answered finishes the contact, even if claimed."""
+    ledger = one_contact
+    first = await call_once(ledger, clock, answered=False)
+    await ledger.redial_missed("spring", [1.0])
+    clock.time += 10
+    (claim,) = await ledger.claim("spring", "w", most=1, lease=LEASE)
+    await record_of(ledger, first, answered=True, at=clock.time)
+
+    assert (
+        await ledger.intend(claim, "w", "t2", limits=SendLimits(), fence=FENCE, lease=LEASE)
+        is None
+    )
+    contact = await ledger.find("spring", FIRST)
+    assert contact is not None
+    assert (contact.state, contact.answered, contact.sends) == (S.FINISHED, True, 1)
+
+
+async def test_a_redial_that_would_be_too_late_is_none(ledger: Ledger, clock: Clock) -> None:
+    """A contact whose ``not_after`` would be over stays finished, as missed."""
+    await ledger.create("spring", {"a": 1})
+    await ledger.load("spring", [NewContact(number=FIRST, not_after=clock.time + 100)])
+    await call_once(ledger, clock, answered=False)
+
+    assert await ledger.redial_missed("spring", [200.0]) == 0
+    assert await ledger.redial_missed("spring", [50.0]) == 1
+
+
+async def test_a_person_has_missed_contacts_dialled_again(ledger: Ledger, clock: Clock) -> None:
+    """Without waits the chosen contacts are due at once, however often they were dialled."""
+    await ledger.create("spring", {"a": 1})
+    await ledger.load("spring", [NewContact(number=FIRST + n) for n in range(3)])
+    for _ in range(3):
+        await call_once(ledger, clock, answered=False)
+
+    assert await ledger.redial_missed("spring", None, [FIRST, f"+{FIRST + 1}"]) == 2
+    assert await ledger.redial_missed("spring", None) == 1
+    assert len(await ledger.claim("spring", "w", most=9, lease=LEASE)) == 3
+    with pytest.raises(InvalidCall):
+        await ledger.redial_missed("spring", None, ["no number"])
+    with pytest.raises(ConfigurationError, match="no campaign named"):
+        await ledger.redial_missed("summer", None)
+
+
+async def test_workers_count_redials_as_one(another: Callable[[], Any], clock: Clock) -> None:
+    """Of many workers that look at once, one moves a contact, once."""
+    found: list[int] = []
+
+    async def look(ledger: Ledger) -> None:
+        found.append(await ledger.redial_missed("spring", [1.0, 1.0]))
+
+    async with another() as one, another() as two:
+        await one.create("spring", {"a": 1})
+        await one.load("spring", [NewContact(number=FIRST)])
+        await call_once(one, clock, answered=False)
+        async with anyio.create_task_group() as group:
+            for ledger in (one, two) * 5:
+                group.start_soon(look, ledger)
+
+    assert sum(found) == 1

@@ -73,3 +73,31 @@ def said(decision: Decision) -> dict[str, Any]:
     """Return the JSON of a reply."""
     decoded: dict[str, Any] = json.loads(decision.answer.body)
     return decoded
+
+
+def trace_of(simulator: Simulator) -> str:
+    """Return all that happened in all calls, and what became of the messages about them."""
+    notes = [
+        (
+            call.to,
+            call.attempt,
+            round(note.at - call.accepted, 6),
+            note.what,
+            note.leg,
+            note.detail,
+        )
+        for call in simulator.calls
+        for note in call.timeline
+    ]
+    messages = [
+        (
+            each.call.to,
+            each.call.attempt,
+            each.key,
+            each.tries,
+            each.arrived,
+            len(each.body),
+        )
+        for each in simulator.deliveries
+    ]
+    return "\n".join(map(str, [*sorted(notes), *sorted(messages)]))

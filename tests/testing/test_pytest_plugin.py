@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import pkgutil
 import re
 import textwrap
@@ -13,6 +14,7 @@ import pytest
 from project_paths import ROOT, docs_page
 
 import telecmi_async
+from telecmi_async.testing import pytest_plugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -331,6 +333,23 @@ def test_the_plugin_costs_nothing_until_it_is_used(pytester: pytest.Pytester) ->
     ran = pytester.runpytest_subprocess("-p", "no:cacheprovider")
 
     ran.assert_outcomes(passed=2)
+
+
+def test_the_examples_of_the_fixtures_are_tests(
+    run: Callable[..., pytest.RunResult],
+) -> None:
+    """The example of each fixture's docstring works; all are one file here."""
+    fixtures = (
+        pytest_plugin.telecmi_simulator,
+        pytest_plugin.call_service,
+        pytest_plugin.call_service_options,
+    )
+    shown = [(inspect.getdoc(fixture) or "").partition("::\n")[2] for fixture in fixtures]
+    code = "from telecmi_async import RateLimit\n" + "".join(map(textwrap.dedent, shown))
+
+    ran = run(code, "anyio alone")
+
+    ran.assert_outcomes(passed=2 * 2)
 
 
 # A page's blocks as readers see them.

@@ -64,6 +64,14 @@ class ContactsFile:
     Its first lines are read when this is made, and all of it in each iteration, a line at a time.
     It blocks: in an async program, use a thread.
 
+    Example:
+        Good rows and rejected ones::
+
+            from telecmi_async.campaigns.contacts import ContactsFile
+
+            for row in ContactsFile("people.csv", country="91"):
+                print(row)
+
     Args:
         file: Its path, or an open binary file.
         column: The name of the column that holds the numbers. If not given, it is found by its

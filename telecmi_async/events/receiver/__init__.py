@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from telecmi_async._internal.public_names import public_dir
 from telecmi_async.events.receiver.handlers import EventHandler, InboundHandler, InputHandler
 from telecmi_async.events.receiver.intake import Counts
 from telecmi_async.events.receiver.receiver import Receiver
@@ -17,3 +18,5 @@ __all__ = [
     "Receiver",
     "new_token",
 ]
+
+__dir__ = public_dir(__name__, __all__)

@@ -97,7 +97,7 @@ class HandlerRunner:
         """
         if not self._offer(event, inside=inside):
             for handler in tuple(self._handlers.of_events):
-                await self._handlers.tell(handler, event)
+                await self._handlers.notify(handler, event)
 
     def dispatch(self, event: Event) -> None:
         """Start the handlers of an event from code that cannot wait, in any event loop."""
@@ -149,7 +149,7 @@ class HandlerRunner:
         if not self._bind(inside=inside):
             return False
         call = event.conversation_uuid or event.request_id or event.cmiuuid
-        if call is None:  # of one call or another: a lane of its own
+        if call is None:  # of no known call: a separate lane
             self._unnamed += 1
             call = f" {self._unnamed}"
         for handler in tuple(handlers):
@@ -174,7 +174,7 @@ class HandlerRunner:
     async def _work(self, worker: _Worker) -> None:
         while (lane := worker.lane) is not None:
             while lane.events:
-                await self._handlers.tell(lane.handler, lane.events[0])
+                await self._handlers.notify(lane.handler, lane.events[0])
                 lane.events.popleft()
                 self._pending -= 1
             del self._lanes[lane.key]

@@ -131,15 +131,10 @@ class Handlers:
         except BaseException as error:
             if not is_failure(error):
                 raise
-            logger.error(  # noqa: TRY400  # its traceback is cleaned first
-                "the handler %s failed on %r; the fallback answers\n%s",
-                name_of(handler),
-                question,
-                _trace(error, question),
-            )
+            _log_failure(error, handler, question, "the fallback answers")
         return self.fallback
 
-    async def tell(self, handler: EventHandler, event: Event) -> None:
+    async def notify(self, handler: EventHandler, event: Event) -> None:
         """Call an event handler."""
         began = time.perf_counter()
         try:
@@ -151,12 +146,7 @@ class Handlers:
         except BaseException as error:
             if not is_failure(error):
                 raise
-            logger.error(  # noqa: TRY400  # its traceback is cleaned first
-                "the handler %s failed on %r; the event is not repeated\n%s",
-                name_of(handler),
-                event,
-                _trace(error, event),
-            )
+            _log_failure(error, handler, event, "the event is not repeated")
 
     def _blocked(self, handler: EventHandler, seconds: float) -> None:
         """Log, once for each handler, that it held up the event loop."""
@@ -183,6 +173,17 @@ def _is_async(handler: Callable[[Any], object]) -> bool:
     """Return whether calling a handler merely makes a coroutine."""
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
         getattr(handler, "__call__", None)  # noqa: B004  # of an object that is called
+    )
+
+
+def _log_failure(error: BaseException, handler: object, event: Event, consequence: str) -> None:
+    """Log that a handler failed, with a cleaned traceback."""
+    logger.error(
+        "the handler %s failed on %r; %s\n%s",
+        name_of(handler),
+        event,
+        consequence,
+        _trace(error, event),
     )
 
 

@@ -306,7 +306,7 @@ class Intake:
                 await anyio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
         except anyio.get_cancelled_exc_class():
-            logger.error("the receiver was closed before %r was stored", question)  # noqa: TRY400  # a cancellation has nothing to tell
+            logger.error("the receiver was closed before %r was stored", question)  # noqa: TRY400  # a cancellation has no message
             raise
         finally:
             self._waiting -= 1

@@ -1,8 +1,8 @@
 """Questions: pressed keys and inbound calls, each answered once and within one time limit.
 
-TeleCMI waits for the answer, and a caller hears nothing meanwhile. So one limit covers all: the
+TeleCMI waits for the answer, and the caller has silence meanwhile. So one limit covers all: the
 store, the user's handler, and what it awaits, even where it cannot be cancelled. The handler
-works in a task of its own, and the request waits for it no longer than the limit.
+works in a separate task, and the request waits for it no longer than the limit.
 
 TeleCMI, or a proxy on the way, may deliver a question twice. It gets the answer of the first
 delivery, and the handler, which may place a call, does not run again. A question has no id, and
@@ -72,7 +72,7 @@ class _Answer:
         exact: Whether the question has a time, so that none looks the same but a repeat.
         loops: Whether the flow asks at the same address again.
         at: When it was given, by the wall clock, which all processes share.
-        number: Tells it, in a shared store, from other answers to what looks the same.
+        number: Distinguishes it, in a shared store, from other answers to what looks the same.
     """
 
     digest: str
@@ -106,7 +106,7 @@ class _Asked:
     #: Stores it as an event, beside the reply or before it.
     keep: Callable[[bool], Coroutine[object, object, None]]
     done: anyio.Event = field(factory=anyio.Event)
-    #: Whether this process has told the others that it answers.
+    #: Whether this process has announced to the others that it answers.
     claimed: bool = False
 
 
@@ -162,7 +162,7 @@ class Questions:
         if self._runner.start(self._work, asked, self._left):
             with anyio.move_on_after(self._timeout):
                 await asked.done.wait()
-        else:  # on trio, where nobody opened the receiver
+        else:  # on trio, if the receiver was not opened
             try:
                 await self._work(asked)
             finally:

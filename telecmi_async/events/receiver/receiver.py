@@ -48,12 +48,8 @@ _C = TypeVar("_C", bound=InboundHandler)
 class Receiver:
     """Accepts TeleCMI's webhooks: live events, records, pressed keys, inbound calls.
 
-    Mount `asgi` in a web application, or call `handle` from a route of its own. Give the
-    receiver to a service, and the service's handles get their events::
-
-        receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"])
-        app.mount("/telecmi", receiver.asgi)
-        service = CallService(…, events=receiver)
+    Mount `asgi` in a web application, or call `handle` in a route of yours. Give the receiver to a
+    service, and the service's handles get their events.
 
     The address to enter in TeleCMI's dashboard ends in the token:
     ``https://example.com/telecmi/<token>``, the same for events, records and inbound calls.
@@ -63,6 +59,23 @@ class Receiver:
     Each gets the events of one call one after the other, in the order of arrival, and those of up
     to 100 calls at the same time. On asyncio they run as tasks of their own; on trio, too, if the
     receiver is open (``async with receiver:``). Else they run before the reply.
+
+    Example:
+        Webhooks at ``/telecmi/<token>`` of a web application::
+
+            from starlette.applications import Starlette
+
+            from telecmi_async.events.receiver import new_token
+
+            receiver = Receiver(new_token())  # keep the token: it is part of the address
+            app = Starlette()
+            app.mount("/telecmi", receiver.asgi)
+            service = CallService(2222226, "your-secret", from_=19170000000, events=receiver)
+
+
+            @receiver.on_event
+            async def log(event):
+                print(event)
 
     Args:
         token: The last part of the address, from `new_token`; or several, the newest first,
@@ -75,8 +88,7 @@ class Receiver:
             it, references are checked, and the values of `url` encrypted. A service that is given
             the receiver adds its own.
         answer_timeout: How long `on_input` and `on_inbound` may take, the store included, before
-            ``fallback`` answers, in seconds or as a `timedelta`: meanwhile the caller hears
-            nothing.
+            ``fallback`` answers, in seconds or as a `timedelta`. Meanwhile the call is silent.
         body_timeout: How long `asgi` waits for a request's body, likewise.
         shutdown_timeout: How long `aclose` waits for running handlers, likewise. It should be
             less than what stops the process allows: Kubernetes and gunicorn 30 seconds, Docker 10.
@@ -137,7 +149,7 @@ class Receiver:
                 "reaches one is not known in another. Give the receiver a RedisStore, or run "
                 "one worker",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=3,  # the constructor is wrapped: see argument_errors
             )
 
     def __repr__(self) -> str:
@@ -162,7 +174,7 @@ class Receiver:
 
         Args:
             handler: A plain or async function of one `telecmi_async.events.DigitsEvent` that
-                returns a call flow; or a name, to register one for an address of its own:
+                returns a call flow; or a name, to register one for a separate address:
                 ``@receiver.on_input("menu")`` answers the ``action_url``
                 ``receiver.url("https://example.com/telecmi", "menu")``.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 from weakref import WeakValueDictionary
 
+from telecmi_async._internal.seams import check_instance
 from telecmi_async._internal.secrets import HIDDEN
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ WEB_LOGS: Final = (
 _WORD: Final = re.compile(r"[A-Za-z0-9_~%-]{22,}")
 _ENCODED: Final = "%"
 _MOST_DECODINGS: Final = 10
-# Attributes of a log record that hold no part of a request, or are hidden apart.
+# Attributes of a log record that hold no part of a request, or are searched separately. A program
+# may name its threads, tasks and processes after a request.
 _WITHOUT: Final = frozenset(
     [
         "args",
@@ -49,20 +51,14 @@ _WITHOUT: Final = frozenset(
         "module",
         "name",
         "pathname",
-        "processName",
-        "taskName",
-        "threadName",
     ]
 )
 
 
 class HiddenToken:
-    """A token that is hidden as long as this lives."""
+    """Keeps a token hidden for as long as this object lives."""
 
-    __slots__ = ("__weakref__", "text")
-
-    def __init__(self, text: str) -> None:
-        self.text = text
+    __slots__ = ("__weakref__",)
 
 
 _hidden: Final[WeakValueDictionary[str, HiddenToken]] = WeakValueDictionary()
@@ -72,7 +68,7 @@ _lengths: Final[set[int]] = set()
 def hide(tokens: Sequence[str]) -> list[HiddenToken]:
     """Hide tokens from now on, for as long as the result is kept."""
     _lengths.update(map(len, tokens))
-    return [_hidden.setdefault(token, HiddenToken(token)) for token in tokens]
+    return [_hidden.setdefault(token, HiddenToken()) for token in tokens]
 
 
 def without_tokens(text: str) -> str:
@@ -103,7 +99,7 @@ class TokenFilter(logging.Filter):
         """Hide the tokens in a record, and let it pass."""
         if isinstance(record.args, tuple):  # some formatters take them one by one
             record.args = tuple(map(_shown, record.args))
-        else:  # a mapping with a behaviour of its own, such as gunicorn's
+        else:  # a mapping with special behaviour, such as gunicorn's
             try:
                 text = record.getMessage()
             except Exception:  # noqa: BLE001  # a log that cannot be written raises nowhere
@@ -138,6 +134,11 @@ _filter: Final = TokenFilter("")
 
 
 def filter_logs(names: Iterable[str]) -> None:
-    """Hide the tokens in the records of loggers."""
+    """Hide the tokens in the records of loggers.
+
+    Raises:
+        ConfigurationError: One is no logger's name.
+    """
     for name in names:
+        check_instance("hide_in's loggers", name, str, "names of loggers, each a str")
         logging.getLogger(name).addFilter(_filter)  # a filter is added once

@@ -17,7 +17,7 @@ _VARIABLES: Final = {"granian": "GRANIAN_WORKERS", "uvicorn": "UVICORN_WORKERS"}
 
 
 def several_workers(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
-    """Return whether a web server was told to start several worker processes.
+    """Return whether a web server is configured to start several worker processes.
 
     The number is read from a server's command line, which a spawned worker has as well, or else
     from the variables that servers read. In doubt the answer is no, to avoid false alarms. A

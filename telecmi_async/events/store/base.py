@@ -94,8 +94,8 @@ class EventStore(Protocol):
     close it: receivers and services only call these methods, many of them at a time.
 
     An implementer must keep an event before it notifies listeners: a matched one for an hour
-    (`KEPT_SECONDS`), an unmatched one for ten minutes (`UNMATCHED_SECONDS`), each within a limit
-    of its own, so that forged events cannot push out real ones; the oldest is dropped first.
+    (`KEPT_SECONDS`), an unmatched one for ten minutes (`UNMATCHED_SECONDS`), each within a
+    separate limit, so that forged events cannot push out real ones; the oldest is dropped first.
     Events stay after they were read, since another handle may be attached to the call. That an
     event was put as matched, or claimed, is remembered for 24 hours (`REMEMBERED_SECONDS`), also
     after the event itself was dropped. Foreign errors must not leave it: every failure becomes a

@@ -108,7 +108,7 @@ class MemoryStore:
     Events are passed on at once, and kept: matched ones for an hour, so that
     ``service.handle_for(request_id)`` finds what happened to a call without a handle; unmatched
     ones for ten minutes, since an event may overtake TeleCMI's reply. There are three memories,
-    each with limits of its own, so that forged events never push out genuine ones:
+    each with separate limits, so that forged events never push out genuine ones:
 
     - The deduplication keys of matched events: for 24 hours, at most ``remember`` of them. One
       takes about 200 bytes.
@@ -118,6 +118,14 @@ class MemoryStore:
     The oldest is dropped for a new one. An event takes its payload's bytes and about two
     kilobytes besides. With the default limits forged events take at most 20 MB, and all
     memories together at most 100 MB.
+
+    Example:
+        A receiver that keeps few events::
+
+            from telecmi_async.events.receiver import new_token
+            from telecmi_async.events.store import MemoryStore
+
+            receiver = Receiver(new_token(), store=MemoryStore(keep=1_000, unmatched=200))
 
     Args:
         remember: How many matched events are remembered, so that handlers get none twice.

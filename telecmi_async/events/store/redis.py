@@ -44,21 +44,27 @@ _PUT, _GET = (read_lua("telecmi_async.events.store", name) for name in ("put", "
 class RedisStore(RedisBacked):
     """Shares events between processes, through a Redis or Valkey server.
 
-    Give each process a receiver with such a store. Whichever process an event reaches, the
+    Give each process a receiver with such a store. An event may then reach any process: the
     handle that awaits it gets it; functions registered by ``receiver.on_event`` are called in
-    one process::
-
-        store = RedisStore(os.environ["REDIS_URL"])
-        receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"], store=store)
+    one process.
 
     Events hold phone numbers, and keys that were pressed. They have an expiry: an hour for
     matched ones, ten minutes for unmatched ones. The deduplication key of a matched event is
     remembered for 24 hours. Beyond the limits the oldest is dropped. Redis takes about three
     times an event's payload, and a kilobyte besides.
 
+    Example:
+        Each web worker has a receiver on the same server::
+
+            from telecmi_async.events.receiver import new_token
+            from telecmi_async.events.store import RedisStore
+
+            store = RedisStore("redis://localhost:6379")
+            receiver = Receiver(new_token(), store=store)
+
     Args:
-        redis: The server's URL, as ``redis://``, ``rediss://`` or ``unix://``, or a client of
-            your own, that is used and never closed: a ``redis.asyncio.Redis`` on asyncio, or a
+        redis: The server's URL, as ``redis://``, ``rediss://`` or ``unix://``, or your own
+            client, which is used and never closed: a ``redis.asyncio.Redis`` on asyncio, or a
             ``redis.Redis``, which runs in threads. Redis Cluster is not supported.
         prefix: The beginning of all keys and of the channel: one for each TeleCMI account.
         timeout: How long one request to the server may take, in seconds or as a `timedelta`.

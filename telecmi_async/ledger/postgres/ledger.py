@@ -7,10 +7,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NoReturn, Self, SupportsIndex
 
 from telecmi_async._internal import validators
-from telecmi_async._internal.messages import shown
 from telecmi_async.errors import ConfigurationError, LedgerLost
 from telecmi_async.ledger.postgres import jobs, queries
 from telecmi_async.ledger.postgres.connector import PostgresConnector
+from telecmi_async.ledger.postgres.keys import PostgresKeys
 from telecmi_async.ledger.postgres.pipeline import PostgresPipeline
 from telecmi_async.ledger.postgres.schema import open_schema
 from telecmi_async.ledger.postgres.server_clock import ServerClock
@@ -19,6 +19,7 @@ from telecmi_async.ledger.rows import (
     CONTACT_COLUMNS,
     claim_from,
     contact_from,
+    no_campaign,
     state_from,
 )
 from telecmi_async.ledger.sanitize import (
@@ -52,31 +53,32 @@ _BATCH: Final = 2_000
 # After so many new contacts the server should analyse its table.
 _MANY: Final = 20_000
 _PAGE: Final = 1_000
-
+_ANOTHER: Final = "the ledger failed: the campaign is gone from its database, or that is another one than before"
 _CONTACT: Final = f"SELECT id, {CONTACT_COLUMNS} FROM contact WHERE campaign = %s"  # noqa: S608  # columns
 
 
 class PostgresLedger:
     """Keeps campaigns in PostgreSQL (13 or newer), for any number of workers and machines.
 
-    It works on asyncio and on trio, and keeps up to three connections, each in a thread of
-    its own. Queries of the same moment go to the server together. Times are those of the
-    server's clock, so the workers' clocks need not agree. The methods are those of `Ledger`::
+    It works on asyncio and on trio, and keeps up to three connections, each in its own thread.
+    Queries of the same moment go to the server together. Times are those of the server's clock,
+    so the workers' clocks need not agree. The methods are those of `Ledger`.
 
-        async with PostgresLedger(os.environ["DATABASE_URL"]) as ledger:
-            ...
+    A commit waits for the server's disk. With an asynchronous replica, a failover can lose the
+    last commits, and a contact that was sent may be pending again: use a synchronous one.
 
-    A commit waits for the server's disk (``synchronous_commit = on``, whatever the server's
-    setting). With an asynchronous replica, a failover can still lose the last commits:
-    afterwards a contact may be pending that was sent. Use a synchronous one.
+    If the connection breaks, it is opened again and queries are repeated for ``timeout`` seconds;
+    those that were done before are recognised. Then `StoreError` is raised, and nothing is sent.
 
-    If the connection breaks, it is opened again, with growing pauses, for ``timeout`` seconds.
-    Queries are then repeated, and recognised if they were done before. After that time a
-    `StoreError` is raised, and nothing may be sent.
+    It works through a pooler such as PgBouncer; the server's own address is faster.
 
-    It works through a pooler such as PgBouncer, of sessions or of transactions: every setting
-    is then made within each transaction, and no statement is prepared. That takes longer, so the
-    server's own address is better if there is one.
+    Example:
+        Numbers that no campaign dials::
+
+            from telecmi_async.ledger import PostgresLedger
+
+            async with PostgresLedger("postgresql://localhost/calls") as ledger:
+                await ledger.add_do_not_call(["+91 98765 43210"], "asked not to be called")
 
     Args:
         conninfo: The database, as a URL (``postgresql://…``) or as libpq's ``key=value`` pairs.
@@ -109,6 +111,8 @@ class PostgresLedger:
         self._queries = PostgresPipeline(connector)
         # A reservation that a power loss takes back is over by the time the server is up.
         self._reservations = PostgresPipeline(connector, durable=False, separate=True)
+        #: The calls of idempotency keys.
+        self.keys = PostgresKeys(self._moves, self._queries)
         self._campaigns: dict[str, int] = {}
         self._clock = ServerClock(self._queries)
         # Batches that were claimed, perhaps: the query failed. By campaign and worker.
@@ -165,9 +169,7 @@ class PostgresLedger:
         if name not in self._campaigns:
             found = await self._queries.fetch("SELECT id FROM campaign WHERE name = %s", name)
             if not found:
-                raise ConfigurationError(
-                    f"there is no campaign named {shown(name)} in this ledger"
-                )
+                raise no_campaign(name)
             self._campaigns[name] = int(found[0][0])
         return self._campaigns[name]
 
@@ -185,27 +187,21 @@ class PostgresLedger:
         """Ask all workers of a campaign to run, pause or stop."""
         check_status(status)
         campaign = await self._campaign(name)
-        await self._moves.fetch(
-            "UPDATE campaign SET status = %s, why = %s WHERE id = %s RETURNING id",
-            status, clean(why), campaign,
-        )  # fmt: skip
+        await self._moves.fetch(queries.SET_STATUS, status, clean(why), campaign)
 
     async def state(self, name: str) -> CampaignState:
         """Return the state of a campaign: a million contacts are counted in 0.1 seconds."""
         campaign = await self._campaign(name)
         found = await self._queries.fetch(queries.STATE, campaign, self._connector.identity)
         if not found:
-            raise LedgerLost(
-                "the ledger failed: the campaign is gone from its database, or that is another "
-                "one than before"
-            )
+            raise LedgerLost(_ANOTHER)
         *row, counts = found[0]
         return state_from(name, counts or {}, row)
 
     # -- contacts
 
     async def load(self, name: str, contacts: Iterable[NewContact]) -> Loaded:
-        """Add contacts over a connection of its own, 2,000 a transaction."""
+        """Add contacts over a separate connection, 2,000 a transaction."""
         campaign = await self._campaign(name)
         pipeline = PostgresPipeline(self._connector)
         added = total = 0
@@ -244,7 +240,7 @@ class PostgresLedger:
         return int(await self._moves.value("SELECT renew(%s, %s)", worker, lease))
 
     async def release(self, claim: Claim, worker: str, *, not_before: float = 0.0) -> bool:
-        """Give back a contact that was not sent."""
+        """Release a contact that was not sent."""
         return await self._put_back(claim, worker, "release", "", not_before)
 
     async def _put_back(
@@ -258,11 +254,7 @@ class PostgresLedger:
 
     async def next_due(self, name: str) -> float | None:
         """Return when the next pending contact is due."""
-        found = await self._queries.fetch(
-            "SELECT not_before FROM contact WHERE campaign = %s AND state = 'pending'"
-            " ORDER BY not_before LIMIT 1",
-            await self._campaign(name),
-        )
+        found = await self._queries.fetch(queries.NEXT_DUE, await self._campaign(name))
         return found[0][0] if found else None
 
     # -- sending
@@ -277,7 +269,7 @@ class PostgresLedger:
         fence: float,
         lease: float,
     ) -> Intent | RuleDecision | None:
-        """Put the intent to send on record, unless a limit forbids it.
+        """Put the intent to send on record, unless a limit denies it.
 
         Limits of a day or of a number are exact: intents that share one wait for each other.
         """
@@ -339,11 +331,8 @@ class PostgresLedger:
         campaign = await self._campaign(name)
         if policy == "hold":
             return 0
-        return int(
-            await self._queries.value(
-                "SELECT resolve_unknown(%s::integer, %s, %s)", campaign, older_than, policy
-            )
-        )
+        call = "SELECT resolve_unknown(%s::integer, %s, %s)"
+        return int(await self._queries.value(call, campaign, older_than, policy))
 
     async def redial_unknown(
         self, name: str, numbers: Iterable[SupportsIndex | str] | None = None
@@ -363,6 +352,17 @@ class PostgresLedger:
         check_reopened(state)
         call = "reopen(%s::integer, %s::bigint[], %s::contact_state, %s)"
         return await self._decide(call, name, numbers, str(state), clean(reason))
+
+    async def redial_missed(
+        self,
+        name: str,
+        waits: Sequence[float] | None,
+        numbers: Iterable[SupportsIndex | str] | None = None,
+    ) -> int:
+        """Make finished contacts pending that nobody answered."""
+        call = "redial_missed(%s::integer, %s::bigint[], %s::double precision[])"
+        given = None if waits is None else [float(wait) for wait in waits]
+        return await self._decide(call, name, numbers, given)
 
     async def _decide(
         self,
@@ -410,10 +410,7 @@ class PostgresLedger:
         found = await self._queries.fetch(f"{_CONTACT} AND number = %s", campaign, wanted)
         if not found:
             return None
-        history = await self._queries.fetch(
-            "SELECT at, what, detail, token FROM passage WHERE contact = %s ORDER BY id",
-            found[0][0],
-        )
+        history = await self._queries.fetch(queries.HISTORY, found[0][0])
         return contact_from(found[0][1:], history)
 
     # -- shared limits

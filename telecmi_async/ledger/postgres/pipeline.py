@@ -57,7 +57,7 @@ class _Query:
         return connection.execute(self.sql.encode(), values)
 
     def run_alone(self, connection: WatchedConnection, *, again: bool) -> _Rows:
-        """Run it as a transaction of its own, in one round trip."""
+        """Run it as a separate transaction, in one round trip."""
         rows: _Rows
         if connection.pooled:
             with connection.pipeline():  # one transaction, which ends with it

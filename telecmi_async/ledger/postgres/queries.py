@@ -1,4 +1,4 @@
-"""PostgreSQL queries: those of several lines."""
+"""PostgreSQL queries that are long, or would make their method long."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ADD_DO_NOT_CALL: Final = """
         ON CONFLICT (number) DO NOTHING RETURNING 1
     ) SELECT count(*) FROM added"""
 RECORD_EVENT: Final = (
-    "SELECT record_event(%s, %s, %s, %s, %s::boolean, %s::integer, %s::double precision, %s)"
+    "SELECT record_event_2(%s, %s, %s, %s, %s::boolean, %s::integer, %s::double precision, %s)"
 )
 ADD_LEG: Final = """
     INSERT INTO leg AS l (send, leg, cost)
@@ -53,6 +53,11 @@ ADD_LEG: Final = """
     WHERE s.token = %s OR s.request_id = %s LIMIT 1
     ON CONFLICT (send, leg) DO UPDATE SET cost = excluded.cost WHERE excluded.cost > l.cost
     RETURNING 1"""
+SET_STATUS: Final = "UPDATE campaign SET status = %s, why = %s WHERE id = %s RETURNING id"
+NEXT_DUE: Final = """
+    SELECT not_before FROM contact WHERE campaign = %s AND state = 'pending'
+    ORDER BY not_before LIMIT 1"""
+HISTORY: Final = "SELECT at, what, detail, token FROM passage WHERE contact = %s ORDER BY id"
 ADVANCE_STARTS: Final = """
     UPDATE pace SET due = clock() + k.seconds
     FROM unnest(%s::text[], %s::float8[]) AS k (key, seconds)

@@ -23,6 +23,7 @@ WORKER_GRANTS: Final = {
     "channel": (*_CHANGED, "DELETE"),
     "contact": _CHANGED,
     "do_not_call": _ADDED,
+    "keyed_call": (*_CHANGED, "DELETE"),
     "migration": ("SELECT",),
     "pace": _CHANGED,
     "passage": _ADDED,
@@ -49,7 +50,7 @@ _ROLE: Final = """
 _DAMAGED: Final = ("XX001", "XX002")
 # The schema, a table, a function, a column or a type that was there is gone.
 _GONE: Final = ("3F000", "42P01", "42883", "42703", "42704")
-# Errors that pass, whatever the schema: no room, a time-out, a lock, a standby, the disk.
+# Errors that pass, with any schema: no room, a time-out, a lock, a standby, the disk.
 _PASSING: Final = ("53", "57", "55", "25", "58", "40", "08")
 _DENIED: Final = "42501"
 _READ_ONLY: Final = "25006"

@@ -130,7 +130,7 @@ def renew(db: sqlite3.Connection, now: float, worker: str, *, lease: float) -> i
 def release(
     db: sqlite3.Connection, now: float, claim: Claim, worker: str, *, not_before: float = 0.0
 ) -> bool:
-    """Give back a contact that was not sent; return False if the claim was lost."""
+    """Release a contact that was not sent; return False if the claim was lost."""
     held = (claim.contact, worker, claim.epoch)
     if not db.execute(_RELEASE, (not_before, *held)).rowcount:
         return False

@@ -20,6 +20,7 @@ from typing import (
 
 import anyio.to_thread
 
+from telecmi_async._internal.argument_errors import copy_signature
 from telecmi_async._internal.messages import shown
 from telecmi_async._internal.seams import check_clock, check_instance
 from telecmi_async._internal.validators import is_number
@@ -27,6 +28,7 @@ from telecmi_async.errors import ConfigurationError, LedgerLost
 from telecmi_async.ledger.records import Loaded
 from telecmi_async.ledger.sanitize import clean, contact_row
 from telecmi_async.ledger.sqlite import claims, limits, queries, sends
+from telecmi_async.ledger.sqlite.keys import SqliteKeys
 from telecmi_async.ledger.sqlite.thread import SqliteLoss, SqliteThread
 from telecmi_async.phone import parse_numbers
 
@@ -60,7 +62,7 @@ def _writing(
     async def method(self: SqliteLedger, /, *args: _P.args, **named: _P.kwargs) -> _T:
         return await self._write(lambda db, now: work(db, now, *args, **named))
 
-    method.__doc__ = work.__doc__
+    copy_signature(work, method, leave_out=2)
     return method  # type: ignore[return-value]  # mypy takes an async function's result for a Coroutine only
 
 
@@ -72,7 +74,7 @@ def _reading(
     async def method(self: SqliteLedger, /, *args: _P.args, **named: _P.kwargs) -> _T:
         return await self._read(lambda db: work(db, *args, **named))
 
-    method.__doc__ = work.__doc__
+    copy_signature(work, method, leave_out=1)
     return method  # type: ignore[return-value]  # mypy takes an async function's result for a Coroutine only
 
 
@@ -86,6 +88,15 @@ class SqliteLedger:
 
     A method returns after its change is on disk. If it is cancelled meanwhile, it still waits
     and returns its result. The methods are those of `Ledger`.
+
+    Example:
+        What a campaign is doing::
+
+            from telecmi_async.ledger import SqliteLedger
+
+            async with SqliteLedger("campaigns.db") as ledger:
+                for name in await ledger.campaigns():
+                    print(await ledger.state(name))
 
     Args:
         path: The file; it is created if it does not exist, readable by this user only (on
@@ -138,6 +149,11 @@ class SqliteLedger:
 
     def __repr__(self) -> str:
         return f"SqliteLedger({str(self._path)!r})"
+
+    @property
+    def keys(self) -> SqliteKeys:
+        """The calls of idempotency keys."""
+        return SqliteKeys(self._write, self._read, self._clock)
 
     async def __aenter__(self) -> Self:
         """Open the file, and bring its schema up to date.
@@ -254,6 +270,18 @@ class SqliteLedger:
         return await self._reopen(name, state, wanted, reason)
 
     _reopen = _writing(sends.reopen)
+
+    async def redial_missed(
+        self,
+        name: str,
+        waits: Sequence[float] | None,
+        numbers: Iterable[SupportsIndex | str] | None = None,
+    ) -> int:
+        """Make finished contacts pending that nobody answered."""
+        wanted = None if numbers is None else list(parse_numbers(numbers))
+        return await self._redial_missed(name, waits, wanted)
+
+    _redial_missed = _writing(sends.redial_missed)
 
     async def add_do_not_call(self, numbers: Iterable[SupportsIndex | str], source: str) -> int:
         """Add numbers to the do-not-call list; a thread takes them from the iterable."""

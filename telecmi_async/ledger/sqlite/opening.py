@@ -31,7 +31,7 @@ _STOP: Final = "UPDATE campaign SET status = 'stopped', why = ?"
 
 
 def require_one_name(path: Path) -> None:
-    """Require that a file has no second name: each name would have a log of its own."""
+    """Require that a file has no second name: each name would have a separate log."""
     file, folder = path.stat(), path.parent.stat()
     if stat.S_ISREG(file.st_mode) and file.st_nlink > 1:
         raise ConfigurationError(

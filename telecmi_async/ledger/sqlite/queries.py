@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final, SupportsIndex
 
-from telecmi_async._internal.messages import shown
-from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.rows import CONTACT_COLUMNS, contact_from, state_from
+from telecmi_async.ledger.rows import CONTACT_COLUMNS, contact_from, no_campaign, state_from
 from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ def campaign_id(db: sqlite3.Connection, name: str) -> int:
     """
     row = db.execute("SELECT id FROM campaign WHERE name = ?", (name,)).fetchone()
     if row is None:
-        raise ConfigurationError(f"there is no campaign named {shown(name)} in this ledger")
+        raise no_campaign(name)
     return int(row[0])
 
 

@@ -87,6 +87,18 @@ _REOPEN: Final = guarded(
     also=", reason = '', excused = sends",
 )
 
+# The record of each of its calls is there, and says that nobody answered.
+_REDIAL_MISSED: Final = guarded(
+    Move.REDIAL_MISSED,
+    "id IN (SELECT c.id FROM contact AS c INDEXED BY contact_missed WHERE c.campaign = ?1 "
+    "AND c.state = 'finished' AND c.answered = 0 AND {which} {chosen} "
+    "AND (c.not_after IS NULL OR c.finished_at + ?2 <= c.not_after) AND NOT EXISTS ("
+    "SELECT 1 FROM send AS s WHERE s.number = c.number AND s.contact = c.id "
+    "AND s.state NOT IN ('finished', 'absent')) LIMIT 1000)",
+    also=", reason = '', excused = sends, redials = redials + 1, finished_at = NULL, "
+    "request_id = NULL, not_before = max(not_before, finished_at + ?2)",
+)
+
 
 # -- the intent
 
@@ -102,7 +114,7 @@ def intend(
     fence: float,
     lease: float,
 ) -> Intent | RuleDecision | None:
-    """Put the intent to send on record, if the contact is held and no limit forbids it."""
+    """Put the intent to send on record, if the contact is held and no limit denies it."""
     row = db.execute(
         "SELECT c.campaign, c.number, c.not_after, g.status, g.why, g.cost, "
         "(SELECT source FROM do_not_call AS d WHERE d.number = c.number) "
@@ -129,7 +141,7 @@ def intend(
 def _refusals(
     db: sqlite3.Connection, now: float, row: Sequence[Any], limits: SendLimits
 ) -> Iterator[RuleDecision]:
-    """Yield the decisions of the rules that forbid a send now; the first one counts."""
+    """Yield the decisions of the rules that deny a send now; the first one counts."""
     campaign, number, not_after, status, why, cost, listed_by = row
     if status != "running":
         reason = f"the campaign is {status}" + (f": {why}" if why else "")
@@ -243,7 +255,7 @@ def record_evidence(db: sqlite3.Connection, now: float, event: CallEvidence) -> 
     send = _find_send(db, event.token, event.request_id)
     if send is None:
         return None
-    token, contact, campaign, state, known_cost = send
+    token, contact, campaign, state, known_cost, was_answered = send
     if event.leg_cost is not None:
         db.execute(_ADD_LEG, (token, *event.leg_cost))
     finished = event.over or state == "finished"
@@ -269,17 +281,17 @@ def record_evidence(db: sqlite3.Connection, now: float, event: CallEvidence) -> 
         "WHERE contact = :contact AND number = contact.number) WHERE id = :contact",
         {"contact": contact},
     )
-    _move_by_event(db, contact, token, state, event)
+    _move_by_event(db, contact, token, state, event, was_answered=bool(was_answered))
     row = db.execute("SELECT name FROM campaign WHERE id = ?", (campaign,)).fetchone()
     return str(row[0])
 
 
 def _find_send(
     db: sqlite3.Connection, token: str | None, request_id: str | None
-) -> tuple[str, int, int, str, float | None] | None:
+) -> tuple[str, int, int, str, float | None, int | None] | None:
     for column, value in (("token", token), ("request_id", request_id)):
-        row: tuple[str, int, int, str, float | None] | None = db.execute(
-            f"SELECT token, contact, campaign, state, cost FROM send WHERE {column} = ?",  # noqa: S608  # one of the two names above
+        row: tuple[str, int, int, str, float | None, int | None] | None = db.execute(
+            f"SELECT token, contact, campaign, state, cost, answered FROM send WHERE {column} = ?",  # noqa: S608  # one of the two names above
             (value,),
         ).fetchone()
         if row is not None:
@@ -288,15 +300,29 @@ def _find_send(
 
 
 def _move_by_event(
-    db: sqlite3.Connection, contact: int, token: str, state: str, event: CallEvidence
+    db: sqlite3.Connection,
+    contact: int,
+    token: str,
+    state: str,
+    event: CallEvidence,
+    *,
+    was_answered: bool,
 ) -> None:
-    """Make the moves that follow from an event, and add them or the event to the history."""
+    """Make the moves that follow from an event, and add them or the event to the history.
+
+    A repeat of a call's record leaves a contact alone that is dialled again because nobody
+    answered; proof that somebody did answer finishes it.
+    """
     seen = db.execute(
         "SELECT 1 FROM passage WHERE contact = ? AND token = ? AND at = ? AND detail = ? "
         "AND what IN ('accept', 'finish', 'event')",
         (contact, token, event.at, event.detail),
     ).fetchone()
     moves: list[str] = []
+    if state == "finished" and not _stops_redial(db, contact, event, was_answered=was_answered):
+        if seen is None:
+            add_history(db, [contact], event.at, "event", event.detail, token)
+        return
     # The earlier reason is void; the event itself is in the history.
     accepted = db.execute(_ACCEPT, ("", event.request_id, contact)).rowcount
     if accepted or state not in {"placed", "finished"}:
@@ -307,6 +333,16 @@ def _move_by_event(
         moves.append("event")
     for what in moves:
         add_history(db, [contact], event.at, what, event.detail, token)
+
+
+def _stops_redial(
+    db: sqlite3.Connection, contact: int, event: CallEvidence, *, was_answered: bool
+) -> bool:
+    """Return whether a call that seemed missed was answered, and its contact waits to be dialled."""
+    if was_answered or not event.answered:
+        return False
+    (state,) = db.execute("SELECT state FROM contact WHERE id = ?", (contact,)).fetchone()
+    return state in {"pending", "claimed"}
 
 
 # -- unknown contacts
@@ -350,6 +386,34 @@ def reopen(
     check_reopened(state)
     given = (campaign_id(db, name), state, clean(reason))
     return _decide(db, now, Move.REOPEN, _REOPEN, given, numbers)
+
+
+def redial_missed(
+    db: sqlite3.Connection,
+    now: float,
+    name: str,
+    waits: Sequence[float] | None,
+    numbers: Sequence[int] | None,
+) -> int:
+    """Make finished contacts pending that nobody answered, each after its wait."""
+    campaign = campaign_id(db, name)
+    chosen = "" if numbers is None else f"AND number IN ({', '.join(map(str, numbers))})"
+    if waits is None:
+        plan = [("redials >= 0", 0.0, "by decision")]
+    else:
+        plan = [
+            (f"redials = {done}", float(wait), f"redial {done + 1} of {len(waits)}")
+            for done, wait in enumerate(waits)
+        ]
+    moved = 0
+    # The last redials first: what was moved now must not be moved again.
+    for which, wait, why in reversed(plan):
+        update = _REDIAL_MISSED.format(which=which, chosen=chosen)
+        rows = db.execute(f"{update} RETURNING id", (campaign, wait))
+        contacts = [row[0] for row in rows.fetchall()]
+        add_history(db, contacts, now, Move.REDIAL_MISSED, f"nobody answered: {why}")
+        moved += len(contacts)
+    return moved
 
 
 def _decide(

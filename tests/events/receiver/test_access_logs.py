@@ -20,7 +20,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.routing import Mount
 from webhook_posts import DIGITS, PATH, TOKEN, Request, part
 
-from telecmi_async import Flow, Receiver
+from telecmi_async import ConfigurationError, Flow, Receiver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -145,3 +145,26 @@ async def test_another_path_stays_as_it_is() -> None:
     await request.to(Receiver(TOKEN).asgi)
 
     assert (request.scope["path"], request.scope["query_string"]) == ("/telecmi/wrong", b"a=1")
+
+
+@pytest.mark.parametrize("attribute", ["taskName", "threadName", "processName"])
+async def test_a_name_that_a_program_takes_from_a_request_has_no_token(attribute: str) -> None:
+    """Tasks, threads and processes may be named after a request, and formatters show the names."""
+    receiver, _ = webhooks()
+    record = logging.LogRecord("uvicorn.error", logging.INFO, "a.py", 1, "done", None, None)
+    setattr(record, attribute, f"POST {receiver.url('https://a.example', 'menu')}")
+
+    for each in logging.getLogger("uvicorn.error").filters:
+        assert each.filter(record)  # type: ignore[union-attr]  # the filter is an object
+
+    assert TOKEN not in getattr(record, attribute)
+    assert "POST https://a.example" in getattr(record, attribute)
+
+
+async def test_what_is_no_name_of_a_logger_is_refused() -> None:
+    """``hide_in`` names the argument, and raises no error of the logging module."""
+    wrong: Any = 7
+    receiver, _ = webhooks()
+
+    with pytest.raises(ConfigurationError, match="names of loggers, each a str, not int"):
+        receiver.hide_in(wrong)

@@ -1,0 +1,5 @@
+-- How often a contact was dialled again because nobody answered.
+ALTER TABLE contact ADD COLUMN redials INTEGER NOT NULL DEFAULT 0;
+
+CREATE INDEX contact_missed ON contact (campaign, redials)
+WHERE state = 'finished' AND answered = 0;

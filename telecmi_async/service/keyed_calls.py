@@ -1,0 +1,381 @@
+"""Idempotency keys: places at most one call for each key, in all processes on one ledger.
+
+::
+
+    make_call(idempotency_key=…)
+      → the key's call in this process, if there is one
+      → the ledger: no such key, or certainly not placed → queue, slot, turn
+           → the key is claimed, on disk, right before the first byte leaves
+           → the outcome is put on record before the handle has it
+      → placed: the handle has that call's id
+      → being sent: the handle waits for that outcome
+      → unknown: CallOutcomeUnknown, until an event proves the call
+
+A process that dies after the claim leaves a key whose lease runs out: a phone may have rung.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
+
+import anyio
+import attrs
+
+from telecmi_async import errors
+from telecmi_async._internal.event_loop import call_in_loop, current_loop, is_failure
+from telecmi_async._internal.secrets import log_failure
+from telecmi_async.attempt import Outcome
+from telecmi_async.calls.placement import PlacementJob
+from telecmi_async.events.reference import reference_in
+from telecmi_async.ledger.idempotency import IdempotencyKeys, KeyedCall, KeyState
+from telecmi_async.pcmo.codec import dump_pcmo
+from telecmi_async.phone import Region
+
+if TYPE_CHECKING:
+    from telecmi_async._internal.tasks import TaskRunner
+    from telecmi_async.calls.call import Call
+    from telecmi_async.calls.placement import CallPlacer
+    from telecmi_async.calls.request import CallRequest
+    from telecmi_async.events import Event
+    from telecmi_async.service.sources import Sources
+
+logger = logging.getLogger("telecmi_async")
+
+# Seconds that an outcome may take beyond the request itself: a slow commit, a busy event loop.
+_MARGIN: Final = 15.0
+# Seconds between two looks for the outcome of a call that another process places.
+_FIRST_LOOK, _LAST_LOOK = 0.05, 1.0
+# Seconds for which an outcome is tried to be put on record, and the pause between two tries.
+_PATIENCE, _PAUSE = 10.0, 0.5
+# References whose proofs are on record, or on their way there.
+_MOST_PROVEN: Final = 10_000
+_GONE: Final = "no outcome is on record, and its process is gone"
+# The query of an address may hold what is random, such as encrypted values.
+_QUERY: Final = re.compile(r"""\?[^"'\s]*""")
+
+
+def fingerprint_of(request: CallRequest) -> str:
+    """Return a digest of what a request asks for.
+
+    Two requests of the same key must have the same one. The queries of addresses do not count:
+    `Receiver.url` encrypts values, which look different each time.
+    """
+    asked = {
+        "to": request.to,
+        "from": request.from_,
+        "extra_params": request.extra_params,
+        "duration": request.duration,
+        "pcmo": dump_pcmo(request.pcmo),
+    }
+    text = json.dumps(asked, sort_keys=True, default=dict)
+    return hashlib.sha256(_QUERY.sub("", text).encode()).hexdigest()
+
+
+class KeyedCalls:
+    """Places the keyed calls of one service.
+
+    Args:
+        keys: Where keys are on record.
+        lifetime: For how many seconds a key is remembered after its call was sent.
+        placer: Places a call that has its key.
+        tasks: The service's tasks.
+        sources: Where events come from.
+    """
+
+    def __init__(
+        self,
+        keys: IdempotencyKeys,
+        lifetime: float,
+        *,
+        placer: CallPlacer,
+        tasks: TaskRunner,
+        sources: Sources,
+    ) -> None:
+        self._keys = keys
+        self._lifetime = lifetime
+        self._placer = placer
+        self._tasks = tasks
+        self._sources = sources
+        self._calls: WeakValueDictionary[str, Call] = WeakValueDictionary()
+        self._proven: OrderedDict[str, None] = OrderedDict()
+        # Where events are taken.
+        self._loop: object = None
+        self._listens = False
+
+    # -- in this process
+
+    def known(self, request: CallRequest) -> Call | None:
+        """Return this process's call of a request's key, unless it may be placed anew.
+
+        Raises:
+            InvalidCall: The key was used for another request.
+        """
+        call = self._calls.get(request.idempotency_key or "")
+        if call is None or (call.placement.settled and call.placement.request_id is None):
+            return None
+        if call.request is not None and fingerprint_of(call.request) != fingerprint_of(request):
+            raise _another_request()
+        return call
+
+    def add(self, call: Call, key: str) -> None:
+        """Remember a call by its key while it has a handle."""
+        self._calls[key] = call
+
+    # -- placing
+
+    async def place(self, job: PlacementJob) -> None:
+        """Settle one keyed call, whatever happens, as `CallPlacer.place` does."""
+        call = job.call
+        stopped: errors.CallNotPlaced = errors.CallCancelled("the call was cancelled")
+        try:
+            with anyio.CancelScope() as scope:
+                if call.placement.start(scope):
+                    await self._place(job, scope)
+        except errors.StoreError as error:
+            stopped = errors.NotSent(f"the call was not sent: {error}; no phone rang")
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            log_failure(error, f"call {call}: placing it failed")
+            stopped = errors.NotSent(
+                f"the call was not sent: placing it failed ({type(error).__name__}), see the "
+                "log; no phone rang"
+            )
+        finally:
+            if not call.placement.settled:  # unknown, if another process places it
+                call.conclude(stopped)
+
+    async def _place(self, job: PlacementJob, scope: anyio.CancelScope) -> None:
+        call, request = job.call, _request_of(job)
+        key, digest = request.idempotency_key or "", fingerprint_of(request)
+        found = await self._keys.find_key(key=key)
+        while not call.placement.settled:
+            if found is not None and found.fingerprint != digest:
+                call.fail(_another_request())
+            elif found is None or found.state is KeyState.ABSENT:
+                call.placement.elsewhere = False
+                send = _KeyedSend(self._keys, self._lifetime, key, digest, job, self._note)
+                await self._placer.place(
+                    attrs.evolve(job, permit=send.claim, record=send.record)
+                )
+                call.placement.start(scope)
+                found = send.taken_by
+            elif not await self._settle(call, found):
+                found = await self._wait(call, found)
+
+    async def follow(self, call: Call) -> None:
+        """Settle a call that is known by its reference, which any process may have sent."""
+        cause = "the ledger has no call with this reference"
+        try:
+            with anyio.CancelScope() as scope:
+                if call.placement.start(scope):
+                    found = await self._keys.find_key(token=call.reference)
+                    while found is not None and not await self._settle(call, found):
+                        found = await self._wait(call, found)
+        except errors.StoreError as error:
+            cause = str(error)
+        finally:
+            if not call.placement.settled:
+                call.fail(
+                    errors.CallOutcomeUnknown(cause, reference=call.reference, cause=cause)
+                )
+
+    async def _settle(self, call: Call, found: KeyedCall) -> bool:
+        """Settle a call by what is on record; return False if its request is under way."""
+        if found.state is KeyState.SENDING:
+            return False
+        if found.state is KeyState.ABSENT:
+            call.fail(errors.NotSent(f"the call was not placed: {found.detail}; no phone rang"))
+            return True
+        request_id = found.request_id or await self._look_up(found)
+        call.name(found.token, Region(found.region))
+        if request_id is not None:
+            call.attach(request_id)
+        else:
+            call.fail(
+                errors.CallOutcomeUnknown(
+                    f"the call of this idempotency key may have been placed "
+                    f"({found.detail or _GONE}): a phone may have rung",
+                    reference=found.token,
+                    cause=found.detail or _GONE,
+                )
+            )
+        return True
+
+    async def _look_up(self, found: KeyedCall) -> str | None:
+        """Return a call's id by its events, which may have come to another process."""
+        store = self._sources.store
+        for stored in await store.get([found.token]) if store is not None else ():
+            if stored.event.request_id is not None:
+                await self._keys.settle_key(
+                    found.token, KeyState.PLACED, request_id=stored.event.request_id
+                )
+                return stored.event.request_id
+        return None
+
+    async def _wait(self, call: Call, found: KeyedCall) -> KeyedCall | None:
+        """Return what is on record once a call that another process sends has an outcome."""
+        call.placement.elsewhere = True
+        pause, latest = _FIRST_LOOK, found
+        while latest.token == found.token and latest.state is KeyState.SENDING:
+            await anyio.sleep(pause)
+            pause = min(2 * pause, _LAST_LOOK)
+            again = await self._keys.find_key(token=found.token)
+            if again is None:
+                return None
+            latest = again
+        return latest
+
+    # -- events
+
+    def listen(self) -> None:
+        """Put on record which keyed calls the receiver's events prove."""
+        if self._sources.intake is not None:
+            self._loop, self._listens = current_loop(), True
+            self._sources.intake.handlers.add_recorder(self._put)
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self._sources.intake is not None and self._listens:
+            self._listens = False
+            self._sources.intake.handlers.remove_recorder(self._put)
+
+    def _put(self, event: Event) -> None:
+        """Take an event from any thread's event loop."""
+        if current_loop() is self._loop:
+            self._take(event)
+        else:
+            call_in_loop(self._loop, self._take, event)
+
+    def _take(self, event: Event) -> None:
+        token = reference_in(event)
+        if self._listens and token is not None and event.request_id is not None:
+            self._put_proof(token, event.request_id)
+
+    def proven(self, call: Call) -> None:
+        """Put on record that a keyed call was accepted, if an event proved it."""
+        request_id = call.placement.request_id
+        if request_id is not None and call.request is not None and call.request.idempotency_key:
+            self._put_proof(call.reference, request_id)
+
+    def _put_proof(self, token: str, request_id: str) -> None:
+        if self._note(token):
+            self._tasks.start(self._prove, (token, request_id))
+
+    def _note(self, token: str) -> bool:
+        """Note that a proof is on record, or on its way; return False if it was before."""
+        if token in self._proven:
+            return False
+        self._proven[token] = None
+        if len(self._proven) > _MOST_PROVEN:
+            self._proven.popitem(last=False)
+        return True
+
+    async def _prove(self, proof: tuple[str, str]) -> None:
+        token, request_id = proof
+        try:
+            found = await self._keys.find_key(token=token)
+            if found is not None and found.request_id is None:
+                await self._keys.settle_key(token, KeyState.PLACED, request_id=request_id)
+        except errors.StoreError as error:
+            self._proven.pop(token, None)  # its next event is tried again
+            logger.warning("call %s: an event of it is not on record: %s", token, error)
+
+
+@attrs.define(eq=False)
+class _KeyedSend:
+    """One call on its way to TeleCMI under its key."""
+
+    _keys: IdempotencyKeys
+    _lifetime: float
+    _key: str
+    _digest: str
+    _job: PlacementJob
+    _note: Callable[[str], bool]
+    _claimed: bool = attrs.field(default=False, init=False)
+    #: The call that has the key, if it is another one.
+    taken_by: KeyedCall | None = attrs.field(default=None, init=False)
+
+    async def claim(self, call: Call) -> None:
+        """Claim the key right before a request leaves; each attempt does so."""
+        self._claimed = True  # perhaps, if the ledger fails now
+        policy, region = self._job.policy, call.region or Region.GLOBAL
+        try:
+            found = await self._keys.claim_key(
+                self._key,
+                self._digest,
+                call.reference,
+                region=region.value,
+                lease=self._job.timeouts.total + policy.wait_max + _MARGIN,
+                lifetime=self._lifetime,
+            )
+        except errors.StoreError as error:
+            raise errors.NotSent(f"the call was not sent: {error}; no phone rang") from None
+        if found.token != call.reference or found.state is not KeyState.SENDING:
+            self._claimed = False
+            self.taken_by = found
+            call.placement.elsewhere = True
+            raise errors.CallCancelled("another call has its idempotency key")
+
+    async def record(self, call: Call, stopped: errors.CallNotPlaced | None) -> None:
+        """Put the outcome on record, before the handle has it."""
+        if not self._claimed:
+            return
+        state, request_id, detail = _outcome_of(call, stopped)
+        if state is KeyState.PLACED:
+            self._note(call.reference)
+        with anyio.move_on_after(_PATIENCE):
+            while True:
+                try:
+                    await self._keys.settle_key(
+                        call.reference, state, request_id=request_id, detail=detail
+                    )
+                except errors.StoreError as error:
+                    logger.warning("call %s: its outcome is not on record yet: %s", call, error)
+                    await anyio.sleep(_PAUSE)
+                else:
+                    return
+        logger.error(
+            "call %s: its outcome (%s) could not be put on record: for other processes its "
+            "idempotency key is unknown",
+            call,
+            state,
+        )
+
+
+def _outcome_of(
+    call: Call, stopped: errors.CallNotPlaced | None
+) -> tuple[KeyState, str | None, str]:
+    """Return what is known of a call whose attempts are over, its id, and the reason."""
+    placement = call.placement
+    if placement.request_id is not None:  # an event proved it
+        return KeyState.PLACED, placement.request_id, ""
+    if placement.settled:
+        unknown = isinstance(placement.error, errors.CallOutcomeUnknown)
+        return (KeyState.UNKNOWN if unknown else KeyState.ABSENT), None, str(placement.error)
+    last = placement.verdicts[-1] if placement.verdicts else None
+    if last is not None and last.outcome is Outcome.ACCEPTED:
+        return KeyState.PLACED, last.request_id, ""
+    unsure = [each for each in placement.verdicts if each.outcome is Outcome.UNKNOWN]
+    if unsure:
+        return KeyState.UNKNOWN, None, unsure[-1].detail
+    return KeyState.ABSENT, None, str(stopped) if last is None else last.detail
+
+
+def _request_of(job: PlacementJob) -> CallRequest:
+    assert job.call.request is not None  # noqa: S101  # only a call with a request is placed
+    return job.call.request
+
+
+def _another_request() -> errors.InvalidCall:
+    return errors.InvalidCall(
+        "was used for another request: give each request a key of its own",
+        path="idempotency_key",
+    )
