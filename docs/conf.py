@@ -16,6 +16,10 @@ import telecmi_async
 from telecmi_async import Action
 from telecmi_async.events import Event
 
+# The extensions that are beside this file.
+sys.path.insert(0, str(Path(__file__).parent))
+from notebook_page import NotebookParser
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
@@ -25,8 +29,6 @@ author = "the telecmi_async authors"
 project_copyright = author
 version = release = version_of("telecmi-async")
 
-# The extensions that are beside this file.
-sys.path.insert(0, str(Path(__file__).parent))
 extensions = [
     "inline_drawings",
     "llms_txt",
@@ -37,15 +39,13 @@ extensions = [
 ]
 # A block of console commands is copied without its prompts and its output.
 copybutton_prompt_text = "$ "
-source_suffix = {".md": "markdown"}
+source_suffix = {".md": "markdown", ".ipynb": "notebook"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_static_path = ["_static"]
-html_css_files = ["pages.css"]
+html_css_files = ["pages.css", "tables.css"]
 html_favicon = "../telecmi_async/simulator/page/static/icon.svg"
 html_title = f"telecmi_async {release}"
-html_static_path = ["static"]
-html_css_files = ["tables.css"]
 # So that a block of 96 columns fits beside the sidebar.
 html_theme_options = {"light_css_variables": {"code-font-size": "75%"}}
 
@@ -193,6 +193,7 @@ def prepare_docstring(
 
 def setup(app: Sphinx) -> None:
     """Let Sphinx know."""
+    app.add_source_parser(NotebookParser)
     app.connect("doctree-read", link_names)
     app.connect("missing-reference", find_by_name)
     app.connect("autodoc-process-signature", shorten_signature)

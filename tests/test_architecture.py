@@ -27,7 +27,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 INSIDE = [module for module in MODULES if module != PACKAGE / "__init__.py"]
 FACES = [module for module in MODULES if module.name == "__init__.py"]
 PUBLIC_MODULES = [
-    PACKAGE / f"{name}.py" for name in ("attempt", "errors", "campaigns/contacts/export")
+    PACKAGE / f"{name}.py"
+    for name in ("attempt", "errors", "campaigns/contacts/export", "notebook")
 ]
 ROOMS = {module.relative_to(PACKAGE).parts[0].removesuffix(".py") for module in INSIDE}
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
@@ -46,17 +47,20 @@ LAYERS: list[set[str]] = [
     {"service"},
     {"campaigns"},
     {"simulator"},
-    {"cli", "testing"},
+    {"cli", "notebook", "testing"},
     {"__main__"},
 ]
 # Rooms that users of the core do not load: lower rooms may not import them, even in functions.
-EDGES = {"__main__", "cli", "simulator", "testing"}
+EDGES = {"__main__", "cli", "notebook", "simulator", "testing"}
 # Each foreign library and the only files that may import it.
 HOMES: dict[str, set[str]] = {
     "cattrs": {"pcmo"},
     "h11": {"http_server"},
     "httptools": {"wire"},
     "httpx": {"simulator", "wire"},
+    "matplotlib": {"notebook"},
+    "pandas": {"notebook"},
+    "polars": {"notebook"},
     "psycopg": {"ledger"},
     "pytest": {"testing"},
     "pytest_asyncio": {"testing"},
@@ -304,8 +308,8 @@ def test_the_package_loads_only_what_it_needs() -> None:
 
     assert {name.split(".")[0] for name in loaded} >= {"anyio", "attrs", "httpx"}
     assert {name.split(".")[0] for name in loaded} & {
-        "aiohttp", "h2", "hypothesis", "nox", "psycopg", "pytest", "redis", "requests", "respx",
-        "trio",
+        "IPython", "aiohttp", "h2", "hypothesis", "matplotlib", "nox", "pandas", "polars",
+        "psycopg", "pytest", "redis", "requests", "respx", "trio",
     } == set()  # fmt: skip
     assert {name for name in loaded if name.startswith("telecmi_async.")} & {
         f"telecmi_async.{edge}" for edge in EDGES

@@ -31,6 +31,7 @@ FACES = [
     "events.receiver",
     "events.store",
     "ledger",
+    "notebook",
     "pacing",
     "pcmo",
     "service",
@@ -142,7 +143,7 @@ def test_the_homes_of_libraries_are_those_of_the_code() -> None:
     """The table of foreign libraries names the rooms that may import each."""
     section = read("docs/explanation/architecture.md").partition("\n## Foreign libraries\n")[2]
     shown = {
-        library: set(re.findall(r"`(\w+)/`", rooms))
+        library: set(re.findall(r"`(\w+)(?:/|\.py)`", rooms))
         for library, rooms in re.findall(r"^\| (\w+) \| (`.*) \|$", section, re.MULTILINE)
     }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import gc
+import html
 import json
 import logging
 import pickle
@@ -108,6 +109,8 @@ def tolerant_repr(value: object) -> str:
 def shown(thing: object) -> dict[str, str]:
     """Return every text form of an object, without asking it for its secret."""
     views = {"str": str(thing), "repr": repr(thing), "format": f"{thing}"}
+    if hasattr(thing, "_repr_html_"):
+        views["html"] = html.unescape(thing._repr_html_())
     if isinstance(thing, BaseException):
         views["vars"] = repr(vars(thing))
         views["notes"] = repr(getattr(thing, "__notes__", ()))

@@ -42,6 +42,26 @@ def current_loop() -> object:
     return loop
 
 
+class InterruptNotice:
+    """Has IPython end an interrupted cell with one line in place of a traceback.
+
+    A kernel's interrupt cancels the task of the cell. IPython asks an error for a form of its own
+    by the method that is set here; nothing else looks at it.
+    """
+
+    __slots__ = ("_words",)
+
+    def __init__(self, words: str) -> None:
+        self._words = words
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if type(error).__name__ == "CancelledError" and "IPython" in sys.modules:
+            error._render_traceback_ = lambda: [self._words]  # type: ignore[union-attr]  # IPython's protocol
+
+
 def current_task() -> object | None:
     """Return the running task, if there is one."""
     trio = getattr(sys.modules.get("trio"), "lowlevel", None)

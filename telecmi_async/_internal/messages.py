@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _LONGEST = 40
 _MOST_HIDDEN = 11
+_LONGEST_ID = 64
+# Too long for a phone number, of characters that are harmless in a log.
+_ID = re.compile(rf"[\w-]{{20,{_LONGEST_ID}}}", re.ASCII)
 _NO_DIGIT = re.compile(r"\D+")
 # Digits in one run; or, as a word of their own, with blanks, dots, brackets, dashes and invisible
 # marks between them. Bounded, because a hostile text could make the search take seconds.
@@ -35,6 +38,18 @@ def mask_in(text: str) -> str:
     A number with blanks, dots, dashes or brackets in it is found as well.
     """
     return _DIGIT_RUN.sub(lambda run: mask(_NO_DIGIT.sub("", run.group())), text)
+
+
+def is_long_id(value: str) -> bool:
+    """Return whether a text is an id that cannot be a number and is harmless in a log."""
+    return _ID.fullmatch(value) is not None
+
+
+def shown_id(value: str) -> str:
+    """Return an id for a log: as it is, unless it could be a number or disturb a terminal."""
+    if is_long_id(value):
+        return value
+    return mask_in("".join(filter(str.isprintable, value[:_LONGEST_ID])))
 
 
 def shown(value: object) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 import anyio
 
 from telecmi_async import errors
-from telecmi_async._internal.event_loop import current_loop, is_closed
+from telecmi_async._internal.event_loop import InterruptNotice, current_loop, is_closed
 from telecmi_async._internal.messages import mask
 from telecmi_async._internal.secrets import log_failure
 from telecmi_async.attempt import Outcome
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from telecmi_async.events import Event
     from telecmi_async.phone import Region
 
+_WAIT_INTERRUPTED = InterruptNotice(
+    "Interrupted: only the waiting ended. The call goes on; await it again, or cancel() it."
+)
 _LOST = Verdict(Outcome.UNKNOWN, "interrupted while the request was under way")
 
 
@@ -285,7 +288,8 @@ class Call:
                 )
             if self._settled_event is None:
                 self._settled_event = anyio.Event()
-            await self._settled_event.wait()
+            with _WAIT_INTERRUPTED:
+                await self._settled_event.wait()
         return self.seen()
 
     # -- events

@@ -11,7 +11,8 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from telecmi_async import errors
-from telecmi_async._internal.event_loop import current_loop, current_task
+from telecmi_async._internal.event_loop import InterruptNotice, current_loop, current_task
+from telecmi_async._internal.messages import mask
 from telecmi_async._internal.validators import seconds_or_none
 from telecmi_async.calls.state import CallStatus
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from telecmi_async.calls.result import CallResult
     from telecmi_async.events import CallState, Event
     from telecmi_async.phone import Region
+_WAIT_INTERRUPTED = InterruptNotice(
+    "Interrupted: only the waiting ended. The call goes on; wait for it again."
+)
 
 
 def _to_raise(error: errors.TelecmiError) -> errors.TelecmiError:
@@ -65,7 +69,7 @@ async def _wait_for(call: Call, tracking: CallTracking, done: Callable[[], bool]
     may_be_proven = placement.status is CallStatus.UNKNOWN and watcher.by_reference
     if placement.error is not None and not may_be_proven:
         raise _to_raise(placement.error)
-    with watcher.registered_waiter(call):
+    with watcher.registered_waiter(call), _WAIT_INTERRUPTED:
         await tracking.history.wait(done)
 
 
@@ -151,6 +155,37 @@ class CallHandle(Coroutine[Any, Any, "CallHandle"]):
         if placement.error is not None:
             more = f" {type(placement.error).__name__}"
         return f"<CallHandle {self._call} {placement.status}{more}>"
+
+    def _repr_html_(self) -> str:
+        from telecmi_async._internal import html  # noqa: PLC0415  # for notebooks only
+        from telecmi_async.calls.state import STATUS_MEANINGS, STATUS_TONES  # noqa: PLC0415  # likewise
+        from telecmi_async.pcmo.flow import html_of_flow  # noqa: PLC0415  # likewise
+
+        call = self._call
+        placement, request = call.known(), call.request
+        status = placement.status
+        words = f"{status}: {STATUS_MEANINGS[status]}"
+        rows: list[tuple[str, object]] = [
+            ("status", html.tone_key(STATUS_TONES[status], words)),
+            ("request id", html.code_text(placement.request_id)),
+            ("reference", html.code_text(call.reference)),
+        ]
+        if placement.error is not None:
+            rows.append(("error", f"{type(placement.error).__name__}: {placement.error}"))
+        if placement.may_be_duplicate:
+            rows.append(("note", "TeleCMI may have placed it twice"))
+        attempts = [
+            (each.number, each.outcome.replace("_", " "), each.detail, f"{each.seconds:.2f} s")
+            for each in placement.attempts
+        ]
+        told = len(attempts) > 1 or placement.error is not None
+        return html.card(
+            "Call" if call.to is None else f"Call to {mask(call.to)}",
+            html.fact_table(rows),
+            html.grid(("attempt", "outcome", "detail", "time"), attempts) if told else None,
+            self.result.html_of_legs(),
+            html.folded("call flow", html_of_flow(request.pcmo)) if request else None,
+        )
 
     async def answered(self, *, timeout: Duration | None = None) -> bool:  # noqa: ASYNC109  # what waits is the handle
         """Wait until the callee answered, or the call is over.

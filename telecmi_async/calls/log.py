@@ -13,9 +13,9 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from telecmi_async._internal.messages import mask, mask_in
+from telecmi_async._internal.messages import mask, mask_in, shown_id
 from telecmi_async.calls.state import CallStatus
-from telecmi_async.events.model import CallRecord, shown_id
+from telecmi_async.events.model import CallRecord
 
 if TYPE_CHECKING:
     from telecmi_async.calls.state import PlacementState

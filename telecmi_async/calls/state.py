@@ -14,7 +14,7 @@ may have rung.
 from __future__ import annotations
 
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from telecmi_async import errors
 from telecmi_async.attempt import Attempt, Outcome
@@ -48,6 +48,29 @@ class CallStatus(StrEnum):
     #: Refused before sending, as a row of `CallService.make_calls`.
     INVALID = "invalid"
 
+
+#: What each status means, in words.
+STATUS_MEANINGS: Final = {
+    CallStatus.QUEUED: "waits for its turn",
+    CallStatus.SENDING: "its request is under way",
+    CallStatus.PROGRESS: "TeleCMI accepted it",
+    CallStatus.REJECTED: "TeleCMI refused it: no phone rang",
+    CallStatus.NOT_SENT: "nothing left this machine: no phone rang",
+    CallStatus.CANCELLED: "cancelled before it was placed: no phone rang",
+    CallStatus.UNKNOWN: "no trustworthy answer came: a phone may have rung",
+    CallStatus.INVALID: "it cannot be sent as it is: no phone rang",
+}
+#: The colour that stands for each; see `telecmi_async._internal.html`.
+STATUS_TONES: Final = {
+    CallStatus.QUEUED: "idle",
+    CallStatus.SENDING: "busy",
+    CallStatus.PROGRESS: "good",
+    CallStatus.REJECTED: "bad",
+    CallStatus.NOT_SENT: "bad",
+    CallStatus.CANCELLED: "idle",
+    CallStatus.UNKNOWN: "doubt",
+    CallStatus.INVALID: "bad",
+}
 
 _STATUS_OF_ERROR: tuple[tuple[type[errors.TelecmiError], CallStatus], ...] = (
     (errors.CallCancelled, CallStatus.CANCELLED),

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final, Self
 import attrs
 
 from telecmi_async._internal import validators
+from telecmi_async._internal.event_loop import InterruptNotice
 from telecmi_async._internal.messages import did_you_mean, mask
 from telecmi_async._internal.seams import check_function, check_implements, check_instance
 from telecmi_async._internal.tasks import first_failure
 from telecmi_async.campaigns.event_recorder import EventRecorder
 from telecmi_async.campaigns.settings import CampaignSettings, CampaignTimeouts
-from telecmi_async.campaigns.supervisor import Supervisor
+from telecmi_async.campaigns.supervisor import Supervisor, report_progress
 from telecmi_async.campaigns.worker import Worker
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger.protocol import Ledger
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("telecmi_async")
 
+_RUN_INTERRUPTED = InterruptNotice(
+    "Interrupted: what was sent is on record, and nothing more is started. Run the campaign again "
+    "to go on."
+)
 _LEDGER: Final = "a ledger, such as a SqliteLedger(path)"
 
 
@@ -283,7 +288,8 @@ class Campaign:
         after it has returned or raised.
 
         Args:
-            on_progress: A plain function that is called with the campaign's state every second.
+            on_progress: A plain function that is called with the campaign's state every second,
+                and with the final state.
 
         Returns:
             The final state.
@@ -311,13 +317,16 @@ class Campaign:
             await self._create()
             failure: BaseException | None = None
             try:
-                async with self._recorder.open():
-                    await self._supervisor.run(on_progress, events=self._receives)
+                with _RUN_INTERRUPTED:
+                    async with self._recorder.open():
+                        await self._supervisor.run(on_progress, events=self._receives)
             except BaseExceptionGroup as group:
                 failure = first_failure(group)
             if failure := failure or self._worker.failure:
                 raise failure
-            return await self._ledger.state(self.name)
+            state = await self._ledger.state(self.name)
+            report_progress(on_progress, state)
+            return state
         finally:
             self._report_unrecorded()
             self._running = False

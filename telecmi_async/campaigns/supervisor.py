@@ -25,6 +25,17 @@ _POLL: Final = 1.0
 _CLOCK_POLL: Final = 60.0
 
 
+def report_progress(
+    on_progress: Callable[[CampaignState], object] | None, state: CampaignState
+) -> None:
+    """Call the user's function, if there is one; what it raises is logged and changes nothing."""
+    try:
+        if on_progress is not None:
+            on_progress(state)
+    except Exception:
+        logger.exception("on_progress failed; the campaign goes on")
+
+
 class Supervisor:
     """Runs a worker, and the tasks beside it."""
 
@@ -104,11 +115,7 @@ class Supervisor:
                 await self._worker.ledger_health.failed(error)
                 continue
             self._worker.update(state)
-            try:
-                if on_progress is not None:
-                    on_progress(state)
-            except Exception:
-                logger.exception("on_progress failed; the campaign goes on")
+            report_progress(on_progress, state)
             await anyio.sleep(_POLL)
 
     async def _check_clock(self) -> None:

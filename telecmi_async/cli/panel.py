@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from telecmi_async.ledger import ContactState
+from telecmi_async.ledger.states import STATE_MEANINGS
 
 if TYPE_CHECKING:
     from telecmi_async.cli.progress import CampaignView
@@ -22,17 +23,6 @@ _STYLES: Final = {
     ContactState.UNKNOWN: "bold yellow",
     ContactState.REJECTED: "red",
     ContactState.FAILED: "red",
-}
-_MEANINGS: Final = {
-    ContactState.PENDING: "to be dialled",
-    ContactState.CLAIMED: "about to be dialled",
-    ContactState.SENDING: "being sent",
-    ContactState.PLACED: "TeleCMI has the call",
-    ContactState.FINISHED: "over, and how it went is known",
-    ContactState.REJECTED: "TeleCMI refused it",
-    ContactState.FAILED: "could not be sent",
-    ContactState.BLOCKED: "a rule forbids it",
-    ContactState.UNKNOWN: "a phone may have rung: not dialled again",
 }
 # Columns of the bar.
 _WIDEST: Final = 30
@@ -91,6 +81,6 @@ def _drawn(view: CampaignView, columns: int) -> Group:
         if count := view.state.counts[state]:
             style = _STYLES.get(state, "")
             rows.add_row(
-                Text(str(count), style), Text(state, style), Text(_MEANINGS[state], "dim")
+                Text(str(count), style), Text(state, style), Text(STATE_MEANINGS[state], "dim")
             )
     return Group(head, rows)

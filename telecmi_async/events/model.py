@@ -30,7 +30,7 @@ import attrs
 from attrs import frozen
 
 from telecmi_async._internal.frozen_json import JsonObject
-from telecmi_async._internal.messages import mask, mask_in, shown
+from telecmi_async._internal.messages import is_long_id, mask, mask_in, shown
 from telecmi_async._internal.telecmi import REFERENCE_PREFIX
 from telecmi_async.events.fields import FIELD_NAMES, read_field, read_word
 
@@ -60,9 +60,6 @@ _NUMBERS = frozenset({"from_", "to", "callerid", "vn"})
 _ALWAYS_USED = ("cmiuuid", "leg", "request_id", "conversation_uuid")
 _IDS = frozenset({"cmiuuid", "request_id", "conversation_uuid"})
 _HIDDEN = frozenset({"raw", "dtmf", "query"})
-# Too long for a phone number, of characters that are harmless in a log.
-_ID = re.compile(r"[\w-]{20,64}", re.ASCII)
-_LONGEST_ID = 64
 _LONGEST_PARAMS = 100
 NO_QUERY = cast("Mapping[str, str]", JsonObject())
 # The code proves that a call's own reference is genuine; see `telecmi_async.events.reference`.
@@ -190,18 +187,11 @@ def _direction(raw: JsonObject) -> Direction | None:
     return named
 
 
-def shown_id(value: str) -> str:
-    """Return an id for a log: as it is, unless it could be a number or disturb a terminal."""
-    if _ID.fullmatch(value):
-        return value
-    return mask_in("".join(filter(str.isprintable, value[:_LONGEST_ID])))
-
-
 def _repr_of(name: str, value: object) -> str:
     if name in _NUMBERS:
         text = str(value)
         return mask(text) if text.isdecimal() else shown(text)
-    if name in _IDS and _ID.fullmatch(str(value)):
+    if name in _IDS and is_long_id(str(value)):
         return str(value)
     match value:
         case JsonObject():

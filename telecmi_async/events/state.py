@@ -134,7 +134,7 @@ class CallState:
         """The cost of all legs, as far as their records say, written 0.39 and not 0.390000."""
         rates = [record.call_rate for record in self._records()]
         known = [rate for rate in rates if rate is not None]
-        return Decimal(_ZEROS_AT_END.sub(r"\1", f"{sum(known):f}")) if known else None
+        return without_zeros(sum(known, Decimal())) if known else None
 
     def _records(self) -> list[CallRecord]:
         """Return each leg's record once.
@@ -149,6 +149,11 @@ class CallState:
     @property
     def _first(self) -> LegState | None:
         return next((leg for leg in self.legs if leg.leg == "a"), None)
+
+
+def without_zeros(cost: Decimal) -> Decimal:
+    """Return an amount written 0.39 and not 0.390000."""
+    return Decimal(_ZEROS_AT_END.sub(r"\1", f"{cost:f}"))
 
 
 def _key(leg: LegState) -> tuple[str, str]:

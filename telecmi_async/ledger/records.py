@@ -328,6 +328,11 @@ class CampaignState:
             f"cost {self.cost_in_words()}"
         )
 
+    def _repr_html_(self) -> str:
+        from telecmi_async.ledger.records_html import state_html  # noqa: PLC0415  # for notebooks only
+
+        return state_html(self)
+
     @property
     def doing(self) -> str:
         """The status in words, with the reason for it if there is one."""
@@ -399,3 +404,8 @@ class Contact:
     history: Sequence[Passage] = field(
         factory=tuple[Passage, ...], repr=lambda history: f"<{len(history)} passages>"
     )
+
+    def _repr_html_(self) -> str:
+        from telecmi_async.ledger.records_html import contact_html  # noqa: PLC0415  # for notebooks only
+
+        return contact_html(self)

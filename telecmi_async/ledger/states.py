@@ -53,6 +53,32 @@ class ContactState(StrEnum):
     UNKNOWN = "unknown"
 
 
+#: What each state means, in words.
+STATE_MEANINGS: Final = {
+    ContactState.PENDING: "to be dialled",
+    ContactState.CLAIMED: "about to be dialled",
+    ContactState.SENDING: "being sent",
+    ContactState.PLACED: "TeleCMI has the call",
+    ContactState.FINISHED: "over, and how it went is known",
+    ContactState.REJECTED: "TeleCMI refused it",
+    ContactState.FAILED: "could not be sent",
+    ContactState.BLOCKED: "a rule forbids it",
+    ContactState.UNKNOWN: "a phone may have rung: not dialled again",
+}
+#: The colour that stands for each; see `telecmi_async._internal.html`.
+STATE_TONES: Final = {
+    ContactState.PENDING: "idle",
+    ContactState.CLAIMED: "idle",
+    ContactState.SENDING: "busy",
+    ContactState.PLACED: "busy",
+    ContactState.FINISHED: "good",
+    ContactState.REJECTED: "bad",
+    ContactState.FAILED: "bad",
+    ContactState.BLOCKED: "idle",
+    ContactState.UNKNOWN: "doubt",
+}
+
+
 @unique
 class Move(StrEnum):
     """A change of a contact's state."""

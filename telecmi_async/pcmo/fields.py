@@ -8,7 +8,7 @@ with the field's name on the wire as its path.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
 from urllib.parse import urlsplit
@@ -30,7 +30,7 @@ CallFieldValidator: TypeAlias = Callable[[object, CallField, object], None]
 _LARGEST = 2**31 - 1
 _LONGEST_REPR = 200
 # A part of a path that is a secret token, as in a webhook's URL.
-_TOKEN_IN_A_URL = re.compile(r"(?<=/)[\w~%-]{22,}(?=[/?#'\"])")
+_TOKEN_IN_A_URL = re.compile(r"(?<=/)[\w~%-]{22,}(?=[/?#'\"]|$)")
 _SURROGATE = "\ud800-\udfff"
 _NOT_IN_TEXT = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f{_SURROGATE}]")
 _NOT_IN_A_TOKEN = re.compile(f"[\x00-\x1f\x7f-\x9f{_SURROGATE}]")
@@ -46,20 +46,26 @@ def wire_name(attribute: Field) -> str:
     return attribute.name.rstrip("_")
 
 
-def given_repr(self: attrs.AttrsInstance) -> str:
-    """Return a repr of the values that differ from their defaults, phone numbers masked."""
-    positional: list[str] = []
-    named: list[str] = []
+def given(self: attrs.AttrsInstance) -> Iterator[tuple[CallField, Any]]:
+    """Yield the fields whose values differ from their defaults."""
     for field in attrs.fields(type(self)):
         # A traceback may show an object whose ``__init__`` failed: later fields are missing.
         value = getattr(self, field.name, field.default)
-        if value == field.default:
-            continue
-        if field.kw_only:
-            named.append(f"{field.name}={value!r}")
-        else:
-            positional.append(repr(value))
-    inner = mask_in(_TOKEN_IN_A_URL.sub("•••", ", ".join([*positional, *named])))
+        if value != field.default:
+            yield field, value
+
+
+def hide_tokens(text: str) -> str:
+    """Return a text without the secret tokens in the paths of its URLs."""
+    return _TOKEN_IN_A_URL.sub("•••", text)
+
+
+def given_repr(self: attrs.AttrsInstance) -> str:
+    """Return a repr of the values that differ from their defaults, phone numbers masked."""
+    fields = list(given(self))
+    positional = [repr(value) for field, value in fields if not field.kw_only]
+    named = [f"{field.name}={value!r}" for field, value in fields if field.kw_only]
+    inner = mask_in(hide_tokens(", ".join([*positional, *named])))
     if len(inner) > _LONGEST_REPR:
         inner = f"{inner[:_LONGEST_REPR]}…"
     return f"{type(self).__name__}({inner})"

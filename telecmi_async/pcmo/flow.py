@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeAlias, overload
 
+import attrs
 from attrs import field, frozen
 
 from telecmi_async._internal.argument_errors import copy_signature
@@ -25,11 +26,14 @@ from telecmi_async.pcmo.actions import (
     Stream,
 )
 from telecmi_async.pcmo.codec import dump_pcmo, parse_actions
+from telecmi_async.pcmo.fields import given, hide_tokens, wire_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from telecmi_async._internal.html import Html
     from telecmi_async.pcmo.actions import AnyAction
+    from telecmi_async.pcmo.targets import Pstn, Sip
 
 P = ParamSpec("P")
 
@@ -131,3 +135,30 @@ class Flow(Sequence[Action]):
 
     def __repr__(self) -> str:
         return f"Flow([{', '.join(repr(action) for action in self.actions)}])"
+
+    def _repr_html_(self) -> str:
+        from telecmi_async._internal.html import card  # noqa: PLC0415  # for notebooks only
+
+        return card("Call flow", html_of_flow(self.actions))
+
+
+def html_of_flow(actions: Sequence[Action]) -> Html:
+    """Return actions as numbered steps, with the targets that one rings under it."""
+    from telecmi_async._internal.html import joined, nested, numbered, plain, tag  # noqa: PLC0415  # for notebooks only
+
+    steps: list[Html] = []
+    for action in actions:
+        data = action.data.items() if isinstance(action, Raw) else ()
+        words = [f"{key} {value}" for key, value in data if key != "action"]
+        targets: tuple[Pstn | Sip, ...] = ()
+        for one, value in given(action):
+            if one.name == "connect":
+                targets = value
+            elif one.name != "data":
+                unit = " s" if one.name in {"duration", "timeout"} else ""
+                words.append(f"{wire_name(one)} {value}{unit}" if one.kw_only else str(value))
+        name = plain(action.action.replace("_", " "))
+        rung = [f"{each.type} {attrs.astuple(each)[0]}" for each in targets]
+        details = [joined(" · ", plain(hide_tokens(each))) for each in words]
+        steps.append(joined(tag("strong", name), *details, nested(rung)))
+    return numbered(steps)

@@ -17,7 +17,7 @@ from typing import Self, TypeAlias
 import anyio
 import attrs
 
-from telecmi_async._internal.event_loop import clock_of, current_loop
+from telecmi_async._internal.event_loop import InterruptNotice, clock_of, current_loop
 from telecmi_async._internal.seams import check_function
 from telecmi_async.calls.call import Call
 from telecmi_async.calls.handle import CallHandle
@@ -35,6 +35,10 @@ from telecmi_async.errors import (
 Item: TypeAlias = "CallRequest | Mapping[str, object]"
 
 logger = logging.getLogger("telecmi_async")
+_STREAM_INTERRUPTED = InterruptNotice(
+    "Interrupted: no call is lost. Iterate over the same stream again for those that were sent. "
+    "If its `async with` was left, what was queued is cancelled."
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -51,6 +55,7 @@ class Progress:
         invalid: Requests refused before sending.
         retried: Settled calls that took more than one request.
         seconds: From the stream's beginning to its latest event.
+        total: How many requests there are in all, if they were given as a list or tuple.
     """
 
     pulled: int = 0
@@ -62,6 +67,7 @@ class Progress:
     invalid: int = 0
     retried: int = 0
     seconds: float = 0.0
+    total: int | None = None
 
     @property
     def settled(self) -> int:
@@ -79,6 +85,35 @@ class Progress:
     def pending(self) -> int:
         """Calls that are not settled yet."""
         return self.pulled - self.settled
+
+    def _repr_html_(self) -> str:
+        from telecmi_async._internal import html  # noqa: PLC0415  # for notebooks only
+        from telecmi_async.calls.state import STATUS_MEANINGS, STATUS_TONES  # noqa: PLC0415  # likewise
+
+        named = [
+            (status, "accepted" if status is CallStatus.PROGRESS else status.value)
+            for status in CallStatus
+            if status not in {CallStatus.QUEUED, CallStatus.SENDING}
+        ]
+        counts = [
+            (status, name, count) for status, name in named if (count := getattr(self, name))
+        ]
+        rows = [
+            (
+                html.tone_key(STATUS_TONES[status], name.replace("_", " ")),
+                f"{count:,}",
+                STATUS_MEANINGS[status],
+            )
+            for status, name, count in counts
+        ]
+        whole = self.pulled if self.total is None else self.total
+        seconds = f", {self.seconds:.1f} s" if self.seconds else ""
+        retried = f", {self.retried:,} took more than one request" if self.retried else ""
+        return html.card(
+            f"{self.settled:,} of {whole:,} calls settled{retried}{seconds}",
+            html.bar([(name, STATUS_TONES[status], n) for status, name, n in counts], whole),
+            html.grid(("outcome", "calls", "meaning"), rows),
+        )
 
 
 class StreamFeed:
@@ -100,6 +135,7 @@ class StreamFeed:
     ) -> None:
         self.loop = current_loop()
         self._source = source
+        self._total = len(source) if isinstance(source, list | tuple) else None
         self._start = start
         self._window = window
         self._on_progress = on_progress
@@ -218,7 +254,8 @@ class StreamFeed:
                 if not self._exhausted and not self._stopped:
                     raise TelecmiError("the source of requests was cancelled")
                 return None
-            await self._changed.wait()
+            with _STREAM_INTERRUPTED:
+                await self._changed.wait()
         self._notify()
         return self._ready.popleft()
 
@@ -248,6 +285,7 @@ class StreamFeed:
             invalid=counts[CallStatus.INVALID],
             retried=self._retried,
             seconds=self._seconds,
+            total=self._total,
         )
 
 
@@ -297,6 +335,9 @@ class CallStream:
         shown = "".join(f", {count} {name}" for name, count in counts.items())
         state = "" if self._feed.open else ", ended"
         return f"<CallStream {progress.settled} of {progress.pulled} settled{shown}{state}>"
+
+    def _repr_html_(self) -> str:
+        return self.progress._repr_html_()  # what a notebook asks for
 
     def __aiter__(self) -> Self:
         return self

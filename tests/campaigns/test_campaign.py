@@ -1292,7 +1292,7 @@ async def test_a_campaign_that_is_not_there_is_not_taken_up() -> None:
 async def test_progress_is_told_and_what_it_raises_disturbs_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """An error in the progress callback is logged and stops no calls."""
+    """The callback gets each state, the final one too; an error in it is logged, and stops no call."""
     reported: list[CampaignState] = []
 
     def show(state: CampaignState) -> None:
@@ -1303,9 +1303,10 @@ async def test_progress_is_told_and_what_it_raises_disturbs_nothing(
         campaign = here.campaign(settings(5.0))
         await campaign.load(contacts(10))
 
-        await campaign.run(on_progress=show)
+        final = await campaign.run(on_progress=show)
 
     assert len(reported) > 3
+    assert reported[-1] == final
     assert all(state.total == 10 for state in reported)
     assert "on_progress failed" in caplog.text
     assert await here.counted() == {"finished": 10}

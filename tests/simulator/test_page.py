@@ -13,12 +13,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from simulated import FROM, GLOBAL, HANGUP, TO, pass_time, place, post
 
+from telecmi_async._internal.html import tag
 from telecmi_async.events.receiver import Receiver
 from telecmi_async.http_server import ConnectionLimits, HttpConnection, HttpResponse
 from telecmi_async.simulator import Callee, Fault, FaultKind, Simulator, Webhooks
 from telecmi_async.simulator.fronts import answer_on_port
 from telecmi_async.simulator.page import labels
-from telecmi_async.simulator.page.elements import tag
 from telecmi_async.simulator.replies import refused
 
 if TYPE_CHECKING:

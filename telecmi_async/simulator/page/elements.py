@@ -1,67 +1,15 @@
-"""HTML elements that data cannot break out of: a str becomes text or an attribute's value.
-
-Names of elements and attributes are literals of this package, which type checkers hold, and
-everything but `Html` is escaped. So there is no template that a value could get into unescaped.
-"""
+"""Elements of the simulator's page, made of those of `telecmi_async._internal.html`."""
 
 from __future__ import annotations
 
-import html
-from typing import TYPE_CHECKING, Final, LiteralString, TypeAlias
+from typing import TYPE_CHECKING
 
-from attrs import frozen
+from telecmi_async._internal.html import tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_VOID: Final = frozenset({"input", "link", "meta"})
-
-
-@frozen
-class Html:
-    """Markup that `tag` made."""
-
-    markup: str
-
-
-#: What an element can hold. ``None`` is left out.
-Child: TypeAlias = Html | str | int | None
-
-
-def tag(
-    name: LiteralString,
-    /,
-    *children: Child,
-    classes: str | None = None,
-    **attributes: str | int | bool | None,
-) -> Html:
-    """Return an element with its children, of which everything but `Html` is text.
-
-    Of the attributes, ``for_`` is ``for``, and ``aria_label`` is ``aria-label``. True stands
-    for one without a value; ``None`` and False are left out.
-    """
-    named = {"class": classes} | {
-        key.rstrip("_").replace("_", "-"): value for key, value in attributes.items()
-    }
-    written = "".join(
-        f" {key}" if value is True else f' {key}="{html.escape(str(value))}"'
-        for key, value in named.items()
-        if value is not None and value is not False
-    )
-    if name in _VOID:
-        return Html(f"<{name}{written}>")
-    return Html(f"<{name}{written}>{joined(*children).markup}</{name}>")
-
-
-def joined(*children: Child) -> Html:
-    """Return several elements, one after the other."""
-    return Html("".join(map(_markup, children)))
-
-
-def _markup(child: Child) -> str:
-    if isinstance(child, Html):
-        return child.markup
-    return "" if child is None else html.escape(str(child))
+    from telecmi_async._internal.html import Child, Html
 
 
 def section(heading: str, *children: Child, beside: Child = None) -> Html:
@@ -114,7 +62,7 @@ def html_table(
     return tag("div", whole, classes="scroll", role="region", aria_label=caption, tabindex=0)
 
 
-def facts(pairs: Iterable[tuple[str, Child]]) -> Html:
+def fact_list(pairs: Iterable[tuple[str, Child]]) -> Html:
     """Return facts, each with its name."""
     found = [tag("div", tag("dt", name), tag("dd", fact)) for name, fact in pairs]
     return tag("dl", *found, classes="facts")

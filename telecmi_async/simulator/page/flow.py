@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import frozen
 
-from telecmi_async.simulator.page.elements import tag
+from telecmi_async._internal.html import tag
 from telecmi_async.simulator.page.labels import named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from telecmi_async._internal.html import Html
     from telecmi_async.simulator.call import SimulatedCall
-    from telecmi_async.simulator.page.elements import Html
 
 # As many steps as are shown before the one that is being done, and after it.
 _BEFORE: Final = 2

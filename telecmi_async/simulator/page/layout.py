@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Final, LiteralString
 
 from attrs import frozen
 
+from telecmi_async._internal.html import Html, joined, tag
 from telecmi_async._internal.messages import mask
 from telecmi_async.simulator.options import SimulatorOptions
 from telecmi_async.simulator.page.assets import ASSETS
-from telecmi_async.simulator.page.elements import Html, joined, tag
 from telecmi_async.simulator.page.labels import elapsed, named
 from telecmi_async.simulator.request_log import RequestLog
 from telecmi_async.simulator.world import World
 
 if TYPE_CHECKING:
-    from telecmi_async.simulator.page.elements import Child
+    from telecmi_async._internal.html import Child
 
 _PLACES: Final = (
     ("./", "Overview"),

@@ -7,8 +7,9 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote, urlencode
 
+from telecmi_async._internal.html import joined, tag
 from telecmi_async.simulator.fault import Breach
-from telecmi_async.simulator.page.elements import chip, html_row, html_table, joined, tag
+from telecmi_async.simulator.page.elements import chip, html_row, html_table
 from telecmi_async.simulator.page.flow import flow_steps, flow_strip
 from telecmi_async.simulator.page.labels import delivery_id, elapsed, named, span
 from telecmi_async.simulator.page.layout import PageView
@@ -16,8 +17,8 @@ from telecmi_async.simulator.page.layout import PageView
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from telecmi_async._internal.html import Child, Html
     from telecmi_async.simulator.call import SimulatedCall
-    from telecmi_async.simulator.page.elements import Child, Html
     from telecmi_async.simulator.page.layout import PageModel
     from telecmi_async.simulator.request_log import SimulatedRequest
     from telecmi_async.simulator.webhooks import Delivery

@@ -5,18 +5,19 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from telecmi_async._internal.html import joined, tag
 from telecmi_async.simulator.callee import MAGIC
 from telecmi_async.simulator.fault import FaultKind
-from telecmi_async.simulator.page.elements import html_row, html_table, joined, section, tag
+from telecmi_async.simulator.page.elements import html_row, html_table, section
 from telecmi_async.simulator.page.layout import PageView
 from telecmi_async.simulator.page.lists import call_table, newest_calls, request_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from telecmi_async._internal.html import Child, Html
     from telecmi_async.simulator.fault import Fault
     from telecmi_async.simulator.options import SimulatorOptions
-    from telecmi_async.simulator.page.elements import Child, Html
     from telecmi_async.simulator.page.layout import PageModel
 
 _MOST_LIVE: Final = 50
