@@ -301,18 +301,18 @@ class CallService:
 
         Raises:
             InvalidCall: ``request_id`` or ``reference`` cannot be such an id.
-            ConfigurationError: Neither or both are given, or the service has no source of
+            ConfigurationError: Both are given, or the service has no source of
                 events, or no ledger for a reference.
             ServiceClosed: The service is closed.
             WrongEventLoop: As for `make_call`.
         """
         with not_about_the_outcome():
             self._runner.check_open()
-            if (request_id is None) is (reference is None):
-                raise errors.ConfigurationError(
-                    "handle_for needs a request_id or a reference, and not both"
-                )
             if reference is not None:
+                if request_id is not None:
+                    raise errors.ConfigurationError(
+                        "handle_for needs a request_id or a reference, and not both"
+                    )
                 return CallHandle(self._runner.follow(reference))
             if self._parts.tracker is None:
                 raise errors.ConfigurationError("the service has no source of events (events=)")
