@@ -160,11 +160,11 @@ def to_frame(
 
 
 def plot_outcomes(items: Iterable[CallLike], *, ax: Any = None) -> Any:
-    """Draw how many calls or contacts have each outcome, and return matplotlib's `Axes`.
+    """Draw how many calls or contacts have each outcome, and return matplotlib's ``Axes``.
 
     Args:
         items: As for `to_frame`.
-        ax: Where to draw, matplotlib's `Axes`; by default in a new figure.
+        ax: Where to draw, matplotlib's ``Axes``; by default in a new figure.
 
     Raises:
         ConfigurationError: matplotlib is not installed, or an item is neither of these.
@@ -181,7 +181,7 @@ def plot_outcomes(items: Iterable[CallLike], *, ax: Any = None) -> Any:
 
 
 def plot_talk_time(items: Iterable[CallLike], *, ax: Any = None) -> Any:
-    """Draw how long the conversations were, and return matplotlib's `Axes`.
+    """Draw how long the conversations were, and return matplotlib's ``Axes``.
 
     Args:
         items: As for `to_frame`. Calls that were not answered have no conversation.

@@ -482,7 +482,10 @@ def test_a_result_of_which_nothing_is_known_is_a_dict() -> None:
 @pytest.mark.anyio
 async def test_a_handle_is_a_row_with_its_error() -> None:
     """Frames of handles have their status, attempts and errors."""
-    rows = [{"to": TO, "pcmo": [{"action": "hangup"}]}, {"to": "x", "pcmo": []}]
+    rows: list[dict[str, object]] = [
+        {"to": TO, "pcmo": [{"action": "hangup"}]},
+        {"to": "x", "pcmo": []},
+    ]
     async with Simulator().service(from_=FROM) as service:
         calls = [call async for call in service.make_calls(rows)]
     found = {row["status"]: row for row in notebook._rows(calls)}

@@ -100,7 +100,7 @@ def _markup(child: Child) -> str:
 # --- what notebooks show ------------------------------------------------------------------
 
 
-def printable(text: str) -> str:
+def one_line(text: str) -> str:
     """Return a text on one line, cut, without characters that show nothing or turn it around."""
     line = " ".join(text[: _LONGEST + 1].split())
     cut = f"{line[:_LONGEST]}…" if len(text) > _LONGEST else line
@@ -113,12 +113,12 @@ def plain(value: object) -> Html:
         return value
     # Masked before it is cut, so that no half of a number is left; an id may be long.
     text = mask_in(str(value)[: 2 * _LONGEST])
-    return tag("bdi", "not known" if value is None else printable(text))
+    return tag("bdi", "not known" if value is None else one_line(text))
 
 
 def figure(text: str) -> Html:
     """Return a time, an amount or a masked number, which is not masked and stays on one line."""
-    return tag("span", printable(text), style="white-space:nowrap")
+    return tag("span", one_line(text), style="white-space:nowrap")
 
 
 def code_text(text: str | None) -> Html:
@@ -135,7 +135,7 @@ def card(title: object, *parts: Html | None) -> str:
     return tag("div", tag("div", tag("strong", plain(title))), *parts, style=_CARD).markup
 
 
-def facts(rows: Iterable[tuple[str, object]]) -> Html:
+def fact_table(rows: Iterable[tuple[str, object]]) -> Html:
     """Return names and values as a table without heads."""
     made = [
         _table_row(

@@ -181,7 +181,7 @@ class CallHandle(Coroutine[Any, Any, "CallHandle"]):
         told = len(attempts) > 1 or placement.error is not None
         return html.card(
             "Call" if call.to is None else f"Call to {mask(call.to)}",
-            html.facts(rows),
+            html.fact_table(rows),
             html.grid(("attempt", "outcome", "detail", "time"), attempts) if told else None,
             self.result.html_of_legs(),
             html.folded("call flow", html_of_flow(request.pcmo)) if request else None,

@@ -69,7 +69,7 @@ class CallResult:
         title = (
             "Result of a call" if self.to is None else f"Result of the call to {mask(self.to)}"
         )
-        return html.card(title, html.facts(rows), self.html_of_legs())
+        return html.card(title, html.fact_table(rows), self.html_of_legs())
 
     def html_of_legs(self) -> Html:
         """Return a time line of each leg, for notebooks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, SupportsIndex, cast
 
 from attrs import field, frozen
@@ -14,7 +14,7 @@ from telecmi_async._internal.messages import listed, mask, shown, step
 from telecmi_async._internal.time_zones import zone_named
 from telecmi_async._internal.validators import is_number
 from telecmi_async.errors import ConfigurationError, InvalidCall
-from telecmi_async.ledger.states import STATE_MEANINGS, STATE_TONES, ContactState, Move
+from telecmi_async.ledger.states import ContactState, Move
 from telecmi_async.ledger.status import CampaignStatus
 from telecmi_async.phone import parse_number
 
@@ -329,24 +329,9 @@ class CampaignState:
         )
 
     def _repr_html_(self) -> str:
-        from telecmi_async._internal import html  # noqa: PLC0415  # for notebooks only
+        from telecmi_async.ledger.records_html import state_html  # noqa: PLC0415  # for notebooks only
 
-        # What is done stands first, so that the bar grows from the left.
-        counts = [
-            (state, self.counts[state])
-            for state in reversed(ContactState)
-            if self.counts[state]
-        ]
-        rows = [
-            (html.tone_key(STATE_TONES[state], state), f"{count:,}", STATE_MEANINGS[state])
-            for state, count in counts
-        ]
-        return html.card(
-            f"Campaign {self.name}: {self.doing}",
-            html.bar((state, STATE_TONES[state], count) for state, count in counts),
-            html.grid(("state", "contacts", "meaning"), rows),
-            html.facts([("requests sent", f"{self.sends:,}"), ("cost", self.cost_in_words(2))]),
-        )
+        return state_html(self)
 
     @property
     def doing(self) -> str:
@@ -421,36 +406,6 @@ class Contact:
     )
 
     def _repr_html_(self) -> str:
-        from telecmi_async._internal import html  # noqa: PLC0415  # for notebooks only
+        from telecmi_async.ledger.records_html import contact_html  # noqa: PLC0415  # for notebooks only
 
-        rows: list[tuple[str, object]] = [
-            ("state", html.tone_key(STATE_TONES[self.state], self.state)),
-            ("meaning", STATE_MEANINGS[self.state]),
-            ("requests sent", self.sends),
-        ]
-        known = {
-            "reason": self.reason or None,
-            "answered": None if self.answered is None else "yes" if self.answered else "no",
-            "talked": None if self.talk_seconds is None else f"{self.talk_seconds} s",
-            "cost": None if self.cost is None else _rounded(self.cost),
-            "waits until": html.figure(_in_words(self.waits_until))
-            if self.waits_until
-            else None,
-            # Their names only: the values are the user's own.
-            "columns": ", ".join(self.columns) or None,
-            "request id": html.code_text(self.request_id) if self.request_id else None,
-        }
-        rows += [(name, value) for name, value in known.items() if value is not None]
-        passages = [
-            (html.figure(_in_words(each.at)), each.what.replace("_", " "), each.detail)
-            for each in self.history
-        ]
-        return html.card(
-            f"Contact {mask(self.number)}",
-            html.facts(rows),
-            html.grid(("time (UTC)", "what", "detail"), passages),
-        )
-
-
-def _in_words(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"
+        return contact_html(self)
