@@ -40,8 +40,6 @@ copybutton_prompt_text = "$ "
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
-html_static_path = ["_static"]
-html_css_files = ["pages.css"]
 html_favicon = "../telecmi_async/simulator/page/static/icon.svg"
 html_title = f"telecmi_async {release}"
 # So that a block of 96 columns fits beside the sidebar.
