@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 # What Sphinx writes besides pages of ours.
-NOT_OURS = {"genindex.html", "py-modindex.html", "search.html"}
+NOT_OURS = {"search.html"}
 ADDRESS = re.compile(r"https://([a-z0-9-]+\.)+[a-z]{2,}(/[^\s]*)?|mailto:\S+@\S+")
 
 
