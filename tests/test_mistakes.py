@@ -92,11 +92,11 @@ MAIN: list[type] = [
 
 
 # Misspelt names and wrong types are the subject, so nothing here is checked by a type checker.
-any_of: Callable[[Any], Any] = lambda value: value  # noqa: E731
+any_of: Callable[[Any], Any] = lambda value: value  # noqa: E731  # a short name for what cannot be typed
 service = any_of(CallService)(2222226, "a-secret", from_=FROM)
-new: Any = lambda **given: any_of(CallService)(2222226, "a-secret", **given)  # noqa: E731
-request: Any = lambda *flow: CallRequest(to=TO, pcmo=any_of(flow[0] if flow else FLOW))  # noqa: E731
-campaign: Any = lambda **given: any_of(CampaignSettings)(flow=FLOW, from_=FROM, **given)  # noqa: E731
+new: Any = lambda **given: any_of(CallService)(2222226, "a-secret", **given)  # noqa: E731  # a short name for what cannot be typed
+request: Any = lambda *flow: CallRequest(to=TO, pcmo=any_of(flow[0] if flow else FLOW))  # noqa: E731  # a short name for what cannot be typed
+campaign: Any = lambda **given: any_of(CampaignSettings)(flow=FLOW, from_=FROM, **given)  # noqa: E731  # a short name for what cannot be typed
 
 
 async def number() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from telecmi_async._internal.html import joined, tag
-from telecmi_async.simulator.page.elements import chip, facts, html_row, html_table, section
+from telecmi_async.simulator.page.elements import chip, fact_list, html_row, html_table, section
 from telecmi_async.simulator.page.flow import flow_steps
 from telecmi_async.simulator.page.labels import named, since, span
 from telecmi_async.simulator.page.layout import PageView
@@ -29,7 +29,7 @@ def call_view(page: PageModel, fields: Mapping[str, str]) -> PageView:
         return PageView(title="No such call", place="", status=404, body=gone)
     about = [one for one in reversed(page.world.deliveries) if one.call is call]
     body = joined(
-        facts(_facts(page, call)),
+        fact_list(_facts(page, call)),
         _by_hand(page, call),
         tag(
             "div",

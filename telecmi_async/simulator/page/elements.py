@@ -62,7 +62,7 @@ def html_table(
     return tag("div", whole, classes="scroll", role="region", aria_label=caption, tabindex=0)
 
 
-def facts(pairs: Iterable[tuple[str, Child]]) -> Html:
+def fact_list(pairs: Iterable[tuple[str, Child]]) -> Html:
     """Return facts, each with its name."""
     found = [tag("div", tag("dt", name), tag("dd", fact)) for name, fact in pairs]
     return tag("dl", *found, classes="facts")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from telecmi_async._internal.html import joined, tag
 from telecmi_async._internal.messages import mask_in
-from telecmi_async.simulator.page.elements import facts, section
+from telecmi_async.simulator.page.elements import fact_list, section
 from telecmi_async.simulator.page.labels import elapsed, named, printable, span
 from telecmi_async.simulator.page.layout import PageView
 from telecmi_async.simulator.page.lists import outcome, reply_chip, request_line, request_to
@@ -37,7 +37,7 @@ def request_view(page: PageModel, fields: Mapping[str, str]) -> PageView:
         gone = tag("p", "It is no longer among the newest requests, or there never was one.")
         return PageView(title="No such request", place="", status=404, body=gone)
     body = joined(
-        facts(_facts(page, request)),
+        fact_list(_facts(page, request)),
         section("Body", tag("p", _note(page)), _body(page, request)),
         section("Reply", _reply(page, request)),
     )
