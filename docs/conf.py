@@ -91,6 +91,7 @@ HOMES = [
     "telecmi_async.events.store",
     "telecmi_async.http_server",
     "telecmi_async.ledger",
+    "telecmi_async.notebook",
     "telecmi_async.pacing",
     "telecmi_async.pcmo",
     "telecmi_async.service",
