@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import anyio
 import anyio.to_thread
@@ -17,7 +17,18 @@ from telecmi_async.cli.account import account_of
 from telecmi_async.cli.exits import Exit, Stop, exit_of
 from telecmi_async.cli.http_request import HttpAnswer, Unreachable, send_request
 from telecmi_async.cli.ledgers import clock_words, is_named, opened
-from telecmi_async.cli.shared_arguments import WEBHOOK_PORT
+from telecmi_async.cli.options import (
+    LOCALHOST,
+    WEBHOOK_PORT,
+    Here,
+    JsonFlag,
+    LedgerOption,
+    SecretFlag,
+    WebhookHost,
+    WebhookPort,
+    command,
+    value,
+)
 from telecmi_async.cli.webhook_server import check_reachable, serve_webhooks, webhook_token
 from telecmi_async.errors import TelecmiError
 
@@ -25,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from telecmi_async.cli.account import Account
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
 
 # Signed requests elsewhere tolerate minutes; a calling window is wrong by as much as the clock.
 _MOST_SKEW: Final = 30.0
@@ -41,19 +52,32 @@ class _Finding:
     words: str
 
 
-def run(
-    terminal: Terminal,
+@command(
+    "doctor",
+    "doctor",
+    "doctor --ledger people.db --webhook-url https://example.com/t",
+)
+def doctor(
     *,
-    ledger: str | None,
-    webhook_url: str | None,
-    webhook_host: str,
-    webhook_port: int | None,
-    secret_stdin: bool,
-    as_json: bool,
+    ledger: LedgerOption = None,
+    webhook_url: Annotated[
+        str | None,
+        value(
+            "URL",
+            "Look whether what is sent to the address that TeleCMI's dashboard has, without its "
+            "token, arrives here.",
+        ),
+    ] = None,
+    webhook_port: WebhookPort = None,
+    webhook_host: WebhookHost = LOCALHOST,
+    secret_stdin: SecretFlag = False,
+    as_json: JsonFlag = False,
+    terminal: Here,
 ) -> int:
-    """Check credentials, TLS, clock, time zones, and ledger and webhooks if they are named.
+    """Check that everything is in place, without placing a call.
 
-    The exit code is that of the first problem.
+    That is credentials, TLS, clock, time zones, and ledger and webhooks if they are named. The
+    exit code is that of the first problem.
     """
 
     async def examine() -> list[_Finding]:
@@ -76,8 +100,8 @@ def _report(terminal: Terminal, found: list[_Finding], *, as_json: bool) -> int:
         if as_json:
             terminal.put(json.dumps({**asdict(each), "ok": good}))
         else:
-            mark = terminal.style("ok   ", "green") if good else terminal.style("wrong", "red")
-            terminal.put(f"{mark}  {each.what:<12}  {each.words}")
+            mark = ("ok   ", "green") if good else ("wrong", "red")
+            terminal.put(mark, f"  {each.what:<12}  {each.words}")
     return next((each.exit for each in found if each.exit is not Exit.OK), Exit.OK)
 
 
