@@ -50,7 +50,7 @@ def call(
     from_: CallerId = None,
     extra_params: Annotated[str | None, Parameter(metavar="JSON")] = None,
     duration: Annotated[
-        int | None, value("SECONDS", "The longest it may last.", converter=number(int, 1))
+        int | None, value("SECONDS", "The longest it may last.", converter=number(int))
     ] = None,
     region: Literal["auto", "india", "global"] = "auto",
     confirmed: Annotated[bool, Parameter(name="--yes", help="Do not ask.")] = False,
