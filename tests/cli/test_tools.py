@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import ssl
 import threading
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import httpx
 import pytest
-from consoles import Console, console, free_port, interrupted, serving
+from attrs import evolve
+from consoles import Console, Stream, console, free_port, interrupted, serving
 
 from telecmi_async.cli import Exit, doctor, http_request, main
 from telecmi_async.cli.http_request import HttpAnswer, Unreachable, send_request
@@ -123,6 +125,40 @@ def test_events_are_printed_as_they_arrive(*, reveal: bool) -> None:
     assert TOKEN not in terminal.err + terminal.out
 
 
+def test_events_are_lines_on_a_terminal() -> None:
+    """On a terminal `hook listen` prints a readable line an event; `--json` prints JSON there, too."""
+    port = free_port()
+    event = {"status": "out_ringing", "to": 919876543210, "request_id": "r" * 43}
+    outputs: list[str] = []
+    for more in ([], ["--json"]):
+        done = threading.Event()
+        thread = threading.Thread(target=_posted, args=(port, event, done))
+        thread.start()
+        found = console({"TELECMI_WEBHOOK_TOKEN": TOKEN})
+        terminal = evolve(found, stdout=Stream(tty=True))
+        with interrupted(done):
+            main(["hook", "listen", "--port", str(port), *more], terminal=terminal)
+        thread.join()
+        outputs.append(terminal.out)
+
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d  ringing   ••••••••3210    rrrrrrrrrrrrrr…  the phone rings\n",
+        outputs[0],
+    )
+    assert json.loads(outputs[1]) == {**event, "to": "••••••••3210"}
+
+
+def _posted(port: int, event: object, done: threading.Event) -> None:
+    """Send an event as soon as the port is open."""
+    for _ in range(100):
+        try:
+            httpx.post(f"http://127.0.0.1:{port}/{TOKEN}", json=event)
+            break
+        except httpx.ConnectError:
+            time.sleep(0.05)
+    done.set()
+
+
 def test_listening_needs_a_token() -> None:
     """Without a token, `hook listen` is an error."""
     code, terminal = ran("hook", "listen", "--port", "0")
@@ -167,6 +203,36 @@ def server() -> Iterator[str]:
         found.shutdown()
         thread.join()
         found.server_close()
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("12:00:01  ringing", "is no JSON"),
+        ('{"to": "••••0001"}', "has its numbers masked"),
+        (json.dumps({"to": "••••0001"}), "has its numbers masked"),
+    ],
+)
+def test_events_that_are_not_as_they_came_are_not_sent_again(
+    server: str, line: str, why: str
+) -> None:
+    """`hook replay` refuses masked events and lines for people, and says what prints others."""
+    code, terminal = ran(
+        "hook", "replay", "-", "--forward-to", f"{server}/{TOKEN}?a=1", typed=line
+    )
+    partly, after = ran(
+        "hook",
+        "replay",
+        "-",
+        "--forward-to",
+        f"{server}/{TOKEN}?a=1",
+        typed=f'{{"n": 1}}\n{line}\n',
+    )
+
+    assert (code, partly) == (Exit.USAGE, Exit.PARTLY)
+    assert f"event 1 {why}: `hook listen --json --reveal` prints" in terminal.err
+    assert f"event 2 {why}" in after.err
+    assert Answering.bodies == [b'{"n": 1}\n']
 
 
 def test_events_are_sent_again(server: str, tmp_path: Path) -> None:

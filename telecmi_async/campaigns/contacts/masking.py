@@ -34,9 +34,12 @@ _UUID: Final = r"(?i:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})"
 _DIGITS: Final = re.compile(
     rf"(?<!\d)(?P<stays>{_DATE}|{_UUID})|(?:[+\uff0b]\s?)?\d(?:{_BETWEEN}{{0,3}}\d){{6,40}}"
 )
+_PART: Final = re.compile(r"\d+")
 _NO_DIGIT: Final = re.compile(r"\D+")
 # So many digits at its end make a number known: people leave out its country code.
 _TAIL: Final = 8
+# No phone number has more digits (E.164).
+_LONGEST: Final = 15
 _NATIONAL: Final = re.compile(rf"(?!{_DATE})\d(?:{_BETWEEN}{{0,3}}\d){{9,}}")
 
 
@@ -53,14 +56,23 @@ def mask_text(text: str, name: str = "", known: Collection[str] = ()) -> str:
     if _NATIONAL.fullmatch(text.strip()) and any(_is_national(text, each) for each in known):
         return mask(_NO_DIGIT.sub("", text))
 
-    def replaced(found: re.Match[str]) -> str:
-        if found["stays"]:
-            return found[0]
-        digits = _NO_DIGIT.sub("", found[0])
-        is_known = any(each[-_TAIL:] in digits for each in known if len(each) >= _TAIL)
-        return mask(digits) if is_known or isinstance(read_number(found[0]), int) else found[0]
+    return _DIGITS.sub(lambda run: run[0] if run["stays"] else _masked_run(run[0], known), text)
 
-    return _DIGITS.sub(replaced, text)
+
+def _masked_run(run: str, known: Collection[str]) -> str:
+    """Return digits, with what is between them, masked as far as they are phone numbers."""
+    digits = _NO_DIGIT.sub("", run)
+    if any(each[-_TAIL:] in digits for each in known if len(each) >= _TAIL) or _is_whole(run):
+        return mask(digits)
+    if len(digits) <= _LONGEST or run.isdigit():
+        return run
+    # More than one number, or a number and something else.
+    parts = _PART.sub(lambda part: mask(part[0]) if _is_whole(part[0]) else part[0], run)
+    return mask(digits) if parts == run else parts
+
+
+def _is_whole(text: str) -> bool:
+    return isinstance(read_number(text), int)
 
 
 def _is_national(text: str, known: str) -> bool:
