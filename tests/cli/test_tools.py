@@ -330,10 +330,17 @@ def test_all_is_well(tmp_path: Path) -> None:
         code, terminal = ran("doctor", *argv, "--webhook-port", str(port), environ=environ)
         _, as_json = ran("doctor", "--json", environ=environ)
 
-    assert code == Exit.OK
-    whats = [line.split()[1] for line in terminal.out.splitlines()]
-    assert whats == ["credentials", "clock", "time", "ledger", "webhooks"]
-    assert all(json.loads(line)["ok"] for line in as_json.out.splitlines())
+    assert code == Exit.PARTLY
+    assert [tuple(line.split()[:2]) for line in terminal.out.splitlines()] == [
+        ("skipped", "credentials"), ("skipped", "TLS"), ("skipped", "clock"),
+        ("ok", "time"), ("ok", "ledger"), ("ok", "webhooks"),
+    ]  # fmt: skip
+    assert "a simulator answers, which takes them; whether TeleCMI does is not known" in (
+        terminal.out
+    )
+    states = {each["what"]: each for each in map(json.loads, as_json.out.splitlines())}
+    assert (states["clock"]["state"], states["clock"]["ok"]) == ("skipped", False)
+    assert (states["time zones"]["state"], states["time zones"]["ok"]) == ("ok", True)
     assert simulator.numbers() == 0
 
 
@@ -356,14 +363,16 @@ def test_what_is_wrong_is_found(
         _, away = ran("doctor", environ=environ)
 
     assert nothing == code == Exit.CREDENTIALS
-    assert "wrong  credentials   the environment variable TELECMI_APP_ID" in bare.out
+    assert "wrong    credentials  the environment variable TELECMI_APP_ID" in bare.out
     assert "there is no ledger" in bare.out
     assert "pip install tzdata" in terminal.out
     assert "does not arrive here: it was answered with 404" in terminal.out
     assert terminal.out.count("wrong  ") == 4
+    assert "skipped  clock        TeleCMI is not asked without credentials" in bare.out
     assert f"no server answers at {gone}: Connection refused" in unreachable.out
     assert "TELECMI_WEBHOOK_TOKEN is not set" in no_token.out
-    assert "wrong  connection" in away.out
+    assert "wrong    connection   Connection refused" in away.out
+    assert "skipped  credentials  TeleCMI cannot be reached" in away.out
 
 
 @pytest.mark.parametrize(
@@ -376,11 +385,38 @@ def test_a_clock_that_is_wrong_is_told(late: int, code: Exit, words: str) -> Non
     date = theirs.strftime("%a, %d %b %Y %H:%M:%S GMT")
     found = doctor._clock(HttpAnswer(200, {"date": date}, None))
 
-    assert found.exit is code
+    assert (found.exit, found.skipped) == (code, False)
     assert words in found.words
 
 
-@pytest.mark.parametrize(("days", "code"), [(90, Exit.OK), (3, Exit.UNAVAILABLE)])
+def test_a_check_that_cannot_be_made_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply without a date or without TLS says nothing of the clock and the certificate."""
+    found = [doctor._clock(HttpAnswer(200, {}, None)), doctor._certificate(None)]
+    reply = HttpAnswer(200, {"date": "today"}, ("TLSv1.3", "Jan  1 00:00:00 2099 GMT"))
+    monkeypatch.setattr(doctor, "send_request", lambda *_: reply)
+    with serving(Simulator()) as environ:
+        code, terminal = ran("doctor", environ=environ)
+
+    assert [each.state for each in found] == ["skipped", "skipped"]
+    assert code == Exit.PARTLY
+    assert "ok       credentials  TeleCMI takes them; 0 calls are live" in terminal.out
+    assert "ok       TLS" in terminal.out
+    assert "skipped  clock        TeleCMI's answer has no date" in terminal.out
+
+
+def test_the_account_alone_may_be_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If every check can be made and is right, the exit code is 0."""
+    date = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    reply = HttpAnswer(200, {"date": date}, ("TLSv1.3", "Jan  1 00:00:00 2099 GMT"))
+    monkeypatch.setattr(doctor, "send_request", lambda *_: reply)
+    with serving(Simulator()) as environ:
+        code, terminal = ran("doctor", environ=environ)
+
+    assert code == Exit.OK
+    assert terminal.out.count("ok  ") == 4
+
+
+@pytest.mark.parametrize(("days", "code"), [(90, Exit.PARTLY), (3, Exit.UNAVAILABLE)])
 def test_a_certificate_that_ends_soon_is_told(
     days: int, code: Exit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -404,9 +440,10 @@ def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
     with serving(Simulator()) as environ:
         (tmp_path / "secret").write_text(environ.pop("TELECMI_SECRET") + "\n")
         environ["TELECMI_SECRET_FILE"] = str(tmp_path / "secret")
-        code, _ = ran("doctor", environ=environ)
+        code, terminal = ran("doctor", environ=environ)
 
-    assert code == Exit.OK
+    assert code == Exit.PARTLY
+    assert "wrong" not in terminal.out
 
 
 def test_twice_ends_at_once() -> None:
