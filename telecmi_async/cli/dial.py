@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import tempfile
 from contextlib import asynccontextmanager
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from time import time
@@ -22,11 +21,12 @@ from telecmi_async.campaigns import Campaign, CampaignRules, CampaignSettings, P
 from telecmi_async.campaigns.contacts.files import ContactsFile, Rejection
 from telecmi_async.campaigns.contacts.flaw import Kind
 from telecmi_async.cli import plan as plans
-from telecmi_async.cli.account import Account, account_of
+from telecmi_async.cli.account import Account, account_of, target_words
 from telecmi_async.cli.dial_options import DialOptions, rules_of
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.flow import read_flow
 from telecmi_async.cli.ledgers import opened
+from telecmi_async.cli.rows import say_row
 from telecmi_async.cli.running import exit_for, print_state, run_campaign
 from telecmi_async.cli.terminal import confirm
 from telecmi_async.cli.webhook_server import (
@@ -52,7 +52,7 @@ _TO_DIAL: Final = (ContactState.PENDING, ContactState.CLAIMED)
 _CALLER_ID: Final = 12025550199
 # A rehearsal does not take hours, however slowly the real thing dials.
 _FAST: Final = 200.0
-_NO_EVENTS: Final = "without `hook listen` on the ledger elsewhere,"
+_REHEARSED: Final = "a simulator in this process (--dry-run): no phone rings"
 
 
 @frozen
@@ -86,14 +86,15 @@ def run(terminal: Terminal, **given: Any) -> int:
     )
     plans.check_columns(file, settings)
     plan = plans.draw_up(file, settings, time())
+    target = _REHEARSED if account is None else target_words(account.base_url)
     if not plan.survey.contacts:
-        plans.show_plan(
-            terminal, plan, settings, name=order.campaign, count=0, country=order.country
-        )
+        show_plan = partial(plans.show_plan, terminal, plan, settings, name=order.campaign)
+        show_plan(count=0, country=order.country, target=target)
         raise Stop(Exit.USAGE, "no row of the file can be dialled")
     exchange = _rehearsal(plan) if account is None else _for_real(terminal, order, account)
     forbidden = _forbidden(order)
-    return anyio.run(partial(_dial, terminal, order, file, plan, settings, forbidden, exchange))
+    dial = partial(_dial, terminal, order, file, plan, settings, forbidden, exchange)
+    return anyio.run(partial(dial, target=target))
 
 
 def _settings(
@@ -179,6 +180,8 @@ async def _dial(
     settings: CampaignSettings,
     forbidden: list[int],
     opening: AbstractAsyncContextManager[_Exchange],
+    *,
+    target: str,
 ) -> Exit:
     """Confirm the plan with what the ledger knows already, and carry it out."""
     name = order.campaign
@@ -186,11 +189,18 @@ async def _dial(
         ledger = exchange.ledger
         await _check_begun(ledger, name, settings)
         count, total = await _to_dial(ledger, name, file, plan)
-        plans.show_plan(terminal, plan, settings, name=name, count=count, country=order.country)
+        plans.show_plan(
+            terminal,
+            plan,
+            settings,
+            name=name,
+            count=count,
+            country=order.country,
+            target=target,
+        )
         if forbidden:
-            terminal.say(f"  {'do not':<10} call {len(forbidden)} more numbers")
-        if exchange.receiver is None:
-            _warn_without_events(terminal, settings)
+            say_row(terminal, "do not", f"call {len(forbidden)} more numbers")
+        _say_webhooks(terminal, settings, receives=exchange.receiver is not None)
         if not count:
             terminal.say("All of them are in the ledger, and nothing is left to be done.")
             state = await ledger.state(name)
@@ -233,12 +243,21 @@ async def _dial(
         return code
 
 
-def _warn_without_events(terminal: Terminal, settings: CampaignSettings) -> None:
-    """Say which rules need webhooks if there are none."""
+def _say_webhooks(terminal: Terminal, settings: CampaignSettings, *, receives: bool) -> None:
+    """Say whether the campaign will learn how its calls went, and what it misses if not."""
+    if receives:
+        say_row(terminal, "webhooks", "received here: who answered, for how long, at what cost")
+        return
+    say_row(
+        terminal,
+        "webhooks",
+        "none: you will not learn who answered, unless `hook listen` records events in this "
+        "ledger elsewhere",
+    )
     if settings.rules.cost is not None:
-        terminal.say(f"  {'note':<10} {_NO_EVENTS} the cost of calls is unknown")
+        say_row(terminal, "note", "without webhooks the cost of calls is unknown")
     if settings.pace.max_live_calls is not None:
-        terminal.say(f"  {'note':<10} {_NO_EVENTS} a call is taken for live for 91 minutes")
+        say_row(terminal, "note", "without webhooks a call counts as live for 91 minutes")
 
 
 def _faster(settings: CampaignSettings) -> CampaignSettings:
@@ -251,9 +270,8 @@ def _faster(settings: CampaignSettings) -> CampaignSettings:
 def _closed(plan: Plan) -> str:
     if plan.opens is None:
         return "no contact in the file may be called, now or later: see the rules above"
-    opens = datetime.fromtimestamp(plan.opens).astimezone()
     return (
-        f"no contact may be called now; the first may at {opens:%Y-%m-%d %H:%M %Z}. --wait "
+        f"no contact may be called now; the first may at {plans.moment_words(plan.opens)}. --wait "
         "waits for it, and --window says when phones may ring"
     )
 

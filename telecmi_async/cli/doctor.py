@@ -115,7 +115,11 @@ async def _account(terminal: Terminal, *, secret_stdin: bool) -> AsyncIterator[_
     simulated = "x-telecmi-simulator" in came.headers
     yield await _credentials(account, simulated=simulated)
     yield _certificate(came.tls)
-    yield _skipped("clock", f"{_SIMULATED}, with the clock of its own machine") if simulated else _clock(came)
+    yield (
+        _skipped("clock", f"{_SIMULATED}, with the clock of its own machine")
+        if simulated
+        else _clock(came)
+    )
 
 
 async def _credentials(account: Account, *, simulated: bool) -> _Finding:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from telecmi_async._internal.messages import mask_in
+from telecmi_async.campaigns.contacts.masking import mask_text
 from telecmi_async.cli.exits import Exit
-from telecmi_async.cli.terminal import masked
 from telecmi_async.errors import InvalidCall
 from telecmi_async.pcmo.template import Template
 
@@ -17,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from telecmi_async.cli.terminal import Terminal
+
+# The keys of a flow that hold phone numbers.
+_NUMBERS: Final = frozenset({"from", "number"})
 
 
 def read_flow(terminal: Terminal, name: str) -> str | bytes:
@@ -46,16 +48,32 @@ def check(terminal: Terminal, *, flow: str, as_json: bool) -> int:
 
 
 def show_flow(terminal: Terminal, *, flow: str, as_json: bool) -> int:
-    """Print a call flow as a tree, its numbers masked."""
-    actions = Template.parse(read_flow(terminal, flow), raw=True).dump()
+    """Print a call flow as a tree; its numbers are masked unless a terminal shows it."""
+    parsed = Template.parse(read_flow(terminal, flow), raw=True).dump()
+    actions = [
+        action if terminal.stdout.isatty() else cast("dict[str, object]", _masked(action))
+        for action in parsed
+    ]
     if as_json:
-        terminal.put(json.dumps(masked(actions)))
+        terminal.put(json.dumps(actions))
         return Exit.OK
     for number, action in enumerate(actions, 1):
         terminal.put(f"{number}. {action.get('action')}")
         for line in _tree({k: v for k, v in action.items() if k != "action"}, "   "):
-            terminal.put(mask_in(line))
+            terminal.put(line)
     return Exit.OK
+
+
+def _masked(value: object, key: str = "") -> object:
+    """Return a part of a flow with its numbers masked."""
+    if isinstance(value, Mapping):
+        given = cast("Mapping[str, object]", value)
+        return {name: _masked(each, name) for name, each in given.items()}
+    if isinstance(value, list):
+        return [_masked(each, key) for each in cast("list[object]", value)]
+    text = str(value)
+    hidden = mask_text(text, "phone" if key in _NUMBERS else key)
+    return value if hidden == text else hidden
 
 
 def _tree(value: object, indent: str) -> Iterator[str]:

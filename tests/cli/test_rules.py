@@ -91,8 +91,8 @@ def test_all_rules_can_be_written() -> None:
         "no more once they have cost 9.5",
         "none after 2099-12-24 12:30:00+00:00",
         "the do-not-call list applies",
-        "without `hook listen` on the ledger elsewhere, the cost of calls is unknown",
-        "elsewhere, a call is taken for live for 91 minutes",
+        "without webhooks the cost of calls is unknown",
+        "without webhooks a call counts as live for 91 minutes",
     ):
         assert said in terminal.err
 
