@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
@@ -34,6 +35,14 @@ class Account:
     credentials: Credentials
     base_url: str
     from_: str | None
+
+
+def target_words(base_url: str) -> str:
+    """Return where calls go: to TeleCMI, or to another host, which may be a simulator."""
+    host = urlsplit(base_url).netloc
+    if host == urlsplit(BASE_URL).netloc:
+        return f"{host}, TeleCMI itself: phones ring"
+    return f"{host}, by TELECMI_BASE_URL: no phone rings if that is a simulator"
 
 
 def account_of(

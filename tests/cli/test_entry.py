@@ -133,7 +133,10 @@ def test_the_version_is_the_installed_one() -> None:
             ["call", "--to", "1", "--pcmo", "-", "--region", "indai"],
             '--region must be "auto", "india" or "global", not "indai": did you mean india?',
         ),
-        (["call", "--to", "1", "--pcmo", "-", "--secret", "x"], 'there is no option "--secret"'),
+        (
+            ["call", "--to", "1", "--pcmo", "-", "--secret", "x"],
+            'there is no option "--secret"',
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(
@@ -256,10 +259,16 @@ def test_a_call_is_placed_and_its_id_printed(flow: str) -> None:
     assert [action["action"] for action in record.pcmo] == ["play", "hangup"]
     assert re.search(r"from +•••••••0000\n", terminal.err)
     assert re.search(r"to +•••••••0001\n", terminal.err)
-    assert re.search(r"flow +play, hangup\n", terminal.err)
+    assert re.search(r'flow +play "welcome.wav"\n +hangup\n', terminal.err)
+    assert re.search(
+        r"target +127\.0\.0\.1:\d+, by TELECMI_BASE_URL: no phone rings if", terminal.err
+    )
+    assert "webhooks      none" in terminal.err
     assert re.search(r"extra_params +order\n", terminal.err)
     assert re.search(r"duration +at most 90 s\n", terminal.err)
-    assert re.search(r"POST +http://127\.0\.0\.1:\d+/v2/global_pcmo_make_call\n", terminal.err)
+    assert re.search(
+        r"global: POST http://127\.0\.0\.1:\d+/v2/global_pcmo_make_call\n", terminal.err
+    )
     assert "TeleCMI accepted it" in terminal.err
     assert "917000" not in terminal.err
     assert simulator.secret not in terminal.err
@@ -315,6 +324,44 @@ def test_a_call_waits_for_a_yes(flow: str, typed: str, code: int, placed: int) -
     assert simulator.placed(TO) == placed
     assert "Type yes" in terminal.err
     assert ("not placed" in terminal.err) == (not placed)
+
+
+def test_what_is_confirmed_is_shown_on_the_own_terminal(tmp_path: Path) -> None:
+    """The operator reads the numbers in full and what is said; nothing else shows them."""
+    flow = tmp_path / "said.json"
+    text = (
+        "Hello Ada, your order has arrived, and waits for you at the counter until Friday, six."
+    )
+    bridge = {
+        "action": "bridge",
+        "from": 19170000000,
+        "connect": [{"type": "pstn", "number": 919876543210}],
+    }
+    flow.write_text(json.dumps([{"action": "speak", "text": text}, bridge]))
+    asked = console(
+        {
+            "TELECMI_APP_ID": "2222226",
+            "TELECMI_SECRET": "not-a-secret",
+            "TELECMI_FROM": FROM,
+            "TELECMI_BASE_URL": "https://rest.telecmi.com/v2",
+        },
+        typed="no\n",
+        tty=True,
+    )
+    code = main(["call", "--to", TO, "--pcmo", str(flow)], terminal=asked)
+    lines = asked.err.splitlines()
+
+    assert code == Exit.FAILED
+    assert "  target        rest.telecmi.com, TeleCMI itself: phones ring" in lines
+    assert "  from          19170000000" in lines
+    assert "  to            19170000001" in lines
+    assert (
+        '  flow          speak "Hello Ada, your order has arrived, and waits for you at'
+        in lines
+    )
+    assert '                the counter until Friday, six."' in lines
+    assert "                bridge 919876543210" in lines
+    assert max(map(len, lines)) < 80
 
 
 @pytest.mark.parametrize(("pcmo", "tty"), [("flow", False), ("-", True)])

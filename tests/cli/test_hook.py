@@ -375,6 +375,6 @@ def test_a_port_is_chosen_for_the_address(monkeypatch: pytest.MonkeyPatch) -> No
         doctor, found = ran("doctor", "--webhook-url", url, environ=environ)
         _, terminal = ran(*DIAL, "--webhook-url", url, environ=environ)
 
-    assert doctor == Exit.OK
+    assert doctor == Exit.PARTLY  # a simulator's answer proves nothing of TeleCMI
     assert f"what is sent to {url} arrives here" in found.out
     assert f"Listening for webhooks on 127.0.0.1 port {port}." in terminal.err

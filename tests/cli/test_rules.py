@@ -91,8 +91,8 @@ def test_all_rules_can_be_written() -> None:
         "no more once they have cost 9.5",
         "none after 2099-12-24 12:30:00+00:00",
         "the do-not-call list applies",
-        "without `hook listen` on the ledger elsewhere, the cost of calls is unknown",
-        "elsewhere, a call is taken for live for 91 minutes",
+        "without webhooks the cost of calls is unknown",
+        "without webhooks a call counts as live for 91 minutes",
     ):
         assert said in terminal.err
 
@@ -118,8 +118,14 @@ def test_a_campaign_may_be_closed_on_some_days() -> None:
             ["--window", "9-21"],
             "--window must be a time",
         ),
-        (["--days", "monday"], '--days must be days of the week, such as mon,tue,sat, not "monday"'),
-        (["--holiday", "christmas"], '--holiday must be a date, such as 2026-12-25, not "christmas"'),
+        (
+            ["--days", "monday"],
+            '--days must be days of the week, such as mon,tue,sat, not "monday"',
+        ),
+        (
+            ["--holiday", "christmas"],
+            '--holiday must be a date, such as 2026-12-25, not "christmas"',
+        ),
         (["--window", "any", "--days", "mon"], "--days and --holiday need a --window of hours"),
         (["--per-number", "often"], "--per-number must be how many calls in how many minutes"),
         (["--per-number", "0/1d"], "--per-number must be a whole number"),

@@ -26,8 +26,5 @@ def options_of(command: App) -> dict[str, str]:
     """Return the names of a command's options and arguments, and what the help says of each."""
     found = command.assemble_argument_collection(parse_docstring=True)
     return {
-        name: each.parameter.help or ""
-        for each in found
-        if each.parse
-        for name in each.names
+        name: each.parameter.help or "" for each in found if each.parse for name in each.names
     }

@@ -14,17 +14,15 @@ from telecmi_async import (
     CallRequest,
     CallService,
     Flow,
-    InvalidCall,
     TelecmiError,
     dump_pcmo,
 )
 from telecmi_async._internal.json_text import parse_json
-from telecmi_async._internal.messages import mask
-from telecmi_async._internal.validators import environment_variable
-from telecmi_async.cli.account import account_of, caller_id
+from telecmi_async.cli.account import account_of, caller_id, target_words
 from telecmi_async.cli.commands.flow import FlowFile, read_flow
 from telecmi_async.cli.exits import Exit, Stop, exit_of
 from telecmi_async.cli.options import CallerId, Here, JsonFlag, command, number, value
+from telecmi_async.cli.rows import flow_steps, number_for, say_row
 from telecmi_async.phone import Region, route
 from telecmi_async.wire.endpoints import make_call_url
 
@@ -90,26 +88,28 @@ def call(
 
 
 def _show(terminal: Terminal, request: CallRequest, base_url: str) -> None:
-    """Say what is about to happen, without a number that could be dialled."""
+    """Say what is about to happen."""
     region = route(request.region or Region.AUTO, request.to)
-    actions = [str(action.get("action")) for action in dump_pcmo(request.pcmo)]
-    lines = {
-        "from": mask(request.from_ or 0),
-        "to": mask(request.to),
-        "flow": ", ".join(actions),
-        "extra_params": ", ".join(request.extra_params or ()),
-        "duration": "" if request.duration is None else f"at most {request.duration} s",
-        "POST": make_call_url(base_url, region),
-    }
+    actions = dump_pcmo(request.pcmo)
+    longest = request.duration
+    rows = [
+        ("target", target_words(base_url)),
+        ("endpoint", f"{region}: POST {make_call_url(base_url, region)}"),
+        ("from", number_for(terminal, request.from_ or 0)),
+        ("to", number_for(terminal, request.to)),
+        ("extra_params", ", ".join(request.extra_params or ())),
+        ("duration", "" if longest is None else f"at most {longest} s"),
+        *zip(["flow", *[""] * len(actions)], flow_steps(terminal, actions), strict=False),
+        ("webhooks", "none: this command does not learn whether the call is answered"),
+    ]
     terminal.say("One call:")
-    for name, value in lines.items():
-        if value:
-            terminal.say(f"  {name:<12}  {value}")
-    blank = _BLANK.search(str(dump_pcmo(request.pcmo)))
+    for name, text in rows:
+        if text:
+            say_row(terminal, name, text, width=13)
+    blank = _BLANK.search(str(actions))
     if blank:
-        terminal.say(
-            f"  {'note':<12}  {blank[0]} is sent as it stands: only `dial` fills it in"
-        )
+        note = f"{blank[0]} is sent as it stands: only `dial` fills it in"
+        say_row(terminal, "note", note, width=13)
 
 
 def _place(

@@ -5,21 +5,20 @@ from __future__ import annotations
 import math
 import tempfile
 from contextlib import asynccontextmanager
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import anyio.to_thread
 import attrs
-from cyclopts import Parameter
 
 from telecmi_async import CallService, Receiver
 from telecmi_async.campaigns import Campaign, CampaignSettings, Pace, UnknownPolicy
 from telecmi_async.campaigns.contacts.files import ContactsFile, Rejection
 from telecmi_async.campaigns.contacts.flaw import Kind
 from telecmi_async.cli import plan as plans
-from telecmi_async.cli.account import account_of, caller_id
+from telecmi_async.cli.account import account_of, caller_id, target_words
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.commands.flow import read_flow
 from telecmi_async.cli.ledgers import opened
@@ -38,6 +37,7 @@ from telecmi_async.cli.options import (
 )
 from telecmi_async.cli.output.terminal import confirm
 from telecmi_async.cli.rejected_rows import write_rejected
+from telecmi_async.cli.rows import say_row
 from telecmi_async.cli.rule_options import RuleOptions
 from telecmi_async.cli.running import exit_for, print_state, run_campaign
 from telecmi_async.cli.webhook_server import MOST_IN_FLIGHT, campaign_service, check_caps
@@ -58,7 +58,7 @@ _TO_DIAL: Final = (ContactState.PENDING, ContactState.CLAIMED)
 _CALLER_ID: Final = "12025550199"
 # A rehearsal does not take hours, however slowly the real thing dials.
 _FAST: Final = 200.0
-_NO_EVENTS: Final = "without `hook listen` on the ledger elsewhere,"
+_REHEARSED: Final = "a simulator in this process (--dry-run): no phone rings"
 
 #: What a campaign is carried out with. Without a receiver, no events of calls come.
 _Exchange: TypeAlias = tuple[Ledger, CallService, Receiver | None]
@@ -159,8 +159,17 @@ def dial(
     if rejected is not None:
         write_rejected(rejected, file, contacts)
     plan = plans.draw_up(file, settings, time())
+    show_plan = partial(
+        plans.show_plan,
+        terminal,
+        plan,
+        settings,
+        name=name,
+        country=country,
+        target=_REHEARSED if account is None else target_words(account.base_url),
+    )
     if not plan.survey.contacts:
-        plans.show_plan(terminal, plan, settings, name=name, count=0, country=country)
+        show_plan(count=0)
         raise Stop(Exit.USAGE, "no row of the file can be dialled")
     forbidden = _forbidden(rules.do_not_call, country=country, encoding=encoding)
 
@@ -174,11 +183,10 @@ def dial(
         async with exchange as (book, service, receiver):
             await _check_begun(book, name, settings)
             count, total = await _to_dial(book, name, file, plan)
-            plans.show_plan(terminal, plan, settings, name=name, count=count, country=country)
+            show_plan(count=count)
             if forbidden:
-                terminal.say(f"  {'do not':<10} call {len(forbidden)} more numbers")
-            if receiver is None:
-                _warn_without_events(terminal, settings)
+                say_row(terminal, "do not", f"call {len(forbidden)} more numbers")
+            _say_webhooks(terminal, settings, receives=receiver is not None)
             if not count:
                 terminal.say("All of them are in the ledger, and nothing is left to be done.")
                 state = await book.state(name)
@@ -272,12 +280,21 @@ async def _rehearsal(plan: Plan) -> AsyncGenerator[_Exchange]:
             yield ledger, service, receiver
 
 
-def _warn_without_events(terminal: Terminal, settings: CampaignSettings) -> None:
-    """Say which rules need webhooks if there are none."""
+def _say_webhooks(terminal: Terminal, settings: CampaignSettings, *, receives: bool) -> None:
+    """Say whether the campaign will learn how its calls went, and what it misses if not."""
+    if receives:
+        say_row(terminal, "webhooks", "received here: who answered, for how long, at what cost")
+        return
+    say_row(
+        terminal,
+        "webhooks",
+        "none: you will not learn who answered, unless `hook listen` records events in this "
+        "ledger elsewhere",
+    )
     if settings.rules.cost is not None:
-        terminal.say(f"  {'note':<10} {_NO_EVENTS} the cost of calls is unknown")
+        say_row(terminal, "note", "without webhooks the cost of calls is unknown")
     if settings.pace.max_live_calls is not None:
-        terminal.say(f"  {'note':<10} {_NO_EVENTS} a call is taken for live for 91 minutes")
+        say_row(terminal, "note", "without webhooks a call counts as live for 91 minutes")
 
 
 def _faster(settings: CampaignSettings) -> CampaignSettings:
@@ -290,9 +307,8 @@ def _faster(settings: CampaignSettings) -> CampaignSettings:
 def _closed(plan: Plan) -> str:
     if plan.opens is None:
         return "no contact in the file may be called, now or later: see the rules above"
-    opens = datetime.fromtimestamp(plan.opens).astimezone()
     return (
-        f"no contact may be called now; the first may at {opens:%Y-%m-%d %H:%M %Z}. --wait "
+        f"no contact may be called now; the first may at {plans.moment_words(plan.opens)}. --wait "
         "waits for it, and --window says when phones may ring"
     )
 

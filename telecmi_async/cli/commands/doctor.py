@@ -41,15 +41,27 @@ if TYPE_CHECKING:
 # Signed requests elsewhere tolerate minutes; a calling window is wrong by as much as the clock.
 _MOST_SKEW: Final = 30.0
 _CERTIFICATE_DAYS: Final = 14
+_STYLES: Final = {"ok": "green", "skipped": "yellow", "wrong": "red"}
+_SIMULATED: Final = "a simulator answers"
 
 
 @frozen
 class _Finding:
-    """What was found out about one thing."""
+    """What was found out about one thing; ``skipped`` means that it could not be looked at."""
 
     what: str
     exit: Exit
     words: str
+    skipped: bool = False
+
+    @property
+    def state(self) -> str:
+        """``ok``, ``skipped`` or ``wrong``."""
+        return "skipped" if self.skipped else "ok" if self.exit is Exit.OK else "wrong"
+
+
+def _skipped(what: str, why: str) -> _Finding:
+    return _Finding(what, Exit.PARTLY, why, skipped=True)
 
 
 @command(
@@ -77,7 +89,7 @@ def doctor(
     """Check that everything is in place, without placing a call.
 
     That is credentials, TLS, clock, time zones, and ledger and webhooks if they are named. The
-    exit code is that of the first problem.
+    exit code is that of the first problem; without one, 3 if a check could not be made.
     """
 
     async def examine() -> list[_Finding]:
@@ -94,35 +106,46 @@ def doctor(
 
 
 def _report(terminal: Terminal, found: list[_Finding], *, as_json: bool) -> int:
-    """Show what was found, and return what the first thing that is wrong says."""
+    """Show what was found, and return the exit code."""
     for each in found:
-        good = each.exit is Exit.OK
         if as_json:
-            terminal.put(json.dumps({**asdict(each), "ok": good}))
+            more = {"state": each.state, "ok": each.state == "ok"}
+            terminal.put(json.dumps({**asdict(each), **more}))
         else:
-            mark = ("ok   ", "green") if good else ("wrong", "red")
-            terminal.put(mark, f"  {each.what:<12}  {each.words}")
-    return next((each.exit for each in found if each.exit is not Exit.OK), Exit.OK)
+            mark = (f"{each.state:<7}", _STYLES[each.state])
+            terminal.put(mark, f"  {each.what:<11}  {each.words}")
+    codes = [each.exit for each in found if each.state == "wrong"]
+    codes += [each.exit for each in found if each.skipped]
+    return next(iter(codes), Exit.OK)
 
 
 async def _account(terminal: Terminal, *, secret_stdin: bool) -> AsyncIterator[_Finding]:
+    """Check the account, and what can be seen of the server without it."""
     try:
         account = account_of(terminal, secret_stdin=secret_stdin)
     except Stop as stop:
         yield _Finding("credentials", stop.code, str(stop))
+        for what in ("TLS", "clock"):
+            yield _skipped(what, "TeleCMI is not asked without credentials")
         return
-    yield await _credentials(account)
     try:
         came = await anyio.to_thread.run_sync(send_request, "HEAD", account.base_url)
     except Unreachable as error:
         yield _Finding("connection", Exit.UNAVAILABLE, str(error))
+        for what in ("credentials", "TLS", "clock"):
+            yield _skipped(what, "TeleCMI cannot be reached")
         return
-    if came.tls is not None:
-        yield _certificate(came.tls)
-    yield _clock(came)
+    simulated = "x-telecmi-simulator" in came.headers
+    yield await _credentials(account, simulated=simulated)
+    yield _certificate(came.tls)
+    yield (
+        _skipped("clock", f"{_SIMULATED}, with the clock of its own machine")
+        if simulated
+        else _clock(came)
+    )
 
 
-async def _credentials(account: Account) -> _Finding:
+async def _credentials(account: Account, *, simulated: bool) -> _Finding:
     credentials = account.credentials
     try:
         async with CallService(
@@ -131,10 +154,17 @@ async def _credentials(account: Account) -> _Finding:
             live = await service.channels()
     except TelecmiError as error:
         return _Finding("credentials", exit_of(error), str(error))
+    if simulated:
+        return _skipped(
+            "credentials",
+            f"{_SIMULATED}, which takes them; whether TeleCMI does is not known",
+        )
     return _Finding("credentials", Exit.OK, f"TeleCMI takes them; {live} calls are live")
 
 
-def _certificate(tls: tuple[str, str]) -> _Finding:
+def _certificate(tls: tuple[str, str] | None) -> _Finding:
+    if tls is None:
+        return _skipped("TLS", "the address is http, on this machine alone")
     version, ends = tls
     left = datetime.strptime(ends, "%b %d %H:%M:%S %Y %Z").replace(tzinfo=UTC) - datetime.now(
         UTC
@@ -149,7 +179,7 @@ def _clock(came: HttpAnswer) -> _Finding:
         theirs = parsedate_to_datetime(came.headers["date"])
         skew = (datetime.now(UTC) - theirs).total_seconds()
     except (KeyError, ValueError, TypeError):
-        return _Finding("clock", Exit.OK, "TeleCMI's answer has no date to compare it with")
+        return _skipped("clock", "TeleCMI's answer has no date to compare it with")
     if abs(skew) > _MOST_SKEW:
         way = "ahead of" if skew > 0 else "behind"
         words = f"this machine is {abs(skew):.0f} s {way} TeleCMI: set its clock"

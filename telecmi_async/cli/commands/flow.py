@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias, cast
 
 from cyclopts import App, Parameter
 
-from telecmi_async._internal.messages import mask_in
+from telecmi_async.campaigns.contacts.masking import mask_text
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.options import FILE_OR_STDIN, Here, JsonFlag, command
-from telecmi_async.cli.output.terminal import masked
 from telecmi_async.errors import InvalidCall
 from telecmi_async.pcmo.template import Template
 
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
 FlowFile: TypeAlias = Annotated[str, FILE_OR_STDIN]
 Kind: TypeAlias = Literal["message", "menu", "bridge", "record"]
+# The keys of a flow that hold phone numbers.
+_NUMBERS: Final = frozenset({"from", "number"})
 _HANGUP: Final = {"action": "hangup"}
 #: What `flow new` writes. The number is one that films use: no phone has it.
 _NEW: Final[Mapping[Kind, list[dict[str, object]]]] = {
@@ -110,20 +111,36 @@ def new(
 
 @command("show", "flow show greeting.json", into=flow)
 def show_flow(flow: FlowFile, /, *, as_json: JsonFlag = False, terminal: Here) -> int:
-    """Print a call flow as a tree, its numbers masked.
+    """Print a call flow as a tree; its numbers are masked unless a terminal shows it.
 
     Args:
         flow: The call flow as JSON; - for stdin.
     """
-    actions = Template.parse(read_flow(terminal, flow), raw=True).dump()
+    parsed = Template.parse(read_flow(terminal, flow), raw=True).dump()
+    actions = [
+        action if terminal.stdout.isatty() else cast("dict[str, object]", _masked(action))
+        for action in parsed
+    ]
     if as_json:
-        terminal.put(json.dumps(masked(actions)))
+        terminal.put(json.dumps(actions))
         return Exit.OK
     for number, action in enumerate(actions, 1):
         terminal.put(f"{number}. {action.get('action')}")
         for line in _tree({k: v for k, v in action.items() if k != "action"}, "   "):
-            terminal.put(mask_in(line))
+            terminal.put(line)
     return Exit.OK
+
+
+def _masked(value: object, key: str = "") -> object:
+    """Return a part of a flow with its numbers masked."""
+    if isinstance(value, Mapping):
+        given = cast("Mapping[str, object]", value)
+        return {name: _masked(each, name) for name, each in given.items()}
+    if isinstance(value, list):
+        return [_masked(each, key) for each in cast("list[object]", value)]
+    text = str(value)
+    hidden = mask_text(text, "phone" if key in _NUMBERS else key)
+    return value if hidden == text else hidden
 
 
 def _tree(value: object, indent: str) -> Iterator[str]:

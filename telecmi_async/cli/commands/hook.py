@@ -15,6 +15,7 @@ from cyclopts import App, Parameter
 from telecmi_async import Receiver
 from telecmi_async._internal.frozen_json import thaw
 from telecmi_async.campaigns.evidence import record_call_event
+from telecmi_async.cli.event_lines import event_line, masked_payload
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.http_request import Unreachable, parse_address, send_request
 from telecmi_async.cli.interrupts import interrupts
@@ -31,7 +32,6 @@ from telecmi_async.cli.options import (
     command,
     value,
 )
-from telecmi_async.cli.output.terminal import masked
 from telecmi_async.cli.webhook_server import serve_webhooks, webhook_token
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.store import MemoryStore
@@ -70,7 +70,7 @@ def listen(
     as_json: JsonFlag = False,
     terminal: Here,
 ) -> int:
-    """Print each event that arrives, until Ctrl-C.
+    """Print each event that arrives, until Ctrl-C: a line on a terminal, else JSON.
 
     With a ledger each event is put on record there before TeleCMI gets its answer: so campaigns
     learn how their calls went, on any machine.
@@ -80,7 +80,7 @@ def listen(
         forward_to: Send each event on to this address, too; {token} in it stands for
             TELECMI_WEBHOOK_TOKEN.
     """
-    del as_json
+    as_json = as_json or not terminal.stdout.isatty()
     token = webhook_token(terminal).reveal()
     target = None if forward_to is None else _target(terminal, forward_to)
 
@@ -90,7 +90,7 @@ def listen(
             if is_named(terminal, ledger):
                 store = LedgerStore(await stack.enter_async_context(opened(terminal, ledger)))
             receiver = Receiver(token, store=store)
-            receiver.on_event(partial(_show, terminal, reveal=reveal))
+            receiver.on_event(partial(_show, terminal, reveal=reveal, as_json=as_json))
             if target is not None:
                 receiver.on_event(_Forward(terminal, target).send)
             found = await stack.enter_async_context(
@@ -116,9 +116,11 @@ def listen(
         return anyio.run(serve, pressed)
 
 
-def _show(terminal: Terminal, event: Event, *, reveal: bool) -> None:
-    raw = thaw(event.raw)
-    terminal.put(_line(raw if reveal else masked(raw)))
+def _show(terminal: Terminal, event: Event, *, reveal: bool, as_json: bool) -> None:
+    if as_json:
+        terminal.put(_line(thaw(event.raw) if reveal else masked_payload(event)))
+    else:
+        terminal.put(event_line(event, reveal=reveal))
 
 
 def _line(value: object) -> str:
@@ -207,6 +209,12 @@ def replay(
     target = _target(terminal, forward_to)
     taken = other = 0
     for number, line in enumerate(_lines(terminal, events), 1):
+        if why := _unfit(line):
+            raise Stop(
+                Exit.PARTLY if taken or other else Exit.USAGE,
+                f"event {number} {why}: `hook listen --json --reveal` prints events that can be "
+                "sent again",
+            )
         try:
             status = send_request("POST", target, line.encode()).status
         except Unreachable as error:
@@ -218,6 +226,15 @@ def replay(
             terminal.say(f"event {number} was answered with {status}")
     terminal.put(json.dumps({"taken": taken, "not_taken": other}))
     return Exit.PARTLY if other else Exit.OK
+
+
+def _unfit(line: str) -> str:
+    """Return why a line cannot be sent again; empty if it can."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return "is no JSON"
+    return "has its numbers masked" if "•" in line or "\\u2022" in line else ""
 
 
 def _lines(terminal: Terminal, name: str) -> Iterator[str]:

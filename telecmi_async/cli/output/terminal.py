@@ -8,11 +8,10 @@ import signal
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, TextIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
 
 from attrs import evolve, frozen
 
-from telecmi_async._internal.messages import mask_in
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.output.screen import Screen, encodable, printable, standard_streams
 
@@ -186,17 +185,3 @@ def confirm(
         agreed = terminal.ask("Type how many will be called, to call them: ") == str(count)
     if not agreed:
         raise Stop(Exit.FAILED, "no call was placed")
-
-
-def masked(value: object) -> object:
-    """Return a JSON value with its phone numbers masked; ints become strings."""
-    if isinstance(value, Mapping):
-        given = cast("Mapping[str, object]", value)
-        return {mask_in(name): masked(each) for name, each in given.items()}
-    if isinstance(value, str):
-        return mask_in(value)
-    if isinstance(value, Sequence):
-        return [masked(each) for each in cast("Sequence[object]", value)]
-    text = str(value)
-    hidden = mask_in(text)
-    return value if hidden == text else hidden
