@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from telecmi_async.campaigns.send_health import EQUAL_REFUSALS, REFUSED_CREDENTIALS
-from telecmi_async.cli.output.display import display_for
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.interrupts import interrupts
+from telecmi_async.cli.output.display import display_for
 from telecmi_async.cli.output.progress import ProgressMeter, duration
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import ContactState
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from telecmi_async.campaigns import Campaign, CampaignRules
-    from telecmi_async.cli.output.display import Display
     from telecmi_async.cli.interrupts import Interrupts
+    from telecmi_async.cli.output.display import Display
     from telecmi_async.cli.output.terminal import Terminal
     from telecmi_async.ledger import CampaignState, Ledger
 

@@ -19,9 +19,7 @@ from attrs import define, field
 
 from telecmi_async import CallService, Receiver
 from telecmi_async.campaigns import Campaign, CampaignSettings, Pace, Retries
-from telecmi_async.cli.output.display import Display, display_for
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.output.progress import ProgressMeter
 from telecmi_async.cli.options import (
     CallsPerSecond,
     ErrorShare,
@@ -32,6 +30,8 @@ from telecmi_async.cli.options import (
     number,
     value,
 )
+from telecmi_async.cli.output.display import Display, display_for
+from telecmi_async.cli.output.progress import ProgressMeter
 from telecmi_async.cli.report import Report
 from telecmi_async.events.receiver import new_token
 from telecmi_async.ledger import ContactState, Ledger, NewContact, SqliteLedger
