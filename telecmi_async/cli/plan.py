@@ -14,7 +14,7 @@ from telecmi_async.campaigns.contacts.files import Survey, survey_rows
 from telecmi_async.campaigns.contacts.flaw import Kind
 from telecmi_async.campaigns.rules import contact_zones
 from telecmi_async.cli.output.progress import duration
-from telecmi_async.cli.rows import flow_steps, is_private, number_for, say_row, say_wrapped
+from telecmi_async.cli.rows import is_private, number_for, say_row, say_wrapped, step_lines
 from telecmi_async.errors import InvalidCall
 from telecmi_async.ledger import NewContact
 from telecmi_async.pcmo.codec import dump_pcmo
@@ -233,11 +233,11 @@ def _flow_rows(
     terminal: Terminal, plan: Plan, settings: CampaignSettings
 ) -> Iterator[tuple[str, str]]:
     """Yield the flow and, on the operator's own terminal, what one contact of the file hears."""
-    steps = flow_steps(terminal, settings.flow.dump())
+    steps = step_lines(terminal, settings.flow.dump())
     yield "flow", ", ".join(steps)
     if plan.sample is not None and settings.flow.columns and is_private(terminal):
         row, contact = plan.sample
-        filled = flow_steps(terminal, dump_pcmo(settings.flow.fill(contact.columns)))
+        filled = step_lines(terminal, dump_pcmo(settings.flow.fill(contact.columns)))
         yield "example", f"row {row}, {contact.number}: {', '.join(filled)}"
 
 
