@@ -15,7 +15,7 @@ from telecmi_async.cli.exits import Exit
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
 
 _SIGNALS: Final = (
     signal.SIGINT,

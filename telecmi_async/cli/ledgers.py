@@ -19,7 +19,7 @@ from telecmi_async.ledger import SqliteLedger
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
     from telecmi_async.ledger import Ledger
 
 _URL = re.compile(r"postgres(?:ql)?://")

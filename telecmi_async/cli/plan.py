@@ -13,7 +13,7 @@ from telecmi_async._internal.messages import mask_in, shown
 from telecmi_async.campaigns.contacts.files import Survey, survey_rows
 from telecmi_async.campaigns.contacts.flaw import Kind
 from telecmi_async.campaigns.rules import contact_zones
-from telecmi_async.cli.progress import duration
+from telecmi_async.cli.output.progress import duration
 from telecmi_async.cli.rows import flow_steps, is_private, number_for, say_row, say_wrapped
 from telecmi_async.errors import InvalidCall
 from telecmi_async.ledger import NewContact
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from telecmi_async.campaigns import CallingWindow, CampaignSettings
     from telecmi_async.campaigns.contacts.files import ContactsFile, Rejection
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
 
 _EXAMPLES: Final = 10
 _FEW_WORDS: Final = (

@@ -13,7 +13,7 @@ from telecmi_async.simulator import Simulator
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
 
 # Columns that the longest row takes with its note.
 _WITH_NOTES: Final = 79
@@ -80,14 +80,12 @@ class Report:
         """Print the table, and what is wrong if anything is."""
         wide = terminal.width >= _WITH_NOTES
         for label, value, note in self._rows():
-            shown = f"  {label:<33} {value:>7}"
-            if note and wide:
-                shown += terminal.style(f"   {note}", "dim")
-            terminal.put(shown.rstrip())
+            aside = [(f"   {note}", "dim")] if note and wide else []
+            terminal.put(f"  {label:<33} {value:>7}", *aside)
         for problem in self.problems():
-            terminal.put(terminal.style(f"  wrong: {problem}", "red"))
+            terminal.put((f"  wrong: {problem}", "red"))
         terminal.put()
-        terminal.put(terminal.style(f"dialled twice: {self.simulator.duplicates()}", "bold"))
+        terminal.put((f"dialled twice: {self.simulator.duplicates()}", "bold"))
 
     def _rows(self) -> Iterator[tuple[str, str, str]]:
         counts, simulator = self.state.counts, self.simulator

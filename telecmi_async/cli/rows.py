@@ -11,7 +11,7 @@ from telecmi_async._internal.messages import mask, mask_in
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
 
 # What an action says or plays, by its key.
 _SAID: Final = ("text", "file_name", "file_url", "action_url", "ws_url")

@@ -12,29 +12,22 @@ from telecmi_async import CallService, RateLimit, Receiver
 from telecmi_async.cli.account import secret_variable
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.http_request import Unreachable, send_request
-from telecmi_async.cli.shared_arguments import LOCALHOST, WEBHOOK_PORT
+from telecmi_async.cli.options import WEBHOOK_PORT
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.payload import MAX_PAYLOAD
 from telecmi_async.events.receiver import new_token
 from telecmi_async.http_server import ConnectionLimits, serve_http
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator
 
     from telecmi_async._internal.secrets import Secret
     from telecmi_async.campaigns import CampaignSettings
     from telecmi_async.cli.account import Account
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.options import RunOptions
+    from telecmi_async.cli.output.terminal import Terminal
     from telecmi_async.http_server import HttpConnection, HttpRequest
 
-_RESUMED: Final = {
-    "webhook_url": "--webhook-url",
-    "webhook_host": "--webhook-host",
-    "webhook_port": "--webhook-port",
-    "without_webhooks": "--without-webhooks",
-    "patient": "--wait",
-    "secret_stdin": "--secret-stdin",
-}
 #: How many requests a command's service lets be under way; its campaign has a number of its own.
 MOST_IN_FLIGHT: Final = 1_000
 _PING: Final = b'{"type": "ping"}'
@@ -96,18 +89,16 @@ def webhook_token(terminal: Terminal) -> Secret:
         ) from None
 
 
-def check_caps(
-    settings: CampaignSettings, name: str, *, receives: bool, without_webhooks: bool
-) -> None:
+def check_caps(settings: CampaignSettings, name: str, running: RunOptions) -> None:
     """Require that a campaign's caps can be measured, unless that was given up aloud.
 
     Raises:
         ConfigurationError: They cannot.
     """
     caps = settings.measured_by_events
-    if receives and without_webhooks:
+    if running.receives and running.without_webhooks:
         raise ConfigurationError("--without-webhooks excludes --webhook-url and --webhook-port")
-    if caps and not receives and not without_webhooks:
+    if caps and not running.receives and not running.without_webhooks:
         raise ConfigurationError(
             f"campaign {name!r} has {' and '.join(caps)}, which only webhooks can measure: give "
             "--webhook-url, or --webhook-port. --without-webhooks dials all the same: the cap "
@@ -115,27 +106,15 @@ def check_caps(
         )
 
 
-def resume_arguments(options: Mapping[str, object]) -> list[str]:
-    """Return the arguments with which `resume` goes on as the options of a command say."""
-    found: list[str] = []
-    for name, argument in _RESUMED.items():
-        value = options[name]
-        if value is True:
-            found.append(argument)
-        elif value and value != LOCALHOST:
-            found += [argument, str(value)]
-    return found
-
-
 @asynccontextmanager
 async def campaign_service(
-    terminal: Terminal, account: Account, *, host: str, port: int | None, url: str | None
+    terminal: Terminal, account: Account, running: RunOptions
 ) -> AsyncGenerator[tuple[CallService, Receiver | None]]:
-    """Open a service of an account and, with a port or a ``url``, its webhook receiver.
+    """Open a service of an account and, if webhooks arrive here, their receiver.
 
     Requests always carry a reference: with it, a receiver can find the outcome of a request
-    whose reply was lost, even days later. A request to ``url``, the port's public address
-    without the token, must arrive here.
+    whose reply was lost, even days later. A request to the public address without the token
+    must arrive here.
 
     Raises:
         ConfigurationError: The token is missing, or the port cannot be opened.
@@ -143,10 +122,11 @@ async def campaign_service(
     """
     async with AsyncExitStack() as stack:
         receiver = None
-        if port is not None or url is not None:
+        if running.receives:
+            host, url = running.webhook_host, running.webhook_url
             token = webhook_token(terminal)
             receiver = Receiver(token.reveal())
-            port = WEBHOOK_PORT if port is None else port
+            port = WEBHOOK_PORT if running.webhook_port is None else running.webhook_port
             port = await stack.enter_async_context(
                 serve_webhooks(receiver, host=host, port=port)
             )

@@ -924,7 +924,7 @@ def test_unplaced_contacts_are_tried_again_by_decision(
 ) -> None:
     """`retry-rejected` and `retry-failed` show the reasons, and leave who may have rung."""
     in_ledger(lambda ledger: ended_ledger(ledger, state))
-    monkeypatch.setattr("telecmi_async.cli.retry._MOST_REASONS", 1)
+    monkeypatch.setattr("telecmi_async.cli.commands.retry._MOST_REASONS", 1)
     command = f"retry-{state}"
     none, left = ran(command, str(NUMBERS[0]), "--ledger", "l.db", "--yes", "1")
     asked, shown = ran(command, "--ledger", "l.db")

@@ -13,14 +13,14 @@ from typing import Any
 import anyio
 import pytest
 from consoles import TO, serving
+from telecmi_async.cli.demo import fictional_numbers
+from telecmi_async.cli.output.panel import Panel
 from terminal_output import ESCAPE, Screen, rows, terminal_on
 
 from telecmi_async.campaigns import CampaignSettings, Pace
 from telecmi_async.cli import demo, worker
-from telecmi_async.cli.demo import fictional_numbers
-from telecmi_async.cli.display import ChangingLine, Display, PlainLines, display_for
-from telecmi_async.cli.panel import Panel
-from telecmi_async.cli.progress import CampaignView, ProgressMeter, duration
+from telecmi_async.cli.output.display import ChangingLine, Display, PlainLines, display_for
+from telecmi_async.cli.output.progress import CampaignView, ProgressMeter, duration
 from telecmi_async.cli.report import Report
 from telecmi_async.ledger import (
     CampaignState,
@@ -286,7 +286,7 @@ def test_a_terminals_wishes_are_respected(
 
 def test_without_rich_there_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without rich, progress is shown on one changing line."""
-    monkeypatch.setitem(sys.modules, "telecmi_async.cli.panel", None)
+    monkeypatch.setitem(sys.modules, "telecmi_async.cli.output.panel", None)
 
     assert isinstance(display_for(terminal_on(Screen(tty=True))), ChangingLine)
 

@@ -17,7 +17,7 @@ from consoles import Console, console, free_port, interrupted, serving
 
 from telecmi_async.campaigns import CampaignSettings
 from telecmi_async.cli import Exit, main
-from telecmi_async.cli.hook import LedgerStore
+from telecmi_async.cli.commands.hook import LedgerStore
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import ContactState, NewContact, SqliteLedger
 from telecmi_async.simulator import Simulator, Webhooks
@@ -368,7 +368,7 @@ def test_a_port_is_chosen_for_the_address(monkeypatch: pytest.MonkeyPatch) -> No
     """Without ``--webhook-port``, the default port is used."""
     port = free_port()
     monkeypatch.setattr("telecmi_async.cli.webhook_server.WEBHOOK_PORT", port)
-    monkeypatch.setattr("telecmi_async.cli.doctor.WEBHOOK_PORT", port)
+    monkeypatch.setattr("telecmi_async.cli.commands.doctor.WEBHOOK_PORT", port)
     url = f"http://127.0.0.1:{port}"
     with serving(Simulator()) as environ:
         environ["TELECMI_WEBHOOK_TOKEN"] = TOKEN

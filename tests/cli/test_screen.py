@@ -12,7 +12,7 @@ import pytest
 from consoles import FLOW, Console, Stream, console
 
 from telecmi_async.cli import Exit, Terminal, main, screen
-from telecmi_async.cli.screen import Screen
+from telecmi_async.cli.output.screen import Screen
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,8 @@ import pytest
 from attrs import evolve
 from consoles import Console, Stream, console, free_port, interrupted, serving
 
-from telecmi_async.cli import Exit, doctor, http_request, main
+from telecmi_async.cli import Exit, http_request, main
+from telecmi_async.cli.commands import doctor
 from telecmi_async.cli.http_request import HttpAnswer, Unreachable, send_request
 from telecmi_async.cli.interrupts import Interrupts, interrupts
 from telecmi_async.cli.webhook_server import serve_webhooks

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 
 import anyio
+from cyclopts import Parameter
 
 from telecmi_async import (
     CallHandle,
     CallRequest,
     CallService,
     Flow,
-    InvalidCall,
     TelecmiError,
     dump_pcmo,
 )
 from telecmi_async._internal.json_text import parse_json
-from telecmi_async._internal.validators import environment_variable
-from telecmi_async.cli.account import account_of, target_words
+from telecmi_async.cli.account import account_of, caller_id, target_words
+from telecmi_async.cli.commands.flow import FlowFile, read_flow
 from telecmi_async.cli.exits import Exit, Stop, exit_of
-from telecmi_async.cli.flow import read_flow
+from telecmi_async.cli.options import CallerId, Here, JsonFlag, command, number, value
 from telecmi_async.cli.rows import flow_steps, number_for, say_row
 from telecmi_async.phone import Region, route
 from telecmi_async.wire.endpoints import make_call_url
@@ -30,28 +30,42 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from telecmi_async.cli.account import Account
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
 
 # What a campaign would fill from a contact's columns.
 _BLANK: Final = re.compile(r"(?<!\{)\{[^{}'\":,\[\]]+\}(?!\})")
 
 
-def run(
-    terminal: Terminal,
+@command(
+    "call",
+    "call --to '+91 98765 43210' --flow greeting.json",
+    "call --to 12025550123 --flow greeting.json --wait",
+)
+def call(
     *,
-    from_: str | None,
-    to: str,
-    flow: str,
-    extra_params: str | None,
-    duration: int | None,
-    region: str,
-    confirmed: bool,
-    as_json: bool,
+    to: Annotated[str, value("NUMBER", "Who is called.")],
+    flow: Annotated[FlowFile, Parameter(name=("--flow", "--pcmo"))],
+    from_: CallerId = None,
+    extra_params: Annotated[str | None, Parameter(metavar="JSON")] = None,
+    duration: Annotated[
+        int | None, value("SECONDS", "The longest it may last.", converter=number(int, 1))
+    ] = None,
+    region: Literal["auto", "india", "global"] = "auto",
+    confirmed: Annotated[bool, Parameter(name="--yes", help="Do not ask.")] = False,
+    as_json: JsonFlag = False,
+    terminal: Here,
 ) -> int:
-    """Show a call, ask unless it is confirmed, place it, and print its ``request_id``."""
-    from_ = from_ or environment_variable(terminal.environ, "TELECMI_FROM")
-    if not from_:
-        raise InvalidCall("is missing: give --from, or set TELECMI_FROM", path="from")
+    """Place one real call.
+
+    It is shown first, and placed when you say yes.
+
+    Args:
+        flow: The call flow as JSON; - for stdin.
+        extra_params: Your own data, given back with every event.
+        region: Which endpoint takes it; auto: India for 91 and ten digits, else global.
+    """
+    lacking: dict[str, str] = {}
+    from_ = caller_id(terminal, from_, lacking)
     request = CallRequest(
         to=to,
         from_=from_,
@@ -63,7 +77,7 @@ def run(
         duration=duration,
         region=region,
     )
-    account = account_of(terminal)
+    account = account_of(terminal, lacking=lacking)
     _show(terminal, request, account.base_url)
     if not confirmed:
         if flow == "-" or not terminal.can_ask:
@@ -89,9 +103,9 @@ def _show(terminal: Terminal, request: CallRequest, base_url: str) -> None:
         ("webhooks", "none: this command does not learn whether the call is answered"),
     ]
     terminal.say("One call:")
-    for name, value in rows:
-        if value:
-            say_row(terminal, name, value, width=13)
+    for name, text in rows:
+        if text:
+            say_row(terminal, name, text, width=13)
     blank = _BLANK.search(str(actions))
     if blank:
         note = f"{blank[0]} is sent as it stands: only `dial` fills it in"

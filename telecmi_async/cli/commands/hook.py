@@ -6,10 +6,11 @@ import json
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import anyio.to_thread
+from cyclopts import App, Parameter
 
 from telecmi_async import Receiver
 from telecmi_async._internal.frozen_json import thaw
@@ -19,6 +20,18 @@ from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.http_request import Unreachable, parse_address, send_request
 from telecmi_async.cli.interrupts import interrupts
 from telecmi_async.cli.ledgers import is_named, opened
+from telecmi_async.cli.options import (
+    FILE_OR_STDIN,
+    LOCALHOST,
+    PORT,
+    WEBHOOK_PORT,
+    Here,
+    Host,
+    JsonFlag,
+    LedgerOption,
+    command,
+    value,
+)
 from telecmi_async.cli.webhook_server import serve_webhooks, webhook_token
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.store import MemoryStore
@@ -28,7 +41,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from telecmi_async.cli.interrupts import Interrupts
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
     from telecmi_async.events import Event
     from telecmi_async.events.store import Listener, StoredEvent
     from telecmi_async.ledger import Ledger
@@ -37,20 +50,35 @@ _LOOK = 0.1
 _PLACE = "{token}"
 
 
-def listen(
-    terminal: Terminal,
-    *,
-    host: str,
-    port: int,
-    reveal: bool,
-    ledger: str | None,
-    forward_to: str | None,
-    as_json: bool,
-) -> int:
-    """Print each event that arrives, until Ctrl-C: a readable line on a terminal, else JSON.
+hook = App(name="hook", help="Print webhooks as they arrive, or send them again.")
 
-    Numbers are masked unless ``reveal`` is given; masked events cannot be replayed. If a ledger
-    is named here or in the environment, its campaigns receive the events.
+
+@command(
+    "listen",
+    "hook listen --ledger people.db",
+    "hook listen --reveal > events.jsonl",
+    "hook listen --forward-to http://127.0.0.1:8000/{token}",
+    into=hook,
+)
+def listen(
+    *,
+    port: Annotated[int, value("PORT", "0 for any free one.", converter=PORT)] = WEBHOOK_PORT,
+    host: Host = LOCALHOST,
+    reveal: bool = False,
+    ledger: LedgerOption = None,
+    forward_to: Annotated[str | None, Parameter(metavar="URL")] = None,
+    as_json: JsonFlag = False,
+    terminal: Here,
+) -> int:
+    """Print each event that arrives, until Ctrl-C: a line on a terminal, else JSON.
+
+    With a ledger each event is put on record there before TeleCMI gets its answer: so campaigns
+    learn how their calls went, on any machine.
+
+    Args:
+        reveal: Print numbers in full; masked events cannot be replayed.
+        forward_to: Send each event on to this address, too; {token} in it stands for
+            TELECMI_WEBHOOK_TOKEN.
     """
     as_json = as_json or not terminal.stdout.isatty()
     token = webhook_token(terminal).reveal()
@@ -90,7 +118,7 @@ def listen(
 
 def _show(terminal: Terminal, event: Event, *, reveal: bool, as_json: bool) -> None:
     if as_json:
-        terminal.put(_line(thaw(event.raw) if reveal else masked_payload(event)))
+        terminal.put_data(_line(thaw(event.raw) if reveal else masked_payload(event)))
     else:
         terminal.put(event_line(event, reveal=reveal))
 
@@ -162,8 +190,21 @@ def _target(terminal: Terminal, url: str) -> str:
     return url.replace(_PLACE, webhook_token(terminal).reveal()) if _PLACE in url else url
 
 
-def replay(terminal: Terminal, *, events: str, forward_to: str, as_json: bool) -> int:
-    """Send events of a file, one a line, to an address, in their order."""
+@command("replay", "hook replay events.jsonl --forward-to http://127.0.0.1:8000", into=hook)
+def replay(
+    events: Annotated[str, FILE_OR_STDIN],
+    /,
+    *,
+    forward_to: Annotated[str, Parameter(metavar="URL")],
+    as_json: JsonFlag = False,
+    terminal: Here,
+) -> int:
+    """Send events that `hook listen --reveal` printed to an address, in their order.
+
+    Args:
+        events: The file, an event a line; - for stdin.
+        forward_to: The address; {token} in it stands for TELECMI_WEBHOOK_TOKEN.
+    """
     del as_json
     target = _target(terminal, forward_to)
     taken = other = 0

@@ -12,16 +12,26 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import anyio
 from attrs import define, field
 
 from telecmi_async import CallService, Receiver
 from telecmi_async.campaigns import Campaign, CampaignSettings, Pace, Retries
-from telecmi_async.cli.display import Display, display_for
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.progress import ProgressMeter
+from telecmi_async.cli.options import (
+    CallsPerSecond,
+    ErrorShare,
+    Here,
+    JsonFlag,
+    Seed,
+    command,
+    number,
+    value,
+)
+from telecmi_async.cli.output.display import Display, display_for
+from telecmi_async.cli.output.progress import ProgressMeter
 from telecmi_async.cli.report import Report
 from telecmi_async.events.receiver import new_token
 from telecmi_async.ledger import ContactState, Ledger, NewContact, SqliteLedger
@@ -30,7 +40,7 @@ from telecmi_async.simulator import Simulator, Webhooks
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator
 
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
     from telecmi_async.ledger import CampaignState
 
 _NAME: Final = "demo"
@@ -64,18 +74,21 @@ def fictional_numbers() -> Iterator[int]:
             yield from range(first, first + 100)
 
 
-def run(
-    terminal: Terminal,
+@command("demo", "demo", "demo --calls 1000 --cps 200 --errors-502 0.2")
+def demo(
     *,
-    calls: int,
-    calls_per_second: float,
-    error_share: float,
-    seed: int,
-    as_json: bool,
+    calls: Annotated[int, value("N", "How many.", converter=number(int, 1, 1_000))] = 200,
+    calls_per_second: CallsPerSecond = 50.0,
+    error_share: ErrorShare = 0.05,
+    seed: Seed = 1,
+    as_json: JsonFlag = False,
+    terminal: Here,
 ) -> int:
-    """Run a campaign on a simulated TeleCMI, kill its process, resume it, and print a table.
+    """Run a campaign on this machine, kill it in the middle, and resume it.
 
-    The exit code is `Exit.FAILED` if anything happened that should not.
+    It calls generated numbers on a TeleCMI that is simulated on this machine, in a process that
+    is killed in the middle; another one goes on. No phone rings. The exit code is 1 if anything
+    happened that should not.
     """
     simulator = Simulator(
         seed=seed,
@@ -180,9 +193,7 @@ def _introduce(
     base_url: str,
 ) -> None:
     share = f"{100 * simulator.error_502_share:g} %"
-    terminal.put(
-        terminal.style("TeleCMI is simulated on this machine: no phone rings.", "bold")
-    )
+    terminal.put(("TeleCMI is simulated on this machine: no phone rings.", "bold"))
     terminal.put(
         f"A campaign of {calls} calls, {settings.pace.calls_per_second:g} a second, to "
         f"{base_url}"
@@ -207,9 +218,7 @@ async def _first_act(
     sending, claimed = (
         state.counts[each] for each in (ContactState.SENDING, ContactState.CLAIMED)
     )
-    stage.display.note(
-        terminal.style(f"Killed process {process.pid}, as a power cut would.", "bold")
-    )
+    stage.display.note(f"Killed process {process.pid}, as a power cut would.", "bold")
     stage.display.note(
         f"Calls being sent, which may have rung: {sending}. Next in its hands: {claimed}."
     )

@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import anyio
+from cyclopts import Parameter
 
 from telecmi_async._internal.messages import mask
 from telecmi_async.campaigns.contacts import export
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import campaign_named, clock_words, opened
+from telecmi_async.cli.options import (
+    CampaignOption,
+    Here,
+    JsonFlag,
+    LedgerOption,
+    command,
+    value,
+)
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger import ContactState
 from telecmi_async.phone import parse_number
@@ -21,23 +30,42 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from telecmi_async.campaigns.contacts.export import TextTarget
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
     from telecmi_async.ledger import Contact
 
 
-def run(
-    terminal: Terminal,
+@command(
+    "export",
+    "export --ledger people.db --output people-done.csv",
+    "export --ledger people.db --state pending --reveal --output rest.csv",
+)
+def export_contacts(
     *,
-    ledger: str | None,
-    name: str | None,
-    states: list[str],
-    kind: str | None,
-    output: str | None,
-    reveal: bool,
-    as_json: bool,
+    ledger: LedgerOption = None,
+    name: CampaignOption = None,
+    kind: Annotated[Literal["csv", "jsonl"] | None, Parameter(name="--format")] = None,
+    states: Annotated[
+        tuple[ContactState, ...],
+        Parameter(
+            name="--state",
+            metavar="STATE",
+            help=f"Only these, which may be repeated: {', '.join(ContactState)}.",
+            show_choices=False,
+        ),
+    ] = (),
+    output: Annotated[str | None, value("FILE", "Where to; stdout unless given.")] = None,
+    reveal: bool = False,
+    as_json: JsonFlag = False,
+    terminal: Here,
 ) -> int:
-    """Write a campaign's contacts, one a row; those in ``states`` only if any are given."""
-    wanted = [ContactState(state) for state in states]
+    """Write a campaign's contacts.
+
+    Args:
+        kind: How; csv unless given, or jsonl with --json.
+        reveal: Write numbers in full. Without it, phone numbers are masked in all columns, so
+            that the file cannot be dialled.
+    """
+    wanted = states
     kind = kind or ("jsonl" if as_json else "csv")
 
     async def write() -> Exit:
@@ -71,13 +99,26 @@ class _Lines:
 
     def write(self, text: str, /) -> None:
         """Write a line."""
-        self._terminal.put(text.removesuffix("\n"))
+        self._terminal.put_data(text.removesuffix("\n"))
 
 
+@command("why", "why '+91 98765 43210' --ledger people.db")
 def why(
-    terminal: Terminal, *, number: str, ledger: str | None, name: str | None, as_json: bool
+    number: str,
+    /,
+    *,
+    ledger: LedgerOption = None,
+    name: CampaignOption = None,
+    as_json: JsonFlag = False,
+    terminal: Here,
 ) -> int:
-    """Print what happened to a number, and why: in one campaign, or in all of the ledger."""
+    """Say what happened to a number, and why.
+
+    It is looked for in one campaign, or in all of the ledger.
+
+    Args:
+        number: Whose.
+    """
     wanted = parse_number(number)
 
     async def show() -> Exit:

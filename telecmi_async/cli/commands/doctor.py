@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import anyio
 import anyio.to_thread
@@ -17,7 +17,18 @@ from telecmi_async.cli.account import account_of
 from telecmi_async.cli.exits import Exit, Stop, exit_of
 from telecmi_async.cli.http_request import HttpAnswer, Unreachable, send_request
 from telecmi_async.cli.ledgers import clock_words, is_named, opened
-from telecmi_async.cli.shared_arguments import WEBHOOK_PORT
+from telecmi_async.cli.options import (
+    LOCALHOST,
+    WEBHOOK_PORT,
+    Here,
+    JsonFlag,
+    LedgerOption,
+    SecretFlag,
+    WebhookHost,
+    WebhookPort,
+    command,
+    value,
+)
 from telecmi_async.cli.webhook_server import check_reachable, serve_webhooks, webhook_token
 from telecmi_async.errors import TelecmiError
 
@@ -25,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from telecmi_async.cli.account import Account
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
 
 # Signed requests elsewhere tolerate minutes; a calling window is wrong by as much as the clock.
 _MOST_SKEW: Final = 30.0
@@ -53,20 +64,32 @@ def _skipped(what: str, why: str) -> _Finding:
     return _Finding(what, Exit.PARTLY, why, skipped=True)
 
 
-def run(
-    terminal: Terminal,
+@command(
+    "doctor",
+    "doctor",
+    "doctor --ledger people.db --webhook-url https://example.com/t",
+)
+def doctor(
     *,
-    ledger: str | None,
-    webhook_url: str | None,
-    webhook_host: str,
-    webhook_port: int | None,
-    secret_stdin: bool,
-    as_json: bool,
+    ledger: LedgerOption = None,
+    webhook_url: Annotated[
+        str | None,
+        value(
+            "URL",
+            "Look whether what is sent to the address that TeleCMI's dashboard has, without its "
+            "token, arrives here.",
+        ),
+    ] = None,
+    webhook_port: WebhookPort = None,
+    webhook_host: WebhookHost = LOCALHOST,
+    secret_stdin: SecretFlag = False,
+    as_json: JsonFlag = False,
+    terminal: Here,
 ) -> int:
-    """Check credentials, TLS, clock, time zones, and ledger and webhooks if they are named.
+    """Check that everything is in place, without placing a call.
 
-    The exit code is that of the first problem; without one, `Exit.PARTLY` if a check could not
-    be made.
+    That is credentials, TLS, clock, time zones, and ledger and webhooks if they are named. The
+    exit code is that of the first problem; without one it is 3 if a check could not be made.
     """
 
     async def examine() -> list[_Finding]:
@@ -89,8 +112,8 @@ def _report(terminal: Terminal, found: list[_Finding], *, as_json: bool) -> int:
             more = {"state": each.state, "ok": each.state == "ok"}
             terminal.put(json.dumps({**asdict(each), **more}))
         else:
-            mark = terminal.style(f"{each.state:<7}", _STYLES[each.state])
-            terminal.put(f"{mark}  {each.what:<11}  {each.words}")
+            mark = (f"{each.state:<7}", _STYLES[each.state])
+            terminal.put(mark, f"  {each.what:<11}  {each.words}")
     codes = [each.exit for each in found if each.state == "wrong"]
     codes += [each.exit for each in found if each.skipped]
     return next(iter(codes), Exit.OK)

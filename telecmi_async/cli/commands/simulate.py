@@ -6,35 +6,85 @@ import json
 import os
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import anyio
 
 from telecmi_async._internal.validators import environment_variable
 from telecmi_async.cli.exits import Exit
+from telecmi_async.cli.options import (
+    LOCALHOST,
+    PORT,
+    ErrorShare,
+    Here,
+    Host,
+    JsonFlag,
+    Seed,
+    command,
+    number,
+    value,
+)
 from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
 
 _CALLER_ID: Final = 19170000000  # any number will do here
 
 
-def run(
-    terminal: Terminal,
+@command(
+    "simulate",
+    "simulate",
+    "simulate --errors-502 0.05 --cps 5",
+)
+def simulate(
     *,
-    host: str,
-    port: int,
-    seed: int,
-    latency: float,
-    error_share: float,
-    calls_per_second: int | None,
-    webhooks: str | None,
-    speed: float,
-    answered_share: float,
-    as_json: bool,
+    port: Annotated[int, value("PORT", "0 for any free port.", converter=PORT)] = 8787,
+    host: Host = LOCALHOST,
+    latency: Annotated[
+        float, value("SECONDS", "Before each answer.", converter=number(float, 0))
+    ] = 0.0,
+    calls_per_second: Annotated[
+        int | None,
+        value(
+            "N",
+            "Calls per second above which it answers 429.",
+            name="--cps",
+            converter=number(int, 1),
+        ),
+    ] = None,
+    webhooks: Annotated[
+        str | None,
+        value("URL", "Where events and records go; $TELECMI_WEBHOOK_URL unless given."),
+    ] = None,
+    speed: Annotated[
+        float,
+        value(
+            "N",
+            "How many seconds pass in calls in one of yours.",
+            converter=number(float, 0, above=True),
+        ),
+    ] = 1.0,
+    answered_share: Annotated[
+        float,
+        value(
+            "SHARE",
+            "The share of the people called who answer, from 0 to 1.",
+            name="--answered",
+            converter=number(float, 0, 1),
+        ),
+    ] = 1.0,
+    error_share: ErrorShare = 0.0,
+    seed: Seed = 1,
+    as_json: JsonFlag = False,
+    terminal: Here,
 ) -> int:
-    """Serve until Ctrl-C, then print the number of requests."""
+    """Run a TeleCMI on this machine until Ctrl-C.
+
+    It answers as TeleCMI's make-call API does, without dialling. The environment that leads
+    programs here is printed on stdout. Ctrl-C ends it, with exit code 130; with --json it prints
+    then what was asked.
+    """
     simulator = Simulator(
         seed=seed,
         latency=latency,

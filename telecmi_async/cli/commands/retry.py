@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import anyio
+from cyclopts import Parameter
 
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import campaign_named, opened
-from telecmi_async.cli.terminal import confirm
+from telecmi_async.cli.options import (
+    CampaignOption,
+    Confirmed,
+    Here,
+    JsonFlag,
+    LedgerOption,
+    command,
+    value,
+)
+from telecmi_async.cli.output.terminal import confirm
 from telecmi_async.ledger import ContactState
 from telecmi_async.phone import parse_numbers
 
 if TYPE_CHECKING:
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
 
 _SENDING: Final = (
     "being sent: if their worker is gone, they count as unknown two minutes after it began"
@@ -24,18 +33,35 @@ _SENDING: Final = (
 _MOST_REASONS: Final = 5
 
 
-def unknown(
-    terminal: Terminal,
-    *,
-    ledger: str | None,
-    name: str | None,
-    numbers: list[str],
-    confirmed: int | None,
-    as_json: bool,
-) -> int:
-    """Redial contacts of unknown outcome, all or those named: their phones may have rung.
+Numbers: TypeAlias = Annotated[
+    str, Parameter(name="NUMBERS", help="Which; all of them if none is named.")
+]
+Reason: TypeAlias = Annotated[
+    str,
+    value(
+        "TEXT",
+        "Only those whose reason contains this text; `export` shows the reasons.",
+        show_default=False,
+    ),
+]
 
-    ``confirmed`` is how many were confirmed beforehand.
+
+@command(
+    "retry-unknown",
+    "retry-unknown --ledger people.db",
+    "retry-unknown '+91 98765 43210' --ledger people.db",
+)
+def retry_unknown(
+    *numbers: Numbers,
+    ledger: LedgerOption = None,
+    name: CampaignOption = None,
+    confirmed: Confirmed = None,
+    as_json: JsonFlag = False,
+    terminal: Here,
+) -> int:
+    """Have people dialled again who may have been called already.
+
+    Their phones may have rung: whether they are called again is your decision.
     """
     wanted = list(parse_numbers(numbers))
 
@@ -64,14 +90,66 @@ def unknown(
     return anyio.run(retry)
 
 
+@command("retry-rejected", "retry-rejected --ledger people.db --reason 'balance'")
+def retry_rejected(
+    *numbers: Numbers,
+    reason: Reason = "",
+    ledger: LedgerOption = None,
+    name: CampaignOption = None,
+    confirmed: Confirmed = None,
+    as_json: JsonFlag = False,
+    terminal: Here,
+) -> int:
+    """Have contacts tried again that TeleCMI rejected.
+
+    Certainly none of their phones rang.
+    """
+    return _reopen(
+        terminal,
+        ContactState.REJECTED,
+        numbers,
+        reason,
+        ledger=ledger,
+        name=name,
+        confirmed=confirmed,
+        as_json=as_json,
+    )
+
+
+@command("retry-failed", "retry-failed --ledger people.db")
+def retry_failed(
+    *numbers: Numbers,
+    reason: Reason = "",
+    ledger: LedgerOption = None,
+    name: CampaignOption = None,
+    confirmed: Confirmed = None,
+    as_json: JsonFlag = False,
+    terminal: Here,
+) -> int:
+    """Have contacts tried again that could not be dialled.
+
+    Certainly none of their phones rang.
+    """
+    return _reopen(
+        terminal,
+        ContactState.FAILED,
+        numbers,
+        reason,
+        ledger=ledger,
+        name=name,
+        confirmed=confirmed,
+        as_json=as_json,
+    )
+
+
 def _reopen(
-    state: ContactState,
     terminal: Terminal,
+    state: ContactState,
+    numbers: tuple[str, ...],
+    reason: str,
     *,
     ledger: str | None,
     name: str | None,
-    numbers: list[str],
-    reason: str,
     confirmed: int | None,
     as_json: bool,
 ) -> int:
@@ -100,10 +178,6 @@ def _reopen(
             return Exit.OK
 
     return anyio.run(retry)
-
-
-rejected = partial(_reopen, ContactState.REJECTED)
-failed = partial(_reopen, ContactState.FAILED)
 
 
 def _print(terminal: Terminal, campaign: str, moved: int, *, as_json: bool) -> None:

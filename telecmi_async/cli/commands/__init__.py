@@ -1,0 +1,1 @@
+"""The commands: each file holds one, with its arguments, or some that belong together."""

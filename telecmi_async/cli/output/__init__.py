@@ -1,0 +1,1 @@
+"""What a command writes: lines, and progress; and what it asks."""

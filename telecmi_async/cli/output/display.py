@@ -1,0 +1,118 @@
+"""Progress display: a panel that is drawn anew, or a new line from time to time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import anyio
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from telecmi_async.cli.output.screen import printable
+from telecmi_async.ledger import ContactState
+
+if TYPE_CHECKING:
+    from telecmi_async.cli.output.progress import CampaignView
+    from telecmi_async.cli.output.terminal import Terminal
+    from telecmi_async.ledger import CampaignState
+
+#: How each state is drawn, and what it means.
+_STATES: Final = {
+    ContactState.PENDING: ("", "to be dialled"),
+    ContactState.CLAIMED: ("", "about to be dialled"),
+    ContactState.SENDING: ("", "being sent"),
+    ContactState.PLACED: ("green", "TeleCMI has the call"),
+    ContactState.FINISHED: ("green", "over, and how it went is known"),
+    ContactState.REJECTED: ("red", "TeleCMI refused it"),
+    ContactState.FAILED: ("red", "could not be sent"),
+    ContactState.BLOCKED: ("", "a rule forbids it"),
+    ContactState.UNKNOWN: ("bold yellow", "a phone may have rung: not dialled again"),
+}
+
+
+def display_for(terminal: Terminal, *, every: float = 10.0) -> Display:
+    """Return the display that suits a terminal, or the file or pipe in its place.
+
+    ``every`` is the number of seconds between two lines of output that cannot be redrawn.
+    """
+    return Panel(terminal) if terminal.can_redraw else PlainLines(terminal, every)
+
+
+class PlainLines:
+    """A line now and then, for what keeps all of them."""
+
+    def __init__(self, terminal: Terminal, every: float) -> None:
+        self._terminal = terminal
+        self._every = every
+        self._next: float | None = None
+        self._shown: CampaignState | None = None
+
+    def show(self, view: CampaignView) -> None:
+        """Print where things stand, unless that was a moment ago."""
+        now = anyio.current_time()
+        if self._next is None:
+            self._next = now + self._every
+        elif now >= self._next:
+            self._next += self._every
+            self._put(view)
+
+    def note(self, text: str, style: str = "") -> None:
+        """Say something in between."""
+        self._shown = None
+        self._terminal.put((text, style))
+
+    def finish(self, view: CampaignView | None) -> None:
+        """Print where things stand for the last time, unless that was the last line."""
+        if view is not None and view.state != self._shown:
+            self._put(view)
+
+    def _put(self, view: CampaignView) -> None:
+        self._shown = view.state
+        self._terminal.put(view.words())
+
+
+class Panel:
+    """A bar, and below it a table of results: some lines of a terminal that change."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._console = terminal.console()
+        self._live = Live(console=self._console, auto_refresh=False)
+        self._began = False
+
+    def show(self, view: CampaignView) -> None:
+        """Draw all of it anew."""
+        if not self._began:
+            self._began = True
+            self._live.start()
+        self._live.update(_drawn(view), refresh=True)
+
+    def note(self, text: str, style: str = "") -> None:
+        """Put something above it."""
+        self._console.print(printable(text), style=style)
+
+    def finish(self, view: CampaignView | None) -> None:
+        """Draw it for the last time, and leave it there."""
+        if view is not None:
+            self.show(view)
+        if self._began:
+            self._live.stop()
+
+
+Display: TypeAlias = PlainLines | Panel
+
+
+def _drawn(view: CampaignView) -> Group:
+    head = Table.grid(padding=(0, 2))
+    head.add_row(
+        ProgressBar(total=max(view.state.total, 1), completed=view.done, width=30),
+        Text(view.words()),
+    )
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(justify="right")
+    for state, (style, meaning) in _STATES.items():
+        if count := view.state.counts[state]:
+            rows.add_row(Text(str(count), style), Text(state, style), Text(meaning, "dim"))
+    return Group(head, rows)
