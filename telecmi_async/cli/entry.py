@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import anyio
 from cyclopts import App, CycloptsError, Parameter
 
 import telecmi_async
@@ -84,7 +83,9 @@ def make_app(*, listing: bool) -> App:
         help_flags=("--help", "-h"),
         help_format="plaintext",
         version=lambda: f"{PROGRAM} {telecmi_async.__version__}",
-        default_parameter=Parameter(negative=(), show_default=_default_words),
+        default_parameter=Parameter(
+            negative=(), show_default=_default_words, allow_repeating=True
+        ),
         print_error=False,
         exit_on_error=False,
     )
@@ -123,6 +124,8 @@ def run(given: Sequence[str], terminal: Terminal) -> int:
     if name not in _SHOWING:
         terminal = terminal.unfailing(results=True)
     run_command = partial(command, *bound.args, **bound.kwargs, terminal=terminal)
+    import anyio  # noqa: PLC0415  # the list of commands is quick
+
     try:
         with _without_call_lines():
             if inspect.iscoroutinefunction(command):

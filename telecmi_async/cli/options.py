@@ -40,6 +40,14 @@ Environment:
   TELECMI_LEDGER_FILE or TELECMI_WEBHOOK_TOKEN_FILE names."""
 
 
+def unwrapped(text: str | None) -> str:
+    """Return a docstring with each paragraph, and each argument, on one line.
+
+    The help wraps them: terminals are wider or narrower than the code.
+    """
+    return _CONTINUED.sub(" ", cleandoc(text or ""))
+
+
 def command(
     name: str, *examples: str, into: App | None = None
 ) -> Callable[[Callable[..., object]], App]:
@@ -58,8 +66,7 @@ def command(
     )
 
     def register(function: Callable[..., object]) -> App:
-        # The terminal is as wide as it is: lines of a paragraph, or about a parameter, are one.
-        function.__doc__ = _CONTINUED.sub(" ", cleandoc(function.__doc__ or ""))
+        function.__doc__ = unwrapped(function.__doc__)
         app.default(function)
         if into is not None:
             into.command(app)
@@ -94,14 +101,12 @@ def number(
     return convert
 
 
-def value(metavar: str, text: str | None = None, **more: Any) -> Parameter:
-    """Return an option with a value: the name of the value in the help, and what it says."""
+def value(metavar: str, text: str = "", **more: Any) -> Parameter:
+    """Return an option with a value: the value's name in the help, and what the help says.
+
+    Without a text, the docstring of the function says it.
+    """
     return Parameter(metavar=metavar, **({"help": text} if text else {}), **more)
-
-
-def flag(name: str, text: str) -> Parameter:
-    """Return an option without a value."""
-    return Parameter(name=name, help=text)
 
 
 def _file(_: Any, tokens: Sequence[Token]) -> str:
@@ -115,91 +120,57 @@ def _file(_: Any, tokens: Sequence[Token]) -> str:
 Here: TypeAlias = Annotated[Terminal, Parameter(parse=False)]
 """The terminal that a command runs on; no argument gives it."""
 
+_LEDGER: Final = "The ledger: a file, or postgresql://… without a password (or TELECMI_LEDGER)."
+_CAMPAIGN: Final = "Which campaign, if the ledger has several."
+_JSON: Final = "Print the result, or the error, as JSON."
+_SECRET: Final = "Read the secret from stdin, the first line."
+_FROM: Final = "The caller id (or TELECMI_FROM)."
+_ERRORS: Final = "The share of answers that are TeleCMI's 502, from 0 to 1."
+_PORT: Final = f"Where webhooks arrive on this machine, {WEBHOOK_PORT} unless given."
+
 #: For files that may be stdin, which "-" stands for.
 FILE_OR_STDIN: Final = Parameter(metavar="FILE", allow_leading_hyphen=True, converter=_file)
 PORT: Final = number(int, 0, 65_535)
 
-LedgerOption: TypeAlias = Annotated[
-    str | None,
-    value(
-        "FILE",
-        "The ledger: a file, or postgresql://… without a password (or TELECMI_LEDGER).",
-        name="--ledger",
-    ),
-]
-CampaignOption: TypeAlias = Annotated[
-    str | None,
-    value("CAMPAIGN", "Which campaign, if the ledger has several.", name="--name"),
-]
-JsonFlag: TypeAlias = Annotated[
-    bool, flag("--json", "Print the result, or the error, as JSON.")
-]
+LedgerOption: TypeAlias = Annotated[str | None, value("FILE", _LEDGER, name="--ledger")]
+CampaignOption: TypeAlias = Annotated[str | None, value("CAMPAIGN", _CAMPAIGN, name="--name")]
+JsonFlag: TypeAlias = Annotated[bool, Parameter(name="--json", help=_JSON)]
 Confirmed: TypeAlias = Annotated[
     int | None,
     value("N", "Do not ask: N will be called.", name="--yes", converter=number(int, 0)),
 ]
-SecretFlag: TypeAlias = Annotated[
-    bool, flag("--secret-stdin", "Read the secret from stdin, the first line.")
-]
-CallerId: TypeAlias = Annotated[
-    str | None, value("NUMBER", "The caller id (or TELECMI_FROM).", name="--from")
-]
-Host: TypeAlias = Annotated[str, value("ADDRESS", "The address to listen on.", name="--host")]
+SecretFlag: TypeAlias = Annotated[bool, Parameter(help=_SECRET)]
+CallerId: TypeAlias = Annotated[str | None, value("NUMBER", _FROM, name="--from")]
+Host: TypeAlias = Annotated[str, value("ADDRESS", "The address to listen on.")]
 CallsPerSecond: TypeAlias = Annotated[
-    float,
-    value("N", "Calls per second.", name="--cps", converter=number(float, 0, above=True)),
+    float, value("N", "Calls per second.", name="--cps", converter=number(float, 0, above=True))
 ]
 ErrorShare: TypeAlias = Annotated[
-    float,
-    value(
-        "SHARE",
-        "The share of answers that are TeleCMI's 502, from 0 to 1.",
-        name="--errors-502",
-        converter=number(float, 0, 1),
-    ),
+    float, value("SHARE", _ERRORS, name="--errors-502", converter=number(float, 0, 1))
 ]
-Seed: TypeAlias = Annotated[int, value("N", "Another seed, other answers.", name="--seed")]
-WebhookPort: TypeAlias = Annotated[
-    int | None,
-    value(
-        "PORT",
-        f"Where webhooks arrive on this machine, {WEBHOOK_PORT} unless it is given.",
-        name="--webhook-port",
-        converter=PORT,
-    ),
-]
-WebhookHost: TypeAlias = Annotated[
-    str, value("ADDRESS", "The address to listen on for webhooks.", name="--webhook-host")
-]
+Seed: TypeAlias = Annotated[int, value("N", "Another seed, other answers.")]
+WebhookPort: TypeAlias = Annotated[int | None, value("PORT", _PORT, converter=PORT)]
 
 
 @Parameter(name="*")
 @frozen(kw_only=True)
 class RunOptions:
-    """What carrying a campaign out needs; `dial` and `resume` share it."""
+    """What carrying a campaign out needs; `dial` and `resume` share it.
 
-    webhook_url: Annotated[
-        str | None,
-        value(
-            "URL",
-            "Receive events of calls meanwhile, at the address that TeleCMI's dashboard has, "
-            "without its token. Whether it leads here is tried out first.",
-        ),
-    ] = None
+    Args:
+        webhook_url: Receive events of calls meanwhile, at the address that TeleCMI's dashboard
+            has, without its token. Whether it leads here is tried out first.
+        without_webhooks: Dial although no event of a call is received here. What --max-cost and
+            --max-live-calls limit is then measured only if `hook listen` records events in the
+            ledger elsewhere.
+        wait: Wait for the calling hours instead of ending with exit code 8.
+    """
+
+    webhook_url: Annotated[str | None, value("URL")] = None
     webhook_port: WebhookPort = None
-    webhook_host: WebhookHost = LOCALHOST
-    without_webhooks: Annotated[
-        bool,
-        Parameter(
-            help="Dial although no event of a call is received here. What --max-cost and "
-            "--max-live-calls limit is then measured only if `hook listen` records events in "
-            "the ledger elsewhere."
-        ),
-    ] = False
-    wait: Annotated[
-        bool,
-        Parameter(help="Wait for the calling hours instead of ending with exit code 8."),
-    ] = False
+    webhook_host: Host = LOCALHOST
+    without_webhooks: bool = False
+    wait: bool = False
     secret_stdin: SecretFlag = False
 
     @property
@@ -216,3 +187,6 @@ class RunOptions:
                 found.append(f"--{each.name.replace('_', '-')}")
                 found += [] if given is True else [str(given)]
         return found
+
+
+RunOptions.__doc__ = unwrapped(RunOptions.__doc__)

@@ -36,17 +36,17 @@ def say_row(terminal: Terminal, label: str, text: str, *, width: int = 10) -> No
 
 def say_wrapped(terminal: Terminal, text: str, indent: int) -> None:
     """Say a text, on a terminal in lines that end between words; all but the first are indented."""
+    lines = [text]
     if is_private(terminal):
-        blanks = " " * indent
-        text = textwrap.fill(
+        lines = textwrap.wrap(
             text,
             max(terminal.width - 1, indent + _NARROWEST),
-            subsequent_indent=blanks,
+            subsequent_indent=" " * indent,
             break_long_words=False,
             break_on_hyphens=False,
         )
-    for line in text.splitlines():
-        terminal.say(line.rstrip())
+    for line in lines:
+        terminal.say(line)
 
 
 def flow_steps(terminal: Terminal, actions: Sequence[Mapping[str, object]]) -> Iterator[str]:

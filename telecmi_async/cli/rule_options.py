@@ -19,12 +19,13 @@ from telecmi_async.campaigns import (
     FrequencyCap,
 )
 from telecmi_async.campaigns.window import DAYS
-from telecmi_async.cli.options import number, value
+from telecmi_async.cli.options import number, unwrapped, value
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+_SUM: Final = number(float, 0, above=True)
 _UNITS: Final = {"m": 60, "h": 3_600, "d": 86_400}
 _FREQUENCY: Final = re.compile(r"([0-9]{1,6})/([0-9]{1,6})([mhd])", re.ASCII)
 _DAILY: Final = re.compile(r"([0-9]{1,9})(?:@(.+))?", re.ASCII)
@@ -34,48 +35,29 @@ _FIELD: Final = re.compile(r"^[A-Z]\w+\.\w+ ")
 @Parameter(name="*", group=Group("Rules that hold at the moment of sending", sort_key=2))
 @frozen(kw_only=True)
 class RuleOptions:
-    """The rules, as they were written."""
+    """The rules, as they were written.
 
-    window: Annotated[
-        str,
-        value("HH:MM-HH:MM", "When phones may ring, by the callee's clock; any for any time."),
-    ] = "09:00-21:00"
-    days: Annotated[
-        str | None, value("DAYS", "On which days, such as mon,tue,sat; all unless given.")
-    ] = None
-    holiday: Annotated[
-        tuple[str, ...],
-        value("DATE", "A day on which no phone rings, such as 2026-12-25; may be repeated."),
-    ] = ()
-    do_not_call: Annotated[str | None, value("FILE", "Numbers that are never called.")] = None
-    per_number: Annotated[
-        tuple[str, ...],
-        value(
-            "N/TIME",
-            "How often a number is called in all campaigns of the ledger, such as 1/24h or "
-            "3/7d; may be repeated.",
-        ),
-    ] = ()
-    per_day: Annotated[
-        str | None,
-        value(
-            "N[@ZONE]",
-            "How many calls a day, such as 500@Asia/Kolkata; the zone, UTC unless given, says "
-            "when a day begins.",
-        ),
-    ] = None
-    max_cost: Annotated[
-        float | None,
-        value(
-            "SUM",
-            "No more calls once they have cost so much; needs webhooks.",
-            converter=number(float, 0, above=True),
-        ),
-    ] = None
-    not_after: Annotated[
-        str | None,
-        value("TIME", "When the calls are of use no more, such as 2026-12-24T18:00+05:30."),
-    ] = None
+    Args:
+        window: When phones may ring, by the callee's clock; any for any time.
+        days: On which days, such as mon,tue,sat; all unless given.
+        holiday: A day on which no phone rings, such as 2026-12-25; may be repeated.
+        do_not_call: Numbers that are never called.
+        per_number: How often a number is called in all campaigns of the ledger, such as 1/24h or
+            3/7d; may be repeated.
+        per_day: How many calls a day, such as 500@Asia/Kolkata; the zone, UTC unless given, says
+            when a day begins.
+        max_cost: No more calls once they have cost so much; needs webhooks.
+        not_after: When the calls are of use no more, such as 2026-12-24T18:00+05:30.
+    """
+
+    window: Annotated[str, value("HH:MM-HH:MM")] = "09:00-21:00"
+    days: Annotated[str | None, value("DAYS")] = None
+    holiday: Annotated[tuple[str, ...], value("DATE")] = ()
+    do_not_call: Annotated[str | None, value("FILE")] = None
+    per_number: Annotated[tuple[str, ...], value("N/TIME")] = ()
+    per_day: Annotated[str | None, value("N[@ZONE]")] = None
+    max_cost: Annotated[float | None, value("SUM", converter=_SUM)] = None
+    not_after: Annotated[str | None, value("TIME")] = None
 
     def rules(self) -> CampaignRules:
         """Return the rules.
@@ -90,6 +72,9 @@ class RuleOptions:
             cost=None if self.max_cost is None else CostCap(self.max_cost),
             not_after=None if self.not_after is None else _moment(self.not_after),
         )
+
+
+RuleOptions.__doc__ = unwrapped(RuleOptions.__doc__)
 
 
 @contextmanager

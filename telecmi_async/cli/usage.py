@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args, get_origin
 
 from cyclopts import (
     CoercionError,
@@ -37,10 +37,7 @@ def _words(app: App, error: CycloptsError) -> str:
     options = [name for name in unused if name.startswith("--")]
     match error:
         case UnknownCommandError():
-            at = app
-            for name in error.command_chain or ():
-                at = at[name]
-            names = [name for name in at if not name.startswith("-")]
+            names = [name for name in _command(app, error) if not name.startswith("-")]
             return f"there is no command {shown(unused[0])}{_nearest(unused[0], names)}"
         case UnknownOptionError():
             name = (error.token.keyword or error.token.value).partition("=")[0]
@@ -52,13 +49,14 @@ def _words(app: App, error: CycloptsError) -> str:
                 return f"{error.keyword} needs a value"
             if wrong := get_close_matches(name, options, n=1):
                 return f"there is no option {shown(wrong[0])}: did you mean {name}?"
-            return f"{name} is missing"
+            names = [name, *_also_missing(app, error, name)]
+            return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} missing"
         case CoercionError() if argument is not None:
             token = error.token or argument.tokens[0]
             name, kind = token.keyword or argument.name, error.target_type
             if kind is bool:
                 return f"{name} takes no value"
-            choices = get_args(kind)
+            choices = get_args(kind) if get_origin(kind) is Literal else ()
             why = error.msg or _KINDS.get(kind) or f"must be {listed(choices)}"
             return f"{name} {why}, not {shown(token.value)}{_nearest(token.value, choices)}"
         case RepeatArgumentError():
@@ -67,6 +65,27 @@ def _words(app: App, error: CycloptsError) -> str:
             return "write a number with blanks in quotation marks, or without blanks"
         case _:
             return f"not known here: {' '.join(map(shown, unused))}"
+
+
+def _command(app: App, error: CycloptsError) -> App:
+    for name in error.command_chain or ():
+        app = app[name]
+    return app
+
+
+def _also_missing(app: App, error: CycloptsError, name: str) -> list[str]:
+    """Return the other options that are required and were not given."""
+    given = {token.partition("=")[0] for token in error.root_input_tokens or ()}
+    found = _command(app, error).assemble_argument_collection()
+    return [
+        each.name
+        for each in found
+        if each.required
+        and each.parse
+        and each.field_info.is_keyword
+        and not given & set(each.names)
+        and each.name != name
+    ]
 
 
 def _nearest(word: str, names: Iterable[str]) -> str:

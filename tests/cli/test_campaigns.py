@@ -229,9 +229,13 @@ def test_a_count_that_is_not_the_plans_is_refused(folder: Path) -> None:
         (["--flow", "none.json"], {}, "flow: cannot read none.json: No such file"),
         (["--from", "x"], {}, 'from_: is not a phone number: "x" is not'),
         (["--country", "999"], {}, "country must be a country calling code"),
-        ([], {"TELECMI_FROM": ""}, "from: is missing: give --from"),
-        (["--cps", "0"], {}, "Pace.calls_per_second must be"),
-        (["--max-cost", "-1"], {}, "CostCap.most must be a positive sum"),
+        (
+            [],
+            {"TELECMI_FROM": ""},
+            "the environment variable TELECMI_FROM is not set; --from gives",
+        ),
+        (["--cps", "0"], {}, "--cps must be a number above 0"),
+        (["--max-cost", "-1"], {}, "--max-cost must be a number above 0"),
         (["--ledger", "postgresql://me:pass1234@host/db"], {}, "all users of this machine see"),
         (["--ledger", ""], {}, "no ledger: give --ledger FILE"),
         (["--webhook-port", "0"], {}, "TELECMI_WEBHOOK_TOKEN is not set"),
@@ -289,7 +293,7 @@ def test_a_file_without_a_header_is_told(folder: Path) -> None:
 def test_a_window_that_is_not_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """An invalid calling window is rejected."""
     assert main([*DIAL, "--window", "9-21"]) == Exit.USAGE
-    assert "CallingWindow.start must be a time" in capsys.readouterr().err
+    assert "--window must be a time" in capsys.readouterr().err
 
 
 def test_numbers_on_the_list_are_not_called(folder: Path) -> None:

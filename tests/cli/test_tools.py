@@ -18,10 +18,10 @@ import anyio
 import httpx
 import pytest
 from attrs import evolve
-from consoles import Console, Stream, console, free_port, interrupted, serving
+from consoles import Console, Stream, console, fail_in, free_port, interrupted, serving
 
 from telecmi_async.cli import Exit, http_request, main
-from telecmi_async.cli.commands import doctor
+from telecmi_async.cli.commands import doctor, flow
 from telecmi_async.cli.http_request import HttpAnswer, Unreachable, send_request
 from telecmi_async.cli.interrupts import Interrupts, interrupts
 from telecmi_async.cli.webhook_server import serve_webhooks
@@ -364,7 +364,8 @@ def test_what_is_wrong_is_found(
         _, away = ran("doctor", environ=environ)
 
     assert nothing == code == Exit.CREDENTIALS
-    assert "wrong    credentials  the environment variable TELECMI_APP_ID" in bare.out
+    words = "the environment variables TELECMI_APP_ID and TELECMI_SECRET"
+    assert f"wrong    credentials  {words}" in bare.out
     assert "there is no ledger" in bare.out
     assert "pip install tzdata" in terminal.out
     assert "does not arrive here: it was answered with 404" in terminal.out
@@ -501,11 +502,7 @@ def test_a_reader_that_has_enough_is_no_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A closed pipe, as in ``telecmi-async export | head``, is not an error."""
-
-    def check(*_: object, **__: object) -> int:
-        raise BrokenPipeError
-
-    monkeypatch.setattr("telecmi_async.cli.flow.check", check)
+    fail_in(monkeypatch, flow.check, BrokenPipeError())
     with (tmp_path / "out").open("w") as file:
         terminal = Console(
             stdin=console().stdin, stdout=file, stderr=console().stderr, environ=os.environ

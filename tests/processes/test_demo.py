@@ -15,7 +15,8 @@ import pytest
 from terminal_output import Screen, rows, terminal_on
 
 import telecmi_async
-from telecmi_async.cli import Exit, demo, main
+from telecmi_async.cli import Exit, main
+from telecmi_async.cli.commands import demo
 
 
 def run_demo(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:

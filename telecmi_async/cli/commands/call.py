@@ -44,13 +44,11 @@ _BLANK: Final = re.compile(r"(?<!\{)\{[^{}'\":,\[\]]+\}(?!\})")
 )
 def call(
     *,
-    to: Annotated[str, value("NUMBER", "Who is called.")],
+    to: Annotated[str, value("NUMBER")],
     flow: Annotated[FlowFile, Parameter(name=("--flow", "--pcmo"))],
     from_: CallerId = None,
-    extra_params: Annotated[str | None, Parameter(metavar="JSON")] = None,
-    duration: Annotated[
-        int | None, value("SECONDS", "The longest it may last.", converter=number(int, 1))
-    ] = None,
+    extra_params: Annotated[str | None, value("JSON")] = None,
+    duration: Annotated[int | None, value("SECONDS", converter=number(int))] = None,
     region: Literal["auto", "india", "global"] = "auto",
     confirmed: Annotated[bool, Parameter(name="--yes", help="Do not ask.")] = False,
     as_json: JsonFlag = False,
@@ -61,7 +59,9 @@ def call(
     It is shown first, and placed when you say yes.
 
     Args:
+        to: Who is called.
         flow: The call flow as JSON; - for stdin.
+        duration: The longest the call may last.
         extra_params: Your own data, given back with every event.
         region: Which endpoint takes it; auto: India for 91 and ten digits, else global.
     """

@@ -78,14 +78,9 @@ def dial(
     *,
     flow: Annotated[str, FILE_OR_STDIN],
     ledger: LedgerOption = None,
-    name: Annotated[
-        str | None, value("CAMPAIGN", "What the campaign is called; as the file, unless given.")
-    ] = None,
+    name: Annotated[str | None, value("CAMPAIGN")] = None,
     calls_per_second: CallsPerSecond = 1.0,
-    max_live_calls: Annotated[
-        int | None,
-        value("N", "How many may be live at once; needs webhooks.", converter=number(int, 1)),
-    ] = None,
+    max_live_calls: Annotated[int | None, value("N", converter=number(int, 1))] = None,
     from_: CallerId = None,
     country: Annotated[str | None, value("CODE")] = None,
     column: Annotated[str | None, value("NAME")] = None,
@@ -111,6 +106,8 @@ def dial(
     Args:
         contacts: CSV or JSON lines, with a column of numbers.
         flow: The call flow as JSON, with {name} for what the column name says; - for stdin.
+        name: What the campaign is called; as the file, unless given.
+        max_live_calls: How many may be live at once; needs webhooks.
         country: The country of numbers without its code, such as 91.
         column: The column that holds the numbers, if it is not found.
         encoding: Of the files, such as cp1252; a byte order mark overrides it.

@@ -22,10 +22,10 @@ from telecmi_async.cli.options import (
     LOCALHOST,
     WEBHOOK_PORT,
     Here,
+    Host,
     JsonFlag,
     LedgerOption,
     SecretFlag,
-    WebhookHost,
     WebhookPort,
     command,
     value,
@@ -73,16 +73,9 @@ def _skipped(what: str, why: str) -> _Finding:
 def doctor(
     *,
     ledger: LedgerOption = None,
-    webhook_url: Annotated[
-        str | None,
-        value(
-            "URL",
-            "Look whether what is sent to the address that TeleCMI's dashboard has, without its "
-            "token, arrives here.",
-        ),
-    ] = None,
+    webhook_url: Annotated[str | None, value("URL")] = None,
     webhook_port: WebhookPort = None,
-    webhook_host: WebhookHost = LOCALHOST,
+    webhook_host: Host = LOCALHOST,
     secret_stdin: SecretFlag = False,
     as_json: JsonFlag = False,
     terminal: Here,
@@ -90,7 +83,11 @@ def doctor(
     """Check that everything is in place, without placing a call.
 
     That is credentials, TLS, clock, time zones, and ledger and webhooks if they are named. The
-    exit code is that of the first problem; without one it is 3 if a check could not be made.
+    exit code is that of the first problem; without one, 3 if a check could not be made.
+
+    Args:
+        webhook_url: Look whether what is sent to the address that TeleCMI's dashboard has,
+            without its token, arrives here.
     """
 
     async def examine() -> list[_Finding]:

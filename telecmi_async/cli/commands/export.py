@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import anyio
 from cyclopts import Parameter
 
 from telecmi_async._internal.messages import mask
@@ -37,23 +36,15 @@ if TYPE_CHECKING:
 @command(
     "export",
     "export --ledger people.db --output people-done.csv",
-    "export --ledger people.db --state pending --reveal --output rest.csv",
+    "export --name people --state pending --reveal --output rest.csv",
 )
-def export_contacts(
+async def export_contacts(
     *,
     ledger: LedgerOption = None,
     name: CampaignOption = None,
     kind: Annotated[Literal["csv", "jsonl"] | None, Parameter(name="--format")] = None,
-    states: Annotated[
-        tuple[ContactState, ...],
-        Parameter(
-            name="--state",
-            metavar="STATE",
-            help=f"Only these, which may be repeated: {', '.join(ContactState)}.",
-            show_choices=False,
-        ),
-    ] = (),
-    output: Annotated[str | None, value("FILE", "Where to; stdout unless given.")] = None,
+    states: Annotated[tuple[ContactState, ...], Parameter(name="--state")] = (),
+    output: Annotated[str | None, value("FILE")] = None,
     reveal: bool = False,
     as_json: JsonFlag = False,
     terminal: Here,
@@ -62,21 +53,20 @@ def export_contacts(
 
     Args:
         kind: How; csv unless given, or jsonl with --json.
+        states: Only these; may be repeated.
+        output: Where to; stdout unless given.
         reveal: Write numbers in full. Without it, phone numbers are masked in all columns, so
             that the file cannot be dialled.
     """
     wanted = states
     kind = kind or ("jsonl" if as_json else "csv")
 
-    async def write() -> Exit:
-        async with opened(terminal, ledger, reads=True) as book:
-            found = await campaign_named(book, name, reads=True)
-            with _target(terminal, output) as target:
-                writer = export.write_jsonl if kind == "jsonl" else export.write_csv
-                await writer(target, book, found, states=wanted, masked=not reveal)
-        return Exit.OK
-
-    return anyio.run(write)
+    async with opened(terminal, ledger, reads=True) as book:
+        found = await campaign_named(book, name, reads=True)
+        with _target(terminal, output) as target:
+            writer = export.write_jsonl if kind == "jsonl" else export.write_csv
+            await writer(target, book, found, states=wanted, masked=not reveal)
+    return Exit.OK
 
 
 @contextmanager
@@ -103,7 +93,7 @@ class _Lines:
 
 
 @command("why", "why '+91 98765 43210' --ledger people.db")
-def why(
+async def why(
     number: str,
     /,
     *,
@@ -121,24 +111,21 @@ def why(
     """
     wanted = parse_number(number)
 
-    async def show() -> Exit:
-        known = False
-        async with opened(terminal, ledger, reads=True) as book:
-            for each in await book.campaigns() if name is None else [name]:
-                campaign = await campaign_named(book, each, reads=True)
-                contact = await book.find(campaign, wanted)
-                if contact is not None:
-                    known = True
-                    _show(terminal, campaign, contact, as_json=as_json)
-                    if contact.state == ContactState.PENDING and (
-                        words := await clock_words(book, campaign)
-                    ):
-                        terminal.say(f"Held up: {words}.")
-        if not known:
-            raise Stop(Exit.FAILED, f"{mask(wanted)} is in no campaign that was looked at")
-        return Exit.OK
-
-    return anyio.run(show)
+    known = False
+    async with opened(terminal, ledger, reads=True) as book:
+        for each in await book.campaigns() if name is None else [name]:
+            campaign = await campaign_named(book, each, reads=True)
+            contact = await book.find(campaign, wanted)
+            if contact is not None:
+                known = True
+                _show(terminal, campaign, contact, as_json=as_json)
+                if contact.state == ContactState.PENDING and (
+                    words := await clock_words(book, campaign)
+                ):
+                    terminal.say(f"Held up: {words}.")
+    if not known:
+        raise Stop(Exit.FAILED, f"{mask(wanted)} is in no campaign that was looked at")
+    return Exit.OK
 
 
 def _show(terminal: Terminal, campaign: str, contact: Contact, *, as_json: bool) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias, cast
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from telecmi_async.campaigns.contacts.masking import mask_text
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.options import FILE_OR_STDIN, Here, JsonFlag, command
+from telecmi_async.cli.options import FILE_OR_STDIN, Here, JsonFlag, command, value
 from telecmi_async.errors import InvalidCall
 from telecmi_async.pcmo.template import Template
 
@@ -84,7 +84,7 @@ def check(flow: FlowFile, /, *, as_json: JsonFlag = False, terminal: Here) -> in
 
 @command("new", "flow new greeting.json", "flow new menu.json --kind menu", into=flow)
 def new(
-    file: Annotated[str, Parameter(metavar="FILE")],
+    file: Annotated[str, value("FILE")],
     /,
     *,
     kind: Kind = "message",

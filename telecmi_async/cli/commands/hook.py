@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import anyio.to_thread
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from telecmi_async import Receiver
 from telecmi_async._internal.frozen_json import thaw
@@ -62,11 +62,11 @@ hook = App(name="hook", help="Print webhooks as they arrive, or send them again.
 )
 def listen(
     *,
-    port: Annotated[int, value("PORT", "0 for any free one.", converter=PORT)] = WEBHOOK_PORT,
+    port: Annotated[int, value("PORT", converter=PORT)] = WEBHOOK_PORT,
     host: Host = LOCALHOST,
     reveal: bool = False,
     ledger: LedgerOption = None,
-    forward_to: Annotated[str | None, Parameter(metavar="URL")] = None,
+    forward_to: Annotated[str | None, value("URL")] = None,
     as_json: JsonFlag = False,
     terminal: Here,
 ) -> int:
@@ -76,6 +76,7 @@ def listen(
     learn how their calls went, on any machine.
 
     Args:
+        port: 0 for any free one.
         reveal: Print numbers in full; masked events cannot be replayed.
         forward_to: Send each event on to this address, too; {token} in it stands for
             TELECMI_WEBHOOK_TOKEN.
@@ -195,7 +196,7 @@ def replay(
     events: Annotated[str, FILE_OR_STDIN],
     /,
     *,
-    forward_to: Annotated[str, Parameter(metavar="URL")],
+    forward_to: Annotated[str, value("URL")],
     as_json: JsonFlag = False,
     terminal: Here,
 ) -> int:

@@ -6,8 +6,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
-import anyio
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import campaign_named, opened
@@ -33,25 +32,14 @@ _SENDING: Final = (
 _MOST_REASONS: Final = 5
 
 
+_UNKNOWN_EXAMPLE: Final = "retry-unknown '+91 98765 43210' --ledger people.db"
 Numbers: TypeAlias = Annotated[
     str, Parameter(name="NUMBERS", help="Which; all of them if none is named.")
 ]
-Reason: TypeAlias = Annotated[
-    str,
-    value(
-        "TEXT",
-        "Only those whose reason contains this text; `export` shows the reasons.",
-        show_default=False,
-    ),
-]
 
 
-@command(
-    "retry-unknown",
-    "retry-unknown --ledger people.db",
-    "retry-unknown '+91 98765 43210' --ledger people.db",
-)
-def retry_unknown(
+@command("retry-unknown", "retry-unknown --ledger people.db", _UNKNOWN_EXAMPLE)
+async def retry_unknown(
     *numbers: Numbers,
     ledger: LedgerOption = None,
     name: CampaignOption = None,
@@ -64,99 +52,37 @@ def retry_unknown(
     Their phones may have rung: whether they are called again is your decision.
     """
     wanted = list(parse_numbers(numbers))
-
-    async def retry() -> Exit:
-        async with opened(terminal, ledger) as book:
-            found = await campaign_named(book, name)
-            counts = (await book.state(found)).counts
-            count = counts[ContactState.UNKNOWN]
-            if wanted:
-                contacts = [await book.find(found, number) for number in wanted]
-                unknown = [each for each in contacts if each and each.state == "unknown"]
-                count = len({each.number for each in unknown})
-            if not count:
-                sending = counts[ContactState.SENDING]
-                raise Stop(
-                    Exit.FAILED,
-                    "no such contact is unknown in this campaign"
-                    + (f"; {sending} are {_SENDING}" if sending else ""),
-                )
-            terminal.say(f"{count} may have been called already, and may be called again.")
-            confirm(terminal, count, given=confirmed)
-            moved = await book.redial_unknown(found, wanted or None)
-            _print(terminal, found, moved, as_json=as_json)
-            return Exit.OK
-
-    return anyio.run(retry)
+    async with opened(terminal, ledger) as book:
+        found = await campaign_named(book, name)
+        counts = (await book.state(found)).counts
+        count = counts[ContactState.UNKNOWN]
+        if wanted:
+            contacts = [await book.find(found, number) for number in wanted]
+            unknown = [each for each in contacts if each and each.state == "unknown"]
+            count = len({each.number for each in unknown})
+        if not count:
+            sending = counts[ContactState.SENDING]
+            more = f"; {sending} are {_SENDING}" if sending else ""
+            raise Stop(Exit.FAILED, f"no such contact is unknown in this campaign{more}")
+        terminal.say(f"{count} may have been called already, and may be called again.")
+        confirm(terminal, count, given=confirmed)
+        moved = await book.redial_unknown(found, wanted or None)
+        return _report(terminal, found, moved, as_json=as_json)
 
 
-@command("retry-rejected", "retry-rejected --ledger people.db --reason 'balance'")
-def retry_rejected(
-    *numbers: Numbers,
-    reason: Reason = "",
-    ledger: LedgerOption = None,
-    name: CampaignOption = None,
-    confirmed: Confirmed = None,
-    as_json: JsonFlag = False,
-    terminal: Here,
-) -> int:
-    """Have contacts tried again that TeleCMI rejected.
+def _reopening(state: ContactState, why: str) -> App:
+    """Return a command that has contacts tried again which were certainly not placed."""
 
-    Certainly none of their phones rang.
-    """
-    return _reopen(
-        terminal,
-        ContactState.REJECTED,
-        numbers,
-        reason,
-        ledger=ledger,
-        name=name,
-        confirmed=confirmed,
-        as_json=as_json,
-    )
-
-
-@command("retry-failed", "retry-failed --ledger people.db")
-def retry_failed(
-    *numbers: Numbers,
-    reason: Reason = "",
-    ledger: LedgerOption = None,
-    name: CampaignOption = None,
-    confirmed: Confirmed = None,
-    as_json: JsonFlag = False,
-    terminal: Here,
-) -> int:
-    """Have contacts tried again that could not be dialled.
-
-    Certainly none of their phones rang.
-    """
-    return _reopen(
-        terminal,
-        ContactState.FAILED,
-        numbers,
-        reason,
-        ledger=ledger,
-        name=name,
-        confirmed=confirmed,
-        as_json=as_json,
-    )
-
-
-def _reopen(
-    terminal: Terminal,
-    state: ContactState,
-    numbers: tuple[str, ...],
-    reason: str,
-    *,
-    ledger: str | None,
-    name: str | None,
-    confirmed: int | None,
-    as_json: bool,
-) -> int:
-    """Have contacts tried again that were certainly not placed: all, some numbers, or a reason."""
-    wanted = set(parse_numbers(numbers))
-
-    async def retry() -> Exit:
+    async def reopen(
+        *numbers: Numbers,
+        reason: Annotated[str, value("TEXT")] = "",
+        ledger: LedgerOption = None,
+        name: CampaignOption = None,
+        confirmed: Confirmed = None,
+        as_json: JsonFlag = False,
+        terminal: Here,
+    ) -> int:
+        wanted = set(parse_numbers(numbers))
         async with opened(terminal, ledger) as book:
             found = await campaign_named(book, name)
             reasons: Counter[str] = Counter()
@@ -166,22 +92,33 @@ def _reopen(
             count = reasons.total()
             if not count:
                 raise Stop(Exit.FAILED, f"no such contact is {state} in this campaign")
-            for why, many in reasons.most_common(_MOST_REASONS):
-                terminal.say(f"{many:>9} {why}")
+            for said, many in reasons.most_common(_MOST_REASONS):
+                terminal.say(f"{many:>9} {said}")
             if len(reasons) > _MOST_REASONS:
                 terminal.say(f"and {len(reasons) - _MOST_REASONS} more reasons")
             confirm(terminal, count, given=confirmed)
             moved = await book.reopen(found, state, wanted or None, reason=reason)
             if left := count - moved:
                 terminal.say(f"{left} were left: a phone may have rung at an earlier request.")
-            _print(terminal, found, moved, as_json=as_json)
-            return Exit.OK
+            return _report(terminal, found, moved, as_json=as_json)
 
-    return anyio.run(retry)
+    reopen.__doc__ = f"""Have contacts tried again that {why}.
+
+    Certainly none of their phones rang.
+
+    Args:
+        reason: Only those whose reason contains this text; `export` shows the reasons.
+    """
+    return command(f"retry-{state}", f"retry-{state} --ledger people.db --reason text")(reopen)
 
 
-def _print(terminal: Terminal, campaign: str, moved: int, *, as_json: bool) -> None:
+retry_rejected = _reopening(ContactState.REJECTED, "TeleCMI rejected")
+retry_failed = _reopening(ContactState.FAILED, "could not be dialled")
+
+
+def _report(terminal: Terminal, campaign: str, moved: int, *, as_json: bool) -> Exit:
     told = json.dumps({"campaign": campaign, "pending_again": moved})
-    terminal.put(told if as_json else str(moved))
+    terminal.put(told if as_json else f"to be dialled again: {moved}")
     if moved:
-        terminal.say("They are pending: `resume` dials them.")
+        terminal.say("`resume` dials them.")
+    return Exit.OK

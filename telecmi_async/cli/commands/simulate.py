@@ -39,41 +39,13 @@ _CALLER_ID: Final = 19170000000  # any number will do here
 )
 def simulate(
     *,
-    port: Annotated[int, value("PORT", "0 for any free port.", converter=PORT)] = 8787,
+    port: Annotated[int, value("PORT", converter=PORT)] = 8787,
     host: Host = LOCALHOST,
-    latency: Annotated[
-        float, value("SECONDS", "Before each answer.", converter=number(float, 0))
-    ] = 0.0,
-    calls_per_second: Annotated[
-        int | None,
-        value(
-            "N",
-            "Calls per second above which it answers 429.",
-            name="--cps",
-            converter=number(int, 1),
-        ),
-    ] = None,
-    webhooks: Annotated[
-        str | None,
-        value("URL", "Where events and records go; $TELECMI_WEBHOOK_URL unless given."),
-    ] = None,
-    speed: Annotated[
-        float,
-        value(
-            "N",
-            "How many seconds pass in calls in one of yours.",
-            converter=number(float, 0, above=True),
-        ),
-    ] = 1.0,
-    answered_share: Annotated[
-        float,
-        value(
-            "SHARE",
-            "The share of the people called who answer, from 0 to 1.",
-            name="--answered",
-            converter=number(float, 0, 1),
-        ),
-    ] = 1.0,
+    latency: Annotated[float, value("SECONDS", converter=number(float, 0))] = 0.0,
+    cps: Annotated[int | None, value("N", converter=number(int, 1))] = None,
+    webhooks: Annotated[str | None, value("URL")] = None,
+    speed: Annotated[float, value("N", converter=number(float, 0, above=True))] = 1.0,
+    answered: Annotated[float, value("SHARE", converter=number(float, 0, 1))] = 1.0,
     error_share: ErrorShare = 0.0,
     seed: Seed = 1,
     as_json: JsonFlag = False,
@@ -84,15 +56,23 @@ def simulate(
     It answers as TeleCMI's make-call API does, without dialling. The environment that leads
     programs here is printed on stdout. Ctrl-C ends it, with exit code 130; with --json it prints
     then what was asked.
+
+    Args:
+        port: 0 for any free port.
+        latency: Seconds before each answer.
+        cps: Calls per second above which it answers 429.
+        webhooks: Where events and records go; $TELECMI_WEBHOOK_URL unless given.
+        speed: How many seconds pass in calls in one of yours.
+        answered: The share of the people called who answer, from 0 to 1.
     """
     simulator = Simulator(
         seed=seed,
         latency=latency,
         error_502_share=error_share,
-        calls_per_second=calls_per_second,
+        calls_per_second=cps,
         webhooks=webhooks or environment_variable(os.environ, "TELECMI_WEBHOOK_URL") or None,
         speed=speed,
-        answered_share=answered_share,
+        answered_share=answered,
         starts_at=datetime.now(UTC),
     )
     try:
