@@ -184,7 +184,9 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def _fail(terminal: Terminal, who: str, error: BaseException, *, as_json: bool) -> int:
     """Say why a command ended: words for people, and an object for programs."""
-    kind, message = type(error).__name__, str(error)
+    from telecmi_async.cli.messages import error_words  # noqa: PLC0415  # help is quick
+
+    kind, message = type(error).__name__, error_words(error)
     match error:
         case BrokenPipeError():  # the reader of the results has closed the pipe
             give_up(terminal.stdout)

@@ -13,6 +13,7 @@ from telecmi_async._internal.messages import mask_in, shown
 from telecmi_async.campaigns.contacts.files import Survey, survey_rows
 from telecmi_async.campaigns.contacts.flaw import Kind
 from telecmi_async.campaigns.rules import contact_zones
+from telecmi_async.cli.messages import plain_words
 from telecmi_async.cli.output.progress import duration
 from telecmi_async.cli.rows import is_private, number_for, say_row, say_wrapped, step_lines
 from telecmi_async.errors import InvalidCall
@@ -81,7 +82,7 @@ class Plan:
             "defaults": {mask_in(name): n for name, n in self.defaults.items()},
             "rejected": {str(kind): n for kind, n in rows.rejected.items()},
             "rejected_rows": [
-                {"row": each.row, "kind": str(each.kind), "reason": each.reason}
+                {"row": each.row, "kind": str(each.kind), "reason": plain_words(each.reason)}
                 for each in rows.examples
             ],
             "hours_a_day": {f"{hours:g}": n for hours, n in self.hours.items()},
@@ -244,7 +245,7 @@ def _flow_rows(
 def _show_rejected(terminal: Terminal, rows: Survey, country: str | None) -> None:
     """Show the first rows that are rejected."""
     for rejection in rows.examples:
-        say_wrapped(terminal, f"  row {rejection.row}: {rejection.reason}", 13)
+        say_wrapped(terminal, f"  row {rejection.row}: {plain_words(rejection.reason)}", 13)
     if rows.rejected.get(Kind.NO_COUNTRY_CODE) and not country:
         say_row(
             terminal, "note", "--country 91, or another, reads numbers without a country code"

@@ -8,15 +8,16 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from telecmi_async.campaigns.contacts.export import mark
 from telecmi_async.campaigns.contacts.files import Rejection
 from telecmi_async.cli.exits import Exit, Stop
+from telecmi_async.cli.messages import plain_words
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from telecmi_async.campaigns.contacts.files import ContactsFile
 
 _FIELDS: Final = ("row", "kind", "reason", "text")
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_rejected(path: str, file: ContactsFile, contacts: str) -> None:
@@ -46,8 +47,7 @@ def write_rejected(path: str, file: ContactsFile, contacts: str) -> None:
                     if isinstance(item, Rejection):
                         text = next(islice(lines, row - read - 1, None), "").strip()
                         read = row
-                        quote = "'" if text.startswith(_FORMULA) else ""
-                        writer.writerow((row, item.kind, item.reason, quote + text))
+                        writer.writerow((row, item.kind, plain_words(item.reason), mark(text)))
     except OSError as error:
         raise ConfigurationError(f"--rejected: cannot write {path}: {error.strerror}") from None
 

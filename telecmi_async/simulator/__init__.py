@@ -14,6 +14,7 @@ from telecmi_async.simulator.callee import MAGIC, Callee
 from telecmi_async.simulator.fault import Fault, FaultKind, Faults
 from telecmi_async.simulator.fronts import SimulatorTransport
 from telecmi_async.simulator.replies import Envelope
+from telecmi_async.simulator.request_log import SimulatedRequest
 from telecmi_async.simulator.simulator import Simulator
 from telecmi_async.simulator.webhooks import Delivery, Webhooks
 
@@ -28,6 +29,7 @@ __all__ = [
     "Leg",
     "Note",
     "SimulatedCall",
+    "SimulatedRequest",
     "Simulator",
     "SimulatorTransport",
     "Webhooks",

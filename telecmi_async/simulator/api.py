@@ -91,14 +91,15 @@ class SimulatedApi:
         except BadRequest as refusal:
             code = options.missing_code if refusal.missing else 422
             return self._refuse(code, refusal.message)
+        to = incoming.to
         if (incoming.appid, incoming.secret) != (options.app_id, options.secret):
-            return self._refuse(420, "authentication failed")
+            return self._refuse(420, "authentication failed", to=to)
         if options.calls_per_second is not None:
             if self._admitted.count(at) >= options.calls_per_second:
-                return self._refuse(429, "too many requests", _RETRY_AFTER)
+                return self._refuse(429, "too many requests", _RETRY_AFTER, to=to)
             self._admitted.add(at)
         if options.files is not None and not options.files.issuperset(incoming.file_names()):
-            return self._refuse(404, "the file name is invalid")
+            return self._refuse(404, "the file name is invalid", to=to)
         return self._dial(incoming, region, at)
 
     def _dial(self, incoming: MakeCallRequest, region: Region, at: float) -> Decision:
@@ -114,7 +115,7 @@ class SimulatedApi:
             reply, breach = self._faulty(fault), fault.breach
             if not fault.placed:
                 self._log.fail(to)
-                return Decision(delay, reply, breach=breach)
+                return Decision(delay, reply, None, breach, to, attempt)
             if fault is FaultKind.SLOW:
                 delay = _SLOW_SECONDS
         self._log.place(to)
@@ -133,7 +134,7 @@ class SimulatedApi:
             self._world.remember(call)
         else:
             self._world.begin(call)
-        return Decision(delay, reply, call, breach)
+        return Decision(delay, reply, call, breach, to, attempt)
 
     def _fault(self, to: int, attempt: int) -> FaultKind | None:
         """Return what goes wrong with a try: by its number, by a rule, or by the share of 502s."""
@@ -221,11 +222,13 @@ class SimulatedApi:
     def _chance(self, share: float, purpose: str, to: int, attempt: int) -> bool:
         return share > 0 and chance.draw(self._options.seed, purpose, to, attempt) < share
 
-    def _refuse(self, code: int, message: str, *extra: tuple[str, str]) -> Decision:
-        return self._after_latency(self._refusal(code, message, *extra))
+    def _refuse(
+        self, code: int, message: str, *extra: tuple[str, str], to: int | None = None
+    ) -> Decision:
+        return self._after_latency(self._refusal(code, message, *extra), to)
 
-    def _after_latency(self, reply: HttpResponse) -> Decision:
-        return Decision(self._options.latency[0], reply)
+    def _after_latency(self, reply: HttpResponse, to: int | None = None) -> Decision:
+        return Decision(self._options.latency[0], reply, to=to)
 
     def _refusal(self, code: int, message: str, *extra: tuple[str, str]) -> HttpResponse:
         options = self._options

@@ -32,6 +32,10 @@ _AT_ONCE: Final = 20
 _HERE: Final = ("127.0.0.1", "::1", "localhost")
 
 
+class _NotSent(Exception):  # it becomes a state of the message
+    """A message has nowhere to go."""
+
+
 class WebhookSender:
     """Sends the messages that are due, for as long as it runs."""
 
@@ -39,6 +43,7 @@ class WebhookSender:
         self._world = world
         self._changed = anyio.Event()
         self._slots = anyio.CapacityLimiter(_AT_ONCE)
+        self._failures: set[str] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -70,7 +75,7 @@ class WebhookSender:
         finally:
             world.wakers.remove(self._wake)
             if not world.wakers:
-                world.outbox.clear()
+                world.drop_outbox()
 
     def _wake(self) -> None:
         self._changed.set()
@@ -92,20 +97,28 @@ class WebhookSender:
         """Deliver one message, and report its result."""
         status: int | None = None
         reply: object = None
+        failure = ""
         try:
             status, body = await self._post(delivery, client)
             reply = json.loads(body) if delivery.ask and body else None
+        except _NotSent as error:
+            failure = f"not sent: {error}"
         except (httpx.HTTPError, ValueError, RecursionError) as error:
-            why = type(error).__name__
-            logger.warning("%s could not be delivered: %s", delivery.what, why)
+            failure = f"failed: {type(error).__name__}"
+        if failure:
+            self._log(delivery.what, failure)
         if delivery.ask is not None:
             self._world.advance(anyio.current_time())
-        self._world.delivered(delivery, status, reply)
+        self._world.delivered(delivery, status, reply, failure)
 
-    async def _post(
-        self, delivery: Delivery, client: httpx.AsyncClient
-    ) -> tuple[int | None, bytes]:
-        """Post one message to its target, and return the answer."""
+    def _log(self, what: str, failure: str) -> None:
+        """Warn of a failure once: each call has several messages."""
+        level = logging.DEBUG if failure in self._failures else logging.WARNING
+        self._failures.add(failure)
+        logger.log(level, "a message (%s) was not delivered; %s", what, failure)
+
+    async def _post(self, delivery: Delivery, client: httpx.AsyncClient) -> tuple[int, bytes]:
+        """Post one message to its target, and return the answer; raise if that cannot be."""
         target = self._world.target_of(delivery.call)
         url = delivery.ask.url if delivery.ask else None
         if isinstance(target, Receiver):
@@ -113,11 +126,12 @@ class WebhookSender:
             path = asked._replace(scheme="", netloc="", fragment="").geturl()
             answer = await target.handle("POST", path, _HEADERS, delivery.body)
             return answer.status, answer.body
-        url = url or target or ""
+        if target is None:
+            raise _NotSent("no target for webhooks")
+        url = url or target
         # A flow's address may be the real program's, which must not be asked.
-        if target is None or host_of(url) not in {host_of(target), *_HERE}:
-            logger.warning("%s: not asked, the address is on another machine", delivery.what)
-            return None, b""
+        if host_of(url) not in {host_of(target), *_HERE}:
+            raise _NotSent("its address is on another machine")
         async with self._slots:
             response = await client.post(url, content=delivery.body, headers=_HEADERS)
         return response.status_code, response.content

@@ -17,7 +17,6 @@ from anyio.abc import SocketAttribute
 
 from telecmi_async.http_server import is_loopback, read_body, send_response, serve_http
 from telecmi_async.simulator.fault import Breach
-from telecmi_async.simulator.replies import refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -58,6 +57,10 @@ class RequestHandler(Protocol):
         local: bool = True,
     ) -> Decision:
         """Return what becomes of one request; the caller must call `leave` once."""
+        ...
+
+    def refuse(self, status: int, message: str) -> HttpResponse:
+        """Return the reply to a request that cannot be read."""
         ...
 
     def leave(self) -> None:
@@ -144,7 +147,10 @@ class SimulatorApp:
 
     async def _http(self, scope: ASGIScope, receive: ASGIReceive, send: ASGISend) -> None:
         body = await read_body(receive, most=_LARGEST_BODY)
-        if body is None or len(body) > _LARGEST_BODY:
+        if body is None:
+            return
+        if len(body) > _LARGEST_BODY:
+            await send_response(send, self._simulator.refuse(413, "the body is too large"))
             return
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1")
@@ -225,6 +231,8 @@ async def serve(
     application = SimulatorPort(simulator)
     async with (
         simulator.running(),
-        serve_http(application, host=host, port=port, limits=limits, refuse=refused) as found,
+        serve_http(
+            application, host=host, port=port, limits=limits, refuse=simulator.refuse
+        ) as found,
     ):
         yield f"http://{f'[{host}]' if ':' in host else host}:{found}/v2"

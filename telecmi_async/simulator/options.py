@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal, cast
 
@@ -17,6 +17,7 @@ from telecmi_async.simulator.chance import check_range, draw, to_range
 from telecmi_async.simulator.fault import Faults
 from telecmi_async.simulator.lifecycle import CallBehaviour, Lifecycle
 from telecmi_async.simulator.replies import Codes, Envelope
+from telecmi_async.simulator.request_log import SimulatedRequest
 from telecmi_async.simulator.webhooks import Webhooks, parse_webhooks
 from telecmi_async.wire.credentials import Credentials
 
@@ -63,6 +64,10 @@ def _check_aware(_: object, __: Field, value: object) -> None:
         raise ConfigurationError(
             f"Simulator.starts_at must be a datetime with a time zone, not {shown(value)}"
         )
+
+
+def _is_observer(value: Callable[[SimulatedRequest], object] | None) -> bool:
+    return value is None or callable(cast("object", value))
 
 
 def _parse_callees(value: Mapping[int | str, Callee]) -> dict[int, Callee]:
@@ -121,6 +126,12 @@ class SimulatorOptions:
     speed: float = field(default=1.0, validator=validators.positive)
     starts_at: datetime = field(
         default=datetime(2026, 1, 1, tzinfo=UTC), validator=_check_aware
+    )
+    reveal: bool = field(default=False, validator=validators.flag)
+    on_request: Callable[[SimulatedRequest], object] | None = field(
+        default=None,
+        repr=False,
+        validator=validators.must_be("a function, or None", _is_observer),
     )
     #: The rules by which requests go wrong, besides the options; they may change at any time.
     faults: Faults = field(init=False, factory=Faults)

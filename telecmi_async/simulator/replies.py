@@ -51,13 +51,16 @@ class Decision:
     """What the simulator does about one request: an answer, after a delay in seconds.
 
     A call may have been placed without the answer saying so. A breach happens to the connection
-    instead of the answer, or while it is sent.
+    instead of the answer, or while it is sent. ``to`` and ``attempt`` are the number dialled and
+    the try, if the request said whom to call, and if it got as far as a try.
     """
 
     delay: float
     answer: HttpResponse
     call: SimulatedCall | None = None
     breach: Breach | None = None
+    to: int | None = None
+    attempt: int | None = None
 
 
 def simulated_reply(

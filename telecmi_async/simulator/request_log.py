@@ -1,10 +1,20 @@
-"""Request log: how requests came in, and how often each number was dialled."""
+"""Request log: the newest requests and their answers, and how often each number was dialled."""
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
+
+from attrs import field, frozen
+
+from telecmi_async._internal.messages import mask
+from telecmi_async.http_server import HttpResponse
+from telecmi_async.simulator.fault import Breach
+
+if TYPE_CHECKING:
+    from telecmi_async.simulator.replies import Decision
 
 _START: Final = 1024
 # Fibonacci hashing: consecutive numbers, the usual case, end up far apart.
@@ -12,12 +22,78 @@ _SPREAD: Final = 0x9E37_79B9_7F4A_7C15
 _SECOND: Final = 1.0
 # Schedules such as 0.02 s apart add up to 0.9999999999 s, which counts as a second.
 _ROUNDING: Final = 1e-9
+_NEVER_ANSWERED: Final = frozenset({Breach.RESET, Breach.CLOSE})
+# Bytes of a body that are kept: all of a usual request.
+_MOST_OF_BODY: Final = 16_384
+
+
+def _masked(to: int | None) -> str:
+    return "None" if to is None else mask(to)
+
+
+@frozen(kw_only=True, eq=False)
+class SimulatedRequest:
+    """A request to the simulator, and what was answered.
+
+    Args:
+        number: Which request it was, from 1.
+        at: When it arrived, in seconds on the simulator's clock.
+        method: The HTTP method; ``""`` if the request could not be read as HTTP.
+        path: The path without its query.
+        content_type: What the request said its body is.
+        body: The first 16 KiB of the body. It holds the secret.
+        size: The length of the whole body in bytes.
+        answer: The reply.
+        delay: Seconds until the reply was sent.
+        breach: What happened to the connection instead of the reply, or while it was sent.
+        to: The number to call, if the request named one; masked in the repr.
+        attempt: Which try for this number it was, from 1; ``None`` if it was refused before.
+        request_id: The id of the call that was placed; ``None`` if none was.
+    """
+
+    number: int
+    at: float
+    method: str
+    path: str = field(repr=False)
+    content_type: str = field(default="", repr=False)
+    body: bytes = field(default=b"", repr=False)
+    size: int = 0
+    answer: HttpResponse = field(repr=False)
+    delay: float = 0.0
+    breach: Breach | None = None
+    to: int | None = field(default=None, repr=_masked)
+    attempt: int | None = None
+    request_id: str | None = None
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status of the reply; ``None`` if the connection ended before one."""
+        return None if self.breach in _NEVER_ANSWERED else self.answer.status
+
+    @property
+    def code(self) -> int | str | None:
+        """TeleCMI's code in the reply's body, if there is one."""
+        found = self._said().get("code", self._said().get("cmi_code"))
+        return found if isinstance(found, int | str) else None
+
+    @property
+    def message(self) -> str:
+        """Why the request was refused, in the words of the reply; ``""`` if it was not."""
+        return str(self._said().get("msg", ""))
+
+    def _said(self) -> dict[str, object]:
+        if self.status is None or not self.answer.body.startswith(b"{"):
+            return {}
+        return cast("dict[str, object]", json.loads(self.answer.body))
 
 
 class RequestLog:
-    """Counts every request and every number; it forgets nothing."""
+    """Counts every request and every number, and keeps the newest requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: int | None) -> None:
+        #: The newest requests, oldest first.
+        self.recent: deque[SimulatedRequest] = deque(maxlen=keep)
+        self._logged = 0
         self.arrivals = SlidingWindow()
         self.requests = 0
         self.in_flight = 0
@@ -36,6 +112,37 @@ class RequestLog:
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         self.arrivals.add(at)
+
+    def keep(
+        self,
+        *,
+        at: float,
+        method: str,
+        path: str,
+        content_type: str = "",
+        body: bytes = b"",
+        decision: Decision,
+    ) -> SimulatedRequest:
+        """Keep a request and its answer among the newest, and return both."""
+        self._logged += 1
+        call = decision.call
+        request = SimulatedRequest(
+            number=self._logged,
+            at=at,
+            method=method,
+            path=path,
+            content_type=content_type,
+            body=body[:_MOST_OF_BODY],
+            size=len(body),
+            answer=decision.answer,
+            delay=decision.delay,
+            breach=decision.breach,
+            to=decision.to,
+            attempt=decision.attempt,
+            request_id=None if call is None else call.request_id,
+        )
+        self.recent.append(request)
+        return request
 
     def visit(self) -> None:
         """Count a request for the page as under way only; `leave` ends that, too."""

@@ -7,6 +7,7 @@ requests to it: see `telecmi_async.simulator.fronts`.
 
 from __future__ import annotations
 
+import logging
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, SupportsIndex
@@ -34,8 +35,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from telecmi_async.http_server import HttpResponse
     from telecmi_async.service.service import CallService
+    from telecmi_async.simulator.request_log import SimulatedRequest
     from telecmi_async.simulator.webhooks import Delivery
+
+logger = logging.getLogger("telecmi_async.simulator")
 
 _NAMED_AT_MOST: Final = 5
 
@@ -66,8 +71,8 @@ class Simulator(SimulatorOptions):
         missing_code: The code for a missing property; TeleCMI documents 422, 501 and 502.
         calls_per_second: More calls than this in any one-second window get 429 and
             ``Retry-After: 1``; ``None`` for no limit.
-        keep: How many of the newest calls stay in `calls`, and of the newest deliveries,
-            ``None`` for all. Counts are always complete.
+        keep: How many of the newest calls stay in `calls`, and of the newest requests and
+            deliveries, ``None`` for all. Counts are always complete.
         life: How time passes in calls: ``"timed"`` as it would, ``"immediate"`` all at once,
             ``"manual"`` by `SimulatedCall.answer` and the like; ``None`` to accept calls and
             let nothing come of them.
@@ -81,6 +86,10 @@ class Simulator(SimulatorOptions):
             delivery. It can be changed at any time.
         speed: How many seconds pass in calls in one of the event loop's.
         starts_at: What the time is in calls when the simulator is made.
+        reveal: Whether its page shows phone numbers and bodies of requests in full. The secret
+            is never shown.
+        on_request: Called with each `SimulatedRequest`, those that are refused included, before
+            the reply is sent. It can be changed at any time.
 
     Attributes:
         faults: The rules by which requests go wrong, besides the options. They can be changed
@@ -90,7 +99,7 @@ class Simulator(SimulatorOptions):
         ConfigurationError: An option is not valid; the message names it.
     """
 
-    _log: RequestLog = field(init=False, repr=False, factory=RequestLog)
+    _log: RequestLog = field(init=False, repr=False)
     _world: World = field(init=False, repr=False)
     _api: SimulatedApi = field(init=False, repr=False)
     _page: Page = field(init=False, repr=False)
@@ -98,6 +107,7 @@ class Simulator(SimulatorOptions):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
+        self._log = RequestLog(self.keep)
         self._world = World(self)
         self._api = SimulatedApi(self, self._log, self._world)
         self._page = Page(self, self._log, self._world)
@@ -108,6 +118,11 @@ class Simulator(SimulatorOptions):
     def requests(self) -> int:
         """How many requests arrived, those that were refused included."""
         return self._log.requests
+
+    @property
+    def recent_requests(self) -> tuple[SimulatedRequest, ...]:
+        """The newest requests and their answers, oldest first, at most ``keep`` of them."""
+        return tuple(self._log.recent)
 
     @property
     def calls(self) -> tuple[SimulatedCall, ...]:
@@ -333,7 +348,34 @@ class Simulator(SimulatorOptions):
         self._log.arrive(at)
         bare = path.partition("?")[0]
         decision = self._api.answer(method, bare, headers, body, at)
-        return decision or Decision(self.latency[0], replies.refused(404, "not found"))
+        if decision is None:
+            decision = Decision(self.latency[0], replies.refused(404, "not found"))
+        self._note(method, bare, headers.get("content-type", ""), body, decision)
+        return decision
+
+    def refuse(self, status: int, message: str) -> HttpResponse:
+        """Return the reply to bytes that are not an HTTP request, and note both."""
+        answer = replies.refused(status, message)
+        self._note("", "", "", b"", Decision(0.0, answer))
+        return answer
+
+    def _note(
+        self, method: str, path: str, content_type: str, body: bytes, decision: Decision
+    ) -> None:
+        """Keep a request among the newest, and show it to the user's observer."""
+        request = self._log.keep(
+            at=self._world.now,
+            method=method,
+            path=path,
+            content_type=content_type,
+            body=body,
+            decision=decision,
+        )
+        if self.on_request is not None:
+            try:
+                self.on_request(request)
+            except Exception:
+                logger.exception("on_request failed; the request is answered all the same")
 
     def leave(self) -> None:
         """Note that a request that was received is no longer under way."""

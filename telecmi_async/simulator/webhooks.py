@@ -93,6 +93,7 @@ class Delivery:
         tries: How often it was sent, or lost on the way.
         arrived: How often it was sent.
         status: The HTTP status of its last answer; ``None`` if there was none, or none yet.
+        failure: Why it could not be delivered the last time, in a few words; ``""`` if it could.
         next_at: When it is sent next, in seconds on the simulator's clock, if it is.
     """
 
@@ -106,6 +107,7 @@ class Delivery:
     tries: int = 0
     arrived: int = 0
     status: int | None = None
+    failure: str = ""
     next_at: float | None = None
 
     @property

@@ -392,7 +392,16 @@ class World:
 
     def _hand_out(self, delivery: Delivery) -> None:
         if self.wakers:
+            delivery.failure = ""
             self.outbox.append(delivery)
+        else:
+            delivery.failure = "not sent: the simulator does not run"
+
+    def drop_outbox(self) -> None:
+        """Give up the messages that were to be sent now."""
+        for delivery in self.outbox:
+            delivery.failure = "not sent: the simulator was stopped"
+        self.outbox.clear()
 
     def send_again(self, delivery: Delivery) -> None:
         """Send a message once more, at once."""
@@ -400,9 +409,11 @@ class World:
         self._hand_out(delivery)
         self.changed()
 
-    def delivered(self, delivery: Delivery, status: int | None, reply: object = None) -> None:
+    def delivered(
+        self, delivery: Delivery, status: int | None, reply: object = None, failure: str = ""
+    ) -> None:
         """Record the answer to a message, and go on with the lifecycle if it was a question."""
-        delivery.status = status
+        delivery.status, delivery.failure = status, failure
         run = self._runs.get(delivery.call)
         if delivery.ask is None or run is None or run.step != delivery.step:
             return

@@ -475,7 +475,11 @@ def test_equal_refusals_end_a_campaign_and_can_be_tried_again(folder: Path) -> N
     assert "`retry-rejected` has them tried again" in terminal.err
     assert "people: paused (2 equal refusals in a row (HTTP 404): not found)" in seen.err
     assert rejected < 4
-    assert (none, again, asked.out) == (Exit.FAILED, Exit.OK, f"to be dialled again: {rejected}\n")
+    assert (none, again, asked.out) == (
+        Exit.FAILED,
+        Exit.OK,
+        f"to be dialled again: {rejected}\n",
+    )
     assert resumed == Exit.OK
     assert simulator.numbers() == 4
 

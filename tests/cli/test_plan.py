@@ -293,8 +293,10 @@ def test_telecmi_itself_is_named() -> None:
         ("09:00", "now        all 1 may be called at this time\n"),
         (
             "13:00",
-            "now        0 may be called now, 1 are outside their hours: the first of them may be called at "
-            "2026-11-24 13:00 UTC\n",
+            (
+                "now        0 may be called now, 1 are outside their hours: the first of them may be called at "
+                "2026-11-24 13:00 UTC\n"
+            ),
         ),
     ],
 )

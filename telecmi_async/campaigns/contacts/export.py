@@ -27,6 +27,7 @@ __all__ = [
     "export_row",
     "history",
     "iso",
+    "mark",
     "rows",
     "unmark",
     "write_csv",
@@ -214,8 +215,13 @@ async def write_jsonl(
     return dict(hidden)
 
 
+def mark(text: str) -> str:
+    """Return a text for a cell of CSV, with a ``'`` wherever a spreadsheet could run it."""
+    return _UNMARKED.sub("'", text)
+
+
 def unmark(cell: str) -> str:
-    """Return the text of a cell of `write_csv`, without the ``'`` that keep it from running."""
+    """Return a text that `mark` or `write_csv` marked, without the ``'`` that keep it from running."""
     return _MARKED.sub("", cell)
 
 
@@ -247,7 +253,7 @@ def _flat(row: dict[str, object]) -> dict[str, object]:
 
 def _cell(value: object) -> object:
     if isinstance(value, str):
-        return _UNMARKED.sub("'", value)
+        return mark(value)
     return iso(value) if isinstance(value, datetime) else value
 
 

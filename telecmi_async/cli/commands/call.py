@@ -21,6 +21,7 @@ from telecmi_async._internal.json_text import parse_json
 from telecmi_async.cli.account import account_of, caller_id, target_words
 from telecmi_async.cli.commands.flow import FlowFile, read_flow
 from telecmi_async.cli.exits import Exit, Stop, exit_of
+from telecmi_async.cli.messages import fate_words
 from telecmi_async.cli.options import CallerId, Here, JsonFlag, command, number, value
 from telecmi_async.cli.rows import number_for, say_row, step_lines
 from telecmi_async.phone import Region, route
@@ -182,6 +183,4 @@ def _words(handle: CallHandle) -> str:
     if error is None:
         again = ", perhaps for the second time" if handle.may_be_duplicate else ""
         return f"TeleCMI accepted it and is placing the call{again}."
-    if error.safe_to_redial:
-        return f"{error}. No phone rang."
-    return f"{error}. A phone may have rung: find out before you dial again."
+    return fate_words(error)

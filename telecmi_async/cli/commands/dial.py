@@ -23,6 +23,7 @@ from telecmi_async.cli.account import account_of, caller_id, target_words
 from telecmi_async.cli.commands.flow import read_flow
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.ledgers import opened
+from telecmi_async.cli.messages import SETTINGS
 from telecmi_async.cli.options import (
     FILE_OR_STDIN,
     CallerId,
@@ -350,7 +351,8 @@ async def _check_begun(ledger: Ledger, name: str, settings: CampaignSettings) ->
     begun = await ledger.settings(name)
     if begun is None or CampaignSettings.parse(begun) == settings:
         return
-    other = ", ".join(settings.differences(CampaignSettings.parse(begun)))
+    names = settings.differences(CampaignSettings.parse(begun))
+    other = ", ".join(SETTINGS[each] for each in names)
     raise Stop(
         Exit.USAGE,
         f"the ledger has a campaign {name!r} that was begun with other settings ({other}): "

@@ -17,6 +17,7 @@ from telecmi_async.cli.account import account_of
 from telecmi_async.cli.exits import Exit, Stop, exit_of
 from telecmi_async.cli.http_request import HttpAnswer, Unreachable, send_request
 from telecmi_async.cli.ledgers import clock_words, is_named, opened
+from telecmi_async.cli.messages import error_words
 from telecmi_async.cli.options import (
     LOCALHOST,
     WEBHOOK_PORT,
@@ -121,14 +122,14 @@ async def _account(terminal: Terminal, *, secret_stdin: bool) -> AsyncIterator[_
     try:
         account = account_of(terminal, secret_stdin=secret_stdin)
     except Stop as stop:
-        yield _Finding("credentials", stop.code, str(stop))
+        yield _Finding("credentials", stop.code, error_words(stop))
         for what in ("TLS", "clock"):
             yield _skipped(what, "TeleCMI is not asked without credentials")
         return
     try:
         came = await anyio.to_thread.run_sync(send_request, "HEAD", account.base_url)
     except Unreachable as error:
-        yield _Finding("connection", Exit.UNAVAILABLE, str(error))
+        yield _Finding("connection", Exit.UNAVAILABLE, error_words(error))
         for what in ("credentials", "TLS", "clock"):
             yield _skipped(what, "TeleCMI cannot be reached")
         return
@@ -150,7 +151,7 @@ async def _credentials(account: Account, *, simulated: bool) -> _Finding:
         ) as service:
             live = await service.channels()
     except TelecmiError as error:
-        return _Finding("credentials", exit_of(error), str(error))
+        return _Finding("credentials", exit_of(error), error_words(error))
     if simulated:
         return _skipped(
             "credentials",
@@ -200,9 +201,9 @@ async def _ledger(terminal: Terminal, ledger: str | None) -> _Finding:
                 f"{each}: {words}" for each in names if (words := await clock_words(book, each))
             ]
     except Stop as stop:
-        return _Finding("ledger", stop.code, str(stop))
+        return _Finding("ledger", stop.code, error_words(stop))
     except TelecmiError as error:
-        return _Finding("ledger", exit_of(error), str(error))
+        return _Finding("ledger", exit_of(error), error_words(error))
     if held_up:
         return _Finding("ledger", Exit.FAILED, "; ".join(held_up))
     words = f"it answers, and has {len(names)} campaigns"
@@ -219,7 +220,7 @@ async def _webhooks(terminal: Terminal, url: str, host: str, port: int) -> _Find
         async with serve_webhooks(receiver, host=host, port=port):
             await check_reachable(receiver, token, url)
     except Stop as stop:
-        return _Finding("webhooks", stop.code, str(stop))
+        return _Finding("webhooks", stop.code, error_words(stop))
     except TelecmiError as error:
-        return _Finding("webhooks", exit_of(error), str(error))
+        return _Finding("webhooks", exit_of(error), error_words(error))
     return _Finding("webhooks", Exit.OK, f"what is sent to {url} arrives here")

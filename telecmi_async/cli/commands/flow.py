@@ -58,7 +58,7 @@ def read_flow(terminal: Terminal, name: str) -> str | bytes:
     try:
         return Path(name).read_bytes()
     except OSError as error:
-        raise InvalidCall(f"cannot read {name}: {error.strerror}", path="flow") from None
+        raise InvalidCall(f"cannot read the call flow {name}: {error.strerror}") from None
 
 
 @command("check", "flow check greeting.json", into=flow)

@@ -119,7 +119,7 @@ def listen(
 
 def _show(terminal: Terminal, event: Event, *, reveal: bool, as_json: bool) -> None:
     if as_json:
-        terminal.put(_line(thaw(event.raw) if reveal else masked_payload(event)))
+        terminal.put_data(_line(thaw(event.raw) if reveal else masked_payload(event)))
     else:
         terminal.put(event_line(event, reveal=reveal))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from telecmi_async._internal.messages import mask
 from telecmi_async.simulator.page.elements import (
     chip,
+    facts,
     html_row,
     html_table,
     joined,
@@ -14,11 +14,13 @@ from telecmi_async.simulator.page.elements import (
     tag,
 )
 from telecmi_async.simulator.page.flow import flow_steps
-from telecmi_async.simulator.page.labels import end_of_line, named, since, span
+from telecmi_async.simulator.page.labels import named, since, span
 from telecmi_async.simulator.page.layout import PageView
-from telecmi_async.simulator.page.views import TONES, messages, stage_chip
+from telecmi_async.simulator.page.lists import TONES, message_table, stage_chip
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from telecmi_async.simulator.call import SimulatedCall
     from telecmi_async.simulator.page.elements import Child, Html
     from telecmi_async.simulator.page.layout import PageModel
@@ -26,14 +28,15 @@ if TYPE_CHECKING:
 _MOST_NOTES: Final = 300
 
 
-def call_view(page: PageModel, call: SimulatedCall | None) -> PageView:
+def call_view(page: PageModel, fields: Mapping[str, str]) -> PageView:
     """Return all that is known of a call, or that it is unknown."""
+    call = page.world.find(fields.get("id", ""))
     if call is None:
         gone = tag("p", "It is over, and no longer among the newest; or it never was.")
         return PageView(title="No such call", place="", status=404, body=gone)
-    about = [delivery for delivery in page.world.deliveries if delivery.call is call]
+    about = [one for one in reversed(page.world.deliveries) if one.call is call]
     body = joined(
-        _facts(page, call),
+        facts(_facts(page, call)),
         _by_hand(page, call),
         tag(
             "div",
@@ -41,27 +44,30 @@ def call_view(page: PageModel, call: SimulatedCall | None) -> PageView:
             section("Call flow", _flow(call)),
             classes="pair",
         ),
-        section("Legs", _legs(call)) if call.legs else None,
-        section("Messages to your program", messages(page, about)),
+        section("Legs", _legs(page, call)) if call.legs else None,
+        section(
+            "Messages to your program",
+            message_table(page, about[:_MOST_NOTES], "No message yet."),
+        ),
     )
     return PageView(
-        title=joined("Call to ", tag("span", mask(call.to), classes="digits")),
+        title=joined("Call to ", tag("span", page.number(call.to), classes="digits")),
         place="",
         typing="press" in call.waits_for,
         body=body,
     )
 
 
-def _facts(page: PageModel, call: SimulatedCall) -> Html:
+def _facts(page: PageModel, call: SimulatedCall) -> list[tuple[str, Child]]:
     params = call.extra_params
     # Their names only: the values are the user's own.
     names = (
         "a text" if isinstance(params, str) else ", ".join(map(named, list(params or ())[:9]))
     )
-    facts: list[tuple[str, Child]] = [
+    return [
         ("State", stage_chip(call)),
         ("Accepted", f"{span(page.world.now - call.accepted)} ago"),
-        ("From", tag("span", mask(call.from_), classes="digits")),
+        ("From", tag("span", page.number(call.from_), classes="digits")),
         ("Request id", tag("code", call.request_id)),
         ("Endpoint", call.region or "none: it came in"),
         ("Try for this number", call.attempt),
@@ -69,8 +75,6 @@ def _facts(page: PageModel, call: SimulatedCall) -> Html:
         ("Talked", f"{call.talk_seconds} s"),
         ("Extra params", names or "none"),
     ]
-    pairs = [tag("div", tag("dt", label), tag("dd", fact)) for label, fact in facts]
-    return tag("dl", *pairs, classes="facts")
 
 
 def _by_hand(page: PageModel, call: SimulatedCall) -> Html | None:
@@ -130,11 +134,11 @@ def _timeline(call: SimulatedCall) -> Html:
     )
 
 
-def _legs(call: SimulatedCall) -> Html:
+def _legs(page: PageModel, call: SimulatedCall) -> Html:
     rows = [
         html_row(
             leg.name,
-            (end_of_line(leg.to), "digits"),
+            (page.number(leg.to), "digits"),
             chip(TONES.get(ending := leg.ending or "under way", "busy"), ending),
             (f"{leg.talk_seconds} s", "number"),
             "made" if leg.recorded else "to come",

@@ -114,6 +114,7 @@ def html_table(
     return tag("div", whole, classes="scroll", role="region", aria_label=caption, tabindex=0)
 
 
-def older(count: int) -> Html | None:
-    """Return a line that says how many older rows are left out, if any are."""
-    return tag("p", f"and {count:,} older ones", classes="more") if count else None
+def facts(pairs: Iterable[tuple[str, Child]]) -> Html:
+    """Return facts, each with its name."""
+    found = [tag("div", tag("dt", name), tag("dd", fact)) for name, fact in pairs]
+    return tag("dl", *found, classes="facts")

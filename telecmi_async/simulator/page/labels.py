@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-from telecmi_async._internal.messages import mask, mask_in
+from telecmi_async._internal.messages import mask_in
 
 if TYPE_CHECKING:
     from telecmi_async.simulator.webhooks import Delivery
@@ -20,13 +20,17 @@ def named(value: object) -> str:
     text = mask_in(str(value)[: 2 * _LONGEST])  # before it is cut, so that no half is left
     if len(text) > _LONGEST:
         text = text[:_LONGEST] + "…"
-    # What does not print could turn the line around, and a lone surrogate is no UTF-8.
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+    return printable(text).replace("\n", "\ufffd")
 
 
-def end_of_line(to: int | str) -> str:
-    """Return the far end of a leg: a masked number, or the name of a SIP user."""
-    return mask(to) if isinstance(to, int) else named(to)
+def printable(text: str) -> str:
+    """Return a text with a sign in place of each letter that does not print, except line ends.
+
+    Such a letter could turn the line around, and a lone surrogate is no UTF-8.
+    """
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text
+    )
 
 
 def span(seconds: float) -> str:

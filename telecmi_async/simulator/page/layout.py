@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Final, LiteralString
 
 from attrs import frozen
 
+from telecmi_async._internal.messages import mask
 from telecmi_async.simulator.options import SimulatorOptions
 from telecmi_async.simulator.page.assets import ASSETS
 from telecmi_async.simulator.page.elements import Html, joined, tag
-from telecmi_async.simulator.page.labels import elapsed
+from telecmi_async.simulator.page.labels import elapsed, named
 from telecmi_async.simulator.request_log import RequestLog
 from telecmi_async.simulator.world import World
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _PLACES: Final = (
     ("./", "Overview"),
+    ("calls", "Calls"),
+    ("requests", "Requests"),
     ("deliveries", "Deliveries"),
     ("faults", "Faults"),
     ("numbers", "Numbers"),
@@ -33,6 +36,12 @@ class PageModel:
     log: RequestLog
     world: World
     token: str
+
+    def number(self, to: int | str) -> str:
+        """Return the far end of a leg: a number, masked unless it may be shown, or a name."""
+        if not isinstance(to, int):
+            return named(to)
+        return str(to) if self.options.reveal else mask(to)
 
     def form(self, do: LiteralString, *children: Child, **fields: str | int) -> Html:
         """Return a form that sends one of `PAGE_ACTIONS` to the page that it stands on."""
@@ -91,11 +100,11 @@ def document(page: PageModel, view: PageView, problem: str | None) -> bytes:
         id="main",
         tabindex=-1,
     )
-    body = tag("body", _header(view.place), main)
+    body = tag("body", _header(page, view.place), main)
     return joined(Html("<!doctype html>"), tag("html", head, body, lang="en")).markup.encode()
 
 
-def _header(place: str) -> Html:
+def _header(page: PageModel, place: str) -> Html:
     links = [
         tag("a", label, href=address, aria_current="page" if address == place else None)
         for address, label in _PLACES
@@ -104,6 +113,7 @@ def _header(place: str) -> Html:
         "p",
         tag("strong", "Simulator: no phone rings."),
         " What is shown here happens on this machine only.",
+        " Phone numbers are shown in full." if page.options.reveal else None,
         classes="banner",
     )
     bar = tag(
@@ -120,7 +130,7 @@ def _header(place: str) -> Html:
 
 def _foot(page: PageModel) -> Html:
     speed = page.options.speed
-    faster = f", {speed:g} times as fast as ours" if speed != 1 else ""
+    faster = f", {speed:g} times as fast as real time" if speed != 1 else ""
     trace = tag("code", page.world.trace())
     return tag(
         "footer",

@@ -12,13 +12,15 @@ import hmac
 import re
 import secrets
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, urlencode
 
 from telecmi_async.simulator.page.actions import PAGE_ACTIONS, ActionRefused
 from telecmi_async.simulator.page.assets import ASSETS
 from telecmi_async.simulator.page.call_view import call_view
 from telecmi_async.simulator.page.layout import PageModel, document
-from telecmi_async.simulator.page.views import deliveries, faults, numbers, overview
+from telecmi_async.simulator.page.lists import calls, deliveries, requests
+from telecmi_async.simulator.page.request_view import request_view
+from telecmi_async.simulator.page.views import faults, numbers, overview
 from telecmi_async.simulator.replies import simulated_reply
 
 if TYPE_CHECKING:
@@ -53,15 +55,20 @@ _STORED: Final = ("Cache-Control", "public, max-age=31536000, immutable")
 _HTML: Final = "text/html; charset=utf-8"
 _FORM: Final = "application/x-www-form-urlencoded"
 _MOST_FIELDS: Final = 16
-_CALL: Final = "/call"
+# Fields of an address that say what a page shows.
+_SHOWN: Final[tuple[str, ...]] = ("id", "n", "q", "page")
 
-_VIEWS: Final[Mapping[str, Callable[[PageModel], PageView]]] = {
+_VIEWS: Final[Mapping[str, Callable[[PageModel, Mapping[str, str]], PageView]]] = {
     "/": overview,
+    "/call": call_view,
+    "/calls": calls,
     "/deliveries": deliveries,
     "/faults": faults,
     "/numbers": numbers,
+    "/request": request_view,
+    "/requests": requests,
 }
-_PATHS: Final = frozenset({*_VIEWS, *ASSETS, _CALL})
+_PATHS: Final = frozenset({*_VIEWS, *ASSETS})
 
 
 class Page:
@@ -95,12 +102,8 @@ class Page:
     def _show(
         self, path: str, query: str, refusal: ActionRefused | None = None
     ) -> HttpResponse:
-        model = self._model
-        if path == _CALL:
-            view = call_view(model, model.world.find(_fields(query).get("id", "")))
-        else:
-            view = _VIEWS[path](model)
-        page = document(model, view, refusal.why if refusal else None)
+        view = _VIEWS[path](self._model, _fields(query))
+        page = document(self._model, view, refusal.why if refusal else None)
         return _page(refusal.status if refusal else view.status, page)
 
     def _act(
@@ -115,8 +118,9 @@ class Page:
         except ActionRefused as refusal:
             return self._show(path, query, refusal)
         here = path.removeprefix("/") or "./"
-        if path == _CALL:
-            here = f"call?id={quote(_fields(query).get('id', ''), safe='')}"
+        given = _fields(query)
+        if kept := {name: given[name] for name in _SHOWN if name in given}:
+            here += "?" + urlencode(kept, errors="replace")
         # Relative, so that it holds wherever the simulator is mounted.
         return _page(303, b"", ("Location", f"{here}#{seen}" if seen else here))
 

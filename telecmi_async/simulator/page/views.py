@@ -1,70 +1,75 @@
-"""Page views: the overview, the messages, the faults, and the magic numbers."""
+"""Page views: the overview, the faults, and the magic numbers."""
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
-from telecmi_async._internal.messages import mask
 from telecmi_async.simulator.callee import MAGIC
 from telecmi_async.simulator.fault import FaultKind
-from telecmi_async.simulator.page.elements import (
-    chip,
-    html_row,
-    html_table,
-    joined,
-    older,
-    section,
-    tag,
-)
-from telecmi_async.simulator.page.flow import flow_steps, flow_strip
-from telecmi_async.simulator.page.labels import delivery_id, span
+from telecmi_async.simulator.page.elements import html_row, html_table, joined, section, tag
 from telecmi_async.simulator.page.layout import PageView
+from telecmi_async.simulator.page.lists import call_table, newest_calls, request_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
-    from telecmi_async.simulator.call import SimulatedCall
     from telecmi_async.simulator.fault import Fault
-    from telecmi_async.simulator.page.elements import Html
+    from telecmi_async.simulator.options import SimulatorOptions
+    from telecmi_async.simulator.page.elements import Child, Html
     from telecmi_async.simulator.page.layout import PageModel
-    from telecmi_async.simulator.webhooks import Delivery
 
-_MOST_CALLS: Final = 50
-_MOST_MESSAGES: Final = 100
+_MOST_LIVE: Final = 50
+_MOST_OTHERS: Final = 20
+_MOST_REQUESTS: Final = 10
 _MINUTES: Final = (1, 5, 30)
-#: The colours of a call's stages.
-TONES: Final = {
-    "answered": "good",
-    "bridged": "good",
-    "completed": "good",
-    "missed": "bad",
-    "busy": "bad",
-    "failed": "bad",
-    "started": "busy",
-    "ringing": "busy",
-}
 
 
 # -- overview
 
 
-def overview(page: PageModel) -> PageView:
-    """Return the counts, and the newest calls."""
+def overview(page: PageModel, _: Mapping[str, str]) -> PageView:
+    """Return the counts, and the newest calls and requests."""
     live = page.world.live
-    rest = [call for call in page.world.calls.values() if call.request_id not in live]
+    now = list(islice(reversed(live.values()), _MOST_LIVE))
+    newest, total = newest_calls(page)
+    rest = (call for call in newest if call.request_id not in live)
+    over = list(islice(rest, _MOST_OTHERS))
+    recent = page.log.recent
+    last = list(islice(reversed(recent), _MOST_REQUESTS))
     skips = [
         page.button("advance", f"+{n} min", label=f"Let {n} min pass", minutes=n)
         for n in _MINUTES
     ]
     beside = tag("div", "Let time pass", *skips, classes="beside")
-    now = _calls(page, "Calls now", list(live.values()), "No call is going on.")
     body = joined(
         _counts(page),
-        section("Calls now", now, beside=beside),
-        section("Other calls", _calls(page, "Other calls", rest, "None is over yet.")),
+        section(
+            "Calls now",
+            call_table(page, "Calls now", now, "No call is going on."),
+            _all("calls", "calls", len(live) - len(now)),
+            beside=beside,
+        ),
+        section(
+            "Other calls",
+            call_table(page, "Other calls", over, "None is over yet."),
+            _all("calls", "calls", total - len(live) - len(over)),
+        ),
+        section(
+            "Newest requests",
+            request_table(page, last, "No request yet."),
+            _all("requests", "requests", len(recent) - len(last)),
+        ),
     )
     return PageView(title="Overview", place="./", body=body)
+
+
+def _all(place: str, label: str, left_out: int) -> Html | None:
+    """Return a link to a whole list, if some of it is left out."""
+    if left_out <= 0:
+        return None
+    link = tag("a", f"all {label}", href=place)
+    return tag("p", f"and {left_out:,} older: ", link, classes="more")
 
 
 def _counts(page: PageModel) -> Html:
@@ -85,106 +90,55 @@ def _counts(page: PageModel) -> Html:
     return tag("dl", *pairs, classes="counts")
 
 
-def _calls(page: PageModel, caption: str, calls: Sequence[SimulatedCall], empty: str) -> Html:
-    newest = calls[: -_MOST_CALLS - 1 : -1]
-    rows = [
-        html_row(
-            _link(call),
-            stage_chip(call),
-            (span(page.world.now - call.accepted), "number"),
-            flow_strip(flow_steps(call)),
-            mark=f"c-{call.request_id}",
-        )
-        for call in newest
-    ]
-    columns = ["To", "State", "Since", "Call flow"]
-    table = html_table(caption, columns, rows, empty=empty, classes="calls")
-    return joined(table, older(len(calls) - len(newest)))
-
-
-def _link(call: SimulatedCall) -> Html:
-    return tag("a", mask(call.to), href=f"call?id={quote(call.request_id)}", classes="digits")
-
-
-def stage_chip(call: SimulatedCall) -> Html:
-    """Return how far a call has come."""
-    return chip(TONES.get(call.stage, ""), call.stage)
-
-
-# -- messages
-
-
-def deliveries(page: PageModel) -> PageView:
-    """Return the newest messages of all calls."""
-    target = page.options.webhooks.to
-    if target is None and not page.world.receivers:
-        where = "They go nowhere: this simulator has no target for webhooks."
-    elif isinstance(target, str):
-        where = "They go to a URL, which is not shown: it holds a token."
-    else:
-        where = "They go into a receiver of this program's own."
-    body = joined(tag("p", where), messages(page, list(page.world.deliveries)))
-    return PageView(title="Messages to your program", place="deliveries", body=body)
-
-
-def messages(page: PageModel, about: Sequence[Delivery]) -> Html:
-    """Return messages as a table, the newest first."""
-    newest = about[: -_MOST_MESSAGES - 1 : -1]
-    columns = ["Message", "Leg", "Call", "Attempt", "Answer", "Next", ""]
-    rows = [_message(page, delivery) for delivery in newest]
-    table = html_table("Messages", columns, rows, empty="No message yet.", classes="messages")
-    return joined(table, older(len(about) - len(newest)))
-
-
-def _message(page: PageModel, delivery: Delivery) -> Html:
-    this, what = delivery_id(delivery), delivery.what.replace("_", " ")
-    label = f"Send {what} of leg {delivery.leg} again"
-    return html_row(
-        what,
-        delivery.leg,
-        _link(delivery.call),
-        ("asked" if delivery.ask else f"{delivery.tries} of {delivery.most_tries}", "number"),
-        _answer(delivery),
-        (_next(page, delivery), "number"),
-        page.button("send_again", "Send again", label=label, delivery=this),
-        mark=f"d-{this}",
-    )
-
-
-def _answer(delivery: Delivery) -> Html:
-    status = delivery.status
-    if status is not None:
-        return chip("good", f"{status} taken") if delivery.taken else chip("bad", f"{status}")
-    if delivery.arrived or delivery.ask:
-        return chip("busy", "no answer yet")
-    return chip("bad", "lost") if delivery.tries else chip("", "not sent yet")
-
-
-def _next(page: PageModel, delivery: Delivery) -> str:
-    done = page.options.webhooks.redeliver == "until_2xx" and delivery.taken
-    if delivery.next_at is None or done:
-        return "no more"
-    return f"in {span(delivery.next_at - page.world.now)}"
-
-
 # -- faults
 
 
-def faults(page: PageModel) -> PageView:
-    """Return the rules that hold now, and the form for another."""
-    rows = [_rule(page, number, fault) for number, fault in page.options.faults]
+def faults(page: PageModel, _: Mapping[str, str]) -> PageView:
+    """Return the rules and options that hold now, and the form for another rule."""
+    rules = [_rule(page, number, fault) for number, fault in page.options.faults]
+    rows = rules + _options(page.options)
+    magic = " Magic numbers still do what they stand for." if page.options.magic else ""
+    empty = f"No rule and no option lets requests go wrong.{magic}"
     columns = ["Rule", "What happens", "To", "Share of tries", "Tries for a number", ""]
     clear = tag("div", page.button("clear_faults", "Remove all"), classes="beside")
     body = joined(
         section(
             "Rules that hold",
             tag("p", "The first one that fits decides. Magic numbers are left alone."),
-            html_table("Rules", columns, rows, empty="No rule holds: nothing goes wrong."),
-            beside=clear if rows else None,
+            html_table("Rules", columns, rows, empty=empty),
+            beside=clear if rules else None,
         ),
         section("Add a rule", _new_rule(page)),
     )
     return PageView(title="Faults", place="faults", typing=True, body=body)
+
+
+def _options(options: SimulatorOptions) -> list[Html]:
+    """Return what goes wrong by the simulator's options."""
+    found: list[tuple[str, Child, str]] = []
+    if options.calls_per_second is not None:
+        found.append(
+            (f"429 above {options.calls_per_second} calls a second", "", "calls_per_second")
+        )
+    if options.files is not None:
+        found.append(("404 for a file that is not uploaded", "", "files"))
+    if share := options.error_502_share:
+        label = "502 with TeleCMI's body"
+        if options.error_502_kind == "gateway":
+            placed = 100 * options.gateway_placed_share
+            label = f"502 of a gateway, and {placed:g} % of the calls are placed"
+        found.append((label, f"{100 * share:g} %", "error_502_share"))
+    return [
+        html_row(
+            "option",
+            label,
+            ("every number", "digits"),
+            (much, "number"),
+            "all",
+            (tag("code", name), "number"),
+        )
+        for label, much, name in found
+    ]
 
 
 def _rule(page: PageModel, number: int, fault: Fault) -> Html:
@@ -192,7 +146,7 @@ def _rule(page: PageModel, number: int, fault: Fault) -> Html:
     return html_row(
         (number, "number"),
         fault.kind.label,
-        ("every number" if fault.to is None else mask(fault.to), "digits"),
+        ("every number" if fault.to is None else page.number(fault.to), "digits"),
         (f"{100 * fault.share:g} %", "number"),
         tries,
         page.button("remove_fault", "Remove", label=f"Remove rule {number}", rule=number),
@@ -224,7 +178,7 @@ def _field(name: str, label: str, control: Html) -> Html:
 # -- magic numbers
 
 
-def numbers(page: PageModel) -> PageView:
+def numbers(page: PageModel, _: Mapping[str, str]) -> PageView:
     """Return what the last four digits of a number stand for."""
     rows = [html_row((f"…{digits}", "digits"), magic.label) for digits, magic in MAGIC.items()]
     off = tag("p", "They are switched off in this simulator: magic=False.", classes="note")
