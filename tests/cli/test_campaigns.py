@@ -30,6 +30,7 @@ from telecmi_async.campaigns import Campaign, CampaignRules, CampaignSettings
 from telecmi_async.cli import Exit, main
 from telecmi_async.cli.exits import exit_of
 from telecmi_async.cli.running import exit_for
+from telecmi_async.cli.state_words import MOVE_WORDS, STATE_WORDS, history_words
 from telecmi_async.errors import CallCancelled, StoreError
 from telecmi_async.ledger import (
     CallEvidence,
@@ -40,6 +41,7 @@ from telecmi_async.ledger import (
     SendResult,
     SqliteLedger,
 )
+from telecmi_async.ledger.states import Move
 from telecmi_async.simulator import Fault, Simulator, Webhooks
 
 if TYPE_CHECKING:
@@ -780,7 +782,7 @@ def test_a_database_is_opened_by_its_own_ledger(monkeypatch: pytest.MonkeyPatch)
 
 def test_contacts_are_exported_masked_and_safe(folder: Path) -> None:
     """Exported CSV has masked numbers and no formulas."""
-    in_ledger(partial(begin, name="people", note="=cmd()", phone="+91 98765 43210"))
+    in_ledger(partial(begin, name="people", note="=cmd()", phone="+91 98765 43210", due="2026-11-30"))
     code, terminal = ran("export", "--ledger", "l.db")
     rows = list(csv.DictReader(terminal.out.splitlines()))
 
@@ -789,6 +791,10 @@ def test_contacts_are_exported_masked_and_safe(folder: Path) -> None:
     assert {row["column.note"] for row in rows} == {"'=cmd()"}
     assert "98765" not in terminal.out
     assert {row["state"] for row in rows} == {"pending"}
+    assert {row["column.due"] for row in rows} == {"2026-11-30"}
+    assert terminal.err == (
+        "Masked numbers in: number (4), phone (4). --reveal writes them in full.\n"
+    )
 
 
 def test_numbers_are_exported_in_full_on_request(folder: Path) -> None:
@@ -804,7 +810,7 @@ def test_numbers_are_exported_in_full_on_request(folder: Path) -> None:
     assert [row["number"] for row in rows] == [str(number) for number in NUMBERS[:2]]
     assert rows[0]["columns"] == {"name": "N"}
     assert rows[0]["sent_at"].endswith("+00:00")
-    assert table.out == ""
+    assert table.out == terminal.err == table.err == ""
     assert (folder / "out.csv").read_text().count("\n") == 5
 
 
@@ -844,6 +850,11 @@ def test_why_tells_a_numbers_story(folder: Path) -> None:
     assert code == Exit.OK
     assert answered.out.startswith(f"{mask(NUMBERS[0])} in people is finished")
     assert "  sent once\n  answered, 7 s\n  cost unknown\n" in answered.out
+    told = [line.split("UTC  ")[-1] for line in answered.out.splitlines()[4:]]
+    assert told == [
+        "a worker took it (w)", "a request is about to leave (w)",
+        "no trustworthy answer came: no answer", "TeleCMI has the call", "the call is over",
+    ]  # fmt: skip
     assert "not answered" in missed.out
     assert "cost" not in untouched.out
     assert "nothing was ever sent" in untouched.out
@@ -855,6 +866,21 @@ def test_why_tells_a_numbers_story(folder: Path) -> None:
     assert unknown == Exit.FAILED
     assert "is in no campaign" in other.err
     assert "917555" not in answered.out + as_json.out
+
+
+def test_every_move_and_state_has_words() -> None:
+    """Each state, move and rule is told in words; a detail that says the same is not repeated."""
+    assert STATE_WORDS.keys() == set(ContactState)
+    assert MOVE_WORDS.keys() == set(Move)
+    assert (
+        history_words("postpone", "calling_window: it is closed") == "has to wait: it is closed"
+    )
+    assert history_words("reject", "TeleCMI refused the call (404): no") == (
+        "not placed: TeleCMI refused the call (404): no"
+    )
+    assert history_words("event", "wrapped_up") == "event: wrapped_up"
+    assert history_words("event", "") == "event"
+    assert history_words("claim", "") == "a worker took it"
 
 
 # --- retry-unknown ----------------------------------------------------------------------

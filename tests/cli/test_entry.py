@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
@@ -426,8 +427,10 @@ def test_a_flow_that_cannot_be_sent_is_refused(text: str, message: str) -> None:
         (
             {},
             4,
-            "the environment variables TELECMI_APP_ID, TELECMI_SECRET and TELECMI_FROM are not "
-            "set; --from gives a caller id, too",
+            (
+                "the environment variables TELECMI_APP_ID, TELECMI_SECRET and TELECMI_FROM are not "
+                "set; --from gives a caller id, too"
+            ),
         ),
         (
             {"TELECMI_FROM": FROM},
@@ -606,6 +609,71 @@ class Announcing(Stream):
             self.complete.set()
 
 
+def exported(text: str) -> dict[str, str]:
+    """Return the variables that a shell has after reading a text."""
+    shown = subprocess.run(
+        ["sh", "-c", f"{text}\nenv"], env={}, capture_output=True, text=True, check=True
+    )
+    return dict(line.split("=", 1) for line in shown.stdout.splitlines())
+
+
+def test_simulate_shows_a_line_a_request() -> None:
+    """Each request is a line on stderr, with its answer and the number, masked unless revealed."""
+    stdout, stderr = Announcing(), Stream()
+    terminal = Terminal(stdin=Stream(), stdout=stdout, stderr=stderr, environ={})
+    asked = threading.Event()
+
+    def ask() -> None:
+        assert stdout.complete.wait(10)
+        found = exported(stdout.getvalue())
+        account = {"appid": int(found["TELECMI_APP_ID"]), "secret": found["TELECMI_SECRET"]}
+        flow = [{"action": "hangup"}]
+        call = {"from": 19170000000, "to": 19175550001, "pcmo": flow}
+        base = found["TELECMI_BASE_URL"]
+        with httpx.Client() as client:
+            url = f"{base}/global_pcmo_make_call"
+            client.post(url, json={**account, **call})
+            client.post(url, json={**account, **call})
+            client.post(url, json={**account, **call, "secret": "wrong"})
+            client.post(url, json=account)
+            for to in (19175559911, 19175559921, 19175559922, 19175559931):
+                with suppress(httpx.TransportError):
+                    client.post(url, json={**account, **call, "to": to})
+            client.post(f"{base}/piopiy/get_channels", json=account)
+            client.get(f"{base}/none/919876543210")
+        with socket.create_connection(("127.0.0.1", httpx.URL(base).port or 0)) as raw:
+            raw.sendall(b"nonsense\r\n\r\n")
+            raw.recv(100)
+        asked.set()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    with interrupted(asked):
+        main(["simulate", "--port", "0"], terminal=terminal)
+    thread.join()
+
+    lines = [
+        line[10:]
+        for line in stderr.getvalue().splitlines()
+        if re.match(r"\d\d:\d\d:\d\d  ", line)
+    ]
+    assert lines == [
+        "call      200       •••••••0001     placed",
+        "call      200       •••••••0001     placed, try 2",
+        "call      420       •••••••0001     authentication failed",
+        "call      422                       the property from is required",
+        "call      502       •••••••9911     the property required is missing",
+        "call      no reply  •••••••9921",
+        "call      no reply  •••••••9922     placed all the same",
+        "call      200/420   •••••••9931     authentication failed",
+        "channels  200",
+        "/v2/none/••••••••3210 404                       not found",
+        "not HTTP  400                       this is no HTTP request",
+    ]
+    assert "answers: 3 × 200, 2 × no reply, 1 × 420, 1 × 422" in stderr.getvalue()
+    assert "not-a-secret" not in stderr.getvalue()
+
+
 def test_simulate_serves_until_ctrl_c() -> None:
     """`simulate` prints its environment, serves until Ctrl-C, and then prints counts."""
     stdout = Announcing()
@@ -616,7 +684,7 @@ def test_simulate_serves_until_ctrl_c() -> None:
 
     def ask() -> None:
         assert stdout.complete.wait(10)
-        found = dict(line.split("=", 1) for line in stdout.getvalue().splitlines())
+        found = exported(stdout.getvalue())
         fields = {"appid": int(found["TELECMI_APP_ID"]), "secret": found["TELECMI_SECRET"]}
         caller = int(found["TELECMI_FROM"])
         more = {"from": caller, "to": 19170000001, "pcmo": json.loads(FLOW)}
@@ -652,7 +720,7 @@ def test_simulate_may_speak_json() -> None:
         "TELECMI_FROM",
         "TELECMI_SECRET",
     }
-    assert counts == {"requests": 0, "numbers": 0, "more_than_once": 0}
+    assert counts == {"requests": 0, "answers": {}, "numbers": 0, "more_than_once": 0}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])

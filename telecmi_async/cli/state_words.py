@@ -1,0 +1,58 @@
+"""Words for what a ledger holds: states of contacts, and the moves between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from telecmi_async.cli.event_lines import status_words
+from telecmi_async.ledger import ContactState
+from telecmi_async.ledger.states import Move
+
+#: What each state of a contact means.
+STATE_WORDS: Final[Mapping[ContactState, str]] = {
+    ContactState.PENDING: "to be dialled",
+    ContactState.CLAIMED: "about to be dialled",
+    ContactState.SENDING: "being sent",
+    ContactState.PLACED: "TeleCMI has the call",
+    ContactState.FINISHED: "over, and how it went is known",
+    ContactState.REJECTED: "TeleCMI refused it",
+    ContactState.FAILED: "could not be sent",
+    ContactState.BLOCKED: "a rule forbids it",
+    ContactState.UNKNOWN: "a phone may have rung: not dialled again",
+}
+#: What each move means. The detail that follows says why.
+MOVE_WORDS: Final[Mapping[str, str]] = {
+    Move.CLAIM: "a worker took it",
+    Move.RELEASE: "given back: nothing was sent",
+    Move.INTEND: "a request is about to leave",
+    Move.POSTPONE: "has to wait",
+    Move.BLOCK: "blocked",
+    Move.ACCEPT: "TeleCMI has the call",
+    Move.REJECT: "not placed",
+    Move.RETRY: "not placed, to be tried again",
+    Move.FAIL: "not placed, and not tried again",
+    Move.MARK_UNKNOWN: "no trustworthy answer came",
+    Move.FINISH: "the call is over",
+    Move.RESOLVE_UNKNOWN: "proven that no phone rang: to be dialled again",
+    Move.GIVE_UP: "proven that no phone rang: given up",
+    Move.REDIAL: "dialled again by your decision",
+    Move.REOPEN: "tried again by your decision",
+}
+# The detail of these names the worker.
+_BY_A_WORKER: Final = frozenset({Move.CLAIM, Move.INTEND})
+
+
+def reason_words(reason: str) -> str:
+    """Return a reason without the name of its rule, which programs read."""
+    rule, _, words = reason.partition(": ")
+    return words if words and rule.isidentifier() else reason
+
+
+def history_words(what: str, detail: str) -> str:
+    """Return an entry of a contact's history in words."""
+    if what == "event":
+        return ": ".join(filter(None, ("event", detail, status_words(detail))))
+    if what in _BY_A_WORKER and detail:
+        return f"{MOVE_WORDS[what]} ({detail})"
+    return ": ".join(filter(None, (MOVE_WORDS[what], reason_words(detail))))
