@@ -26,11 +26,16 @@ from consoles import (
 from fault_server import closed_port
 
 from telecmi_async._internal.messages import mask
-from telecmi_async.campaigns import Campaign, CampaignRules, CampaignSettings
+from telecmi_async.campaigns import Campaign, CampaignRules, CampaignSettings, CostCap
 from telecmi_async.cli import Exit, main
 from telecmi_async.cli.exits import exit_of
 from telecmi_async.cli.running import exit_for
-from telecmi_async.cli.state_words import MOVE_WORDS, STATE_WORDS, history_words
+from telecmi_async.cli.state_words import (
+    MOVE_WORDS,
+    STATE_WORDS,
+    campaign_words,
+    history_words,
+)
 from telecmi_async.errors import CallCancelled, StoreError
 from telecmi_async.ledger import (
     CallEvidence,
@@ -725,7 +730,8 @@ def test_several_campaigns_need_a_name(folder: Path) -> None:
 
     assert code == Exit.OK
     assert terminal.out.splitlines() == [
-        f"{name}: dialling, 4 contacts, 4 to be dialled" for name in ("people", "second")
+        f"{name}: 4 of 4 to be dialled; not running: contacts are left, and no worker holds one"
+        for name in ("people", "second")
     ]
     assert [json.loads(line)["campaign"] for line in as_json.out.splitlines()] == [
         "people",
@@ -782,7 +788,9 @@ def test_a_database_is_opened_by_its_own_ledger(monkeypatch: pytest.MonkeyPatch)
 
 def test_contacts_are_exported_masked_and_safe(folder: Path) -> None:
     """Exported CSV has masked numbers and no formulas."""
-    in_ledger(partial(begin, name="people", note="=cmd()", phone="+91 98765 43210", due="2026-11-30"))
+    in_ledger(
+        partial(begin, name="people", note="=cmd()", phone="+91 98765 43210", due="2026-11-30")
+    )
     code, terminal = ran("export", "--ledger", "l.db")
     rows = list(csv.DictReader(terminal.out.splitlines()))
 
@@ -881,6 +889,43 @@ def test_every_move_and_state_has_words() -> None:
     assert history_words("event", "wrapped_up") == "event: wrapped_up"
     assert history_words("event", "") == "event"
     assert history_words("claim", "") == "a worker took it"
+
+
+@pytest.mark.parametrize(
+    ("counts", "more", "said"),
+    [
+        ({}, {}, "it has no contacts"),
+        ({"pending": 2}, {}, "not running: contacts are left, and no worker holds one"),
+        ({"pending": 2, "claimed": 1}, {}, "running"),
+        ({"sending": 1}, {}, "running"),
+        ({"sending": 1, "pending": 1}, {"asked": "paused", "status": "paused", "why": "lunch"},
+         "paused (lunch), awaiting what was sent"),
+        ({"pending": 1}, {"asked": "stopped", "status": "stopped"}, "stopped"),
+        ({"pending": 1}, {"status": "waiting for a window"},
+         "waiting: no contact that is left may be called before 1970-01-02 00:00 UTC"),
+        ({"pending": 1, "finished": 9}, {"cost": 20.0},
+         "not running, since its calls have cost as much as they may"),
+        ({"placed": 1}, {"status": "waiting for records"},
+         "dialled: how some of the calls went may still become known"),
+        ({"finished": 4}, {"status": "done", "cost": 20.0}, "done"),
+        ({"finished": 4, "unknown": 3}, {"status": "done"},
+         "done, but it is not known whether 3 of the phones rang"),
+    ],
+)  # fmt: skip
+def test_status_says_what_the_ledger_proves(
+    counts: dict[str, int], more: dict[str, Any], said: str
+) -> None:
+    """A campaign runs if a worker holds a contact; otherwise `status` says what it waits for."""
+    state = CampaignState(
+        **{
+            "name": "people", "status": "dialling", "asked": "running", "why": "", "sends": 0,
+            "cost": None, **more,
+            "counts": {each: counts.get(str(each), 0) for each in ContactState},
+        }
+    )  # fmt: skip
+    rules = CampaignRules(cost=CostCap(20))
+
+    assert campaign_words(state, rules, 86_400.0) == said
 
 
 # --- retry-unknown ----------------------------------------------------------------------

@@ -670,7 +670,7 @@ def test_simulate_shows_a_line_a_request() -> None:
         "/v2/none/••••••••3210 404                       not found",
         "not HTTP  400                       this is no HTTP request",
     ]
-    assert "answers: 3 × 200, 2 × no reply, 1 × 420, 1 × 422" in stderr.getvalue()
+    assert "answers: 3 with 200, 2 with no reply, 1 with 420, 1 with 422" in stderr.getvalue()
     assert "not-a-secret" not in stderr.getvalue()
 
 

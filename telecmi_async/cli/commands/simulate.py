@@ -114,7 +114,9 @@ def simulate(
             terminal.put(json.dumps(counts))
         terminal.say()
         if answers:
-            said = ", ".join(f"{count} × {answer}" for answer, count in answers.most_common())
+            said = ", ".join(
+                f"{count} with {answer}" for answer, count in answers.most_common()
+            )
             terminal.say(f"answers: {said}")
         terminal.say(
             f"requests: {simulator.requests}, numbers dialled: {simulator.numbers()}, "
