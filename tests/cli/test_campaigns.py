@@ -233,7 +233,7 @@ def test_a_count_that_is_not_the_plans_is_refused(folder: Path) -> None:
     ("change", "environ", "message"),
     [
         (["--flow", "-", "--secret-stdin"], {}, "stdin cannot hold both"),
-        (["--flow", "none.json"], {}, "flow: cannot read none.json: No such file"),
+        (["--flow", "none.json"], {}, "cannot read the call flow none.json: No such file"),
         (["--from", "x"], {}, 'from_: is not a phone number: "x" is not'),
         (["--country", "999"], {}, "country must be a country calling code"),
         (
