@@ -106,7 +106,8 @@ def value(metavar: str, text: str = "", **more: Any) -> Parameter:
 
     Without a text, the docstring of the function says it.
     """
-    return Parameter(metavar=metavar, **({"help": text} if text else {}), **more)
+    given = {**more, "help": text} if text else more
+    return Parameter(metavar=metavar, **given)
 
 
 def _file(_: Any, tokens: Sequence[Token]) -> str:
@@ -123,7 +124,7 @@ Here: TypeAlias = Annotated[Terminal, Parameter(parse=False)]
 _LEDGER: Final = "The ledger: a file, or postgresql://… without a password (or TELECMI_LEDGER)."
 _CAMPAIGN: Final = "Which campaign, if the ledger has several."
 _JSON: Final = "Print the result, or the error, as JSON."
-_SECRET: Final = "Read the secret from stdin, the first line."
+_STDIN: Final = "Read the secret from stdin, the first line."
 _FROM: Final = "The caller id (or TELECMI_FROM)."
 _ERRORS: Final = "The share of answers that are TeleCMI's 502, from 0 to 1."
 _PORT: Final = f"Where webhooks arrive on this machine, {WEBHOOK_PORT} unless given."
@@ -139,7 +140,7 @@ Confirmed: TypeAlias = Annotated[
     int | None,
     value("N", "Do not ask: N will be called.", name="--yes", converter=number(int, 0)),
 ]
-SecretFlag: TypeAlias = Annotated[bool, Parameter(help=_SECRET)]
+SecretFlag: TypeAlias = Annotated[bool, Parameter(help=_STDIN)]
 CallerId: TypeAlias = Annotated[str | None, value("NUMBER", _FROM, name="--from")]
 Host: TypeAlias = Annotated[str, value("ADDRESS", "The address to listen on.")]
 CallsPerSecond: TypeAlias = Annotated[

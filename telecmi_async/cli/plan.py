@@ -15,12 +15,12 @@ from telecmi_async.campaigns.rules import contact_zones
 from telecmi_async.cli.messages import plain_words
 from telecmi_async.cli.output.progress import duration
 from telecmi_async.cli.rows import (
-    flow_steps,
     is_private,
     moment_words,
     number_for,
     say_row,
     say_wrapped,
+    step_lines,
 )
 from telecmi_async.errors import InvalidCall
 from telecmi_async.ledger import NewContact
@@ -235,11 +235,11 @@ def _flow_rows(
     terminal: Terminal, plan: Plan, settings: CampaignSettings
 ) -> Iterator[tuple[str, str]]:
     """Yield the flow and, on the operator's own terminal, what one contact of the file hears."""
-    steps = flow_steps(terminal, settings.flow.dump())
+    steps = step_lines(terminal, settings.flow.dump())
     yield "flow", ", ".join(steps)
     if plan.sample is not None and settings.flow.columns and is_private(terminal):
         row, contact = plan.sample
-        filled = flow_steps(terminal, dump_pcmo(settings.flow.fill(contact.columns)))
+        filled = step_lines(terminal, dump_pcmo(settings.flow.fill(contact.columns)))
         yield "example", f"row {row}, {contact.number}: {', '.join(filled)}"
 
 

@@ -35,9 +35,7 @@ def write_rejected(path: str, file: ContactsFile, contacts: str) -> None:
     try:
         if Path(path).is_file() and not _is_list(path):
             raise Stop(Exit.USAGE, f"--rejected {path}: it exists, and is no list of rows")
-        with open(
-            path, "w", encoding="utf-8", newline="", opener=_private
-        ) as target:  # its mode
+        with open(path, "w", encoding="utf-8", newline="", opener=_private) as target:
             Path(path).chmod(0o600)  # it may have existed
             writer = csv.writer(target)
             writer.writerow(_FIELDS)

@@ -55,7 +55,7 @@ def say_wrapped(terminal: Terminal, text: str, indent: int) -> None:
         terminal.say(line)
 
 
-def flow_steps(terminal: Terminal, actions: Sequence[Mapping[str, object]]) -> Iterator[str]:
+def step_lines(terminal: Terminal, actions: Sequence[Mapping[str, object]]) -> Iterator[str]:
     """Yield each action with what it says, plays or connects to."""
     for action in actions:
         said = [json.dumps(action[key], ensure_ascii=False) for key in _SAID if key in action]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cyclopts import App
 
 _PART_OF_A_NUMBER: Final = re.compile(r"[0-9()\-.]+")
-_KINDS: Final = {int: "must be a whole number", float: "must be a number"}
+_KINDS: Final[dict[object, str]] = {int: "must be a whole number", float: "must be a number"}
 
 
 def usage_words(app: App, error: CycloptsError) -> str:
@@ -32,7 +32,7 @@ def usage_words(app: App, error: CycloptsError) -> str:
     return mask_in(f"{_words(app, error)} (see {chain} --help)")
 
 
-def _words(app: App, error: CycloptsError) -> str:
+def _words(app: App, error: CycloptsError) -> str:  # noqa: PLR0911  # one for each kind
     argument, unused = error.argument, error.unused_tokens or []
     options = [name for name in unused if name.startswith("--")]
     match error:

@@ -482,7 +482,11 @@ def test_equal_refusals_end_a_campaign_and_can_be_tried_again(folder: Path) -> N
     assert "`retry-rejected` has them tried again" in terminal.err
     assert "people: paused (2 equal refusals in a row (HTTP 404): not found)" in seen.err
     assert rejected < 4
-    assert (none, again, asked.out) == (Exit.FAILED, Exit.OK, f"{rejected}\n")
+    assert (none, again, asked.out) == (
+        Exit.FAILED,
+        Exit.OK,
+        f"to be dialled again: {rejected}\n",
+    )
     assert resumed == Exit.OK
     assert simulator.numbers() == 4
 
@@ -943,7 +947,7 @@ def test_unknown_contacts_are_dialled_again_by_decision(
 
     assert asked == Exit.USAGE
     assert code == Exit.OK
-    assert terminal.out == f"{count}\n"
+    assert terminal.out == f"to be dialled again: {count}\n"
     assert state.counts[ContactState.UNKNOWN] == 2 - count
 
 
@@ -1014,9 +1018,9 @@ def test_unplaced_contacts_are_tried_again_by_decision(
 
     assert (asked, other) == (Exit.USAGE, Exit.FAILED)
     assert "2 code 0\nand 1 more reasons\n" in shown.err
-    assert (none, left.out) == (Exit.OK, "0\n")
+    assert (none, left.out) == (Exit.OK, "to be dialled again: 0\n")
     assert "They are pending" not in left.err
-    assert (some, one.out) == (Exit.OK, "1\n")
+    assert (some, one.out) == (Exit.OK, "to be dialled again: 1\n")
     assert by_reason == Exit.OK
     assert json.loads(zero.out)["pending_again"] == 1
     assert "1 were left: a phone may have rung at an earlier request" in zero.err

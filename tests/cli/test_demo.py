@@ -13,8 +13,6 @@ from typing import Any
 import anyio
 import pytest
 from consoles import TO, serving
-from telecmi_async.cli.demo import fictional_numbers
-from telecmi_async.cli.output.panel import Panel
 from terminal_output import ESCAPE, Screen, rows, terminal_on
 
 from telecmi_async.campaigns import CampaignSettings, Pace

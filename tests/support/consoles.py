@@ -74,7 +74,6 @@ def console(
 
 def fail_in(monkeypatch: pytest.MonkeyPatch, command: App, error: BaseException) -> None:
     """Have a command raise an error; its arguments do not matter."""
-
     assert command.default_command is not None
 
     @wraps(command.default_command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from telecmi_async.cli.entry import make_app
+from telecmi_async.cli.app import make_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,7 +23,7 @@ from telecmi_async.cli.commands.flow import FlowFile, read_flow
 from telecmi_async.cli.exits import Exit, Stop, exit_of
 from telecmi_async.cli.messages import fate_words
 from telecmi_async.cli.options import CallerId, Here, JsonFlag, command, number, value
-from telecmi_async.cli.rows import flow_steps, number_for, say_row
+from telecmi_async.cli.rows import number_for, say_row, step_lines
 from telecmi_async.phone import Region, route
 from telecmi_async.wire.endpoints import make_call_url
 
@@ -100,7 +100,7 @@ def _show(terminal: Terminal, request: CallRequest, base_url: str) -> None:
         ("to", number_for(terminal, request.to)),
         ("extra_params", ", ".join(request.extra_params or ())),
         ("duration", "" if longest is None else f"at most {longest} s"),
-        *zip(["flow", *[""] * len(actions)], flow_steps(terminal, actions), strict=False),
+        *zip(["flow", *[""] * len(actions)], step_lines(terminal, actions), strict=False),
         ("webhooks", "none: this command does not learn whether the call is answered"),
     ]
     terminal.say("One call:")

@@ -140,7 +140,7 @@ async def _play(
         async with _staged(terminal, simulator, settings, Path(folder), calls) as stage:
             try:
                 with anyio.fail_after(_OVER + calls / settings.pace.calls_per_second):
-                    await _first_act(terminal, simulator, stage, calls)
+                    await _first_act(simulator, stage, calls)
                     state = await _second_act(simulator, stage)
             except TimeoutError:
                 raise Stop(Exit.FAILED, "it took far too long, and was given up") from None
@@ -202,9 +202,7 @@ def _introduce(
     terminal.put()
 
 
-async def _first_act(
-    terminal: Terminal, simulator: Simulator, stage: _Stage, calls: int
-) -> None:
+async def _first_act(simulator: Simulator, stage: _Stage, calls: int) -> None:
     """Start a worker, kill it in the middle, and say how it left things."""
     with _worker(simulator, stage) as process:
         while process.poll() is None:

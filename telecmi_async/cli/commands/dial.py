@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import tempfile
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
+import anyio
 import anyio.to_thread
 import attrs
+from attrs import frozen
 
 from telecmi_async import CallService, Receiver
 from telecmi_async.campaigns import Campaign, CampaignSettings, Pace, UnknownPolicy
@@ -36,7 +37,8 @@ from telecmi_async.cli.options import (
     number,
     value,
 )
-from telecmi_async.cli.output.terminal import confirm
+from telecmi_async.cli.output.terminal import Terminal, confirm
+from telecmi_async.cli.plan import Plan
 from telecmi_async.cli.rejected_rows import write_rejected
 from telecmi_async.cli.rows import moment_words, say_row
 from telecmi_async.cli.rule_options import RuleOptions
@@ -52,8 +54,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from contextlib import AbstractAsyncContextManager
 
-    from telecmi_async.cli.output.terminal import Terminal
-    from telecmi_async.cli.plan import Plan
+    from telecmi_async.cli.account import Account
+    from telecmi_async.ledger import CampaignState
 
 _TO_DIAL: Final = (ContactState.PENDING, ContactState.CLAIMED)
 _CALLER_ID: Final = "12025550199"
@@ -134,11 +136,7 @@ def dial(
     settings = CampaignSettings(
         flow=Template.parse(read_flow(terminal, flow)),
         from_=from_ or _CALLER_ID,
-        pace=Pace(
-            calls_per_second=calls_per_second,
-            max_live_calls=max_live_calls,
-            max_in_flight=_in_flight(calls_per_second),
-        ),
+        pace=_pace(calls_per_second, max_live_calls),
         rules=campaign_rules,
         unknown=unknown,
         pause_after_refusals=pause_after_refusals or None,
@@ -157,80 +155,117 @@ def dial(
     if rejected is not None:
         write_rejected(rejected, file, contacts)
     plan = plans.draw_up(file, settings, time())
-    show_plan = partial(
-        plans.show_plan,
-        terminal,
-        plan,
-        settings,
+    order = _Order(
+        terminal=terminal,
         name=name,
-        country=country,
+        settings=settings,
+        file=file,
+        plan=plan,
         target=_REHEARSED if account is None else target_words(account.base_url),
+        country=country,
+        rules=rules,
+        forbidden=_forbidden(rules.do_not_call, country=country, encoding=encoding),
+        ledger=ledger,
+        running=running,
+        can_ask=flow != "-" and not running.secret_stdin,
+        confirmed=confirmed,
+        dry_run=dry_run,
+        as_json=as_json,
     )
     if not plan.survey.contacts:
-        show_plan(count=0)
+        order.show_plan(0)
         raise Stop(Exit.USAGE, "no row of the file can be dialled")
-    forbidden = _forbidden(rules.do_not_call, country=country, encoding=encoding)
+    exchange = _rehearsal(plan) if account is None else _for_real(order, account)
+    return anyio.run(_carry_out, order, exchange)
 
-    async def carry_out() -> Exit:
-        """Confirm the plan with what the ledger knows already, and carry it out."""
-        exchange = (
-            _rehearsal(plan)
-            if account is None
-            else _for_real(terminal, ledger, campaign_service(terminal, account, running))
+
+@frozen(kw_only=True)
+class _Order:
+    """What is carried out, and how."""
+
+    terminal: Terminal
+    name: str
+    settings: CampaignSettings
+    file: ContactsFile
+    plan: Plan
+    target: str
+    country: str | None
+    rules: RuleOptions
+    forbidden: list[int]
+    ledger: str | None
+    running: RunOptions
+    can_ask: bool
+    confirmed: int | None
+    dry_run: bool
+    as_json: bool
+
+    def show_plan(self, count: int) -> None:
+        """Show what is about to happen."""
+        plans.show_plan(
+            self.terminal,
+            self.plan,
+            self.settings,
+            name=self.name,
+            count=count,
+            country=self.country,
+            target=self.target,
         )
-        async with exchange as (book, service, receiver):
-            await _check_begun(book, name, settings)
-            count, total = await _to_dial(book, name, file, plan)
-            show_plan(count=count)
-            if forbidden:
-                say_row(terminal, "do not", f"call {len(forbidden)} more numbers")
-            _say_webhooks(terminal, settings, receives=receiver is not None)
-            if not count:
-                terminal.say("All of them are in the ledger, and nothing is left to be done.")
-                state = await book.state(name)
-                print_state(
-                    terminal,
-                    state,
-                    as_json=as_json,
-                    rules=campaign_rules,
-                    plan=plan.as_json(count),
-                )
-                return exit_for(state, campaign_rules)
-            begun = settings
-            if dry_run:
-                begun = _faster(settings)
-                pace = begun.pace.calls_per_second
-                terminal.say(
-                    f"A dry run, on a simulator, at {pace:g} a second: no phone rings."
-                )
-            else:
-                if not plan.open_now and not running.wait:
-                    raise Stop(Exit.OUTSIDE_HOURS, _closed(plan))
-                free = flow != "-" and not running.secret_stdin
-                confirm(terminal, count, total, given=confirmed, can_ask=free)
-            campaign = Campaign(book, service, name, begun, without_events=receiver is None)
-            await book.add_do_not_call(forbidden, rules.do_not_call or "")
-            await campaign.load(file.contacts())
-            state, code = await run_campaign(
-                terminal, campaign, book, patient=running.wait, receives=receiver is not None
-            )
-            print_state(
-                terminal,
-                state,
-                as_json=as_json,
-                rules=campaign_rules,
-                ledger=None if dry_run else ledger or "",
-                needed=running.arguments(),
-                plan=plan.as_json(count),
-            )
-            return code
 
-    return anyio.run(carry_out)
+    def print_state(self, state: CampaignState, count: int, ledger: str | None = None) -> None:
+        """Print how the campaign stands; with a ledger, how to go on as well."""
+        print_state(
+            self.terminal,
+            state,
+            as_json=self.as_json,
+            rules=self.settings.rules,
+            ledger=ledger,
+            needed=self.running.arguments(),
+            plan=self.plan.as_json(count),
+        )
 
 
-def _in_flight(calls_per_second: float) -> int:
-    """Return for how many requests there must be room, if replies take two seconds."""
-    return min(max(40, math.ceil(2 * calls_per_second)), MOST_IN_FLIGHT)
+async def _carry_out(order: _Order, opening: AbstractAsyncContextManager[_Exchange]) -> Exit:
+    """Confirm the plan with what the ledger knows already, and carry it out."""
+    terminal, name, settings, plan = order.terminal, order.name, order.settings, order.plan
+    async with opening as (ledger, service, receiver):
+        await _check_begun(ledger, name, settings)
+        count, total = await _to_dial(ledger, name, order.file, plan)
+        order.show_plan(count)
+        if order.forbidden:
+            say_row(terminal, "do not", f"call {len(order.forbidden)} more numbers")
+        _say_webhooks(terminal, settings, receives=receiver is not None)
+        if not count:
+            terminal.say("All of them are in the ledger, and nothing is left to be done.")
+            state = await ledger.state(name)
+            order.print_state(state, count)
+            return exit_for(state, settings.rules)
+        if order.dry_run:
+            settings = _faster(settings)
+            pace = settings.pace.calls_per_second
+            terminal.say(f"A dry run, on a simulator, at {pace:g} a second: no phone rings.")
+        else:
+            if not plan.open_now and not order.running.wait:
+                raise Stop(Exit.OUTSIDE_HOURS, _closed(plan))
+            confirm(terminal, count, total, given=order.confirmed, can_ask=order.can_ask)
+        campaign = Campaign(ledger, service, name, settings, without_events=receiver is None)
+        await ledger.add_do_not_call(order.forbidden, order.rules.do_not_call or "")
+        await campaign.load(order.file.contacts())
+        receives = receiver is not None
+        patient = order.running.wait
+        state, code = await run_campaign(
+            terminal, campaign, ledger, patient=patient, receives=receives
+        )
+        order.print_state(state, count, None if order.dry_run else order.ledger or "")
+        return code
+
+
+def _pace(calls_per_second: float, max_live_calls: int | None) -> Pace:
+    """Return a pace with room for so many requests as there are if replies take two seconds."""
+    return Pace(
+        calls_per_second=calls_per_second,
+        max_live_calls=max_live_calls,
+        max_in_flight=min(max(40, math.ceil(2 * calls_per_second)), MOST_IN_FLIGHT),
+    )
 
 
 def _forbidden(path: str | None, *, country: str | None, encoding: str) -> list[int]:
@@ -250,13 +285,13 @@ def _forbidden(path: str | None, *, country: str | None, encoding: str) -> list[
 
 
 @asynccontextmanager
-async def _for_real(
-    terminal: Terminal,
-    ledger: str | None,
-    opening: AbstractAsyncContextManager[tuple[CallService, Receiver | None]],
-) -> AsyncGenerator[_Exchange]:
-    async with opened(terminal, ledger, new=True) as book, opening as (service, receiver):
-        yield book, service, receiver
+async def _for_real(order: _Order, account: Account) -> AsyncGenerator[_Exchange]:
+    terminal = order.terminal
+    async with (
+        opened(terminal, order.ledger, new=True) as ledger,
+        campaign_service(terminal, account, order.running) as (service, receiver),
+    ):
+        yield ledger, service, receiver
 
 
 @asynccontextmanager

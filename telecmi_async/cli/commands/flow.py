@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 FlowFile: TypeAlias = Annotated[str, FILE_OR_STDIN]
-Kind: TypeAlias = Literal["message", "menu", "bridge", "record"]
+FlowKind: TypeAlias = Literal["message", "menu", "bridge", "record"]
 # The keys of a flow that hold phone numbers.
 _NUMBERS: Final = frozenset({"from", "number"})
-_HANGUP: Final = {"action": "hangup"}
+_HANGUP: Final[dict[str, object]] = {"action": "hangup"}
 #: What `flow new` writes. The number is one that films use: no phone has it.
-_NEW: Final[Mapping[Kind, list[dict[str, object]]]] = {
+_NEW: Final[Mapping[FlowKind, list[dict[str, object]]]] = {
     "message": [{"action": "speak", "text": "Hello {name}, your order is ready."}, _HANGUP],
     "menu": [
         {"action": "speak", "text": "To hear it again, press 1. For an agent, press 2."},
@@ -87,7 +87,7 @@ def new(
     file: Annotated[str, value("FILE")],
     /,
     *,
-    kind: Kind = "message",
+    kind: FlowKind = "message",
     as_json: JsonFlag = False,
     terminal: Here,
 ) -> int:

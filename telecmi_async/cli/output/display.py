@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from telecmi_async.cli.output.screen import printable
+from telecmi_async.cli.output.screen import on_one_line
 from telecmi_async.cli.state_words import STATE_WORDS
 from telecmi_async.ledger import ContactState
 
@@ -88,7 +88,7 @@ class Panel:
 
     def note(self, text: str, style: str = "") -> None:
         """Put something above it."""
-        self._console.print(printable(text), style=style)
+        self._console.print(on_one_line(text), style=style)
 
     def finish(self, view: CampaignView | None) -> None:
         """Draw it for the last time, and leave it there."""

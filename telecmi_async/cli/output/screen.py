@@ -78,7 +78,7 @@ class Screen:
         return getattr(self._stream, name)
 
 
-def printable(text: str) -> str:
+def on_one_line(text: str) -> str:
     r"""Return a text as one line that a terminal only shows: ESC becomes ``\u001b``.
 
     So a name, a file or a server cannot move the cursor or forge a line. JSON means the same.

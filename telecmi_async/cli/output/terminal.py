@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
 from attrs import evolve, frozen
 
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.output.screen import Screen, encodable, printable, standard_streams
+from telecmi_async.cli.output.screen import Screen, encodable, on_one_line, standard_streams
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,7 +78,7 @@ class Terminal:
         line = ""
         for part in parts:
             text, style = (part, "") if isinstance(part, str) else part
-            text = printable(text)
+            text = on_one_line(text)
             line += f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if styled and style else text
         print(encodable(line, stream), file=stream, flush=True)
 
@@ -111,7 +111,7 @@ class Terminal:
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed.
         """
-        self.stderr.write(encodable(printable(question), self.stderr))
+        self.stderr.write(encodable(on_one_line(question), self.stderr))
         self.stderr.flush()
         with _plain_interrupts(), suppress(OSError, ValueError):  # the terminal is gone
             return self.stdin.readline().strip()
