@@ -325,10 +325,10 @@ def print_state(
         )
         return
     more = "".join(f" {quote(each)}" for each in needed)
-    go_on = f"telecmi-async resume {which}{more}"
-    if state.status == "waiting for a window" and "--wait" not in needed:
-        terminal.say(
-            f"Those that are left may not be called now. To wait until they may: {go_on} --wait"
-        )
-        return
-    terminal.say(f"Some are left to be dialled. To go on: {go_on}")
+    hours = state.status == "waiting for a window" and "--wait" not in needed
+    left = (
+        "Those that are left may not be called now; --wait waits until they may"
+        if hours
+        else "Some are left to be dialled"
+    )
+    terminal.say(f"{left}. To go on: telecmi-async resume {which}{more}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from telecmi_async.cli.event_lines import status_words
@@ -11,6 +10,8 @@ from telecmi_async.ledger import ContactState
 from telecmi_async.ledger.states import Move
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from telecmi_async.campaigns import CampaignRules
     from telecmi_async.ledger import CampaignState
 
@@ -70,7 +71,9 @@ def is_spent(state: CampaignState, rules: CampaignRules) -> bool:
     return rules.cost is not None and (state.cost or 0.0) >= rules.cost.most
 
 
-def campaign_words(state: CampaignState, rules: CampaignRules, due: float | None) -> str:
+def campaign_words(  # noqa: PLR0911  # a row of the table each
+    state: CampaignState, rules: CampaignRules, due: float | None
+) -> str:
     """Return what a campaign is doing, as far as its ledger proves it.
 
     Args:

@@ -234,7 +234,11 @@ def test_a_count_that_is_not_the_plans_is_refused(folder: Path) -> None:
     [
         (["--flow", "-", "--secret-stdin"], {}, "stdin cannot hold both"),
         (["--flow", "none.json"], {}, "cannot read the call flow none.json: No such file"),
-        (["--from", "x"], {}, 'from_: is not a phone number: "x" is not'),
+        (
+            ["--from", "x"],
+            {},
+            'the caller id (--from, or TELECMI_FROM) is not a phone number: "x" is not',
+        ),
         (["--country", "999"], {}, "country must be a country calling code"),
         (
             [],
@@ -596,7 +600,7 @@ def test_resume_needs_a_caller_id(folder: Path) -> None:
 
     assert with_one == Exit.OK
     assert code == Exit.USAGE
-    assert "from: is missing: set TELECMI_FROM" in terminal.err
+    assert "the caller id is missing: set TELECMI_FROM" in terminal.err
 
 
 @pytest.mark.usefixtures("campaigns_poll_often")

@@ -384,12 +384,15 @@ def test_where_nobody_can_be_asked_nothing_is_placed(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"--to": "0123"}, "to: starts with 0 instead of its country code"),
-        ({"--from": "x"}, 'from: is not a phone number: "x"'),
-        ({"--pcmo": "no-such-file.json"}, "flow: cannot read no-such-file.json: No such file"),
-        ({"--duration": "0"}, "duration: must be between 1 and"),
-        ({"--extra-params": "order=42"}, "extra_params: is not JSON"),
-        ({"--extra-params": "[1]"}, "extra_params: must be a mapping"),
+        ({"--to": "0123"}, "--to starts with 0 instead of its country code"),
+        ({"--from": "x"}, 'the caller id (--from, or TELECMI_FROM) is not a phone number: "x"'),
+        (
+            {"--pcmo": "no-such-file.json"},
+            "cannot read the call flow no-such-file.json: No such file",
+        ),
+        ({"--duration": "0"}, "--duration must be between 1 and"),
+        ({"--extra-params": "order=42"}, "--extra-params is not JSON"),
+        ({"--extra-params": "[1]"}, "--extra-params must be an object"),
     ],
 )
 def test_what_cannot_be_placed_is_refused(
@@ -409,8 +412,8 @@ def test_what_cannot_be_placed_is_refused(
     ("text", "message"),
     [
         ('[{"action": "pley"}]', 'did you mean "play"?'),
-        ("[{", "pcmo: is not JSON"),
-        ("[]", "pcmo: must hold at least one action"),
+        ("[{", "the call flow is not JSON"),
+        ("[]", "the call flow must hold at least one action"),
     ],
 )
 def test_a_flow_that_cannot_be_sent_is_refused(text: str, message: str) -> None:
@@ -447,12 +450,12 @@ def test_a_flow_that_cannot_be_sent_is_refused(text: str, message: str) -> None:
         (
             {"TELECMI_FROM": FROM, "TELECMI_APP_ID": "mine", "TELECMI_SECRET": "s"},
             4,
-            "app_id must be TeleCMI's number for your app",
+            "TELECMI_APP_ID must be TeleCMI's number for your app",
         ),
         (
             {"TELECMI_FROM": FROM, "TELECMI_BASE_URL": "http://example.com/v2"},
             2,
-            "base_url must start with https://",
+            "TELECMI_BASE_URL must start with https://",
         ),
     ],
 )
@@ -484,7 +487,7 @@ def test_refused_credentials_have_their_own_code(flow: str) -> None:
         code = main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal)
 
     assert code == Exit.CREDENTIALS
-    assert "No phone rang." in terminal.err
+    assert terminal.err.count("no phone rang.") == 1
     assert "not-the-right-one" not in terminal.err
     assert terminal.out == ""
 
@@ -502,7 +505,7 @@ def test_a_refused_call_says_that_no_phone_rang(flow: str) -> None:
     assert result["request_id"] is None
     assert result["error"]["type"] == "MissingProperty"
     assert result["error"]["safe_to_redial"] is True
-    assert "No phone rang." in terminal.err
+    assert terminal.err.count("no phone rang.") == 1
 
 
 @pytest.mark.usefixtures("loop", "no_retries")
@@ -513,7 +516,7 @@ def test_a_call_of_unknown_fate_says_so(flow: str, caplog: pytest.LogCaptureFixt
         code = main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal)
 
     assert code == Exit.UNKNOWN
-    assert "A phone may have rung: find out before you dial again." in terminal.err
+    assert terminal.err.endswith(": a phone may have rung. Find out before you dial again.\n")
     assert terminal.out == ""
     assert caplog.records == [], "a terminal without a log would show them, too"
 
@@ -534,7 +537,7 @@ def test_a_call_that_never_left_says_so(flow: str) -> None:
     code = main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal)
 
     assert code == Exit.UNAVAILABLE
-    assert "No phone rang." in terminal.err
+    assert terminal.err.count("no phone rang.") == 1
 
 
 def test_a_call_that_may_be_a_second_one_says_so(

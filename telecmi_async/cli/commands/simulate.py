@@ -158,7 +158,7 @@ def _line(request: SimulatedRequest, *, reveal: bool) -> str:
     if request.attempt not in {None, 1}:
         said.append(f"try {request.attempt}")
     details = ", ".join(filter(None, said))
-    line = f"{datetime.now():%H:%M:%S}  {what:<9} {_answer(request):<9} {to:<14}  {details}"
+    line = f"{datetime.now().astimezone():%H:%M:%S}  {what:<9} {_answer(request):<9} {to:<14}  {details}"
     return line.rstrip()
 
 
