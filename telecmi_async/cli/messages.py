@@ -91,6 +91,7 @@ _WORDS: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
     (re.compile(r"\bPostgresLedger needs\b"), "a PostgreSQL ledger needs"),
     (re.compile(r"\bSqliteLedger needs\b"), "the ledger needs"),
     (re.compile(r"\Asettings\.(\w+)"), r"the campaign's settings (\1)"),
+    (re.compile(r"\Afrom_: "), f"{_OPTIONS['from']} "),
     (re.compile(r"\bmust be a mapping\b"), "must be an object"),
     (re.compile(r"\bnot a str like\b"), "not a text like"),
     (re.compile(r"\bnot (True|False|None)\b"), lambda found: f"not {_JSON[found[1]]}"),

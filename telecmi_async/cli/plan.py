@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
@@ -15,7 +14,14 @@ from telecmi_async.campaigns.contacts.flaw import Kind
 from telecmi_async.campaigns.rules import contact_zones
 from telecmi_async.cli.messages import plain_words
 from telecmi_async.cli.output.progress import duration
-from telecmi_async.cli.rows import is_private, number_for, say_row, say_wrapped, step_lines
+from telecmi_async.cli.rows import (
+    is_private,
+    moment_words,
+    number_for,
+    say_row,
+    say_wrapped,
+    step_lines,
+)
 from telecmi_async.errors import InvalidCall
 from telecmi_async.ledger import NewContact
 from telecmi_async.pcmo.codec import dump_pcmo
@@ -223,11 +229,6 @@ def _now(plan: Plan) -> str:
         f"{plan.open_now} may be called now, {others} are outside their hours: the first of "
         f"them may be called at {moment_words(plan.opens)}"
     )
-
-
-def moment_words(at: float) -> str:
-    """Return a moment by the clock of this machine."""
-    return f"{datetime.fromtimestamp(at).astimezone():%Y-%m-%d %H:%M %Z}"
 
 
 def _flow_rows(

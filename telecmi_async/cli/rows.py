@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, cast
 
 from telecmi_async._internal.messages import mask, mask_in
@@ -22,6 +23,11 @@ _NARROWEST: Final = 30
 def is_private(terminal: Terminal) -> bool:
     """Return whether words are read on the operator's own terminal, and kept in no file."""
     return terminal.stderr.isatty()
+
+
+def moment_words(at: float) -> str:
+    """Return a moment by the clock of this machine."""
+    return f"{datetime.fromtimestamp(at).astimezone():%Y-%m-%d %H:%M %Z}"
 
 
 def number_for(terminal: Terminal, number: int | str) -> str:

@@ -16,6 +16,7 @@ from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.interrupts import interrupts
 from telecmi_async.cli.output.display import display_for
 from telecmi_async.cli.output.progress import ProgressMeter, duration
+from telecmi_async.cli.state_words import BUSY, is_spent
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import ContactState
 from telecmi_async.ledger.states import Move
@@ -41,8 +42,6 @@ _LATER: Final = (
 )
 # Rules with a cap: they postpone contacts when the cap is reached.
 _CAPS: Final = ("per_day", "per_number")
-#: States of contacts that a worker is handling.
-BUSY: Final = (ContactState.CLAIMED, ContactState.SENDING)
 _PART: Final = (
     ContactState.PENDING,
     ContactState.CLAIMED,
@@ -261,14 +260,9 @@ def exit_for(state: CampaignState, rules: CampaignRules, why: Exit | None = None
         return Exit.UNKNOWN
     if why is not None:
         return why
-    if _spent(state, rules) and state.counts[ContactState.PENDING]:
+    if is_spent(state, rules) and state.counts[ContactState.PENDING]:
         return Exit.QUOTA
     return Exit.PARTLY if any(state.counts[each] for each in _PART) else Exit.OK
-
-
-def _spent(state: CampaignState, rules: CampaignRules) -> bool:
-    """Return whether the calls have cost as much as they may."""
-    return rules.cost is not None and (state.cost or 0.0) >= rules.cost.most
 
 
 def state_as_json(state: CampaignState) -> dict[str, object]:
@@ -322,7 +316,7 @@ def print_state(
     which = f"--name {quote(state.name)}"
     if ledger:
         which = f"--ledger {quote(ledger)} {which}"
-    if _spent(state, rules):
+    if is_spent(state, rules):
         terminal.say(
             "Some are left to be dialled, but the calls have cost as much as they may: `resume` "
             "places none. To call the others, write them to a file, and dial it as a campaign "
@@ -331,4 +325,10 @@ def print_state(
         )
         return
     more = "".join(f" {quote(each)}" for each in needed)
-    terminal.say(f"Some are left to be dialled. To go on: telecmi-async resume {which}{more}")
+    hours = state.status == "waiting for a window" and "--wait" not in needed
+    left = (
+        "Those that are left may not be called now; --wait waits until they may"
+        if hours
+        else "Some are left to be dialled"
+    )
+    terminal.say(f"{left}. To go on: telecmi-async resume {which}{more}")

@@ -26,10 +26,16 @@ from consoles import (
 from fault_server import closed_port
 
 from telecmi_async._internal.messages import mask
-from telecmi_async.campaigns import Campaign, CampaignRules, CampaignSettings
+from telecmi_async.campaigns import Campaign, CampaignRules, CampaignSettings, CostCap
 from telecmi_async.cli import Exit, main
 from telecmi_async.cli.exits import exit_of
 from telecmi_async.cli.running import exit_for
+from telecmi_async.cli.state_words import (
+    MOVE_WORDS,
+    STATE_WORDS,
+    campaign_words,
+    history_words,
+)
 from telecmi_async.errors import CallCancelled, StoreError
 from telecmi_async.ledger import (
     CallEvidence,
@@ -40,6 +46,7 @@ from telecmi_async.ledger import (
     SendResult,
     SqliteLedger,
 )
+from telecmi_async.ledger.states import Move
 from telecmi_async.simulator import Fault, Simulator, Webhooks
 
 if TYPE_CHECKING:
@@ -226,8 +233,12 @@ def test_a_count_that_is_not_the_plans_is_refused(folder: Path) -> None:
     ("change", "environ", "message"),
     [
         (["--flow", "-", "--secret-stdin"], {}, "stdin cannot hold both"),
-        (["--flow", "none.json"], {}, "flow: cannot read none.json: No such file"),
-        (["--from", "x"], {}, 'from_: is not a phone number: "x" is not'),
+        (["--flow", "none.json"], {}, "cannot read the call flow none.json: No such file"),
+        (
+            ["--from", "x"],
+            {},
+            'the caller id (--from, or TELECMI_FROM) is not a phone number: "x" is not',
+        ),
         (["--country", "999"], {}, "country must be a country calling code"),
         (
             [],
@@ -589,7 +600,7 @@ def test_resume_needs_a_caller_id(folder: Path) -> None:
 
     assert with_one == Exit.OK
     assert code == Exit.USAGE
-    assert "from: is missing: set TELECMI_FROM" in terminal.err
+    assert "the caller id is missing: set TELECMI_FROM" in terminal.err
 
 
 @pytest.mark.usefixtures("campaigns_poll_often")
@@ -727,7 +738,8 @@ def test_several_campaigns_need_a_name(folder: Path) -> None:
 
     assert code == Exit.OK
     assert terminal.out.splitlines() == [
-        f"{name}: dialling, 4 contacts, 4 to be dialled" for name in ("people", "second")
+        f"{name}: 4 of 4 to be dialled; not running: contacts are left, and no worker holds one"
+        for name in ("people", "second")
     ]
     assert [json.loads(line)["campaign"] for line in as_json.out.splitlines()] == [
         "people",
@@ -784,7 +796,9 @@ def test_a_database_is_opened_by_its_own_ledger(monkeypatch: pytest.MonkeyPatch)
 
 def test_contacts_are_exported_masked_and_safe(folder: Path) -> None:
     """Exported CSV has masked numbers and no formulas."""
-    in_ledger(partial(begin, name="people", note="=cmd()", phone="+91 98765 43210"))
+    in_ledger(
+        partial(begin, name="people", note="=cmd()", phone="+91 98765 43210", due="2026-11-30")
+    )
     code, terminal = ran("export", "--ledger", "l.db")
     rows = list(csv.DictReader(terminal.out.splitlines()))
 
@@ -793,6 +807,10 @@ def test_contacts_are_exported_masked_and_safe(folder: Path) -> None:
     assert {row["column.note"] for row in rows} == {"'=cmd()"}
     assert "98765" not in terminal.out
     assert {row["state"] for row in rows} == {"pending"}
+    assert {row["column.due"] for row in rows} == {"2026-11-30"}
+    assert terminal.err == (
+        "Masked numbers in: number (4), phone (4). --reveal writes them in full.\n"
+    )
 
 
 def test_numbers_are_exported_in_full_on_request(folder: Path) -> None:
@@ -808,7 +826,7 @@ def test_numbers_are_exported_in_full_on_request(folder: Path) -> None:
     assert [row["number"] for row in rows] == [str(number) for number in NUMBERS[:2]]
     assert rows[0]["columns"] == {"name": "N"}
     assert rows[0]["sent_at"].endswith("+00:00")
-    assert table.out == ""
+    assert table.out == terminal.err == table.err == ""
     assert (folder / "out.csv").read_text().count("\n") == 5
 
 
@@ -848,6 +866,11 @@ def test_why_tells_a_numbers_story(folder: Path) -> None:
     assert code == Exit.OK
     assert answered.out.startswith(f"{mask(NUMBERS[0])} in people is finished")
     assert "  sent once\n  answered, 7 s\n  cost unknown\n" in answered.out
+    told = [line.split("UTC  ")[-1] for line in answered.out.splitlines()[4:]]
+    assert told == [
+        "a worker took it (w)", "a request is about to leave (w)",
+        "no trustworthy answer came: no answer", "TeleCMI has the call", "the call is over",
+    ]  # fmt: skip
     assert "not answered" in missed.out
     assert "cost" not in untouched.out
     assert "nothing was ever sent" in untouched.out
@@ -859,6 +882,58 @@ def test_why_tells_a_numbers_story(folder: Path) -> None:
     assert unknown == Exit.FAILED
     assert "is in no campaign" in other.err
     assert "917555" not in answered.out + as_json.out
+
+
+def test_every_move_and_state_has_words() -> None:
+    """Each state, move and rule is told in words; a detail that says the same is not repeated."""
+    assert STATE_WORDS.keys() == set(ContactState)
+    assert MOVE_WORDS.keys() == set(Move)
+    assert (
+        history_words("postpone", "calling_window: it is closed") == "has to wait: it is closed"
+    )
+    assert history_words("reject", "TeleCMI refused the call (404): no") == (
+        "not placed: TeleCMI refused the call (404): no"
+    )
+    assert history_words("event", "wrapped_up") == "event: wrapped_up"
+    assert history_words("event", "") == "event"
+    assert history_words("claim", "") == "a worker took it"
+
+
+@pytest.mark.parametrize(
+    ("counts", "more", "said"),
+    [
+        ({}, {}, "it has no contacts"),
+        ({"pending": 2}, {}, "not running: contacts are left, and no worker holds one"),
+        ({"pending": 2, "claimed": 1}, {}, "running"),
+        ({"sending": 1}, {}, "running"),
+        ({"sending": 1, "pending": 1}, {"asked": "paused", "status": "paused", "why": "lunch"},
+         "paused (lunch), awaiting what was sent"),
+        ({"pending": 1}, {"asked": "stopped", "status": "stopped"}, "stopped"),
+        ({"pending": 1}, {"status": "waiting for a window"},
+         "waiting: no contact that is left may be called before 1970-01-02 00:00 UTC"),
+        ({"pending": 1, "finished": 9}, {"cost": 20.0},
+         "not running, since its calls have cost as much as they may"),
+        ({"placed": 1}, {"status": "waiting for records"},
+         "dialled: how some of the calls went may still become known"),
+        ({"finished": 4}, {"status": "done", "cost": 20.0}, "done"),
+        ({"finished": 4, "unknown": 3}, {"status": "done"},
+         "done, but it is not known whether 3 of the phones rang"),
+    ],
+)  # fmt: skip
+def test_status_says_what_the_ledger_proves(
+    counts: dict[str, int], more: dict[str, Any], said: str
+) -> None:
+    """A campaign runs if a worker holds a contact; otherwise `status` says what it waits for."""
+    state = CampaignState(
+        **{
+            "name": "people", "status": "dialling", "asked": "running", "why": "", "sends": 0,
+            "cost": None, **more,
+            "counts": {each: counts.get(str(each), 0) for each in ContactState},
+        }
+    )  # fmt: skip
+    rules = CampaignRules(cost=CostCap(20))
+
+    assert campaign_words(state, rules, 86_400.0) == said
 
 
 # --- retry-unknown ----------------------------------------------------------------------

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
@@ -383,12 +384,15 @@ def test_where_nobody_can_be_asked_nothing_is_placed(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"--to": "0123"}, "to: starts with 0 instead of its country code"),
-        ({"--from": "x"}, 'from: is not a phone number: "x"'),
-        ({"--pcmo": "no-such-file.json"}, "flow: cannot read no-such-file.json: No such file"),
-        ({"--duration": "0"}, "duration: must be between 1 and"),
-        ({"--extra-params": "order=42"}, "extra_params: is not JSON"),
-        ({"--extra-params": "[1]"}, "extra_params: must be a mapping"),
+        ({"--to": "0123"}, "--to starts with 0 instead of its country code"),
+        ({"--from": "x"}, 'the caller id (--from, or TELECMI_FROM) is not a phone number: "x"'),
+        (
+            {"--pcmo": "no-such-file.json"},
+            "cannot read the call flow no-such-file.json: No such file",
+        ),
+        ({"--duration": "0"}, "--duration must be between 1 and"),
+        ({"--extra-params": "order=42"}, "--extra-params is not JSON"),
+        ({"--extra-params": "[1]"}, "--extra-params must be an object"),
     ],
 )
 def test_what_cannot_be_placed_is_refused(
@@ -408,8 +412,8 @@ def test_what_cannot_be_placed_is_refused(
     ("text", "message"),
     [
         ('[{"action": "pley"}]', 'did you mean "play"?'),
-        ("[{", "pcmo: is not JSON"),
-        ("[]", "pcmo: must hold at least one action"),
+        ("[{", "the call flow is not JSON"),
+        ("[]", "the call flow must hold at least one action"),
     ],
 )
 def test_a_flow_that_cannot_be_sent_is_refused(text: str, message: str) -> None:
@@ -446,12 +450,12 @@ def test_a_flow_that_cannot_be_sent_is_refused(text: str, message: str) -> None:
         (
             {"TELECMI_FROM": FROM, "TELECMI_APP_ID": "mine", "TELECMI_SECRET": "s"},
             4,
-            "app_id must be TeleCMI's number for your app",
+            "TELECMI_APP_ID must be TeleCMI's number for your app",
         ),
         (
             {"TELECMI_FROM": FROM, "TELECMI_BASE_URL": "http://example.com/v2"},
             2,
-            "base_url must start with https://",
+            "TELECMI_BASE_URL must start with https://",
         ),
     ],
 )
@@ -483,7 +487,7 @@ def test_refused_credentials_have_their_own_code(flow: str) -> None:
         code = main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal)
 
     assert code == Exit.CREDENTIALS
-    assert "No phone rang." in terminal.err
+    assert terminal.err.count("no phone rang.") == 1
     assert "not-the-right-one" not in terminal.err
     assert terminal.out == ""
 
@@ -501,7 +505,7 @@ def test_a_refused_call_says_that_no_phone_rang(flow: str) -> None:
     assert result["request_id"] is None
     assert result["error"]["type"] == "MissingProperty"
     assert result["error"]["safe_to_redial"] is True
-    assert "No phone rang." in terminal.err
+    assert terminal.err.count("no phone rang.") == 1
 
 
 @pytest.mark.usefixtures("loop", "no_retries")
@@ -512,7 +516,7 @@ def test_a_call_of_unknown_fate_says_so(flow: str, caplog: pytest.LogCaptureFixt
         code = main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal)
 
     assert code == Exit.UNKNOWN
-    assert "A phone may have rung: find out before you dial again." in terminal.err
+    assert terminal.err.endswith(": a phone may have rung. Find out before you dial again.\n")
     assert terminal.out == ""
     assert caplog.records == [], "a terminal without a log would show them, too"
 
@@ -533,7 +537,7 @@ def test_a_call_that_never_left_says_so(flow: str) -> None:
     code = main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal)
 
     assert code == Exit.UNAVAILABLE
-    assert "No phone rang." in terminal.err
+    assert terminal.err.count("no phone rang.") == 1
 
 
 def test_a_call_that_may_be_a_second_one_says_so(
@@ -605,6 +609,71 @@ class Announcing(Stream):
             self.complete.set()
 
 
+def exported(text: str) -> dict[str, str]:
+    """Return the variables that a shell has after reading a text."""
+    shown = subprocess.run(
+        ["sh", "-c", f"{text}\nenv"], env={}, capture_output=True, text=True, check=True
+    )
+    return dict(line.split("=", 1) for line in shown.stdout.splitlines())
+
+
+def test_simulate_shows_a_line_a_request() -> None:
+    """Each request is a line on stderr, with its answer and the number, masked unless revealed."""
+    stdout, stderr = Announcing(), Stream()
+    terminal = Terminal(stdin=Stream(), stdout=stdout, stderr=stderr, environ={})
+    asked = threading.Event()
+
+    def ask() -> None:
+        assert stdout.complete.wait(10)
+        found = exported(stdout.getvalue())
+        account = {"appid": int(found["TELECMI_APP_ID"]), "secret": found["TELECMI_SECRET"]}
+        flow = [{"action": "hangup"}]
+        call = {"from": 19170000000, "to": 19175550001, "pcmo": flow}
+        base = found["TELECMI_BASE_URL"]
+        with httpx.Client() as client:
+            url = f"{base}/global_pcmo_make_call"
+            client.post(url, json={**account, **call})
+            client.post(url, json={**account, **call})
+            client.post(url, json={**account, **call, "secret": "wrong"})
+            client.post(url, json=account)
+            for to in (19175559911, 19175559921, 19175559922, 19175559931):
+                with suppress(httpx.TransportError):
+                    client.post(url, json={**account, **call, "to": to})
+            client.post(f"{base}/piopiy/get_channels", json=account)
+            client.get(f"{base}/none/919876543210")
+        with socket.create_connection(("127.0.0.1", httpx.URL(base).port or 0)) as raw:
+            raw.sendall(b"nonsense\r\n\r\n")
+            raw.recv(100)
+        asked.set()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    with interrupted(asked):
+        main(["simulate", "--port", "0"], terminal=terminal)
+    thread.join()
+
+    lines = [
+        line[10:]
+        for line in stderr.getvalue().splitlines()
+        if re.match(r"\d\d:\d\d:\d\d  ", line)
+    ]
+    assert lines == [
+        "call      200       •••••••0001     placed",
+        "call      200       •••••••0001     placed, try 2",
+        "call      420       •••••••0001     authentication failed",
+        "call      422                       the property from is required",
+        "call      502       •••••••9911     the property required is missing",
+        "call      no reply  •••••••9921",
+        "call      no reply  •••••••9922     placed all the same",
+        "call      200/420   •••••••9931     authentication failed",
+        "channels  200",
+        "/v2/none/••••••••3210 404                       not found",
+        "not HTTP  400                       this is no HTTP request",
+    ]
+    assert "answers: 3 with 200, 2 with no reply, 1 with 420, 1 with 422" in stderr.getvalue()
+    assert "not-a-secret" not in stderr.getvalue()
+
+
 def test_simulate_serves_until_ctrl_c() -> None:
     """`simulate` prints its environment, serves until Ctrl-C, and then prints counts."""
     stdout = Announcing()
@@ -615,7 +684,7 @@ def test_simulate_serves_until_ctrl_c() -> None:
 
     def ask() -> None:
         assert stdout.complete.wait(10)
-        found = dict(line.split("=", 1) for line in stdout.getvalue().splitlines())
+        found = exported(stdout.getvalue())
         fields = {"appid": int(found["TELECMI_APP_ID"]), "secret": found["TELECMI_SECRET"]}
         caller = int(found["TELECMI_FROM"])
         more = {"from": caller, "to": 19170000001, "pcmo": json.loads(FLOW)}
@@ -651,7 +720,7 @@ def test_simulate_may_speak_json() -> None:
         "TELECMI_FROM",
         "TELECMI_SECRET",
     }
-    assert counts == {"requests": 0, "numbers": 0, "more_than_once": 0}
+    assert counts == {"requests": 0, "answers": {}, "numbers": 0, "more_than_once": 0}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])

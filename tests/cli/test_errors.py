@@ -42,13 +42,18 @@ def test_every_command_takes_json() -> None:
 @pytest.mark.parametrize(
     ("argv", "kind", "code", "message"),
     [
-        (["flow", "check", "none.json"], "InvalidCall", 2, "flow: cannot read none.json"),
+        (
+            ["flow", "check", "none.json"],
+            "InvalidCall",
+            2,
+            "cannot read the call flow none.json",
+        ),
         (["status"], "Usage", 2, "no ledger: give --ledger FILE"),
         (
             ["why", "x", "--ledger", "l.db"],
             "InvalidCall",
             2,
-            'number: is not a phone number: "x"',
+            'the number is not a phone number: "x"',
         ),
         (["why", "+91", "98765", "43210"], "Usage", 2, "blanks in quotation marks"),
         (["why", "--x=919876543210", "1"], "Usage", 2, 'there is no option "--x"'),

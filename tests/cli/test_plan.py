@@ -85,7 +85,7 @@ def test_cells_without_text_are_counted_and_not_called(folder: Path) -> None:
     assert defaults in terminal.err
     for row in (3, 4):
         assert (
-            f'row {row}: cannot be dialled: pcmo[0].text: needs text in the column "name"'
+            f'row {row}: cannot be dialled: action 1, text needs text in the column "name"'
             in (terminal.err)
         )
     assert {name: plan[name] for name in ("rows", "contacts", "to_dial", "open_now")} == {

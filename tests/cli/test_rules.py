@@ -252,7 +252,10 @@ def test_other_settings_are_refused_before_anybody_is_asked() -> None:
         code, terminal = ran(*DIAL, "--per-day", "9", "--cps", "5", environ=environ)
 
     assert code == Exit.USAGE
-    assert "begun with other settings (rules, pace): `resume --name people`" in terminal.err
+    assert (
+        "begun with other settings (the rules, such as --window, --cps or --max-live-calls): `resume"
+        in terminal.err
+    )
     assert "rows " not in terminal.err
     assert simulator.requests == 4
 
@@ -269,5 +272,5 @@ def test_what_is_too_old_is_blocked() -> None:
 
     assert code == Exit.PARTLY
     assert "blocked            4" in terminal.out
-    assert "not_fresh: it has expired" in why.out
+    assert "is blocked (a rule forbids it): it has expired" in why.out
     assert simulator.requests == 0

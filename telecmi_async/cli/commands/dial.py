@@ -40,7 +40,7 @@ from telecmi_async.cli.options import (
 from telecmi_async.cli.output.terminal import Terminal, confirm
 from telecmi_async.cli.plan import Plan
 from telecmi_async.cli.rejected_rows import write_rejected
-from telecmi_async.cli.rows import say_row
+from telecmi_async.cli.rows import moment_words, say_row
 from telecmi_async.cli.rule_options import RuleOptions
 from telecmi_async.cli.running import exit_for, print_state, run_campaign
 from telecmi_async.cli.webhook_server import MOST_IN_FLIGHT, campaign_service, check_caps
@@ -341,7 +341,7 @@ def _closed(plan: Plan) -> str:
     if plan.opens is None:
         return "no contact in the file may be called, now or later: see the rules above"
     return (
-        f"no contact may be called now; the first may at {plans.moment_words(plan.opens)}. --wait "
+        f"no contact may be called now; the first may at {moment_words(plan.opens)}. --wait "
         "waits for it, and --window says when phones may ring"
     )
 

@@ -21,6 +21,7 @@ from telecmi_async.cli.options import (
     command,
     value,
 )
+from telecmi_async.cli.state_words import STATE_WORDS, history_words, reason_words
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger import ContactState
 from telecmi_async.phone import parse_number
@@ -55,8 +56,9 @@ async def export_contacts(
         kind: How; csv unless given, or jsonl with --json.
         states: Only these; may be repeated.
         output: Where to; stdout unless given.
-        reveal: Write numbers in full. Without it, phone numbers are masked in all columns, so
-            that the file cannot be dialled.
+        reveal: Write numbers in full. Without it the contact's number is masked, and phone
+            numbers in its columns, so that the file cannot be dialled; dates, times, amounts and
+            order numbers stay.
     """
     wanted = states
     kind = kind or ("jsonl" if as_json else "csv")
@@ -65,7 +67,10 @@ async def export_contacts(
         found = await campaign_named(book, name, reads=True)
         with _target(terminal, output) as target:
             writer = export.write_jsonl if kind == "jsonl" else export.write_csv
-            await writer(target, book, found, states=wanted, masked=not reveal)
+            hidden = await writer(target, book, found, states=wanted, masked=not reveal)
+    if hidden:
+        columns = ", ".join(f"{column} ({count})" for column, count in hidden.items())
+        terminal.say(f"Masked numbers in: {columns}. --reveal writes them in full.")
     return Exit.OK
 
 
@@ -136,8 +141,11 @@ def _show(terminal: Terminal, campaign: str, contact: Contact, *, as_json: bool)
         terminal.put(json.dumps(row, default=export.iso))
         return
     settled = contact.state in {ContactState.PLACED, ContactState.FINISHED}
-    because = f": {contact.reason}" if contact.reason and not settled else ""
-    terminal.put(f"{mask(contact.number)} in {campaign} is {contact.state}{because}")
+    reason = "" if settled else reason_words(contact.reason)
+    state = f"{contact.state} ({STATE_WORDS[contact.state]})"
+    terminal.put(
+        ": ".join(filter(None, (f"{mask(contact.number)} in {campaign} is {state}", reason)))
+    )
     times = "once" if contact.sends == 1 else f"{contact.sends} times"
     terminal.put(f"  sent {times}" if contact.sends else "  nothing was ever sent")
     if contact.answered is not None:
@@ -147,5 +155,6 @@ def _show(terminal: Terminal, campaign: str, contact: Contact, *, as_json: bool)
         cost = "unknown" if contact.cost is None else f"{contact.cost:.2f}"
         terminal.put(f"  cost {cost}")
     for each in export.history(contact):
-        at = export.iso(each["at"])
-        terminal.put(f"  {at}  {each['what']:<9} {each['detail']}".rstrip())
+        at = each["at"].astimezone()
+        words = history_words(each["what"], each["detail"])
+        terminal.put(f"  {at:%Y-%m-%d %H:%M:%S %Z}  {words}")

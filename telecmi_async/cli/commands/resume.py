@@ -52,7 +52,7 @@ async def resume(
         settings = CampaignSettings.parse(await book.settings(found))
         check_caps(settings, found, running)
         if settings.from_ is None and account.from_ is None:
-            raise InvalidCall("is missing: set TELECMI_FROM", path="from")
+            raise InvalidCall("the caller id is missing: set TELECMI_FROM")
         async with campaign_service(terminal, account, running) as (service, _):
             campaign = await Campaign.attach(
                 book, service, found, without_events=running.without_webhooks

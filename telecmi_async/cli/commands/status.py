@@ -9,8 +9,8 @@ from telecmi_async.campaigns import CampaignSettings
 from telecmi_async.cli.exits import Exit
 from telecmi_async.cli.ledgers import campaign_named, clock_words, opened
 from telecmi_async.cli.options import CampaignOption, Here, JsonFlag, LedgerOption, command
-from telecmi_async.cli.running import BUSY, exit_for, print_state, state_as_json
-from telecmi_async.ledger import ContactState
+from telecmi_async.cli.running import exit_for, print_state, state_as_json
+from telecmi_async.cli.state_words import BUSY, campaign_words
 
 if TYPE_CHECKING:
     from telecmi_async.cli.output.terminal import Terminal
@@ -35,7 +35,8 @@ async def status(
             found = await campaign_named(book, name, reads=True)
             state = await book.state(found)
             settings = CampaignSettings.parse(await book.settings(found))
-            terminal.say(f"{state.name}: {state.doing}")
+            due = await book.next_due(found)
+            terminal.say(f"{found}: {campaign_words(state, settings.rules, due)}")
             idle = not any(state.counts[each] for each in BUSY)
             needed = ["--webhook-url", "URL"] if settings.measured_by_events else []
             print_state(
@@ -50,9 +51,12 @@ async def status(
             return exit_for(state, settings.rules)
         for each in names:
             state = await book.state(await campaign_named(book, each, reads=True))
-            left = sum(state.counts[at] for at in (ContactState.PENDING, ContactState.CLAIMED))
-            words = f"{each}: {state.doing}, {state.total} contacts, {left} to be dialled"
-            terminal.put(json.dumps(state_as_json(state)) if as_json else words)
+            if as_json:
+                terminal.put(json.dumps(state_as_json(state)))
+            else:
+                rules = CampaignSettings.parse(await book.settings(each)).rules
+                words = campaign_words(state, rules, await book.next_due(each))
+                terminal.put(f"{each}: {state.left} of {state.total} to be dialled; {words}")
             _say_clock(terminal, await clock_words(book, each))
         return Exit.OK
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from telecmi_async.cli.output.screen import on_one_line
+from telecmi_async.cli.state_words import STATE_WORDS
 from telecmi_async.ledger import ContactState
 
 if TYPE_CHECKING:
@@ -19,17 +20,13 @@ if TYPE_CHECKING:
     from telecmi_async.cli.output.terminal import Terminal
     from telecmi_async.ledger import CampaignState
 
-#: How each state is drawn, and what it means.
-_STATES: Final = {
-    ContactState.PENDING: ("", "to be dialled"),
-    ContactState.CLAIMED: ("", "about to be dialled"),
-    ContactState.SENDING: ("", "being sent"),
-    ContactState.PLACED: ("green", "TeleCMI has the call"),
-    ContactState.FINISHED: ("green", "over, and how it went is known"),
-    ContactState.REJECTED: ("red", "TeleCMI refused it"),
-    ContactState.FAILED: ("red", "could not be sent"),
-    ContactState.BLOCKED: ("", "a rule forbids it"),
-    ContactState.UNKNOWN: ("bold yellow", "a phone may have rung: not dialled again"),
+# How each state is drawn, if not as other text is.
+_STYLES: Final = {
+    ContactState.PLACED: "green",
+    ContactState.FINISHED: "green",
+    ContactState.REJECTED: "red",
+    ContactState.FAILED: "red",
+    ContactState.UNKNOWN: "bold yellow",
 }
 
 
@@ -112,7 +109,8 @@ def _drawn(view: CampaignView) -> Group:
     )
     rows = Table.grid(padding=(0, 2))
     rows.add_column(justify="right")
-    for state, (style, meaning) in _STATES.items():
+    for state, meaning in STATE_WORDS.items():
+        style = _STYLES.get(state, "")
         if count := view.state.counts[state]:
             rows.add_row(Text(str(count), style), Text(state, style), Text(meaning, "dim"))
     return Group(head, rows)
