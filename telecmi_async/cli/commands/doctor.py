@@ -196,7 +196,8 @@ async def _ledger(terminal: Terminal, ledger: str | None) -> _Finding:
         return _Finding("ledger", exit_of(error), error_words(error))
     if held_up:
         return _Finding("ledger", Exit.FAILED, "; ".join(held_up))
-    words = f"it answers, and has {len(names)} campaigns"
+    many = "1 campaign" if len(names) == 1 else f"{len(names)} campaigns"
+    words = f"it answers, and has {many}"
     if pooled:
         words += "; it is behind a connection pooler: the server's own address is faster"
     return _Finding("ledger", Exit.OK, words)
