@@ -148,7 +148,7 @@ def test_nothing_is_drawn_into_a_pipe() -> None:
     assert "20 of 20" in done.stderr
     assert "\x1b" not in done.stdout + done.stderr + table.stdout + table.stderr
     assert table.stdout.count("\n") == 21
-    assert table.stderr == ""
+    assert table.stderr == "Masked numbers in: number (20). --reveal writes them in full.\n"
 
 
 def test_results_that_cannot_be_written_are_told() -> None:
