@@ -84,7 +84,7 @@ def make_app(*, listing: bool) -> App:
         help_format="plaintext",
         version=lambda: f"{PROGRAM} {telecmi_async.__version__}",
         default_parameter=Parameter(
-            negative=(), show_default=_default_words, allow_repeating=True
+            negative=(), show_default=default_words, allow_repeating=True
         ),
         print_error=False,
         exit_on_error=False,
@@ -101,7 +101,7 @@ def make_app(*, listing: bool) -> App:
     return app
 
 
-def _default_words(default: object) -> str | None:
+def default_words(default: object) -> str | None:
     """Return what the help says of a default; ``None`` for an option that is not given then."""
     return f"{default:g}" if isinstance(default, float) else str(default) if default else None
 

@@ -127,7 +127,6 @@ _JSON: Final = "Print the result, or the error, as JSON."
 _STDIN: Final = "Read the secret from stdin, the first line."
 _FROM: Final = "The caller id (or TELECMI_FROM)."
 _ERRORS: Final = "The share of answers that are TeleCMI's 502, from 0 to 1."
-_PORT: Final = f"Where webhooks arrive on this machine, {WEBHOOK_PORT} unless given."
 
 #: For files that may be stdin, which "-" stands for.
 FILE_OR_STDIN: Final = Parameter(metavar="FILE", allow_leading_hyphen=True, converter=_file)
@@ -150,7 +149,32 @@ ErrorShare: TypeAlias = Annotated[
     float, value("SHARE", _ERRORS, name="--errors-502", converter=number(float, 0, 1))
 ]
 Seed: TypeAlias = Annotated[int, value("N", "Another seed, other answers.")]
-WebhookPort: TypeAlias = Annotated[int | None, value("PORT", _PORT, converter=PORT)]
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class WebhookOptions:
+    """Where webhooks are received.
+
+    Args:
+        webhook_url: Receive webhooks meanwhile, at the address that TeleCMI's dashboard has,
+            without its token. Whether it leads here is tried out first.
+        webhook_port: Where they arrive on this machine; 8788 unless given.
+    """
+
+    webhook_url: Annotated[str | None, value("URL")] = None
+    webhook_port: Annotated[int | None, value("PORT", converter=PORT)] = None
+    webhook_host: Host = LOCALHOST
+
+    @property
+    def receives(self) -> bool:
+        """Whether webhooks are received."""
+        return self.webhook_port is not None or self.webhook_url is not None
+
+    @property
+    def port(self) -> int:
+        """The port on this machine."""
+        return WEBHOOK_PORT if self.webhook_port is None else self.webhook_port
 
 
 @Parameter(name="*")
@@ -159,35 +183,28 @@ class RunOptions:
     """What carrying a campaign out needs; `dial` and `resume` share it.
 
     Args:
-        webhook_url: Receive events of calls meanwhile, at the address that TeleCMI's dashboard
-            has, without its token. Whether it leads here is tried out first.
         without_webhooks: Dial although no event of a call is received here. What --max-cost and
             --max-live-calls limit is then measured only if `hook listen` records events in the
             ledger elsewhere.
         wait: Wait for the calling hours instead of ending with exit code 8.
     """
 
-    webhook_url: Annotated[str | None, value("URL")] = None
-    webhook_port: WebhookPort = None
-    webhook_host: Host = LOCALHOST
+    webhooks: WebhookOptions = WebhookOptions()
     without_webhooks: bool = False
     wait: bool = False
     secret_stdin: SecretFlag = False
 
-    @property
-    def receives(self) -> bool:
-        """Whether events of calls are received."""
-        return self.webhook_port is not None or self.webhook_url is not None
-
     def arguments(self) -> list[str]:
         """Return the arguments that give these options again."""
         found: list[str] = []
-        for each in fields(RunOptions):
-            given = getattr(self, each.name)
-            if given != each.default:
-                found.append(f"--{each.name.replace('_', '-')}")
-                found += [] if given is True else [str(given)]
+        for options in (self.webhooks, self):
+            for each in fields(type(options)):
+                given = getattr(options, each.name)
+                if given != each.default and each.name != "webhooks":
+                    found.append(f"--{each.name.replace('_', '-')}")
+                    found += [] if given is True else [str(given)]
         return found
 
 
-RunOptions.__doc__ = unwrapped(RunOptions.__doc__)
+for _class in (WebhookOptions, RunOptions):
+    _class.__doc__ = unwrapped(_class.__doc__)

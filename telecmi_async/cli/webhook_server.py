@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +12,6 @@ from telecmi_async import CallService, RateLimit, Receiver
 from telecmi_async.cli.account import secret_variable
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.http_request import Unreachable, send_request
-from telecmi_async.cli.options import WEBHOOK_PORT
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.payload import MAX_PAYLOAD
 from telecmi_async.events.receiver import new_token
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from telecmi_async._internal.secrets import Secret
     from telecmi_async.campaigns import CampaignSettings
     from telecmi_async.cli.account import Account
-    from telecmi_async.cli.options import RunOptions
+    from telecmi_async.cli.options import RunOptions, WebhookOptions
     from telecmi_async.cli.output.terminal import Terminal
     from telecmi_async.http_server import HttpConnection, HttpRequest
 
@@ -96,14 +95,40 @@ def check_caps(settings: CampaignSettings, name: str, running: RunOptions) -> No
         ConfigurationError: They cannot.
     """
     caps = settings.measured_by_events
-    if running.receives and running.without_webhooks:
+    if running.webhooks.receives and running.without_webhooks:
         raise ConfigurationError("--without-webhooks excludes --webhook-url and --webhook-port")
-    if caps and not running.receives and not running.without_webhooks:
+    if caps and not running.webhooks.receives and not running.without_webhooks:
         raise ConfigurationError(
             f"campaign {name!r} has {' and '.join(caps)}, which only webhooks can measure: give "
             "--webhook-url, or --webhook-port. --without-webhooks dials all the same: the cap "
             "then holds only if `hook listen` records events in the ledger elsewhere"
         )
+
+
+@asynccontextmanager
+async def receiving(
+    terminal: Terminal, webhooks: WebhookOptions
+) -> AsyncGenerator[Receiver | None]:
+    """Receive webhooks as the options say, if they do.
+
+    A request to the public address without the token must arrive here.
+
+    Raises:
+        ConfigurationError: The token is missing, or the port cannot be opened.
+        Stop: A request to the public address does not arrive here.
+    """
+    if not webhooks.receives:
+        yield None
+        return
+    host, url = webhooks.webhook_host, webhooks.webhook_url
+    token = webhook_token(terminal)
+    receiver = Receiver(token.reveal())
+    async with serve_webhooks(receiver, host=host, port=webhooks.port) as port:
+        terminal.say(f"Listening for webhooks on {host} port {port}.")
+        if url is not None:
+            await check_reachable(receiver, token, url)
+            terminal.say(f"What is sent to {url} arrives here.")
+        yield receiver
 
 
 @asynccontextmanager
@@ -113,28 +138,15 @@ async def campaign_service(
     """Open a service of an account and, if webhooks arrive here, their receiver.
 
     Requests always carry a reference: with it, a receiver can find the outcome of a request
-    whose reply was lost, even days later. A request to the public address without the token
-    must arrive here.
+    whose reply was lost, even days later.
 
     Raises:
-        ConfigurationError: The token is missing, or the port cannot be opened.
-        Stop: A request to the public address does not arrive here.
+        TelecmiError: As for `receiving`.
+        Stop: Likewise.
     """
-    async with AsyncExitStack() as stack:
-        receiver = None
-        if running.receives:
-            host, url = running.webhook_host, running.webhook_url
-            token = webhook_token(terminal)
-            receiver = Receiver(token.reveal())
-            port = WEBHOOK_PORT if running.webhook_port is None else running.webhook_port
-            port = await stack.enter_async_context(
-                serve_webhooks(receiver, host=host, port=port)
-            )
-            terminal.say(f"Listening for webhooks on {host} port {port}.")
-            if url is not None:
-                await check_reachable(receiver, token, url)
-                terminal.say(f"What is sent to {url} arrives here.")
-        service = CallService(
+    async with (
+        receiving(terminal, running.webhooks) as receiver,
+        CallService(
             account.credentials.app_id,
             account.credentials.secret,
             from_=account.from_,
@@ -142,5 +154,6 @@ async def campaign_service(
             events=receiver,
             reference=True,
             rate=RateLimit(max_in_flight=MOST_IN_FLIGHT),  # the campaign's own is smaller
-        )
-        yield await stack.enter_async_context(service), receiver
+        ) as service,
+    ):
+        yield service, receiver

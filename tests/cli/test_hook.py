@@ -367,8 +367,7 @@ def test_dial_tries_out_that_webhooks_arrive() -> None:
 def test_a_port_is_chosen_for_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without ``--webhook-port``, the default port is used."""
     port = free_port()
-    monkeypatch.setattr("telecmi_async.cli.webhook_server.WEBHOOK_PORT", port)
-    monkeypatch.setattr("telecmi_async.cli.commands.doctor.WEBHOOK_PORT", port)
+    monkeypatch.setattr("telecmi_async.cli.options.WEBHOOK_PORT", port)
     url = f"http://127.0.0.1:{port}"
     with serving(Simulator()) as environ:
         environ["TELECMI_WEBHOOK_TOKEN"] = TOKEN

@@ -240,6 +240,10 @@ def test_a_cost_cap_stops_a_campaign() -> None:
 
     assert code == status == Exit.QUOTA
     assert "Stopped: the calls of this campaign have cost 0.5 of 0.5" in terminal.err
+    # To go on as usual would end with 5 again.
+    assert "To go on: telecmi-async resume" not in terminal.err + seen.err
+    for words in (terminal.err, seen.err):
+        assert "export --ledger l.db --name people --state pending --reveal" in words
     assert (state["status"], state["counts"]["pending"]) == ("stopped", 3)
     assert simulator.requests == 0
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cyclopts import Parameter
+
 from telecmi_async.cli.app import make_app
 
 if TYPE_CHECKING:
@@ -24,7 +26,12 @@ def every_command(app: App | None = None, name: str = "") -> Iterator[tuple[str,
 
 def options_of(command: App) -> dict[str, str]:
     """Return the names of a command's options and arguments, and what the help says of each."""
-    found = command.assemble_argument_collection(parse_docstring=True)
+    found = command.assemble_argument_collection(
+        default_parameter=Parameter(negative=()), parse_docstring=True
+    )
     return {
-        name: each.parameter.help or "" for each in found if each.parse for name in each.names
+        name: each.parameter.help or ""
+        for each in found
+        if each.parse and each.name != "*"
+        for name in each.names or [each.name]
     }

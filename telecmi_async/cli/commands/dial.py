@@ -71,7 +71,7 @@ _Exchange: TypeAlias = tuple[Ledger, CallService, Receiver | None]
     "dial",
     "dial people.csv --flow hello.json --dry-run",
     "dial people.csv --flow hello.json --ledger people.db --per-number 1/24h",
-    "dial people.csv --flow hello.json --window 10:00-18:00 --days mon",
+    "dial people.csv --flow hello.json --window 10:00-18:00",
     "dial people.csv --flow hello.json --cps 5 --rejected bad.csv",
 )
 def dial(

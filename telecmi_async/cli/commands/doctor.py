@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.to_thread
@@ -19,16 +19,12 @@ from telecmi_async.cli.http_request import HttpAnswer, Unreachable, send_request
 from telecmi_async.cli.ledgers import clock_words, is_named, opened
 from telecmi_async.cli.messages import error_words
 from telecmi_async.cli.options import (
-    LOCALHOST,
-    WEBHOOK_PORT,
     Here,
-    Host,
     JsonFlag,
     LedgerOption,
     SecretFlag,
-    WebhookPort,
+    WebhookOptions,
     command,
-    value,
 )
 from telecmi_async.cli.webhook_server import check_reachable, serve_webhooks, webhook_token
 from telecmi_async.errors import TelecmiError
@@ -73,9 +69,7 @@ def _skipped(what: str, why: str) -> _Finding:
 def doctor(
     *,
     ledger: LedgerOption = None,
-    webhook_url: Annotated[str | None, value("URL")] = None,
-    webhook_port: WebhookPort = None,
-    webhook_host: Host = LOCALHOST,
+    webhooks: WebhookOptions = WebhookOptions(),
     secret_stdin: SecretFlag = False,
     as_json: JsonFlag = False,
     terminal: Here,
@@ -84,10 +78,6 @@ def doctor(
 
     That is credentials, TLS, clock, time zones, and ledger and webhooks if they are named. The
     exit code is that of the first problem; without one, 3 if a check could not be made.
-
-    Args:
-        webhook_url: Look whether what is sent to the address that TeleCMI's dashboard has,
-            without its token, arrives here.
     """
 
     async def examine() -> list[_Finding]:
@@ -95,9 +85,9 @@ def doctor(
         found.append(_zones())
         if is_named(terminal, ledger):
             found.append(await _ledger(terminal, ledger))
-        if webhook_url is not None:
-            port = WEBHOOK_PORT if webhook_port is None else webhook_port
-            found.append(await _webhooks(terminal, webhook_url, webhook_host, port))
+        if (url := webhooks.webhook_url) is not None:
+            host, port = webhooks.webhook_host, webhooks.port
+            found.append(await _webhooks(terminal, url, host, port))
         return found
 
     return _report(terminal, anyio.run(examine), as_json=as_json)

@@ -61,7 +61,11 @@ async def resume(
                 await clock_check.go_on(book, found, settings)
             await campaign.resume()
             state, code = await run_campaign(
-                terminal, campaign, book, patient=running.wait, receives=running.receives
+                terminal,
+                campaign,
+                book,
+                patient=running.wait,
+                receives=running.webhooks.receives,
             )
         print_state(
             terminal,
