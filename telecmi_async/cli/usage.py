@@ -10,7 +10,6 @@ from cyclopts import (
     CoercionError,
     CycloptsError,
     MissingArgumentError,
-    RepeatArgumentError,
     UnknownCommandError,
     UnknownOptionError,
 )
@@ -59,8 +58,6 @@ def _words(app: App, error: CycloptsError) -> str:  # noqa: PLR0911  # one for e
             choices = get_args(kind) if get_origin(kind) is Literal else ()
             why = error.msg or _KINDS.get(kind) or f"must be {listed(choices)}"
             return f"{name} {why}, not {shown(token.value)}{_nearest(token.value, choices)}"
-        case RepeatArgumentError():
-            return f"{error.token.keyword} was given twice"
         case _ if unused and all(map(_PART_OF_A_NUMBER.fullmatch, unused)):
             return "write a number with blanks in quotation marks, or without blanks"
         case _:

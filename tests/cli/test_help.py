@@ -168,6 +168,17 @@ def test_without_the_extra_the_command_says_how_to_install_it() -> None:
     assert done.stdout == ""
 
 
+def test_the_extra_is_missed_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same line is on the terminal that is given, and nothing is on stdout."""
+    monkeypatch.delitem(sys.modules, "telecmi_async.cli.app")
+    monkeypatch.setitem(sys.modules, "cyclopts", None)
+    code, terminal = ran("demo", "--json")
+
+    assert code == Exit.USAGE
+    assert 'pip install "telecmi-async[cli]"' in terminal.err
+    assert terminal.out == ""
+
+
 def test_another_module_that_is_missing_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """A module of the package that cannot be imported is not taken for the extra."""
     monkeypatch.setitem(sys.modules, "telecmi_async.cli.app", None)

@@ -119,6 +119,10 @@ def test_a_campaign_may_be_closed_on_some_days() -> None:
             "--window must be a time",
         ),
         (
+            ["--window", "9"],
+            '--window must be hours of a day, such as 09:00-21:00, or any, not "9"',
+        ),
+        (
             ["--days", "monday"],
             '--days must be days of the week, such as mon,tue,sat, not "monday"',
         ),
