@@ -64,7 +64,7 @@ def account_of(
     environ = terminal.environ
     base_url = parse_base_url(environment_variable(environ, "TELECMI_BASE_URL") or BASE_URL)
     missing = [] if environment_variable(environ, "TELECMI_APP_ID") else ["TELECMI_APP_ID"]
-    if not (secret_stdin or _is_set(environ, "TELECMI_SECRET")):
+    if not (secret_stdin or is_set(environ, "TELECMI_SECRET")):
         missing.append("TELECMI_SECRET")
     names = [*missing, *(lacking or ())]
     if names:
@@ -84,28 +84,8 @@ def account_of(
     return Account(credentials, base_url, environment_variable(environ, "TELECMI_FROM") or None)
 
 
-def _check_named(
-    environ: Mapping[str, str], *, secret_stdin: bool, needed: Mapping[str, bool]
-) -> None:
-    """Require that all that the environment must have is there."""
-    secret = secret_stdin or any(
-        environment_variable(environ, name)
-        for name in ("TELECMI_SECRET", "TELECMI_SECRET_FILE")
-    )
-    given = {
-        "TELECMI_APP_ID": bool(environment_variable(environ, "TELECMI_APP_ID")),
-        "TELECMI_SECRET (or TELECMI_SECRET_FILE, or --secret-stdin)": secret,
-    }
-    account = all(given.values())
-    missing = [name for name, there in {**given, **needed}.items() if not there]
-    if missing:
-        raise Stop(
-            Exit.USAGE if account else Exit.CREDENTIALS,
-            f"not set in the environment: {', '.join(missing)}",
-        )
-
-
-def _is_set(environ: Mapping[str, str], name: str) -> bool:
+def is_set(environ: Mapping[str, str], name: str) -> bool:
+    """Return whether a variable is there, or the one that names a file with its value."""
     return any(environment_variable(environ, each) for each in (name, f"{name}_FILE"))
 
 

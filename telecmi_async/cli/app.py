@@ -95,7 +95,7 @@ def make_app(*, listing: bool) -> App:
     if listing:
         app["--help"].help = "Print this."
         app["--version"].help = "Print the version."
-        app.register_install_completion_command(
+        cast("Any", app).register_install_completion_command(
             help="Complete commands and options in your shell."
         )
     return app

@@ -106,7 +106,7 @@ def value(metavar: str, text: str = "", **more: Any) -> Parameter:
 
     Without a text, the docstring of the function says it.
     """
-    given = {**more, "help": text} if text else more
+    given: dict[str, Any] = {**more, "help": text} if text else more
     return Parameter(metavar=metavar, **given)
 
 

@@ -326,7 +326,7 @@ def print_state(
             "Some are left to be dialled, but the calls have cost as much as they may: `resume` "
             "places none. To call the others, write them to a file, and dial it as a campaign "
             f"with another --max-cost: telecmi-async export {which} --state pending --reveal "
-            "--output rest.csv"
+            "--output rest.csv (rename its columns column.NAME to NAME)"
         )
         return
     more = "".join(f" {quote(each)}" for each in needed)

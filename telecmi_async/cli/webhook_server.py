@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import anyio.to_thread
 
 from telecmi_async import CallService, RateLimit, Receiver
-from telecmi_async.cli.account import secret_variable
+from telecmi_async.cli.account import is_set, secret_variable
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.http_request import Unreachable, send_request
 from telecmi_async.errors import ConfigurationError
@@ -82,10 +82,17 @@ def webhook_token(terminal: Terminal) -> Secret:
     try:
         return secret_variable(terminal.environ, "TELECMI_WEBHOOK_TOKEN")
     except ConfigurationError as error:
-        raise ConfigurationError(
-            f"{error}: the address of webhooks must end in a word that no one else knows, such "
-            f"as {new_token()}"
-        ) from None
+        raise ConfigurationError(f"{error}: {_token_words()}") from None
+
+
+def _token_words() -> str:
+    return f"the webhook address must end in a word that no one else knows, as {new_token()}"
+
+
+def check_token(terminal: Terminal, webhooks: WebhookOptions, lacking: dict[str, str]) -> None:
+    """Say that the token is lacking if webhooks are received."""
+    if webhooks.receives and not is_set(terminal.environ, "TELECMI_WEBHOOK_TOKEN"):
+        lacking["TELECMI_WEBHOOK_TOKEN"] = _token_words()
 
 
 def check_caps(settings: CampaignSettings, name: str, running: RunOptions) -> None:

@@ -34,7 +34,7 @@ from telecmi_async.cli.options import (
     value,
 )
 from telecmi_async.cli.rows import number_for, say_row, step_lines
-from telecmi_async.cli.webhook_server import receiving
+from telecmi_async.cli.webhook_server import check_token, receiving
 from telecmi_async.events import Stage
 from telecmi_async.phone import Region, route
 from telecmi_async.wire.endpoints import make_call_url
@@ -102,6 +102,7 @@ def call(
     )
     if webhooks.receives and not wait:
         raise Stop(Exit.USAGE, "--webhook-url and --webhook-port need --wait")
+    check_token(terminal, webhooks, lacking)
     account = account_of(terminal, lacking=lacking)
     learns = _RECEIVED if webhooks.receives else _LOOKED_UP if wait else _NOT_FOLLOWED
     _show(terminal, request, account.base_url, learns)

@@ -43,7 +43,12 @@ from telecmi_async.cli.rejected_rows import write_rejected
 from telecmi_async.cli.rows import moment_words, say_row
 from telecmi_async.cli.rule_options import RuleOptions
 from telecmi_async.cli.running import exit_for, print_state, run_campaign
-from telecmi_async.cli.webhook_server import MOST_IN_FLIGHT, campaign_service, check_caps
+from telecmi_async.cli.webhook_server import (
+    MOST_IN_FLIGHT,
+    campaign_service,
+    check_caps,
+    check_token,
+)
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.receiver import new_token
 from telecmi_async.ledger import ContactState, Ledger, SqliteLedger
@@ -128,6 +133,8 @@ def dial(
     campaign_rules = rules.rules()
     lacking: dict[str, str] = {}
     from_ = caller_id(terminal, from_, lacking)
+    if not running.without_webhooks:
+        check_token(terminal, running.webhooks, lacking)
     account = (
         None
         if dry_run

@@ -18,7 +18,7 @@ from telecmi_async.cli.options import (
     command,
 )
 from telecmi_async.cli.running import print_state, run_campaign
-from telecmi_async.cli.webhook_server import campaign_service, check_caps
+from telecmi_async.cli.webhook_server import campaign_service, check_caps, check_token
 from telecmi_async.errors import InvalidCall
 
 
@@ -46,7 +46,10 @@ async def resume(
 
     It asks nothing: its contacts were confirmed when the campaign was started.
     """
-    account = account_of(terminal, secret_stdin=running.secret_stdin)
+    lacking: dict[str, str] = {}
+    if not running.without_webhooks:
+        check_token(terminal, running.webhooks, lacking)
+    account = account_of(terminal, secret_stdin=running.secret_stdin, lacking=lacking)
     async with opened(terminal, ledger) as book:
         found = await campaign_named(book, name)
         settings = CampaignSettings.parse(await book.settings(found))
