@@ -14,6 +14,7 @@ import anyio
 from telecmi_async.campaigns.send_health import EQUAL_REFUSALS, REFUSED_CREDENTIALS
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.interrupts import interrupts
+from telecmi_async.cli.output.background import in_background
 from telecmi_async.cli.output.display import display_for
 from telecmi_async.cli.output.progress import ProgressMeter, duration
 from telecmi_async.cli.state_words import BUSY, is_spent
@@ -215,10 +216,13 @@ async def run_campaign(
         Stop: The ledger fails, and the command was interrupted, or outcomes are not on record.
         StoreError: The ledger fails at the beginning or at the end.
     """
-    display = display_for(terminal.words)
     failure: Exception | None = None
     final: CampaignState | None = None
-    with interrupts(terminal) as pressed, _warnings(display):
+    with (
+        in_background(terminal) as (shown, finish),
+        interrupts(shown) as pressed,
+        _warnings(display := display_for(shown.words)),
+    ):
         monitor = _RunMonitor(
             campaign, ledger, display, pressed, patient=patient, receives=receives
         )
@@ -232,6 +236,7 @@ async def run_campaign(
         display.finish(
             None if final is None else monitor.meter.look(final, anyio.current_time())
         )
+        finish(pressed)
     if campaign.unrecorded:
         terminal.say(
             f"What became of {campaign.unrecorded} sends is not on record: they are taken for "

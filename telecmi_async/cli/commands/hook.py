@@ -32,6 +32,7 @@ from telecmi_async.cli.options import (
     command,
     value,
 )
+from telecmi_async.cli.output.background import in_background
 from telecmi_async.cli.webhook_server import serve_webhooks, webhook_token
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.store import MemoryStore
@@ -85,7 +86,7 @@ def listen(
     token = webhook_token(terminal).reveal()
     target = None if forward_to is None else _target(terminal, forward_to)
 
-    async def serve(pressed: Interrupts) -> Exit:
+    async def serve(terminal: Terminal, pressed: Interrupts) -> Exit:
         async with AsyncExitStack() as stack:
             store = None
             if is_named(terminal, ledger):
@@ -113,8 +114,10 @@ def listen(
         )
         return Exit.INTERRUPTED
 
-    with interrupts(terminal) as pressed:
-        return anyio.run(serve, pressed)
+    with in_background(terminal) as (shown, finish), interrupts(shown) as pressed:
+        code = anyio.run(serve, shown, pressed)
+        finish(pressed)
+    return code
 
 
 def _show(terminal: Terminal, event: Event, *, reveal: bool, as_json: bool) -> None:

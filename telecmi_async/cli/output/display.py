@@ -54,7 +54,8 @@ class PlainLines:
             self._next = now + self._every
         elif now >= self._next:
             self._next += self._every
-            self._put(view)
+            if not self._terminal.is_behind:
+                self._put(view)
 
     def note(self, text: str, style: str = "") -> None:
         """Say something in between."""
@@ -75,16 +76,15 @@ class Panel:
     """A bar, and below it a table of results: some lines of a terminal that change."""
 
     def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
         self._console = terminal.console()
         self._live = Live(console=self._console, auto_refresh=False)
         self._began = False
 
     def show(self, view: CampaignView) -> None:
-        """Draw all of it anew."""
-        if not self._began:
-            self._began = True
-            self._live.start()
-        self._live.update(_drawn(view), refresh=True)
+        """Draw all of it anew, unless the terminal has not taken what was drawn before."""
+        if not self._terminal.is_behind:
+            self._draw(view)
 
     def note(self, text: str, style: str = "") -> None:
         """Put something above it."""
@@ -93,9 +93,15 @@ class Panel:
     def finish(self, view: CampaignView | None) -> None:
         """Draw it for the last time, and leave it there."""
         if view is not None:
-            self.show(view)
+            self._draw(view)
         if self._began:
             self._live.stop()
+
+    def _draw(self, view: CampaignView) -> None:
+        if not self._began:
+            self._began = True
+            self._live.start()
+        self._live.update(_drawn(view), refresh=True)
 
 
 Display: TypeAlias = PlainLines | Panel

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
 from attrs import evolve, frozen
 
 from telecmi_async.cli.exits import Exit, Stop
+from telecmi_async.cli.output.background import BackgroundStream
 from telecmi_async.cli.output.screen import Screen, encodable, on_one_line, standard_streams
 
 if TYPE_CHECKING:
@@ -129,6 +130,11 @@ class Terminal:
 
     def _can_redraw(self, stream: TextIO) -> bool:
         return stream.isatty() and self.environ.get("TERM") != "dumb"
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether results wait to be written, because the terminal takes nothing now."""
+        return isinstance(self.stdout, BackgroundStream) and not self.stdout.wait(0)
 
     @property
     def width(self) -> int:
