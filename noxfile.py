@@ -265,7 +265,8 @@ def docs(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 def examples(session: nox.Session) -> None:
     """Run the commands that README and docs show; their Python blocks run in the suite."""
-    install_wheel(session)
+    # The extra of the command line, which README installs first.
+    install_wheel(session, *PROJECT["project"]["optional-dependencies"]["cli"])
     # As a newcomer would: in a copy of the project, with the Python that is on PATH.
     tree = Path(session.create_tmp(), "tree")
     shutil.rmtree(tree, ignore_errors=True)

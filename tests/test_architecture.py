@@ -55,6 +55,7 @@ EDGES = {"__main__", "cli", "notebook", "simulator", "testing"}
 # Each foreign library and the only files that may import it.
 HOMES: dict[str, set[str]] = {
     "cattrs": {"pcmo"},
+    "cyclopts": {"cli"},
     "h11": {"http_server"},
     "httptools": {"wire"},
     "httpx": {"simulator", "wire"},
@@ -209,10 +210,16 @@ def test_a_foreign_library_has_one_home(module: Path) -> None:
 @pytest.mark.source
 @pytest.mark.parametrize("module", MODULES, ids=ids)
 def test_what_is_read_is_short(module: Path) -> None:
-    """A module has at most 450 lines, and a function at most 60."""
+    """A module has at most 450 lines, and a function at most 60.
+
+    Of a command of the command line the body counts: its arguments and its help stand above.
+    """
     lines = len(module.read_text(encoding="utf-8").splitlines())
+    is_command = module.parent.name == "commands"
     functions = {
-        node.name: (node.end_lineno or 0) - node.lineno + 1
+        node.name: (node.end_lineno or 0) - (node.body[1:] or [node])[0].lineno + 1
+        if is_command
+        else (node.end_lineno or 0) - node.lineno + 1
         for node in ast.walk(tree_of(module))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
@@ -255,8 +262,7 @@ def test_every_name_means_one_thing() -> None:
     for module in INSIDE:
         if module.name != "__init__.py":
             names = public_names(module) - {"logger"}
-            # A command of the command line is a module with a function `run`.
-            for name in names - ({"run"} if room_of(module) == "cli" else set()):
+            for name in names:
                 homes.setdefault(name, []).append(ids(module))
 
     assert {name: found for name, found in homes.items() if len(found) > 1} == {}

@@ -21,7 +21,8 @@ class Exit(IntEnum):
     FAILED = 1
     #: The arguments, or a file they name, cannot be used. Nothing was done.
     USAGE = 2
-    #: A part of it was done: some contacts were rejected, failed, blocked or are left.
+    #: A part of it was done: some contacts were rejected, failed, blocked or are left; or
+    #: `doctor` could not make a check.
     PARTLY = 3
     #: The app id or the secret is missing, or TeleCMI refused them.
     CREDENTIALS = 4

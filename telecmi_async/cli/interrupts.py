@@ -11,11 +11,12 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from telecmi_async.cli.exits import Exit
+from telecmi_async.cli.output.background import BackgroundStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
 
 _SIGNALS: Final = (
     signal.SIGINT,
@@ -26,6 +27,8 @@ _SIGNALS: Final = (
 # `timeout` and others send a signal to a process, and at once to its group. No user
 # presses keys as fast.
 _TOGETHER: Final = 0.05
+# A terminal that takes nothing does not keep a process that shall end.
+_PARTING: Final = 0.5
 
 
 class Interrupts:
@@ -61,6 +64,8 @@ class Interrupts:
                     "Gone. Requests that were under way may ring: the ledger has them, and takes "
                     "them for unknown two minutes from now."
                 )
+                if isinstance(self._terminal.stderr, BackgroundStream):
+                    self._terminal.stderr.wait(_PARTING)
             self._end(Exit.INTERRUPTED)
 
 

@@ -19,7 +19,7 @@ from telecmi_async.ledger import SqliteLedger
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
     from telecmi_async.ledger import Ledger
 
 _URL = re.compile(r"postgres(?:ql)?://")
@@ -51,12 +51,12 @@ async def opened(
             "all users of this machine see arguments: give a database with its password in "
             "TELECMI_LEDGER, or in the file that TELECMI_LEDGER_FILE names"
         )
+    if not is_named(terminal, given):
+        raise Stop(Exit.USAGE, "no ledger: give --ledger FILE, or set TELECMI_LEDGER")
     try:
         place = Secret(given) if given else secret_variable(terminal.environ, "TELECMI_LEDGER")
     except ConfigurationError as error:
-        raise Stop(
-            Exit.USAGE, f"no ledger: give --ledger FILE, or set TELECMI_LEDGER ({error})"
-        ) from None
+        raise Stop(Exit.USAGE, f"no ledger: {error}") from None
     async with _ledger_at(place, new=new, migrate=not reads) as ledger:
         yield ledger
 

@@ -8,22 +8,37 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 
-from telecmi_async._internal.messages import mask, mask_in, shown
+from telecmi_async._internal.messages import mask_in, shown
 from telecmi_async.campaigns.contacts.files import Survey, survey_rows
 from telecmi_async.campaigns.contacts.flaw import Kind
 from telecmi_async.campaigns.rules import contact_zones
-from telecmi_async.cli.progress import duration
+from telecmi_async.cli.messages import plain_words
+from telecmi_async.cli.output.progress import duration
+from telecmi_async.cli.rows import (
+    is_private,
+    moment_words,
+    number_for,
+    say_row,
+    say_wrapped,
+    step_lines,
+)
 from telecmi_async.errors import InvalidCall
 from telecmi_async.ledger import NewContact
+from telecmi_async.pcmo.codec import dump_pcmo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from telecmi_async.campaigns import CallingWindow, CampaignSettings
     from telecmi_async.campaigns.contacts.files import ContactsFile, Rejection
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
 
 _EXAMPLES: Final = 10
+_FEW_WORDS: Final = (
+    "{} have less than 8 hours a day, since the window is open only while it is in all time zones "
+    "of their country: a column timezone, such as America/New_York, gives them the hours of "
+    "their own"
+)
 _COUNTRIES: Final = 8
 # With fewer hours of calling window a day, a list is not got through.
 _FEW_HOURS: Final = 8.0
@@ -48,6 +63,7 @@ class Plan:
         hours: How many contacts may be called for how many hours a day; empty if at any time.
         short: How many have less than eight hours a day, since their country has several time
             zones.
+        sample: The first contact that can be dialled, and its row.
     """
 
     survey: Survey
@@ -58,6 +74,7 @@ class Plan:
     defaults: Mapping[str, int]
     hours: Mapping[float, int]
     short: int
+    sample: tuple[int, NewContact] | None = field(default=None, repr=False)
 
     def as_json(self, count: int) -> dict[str, object]:
         """Return it for other programs; ``count`` contacts are to be dialled."""
@@ -71,7 +88,7 @@ class Plan:
             "defaults": {mask_in(name): n for name, n in self.defaults.items()},
             "rejected": {str(kind): n for kind, n in rows.rejected.items()},
             "rejected_rows": [
-                {"row": each.row, "kind": str(each.kind), "reason": each.reason}
+                {"row": each.row, "kind": str(each.kind), "reason": plain_words(each.reason)}
                 for each in rows.examples
             ],
             "hours_a_day": {f"{hours:g}": n for hours, n in self.hours.items()},
@@ -87,6 +104,7 @@ class _Tally:
     defaulted: int = 0
     defaults: Counter[str] = field(factory=Counter[str])
     zones: Counter[tuple[str, ...]] = field(factory=Counter[tuple[str, ...]])
+    sample: tuple[int, NewContact] | None = None
 
     def add(self, contact: NewContact, settings: CampaignSettings, now: float) -> None:
         """Count a contact."""
@@ -114,6 +132,7 @@ def draw_up(file: ContactsFile, settings: CampaignSettings, now: float) -> Plan:
         for row, item in file.rows():
             if isinstance(item, NewContact):
                 tally.add(item, settings, now)
+                tally.sample = tally.sample or (row, item)
             yield row, item
 
     survey = survey_rows(judged(), _EXAMPLES)
@@ -127,6 +146,7 @@ def draw_up(file: ContactsFile, settings: CampaignSettings, now: float) -> Plan:
         defaults=dict(tally.defaults.most_common()),
         hours=hours,
         short=short,
+        sample=tally.sample,
     )
 
 
@@ -155,10 +175,12 @@ def show_plan(
     name: str,
     count: int,
     country: str | None,
+    target: str,
 ) -> None:
     """Show what is about to happen: ``count`` contacts of a campaign are dialled.
 
-    ``country`` is the country of numbers without its code, if one was given.
+    ``country`` is the country of numbers without its code, if one was given; ``target`` says
+    where calls go.
     """
     pace, rows = settings.pace, plan.survey
     terminal.say(f"Campaign {name}:")
@@ -166,53 +188,68 @@ def show_plan(
     most = list(rows.countries.items())[:_COUNTRIES]
     countries = ", ".join(f"{n} {each or '?'}" for each, n in most)
     others = len(rows.countries) - len(most)
-    others_may = "never, by the rules below" if plan.opens is None else "later"
     live = "" if pace.max_live_calls is None else f", at most {pace.max_live_calls} live"
-    lines = {
-        "rows": f"{rows.rows}, of which {rows.contacts} can be dialled",
-        "rejected": rejected,
-        "defaults": _defaults(plan),
-        "countries": f"{countries} and {others} more" if others else countries,
-        "to dial": str(count),
-        "now": ""
-        if plan.open_now == rows.contacts
-        else f"{plan.open_now} may be called now, the others {others_may}",
-        "from": "" if settings.from_ is None else mask(settings.from_),
-        "flow": ", ".join(str(action.get("action")) for action in settings.flow.dump()),
-        "pace": f"{pace.calls_per_second:g} a second{live}: "
-        f"at least {duration(count / pace.calls_per_second)}",
-        "unknown": f"whose phone may have rung {_UNKNOWN[settings.unknown]}",
-        "window": "" if settings.rules.window else "any: phones may ring at any hour",
-        "hours": ", ".join(
-            f"{hours:g} a day for {n} contacts" for hours, n in plan.hours.items()
+    shortest = duration(count / pace.calls_per_second)
+    lines = [
+        ("target", target),
+        ("rows", f"{rows.rows}, of which {rows.contacts} can be dialled"),
+        ("rejected", rejected),
+        ("defaults", _defaults(plan)),
+        ("countries", f"{countries} and {others} more" if others else countries),
+        ("to dial", str(count)),
+        ("from", "" if settings.from_ is None else number_for(terminal, settings.from_)),
+        *_flow_rows(terminal, plan, settings),
+        ("pace", f"{pace.calls_per_second:g} a second{live}: at least {shortest}"),
+        ("unknown", f"whose phone may have rung {_UNKNOWN[settings.unknown]}"),
+        ("window", "" if settings.rules.window else "any: phones may ring at any hour"),
+        ("now", _now(plan)),
+        (
+            "hours",
+            ", ".join(f"{hours:g} a day for {n} contacts" for hours, n in plan.hours.items()),
         ),
-    }
-    for label, value in lines.items():
+        *(("rule", rule) for rule in settings.rules.describe()),
+        *(("note", note) for note in plan.notes),
+        ("note", _FEW_WORDS.format(plan.short) if plan.short else ""),
+    ]
+    for label, value in lines:
         if value:
-            terminal.say(f"  {label:<10} {value}")
-    for rule in settings.rules.describe():
-        terminal.say(f"  {'rule':<10} {rule}")
-    for note in plan.notes:
-        terminal.say(f"  {'note':<10} {note}")
-    if plan.short:
-        terminal.say(
-            f"  {'note':<10} {plan.short} have less than {_FEW_HOURS:g} hours a day, since the "
-            "window is open only while"
-        )
-        terminal.say(
-            f"  {'':<10} it is in all time zones of their country: a column timezone, such as"
-        )
-        terminal.say(f"  {'':<10} America/New_York, gives them the hours of their own")
+            say_row(terminal, label, value)
     _show_rejected(terminal, rows, country)
+
+
+def _now(plan: Plan) -> str:
+    """Return how many contacts may be called at this time of day, and when the others may."""
+    contacts = plan.survey.contacts
+    if plan.open_now == contacts:
+        return f"all {contacts} may be called at this time" if plan.hours else ""
+    others = contacts - plan.open_now
+    if plan.opens is None:
+        return f"{plan.open_now} may be called now, {others} never, by the rules below"
+    return (
+        f"{plan.open_now} may be called now, {others} are outside their hours: the first of "
+        f"them may be called at {moment_words(plan.opens)}"
+    )
+
+
+def _flow_rows(
+    terminal: Terminal, plan: Plan, settings: CampaignSettings
+) -> Iterator[tuple[str, str]]:
+    """Yield the flow and, on the operator's own terminal, what one contact of the file hears."""
+    steps = step_lines(terminal, settings.flow.dump())
+    yield "flow", ", ".join(steps)
+    if plan.sample is not None and settings.flow.columns and is_private(terminal):
+        row, contact = plan.sample
+        filled = step_lines(terminal, dump_pcmo(settings.flow.fill(contact.columns)))
+        yield "example", f"row {row}, {contact.number}: {', '.join(filled)}"
 
 
 def _show_rejected(terminal: Terminal, rows: Survey, country: str | None) -> None:
     """Show the first rows that are rejected."""
     for rejection in rows.examples:
-        terminal.say(f"  row {rejection.row}: {rejection.reason}")
+        say_wrapped(terminal, f"  row {rejection.row}: {plain_words(rejection.reason)}", 13)
     if rows.rejected.get(Kind.NO_COUNTRY_CODE) and not country:
-        terminal.say(
-            f"  {'note':<10} --country 91, or another, reads numbers without a country code"
+        say_row(
+            terminal, "note", "--country 91, or another, reads numbers without a country code"
         )
     hidden = sum(rows.rejected.values()) - len(rows.examples)
     if hidden:

@@ -13,7 +13,7 @@ from telecmi_async.simulator import Simulator
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
 
 # Columns that the longest row takes with its note.
 _WITH_NOTES: Final = 59
@@ -88,15 +88,13 @@ class Report:
         """Print the table, and the problems if there are any."""
         wide = terminal.width >= _WITH_NOTES
         for label, value, note in self._rows():
-            shown = f"  {label:<18} {value:>5}"
-            if note and wide:
-                shown += terminal.style(f"   {note}", "dim")
-            terminal.put(shown.rstrip())
+            aside = [(f"   {note}", "dim")] if note and wide else []
+            terminal.put(f"  {label:<18} {value:>5}", *aside)
         for problem in self.problems():
-            terminal.put(terminal.style(f"  wrong: {problem}", "red"))
+            terminal.put((f"  wrong: {problem}", "red"))
         terminal.put()
         twice = self.simulator.duplicates()
-        terminal.put(terminal.style(f"dialled twice: {twice}", "red" if twice else "green"))
+        terminal.put((f"dialled twice: {twice}", "red" if twice else "green"))
 
     def _rows(self) -> Iterator[tuple[str, int, str]]:
         counts, simulator = self.state.counts, self.simulator

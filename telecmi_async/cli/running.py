@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from telecmi_async.campaigns.send_health import EQUAL_REFUSALS, REFUSED_CREDENTIALS
-from telecmi_async.cli.display import display_for
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.interrupts import interrupts
-from telecmi_async.cli.progress import ProgressMeter, duration
+from telecmi_async.cli.output.background import in_background
+from telecmi_async.cli.output.display import display_for
+from telecmi_async.cli.output.progress import ProgressMeter, duration
+from telecmi_async.cli.state_words import BUSY, is_spent
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import ContactState
 from telecmi_async.ledger.states import Move
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from telecmi_async.campaigns import Campaign, CampaignRules
-    from telecmi_async.cli.display import Display
     from telecmi_async.cli.interrupts import Interrupts
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.display import Display
+    from telecmi_async.cli.output.terminal import Terminal
     from telecmi_async.ledger import CampaignState, Ledger
 
 _LOOK: Final = 0.1
@@ -41,8 +43,6 @@ _LATER: Final = (
 )
 # Rules with a cap: they postpone contacts when the cap is reached.
 _CAPS: Final = ("per_day", "per_number")
-#: States of contacts that a worker is handling.
-BUSY: Final = (ContactState.CLAIMED, ContactState.SENDING)
 _PART: Final = (
     ContactState.PENDING,
     ContactState.CLAIMED,
@@ -216,10 +216,13 @@ async def run_campaign(
         Stop: The ledger fails, and the command was interrupted, or outcomes are not on record.
         StoreError: The ledger fails at the beginning or at the end.
     """
-    display = display_for(terminal.words)
     failure: Exception | None = None
     final: CampaignState | None = None
-    with interrupts(terminal) as pressed, _warnings(display):
+    with (
+        in_background(terminal) as (shown, finish),
+        interrupts(shown) as pressed,
+        _warnings(display := display_for(shown.words)),
+    ):
         monitor = _RunMonitor(
             campaign, ledger, display, pressed, patient=patient, receives=receives
         )
@@ -233,6 +236,7 @@ async def run_campaign(
         display.finish(
             None if final is None else monitor.meter.look(final, anyio.current_time())
         )
+        finish(pressed)
     if campaign.unrecorded:
         terminal.say(
             f"What became of {campaign.unrecorded} sends is not on record: they are taken for "
@@ -261,11 +265,7 @@ def exit_for(state: CampaignState, rules: CampaignRules, why: Exit | None = None
         return Exit.UNKNOWN
     if why is not None:
         return why
-    if (
-        rules.cost is not None
-        and (state.cost or 0.0) >= rules.cost.most
-        and state.counts[ContactState.PENDING]
-    ):
+    if is_spent(state, rules) and state.counts[ContactState.PENDING]:
         return Exit.QUOTA
     return Exit.PARTLY if any(state.counts[each] for each in _PART) else Exit.OK
 
@@ -290,6 +290,7 @@ def print_state(
     state: CampaignState,
     *,
     as_json: bool,
+    rules: CampaignRules,
     ledger: str | None = None,
     needed: Sequence[str] = (),
     plan: Mapping[str, object] | None = None,
@@ -297,7 +298,7 @@ def print_state(
     """Print a campaign's state, and say how to continue.
 
     ``ledger`` is the ledger's argument if the campaign can be resumed; empty for the
-    environment's. ``needed`` is what `resume` needs besides, ``plan`` what `dial` planned.
+    environment's. ``rules`` are the campaign's. ``needed`` is what `resume` needs besides, ``plan`` what `dial` planned.
     """
     if as_json:
         planned = {} if plan is None else {"plan": plan}
@@ -315,9 +316,24 @@ def print_state(
             f"Of {unknown} it is not known whether a phone rang, and they are not dialled "
             "again: `why` says what happened, `retry-unknown` is your decision."
         )
-    if ledger is not None and state.left:
-        which = f" --ledger {quote(ledger)}" if ledger else ""
+    if ledger is None or not state.left:
+        return
+    which = f"--name {quote(state.name)}"
+    if ledger:
+        which = f"--ledger {quote(ledger)} {which}"
+    if is_spent(state, rules):
         terminal.say(
-            "Some are left to be dialled. To go on: telecmi-async resume"
-            f"{which} --name {quote(state.name)}{''.join(f' {quote(each)}' for each in needed)}"
+            "Some are left to be dialled, but the calls have cost as much as they may: `resume` "
+            "places none. To call the others, write them to a file, and dial it as a campaign "
+            f"with another --max-cost: telecmi-async export {which} --state pending --reveal "
+            "--output rest.csv (rename its columns column.NAME to NAME)"
         )
+        return
+    more = "".join(f" {quote(each)}" for each in needed)
+    hours = state.status == "waiting for a window" and "--wait" not in needed
+    left = (
+        "Those that are left may not be called now; --wait waits until they may"
+        if hours
+        else "Some are left to be dialled"
+    )
+    terminal.say(f"{left}. To go on: telecmi-async resume {which}{more}")

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 
 from telecmi_async import CallService, RateLimit, Receiver
-from telecmi_async.cli.account import secret_variable
+from telecmi_async.cli.account import is_set, secret_variable
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.http_request import Unreachable, send_request
-from telecmi_async.cli.shared_arguments import LOCALHOST, WEBHOOK_PORT
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.payload import MAX_PAYLOAD
 from telecmi_async.events.receiver import new_token
 from telecmi_async.http_server import ConnectionLimits, serve_http
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator
 
     from telecmi_async._internal.secrets import Secret
     from telecmi_async.campaigns import CampaignSettings
     from telecmi_async.cli.account import Account
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.options import RunOptions, WebhookOptions
+    from telecmi_async.cli.output.terminal import Terminal
     from telecmi_async.http_server import HttpConnection, HttpRequest
 
-_RESUMED: Final = {
-    "webhook_url": "--webhook-url",
-    "webhook_host": "--webhook-host",
-    "webhook_port": "--webhook-port",
-    "without_webhooks": "--without-webhooks",
-    "patient": "--wait",
-    "secret_stdin": "--secret-stdin",
-}
 #: How many requests a command's service lets be under way; its campaign has a number of its own.
 MOST_IN_FLIGHT: Final = 1_000
 _PING: Final = b'{"type": "ping"}'
@@ -90,24 +82,29 @@ def webhook_token(terminal: Terminal) -> Secret:
     try:
         return secret_variable(terminal.environ, "TELECMI_WEBHOOK_TOKEN")
     except ConfigurationError as error:
-        raise ConfigurationError(
-            f"{error}: the address of webhooks must end in a word that no one else knows, such "
-            f"as {new_token()}"
-        ) from None
+        raise ConfigurationError(f"{error}: {_token_words()}") from None
 
 
-def check_caps(
-    settings: CampaignSettings, name: str, *, receives: bool, without_webhooks: bool
-) -> None:
+def _token_words() -> str:
+    return f"the webhook address must end in a word that no one else knows, as {new_token()}"
+
+
+def check_token(terminal: Terminal, webhooks: WebhookOptions, lacking: dict[str, str]) -> None:
+    """Say that the token is lacking if webhooks are received."""
+    if webhooks.receives and not is_set(terminal.environ, "TELECMI_WEBHOOK_TOKEN"):
+        lacking["TELECMI_WEBHOOK_TOKEN"] = _token_words()
+
+
+def check_caps(settings: CampaignSettings, name: str, running: RunOptions) -> None:
     """Require that a campaign's caps can be measured, unless that was given up aloud.
 
     Raises:
         ConfigurationError: They cannot.
     """
     caps = settings.measured_by_events
-    if receives and without_webhooks:
+    if running.webhooks.receives and running.without_webhooks:
         raise ConfigurationError("--without-webhooks excludes --webhook-url and --webhook-port")
-    if caps and not receives and not without_webhooks:
+    if caps and not running.webhooks.receives and not running.without_webhooks:
         raise ConfigurationError(
             f"campaign {name!r} has {' and '.join(caps)}, which only webhooks can measure: give "
             "--webhook-url, or --webhook-port. --without-webhooks dials all the same: the cap "
@@ -115,46 +112,48 @@ def check_caps(
         )
 
 
-def resume_arguments(options: Mapping[str, object]) -> list[str]:
-    """Return the arguments with which `resume` goes on as the options of a command say."""
-    found: list[str] = []
-    for name, argument in _RESUMED.items():
-        value = options[name]
-        if value is True:
-            found.append(argument)
-        elif value and value != LOCALHOST:
-            found += [argument, str(value)]
-    return found
-
-
 @asynccontextmanager
-async def campaign_service(
-    terminal: Terminal, account: Account, *, host: str, port: int | None, url: str | None
-) -> AsyncGenerator[tuple[CallService, Receiver | None]]:
-    """Open a service of an account and, with a port or a ``url``, its webhook receiver.
+async def receiving(
+    terminal: Terminal, webhooks: WebhookOptions
+) -> AsyncGenerator[Receiver | None]:
+    """Receive webhooks as the options say, if they do.
 
-    Requests always carry a reference: with it, a receiver can find the outcome of a request
-    whose reply was lost, even days later. A request to ``url``, the port's public address
-    without the token, must arrive here.
+    A request to the public address without the token must arrive here.
 
     Raises:
         ConfigurationError: The token is missing, or the port cannot be opened.
         Stop: A request to the public address does not arrive here.
     """
-    async with AsyncExitStack() as stack:
-        receiver = None
-        if port is not None or url is not None:
-            token = webhook_token(terminal)
-            receiver = Receiver(token.reveal())
-            port = WEBHOOK_PORT if port is None else port
-            port = await stack.enter_async_context(
-                serve_webhooks(receiver, host=host, port=port)
-            )
-            terminal.say(f"Listening for webhooks on {host} port {port}.")
-            if url is not None:
-                await check_reachable(receiver, token, url)
-                terminal.say(f"What is sent to {url} arrives here.")
-        service = CallService(
+    if not webhooks.receives:
+        yield None
+        return
+    host, url = webhooks.webhook_host, webhooks.webhook_url
+    token = webhook_token(terminal)
+    receiver = Receiver(token.reveal())
+    async with serve_webhooks(receiver, host=host, port=webhooks.port) as port:
+        terminal.say(f"Listening for webhooks on {host} port {port}.")
+        if url is not None:
+            await check_reachable(receiver, token, url)
+            terminal.say(f"What is sent to {url} arrives here.")
+        yield receiver
+
+
+@asynccontextmanager
+async def campaign_service(
+    terminal: Terminal, account: Account, running: RunOptions
+) -> AsyncGenerator[tuple[CallService, Receiver | None]]:
+    """Open a service of an account and, if webhooks arrive here, their receiver.
+
+    Requests always carry a reference: with it, a receiver can find the outcome of a request
+    whose reply was lost, even days later.
+
+    Raises:
+        TelecmiError: As for `receiving`.
+        Stop: Likewise.
+    """
+    async with (
+        receiving(terminal, running.webhooks) as receiver,
+        CallService(
             account.credentials.app_id,
             account.credentials.secret,
             from_=account.from_,
@@ -162,5 +161,6 @@ async def campaign_service(
             events=receiver,
             reference=True,
             rate=RateLimit(max_in_flight=MOST_IN_FLIGHT),  # the campaign's own is smaller
-        )
-        yield await stack.enter_async_context(service), receiver
+        ) as service,
+    ):
+        yield service, receiver

@@ -168,6 +168,22 @@ _FIELDS: Final[dict[str, tuple[_Reader, tuple[str, ...]]]] = {
 FIELD_NAMES: Final = frozenset(_FIELDS)
 
 
+def _keys(*readers: _Reader) -> frozenset[str]:
+    return frozenset(key for read, keys in _FIELDS.values() if read in readers for key in keys)
+
+
+#: The keys of a payload that hold phone numbers.
+NUMBER_KEYS: Final = _keys(_number)
+#: Those that hold an id of TeleCMI's.
+ID_KEYS: Final = frozenset(
+    key for name in ("cmiuuid", "request_id", "conversation_uuid") for key in _FIELDS[name][1]
+)
+#: Those that never hold a number: times, durations, sums, and words of TeleCMI's own.
+PLAIN_KEYS: Final = _keys(_time, _duration, _money, read_integer, read_word) | {
+    "action", "api_init", "direction", "out", "status", "type", "waitedsec",
+}  # fmt: skip
+
+
 def read_field(raw: JsonObject, name: str) -> object:
     """Return a payload's field, one of `FIELD_NAMES`."""
     read, keys = _FIELDS[name]

@@ -187,6 +187,11 @@ def _direction(raw: JsonObject) -> Direction | None:
     return named
 
 
+def without_code(text: str) -> str:
+    """Return a text without the code that proves a call's reference genuine."""
+    return _CODE.sub(r"\1", text)
+
+
 def _repr_of(name: str, value: object) -> str:
     if name in _NUMBERS:
         text = str(value)
@@ -195,12 +200,12 @@ def _repr_of(name: str, value: object) -> str:
         return str(value)
     match value:
         case JsonObject():
-            text = mask_in(_CODE.sub(r"\1", repr(value)))
+            text = mask_in(without_code(repr(value)))
             return text if len(text) <= _LONGEST_PARAMS else f"{text[:_LONGEST_PARAMS]}…"
         case datetime() | Decimal():
             return value.isoformat() if isinstance(value, datetime) else str(value)
         case _:
-            return shown(_CODE.sub(r"\1", value) if isinstance(value, str) else value)
+            return shown(without_code(value) if isinstance(value, str) else value)
 
 
 @frozen(kw_only=True, repr=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import threading
 import time
 from functools import partial
@@ -25,10 +26,16 @@ from consoles import (
 from fault_server import closed_port
 
 from telecmi_async._internal.messages import mask
-from telecmi_async.campaigns import Campaign, CampaignRules, CampaignSettings
+from telecmi_async.campaigns import Campaign, CampaignRules, CampaignSettings, CostCap
 from telecmi_async.cli import Exit, main
 from telecmi_async.cli.exits import exit_of
 from telecmi_async.cli.running import exit_for
+from telecmi_async.cli.state_words import (
+    MOVE_WORDS,
+    STATE_WORDS,
+    campaign_words,
+    history_words,
+)
 from telecmi_async.errors import CallCancelled, StoreError
 from telecmi_async.ledger import (
     CallEvidence,
@@ -39,6 +46,7 @@ from telecmi_async.ledger import (
     SendResult,
     SqliteLedger,
 )
+from telecmi_async.ledger.states import Move
 from telecmi_async.simulator import Fault, Simulator, Webhooks
 
 if TYPE_CHECKING:
@@ -225,12 +233,20 @@ def test_a_count_that_is_not_the_plans_is_refused(folder: Path) -> None:
     ("change", "environ", "message"),
     [
         (["--flow", "-", "--secret-stdin"], {}, "stdin cannot hold both"),
-        (["--flow", "none.json"], {}, "flow: cannot read none.json: No such file"),
-        (["--from", "x"], {}, 'from_: is not a phone number: "x" is not'),
+        (["--flow", "none.json"], {}, "cannot read the call flow none.json: No such file"),
+        (
+            ["--from", "x"],
+            {},
+            'the caller id (--from, or TELECMI_FROM) is not a phone number: "x" is not',
+        ),
         (["--country", "999"], {}, "country must be a country calling code"),
-        ([], {"TELECMI_FROM": ""}, "from: is missing: give --from"),
-        (["--cps", "0"], {}, "Pace.calls_per_second must be"),
-        (["--max-cost", "-1"], {}, "CostCap.most must be a positive sum"),
+        (
+            [],
+            {"TELECMI_FROM": ""},
+            "the environment variable TELECMI_FROM is not set; --from gives",
+        ),
+        (["--cps", "0"], {}, "--cps must be a number above 0"),
+        (["--max-cost", "-1"], {}, "--max-cost must be a number above 0"),
         (["--ledger", "postgresql://me:pass1234@host/db"], {}, "all users of this machine see"),
         (["--ledger", ""], {}, "no ledger: give --ledger FILE"),
         (["--webhook-port", "0"], {}, "TELECMI_WEBHOOK_TOKEN is not set"),
@@ -288,7 +304,7 @@ def test_a_file_without_a_header_is_told(folder: Path) -> None:
 def test_a_window_that_is_not_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """An invalid calling window is rejected."""
     assert main([*DIAL, "--window", "9-21"]) == Exit.USAGE
-    assert "CallingWindow.start must be a time" in capsys.readouterr().err
+    assert "--window must be a time" in capsys.readouterr().err
 
 
 def test_numbers_on_the_list_are_not_called(folder: Path) -> None:
@@ -361,7 +377,10 @@ def test_outside_the_calling_hours_nobody_is_called(folder: Path) -> None:
 
     assert code == Exit.OUTSIDE_HOURS
     assert "no contact may be called now; the first may at 20" in terminal.err
-    assert "now        0 may be called now, the others later" in terminal.err
+    opening = (
+        r"now        0 may be called now, 4 are outside their hours: the first of them may be "
+    )
+    assert re.search(opening + r"called at 20\d\d-\d\d-\d\d \d\d:00 UTC\n", terminal.err)
     assert simulator.requests == 0
 
 
@@ -375,7 +394,7 @@ def test_who_may_never_be_called_has_no_time_named(folder: Path) -> None:
         code, terminal = dialled(environ, *window, "--yes", "1")
 
     assert code == Exit.OUTSIDE_HOURS
-    assert "0 may be called now, the others never, by the rules below" in terminal.err
+    assert "0 may be called now, 1 never, by the rules below" in terminal.err
     assert "no contact in the file may be called, now or later" in terminal.err
 
 
@@ -467,7 +486,11 @@ def test_equal_refusals_end_a_campaign_and_can_be_tried_again(folder: Path) -> N
     assert "`retry-rejected` has them tried again" in terminal.err
     assert "people: paused (2 equal refusals in a row (HTTP 404): not found)" in seen.err
     assert rejected < 4
-    assert (none, again, asked.out) == (Exit.FAILED, Exit.OK, f"{rejected}\n")
+    assert (none, again, asked.out) == (
+        Exit.FAILED,
+        Exit.OK,
+        f"to be dialled again: {rejected}\n",
+    )
     assert resumed == Exit.OK
     assert simulator.numbers() == 4
 
@@ -577,7 +600,7 @@ def test_resume_needs_a_caller_id(folder: Path) -> None:
 
     assert with_one == Exit.OK
     assert code == Exit.USAGE
-    assert "from: is missing: set TELECMI_FROM" in terminal.err
+    assert "the caller id is missing: set TELECMI_FROM" in terminal.err
 
 
 @pytest.mark.usefixtures("campaigns_poll_often")
@@ -715,7 +738,8 @@ def test_several_campaigns_need_a_name(folder: Path) -> None:
 
     assert code == Exit.OK
     assert terminal.out.splitlines() == [
-        f"{name}: dialling, 4 contacts, 4 to be dialled" for name in ("people", "second")
+        f"{name}: 4 of 4 to be dialled; not running: contacts are left, and no worker holds one"
+        for name in ("people", "second")
     ]
     assert [json.loads(line)["campaign"] for line in as_json.out.splitlines()] == [
         "people",
@@ -772,7 +796,9 @@ def test_a_database_is_opened_by_its_own_ledger(monkeypatch: pytest.MonkeyPatch)
 
 def test_contacts_are_exported_masked_and_safe(folder: Path) -> None:
     """Exported CSV has masked numbers and no formulas."""
-    in_ledger(partial(begin, name="people", note="=cmd()", phone="+91 98765 43210"))
+    in_ledger(
+        partial(begin, name="people", note="=cmd()", phone="+91 98765 43210", due="2026-11-30")
+    )
     code, terminal = ran("export", "--ledger", "l.db")
     rows = list(csv.DictReader(terminal.out.splitlines()))
 
@@ -781,6 +807,10 @@ def test_contacts_are_exported_masked_and_safe(folder: Path) -> None:
     assert {row["column.note"] for row in rows} == {"'=cmd()"}
     assert "98765" not in terminal.out
     assert {row["state"] for row in rows} == {"pending"}
+    assert {row["column.due"] for row in rows} == {"2026-11-30"}
+    assert terminal.err == (
+        "Masked numbers in: number (4), phone (4). --reveal writes them in full.\n"
+    )
 
 
 def test_numbers_are_exported_in_full_on_request(folder: Path) -> None:
@@ -796,7 +826,7 @@ def test_numbers_are_exported_in_full_on_request(folder: Path) -> None:
     assert [row["number"] for row in rows] == [str(number) for number in NUMBERS[:2]]
     assert rows[0]["columns"] == {"name": "N"}
     assert rows[0]["sent_at"].endswith("+00:00")
-    assert table.out == ""
+    assert table.out == terminal.err == table.err == ""
     assert (folder / "out.csv").read_text().count("\n") == 5
 
 
@@ -836,6 +866,11 @@ def test_why_tells_a_numbers_story(folder: Path) -> None:
     assert code == Exit.OK
     assert answered.out.startswith(f"{mask(NUMBERS[0])} in people is finished")
     assert "  sent once\n  answered, 7 s\n  cost unknown\n" in answered.out
+    told = [line.split("UTC  ")[-1] for line in answered.out.splitlines()[4:]]
+    assert told == [
+        "a worker took it (w)", "a request is about to leave (w)",
+        "no trustworthy answer came: no answer", "TeleCMI has the call", "the call is over",
+    ]  # fmt: skip
     assert "not answered" in missed.out
     assert "cost" not in untouched.out
     assert "nothing was ever sent" in untouched.out
@@ -847,6 +882,58 @@ def test_why_tells_a_numbers_story(folder: Path) -> None:
     assert unknown == Exit.FAILED
     assert "is in no campaign" in other.err
     assert "917555" not in answered.out + as_json.out
+
+
+def test_every_move_and_state_has_words() -> None:
+    """Each state, move and rule is told in words; a detail that says the same is not repeated."""
+    assert STATE_WORDS.keys() == set(ContactState)
+    assert MOVE_WORDS.keys() == set(Move)
+    assert (
+        history_words("postpone", "calling_window: it is closed") == "has to wait: it is closed"
+    )
+    assert history_words("reject", "TeleCMI refused the call (404): no") == (
+        "not placed: TeleCMI refused the call (404): no"
+    )
+    assert history_words("event", "wrapped_up") == "event: wrapped_up"
+    assert history_words("event", "") == "event"
+    assert history_words("claim", "") == "a worker took it"
+
+
+@pytest.mark.parametrize(
+    ("counts", "more", "said"),
+    [
+        ({}, {}, "it has no contacts"),
+        ({"pending": 2}, {}, "not running: contacts are left, and no worker holds one"),
+        ({"pending": 2, "claimed": 1}, {}, "running"),
+        ({"sending": 1}, {}, "running"),
+        ({"sending": 1, "pending": 1}, {"asked": "paused", "status": "paused", "why": "lunch"},
+         "paused (lunch), awaiting what was sent"),
+        ({"pending": 1}, {"asked": "stopped", "status": "stopped"}, "stopped"),
+        ({"pending": 1}, {"status": "waiting for a window"},
+         "waiting: no contact that is left may be called before 1970-01-02 00:00 UTC"),
+        ({"pending": 1, "finished": 9}, {"cost": 20.0},
+         "not running, since its calls have cost as much as they may"),
+        ({"placed": 1}, {"status": "waiting for records"},
+         "dialled: how some of the calls went may still become known"),
+        ({"finished": 4}, {"status": "done", "cost": 20.0}, "done"),
+        ({"finished": 4, "unknown": 3}, {"status": "done"},
+         "done, but it is not known whether 3 of the phones rang"),
+    ],
+)  # fmt: skip
+def test_status_says_what_the_ledger_proves(
+    counts: dict[str, int], more: dict[str, Any], said: str
+) -> None:
+    """A campaign runs if a worker holds a contact; otherwise `status` says what it waits for."""
+    state = CampaignState(
+        **{
+            "name": "people", "status": "dialling", "asked": "running", "why": "", "sends": 0,
+            "cost": None, **more,
+            "counts": {each: counts.get(str(each), 0) for each in ContactState},
+        }
+    )  # fmt: skip
+    rules = CampaignRules(cost=CostCap(20))
+
+    assert campaign_words(state, rules, 86_400.0) == said
 
 
 # --- retry-unknown ----------------------------------------------------------------------
@@ -864,7 +951,7 @@ def test_unknown_contacts_are_dialled_again_by_decision(
 
     assert asked == Exit.USAGE
     assert code == Exit.OK
-    assert terminal.out == f"{count}\n"
+    assert terminal.out == f"to be dialled again: {count}\n"
     assert state.counts[ContactState.UNKNOWN] == 2 - count
 
 
@@ -920,7 +1007,7 @@ def test_unplaced_contacts_are_tried_again_by_decision(
 ) -> None:
     """`retry-rejected` and `retry-failed` show the reasons, and leave who may have rung."""
     in_ledger(lambda ledger: ended_ledger(ledger, state))
-    monkeypatch.setattr("telecmi_async.cli.retry._MOST_REASONS", 1)
+    monkeypatch.setattr("telecmi_async.cli.commands.retry._MOST_REASONS", 1)
     command = f"retry-{state}"
     none, left = ran(command, str(NUMBERS[0]), "--ledger", "l.db", "--yes", "1")
     asked, shown = ran(command, "--ledger", "l.db")
@@ -935,9 +1022,9 @@ def test_unplaced_contacts_are_tried_again_by_decision(
 
     assert (asked, other) == (Exit.USAGE, Exit.FAILED)
     assert "2 code 0\nand 1 more reasons\n" in shown.err
-    assert (none, left.out) == (Exit.OK, "0\n")
+    assert (none, left.out) == (Exit.OK, "to be dialled again: 0\n")
     assert "They are pending" not in left.err
-    assert (some, one.out) == (Exit.OK, "1\n")
+    assert (some, one.out) == (Exit.OK, "to be dialled again: 1\n")
     assert by_reason == Exit.OK
     assert json.loads(zero.out)["pending_again"] == 1
     assert "1 were left: a phone may have rung at an earlier request" in zero.err

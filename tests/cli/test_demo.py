@@ -16,11 +16,11 @@ from consoles import TO, serving
 from terminal_output import ESCAPE, Screen, rows, terminal_on
 
 from telecmi_async.campaigns import CampaignSettings, Pace
-from telecmi_async.cli import demo, worker
-from telecmi_async.cli.demo import fictional_numbers
-from telecmi_async.cli.display import ChangingLine, Display, PlainLines, display_for
-from telecmi_async.cli.panel import Panel
-from telecmi_async.cli.progress import CampaignView, ProgressMeter, duration
+from telecmi_async.cli import worker
+from telecmi_async.cli.commands import demo
+from telecmi_async.cli.commands.demo import fictional_numbers
+from telecmi_async.cli.output.display import Display, Panel, PlainLines, display_for
+from telecmi_async.cli.output.progress import CampaignView, ProgressMeter, duration
 from telecmi_async.cli.report import Report
 from telecmi_async.ledger import (
     CampaignState,
@@ -136,51 +136,23 @@ def test_what_is_open_has_a_row_if_there_is_any() -> None:
 
 
 @pytest.mark.parametrize("columns", ["58", "60", "80", "120"])
-@pytest.mark.parametrize("kind", [ChangingLine, Panel])
 def test_no_line_is_longer_than_the_terminal(
-    columns: str, kind: type[ChangingLine | Panel], monkeypatch: pytest.MonkeyPatch
+    columns: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No line is wider than the terminal; the table omits its notes if they do not fit."""
     monkeypatch.setenv("COLUMNS", columns)
     screen = Screen(tty=True)
     terminal = terminal_on(screen)
     report(unknown=1).print(terminal)
-    display = kind(terminal)
+    display = Panel(terminal)
     display.show(CampaignView(state(pending=100, placed=7, unknown=3, finished=90), 12.5))
-    display.note(terminal.style("a note", "bold"))
+    display.note("a note", "bold")
     display.finish(CampaignView(state(finished=200), 1.0))
     lines = ESCAPE.sub("", screen.shown()).replace("\r", "\n").splitlines()
 
     assert max(map(len, lines)) <= int(columns)
     assert "a note" in lines
     assert ("asked: 50; counted on arrival" in screen.shown()) == (columns != "58")
-
-
-def test_the_bar_grows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bar shows the share of contacts that are done."""
-    monkeypatch.setenv("COLUMNS", "120")
-    screen = Screen(tty=True)
-    view = CampaignView(state(pending=50, placed=20, failed=10, finished=20), 2.0)
-    ChangingLine(terminal_on(screen, {"NO_COLOR": "1"})).show(view)
-
-    drawn = "━" * 20 + "╌" * 20
-    assert (
-        screen.shown() == f"\r\x1b[K{drawn}   50 of 100, 2.0/s, 20 live, 10 failed, 25 s left"
-    )
-
-
-def test_a_terminal_without_these_characters_gets_others() -> None:
-    """Characters that the terminal cannot encode are replaced."""
-    screen = Screen(tty=True, encoding="ascii")
-    terminal = terminal_on(screen, {"NO_COLOR": "1"})
-    line = ChangingLine(terminal)
-    line.show(CampaignView(state(status="paused", pending=1, finished=1), 0.0))
-    line.finish(None)
-    terminal.put("•1234")
-
-    assert re.fullmatch(
-        r"\r\x1b\[K=+ +1 of 2, 0\.0/s, 0 live, paused\n\?1234\n", screen.shown()
-    )
 
 
 @pytest.mark.anyio
@@ -283,19 +255,16 @@ def test_a_terminals_wishes_are_respected(
     environ: dict[str, str], kind: type[Display], *, tty: bool, styles: bool
 ) -> None:
     """NO_COLOR, TERM=dumb and pipes select the display and its colours."""
-    terminal = terminal_on(Screen(tty=tty), environ)
+    screen = Screen(tty=tty)
+    terminal = terminal_on(screen, environ)
     display = display_for(terminal)
     display.finish(None)
 
+    terminal.put(("x", "green"), " and y")
+
     assert isinstance(display, kind)
-    assert (terminal.style("x", "green") == "\x1b[32mx\x1b[0m") == styles
-
-
-def test_without_rich_there_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without rich, progress is shown on one changing line."""
-    monkeypatch.setitem(sys.modules, "telecmi_async.cli.panel", None)
-
-    assert isinstance(display_for(terminal_on(Screen(tty=True))), ChangingLine)
+    assert screen.shown().endswith("\x1b[32mx\x1b[0m and y\n" if styles else "x and y\n")
+    assert styles or "\x1b[3" not in screen.shown()
 
 
 def test_fictional_numbers_come_to_an_end() -> None:

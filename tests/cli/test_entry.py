@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
@@ -16,11 +17,12 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
-from consoles import FLOW, FROM, TO, Stream, Watched, console, interrupted, serving
+from consoles import FLOW, FROM, TO, Stream, Watched, console, fail_in, interrupted, serving
 
 import telecmi_async
 from telecmi_async import CallService, RetryPolicy
-from telecmi_async.cli import Exit, Terminal, call, main
+from telecmi_async.cli import Exit, Terminal, main
+from telecmi_async.cli.commands import call, demo
 from telecmi_async.simulator import Simulator
 from telecmi_async.simulator.chance import draw
 
@@ -77,14 +79,14 @@ def test_every_command_explains_itself(
     out = capsys.readouterr().out
 
     assert code == Exit.OK
-    assert "usage: telecmi-async" in out
+    assert "Usage: telecmi-async" in out
     assert "None" not in out
 
 
 def test_the_exit_codes_are_documented(capsys: pytest.CaptureFixture[str]) -> None:
     """The help lists every exit code."""
     main(["--help"])
-    text = capsys.readouterr().out.partition("exit codes:")[2]
+    text = capsys.readouterr().out.partition("Exit codes:")[2]
 
     assert {int(code) for code in re.findall(r"\b\d+\b", text)} == set(Exit)
 
@@ -110,18 +112,32 @@ def test_the_version_is_the_installed_one() -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["dmeo"], "invalid choice"),
+        (["dmeo"], 'there is no command "dmeo": did you mean demo?'),
+        (["flow", "chek", "-"], 'there is no command "chek": did you mean check?'),
+        (["simulate", "--webhook", "x"], 'no option "--webhook": did you mean --webhooks?'),
+        (["call", "--to", "1", "--flwo", "x"], 'no option "--flwo": did you mean --flow?'),
+        (["call", "--to"], "--to needs a value"),
+        (["call", "--to", "1", "--flow", "--yes"], '--flow needs a file, not "--yes"'),
+        (["doctor", "--json=3"], "--json takes no value"),
+        (["doctor", "extra"], 'not known here: "extra"'),
+        (["why", "919876543210", "--919876543210"], 'no option "--••••••••3210"'),
         (["demo", "--calls", "0"], 'must be a whole number from 1 to 1000, not "0"'),
         (["demo", "--calls", "1001"], 'must be a whole number from 1 to 1000, not "1001"'),
         (["demo", "--calls", "1.5"], 'must be a whole number from 1 to 1000, not "1.5"'),
         (["demo", "--calls", "9" * 5000], "must be a whole number from 1 to 1000, not"),
-        (["demo", "--cps", "many"], "argument --cps: invalid float value: 'many'"),
-        (["demo", "--errors-502", "5%"], "argument --errors-502: invalid float value: '5%'"),
-        (["simulate", "--port", "x"], "argument --port: invalid int value: 'x'"),
-        (["simulate", "--cps", "0.5"], "argument --cps: invalid int value: '0.5'"),
-        (["call", "--to", "1"], "the following arguments are required: --flow/--pcmo"),
-        (["call", "--to", "1", "--pcmo", "-", "--region", "mars"], "invalid choice: 'mars'"),
-        (["call", "--to", "1", "--pcmo", "-", "--secret", "x"], "unrecognized arguments"),
+        (["demo", "--cps", "many"], '--cps must be a number above 0, not "many"'),
+        (["demo", "--errors-502", "5%"], '--errors-502 must be a number from 0 to 1, not "5%"'),
+        (["simulate", "--port", "x"], '--port must be a whole number from 0 to 65535, not "x"'),
+        (["simulate", "--cps", "0.5"], '--cps must be a whole number, 1 or more, not "0.5"'),
+        (["call", "--to", "1"], "--flow is missing"),
+        (
+            ["call", "--to", "1", "--pcmo", "-", "--region", "indai"],
+            '--region must be "auto", "india" or "global", not "indai": did you mean india?',
+        ),
+        (
+            ["call", "--to", "1", "--pcmo", "-", "--secret", "x"],
+            'there is no option "--secret"',
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(
@@ -136,20 +152,21 @@ def test_wrong_arguments_are_refused(
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["demo", "--cps", "0"], "Pace.calls_per_second must be a positive number"),
-        (["demo", "--cps", "nan"], "Pace.calls_per_second must be a positive number"),
-        (["demo", "--errors-502", "1.1"], "Simulator.error_502_share must be a number from 0"),
-        (["simulate", "--errors-502", "-1"], "Simulator.error_502_share must be a number"),
-        (["simulate", "--port", "70000"], "port must be from 0 to 65535, not 70000"),
-        (["simulate", "--latency", "-1"], "Simulator.latency must be seconds, 0 or more"),
-        (["simulate", "--speed", "0"], "Simulator.speed must be a positive number"),
-        (["simulate", "--answered", "2"], "Simulator.answered_share must be a number"),
+        (["demo", "--cps", "0"], "--cps must be a number above 0"),
+        (["demo", "--cps", "nan"], "--cps must be a number above 0"),
+        (["demo", "--cps", "inf"], "--cps must be a number above 0"),
+        (["demo", "--errors-502", "1.1"], "--errors-502 must be a number from 0 to 1"),
+        (["simulate", "--errors-502", "-1"], "--errors-502 must be a number from 0 to 1"),
+        (["simulate", "--port", "70000"], "--port must be a whole number from 0 to 65535"),
+        (["simulate", "--latency", "-1"], "--latency must be a number, 0 or more"),
+        (["simulate", "--speed", "0"], "--speed must be a number above 0"),
+        (["simulate", "--answered", "2"], "--answered must be a number from 0 to 1"),
         (["simulate", "--webhooks", "x"], "webhooks must go to a Receiver or an http(s) URL"),
-        (["simulate", "--cps", "0"], "Simulator.calls_per_second must be a whole number, 1 or"),
+        (["simulate", "--cps", "0"], "--cps must be a whole number, 1 or more"),
     ],
 )
 def test_what_an_argument_stands_for_says_what_is_wrong(argv: list[str], message: str) -> None:
-    """Errors of the simulator and the service are shown as they are, in one line."""
+    """A value out of range is rejected in one line, in the words of its option."""
     terminal = console()
 
     assert main(argv, terminal=terminal) == Exit.USAGE
@@ -160,11 +177,11 @@ def test_what_an_argument_stands_for_says_what_is_wrong(argv: list[str], message
 
 def test_help_imports_no_command() -> None:
     """The help imports neither the commands nor slow libraries."""
-    slow = {"anyio", "asyncio", "cattrs", "h11", "httpx", "rich", "sqlite3", "tenacity"}
+    slow = {"anyio", "asyncio", "cattrs", "h11", "httpx", "sqlite3", "tenacity"}
     script = (
-        "import sys; from telecmi_async.cli import main; main(['dial', '--help'])\n"
+        "import sys; from telecmi_async.cli import main; main(['--help'])\n"
         "print([name for name in sys.modules if name.startswith('telecmi_async.simulator')"
-        " or name in {'telecmi_async.cli.demo', 'telecmi_async.cli.dial'}"
+        " or name.startswith('telecmi_async.cli.commands.')"
         f" or name in {slow!r}])"
     )
     done = run_python("-c", script)
@@ -218,11 +235,7 @@ def test_importing_what_runs_the_package_runs_nothing(
 
 def test_ctrl_c_ends_any_command(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupted command ends with exit code 130 and no traceback."""
-
-    def run(*_: object, **__: object) -> int:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("telecmi_async.cli.demo.run", run)
+    fail_in(monkeypatch, demo.demo, KeyboardInterrupt())
 
     assert main(["demo"], terminal=console()) == Exit.INTERRUPTED
 
@@ -247,10 +260,16 @@ def test_a_call_is_placed_and_its_id_printed(flow: str) -> None:
     assert [action["action"] for action in record.pcmo] == ["play", "hangup"]
     assert re.search(r"from +•••••••0000\n", terminal.err)
     assert re.search(r"to +•••••••0001\n", terminal.err)
-    assert re.search(r"flow +play, hangup\n", terminal.err)
+    assert re.search(r'flow +play "welcome.wav"\n +hangup\n', terminal.err)
+    assert re.search(
+        r"target +127\.0\.0\.1:\d+, by TELECMI_BASE_URL: no phone rings if", terminal.err
+    )
+    assert "webhooks      none" in terminal.err
     assert re.search(r"extra_params +order\n", terminal.err)
     assert re.search(r"duration +at most 90 s\n", terminal.err)
-    assert re.search(r"POST +http://127\.0\.0\.1:\d+/v2/global_pcmo_make_call\n", terminal.err)
+    assert re.search(
+        r"global: POST http://127\.0\.0\.1:\d+/v2/global_pcmo_make_call\n", terminal.err
+    )
     assert "TeleCMI accepted it" in terminal.err
     assert "917000" not in terminal.err
     assert simulator.secret not in terminal.err
@@ -308,6 +327,44 @@ def test_a_call_waits_for_a_yes(flow: str, typed: str, code: int, placed: int) -
     assert ("not placed" in terminal.err) == (not placed)
 
 
+def test_what_is_confirmed_is_shown_on_the_own_terminal(tmp_path: Path) -> None:
+    """The operator reads the numbers in full and what is said; nothing else shows them."""
+    flow = tmp_path / "said.json"
+    text = (
+        "Hello Ada, your order has arrived, and waits for you at the counter until Friday, six."
+    )
+    bridge = {
+        "action": "bridge",
+        "from": 19170000000,
+        "connect": [{"type": "pstn", "number": 919876543210}],
+    }
+    flow.write_text(json.dumps([{"action": "speak", "text": text}, bridge]))
+    asked = console(
+        {
+            "TELECMI_APP_ID": "2222226",
+            "TELECMI_SECRET": "not-a-secret",
+            "TELECMI_FROM": FROM,
+            "TELECMI_BASE_URL": "https://rest.telecmi.com/v2",
+        },
+        typed="no\n",
+        tty=True,
+    )
+    code = main(["call", "--to", TO, "--pcmo", str(flow)], terminal=asked)
+    lines = asked.err.splitlines()
+
+    assert code == Exit.FAILED
+    assert "  target        rest.telecmi.com, TeleCMI itself: phones ring" in lines
+    assert "  from          19170000000" in lines
+    assert "  to            19170000001" in lines
+    assert (
+        '  flow          speak "Hello Ada, your order has arrived, and waits for you at'
+        in lines
+    )
+    assert '                the counter until Friday, six."' in lines
+    assert "                bridge 919876543210" in lines
+    assert max(map(len, lines)) < 80
+
+
 @pytest.mark.parametrize(("pcmo", "tty"), [("flow", False), ("-", True)])
 def test_where_nobody_can_be_asked_nothing_is_placed(
     flow: str, pcmo: str, *, tty: bool
@@ -327,12 +384,15 @@ def test_where_nobody_can_be_asked_nothing_is_placed(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"--to": "0123"}, "to: starts with 0 instead of its country code"),
-        ({"--from": "x"}, 'from: is not a phone number: "x"'),
-        ({"--pcmo": "no-such-file.json"}, "flow: cannot read no-such-file.json: No such file"),
-        ({"--duration": "0"}, "duration: must be between 1 and"),
-        ({"--extra-params": "order=42"}, "extra_params: is not JSON"),
-        ({"--extra-params": "[1]"}, "extra_params: must be a mapping"),
+        ({"--to": "0123"}, "--to starts with 0 instead of its country code"),
+        ({"--from": "x"}, 'the caller id (--from, or TELECMI_FROM) is not a phone number: "x"'),
+        (
+            {"--pcmo": "no-such-file.json"},
+            "cannot read the call flow no-such-file.json: No such file",
+        ),
+        ({"--duration": "0"}, "--duration must be between 1 and"),
+        ({"--extra-params": "order=42"}, "--extra-params is not JSON"),
+        ({"--extra-params": "[1]"}, "--extra-params must be an object"),
     ],
 )
 def test_what_cannot_be_placed_is_refused(
@@ -352,8 +412,8 @@ def test_what_cannot_be_placed_is_refused(
     ("text", "message"),
     [
         ('[{"action": "pley"}]', 'did you mean "play"?'),
-        ("[{", "pcmo: is not JSON"),
-        ("[]", "pcmo: must hold at least one action"),
+        ("[{", "the call flow is not JSON"),
+        ("[]", "the call flow must hold at least one action"),
     ],
 )
 def test_a_flow_that_cannot_be_sent_is_refused(text: str, message: str) -> None:
@@ -367,8 +427,21 @@ def test_a_flow_that_cannot_be_sent_is_refused(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("environ", "code", "message"),
     [
-        ({}, 2, "from: is missing: give --from, or set TELECMI_FROM"),
-        ({"TELECMI_FROM": FROM}, 4, "the environment variable TELECMI_APP_ID is not set"),
+        (
+            {},
+            4,
+            "variables TELECMI_APP_ID, TELECMI_SECRET and TELECMI_FROM are not set; --from gives",
+        ),
+        (
+            {"TELECMI_FROM": FROM},
+            4,
+            "the environment variables TELECMI_APP_ID and TELECMI_SECRET are not set",
+        ),
+        (
+            {"TELECMI_APP_ID": "2222226", "TELECMI_SECRET_FILE": "file"},
+            2,
+            "the environment variable TELECMI_FROM is not set; --from gives",
+        ),
         (
             {"TELECMI_FROM": FROM, "TELECMI_APP_ID": "2222226", "TELECMI_SECRET": " "},
             4,
@@ -377,12 +450,12 @@ def test_a_flow_that_cannot_be_sent_is_refused(text: str, message: str) -> None:
         (
             {"TELECMI_FROM": FROM, "TELECMI_APP_ID": "mine", "TELECMI_SECRET": "s"},
             4,
-            "app_id must be TeleCMI's number for your app",
+            "TELECMI_APP_ID must be TeleCMI's number for your app",
         ),
         (
             {"TELECMI_FROM": FROM, "TELECMI_BASE_URL": "http://example.com/v2"},
             2,
-            "base_url must start with https://",
+            "TELECMI_BASE_URL must start with https://",
         ),
     ],
 )
@@ -414,7 +487,7 @@ def test_refused_credentials_have_their_own_code(flow: str) -> None:
         code = main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal)
 
     assert code == Exit.CREDENTIALS
-    assert "No phone rang." in terminal.err
+    assert terminal.err.count("no phone rang.") == 1
     assert "not-the-right-one" not in terminal.err
     assert terminal.out == ""
 
@@ -432,7 +505,7 @@ def test_a_refused_call_says_that_no_phone_rang(flow: str) -> None:
     assert result["request_id"] is None
     assert result["error"]["type"] == "MissingProperty"
     assert result["error"]["safe_to_redial"] is True
-    assert "No phone rang." in terminal.err
+    assert terminal.err.count("no phone rang.") == 1
 
 
 @pytest.mark.usefixtures("loop", "no_retries")
@@ -443,7 +516,7 @@ def test_a_call_of_unknown_fate_says_so(flow: str, caplog: pytest.LogCaptureFixt
         code = main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal)
 
     assert code == Exit.UNKNOWN
-    assert "A phone may have rung: find out before you dial again." in terminal.err
+    assert terminal.err.endswith(": a phone may have rung. Find out before you dial again.\n")
     assert terminal.out == ""
     assert caplog.records == [], "a terminal without a log would show them, too"
 
@@ -464,7 +537,7 @@ def test_a_call_that_never_left_says_so(flow: str) -> None:
     code = main(["call", "--to", TO, "--pcmo", flow, "--yes"], terminal=terminal)
 
     assert code == Exit.UNAVAILABLE
-    assert "No phone rang." in terminal.err
+    assert terminal.err.count("no phone rang.") == 1
 
 
 def test_a_call_that_may_be_a_second_one_says_so(
@@ -536,6 +609,71 @@ class Announcing(Stream):
             self.complete.set()
 
 
+def exported(text: str) -> dict[str, str]:
+    """Return the variables that a shell has after reading a text."""
+    shown = subprocess.run(
+        ["sh", "-c", f"{text}\nenv"], env={}, capture_output=True, text=True, check=True
+    )
+    return dict(line.split("=", 1) for line in shown.stdout.splitlines())
+
+
+def test_simulate_shows_a_line_a_request() -> None:
+    """Each request is a line on stderr, with its answer and the number, masked unless revealed."""
+    stdout, stderr = Announcing(), Stream()
+    terminal = Terminal(stdin=Stream(), stdout=stdout, stderr=stderr, environ={})
+    asked = threading.Event()
+
+    def ask() -> None:
+        assert stdout.complete.wait(10)
+        found = exported(stdout.getvalue())
+        account = {"appid": int(found["TELECMI_APP_ID"]), "secret": found["TELECMI_SECRET"]}
+        flow = [{"action": "hangup"}]
+        call = {"from": 19170000000, "to": 19175550001, "pcmo": flow}
+        base = found["TELECMI_BASE_URL"]
+        with httpx.Client() as client:
+            url = f"{base}/global_pcmo_make_call"
+            client.post(url, json={**account, **call})
+            client.post(url, json={**account, **call})
+            client.post(url, json={**account, **call, "secret": "wrong"})
+            client.post(url, json=account)
+            for to in (19175559911, 19175559921, 19175559922, 19175559931):
+                with suppress(httpx.TransportError):
+                    client.post(url, json={**account, **call, "to": to})
+            client.post(f"{base}/piopiy/get_channels", json=account)
+            client.get(f"{base}/none/919876543210")
+        with socket.create_connection(("127.0.0.1", httpx.URL(base).port or 0)) as raw:
+            raw.sendall(b"nonsense\r\n\r\n")
+            raw.recv(100)
+        asked.set()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    with interrupted(asked):
+        main(["simulate", "--port", "0"], terminal=terminal)
+    thread.join()
+
+    lines = [
+        line[10:]
+        for line in stderr.getvalue().splitlines()
+        if re.match(r"\d\d:\d\d:\d\d  ", line)
+    ]
+    assert lines == [
+        "call      200       •••••••0001     placed",
+        "call      200       •••••••0001     placed, try 2",
+        "call      420       •••••••0001     authentication failed",
+        "call      422                       the property from is required",
+        "call      502       •••••••9911     the property required is missing",
+        "call      no reply  •••••••9921",
+        "call      no reply  •••••••9922     placed all the same",
+        "call      200/420   •••••••9931     authentication failed",
+        "channels  200",
+        "/v2/none/••••••••3210 404                       not found",
+        "not HTTP  400                       this is no HTTP request",
+    ]
+    assert "answers: 3 with 200, 2 with no reply, 1 with 420, 1 with 422" in stderr.getvalue()
+    assert "not-a-secret" not in stderr.getvalue()
+
+
 def test_simulate_serves_until_ctrl_c() -> None:
     """`simulate` prints its environment, serves until Ctrl-C, and then prints counts."""
     stdout = Announcing()
@@ -546,7 +684,7 @@ def test_simulate_serves_until_ctrl_c() -> None:
 
     def ask() -> None:
         assert stdout.complete.wait(10)
-        found = dict(line.split("=", 1) for line in stdout.getvalue().splitlines())
+        found = exported(stdout.getvalue())
         fields = {"appid": int(found["TELECMI_APP_ID"]), "secret": found["TELECMI_SECRET"]}
         caller = int(found["TELECMI_FROM"])
         more = {"from": caller, "to": 19170000001, "pcmo": json.loads(FLOW)}
@@ -582,7 +720,7 @@ def test_simulate_may_speak_json() -> None:
         "TELECMI_FROM",
         "TELECMI_SECRET",
     }
-    assert counts == {"requests": 0, "numbers": 0, "more_than_once": 0}
+    assert counts == {"requests": 0, "answers": {}, "numbers": 0, "more_than_once": 0}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])

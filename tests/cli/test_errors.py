@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from consoles import FLOW, FROM, TO, Console, console, serving
+from consoles import FLOW, FROM, TO, Console, console, fail_in, serving
+from every_command import every_command, options_of
 
 from telecmi_async import CallService, RetryPolicy, errors
-from telecmi_async.cli import Exit, call, main
-from telecmi_async.cli.arguments import make_parser
+from telecmi_async.cli import Exit, main
+from telecmi_async.cli.commands import call, flow
 from telecmi_async.cli.exits import Stop, exit_of
 from telecmi_async.simulator import Fault, Simulator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -30,30 +29,12 @@ def ran(*argv: str, **given: Any) -> tuple[int, Console]:
 
 def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """Make `flow check` raise this error."""
-
-    def check(*_: object, **__: object) -> int:
-        raise error
-
-    monkeypatch.setattr("telecmi_async.cli.flow.check", check)
-
-
-def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """Return all commands, including subcommands."""
-    groups = [
-        action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
-    ]
-    if not groups:
-        yield parser
-    for group in groups:
-        for each in group.choices.values():
-            yield from commands(each)
+    fail_in(monkeypatch, flow.check, error)
 
 
 def test_every_command_takes_json() -> None:
     """Every command has ``--json``."""
-    without = [
-        each.prog for each in commands(make_parser()) if "--json" not in each.format_help()
-    ]
+    without = [name for name, each in every_command() if "--json" not in options_of(each)]
 
     assert without == []
 
@@ -61,21 +42,31 @@ def test_every_command_takes_json() -> None:
 @pytest.mark.parametrize(
     ("argv", "kind", "code", "message"),
     [
-        (["flow", "check", "none.json"], "InvalidCall", 2, "flow: cannot read none.json"),
+        (
+            ["flow", "check", "none.json"],
+            "InvalidCall",
+            2,
+            "cannot read the call flow none.json",
+        ),
         (["status"], "Usage", 2, "no ledger: give --ledger FILE"),
         (
             ["why", "x", "--ledger", "l.db"],
             "InvalidCall",
             2,
-            'number: is not a phone number: "x"',
+            'the number is not a phone number: "x"',
         ),
         (["why", "+91", "98765", "43210"], "Usage", 2, "blanks in quotation marks"),
-        (["why", "--x=919876543210", "1"], "Usage", 2, "arguments: --x=••••••••3210"),
-        (["dial"], "Usage", 2, "the following arguments are required: contacts, --flow"),
-        (["export", "--format", "xml"], "Usage", 2, "invalid choice: 'xml'"),
-        (["call", "--to", "1"], "Usage", 2, "required: --flow/--pcmo"),
-        (["demo", "--cps", "0"], "ConfigurationError", 2, "must be a positive number of calls"),
-        (["simulate", "--port", "70000"], "ConfigurationError", 2, "port must be from 0"),
+        (["why", "--x=919876543210", "1"], "Usage", 2, 'there is no option "--x"'),
+        (["dial"], "Usage", 2, "CONTACTS and --flow are missing"),
+        (
+            ["export", "--format", "xml"],
+            "Usage",
+            2,
+            '--format must be "csv" or "jsonl", not "xml"',
+        ),
+        (["call", "--to", "1"], "Usage", 2, "--flow is missing"),
+        (["demo", "--cps", "0"], "Usage", 2, "--cps must be a number above 0"),
+        (["simulate", "--port", "70000"], "Usage", 2, "--port must be a whole number from 0"),
         (["hook", "listen"], "ConfigurationError", 2, "TELECMI_WEBHOOK_TOKEN is not set"),
         (
             ["hook", "replay", "x", "--forward-to", "x"],
@@ -83,7 +74,12 @@ def test_every_command_takes_json() -> None:
             2,
             "give an address",
         ),
-        (["resume", "--ledger", "l.db"], "Credentials", 4, "TELECMI_APP_ID is not set"),
+        (
+            ["resume", "--ledger", "l.db"],
+            "Credentials",
+            4,
+            "TELECMI_APP_ID and TELECMI_SECRET are not set",
+        ),
         (["pause", "--ledger", "l.db"], "Usage", 2, "there is no ledger l.db"),
         (["retry-unknown", "--ledger", "l.db"], "Usage", 2, "there is no ledger l.db"),
     ],

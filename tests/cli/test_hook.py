@@ -17,7 +17,7 @@ from consoles import Console, console, free_port, interrupted, serving
 
 from telecmi_async.campaigns import CampaignSettings
 from telecmi_async.cli import Exit, main
-from telecmi_async.cli.hook import LedgerStore
+from telecmi_async.cli.commands.hook import LedgerStore
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import ContactState, NewContact, SqliteLedger
 from telecmi_async.simulator import Simulator, Webhooks
@@ -367,14 +367,13 @@ def test_dial_tries_out_that_webhooks_arrive() -> None:
 def test_a_port_is_chosen_for_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without ``--webhook-port``, the default port is used."""
     port = free_port()
-    monkeypatch.setattr("telecmi_async.cli.webhook_server.WEBHOOK_PORT", port)
-    monkeypatch.setattr("telecmi_async.cli.doctor.WEBHOOK_PORT", port)
+    monkeypatch.setattr("telecmi_async.cli.options.WEBHOOK_PORT", port)
     url = f"http://127.0.0.1:{port}"
     with serving(Simulator()) as environ:
         environ["TELECMI_WEBHOOK_TOKEN"] = TOKEN
         doctor, found = ran("doctor", "--webhook-url", url, environ=environ)
         _, terminal = ran(*DIAL, "--webhook-url", url, environ=environ)
 
-    assert doctor == Exit.OK
+    assert doctor == Exit.PARTLY  # a simulator's answer proves nothing of TeleCMI
     assert f"what is sent to {url} arrives here" in found.out
     assert f"Listening for webhooks on 127.0.0.1 port {port}." in terminal.err

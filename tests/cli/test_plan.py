@@ -12,9 +12,11 @@ import pytest
 from cli_campaign import FLOW, NUMBERS, ROWS
 from consoles import FROM, Console, Watched, console, interrupted, serving
 
+from telecmi_async._internal.telecmi import BASE_URL
 from telecmi_async.campaigns import CallingWindow, CampaignRules, CampaignSettings
 from telecmi_async.campaigns.contacts import ContactsFile
 from telecmi_async.cli import Exit, main
+from telecmi_async.cli.account import target_words
 from telecmi_async.cli.plan import draw_up, show_plan
 from telecmi_async.simulator import Simulator
 
@@ -58,7 +60,7 @@ def planned(rows: str, window: CallingWindow | None) -> tuple[str, dict[str, obj
     )
     plan = draw_up(ContactsFile(io.BytesIO(rows.encode())), settings, NOON)
     terminal = console()
-    show_plan(terminal, plan, settings, name="p", count=1, country=None)
+    show_plan(terminal, plan, settings, name="p", count=1, country=None, target="x")
     return terminal.err, plan.as_json(1)
 
 
@@ -83,7 +85,7 @@ def test_cells_without_text_are_counted_and_not_called(folder: Path) -> None:
     assert defaults in terminal.err
     for row in (3, 4):
         assert (
-            f'row {row}: cannot be dialled: pcmo[0].text: needs text in the column "name"'
+            f'row {row}: cannot be dialled: action 1, text needs text in the column "name"'
             in (terminal.err)
         )
     assert {name: plan[name] for name in ("rows", "contacts", "to_dial", "open_now")} == {
@@ -172,7 +174,7 @@ def test_the_plan_says_for_how_many_hours_contacts_may_be_called() -> None:
         "hours      12 a day for 2 contacts, 5.5 a day for 2 contacts, 2 a day for 1" in words
     )
     assert "note       3 have less than 8 hours a day, since the window is open only" in words
-    assert "a column timezone, such as\n" in words
+    assert "a column timezone, such as America/New_York, gives" in words
 
 
 @pytest.mark.parametrize(
@@ -234,6 +236,78 @@ def test_what_is_left_may_be_confirmed_by_its_own_count(folder: Path) -> None:
     assert sent == 4
     assert right == Exit.OK
     assert simulator.numbers() == simulator.requests == 6
+
+
+# --- what is confirmed ------------------------------------------------------------------
+
+
+def test_the_plan_shows_its_target_and_one_filled_text(folder: Path) -> None:
+    """On the operator's terminal: where calls go, the caller id, and what one contact hears."""
+    (folder / "flow.json").write_text(GREETING)
+    (folder / "people.csv").write_text(PEOPLE, "utf-8")
+    with serving(Simulator()) as environ:
+        terminal = console(environ, typed="no\n", tty=True)
+        code = main([*DIAL, *ANY], terminal=terminal)
+        _, piped = dialled(environ, *ANY, "--yes", "3")
+        host = environ["TELECMI_BASE_URL"].split("/")[2]
+
+    words = " ".join(terminal.err.split())
+    assert code == Exit.FAILED
+    assert f"target {host}, by TELECMI_BASE_URL: no phone rings if that is a simulator" in words
+    assert 'flow speak "Hello {name} of {city|your town}{note|}!"' in words
+    assert 'example row 2, 19175550001: speak "Hello Ada of Rome!"' in words
+    assert f"from {FROM} " in words
+    assert (
+        "webhooks none: you will not learn who answered, unless `hook listen` records" in words
+    )
+    assert max(map(len, terminal.err.splitlines())) < 80
+    # A pipe or a file gets no number and no name of a person.
+    assert f"target     {host}, by TELECMI_BASE_URL" in piped.err
+    assert "from       •••••••0000" in piped.err
+    assert not any(each in piped.err for each in ("Ada", "1917555", FROM, "example"))
+
+
+def test_a_dry_run_has_no_other_target() -> None:
+    """The plan of a dry run says that no phone rings, whatever the environment names."""
+    code, terminal = dialled(
+        {"TELECMI_BASE_URL": "https://rest.telecmi.com/v2"}, *ANY, "--dry-run"
+    )
+
+    assert code == Exit.OK
+    assert (
+        "target     a simulator in this process (--dry-run): no phone rings\n" in terminal.err
+    )
+    assert "webhooks   received here" in terminal.err
+
+
+def test_telecmi_itself_is_named() -> None:
+    """A base URL of TeleCMI's own host means that phones ring; any other host may be a simulator."""
+    assert target_words(BASE_URL) == "rest.telecmi.com, TeleCMI itself: phones ring"
+    for other in ("https://rest.telecmi.com.example/v2", "https://rest.telecmi.com:8443/v2"):
+        assert "by TELECMI_BASE_URL" in target_words(other)
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        ("09:00", "now        all 1 may be called at this time\n"),
+        (
+            "13:00",
+            (
+                "now        0 may be called now, 1 are outside their hours: the first of them may be called at "
+                "2026-11-24 13:00 UTC\n"
+            ),
+        ),
+    ],
+)
+def test_the_plan_says_who_may_be_called_now(start: str, words: str) -> None:
+    """With a window, the plan counts contacts within and outside it, and names its next opening."""
+    rows = "phone,timezone\n+19175550001,UTC\n"
+
+    shown, _ = planned(rows, CallingWindow(start, "21:00"))
+
+    assert words in shown
+    assert f"calls start {start}-21:00" in shown
 
 
 # --- a dry run --------------------------------------------------------------------------

@@ -91,8 +91,8 @@ def test_all_rules_can_be_written() -> None:
         "no more once they have cost 9.5",
         "none after 2099-12-24 12:30:00+00:00",
         "the do-not-call list applies",
-        "without `hook listen` on the ledger elsewhere, the cost of calls is unknown",
-        "elsewhere, a call is taken for live for 91 minutes",
+        "without webhooks the cost of calls is unknown",
+        "without webhooks a call counts as live for 91 minutes",
     ):
         assert said in terminal.err
 
@@ -116,25 +116,35 @@ def test_a_campaign_may_be_closed_on_some_days() -> None:
     [
         (
             ["--window", "9-21"],
-            "--window, --days, --holiday: CallingWindow.start must be a time",
+            "--window must be a time",
         ),
-        (["--days", "monday"], "--window, --days, --holiday: CallingWindow.days must hold"),
-        (["--holiday", "christmas"], "CallingWindow.holidays must hold dates such as"),
+        (
+            ["--window", "9"],
+            '--window must be hours of a day, such as 09:00-21:00, or any, not "9"',
+        ),
+        (
+            ["--days", "monday"],
+            '--days must be days of the week, such as mon,tue,sat, not "monday"',
+        ),
+        (
+            ["--holiday", "christmas"],
+            '--holiday must be a date, such as 2026-12-25, not "christmas"',
+        ),
         (["--window", "any", "--days", "mon"], "--days and --holiday need a --window of hours"),
-        (["--per-number", "often"], "--per-number: write how many calls in how many minutes"),
-        (["--per-number", "0/1d"], "--per-number: FrequencyCap.count must be a whole number"),
-        (["--per-day", "x"], "--per-day: write a number, and perhaps a time zone"),
-        (["--per-day", "0"], "--per-day: DailyCap.count must be a whole number"),
-        (["--per-day", "5@Mars"], "--per-day: DailyCap.timezone must be a time zone"),
-        (["--max-cost", "-1"], "--max-cost: CostCap.most must be a positive sum"),
+        (["--per-number", "often"], "--per-number must be how many calls in how many minutes"),
+        (["--per-number", "0/1d"], "--per-number must be a whole number"),
+        (["--per-day", "x"], "--per-day must be a number, and perhaps a time zone"),
+        (["--per-day", "0"], "--per-day must be a whole number"),
+        (["--per-day", "5@Mars"], "--per-day must be a time zone"),
+        (["--max-cost", "-1"], "--max-cost must be a number above 0"),
         (
             ["--not-after", "soon"],
-            "--not-after: write a date, a time and its distance from UTC",
+            "--not-after must be a date, a time and its distance from UTC",
         ),
-        (["--not-after", "2026-01-01T10:00"], "--not-after: write a date, a time and its"),
+        (["--not-after", "2026-01-01T10:00"], "--not-after must be a date, a time and its"),
         (
             ["--cps", "0"],
-            "Pace.calls_per_second must be a positive number of calls in a second",
+            "--cps must be a number above 0",
         ),
     ],
 )
@@ -234,6 +244,10 @@ def test_a_cost_cap_stops_a_campaign() -> None:
 
     assert code == status == Exit.QUOTA
     assert "Stopped: the calls of this campaign have cost 0.5 of 0.5" in terminal.err
+    # To go on as usual would end with 5 again.
+    assert "To go on: telecmi-async resume" not in terminal.err + seen.err
+    for words in (terminal.err, seen.err):
+        assert "export --ledger l.db --name people --state pending --reveal" in words
     assert (state["status"], state["counts"]["pending"]) == ("stopped", 3)
     assert simulator.requests == 0
 
@@ -246,7 +260,10 @@ def test_other_settings_are_refused_before_anybody_is_asked() -> None:
         code, terminal = ran(*DIAL, "--per-day", "9", "--cps", "5", environ=environ)
 
     assert code == Exit.USAGE
-    assert "begun with other settings (rules, pace): `resume --name people`" in terminal.err
+    assert (
+        "begun with other settings (the rules, such as --window, --cps or --max-live-calls): `resume"
+        in terminal.err
+    )
     assert "rows " not in terminal.err
     assert simulator.requests == 4
 
@@ -263,5 +280,5 @@ def test_what_is_too_old_is_blocked() -> None:
 
     assert code == Exit.PARTLY
     assert "blocked            4" in terminal.out
-    assert "not_fresh: it has expired" in why.out
+    assert "is blocked (a rule forbids it): it has expired" in why.out
     assert simulator.requests == 0

@@ -9,10 +9,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from consoles import FLOW, Console, Stream, console
+from consoles import FLOW, Console, Stream, console, fail_in
 
-from telecmi_async.cli import Exit, Terminal, main, screen
-from telecmi_async.cli.screen import Screen
+from telecmi_async.cli import Exit, Terminal, main
+from telecmi_async.cli.commands import call, flow
+from telecmi_async.cli.output import screen
+from telecmi_async.cli.output.screen import Screen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,20 +146,16 @@ def test_a_fault_of_the_program_says_that_a_phone_may_have_rung(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """After a bug in a command that calls people, the exit code is not "no phone rang"."""
-
-    def fail(*_: object, **__: object) -> int:
-        raise KeyError("a bug")
-
-    monkeypatch.setattr("telecmi_async.cli.call.run", fail)
-    monkeypatch.setattr("telecmi_async.cli.flow.check", fail)
-    flow = tmp_path / "flow.json"
-    flow.write_text(FLOW)
+    fail_in(monkeypatch, call.call, KeyError("a bug"))
+    fail_in(monkeypatch, flow.check, KeyError("a bug"))
+    file = tmp_path / "flow.json"
+    file.write_text(FLOW)
     terminal = console()
 
-    assert main(["call", "--to", "1", "--flow", str(flow)], terminal=terminal) == Exit.UNKNOWN
+    assert main(["call", "--to", "1", "--flow", str(file)], terminal=terminal) == Exit.UNKNOWN
     assert "KeyError: 'a bug'" in terminal.err
     with pytest.raises(KeyError):
-        main(["flow", "check", str(flow)], terminal=terminal)
+        main(["flow", "check", str(file)], terminal=terminal)
 
 
 def test_an_answer_from_a_terminal_that_is_gone_is_none(

@@ -156,7 +156,7 @@ def test_what_is_printed_for_resuming_can_be_run() -> None:
 
     assert (left, again) == (Exit.QUOTA, Exit.QUOTA), terminal.err + resumed.err
     assert shlex.split(line) == [
-        "resume", "--ledger", "l.db", "--name", "people", *given[:2], *given[4:], *given[2:4],
+        "resume", "--ledger", "l.db", "--name", "people", *given,
     ]  # fmt: skip
     assert f"To go on: telecmi-async {line}\n" in resumed.err
     assert "resume --ledger l.db --name people --webhook-url URL\n" in seen.err

@@ -19,7 +19,8 @@ from project_paths import DOCS
 from terminal_output import Screen, rows, terminal_on
 
 import telecmi_async
-from telecmi_async.cli import Exit, demo, main
+from telecmi_async.cli import Exit, main
+from telecmi_async.cli.commands import demo
 
 PICTURE = SimpleNamespace(**runpy.run_path(str(DOCS / "demo_picture.py")))
 

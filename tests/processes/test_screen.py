@@ -188,7 +188,7 @@ def test_every_command_survives_stderr(broken: Any) -> None:
         Exit.UNKNOWN,
         *[Exit.OK] * 5,
         Exit.USAGE,
-        Exit.OK,
+        Exit.PARTLY,
         Exit.USAGE,
     ]
 

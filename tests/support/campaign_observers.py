@@ -59,7 +59,7 @@ def test_others_look_on_while_one_dials(place: dict[str, str]) -> None:
         resumed, _ = ran("resume", environ=environ | place)
         thread.join()
 
-    assert "people: dialling" in seen.err
+    assert "people: running" in seen.err
     assert paused == resumed == Exit.OK
     assert between < 4
     assert ended == [Exit.OK]

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from functools import wraps
 from typing import TYPE_CHECKING
 
 from anyio.from_thread import start_blocking_portal
@@ -19,6 +20,8 @@ from telecmi_async.simulator import Simulator
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import pytest
+    from cyclopts import App
 
 FROM = "19170000000"
 TO = "+1 917 000 0001"
@@ -67,6 +70,17 @@ def console(
         stderr=Stream(tty=tty),
         environ=environ or {},
     )
+
+
+def fail_in(monkeypatch: pytest.MonkeyPatch, command: App, error: BaseException) -> None:
+    """Have a command raise an error; its arguments do not matter."""
+    assert command.default_command is not None
+
+    @wraps(command.default_command)
+    def fail(*_: object, **__: object) -> int:
+        raise error
+
+    monkeypatch.setattr(command, "default_command", fail)
 
 
 @contextmanager

@@ -63,6 +63,10 @@ class OnTerminal:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
+    def send(self, number: int) -> None:
+        """Send the process a signal; a key would also have the terminal take output again."""
+        self._process.send_signal(number)
+
     def _read(self) -> None:
         with contextlib.suppress(OSError):  # Linux raises it when the other end is closed
             while piece := os.read(self._master, 65_536):

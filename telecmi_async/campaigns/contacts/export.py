@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from collections import Counter
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from telecmi_async._internal.messages import mask, mask_in
+from telecmi_async._internal.characters import INVISIBLE
+from telecmi_async._internal.messages import mask
+from telecmi_async.campaigns.contacts.masking import mask_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -23,7 +27,9 @@ __all__ = [
     "export_row",
     "history",
     "iso",
+    "mark",
     "rows",
+    "unmark",
     "write_csv",
     "write_jsonl",
 ]
@@ -33,8 +39,23 @@ FIELDS: Final[tuple[str, ...]] = (
     "number", "state", "reason", "sends", "request_id", "answered", "talk_seconds", "cost",
     "sent_at", "finished_at", "waits_until",
 )  # fmt: skip
-# A spreadsheet takes a text that begins so for a formula.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+# A spreadsheet may run a text that begins so, after blanks, marks that are not seen and quotation
+# marks; a + or - before a plain number does no harm. It looks for this at the start of each cell,
+# and that is also after what ends cells in another country.
+_UNSEEN: Final = (
+    r"[\x00-\x08\x0b\x0c\x0e-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+    rf"{INVISIBLE}\"'\u2018\u2019\u201c\u201d]*"
+)
+# The last ones are full-width and small forms, superscripts, subscripts, and the minus sign.
+_STARTS: Final = (
+    r"[=+\-@|%\uff1d\uff0b\uff0d\uff20\uff5c\uff05\ufe66\ufe62\ufe63\ufe6b\ufe6a"
+    r"\u207a\u207b\u207c\u208a\u208b\u208c\u2212]"
+)
+_ENDS: Final = r"[;,|\t\r\n]"
+_NUMBER: Final = rf" *[+-]?[0-9]+(?:\.[0-9]+)* ?%?(?={_ENDS}|\Z)"
+_RUNS: Final = rf"(?!{_NUMBER}){_UNSEEN}{_STARTS}"
+_UNMARKED: Final = re.compile(rf"\A(?={_RUNS}|'*[\t\r\n])|(?<={_ENDS})(?={_RUNS})")
+_MARKED: Final = re.compile(rf"\A'(?={_RUNS}|'*[\t\r\n])|(?<={_ENDS})'(?={_RUNS})")
 
 
 class TextTarget(Protocol):
@@ -50,7 +71,9 @@ def export_row(contact: Contact, *, masked: bool = False) -> dict[str, object]:
 
     Args:
         contact: The contact.
-        masked: Whether phone numbers are masked, those in its columns too.
+        masked: Whether phone numbers are masked: its own, and those in its columns, as
+            `telecmi_async.campaigns.contacts.masking` finds them. Dates, times, amounts and
+            order numbers stay.
 
     Returns:
         Texts, numbers, a boolean, and `datetime` objects in UTC; ``None`` for unknown values.
@@ -60,8 +83,10 @@ def export_row(contact: Contact, *, masked: bool = False) -> dict[str, object]:
     row["state"] = str(contact.state)
     for name in ("sent_at", "finished_at", "waits_until"):
         row[name] = _moment(getattr(contact, name))
-    columns = contact.columns.items()
-    row["columns"] = {key: mask_in(value) if masked else value for key, value in columns}
+    columns, known = contact.columns.items(), (str(contact.number),)
+    row["columns"] = {
+        key: mask_text(value, key, known) if masked else value for key, value in columns
+    }
     return row
 
 
@@ -141,12 +166,16 @@ async def write_csv(
     *,
     states: Sequence[ContactState] = (),
     masked: bool = False,
-) -> None:
+) -> dict[str, int]:
     """Write a campaign's contacts as CSV, a row each, with the columns of `columns_of`.
 
-    A text that a spreadsheet would take for a formula gets a ``'`` before it. Moments are in
-    ISO 8601, unknown values are empty. The ledger is read twice, since columns are named
-    first; no more than a few rows are in memory. Arguments and errors are those of `rows`.
+    A text that a spreadsheet could run as a formula gets a ``'`` where that would begin; `unmark`
+    takes it away. Moments are in ISO 8601, unknown values are empty. The ledger is read twice,
+    since columns are named first; no more than a few rows are in memory. Arguments and errors are
+    those of `rows`.
+
+    Returns:
+        How many cells were masked, by column.
     """
     keys: dict[str, None] = dict.fromkeys(FIELDS)
     async with aclosing(rows(ledger, name, states=states, masked=masked)) as all_rows:
@@ -155,10 +184,12 @@ async def write_csv(
     # With this line end the writer quotes cells that hold either half of it, on every Python.
     writer = csv.writer(_Lines(target), lineterminator="\r\n")
     writer.writerow([_cell(key) for key in keys])
-    async with aclosing(rows(ledger, name, states=states, masked=masked)) as all_rows:
-        async for row in all_rows:
-            flat = _flat(row)
+    hidden: Counter[str] = Counter()
+    async with aclosing(ledger.contacts(name, states=states)) as contacts:
+        async for contact in contacts:
+            flat = _flat(_counted(contact, hidden, masked=masked))
             writer.writerow([_cell(flat.get(key)) for key in keys])
+    return dict(hidden)
 
 
 async def write_jsonl(
@@ -168,14 +199,40 @@ async def write_jsonl(
     *,
     states: Sequence[ContactState] = (),
     masked: bool = False,
-) -> None:
+) -> dict[str, int]:
     """Write a campaign's contacts as JSON, an object a line, as `export_row` returns them.
 
     Moments are in ISO 8601. Arguments and errors are those of `rows`.
+
+    Returns:
+        How many texts were masked, by column.
     """
-    async with aclosing(rows(ledger, name, states=states, masked=masked)) as all_rows:
-        async for row in all_rows:
+    hidden: Counter[str] = Counter()
+    async with aclosing(ledger.contacts(name, states=states)) as contacts:
+        async for contact in contacts:
+            row = _counted(contact, hidden, masked=masked)
             target.write(json.dumps(row, default=iso) + "\n")
+    return dict(hidden)
+
+
+def mark(text: str) -> str:
+    """Return a text for a cell of CSV, with a ``'`` wherever a spreadsheet could run it."""
+    return _UNMARKED.sub("'", text)
+
+
+def unmark(cell: str) -> str:
+    """Return a text that `mark` or `write_csv` marked, without the ``'`` that keep it from running."""
+    return _MARKED.sub("", cell)
+
+
+def _counted(contact: Contact, hidden: Counter[str], *, masked: bool) -> dict[str, object]:
+    """Return a contact as a row, and count what was masked."""
+    row = export_row(contact, masked=masked)
+    if masked:
+        columns = cast("dict[str, str]", row["columns"])
+        changed = (key for key, text in columns.items() if text != contact.columns[key])
+        hidden.update(["number", *changed])
+    return row
 
 
 class _Lines:
@@ -195,8 +252,8 @@ def _flat(row: dict[str, object]) -> dict[str, object]:
 
 
 def _cell(value: object) -> object:
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
+    if isinstance(value, str):
+        return mark(value)
     return iso(value) if isinstance(value, datetime) else value
 
 

@@ -29,6 +29,7 @@ _NUMBER_NAMES = frozenset(
         "phonenumber", "tel", "telephone", "telephonenumber", "to",
     }
 )  # fmt: skip
+_NUMBER_WORDS = re.compile(r"phone|mobile|msisdn|whatsapp|callerid")
 _ZONE_NAMES = frozenset({"timezone", "tz"})
 _PREVIEW = 64
 _SEP = re.compile(r'"?sep=([,;\t|])"?', re.IGNORECASE)
@@ -58,6 +59,12 @@ def is_blank(line: Line) -> bool:
 def _key(name: str) -> str:
     """Return a column's name as it is compared: ``"Phone No."`` is ``"phoneno"``."""
     return _NO_LETTER.sub("", name).casefold()
+
+
+def is_number_name(name: str) -> bool:
+    """Return whether a column of this name holds phone numbers: ``Phone No. 2``, ``whatsapp``."""
+    key = _key(name).rstrip("0123456789")
+    return key in _NUMBER_NAMES or _NUMBER_WORDS.search(key) is not None
 
 
 def column_name(name: str) -> str:

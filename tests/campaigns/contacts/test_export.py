@@ -7,9 +7,13 @@ import io
 import json
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from left_generators import left_generators
 from memory_ledger import EPOCH, MemoryLedger
 
@@ -114,13 +118,13 @@ async def test_columns_are_of_one_length() -> None:
 
 
 async def test_no_cell_is_a_formula() -> None:
-    """A cell that a spreadsheet would take for a formula gets a leading apostrophe."""
+    """A text that a spreadsheet could run gets an apostrophe where that would begin."""
     found = await csv_of(await ledger())
 
     assert [row["column.name"] for row in found] == [
         "Ada",
         '\'=HYPERLINK("http://x")',
-        "x\r=1+1",
+        "x\r'=1+1",
         "",
     ]
     assert found[0]["column.phone"] == "'+91 98765 43210"
@@ -128,17 +132,93 @@ async def test_no_cell_is_a_formula() -> None:
     assert found[1]["sent_at"] == found[1]["request_id"] == ""
 
 
-@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r", "\n"])
-async def test_whatever_begins_a_formula_is_told_apart(first: str) -> None:
-    """Each character that begins a formula is escaped in values; column names have a prefix."""
+async def written(*texts: str) -> list[tuple[str, str]]:
+    """Write texts as the column and its name; return each name and cell as read back."""
     book = MemoryLedger(lambda: EPOCH)
     await book.create("spring", {})
-    text = f"{first}1"
-    await book.load("spring", [NewContact(number=FIRST, columns={text: text})])
-
+    columns = dict(zip(texts, texts, strict=True))
+    await book.load("spring", [NewContact(number=FIRST, columns=columns)])
     (found,) = await csv_of(book)
+    return [
+        (key.removeprefix("column."), cell)
+        for key, cell in found.items()
+        if key not in export.FIELDS
+    ]
 
-    assert found[f"column.{text}"] == f"'{text}"
+
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        *((f"{first}A1", f"'{first}A1") for first in "=+-@|%"),
+        *((f"{first}A1", f"'{first}A1") for first in "＝＋－＠｜％﹦﹢﹣﹫⁺⁻⁼₊₋₌−"),  # noqa: RUF001  # they are what is tested
+        ("\tA1", "'\tA1"),
+        ("\rA1", "'\rA1"),
+        ("\nA1", "'\nA1"),
+        ("  =A1", "'  =A1"),
+        ("\ufeff=A1", "'\ufeff=A1"),
+        ("\u200b\u2060@A1", "'\u200b\u2060@A1"),
+        ("\u00a0\u3000=A1", "'\u00a0\u3000=A1"),
+        ("\x00=A1", "'\x00=A1"),
+        ('"=A1', "'\"=A1"),
+        ("'=A1", "''=A1"),
+        (";=1+1", ";'=1+1"),
+        ("a,=1+1", "a,'=1+1"),
+        ("a\t=1+1", "a\t'=1+1"),
+        ("a|=1+1", "a|'=1+1"),
+        ('a;"=1+1";b', 'a;\'"=1+1";b'),
+        ("a\r\n@SUM(A1)", "a\r\n'@SUM(A1)"),
+        ("-1+cmd|' /C calc'!A0", "'-1+cmd|' /C calc'!A0"),
+        ("+1-2", "'+1-2"),
+    ],
+)
+async def test_whatever_could_run_is_marked(text: str, marked: str) -> None:
+    """A formula is marked at the start of a cell and after what ends cells elsewhere, its name too."""
+    ((name, cell),) = await written(text)
+
+    assert cell == marked
+    assert name in {text, marked}  # a name has "column." before it, so its start is harmless
+    assert export.unmark(cell) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-5", "+3", "-1.50", "-1,234.5", "+19175550001", "-5 %", "12%", "a; -5", "-1,-2", "2026-11-30",
+        "30.11.2026", "10:30", "Hello, it's me; bye", "1=1", "a - b", "me@example.com", "'tis", "",
+    ],
+)  # fmt: skip
+async def test_numbers_dates_and_words_stay_as_they_are(text: str) -> None:
+    """What no spreadsheet runs is not marked, so that it can be computed with."""
+    ((_, cell),) = await written(text)
+
+    assert cell == text
+
+
+@given(
+    st.lists(
+        st.text(
+            st.sampled_from("=+-@|%＝−;,\t\r\n\"' \ufeff\u200ba15.é")  # noqa: RUF001  # see above
+            | st.characters(exclude_categories=["Cs"]),
+            max_size=12,
+        ),
+        min_size=1, max_size=4, unique=True,
+    )
+)  # fmt: skip
+def test_an_export_read_back_is_the_original(texts: list[str]) -> None:
+    """Whatever cells hold, reading the file and `unmark` give the original texts."""
+    found = anyio.run(partial(written, *texts))
+
+    assert [export.unmark(cell) for _, cell in found] == texts
+    assert [export.unmark(f"column.{name}") for name, _ in found] == [
+        f"column.{text}" for text in texts
+    ]
+
+
+async def test_long_texts_are_marked_in_time_that_grows_with_them() -> None:
+    """No text makes the search for formulas take seconds."""
+    for each in ("\t", " ", ";", "'", "\ufeff", "-", "1,"):
+        text = each * 30_000
+        assert export.unmark(str((await written(text))[0][1])) == text
 
 
 async def test_a_line_of_json_is_a_row() -> None:

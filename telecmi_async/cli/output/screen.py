@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# What a terminal obeys or hides: control characters, marks that turn the direction of text, and
+# invisible tags. Joiners are left: Indian scripts and emoji need them.
+_OBEYED: Final = re.compile(
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+    "\U000e0000-\U000e007f]"
+)
 # A full disk, a terminal that is gone, a closed pipe; a closed stream; and a signal's handler that
 # writes while the program does.
 _UNWRITABLE = (OSError, ValueError, RuntimeError)
@@ -69,6 +76,19 @@ class Screen:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def on_one_line(text: str) -> str:
+    r"""Return a text as one line that a terminal only shows: ESC becomes ``\u001b``.
+
+    So a name, a file or a server cannot move the cursor or forge a line. JSON means the same.
+    """
+    return _OBEYED.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def encodable(text: str, stream: TextIO) -> str:

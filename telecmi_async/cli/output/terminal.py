@@ -8,16 +8,20 @@ import signal
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final, TextIO, cast
+from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
 
 from attrs import evolve, frozen
 
-from telecmi_async._internal.messages import mask_in
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.screen import Screen, encodable, standard_streams
+from telecmi_async.cli.output.background import BackgroundStream
+from telecmi_async.cli.output.screen import Screen, encodable, on_one_line, standard_streams
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
-_BACK_AND_CLEAR: Final = "\r\x1b[K"
+#: A text, or a text and its style.
+Part: TypeAlias = str | tuple[str, str]
 # For more calls than this, the user must type the number instead of "yes".
 _FEW: Final = 10
 
@@ -55,13 +59,29 @@ class Terminal:
         """This terminal with words for results: what is drawn goes to stderr."""
         return evolve(self, stdout=self.stderr)
 
-    def put(self, text: str = "") -> None:
+    def put(self, *parts: Part) -> None:
         """Write a line of results."""
-        print(self._plain(text, self.stdout), file=self.stdout, flush=True)
+        self._write(self.stdout, parts)
 
-    def say(self, text: str = "") -> None:
+    def say(self, *parts: Part) -> None:
         """Write a line of words."""
-        print(self._plain(text, self.stderr), file=self.stderr, flush=True)
+        self._write(self.stderr, parts)
+
+    def put_data(self, line: str) -> None:
+        """Write a line for other programs: as it is, unless a terminal would obey it."""
+        if self.stdout.isatty():
+            self.put(line.removesuffix("\r"))
+        else:
+            print(encodable(line, self.stdout), file=self.stdout, flush=True)
+
+    def _write(self, stream: TextIO, parts: Sequence[Part]) -> None:
+        styled = self._can_redraw(stream) and not self.environ.get("NO_COLOR")
+        line = ""
+        for part in parts:
+            text, style = (part, "") if isinstance(part, str) else part
+            text = on_one_line(text)
+            line += f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if styled and style else text
+        print(encodable(line, stream), file=stream, flush=True)
 
     def unfailing(self, *, results: bool) -> Terminal:
         """Return this terminal, but words that cannot be written end nothing.
@@ -84,11 +104,6 @@ class Terminal:
 
         return evolve(self, stderr=stderr, stdout=Screen.over(self.stdout, instead))
 
-    def redraw(self, text: str) -> None:
-        """Replace the line that results are on."""
-        self.stdout.write(_BACK_AND_CLEAR + self._plain(text, self.stdout))
-        self.stdout.flush()
-
     def ask(self, question: str) -> str:
         """Return what is answered to a question; empty if nothing can be.
 
@@ -97,7 +112,7 @@ class Terminal:
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed.
         """
-        self.stderr.write(self._plain(question, self.stderr))
+        self.stderr.write(encodable(on_one_line(question), self.stderr))
         self.stderr.flush()
         with _plain_interrupts(), suppress(OSError, ValueError):  # the terminal is gone
             return self.stdin.readline().strip()
@@ -110,28 +125,34 @@ class Terminal:
 
     @property
     def can_redraw(self) -> bool:
-        """Whether a line of results can be replaced."""
-        return self.stdout.isatty() and self.environ.get("TERM") != "dumb"
+        """Whether lines of results can be replaced."""
+        return self._can_redraw(self.stdout)
+
+    def _can_redraw(self, stream: TextIO) -> bool:
+        return stream.isatty() and self.environ.get("TERM") != "dumb"
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether results wait to be written, because the terminal takes nothing now."""
+        return isinstance(self.stdout, BackgroundStream) and not self.stdout.wait(0)
 
     @property
     def width(self) -> int:
         """The number of columns of a line of results; 80 if it is not known."""
         return shutil.get_terminal_size().columns if self.stdout.isatty() else 80
 
-    def style(self, text: str, name: str) -> str:
-        """Return results in a style, if this terminal has styles and they are wanted."""
-        if not self.can_redraw or self.environ.get("NO_COLOR"):
-            return text
-        return f"\x1b[{_STYLES[name]}m{text}\x1b[0m"
+    def console(self) -> Console:
+        """Return rich's console over results, for what is more than a line."""
+        from rich.console import Console  # noqa: PLC0415  # slow to import; few commands draw
 
-    def shows(self, text: str) -> bool:
-        """Return whether results can hold these characters."""
-        return self._plain(text, self.stdout) == text
-
-    @staticmethod
-    def _plain(text: str, stream: TextIO) -> str:
-        """Return ``text`` with a "?" for each character that the stream cannot encode."""
-        return encodable(text, stream)
+        return Console(
+            file=self.stdout,
+            force_terminal=self.can_redraw,
+            no_color=bool(self.environ.get("NO_COLOR")),
+            width=self.width,
+            highlight=False,
+            markup=False,
+        )
 
 
 def confirm(
@@ -170,17 +191,3 @@ def confirm(
         agreed = terminal.ask("Type how many will be called, to call them: ") == str(count)
     if not agreed:
         raise Stop(Exit.FAILED, "no call was placed")
-
-
-def masked(value: object) -> object:
-    """Return a JSON value with its phone numbers masked; ints become strings."""
-    if isinstance(value, Mapping):
-        given = cast("Mapping[str, object]", value)
-        return {mask_in(name): masked(each) for name, each in given.items()}
-    if isinstance(value, str):
-        return mask_in(value)
-    if isinstance(value, Sequence):
-        return [masked(each) for each in cast("Sequence[object]", value)]
-    text = str(value)
-    hidden = mask_in(text)
-    return value if hidden == text else hidden

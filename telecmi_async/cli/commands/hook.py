@@ -6,19 +6,33 @@ import json
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import anyio.to_thread
+from cyclopts import App
 
 from telecmi_async import Receiver
 from telecmi_async._internal.frozen_json import thaw
 from telecmi_async.campaigns.evidence import record_call_event
+from telecmi_async.cli.event_lines import event_line, masked_payload
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.http_request import Unreachable, parse_address, send_request
 from telecmi_async.cli.interrupts import interrupts
 from telecmi_async.cli.ledgers import is_named, opened
-from telecmi_async.cli.terminal import masked
+from telecmi_async.cli.options import (
+    FILE_OR_STDIN,
+    LOCALHOST,
+    PORT,
+    WEBHOOK_PORT,
+    Here,
+    Host,
+    JsonFlag,
+    LedgerOption,
+    command,
+    value,
+)
+from telecmi_async.cli.output.background import in_background
 from telecmi_async.cli.webhook_server import serve_webhooks, webhook_token
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.store import MemoryStore
@@ -28,7 +42,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from telecmi_async.cli.interrupts import Interrupts
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
     from telecmi_async.events import Event
     from telecmi_async.events.store import Listener, StoredEvent
     from telecmi_async.ledger import Ledger
@@ -37,32 +51,48 @@ _LOOK = 0.1
 _PLACE = "{token}"
 
 
-def listen(
-    terminal: Terminal,
-    *,
-    host: str,
-    port: int,
-    reveal: bool,
-    ledger: str | None,
-    forward_to: str | None,
-    as_json: bool,
-) -> int:
-    """Print each event that arrives as a line of JSON, until Ctrl-C.
+hook = App(name="hook", help="Print webhooks as they arrive, or send them again.")
 
-    Numbers are masked unless ``reveal`` is given; masked events cannot be replayed. If a ledger
-    is named here or in the environment, its campaigns receive the events.
+
+@command(
+    "listen",
+    "hook listen --ledger people.db",
+    "hook listen --reveal > events.jsonl",
+    "hook listen --forward-to http://127.0.0.1:8000/{token}",
+    into=hook,
+)
+def listen(
+    *,
+    port: Annotated[int, value("PORT", converter=PORT)] = WEBHOOK_PORT,
+    host: Host = LOCALHOST,
+    reveal: bool = False,
+    ledger: LedgerOption = None,
+    forward_to: Annotated[str | None, value("URL")] = None,
+    as_json: JsonFlag = False,
+    terminal: Here,
+) -> int:
+    """Print each event that arrives, until Ctrl-C: a line on a terminal, else JSON.
+
+    With a ledger each event is put on record there before TeleCMI gets its answer: so campaigns
+    learn how their calls went, on any machine.
+
+    Args:
+        port: 0 for any free one.
+        reveal: Print numbers in full; masked events cannot be replayed.
+        forward_to: Send each event on to this address, too; {token} in it stands for
+            TELECMI_WEBHOOK_TOKEN.
     """
-    del as_json
+    as_json = as_json or not terminal.stdout.isatty()
     token = webhook_token(terminal).reveal()
     target = None if forward_to is None else _target(terminal, forward_to)
 
-    async def serve(pressed: Interrupts) -> Exit:
+    async def serve(terminal: Terminal, pressed: Interrupts) -> Exit:
         async with AsyncExitStack() as stack:
             store = None
             if is_named(terminal, ledger):
                 store = LedgerStore(await stack.enter_async_context(opened(terminal, ledger)))
             receiver = Receiver(token, store=store)
-            receiver.on_event(partial(_show, terminal, reveal=reveal))
+            receiver.on_event(partial(_show, terminal, reveal=reveal, as_json=as_json))
             if target is not None:
                 receiver.on_event(_Forward(terminal, target).send)
             found = await stack.enter_async_context(
@@ -84,13 +114,17 @@ def listen(
         )
         return Exit.INTERRUPTED
 
-    with interrupts(terminal) as pressed:
-        return anyio.run(serve, pressed)
+    with in_background(terminal) as (shown, finish), interrupts(shown) as pressed:
+        code = anyio.run(serve, shown, pressed)
+        finish(pressed)
+    return code
 
 
-def _show(terminal: Terminal, event: Event, *, reveal: bool) -> None:
-    raw = thaw(event.raw)
-    terminal.put(_line(raw if reveal else masked(raw)))
+def _show(terminal: Terminal, event: Event, *, reveal: bool, as_json: bool) -> None:
+    if as_json:
+        terminal.put_data(_line(thaw(event.raw) if reveal else masked_payload(event)))
+    else:
+        terminal.put(event_line(event, reveal=reveal))
 
 
 def _line(value: object) -> str:
@@ -160,12 +194,31 @@ def _target(terminal: Terminal, url: str) -> str:
     return url.replace(_PLACE, webhook_token(terminal).reveal()) if _PLACE in url else url
 
 
-def replay(terminal: Terminal, *, events: str, forward_to: str, as_json: bool) -> int:
-    """Send events of a file, one a line, to an address, in their order."""
+@command("replay", "hook replay events.jsonl --forward-to http://127.0.0.1:8000", into=hook)
+def replay(
+    events: Annotated[str, FILE_OR_STDIN],
+    /,
+    *,
+    forward_to: Annotated[str, value("URL")],
+    as_json: JsonFlag = False,
+    terminal: Here,
+) -> int:
+    """Send events that `hook listen --reveal` printed to an address, in their order.
+
+    Args:
+        events: The file, an event a line; - for stdin.
+        forward_to: The address; {token} in it stands for TELECMI_WEBHOOK_TOKEN.
+    """
     del as_json
     target = _target(terminal, forward_to)
     taken = other = 0
     for number, line in enumerate(_lines(terminal, events), 1):
+        if why := _unfit(line):
+            raise Stop(
+                Exit.PARTLY if taken or other else Exit.USAGE,
+                f"event {number} {why}: `hook listen --json --reveal` prints events that can be "
+                "sent again",
+            )
         try:
             status = send_request("POST", target, line.encode()).status
         except Unreachable as error:
@@ -177,6 +230,15 @@ def replay(terminal: Terminal, *, events: str, forward_to: str, as_json: bool) -
             terminal.say(f"event {number} was answered with {status}")
     terminal.put(json.dumps({"taken": taken, "not_taken": other}))
     return Exit.PARTLY if other else Exit.OK
+
+
+def _unfit(line: str) -> str:
+    """Return why a line cannot be sent again; empty if it can."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return "is no JSON"
+    return "has its numbers masked" if "•" in line or "\\u2022" in line else ""
 
 
 def _lines(terminal: Terminal, name: str) -> Iterator[str]:

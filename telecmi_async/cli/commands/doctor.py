@@ -17,7 +17,15 @@ from telecmi_async.cli.account import account_of
 from telecmi_async.cli.exits import Exit, Stop, exit_of
 from telecmi_async.cli.http_request import HttpAnswer, Unreachable, send_request
 from telecmi_async.cli.ledgers import clock_words, is_named, opened
-from telecmi_async.cli.shared_arguments import WEBHOOK_PORT
+from telecmi_async.cli.messages import error_words
+from telecmi_async.cli.options import (
+    Here,
+    JsonFlag,
+    LedgerOption,
+    SecretFlag,
+    WebhookOptions,
+    command,
+)
 from telecmi_async.cli.webhook_server import check_reachable, serve_webhooks, webhook_token
 from telecmi_async.errors import TelecmiError
 
@@ -25,35 +33,51 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from telecmi_async.cli.account import Account
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
 
 # Signed requests elsewhere tolerate minutes; a calling window is wrong by as much as the clock.
 _MOST_SKEW: Final = 30.0
 _CERTIFICATE_DAYS: Final = 14
+_STYLES: Final = {"ok": "green", "skipped": "yellow", "wrong": "red"}
+_SIMULATED: Final = "a simulator answers"
 
 
 @frozen
 class _Finding:
-    """What was found out about one thing."""
+    """What was found out about one thing; ``skipped`` means that it could not be looked at."""
 
     what: str
     exit: Exit
     words: str
+    skipped: bool = False
+
+    @property
+    def state(self) -> str:
+        """``ok``, ``skipped`` or ``wrong``."""
+        return "skipped" if self.skipped else "ok" if self.exit is Exit.OK else "wrong"
 
 
-def run(
-    terminal: Terminal,
+def _skipped(what: str, why: str) -> _Finding:
+    return _Finding(what, Exit.PARTLY, why, skipped=True)
+
+
+@command(
+    "doctor",
+    "doctor",
+    "doctor --ledger people.db --webhook-url https://example.com/t",
+)
+def doctor(
     *,
-    ledger: str | None,
-    webhook_url: str | None,
-    webhook_host: str,
-    webhook_port: int | None,
-    secret_stdin: bool,
-    as_json: bool,
+    ledger: LedgerOption = None,
+    webhooks: WebhookOptions = WebhookOptions(),
+    secret_stdin: SecretFlag = False,
+    as_json: JsonFlag = False,
+    terminal: Here,
 ) -> int:
-    """Check credentials, TLS, clock, time zones, and ledger and webhooks if they are named.
+    """Check that everything is in place, without placing a call.
 
-    The exit code is that of the first problem.
+    That is credentials, TLS, clock, time zones, and ledger and webhooks if they are named. The
+    exit code is that of the first problem; without one, 3 if a check could not be made.
     """
 
     async def examine() -> list[_Finding]:
@@ -61,44 +85,55 @@ def run(
         found.append(_zones())
         if is_named(terminal, ledger):
             found.append(await _ledger(terminal, ledger))
-        if webhook_url is not None:
-            port = WEBHOOK_PORT if webhook_port is None else webhook_port
-            found.append(await _webhooks(terminal, webhook_url, webhook_host, port))
+        if (url := webhooks.webhook_url) is not None:
+            host, port = webhooks.webhook_host, webhooks.port
+            found.append(await _webhooks(terminal, url, host, port))
         return found
 
     return _report(terminal, anyio.run(examine), as_json=as_json)
 
 
 def _report(terminal: Terminal, found: list[_Finding], *, as_json: bool) -> int:
-    """Show what was found, and return what the first thing that is wrong says."""
+    """Show what was found, and return the exit code."""
     for each in found:
-        good = each.exit is Exit.OK
         if as_json:
-            terminal.put(json.dumps({**asdict(each), "ok": good}))
+            more = {"state": each.state, "ok": each.state == "ok"}
+            terminal.put(json.dumps({**asdict(each), **more}))
         else:
-            mark = terminal.style("ok   ", "green") if good else terminal.style("wrong", "red")
-            terminal.put(f"{mark}  {each.what:<12}  {each.words}")
-    return next((each.exit for each in found if each.exit is not Exit.OK), Exit.OK)
+            mark = (f"{each.state:<7}", _STYLES[each.state])
+            terminal.put(mark, f"  {each.what:<11}  {each.words}")
+    codes = [each.exit for each in found if each.state == "wrong"]
+    codes += [each.exit for each in found if each.skipped]
+    return next(iter(codes), Exit.OK)
 
 
 async def _account(terminal: Terminal, *, secret_stdin: bool) -> AsyncIterator[_Finding]:
+    """Check the account, and what can be seen of the server without it."""
     try:
         account = account_of(terminal, secret_stdin=secret_stdin)
     except Stop as stop:
-        yield _Finding("credentials", stop.code, str(stop))
+        yield _Finding("credentials", stop.code, error_words(stop))
+        for what in ("TLS", "clock"):
+            yield _skipped(what, "TeleCMI is not asked without credentials")
         return
-    yield await _credentials(account)
     try:
         came = await anyio.to_thread.run_sync(send_request, "HEAD", account.base_url)
     except Unreachable as error:
-        yield _Finding("connection", Exit.UNAVAILABLE, str(error))
+        yield _Finding("connection", Exit.UNAVAILABLE, error_words(error))
+        for what in ("credentials", "TLS", "clock"):
+            yield _skipped(what, "TeleCMI cannot be reached")
         return
-    if came.tls is not None:
-        yield _certificate(came.tls)
-    yield _clock(came)
+    simulated = "x-telecmi-simulator" in came.headers
+    yield await _credentials(account, simulated=simulated)
+    yield _certificate(came.tls)
+    yield (
+        _skipped("clock", f"{_SIMULATED}, with the clock of its own machine")
+        if simulated
+        else _clock(came)
+    )
 
 
-async def _credentials(account: Account) -> _Finding:
+async def _credentials(account: Account, *, simulated: bool) -> _Finding:
     credentials = account.credentials
     try:
         async with CallService(
@@ -106,11 +141,18 @@ async def _credentials(account: Account) -> _Finding:
         ) as service:
             live = await service.channels()
     except TelecmiError as error:
-        return _Finding("credentials", exit_of(error), str(error))
+        return _Finding("credentials", exit_of(error), error_words(error))
+    if simulated:
+        return _skipped(
+            "credentials",
+            f"{_SIMULATED}, which takes them; whether TeleCMI does is not known",
+        )
     return _Finding("credentials", Exit.OK, f"TeleCMI takes them; {live} calls are live")
 
 
-def _certificate(tls: tuple[str, str]) -> _Finding:
+def _certificate(tls: tuple[str, str] | None) -> _Finding:
+    if tls is None:
+        return _skipped("TLS", "the address is http, on this machine alone")
     version, ends = tls
     left = datetime.strptime(ends, "%b %d %H:%M:%S %Y %Z").replace(tzinfo=UTC) - datetime.now(
         UTC
@@ -125,7 +167,7 @@ def _clock(came: HttpAnswer) -> _Finding:
         theirs = parsedate_to_datetime(came.headers["date"])
         skew = (datetime.now(UTC) - theirs).total_seconds()
     except (KeyError, ValueError, TypeError):
-        return _Finding("clock", Exit.OK, "TeleCMI's answer has no date to compare it with")
+        return _skipped("clock", "TeleCMI's answer has no date to compare it with")
     if abs(skew) > _MOST_SKEW:
         way = "ahead of" if skew > 0 else "behind"
         words = f"this machine is {abs(skew):.0f} s {way} TeleCMI: set its clock"
@@ -149,12 +191,13 @@ async def _ledger(terminal: Terminal, ledger: str | None) -> _Finding:
                 f"{each}: {words}" for each in names if (words := await clock_words(book, each))
             ]
     except Stop as stop:
-        return _Finding("ledger", stop.code, str(stop))
+        return _Finding("ledger", stop.code, error_words(stop))
     except TelecmiError as error:
-        return _Finding("ledger", exit_of(error), str(error))
+        return _Finding("ledger", exit_of(error), error_words(error))
     if held_up:
         return _Finding("ledger", Exit.FAILED, "; ".join(held_up))
-    words = f"it answers, and has {len(names)} campaigns"
+    many = "1 campaign" if len(names) == 1 else f"{len(names)} campaigns"
+    words = f"it answers, and has {many}"
     if pooled:
         words += "; it is behind a connection pooler: the server's own address is faster"
     return _Finding("ledger", Exit.OK, words)
@@ -168,7 +211,7 @@ async def _webhooks(terminal: Terminal, url: str, host: str, port: int) -> _Find
         async with serve_webhooks(receiver, host=host, port=port):
             await check_reachable(receiver, token, url)
     except Stop as stop:
-        return _Finding("webhooks", stop.code, str(stop))
+        return _Finding("webhooks", stop.code, error_words(stop))
     except TelecmiError as error:
-        return _Finding("webhooks", exit_of(error), str(error))
+        return _Finding("webhooks", exit_of(error), error_words(error))
     return _Finding("webhooks", Exit.OK, f"what is sent to {url} arrives here")

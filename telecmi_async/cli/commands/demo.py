@@ -14,16 +14,26 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import anyio
 from attrs import define, field
 
 from telecmi_async import CallService, Receiver
 from telecmi_async.campaigns import Campaign, CampaignSettings, Pace, Retries
-from telecmi_async.cli.display import Display, display_for
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.progress import ProgressMeter
+from telecmi_async.cli.options import (
+    CallsPerSecond,
+    ErrorShare,
+    Here,
+    JsonFlag,
+    Seed,
+    command,
+    number,
+    value,
+)
+from telecmi_async.cli.output.display import Display, display_for
+from telecmi_async.cli.output.progress import ProgressMeter
 from telecmi_async.cli.report import Report
 from telecmi_async.events.receiver import new_token
 from telecmi_async.ledger import ContactState, Ledger, NewContact, SqliteLedger
@@ -32,7 +42,7 @@ from telecmi_async.simulator import SimulatedRequest, Simulator, Webhooks
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator
 
-    from telecmi_async.cli.terminal import Terminal
+    from telecmi_async.cli.output.terminal import Terminal
     from telecmi_async.ledger import CampaignState
 
 _NAME: Final = "demo"
@@ -67,18 +77,21 @@ def fictional_numbers() -> Iterator[int]:
             yield from range(first, first + 100)
 
 
-def run(
-    terminal: Terminal,
+@command("demo", "demo", "demo --calls 1000 --cps 200 --errors-502 0.2")
+def demo(
     *,
-    calls: int,
-    calls_per_second: float,
-    error_share: float,
-    seed: int,
-    as_json: bool,
+    calls: Annotated[int, value("N", "How many.", converter=number(int, 1, 1_000))] = 200,
+    calls_per_second: CallsPerSecond = 50.0,
+    error_share: ErrorShare = 0.05,
+    seed: Seed = 1,
+    as_json: JsonFlag = False,
+    terminal: Here,
 ) -> int:
-    """Run a campaign on a simulated TeleCMI, kill its process, resume it, and print a table.
+    """Run a campaign on this machine, kill it in the middle, and resume it.
 
-    The exit code is `Exit.FAILED` if anything happened that should not.
+    It calls generated numbers on a TeleCMI that is simulated on this machine, in a process that
+    is killed in the middle; another one goes on. No phone rings. The exit code is 1 if anything
+    happened that should not.
     """
     simulator = Simulator(
         seed=seed,
@@ -142,8 +155,8 @@ async def _play(
         async with _staged(terminal, simulator, settings, Path(folder), calls) as stage:
             try:
                 with anyio.fail_after(_OVER + calls / settings.pace.calls_per_second):
-                    await _first_act(terminal, simulator, stage, calls)
-                    state = await _second_act(terminal, simulator, stage)
+                    await _first_act(simulator, stage, calls)
+                    state = await _second_act(simulator, stage)
             except TimeoutError:
                 raise Stop(Exit.FAILED, "the demo took far too long and was stopped") from None
             answered = 0
@@ -194,9 +207,7 @@ def _introduce(
     settings: CampaignSettings,
     calls: int,
 ) -> None:
-    terminal.put(
-        terminal.style("TeleCMI is simulated on this machine: no phone rings.", "bold")
-    )
+    terminal.put(("TeleCMI is simulated on this machine: no phone rings.", "bold"))
     rate, share = settings.pace.calls_per_second, 100 * simulator.error_502_share
     text = (
         f"{calls} people are called, at most {rate:g} a second. {share:g} % of TeleCMI's "
@@ -207,9 +218,7 @@ def _introduce(
     terminal.put()
 
 
-async def _first_act(
-    terminal: Terminal, simulator: Simulator, stage: _Stage, calls: int
-) -> None:
+async def _first_act(simulator: Simulator, stage: _Stage, calls: int) -> None:
     """Start a worker, kill it in the middle, and print what it left."""
     with _worker(simulator, stage) as process:
         while process.poll() is None:
@@ -224,19 +233,19 @@ async def _first_act(
         state.counts[each] for each in (ContactState.SENDING, ContactState.CLAIMED)
     )
     note = stage.display.note
-    note(terminal.style(f"Killed process {process.pid}, as a power cut would:", "bold"))
+    note(f"Killed process {process.pid}, as a power cut would:", "bold")
     note(f"{sending:>4} being sent, so a phone may have rung: not redialled")
     note(f"{claimed:>4} claimed, not sent: the next process calls them")
 
 
-async def _second_act(terminal: Terminal, simulator: Simulator, stage: _Stage) -> CampaignState:
+async def _second_act(simulator: Simulator, stage: _Stage) -> CampaignState:
     """Start another worker, which goes on to the end; return the state then."""
     stage.ahead[0] += _AHEAD
     stage.sends = (await stage.ledger.state(_NAME)).sends
     with _worker(simulator, stage) as process:
         note = stage.display.note
-        note(terminal.style(f"Process {process.pid} resumes the campaign.", "bold"))
-        note(terminal.style("(The two minutes until the leases end are skipped.)", "dim"))
+        note(f"Process {process.pid} resumes the campaign.", "bold")
+        note("(The two minutes until the leases end are skipped.)", "dim")
         note("")
         while process.poll() is None:
             await anyio.sleep(_LOOK)

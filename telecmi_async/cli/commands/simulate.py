@@ -1,0 +1,170 @@
+"""``telecmi-async simulate``: a TeleCMI on this machine, for programs in any language."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from datetime import UTC, datetime
+from functools import partial
+from http import HTTPStatus
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Final
+
+import anyio
+
+from telecmi_async._internal.messages import mask, mask_in
+from telecmi_async._internal.telecmi import MAKE_CALL_PATHS
+from telecmi_async._internal.validators import environment_variable
+from telecmi_async.cli.exits import Exit
+from telecmi_async.cli.options import (
+    LOCALHOST,
+    PORT,
+    ErrorShare,
+    Here,
+    Host,
+    JsonFlag,
+    Seed,
+    command,
+    number,
+    value,
+)
+from telecmi_async.simulator import Simulator
+
+if TYPE_CHECKING:
+    from telecmi_async.cli.output.terminal import Terminal
+    from telecmi_async.simulator import SimulatedRequest
+
+_LONGEST: Final = 40
+_REQUESTS: Final = {
+    **{f"/v2{path}": "call" for path in MAKE_CALL_PATHS.values()},
+    "/v2/piopiy/get_channels": "channels",
+    "/v1/piopiy/requestid_cdr": "records",
+    "/v1/piopiy/cmiuuid_cdr": "record",
+    "/v1/call/action": "command",
+    "/v1/call/global_action": "command",
+}
+_CALLER_ID: Final = 19170000000  # any number will do here
+
+
+@command(
+    "simulate",
+    "simulate",
+    "simulate --errors-502 0.05 --cps 5",
+)
+def simulate(
+    *,
+    port: Annotated[int, value("PORT", converter=PORT)] = 8787,
+    host: Host = LOCALHOST,
+    latency: Annotated[float, value("SECONDS", converter=number(float, 0))] = 0.0,
+    cps: Annotated[int | None, value("N", converter=number(int, 1))] = None,
+    webhooks: Annotated[str | None, value("URL")] = None,
+    speed: Annotated[float, value("N", converter=number(float, 0, above=True))] = 1.0,
+    answered: Annotated[float, value("SHARE", converter=number(float, 0, 1))] = 1.0,
+    error_share: ErrorShare = 0.0,
+    seed: Seed = 1,
+    reveal: bool = False,
+    as_json: JsonFlag = False,
+    terminal: Here,
+) -> int:
+    """Run a TeleCMI on this machine until Ctrl-C.
+
+    It answers as TeleCMI's make-call API does, without dialling. The environment that leads
+    programs here is printed on stdout, as a shell reads it, and a line for each request on
+    stderr. Ctrl-C ends it, with exit code 130, and prints what was asked.
+
+    Args:
+        port: 0 for any free port.
+        latency: Seconds before each answer.
+        cps: Calls per second above which it answers 429.
+        webhooks: Where events and records go; $TELECMI_WEBHOOK_URL unless given.
+        speed: How many seconds pass in calls in one of yours.
+        answered: The share of the people called who answer, from 0 to 1.
+        reveal: Show numbers in full, here and on its page: no phone is called, but they may be
+            real.
+    """
+    answers: Counter[str] = Counter()
+
+    def show(request: SimulatedRequest) -> None:
+        answers[_answer(request)] += 1
+        terminal.say(_line(request, reveal=reveal))
+
+    simulator = Simulator(
+        seed=seed,
+        latency=latency,
+        error_502_share=error_share,
+        calls_per_second=cps,
+        webhooks=webhooks or environment_variable(os.environ, "TELECMI_WEBHOOK_URL") or None,
+        speed=speed,
+        answered_share=answered,
+        starts_at=datetime.now(UTC),
+        reveal=reveal,
+        on_request=show,
+    )
+    try:
+        anyio.run(partial(_serve, terminal, simulator, host=host, port=port, as_json=as_json))
+    except KeyboardInterrupt:
+        if as_json:
+            counts = {
+                "requests": simulator.requests,
+                "answers": dict(answers),
+                "numbers": simulator.numbers(),
+                "more_than_once": simulator.duplicates(),
+            }
+            terminal.put(json.dumps(counts))
+        terminal.say()
+        if answers:
+            said = ", ".join(
+                f"{count} with {answer}" for answer, count in answers.most_common()
+            )
+            terminal.say(f"answers: {said}")
+        terminal.say(
+            f"requests: {simulator.requests}, numbers dialled: {simulator.numbers()}, "
+            f"more than once: {simulator.duplicates()}"
+        )
+    return Exit.INTERRUPTED
+
+
+async def _serve(
+    terminal: Terminal, simulator: Simulator, *, host: str, port: int, as_json: bool
+) -> None:
+    async with simulator.serve(host, port) as base_url:
+        terminal.say("A TeleCMI simulated on this machine: no phone rings. Ctrl-C ends it.")
+        # A server on all addresses shows its page on this machine, too.
+        shown = base_url.removesuffix("v2").replace("//0.0.0.0:", "//127.0.0.1:")
+        terminal.say(f"What it does is shown on this machine at {shown}")
+        terminal.say("Your program finds it if its environment has:")
+        environ = {
+            "TELECMI_BASE_URL": base_url,
+            "TELECMI_APP_ID": str(simulator.app_id),
+            "TELECMI_FROM": str(_CALLER_ID),
+            "TELECMI_SECRET": simulator.secret,
+        }
+        if as_json:
+            terminal.put(json.dumps(environ))
+        else:
+            for name, value in environ.items():
+                terminal.put(f"export {name}={quote(value)}")
+        await anyio.sleep_forever()
+
+
+def _line(request: SimulatedRequest, *, reveal: bool) -> str:
+    """Return a request and its answer in one line."""
+    what = _REQUESTS.get(request.path, mask_in(request.path[:_LONGEST]) or "not HTTP")
+    to = "" if request.to is None else str(request.to) if reveal else mask(request.to)
+    said = [request.message]
+    if request.request_id is not None:
+        said.append("placed" if request.status == HTTPStatus.OK else "placed all the same")
+    if request.attempt not in {None, 1}:
+        said.append(f"try {request.attempt}")
+    details = ", ".join(filter(None, said))
+    line = f"{datetime.now().astimezone():%H:%M:%S}  {what:<9} {_answer(request):<9} {to:<14}  {details}"
+    return line.rstrip()
+
+
+def _answer(request: SimulatedRequest) -> str:
+    """Return the HTTP status of an answer, and the code in it if that is another one."""
+    if request.status is None:
+        return "no reply"
+    code = str(request.code or request.status)
+    return str(request.status) if code == str(request.status) else f"{request.status}/{code}"

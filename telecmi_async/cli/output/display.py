@@ -1,0 +1,122 @@
+"""Progress display: a panel that is drawn anew, or a new line from time to time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import anyio
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from telecmi_async.cli.output.screen import on_one_line
+from telecmi_async.cli.state_words import STATE_WORDS
+from telecmi_async.ledger import ContactState
+
+if TYPE_CHECKING:
+    from telecmi_async.cli.output.progress import CampaignView
+    from telecmi_async.cli.output.terminal import Terminal
+    from telecmi_async.ledger import CampaignState
+
+# How each state is drawn, if not as other text is.
+_STYLES: Final = {
+    ContactState.PLACED: "green",
+    ContactState.FINISHED: "green",
+    ContactState.REJECTED: "red",
+    ContactState.FAILED: "red",
+    ContactState.UNKNOWN: "bold yellow",
+}
+
+
+def display_for(terminal: Terminal, *, every: float = 10.0) -> Display:
+    """Return the display that suits a terminal, or the file or pipe in its place.
+
+    ``every`` is the number of seconds between two lines of output that cannot be redrawn.
+    """
+    return Panel(terminal) if terminal.can_redraw else PlainLines(terminal, every)
+
+
+class PlainLines:
+    """A line now and then, for what keeps all of them."""
+
+    def __init__(self, terminal: Terminal, every: float) -> None:
+        self._terminal = terminal
+        self._every = every
+        self._next: float | None = None
+        self._shown: CampaignState | None = None
+
+    def show(self, view: CampaignView) -> None:
+        """Print where things stand, unless that was a moment ago."""
+        now = anyio.current_time()
+        if self._next is None:
+            self._next = now + self._every
+        elif now >= self._next:
+            self._next += self._every
+            if not self._terminal.is_behind:
+                self._put(view)
+
+    def note(self, text: str, style: str = "") -> None:
+        """Say something in between."""
+        self._shown = None
+        self._terminal.put((text, style))
+
+    def finish(self, view: CampaignView | None) -> None:
+        """Print where things stand for the last time, unless that was the last line."""
+        if view is not None and view.state != self._shown:
+            self._put(view)
+
+    def _put(self, view: CampaignView) -> None:
+        self._shown = view.state
+        self._terminal.put(view.words())
+
+
+class Panel:
+    """A bar, and below it a table of results: some lines of a terminal that change."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._console = terminal.console()
+        self._live = Live(console=self._console, auto_refresh=False)
+        self._began = False
+
+    def show(self, view: CampaignView) -> None:
+        """Draw all of it anew, unless the terminal has not taken what was drawn before."""
+        if not self._terminal.is_behind:
+            self._draw(view)
+
+    def note(self, text: str, style: str = "") -> None:
+        """Put something above it."""
+        self._console.print(on_one_line(text), style=style)
+
+    def finish(self, view: CampaignView | None) -> None:
+        """Draw it for the last time, and leave it there."""
+        if view is not None:
+            self._draw(view)
+        if self._began:
+            self._live.stop()
+
+    def _draw(self, view: CampaignView) -> None:
+        if not self._began:
+            self._began = True
+            self._live.start()
+        self._live.update(_drawn(view), refresh=True)
+
+
+Display: TypeAlias = PlainLines | Panel
+
+
+def _drawn(view: CampaignView) -> Group:
+    head = Table.grid(padding=(0, 2))
+    head.add_row(
+        ProgressBar(total=max(view.state.total, 1), completed=view.done, width=30),
+        Text(view.words()),
+    )
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(justify="right")
+    for state, meaning in STATE_WORDS.items():
+        style = _STYLES.get(state, "")
+        if count := view.state.counts[state]:
+            rows.add_row(Text(str(count), style), Text(state, style), Text(meaning, "dim"))
+    return Group(head, rows)
