@@ -78,7 +78,8 @@ def _what(event: Event) -> tuple[str, str]:
     match event:
         case CallRecord():
             status = event.status or ""
-            said = [status_words(status) or status or "its status is unknown"]
+            known = status if status == "answered" else status_words(status)
+            said = [known or status or "its status is unknown"]
             if event.talk_seconds:
                 said.append(f"{event.talk_seconds} s")
             if event.call_rate is not None:

@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from telecmi_async.cli.exits import Exit
-from telecmi_async.cli.output.background import BackgroundStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -64,8 +63,7 @@ class Interrupts:
                     "Gone. Requests that were under way may ring: the ledger has them, and takes "
                     "them for unknown two minutes from now."
                 )
-                if isinstance(self._terminal.stderr, BackgroundStream):
-                    self._terminal.stderr.wait(_PARTING)
+                self._terminal.wait_for_words(_PARTING)
             self._end(Exit.INTERRUPTED)
 
 

@@ -14,7 +14,6 @@ import anyio
 from telecmi_async.campaigns.send_health import EQUAL_REFUSALS, REFUSED_CREDENTIALS
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.interrupts import interrupts
-from telecmi_async.cli.output.background import in_background
 from telecmi_async.cli.output.display import display_for
 from telecmi_async.cli.output.progress import ProgressMeter, duration
 from telecmi_async.cli.state_words import BUSY, is_spent
@@ -219,7 +218,7 @@ async def run_campaign(
     failure: Exception | None = None
     final: CampaignState | None = None
     with (
-        in_background(terminal) as (shown, finish),
+        terminal.in_background() as (shown, writer),
         interrupts(shown) as pressed,
         _warnings(display := display_for(shown.words)),
     ):
@@ -236,7 +235,7 @@ async def run_campaign(
         display.finish(
             None if final is None else monitor.meter.look(final, anyio.current_time())
         )
-        finish(pressed)
+        writer.finish(lambda: pressed.count)
     if campaign.unrecorded:
         terminal.say(
             f"What became of {campaign.unrecorded} sends is not on record: they are taken for "

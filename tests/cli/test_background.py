@@ -13,7 +13,6 @@ from consoles import Stream, console
 from telecmi_async.cli.exits import Exit
 from telecmi_async.cli.interrupts import Interrupts
 from telecmi_async.cli.output import background
-from telecmi_async.cli.output.background import in_background
 from telecmi_async.cli.output.display import PlainLines
 from telecmi_async.cli.output.progress import CampaignView
 from telecmi_async.ledger import CampaignState, ContactState
@@ -50,14 +49,14 @@ def stopped() -> Iterator[Stopped]:
 def test_all_is_written_in_order(stopped: Stopped) -> None:
     """Words and results wait while the terminal takes nothing, and are written afterwards."""
     given = evolve(console(), stdout=stopped)
-    with in_background(given) as (terminal, finish):
+    with given.in_background() as (terminal, writer):
         terminal.put("one")
         terminal.say("two")
         assert stopped.waits.wait(20)
         behind = terminal.is_behind
         terminal.put("three")
         stopped.free.set()
-        finish(Interrupts(terminal))
+        writer.finish(lambda: 0)
         assert not terminal.is_behind
 
     assert behind
@@ -72,14 +71,14 @@ def test_words_that_nothing_takes_are_left_out_in_the_end(
     """At the bound words are left out, which is said, and results wait."""
     monkeypatch.setattr(background, "_MOST", 2)
     given = evolve(console(), stderr=stopped)
-    with in_background(given) as (terminal, finish):
+    with given.in_background() as (terminal, writer):
         for word in "abcd":
             terminal.say(word)
         timer = threading.Timer(0.2, stopped.free.set)
         timer.start()
         terminal.put("result")  # it waits for room
         timer.join()
-        finish(Interrupts(terminal))
+        writer.finish(lambda: 0)
 
     assert given.out == "result\n"
     assert stopped.getvalue() == "a\nb\n2 lines were left out\n"
@@ -96,12 +95,12 @@ def test_ctrl_c_ends_the_wait_for_the_last_words(
         stopped.free.set()
 
     monkeypatch.setattr(os, "_exit", end)
-    with in_background(evolve(console(), stdout=stopped)) as (terminal, finish):
+    with evolve(console(), stdout=stopped).in_background() as (terminal, writer):
         pressed = Interrupts(terminal)
         terminal.put("result")
         timer = threading.Timer(0.2, pressed.receive)
         timer.start()
-        finish(pressed)
+        writer.finish(lambda: pressed.count)
         timer.join()
 
     assert ended[0] == Exit.INTERRUPTED
@@ -111,7 +110,7 @@ def test_a_second_interrupt_does_not_wait_for_its_words(stopped: Stopped) -> Non
     """Ctrl-C twice ends the process, although its words cannot be written."""
     ended: list[int] = []
     times = iter([0.0, 1.0])
-    with in_background(evolve(console(), stderr=stopped)) as (terminal, _):
+    with evolve(console(), stderr=stopped).in_background() as (terminal, _):
         pressed = Interrupts(terminal, ended.append, lambda: next(times))
         pressed.receive()
         pressed.receive()
@@ -132,11 +131,11 @@ class Full(Stream):
 def test_a_stream_that_cannot_be_written_ends_nothing() -> None:
     """What cannot be written is left out, and the next texts are written."""
     given = console()
-    with in_background(evolve(given, stderr=Full())) as (terminal, finish):
+    with evolve(given, stderr=Full()).in_background() as (terminal, writer):
         terminal.say("lost")
         terminal.stdout.flush()  # of nothing
         terminal.put("result")
-        finish(Interrupts(terminal))
+        writer.finish(lambda: 0)
 
     assert given.out == "result\n"
 
@@ -149,7 +148,7 @@ async def test_progress_is_not_drawn_into_a_queue(stopped: Stopped) -> None:
         name="x", status="done", asked="running", why="", counts=counts, sends=2, cost=None
     )
     view = CampaignView(state, 1.0)
-    with in_background(evolve(console(), stdout=stopped)) as (terminal, finish):
+    with evolve(console(), stdout=stopped).in_background() as (terminal, writer):
         lines = PlainLines(terminal, every=0.0)
         lines.note("first")
         assert stopped.waits.wait(20)
@@ -157,6 +156,6 @@ async def test_progress_is_not_drawn_into_a_queue(stopped: Stopped) -> None:
             lines.show(view)
         lines.finish(view)
         stopped.free.set()
-        finish(Interrupts(terminal))
+        writer.finish(lambda: 0)
 
     assert stopped.getvalue().count("\n") == 2

@@ -134,7 +134,7 @@ def test_unknown_keys_are_read_and_hostile_ids_are_masked() -> None:
         ),
         (
             RECORD,
-            "00:00:17  record    •••••••0001     Zt4Qm8Kx2Lp9Wr…  the call was answered, 12 s, cost 0.45",
+            "00:00:17  record    •••••••0001     Zt4Qm8Kx2Lp9Wr…  answered, 12 s, cost 0.45",
         ),
         (
             {**RECORD, "status": "busy", "leg": "b", "duration": 0, "call_rate": 0},

@@ -32,7 +32,6 @@ from telecmi_async.cli.options import (
     command,
     value,
 )
-from telecmi_async.cli.output.background import in_background
 from telecmi_async.cli.webhook_server import serve_webhooks, webhook_token
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.store import MemoryStore
@@ -114,9 +113,9 @@ def listen(
         )
         return Exit.INTERRUPTED
 
-    with in_background(terminal) as (shown, finish), interrupts(shown) as pressed:
+    with terminal.in_background() as (shown, writer), interrupts(shown) as pressed:
         code = anyio.run(serve, shown, pressed)
-        finish(pressed)
+        writer.finish(lambda: pressed.count)
     return code
 
 

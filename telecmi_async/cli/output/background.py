@@ -9,25 +9,21 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, TextIO, cast
-
-from attrs import evolve
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from telecmi_async.cli.exits import Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
-    from telecmi_async.cli.interrupts import Interrupts
-    from telecmi_async.cli.output.terminal import Terminal
 
 # So many texts wait at most: then words are left out, and results hold the program up.
 _MOST: Final = 10_000
 _LOOK: Final = 0.1
 
 
-class _Writer:
+class BackgroundWriter:
     """Writes texts to their streams, in their order, in a thread of its own."""
 
     def __init__(self) -> None:
@@ -56,6 +52,16 @@ class _Writer:
         with self._changed:
             return self._changed.wait_for(lambda: not self._texts, seconds)
 
+    def finish(self, interrupts: Callable[[], int]) -> None:
+        """Wait until all is written; an interrupt ends the process: all else is done.
+
+        ``interrupts`` returns how many there were.
+        """
+        before = interrupts()
+        while not self.wait(_LOOK):
+            if interrupts() > before:
+                os._exit(Exit.INTERRUPTED)
+
     def end(self) -> None:
         """End the thread, once all is written."""
         with self._changed:
@@ -81,7 +87,7 @@ class _Writer:
 class BackgroundStream:
     """A stream whose texts are written by a thread, each when it is flushed."""
 
-    def __init__(self, stream: TextIO, writer: _Writer, *, words: bool) -> None:
+    def __init__(self, stream: TextIO, writer: BackgroundWriter, *, words: bool) -> None:
         self._stream = stream
         self._writer = writer
         self._words = words
@@ -104,29 +110,3 @@ class BackgroundStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-
-@contextmanager
-def in_background(
-    terminal: Terminal,
-) -> Generator[tuple[Terminal, Callable[[Interrupts], None]]]:
-    """Yield a terminal that never waits, and what waits until all is written.
-
-    That ends the process if Ctrl-C is pressed meanwhile: what a program waits for is done then.
-    """
-    writer = _Writer()
-    words = cast("TextIO", BackgroundStream(terminal.stderr, writer, words=True))
-    results = cast("TextIO", BackgroundStream(terminal.stdout, writer, words=False))
-
-    def finish(pressed: Interrupts) -> None:
-        before = pressed.count
-        while not writer.wait(_LOOK):
-            if pressed.count > before:
-                os._exit(Exit.INTERRUPTED)
-        if writer.left_out:
-            print(f"{writer.left_out} lines were left out", file=terminal.stderr, flush=True)
-
-    try:
-        yield evolve(terminal, stdout=results, stderr=words), finish
-    finally:
-        writer.end()

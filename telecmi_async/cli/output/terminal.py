@@ -8,12 +8,12 @@ import signal
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Final, TextIO, TypeAlias, cast
 
 from attrs import evolve, frozen
 
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.output.background import BackgroundStream
+from telecmi_async.cli.output.background import BackgroundStream, BackgroundWriter
 from telecmi_async.cli.output.screen import Screen, encodable, on_one_line, standard_streams
 
 if TYPE_CHECKING:
@@ -130,6 +130,27 @@ class Terminal:
 
     def _can_redraw(self, stream: TextIO) -> bool:
         return stream.isatty() and self.environ.get("TERM") != "dumb"
+
+    @contextmanager
+    def in_background(self) -> Generator[tuple[Terminal, BackgroundWriter]]:
+        """Yield a terminal that never waits, and what writes for it; it ends with the context."""
+        writer = BackgroundWriter()
+        words = BackgroundStream(self.stderr, writer, words=True)
+        results = BackgroundStream(self.stdout, writer, words=False)
+        try:
+            yield (
+                evolve(self, stdout=cast("TextIO", results), stderr=cast("TextIO", words)),
+                writer,
+            )
+        finally:
+            writer.end()
+            if writer.left_out:
+                self.say(f"{writer.left_out} lines were left out")
+
+    def wait_for_words(self, seconds: float) -> None:
+        """Wait for words to be written, but not longer than that."""
+        if isinstance(self.stderr, BackgroundStream):
+            self.stderr.wait(seconds)
 
     @property
     def is_behind(self) -> bool:
