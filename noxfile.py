@@ -2,7 +2,8 @@
 
 ``nox -s tests`` is for every day: the suite, in process, on the Python at hand. ``nox -s full``
 adds what takes longer: servers, processes, coverage, the other Pythons that are there, and the
-lowest versions of dependencies. ``.ci/run`` runs both, and all else that a change must pass.
+lowest versions of dependencies. ``.ci/run`` runs both, and all else that a change must pass; there
+``full`` does not repeat what ``tests`` ran.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ MORE = "--hypothesis-profile=full"
 PROGRAMS = "11"
 # Measures when calls of several processes arrive, which those of other tests would delay.
 ALONE = "tests/processes/test_shared_limits.py"
+# `.ci/run` sets it: then `tests` measures coverage, and `full` need not run the same tests again.
+MEASURED = "MEASURE" in os.environ
 # Beside nox's environments, which have the names of sessions.
 DIST = Path(".nox", "_dist").absolute()
 COVERAGE = Path(".nox", "_coverage").absolute()
@@ -100,15 +103,26 @@ def run_suite(session: nox.Session, *options: str) -> None:
     run_pytest(session, "pytest", f"--numprocesses={PROCESSES}", "--dist=worksteal", *options)
 
 
+def measure(session: nox.Session, name: str, *options: str) -> None:
+    """Run the suite as `run_suite` does, and measure which branches it covers."""
+    command = ["coverage", "run", "-m", "pytest"]
+    parallel = [f"--numprocesses={PROCESSES}", "--dist=worksteal"]
+    env = {"COVERAGE_FILE": str(COVERAGE / f".coverage.{name}"), "PROGRAMS": PROGRAMS}
+    run_pytest(session, *command, *parallel, *options, **env)
+
+
+def empty(folder: Path) -> None:
+    """Make a folder, or remove what is in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
 @nox.session
 def build(session: nox.Session) -> None:
     """Build the sdist, from it the wheel, and look at what is in them."""
     session.install("build>=1.2")
     installer = "uv" if session.venv_backend == "uv" else "pip"
-    # What was measured belongs to what was built.
-    for folder in (DIST, COVERAGE):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    empty(DIST)
     command = ["python", "-m", "build", f"--installer={installer}", "--outdir", str(DIST)]
     session.run(*command, silent=True)
     (wheel,) = DIST.glob("*.whl")
@@ -133,24 +147,30 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the suite in process, on the Python at hand: no servers, no coverage."""
+    """Run the suite in process, on the Python at hand: no servers."""
     session.install("--editable", ".", *group("tests"))
-    run_suite(session)
+    if not MEASURED:
+        run_suite(session)
+        return
+    session.install("coverage[toml]>=7.10")
+    empty(COVERAGE)
+    measure(session, "tests", MORE)
 
 
 @nox.session(requires=["build"])
 def full(session: nox.Session) -> None:
     """Run all tests with real servers and processes, and see to it that they cover everything.
 
-    Coverage is traced here alone: tracing takes time, and every branch is for every Python. The
-    suite follows on the other Pythons and on the lowest versions, in process: what differs there
+    Coverage is traced on one Python alone: tracing takes time, and every branch is for every Python.
+    The suite follows on the other Pythons and on the lowest versions, in process: what differs there
     is the language and its libraries, and not what servers and killed processes do.
     """
     install_wheel(session, *group("full"))
-    command = ["coverage", "run", "-m", "pytest", "-o", WITH_ALL, MORE]
-    parallel = [f"--numprocesses={PROCESSES}", "--dist=worksteal"]
-    env = {"COVERAGE_FILE": str(COVERAGE / ".coverage.full"), "PROGRAMS": PROGRAMS}
-    run_pytest(session, *command, *parallel, f"--ignore={ALONE}", **env)
+    # What `tests` measured already is left out.
+    rest = ["tests/servers", "tests/processes"] if MEASURED else ["-o", WITH_ALL]
+    if not MEASURED:
+        empty(COVERAGE)
+    measure(session, "full", MORE, f"--ignore={ALONE}", *rest)
     run_pytest(session, "pytest", ALONE)
     if not session.posargs:
         session.notify("coverage")

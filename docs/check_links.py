@@ -2,7 +2,7 @@
 
 Sphinx checks what it makes a link of. This looks at the HTML that came out: each link within the
 documentation leads to a page and to a place on it, each picture is there, and each other address
-has the form of one. It opens no connection.
+has the form of one. ``llms.txt`` must list a Markdown copy of each page. It opens no connection.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 # What Sphinx writes besides pages of ours.
-NOT_OURS = {"genindex.html", "py-modindex.html", "search.html"}
+NOT_OURS = {"search.html"}
 ADDRESS = re.compile(r"https://([a-z0-9-]+\.)+[a-z]{2,}(/[^\s]*)?|mailto:\S+@\S+")
 
 
@@ -59,6 +59,20 @@ def faults(html: Path) -> list[str]:
     return found
 
 
+def unlisted(html: Path) -> list[str]:
+    """Return the pages that ``llms.txt`` does not list, and the copies that are not there."""
+    listed = set(re.findall(r"\]\(([^)]+)\)", (html / "llms.txt").read_text(encoding="utf-8")))
+    pages = {
+        path.relative_to(html).with_suffix(".md").as_posix() for path in html.rglob("*.html")
+    }
+    missing = sorted(pages - listed - {"index.md", "search.md"})
+    return [f"llms.txt: {page} is not listed" for page in missing] + [
+        f"llms.txt: {page} is not there"
+        for page in sorted(listed)
+        if not (html / page).is_file()
+    ]
+
+
 if __name__ == "__main__":
-    wrongs = faults(Path(sys.argv[1]))
+    wrongs = faults(Path(sys.argv[1])) + unlisted(Path(sys.argv[1]))
     sys.exit("\n".join(wrongs) or None)

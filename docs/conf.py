@@ -43,8 +43,10 @@ source_suffix = {".md": "markdown", ".ipynb": "notebook"}
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_static_path = ["_static"]
-html_css_files = ["pages.css", "tables.css"]
+html_css_files = ["tables.css"]
 html_favicon = "../telecmi_async/simulator/page/static/icon.svg"
+# The search finds all names: an index of them would be a page too wide for a phone.
+html_use_index = html_domain_indices = False
 html_title = f"telecmi_async {release}"
 # So that a block of 96 columns fits beside the sidebar.
 html_theme_options = {"light_css_variables": {"code-font-size": "75%"}}
@@ -89,6 +91,7 @@ HOMES = [
     "telecmi_async.events.store",
     "telecmi_async.http_server",
     "telecmi_async.ledger",
+    "telecmi_async.notebook",
     "telecmi_async.pacing",
     "telecmi_async.pcmo",
     "telecmi_async.service",

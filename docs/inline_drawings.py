@@ -44,7 +44,10 @@ def inline(svg: str, number: int, words: str) -> str:
         ]
     )
     drawing = STYLE.sub("", svg)
-    label = f'<svg id="{name}" class="drawing" aria-label="{escape(words, quote=True)}" '
+    # As wide as it is drawn, or as its page.
+    size = "display:block;height:auto;margin:1rem auto;max-width:100%"
+    words = escape(words, quote=True)
+    label = f'<svg id="{name}" class="drawing" style="{size}" aria-label="{words}" '
     return f"<style>{style}</style>{drawing.replace('<svg ', label, 1)}"
 
 

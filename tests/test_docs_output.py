@@ -11,7 +11,8 @@ from project_paths import DOCS
 if TYPE_CHECKING:
     from pathlib import Path
 
-CHECK = runpy.run_path(str(DOCS / "check_links.py"))["faults"]
+CHECKS = runpy.run_path(str(DOCS / "check_links.py"))
+CHECK = CHECKS["faults"]
 HEAD = '<h1 id="top">Page</h1>'
 
 
@@ -51,3 +52,16 @@ def test_links_that_lead_somewhere_pass(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("", encoding="utf-8")
 
     assert CHECK(tmp_path) == []
+
+
+def test_every_page_has_a_copy_for_language_models(tmp_path: Path) -> None:
+    """A page that the list lacks is found, and so is a copy that is not there."""
+    for page in ("index.html", "search.html", "a.html", "b.html"):
+        (tmp_path / page).write_text(HEAD, encoding="utf-8")
+    (tmp_path / "a.md").write_text("# A", encoding="utf-8")
+    (tmp_path / "llms.txt").write_text("- [A](a.md): a\n- [C](c.md): c\n", encoding="utf-8")
+
+    assert CHECKS["unlisted"](tmp_path) == [
+        "llms.txt: b.md is not listed",
+        "llms.txt: c.md is not there",
+    ]

@@ -349,7 +349,7 @@ def test_a_contact_is_shown_with_what_is_known() -> None:
 
     assert words.startswith("Contact •••••••0001")
     assert "answered yes" in words
-    assert "talked" not in words
+    assert "talk time" not in words
 
 
 # --- interrupted cells, whose kernels are in tests/processes ------------------------------

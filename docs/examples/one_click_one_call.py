@@ -1,14 +1,14 @@
-"""A web backend in which one click is one call, also if its workers are killed.
+"""A web backend in which one click is one call, even if its workers are killed.
 
-Run any number of workers: ``uvicorn one_click_one_call:app --workers 3``. CALLS_LEDGER names a
-file, or ``postgresql://…`` for workers on several machines.
+Run it with ``uvicorn one_click_one_call:app --workers 3``. CALLS_LEDGER is a file, or
+``postgresql://…`` if the workers are on several machines.
 """
 
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Request
 
 from telecmi_async import (
     CallNotPlaced,
@@ -27,11 +27,14 @@ receiver = Receiver(os.environ["TELECMI_WEBHOOK_TOKEN"])
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-    """Keep a ledger and a service open while the application runs."""
+    """Keep the ledger and the service open for as long as the application runs."""
+    ledger = PostgresLedger(LEDGER) if "://" in LEDGER else SqliteLedger(LEDGER)
     async with (
-        PostgresLedger(LEDGER) if "://" in LEDGER else SqliteLedger(LEDGER) as ledger,
-        CallService.from_env(ledger=ledger, events=receiver, timeout=10) as app.state.calls,
+        receiver,
+        ledger,
+        CallService.from_env(ledger=ledger, events=receiver, timeout=10) as service,
     ):
+        app.state.service = service
         yield
 
 
@@ -40,18 +43,16 @@ app.mount("/telecmi", receiver.asgi)
 
 
 @app.post("/orders/{order}/call")
-async def call_customer(order: str, number: str) -> dict[str, str]:
-    """Call the customer of an order. The browser may repeat the request as often as it likes."""
-    service: CallService = app.state.calls
-    key, ours = f"order-{order}", {"order": order}
+async def call_customer(order: str, to: str, request: Request) -> dict[str, str]:
+    """Call the customer of an order. The browser may send the same request again and again."""
     try:
-        call = await service.make_call(
-            to=number, pcmo=FLOW, extra_params=ours, idempotency_key=key
+        call = await request.app.state.service.make_call(
+            to=to, pcmo=FLOW, extra_params={"order": order}, idempotency_key=f"order {order}"
         )
     except InvalidCall as error:
         raise HTTPException(422, str(error)) from None
-    except CallOutcomeUnknown as error:  # do not call again: a phone may have rung
-        raise HTTPException(409, f"may have been called: {error.reference}") from None
-    except CallNotPlaced as error:  # no phone rang: the same request may be repeated
-        raise HTTPException(503, str(error)) from None
+    except CallOutcomeUnknown as error:  # the phone may have rung: do not call again
+        raise HTTPException(409, f"perhaps called: {error.reference}") from None
+    except CallNotPlaced:  # no phone rang: the same request may be sent again
+        raise HTTPException(503, "No phone rang. Please try again.") from None
     return {"request_id": call.request_id}

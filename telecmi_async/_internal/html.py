@@ -12,6 +12,7 @@ since a notebook keeps what it shows in its file.
 from __future__ import annotations
 
 import html
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, LiteralString, TypeAlias
 
 from attrs import frozen
@@ -119,6 +120,16 @@ def plain(value: object) -> Html:
 def figure(text: str) -> Html:
     """Return a time, an amount or a masked number, which is not masked and stays on one line."""
     return tag("span", one_line(text), style="white-space:nowrap")
+
+
+def moment(at: float) -> Html:
+    """Return a time, seconds since 1970, as a date and a time of day in UTC."""
+    return figure(f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}")
+
+
+def yes_or_no(value: bool | None) -> str | None:  # noqa: FBT001  # it is what is shown
+    """Return a word for what is true, false, or not known."""
+    return None if value is None else "yes" if value else "no"
 
 
 def code_text(text: str | None) -> Html:

@@ -59,7 +59,7 @@ class CallResult:
 
         rows: list[tuple[str, object]] = [
             ("stage", self.stage.replace("_", " ")),
-            ("answered", {True: "yes", False: "no", None: None}[self.answered]),
+            ("answered", html.yes_or_no(self.answered)),
             ("talked", None if self.talk_seconds is None else f"{self.talk_seconds} s"),
             ("cost", None if self.cost is None else html.figure(str(self.cost))),
             ("request id", html.code_text(self.request_id)),

@@ -24,7 +24,8 @@ from telecmi_async.campaigns.stored_values import parse_members, parse_value
 from telecmi_async.campaigns.window import CallingWindow
 from telecmi_async.campaigns.zones import zones_of
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.records import ZONE_COLUMN, RuleDecision, SendLimits, zone_of
+from telecmi_async.ledger.records import ZONE_COLUMN, zone_of
+from telecmi_async.ledger.send_records import RuleDecision, SendLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

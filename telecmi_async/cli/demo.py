@@ -44,10 +44,10 @@ _FLOW: Final = [
 ]
 _LOOK: Final = 0.1
 _WIDEST: Final = 79  # columns of a paragraph
-# The share of calls after which it is killed, and the one at which nothing is waited for.
+# The share of calls after which the worker is killed if it is sending one, and in any case.
 _KILL_FROM: Final = 0.4
 _KILL_AT: Final = 0.6
-# How fast time passes in calls: who does not answer is rung for half a minute.
+# How fast time passes in calls: a phone that is not answered rings for half a minute.
 _SPEED: Final = 60.0
 # Later than any lease of a worker that died.
 _AHEAD: Final = 600.0
@@ -257,7 +257,7 @@ async def _last_records(stage: _Stage) -> None:
 
 @contextmanager
 def _worker(simulator: Simulator, stage: _Stage) -> Generator[subprocess.Popen[bytes]]:
-    """Run a worker in a process of its own, which never outlives the context."""
+    """Run a worker in a new process, which ends with the context at the latest."""
     environ = {
         **os.environ,
         "TELECMI_APP_ID": str(simulator.app_id),

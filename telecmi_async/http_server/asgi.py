@@ -17,7 +17,7 @@ ASGISend: TypeAlias = Callable[[ASGIMessage], Awaitable[None]]
 async def read_body(receive: ASGIReceive, *, most: int) -> bytes | None:
     """Return a request's body, or ``None`` if the client disconnected.
 
-    Of a body with more than ``most`` bytes no more is read than shows that.
+    Reading stops as soon as the body has more than ``most`` bytes.
     """
     body = bytearray()
     while True:

@@ -1,7 +1,7 @@
 """HTTP connection: reads requests one after the other and writes their responses.
 
-h11 keeps the protocol's state. No client brings a connection down: a request that is too
-large, too slow or not HTTP gets the status that says so, and the connection ends.
+h11 keeps the protocol's state. A request that is too large, too slow or not HTTP gets the status
+for that, and the connection is closed.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _GONE: Final = (
     anyio.EndOfStream,
     TimeoutError,
 )
-# How long a refused client may go on sending. A socket that is closed with unread data resets
-# the connection, and the refusal is lost with it.
+# Seconds that a refused client may continue to send. Closing a socket with unread data resets the
+# connection, and the refusal would be lost.
 _LINGER_SECONDS: Final = 1.0
 _MOST_CONNECTIONS: Final = 500
 _HERE: Final = ("127.0.0.1", 0)
@@ -134,7 +134,7 @@ class HttpConnection:
             self._resting.cancel()
 
     def drop(self) -> None:
-        """End at once, for want of room."""
+        """End at once, to make room for another connection."""
         self._scope.cancel()
 
     # -- responses
@@ -171,7 +171,7 @@ class HttpConnection:
             await self.stream.send(b"".join(pieces))
 
     async def _refuse(self, status: int) -> None:
-        """Say why a request cannot be read, and let the client finish sending."""
+        """Refuse a request that cannot be read, and let the client finish sending."""
         self._stopping = True
         message = _PROBLEMS.get(status, "this is no HTTP request")
         await self.send(self._refusal(status, message))

@@ -1,7 +1,7 @@
 """HTTP server: accepts connections on a port and stops them gracefully.
 
-Nothing that clients do ends it, and they do not use up the process's file descriptors: the
-number of connections is limited, and one that waits makes room for a new one.
+No client can stop it or use up the process's file descriptors: the number of connections is
+limited, and an idle one is closed to make room for a new one.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class HttpServer:
                         accepting.start_soon(self._accept, each, tasks)
 
     async def _accept(self, listener: SocketListener, tasks: TaskGroup) -> None:
-        """Accept one connection after another, whatever happens to any of them."""
+        """Accept one connection after another; an error of one does not stop the others."""
         while True:
             try:
                 stream = await listener.accept()

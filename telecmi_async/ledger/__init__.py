@@ -7,15 +7,17 @@ from telecmi_async.ledger.idempotency import IdempotencyKeys, KeyedCall, KeyStat
 from telecmi_async.ledger.postgres.ledger import PostgresLedger
 from telecmi_async.ledger.protocol import Ledger
 from telecmi_async.ledger.records import (
-    CallEvidence,
     CampaignState,
     Claim,
     Contact,
-    Intent,
     Loaded,
     NewContact,
     Passage,
     Reaped,
+)
+from telecmi_async.ledger.send_records import (
+    CallEvidence,
+    Intent,
     RuleDecision,
     SendLimits,
     SendResult,

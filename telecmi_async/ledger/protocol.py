@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 
     from telecmi_async.ledger.idempotency import IdempotencyKeys
     from telecmi_async.ledger.records import (
-        CallEvidence,
         CampaignState,
         Claim,
         Contact,
-        Intent,
         Loaded,
         NewContact,
         Reaped,
+    )
+    from telecmi_async.ledger.send_records import (
+        CallEvidence,
+        Intent,
         RuleDecision,
         SendLimits,
         SendResult,

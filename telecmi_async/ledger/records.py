@@ -10,11 +10,11 @@ from attrs import field, frozen
 from attrs.converters import optional
 
 from telecmi_async._internal.characters import has_text
-from telecmi_async._internal.messages import listed, mask, shown, step
+from telecmi_async._internal.messages import mask, shown, step
 from telecmi_async._internal.time_zones import zone_named
 from telecmi_async._internal.validators import is_number
-from telecmi_async.errors import ConfigurationError, InvalidCall
-from telecmi_async.ledger.states import ContactState, Move
+from telecmi_async.errors import InvalidCall
+from telecmi_async.ledger.states import STATE_MEANINGS, STATE_TONES, ContactState
 from telecmi_async.ledger.status import CampaignStatus
 from telecmi_async.phone import parse_number
 
@@ -68,7 +68,7 @@ class NewContact:
     Example:
         A person in New York, to be called by the end of the year::
 
-            from datetime import UTC, datetime
+            from datetime import datetime
 
             from telecmi_async.ledger import NewContact
 
@@ -143,133 +143,6 @@ class Claim:
 
 
 @frozen(kw_only=True)
-class CallEvidence:
-    """Evidence of a call, from an event or a call detail record.
-
-    Args:
-        token: The token of the send, if the event brings it back.
-        request_id: TeleCMI's id of the request.
-        at: When the event arrived.
-        over: Whether the call is over.
-        answered: Whether the call was answered; ``None`` if the event does not say.
-        talk_seconds: How long the conversation was; ``None`` if the event does not say.
-        cost: The cost of the call, or of the leg; ``None`` if the event does not say.
-        detail: The event in a word or two, for people.
-        leg: Which leg the cost is of, if it is not the first: each leg's is added.
-    """
-
-    token: str | None
-    request_id: str | None
-    at: float
-    over: bool = False
-    answered: bool | None = None
-    talk_seconds: int | None = None
-    cost: float | None = None
-    detail: str = ""
-    leg: str | None = None
-
-    @property
-    def call_cost(self) -> float | None:
-        """The cost of the call's first leg."""
-        return self.cost if self.leg is None else None
-
-    @property
-    def leg_cost(self) -> tuple[str, float] | None:
-        """Another leg, and what it cost, if it cost anything."""
-        if self.leg is None or not self.cost or self.cost < 0:
-            return None
-        return self.leg, self.cost
-
-
-@frozen(kw_only=True)
-class SendLimits:
-    """Limits that are checked in the intent's transaction.
-
-    Args:
-        per_number: The most sends to one number, in all campaigns: pairs of (count, seconds).
-        per_day: The most sends of this campaign since ``day_began``; ``None`` for no limit.
-        cost: The most that its calls may have cost in all; ``None`` for no limit.
-        day_began: When the campaign's day began.
-        check_do_not_call: Whether the do-not-call list is checked.
-    """
-
-    per_number: Sequence[tuple[int, float]] = ()
-    per_day: int | None = None
-    cost: float | None = None
-    day_began: float = 0.0
-    check_do_not_call: bool = True
-
-
-@frozen(kw_only=True)
-class RuleDecision:
-    """Why a contact may not be dialled now.
-
-    Args:
-        rule: The rule's name: ``do_not_call``, ``per_number``, ``per_day``, ``cost``,
-            ``not_fresh``, ``campaign`` (it was paused or stopped), or a rule of the campaign.
-        reason: The reason in words, for people.
-        until: When the contact may be tried again; ``None`` for never.
-    """
-
-    rule: str
-    reason: str
-    until: float | None = None
-
-
-@frozen(kw_only=True)
-class Intent:
-    """The record that a request may leave.
-
-    Args:
-        token: The send's own id, in the request and in its events.
-        send_by: The fence: after this time the request must not leave.
-    """
-
-    token: str
-    send_by: float
-
-
-#: The move that each result of a send makes.
-RESULTS: Final = {
-    ContactState.PLACED: Move.ACCEPT,
-    ContactState.PENDING: Move.RETRY,
-    ContactState.REJECTED: Move.REJECT,
-    ContactState.FAILED: Move.FAIL,
-    ContactState.UNKNOWN: Move.MARK_UNKNOWN,
-}
-
-
-def _check_result(_: object, __: object, state: ContactState) -> None:
-    if state not in RESULTS:
-        raise ConfigurationError(
-            f"SendResult.state must be {listed(RESULTS)}, not {shown(state)}"
-        )
-
-
-@frozen(kw_only=True)
-class SendResult:
-    """The result of a send.
-
-    Args:
-        state: ``PLACED``, ``PENDING`` (not placed, to be tried again), ``REJECTED``, ``FAILED``
-            or ``UNKNOWN``.
-        detail: The reason, in a few words without a number.
-        request_id: TeleCMI's id, if it accepted the call.
-        not_before: When to try again.
-        counts: Whether the send counts as one of the contact's attempts, if it is ``PENDING``.
-
-    Raises:
-        ConfigurationError: No send ends in that state.
-    """
-
-    state: ContactState = field(validator=_check_result)
-    detail: str = ""
-    request_id: str | None = None
-    not_before: float = 0.0
-    counts: bool = True
-
-
-@frozen(kw_only=True)
 class Reaped:
     """How many contacts were taken back because a lease expired.
 
@@ -329,9 +202,24 @@ class CampaignState:
         )
 
     def _repr_html_(self) -> str:
-        from telecmi_async.ledger.records_html import state_html  # noqa: PLC0415  # for notebooks only
+        from telecmi_async._internal import html  # noqa: PLC0415  # for notebooks only
 
-        return state_html(self)
+        # What is done stands first, so that the bar grows from the left.
+        counts = [
+            (each, self.counts[each]) for each in reversed(ContactState) if self.counts[each]
+        ]
+        rows = [
+            (html.tone_key(STATE_TONES[each], each), f"{count:,}", STATE_MEANINGS[each])
+            for each, count in counts
+        ]
+        return html.card(
+            f"Campaign {self.name}: {self.doing}",
+            html.bar((each, STATE_TONES[each], count) for each, count in counts),
+            html.grid(("state", "contacts", "meaning"), rows),
+            html.fact_table(
+                [("requests sent", f"{self.sends:,}"), ("cost", self.cost_in_words(2))]
+            ),
+        )
 
     @property
     def doing(self) -> str:
@@ -406,6 +294,26 @@ class Contact:
     )
 
     def _repr_html_(self) -> str:
-        from telecmi_async.ledger.records_html import contact_html  # noqa: PLC0415  # for notebooks only
+        from telecmi_async._internal import html  # noqa: PLC0415  # for notebooks only
 
-        return contact_html(self)
+        known = {
+            "state": html.tone_key(STATE_TONES[self.state], self.state),
+            "meaning": STATE_MEANINGS[self.state],
+            "requests sent": self.sends,
+            "reason": self.reason or None,
+            "answered": html.yes_or_no(self.answered),
+            "talk time in seconds": self.talk_seconds,
+            "cost": None if self.cost is None else repr(round(self.cost, 4)),
+            "waits until": None if self.waits_until is None else html.moment(self.waits_until),
+            # Their names only: the values are the user's own.
+            "columns": ", ".join(self.columns) or None,
+            "request id": html.code_text(self.request_id) if self.request_id else None,
+        }
+        rows = [(name, value) for name, value in known.items() if value is not None]
+        passages = [
+            (html.moment(each.at), each.what.replace("_", " "), each.detail)
+            for each in self.history
+        ]
+        heads = ("time (UTC)", "what", "detail")
+        title = f"Contact {mask(self.number)}"
+        return html.card(title, html.fact_table(rows), html.grid(heads, passages))

@@ -20,7 +20,7 @@ from telecmi_async.ledger.records import NewContact
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from telecmi_async.ledger.records import CallEvidence
+    from telecmi_async.ledger.send_records import CallEvidence
 
 #: The largest whole numbers that columns hold.
 INT_32: Final = 2**31 - 1

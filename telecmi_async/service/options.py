@@ -6,7 +6,6 @@ import os
 from typing import (
     TYPE_CHECKING,
     NamedTuple,
-    Protocol,
     SupportsIndex,
     TypeAlias,
     TypedDict,
@@ -41,22 +40,13 @@ if TYPE_CHECKING:
     import httpx
 
     from telecmi_async._internal.validators import Duration
-    from telecmi_async.ledger.idempotency import IdempotencyKeys
+    from telecmi_async.ledger import IdempotencyKeys, Ledger  # noqa: TC004  # its annotation is never evaluated
     from telecmi_async.service.sources import EventSource
 
 _T = TypeVar("_T")
 
 #: A phone number with its country code: an integer of any library, or text as people write it.
 Number: TypeAlias = SupportsIndex | str
-
-
-class HasKeys(Protocol):
-    """What keeps the calls of idempotency keys: a ledger."""
-
-    @property
-    def keys(self) -> IdempotencyKeys:
-        """The calls of idempotency keys."""
-        ...
 
 
 class Options(TypedDict, total=False):
@@ -76,7 +66,7 @@ class Options(TypedDict, total=False):
     seed: int | str | None
     events: EventSource | Sequence[EventSource] | None
     reference: bool | None
-    ledger: HasKeys | None
+    ledger: Ledger | IdempotencyKeys | None
     key_lifetime: Duration
 
 
@@ -123,16 +113,17 @@ def _reference(value: bool | None) -> bool | None:  # noqa: FBT001  # a converte
     return value
 
 
-def _ledger(value: HasKeys | None) -> HasKeys | None:
+def _keys(value: Ledger | IdempotencyKeys | None) -> IdempotencyKeys | None:
     if value is None:
         return None
     from telecmi_async.ledger.idempotency import IdempotencyKeys  # noqa: PLC0415  # a service without a ledger starts faster
 
-    if isinstance(value, type) or missing_of(getattr(value, "keys", None), IdempotencyKeys):
-        raise ConfigurationError(
-            f"ledger must be a ledger that is open, such as SqliteLedger, not {kind_of(value)}"
-        )
-    return value
+    for keys in (value, getattr(value, "keys", None)):
+        if not isinstance(value, type) and not missing_of(keys, IdempotencyKeys):
+            return cast("IdempotencyKeys", keys)
+    raise ConfigurationError(
+        f"ledger must be a ledger that is open, such as SqliteLedger, not {kind_of(value)}"
+    )
 
 
 def _lifetime(value: Duration) -> float:
@@ -164,7 +155,7 @@ class ServiceSettings:
     sources: Sources = attrs.field(converter=_sources)
     reference: bool | None = attrs.field(converter=_reference)
     seed: str = attrs.field(converter=_seed)
-    ledger: HasKeys | None = attrs.field(converter=_ledger)
+    keys: IdempotencyKeys | None = attrs.field(converter=_keys)
     key_lifetime: float = attrs.field(converter=_lifetime)
 
     @property

@@ -135,12 +135,12 @@ def build_parts(
 def _keyed_calls(
     settings: ServiceSettings, placer: CallPlacer, tasks: TaskRunner
 ) -> KeyedCalls | None:
-    if settings.ledger is None:
+    if settings.keys is None:
         return None
     from telecmi_async.service.keyed_calls import KeyedCalls  # noqa: PLC0415  # a service without a ledger starts faster
 
     return KeyedCalls(
-        settings.ledger.keys,
+        settings.keys,
         settings.key_lifetime,
         placer=placer,
         tasks=tasks,

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from telecmi_async.calls.call import Call
     from telecmi_async.calls.request import CallRequest
     from telecmi_async.calls.retry import RetryPolicy
+    from telecmi_async.ledger import IdempotencyKeys, Ledger
     from telecmi_async.pacing.rate_limit import RateLimit
     from telecmi_async.pcmo.flow import FlowLike
     from telecmi_async.service.lookup import CallCommand, CommandAnswer
-    from telecmi_async.service.options import HasKeys, Number, Options
+    from telecmi_async.service.options import Number, Options
     from telecmi_async.service.sources import EventSource
     from telecmi_async.service.stream import CallStream, Item, Progress, StreamFeed
     from telecmi_async.wire.transport import Timeouts
@@ -77,7 +78,8 @@ class CallService:
             which events find it even if TeleCMI's reply was lost. ``None``: if there is a
             receiver or a store.
         ledger: Where idempotency keys are on record, for all processes that use it: an open
-            `SqliteLedger` or `PostgresLedger`. You close it, after the service.
+            `SqliteLedger` or `PostgresLedger`, or other `IdempotencyKeys`. You close it, after
+            the service.
         key_lifetime: How long a key is remembered after its call was sent, in seconds or as a
             `timedelta`.
 
@@ -101,7 +103,7 @@ class CallService:
         seed: int | str | None = None,
         events: EventSource | Sequence[EventSource] | None = None,
         reference: bool | None = None,
-        ledger: HasKeys | None = None,
+        ledger: Ledger | IdempotencyKeys | None = None,
         key_lifetime: Duration = 7 * 86_400.0,
     ) -> None:
         from telecmi_async.service.call_runner import CallRunner  # noqa: PLC0415  # see above
@@ -121,7 +123,7 @@ class CallService:
             sources=events,
             reference=reference,
             seed=seed,
-            ledger=ledger,
+            keys=ledger,
             key_lifetime=key_lifetime,
         )
         self._parts = build_parts(self._settings, http_client, ssl_context)
@@ -299,18 +301,18 @@ class CallService:
 
         Raises:
             InvalidCall: ``request_id`` or ``reference`` cannot be such an id.
-            ConfigurationError: Neither or both are given, or the service has no source of
+            ConfigurationError: Both are given, or the service has no source of
                 events, or no ledger for a reference.
             ServiceClosed: The service is closed.
             WrongEventLoop: As for `make_call`.
         """
         with not_about_the_outcome():
             self._runner.check_open()
-            if (request_id is None) is (reference is None):
-                raise errors.ConfigurationError(
-                    "handle_for needs a request_id or a reference, and not both"
-                )
             if reference is not None:
+                if request_id is not None:
+                    raise errors.ConfigurationError(
+                        "handle_for needs a request_id or a reference, and not both"
+                    )
                 return CallHandle(self._runner.follow(reference))
             if self._parts.tracker is None:
                 raise errors.ConfigurationError("the service has no source of events (events=)")

@@ -1,4 +1,4 @@
-"""Simulated API: what each of TeleCMI's paths answers, without network, clock, or tasks.
+"""Simulated API: the reply of each of TeleCMI's paths, without network, clock, or tasks.
 
 ========================================  ==================================================
 ``/v2/global_pcmo_make_call``             places a call
@@ -84,7 +84,7 @@ class SimulatedApi:
     def _make_call(
         self, headers: Mapping[str, str], body: bytes, region: Region, at: float
     ) -> Decision:
-        """Refuse what TeleCMI would refuse, and dial the rest."""
+        """Refuse requests that TeleCMI would refuse, and dial the others."""
         options = self._options
         try:
             incoming = read_make_call(headers.get("content-type", ""), body)
@@ -137,7 +137,7 @@ class SimulatedApi:
         return Decision(delay, reply, call, breach, to, attempt)
 
     def _fault(self, to: int, attempt: int) -> FaultKind | None:
-        """Return what goes wrong with a try: by its number, by a rule, or by the share of 502s."""
+        """Return the fault of an attempt: by its number, by a rule, or by the share of 502s."""
         options = self._options
         magic = magic_for(to) if options.magic else None
         # A magic number is left alone by rules and shares.
@@ -154,7 +154,7 @@ class SimulatedApi:
         return FaultKind.GATEWAY_502
 
     def _faulty(self, fault: FaultKind) -> HttpResponse:
-        """Return the reply that goes with a fault, if it ever arrives."""
+        """Return the reply of a fault; the connection may break before it arrives."""
         match fault:
             case FaultKind.GATEWAY_502 | FaultKind.GATEWAY_502_PLACED:
                 return replies.gateway_error()

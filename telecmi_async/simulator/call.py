@@ -1,4 +1,4 @@
-"""Simulated calls: their legs, what happened in them, and how tests drive them by hand."""
+"""Simulated calls: their legs, their timelines, and manual control by tests."""
 
 from __future__ import annotations
 
@@ -65,22 +65,22 @@ class Leg:
 
     @property
     def talk_seconds(self) -> int:
-        """How long the line was open, in whole seconds, as its record says."""
+        """The talk time in whole seconds, as in its call detail record."""
         if self.answered is None or self.ended is None:
             return 0
         return math.floor(self.ended) - math.floor(self.answered)
 
     @property
     def cost(self) -> Decimal:
-        """What it costs: a price for each minute begun, and nothing if it was not answered."""
+        """The cost: a price for each minute begun, and 0 if it was not answered."""
         return _RATE_A_MINUTE * math.ceil(self.talk_seconds / 60)
 
 
 class CallControl(Protocol):
-    """What drives a call by hand: the simulator's `World`."""
+    """Executes manual commands in a call: the simulator's `World`."""
 
     def command(self, call: SimulatedCall, name: str, value: object = None) -> None:
-        """Do something in a call."""
+        """Execute a manual command in a call."""
         ...
 
     def hang_up(self, call: SimulatedCall, who: str) -> bool:
@@ -96,7 +96,7 @@ class CallControl(Protocol):
 class SimulatedCall:
     """A call that the simulator placed: a phone would have rung.
 
-    It shows how the call really went, whatever became of its events.
+    It shows what happened in the call, also if its events were lost.
 
     Args:
         to: The number dialled; masked in the repr.
@@ -104,7 +104,7 @@ class SimulatedCall:
         request_id: Its id, which the caller knows only if the answer arrived.
         at: When its request arrived, in seconds on the event loop's clock.
         region: Which endpoint took it; ``None`` for a call that came in.
-        attempt: Which try for this number it was, from 1.
+        attempt: Which attempt for this number it was, from 1.
         pcmo: The actions it carried.
         extra_params: The values it carried.
         duration: Its longest duration in seconds, if it named one.
@@ -153,17 +153,17 @@ class SimulatedCall:
 
     @property
     def talk_seconds(self) -> int:
-        """How long the callee was on the line, as the record says it; 0 until the end."""
+        """The callee's talk time in seconds, as in the call detail record; 0 until the end."""
         return self._legs[0].talk_seconds if self._legs else 0
 
     @property
     def cost(self) -> Decimal:
-        """What its legs cost together."""
+        """The cost of all its legs."""
         return sum((leg.cost for leg in self._legs), Decimal(0))
 
     @property
     def stage(self) -> str:
-        """How far it has come, in a word."""
+        """The stage of the call, in a word."""
         if self.over:
             return "completed" if self.answered else self._legs[0].ending or "missed"
         moves = [note.what for note in self.timeline if note.what in _STAGES]
@@ -171,7 +171,7 @@ class SimulatedCall:
 
     @property
     def waits_for(self) -> frozenset[str]:
-        """Which of ``answer``, ``miss`` and ``press`` can be done by hand now."""
+        """Which of ``answer``, ``miss`` and ``press`` the call waits for now."""
         return self._control.commands(self) if self._control else frozenset()
 
     def answer(self) -> None:

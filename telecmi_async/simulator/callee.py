@@ -1,8 +1,8 @@
 """Callees: how they behave, by script, by the last digits of their number, or by chance.
 
-The last four digits of a number can choose what happens to a call, so that a plain list of
-numbers drives every branch of a program. `MAGIC` has the table; other numbers answer, or
-not, by the simulator's ``answered_share``.
+The last four digits of a number can choose what happens to a call, so a list of numbers can test
+every branch of a program. The table is `MAGIC`. At other numbers the share ``answered_share`` of
+callees answers.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Callee:
         ring: Seconds until they answer, or give up; ``None`` for the simulator's ``ring``.
         talk: Seconds they stay on the line, once it comes to talking; ``None`` for the
             simulator's ``talk``.
-        hangs_up_after: Seconds after the answer at which they hang up, whatever is going on;
+        hangs_up_after: Seconds after the answer at which they hang up, in any step of the flow;
             ``None`` for never.
 
     Raises:
@@ -91,7 +91,7 @@ class Callee:
 
 @frozen
 class Magic:
-    """What the last four digits of a number stand for: a callee, or a fault of the request."""
+    """The meaning of a number's last four digits: a callee, or a fault of the request."""
 
     label: str
     callee: Callee = Callee()

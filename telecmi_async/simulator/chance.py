@@ -1,8 +1,8 @@
 """Seeded randomness: each draw follows from the seed and what it is about.
 
-A shared ``random.Random`` gives the n-th draw to the n-th caller, and who that is differs from
-run to run (trio shuffles its run queue on purpose). Here the draw for one try of one call is
-the same in whatever order calls arrive.
+A shared ``random.Random`` gives the n-th draw to the n-th caller, and the order of callers differs
+from run to run (trio shuffles its run queue on purpose). Here the draw for one attempt of one call
+does not depend on the order of calls.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _UNIT: Final = 2.0**-53
 def draw(seed: int | str, purpose: str, to: int, attempt: int) -> float:
     """Return a number from 0 to below 1 that depends on the arguments alone.
 
-    ``purpose`` is what is being decided, so that two decisions about one try differ.
+    ``purpose`` names the decision, so that two decisions about one attempt differ.
     """
     return (int.from_bytes(_digest(8, seed, purpose, to, attempt)) >> 11) * _UNIT
 

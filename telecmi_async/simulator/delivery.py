@@ -1,4 +1,4 @@
-"""Webhook delivery: lets time pass in calls, and sends the messages that are due."""
+"""Webhook delivery: runs the simulated time, and sends the messages that are due."""
 
 from __future__ import annotations
 

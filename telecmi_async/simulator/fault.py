@@ -1,7 +1,7 @@
-"""Fault injection: what can go wrong with a request, and rules that say when it does.
+"""Fault injection: what can go wrong with a request, and rules for when it does.
 
-A fault is about the request alone: what the caller is answered, and whether the call was
-placed all the same. How the callee behaves is in `telecmi_async.simulator.callee`.
+A fault concerns only the request: the reply, and whether the call was placed nevertheless. The
+behaviour of callees is in `telecmi_async.simulator.callee`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Breach(StrEnum):
     """What happens to the connection instead of, or while, a reply is sent."""
 
-    #: It is reset: the client sees an error that says nothing of the call.
+    #: It is reset: the client cannot know whether the call was placed.
     RESET = "reset"
     #: It is closed before the first byte of a reply.
     CLOSE = "close"
@@ -37,7 +37,7 @@ class Breach(StrEnum):
 
 @unique
 class FaultKind(StrEnum):
-    """What a caller is answered. Unless it says so, no call is placed."""
+    """The reply to a request. No call is placed unless the description says so."""
 
     #: 502 with TeleCMI's own body: a property is missing.
     VENDOR_502 = "vendor_502"
@@ -74,12 +74,12 @@ class FaultKind(StrEnum):
 
     @property
     def label(self) -> str:
-        """What the caller sees, in a few words."""
+        """What the client sees, in a few words."""
         return _EFFECTS[self].label
 
     @property
     def placed(self) -> bool:
-        """Whether the call is placed all the same."""
+        """Whether the call is placed nevertheless."""
         return _EFFECTS[self].placed
 
     @property
@@ -149,9 +149,9 @@ class Fault:
 
     Args:
         kind: How.
-        to: The number it is about; ``None`` for every number.
-        share: For which share of the tries it is about, from 0 to 1.
-        attempts: It is about the first so many tries for a number; ``None`` for all of them.
+        to: The number it applies to; ``None`` for every number.
+        share: The share of attempts it applies to, from 0 to 1.
+        attempts: It applies to so many first attempts for a number; ``None`` for all of them.
 
     Raises:
         ConfigurationError: A value is not valid.
@@ -165,7 +165,7 @@ class Fault:
     )
 
     def hits(self, seed: int | str, number: int, to: int, attempt: int) -> bool:
-        """Return whether a try goes wrong by this rule.
+        """Return whether this rule applies to an attempt.
 
         The rule's own number is given, so that two rules draw differently.
         """
@@ -207,7 +207,7 @@ class Faults:
         return len(self._rules)
 
     def find(self, seed: int | str, to: int, attempt: int) -> FaultKind | None:
-        """Return what goes wrong with a try: by the first rule that hits."""
+        """Return the fault of an attempt, by the first rule that applies."""
         for number, fault in self._rules.items():
             if fault.hits(seed, number, to, attempt):
                 return fault.kind

@@ -1,7 +1,7 @@
 """Fronts of the simulator: an httpx transport, and a port.
 
-Each brings requests to `RequestHandler.receive`, waits as long as the decision says, and sends
-the answer, or breaks the connection as the fault demands.
+Each passes requests to `RequestHandler.receive`, waits for the delay of the decision, and sends
+the reply, or breaks the connection if a fault requires it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class RequestHandler(Protocol):
         at: float,
         local: bool = True,
     ) -> Decision:
-        """Return what becomes of one request; the caller must call `leave` once."""
+        """Return the decision about one request; the caller must call `leave` once."""
         ...
 
     def refuse(self, status: int, message: str) -> HttpResponse:
@@ -70,7 +70,7 @@ class RequestHandler(Protocol):
 
 
 class SimulatorTransport(httpx.AsyncBaseTransport):
-    """Hands every request of an httpx client to a simulator, whatever host it is for.
+    """Hands every request of an httpx client to a simulator, for any host.
 
     The latency passes on the event loop's own clock, so that it costs nothing on a virtual
     one. A read time-out that is shorter ends the request as it would over a network: the
@@ -139,7 +139,7 @@ async def answer_on_port(
 
 
 async def _break(connection: HttpConnection, answer: HttpResponse, breach: Breach) -> None:
-    """Send what arrives of an answer before the connection breaks; returning closes it."""
+    """Send the part of a reply that arrives before the connection breaks; returning closes it."""
     connection.stop()
     if breach is Breach.RESET:
         # A socket that is closed with this set is reset.

@@ -5,9 +5,9 @@
     started → ringing → answered → the call flow, action by action → over → records
                       ↘ missed  ─────────────────────────────────↗
 
-It is a generator that yields how long to wait or what to ask, and is sent what was done by hand
-or answered meanwhile. It knows no clock and no network. How long things take follows from the
-seed, the number and the try, so every run is the same.
+It is a generator. It yields how long to wait or what to ask, and is sent manual commands and
+answers. It uses no clock and no network. Durations follow from the seed, the number and the
+attempt, so every run is the same.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from telecmi_async.simulator.call import SimulatedCall
     from telecmi_async.simulator.requests import FlowAction
 
-#: How time passes in calls: as it would, all at once, or by hand.
+#: How time passes in calls: as in real calls, all at once, or by manual commands.
 Lifecycle: TypeAlias = Literal["timed", "immediate", "manual"]
 
-# What a bridge may ring, and how often it is tried, by TeleCMI's page on forwarding.
+# Seconds that a bridge rings, by TeleCMI's page on forwarding.
 _RING_TIMEOUT: Final = 40.0
 #: Seconds that a program may take to say how a call goes on. TeleCMI documents no limit.
 ANSWER_SECONDS: Final = 10.0
-# A flow that loops through its own questions, and a bridge to a thousand numbers, come to an end.
+# Limits for flows that loop through their own questions, and for bridges to very many numbers.
 _MOST_STEPS: Final = 1_000
 _MOST_LEGS: Final = 50
 _LETTERS_A_SECOND: Final = 15.0
@@ -67,7 +67,7 @@ class Ask:
 
 @frozen
 class Command:
-    """What was done by hand (``answer``, ``miss``, ``press``) or answered (``reply``), and when.
+    """A manual command (``answer``, ``miss``, ``press``) or an answer (``reply``), and its time.
 
     The value is the keys, or the call flow.
     """
@@ -78,7 +78,7 @@ class Command:
 
 
 class HungUp(Exception):  # not an error: it ends a call
-    """A side hung up; ``at`` says when, if it was done from outside."""
+    """One side hung up; ``at`` is the time if it was done from outside."""
 
     def __init__(self, who: str, at: float | None = None) -> None:
         super().__init__(who)
@@ -92,7 +92,7 @@ _Steps: TypeAlias = "Generator[Wait | Ask, Command | None, _T]"
 
 @frozen
 class CallBehaviour:
-    """How calls go: how time passes, the limits of ringing and talking, and who is at a number.
+    """How calls behave: the passing of time, ring and talk times, and the callee at a number.
 
     A callee's own script comes first.
     """
@@ -105,7 +105,7 @@ class CallBehaviour:
 
 
 class CallLifecycle:
-    """One call's steps, and how far it has come. Everything that happens is observed.
+    """The steps of one call, and its present state. Everything that happens is observed.
 
     A call that comes in carries no call flow, and asks for one.
     """
@@ -142,7 +142,7 @@ class CallLifecycle:
         self.steps: _Steps[None] = self._inbound() if inbound else self._outbound()
 
     def hold(self, leg: Leg, action: str) -> None:
-        """Note that a leg is put on hold, or taken off: it has no other effect here."""
+        """Note that a leg is put on hold, or taken off. It has no other effect here."""
         self._note(action, leg)
 
     # -- the steps
@@ -345,7 +345,7 @@ class CallLifecycle:
     # -- helpers
 
     def _wait(self, seconds: float | None, *commands: str) -> _Steps[Command | None]:
-        """Let time pass, until something is done by hand or the callee leaves.
+        """Wait until the time is over, a manual command comes, or the callee hangs up.
 
         In manual mode, only a wait for a command takes time.
         """

@@ -1,7 +1,7 @@
 """Webhook payloads and look-up records, in the dialects of TeleCMI's pages.
 
-The pages differ from edition to edition, and so do accounts. A dialect here is the samples of
-one edition; ``mixed`` changes from payload to payload.
+The formats differ between editions of TeleCMI's pages, and between accounts. A dialect is the
+format of one edition's samples; ``mixed`` draws one for each payload.
 """
 
 from __future__ import annotations
@@ -159,12 +159,12 @@ def lookup_record(leg: Leg, *, epoch: int, balance: Decimal) -> dict[str, Any]:
 
 
 def digits_payload(leg: Leg, keys: str) -> dict[str, Any]:
-    """Return what an ``action_url`` is sent; the misspelt key is TeleCMI's."""
+    """Return the pressed keys as an ``action_url`` gets them; the misspelt key is TeleCMI's."""
     return {"from": leg.from_, "to": leg.to, "dtmf": keys, "cmuuid": leg.cmiuuid}
 
 
 def inbound_payload(subject: Subject, leg: Leg) -> dict[str, Any]:
-    """Return what is sent to ask what becomes of a call that comes in."""
+    """Return the question for the call flow of an inbound call."""
     return {
         "action": "inbound",
         "from": str(leg.from_),
@@ -175,7 +175,7 @@ def inbound_payload(subject: Subject, leg: Leg) -> dict[str, Any]:
 
 
 def _conversation(subject: Subject, dialect: str) -> str:
-    """Return what the legs share: the request's id, or, in India's editions, the first leg's."""
+    """Return the id that the legs share: the request's, or in India's editions the first leg's."""
     if subject.request_id is None or dialect == "india":
         return subject.first
     return subject.request_id

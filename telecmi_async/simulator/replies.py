@@ -1,9 +1,9 @@
 """Simulated replies: three success envelopes, refusals, and a gateway's 502.
 
-The pages of TeleCMI's documentation, its example projects and its older pages show three
-shapes of a success; which one a live account sends is not documented, so all three can be
-asked for. No page shows a refusal's body: the one made here has the keys that users read. They
-report refusals as an HTTP status and as a code within a 200, so both can be asked for, too.
+TeleCMI's documentation, its example projects and its older pages show three shapes of a success.
+Which one a live account sends is not documented, so the simulator has all three. No page shows the
+body of a refusal: the one here has the keys that users' programs read. Users report refusals as an
+HTTP status and as a code in a reply with status 200, so the simulator has both.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Envelope(StrEnum):
 class Decision:
     """What the simulator does about one request: an answer, after a delay in seconds.
 
-    A call may have been placed without the answer saying so. A breach happens to the connection
-    instead of the answer, or while it is sent. ``to`` and ``attempt`` are the number dialled and
-    the try, if the request said whom to call, and if it got as far as a try.
+    A call may have been placed although the reply does not show it. A breach happens to the
+    connection instead of the reply, or while it is sent. ``to`` is the number in the request, and
+    ``attempt`` counts the attempts for it; ``None`` if the request was refused before.
     """
 
     delay: float

@@ -40,7 +40,7 @@ class SimulatedRequest:
         delay: Seconds until the reply was sent.
         breach: What happened to the connection instead of the reply, or while it was sent.
         to: The number to call, if the request named one; masked in the repr.
-        attempt: Which try for this number it was, from 1; ``None`` if it was refused before.
+        attempt: Which attempt for this number it was, from 1; ``None`` if it was refused before.
         request_id: The id of the call that was placed; ``None`` if none was.
     """
 
@@ -116,11 +116,11 @@ class RequestLog:
         self.in_flight -= 1
 
     def next_attempt(self, to: int) -> int:
-        """Return which try for ``to`` is the next, from 1."""
+        """Return which attempt for ``to`` is the next, from 1."""
         return self.placed[to] + self._failed[to] + 1
 
     def fail(self, to: int) -> None:
-        """Count a try for ``to`` that placed nothing."""
+        """Count an attempt for ``to`` that placed nothing."""
         self._failed[to] += 1
 
     def place(self, to: int) -> None:

@@ -1,8 +1,7 @@
 """Request validation: make-call requests, as strictly as TeleCMI documents them, and call flows.
 
-The documentation names the properties and their types, and the codes for a missing one. It does
-not say what the server does about a wrong type; the simulator refuses that as it refuses a
-missing property, since a program that relies on more relies on luck.
+TeleCMI documents the properties, their types, and the codes for a missing property. It does not
+document what a wrong type leads to. The simulator refuses it like a missing property.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _TYPE_NAMES: Final[Mapping[type, str]] = {
 
 
 class BadRequest(Exception):  # it becomes an answer
-    """The request cannot be acted on, for its answer to say; ``missing`` if it lacks a property."""
+    """The request is invalid, for the reason in its reply; ``missing`` if it lacks a property."""
 
     def __init__(self, message: str, *, missing: bool = False) -> None:
         super().__init__(message)
@@ -41,7 +40,7 @@ class BadRequest(Exception):  # it becomes an answer
 
 @frozen
 class MakeCallRequest:
-    """A make-call request with all it needs; its credentials are not checked yet."""
+    """A complete make-call request, whose credentials are not checked yet."""
 
     appid: int
     secret: str = field(repr=False)
@@ -63,7 +62,7 @@ class MakeCallRequest:
 
 
 def read_make_call(content_type: str, body: bytes) -> MakeCallRequest:
-    """Return what a request with a content type and a body asks for; raise `BadRequest`."""
+    """Read a make-call request; raise `BadRequest` if it is invalid."""
     fields = read_fields(content_type, body)
     return MakeCallRequest(
         appid=_required(fields, "appid", int, "a number"),
@@ -77,9 +76,9 @@ def read_make_call(content_type: str, body: bytes) -> MakeCallRequest:
 
 
 def read_fields(content_type: str, body: bytes) -> Mapping[str, object]:
-    """Return a request's properties, whatever they are.
+    """Return a request's properties without checking them.
 
-    A body that is not announced as JSON counts as empty: users found that forms do not work.
+    A body without the content type of JSON counts as empty: users report that forms do not work.
     """
     if content_type.partition(";")[0].strip().lower() != "application/json":
         return {}
@@ -145,7 +144,7 @@ def _duration(fields: Mapping[str, object]) -> float | None:
 
 
 def flow_actions(flow: object) -> list[FlowAction] | None:
-    """Return a call flow's actions; ``None`` if it is no bare array of them."""
+    """Return a call flow's actions; ``None`` if it is not an array of actions."""
     if not isinstance(flow, list):
         return None
     actions = cast("list[object]", flow)
@@ -159,7 +158,7 @@ def _is_action(item: object) -> bool:
 
 
 def flow_number(action: FlowAction, name: str, default: float) -> float:
-    """Return a number of an action's, or the default if its value makes no sense."""
+    """Return a number from an action, or the default if the value is not a positive number."""
     value = action.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return default

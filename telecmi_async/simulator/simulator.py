@@ -49,7 +49,7 @@ class Simulator(SimulatorOptions):
     """TeleCMI's make-call API on this machine, with a log of what it dialled.
 
     Its answers follow from its seed, the number dialled and how often that number was
-    tried: the same in every run, in whatever order calls arrive.
+    tried. They are the same in every run and do not depend on the order of calls.
 
     Example:
         A service whose calls ring no phone::
@@ -68,13 +68,14 @@ class Simulator(SimulatorOptions):
         latency: Seconds before it answers, or the shortest and the longest.
         envelope: The shape of a success; see `Envelope`.
         refusals: Where it refuses: ``"status"`` in the HTTP status and the body, ``"body"``
-            in the body alone, under a status of 200. TeleCMI's users report both.
+            only in the body, with status 200. TeleCMI's users report both.
         codes: How codes in the body are spelt: ``"number"`` for 422, ``"cmi"`` for
             ``"cmi-422"``, as TeleCMI's older endpoints do.
-        error_502_share: Which share of tries gets a 502, from 0 to 1.
+        error_502_share: The share of attempts that get a 502, from 0 to 1.
         error_502_kind: ``"vendor"`` for TeleCMI's own body, and nothing is placed;
             ``"gateway"`` for a proxy's page, and the call may have been placed.
-        gateway_placed_share: For which share of a gateway's 502s the call was placed.
+        gateway_placed_share: The share of a gateway's 502s after which the call was placed
+            nevertheless.
         files: The names of the files that were uploaded; another name gets 404. ``None`` for
             any name.
         missing_code: The code for a missing property; TeleCMI documents 422, 501 and 502.
@@ -82,27 +83,27 @@ class Simulator(SimulatorOptions):
             ``Retry-After: 1``; ``None`` for no limit.
         keep: How many of the newest calls stay in `calls`, and of the newest requests and
             deliveries, ``None`` for all. Counts are always complete.
-        life: How time passes in calls: ``"timed"`` as it would, ``"immediate"`` all at once,
-            ``"manual"`` by `SimulatedCall.answer` and the like; ``None`` to accept calls and
-            let nothing come of them.
+        life: How time passes in calls: ``"timed"`` as in real calls, ``"immediate"`` all at
+            once, ``"manual"`` by `SimulatedCall.answer` and similar methods. With ``None`` calls
+            are accepted, and nothing more happens in them.
         ring: Seconds until a callee answers, or the shortest and the longest.
-        talk: Seconds of talk, likewise.
-        answered_share: Which share of callees answers, from 0 to 1.
+        talk: Seconds of talk, or the shortest and the longest.
+        answered_share: The share of callees that answer, from 0 to 1.
         magic: Whether the last four digits of a number can choose what happens.
         callees: How callees, or callers, at certain numbers behave, by number. It can be
             changed while calls are placed.
         webhooks: Where events and records go: a `Receiver`, a URL, or `Webhooks` for bad
             delivery. It can be changed at any time.
         speed: How many seconds pass in calls in one of the event loop's.
-        starts_at: What the time is in calls when the simulator is made.
+        starts_at: The date and time in calls when the simulator is created.
         reveal: Whether its page shows phone numbers and bodies of requests in full. The secret
             is never shown.
-        on_request: Called with each `SimulatedRequest`, those that are refused included, before
-            the reply is sent. It can be changed at any time.
+        on_request: A function that is called with each `SimulatedRequest` before its reply is
+            sent, also with refused ones. It can be changed at any time.
 
     Attributes:
-        faults: The rules by which requests go wrong, besides the options. They can be changed
-            while calls are placed.
+        faults: Fault injection: rules that make requests fail, in addition to the options. They
+            can be changed while calls are placed.
 
     Raises:
         ConfigurationError: An option is not valid; the message names it.
@@ -125,7 +126,7 @@ class Simulator(SimulatorOptions):
 
     @property
     def requests(self) -> int:
-        """How many requests arrived, those that were refused included."""
+        """The number of requests that arrived, including refused ones."""
         return self._log.requests
 
     @property
@@ -142,7 +143,7 @@ class Simulator(SimulatorOptions):
         """Return the call that has an id.
 
         Raises:
-            LookupError: It is neither alive nor among the newest.
+            LookupError: The call is over and no longer among the newest.
         """
         found = self._world.find(request_id)
         if found is None:
@@ -151,22 +152,22 @@ class Simulator(SimulatorOptions):
 
     @property
     def live(self) -> tuple[SimulatedCall, ...]:
-        """The calls that are not over yet, or wait for their records."""
+        """The calls that are not over, or whose call detail records are still to come."""
         return tuple(self._world.live.values())
 
     @property
     def now(self) -> float:
-        """How many seconds have passed in calls, when last something happened."""
+        """The time in calls, in seconds, when something last happened."""
         return self._world.now
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
-        """The newest messages to your program, oldest first, at most ``keep`` of them."""
+        """The newest webhooks and questions, oldest first, at most ``keep`` of them."""
         return tuple(self._world.deliveries)
 
     @property
     def max_in_flight(self) -> int:
-        """The most requests that ever waited for their answers at the same time."""
+        """The highest number of requests in flight at the same time."""
         return self._log.max_in_flight
 
     def placed(self, to: SupportsIndex | str) -> int:
@@ -178,7 +179,7 @@ class Simulator(SimulatorOptions):
         return len(self._log.placed)
 
     def busiest_second(self) -> int:
-        """Return the most requests that arrived in any window of one second."""
+        """Return the highest number of requests that arrived in any window of one second."""
         return self._log.arrivals.highest
 
     def duplicates(self) -> int:
@@ -227,7 +228,7 @@ class Simulator(SimulatorOptions):
 
         Time passes in its calls. If it has a `Receiver` among its ``events``, and ``webhooks``
         has no target, events of its calls go to that receiver, and so do those of calls of
-        services that are closed. Services with receivers of their own may be open side by side.
+        closed services. Several services, each with its own receiver, may be open at once.
 
         Args:
             options: The service's own, such as ``rate`` and ``retry``.
@@ -261,14 +262,14 @@ class Simulator(SimulatorOptions):
         """
         return WebhookSender(self._world).running()
 
-    # -- time and calls by hand
+    # -- time and manual control
 
     def call_in(self, *, from_: SupportsIndex | str, to: SupportsIndex | str) -> SimulatedCall:
-        """Simulate a call to one of your numbers: the webhooks' receiver is asked what to do.
+        """Simulate an inbound call: your program is asked for a call flow.
 
         Args:
             from_: The caller's number.
-            to: Which number of yours.
+            to: The number called, one of yours.
 
         Raises:
             InvalidCall: One of them is not a phone number.
@@ -276,7 +277,7 @@ class Simulator(SimulatorOptions):
                 several receivers are open and ``webhooks`` does not name one of them.
         """
         if self.life is None:
-            raise RuntimeError("with life=None nothing comes of calls")
+            raise RuntimeError("with life=None nothing happens in calls")
         if self.webhooks.to is None and len(set(self._world.receivers)) > 1:
             raise RuntimeError(
                 "services with several receivers are open: which of them is called in? Say so "
@@ -300,11 +301,11 @@ class Simulator(SimulatorOptions):
         return call
 
     def advance(self, seconds: float) -> None:
-        """Let seconds pass in all calls at once, on a clock that is not virtual."""
+        """Advance the time in all calls at once, without waiting."""
         self._world.skip(seconds)
 
     def send_again(self, delivery: Delivery) -> None:
-        """Send a message to your program once more, now."""
+        """Deliver a webhook once more, now."""
         self._world.send_again(delivery)
 
     # -- requests from the fronts
@@ -319,10 +320,10 @@ class Simulator(SimulatorOptions):
         at: float,
         local: bool = True,
     ) -> Decision:
-        """Return what becomes of one request. It never raises.
+        """Decide about one request and return the decision. It never raises.
 
-        The caller must call `leave` exactly once: when the answer was sent, or when its client
-        no longer waits for it, whatever happens in between.
+        The caller must call `leave` exactly once: when the reply was sent, or when the client no
+        longer waits for it.
 
         The path has its query, the headers have lower-case names, and ``at`` is when the request
         arrived, by the event loop's clock. Only clients on this machine (``local``) see the page.

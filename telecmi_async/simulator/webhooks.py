@@ -1,4 +1,4 @@
-"""Webhook settings: where events go, and how badly they are delivered."""
+"""Webhook settings: the target of events, and faults of their delivery."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def host_of(url: str) -> str:
 
 @frozen
 class Webhooks:
-    """Where events and records are sent, and how badly.
+    """The target of events and records, and faults of their delivery.
 
     Example:
         A tenth of the webhooks is lost, the rest is up to 30 seconds late::
@@ -53,17 +53,18 @@ class Webhooks:
             Simulator(webhooks=Webhooks(delay=(0, 30), drop_share=0.1))
 
     Args:
-        to: A `Receiver`, or a URL; it is not shown, for it holds a token.
-        dialect: Which edition of TeleCMI's pages they are written by.
-        delay: Seconds they take, or the shortest and the longest: what is sent later may
-            arrive earlier.
-        drop_share: Which share of deliveries is lost. Of a record's four never all are.
-        double_share: Which share is delivered twice.
-        redeliver: Whether a record is sent four times whatever is answered (``"always"``), or
-            until it is answered with a 2xx. Which of them TeleCMI does is not documented.
+        to: A `Receiver`, or a URL. It is not in the repr, because it holds a token.
+        dialect: The edition of TeleCMI's documentation whose format they have.
+        delay: Seconds until they arrive, or the shortest and the longest. A later event may
+            arrive first.
+        drop_share: The share of deliveries that are lost. Of a record's four deliveries at least
+            one arrives.
+        double_share: The share of messages that are delivered twice.
+        redeliver: Whether a record is always sent four times (``"always"``), or until the reply
+            is a 2xx (``"until_2xx"``). TeleCMI does not document which of them it does.
 
     Raises:
-        ConfigurationError: A value cannot be right.
+        ConfigurationError: A value is not valid.
     """
 
     to: WebhookTarget | None = field(default=None, converter=_parse_target, repr=False)
@@ -93,7 +94,7 @@ class Delivery:
         call: The call it is about.
         what: ``started``, ``record``, ``keys`` and the like.
         leg: The leg it is about.
-        key: Names it in draws.
+        key: Its name in random draws.
         body: The JSON.
         ask: What is asked, if an answer is waited for.
         step: The step of the call's lifecycle that asked.

@@ -56,8 +56,8 @@ _SHORTEST: Final = 1e-6
 class SimulatedClock:
     """Reads an event loop's clock as seconds since the simulator's beginning.
 
-    On a virtual event loop it is virtual, too. It goes on where it was if the simulator is used
-    in another event loop, whose clock begins anew. ``speed`` is how many of its seconds pass in
+    On a virtual event loop it is virtual, too. It continues if the simulator is used in another
+    event loop, whose clock starts at another time. ``speed`` is how many of its seconds pass in
     one of the event loop's.
     """
 
@@ -75,11 +75,11 @@ class SimulatedClock:
         return self.now
 
     def skip(self, seconds: float) -> None:
-        """Let time pass at once."""
+        """Advance the time without waiting."""
         self.now += seconds
 
     def until(self, when: float) -> float:
-        """Return how many of the event loop's seconds to wait for a time, never none at all."""
+        """Return the event loop's seconds until a time; always more than 0."""
         return max(_SHORTEST, (when - self.now) / self._speed)
 
 
@@ -94,7 +94,7 @@ class _LiveCall:
 
 
 class World:
-    """Runs the lifecycles of calls, and remembers how they went.
+    """Runs the lifecycles of calls, and keeps the newest calls and deliveries.
 
     Some of the simulator's options may change at any time.
     """
@@ -104,7 +104,7 @@ class World:
         self.outbox: deque[Delivery] = deque()
         #: The newest deliveries, sent or to be sent.
         self.deliveries: deque[Delivery] = deque(maxlen=options.keep)
-        #: Called when what is due may have changed; without one, no message ever leaves.
+        #: Called when the schedule may have changed; without one, no message is sent.
         self.wakers: list[Callable[[], object]] = []
         #: The receivers of open services, one for each of them that has one.
         self.receivers: list[Receiver] = []
@@ -158,7 +158,7 @@ class World:
         return None
 
     def changed(self) -> None:
-        """Wake the senders: there may be something to do."""
+        """Wake the senders, because the schedule may have changed."""
         for wake in self.wakers:
             wake()
 
@@ -184,7 +184,7 @@ class World:
             happen(*what)
 
     def skip(self, seconds: float) -> None:
-        """Let time pass in all calls at once."""
+        """Advance the time in all calls without waiting."""
         self.catch_up()
         self._clock.skip(seconds)
         self._settled()
@@ -236,7 +236,7 @@ class World:
         return self.live.get(request_id) or self.calls.get(request_id)
 
     def find_leg(self, cmiuuid: str) -> tuple[SimulatedCall, Leg] | None:
-        """Return the leg that has an id, and its call, likewise."""
+        """Return the leg that has an id, and its call, if it is alive or among the newest."""
         for call in itertools.chain(self.live.values(), self.calls.values()):
             for leg in call.legs:
                 if leg.cmiuuid == cmiuuid:
@@ -250,7 +250,7 @@ class World:
         return payload.lookup_record(leg, epoch=self._epoch, balance=self._balance)
 
     def command(self, call: SimulatedCall, name: str, value: object = None) -> None:
-        """Do something in a call by hand, if the call waits for it."""
+        """Execute a manual command in a call that waits for it."""
         self.catch_up()
         if name not in self.commands(call):
             raise RuntimeError(f"{call!r} is {call.stage}: it does not wait for {name}()")
@@ -258,7 +258,7 @@ class World:
         self._settled()
 
     def commands(self, call: SimulatedCall) -> frozenset[str]:
-        """Return what a call waits for."""
+        """Return the manual commands that a call waits for."""
         run = self._runs.get(call)
         return run.wait.commands if run and isinstance(run.wait, Wait) else frozenset()
 
@@ -273,7 +273,7 @@ class World:
         return True
 
     def command_leg(self, call: SimulatedCall, leg: Leg, action: str) -> bool:
-        """Do to a leg what TeleCMI's older API can do; False if its call is over."""
+        """Execute a command of TeleCMI's older API on a leg; False if its call is over."""
         if action == "hangup":
             return self.hang_up(call, "a command")
         run = self._runs.get(call)
@@ -342,7 +342,7 @@ class World:
         return chance.draw(self._behaviour.seed, purpose, call.to, call.attempt)
 
     def _ask(self, call: SimulatedCall, run: _LiveCall, ask: Ask) -> None:
-        """Put a question into the outbox; questions are neither lost nor delayed."""
+        """Put a question into the outbox. Questions are neither lost nor delayed."""
         leg = call.legs[0]
         if ask.keys is None:
             what, body = "inbound", payload.inbound_payload(run.subject, leg)

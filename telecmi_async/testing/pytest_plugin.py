@@ -35,14 +35,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def telecmi_simulator(request: pytest.FixtureRequest) -> Generator[Simulator]:
-    """A simulator of TeleCMI in this process: it dials no phone and records all requests.
+    """A simulator of TeleCMI in this process, which rings no phone and records all requests.
 
     ``@pytest.mark.telecmi(latency=0.2, life="timed")`` gives it options. By default calls end
     at once, on any clock. The test fails at its end if a number was dialled twice or the package
     logged an error, unless it has ``@pytest.mark.telecmi(strict=False)``.
 
     Example:
-        A program of yours is given a service of the simulator::
+        Give your program a service of the simulator::
 
             @pytest.mark.anyio
             async def test_reminder(telecmi_simulator):
@@ -68,7 +68,7 @@ def telecmi_simulator(request: pytest.FixtureRequest) -> Generator[Simulator]:
 
 @pytest.fixture
 def call_service_options() -> dict[str, Any]:
-    """Options for the `CallService` of ``call_service``: override this fixture.
+    """Options for the `CallService` of ``call_service``; override this fixture to change them.
 
     Example:
         Every test of this file dials at most five calls a second::

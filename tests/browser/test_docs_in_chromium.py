@@ -25,10 +25,11 @@ HTML = Path(os.environ.get("DOCS_HTML", ROOT / ".nox" / "_html"))
 SHOTS = os.environ.get("DOCS_SHOTS")
 PHONE = 390
 DESKTOP = 1440
-# Elements of the text that stand out on the right, but for those that scroll within something.
+# Elements of the text that stand out on the right, but for those that scroll within a part of it.
+# The theme hides what stands out of the page, and lets the whole text scroll.
 STRAYS = """
     const scrolls = element => {
-        for (let e = element.parentElement; e && e !== document.body; e = e.parentElement)
+        for (let e = element.parentElement; e.tagName !== 'ARTICLE'; e = e.parentElement)
             if (/auto|scroll/.test(getComputedStyle(e).overflowX)) return true;
         return false;
     };

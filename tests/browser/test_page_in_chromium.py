@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from telecmi_async.simulator import SimulatedCall
 
-# For the documentation: TELECMI_PICTURE=docs/images/simulator.png nox -s browser
-PICTURE = os.environ.get("TELECMI_PICTURE")
+# For the documentation: SIMULATOR_PICTURE=docs/images/simulator.png nox -s browser
+PICTURE = os.environ.get("SIMULATOR_PICTURE")
 TO = 19170000001
 FLOW: tuple[dict[str, Any], ...] = (
     {"action": "play", "file_name": "welcome.wav"},

@@ -18,7 +18,7 @@ from telecmi_async.campaigns.rules import CampaignRules, CostCap, DailyCap, Freq
 from telecmi_async.campaigns.window import DAYS, CallingWindow
 from telecmi_async.campaigns.zones import zones_of
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.records import RuleDecision, SendLimits
+from telecmi_async.ledger.send_records import RuleDecision, SendLimits
 
 INDIAN = 919876543210
 AMERICAN = 19175550123

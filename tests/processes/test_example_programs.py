@@ -231,7 +231,7 @@ def test_one_click_is_one_call() -> None:
             with served("one_click_one_call:app", environ) as url:
                 simulator.webhooks = Webhooks(f"{url}/telecmi/{TOKEN}")
                 for order in ("42", "42", "43"):
-                    path = f"{url}/orders/{order}/call?number=191720000{order}"
+                    path = f"{url}/orders/{order}/call?to=191720000{order}"
                     replies.append(httpx.post(path).raise_for_status().json()["request_id"])
 
     first, again, other, *after_restart = replies

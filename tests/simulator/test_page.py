@@ -1096,8 +1096,8 @@ def test_faults_are_removed() -> None:
         ({"share": "nan"}, "Fault.share must be a number from 0 to 1"),
         ({"share": "half"}, "The share must be a number from 0 to 100."),
         ({"attempts": "0"}, "Fault.attempts must be a whole number"),
-        ({"attempts": "-1"}, "The tries must be a whole number"),
-        ({"attempts": "9" * 5_000}, "The tries must be a whole number"),
+        ({"attempts": "-1"}, "The attempts must be a whole number"),
+        ({"attempts": "9" * 5_000}, "The attempts must be a whole number"),
     ],
 )
 def test_a_fault_that_cannot_be_is_refused_with_a_reason(

@@ -170,7 +170,7 @@ class ClickRun:
             while time.monotonic() < until:
                 port = self.random.choice(workers.ports)
                 to = FIRST + number * 10_000 + order
-                url = f"http://127.0.0.1:{port}/orders/{key}/call?number={to}"
+                url = f"http://127.0.0.1:{port}/orders/{key}/call?to={to}"
                 try:
                     reply = await client.post(url)
                 except httpx.HTTPError:  # the worker is gone, or not there yet

@@ -82,13 +82,7 @@ def measure(where: str, rate: float, seconds: float, *, processes: int = 2) -> M
     with started({"serve": True}) as server:
         url = line_of(server.stdout)
         order = {"where": where, "rate": rate, "seconds": seconds, "url": url}
-        workers = [started(order | {"first": FIRST + row * 10**6}) for row in range(processes)]
-        for worker in workers:
-            assert line_of(worker.stdout) == "ready"
-        for worker in workers:
-            assert worker.stdin is not None
-            worker.stdin.write("go\n")
-            worker.stdin.flush()
+        workers = let_go(order, processes)
         for worker in workers:
             with worker:
                 assert worker.wait(60) == 0
@@ -108,6 +102,20 @@ def started(
         text=True,
         env={name: value for name, value in os.environ.items() if name != safe},
     )
+
+
+def let_go(
+    order: Mapping[str, object], processes: int, script: Path = Path(__file__)
+) -> list[subprocess.Popen[str]]:
+    """Start processes that dial numbers apart from each other, all at the same time."""
+    workers = [started({**order, "first": FIRST + n * 10**6}, script) for n in range(processes)]
+    for worker in workers:
+        assert line_of(worker.stdout) == "ready"
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    return workers
 
 
 def line_of(stream: IO[str] | None) -> str:
@@ -166,19 +174,17 @@ def shared(where: str) -> AbstractAsyncContextManager[SharedLimits]:
     return SqliteLedger(where)
 
 
+def simulated_service(url: str) -> CallService:
+    """Return a service that calls the simulator at an address."""
+    limit = RateLimit(max_in_flight=40)
+    return CallService(2222226, "simulated-secret", from_=FIRST, base_url=url, rate=limit)
+
+
 async def dial(order: Mapping[str, Any]) -> None:
     """Dial as fast as the limits let this process."""
     settings = CampaignSettings(flow=FLOW, pace=Pace(calls_per_second=order["rate"]))
     async with AsyncExitStack() as stack:
-        service = await stack.enter_async_context(
-            CallService(
-                2222226,
-                "simulated-secret",
-                from_=FIRST,
-                base_url=order["url"],
-                rate=RateLimit(max_in_flight=40),
-            )
-        )
+        service = await stack.enter_async_context(simulated_service(order["url"]))
         limits = await stack.enter_async_context(shared(order["where"]))
         turns = StartScheduler(
             limits,

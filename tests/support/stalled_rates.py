@@ -34,11 +34,19 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import anyio.to_thread
 from attrs import frozen
-from paced_processes import FIRST, FLOW, Measured, line_of, say, shared, started
+from paced_processes import (
+    FLOW,
+    Measured,
+    let_go,
+    line_of,
+    say,
+    shared,
+    simulated_service,
+    started,
+)
 from pg_server import PgServer, programs
 from valkey_server import ValkeyServer
 
-from telecmi_async import CallService, RateLimit
 from telecmi_async.campaigns import Campaign, CampaignSettings, Pace
 from telecmi_async.ledger import NewContact
 
@@ -124,14 +132,7 @@ def measure_stalled(where: Place, rate: float, stall: float, seconds: float) -> 
             "url": line_of(server.stdout),
             "name": f"stalled-{time.monotonic_ns()}",
         }
-        firsts = (FIRST, FIRST + 10**6)
-        workers = [started(order | {"first": first}, Path(__file__)) for first in firsts]
-        for worker in workers:
-            assert line_of(worker.stdout) == "ready"
-        for worker in workers:
-            assert worker.stdin is not None
-            worker.stdin.write("go\n")
-            worker.stdin.flush()
+        workers = let_go(order, 2, Path(__file__))
         over = threading.Event()
         stalls = threading.Thread(target=_stall, args=(where, stall, over))
         if stall:
@@ -161,15 +162,7 @@ async def dial(order: Mapping[str, Any]) -> None:
     """Dial for some seconds, as fast as the limit allows."""
     pace = Pace(calls_per_second=order["rate"])
     async with AsyncExitStack() as stack:
-        service = await stack.enter_async_context(
-            CallService(
-                2222226,
-                "simulated-secret",
-                from_=FIRST,
-                base_url=order["url"],
-                rate=RateLimit(max_in_flight=40),
-            )
-        )
+        service = await stack.enter_async_context(simulated_service(order["url"]))
         ledger: Ledger = await stack.enter_async_context(shared(order["ledger"]))  # type: ignore[arg-type]  # ledgers are limits
         limits = order["limits"] and await stack.enter_async_context(shared(order["limits"]))
         campaign = Campaign(

@@ -14,7 +14,7 @@ from telecmi_async.ledger.postgres.keys import PostgresKeys
 from telecmi_async.ledger.postgres.pipeline import PostgresPipeline
 from telecmi_async.ledger.postgres.schema import open_schema
 from telecmi_async.ledger.postgres.server_clock import ServerClock
-from telecmi_async.ledger.records import Intent, Loaded, Reaped, RuleDecision
+from telecmi_async.ledger.records import Loaded, Reaped
 from telecmi_async.ledger.rows import (
     CONTACT_COLUMNS,
     claim_from,
@@ -32,21 +32,15 @@ from telecmi_async.ledger.sanitize import (
     clean_id,
     to_json,
 )
+from telecmi_async.ledger.send_records import Intent, RuleDecision
 from telecmi_async.ledger.states import ContactState
 from telecmi_async.phone import parse_number, parse_numbers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
-    from telecmi_async.ledger.records import (
-        CallEvidence,
-        CampaignState,
-        Claim,
-        Contact,
-        NewContact,
-        SendLimits,
-        SendResult,
-    )
+    from telecmi_async.ledger.records import CampaignState, Claim, Contact, NewContact
+    from telecmi_async.ledger.send_records import CallEvidence, SendLimits, SendResult
 
 # Contacts that are loaded in one transaction; the event loop waits while they are read.
 _BATCH: Final = 2_000

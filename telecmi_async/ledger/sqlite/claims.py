@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
-    from telecmi_async.ledger.records import Claim, RuleDecision
+    from telecmi_async.ledger.records import Claim
+    from telecmi_async.ledger.send_records import RuleDecision
 
 # The planner does not know how many contacts there are, so the index is named.
 _DUE: Final = (

@@ -84,7 +84,7 @@ class SqliteLedger:
     It works on asyncio and trio, in any number of processes of one machine, and a process may
     open the same file more than once. The file must be on a **local disk**: SQLite's
     write-ahead log does not work over a network. For workers on several machines there is
-    ``PostgresLedger``.
+    `PostgresLedger`.
 
     A method returns after its change is on disk. If it is cancelled meanwhile, it still waits
     and returns its result. The methods are those of `Ledger`.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from telecmi_async._internal.telecmi import LAST_RECORD
-from telecmi_async.ledger.records import RESULTS, Intent, RuleDecision
 from telecmi_async.ledger.sanitize import (
     INT_64,
     check_policy,
@@ -14,6 +13,7 @@ from telecmi_async.ledger.sanitize import (
     clean_event,
     clean_id,
 )
+from telecmi_async.ledger.send_records import RESULTS, Intent, RuleDecision
 from telecmi_async.ledger.sqlite.claims import put_back
 from telecmi_async.ledger.sqlite.moves import add_history, guarded
 from telecmi_async.ledger.sqlite.queries import campaign_id
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
-    from telecmi_async.ledger.records import CallEvidence, Claim, SendLimits, SendResult
+    from telecmi_async.ledger.records import Claim
+    from telecmi_async.ledger.send_records import CallEvidence, SendLimits, SendResult
 
 _DAY: Final = 86400.0
 #: Seconds until a contact is tried again that a limit of the day or of cost postponed.

@@ -1,4 +1,4 @@
-"""Page for people: shows what a simulator does, and lets them change it."""
+"""Web page of a simulator: shows its calls and requests, and has buttons to control it."""
 
 from telecmi_async.simulator.page.routes import Page
 

@@ -51,7 +51,7 @@ def _add_fault(page: PageModel, fields: Mapping[str, str]) -> str:
         raise ActionRefused(422, "The share must be a number from 0 to 100.") from None
     attempts = fields.get("attempts") or None
     if attempts is not None and not _NUMBER.fullmatch(attempts):
-        raise ActionRefused(422, "The tries must be a whole number, 1 or more, or nothing.")
+        raise ActionRefused(422, "The attempts must be a whole number, 1 or more, or nothing.")
     try:
         fault = Fault(
             fields.get("kind", ""),
@@ -77,7 +77,7 @@ def _clear_faults(page: PageModel, _: Mapping[str, str]) -> str:
 
 
 def _command(page: PageModel, fields: Mapping[str, str]) -> str:
-    """Do something in a call by hand; `SimulatedCall` decides whether it waits for that."""
+    """Execute a manual command; `SimulatedCall` decides whether the call waits for it."""
     call = page.world.find(fields.get("call", ""))
     if call is None:
         raise ActionRefused(404, "That call is over, and no longer among the newest.")

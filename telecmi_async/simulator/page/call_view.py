@@ -63,7 +63,7 @@ def _facts(page: PageModel, call: SimulatedCall) -> list[tuple[str, Child]]:
         ("From", tag("span", page.number(call.from_), classes="digits")),
         ("Request id", tag("code", call.request_id)),
         ("Endpoint", call.region or "none: it came in"),
-        ("Try for this number", call.attempt),
+        ("Attempt for this number", call.attempt),
         ("Longest", span(call.duration) if call.duration else "not said"),
         ("Talked", f"{call.talk_seconds} s"),
         ("Extra params", names or "none"),
@@ -88,7 +88,7 @@ def _by_hand(page: PageModel, call: SimulatedCall) -> Html | None:
         for name, way in ways.items()
         if name in call.waits_for or name == "hangup"
     ]
-    return section("By hand", tag("div", *shown, classes="hand"))
+    return section("Manual control", tag("div", *shown, classes="hand"))
 
 
 def _flow(call: SimulatedCall) -> Html:

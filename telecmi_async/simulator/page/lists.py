@@ -207,7 +207,7 @@ def request_table(page: PageModel, requests: Sequence[SimulatedRequest], empty: 
         )
         for request in requests
     ]
-    columns = ["Request", "Time in calls", "Reply", "Code", "Try", "To", "Path", "Outcome"]
+    columns = ["Request", "Time in calls", "Reply", "Code", "Attempt", "To", "Path", "Outcome"]
     return html_table("Requests", columns, rows, empty=empty, classes="requests")
 
 

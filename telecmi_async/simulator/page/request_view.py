@@ -59,7 +59,7 @@ def _facts(page: PageModel, request: SimulatedRequest) -> list[tuple[str, Child]
         ("Reply", reply_chip(request)),
         ("TeleCMI code", request.code or "none"),
         ("To", request_to(page, request)),
-        ("Try for this number", request.attempt or "none"),
+        ("Attempt for this number", request.attempt or "none"),
         ("Time in calls", elapsed(request.at)),
         ("Request", request_line(request)),
         ("Content type", named(request.content_type) or "none"),

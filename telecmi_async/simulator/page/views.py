@@ -100,7 +100,7 @@ def faults(page: PageModel, _: Mapping[str, str]) -> PageView:
     rows = rules + _options(page.options)
     magic = " Magic numbers still do what they stand for." if page.options.magic else ""
     empty = f"No rule and no option lets requests go wrong.{magic}"
-    columns = ["Rule", "What happens", "To", "Share of tries", "Tries for a number", ""]
+    columns = ["Rule", "What happens", "To", "Share of attempts", "Attempts", ""]
     clear = tag("div", page.button("clear_faults", "Remove all"), classes="beside")
     body = joined(
         section(
@@ -165,8 +165,8 @@ def _new_rule(page: PageModel) -> Html:
         "add_fault",
         _field("kind", "What happens", tag("select", *kinds, id="kind", name="kind")),
         _field("to", "Number, or empty for every number", to),
-        _field("share", "Share of tries, in %", share),
-        _field("attempts", "First tries for a number, or empty for all", attempts),
+        _field("share", "Share of attempts, in %", share),
+        _field("attempts", "First attempts for a number, or empty for all", attempts),
         tag("button", "Add"),
     )
     return tag("div", form, classes="add")
