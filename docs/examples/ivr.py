@@ -46,7 +46,7 @@ def ask_for_order(tries: int) -> Flow:
 
 
 @receiver.on_input("order")
-async def tell(event: DigitsEvent) -> Flow:
+async def order_status(event: DigitsEvent) -> Flow:
     """Say how the order is, or ask again, three times at most."""
     if event.dtmf in ORDERS:
         return Flow().speak(f"Your order is {ORDERS[event.dtmf]}.").hangup()
