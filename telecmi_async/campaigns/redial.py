@@ -62,6 +62,16 @@ class Redial:
     outcome, is never a reason to dial again. All of the campaign's rules hold for redials, too:
     calling hours, caps, do-not-call and each contact's ``not_after``.
 
+    Example:
+        Up to two more calls: after an hour, and a day later::
+
+            from datetime import timedelta
+
+            from telecmi_async.campaigns import CampaignSettings, Redial
+
+            waits = [timedelta(hours=1), timedelta(days=1)]
+            CampaignSettings(flow=[Hangup()], redial=Redial(missed=2, after=waits))
+
     Args:
         missed: How many more calls a contact gets, at most 20.
         after: How long after the record the next call is due, in seconds or as a `timedelta`; or a

@@ -68,7 +68,7 @@ class NewContact:
     Example:
         A person in New York, to be called by the end of the year::
 
-            from datetime import datetime
+            from datetime import UTC, datetime
 
             from telecmi_async.ledger import NewContact
 
