@@ -105,7 +105,8 @@ def _is_positive(value: float | None) -> bool:
     return is_number(value) and value > 0
 
 
-def _is_whole(value: object, minimum: int) -> bool:
+def is_whole(value: object, minimum: int) -> bool:
+    """Return whether ``value`` is an int of ``minimum`` or more; a bool is not."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= minimum
 
 
@@ -124,16 +125,14 @@ name: Validator[object] = must_be(
 
 def whole(minimum: int) -> Validator[object]:
     """Require an int of ``minimum`` or more."""
-    return must_be(
-        f"a whole number, {minimum} or more", lambda value: _is_whole(value, minimum)
-    )
+    return must_be(f"a whole number, {minimum} or more", lambda value: is_whole(value, minimum))
 
 
 def whole_or_none(minimum: int) -> Validator[int | None]:
     """Require None or an int of ``minimum`` or more."""
     return must_be(
         f"a whole number, {minimum} or more, or None",
-        lambda value: value is None or _is_whole(value, minimum),
+        lambda value: value is None or is_whole(value, minimum),
     )
 
 

@@ -217,7 +217,7 @@ class CampaignSettings:
             ``"retry_after_proof"`` dials them again once it is proven that no phone rang, and
             ``"give_up"`` gives them up then.
         from_: The caller id; the service's if not given.
-        redial: When contacts are dialled again that nobody answered; ``None`` for never.
+        redial: When contacts whose calls were not answered are redialled; ``None`` for never.
         pause_after_refusals: After how many equal refusals in a row (the same HTTP status and
             code) the campaign pauses itself, before a misspelt address uses up its contacts;
             ``None`` for never. Each worker counts its own, for each of TeleCMI's endpoints.
