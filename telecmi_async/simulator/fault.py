@@ -82,7 +82,7 @@ class FaultKind(StrEnum):
     def __new__(
         cls,
         value: str,
-        label: str,
+        label: str = "",  # a look-up gives the value only
         placed: bool = False,  # noqa: FBT001, FBT002  # members are tuples
         breach: Breach | None = None,
     ) -> Self:
