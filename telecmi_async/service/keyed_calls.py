@@ -58,7 +58,7 @@ _PATIENCE, _PAUSE = 10.0, 0.5
 _MOST_PROVEN: Final = 10_000
 _GONE: Final = "no outcome is on record, and its process is gone"
 # The query of an address may hold what is random, such as encrypted values.
-_QUERY: Final = re.compile(r"""\?[^"'\s]*""")
+_QUERY: Final = re.compile(r"""(?i)("(?:https?|wss?)://[^"?\s]*)\?[^"\s]*""")
 
 
 def fingerprint_of(request: CallRequest) -> str:
@@ -75,7 +75,7 @@ def fingerprint_of(request: CallRequest) -> str:
         "pcmo": dump_pcmo(request.pcmo),
     }
     text = json.dumps(asked, sort_keys=True, default=dict)
-    return hashlib.sha256(_QUERY.sub("", text).encode()).hexdigest()
+    return hashlib.sha256(_QUERY.sub(r"\1", text).encode()).hexdigest()
 
 
 class KeyedCalls:
@@ -133,21 +133,18 @@ class KeyedCalls:
     async def place(self, job: PlacementJob) -> None:
         """Settle one keyed call, whatever happens, as `CallPlacer.place` does."""
         call = job.call
-        stopped: errors.CallNotPlaced = errors.CallCancelled("the call was cancelled")
+        stopped = errors.CallCancelled("the call was cancelled")
         try:
             with anyio.CancelScope() as scope:
                 if call.placement.start(scope):
                     await self._place(job, scope)
         except errors.StoreError as error:
-            stopped = errors.NotSent(f"the call was not sent: {error}; no phone rang")
+            _fail_unread(call, str(error))
         except BaseException as error:
             if not is_failure(error):
                 raise
             log_failure(error, f"call {call}: placing it failed")
-            stopped = errors.NotSent(
-                f"the call was not sent: placing it failed ({type(error).__name__}), see the "
-                "log; no phone rang"
-            )
+            _fail_unread(call, f"placing it failed ({type(error).__name__}), see the log")
         finally:
             if not call.placement.settled:  # unknown, if another process places it
                 call.conclude(stopped)
@@ -155,7 +152,8 @@ class KeyedCalls:
     async def _place(self, job: PlacementJob, scope: anyio.CancelScope) -> None:
         call, request = job.call, _request_of(job)
         key, digest = request.idempotency_key or "", fingerprint_of(request)
-        found = await self._keys.find_key(key=key)
+        with anyio.CancelScope(shield=True):  # a cancelled call may have been placed before
+            found = await self._keys.find_key(key=key)
         while not call.placement.settled:
             if found is not None and found.fingerprint != digest:
                 call.fail(_another_request())
@@ -211,14 +209,17 @@ class KeyedCalls:
 
     async def _look_up(self, found: KeyedCall) -> str | None:
         """Return a call's id by its events, which may have come to another process."""
-        store = self._sources.store
-        for stored in await store.get([found.token]) if store is not None else ():
-            if stored.event.request_id is not None:
-                await self._keys.settle_key(
-                    found.token, KeyState.PLACED, request_id=stored.event.request_id
-                )
-                return stored.event.request_id
-        return None
+        store, request_id = self._sources.store, None
+        try:
+            for stored in await store.get([found.token]) if store is not None else ():
+                if (request_id := stored.event.request_id) is not None:
+                    await self._keys.settle_key(
+                        found.token, KeyState.PLACED, request_id=request_id
+                    )
+                    break
+        except errors.StoreError as error:
+            logger.warning("call %s: its events could not be used: %s", found.token, error)
+        return request_id
 
     async def _wait(self, call: Call, found: KeyedCall) -> KeyedCall | None:
         """Return what is on record once a call that another process sends has an outcome."""
@@ -303,18 +304,21 @@ class _KeyedSend:
     #: The call that has the key, if it is another one.
     taken_by: KeyedCall | None = attrs.field(default=None, init=False)
 
-    async def claim(self, call: Call) -> None:
-        """Claim the key right before a request leaves; each attempt does so."""
+    async def claim(self, call: Call) -> float:
+        """Claim the key right before a request leaves, and return by when it must leave."""
         self._claimed = True  # perhaps, if the ledger fails now
-        policy, region = self._job.policy, call.region or Region.GLOBAL
+        region = call.region or Region.GLOBAL
+        spare = self._job.policy.wait_max + _MARGIN
+        lease = self._job.timeouts.total + spare
+        send_by = anyio.current_time() + spare  # a process may sleep between claim and request
         try:
             found = await self._keys.claim_key(
                 self._key,
                 self._digest,
                 call.reference,
                 region=region.value,
-                lease=self._job.timeouts.total + policy.wait_max + _MARGIN,
-                lifetime=self._lifetime,
+                lease=lease,
+                lifetime=max(self._lifetime, lease),
             )
         except errors.StoreError as error:
             raise errors.NotSent(f"the call was not sent: {error}; no phone rang") from None
@@ -323,14 +327,13 @@ class _KeyedSend:
             self.taken_by = found
             call.placement.elsewhere = True
             raise errors.CallCancelled("another call has its idempotency key")
+        return send_by
 
     async def record(self, call: Call, stopped: errors.CallNotPlaced | None) -> None:
         """Put the outcome on record, before the handle has it."""
         if not self._claimed:
             return
         state, request_id, detail = _outcome_of(call, stopped)
-        if state is KeyState.PLACED:
-            self._note(call.reference)
         with anyio.move_on_after(_PATIENCE):
             while True:
                 try:
@@ -341,6 +344,8 @@ class _KeyedSend:
                     logger.warning("call %s: its outcome is not on record yet: %s", call, error)
                     await anyio.sleep(_PAUSE)
                 else:
+                    if state is KeyState.PLACED:
+                        self._note(call.reference)
                     return
         logger.error(
             "call %s: its outcome (%s) could not be put on record: for other processes its "
@@ -367,6 +372,19 @@ def _outcome_of(
     if unsure:
         return KeyState.UNKNOWN, None, unsure[-1].detail
     return KeyState.ABSENT, None, str(stopped) if last is None else last.detail
+
+
+def _fail_unread(call: Call, why: str) -> None:
+    """Settle a call whose key could not be looked up: an earlier call may have it."""
+    if not call.placement.settled:
+        call.fail(
+            errors.CallOutcomeUnknown(
+                f"{why}: an earlier call of this idempotency key may have rung a phone; make the "
+                "call again with the same key",
+                reference=call.reference,
+                cause=why,
+            )
+        )
 
 
 def _request_of(job: PlacementJob) -> CallRequest:
