@@ -63,7 +63,7 @@ async def opened(
 
 def _ledger_at(place: Secret, *, new: bool, migrate: bool) -> Ledger:
     if _URL.match(place.reveal()):
-        from telecmi_async.ledger.postgres.ledger import PostgresLedger  # noqa: PLC0415  # an extra
+        from telecmi_async.ledger.postgres.ledger import PostgresLedger  # an extra
 
         return PostgresLedger(place.reveal(), migrate=migrate)
     path = Path(place.reveal())

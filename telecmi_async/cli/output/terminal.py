@@ -164,7 +164,7 @@ class Terminal:
 
     def console(self) -> Console:
         """Return rich's console over results, for what is more than a line."""
-        from rich.console import Console  # noqa: PLC0415  # slow to import; few commands draw
+        from rich.console import Console  # slow to import; few commands draw
 
         return Console(
             file=self.stdout,
