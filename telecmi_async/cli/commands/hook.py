@@ -121,7 +121,7 @@ def listen(
 
 def _show(terminal: Terminal, event: Event, *, reveal: bool, as_json: bool) -> None:
     if as_json:
-        terminal.put_data(_line(thaw(event.raw) if reveal else masked_payload(event)))
+        terminal.write(_line(thaw(event.raw) if reveal else masked_payload(event)))
     else:
         terminal.put(event_line(event, reveal=reveal))
 
