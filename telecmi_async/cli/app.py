@@ -53,6 +53,7 @@ COMMANDS: Final = {
 }
 #: Commands that are not in a module of their own, under their own name.
 _PLACES: Final = {
+    "resume": "dial:resume",
     "pause": "status:pause",
     "why": "export:why",
     "export": "export:export_contacts",

@@ -53,7 +53,7 @@ def listen_for_events(
     async def serve(terminal: Terminal, pressed: Interrupts) -> None:
         def show(event: Event) -> None:
             if as_json:
-                terminal.put_data(_line(thaw(event.raw) if reveal else masked_payload(event)))
+                terminal.write(_line(thaw(event.raw) if reveal else masked_payload(event)))
             else:
                 terminal.put(event_line(event, reveal=reveal))
 

@@ -172,6 +172,11 @@ class WebhookOptions:
         return self.webhook_port is not None or self.webhook_url is not None
 
     @property
+    def needed(self) -> list[str]:
+        """The variables that receiving needs."""
+        return ["TELECMI_WEBHOOK_TOKEN"] if self.receives else []
+
+    @property
     def port(self) -> int:
         """The port on this machine."""
         return WEBHOOK_PORT if self.webhook_port is None else self.webhook_port

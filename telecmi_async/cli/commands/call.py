@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 import anyio
+from attrs import asdict
 from cyclopts import Parameter
 
 from telecmi_async import (
@@ -20,7 +21,8 @@ from telecmi_async import (
     dump_pcmo,
 )
 from telecmi_async._internal.json_text import parse_json
-from telecmi_async.cli.account import account_of, caller_id, target_words
+from telecmi_async._internal.validators import environment_variable
+from telecmi_async.cli.account import account_of, target_words
 from telecmi_async.cli.commands.flow import FlowFile, read_flow
 from telecmi_async.cli.exits import Exit, Stop, exit_of
 from telecmi_async.cli.messages import error_words, fate_words
@@ -34,7 +36,7 @@ from telecmi_async.cli.options import (
     value,
 )
 from telecmi_async.cli.rows import number_for, say_row, step_lines
-from telecmi_async.cli.webhook_server import check_token, receiving
+from telecmi_async.cli.webhook_server import receiving
 from telecmi_async.events import Stage
 from telecmi_async.phone import Region, route
 from telecmi_async.wire.endpoints import make_call_url
@@ -87,8 +89,7 @@ def call(
         extra_params: Your own data, given back with every event.
         region: Which endpoint takes it; auto: India for 91 and ten digits, else global.
     """
-    lacking: dict[str, str] = {}
-    from_ = caller_id(terminal, from_, lacking)
+    from_ = from_ or environment_variable(terminal.environ, "TELECMI_FROM") or None
     request = CallRequest(
         to=to,
         from_=from_,
@@ -102,8 +103,8 @@ def call(
     )
     if webhooks.receives and not wait:
         raise Stop(Exit.USAGE, "--webhook-url and --webhook-port need --wait")
-    check_token(terminal, webhooks, lacking)
-    account = account_of(terminal, lacking=lacking)
+    needed = [*([] if from_ else ["TELECMI_FROM"]), *webhooks.needed]
+    account = account_of(terminal, *needed)
     learns = _RECEIVED if webhooks.receives else _LOOKED_UP if wait else _NOT_FOLLOWED
     _show(terminal, request, account.base_url, learns)
     if not confirmed:
@@ -165,14 +166,8 @@ def _place(
                 events=receiver or (None if source is None else CdrPoller()),
             ) as service,
         ):
-            handle = service.make_call(
-                to=request.to,
-                from_=request.from_,
-                pcmo=request.pcmo,
-                extra_params=request.extra_params,
-                duration=request.duration,
-                region=request.region,
-            )
+            # A request's fields are the arguments of a call.
+            handle = service.make_call(**cast("Any", asdict(request, recurse=False)))
             handles.append(handle)
             with suppress(TelecmiError):  # the handle knows
                 await handle
@@ -189,7 +184,7 @@ def _place(
         raise Stop(Exit.INTERRUPTED, "interrupted; nothing was sent")
     (handle,) = handles
     if as_json:
-        terminal.put(json.dumps({**_as_json(handle), **(_result(handle) if ended else {})}))
+        terminal.put(json.dumps(_as_json(handle, with_result=bool(ended))))
     elif handle.accepted:
         terminal.put(handle.request_id)
     if not ended:
@@ -210,48 +205,42 @@ async def _follow(terminal: Terminal, handle: CallHandle) -> Exit:
         terminal.say(f"How it goes on is not known: {error_words(error)}")
         return Exit.UNKNOWN
     result = handle.result
-    cost = "unknown" if result.cost is None else str(result.cost)
-    talked = f"answered, {result.talk_seconds} s" if result.answered else "not answered"
-    if result.answered is None:
-        talked = "over, and whether it was answered is not known"
+    code, talked = {
+        True: (Exit.OK, f"answered, {result.talk_seconds} s"),
+        False: (Exit.PARTLY, "not answered"),
+        None: (Exit.UNKNOWN, "over, and whether it was answered is not known"),
+    }[result.answered]
+    cost = "unknown" if result.cost is None else result.cost
     terminal.say(f"The call was {talked}; cost: {cost}.")
-    return {True: Exit.OK, False: Exit.PARTLY, None: Exit.UNKNOWN}[result.answered]
+    return code
 
 
-def _result(handle: CallHandle) -> dict[str, object]:
-    result = handle.result
-    return {
-        "stage": result.stage,
-        "answered": result.answered,
-        "talk_seconds": result.talk_seconds,
-        "cost": None if result.cost is None else float(result.cost),
-    }
-
-
-def _as_json(handle: CallHandle) -> dict[str, object]:
+def _as_json(handle: CallHandle, *, with_result: bool) -> dict[str, object]:
     """Return all there is to know about a settled call, its number masked."""
-    error = handle.error
-    return {
+    error, result = handle.error, handle.result
+    found: dict[str, object] = {
         "status": handle.status,
         "request_id": handle.request_id if handle.accepted else None,
         "reference": handle.reference,
         "region": handle.region,
         "attempts": len(handle.attempts),
         "may_be_duplicate": handle.may_be_duplicate,
-        "error": None
-        if error is None
-        else {
+        "error": error
+        and {
             "type": type(error).__name__,
             "message": str(error),
             "exit_code": int(exit_of(error)),
             "safe_to_redial": error.safe_to_redial,
         },
     }
+    if with_result:
+        found |= {name: getattr(result, name) for name in ("stage", "answered", "talk_seconds")}
+        found["cost"] = None if result.cost is None else float(result.cost)
+    return found
 
 
 def _words(handle: CallHandle) -> str:
-    error = handle.error
-    if error is None:
-        again = ", perhaps for the second time" if handle.may_be_duplicate else ""
-        return f"TeleCMI accepted it and is placing the call{again}."
-    return fate_words(error)
+    if handle.error is not None:
+        return fate_words(handle.error)
+    again = ", perhaps for the second time" if handle.may_be_duplicate else ""
+    return f"TeleCMI accepted it and is placing the call{again}."

@@ -21,9 +21,10 @@ from telecmi_async.cli.options import (
     command,
     value,
 )
-from telecmi_async.cli.state_words import STATE_WORDS, history_words, reason_words
+from telecmi_async.cli.state_words import history_words, reason_words
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger import ContactState
+from telecmi_async.ledger.states import STATE_MEANINGS
 from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
@@ -60,14 +61,12 @@ async def export_contacts(
             numbers in its columns, so that the file cannot be dialled; dates, times, amounts and
             order numbers stay.
     """
-    wanted = states
     kind = kind or ("jsonl" if as_json else "csv")
-
+    writer = export.write_jsonl if kind == "jsonl" else export.write_csv
     async with opened(terminal, ledger, reads=True) as book:
         found = await campaign_named(book, name, reads=True)
         with _target(terminal, output) as target:
-            writer = export.write_jsonl if kind == "jsonl" else export.write_csv
-            hidden = await writer(target, book, found, states=wanted, masked=not reveal)
+            hidden = await writer(target, book, found, states=states, masked=not reveal)
     if hidden:
         columns = ", ".join(f"{column} ({count})" for column, count in hidden.items())
         terminal.say(f"Masked numbers in: {columns}. --reveal writes them in full.")
@@ -77,24 +76,13 @@ async def export_contacts(
 @contextmanager
 def _target(terminal: Terminal, output: str | None) -> Generator[TextTarget]:
     if output is None:
-        yield _Lines(terminal)
+        yield terminal
         return
     try:
         with Path(output).open("w", encoding="utf-8", newline="") as opened_file:
             yield opened_file
     except OSError as error:  # the disk may be full
         raise ConfigurationError(f"cannot write {output}: {error.strerror}") from None
-
-
-class _Lines:
-    """A terminal as something to write to."""
-
-    def __init__(self, terminal: Terminal) -> None:
-        self._terminal = terminal
-
-    def write(self, text: str, /) -> None:
-        """Write a line."""
-        self._terminal.put_data(text.removesuffix("\n"))
 
 
 @command("why", "why '+91 98765 43210' --ledger people.db")
@@ -114,20 +102,17 @@ async def why(
     Args:
         number: Whose.
     """
-    wanted = parse_number(number)
-
-    known = False
+    wanted, known = parse_number(number), False
     async with opened(terminal, ledger, reads=True) as book:
         for each in await book.campaigns() if name is None else [name]:
             campaign = await campaign_named(book, each, reads=True)
-            contact = await book.find(campaign, wanted)
-            if contact is not None:
-                known = True
-                _show(terminal, campaign, contact, as_json=as_json)
-                if contact.state == ContactState.PENDING and (
-                    words := await clock_words(book, campaign)
-                ):
-                    terminal.say(f"Held up: {words}.")
+            if (contact := await book.find(campaign, wanted)) is None:
+                continue
+            known = True
+            _show(terminal, campaign, contact, as_json=as_json)
+            waits = contact.state is ContactState.PENDING
+            if waits and (words := await clock_words(book, campaign)):
+                terminal.say(f"Held up: {words}.")
     if not known:
         raise Stop(Exit.FAILED, f"{mask(wanted)} is in no campaign that was looked at")
     return Exit.OK
@@ -141,11 +126,9 @@ def _show(terminal: Terminal, campaign: str, contact: Contact, *, as_json: bool)
         terminal.put(json.dumps(row, default=export.iso))
         return
     settled = contact.state in {ContactState.PLACED, ContactState.FINISHED}
-    reason = "" if settled else reason_words(contact.reason)
-    state = f"{contact.state} ({STATE_WORDS[contact.state]})"
-    terminal.put(
-        ": ".join(filter(None, (f"{mask(contact.number)} in {campaign} is {state}", reason)))
-    )
+    reason = "" if settled or not contact.reason else f": {reason_words(contact.reason)}"
+    state = f"{contact.state} ({STATE_MEANINGS[contact.state]})"
+    terminal.put(f"{mask(contact.number)} in {campaign} is {state}{reason}")
     times = "once" if contact.sends == 1 else f"{contact.sends} times"
     terminal.put(f"  sent {times}" if contact.sends else "  nothing was ever sent")
     if contact.answered is not None:
@@ -155,6 +138,5 @@ def _show(terminal: Terminal, campaign: str, contact: Contact, *, as_json: bool)
         cost = "unknown" if contact.cost is None else f"{contact.cost:.2f}"
         terminal.put(f"  cost {cost}")
     for each in export.history(contact):
-        at = each["at"].astimezone()
         words = history_words(each["what"], each["detail"])
-        terminal.put(f"  {at:%Y-%m-%d %H:%M:%S %Z}  {words}")
+        terminal.put(f"  {each['at'].astimezone():%Y-%m-%d %H:%M:%S %Z}  {words}")

@@ -67,8 +67,9 @@ class Terminal:
         """Write a line of words."""
         self._write(self.stderr, parts)
 
-    def put_data(self, line: str) -> None:
+    def write(self, line: str, /) -> None:
         """Write a line for other programs: as it is, unless a terminal would obey it."""
+        line = line.removesuffix("\n")
         if self.stdout.isatty():
             self.put(line.removesuffix("\r"))
         else:
