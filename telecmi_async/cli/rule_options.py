@@ -11,19 +11,13 @@ from attrs import frozen
 from cyclopts import Group, Parameter
 
 from telecmi_async._internal.messages import shown
-from telecmi_async.campaigns import (
-    CallingWindow,
-    CampaignRules,
-    CostCap,
-    DailyCap,
-    FrequencyCap,
-)
-from telecmi_async.campaigns.window import DAYS
 from telecmi_async.cli.options import number, unwrapped, value
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from telecmi_async.campaigns import CallingWindow, CampaignRules, DailyCap, FrequencyCap
 
 _SUM: Final = number(float, 0, above=True)
 _UNITS: Final = {"m": 60, "h": 3_600, "d": 86_400}
@@ -65,6 +59,8 @@ class RuleOptions:
         Raises:
             ConfigurationError: One is invalid; the message names the option.
         """
+        from telecmi_async.campaigns import CampaignRules, CostCap
+
         return CampaignRules(
             window=_window(self),
             per_number=[_frequency(each) for each in self.per_number],
@@ -90,6 +86,8 @@ def _option(name: str, text: str, form: str) -> Generator[None]:
 
 
 def _window(given: RuleOptions) -> CallingWindow | None:
+    from telecmi_async.campaigns.window import DAYS, CallingWindow
+
     if given.window == "any":
         if given.days is not None or given.holiday:
             raise ConfigurationError("--days and --holiday need a --window of hours, not any")
@@ -109,6 +107,8 @@ def _window(given: RuleOptions) -> CallingWindow | None:
 
 
 def _frequency(text: str) -> FrequencyCap:
+    from telecmi_async.campaigns import FrequencyCap
+
     form = "how many calls in how many minutes, hours or days, such as 1/90m, 1/24h or 3/7d"
     with _option("--per-number", text, form):
         if (found := _FREQUENCY.fullmatch(text)) is None:
@@ -117,6 +117,8 @@ def _frequency(text: str) -> FrequencyCap:
 
 
 def _daily(text: str) -> DailyCap:
+    from telecmi_async.campaigns import DailyCap
+
     form = "a number, and perhaps a time zone, such as 500@Asia/Kolkata"
     with _option("--per-day", text, form):
         if (found := _DAILY.fullmatch(text)) is None:

@@ -101,7 +101,7 @@ def dial(
     Args:
         contacts: CSV or JSON lines, with a column of numbers.
     """
-    from telecmi_async.cli.dialling import dial_file  # noqa: PLC0415  # help is quick
+    from telecmi_async.cli.dialling import dial_file  # help is quick
 
     return dial_file(terminal, contacts, given, rules, running, as_json=as_json)
 
@@ -124,7 +124,7 @@ async def resume(
 
     It asks nothing: its contacts were confirmed when the campaign was started.
     """
-    from telecmi_async.cli.dialling import go_on  # noqa: PLC0415  # help is quick
+    from telecmi_async.cli.dialling import go_on  # help is quick
 
     return await go_on(
         terminal, ledger, name, running, clock_was_ahead=clock_was_ahead, as_json=as_json

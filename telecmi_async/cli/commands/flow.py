@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias, cast
 
 from cyclopts import App
 
-from telecmi_async.campaigns.contacts.masking import mask_text
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.options import FILE_OR_STDIN, Here, JsonFlag, command, value
 from telecmi_async.errors import InvalidCall
-from telecmi_async.pcmo.template import Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +66,8 @@ def check(flow: FlowFile, /, *, as_json: JsonFlag = False, terminal: Here) -> in
     Args:
         flow: The call flow as JSON; - for stdin.
     """
+    from telecmi_async.pcmo.template import Template
+
     template = Template.parse(read_flow(terminal, flow))
     actions = [action.get("action") for action in template.dump()]
     columns, required = sorted(template.columns), sorted(template.required)
@@ -116,6 +116,8 @@ def show_flow(flow: FlowFile, /, *, as_json: JsonFlag = False, terminal: Here) -
     Args:
         flow: The call flow as JSON; - for stdin.
     """
+    from telecmi_async.pcmo.template import Template
+
     parsed = Template.parse(read_flow(terminal, flow), raw=True).dump()
     actions = [
         action if terminal.stdout.isatty() else cast("dict[str, object]", _masked(action))
@@ -133,6 +135,8 @@ def show_flow(flow: FlowFile, /, *, as_json: JsonFlag = False, terminal: Here) -
 
 def _masked(value: object, key: str = "") -> object:
     """Return a part of a flow with its numbers masked."""
+    from telecmi_async.campaigns.contacts.masking import mask_text
+
     if isinstance(value, Mapping):
         given = cast("Mapping[str, object]", value)
         return {name: _masked(each, name) for name, each in given.items()}
