@@ -42,14 +42,7 @@ _LATER: Final = (
 )
 # Rules with a cap: they postpone contacts when the cap is reached.
 _CAPS: Final = ("per_day", "per_number")
-_PART: Final = (
-    ContactState.PENDING,
-    ContactState.CLAIMED,
-    ContactState.SENDING,
-    ContactState.REJECTED,
-    ContactState.FAILED,
-    ContactState.BLOCKED,
-)
+_WHOLE: Final = (ContactState.PLACED, ContactState.FINISHED)
 
 
 class _RunMonitor:
@@ -103,20 +96,21 @@ class _RunMonitor:
                     await self._check(state)
 
     async def _check(self, state: CampaignState) -> None:
-        if state.asked == "paused" and state.why == REFUSED_CREDENTIALS:
+        paused = state.asked == "paused"
+        if paused and state.why == REFUSED_CREDENTIALS:
             self._leave(Exit.CREDENTIALS, f"{state.why}: no call was placed since.")
             return
-        if state.asked == "paused" and EQUAL_REFUSALS in state.why:
+        if paused and EQUAL_REFUSALS in state.why:
             self._leave(
                 Exit.PARTLY,
                 f"Paused: {state.why}. Once that is put right, `retry-rejected` has them tried "
                 "again, and `resume` goes on.",
             )
             return
-        if (state.asked == "paused") is not self._paused:
-            self._paused = not self._paused
+        if paused is not self._paused:
+            self._paused = paused
             said = f"Paused{f' ({state.why})' if state.why else ''}: waiting for `resume`."
-            self._display.note(said if self._paused else "Going on.")
+            self._display.note(said if paused else "Going on.")
         if self._patient:
             return
         why, now = self._campaign.unreached, anyio.current_time()
@@ -142,8 +136,7 @@ class _RunMonitor:
 
         Otherwise the worker would claim and postpone them one by one.
         """
-        per_day = self._campaign.settings.rules.per_day
-        if per_day is None:
+        if (per_day := self._campaign.settings.rules.per_day) is None:
             return False
         rule, at = await self._last_rule()
         return rule == "per_day" and at >= per_day.began(await self._ledger.now())
@@ -178,23 +171,11 @@ class _RunMonitor:
         self._campaign.leave()
 
 
-class _Notes(logging.Handler):
-    """Shows log messages without disturbing the display."""
-
-    def __init__(self, display: Display) -> None:
-        super().__init__(logging.WARNING)
-        self._display = display
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Show a message."""
-        self._display.note(self.format(record))
-
-
 @contextmanager
 def _warnings(display: Display) -> Generator[None]:
-    """Show the package's warnings on a display."""
-    logger = logging.getLogger("telecmi_async")
-    notes = _Notes(display)
+    """Show the package's warnings on a display, without disturbing it."""
+    logger, notes = logging.getLogger("telecmi_async"), logging.Handler(logging.WARNING)
+    notes.emit = lambda record: display.note(notes.format(record))  # type: ignore[method-assign]  # one line
     logger.addHandler(notes)
     try:
         yield
@@ -211,12 +192,9 @@ async def run_campaign(
     that the campaign receives events of its calls.
 
     Raises:
-        ServiceClosed: The service was closed meanwhile.
         Stop: The ledger fails, and the command was interrupted, or outcomes are not on record.
-        StoreError: The ledger fails at the beginning or at the end.
     """
-    failure: Exception | None = None
-    final: CampaignState | None = None
+    final: CampaignState | Exception
     with (
         terminal.in_background() as (shown, writer),
         interrupts(shown) as pressed,
@@ -230,30 +208,26 @@ async def run_campaign(
             try:
                 final = await campaign.run(on_progress=monitor.show)
             except Exception as error:  # noqa: BLE001  # raised again below, as itself
-                failure = error
+                final = error
             tasks.cancel_scope.cancel()
-        display.finish(
-            None if final is None else monitor.meter.look(final, anyio.current_time())
-        )
+        shows = None if isinstance(final, Exception) else final
+        display.finish(shows and monitor.meter.look(shows, anyio.current_time()))
         writer.finish(lambda: pressed.count)
     if campaign.unrecorded:
         terminal.say(
             f"What became of {campaign.unrecorded} sends is not on record: they are taken for "
             "unknown when the ledger is back."
         )
-    if failure is not None:
-        if isinstance(failure, StoreError) and (
-            campaign.unrecorded or monitor.why is Exit.INTERRUPTED
-        ):
-            code = Exit.UNKNOWN if campaign.unrecorded else Exit.INTERRUPTED
-            raise Stop(code, str(failure)) from None
-        raise failure
-    assert final is not None, "it came to an end"  # noqa: S101  # for type checkers
+    code = Exit.UNKNOWN if campaign.unrecorded else monitor.why
+    if isinstance(final, Exception):
+        if isinstance(final, StoreError) and code in {Exit.UNKNOWN, Exit.INTERRUPTED}:
+            raise Stop(code, str(final)) from None
+        raise final
     if final.asked == "stopped":
         terminal.say(f"Stopped{f': {final.why}' if final.why else ''}.")
-    if campaign.unrecorded:
-        return final, Exit.UNKNOWN
-    return final, exit_for(final, campaign.settings.rules, monitor.why)
+    if code is not Exit.UNKNOWN:
+        code = exit_for(final, campaign.settings.rules, code)
+    return final, code
 
 
 def exit_for(state: CampaignState, rules: CampaignRules, why: Exit | None = None) -> Exit:
@@ -266,7 +240,7 @@ def exit_for(state: CampaignState, rules: CampaignRules, why: Exit | None = None
         return why
     if is_spent(state, rules) and state.counts[ContactState.PENDING]:
         return Exit.QUOTA
-    return Exit.PARTLY if any(state.counts[each] for each in _PART) else Exit.OK
+    return Exit.PARTLY if state.total > sum(state.counts[each] for each in _WHOLE) else Exit.OK
 
 
 def state_as_json(state: CampaignState) -> dict[str, object]:
@@ -297,19 +271,20 @@ def print_state(
     """Print a campaign's state, and say how to continue.
 
     ``ledger`` is the ledger's argument if the campaign can be resumed; empty for the
-    environment's. ``rules`` are the campaign's. ``needed`` is what `resume` needs besides, ``plan`` what `dial` planned.
+    environment's. ``needed`` is what `resume` needs besides, ``plan`` what `dial` planned.
     """
     if as_json:
         planned = {} if plan is None else {"plan": plan}
         terminal.put(json.dumps({**state_as_json(state), **planned}))
     else:
-        for each in ContactState:
-            if state.counts[each]:
-                terminal.put(f"{each:<10} {state.counts[each]:>9}")
-        # Those that could not reach TeleCMI are among them.
-        terminal.put(f"{'attempts':<10} {state.sends:>9}")
+        rows: dict[str, object] = {
+            each: n for each in ContactState if (n := state.counts[each])
+        }
+        rows["attempts"] = state.sends  # those that could not reach TeleCMI are among them
         if state.sends:
-            terminal.put(f"{'cost':<10} {state.cost_in_words(places=2):>9}")
+            rows["cost"] = state.cost_in_words(places=2)
+        for label, said in rows.items():
+            terminal.put(f"{label:<10} {said:>9}")
     if unknown := state.counts[ContactState.UNKNOWN]:
         terminal.say(
             f"Of {unknown} it is not known whether a phone rang, and they are not dialled "
@@ -317,9 +292,7 @@ def print_state(
         )
     if ledger is None or not state.left:
         return
-    which = f"--name {quote(state.name)}"
-    if ledger:
-        which = f"--ledger {quote(ledger)} {which}"
+    which = (f"--ledger {quote(ledger)} " if ledger else "") + f"--name {quote(state.name)}"
     if is_spent(state, rules):
         terminal.say(
             "Some are left to be dialled, but the calls have cost as much as they may: `resume` "
@@ -328,11 +301,8 @@ def print_state(
             "--output rest.csv (rename its columns column.NAME to NAME)"
         )
         return
+    left = "Some are left to be dialled"
+    if state.status == "waiting for a window" and "--wait" not in needed:
+        left = "Those that are left may not be called now; --wait waits until they may"
     more = "".join(f" {quote(each)}" for each in needed)
-    hours = state.status == "waiting for a window" and "--wait" not in needed
-    left = (
-        "Those that are left may not be called now; --wait waits until they may"
-        if hours
-        else "Some are left to be dialled"
-    )
     terminal.say(f"{left}. To go on: telecmi-async resume {which}{more}")

@@ -28,8 +28,8 @@ async def status(
 
     async with opened(terminal, ledger, reads=True) as book:
         names = [name] if name is not None else await book.campaigns()
-        for each in names or [None]:
-            found = await campaign_named(book, each, reads=True)
+        for each in names or [""]:
+            found = await campaign_named(book, each or name, reads=True)
             state = await book.state(found)
             settings = CampaignSettings.parse(await book.settings(found))
             words = campaign_words(state, settings.rules, await book.next_due(found))
