@@ -15,14 +15,19 @@ from telecmi_async.cli.options import number, unwrapped, value
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
-    from telecmi_async.campaigns import CallingWindow, CampaignRules, DailyCap, FrequencyCap
+    from telecmi_async.campaigns import CallingWindow, CampaignRules
 
 _SUM: Final = number(float, 0, above=True)
 _UNITS: Final = {"m": 60, "h": 3_600, "d": 86_400}
 _FREQUENCY: Final = re.compile(r"([0-9]{1,6})/([0-9]{1,6})([mhd])", re.ASCII)
 _DAILY: Final = re.compile(r"([0-9]{1,9})(?:@(.+))?", re.ASCII)
+_FREQUENCIES: Final = (
+    "how many calls in how many minutes, hours or days, such as 1/90m, 1/24h or 3/7d"
+)
+_DAILIES: Final = "a number, and perhaps a time zone, such as 500@Asia/Kolkata"
+_MOMENTS: Final = "a date, a time and its distance from UTC, such as 2026-12-24T18:00+05:30"
 _FIELD: Final = re.compile(r"^[A-Z]\w+\.\w+ ")
 
 
@@ -54,20 +59,56 @@ class RuleOptions:
     not_after: Annotated[str | None, value("TIME")] = None
 
     def rules(self) -> CampaignRules:
-        """Return the rules.
-
-        Raises:
-            ConfigurationError: One is invalid; the message names the option.
-        """
-        from telecmi_async.campaigns import CampaignRules, CostCap
-
-        return CampaignRules(
-            window=_window(self),
-            per_number=[_frequency(each) for each in self.per_number],
-            per_day=None if self.per_day is None else _daily(self.per_day),
-            cost=None if self.max_cost is None else CostCap(self.max_cost),
-            not_after=None if self.not_after is None else _moment(self.not_after),
+        """Return the rules; the message of an error names the option."""
+        from telecmi_async.campaigns import (  # help is quick
+            CampaignRules,
+            CostCap,
+            DailyCap,
+            FrequencyCap,
         )
+
+        per_number: list[FrequencyCap] = []
+        for text in self.per_number:
+            with _option("--per-number", text, _FREQUENCIES):
+                count, per, unit = _parts(_FREQUENCY, text)
+                per_number.append(FrequencyCap(int(count), per=int(per) * _UNITS[unit]))
+        per_day = not_after = None
+        if self.per_day is not None:
+            with _option("--per-day", self.per_day, _DAILIES):
+                count, zone = _parts(_DAILY, self.per_day)
+                per_day = DailyCap(int(count), timezone=zone or "UTC")
+        if self.not_after is not None:
+            with _option("--not-after", self.not_after, _MOMENTS):
+                not_after = datetime.fromisoformat(self.not_after)
+                if not_after.utcoffset() is None:
+                    raise ValueError
+        return CampaignRules(
+            window=self._window(),
+            per_number=per_number,
+            per_day=per_day,
+            cost=None if self.max_cost is None else CostCap(self.max_cost),
+            not_after=not_after,
+        )
+
+    def _window(self) -> CallingWindow | None:
+        from telecmi_async.campaigns.window import DAYS, CallingWindow  # as above
+
+        if self.window == "any":
+            if self.days is not None or self.holiday:
+                raise ConfigurationError(
+                    "--days and --holiday need a --window of hours, not any"
+                )
+            return None
+        days = DAYS if self.days is None else self.days.lower().replace(" ", "").split(",")
+        with _option("--days", self.days or "", "days of the week, such as mon,tue,sat"):
+            if not set(days) <= set(DAYS):
+                raise ValueError
+        for each in self.holiday:
+            with _option("--holiday", each, "a date, such as 2026-12-25"):
+                date.fromisoformat(each)
+        with _option("--window", self.window, "hours of a day, such as 09:00-21:00, or any"):
+            start, end = self.window.replace(" ", "").split("-", 1)
+            return CallingWindow(start, end, days=tuple(days), holidays=self.holiday)
 
 
 RuleOptions.__doc__ = unwrapped(RuleOptions.__doc__)
@@ -85,51 +126,8 @@ def _option(name: str, text: str, form: str) -> Generator[None]:
         raise ConfigurationError(f"{name} must be {form}, not {shown(text)}") from None
 
 
-def _window(given: RuleOptions) -> CallingWindow | None:
-    from telecmi_async.campaigns.window import DAYS, CallingWindow
-
-    if given.window == "any":
-        if given.days is not None or given.holiday:
-            raise ConfigurationError("--days and --holiday need a --window of hours, not any")
-        return None
-    days = DAYS if given.days is None else given.days.lower().replace(" ", "").split(",")
-    with _option("--days", given.days or "", "days of the week, such as mon,tue,sat"):
-        if not set(days) <= set(DAYS):
-            raise ValueError
-    for each in given.holiday:
-        with _option("--holiday", each, "a date, such as 2026-12-25"):
-            date.fromisoformat(each)
-    start, _, end = given.window.replace(" ", "").partition("-")
-    with _option("--window", given.window, "hours of a day, such as 09:00-21:00, or any"):
-        if not end:
-            raise ValueError
-        return CallingWindow(start, end, days=tuple(days), holidays=given.holiday)
-
-
-def _frequency(text: str) -> FrequencyCap:
-    from telecmi_async.campaigns import FrequencyCap
-
-    form = "how many calls in how many minutes, hours or days, such as 1/90m, 1/24h or 3/7d"
-    with _option("--per-number", text, form):
-        if (found := _FREQUENCY.fullmatch(text)) is None:
-            raise ValueError
-        return FrequencyCap(int(found[1]), per=int(found[2]) * _UNITS[found[3]])
-
-
-def _daily(text: str) -> DailyCap:
-    from telecmi_async.campaigns import DailyCap
-
-    form = "a number, and perhaps a time zone, such as 500@Asia/Kolkata"
-    with _option("--per-day", text, form):
-        if (found := _DAILY.fullmatch(text)) is None:
-            raise ValueError
-        return DailyCap(int(found[1]), timezone=found[2] or "UTC")
-
-
-def _moment(text: str) -> datetime:
-    form = "a date, a time and its distance from UTC, such as 2026-12-24T18:00+05:30"
-    with _option("--not-after", text, form):
-        found = datetime.fromisoformat(text)
-        if found.utcoffset() is None:
-            raise ValueError
-        return found
+def _parts(pattern: re.Pattern[str], text: str) -> Sequence[str]:
+    found = pattern.fullmatch(text)
+    if found is None:
+        raise ValueError
+    return found.groups()

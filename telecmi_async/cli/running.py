@@ -210,8 +210,8 @@ async def run_campaign(
             except Exception as error:  # noqa: BLE001  # raised again below, as itself
                 final = error
             tasks.cancel_scope.cancel()
-        shows = None if isinstance(final, Exception) else final
-        display.finish(shows and monitor.meter.look(shows, anyio.current_time()))
+        now = anyio.current_time()
+        display.finish(None if isinstance(final, Exception) else monitor.meter.look(final, now))
         writer.finish(lambda: pressed.count)
     if campaign.unrecorded:
         terminal.say(
