@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 
     from telecmi_async import Receiver
     from telecmi_async.cli.account import Account
-    from telecmi_async.cli.commands.call import CallOptions
-    from telecmi_async.cli.options import WebhookOptions
+    from telecmi_async.cli.options import CallOptions, WebhookOptions
     from telecmi_async.cli.output.terminal import Terminal
 
 _RECEIVED: Final = "received here: the call is followed to its end"
