@@ -40,10 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from telecmi_async.cli.account import Account
-    from telecmi_async.cli.commands.dial import DialOptions
     from telecmi_async.cli.options import RunOptions
     from telecmi_async.cli.output.terminal import Terminal
-    from telecmi_async.cli.rule_options import RuleOptions
+    from telecmi_async.cli.rule_options import DialOptions, RuleOptions
 
 _TO_DIAL: Final = (ContactState.PENDING, ContactState.CLAIMED)
 _CALLER_ID: Final = "12025550199"
@@ -173,7 +172,7 @@ async def _carry_out(
         return code
 
 
-async def go_on(
+async def resume_campaign(
     terminal: Terminal,
     given: str | None,
     name: str | None,

@@ -1,17 +1,26 @@
-"""Options of `dial` that describe the rules of a campaign."""
+"""Options of `dial`: what is dialled, and the rules of a campaign."""
 
 from __future__ import annotations
 
 import re
 from contextlib import contextmanager
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from attrs import frozen
 from cyclopts import Group, Parameter
 
 from telecmi_async._internal.messages import shown
-from telecmi_async.cli.options import number, unwrapped, value
+from telecmi_async.cli.options import (
+    FILE_OR_STDIN,
+    CallerId,
+    CallsPerSecond,
+    Confirmed,
+    LedgerOption,
+    number,
+    unwrapped,
+    value,
+)
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,6 +38,45 @@ _FREQUENCIES: Final = (
 _DAILIES: Final = "a number, and perhaps a time zone, such as 500@Asia/Kolkata"
 _MOMENTS: Final = "a date, a time and its distance from UTC, such as 2026-12-24T18:00+05:30"
 _FIELD: Final = re.compile(r"^[A-Z]\w+\.\w+ ")
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class DialOptions:
+    """What is dialled, and how.
+
+    Args:
+        flow: The call flow as JSON, with {name} for what the column name says; - for stdin.
+        name: What the campaign is called; as the file, unless given.
+        max_live_calls: How many may be live at once; needs webhooks.
+        country: The country of numbers without its code, such as 91.
+        column: The column that holds the numbers, if it is not found.
+        encoding: Of the files, such as cp1252; a byte order mark overrides it.
+        delimiter: Between the cells of CSV: of , ; | and tab, the first row's most frequent
+            unless given.
+        rejected: Write the rows that cannot be dialled, and why, to this CSV file. It holds
+            numbers in full, so only you may read it.
+        unknown: Contacts whose phone may have rung: hold them, or, once it is proven that it did
+            not ring, call them again or give up.
+        pause_after_refusals: Pause after so many equal refusals in a row; 0 for never.
+        dry_run: Do all of it on a simulator: no phone rings.
+    """
+
+    flow: Annotated[str, FILE_OR_STDIN]
+    ledger: LedgerOption = None
+    name: Annotated[str | None, value("CAMPAIGN")] = None
+    calls_per_second: CallsPerSecond = 1.0
+    max_live_calls: Annotated[int | None, value("N", converter=number(int, 1))] = None
+    from_: CallerId = None
+    country: Annotated[str | None, value("CODE")] = None
+    column: Annotated[str | None, value("NAME")] = None
+    encoding: Annotated[str, value("NAME")] = "utf-8"
+    delimiter: Annotated[str | None, value("CHAR")] = None
+    rejected: Annotated[str | None, value("FILE")] = None
+    unknown: Literal["hold", "retry_after_proof", "give_up"] = "hold"
+    pause_after_refusals: Annotated[int, value("N", converter=number(int, 0))] = 10
+    dry_run: bool = False
+    confirmed: Confirmed = None
 
 
 @Parameter(name="*", group=Group("Rules that hold at the moment of sending", sort_key=2))
@@ -111,6 +159,7 @@ class RuleOptions:
             return CallingWindow(start, end, days=tuple(days), holidays=self.holiday)
 
 
+DialOptions.__doc__ = unwrapped(DialOptions.__doc__)
 RuleOptions.__doc__ = unwrapped(RuleOptions.__doc__)
 
 

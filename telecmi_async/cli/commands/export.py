@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 
 from telecmi_async._internal.messages import mask
-from telecmi_async.campaigns.contacts import export
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.ledgers import campaign_named, clock_words, opened
 from telecmi_async.cli.options import (
     CampaignOption,
     Here,
@@ -21,11 +19,7 @@ from telecmi_async.cli.options import (
     command,
     value,
 )
-from telecmi_async.cli.state_words import history_words, reason_words
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger import ContactState
-from telecmi_async.ledger.states import STATE_MEANINGS
-from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -33,6 +27,19 @@ if TYPE_CHECKING:
     from telecmi_async.campaigns.contacts.export import TextTarget
     from telecmi_async.cli.output.terminal import Terminal
     from telecmi_async.ledger import Contact
+
+# As the ledger has them.
+StateName: TypeAlias = Literal[
+    "pending",
+    "claimed",
+    "sending",
+    "placed",
+    "finished",
+    "rejected",
+    "failed",
+    "blocked",
+    "unknown",
+]
 
 
 @command(
@@ -45,7 +52,7 @@ async def export_contacts(
     ledger: LedgerOption = None,
     name: CampaignOption = None,
     kind: Annotated[Literal["csv", "jsonl"] | None, Parameter(name="--format")] = None,
-    states: Annotated[tuple[ContactState, ...], Parameter(name="--state")] = (),
+    states: Annotated[tuple[StateName, ...], Parameter(name="--state")] = (),
     output: Annotated[str | None, value("FILE")] = None,
     reveal: bool = False,
     as_json: JsonFlag = False,
@@ -61,12 +68,17 @@ async def export_contacts(
             numbers in its columns, so that the file cannot be dialled; dates, times, amounts and
             order numbers stay.
     """
+    from telecmi_async.campaigns.contacts import export
+    from telecmi_async.cli.ledgers import campaign_named, opened
+    from telecmi_async.ledger import ContactState
+
+    wanted = [ContactState(each) for each in states]
     kind = kind or ("jsonl" if as_json else "csv")
     writer = export.write_jsonl if kind == "jsonl" else export.write_csv
     async with opened(terminal, ledger, reads=True) as book:
         found = await campaign_named(book, name, reads=True)
         with _target(terminal, output) as target:
-            hidden = await writer(target, book, found, states=states, masked=not reveal)
+            hidden = await writer(target, book, found, states=wanted, masked=not reveal)
     if hidden:
         columns = ", ".join(f"{column} ({count})" for column, count in hidden.items())
         terminal.say(f"Masked numbers in: {columns}. --reveal writes them in full.")
@@ -102,6 +114,9 @@ async def why(
     Args:
         number: Whose.
     """
+    from telecmi_async.cli.ledgers import campaign_named, clock_words, opened
+    from telecmi_async.phone import parse_number
+
     wanted, known = parse_number(number), False
     async with opened(terminal, ledger, reads=True) as book:
         for each in await book.campaigns() if name is None else [name]:
@@ -110,7 +125,7 @@ async def why(
                 continue
             known = True
             _show(terminal, campaign, contact, as_json=as_json)
-            waits = contact.state is ContactState.PENDING
+            waits = contact.state == "pending"
             if waits and (words := await clock_words(book, campaign)):
                 terminal.say(f"Held up: {words}.")
     if not known:
@@ -119,13 +134,17 @@ async def why(
 
 
 def _show(terminal: Terminal, campaign: str, contact: Contact, *, as_json: bool) -> None:
+    from telecmi_async.campaigns.contacts import export
+    from telecmi_async.cli.state_words import history_words, reason_words
+    from telecmi_async.ledger.states import STATE_MEANINGS
+
     if as_json:
         told = export.export_row(contact, masked=True)
         del told["columns"]
         row = {"campaign": campaign, **told, "history": export.history(contact)}
         terminal.put(json.dumps(row, default=export.iso))
         return
-    settled = contact.state in {ContactState.PLACED, ContactState.FINISHED}
+    settled = contact.state in {"placed", "finished"}
     reason = "" if settled or not contact.reason else f": {reason_words(contact.reason)}"
     state = f"{contact.state} ({STATE_MEANINGS[contact.state]})"
     terminal.put(f"{mask(contact.number)} in {campaign} is {state}{reason}")

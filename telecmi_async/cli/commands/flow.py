@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias, cast
 
 from cyclopts import App
 
-from telecmi_async._internal.frozen_json import freeze
-from telecmi_async.cli.event_lines import masked_json
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.options import FILE_OR_STDIN, Here, JsonFlag, command, value
 from telecmi_async.errors import InvalidCall
-from telecmi_async.pcmo.template import Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +64,8 @@ def check(flow: FlowFile, /, *, as_json: JsonFlag = False, terminal: Here) -> in
     Args:
         flow: The call flow as JSON; - for stdin.
     """
+    from telecmi_async.pcmo.template import Template
+
     template = Template.parse(read_flow(terminal, flow))
     actions = [action.get("action") for action in template.dump()]
     columns, required = sorted(template.columns), sorted(template.required)
@@ -115,6 +114,10 @@ def show_flow(flow: FlowFile, /, *, as_json: JsonFlag = False, terminal: Here) -
     Args:
         flow: The call flow as JSON; - for stdin.
     """
+    from telecmi_async._internal.frozen_json import freeze
+    from telecmi_async.cli.event_lines import masked_json
+    from telecmi_async.pcmo.template import Template
+
     actions = Template.parse(read_flow(terminal, flow), raw=True).dump()
     if not terminal.stdout.isatty():
         actions = cast("list[dict[str, object]]", masked_json("", freeze(actions, "flow")))

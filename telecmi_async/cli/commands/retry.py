@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 from cyclopts import App, Parameter
 
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.ledgers import campaign_named, opened
 from telecmi_async.cli.options import (
     CampaignOption,
     Confirmed,
@@ -20,8 +19,6 @@ from telecmi_async.cli.options import (
     value,
 )
 from telecmi_async.cli.output.terminal import confirm
-from telecmi_async.ledger import ContactState
-from telecmi_async.phone import parse_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,11 +51,12 @@ async def retry_unknown(
 
     Their phones may have rung: whether they are called again is your decision.
     """
-    state = ContactState.UNKNOWN
-    return await _retry(terminal, state, numbers, "", ledger, name, confirmed, as_json=as_json)
+    return await _retry(
+        terminal, "unknown", numbers, "", ledger, name, confirmed, as_json=as_json
+    )
 
 
-def _retrying(state: ContactState, why: str) -> App:
+def _retrying(state: str, why: str) -> App:
     """Return a command that has contacts tried again which were certainly not placed."""
 
     async def retry(
@@ -84,13 +82,13 @@ def _retrying(state: ContactState, why: str) -> App:
     return command(f"retry-{state}", f"retry-{state} --ledger people.db --reason text")(retry)
 
 
-retry_rejected = _retrying(ContactState.REJECTED, "TeleCMI rejected")
-retry_failed = _retrying(ContactState.FAILED, "could not be dialled")
+retry_rejected = _retrying("rejected", "TeleCMI rejected")
+retry_failed = _retrying("failed", "could not be dialled")
 
 
 async def _retry(
     terminal: Terminal,
-    state: ContactState,
+    state_name: str,
     numbers: Sequence[str],
     reason: str,
     ledger: str | None,
@@ -100,7 +98,11 @@ async def _retry(
     as_json: bool,
 ) -> Exit:
     """Have contacts in a state tried again, once that is confirmed."""
-    wanted = set(parse_numbers(numbers))
+    from telecmi_async.cli.ledgers import campaign_named, opened
+    from telecmi_async.ledger import ContactState
+    from telecmi_async.phone import parse_numbers
+
+    state, wanted = ContactState(state_name), set(parse_numbers(numbers))
     async with opened(terminal, ledger) as book:
         found = await campaign_named(book, name)
         reasons = Counter[str]()

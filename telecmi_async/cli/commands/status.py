@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 
-from telecmi_async.campaigns import CampaignSettings
 from telecmi_async.cli.exits import Exit
-from telecmi_async.cli.ledgers import campaign_named, clock_words, opened
 from telecmi_async.cli.options import CampaignOption, Here, JsonFlag, LedgerOption, command
-from telecmi_async.cli.running import exit_for, print_state, state_as_json
-from telecmi_async.cli.state_words import BUSY, campaign_words
 
 
 @command("status", "status --ledger people.db")
@@ -25,6 +21,11 @@ async def status(
     If the ledger has several campaigns and none is named, there is a line for each. The exit
     code is the one that the campaign's own command would have, had it been left now.
     """
+    from telecmi_async.campaigns import CampaignSettings
+    from telecmi_async.cli.ledgers import campaign_named, clock_words, opened
+    from telecmi_async.cli.running import exit_for, print_state, state_as_json
+    from telecmi_async.cli.state_words import BUSY, campaign_words
+
     async with opened(terminal, ledger, reads=True) as book:
         names = [name] if name is not None else await book.campaigns()
         for each in names or [""]:
@@ -66,6 +67,9 @@ async def pause(
 
     What was sent goes on; `resume` has them start calls again.
     """
+    from telecmi_async.cli.ledgers import campaign_named, opened
+    from telecmi_async.cli.running import state_as_json
+
     async with opened(terminal, ledger) as book:
         found = await campaign_named(book, name)
         await book.set_status(found, "paused", "from the command line")
