@@ -135,7 +135,8 @@ def record(*arguments: str) -> list[Shot]:
     )
     os.close(slave)
     decoder, screen, began = codecs.getincrementaldecoder("utf-8")(), Screen(), time.monotonic()
-    shots, held = [Shot(0.0, ())], ""
+    shots: list[Shot] = []
+    held = ""
     while True:
         try:
             piece = os.read(master, 65_536)
@@ -165,8 +166,9 @@ def text_of(lines: tuple[Line, ...]) -> str:
 
 def _chosen(shots: list[Shot]) -> list[Shot]:
     """Return some of the screens, at the times of the picture: none is shown for long."""
-    some, taken = [shots[0]], shots[0].at
-    for shot, following in pairwise(shots[1:]):
+    some: list[Shot] = []
+    taken = -_STEP
+    for shot, following in pairwise(shots):
         # What is drawn comes in pieces: a screen is whole if the next piece comes later.
         if following.at - shot.at > 0.03 and shot.at - taken >= _STEP:
             some.append(shot)

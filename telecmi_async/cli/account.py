@@ -6,7 +6,7 @@ Never from arguments, which are there for all users of the machine to see.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -16,16 +16,20 @@ from telecmi_async._internal.telecmi import BASE_URL
 from telecmi_async._internal.validators import environment_variable, required_variable
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.errors import ConfigurationError
+from telecmi_async.events.receiver import new_token
 from telecmi_async.wire.credentials import Credentials
 from telecmi_async.wire.endpoints import parse_base_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from telecmi_async.cli.output.terminal import Terminal
 
 # Longer than any secret: a wrong file is not read to its end.
-_LONGEST = 4_096
+_LONGEST: Final = 4_096
+_ACCOUNT: Final = ("TELECMI_APP_ID", "TELECMI_SECRET")
+# Variables that no file may replace.
+_PLAIN: Final = frozenset({"TELECMI_APP_ID", "TELECMI_FROM"})
 
 
 @frozen
@@ -45,17 +49,15 @@ def target_words(base_url: str) -> str:
     return f"{host}, by TELECMI_BASE_URL: no phone rings if that is a simulator"
 
 
-def account_of(
-    terminal: Terminal, *, secret_stdin: bool = False, lacking: Mapping[str, str] | None = None
-) -> Account:
+def token_hint() -> str:
+    """Return what the token of webhooks is, with an example."""
+    return f"the webhook address must end in a word that no one else knows, as {new_token()}"
+
+
+def account_of(terminal: Terminal, *needed: str, secret_stdin: bool = False) -> Account:
     """Return the account that the environment names; its secret may be stdin's first line.
 
-    What is missing is said all at once.
-
-    Args:
-        terminal: Where the environment and stdin are.
-        secret_stdin: Whether the secret is stdin's first line.
-        lacking: Other variables that the command needs and lacks, and what may be done.
+    What is missing is said all at once; ``needed`` names more variables that the command needs.
 
     Raises:
         Stop: The app id or the secret is missing, or something else that is needed.
@@ -63,22 +65,21 @@ def account_of(
     """
     environ = terminal.environ
     base_url = parse_base_url(environment_variable(environ, "TELECMI_BASE_URL") or BASE_URL)
-    missing = [] if environment_variable(environ, "TELECMI_APP_ID") else ["TELECMI_APP_ID"]
-    if not (secret_stdin or is_set(environ, "TELECMI_SECRET")):
-        missing.append("TELECMI_SECRET")
-    names = [*missing, *(lacking or ())]
-    if names:
-        which = f"variable {names[0]} is" if len(names) == 1 else f"variables {_and(names)} are"
-        hints = "".join(f"; {hint}" for hint in (lacking or {}).values())
-        code = Exit.CREDENTIALS if missing else Exit.USAGE
+    names = [*(_ACCOUNT[:1] if secret_stdin else _ACCOUNT), *needed]
+    if names := [name for name in names if not is_set(environ, name)]:
+        *most, last = names
+        which = f"variables {', '.join(most)} and {last} are" if most else f"variable {last} is"
+        hints = "; --from gives a caller id, too" if "TELECMI_FROM" in names else ""
+        hints += f"; {token_hint()}" if "TELECMI_WEBHOOK_TOKEN" in names else ""
+        code = Exit.CREDENTIALS if {*_ACCOUNT} & {*names} else Exit.USAGE
         raise Stop(code, f"the environment {which} not set{hints}")
     try:
-        app_id = required_variable(environ, "TELECMI_APP_ID")
-        if secret_stdin:
-            secret = Secret(terminal.stdin.readline().strip())
-        else:
-            secret = secret_variable(environ, "TELECMI_SECRET")
-        credentials = Credentials(app_id, secret)
+        secret = (
+            Secret(terminal.stdin.readline().strip())
+            if secret_stdin
+            else secret_variable(environ, "TELECMI_SECRET")
+        )
+        credentials = Credentials(required_variable(environ, "TELECMI_APP_ID"), secret)
     except ConfigurationError as error:
         raise Stop(Exit.CREDENTIALS, str(error)) from None
     return Account(credentials, base_url, environment_variable(environ, "TELECMI_FROM") or None)
@@ -86,19 +87,8 @@ def account_of(
 
 def is_set(environ: Mapping[str, str], name: str) -> bool:
     """Return whether a variable is there, or the one that names a file with its value."""
-    return any(environment_variable(environ, each) for each in (name, f"{name}_FILE"))
-
-
-def _and(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def caller_id(terminal: Terminal, given: str | None, lacking: dict[str, str]) -> str | None:
-    """Return the caller id that an option or the environment gives, or say that it is lacking."""
-    from_ = given or environment_variable(terminal.environ, "TELECMI_FROM") or None
-    if from_ is None:
-        lacking["TELECMI_FROM"] = "--from gives a caller id, too"
-    return from_
+    names = [name] if name in _PLAIN else [name, f"{name}_FILE"]
+    return any(environment_variable(environ, each) for each in names)
 
 
 def secret_variable(environ: Mapping[str, str], name: str) -> Secret:

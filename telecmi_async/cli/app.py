@@ -53,6 +53,7 @@ COMMANDS: Final = {
 }
 #: Commands that are not in a module of their own, under their own name.
 _PLACES: Final = {
+    "resume": "dial:resume",
     "pause": "status:pause",
     "why": "export:why",
     "export": "export:export_contacts",
@@ -122,7 +123,7 @@ def run_program(given: Sequence[str], terminal: Terminal) -> int:
     if name not in _SHOWING:
         terminal = terminal.unfailing(results=True)
     run_command = partial(command, *bound.args, **bound.kwargs, terminal=terminal)
-    import anyio  # noqa: PLC0415  # the list of commands is quick
+    import anyio  # the list of commands is quick
 
     try:
         with _without_call_lines():
@@ -184,7 +185,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def _fail(terminal: Terminal, who: str, error: BaseException, *, as_json: bool) -> int:
     """Say why a command ended: words for people, and an object for programs."""
-    from telecmi_async.cli.messages import error_words  # noqa: PLC0415  # help is quick
+    from telecmi_async.cli.messages import error_words  # help is quick
 
     kind, message = type(error).__name__, error_words(error)
     match error:

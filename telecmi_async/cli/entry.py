@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None, *, terminal: Terminal | None = None)
     """
     terminal = terminal or Terminal.of_process()
     try:
-        from telecmi_async.cli.app import run_program  # noqa: PLC0415  # needs an extra
+        from telecmi_async.cli.app import run_program  # needs an extra
 
         return run_program(sys.argv[1:] if argv is None else argv, terminal)
     except ModuleNotFoundError as error:

@@ -22,6 +22,8 @@ from telecmi_async.events.model import without_code
 from telecmi_async.events.reference import reference_in
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from telecmi_async._internal.frozen_json import Json
     from telecmi_async.events import Event
 
@@ -108,14 +110,15 @@ def masked_payload(event: Event) -> dict[str, object]:
     """
     numbers = [str(event.raw[key]) for key in NUMBER_KEYS if key in event.raw]
     known = [digits for each in numbers if (digits := "".join(filter(str.isdigit, each)))]
-    return {key: _masked(key, value, known) for key, value in event.raw.items()}
+    return {key: masked_json(key, value, known) for key, value in event.raw.items()}
 
 
-def _masked(key: str, value: Json, known: list[str]) -> object:
+def masked_json(key: str, value: Json, known: Collection[str] = ()) -> object:
+    """Return a part of JSON, which stands under a key, with its numbers masked."""
     if isinstance(value, JsonObject):
-        return {name: _masked(name, item, known) for name, item in value.items()}
+        return {name: masked_json(name, item, known) for name, item in value.items()}
     if isinstance(value, tuple):
-        return [_masked(key, item, known) for item in value]
+        return [masked_json(key, item, known) for item in value]
     if value is None or isinstance(value, bool) or key in PLAIN_KEYS:
         return value
     text = str(value)
@@ -125,7 +128,7 @@ def _masked(key: str, value: Json, known: list[str]) -> object:
     elif key in ID_KEYS:
         hidden = shown_id(text)
     elif inner is not None:
-        hidden = json.dumps(_masked(key, inner, known), ensure_ascii=False)
+        hidden = json.dumps(masked_json(key, inner, known), ensure_ascii=False)
     else:
         name = "phone" if key in NUMBER_KEYS else key
         hidden = mask_text(without_code(text), name, known)

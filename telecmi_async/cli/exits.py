@@ -58,8 +58,10 @@ _EXITS: Final[dict[type[TelecmiError], Exit]] = {
 }
 
 
-def exit_of(error: TelecmiError | None) -> Exit:
+def exit_of(error: TelecmiError | Stop | None) -> Exit:
     """Return the exit code of what a call, or a question to TeleCMI, came to."""
     if error is None:
         return Exit.OK
+    if isinstance(error, Stop):
+        return error.code
     return _EXITS.get(type(error)) or (Exit.FAILED if error.safe_to_redial else Exit.UNKNOWN)

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from telecmi_async._internal.secrets import Secret
-from telecmi_async._internal.validators import environment_variable
 from telecmi_async.campaigns import CampaignSettings
 from telecmi_async.campaigns.clock_check import held_up, words_for
-from telecmi_async.cli.account import secret_variable
+from telecmi_async.cli.account import is_set, secret_variable
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.errors import ConfigurationError, StoreError
-from telecmi_async.ledger import SqliteLedger
+from telecmi_async.ledger import PostgresLedger, SqliteLedger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -28,8 +27,7 @@ _WITH_PASSWORD = re.compile(r"//[^/@]*:[^/@]*@|[?&]password=")
 
 def is_named(terminal: Terminal, given: str | None) -> bool:
     """Return whether an argument or the environment names a ledger."""
-    names = ("TELECMI_LEDGER", "TELECMI_LEDGER_FILE")
-    return bool(given or any(environment_variable(terminal.environ, name) for name in names))
+    return bool(given) or is_set(terminal.environ, "TELECMI_LEDGER")
 
 
 @asynccontextmanager
@@ -63,8 +61,6 @@ async def opened(
 
 def _ledger_at(place: Secret, *, new: bool, migrate: bool) -> Ledger:
     if _URL.match(place.reveal()):
-        from telecmi_async.ledger.postgres.ledger import PostgresLedger  # noqa: PLC0415  # an extra
-
         return PostgresLedger(place.reveal(), migrate=migrate)
     path = Path(place.reveal())
     if not new and not path.exists():

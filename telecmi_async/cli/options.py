@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from inspect import cleandoc
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from attrs import fields, frozen
 from cyclopts import App, Group, Parameter, Token
@@ -172,6 +172,11 @@ class WebhookOptions:
         return self.webhook_port is not None or self.webhook_url is not None
 
     @property
+    def needed(self) -> list[str]:
+        """The variables that receiving needs."""
+        return ["TELECMI_WEBHOOK_TOKEN"] if self.receives else []
+
+    @property
     def port(self) -> int:
         """The port on this machine."""
         return WEBHOOK_PORT if self.webhook_port is None else self.webhook_port
@@ -206,5 +211,29 @@ class RunOptions:
         return found
 
 
-for _class in (WebhookOptions, RunOptions):
+@Parameter(name="*")
+@frozen(kw_only=True)
+class CallOptions:
+    """The call, and how it is placed.
+
+    Args:
+        to: Who is called.
+        flow: The call flow as JSON; - for stdin.
+        duration: The longest the call may last.
+        extra_params: Your own data, given back with every event.
+        region: Which endpoint takes it; auto: India for 91 and ten digits, else global.
+        wait: Follow the call to its end; print its stages, talk time and cost.
+    """
+
+    to: Annotated[str, value("NUMBER")]
+    flow: Annotated[str, FILE_OR_STDIN, Parameter(name=("--flow", "--pcmo"))]
+    from_: CallerId = None
+    extra_params: Annotated[str | None, value("JSON")] = None
+    duration: Annotated[int | None, value("SECONDS", converter=number(int))] = None
+    region: Literal["auto", "india", "global"] = "auto"
+    confirmed: Annotated[bool, Parameter(name="--yes", help="Do not ask.")] = False
+    wait: bool = False
+
+
+for _class in (CallOptions, RunOptions, WebhookOptions):
     _class.__doc__ = unwrapped(_class.__doc__)

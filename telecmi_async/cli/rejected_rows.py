@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,19 +24,15 @@ _FIELDS: Final = ("row", "kind", "reason", "text")
 def write_rejected(path: str, file: ContactsFile, contacts: str) -> None:
     """Write the rejected rows of a contacts file; only the user may read what was written.
 
-    Args:
-        path: Where to. An earlier list is replaced, and no other file.
-        file: The contacts.
-        contacts: Their path. If it can be read again, the text of each row is written, too.
-
-    Raises:
-        Stop: The path is that of another file.
-        ConfigurationError: It cannot be written.
+    An earlier list at ``path`` is replaced, and no other file. If ``contacts``, the file's path,
+    can be read again, the text of each row is written, too.
     """
     try:
         if Path(path).is_file() and not _is_list(path):
             raise Stop(Exit.USAGE, f"--rejected {path}: it exists, and is no list of rows")
-        with open(path, "w", encoding="utf-8", newline="", opener=_private) as target:
+        with open(
+            path, "w", encoding="utf-8", newline="", opener=partial(os.open, mode=0o600)
+        ) as target:
             Path(path).chmod(0o600)  # it may have existed
             writer = csv.writer(target)
             writer.writerow(_FIELDS)
@@ -50,10 +47,6 @@ def write_rejected(path: str, file: ContactsFile, contacts: str) -> None:
                         writer.writerow((row, item.kind, plain_words(item.reason), mark(text)))
     except OSError as error:
         raise ConfigurationError(f"--rejected: cannot write {path}: {error.strerror}") from None
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _is_list(path: str) -> bool:

@@ -1,35 +1,82 @@
-"""Options of `dial` that describe the rules of a campaign."""
+"""Options of `dial`: what is dialled, and the rules of a campaign."""
 
 from __future__ import annotations
 
 import re
 from contextlib import contextmanager
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from attrs import frozen
 from cyclopts import Group, Parameter
 
 from telecmi_async._internal.messages import shown
-from telecmi_async.campaigns import (
-    CallingWindow,
-    CampaignRules,
-    CostCap,
-    DailyCap,
-    FrequencyCap,
+from telecmi_async.cli.options import (
+    FILE_OR_STDIN,
+    CallerId,
+    CallsPerSecond,
+    Confirmed,
+    LedgerOption,
+    number,
+    unwrapped,
+    value,
 )
-from telecmi_async.campaigns.window import DAYS
-from telecmi_async.cli.options import number, unwrapped, value
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
+
+    from telecmi_async.campaigns import CallingWindow, CampaignRules
 
 _SUM: Final = number(float, 0, above=True)
 _UNITS: Final = {"m": 60, "h": 3_600, "d": 86_400}
 _FREQUENCY: Final = re.compile(r"([0-9]{1,6})/([0-9]{1,6})([mhd])", re.ASCII)
 _DAILY: Final = re.compile(r"([0-9]{1,9})(?:@(.+))?", re.ASCII)
+_FREQUENCIES: Final = (
+    "how many calls in how many minutes, hours or days, such as 1/90m, 1/24h or 3/7d"
+)
+_DAILIES: Final = "a number, and perhaps a time zone, such as 500@Asia/Kolkata"
+_MOMENTS: Final = "a date, a time and its distance from UTC, such as 2026-12-24T18:00+05:30"
 _FIELD: Final = re.compile(r"^[A-Z]\w+\.\w+ ")
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class DialOptions:
+    """What is dialled, and how.
+
+    Args:
+        flow: The call flow as JSON, with {name} for what the column name says; - for stdin.
+        name: What the campaign is called; as the file, unless given.
+        max_live_calls: How many may be live at once; needs webhooks.
+        country: The country of numbers without its code, such as 91.
+        column: The column that holds the numbers, if it is not found.
+        encoding: Of the files, such as cp1252; a byte order mark overrides it.
+        delimiter: Between the cells of CSV: of , ; | and tab, the first row's most frequent
+            unless given.
+        rejected: Write the rows that cannot be dialled, and why, to this CSV file. It holds
+            numbers in full, so only you may read it.
+        unknown: Contacts whose phone may have rung: hold them, or, once it is proven that it did
+            not ring, call them again or give up.
+        pause_after_refusals: Pause after so many equal refusals in a row; 0 for never.
+        dry_run: Do all of it on a simulator: no phone rings.
+    """
+
+    flow: Annotated[str, FILE_OR_STDIN]
+    ledger: LedgerOption = None
+    name: Annotated[str | None, value("CAMPAIGN")] = None
+    calls_per_second: CallsPerSecond = 1.0
+    max_live_calls: Annotated[int | None, value("N", converter=number(int, 1))] = None
+    from_: CallerId = None
+    country: Annotated[str | None, value("CODE")] = None
+    column: Annotated[str | None, value("NAME")] = None
+    encoding: Annotated[str, value("NAME")] = "utf-8"
+    delimiter: Annotated[str | None, value("CHAR")] = None
+    rejected: Annotated[str | None, value("FILE")] = None
+    unknown: Literal["hold", "retry_after_proof", "give_up"] = "hold"
+    pause_after_refusals: Annotated[int, value("N", converter=number(int, 0))] = 10
+    dry_run: bool = False
+    confirmed: Confirmed = None
 
 
 @Parameter(name="*", group=Group("Rules that hold at the moment of sending", sort_key=2))
@@ -60,20 +107,59 @@ class RuleOptions:
     not_after: Annotated[str | None, value("TIME")] = None
 
     def rules(self) -> CampaignRules:
-        """Return the rules.
-
-        Raises:
-            ConfigurationError: One is invalid; the message names the option.
-        """
-        return CampaignRules(
-            window=_window(self),
-            per_number=[_frequency(each) for each in self.per_number],
-            per_day=None if self.per_day is None else _daily(self.per_day),
-            cost=None if self.max_cost is None else CostCap(self.max_cost),
-            not_after=None if self.not_after is None else _moment(self.not_after),
+        """Return the rules; the message of an error names the option."""
+        from telecmi_async.campaigns import (  # help is quick
+            CampaignRules,
+            CostCap,
+            DailyCap,
+            FrequencyCap,
         )
 
+        per_number: list[FrequencyCap] = []
+        for text in self.per_number:
+            with _option("--per-number", text, _FREQUENCIES):
+                count, per, unit = _parts(_FREQUENCY, text)
+                per_number.append(FrequencyCap(int(count), per=int(per) * _UNITS[unit]))
+        per_day = not_after = None
+        if self.per_day is not None:
+            with _option("--per-day", self.per_day, _DAILIES):
+                count, zone = _parts(_DAILY, self.per_day)
+                per_day = DailyCap(int(count), timezone=zone or "UTC")
+        if self.not_after is not None:
+            with _option("--not-after", self.not_after, _MOMENTS):
+                not_after = datetime.fromisoformat(self.not_after)
+                if not_after.utcoffset() is None:
+                    raise ValueError
+        return CampaignRules(
+            window=self._window(),
+            per_number=per_number,
+            per_day=per_day,
+            cost=None if self.max_cost is None else CostCap(self.max_cost),
+            not_after=not_after,
+        )
 
+    def _window(self) -> CallingWindow | None:
+        from telecmi_async.campaigns.window import DAYS, CallingWindow  # as above
+
+        if self.window == "any":
+            if self.days is not None or self.holiday:
+                raise ConfigurationError(
+                    "--days and --holiday need a --window of hours, not any"
+                )
+            return None
+        days = DAYS if self.days is None else self.days.lower().replace(" ", "").split(",")
+        with _option("--days", self.days or "", "days of the week, such as mon,tue,sat"):
+            if not set(days) <= set(DAYS):
+                raise ValueError
+        for each in self.holiday:
+            with _option("--holiday", each, "a date, such as 2026-12-25"):
+                date.fromisoformat(each)
+        with _option("--window", self.window, "hours of a day, such as 09:00-21:00, or any"):
+            start, end = self.window.replace(" ", "").split("-", 1)
+            return CallingWindow(start, end, days=tuple(days), holidays=self.holiday)
+
+
+DialOptions.__doc__ = unwrapped(DialOptions.__doc__)
 RuleOptions.__doc__ = unwrapped(RuleOptions.__doc__)
 
 
@@ -89,45 +175,8 @@ def _option(name: str, text: str, form: str) -> Generator[None]:
         raise ConfigurationError(f"{name} must be {form}, not {shown(text)}") from None
 
 
-def _window(given: RuleOptions) -> CallingWindow | None:
-    if given.window == "any":
-        if given.days is not None or given.holiday:
-            raise ConfigurationError("--days and --holiday need a --window of hours, not any")
-        return None
-    days = DAYS if given.days is None else given.days.lower().replace(" ", "").split(",")
-    with _option("--days", given.days or "", "days of the week, such as mon,tue,sat"):
-        if not set(days) <= set(DAYS):
-            raise ValueError
-    for each in given.holiday:
-        with _option("--holiday", each, "a date, such as 2026-12-25"):
-            date.fromisoformat(each)
-    start, _, end = given.window.replace(" ", "").partition("-")
-    with _option("--window", given.window, "hours of a day, such as 09:00-21:00, or any"):
-        if not end:
-            raise ValueError
-        return CallingWindow(start, end, days=tuple(days), holidays=given.holiday)
-
-
-def _frequency(text: str) -> FrequencyCap:
-    form = "how many calls in how many minutes, hours or days, such as 1/90m, 1/24h or 3/7d"
-    with _option("--per-number", text, form):
-        if (found := _FREQUENCY.fullmatch(text)) is None:
-            raise ValueError
-        return FrequencyCap(int(found[1]), per=int(found[2]) * _UNITS[found[3]])
-
-
-def _daily(text: str) -> DailyCap:
-    form = "a number, and perhaps a time zone, such as 500@Asia/Kolkata"
-    with _option("--per-day", text, form):
-        if (found := _DAILY.fullmatch(text)) is None:
-            raise ValueError
-        return DailyCap(int(found[1]), timezone=found[2] or "UTC")
-
-
-def _moment(text: str) -> datetime:
-    form = "a date, a time and its distance from UTC, such as 2026-12-24T18:00+05:30"
-    with _option("--not-after", text, form):
-        found = datetime.fromisoformat(text)
-        if found.utcoffset() is None:
-            raise ValueError
-        return found
+def _parts(pattern: re.Pattern[str], text: str) -> Sequence[str]:
+    found = pattern.fullmatch(text)
+    if found is None:
+        raise ValueError
+    return found.groups()

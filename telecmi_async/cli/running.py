@@ -10,25 +10,24 @@ from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from attrs import define
 
+from telecmi_async.campaigns import Campaign
 from telecmi_async.campaigns.send_health import EQUAL_REFUSALS, REFUSED_CREDENTIALS
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.interrupts import interrupts
-from telecmi_async.cli.output.display import display_for
+from telecmi_async.cli.interrupts import Interrupts, interrupts
+from telecmi_async.cli.output.display import Display, display_for
 from telecmi_async.cli.output.progress import ProgressMeter, duration
 from telecmi_async.cli.state_words import BUSY, is_spent
 from telecmi_async.errors import StoreError
-from telecmi_async.ledger import ContactState
+from telecmi_async.ledger import CampaignState, ContactState, Ledger
 from telecmi_async.ledger.states import Move
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
-    from telecmi_async.campaigns import Campaign, CampaignRules
-    from telecmi_async.cli.interrupts import Interrupts
-    from telecmi_async.cli.output.display import Display
+    from telecmi_async.campaigns import CampaignRules
     from telecmi_async.cli.output.terminal import Terminal
-    from telecmi_async.ledger import CampaignState, Ledger
 
 _LOOK: Final = 0.1
 # Retries are due within the hour. A later contact waits for calling hours or the next day.
@@ -42,55 +41,38 @@ _LATER: Final = (
 )
 # Rules with a cap: they postpone contacts when the cap is reached.
 _CAPS: Final = ("per_day", "per_number")
-_PART: Final = (
-    ContactState.PENDING,
-    ContactState.CLAIMED,
-    ContactState.SENDING,
-    ContactState.REJECTED,
-    ContactState.FAILED,
-    ContactState.BLOCKED,
-)
+_WHOLE: Final = (ContactState.PLACED, ContactState.FINISHED)
 
 
+@define(eq=False)
 class _RunMonitor:
     """Shows a campaign's progress, and stops its worker when there is a reason."""
 
-    def __init__(
-        self,
-        campaign: Campaign,
-        ledger: Ledger,
-        display: Display,
-        pressed: Interrupts,
-        *,
-        patient: bool,
-        receives: bool,
-    ) -> None:
-        self.why: Exit | None = None
-        self._campaign = campaign
-        self._ledger = ledger
-        self._display = display
-        self._pressed = pressed
-        self._patient = patient
-        # Live calls count as busy if their ends will be received.
-        self._busy = (*BUSY, ContactState.PLACED) if receives else BUSY
-        self.meter = ProgressMeter(receives=receives)
-        self._state: CampaignState | None = None
-        self._paused = False
-        self._idle = 0
-        self._sends = -1
-        self._unreached_since = math.inf
+    campaign: Campaign
+    ledger: Ledger
+    display: Display
+    pressed: Interrupts
+    patient: bool
+    receives: bool
+    meter: ProgressMeter
+    why: Exit | None = None
+    _state: CampaignState | None = None
+    _paused: bool = False
+    _idle: int = 0
+    _sends: int = -1
+    _unreached_since: float = math.inf
 
     def show(self, state: CampaignState) -> None:
         """Show a state of the campaign."""
         self._state = state
-        self._display.show(self.meter.look(state, anyio.current_time()))
+        self.display.show(self.meter.look(state, anyio.current_time()))
 
     async def watch(self) -> None:
         """Wait for a reason to leave."""
         while self.why is None:
             await anyio.sleep(_LOOK)
-            if self._pressed.count:
-                request, ledger = map(duration, self._campaign.timeouts.longest_leave)
+            if self.pressed.count:
+                request, ledger = map(duration, self.campaign.timeouts.longest_leave)
                 self._leave(
                     Exit.INTERRUPTED,
                     "No more calls are started; waiting for what was sent. That takes at most "
@@ -103,23 +85,24 @@ class _RunMonitor:
                     await self._check(state)
 
     async def _check(self, state: CampaignState) -> None:
-        if state.asked == "paused" and state.why == REFUSED_CREDENTIALS:
+        paused = state.asked == "paused"
+        if paused and state.why == REFUSED_CREDENTIALS:
             self._leave(Exit.CREDENTIALS, f"{state.why}: no call was placed since.")
             return
-        if state.asked == "paused" and EQUAL_REFUSALS in state.why:
+        if paused and EQUAL_REFUSALS in state.why:
             self._leave(
                 Exit.PARTLY,
                 f"Paused: {state.why}. Once that is put right, `retry-rejected` has them tried "
                 "again, and `resume` goes on.",
             )
             return
-        if (state.asked == "paused") is not self._paused:
-            self._paused = not self._paused
+        if paused is not self._paused:
+            self._paused = paused
             said = f"Paused{f' ({state.why})' if state.why else ''}: waiting for `resume`."
-            self._display.note(said if self._paused else "Going on.")
-        if self._patient:
+            self.display.note(said if paused else "Going on.")
+        if self.patient:
             return
-        why, now = self._campaign.unreached, anyio.current_time()
+        why, now = self.campaign.unreached, anyio.current_time()
         self._unreached_since = min(self._unreached_since, now) if why else math.inf
         if now - self._unreached_since >= _OUTAGE:
             self._leave(
@@ -142,19 +125,18 @@ class _RunMonitor:
 
         Otherwise the worker would claim and postpone them one by one.
         """
-        per_day = self._campaign.settings.rules.per_day
-        if per_day is None:
+        if (per_day := self.campaign.settings.rules.per_day) is None:
             return False
         rule, at = await self._last_rule()
-        return rule == "per_day" and at >= per_day.began(await self._ledger.now())
+        return rule == "per_day" and at >= per_day.began(await self.ledger.now())
 
     async def _last_rule(self) -> tuple[str, float]:
         """Return the rule that last postponed the first pending contact, and when."""
-        name = self._campaign.name
-        contacts = self._ledger.contacts(name, states=[ContactState.PENDING])
+        name = self.campaign.name
+        contacts = self.ledger.contacts(name, states=[ContactState.PENDING])
         async with aclosing(contacts) as pending:
             first = await anext(pending, None)
-        found = None if first is None else await self._ledger.find(name, first.number)
+        found = None if first is None else await self.ledger.find(name, first.number)
         for each in reversed(() if found is None else found.history):
             if each.what == Move.POSTPONE:
                 return each.detail.partition(":")[0], each.at
@@ -165,36 +147,26 @@ class _RunMonitor:
 
         Once is not enough: a contact may change its state between the two queries.
         """
-        due = await self._ledger.next_due(self._campaign.name)
-        later = due is not None and due > await self._ledger.now() + _LONG
-        counts = (await self._ledger.state(self._campaign.name)).counts
-        idle = later and not any(counts[each] for each in self._busy)
+        due = await self.ledger.next_due(self.campaign.name)
+        later = due is not None and due > await self.ledger.now() + _LONG
+        counts = (await self.ledger.state(self.campaign.name)).counts
+        # Live calls count as busy if their ends will be received.
+        busy = (*BUSY, ContactState.PLACED) if self.receives else BUSY
+        idle = later and not any(counts[each] for each in busy)
         self._idle = self._idle + 1 if idle else 0
         return self._idle > 1
 
     def _leave(self, why: Exit, words: str) -> None:
         self.why = why
-        self._display.note(words)
-        self._campaign.leave()
-
-
-class _Notes(logging.Handler):
-    """Shows log messages without disturbing the display."""
-
-    def __init__(self, display: Display) -> None:
-        super().__init__(logging.WARNING)
-        self._display = display
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Show a message."""
-        self._display.note(self.format(record))
+        self.display.note(words)
+        self.campaign.leave()
 
 
 @contextmanager
 def _warnings(display: Display) -> Generator[None]:
-    """Show the package's warnings on a display."""
-    logger = logging.getLogger("telecmi_async")
-    notes = _Notes(display)
+    """Show the package's warnings on a display, without disturbing it."""
+    logger, notes = logging.getLogger("telecmi_async"), logging.Handler(logging.WARNING)
+    notes.emit = lambda record: display.note(notes.format(record))  # type: ignore[method-assign]  # one line
     logger.addHandler(notes)
     try:
         yield
@@ -211,49 +183,41 @@ async def run_campaign(
     that the campaign receives events of its calls.
 
     Raises:
-        ServiceClosed: The service was closed meanwhile.
         Stop: The ledger fails, and the command was interrupted, or outcomes are not on record.
-        StoreError: The ledger fails at the beginning or at the end.
     """
-    failure: Exception | None = None
-    final: CampaignState | None = None
+    final: CampaignState | Exception
     with (
         terminal.in_background() as (shown, writer),
         interrupts(shown) as pressed,
         _warnings(display := display_for(shown.words)),
     ):
-        monitor = _RunMonitor(
-            campaign, ledger, display, pressed, patient=patient, receives=receives
-        )
+        meter = ProgressMeter(receives=receives)
+        monitor = _RunMonitor(campaign, ledger, display, pressed, patient, receives, meter)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(monitor.watch)
             try:
                 final = await campaign.run(on_progress=monitor.show)
             except Exception as error:  # noqa: BLE001  # raised again below, as itself
-                failure = error
+                final = error
             tasks.cancel_scope.cancel()
-        display.finish(
-            None if final is None else monitor.meter.look(final, anyio.current_time())
-        )
+        now = anyio.current_time()
+        display.finish(None if isinstance(final, Exception) else monitor.meter.look(final, now))
         writer.finish(lambda: pressed.count)
     if campaign.unrecorded:
         terminal.say(
             f"What became of {campaign.unrecorded} sends is not on record: they are taken for "
             "unknown when the ledger is back."
         )
-    if failure is not None:
-        if isinstance(failure, StoreError) and (
-            campaign.unrecorded or monitor.why is Exit.INTERRUPTED
-        ):
-            code = Exit.UNKNOWN if campaign.unrecorded else Exit.INTERRUPTED
-            raise Stop(code, str(failure)) from None
-        raise failure
-    assert final is not None, "it came to an end"  # noqa: S101  # for type checkers
+    code = Exit.UNKNOWN if campaign.unrecorded else monitor.why
+    if isinstance(final, Exception):
+        if isinstance(final, StoreError) and code in {Exit.UNKNOWN, Exit.INTERRUPTED}:
+            raise Stop(code, str(final)) from None
+        raise final
     if final.asked == "stopped":
         terminal.say(f"Stopped{f': {final.why}' if final.why else ''}.")
-    if campaign.unrecorded:
-        return final, Exit.UNKNOWN
-    return final, exit_for(final, campaign.settings.rules, monitor.why)
+    if code is not Exit.UNKNOWN:
+        code = exit_for(final, campaign.settings.rules, code)
+    return final, code
 
 
 def exit_for(state: CampaignState, rules: CampaignRules, why: Exit | None = None) -> Exit:
@@ -266,7 +230,7 @@ def exit_for(state: CampaignState, rules: CampaignRules, why: Exit | None = None
         return why
     if is_spent(state, rules) and state.counts[ContactState.PENDING]:
         return Exit.QUOTA
-    return Exit.PARTLY if any(state.counts[each] for each in _PART) else Exit.OK
+    return Exit.PARTLY if state.total > sum(state.counts[each] for each in _WHOLE) else Exit.OK
 
 
 def state_as_json(state: CampaignState) -> dict[str, object]:
@@ -297,19 +261,20 @@ def print_state(
     """Print a campaign's state, and say how to continue.
 
     ``ledger`` is the ledger's argument if the campaign can be resumed; empty for the
-    environment's. ``rules`` are the campaign's. ``needed`` is what `resume` needs besides, ``plan`` what `dial` planned.
+    environment's. ``needed`` is what `resume` needs besides, ``plan`` what `dial` planned.
     """
     if as_json:
         planned = {} if plan is None else {"plan": plan}
         terminal.put(json.dumps({**state_as_json(state), **planned}))
     else:
-        for each in ContactState:
-            if state.counts[each]:
-                terminal.put(f"{each:<10} {state.counts[each]:>9}")
-        # Those that could not reach TeleCMI are among them.
-        terminal.put(f"{'attempts':<10} {state.sends:>9}")
+        rows: dict[str, object] = {
+            each: n for each in ContactState if (n := state.counts[each])
+        }
+        rows["attempts"] = state.sends  # those that could not reach TeleCMI are among them
         if state.sends:
-            terminal.put(f"{'cost':<10} {state.cost_in_words(places=2):>9}")
+            rows["cost"] = state.cost_in_words(places=2)
+        for label, said in rows.items():
+            terminal.put(f"{label:<10} {said:>9}")
     if unknown := state.counts[ContactState.UNKNOWN]:
         terminal.say(
             f"Of {unknown} it is not known whether a phone rang, and they are not dialled "
@@ -317,9 +282,7 @@ def print_state(
         )
     if ledger is None or not state.left:
         return
-    which = f"--name {quote(state.name)}"
-    if ledger:
-        which = f"--ledger {quote(ledger)} {which}"
+    which = (f"--ledger {quote(ledger)} " if ledger else "") + f"--name {quote(state.name)}"
     if is_spent(state, rules):
         terminal.say(
             "Some are left to be dialled, but the calls have cost as much as they may: `resume` "
@@ -328,11 +291,8 @@ def print_state(
             "--output rest.csv (rename its columns column.NAME to NAME)"
         )
         return
+    left = "Some are left to be dialled"
+    if state.status == "waiting for a window" and "--wait" not in needed:
+        left = "Those that are left may not be called now; --wait waits until they may"
     more = "".join(f" {quote(each)}" for each in needed)
-    hours = state.status == "waiting for a window" and "--wait" not in needed
-    left = (
-        "Those that are left may not be called now; --wait waits until they may"
-        if hours
-        else "Some are left to be dialled"
-    )
     terminal.say(f"{left}. To go on: telecmi-async resume {which}{more}")

@@ -17,18 +17,6 @@ if TYPE_CHECKING:
 
 #: States of contacts that a worker is handling, by a lease that has not expired.
 BUSY: Final = (ContactState.CLAIMED, ContactState.SENDING)
-#: What each state of a contact means.
-STATE_WORDS: Final[Mapping[ContactState, str]] = {
-    ContactState.PENDING: "to be dialled",
-    ContactState.CLAIMED: "about to be dialled",
-    ContactState.SENDING: "being sent",
-    ContactState.PLACED: "TeleCMI has the call",
-    ContactState.FINISHED: "over, and how it went is known",
-    ContactState.REJECTED: "TeleCMI refused it",
-    ContactState.FAILED: "could not be sent",
-    ContactState.BLOCKED: "a rule forbids it",
-    ContactState.UNKNOWN: "a phone may have rung: not dialled again",
-}
 #: What each move means. The detail that follows says why.
 MOVE_WORDS: Final[Mapping[str, str]] = {
     Move.CLAIM: "a worker took it",

@@ -81,7 +81,7 @@ def _also_missing(app: App, error: CycloptsError, name: str) -> list[str]:
         and each.parse
         and each.field_info.is_keyword
         and not given & set(each.names)
-        and each.name != name
+        and each.name not in {name, "*"}
     ]
 
 

@@ -32,7 +32,6 @@ from telecmi_async.cli.exits import exit_of
 from telecmi_async.cli.running import exit_for
 from telecmi_async.cli.state_words import (
     MOVE_WORDS,
-    STATE_WORDS,
     campaign_words,
     history_words,
 )
@@ -46,7 +45,7 @@ from telecmi_async.ledger import (
     SendResult,
     SqliteLedger,
 )
-from telecmi_async.ledger.states import Move
+from telecmi_async.ledger.states import STATE_MEANINGS, Move
 from telecmi_async.simulator import Fault, Simulator, Webhooks
 
 if TYPE_CHECKING:
@@ -783,7 +782,7 @@ def test_a_database_is_opened_by_its_own_ledger(monkeypatch: pytest.MonkeyPatch)
         opened.append(place)
         raise StoreError("no server")
 
-    monkeypatch.setattr("telecmi_async.ledger.postgres.ledger.PostgresLedger", make)
+    monkeypatch.setattr("telecmi_async.cli.ledgers.PostgresLedger", make)
     code, _ = ran("status", "--ledger", "postgresql://host/db")
     again, terminal = ran(
         "status", environ={"TELECMI_LEDGER": "postgres://me:pass1234@host/db"}
@@ -886,7 +885,7 @@ def test_why_tells_a_numbers_story(folder: Path) -> None:
 
 def test_every_move_and_state_has_words() -> None:
     """Each state, move and rule is told in words; a detail that says the same is not repeated."""
-    assert STATE_WORDS.keys() == set(ContactState)
+    assert STATE_MEANINGS.keys() == set(ContactState)
     assert MOVE_WORDS.keys() == set(Move)
     assert (
         history_words("postpone", "calling_window: it is closed") == "has to wait: it is closed"

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import sys
-from importlib.util import find_spec
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from consoles import TO, serving
 from terminal_output import ESCAPE, Screen, rows, terminal_on
 
-from telecmi_async.campaigns import CampaignSettings, Pace
-from telecmi_async.cli import worker
-from telecmi_async.cli.commands import demo
-from telecmi_async.cli.commands.demo import fictional_numbers
 from telecmi_async.cli.output.display import Display, Panel, PlainLines, display_for
 from telecmi_async.cli.output.progress import CampaignView, ProgressMeter, duration
-from telecmi_async.cli.report import Report
+from telecmi_async.cli.stage import Report, _last_records, fictional_numbers
 from telecmi_async.ledger import (
     CampaignState,
     CampaignStatus,
     ContactState,
-    NewContact,
-    SqliteLedger,
 )
 from telecmi_async.simulator import Simulator
 
@@ -302,35 +291,6 @@ class Placed:
 async def test_the_records_of_the_last_calls_are_waited_for() -> None:
     """The demo waits until no call is without its call record."""
     stage: Any = Placed()
-    await demo._last_records(stage)
+    await _last_records(stage)
 
     assert stage.looks == 2
-
-
-def test_the_demos_worker_dials_what_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A worker process dials the campaign's remaining contacts and ends."""
-    path = str(tmp_path / "demo.db")
-    log = logging.getLogger("telecmi_async")
-    before = log.level
-    simulator = Simulator(life=None)
-    settings = CampaignSettings(flow=[{"action": "hangup"}], pace=Pace(calls_per_second=100))
-
-    async def begin() -> None:
-        async with SqliteLedger(path) as ledger:
-            await ledger.create("demo", settings.dump())
-            await ledger.load("demo", [NewContact(number=int(TO.strip("+").replace(" ", "")))])
-
-    anyio.run(begin)
-    with serving(simulator) as environ:
-        for name, value in environ.items():
-            monkeypatch.setenv(name, value)
-        try:
-            monkeypatch.setattr(sys, "argv", ["worker", path, "demo", "0"])
-            code = compile(Path(worker.__file__).read_text("utf-8"), worker.__file__, "exec")
-            exec(code, {"__name__": "__main__", "__spec__": find_spec(worker.__name__)})
-        finally:
-            log.setLevel(before)
-
-    assert simulator.placed(TO) == 1

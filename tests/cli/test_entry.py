@@ -18,11 +18,12 @@ import anyio
 import httpx
 import pytest
 from consoles import FLOW, FROM, TO, Stream, Watched, console, fail_in, interrupted, serving
+from every_command import every_command
 
 import telecmi_async
 from telecmi_async import CallService, RetryPolicy
-from telecmi_async.cli import Exit, Terminal, main
-from telecmi_async.cli.commands import call, demo
+from telecmi_async.cli import Exit, Terminal, calling, main
+from telecmi_async.cli.commands import demo
 from telecmi_async.simulator import Simulator
 from telecmi_async.simulator.chance import draw
 
@@ -41,7 +42,7 @@ def flow(tmp_path: Path) -> str:
 def no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make `call` try once."""
     monkeypatch.setattr(
-        call, "CallService", partial(CallService, retry=RetryPolicy(attempts=1))
+        calling, "CallService", partial(CallService, retry=RetryPolicy(attempts=1))
     )
 
 
@@ -175,18 +176,39 @@ def test_what_an_argument_stands_for_says_what_is_wrong(argv: list[str], message
     assert terminal.out == ""
 
 
-def test_help_imports_no_command() -> None:
-    """The help imports neither the commands nor slow libraries."""
-    slow = {"anyio", "asyncio", "cattrs", "h11", "httpx", "sqlite3", "tenacity"}
-    script = (
-        "import sys; from telecmi_async.cli import main; main(['--help'])\n"
-        "print([name for name in sys.modules if name.startswith('telecmi_async.simulator')"
-        " or name.startswith('telecmi_async.cli.commands.')"
-        f" or name in {slow!r}])"
-    )
-    done = run_python("-c", script)
+# What a program must not wait for that only prints help.
+SLOW = {"anyio", "asyncio", "cattrs", "h11", "httpx", "sqlite3", "tenacity"}
+# Rooms that no argument needs.
+HEAVY = tuple(
+    f"telecmi_async.{room}"
+    for room in ("calls", "campaigns", "ledger", "pacing", "pcmo", "service", "simulator")
+)
 
-    assert done.stdout.splitlines()[-1] == "[]"
+
+def test_help_imports_no_command() -> None:
+    """The list of commands imports neither the commands nor slow libraries."""
+    loaded = imported_by([[]])
+
+    assert {name for name in loaded if "telecmi_async.cli.commands" in name} == set()
+    assert {name for name in loaded if name in SLOW or name.startswith(HEAVY)} == set()
+
+
+def test_the_help_of_no_command_imports_what_the_command_needs() -> None:
+    """The help of each command imports its arguments: no heavy room, and no slow library."""
+    loaded = imported_by([name.split() for name, _ in every_command()])
+
+    assert "telecmi_async.cli.commands.dial" in loaded
+    assert {name for name in loaded if name in SLOW or name.startswith(HEAVY)} == set()
+
+
+def imported_by(commands: list[list[str]]) -> set[str]:
+    """Return which modules are loaded once the help of each command was printed."""
+    script = (
+        "import sys; from telecmi_async.cli import main\n"
+        f"for name in {commands!r}: assert main([*name, '--help']) == 0\n"
+        "print(*sys.modules)"
+    )
+    return set(run_python("-c", script).stdout.splitlines()[-1].split())
 
 
 def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -545,7 +567,7 @@ def test_a_call_that_may_be_a_second_one_says_so(
 ) -> None:
     """A call accepted after a gateway's 502 is reported as a possible duplicate."""
     quick = partial(CallService, retry=RetryPolicy(wait_initial=0.001))
-    monkeypatch.setattr(call, "CallService", quick)
+    monkeypatch.setattr(calling, "CallService", quick)
     seed = next(n for n in range(99) if first_fails_then_succeeds(n))
     simulator = Simulator(seed=seed, error_502_share=0.5, error_502_kind="gateway")
     with serving(simulator) as environ:

@@ -17,7 +17,7 @@ from consoles import Console, console, free_port, interrupted, serving
 
 from telecmi_async.campaigns import CampaignSettings
 from telecmi_async.cli import Exit, main
-from telecmi_async.cli.commands.hook import LedgerStore
+from telecmi_async.cli.hooks import LedgerStore
 from telecmi_async.errors import StoreError
 from telecmi_async.ledger import ContactState, NewContact, SqliteLedger
 from telecmi_async.simulator import Simulator, Webhooks

@@ -14,8 +14,7 @@ from cli_campaign import begin, in_ledger
 from consoles import FLOW, FROM, TO, Console, Stream, console, free_port, serving
 
 from telecmi_async import CallHandle, CallResult, CdrPoller, RequestFailed
-from telecmi_async.cli import Exit, main
-from telecmi_async.cli.commands import call
+from telecmi_async.cli import Exit, calling, main
 from telecmi_async.cli.output.display import PlainLines
 from telecmi_async.simulator import Simulator, Webhooks
 
@@ -64,7 +63,7 @@ def test_a_call_is_followed_by_webhooks(share: float, code: Exit) -> None:
 
 def test_a_call_is_followed_by_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without webhooks the record is looked up."""
-    monkeypatch.setattr(call, "CdrPoller", partial(CdrPoller, first=0.05, longest=0.05))
+    monkeypatch.setattr(calling, "CdrPoller", partial(CdrPoller, first=0.05, longest=0.05))
     with serving(Simulator(speed=500, magic=False)) as environ:
         ended, terminal = ran(*CALL, environ=environ)
 
@@ -90,7 +89,7 @@ def test_a_call_whose_end_cannot_be_learnt_is_unknown(monkeypatch: pytest.Monkey
 
 def test_a_call_that_was_only_hung_up_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     """If no event says whether the call was answered, the exit code does not either."""
-    monkeypatch.setattr(call, "CdrPoller", partial(CdrPoller, first=0.05, longest=0.05))
+    monkeypatch.setattr(calling, "CdrPoller", partial(CdrPoller, first=0.05, longest=0.05))
     monkeypatch.setattr(CallResult, "answered", None)
     with serving(Simulator(speed=500, magic=False)) as environ:
         ended, terminal = ran(*CALL, environ=environ)

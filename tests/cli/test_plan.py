@@ -17,7 +17,7 @@ from telecmi_async.campaigns import CallingWindow, CampaignRules, CampaignSettin
 from telecmi_async.campaigns.contacts import ContactsFile
 from telecmi_async.cli import Exit, main
 from telecmi_async.cli.account import target_words
-from telecmi_async.cli.plan import draw_up, show_plan
+from telecmi_async.cli.plan import Plan
 from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -58,9 +58,12 @@ def planned(rows: str, window: CallingWindow | None) -> tuple[str, dict[str, obj
     settings = CampaignSettings(
         flow=[{"action": "hangup"}], from_=FROM, rules=CampaignRules(window=window)
     )
-    plan = draw_up(ContactsFile(io.BytesIO(rows.encode())), settings, NOON)
+    plan = Plan(
+        name="p", settings=settings, target="x", country=None, receives=True, forbidden=[]
+    )
+    plan.read(ContactsFile(io.BytesIO(rows.encode())), NOON)
     terminal = console()
-    show_plan(terminal, plan, settings, name="p", count=1, country=None, target="x")
+    plan.show(terminal, 1)
     return terminal.err, plan.as_json(1)
 
 

@@ -21,7 +21,8 @@ from attrs import evolve
 from consoles import Console, Stream, console, fail_in, free_port, interrupted, serving
 
 from telecmi_async.cli import Exit, http_request, main
-from telecmi_async.cli.commands import doctor, flow
+from telecmi_async.cli import checks as doctor
+from telecmi_async.cli.commands import flow
 from telecmi_async.cli.http_request import HttpAnswer, Unreachable, send_request
 from telecmi_async.cli.interrupts import Interrupts, interrupts
 from telecmi_async.cli.webhook_server import serve_webhooks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import runpy
 import subprocess
@@ -15,12 +16,16 @@ from types import SimpleNamespace
 
 import anyio
 import pytest
+from consoles import TO, serving
 from project_paths import DOCS
 from terminal_output import Screen, rows, terminal_on
 
 import telecmi_async
-from telecmi_async.cli import Exit, main
-from telecmi_async.cli.commands import demo
+from telecmi_async.campaigns import CampaignSettings, Pace
+from telecmi_async.cli import Exit, main, stage
+from telecmi_async.cli.output.display import PlainLines
+from telecmi_async.ledger import NewContact, SqliteLedger
+from telecmi_async.simulator import Simulator
 
 PICTURE = SimpleNamespace(**runpy.run_path(str(DOCS / "demo_picture.py")))
 
@@ -138,7 +143,7 @@ def test_a_worker_that_fails_ends_the_demo(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_demo_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A demo that takes too long fails."""
-    monkeypatch.setattr(demo, "_OVER", 0.1)
+    monkeypatch.setattr(stage, "_OVER", 0.1)
     terminal = terminal_on(Screen())
 
     code = main(["demo", "--calls", "1", "--cps", "10000"], terminal=terminal)
@@ -146,3 +151,25 @@ def test_a_demo_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
     assert code == Exit.FAILED
     assert isinstance(terminal.stderr, io.StringIO)
     assert "far too long" in terminal.stderr.getvalue()
+
+
+def test_the_demos_worker_dials_what_is_left(tmp_path: Path) -> None:
+    """A worker process dials the campaign's remaining contacts and ends."""
+    path = tmp_path / "demo.db"
+    simulator = Simulator(life=None)
+    settings = CampaignSettings(
+        flow=[{"action": "hangup"}], from_=12025550199, pace=Pace(calls_per_second=100)
+    )
+
+    async def work(environ: dict[str, str]) -> None:
+        async with SqliteLedger(path) as ledger:
+            await ledger.create("demo", settings.dump())
+            await ledger.load("demo", [NewContact(number=int(TO.strip("+").replace(" ", "")))])
+            display = PlainLines(terminal_on(Screen()), 1.0)
+            await stage._Stage(path, ledger, environ, display).resume()
+
+    with serving(simulator) as environ:
+        root = str(Path(telecmi_async.__file__).parents[1])
+        anyio.run(work, {**os.environ, **environ, "PYTHONPATH": root})
+
+    assert simulator.placed(TO) == 1

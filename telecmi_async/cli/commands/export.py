@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 
 from telecmi_async._internal.messages import mask
-from telecmi_async.campaigns.contacts import export
 from telecmi_async.cli.exits import Exit, Stop
-from telecmi_async.cli.ledgers import campaign_named, clock_words, opened
 from telecmi_async.cli.options import (
     CampaignOption,
     Here,
@@ -21,10 +19,7 @@ from telecmi_async.cli.options import (
     command,
     value,
 )
-from telecmi_async.cli.state_words import STATE_WORDS, history_words, reason_words
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger import ContactState
-from telecmi_async.phone import parse_number
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -32,6 +27,19 @@ if TYPE_CHECKING:
     from telecmi_async.campaigns.contacts.export import TextTarget
     from telecmi_async.cli.output.terminal import Terminal
     from telecmi_async.ledger import Contact
+
+# As the ledger has them.
+StateName: TypeAlias = Literal[
+    "pending",
+    "claimed",
+    "sending",
+    "placed",
+    "finished",
+    "rejected",
+    "failed",
+    "blocked",
+    "unknown",
+]
 
 
 @command(
@@ -44,7 +52,7 @@ async def export_contacts(
     ledger: LedgerOption = None,
     name: CampaignOption = None,
     kind: Annotated[Literal["csv", "jsonl"] | None, Parameter(name="--format")] = None,
-    states: Annotated[tuple[ContactState, ...], Parameter(name="--state")] = (),
+    states: Annotated[tuple[StateName, ...], Parameter(name="--state")] = (),
     output: Annotated[str | None, value("FILE")] = None,
     reveal: bool = False,
     as_json: JsonFlag = False,
@@ -60,13 +68,16 @@ async def export_contacts(
             numbers in its columns, so that the file cannot be dialled; dates, times, amounts and
             order numbers stay.
     """
-    wanted = states
-    kind = kind or ("jsonl" if as_json else "csv")
+    from telecmi_async.campaigns.contacts import export
+    from telecmi_async.cli.ledgers import campaign_named, opened
+    from telecmi_async.ledger import ContactState
 
+    wanted = [ContactState(each) for each in states]
+    kind = kind or ("jsonl" if as_json else "csv")
+    writer = export.write_jsonl if kind == "jsonl" else export.write_csv
     async with opened(terminal, ledger, reads=True) as book:
         found = await campaign_named(book, name, reads=True)
         with _target(terminal, output) as target:
-            writer = export.write_jsonl if kind == "jsonl" else export.write_csv
             hidden = await writer(target, book, found, states=wanted, masked=not reveal)
     if hidden:
         columns = ", ".join(f"{column} ({count})" for column, count in hidden.items())
@@ -77,24 +88,13 @@ async def export_contacts(
 @contextmanager
 def _target(terminal: Terminal, output: str | None) -> Generator[TextTarget]:
     if output is None:
-        yield _Lines(terminal)
+        yield terminal
         return
     try:
         with Path(output).open("w", encoding="utf-8", newline="") as opened_file:
             yield opened_file
     except OSError as error:  # the disk may be full
         raise ConfigurationError(f"cannot write {output}: {error.strerror}") from None
-
-
-class _Lines:
-    """A terminal as something to write to."""
-
-    def __init__(self, terminal: Terminal) -> None:
-        self._terminal = terminal
-
-    def write(self, text: str, /) -> None:
-        """Write a line."""
-        self._terminal.put_data(text.removesuffix("\n"))
 
 
 @command("why", "why '+91 98765 43210' --ledger people.db")
@@ -114,38 +114,40 @@ async def why(
     Args:
         number: Whose.
     """
-    wanted = parse_number(number)
+    from telecmi_async.cli.ledgers import campaign_named, clock_words, opened
+    from telecmi_async.phone import parse_number
 
-    known = False
+    wanted, known = parse_number(number), False
     async with opened(terminal, ledger, reads=True) as book:
         for each in await book.campaigns() if name is None else [name]:
             campaign = await campaign_named(book, each, reads=True)
-            contact = await book.find(campaign, wanted)
-            if contact is not None:
-                known = True
-                _show(terminal, campaign, contact, as_json=as_json)
-                if contact.state == ContactState.PENDING and (
-                    words := await clock_words(book, campaign)
-                ):
-                    terminal.say(f"Held up: {words}.")
+            if (contact := await book.find(campaign, wanted)) is None:
+                continue
+            known = True
+            _show(terminal, campaign, contact, as_json=as_json)
+            waits = contact.state == "pending"
+            if waits and (words := await clock_words(book, campaign)):
+                terminal.say(f"Held up: {words}.")
     if not known:
         raise Stop(Exit.FAILED, f"{mask(wanted)} is in no campaign that was looked at")
     return Exit.OK
 
 
 def _show(terminal: Terminal, campaign: str, contact: Contact, *, as_json: bool) -> None:
+    from telecmi_async.campaigns.contacts import export
+    from telecmi_async.cli.state_words import history_words, reason_words
+    from telecmi_async.ledger.states import STATE_MEANINGS
+
     if as_json:
         told = export.export_row(contact, masked=True)
         del told["columns"]
         row = {"campaign": campaign, **told, "history": export.history(contact)}
         terminal.put(json.dumps(row, default=export.iso))
         return
-    settled = contact.state in {ContactState.PLACED, ContactState.FINISHED}
-    reason = "" if settled else reason_words(contact.reason)
-    state = f"{contact.state} ({STATE_WORDS[contact.state]})"
-    terminal.put(
-        ": ".join(filter(None, (f"{mask(contact.number)} in {campaign} is {state}", reason)))
-    )
+    settled = contact.state in {"placed", "finished"}
+    reason = "" if settled or not contact.reason else f": {reason_words(contact.reason)}"
+    state = f"{contact.state} ({STATE_MEANINGS[contact.state]})"
+    terminal.put(f"{mask(contact.number)} in {campaign} is {state}{reason}")
     times = "once" if contact.sends == 1 else f"{contact.sends} times"
     terminal.put(f"  sent {times}" if contact.sends else "  nothing was ever sent")
     if contact.answered is not None:
@@ -155,6 +157,5 @@ def _show(terminal: Terminal, campaign: str, contact: Contact, *, as_json: bool)
         cost = "unknown" if contact.cost is None else f"{contact.cost:.2f}"
         terminal.put(f"  cost {cost}")
     for each in export.history(contact):
-        at = each["at"].astimezone()
         words = history_words(each["what"], each["detail"])
-        terminal.put(f"  {at:%Y-%m-%d %H:%M:%S %Z}  {words}")
+        terminal.put(f"  {each['at'].astimezone():%Y-%m-%d %H:%M:%S %Z}  {words}")

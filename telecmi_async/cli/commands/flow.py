@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias, cast
 
 from cyclopts import App
 
-from telecmi_async.campaigns.contacts.masking import mask_text
 from telecmi_async.cli.exits import Exit, Stop
 from telecmi_async.cli.options import FILE_OR_STDIN, Here, JsonFlag, command, value
 from telecmi_async.errors import InvalidCall
-from telecmi_async.pcmo.template import Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
 FlowFile: TypeAlias = Annotated[str, FILE_OR_STDIN]
 FlowKind: TypeAlias = Literal["message", "menu", "bridge", "record"]
-# The keys of a flow that hold phone numbers.
-_NUMBERS: Final = frozenset({"from", "number"})
 _HANGUP: Final[dict[str, object]] = {"action": "hangup"}
 #: What `flow new` writes. The number is one that films use: no phone has it.
 _NEW: Final[Mapping[FlowKind, list[dict[str, object]]]] = {
@@ -68,6 +64,8 @@ def check(flow: FlowFile, /, *, as_json: JsonFlag = False, terminal: Here) -> in
     Args:
         flow: The call flow as JSON; - for stdin.
     """
+    from telecmi_async.pcmo.template import Template
+
     template = Template.parse(read_flow(terminal, flow))
     actions = [action.get("action") for action in template.dump()]
     columns, required = sorted(template.columns), sorted(template.required)
@@ -116,11 +114,13 @@ def show_flow(flow: FlowFile, /, *, as_json: JsonFlag = False, terminal: Here) -
     Args:
         flow: The call flow as JSON; - for stdin.
     """
-    parsed = Template.parse(read_flow(terminal, flow), raw=True).dump()
-    actions = [
-        action if terminal.stdout.isatty() else cast("dict[str, object]", _masked(action))
-        for action in parsed
-    ]
+    from telecmi_async._internal.frozen_json import freeze
+    from telecmi_async.cli.event_lines import masked_json
+    from telecmi_async.pcmo.template import Template
+
+    actions = Template.parse(read_flow(terminal, flow), raw=True).dump()
+    if not terminal.stdout.isatty():
+        actions = cast("list[dict[str, object]]", masked_json("", freeze(actions, "flow")))
     if as_json:
         terminal.put(json.dumps(actions))
         return Exit.OK
@@ -129,18 +129,6 @@ def show_flow(flow: FlowFile, /, *, as_json: JsonFlag = False, terminal: Here) -
         for line in _tree({k: v for k, v in action.items() if k != "action"}, "   "):
             terminal.put(line)
     return Exit.OK
-
-
-def _masked(value: object, key: str = "") -> object:
-    """Return a part of a flow with its numbers masked."""
-    if isinstance(value, Mapping):
-        given = cast("Mapping[str, object]", value)
-        return {name: _masked(each, name) for name, each in given.items()}
-    if isinstance(value, list):
-        return [_masked(each, key) for each in cast("list[object]", value)]
-    text = str(value)
-    hidden = mask_text(text, "phone" if key in _NUMBERS else key)
-    return value if hidden == text else hidden
 
 
 def _tree(value: object, indent: str) -> Iterator[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from telecmi_async.cli.exits import Exit
-from telecmi_async.cli.ledgers import opened
 from telecmi_async.cli.options import Here, JsonFlag, LedgerOption, command
 
 
@@ -17,6 +16,8 @@ async def migrate(
 
     Nothing happens if they are.
     """
+    from telecmi_async.cli.ledgers import opened
+
     async with opened(terminal, ledger, new=True) as book:
         names = await book.campaigns()
     terminal.say(f"The ledger's tables are up to date; it has {len(names)} campaigns.")

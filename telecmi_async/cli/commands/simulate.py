@@ -11,8 +11,6 @@ from http import HTTPStatus
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Final
 
-import anyio
-
 from telecmi_async._internal.messages import mask, mask_in
 from telecmi_async._internal.telecmi import MAKE_CALL_PATHS
 from telecmi_async._internal.validators import environment_variable
@@ -29,11 +27,10 @@ from telecmi_async.cli.options import (
     number,
     value,
 )
-from telecmi_async.simulator import Simulator
 
 if TYPE_CHECKING:
     from telecmi_async.cli.output.terminal import Terminal
-    from telecmi_async.simulator import SimulatedRequest
+    from telecmi_async.simulator import SimulatedRequest, Simulator
 
 _LONGEST: Final = 40
 _REQUESTS: Final = {
@@ -83,11 +80,7 @@ def simulate(
         reveal: Show numbers in full, here and on its page: no phone is called, but they may be
             real.
     """
-    answers: Counter[str] = Counter()
-
-    def show(request: SimulatedRequest) -> None:
-        answers[_answer(request)] += 1
-        terminal.say(_line(request, reveal=reveal))
+    from telecmi_async.simulator import Simulator
 
     simulator = Simulator(
         seed=seed,
@@ -99,24 +92,37 @@ def simulate(
         answered_share=answered,
         starts_at=datetime.now(UTC),
         reveal=reveal,
-        on_request=show,
     )
+    return _run(terminal, simulator, host=host, port=port, as_json=as_json)
+
+
+def _run(
+    terminal: Terminal, simulator: Simulator, *, host: str, port: int, as_json: bool
+) -> Exit:
+    """Serve until Ctrl-C, and print what was asked."""
+    import anyio
+
+    answers: Counter[str] = Counter()
+
+    def show(request: SimulatedRequest) -> None:
+        answers[_answer(request)] += 1
+        terminal.say(_line(request, reveal=simulator.reveal))
+
+    simulator.on_request = show
     try:
         anyio.run(partial(_serve, terminal, simulator, host=host, port=port, as_json=as_json))
     except KeyboardInterrupt:
+        counts = {
+            "requests": simulator.requests,
+            "answers": dict(answers),
+            "numbers": simulator.numbers(),
+            "more_than_once": simulator.duplicates(),
+        }
         if as_json:
-            counts = {
-                "requests": simulator.requests,
-                "answers": dict(answers),
-                "numbers": simulator.numbers(),
-                "more_than_once": simulator.duplicates(),
-            }
             terminal.put(json.dumps(counts))
         terminal.say()
         if answers:
-            said = ", ".join(
-                f"{count} with {answer}" for answer, count in answers.most_common()
-            )
+            said = ", ".join(f"{many} with {answer}" for answer, many in answers.most_common())
             terminal.say(f"answers: {said}")
         terminal.say(
             f"requests: {simulator.requests}, numbers dialled: {simulator.numbers()}, "
@@ -128,6 +134,8 @@ def simulate(
 async def _serve(
     terminal: Terminal, simulator: Simulator, *, host: str, port: int, as_json: bool
 ) -> None:
+    from anyio import sleep_forever
+
     async with simulator.serve(host, port) as base_url:
         terminal.say("A TeleCMI simulated on this machine: no phone rings. Ctrl-C ends it.")
         # A server on all addresses shows its page on this machine, too.
@@ -145,7 +153,7 @@ async def _serve(
         else:
             for name, value in environ.items():
                 terminal.put(f"export {name}={quote(value)}")
-        await anyio.sleep_forever()
+        await sleep_forever()
 
 
 def _line(request: SimulatedRequest, *, reveal: bool) -> str:

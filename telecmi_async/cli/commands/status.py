@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
-from telecmi_async.campaigns import CampaignSettings
 from telecmi_async.cli.exits import Exit
-from telecmi_async.cli.ledgers import campaign_named, clock_words, opened
 from telecmi_async.cli.options import CampaignOption, Here, JsonFlag, LedgerOption, command
-from telecmi_async.cli.running import exit_for, print_state, state_as_json
-from telecmi_async.cli.state_words import BUSY, campaign_words
-
-if TYPE_CHECKING:
-    from telecmi_async.cli.output.terminal import Terminal
 
 
 @command("status", "status --ledger people.db")
@@ -29,41 +21,38 @@ async def status(
     If the ledger has several campaigns and none is named, there is a line for each. The exit
     code is the one that the campaign's own command would have, had it been left now.
     """
+    from telecmi_async.campaigns import CampaignSettings
+    from telecmi_async.cli.ledgers import campaign_named, clock_words, opened
+    from telecmi_async.cli.running import exit_for, print_state, state_as_json
+    from telecmi_async.cli.state_words import BUSY, campaign_words
+
     async with opened(terminal, ledger, reads=True) as book:
         names = [name] if name is not None else await book.campaigns()
-        if len(names) <= 1:
-            found = await campaign_named(book, name, reads=True)
+        for each in names or [""]:
+            found = await campaign_named(book, each or name, reads=True)
             state = await book.state(found)
             settings = CampaignSettings.parse(await book.settings(found))
-            due = await book.next_due(found)
-            terminal.say(f"{found}: {campaign_words(state, settings.rules, due)}")
-            idle = not any(state.counts[each] for each in BUSY)
-            needed = ["--webhook-url", "URL"] if settings.measured_by_events else []
-            print_state(
-                terminal,
-                state,
-                as_json=as_json,
-                ledger=(ledger or "") if idle else None,
-                needed=needed,
-                rules=settings.rules,
-            )
-            _say_clock(terminal, await clock_words(book, found))
-            return exit_for(state, settings.rules)
-        for each in names:
-            state = await book.state(await campaign_named(book, each, reads=True))
-            if as_json:
+            words = campaign_words(state, settings.rules, await book.next_due(found))
+            if len(names) <= 1:
+                terminal.say(f"{found}: {words}")
+                idle = not any(state.counts[each] for each in BUSY)
+                print_state(
+                    terminal,
+                    state,
+                    as_json=as_json,
+                    ledger=(ledger or "") if idle else None,
+                    needed=["--webhook-url", "URL"] if settings.measured_by_events else [],
+                    rules=settings.rules,
+                )
+            elif as_json:
                 terminal.put(json.dumps(state_as_json(state)))
             else:
-                rules = CampaignSettings.parse(await book.settings(each)).rules
-                words = campaign_words(state, rules, await book.next_due(each))
-                terminal.put(f"{each}: {state.left} of {state.total} to be dialled; {words}")
-            _say_clock(terminal, await clock_words(book, each))
+                terminal.put(f"{found}: {state.left} of {state.total} to be dialled; {words}")
+            if held_up := await clock_words(book, found):
+                terminal.say(f"Held up: {held_up}.")
+            if len(names) <= 1:
+                return exit_for(state, settings.rules)
         return Exit.OK
-
-
-def _say_clock(terminal: Terminal, words: str) -> None:
-    if words:
-        terminal.say(f"Held up: {words}.")
 
 
 @command("pause", "pause --ledger people.db --name people")
@@ -78,6 +67,9 @@ async def pause(
 
     What was sent goes on; `resume` has them start calls again.
     """
+    from telecmi_async.cli.ledgers import campaign_named, opened
+    from telecmi_async.cli.running import state_as_json
+
     async with opened(terminal, ledger) as book:
         found = await campaign_named(book, name)
         await book.set_status(found, "paused", "from the command line")

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from telecmi_async.cli.output.screen import on_one_line
-from telecmi_async.cli.state_words import STATE_WORDS
 from telecmi_async.ledger import ContactState
+from telecmi_async.ledger.states import STATE_MEANINGS
 
 if TYPE_CHECKING:
     from telecmi_async.cli.output.progress import CampaignView
@@ -115,7 +115,7 @@ def _drawn(view: CampaignView) -> Group:
     )
     rows = Table.grid(padding=(0, 2))
     rows.add_column(justify="right")
-    for state, meaning in STATE_WORDS.items():
+    for state, meaning in STATE_MEANINGS.items():
         style = _STYLES.get(state, "")
         if count := view.state.counts[state]:
             rows.add_row(Text(str(count), style), Text(state, style), Text(meaning, "dim"))

@@ -67,8 +67,9 @@ class Terminal:
         """Write a line of words."""
         self._write(self.stderr, parts)
 
-    def put_data(self, line: str) -> None:
+    def write(self, line: str, /) -> None:
         """Write a line for other programs: as it is, unless a terminal would obey it."""
+        line = line.removesuffix("\n")
         if self.stdout.isatty():
             self.put(line.removesuffix("\r"))
         else:
@@ -164,7 +165,7 @@ class Terminal:
 
     def console(self) -> Console:
         """Return rich's console over results, for what is more than a line."""
-        from rich.console import Console  # noqa: PLC0415  # slow to import; few commands draw
+        from rich.console import Console  # slow to import; few commands draw
 
         return Console(
             file=self.stdout,
