@@ -36,24 +36,10 @@ from telecmi_async.events.fields import FIELD_NAMES, read_field, read_word
 
 #: The statuses of a record of an unanswered leg. The first is TeleCMI's; programs that work
 #: with TeleCMI handle the others. A mailbox is not the person who was called.
-NOT_ANSWERED = frozenset(
-    [
-        "missed",
-        "busy",
-        "failed",
-        "no_answer",
-        "noanswer",
-        "not_answered",
-        "unanswered",
-        "cancel",
-        "cancelled",
-        "canceled",
-        "rejected",
-        "declined",
-        "unreachable",
-        "voicemail",
-    ]
-)
+NOT_ANSWERED = frozenset([
+    "missed", "busy", "failed", "no_answer", "noanswer", "not_answered", "unanswered", "cancel",
+    "cancelled", "canceled", "rejected", "declined", "unreachable", "voicemail",
+])  # fmt: skip
 
 _NUMBERS = frozenset({"from_", "to", "callerid", "vn"})
 # These distinguish an event from others, and match it with its call.
