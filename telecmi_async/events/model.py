@@ -146,10 +146,7 @@ class _Payload:
 def event_of(kind: type[_E], raw: JsonObject, given: dict[str, object]) -> _E:
     """Return an event that has some fields, and reads the others from its payload on first use.
 
-    Args:
-        kind: Its class.
-        raw: The payload.
-        given: The fields that a payload does not hold as they are, all but ``direction``.
+    Given are those that a payload does not hold as they are, all but ``direction``.
     """
     event = object.__new__(kind)
     put = object.__setattr__

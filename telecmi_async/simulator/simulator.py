@@ -300,9 +300,6 @@ class Simulator(SimulatorOptions):
             at=self._world.now,
             region=None,
             attempt=self._came_in,
-            pcmo=(),
-            extra_params=None,
-            duration=None,
         )
         self._world.catch_up()
         self._world.begin(call, inbound=True)

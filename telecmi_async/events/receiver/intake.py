@@ -84,18 +84,15 @@ class Counts:
 
 @define(eq=False)
 class WebhookRequest:
-    """A request to an address of the receiver.
+    """A request to an address of the receiver."""
 
-    Args:
-        name: The name before the token in its path.
-        path: Its path, with the query.
-        unhandled: The events to run the user's handlers for after the reply.
-        asks: Whether it is a question, to which a caller waits for the answer.
-    """
-
+    #: The name before the token in its path.
     name: str
+    #: Its path, with the query.
     path: str
+    #: The events to run the user's handlers for after the reply.
     unhandled: list[Event] = field(factory=list["Event"])
+    #: Whether it is a question, to which a caller waits for the answer.
     asks: bool = False
 
 
