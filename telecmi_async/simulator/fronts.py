@@ -76,11 +76,7 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
         body = await request.aread()
         with self._placing():
             decision = self._simulator.receive(
-                request.method,
-                request.url.path,
-                request.headers,
-                body,
-                at=anyio.current_time(),
+                request.method, request.url.path, request.headers, body, at=anyio.current_time()
             )
         timeout: float | None = request.extensions.get("timeout", {}).get("read")
         try:

@@ -68,10 +68,7 @@ class _Pool:
         self.bytes += len(payload)
         by_id = self.by_id
         for name in ids:
-            if name in by_id:
-                by_id[name][key] = None
-            else:
-                by_id[name] = {key: None}
+            by_id.setdefault(name, {})[key] = None
         while len(self.kept) > self.most or self.bytes > self.most_bytes:
             self._drop_oldest()
 
@@ -145,8 +142,8 @@ class MemoryStore:
     keep_bytes: int = field(default=8 << 20, kw_only=True, validator=_whole)
     unmatched: int = field(default=2_000, kw_only=True, validator=_whole)
     unmatched_bytes: int = field(default=4 << 20, kw_only=True, validator=_whole)
-    _listeners: list[tuple[Listener, object]] = field(factory=list, init=False, repr=False)
-    _seen: OrderedDict[str, float] = field(factory=OrderedDict, init=False, repr=False)
+    _listeners: list[tuple[Listener, object]] = field(init=False, repr=False)
+    _seen: OrderedDict[str, float] = field(init=False, repr=False)
     _matched: _Pool = field(init=False, repr=False)
     _unmatched: _Pool = field(init=False, repr=False)
     #: Before this time nothing expires.
@@ -156,6 +153,7 @@ class MemoryStore:
     _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        self._listeners, self._seen = [], OrderedDict()
         by_id: dict[str, dict[str, None]] = {}
         self._matched = _Pool(KEPT_SECONDS, self.keep, self.keep_bytes, by_id)
         self._unmatched = _Pool(UNMATCHED_SECONDS, self.unmatched, self.unmatched_bytes, by_id)
