@@ -49,10 +49,9 @@ def dedupe_key(event: Event) -> str | None:
             return None
         case CallRecord() if leg:
             parts = ["record", leg, event.leg, event.status]
-        case LiveEvent() if leg and event.time:
-            parts = ["live", leg, event.leg, event.status, event.time.isoformat()]
-        case StreamEvent() if leg and event.time:
-            parts = ["stream", leg, event.leg, event.status, event.time.isoformat()]
+        case LiveEvent() | StreamEvent() if leg and event.time:
+            kind = "live" if isinstance(event, LiveEvent) else "stream"
+            parts = [kind, leg, event.leg, event.status, event.time.isoformat()]
         case CallRecord() | LiveEvent() | StreamEvent() | UnknownEvent():
             parts = ["payload", json.dumps(event.raw, sort_keys=True)]
         case _:

@@ -36,24 +36,10 @@ from telecmi_async.events.fields import FIELD_NAMES, read_field, read_word
 
 #: The statuses of a record of an unanswered leg. The first is TeleCMI's; programs that work
 #: with TeleCMI handle the others. A mailbox is not the person who was called.
-NOT_ANSWERED = frozenset(
-    [
-        "missed",
-        "busy",
-        "failed",
-        "no_answer",
-        "noanswer",
-        "not_answered",
-        "unanswered",
-        "cancel",
-        "cancelled",
-        "canceled",
-        "rejected",
-        "declined",
-        "unreachable",
-        "voicemail",
-    ]
-)
+NOT_ANSWERED = frozenset([
+    "missed", "busy", "failed", "no_answer", "noanswer", "not_answered", "unanswered", "cancel",
+    "cancelled", "canceled", "rejected", "declined", "unreachable", "voicemail",
+])  # fmt: skip
 
 _NUMBERS = frozenset({"from_", "to", "callerid", "vn"})
 # These distinguish an event from others, and match it with its call.
@@ -160,10 +146,7 @@ class _Payload:
 def event_of(kind: type[_E], raw: JsonObject, given: dict[str, object]) -> _E:
     """Return an event that has some fields, and reads the others from its payload on first use.
 
-    Args:
-        kind: Its class.
-        raw: The payload.
-        given: The fields that a payload does not hold as they are, all but ``direction``.
+    Given are those that a payload does not hold as they are, all but ``direction``.
     """
     event = object.__new__(kind)
     put = object.__setattr__

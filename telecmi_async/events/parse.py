@@ -57,18 +57,10 @@ if TYPE_CHECKING:
 
 _LIVE = {status.value: status for status in LiveStatus}
 _STREAM = {status.value: status for status in StreamStatus}
-_ONLY_IN_RECORDS = frozenset(
-    [
-        "duration",
-        "end_time",
-        "call_rate",
-        "balance",
-        "answeredsec",
-        "waitedsec",
-        "filename",
-        "hangup_reason",
-    ]
-)
+_ONLY_IN_RECORDS = frozenset([
+    "duration", "end_time", "call_rate", "balance", "answeredsec", "waitedsec", "filename",
+    "hangup_reason",
+])  # fmt: skip
 _ALL_IN_ANSWER_REQUESTS = ("cmiuuid", "from_", "to", "time")
 
 

@@ -42,10 +42,7 @@ def _bare_refusal(status: int, _: str) -> HttpResponse:
 class HttpServer:
     """Serves the connections of a listener until it is stopped.
 
-    Args:
-        application: Answers requests.
-        limits: The limits for clients.
-        refuse: Returns the response to an unreadable request, from a status and a reason.
+    ``refuse`` returns the response to an unreadable request, from a status and a reason.
     """
 
     def __init__(

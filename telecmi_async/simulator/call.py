@@ -120,9 +120,9 @@ class SimulatedCall:
     at: float
     region: Region | None
     attempt: int
-    pcmo: tuple[Mapping[str, object], ...] = field(repr=False)
-    extra_params: Mapping[str, object] | str | None = field(repr=False)
-    duration: float | None
+    pcmo: tuple[Mapping[str, object], ...] = field(default=(), repr=False)
+    extra_params: Mapping[str, object] | str | None = field(default=None, repr=False)
+    duration: float | None = None
     accepted: float = field(default=0.0, init=False)
     timeline: list[Note] = field(factory=list[Note], init=False, repr=False)
     _control: CallControl | None = field(default=None, init=False, repr=False)

@@ -8,27 +8,20 @@ from __future__ import annotations
 
 import socket
 import struct
-from contextlib import asynccontextmanager, nullcontext
-from functools import partial
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 import httpx
 from anyio.abc import SocketAttribute
 
-from telecmi_async.http_server import serve_http
 from telecmi_async.simulator.fault import Breach
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
-    from telecmi_async.http_server import (
-        ConnectionLimits,
-        HttpConnection,
-        HttpRequest,
-        HttpResponse,
-    )
+    from telecmi_async.http_server import HttpConnection, HttpRequest, HttpResponse
     from telecmi_async.simulator.replies import Decision
 
 _BREAKS: Final[Mapping[Breach, tuple[type[httpx.TransportError], str]]] = {
@@ -56,16 +49,8 @@ class RequestHandler(Protocol):
         """Return the decision about one request; the caller must call `leave` once."""
         ...
 
-    def refuse(self, status: int, message: str) -> HttpResponse:
-        """Return the reply to a request that cannot be read."""
-        ...
-
     def leave(self) -> None:
         """Note that a request that was received is no longer under way."""
-        ...
-
-    def running(self) -> AbstractAsyncContextManager[None]:
-        """Let time pass in calls while the context is open."""
         ...
 
 
@@ -91,11 +76,7 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
         body = await request.aread()
         with self._placing():
             decision = self._simulator.receive(
-                request.method,
-                request.url.path,
-                request.headers,
-                body,
-                at=anyio.current_time(),
+                request.method, request.url.path, request.headers, body, at=anyio.current_time()
             )
         timeout: float | None = request.extensions.get("timeout", {}).get("read")
         try:
@@ -155,18 +136,3 @@ async def _break(connection: HttpConnection, answer: HttpResponse, breach: Breac
         await connection.send_data(bytes([byte]))
         await anyio.sleep(_DRIP_SECONDS)
     await connection.finish()
-
-
-@asynccontextmanager
-async def serve(
-    simulator: RequestHandler, *, host: str, port: int, limits: ConnectionLimits | None
-) -> AsyncGenerator[str]:
-    """Serve a simulator on a port for as long as the context is open; give the ``base_url``."""
-    application = partial(answer_on_port, simulator)
-    async with (
-        simulator.running(),
-        serve_http(
-            application, host=host, port=port, limits=limits, refuse=simulator.refuse
-        ) as found,
-    ):
-        yield f"http://{f'[{host}]' if ':' in host else host}:{found}/v2"

@@ -124,9 +124,7 @@ class SimulatorOptions:
     )
     reveal: bool = field(default=False, validator=validators.flag)
     on_request: Callable[[SimulatedRequest], object] | None = field(
-        default=None,
-        repr=False,
-        validator=must_be("a function, or None", _is_observer),
+        default=None, repr=False, validator=must_be("a function, or None", _is_observer)
     )
     #: The rules by which requests go wrong, besides the options; they may change at any time.
     faults: Faults = field(init=False, factory=Faults)

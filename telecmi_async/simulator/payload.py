@@ -26,12 +26,7 @@ Dialect: TypeAlias = Literal["2024", "2021", "india", "mixed"]
 DIALECTS: Final = ("2024", "2021", "india")
 
 # As the newest pages have them. They know no word for ringing.
-_NEW: Final = {
-    "started": "started",
-    "answered": "answered",
-    "bridged": "bridged",
-    "hangup": "hangup",
-}
+_NEW: Final = {word: word for word in ("started", "answered", "bridged", "hangup")}
 _OLD: Final = {**_NEW, "ringing": "ringing", "bridged": "answered"}
 
 

@@ -18,13 +18,13 @@ from attrs import define, field
 from telecmi_async._internal.messages import mask
 from telecmi_async._internal.seams import check_instance
 from telecmi_async.events.receiver import Receiver
-from telecmi_async.http_server import ConnectionLimits
+from telecmi_async.http_server import ConnectionLimits, serve_http
 from telecmi_async.phone import parse_number
 from telecmi_async.simulator import chance, replies
 from telecmi_async.simulator.api import SimulatedApi
 from telecmi_async.simulator.call import SimulatedCall
 from telecmi_async.simulator.delivery import WebhookSender
-from telecmi_async.simulator.fronts import SimulatorTransport, serve
+from telecmi_async.simulator.fronts import SimulatorTransport, answer_on_port
 from telecmi_async.simulator.options import SimulatorOptions
 from telecmi_async.simulator.page import Page
 from telecmi_async.simulator.replies import Decision
@@ -204,9 +204,10 @@ class Simulator(SimulatorOptions):
         """Return a transport for an `httpx.AsyncClient` that needs no network."""
         return SimulatorTransport(self)
 
-    def serve(
+    @asynccontextmanager
+    async def serve(
         self, host: str = "127.0.0.1", port: int = 0, *, limits: ConnectionLimits | None = None
-    ) -> AbstractAsyncContextManager[str]:
+    ) -> AsyncGenerator[str]:
         """Listen on a port: ``async with simulator.serve() as base_url``.
 
         Args:
@@ -220,7 +221,14 @@ class Simulator(SimulatorOptions):
         """
         if limits is not None:
             check_instance("limits", limits, ConnectionLimits)
-        return serve(self, host=host, port=port, limits=limits)
+        answer = partial(answer_on_port, self)
+        async with (
+            self.running(),
+            serve_http(
+                answer, host=host, port=port, limits=limits, refuse=self.refuse
+            ) as found,
+        ):
+            yield f"http://{f'[{host}]' if ':' in host else host}:{found}/v2"
 
     @asynccontextmanager
     async def service(self, **options: Any) -> AsyncGenerator[CallService]:
@@ -292,9 +300,6 @@ class Simulator(SimulatorOptions):
             at=self._world.now,
             region=None,
             attempt=self._came_in,
-            pcmo=(),
-            extra_params=None,
-            duration=None,
         )
         self._world.catch_up()
         self._world.begin(call, inbound=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 import anyio
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from _typeshed import FileDescriptorLike
 
@@ -68,39 +68,30 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         return True
 
 
-class _JumpingSelector(selectors.BaseSelector):
+class _JumpingSelector(selectors.DefaultSelector):
     """A selector that watches the loop's own wake-up pipe and never waits for a timer."""
 
     def __init__(self, jump: Callable[[float], bool]) -> None:
-        self._real = selectors.DefaultSelector()
+        super().__init__()
         self._jump = jump
 
     def register(
         self, fileobj: FileDescriptorLike, events: int, data: Any = None
     ) -> selectors.SelectorKey:
         # The first one is the pipe by which threads and signals wake the loop.
-        if self._real.get_map():
+        if self.get_map():
             raise RuntimeError(
                 "a socket or pipe was opened on the virtual clock, where every time-out "
                 "would go off while it is silent; use an in-process transport, or a real "
                 "event loop"
             )
-        return self._real.register(fileobj, events, data)
-
-    def unregister(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
-        return self._real.unregister(fileobj)
+        return super().register(fileobj, events, data)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = self._real.select(None if timeout is None else 0)
+        ready = super().select(None if timeout is None else 0)
         if not ready and timeout and not self._jump(timeout):
-            return self._real.select()
+            return super().select()
         return ready
-
-    def get_map(self) -> Mapping[FileDescriptorLike, selectors.SelectorKey]:
-        return self._real.get_map()
-
-    def close(self) -> None:
-        self._real.close()
 
 
 def virtual_backend(name: Backend) -> tuple[str, dict[str, Any]]:

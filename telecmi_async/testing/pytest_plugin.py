@@ -115,21 +115,24 @@ def _fixture_for(request: pytest.FixtureRequest) -> str:
     return f"_call_service_in_{marker.kwargs.get('loop_scope', default)}"
 
 
-def _complete(options: dict[str, Any]) -> dict[str, Any]:
-    """Return a service's options, with defaults for tests."""
-    from telecmi_async import Receiver  # noqa: PLC0415  # see the module's docstring
-    from telecmi_async.events.receiver import new_token  # noqa: PLC0415  # see the module's docstring
+def _new_fixture() -> Callable[..., AsyncIterator[CallService]]:
+    """Return a new function that opens the service: a fixture is made of each only once."""
 
-    return {"from_": _CALLER_ID, "events": Receiver(new_token()), **options}
+    async def opened(
+        telecmi_simulator: Simulator, call_service_options: dict[str, Any]
+    ) -> AsyncIterator[CallService]:
+        from telecmi_async import Receiver  # noqa: PLC0415  # see the module's docstring
+        from telecmi_async.events.receiver import new_token  # noqa: PLC0415  # see the module's docstring
+
+        defaults = {"from_": _CALLER_ID, "events": Receiver(new_token())}
+        async with telecmi_simulator.service(**defaults | call_service_options) as service:
+            yield service
+
+    return opened
 
 
-@pytest.fixture
-async def _call_service(
-    telecmi_simulator: Simulator, call_service_options: dict[str, Any]
-) -> AsyncIterator[CallService]:
-    """The service for anyio's plugin and pytest-trio, which accept any async fixture."""
-    async with telecmi_simulator.service(**_complete(call_service_options)) as service:
-        yield service
+# For anyio's plugin and pytest-trio, which accept any async fixture.
+_call_service = pytest.fixture(_new_fixture(), name="_call_service")
 
 
 def _fixtures_for_asyncio() -> ModuleType:
@@ -139,17 +142,10 @@ def _fixtures_for_asyncio() -> ModuleType:
     """
     import pytest_asyncio  # noqa: PLC0415  # it may not be installed
 
-    def make() -> Callable[..., AsyncIterator[CallService]]:
-        async def opened(
-            telecmi_simulator: Simulator, call_service_options: dict[str, Any]
-        ) -> AsyncIterator[CallService]:
-            async with telecmi_simulator.service(**_complete(call_service_options)) as service:
-                yield service
-
-        return opened
-
     plugin = ModuleType("telecmi_async.asyncio")
     for scope in _LOOP_SCOPES:
         name = f"_call_service_in_{scope}"
-        setattr(plugin, name, pytest_asyncio.fixture(make(), name=name, loop_scope=scope))
+        setattr(
+            plugin, name, pytest_asyncio.fixture(_new_fixture(), name=name, loop_scope=scope)
+        )
     return plugin

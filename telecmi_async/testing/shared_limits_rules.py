@@ -27,13 +27,9 @@ _SEEDS: Final = 5
 
 @frozen
 class LimitsUnderTest:
-    """Limits that nothing was reserved from, and their clock.
+    """Limits that nothing was reserved from, and how seconds pass on their clock.
 
-    Args:
-        limits: The limits.
-        advance: Lets seconds pass on their clock.
-        nearly: By how many seconds a wait may be shorter than the law says: the clock of a
-            server runs on meanwhile.
+    A wait may be ``nearly`` seconds shorter than the law says: a server's clock runs on.
     """
 
     limits: SharedLimits

@@ -106,11 +106,7 @@ class ReceiverApp:
         return None if body is None else await intake.accept(delivery, body)
 
     async def _body(self, receive: ASGIReceive) -> bytes | None:
-        """Return the body, or ``None`` if the client is gone.
-
-        Raises:
-            _TooSlow: It takes longer than ``body_timeout``.
-        """
+        """Return the body, or ``None`` if the client is gone; raise `_TooSlow` after the limit."""
         seconds = self._intake.body_timeout
         if not is_asyncio(current_loop()):
             with anyio.move_on_after(seconds):

@@ -90,10 +90,7 @@ class HandlerRunner:
     async def run(self, event: Event, *, inside: bool = False) -> None:
         """Start the handlers of an event; wait for them where no task can be started.
 
-        Args:
-            event: The event.
-            inside: Whether a task that was started here calls this. It may start others while
-                the receiver closes.
+        ``inside`` a task that was started here, others may be started while the receiver closes.
         """
         if not self._offer(event, inside=inside):
             for handler in tuple(self._handlers.of_events):

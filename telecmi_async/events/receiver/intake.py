@@ -84,18 +84,15 @@ class Counts:
 
 @define(eq=False)
 class WebhookRequest:
-    """A request to an address of the receiver.
+    """A request to an address of the receiver."""
 
-    Args:
-        name: The name before the token in its path.
-        path: Its path, with the query.
-        unhandled: The events to run the user's handlers for after the reply.
-        asks: Whether it is a question, to which a caller waits for the answer.
-    """
-
+    #: The name before the token in its path.
     name: str
+    #: Its path, with the query.
     path: str
+    #: The events to run the user's handlers for after the reply.
     unhandled: list[Event] = field(factory=list["Event"])
+    #: Whether it is a question, to which a caller waits for the answer.
     asks: bool = False
 
 
@@ -120,7 +117,11 @@ class Intake:
         self.body_timeout = body_timeout
         self._counts = counts
         self._questions = Questions(
-            handlers, store, runner, timeout=answer_timeout, repeated=self._count_repeat
+            handlers,
+            store,
+            runner,
+            timeout=answer_timeout,
+            repeated=partial(counts.update, ["duplicates"]),
         )
         # Of one account there may be many services, one after the other.
         self._references: dict[References, None] = {}
@@ -337,9 +338,6 @@ class Intake:
         if fresh and not stored.matched:
             self._counts["unmatched"] += 1
         return fresh
-
-    def _count_repeat(self) -> None:
-        self._counts["duplicates"] += 1
 
     def _match(self, event: Event, payload: bytes) -> StoredEvent | None:
         """Return an event as it is stored, or None if it is forged."""

@@ -1,13 +1,11 @@
 """Questions: pressed keys and inbound calls, each answered once and within one time limit.
 
-TeleCMI waits for the answer, and the caller has silence meanwhile. So one limit covers all: the
-store, the user's handler, and what it awaits, even where it cannot be cancelled. The handler
-works in a separate task, and the request waits for it no longer than the limit.
+The caller has silence meanwhile, so one limit covers the store, the user's handler, and what it
+awaits, even where it cannot be cancelled: the handler works in a separate task.
 
-TeleCMI, or a proxy on the way, may deliver a question twice. It gets the answer of the first
-delivery, and the handler, which may place a call, does not run again. A question has no id, and
-the same key may be pressed twice. So a question is a repeat if it looks the same (payload and
-address) and
+A question that is delivered twice gets the first answer again, and the handler, which may place a
+call, does not run again. A question has no id, and the same key may be pressed twice. So it is a
+repeat if it looks the same (payload and address) and
 
 - the first one is still being answered; or
 - it has a time, as inbound calls do, and comes within ten minutes; or
@@ -64,30 +62,20 @@ _URL: Final = re.compile(r'"(https?://[^"]+)"')
 
 @define(eq=False)
 class _Answer:
-    """The answer to a question: its call flow as JSON, once there is one.
+    """The answer to a question: its call flow as JSON, once there is one."""
 
-    Args:
-        digest: What the question has in common with its repeats.
-        leg: The leg it is about.
-        exact: Whether the question has a time, so that none looks the same but a repeat.
-        loops: Whether the flow asks at the same address again.
-        at: When it was given, by the wall clock, which all processes share.
-        number: Distinguishes it, in a shared store, from other answers to what looks the same.
-    """
-
-    digest: str
+    digest: str  # what the question has in common with its repeats
     leg: str
-    exact: bool
-    loops: bool = False
+    exact: bool  # whether the question has a time: then only a repeat looks the same
+    loops: bool = False  # whether the flow asks at the same address again
     flow: bytes | None = None
-    at: float = 0.0
-    number: int = 0
+    at: float = 0.0  # when it was given, by the wall clock, which all processes share
+    number: int = 0  # sets it apart, in a shared store, from others to what looks the same
 
     def repeats(self, *, last: bool) -> bool:
         """Return whether a question that looks the same, asked now, is a repeat.
 
-        Args:
-            last: Whether no other question of the leg came in between.
+        ``last`` says that no other question of the leg came in between.
         """
         if self.flow is None:
             return True
@@ -144,14 +132,9 @@ class Questions:
         *,
         keep: Callable[[bool], Coroutine[object, object, None]],
     ) -> bytes:
-        """Return the call flow that answers a question, as JSON.
+        """Return the call flow, as JSON, that answers a question at an address.
 
-        Args:
-            question: The question.
-            name: The name in its address.
-            path: The path of its address, with the query.
-            keep: Stores it as an event, beside the reply or before it. It is called unless the
-                question is a repeat.
+        ``keep`` stores it as an event, beside the reply or before it, unless it is a repeat.
         """
         answer = _identify(question, name, path)
         earlier = self._answers.get(answer.digest)
@@ -207,9 +190,9 @@ class Questions:
 
     async def _keep(self, asked: _Asked) -> None:
         """Store a question, beside its handler if that is possible."""
-        if not self._runner.start(_keep_beside, asked):
+        if not self._runner.start(asked.keep, True):  # noqa: FBT003  # that it runs beside the reply
             with anyio.move_on_after(self._store_seconds):
-                await asked.keep(False)  # noqa: FBT003  # that it runs beside the reply
+                await asked.keep(False)  # noqa: FBT003  # as above
 
     def _left(self, asked: _Asked) -> None:
         """Answer a question whose task was cancelled: the receiver was closed."""
@@ -341,7 +324,3 @@ def _asks_at(path: str, flow: str) -> bool:
     # What comes before these two parts, the server or a framework may have taken away.
     tail = "/".join(plain.rstrip("/").split("/")[-2:]) + mark + query
     return any(unquote(url).endswith(unquote(tail)) for url in _URL.findall(flow))
-
-
-async def _keep_beside(asked: _Asked) -> None:
-    await asked.keep(True)  # noqa: FBT003  # as above

@@ -20,20 +20,10 @@ if TYPE_CHECKING:
 
 #: Loggers of web servers and frameworks that log the paths of requests.
 WEB_LOGS: Final = (
-    "aiohttp.access",
-    "aiohttp.server",
-    "asyncio",
-    "django.request",
-    "django.server",
-    "granian.access",
-    "gunicorn.access",
-    "gunicorn.error",
-    "hypercorn.access",
-    "hypercorn.error",
-    "uvicorn.access",
-    "uvicorn.asgi",
-    "uvicorn.error",
-)
+    "aiohttp.access", "aiohttp.server", "asyncio", "django.request", "django.server",
+    "granian.access", "gunicorn.access", "gunicorn.error", "hypercorn.access",
+    "hypercorn.error", "uvicorn.access", "uvicorn.asgi", "uvicorn.error",
+)  # fmt: skip
 
 # A word of a token's letters, some of which may be percent-encoded, even several times.
 _WORD: Final = re.compile(r"[A-Za-z0-9_~%-]{22,}")
@@ -41,18 +31,9 @@ _ENCODED: Final = "%"
 _MOST_DECODINGS: Final = 10
 # Attributes of a log record that hold no part of a request, or are searched separately. A program
 # may name its threads, tasks and processes after a request.
-_WITHOUT: Final = frozenset(
-    [
-        "args",
-        "exc_info",
-        "filename",
-        "funcName",
-        "levelname",
-        "module",
-        "name",
-        "pathname",
-    ]
-)
+_WITHOUT: Final = frozenset([
+    "args", "exc_info", "filename", "funcName", "levelname", "module", "name", "pathname",
+])  # fmt: skip
 
 
 class HiddenToken:

@@ -58,11 +58,8 @@ class StoredEvent:
 def event_ids(event: Event, reference: str | None) -> tuple[str, ...]:
     """Return the ids that an event is found by, each once.
 
-    TeleCMI's have at most 43 characters; those of more than 256 are left out.
-
-    Args:
-        event: The event.
-        reference: The call's own reference, if the event carries it with the right code.
+    TeleCMI's have at most 43 characters; those of more than 256 are left out. The reference is
+    the call's own, if the event carries it with the right code.
     """
     ids = (event.request_id, reference, event.conversation_uuid, event.cmiuuid)
     return tuple(dict.fromkeys([name for name in ids if name and len(name) <= _LONGEST]))

@@ -68,10 +68,7 @@ class _Pool:
         self.bytes += len(payload)
         by_id = self.by_id
         for name in ids:
-            if name in by_id:
-                by_id[name][key] = None
-            else:
-                by_id[name] = {key: None}
+            by_id.setdefault(name, {})[key] = None
         while len(self.kept) > self.most or self.bytes > self.most_bytes:
             self._drop_oldest()
 

@@ -110,11 +110,7 @@ class RedisStore(RedisBacked):
         # By key, the tokens of requests whose replies never came.
         self._unanswered: dict[str, str] = {}
         self._server = RedisServer(
-            self,
-            redis,
-            prefix=prefix,
-            timeout=timeout,
-            task="the store of events",
+            self, redis, prefix=prefix, timeout=timeout, task="the store of events"
         )
 
     async def put(self, stored: StoredEvent) -> bool:

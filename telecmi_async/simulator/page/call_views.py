@@ -63,13 +63,14 @@ def newest_calls(page: PageModel) -> tuple[Iterable[SimulatedCall], int]:
 
 def calls(page: PageModel, fields: Mapping[str, str]) -> PageView:
     """Return all calls that are known."""
-    newest, total = newest_calls(page)
-    table = partial(call_table, page, "Calls")
-    return list_view("Calls", "calls", fields, newest, total, _call_words, table)
-
-
-def _call_words(call: SimulatedCall) -> tuple[object, ...]:
-    return call.to, call.from_, call.request_id, call.stage
+    return list_view(
+        "Calls",
+        "calls",
+        fields,
+        *newest_calls(page),
+        lambda call: (call.to, call.from_, call.request_id, call.stage),
+        partial(call_table, page, "Calls"),
+    )
 
 
 def call_table(
@@ -298,20 +299,17 @@ def deliveries(page: PageModel, fields: Mapping[str, str]) -> PageView:
         where = "They go to a URL, which is not shown: it holds a token."
     else:
         where = "They go into a receiver of this program."
-    title, newest, table = (
-        "Messages to your program",
-        reversed(sent),
-        partial(_message_table, page),
-    )
     return list_view(
-        title, "deliveries", fields, newest, len(sent), _delivery_words, table, tag("p", where)
-    )
-
-
-def _delivery_words(delivery: Delivery) -> tuple[object, ...]:
-    call = delivery.call
-    return (call.to, call.request_id, delivery.what, delivery.leg, delivery.status or "none",
-            delivery.failure)  # fmt: skip
+        "Messages to your program",
+        "deliveries",
+        fields,
+        reversed(sent),
+        len(sent),
+        lambda one: (one.call.to, one.call.request_id, one.what, one.leg, one.status or "none",
+                     one.failure),
+        partial(_message_table, page),
+        tag("p", where),
+    )  # fmt: skip
 
 
 def _message_table(page: PageModel, messages: Iterable[Delivery], empty: str) -> Html:
