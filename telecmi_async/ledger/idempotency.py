@@ -15,9 +15,12 @@ A call that is ``unknown`` is never sent again under its key.
 from __future__ import annotations
 
 from enum import StrEnum, unique
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @unique
@@ -66,17 +69,10 @@ KEY_COLUMNS: Final = (
 )
 
 
-def keyed_call_from(row: tuple[str, str, str, str, str | None, str]) -> KeyedCall:
+def keyed_call_from(row: Sequence[Any]) -> KeyedCall:
     """Return the call of a row of `KEY_COLUMNS`."""
-    token, state, fingerprint, region, request_id, detail = row
-    return KeyedCall(
-        token=token,
-        state=KeyState(state),
-        fingerprint=fingerprint,
-        region=region,
-        request_id=request_id,
-        detail=detail,
-    )
+    names = (each.name for each in fields(KeyedCall))
+    return KeyedCall(**dict(zip(names, row, strict=True)))
 
 
 class IdempotencyKeys(Protocol):
