@@ -38,11 +38,7 @@ def start_limits(campaign: str, settings: CampaignSettings) -> list[tuple[str, f
 
 
 async def held_up(limits: SharedLimits, campaign: str, settings: CampaignSettings) -> float:
-    """Return for how many seconds no call starts because of a clock; 0 if that is not so.
-
-    Raises:
-        StoreError: The limits fail.
-    """
+    """Return for how many seconds no call starts because of a clock; 0 if that is not so."""
     keys = start_limits(campaign, settings)
     waits = await limits.reserve([(key, _NOTHING) for key, _ in keys], longest=_EVER)
     usual = _USUAL + 2 * max(interval for _, interval in keys)
@@ -54,9 +50,6 @@ async def go_on(ledger: Ledger, campaign: str, settings: CampaignSettings) -> No
 
     Starts that were granted lie in the past, or are less than a minute away. So no limit grants
     more of them than it would have, and caps count what was sent by the wrong clock as well.
-
-    Raises:
-        StoreError: The ledger fails.
     """
     keys = start_limits(campaign, settings)
     usual = _USUAL + 2 * max(interval for _, interval in keys)

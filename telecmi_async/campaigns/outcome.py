@@ -62,8 +62,7 @@ def outcome_of(  # noqa: PLR0911  # a row of the table each
 ) -> SendVerdict:
     """Return the outcome of a send: the last of so many ``attempts`` for its contact.
 
-    ``error`` is what the call's handle raised; ``request_id`` is given if TeleCMI accepted the
-    call.
+    ``error`` is what the call's handle raised.
     """
     match error:
         case None:

@@ -77,14 +77,9 @@ class StartScheduler:
     _answers: deque[float] = field(factory=lambda: deque[float](maxlen=RECENT), init=False)
 
     async def take(self, number: int) -> float | None:
-        """Wait for a call's channel and until its intent is to be put on record.
+        """Wait for a call's channel, and until its intent is to be put on record.
 
-        Returns:
-            When its start is, for `reach`; ``None`` if dialling ends.
-
-        Raises:
-            StoreError: The limits fail, and are not kept apart; or they are a ledger that is
-                lost.
+        Return when its start is, for `reach`; ``None`` if dialling ends.
         """
         while True:
             try:

@@ -114,12 +114,7 @@ class JobThread(Generic[_W]):
     async def do(self, work: _W) -> Any:
         """Have a job done, and return its answer.
 
-        A caller that is cancelled before the job is queued gets no job done. After that the
-        caller waits for the answer.
-
-        Raises:
-            StoreError: The job failed.
-            LedgerLost: The thread is closed.
+        A caller that is cancelled before the job is queued gets no job done; later it waits.
         """
         await lowlevel.checkpoint_if_cancelled()
         with self._lock:

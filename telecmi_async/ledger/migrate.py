@@ -23,11 +23,7 @@ def scripts(kind: str) -> list[str]:
 
 
 def scripts_after(version: int, texts: Sequence[str]) -> Sequence[str]:
-    """Return the texts that a database of a version has not run yet.
-
-    Raises:
-        ConfigurationError: Its schema is newer than this package.
-    """
+    """Return the texts that a database of a version has not run yet; refuse a newer one."""
     if version > len(texts):
         raise ConfigurationError(
             f"the ledger was written by a newer version of telecmi-async (its schema is "
@@ -68,11 +64,7 @@ def statements(text: str) -> Iterator[str]:
 
 
 def migrate_sqlite(db: sqlite3.Connection, texts: Sequence[str]) -> None:
-    """Bring a file's schema up to date in one transaction, which several processes may try.
-
-    Raises:
-        ConfigurationError: The file is another program's, or of a newer version of this one.
-    """
+    """Bring a file's schema up to date in one transaction, which several processes may try."""
     db.execute("BEGIN IMMEDIATE")
     try:
         for text in scripts_after(_version_of(db), texts):
@@ -88,20 +80,12 @@ def migrate_sqlite(db: sqlite3.Connection, texts: Sequence[str]) -> None:
 
 
 def require_ledger(db: sqlite3.Connection, texts: Sequence[str]) -> None:
-    """Require that a file is a ledger that `migrate_sqlite` can use, or empty; change nothing.
-
-    Raises:
-        ConfigurationError: The file is another program's, or of a newer version of this one.
-    """
+    """Require that `migrate_sqlite` can use a file; change nothing."""
     scripts_after(_version_of(db), texts)
 
 
 def require_version(db: sqlite3.Connection, known: int) -> None:
-    """Require that a file's schema is of this package's version.
-
-    Raises:
-        ConfigurationError: It is not, or the file is another program's.
-    """
+    """Require that a file's schema is of this package's version."""
     version = _version_of(db)
     if version < known:
         raise not_migrated(version, known)

@@ -57,11 +57,7 @@ def clean_event(event: CallEvidence) -> CallEvidence:
 
 
 def to_json(given: Mapping[str, object], what: str) -> str:
-    """Return a mapping as JSON.
-
-    Raises:
-        ConfigurationError: JSON cannot hold a value of it.
-    """
+    """Return a mapping as JSON, if JSON can hold its values."""
     try:
         return _encode(dict(given))
     except (TypeError, ValueError, RecursionError):
@@ -72,11 +68,7 @@ def to_json(given: Mapping[str, object], what: str) -> str:
 
 
 def contact_row(contact: object) -> tuple[int, str, float, float | None]:
-    """Return the values of a contact's row: number, columns, not before, not after.
-
-    Raises:
-        ConfigurationError: It is not a `NewContact`, or its columns cannot be kept.
-    """
+    """Return the values of a contact's row: number, columns, not before, not after."""
     if not isinstance(contact, NewContact):
         raise ConfigurationError(f"contacts must be NewContact, not {shown(contact)}")
     columns = to_json(contact.columns, "columns")

@@ -59,11 +59,7 @@ def is_mocked() -> bool:
 
 
 class OwnClient(httpx.AsyncClient):
-    """The client of one service; it ignores the environment (proxies, certificates).
-
-    Args:
-        ssl_context: TLS settings.
-    """
+    """The client of one service; it ignores the environment (proxies, certificates)."""
 
     def __init__(self, ssl_context: ssl.SSLContext) -> None:
         self._pool = ConnectionPool(ssl_context)
@@ -153,15 +149,9 @@ def _standard_ssl_context() -> ssl.SSLContext:
 def open_own_client(
     ssl_context: ssl.SSLContext | None = None, *, secure: bool = True
 ) -> httpx.AsyncClient:
-    """Return a client for one service.
+    """Return a client for one service; without TLS settings it trusts certifi's certificates.
 
-    Args:
-        ssl_context: TLS settings, instead of certifi's certificates.
-        secure: Whether it is for https. Without, no certificates are loaded: it trusts none.
-
-    Raises:
-        ConfigurationError: ``ssl_context`` is not an `ssl.SSLContext`, or certifi's certificates
-            cannot be read.
+    One that is not ``secure`` loads no certificates, and trusts none.
     """
     if ssl_context is None:
         ssl_context = (

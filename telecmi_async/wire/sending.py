@@ -64,9 +64,7 @@ async def _require_silence(stream: Any) -> None:
 class Sending:
     """The body of one request, as an asynchronous iterable, and the trace of its sending.
 
-    Args:
-        body: What to send.
-        send_by: A reading of the event loop's clock, after which nothing may leave.
+    After ``send_by``, a reading of the event loop's clock, nothing may leave.
     """
 
     #: Whether the body was asked for.

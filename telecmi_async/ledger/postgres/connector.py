@@ -58,16 +58,10 @@ def set_for_transaction(connection: WatchedConnection) -> None:
 
 
 class PostgresConnector:
-    """Opens connections to a server.
+    """Opens connections to a server, by a URL or key-value string as libpq takes it.
 
-    Args:
-        conninfo: A URL or key-value string as libpq takes it; it may hold a password.
-        schema: The schema of the ledger's tables.
-        timeout: How long, in seconds, a broken connection is opened again, and the server may
-            take for an answer.
-
-    Raises:
-        ConfigurationError: psycopg is not installed, or libpq does not take the string.
+    A broken connection is opened again for ``timeout`` seconds, and the server may take as long
+    for an answer.
     """
 
     def __init__(self, conninfo: str, *, schema: str, timeout: float) -> None:
@@ -91,12 +85,7 @@ class PostgresConnector:
         return known
 
     def open(self, *, durable: bool = True) -> WatchedConnection:
-        """Open a connection; a durable one waits for the server's disk at each commit.
-
-        Raises:
-            StoreError: The server cannot be reached, or rejects the connection.
-            LedgerLost: The ledger's schema was dropped or replaced since the first connection.
-        """
+        """Open a connection; a durable one waits for the server's disk at each commit."""
         import psycopg  # noqa: PLC0415  # an extra
         from psycopg.types.numeric import Int8Dumper  # noqa: PLC0415  # an extra
 

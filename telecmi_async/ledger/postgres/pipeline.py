@@ -93,9 +93,6 @@ class PostgresPipeline:
         """Run a statement, and return its rows.
 
         With ``takes_again``, its last place says if it was run before.
-
-        Raises:
-            StoreError: It failed, or may have failed.
         """
         rows: _Rows = await self._thread.do(_Query(sql, values, takes_again))
         return rows
@@ -183,11 +180,7 @@ class PostgresPipeline:
                     job.fail(failure_of(self._connector, connection, error))
 
     def _open(self, until: float) -> WatchedConnection:
-        """Return the connection; if it broke, a new one, with attempts until a deadline.
-
-        Raises:
-            StoreError: There is none.
-        """
+        """Return the connection; if it broke, a new one, with attempts until a deadline."""
         first = self._connection is None
         closing = self._thread.closing
         while self._connection is None or self._connection.closed:

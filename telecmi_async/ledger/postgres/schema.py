@@ -57,17 +57,9 @@ _READ_ONLY: Final = "25006"
 
 
 def open_schema(connection: WatchedConnection, *, migrate: bool) -> tuple[int, int]:
-    """Return what identifies the schema's tables, and its version.
+    """Return what identifies the schema's tables, and its version; migrate it if permitted.
 
     Tables of the same name that are not identical are another ledger.
-
-    Args:
-        connection: Where it is.
-        migrate: Whether it is made, or brought up to date, if it is not.
-
-    Raises:
-        ConfigurationError: It is of another version, and not migrated; or this role lacks a
-            privilege, which the message names.
     """
     found = connection_identity(connection)
     version, texts = 0, scripts("postgres")
@@ -149,10 +141,7 @@ def _run_scripts(connection: WatchedConnection, texts: list[str]) -> int:
 def missing_grants(connection: WatchedConnection, *, writes: bool, loads: bool = False) -> str:
     """Return which privileges this role lacks, with the statements to run; empty if none.
 
-    Args:
-        connection: Where the ledger is.
-        writes: Whether it is a worker's role, not a reader's.
-        loads: Whether it loads contacts as well.
+    A worker's role ``writes``, a reader's does not; one that ``loads`` contacts needs more.
     """
     name = connection.settings[0]
     row = connection.execute(_ROLE, (name,)).fetchone()

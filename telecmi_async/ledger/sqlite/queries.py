@@ -24,11 +24,7 @@ _FIRST_DUE: Final = (
 
 
 def campaign_id(db: sqlite3.Connection, name: str) -> int:
-    """Return a campaign's row.
-
-    Raises:
-        ConfigurationError: There is no campaign of that name.
-    """
+    """Return a campaign's row."""
     row = db.execute("SELECT id FROM campaign WHERE name = ?", (name,)).fetchone()
     if row is None:
         raise no_campaign(name)

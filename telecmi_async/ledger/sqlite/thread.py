@@ -165,9 +165,6 @@ class SqliteThread:
 
         The job is called with the connection and the time, in a transaction that looks like its
         own. It is called again if the shared transaction was undone.
-
-        Raises:
-            StoreError: The job was not done; or the file is gone, and what was written with it.
         """
         result: _T = await self._thread.do(work)
         return result
