@@ -32,13 +32,7 @@ from telecmi_async.ledger.sqlite.thread import SqliteLoss, SqliteThread
 from telecmi_async.phone import parse_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        AsyncGenerator,
-        Callable,
-        Iterable,
-        Iterator,
-        Sequence,
-    )
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
     from types import CoroutineType
 
     from telecmi_async.ledger.records import Contact, NewContact
