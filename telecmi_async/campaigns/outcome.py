@@ -35,10 +35,7 @@ _LONGEST_PAUSE = 3_600.0
 
 @frozen(kw_only=True)
 class SendVerdict:
-    """The outcome of a send, before the ledger's clock is read.
-
-    ``pause`` is in seconds, until the contact is tried again; ``counts`` is the result's.
-    """
+    """The outcome of a send before the ledger's clock is read; ``pause`` is in seconds."""
 
     state: ContactState
     detail: str = ""

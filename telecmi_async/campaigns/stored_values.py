@@ -42,4 +42,4 @@ def parse_members(
     for name, attribute in named.items():
         if attribute.default is attrs.NOTHING and name not in members:
             raise ConfigurationError(f"{path}.{name} is missing")
-    return dict(members)
+    return {named[name].name if name in named else name: members[name] for name in members}

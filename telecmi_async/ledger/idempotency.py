@@ -1,15 +1,10 @@
 """Idempotency keys: the record of calls that must be placed at most once for each key.
 
-TeleCMI has no idempotency key. So the record is kept here: a key is claimed in a transaction
-before the first byte of its request leaves, and settled when the outcome is known. A process
-that dies in between leaves a key whose call may have rung::
-
-    (new) ──claim──▶ sending ──accepted──▶ placed
-                       │  ▲                   ▲
-                       │  └──claimed again── absent ◀── certainly not placed ── sending
-                       └── no outcome, or its process is gone ──▶ unknown ── an event ──▶ placed
-
-A call that is ``unknown`` is never sent again under its key.
+TeleCMI has no idempotency key. So a key is claimed in a transaction before the first byte of
+its request leaves, and settled when the outcome is known. A process that dies in between leaves
+a key whose call may have rung: it is ``unknown``, and never sent again under its key. One that
+was certainly not placed (``absent``) may be claimed again. An event makes any of them
+``placed``.
 """
 
 from __future__ import annotations

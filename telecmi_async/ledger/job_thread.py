@@ -83,12 +83,8 @@ class Job(Generic[_W]):
 class JobThread(Generic[_W]):
     """A thread that serves jobs of any number of event loops; it starts with the first job.
 
-    Args:
-        name: The thread's name.
-        serve: Called in the thread with a batch; it gives each job an answer or a failure, and
-            raises nothing.
-        close: Called in the thread when the last job is served.
-        most: The largest number of jobs in a batch.
+    ``serve`` is called in it with batches of ``most`` jobs: it gives each an answer or a
+    failure, and raises nothing. ``close`` is called in it when the last job is served.
     """
 
     def __init__(

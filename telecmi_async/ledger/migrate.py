@@ -67,7 +67,7 @@ def migrate_sqlite(db: sqlite3.Connection, texts: Sequence[str]) -> None:
     """Bring a file's schema up to date in one transaction, which several processes may try."""
     db.execute("BEGIN IMMEDIATE")
     try:
-        for text in scripts_after(_version_of(db), texts):
+        for text in scripts_after(version_of(db), texts):
             for statement in statements(text):
                 db.execute(statement)
         db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
@@ -79,20 +79,15 @@ def migrate_sqlite(db: sqlite3.Connection, texts: Sequence[str]) -> None:
         raise
 
 
-def require_ledger(db: sqlite3.Connection, texts: Sequence[str]) -> None:
-    """Require that `migrate_sqlite` can use a file; change nothing."""
-    scripts_after(_version_of(db), texts)
-
-
 def require_version(db: sqlite3.Connection, known: int) -> None:
     """Require that a file's schema is of this package's version."""
-    version = _version_of(db)
+    version = version_of(db)
     if version < known:
         raise not_migrated(version, known)
     scripts_after(version, [""] * known)
 
 
-def _version_of(db: sqlite3.Connection) -> int:
+def version_of(db: sqlite3.Connection) -> int:
     """Return the version of a file's schema, 0 for an empty file."""
     (owner,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()

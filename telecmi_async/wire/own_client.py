@@ -1,11 +1,8 @@
 """Own client: the `httpx.AsyncClient` that a service makes for itself.
 
-It sends over a `ConnectionPool`, and it leaves out what a service never uses: authentication,
-redirects, hooks and cookies.
-
-A test that mocks httpx expects that no request passes by its mock. respx, pytest-httpx and vcrpy
-replace methods of httpx or of httpcore, which this client does not call. So while one of them is
-replaced, requests take httpx's own way: see `is_mocked`.
+It sends over a `ConnectionPool`, and leaves out what a service never uses: authentication,
+redirects, hooks and cookies. While a test has replaced methods of httpx or httpcore, as respx,
+pytest-httpx and vcrpy do, requests take httpx's own way past them: see `is_mocked`.
 """
 
 from __future__ import annotations

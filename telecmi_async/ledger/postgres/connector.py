@@ -32,11 +32,9 @@ if TYPE_CHECKING:
         settings: tuple[str, str, str]
 
 
-# The process that serves the connection, and what identifies the ledger's tables. A role that
-# may not use the schema may ask so, too.
-_WHERE_IT_LEADS: Final = (
-    "SELECT pg_backend_pid(), (SELECT c.oid::bigint FROM pg_class c"
-    " JOIN pg_namespace n ON n.oid = c.relnamespace"
+#: What identifies the ledger's tables. A role that may not use the schema may ask so, too.
+IDENTITY: Final = (
+    "(SELECT c.oid::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = %s AND c.relname = 'migration')"
 )
 # Temporary tables come last: another client of a pooler may have left one behind.
@@ -94,7 +92,9 @@ class PostgresConnector:
             connection.silence = self.timeout + GRACE
             # One type for all numbers: statements are prepared once.
             connection.adapters.register_dumper(int, Int8Dumper)
-            backend, schema = connection.execute(_WHERE_IT_LEADS, (self.schema,)).fetchone()
+            backend, schema = connection.execute(
+                f"SELECT pg_backend_pid(), {IDENTITY}", (self.schema,)
+            ).fetchone()
             # A pooler makes up the process id that it gives its clients.
             connection.pooled = backend != connection.info.backend_pid
             connection.settings = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, Self, SupportsIndex
 from telecmi_async._internal import validators
 from telecmi_async.errors import ConfigurationError, LedgerLost
 from telecmi_async.ledger import rows, sanitize
-from telecmi_async.ledger.idempotency import KeyState, keyed_call_from
+from telecmi_async.ledger.idempotency import KEY_OUTCOMES, KeyState, keyed_call_from
 from telecmi_async.ledger.postgres import jobs, queries
 from telecmi_async.ledger.postgres.connector import PostgresConnector
 from telecmi_async.ledger.postgres.pipeline import PostgresPipeline
@@ -156,7 +156,7 @@ class PostgresLedger:
 
     async def set_status(self, name: str, status: str, why: str = "") -> None:
         """Ask all workers of a campaign to run, pause or stop."""
-        sanitize.check_status(status)
+        sanitize.check_choice("status", status, sanitize.STATUSES)
         campaign = await self._campaign(name)
         await self._moves.fetch(queries.SET_STATUS, status, sanitize.clean(why), campaign)
 
@@ -300,7 +300,7 @@ class PostgresLedger:
 
     async def resolve_unknown(self, name: str, *, older_than: float, policy: str) -> int:
         """Move unknown contacts whose calls are proven absent."""
-        sanitize.check_policy(policy)
+        sanitize.check_choice("policy", policy, sanitize.UNKNOWN_POLICIES)
         campaign = await self._campaign(name)
         if policy == "hold":
             return 0
@@ -322,7 +322,7 @@ class PostgresLedger:
         reason: str = "",
     ) -> int:
         """Make rejected or failed contacts pending because a person decided so."""
-        sanitize.check_reopened(state)
+        sanitize.check_choice("state", state, sanitize.REOPENED)
         call = "reopen(%s::integer, %s::bigint[], %s::contact_state, %s)"
         return await self._decide(call, name, numbers, str(state), sanitize.clean(reason))
 
@@ -434,7 +434,7 @@ class PostgresLedger:
         self, token: str, state: KeyState, *, request_id: str | None = None, detail: str = ""
     ) -> bool:
         """Put the outcome of a keyed call on record; return False if no key has the call."""
-        sanitize.check_outcome(state)
+        sanitize.check_choice("state", state, KEY_OUTCOMES)
         given = (state.value, sanitize.clean_id(request_id), sanitize.clean(detail), token)
         placed = state is KeyState.PLACED
         return bool(await self._moves.fetch(queries.SETTLE_KEY, *given, placed))

@@ -1,12 +1,9 @@
 """PostgreSQL pipeline: one connection and its thread, and how it recovers from a broken one.
 
 Queries that are queued go to the server together: in one round trip, as one transaction, with
-one wait for the disk. If one of them fails, none of them was done, and each is run again by
-itself.
-
-If the connection breaks, it is not known whether the transaction was committed. Each query is
-then run once more over a new connection, with ``again`` set: the server's functions recognise
-what they did before. If there is no new connection, or this fails too, the query fails with a
+one wait for the disk. If one of them fails, none was done, and each is run again by itself. If
+the connection breaks, each is run once more over a new one, with ``again`` set: the server's
+functions recognise what they did before. If this fails too, the query fails with a
 `StoreError`.
 """
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from telecmi_async.errors import ConfigurationError, LedgerLost, StoreError
 from telecmi_async.ledger.migrate import changed_meanwhile, not_migrated, scripts, scripts_after
-from telecmi_async.ledger.postgres.connector import set_for_transaction
+from telecmi_async.ledger.postgres.connector import IDENTITY, set_for_transaction
 
 if TYPE_CHECKING:
     from telecmi_async.ledger.postgres.connector import PostgresConnector, WatchedConnection
@@ -77,11 +77,9 @@ def open_schema(connection: WatchedConnection, *, migrate: bool) -> tuple[int, i
 def connection_identity(connection: WatchedConnection) -> int | None:
     """Return what identifies the tables of a connection's schema; ``None`` if there are none."""
     row = connection.execute(
-        "SELECT c.oid::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relname = 'migration'",
-        (connection.settings[0],),
+        f"SELECT {IDENTITY}".encode(), (connection.settings[0],)
     ).fetchone()
-    return None if row is None else int(row[0])
+    return None if row is None or row[0] is None else int(row[0])
 
 
 def _version(connection: WatchedConnection) -> int:

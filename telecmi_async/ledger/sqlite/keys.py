@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from telecmi_async.ledger.idempotency import KEY_COLUMNS, keyed_call_from
-from telecmi_async.ledger.sanitize import check_outcome, clean, clean_id
+from telecmi_async.ledger.idempotency import KEY_COLUMNS, KEY_OUTCOMES, keyed_call_from
+from telecmi_async.ledger.sanitize import check_choice, clean, clean_id
 
 if TYPE_CHECKING:
     import sqlite3
@@ -67,7 +67,7 @@ def settle_key(
     detail: str = "",
 ) -> bool:
     """Put the outcome of a keyed call on record; return False if no key has the call."""
-    check_outcome(state)
+    check_choice("state", state, KEY_OUTCOMES)
     values = (state.value, clean_id(request_id), clean(detail), token, state.value)
     return db.execute(_SETTLE, values).fetchone() is not None
 

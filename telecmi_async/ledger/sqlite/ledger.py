@@ -227,9 +227,7 @@ class SqliteLedger:
     ) -> int:
         """Make unknown contacts pending because a person decided so."""
         wanted = None if numbers is None else list(parse_numbers(numbers))
-        return await self._redial(name, wanted)
-
-    _redial = _job(sends.redial)
+        return await self._write(lambda db, now: sends.redial(db, now, name, wanted))
 
     async def reopen(
         self,
@@ -241,9 +239,9 @@ class SqliteLedger:
     ) -> int:
         """Make rejected or failed contacts pending because a person decided so."""
         wanted = None if numbers is None else list(parse_numbers(numbers))
-        return await self._reopen(name, state, wanted, reason)
-
-    _reopen = _job(sends.reopen)
+        return await self._write(
+            lambda db, now: sends.reopen(db, now, name, state, wanted, reason)
+        )
 
     async def redial_missed(
         self,
@@ -253,9 +251,9 @@ class SqliteLedger:
     ) -> int:
         """Make finished contacts pending whose calls were not answered."""
         wanted = None if numbers is None else list(parse_numbers(numbers))
-        return await self._redial_missed(name, waits, wanted)
-
-    _redial_missed = _job(sends.redial_missed)
+        return await self._write(
+            lambda db, now: sends.redial_missed(db, now, name, waits, wanted)
+        )
 
     async def add_do_not_call(self, numbers: Iterable[SupportsIndex | str], source: str) -> int:
         """Add numbers to the do-not-call list; a thread takes them from the iterable."""
