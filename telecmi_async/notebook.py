@@ -18,7 +18,7 @@ from telecmi_async._internal.messages import mask, shown
 from telecmi_async.calls.handle import CallHandle
 from telecmi_async.calls.result import CallResult, answer_time_of
 from telecmi_async.calls.state import STATUS_TONES, CallStatus
-from telecmi_async.campaigns.contacts.export import export_row
+from telecmi_async.campaigns.contacts.export import export_row, flat_row
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.ledger import Contact
 from telecmi_async.ledger.states import STATE_TONES, ContactState
@@ -232,11 +232,9 @@ def _rows(items: Iterable[CallLike], *, reveal: bool = False) -> Iterator[dict[s
             case CallResult():
                 yield _call_row(item, None, reveal=reveal)
             case Contact():
-                row = export_row(item, masked=not reveal)
-                own: Any = row.pop("columns")
                 over = item.state is ContactState.FINISHED
-                row["outcome"] = _ANSWERS[item.answered if over else None] or row["state"]
-                yield row | {f"column.{key}": own[key] for key in own}
+                outcome = _ANSWERS[item.answered if over else None] or str(item.state)
+                yield {"outcome": outcome} | flat_row(export_row(item, masked=not reveal))
             case _:
                 raise ConfigurationError(
                     f"a frame or plot is made of call handles, call results or contacts, not of "

@@ -48,10 +48,7 @@ def explain_arguments(public: object) -> None:
 def copy_signature(source: Callable[..., Any], method: Any, *, leave_out: int = 0) -> None:
     """Give a method the docstring and the parameters of a function or class, for ``help()``.
 
-    Args:
-        source: The function or class that does the method's work.
-        method: The method; it takes ``self`` and any arguments.
-        leave_out: How many of the first parameters the method provides itself.
+    The method provides the first ``leave_out`` parameters itself.
     """
     described = inspect.signature(source)
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)

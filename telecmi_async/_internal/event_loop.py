@@ -21,12 +21,9 @@ _PRECISE = 0.001
 
 
 def current_loop() -> object:
-    """Return the running asyncio loop or, on trio, its token.
+    """Return the running asyncio loop or, on trio, its token; without one `WrongEventLoop`.
 
     Neither library is imported here: one that was not imported has no running loop.
-
-    Raises:
-        WrongEventLoop: No event loop is running.
     """
     # trio comes first: in its guest mode it runs inside another loop.
     trio = getattr(sys.modules.get("trio"), "lowlevel", None)  # it may be half imported

@@ -150,8 +150,7 @@ def fact_table(rows: Iterable[tuple[str, object]]) -> Html:
     """Return names and values as a table without heads."""
     made = [
         _table_row(
-            tag("th", name, style=_HEAD, scope="row"),
-            tag("td", plain(value), style=_CELL),
+            tag("th", name, style=_HEAD, scope="row"), tag("td", plain(value), style=_CELL)
         )
         for name, value in rows
     ]

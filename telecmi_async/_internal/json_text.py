@@ -30,11 +30,7 @@ def decode_json(data: bytes) -> object | None:
 
 
 def parse_json(text: str | bytes, path: str = "pcmo") -> object:
-    """Return the content of JSON text from the user.
-
-    Raises:
-        InvalidCall: It is not JSON; the message has the line and column.
-    """
+    """Return the content of JSON text from the user."""
     try:
         return cast("object", json.loads(text))
     except json.JSONDecodeError as error:

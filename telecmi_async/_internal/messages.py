@@ -89,9 +89,7 @@ def uncalled(value: object) -> str:
 def call_shape(function: Callable[..., object], *, example: bool = False) -> str:
     """Return how a function or a class is called, such as ``(to=…, pcmo=…)``.
 
-    Args:
-        function: The function.
-        example: Whether to name its first argument if it needs none.
+    With ``example`` its first argument is named if it needs none.
     """
     try:
         parameters = signature(function).parameters.values()

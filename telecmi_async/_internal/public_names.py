@@ -14,13 +14,7 @@ if TYPE_CHECKING:
 def import_public(package: str, modules: Mapping[str, str], name: str) -> object:
     """Return a public name of a package, for its ``__getattr__``.
 
-    Args:
-        package: The package's full name.
-        modules: Its modules, each with the public names that it defines, separated by blanks.
-        name: The name.
-
-    Raises:
-        AttributeError: No module defines it.
+    ``modules`` are its modules, each with the names that it defines, separated by blanks.
     """
     from telecmi_async._internal.argument_errors import explain_arguments  # noqa: PLC0415  # not for the import alone
 

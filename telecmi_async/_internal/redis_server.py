@@ -71,12 +71,7 @@ class RedisServer:
             self.bind()
 
     def bind(self) -> Any:
-        """Bind to the running event loop and return the client to use in it.
-
-        Raises:
-            ConfigurationError: The loop is trio's, and the client is for asyncio.
-            WrongEventLoop: No loop is running, or the loop of before still exists.
-        """
+        """Bind to the running event loop, and return the client to use in it."""
         loop = current_loop()
         if self._loop is not loop:
             if self._loop is not None and not has_ended(self._loop):

@@ -26,11 +26,7 @@ def kind_of(value: object) -> str:
 
 
 def check_instance(name: str, value: object, kind: type | UnionType, wanted: str = "") -> None:
-    """Require an instance of a class.
-
-    Raises:
-        ConfigurationError: It is another value.
-    """
+    """Require an instance of a class."""
     if not isinstance(value, kind):
         right = wanted
         if not wanted and isinstance(kind, type):
@@ -41,11 +37,7 @@ def check_instance(name: str, value: object, kind: type | UnionType, wanted: str
 
 
 def check_implements(name: str, value: object, protocol: type, wanted: str) -> None:
-    """Require a value with all methods of a protocol.
-
-    Raises:
-        ConfigurationError: It is a class, or lacks one.
-    """
+    """Require an object, not a class, with all methods and attributes of a protocol."""
     missing = missing_of(value, protocol)
     if isinstance(value, type):
         raise ConfigurationError(f"{name} must be {wanted}, not {kind_of(value)}")
@@ -79,11 +71,7 @@ def _members_of(protocol: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def check_function(name: str, function: _F, argument: str, *, plain: bool = False) -> _F:
-    """Require a function that takes one argument; a ``plain`` one is not asynchronous.
-
-    Raises:
-        ConfigurationError: It is no function, or cannot be called so.
-    """
+    """Require a function that takes one argument; a ``plain`` one is not asynchronous."""
     kind = "a plain function" if plain else "a function, plain or async,"
     wanted = f"{name} must be {kind} of {argument}"
     if not callable(function):
@@ -105,11 +93,7 @@ def check_function(name: str, function: _F, argument: str, *, plain: bool = Fals
 
 
 def check_clock(name: str, clock: Callable[[], float]) -> None:
-    """Require a function that returns the time.
-
-    Raises:
-        ConfigurationError: It is no function.
-    """
+    """Require a function that returns the time."""
     wanted = f"{name} must be a function that returns seconds since 1970"
     if not callable(cast("object", clock)) or isinstance(clock, type):
         raise ConfigurationError(f"{wanted}, not {kind_of(clock)}")

@@ -96,9 +96,7 @@ class TaskRunner:
     def bind(self) -> None:
         """Bind to the running event loop; it must be the same one in every later call.
 
-        Raises:
-            WrongEventLoop: No loop runs, it is another one than before, or it is trio's and
-                `open` was not called.
+        On trio, `open` must have been called before.
         """
         loop = current_loop()
         self._check_loop(loop)

@@ -51,11 +51,7 @@ class ChannelLeases:
         )
 
     async def free(self, number: int | str) -> None:
-        """Free the channel of a call to a number; if that fails, `free_owed` retries it.
-
-        Raises:
-            LedgerLost: A ledger keeps the channels, and it is lost.
-        """
+        """Free the channel of a call to a number; if that fails, `free_owed` retries it."""
         if self._limit is not None and await self._free(holder_of(self.campaign, number)):
             await self.free_owed()
 

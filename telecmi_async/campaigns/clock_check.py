@@ -26,11 +26,16 @@ _EVER: Final = 1e10
 _SOON: Final = 90.0
 
 
-def start_limits(campaign: str, settings: CampaignSettings) -> list[tuple[str, float]]:
-    """Return the names of the limits that hold for a campaign's starts, and their intervals."""
+def start_limits(
+    campaign: str, settings: CampaignSettings, rate: float | None = None
+) -> list[tuple[str, float]]:
+    """Return the names of the limits of a campaign's starts, and their intervals.
+
+    ``rate`` is how many calls of all campaigns may start in a second now, if not as set.
+    """
     pace = settings.pace
     rates = {
-        pace.shared: pace.calls_per_second,
+        pace.shared: rate or pace.calls_per_second,
         f"{pace.shared}/from/{settings.from_}": pace.caller_id_calls_per_second,
         f"{pace.shared}/campaign/{campaign}": pace.campaign_calls_per_second,
     }
@@ -38,15 +43,10 @@ def start_limits(campaign: str, settings: CampaignSettings) -> list[tuple[str, f
 
 
 async def held_up(limits: SharedLimits, campaign: str, settings: CampaignSettings) -> float:
-    """Return for how many seconds no call starts because of a clock; 0 if that is not so.
-
-    Raises:
-        StoreError: The limits fail.
-    """
+    """Return for how many seconds no call starts because of a clock; 0 if that is not so."""
     keys = start_limits(campaign, settings)
     waits = await limits.reserve([(key, _NOTHING) for key, _ in keys], longest=_EVER)
-    usual = _USUAL + 2 * max(interval for _, interval in keys)
-    return waits[0] if waits and waits[0] > usual else 0.0
+    return waits[0] if waits and waits[0] > _usual(keys) else 0.0
 
 
 async def go_on(ledger: Ledger, campaign: str, settings: CampaignSettings) -> None:
@@ -54,15 +54,14 @@ async def go_on(ledger: Ledger, campaign: str, settings: CampaignSettings) -> No
 
     Starts that were granted lie in the past, or are less than a minute away. So no limit grants
     more of them than it would have, and caps count what was sent by the wrong clock as well.
-
-    Raises:
-        StoreError: The ledger fails.
     """
     keys = start_limits(campaign, settings)
-    usual = _USUAL + 2 * max(interval for _, interval in keys)
-    await ledger.advance_starts(
-        [(key, max(interval, _SOON)) for key, interval in keys], beyond=usual
-    )
+    soon = [(key, max(interval, _SOON)) for key, interval in keys]
+    await ledger.advance_starts(soon, beyond=_usual(keys))
+
+
+def _usual(keys: list[tuple[str, float]]) -> float:
+    return _USUAL + 2 * max(interval for _, interval in keys)
 
 
 def words_for(seconds: float, now: float) -> str:

@@ -19,13 +19,9 @@ if TYPE_CHECKING:
 
 
 class DialTasks:
-    """Tasks of one run of a worker; each dials contacts one after another.
+    """Tasks of one run of a worker; each calls ``dial`` for one contact after another.
 
     A cancellation ends none of them: they end after `close`, when what was started is dialled.
-
-    Args:
-        tasks: The group in which they run.
-        dial: Dials a contact.
     """
 
     def __init__(

@@ -51,12 +51,7 @@ class _GivenUpError(Exception):
 
 
 class EventRecorder:
-    """Records events in a campaign's ledger while it is open.
-
-    Args:
-        worker: The campaign's worker.
-        intake: The inside of the receiver; ``None`` if no event arrives here.
-    """
+    """Records events in the ledger of a worker's campaign while it is open."""
 
     def __init__(self, worker: Worker, intake: Intake | None) -> None:
         self._worker = worker

@@ -27,13 +27,8 @@ async def record_call_event(
     """Put an event on record, and free the channel of a call that is over.
 
     Events may come in any order, and repeatedly. Channels of the campaign of ``own`` are freed
-    there, others in ``limits``, or in the ledger if not given.
-
-    Returns:
-        The campaign that placed the call; ``None`` if the ledger does not know the call.
-
-    Raises:
-        StoreError: The ledger or the limits fail; the event may be recorded again.
+    there, others in ``limits``, or in the ledger if not given. Return the campaign that placed
+    the call; ``None`` if the ledger does not know the call.
     """
     token = reference_in(event)
     if token is None and event.request_id is None:

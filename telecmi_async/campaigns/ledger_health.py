@@ -31,10 +31,7 @@ _STORE_PAUSE: Final = 2.0
 class LedgerHealth:
     """Says whether a worker's ledger works, and under which name the worker claims.
 
-    Args:
-        campaign: The campaign's name, for the log.
-        name: The worker's name.
-        on_lost: Called once when the ledger is lost.
+    ``on_lost`` is called once, when the ledger is lost.
     """
 
     def __init__(
@@ -79,11 +76,7 @@ class LedgerHealth:
         await anyio.sleep(_STORE_PAUSE)
 
     async def persist(self, write: Callable[[], Awaitable[_T]], seconds: float) -> _T:
-        """Write to the ledger, and repeat that for so many seconds while it fails.
-
-        Raises:
-            StoreError: It still fails; or it fails and is lost, whichever task learned so.
-        """
+        """Write to the ledger; while it fails and is not lost, repeat that for some seconds."""
         until: float | None = None
         while True:
             try:

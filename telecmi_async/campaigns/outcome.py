@@ -35,10 +35,7 @@ _LONGEST_PAUSE = 3_600.0
 
 @frozen(kw_only=True)
 class SendVerdict:
-    """The outcome of a send, before the ledger's clock is read.
-
-    ``pause`` is in seconds, until the contact is tried again; ``counts`` is the result's.
-    """
+    """The outcome of a send before the ledger's clock is read; ``pause`` is in seconds."""
 
     state: ContactState
     detail: str = ""
@@ -62,8 +59,7 @@ def outcome_of(  # noqa: PLR0911  # a row of the table each
 ) -> SendVerdict:
     """Return the outcome of a send: the last of so many ``attempts`` for its contact.
 
-    ``error`` is what the call's handle raised; ``request_id`` is given if TeleCMI accepted the
-    call.
+    ``error`` is what the call's handle raised.
     """
     match error:
         case None:

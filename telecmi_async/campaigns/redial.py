@@ -37,8 +37,13 @@ def _parse_waits(
 def _parse_callers(value: Sequence[SupportsIndex | str]) -> tuple[int, ...]:
     if isinstance(value, str) or not isinstance(cast("object", value), Sequence):
         raise ConfigurationError(f"Redial.from_ must be a list of numbers, not {shown(value)}")
+    return tuple(parse_caller(each, "Redial.from_") for each in value)
+
+
+def parse_caller(value: SupportsIndex | str, path: str) -> int:
+    """Return the number of a caller id in a setting."""
     try:
-        return tuple(parse_number(each, "Redial.from_") for each in value)
+        return parse_number(value, path)
     except InvalidCall as error:
         raise ConfigurationError(str(error)) from None
 

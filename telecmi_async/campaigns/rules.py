@@ -1,10 +1,9 @@
 """Campaign rules: calling windows, caps and expiry, as data.
 
-They are checked when a call is about to be sent, not when its contact is loaded.
-`CampaignRules.judge` checks those that need only the number and the time. The ledger checks
-those that depend on earlier sends (`CampaignRules.limits`), in the transaction that puts the
-intent on record. Which rules the law requires depends on who calls whom, and why: by default
-only the do-not-call list applies.
+They are checked when a call is about to be sent: `CampaignRules.judge` checks those that need
+only the number and the time, the ledger those that depend on earlier sends
+(`CampaignRules.limits`), in the transaction that puts the intent on record. By default only the
+do-not-call list applies.
 """
 
 from __future__ import annotations

@@ -23,12 +23,7 @@ EQUAL_REFUSALS: Final = "equal refusals in a row"
 
 
 class SendHealth:
-    """Says when a worker should send nothing more, by how its last sends ended.
-
-    Args:
-        campaign: The campaign's name, for the log.
-        settings: Its settings.
-    """
+    """Says when a worker should send nothing more, by how its last sends ended."""
 
     def __init__(self, campaign: str, settings: CampaignSettings) -> None:
         self.throttle = SendThrottle(settings.pace.calls_per_second)

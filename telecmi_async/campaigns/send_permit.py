@@ -39,13 +39,10 @@ class PendingSend:
 class SendPermit:
     """Permits one send; a `telecmi_async.calls.placement.Permit`.
 
-    Args:
-        intend: Puts the intent of a token on record, or returns why not; ``None`` if another
-            worker has the contact.
-        fence: Within how many seconds of the intent the request must leave.
-        reach: Waits for the send's start, or for another if that is over; returns False if no
-            start is left. Its argument is when the intent was begun.
-        now: Returns the time of the event loop.
+    ``intend`` puts the intent of a token on record, or returns why not (``None`` if another
+    worker has the contact); within ``fence`` seconds of it the request must leave. ``reach``
+    waits for the send's start, or for another if that is over, counted from when the intent was
+    begun; it returns False if no start is left.
     """
 
     _intend: Callable[[str], Awaitable[Intent | RuleDecision | None]]

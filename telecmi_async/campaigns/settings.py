@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, SupportsIndex, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Literal, SupportsIndex, TypeAlias, cast
 
 import attrs
 from attrs import field, frozen
@@ -11,12 +11,12 @@ from attrs import field, frozen
 from telecmi_async._internal import validators
 from telecmi_async._internal.messages import mask, shown
 from telecmi_async._internal.telecmi import LONGEST_CALL, RECORD_PATIENCE
-from telecmi_async.campaigns.redial import Redial
+from telecmi_async._internal.validators import positive, to_seconds
+from telecmi_async.campaigns.redial import Redial, parse_caller
 from telecmi_async.campaigns.rules import CampaignRules
 from telecmi_async.campaigns.stored_values import parse_members, parse_value
 from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.pcmo.template import Template
-from telecmi_async.phone import parse_number
 from telecmi_async.wire.transport import Timeouts
 
 if TYPE_CHECKING:
@@ -33,12 +33,6 @@ _LAST_ATTEMPT: Final = 30.0
 # The version of what `CampaignSettings.dump` returns. It grows when an older version of this
 # package would misread that; then `parse` goes on reading what came before.
 _FORMAT: Final = 1
-
-
-def _seconds(default: float) -> Any:
-    return field(
-        default=default, converter=validators.to_seconds, validator=validators.positive
-    )
 
 
 def _check_rate(_: object, attribute: validators.Field, value: float | None) -> None:
@@ -106,8 +100,8 @@ class Retries:
     """
 
     attempts: int = field(default=4, validator=validators.whole(1))
-    first: float = _seconds(30.0)
-    longest: float = _seconds(1_800.0)
+    first: float = field(default=30.0, converter=to_seconds, validator=positive)
+    longest: float = field(default=1_800.0, converter=to_seconds, validator=positive)
 
     def pause(self, sends: int) -> float:
         """Return how long to wait after so many sends, in seconds."""
@@ -144,15 +138,17 @@ class CampaignTimeouts:
         ConfigurationError: A value is not a positive duration.
     """
 
-    claim: float = _seconds(60.0)
-    fence: float = _seconds(30.0)
+    claim: float = field(default=60.0, converter=to_seconds, validator=positive)
+    fence: float = field(default=30.0, converter=to_seconds, validator=positive)
     timeouts: Timeouts | None = field(
         default=None, validator=validators.instance_or_none(Timeouts)
     )
-    grace: float = _seconds(30.0)
-    outcomes: float = _seconds(RECORD_PATIENCE)
-    evidence: float = _seconds(120.0)
-    proof: float = _seconds(LONGEST_CALL + RECORD_PATIENCE)
+    grace: float = field(default=30.0, converter=to_seconds, validator=positive)
+    outcomes: float = field(default=RECORD_PATIENCE, converter=to_seconds, validator=positive)
+    evidence: float = field(default=120.0, converter=to_seconds, validator=positive)
+    proof: float = field(
+        default=LONGEST_CALL + RECORD_PATIENCE, converter=to_seconds, validator=positive
+    )
 
     @property
     def send(self) -> float:
@@ -174,10 +170,7 @@ def _parse_flow(value: FlowLike | Template) -> Template:
 
 
 def _parse_from(value: SupportsIndex | str | None) -> int | None:
-    try:
-        return None if value is None else parse_number(value, "from_")
-    except InvalidCall as error:
-        raise ConfigurationError(str(error)) from None
+    return None if value is None else parse_caller(value, "from_")
 
 
 def _masked(number: int | None) -> str:
@@ -308,18 +301,11 @@ class CampaignSettings:
             given["flow"] = Template.parse(given["flow"], raw=True)
         except InvalidCall as error:
             raise ConfigurationError(f"settings.flow cannot be read: {error}") from None
-        for name, kind in (("pace", Pace), ("retries", Retries)):
-            if name in given:
+        for name, kind in (("pace", Pace), ("retries", Retries), ("redial", Redial)):
+            if given.get(name) is not None or (name in given and kind is not Redial):
                 given[name] = parse_value(kind, given[name], f"settings.{name}")
-        if given.get("redial") is not None:
-            redial = parse_members(Redial, given["redial"], "settings.redial")
-            given["redial"] = Redial(
-                **{"from_" if k == "from" else k: v for k, v in redial.items()}
-            )
         if "rules" in given:
             given["rules"] = CampaignRules.parse(given["rules"])
-        if "from" in given:
-            given["from_"] = given.pop("from")
         return cls(**given)
 
 

@@ -17,6 +17,7 @@ import anyio
 from attrs import define, field
 
 from telecmi_async.campaigns.channel_leases import ChannelLeases
+from telecmi_async.campaigns.clock_check import start_limits
 from telecmi_async.campaigns.settings import CampaignSettings
 from telecmi_async.errors import LedgerLost, StoreError
 from telecmi_async.pacing.law import (
@@ -26,7 +27,6 @@ from telecmi_async.pacing.law import (
     LONGEST_LEAD,
     RECENT,
     RESERVED_AHEAD,
-    SHARED_MARGIN,
 )
 from telecmi_async.pacing.shared import SharedLimits
 
@@ -45,18 +45,10 @@ class StartScheduler:
     """Starts one call after another, as the shared limits allow.
 
     One start is reserved at a time, or a few if they are close together or intents take long: a
-    worker that dies or is paused wastes no more than those.
-
-    Args:
-        limits: What grants starts.
-        leases: The channels of live calls.
-        campaign: The campaign's name.
-        settings: Its settings.
-        rate: Returns how many calls of all campaigns that share may start in a second now.
-        pause: Waits so many seconds at most; returns whether dialling goes on.
-        longest: The longest wait for a start, in seconds, unless an interval is longer.
-        apart: Whether the limits are kept elsewhere than the contacts. If so and they fail, it
-            waits until they work again; otherwise it raises, since the ledger fails as well.
+    worker that dies or is paused wastes no more than those. No wait for a start is longer than
+    ``longest`` or an interval. ``apart`` says that the limits are kept elsewhere than the
+    contacts: if they fail, it waits until they work again; otherwise it raises, since the
+    ledger fails as well.
     """
 
     _limits: SharedLimits
@@ -77,14 +69,9 @@ class StartScheduler:
     _answers: deque[float] = field(factory=lambda: deque[float](maxlen=RECENT), init=False)
 
     async def take(self, number: int) -> float | None:
-        """Wait for a call's channel and until its intent is to be put on record.
+        """Wait for a call's channel, and until its intent is to be put on record.
 
-        Returns:
-            When its start is, for `reach`; ``None`` if dialling ends.
-
-        Raises:
-            StoreError: The limits fail, and are not kept apart; or they are a ledger that is
-                lost.
+        Return when its start is, for `reach`; ``None`` if dialling ends.
         """
         while True:
             try:
@@ -105,16 +92,8 @@ class StartScheduler:
     async def reach(self, due: float, *, began: float, until: float) -> bool:
         """Wait for a start, once the intent is on record; take another one while it is over.
 
-        Args:
-            due: When the start is.
-            began: When the intent was begun.
-            until: When the request must have left; no later start is taken.
-
-        Returns:
-            Whether the request may leave now, as far as starts are concerned.
-
-        Raises:
-            LedgerLost: As `hold` does.
+        The intent was begun at ``began``; the request must have left by ``until``. Return
+        whether it may leave now, as far as starts are concerned.
         """
         self._intents.append(self.now() - began)
         while await self._until(due):
@@ -134,12 +113,9 @@ class StartScheduler:
     async def hold(self, seconds: float) -> None:
         """Pause all workers that share the limits, as TeleCMI asked for.
 
-        This reserves a start after which the next one is due so much later. If that is so
-        already, none is reserved: many refusals at a time are one pause. If the limits fail, no
-        worker starts calls anyway.
-
-        Raises:
-            LedgerLost: A ledger is what grants starts, and it is lost.
+        This reserves a start after which the next one is due so much later, unless that is so
+        already: many refusals at a time are one pause. If the limits fail, no worker starts
+        calls anyway.
         """
         try:
             await self._limits.reserve(
@@ -216,14 +192,7 @@ class StartScheduler:
         return [now + wait for wait in waits], now - asked - min(self._answers)
 
     def _keys(self) -> list[tuple[str, float]]:
-        """Return the names of all limits that apply, and their intervals."""
-        pace = self._settings.pace
-        rates = {
-            pace.shared: self._rate(),
-            f"{pace.shared}/from/{self._settings.from_}": pace.caller_id_calls_per_second,
-            f"{pace.shared}/campaign/{self._campaign}": pace.campaign_calls_per_second,
-        }
-        return [(key, SHARED_MARGIN / rate) for key, rate in rates.items() if rate is not None]
+        return start_limits(self._campaign, self._settings, self._rate())
 
     def _note(self, error: StoreError | None) -> None:
         """Log once that the limits fail, and once that they work again."""

@@ -17,30 +17,17 @@ _T = TypeVar("_T")
 
 
 def parse_value(kind: type[_T], data: object, path: str) -> _T:
-    """Return the attrs value that a JSON object represents.
-
-    Raises:
-        ConfigurationError: It has an unknown member, lacks one, or has one with a wrong value.
-    """
+    """Return the attrs value that a JSON object represents."""
     return kind(**parse_members(kind, data, path))
 
 
 def parse_members(
     kind: type[object], data: object, path: str, *, besides: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """Return the members of a JSON object that represents an attrs value.
+    """Return the members of a JSON object that represents an attrs value, checked by name.
 
     A member is named like its field; the underscore after ``from_`` is Python's. A member that
-    is missing has its default.
-
-    Args:
-        kind: The value's class.
-        data: The object.
-        path: Where it is, for messages.
-        besides: More members it may have.
-
-    Raises:
-        ConfigurationError: It is no object, has an unknown member, or lacks one.
+    is missing has its default; ``besides`` are more members it may have.
     """
     if not isinstance(data, Mapping):
         raise ConfigurationError(f"{path} must be an object, not {shown(data)}")
@@ -55,4 +42,4 @@ def parse_members(
     for name, attribute in named.items():
         if attribute.default is attrs.NOTHING and name not in members:
             raise ConfigurationError(f"{path}.{name} is missing")
-    return dict(members)
+    return {named[name].name if name in named else name: members[name] for name in members}

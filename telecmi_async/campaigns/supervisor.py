@@ -51,10 +51,7 @@ class Supervisor:
     async def run(
         self, on_progress: Callable[[CampaignState], object] | None, *, events: bool
     ) -> None:
-        """Run the worker, and then, if events arrive here, wait for the outcomes of its calls.
-
-        ``on_progress`` is called every second with the campaign's state.
-        """
+        """Run the worker; then, if events arrive here, wait for the outcomes of its calls."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._maintain)
             tasks.start_soon(self._watch, on_progress)

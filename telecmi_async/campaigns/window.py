@@ -1,10 +1,8 @@
 """Calling windows: the hours in which phones may ring, in the callee's local time.
 
-Local time is put back and forward in many countries, and differs within a country. So no hours
-are added here: for each zone and day the instants are found at which anything may change (the
-window's start and end, as often as local clocks show them, and the change of the clock itself),
-and between two of them one look at the local time decides whether the window is open. Where
-several zones are possible, it is open while it is open in all of them.
+Clocks change, so no hours are added here: for each zone and day the instants are found at which
+anything may change, and between two of them one look at the local time decides whether the
+window is open. Where several zones are possible, it is open while it is open in all of them.
 """
 
 from __future__ import annotations
@@ -17,14 +15,16 @@ from typing import TYPE_CHECKING, Final, cast
 
 from attrs import evolve, field, frozen
 
-from telecmi_async._internal import validators
 from telecmi_async._internal.messages import listed, shown
 from telecmi_async._internal.time_zones import zone_named
+from telecmi_async._internal.validators import positive, to_seconds
 from telecmi_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from zoneinfo import ZoneInfo
+
+    from telecmi_async._internal import validators
 
 #: The days of the week, in their order.
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -114,10 +114,7 @@ class CallingWindow:
     days: tuple[str, ...] = field(default=DAYS, kw_only=True, converter=_weekdays)
     holidays: tuple[date, ...] = field(default=(), kw_only=True, converter=_dates)
     ring_time: float = field(
-        default=60.0,
-        kw_only=True,
-        converter=validators.to_seconds,
-        validator=validators.positive,
+        default=60.0, kw_only=True, converter=to_seconds, validator=positive
     )
 
     def __attrs_post_init__(self) -> None:

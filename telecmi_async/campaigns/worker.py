@@ -56,10 +56,7 @@ _FRESH: Final = 1.0
 
 
 class Worker:
-    """Dials contacts of one campaign until nothing is left, or until it is asked to leave.
-
-    The arguments are those of `Campaign`, but for the names of the campaign and of the worker.
-    """
+    """Dials contacts of one campaign until nothing is left; for arguments see `Campaign`."""
 
     def __init__(
         self,

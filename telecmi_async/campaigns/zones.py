@@ -1,15 +1,12 @@
 """Time zones: the country of a phone number, and the time zones of that country.
 
-A number shows its country, and no more. Where the country has several time zones, all of them are
-returned, and a caller has to respect each. A column with the contact's own zone is more exact.
-
-The table holds facts: codes as the ITU assigns them (E.164, list of assigned codes), countries as
-ISO 3166 abbreviates them, zones as the tz database lists them for a country (its `zone.tab`).
-In the North American plan, and in others where several countries share a code, those that can be
-distinguished by the next digits have separate entries. Left out are research stations that
-share the code of New Zealand, Pitcairn, which does too, and Wake and Midway: a few dozen people
-whose time zones would close the window for millions. Codes that belong to no country (satellite
-phones, freephone) have no zone, and no entry.
+Where a country has several time zones, all of them are returned, and a caller has to respect
+each. The table holds facts: codes as the ITU assigns them (E.164), countries as ISO 3166
+abbreviates them, zones as the tz database lists them for a country (its `zone.tab`). Where
+several countries share a code, those that can be distinguished by the next digits have separate
+entries. Left out are research stations and islands of a few dozen people whose time zones would
+close the window for millions, and codes that belong to no country (satellite phones,
+freephone).
 """
 
 from __future__ import annotations

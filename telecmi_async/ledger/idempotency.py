@@ -1,23 +1,21 @@
 """Idempotency keys: the record of calls that must be placed at most once for each key.
 
-TeleCMI has no idempotency key. So the record is kept here: a key is claimed in a transaction
-before the first byte of its request leaves, and settled when the outcome is known. A process
-that dies in between leaves a key whose call may have rung::
-
-    (new) ──claim──▶ sending ──accepted──▶ placed
-                       │  ▲                   ▲
-                       │  └──claimed again── absent ◀── certainly not placed ── sending
-                       └── no outcome, or its process is gone ──▶ unknown ── an event ──▶ placed
-
-A call that is ``unknown`` is never sent again under its key.
+TeleCMI has no idempotency key. So a key is claimed in a transaction before the first byte of
+its request leaves, and settled when the outcome is known. A process that dies in between leaves
+a key whose call may have rung: it is ``unknown``, and never sent again under its key. One that
+was certainly not placed (``absent``) may be claimed again. An event makes any of them
+``placed``.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum, unique
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @unique
@@ -66,17 +64,10 @@ KEY_COLUMNS: Final = (
 )
 
 
-def keyed_call_from(row: tuple[str, str, str, str, str | None, str]) -> KeyedCall:
+def keyed_call_from(row: Sequence[Any]) -> KeyedCall:
     """Return the call of a row of `KEY_COLUMNS`."""
-    token, state, fingerprint, region, request_id, detail = row
-    return KeyedCall(
-        token=token,
-        state=KeyState(state),
-        fingerprint=fingerprint,
-        region=region,
-        request_id=request_id,
-        detail=detail,
-    )
+    names = (each.name for each in fields(KeyedCall))
+    return KeyedCall(**dict(zip(names, row, strict=True)))
 
 
 class IdempotencyKeys(Protocol):

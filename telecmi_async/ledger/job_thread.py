@@ -83,12 +83,8 @@ class Job(Generic[_W]):
 class JobThread(Generic[_W]):
     """A thread that serves jobs of any number of event loops; it starts with the first job.
 
-    Args:
-        name: The thread's name.
-        serve: Called in the thread with a batch; it gives each job an answer or a failure, and
-            raises nothing.
-        close: Called in the thread when the last job is served.
-        most: The largest number of jobs in a batch.
+    ``serve`` is called in it with batches of ``most`` jobs: it gives each an answer or a
+    failure, and raises nothing. ``close`` is called in it when the last job is served.
     """
 
     def __init__(
@@ -114,12 +110,7 @@ class JobThread(Generic[_W]):
     async def do(self, work: _W) -> Any:
         """Have a job done, and return its answer.
 
-        A caller that is cancelled before the job is queued gets no job done. After that the
-        caller waits for the answer.
-
-        Raises:
-            StoreError: The job failed.
-            LedgerLost: The thread is closed.
+        A caller that is cancelled before the job is queued gets no job done; later it waits.
         """
         await lowlevel.checkpoint_if_cancelled()
         with self._lock:

@@ -23,11 +23,7 @@ def scripts(kind: str) -> list[str]:
 
 
 def scripts_after(version: int, texts: Sequence[str]) -> Sequence[str]:
-    """Return the texts that a database of a version has not run yet.
-
-    Raises:
-        ConfigurationError: Its schema is newer than this package.
-    """
+    """Return the texts that a database of a version has not run yet; refuse a newer one."""
     if version > len(texts):
         raise ConfigurationError(
             f"the ledger was written by a newer version of telecmi-async (its schema is "
@@ -68,14 +64,10 @@ def statements(text: str) -> Iterator[str]:
 
 
 def migrate_sqlite(db: sqlite3.Connection, texts: Sequence[str]) -> None:
-    """Bring a file's schema up to date in one transaction, which several processes may try.
-
-    Raises:
-        ConfigurationError: The file is another program's, or of a newer version of this one.
-    """
+    """Bring a file's schema up to date in one transaction, which several processes may try."""
     db.execute("BEGIN IMMEDIATE")
     try:
-        for text in scripts_after(_version_of(db), texts):
+        for text in scripts_after(version_of(db), texts):
             for statement in statements(text):
                 db.execute(statement)
         db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
@@ -87,28 +79,15 @@ def migrate_sqlite(db: sqlite3.Connection, texts: Sequence[str]) -> None:
         raise
 
 
-def require_ledger(db: sqlite3.Connection, texts: Sequence[str]) -> None:
-    """Require that a file is a ledger that `migrate_sqlite` can use, or empty; change nothing.
-
-    Raises:
-        ConfigurationError: The file is another program's, or of a newer version of this one.
-    """
-    scripts_after(_version_of(db), texts)
-
-
 def require_version(db: sqlite3.Connection, known: int) -> None:
-    """Require that a file's schema is of this package's version.
-
-    Raises:
-        ConfigurationError: It is not, or the file is another program's.
-    """
-    version = _version_of(db)
+    """Require that a file's schema is of this package's version."""
+    version = version_of(db)
     if version < known:
         raise not_migrated(version, known)
     scripts_after(version, [""] * known)
 
 
-def _version_of(db: sqlite3.Connection) -> int:
+def version_of(db: sqlite3.Connection) -> int:
     """Return the version of a file's schema, 0 for an empty file."""
     (owner,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()

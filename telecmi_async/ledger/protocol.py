@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, Self, SupportsIndex
 
+from telecmi_async.ledger.idempotency import IdempotencyKeys
 from telecmi_async.pacing.shared import SharedLimits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
-    from telecmi_async.ledger.idempotency import IdempotencyKeys
     from telecmi_async.ledger.records import (
         CampaignState,
         Claim,
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from telecmi_async.ledger.states import ContactState
 
 
-class Ledger(SharedLimits, Protocol):
-    """Keeps the contacts of campaigns, for one process or many, and the limits they share.
+class Ledger(SharedLimits, IdempotencyKeys, Protocol):
+    """Keeps the contacts of campaigns, the limits they share, and the calls of idempotency keys.
 
     An implementer must make every move one guarded update in one transaction, which is durable
     before the method returns (a power loss must not undo it); must survive any number of
@@ -45,11 +45,6 @@ class Ledger(SharedLimits, Protocol):
     up to date. A name of a campaign that does not exist is a `ConfigurationError`, unless a
     method says otherwise.
     """
-
-    @property
-    def keys(self) -> IdempotencyKeys:
-        """The calls of idempotency keys."""
-        ...
 
     async def __aenter__(self) -> Self: ...
 

@@ -14,7 +14,6 @@ from attrs import evolve
 
 from telecmi_async._internal.messages import listed, shown
 from telecmi_async.errors import ConfigurationError
-from telecmi_async.ledger.idempotency import KEY_OUTCOMES
 from telecmi_async.ledger.records import NewContact
 
 if TYPE_CHECKING:
@@ -29,6 +28,12 @@ INT_64: Final = 2**63 - 1
 _LONGEST_ID: Final = 255
 # Three years: sums of it still fit.
 _LONGEST_TALK: Final = 100_000_000
+#: What the workers of a campaign may be asked to do.
+STATUSES: Final = ("running", "paused", "stopped")
+#: What may happen to unknown contacts.
+UNKNOWN_POLICIES: Final = ("hold", "retry_after_proof", "give_up")
+#: States of contacts that can be reopened.
+REOPENED: Final = ("rejected", "failed")
 _encode: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
@@ -57,11 +62,7 @@ def clean_event(event: CallEvidence) -> CallEvidence:
 
 
 def to_json(given: Mapping[str, object], what: str) -> str:
-    """Return a mapping as JSON.
-
-    Raises:
-        ConfigurationError: JSON cannot hold a value of it.
-    """
+    """Return a mapping as JSON, if JSON can hold its values."""
     try:
         return _encode(dict(given))
     except (TypeError, ValueError, RecursionError):
@@ -72,37 +73,14 @@ def to_json(given: Mapping[str, object], what: str) -> str:
 
 
 def contact_row(contact: object) -> tuple[int, str, float, float | None]:
-    """Return the values of a contact's row: number, columns, not before, not after.
-
-    Raises:
-        ConfigurationError: It is not a `NewContact`, or its columns cannot be kept.
-    """
+    """Return the values of a contact's row: number, columns, not before, not after."""
     if not isinstance(contact, NewContact):
         raise ConfigurationError(f"contacts must be NewContact, not {shown(contact)}")
     columns = to_json(contact.columns, "columns")
     return contact.number, columns, contact.not_before, contact.not_after
 
 
-def check_status(status: str) -> None:
-    """Require the status of a campaign."""
-    _check_choice("status", status, ("running", "paused", "stopped"))
-
-
-def check_policy(policy: str) -> None:
-    """Require a policy for unknown contacts."""
-    _check_choice("policy", policy, ("hold", "retry_after_proof", "give_up"))
-
-
-def check_reopened(state: str) -> None:
-    """Require a state of contacts that can be reopened."""
-    _check_choice("state", state, ("rejected", "failed"))
-
-
-def check_outcome(state: str) -> None:
-    """Require an outcome of a keyed call."""
-    _check_choice("state", state, KEY_OUTCOMES)
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Require one of the values that a method takes."""
     if value not in choices:
         raise ConfigurationError(f"{name} must be {listed(choices)}, not {shown(value)}")

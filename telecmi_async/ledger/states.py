@@ -1,26 +1,13 @@
 """Contact states: the table of moves by which a contact gets from one state to another.
 
-::
+A contact that was ``sending`` when its worker died is ``unknown``: a phone may ring. It does
+not become ``pending`` again without proof or a person's decision, while evidence that it was
+placed counts at any time, from any state. So there are two kinds of moves: those of the worker
+that holds the contact, which name the claim's epoch, and those that follow from evidence. They
+are drawn and explained in docs/explanation/how-a-campaign-works.md.
 
-    pending ──claim──▶ claimed ──intend──▶ sending ──accepted──▶ placed ──record──▶ finished
-       ▲                  │ lease expired     │
-       ├──────────────────┘                   ├── rejected for good ──▶ rejected
-       ├───────── certainly not placed ───────┤── attempts used up ──▶ failed
-       │                                      └── outcome unknown, or worker died ──▶ unknown
-       ├────────── proven not placed, or a person decides ──────────────────┤
-       │                                         failed ◀── given up ───────┘
-       ├────────── rejected or failed, and a person decides
-       └────────── finished: its record proves that the call was not answered
-    blocked: by a rule, with the reason
-    placed: from any state, when evidence shows that TeleCMI has the call
-
-A contact that was ``sending`` when its worker died is ``unknown``: a phone may ring. It does not
-become ``pending`` again without proof or a person's decision, while evidence that it was placed
-counts at any time, from any state. So there are two kinds of moves: those of the worker that
-holds the contact, which name the claim's epoch, and those that follow from evidence.
-
-SQLite's updates are rendered from the table `MOVES`. PostgreSQL's functions are written by hand;
-a test makes every move from every state there, and compares the results with the table.
+SQLite's updates are rendered from the table `MOVES`. PostgreSQL's functions are written by
+hand; a test makes every move from every state there, and compares the results with the table.
 """
 
 from __future__ import annotations

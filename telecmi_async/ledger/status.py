@@ -32,16 +32,10 @@ def status_of(
     last_send: float | None,
     unknown: str | None,
 ) -> CampaignStatus:
-    """Return what a campaign is doing.
+    """Return what a campaign is doing by the ledger's time ``now``.
 
-    Args:
-        asked: What its workers are asked to do.
-        counts: How many contacts are in each state.
-        now: The ledger's time.
-        due: When the first pending contact is due.
-        reason: Why it waits, if it does: the rule that postponed it, or why a send is retried.
-        last_send: When the last request left.
-        unknown: What happens to contacts whose outcome is unknown; see `CampaignSettings`.
+    The first pending contact is ``due`` then, and waits for a ``reason``: the rule that
+    postponed it, or why a send is retried. ``unknown`` is the policy for unknown outcomes.
     """
     if any(counts[each] for each in _LEFT):
         if asked != "running":

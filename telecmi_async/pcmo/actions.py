@@ -399,17 +399,5 @@ Action: TypeAlias = (
 
 #: All actions with a known name, by name.
 ACTIONS: dict[str, type[Action]] = {
-    kind.action: kind
-    for kind in (
-        Bridge,
-        Connect,
-        Hangup,
-        Input,
-        Param,
-        Play,
-        PlayGetInput,
-        Record,
-        Speak,
-        Stream,
-    )
+    kind.action: kind for kind in get_args(Action) if kind is not Raw
 }

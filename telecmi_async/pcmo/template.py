@@ -1,13 +1,9 @@
 """Templates: call flows with placeholders for a contact's columns, such as ``"Hello {name}"``.
 
-Placeholders occur in strings only, and hold only the name of a column: no format, no attribute,
-no index, so that neither a flow nor a contacts file can reach into the program. ``{{`` and ``}}``
-are literal braces. A column's value is always text: braces in it stay braces, and inside a URL
-it is percent-encoded.
-
-``{name}`` requires text: a contact whose column is empty, or shows nothing, is not dialled.
-``{name|there}`` has a default for such contacts, and ``{name|}`` may be empty. Between braces,
-``||`` is a literal bar.
+Placeholders occur in strings only, and hold only the name of a column, so that neither a flow
+nor a contacts file can reach into the program. A column's value is always text: braces in it
+stay braces, and inside a URL it is percent-encoded. ``{{`` and ``}}`` are literal braces,
+``||`` between braces is a literal bar. For defaults see `Template`.
 """
 
 from __future__ import annotations
@@ -96,26 +92,24 @@ class _Text:
             raise self.lacks(column, columns)
         value = cast("Mapping[str, object]", columns).get(name, "")
         if not isinstance(value, str):
-            raise InvalidCall(f"the column {shown(name)} must hold text", path=self.path)
+            raise self._flaw(f"the column {shown(name)} must hold text")
         if not has_text(value):
             if column.default is None:
-                raise InvalidCall(
+                raise self._flaw(
                     f"needs text in the column {shown(name)}, which is empty: fill it in, or "
                     f"give the flow a default, such as {_written(name, 'there')}, or "
-                    f"{_written(name, '')} if it may be empty",
-                    path=self.path,
+                    f"{_written(name, '')} if it may be empty"
                 )
             return column.default
         if _NO_TEXT.search(value):
-            raise InvalidCall(
-                f"the column {shown(name)} holds a character that is not text", path=self.path
-            )
+            raise self._flaw(f"the column {shown(name)} holds a character that is not text")
         if len(value) > _LONGEST_VALUE:
-            raise InvalidCall(
-                f"the column {shown(name)} is longer than {_LONGEST_VALUE:_} characters",
-                path=self.path,
-            )
+            longest = f"{_LONGEST_VALUE:_} characters"
+            raise self._flaw(f"the column {shown(name)} is longer than {longest}")
         return value
+
+    def _flaw(self, words: str) -> InvalidCall:
+        return InvalidCall(words, path=self.path)
 
     def lacks(self, column: _Column, known: Iterable[str]) -> InvalidCall:
         """Return the error that a column does not exist; ``known`` are those that do."""
@@ -124,9 +118,8 @@ class _Text:
         barred = f"{column.name}|{column.default}"
         if column.default is not None and barred in names:
             hint = f"write {_written(barred)} for the column {shown(barred)}"
-        return InvalidCall(
-            f"needs the column {shown(column.name)}, which the contact lacks: {hint}",
-            path=self.path,
+        return self._flaw(
+            f"needs the column {shown(column.name)}, which the contact lacks: {hint}"
         )
 
 

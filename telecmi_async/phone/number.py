@@ -123,8 +123,7 @@ def full_number(digits: str) -> int | NumberFlaw:
     if not _FEWEST <= len(digits) <= _MOST:
         count = "more than 15 digits" if len(digits) > _MOST else _counted(digits)
         return NumberFlaw(
-            "wrong_length",
-            f"has {count} with its country code, and must have 7 to 15",
+            "wrong_length", f"has {count} with its country code, and must have 7 to 15"
         )
     plan = plan_of(digits)
     if plan is None:

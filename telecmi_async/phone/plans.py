@@ -44,11 +44,7 @@ def plan_of(digits: str) -> NumberingPlan | None:
 
 @cache
 def plan_of_code(code: str) -> NumberingPlan:
-    """Return the plan of a calling code.
-
-    Raises:
-        KeyError: No country has it.
-    """
+    """Return the plan of a country's calling code."""
     text = _PLANS[code]
     lengths: set[int] = set()
     spans: list[str] = []

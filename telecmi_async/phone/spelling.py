@@ -76,8 +76,7 @@ _MASKED = NumberFlaw(
     "not_a_number", "is masked: some of its digits are hidden, and all are needed"
 )
 _TWO = NumberFlaw(
-    "not_a_number",
-    "holds more than one number: give each a separate place or row",
+    "not_a_number", "holds more than one number: give each a separate place or row"
 )
 _WITH_EXTENSION = NumberFlaw(
     "extension", "has an extension or parameter, which cannot be dialled: omit it"

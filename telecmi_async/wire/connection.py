@@ -83,11 +83,7 @@ def offer_http1(context: ssl.SSLContext) -> None:
 
 
 def require_http1(chosen: str | None) -> None:
-    """Require that the server did not choose another protocol in the TLS handshake.
-
-    Raises:
-        ssl.SSLError: It did, as the settings were changed in the meantime.
-    """
+    """Require that the server did not choose another protocol in the TLS handshake."""
     if chosen not in {None, _HTTP1}:
         error = ssl.SSLError("the server chose another protocol")
         error.reason = "NO_APPLICATION_PROTOCOL"  # as OpenSSL names it

@@ -33,12 +33,9 @@ LONGEST_USE: Final = 300.0
 
 
 class ConnectionPool(httpx.AsyncBaseTransport):
-    """Gives every request a separate connection.
+    """Gives every request a separate connection, with these TLS settings for https addresses.
 
     It belongs to the event loop of its first request.
-
-    Args:
-        ssl_context: TLS settings for all connections to https addresses.
     """
 
     #: The clock of its event loop.
@@ -53,9 +50,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request over an idle connection, or over a new one.
 
-        Raises:
-            httpx.TransportError: There was no reply. If the request's body was not asked for,
-                not one byte of the request left.
+        If it fails and the request's body was not asked for, not one byte of the request left.
         """
         if self._loop is None:
             self._loop = current_loop()

@@ -21,9 +21,7 @@ def make_call_url(base_url: str, region: Region) -> str:
 def parse_base_url(value: object) -> str:
     """Return the API's address without a trailing slash.
 
-    Raises:
-        ConfigurationError: It is not an https address. The secret is in every request's body,
-            so plain http is for this machine only.
+    The secret is in every request's body, so plain http is for this machine only.
     """
     parts = _split(value)
     if (

@@ -84,11 +84,7 @@ class Exchange:
         return None
 
     def receive(self, data: bytes) -> bool:
-        """Take bytes that arrived; return whether the reply is complete.
-
-        Raises:
-            ReplyError: They are not an HTTP/1.1 reply, or it is too large.
-        """
+        """Take bytes that arrived; return whether the reply is complete."""
         if not self._size and data[:1] != b"H":
             raise ReplyError("the reply is not HTTP")
         self._size += len(data)
@@ -105,11 +101,7 @@ class Exchange:
         return self._complete
 
     def end(self) -> None:
-        """Note that the server closed the connection, which completes some replies.
-
-        Raises:
-            ReplyError: The reply is not complete.
-        """
+        """Note that the server closed the connection, which completes some replies."""
         if not self._complete and (self._length_known or not self._reading_body):
             raise ReplyError("the connection was closed before the reply was complete")
         self._complete = True

@@ -29,12 +29,7 @@ async def addresses_of(
 ) -> list[str]:
     """Return a host's addresses, those of IPv6 and of IPv4 by turns (RFC 8305, section 4).
 
-    Args:
-        origin: The host; it may be an address.
-        look_up: The event loop's ``getaddrinfo``.
-
-    Raises:
-        OSError: The host is unknown.
+    ``look_up`` is the event loop's ``getaddrinfo``.
     """
     try:
         return [str(ipaddress.ip_address(origin.host))]
@@ -58,15 +53,9 @@ async def first_to_answer(
 ) -> _T:
     """Connect to the first address that answers (RFC 8305, section 5: happy eyeballs).
 
-    The next address is tried as soon as one fails, or has not answered for 0.25 s.
-
-    Args:
-        addresses: The addresses, in the order in which they are tried.
-        connect: Connects to one; however it ends, it leaves nothing open.
-        close: Closes at once what ``connect`` returned.
-
-    Raises:
-        OSError: No address answers; it is the first one's error.
+    The next address is tried as soon as one fails, or has not answered for 0.25 s. However
+    ``connect`` ends, it leaves nothing open; ``close`` closes at once what it returned. If no
+    address answers, the error is the first one's.
     """
     if len(addresses) == 1:
         return await connect(addresses[0])

@@ -41,15 +41,7 @@ _CHUNKS_LEFT = 64
 
 
 class HttpxTransport:
-    """Carries calls over an `httpx.AsyncClient`, or over a client like it.
-
-    Args:
-        client: The shared client.
-        owned: Whether `aclose` closes it.
-
-    Raises:
-        ConfigurationError: ``client`` cannot send such requests.
-    """
+    """Carries calls over an `httpx.AsyncClient` or a client like it; closes an owned one."""
 
     def __init__(self, client: httpx.AsyncClient, *, owned: bool) -> None:
         if flaw := _flaw(client):
@@ -168,11 +160,7 @@ def _flaw(client: object) -> str:
 def _classes(
     client: httpx.AsyncClient,
 ) -> tuple[Callable[[RequestBody, float | None], Sending], Callable[[str], httpx.URL]]:
-    """Return the classes for a client's requests, by having it build one.
-
-    Raises:
-        ConfigurationError: It cannot build one.
-    """
+    """Return the classes for a client's requests, by having it build one."""
     body, url = RequestBody(b"{}"), "https://localhost/"
     request: Any = None
     try:

@@ -1,11 +1,8 @@
 """Own client: the `httpx.AsyncClient` that a service makes for itself.
 
-It sends over a `ConnectionPool`, and it leaves out what a service never uses: authentication,
-redirects, hooks and cookies.
-
-A test that mocks httpx expects that no request passes by its mock. respx, pytest-httpx and vcrpy
-replace methods of httpx or of httpcore, which this client does not call. So while one of them is
-replaced, requests take httpx's own way: see `is_mocked`.
+It sends over a `ConnectionPool`, and leaves out what a service never uses: authentication,
+redirects, hooks and cookies. While a test has replaced methods of httpx or httpcore, as respx,
+pytest-httpx and vcrpy do, requests take httpx's own way past them: see `is_mocked`.
 """
 
 from __future__ import annotations
@@ -59,11 +56,7 @@ def is_mocked() -> bool:
 
 
 class OwnClient(httpx.AsyncClient):
-    """The client of one service; it ignores the environment (proxies, certificates).
-
-    Args:
-        ssl_context: TLS settings.
-    """
+    """The client of one service; it ignores the environment (proxies, certificates)."""
 
     def __init__(self, ssl_context: ssl.SSLContext) -> None:
         self._pool = ConnectionPool(ssl_context)
@@ -153,15 +146,9 @@ def _standard_ssl_context() -> ssl.SSLContext:
 def open_own_client(
     ssl_context: ssl.SSLContext | None = None, *, secure: bool = True
 ) -> httpx.AsyncClient:
-    """Return a client for one service.
+    """Return a client for one service; without TLS settings it trusts certifi's certificates.
 
-    Args:
-        ssl_context: TLS settings, instead of certifi's certificates.
-        secure: Whether it is for https. Without, no certificates are loaded: it trusts none.
-
-    Raises:
-        ConfigurationError: ``ssl_context`` is not an `ssl.SSLContext`, or certifi's certificates
-            cannot be read.
+    One that is not ``secure`` loads no certificates, and trusts none.
     """
     if ssl_context is None:
         ssl_context = (

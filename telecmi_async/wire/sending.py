@@ -1,20 +1,14 @@
 """Sending: one request on its way through an HTTP client, and what is known of it.
 
-Which failures prove that no phone can ring? Exception names do not: a connection that was closed
-before the request was read and one that was closed after the call was placed raise the same
-error, and libraries name errors differently. But every client must
-ask for the body. The body holds the credentials and the number to call, and it exists
-in no other place: as long as nothing asked for it, no call can be placed, even if the headers
-left. Once any part of the program asked for it, every failure is of unknown outcome. A mock that reads
-the request before it fails, for example, cannot be distinguished from a connection that broke.
+No exception proves that no phone can ring, since libraries name errors differently. But every
+client must ask for the body, which holds the credentials and the number to call: as long as
+nothing asked for it, no call can be placed, even if the headers left. Once any part of the
+program asked for it, every failure is of unknown outcome.
 
-httpcore's trace events, where a client has them, prove nothing here. They show more:
-
-- **resends**: the headers of a second POST, as after a digest challenge or in a client that
-  retries by itself. (The body that is asked for again shows it without a trace.)
-- **strays**: a second reply that nothing asked for. If it came in one piece with the reply before,
-  it waits in a buffer, and httpcore would take it for the reply to the next request. The head of
-  a true reply has to be waited for; a head for which nothing was awaited had arrived before.
+httpcore's trace events, where a client has them, prove nothing here. They show resends (the
+headers of a second POST) and strays: a second reply that nothing asked for. If it came in one
+piece with the reply before, it waits in a buffer, and httpcore would take it for the reply to
+the next request. A head for which nothing was awaited had arrived before.
 """
 
 from __future__ import annotations
@@ -64,9 +58,7 @@ async def _require_silence(stream: Any) -> None:
 class Sending:
     """The body of one request, as an asynchronous iterable, and the trace of its sending.
 
-    Args:
-        body: What to send.
-        send_by: A reading of the event loop's clock, after which nothing may leave.
+    After ``send_by``, a reading of the event loop's clock, nothing may leave.
     """
 
     #: Whether the body was asked for.

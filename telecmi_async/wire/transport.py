@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
-from telecmi_async._internal import validators
+from telecmi_async._internal.validators import positive, to_seconds
 
 if TYPE_CHECKING:
+    from telecmi_async._internal import validators
     from telecmi_async._internal.secrets import RequestBody
     from telecmi_async.wire.reply import Failure, Reply
 
@@ -36,18 +37,10 @@ class Timeouts:
         ConfigurationError: One is not a positive number.
     """
 
-    connect: float = attrs.field(
-        default=5.0, converter=validators.to_seconds, validator=validators.positive
-    )
-    write: float = attrs.field(
-        default=10.0, converter=validators.to_seconds, validator=validators.positive
-    )
-    read: float = attrs.field(
-        default=30.0, converter=validators.to_seconds, validator=validators.positive
-    )
-    total: float = attrs.field(
-        default=60.0, converter=validators.to_seconds, validator=validators.positive
-    )
+    connect: float = attrs.field(default=5.0, converter=to_seconds, validator=positive)
+    write: float = attrs.field(default=10.0, converter=to_seconds, validator=positive)
+    read: float = attrs.field(default=30.0, converter=to_seconds, validator=positive)
+    total: float = attrs.field(default=60.0, converter=to_seconds, validator=positive)
 
     @classmethod
     def of(cls, value: Timeouts | validators.Duration) -> Timeouts:

@@ -1665,7 +1665,7 @@ KEYS = {"region": "global", "lease": 30.0, "lifetime": 3600.0}
 
 async def claim_key(ledger: Ledger, token: str, key: str = "order-42", asked: str = "a") -> Any:
     """Claim a key; return the token of the call that has it, and its state."""
-    found = await ledger.keys.claim_key(key, asked, token, **KEYS)  # type: ignore[arg-type]  # as above
+    found = await ledger.claim_key(key, asked, token, **KEYS)  # type: ignore[arg-type]  # as above
     return found.token, found.state
 
 
@@ -1690,15 +1690,15 @@ async def test_a_key_keeps_its_call_until_that_was_not_placed(ledger: Ledger) ->
     assert await claim_key(ledger, "t1") == ("t1", KeyState.SENDING)
     assert await claim_key(ledger, "t2") == ("t1", KeyState.SENDING)
 
-    assert await ledger.keys.settle_key("t1", KeyState.ABSENT, detail="refused")
+    assert await ledger.settle_key("t1", KeyState.ABSENT, detail="refused")
     assert await claim_key(ledger, "t2", asked="another") == ("t1", KeyState.ABSENT)
     assert await claim_key(ledger, "t2") == ("t2", KeyState.SENDING)
 
-    assert await ledger.keys.settle_key("t2", KeyState.PLACED, request_id="r1")
+    assert await ledger.settle_key("t2", KeyState.PLACED, request_id="r1")
     assert await claim_key(ledger, "t3") == ("t2", KeyState.PLACED)
-    assert await ledger.keys.find_key(token="t1") is None  # a reference
-    found = await ledger.keys.find_key(token="t2")  # a reference
-    assert found == await ledger.keys.find_key(key="order-42")
+    assert await ledger.find_key(token="t1") is None  # a reference
+    found = await ledger.find_key(token="t2")  # a reference
+    assert found == await ledger.find_key(key="order-42")
     assert found == KeyedCall(
         token="t2",  # a reference
         state=KeyState.PLACED,
@@ -1718,27 +1718,27 @@ async def test_a_key_whose_lease_is_over_is_unknown_for_good(
     assert await claim_key(ledger, "t2") == ("t1", KeyState.UNKNOWN)
     # It is not gone after all: its next attempt goes on.
     assert await claim_key(ledger, "t1") == ("t1", KeyState.SENDING)
-    assert await ledger.keys.settle_key("t1", KeyState.UNKNOWN, detail="read timed out")
+    assert await ledger.settle_key("t1", KeyState.UNKNOWN, detail="read timed out")
     assert await claim_key(ledger, "t1") == ("t1", KeyState.UNKNOWN)
 
-    assert await ledger.keys.settle_key("t1", KeyState.PLACED, request_id="r1")
-    assert not await ledger.keys.settle_key("t1", KeyState.UNKNOWN)
-    assert not await ledger.keys.settle_key("t1", KeyState.ABSENT)
+    assert await ledger.settle_key("t1", KeyState.PLACED, request_id="r1")
+    assert not await ledger.settle_key("t1", KeyState.UNKNOWN)
+    assert not await ledger.settle_key("t1", KeyState.ABSENT)
     assert await claim_key(ledger, "t2") == ("t1", KeyState.PLACED)
 
 
 async def test_a_call_that_was_thought_absent_is_placed_by_a_proof(ledger: Ledger) -> None:
     """Evidence that a call was placed counts in every state, and its first id stays."""
     await claim_key(ledger, "t1")
-    await ledger.keys.settle_key("t1", KeyState.ABSENT)
+    await ledger.settle_key("t1", KeyState.ABSENT)
 
-    assert await ledger.keys.settle_key("t1", KeyState.PLACED, request_id="r1")
-    assert await ledger.keys.settle_key("t1", KeyState.PLACED, request_id="r2")
+    assert await ledger.settle_key("t1", KeyState.PLACED, request_id="r1")
+    assert await ledger.settle_key("t1", KeyState.PLACED, request_id="r2")
 
-    found = await ledger.keys.find_key(key="order-42")
+    found = await ledger.find_key(key="order-42")
     assert found is not None
     assert (found.state, found.request_id) == (KeyState.PLACED, "r1")
-    assert not await ledger.keys.settle_key("t9", KeyState.PLACED, request_id="r9")
+    assert not await ledger.settle_key("t9", KeyState.PLACED, request_id="r9")
 
 
 async def test_keys_are_forgotten_after_their_lifetime(ledger: Ledger, clock: Clock) -> None:
@@ -1747,7 +1747,7 @@ async def test_keys_are_forgotten_after_their_lifetime(ledger: Ledger, clock: Cl
         await claim_key(ledger, f"t{number}", f"key {number}")
     clock.time += 3601
 
-    assert await ledger.keys.find_key(key="key 1") is None
+    assert await ledger.find_key(key="key 1") is None
     assert await claim_key(ledger, "u1", "key 1", asked="other") == ("u1", KeyState.SENDING)
     assert await claim_key(ledger, "u2", "key 2", asked="other") == ("u2", KeyState.SENDING)
 
@@ -1756,7 +1756,7 @@ async def test_keys_are_forgotten_after_their_lifetime(ledger: Ledger, clock: Cl
 async def test_a_key_is_settled_by_an_outcome_only(ledger: Ledger, state: Any) -> None:
     """What is no outcome is refused."""
     with pytest.raises(ConfigurationError, match="state must be"):
-        await ledger.keys.settle_key("t1", state)
+        await ledger.settle_key("t1", state)
 
 
 # -- redial of those who did not answer

@@ -83,10 +83,12 @@ class MemoryLedger(SqliteLedger):
             raise StoreError("the ledger failed: the result is unknown")
         return result
 
-    async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+    async def _read(self, work: Callable[[sqlite3.Connection, float], _T]) -> _T:
         await self._begin()
         try:
-            result = work(self._db)  # all at once, so that it needs no transaction
+            result = work(
+                self._db, self._clock()
+            )  # all at once, so that it needs no transaction
         except Exception as error:  # noqa: BLE001  # as in the real ledger
             raise explain(error) from None
         if self.mute:

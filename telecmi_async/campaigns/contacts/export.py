@@ -25,6 +25,7 @@ __all__ = [
     "columns_of",
     "counts",
     "export_row",
+    "flat_row",
     "history",
     "iso",
     "mark",
@@ -145,18 +146,10 @@ async def columns_of(
     order in which they are first seen; contacts that lack one have ``None`` there. Arguments and
     errors are those of `rows`.
     """
-    found: dict[str, list[object]] = {key: [] for key in FIELDS}
-    length = 0
     async with aclosing(rows(ledger, name, states=states, masked=masked)) as all_rows:
-        async for row in all_rows:
-            flat = _flat(row)
-            for key in flat:
-                if key not in found:
-                    found[key] = [None] * length
-            for key, column in found.items():
-                column.append(flat.get(key))
-            length += 1
-    return found
+        flat = [flat_row(row) async for row in all_rows]
+    keys = dict.fromkeys([*FIELDS, *(key for row in flat for key in row)])
+    return {key: [row.get(key) for row in flat] for key in keys}
 
 
 async def write_csv(
@@ -180,14 +173,14 @@ async def write_csv(
     keys: dict[str, None] = dict.fromkeys(FIELDS)
     async with aclosing(rows(ledger, name, states=states, masked=masked)) as all_rows:
         async for row in all_rows:
-            keys.update(dict.fromkeys(_flat(row)))
+            keys.update(dict.fromkeys(flat_row(row)))
     # With this line end the writer quotes cells that hold either half of it, on every Python.
     writer = csv.writer(_Lines(target), lineterminator="\r\n")
     writer.writerow([_cell(key) for key in keys])
     hidden: Counter[str] = Counter()
     async with aclosing(ledger.contacts(name, states=states)) as contacts:
         async for contact in contacts:
-            flat = _flat(_counted(contact, hidden, masked=masked))
+            flat = flat_row(_counted(contact, hidden, masked=masked))
             writer.writerow([_cell(flat.get(key)) for key in keys])
     return dict(hidden)
 
@@ -245,10 +238,11 @@ class _Lines:
         return self._target.write(text.removesuffix("\r\n") + "\n")
 
 
-def _flat(row: dict[str, object]) -> dict[str, object]:
-    """Return a row with the contact's own columns beside the others."""
-    columns = cast("dict[str, str]", row.pop("columns"))
-    return row | {f"column.{key}": value for key, value in columns.items()}
+def flat_row(row: dict[str, object]) -> dict[str, object]:
+    """Return a row of `export_row` with the contact's own columns as ``column.NAME``."""
+    flat = dict(row)
+    columns = cast("dict[str, str]", flat.pop("columns"))
+    return flat | {f"column.{key}": value for key, value in columns.items()}
 
 
 def _cell(value: object) -> object:

@@ -73,11 +73,7 @@ def column_name(name: str) -> str:
 
 
 def json_layout(lines: Iterator[Line], column: str | None) -> Layout:
-    """Return the layout of a file of JSON objects, from its first object.
-
-    Raises:
-        ConfigurationError: There is no object, or it is unclear which key holds the number.
-    """
+    """Return the layout of a file of JSON objects, from its first object."""
     for record in json_records(lines):
         if isinstance(record.cells, dict) and record.cells:
             keys = list(record.cells)
@@ -94,11 +90,7 @@ def csv_layout(
     delimiter: str | None,
     header: bool | None,
 ) -> Layout:
-    """Return the layout of a CSV file, from its first lines; for the options see `ContactsFile`.
-
-    Raises:
-        ConfigurationError: It is unclear which column holds the number.
-    """
+    """Return the layout of a CSV file, by its first lines; for options see `ContactsFile`."""
     preview = [line for line in islice(lines, _PREVIEW) if not is_blank(line)]
     begin = 1
     if preview and (sep := _SEP.fullmatch(str(preview[0].text))):

@@ -22,11 +22,7 @@ _LEADING_ZERO = Flaw(Kind.NO_COUNTRY_CODE, f"{LEADING_ZERO.reason}; or {_COUNTRY
 
 
 def parse_country(value: object) -> str | None:
-    """Return the digits of a country calling code, given as int or str: ``"91"``.
-
-    Raises:
-        ConfigurationError: No country has that code.
-    """
+    """Return the digits of a country calling code, given as int or str: ``"91"``."""
     if value is None:
         return None
     digits = str(value).removeprefix("+") if isinstance(value, int | str) else ""

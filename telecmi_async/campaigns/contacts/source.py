@@ -45,10 +45,6 @@ class Source:
 
     A stream that cannot be rewound, such as a pipe or standard input, is copied to a temporary
     file. A byte order mark overrides the encoding.
-
-    Raises:
-        ConfigurationError: It cannot be read, is a device or a workbook, or the encoding is
-            unknown.
     """
 
     __slots__ = ("__weakref__", "_file", "_path", "encoding", "name")

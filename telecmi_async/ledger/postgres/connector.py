@@ -32,11 +32,9 @@ if TYPE_CHECKING:
         settings: tuple[str, str, str]
 
 
-# The process that serves the connection, and what identifies the ledger's tables. A role that
-# may not use the schema may ask so, too.
-_WHERE_IT_LEADS: Final = (
-    "SELECT pg_backend_pid(), (SELECT c.oid::bigint FROM pg_class c"
-    " JOIN pg_namespace n ON n.oid = c.relnamespace"
+#: What identifies the ledger's tables. A role that may not use the schema may ask so, too.
+IDENTITY: Final = (
+    "(SELECT c.oid::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = %s AND c.relname = 'migration')"
 )
 # Temporary tables come last: another client of a pooler may have left one behind.
@@ -58,16 +56,10 @@ def set_for_transaction(connection: WatchedConnection) -> None:
 
 
 class PostgresConnector:
-    """Opens connections to a server.
+    """Opens connections to a server, by a URL or key-value string as libpq takes it.
 
-    Args:
-        conninfo: A URL or key-value string as libpq takes it; it may hold a password.
-        schema: The schema of the ledger's tables.
-        timeout: How long, in seconds, a broken connection is opened again, and the server may
-            take for an answer.
-
-    Raises:
-        ConfigurationError: psycopg is not installed, or libpq does not take the string.
+    A broken connection is opened again for ``timeout`` seconds, and the server may take as long
+    for an answer.
     """
 
     def __init__(self, conninfo: str, *, schema: str, timeout: float) -> None:
@@ -91,12 +83,7 @@ class PostgresConnector:
         return known
 
     def open(self, *, durable: bool = True) -> WatchedConnection:
-        """Open a connection; a durable one waits for the server's disk at each commit.
-
-        Raises:
-            StoreError: The server cannot be reached, or rejects the connection.
-            LedgerLost: The ledger's schema was dropped or replaced since the first connection.
-        """
+        """Open a connection; a durable one waits for the server's disk at each commit."""
         import psycopg  # noqa: PLC0415  # an extra
         from psycopg.types.numeric import Int8Dumper  # noqa: PLC0415  # an extra
 
@@ -105,7 +92,9 @@ class PostgresConnector:
             connection.silence = self.timeout + GRACE
             # One type for all numbers: statements are prepared once.
             connection.adapters.register_dumper(int, Int8Dumper)
-            backend, schema = connection.execute(_WHERE_IT_LEADS, (self.schema,)).fetchone()
+            backend, schema = connection.execute(
+                f"SELECT pg_backend_pid(), {IDENTITY}", (self.schema,)
+            ).fetchone()
             # A pooler makes up the process id that it gives its clients.
             connection.pooled = backend != connection.info.backend_pid
             connection.settings = (

@@ -8,30 +8,14 @@ from typing import TYPE_CHECKING, Final, NoReturn, Self, SupportsIndex
 
 from telecmi_async._internal import validators
 from telecmi_async.errors import ConfigurationError, LedgerLost
+from telecmi_async.ledger import rows, sanitize
+from telecmi_async.ledger.idempotency import KEY_OUTCOMES, KeyState, keyed_call_from
 from telecmi_async.ledger.postgres import jobs, queries
 from telecmi_async.ledger.postgres.connector import PostgresConnector
-from telecmi_async.ledger.postgres.keys import PostgresKeys
 from telecmi_async.ledger.postgres.pipeline import PostgresPipeline
 from telecmi_async.ledger.postgres.schema import open_schema
 from telecmi_async.ledger.postgres.server_clock import ServerClock
 from telecmi_async.ledger.records import Loaded, Reaped
-from telecmi_async.ledger.rows import (
-    CONTACT_COLUMNS,
-    claim_from,
-    contact_from,
-    no_campaign,
-    state_from,
-)
-from telecmi_async.ledger.sanitize import (
-    INT_32,
-    check_policy,
-    check_reopened,
-    check_status,
-    clean,
-    clean_event,
-    clean_id,
-    to_json,
-)
 from telecmi_async.ledger.send_records import Intent, RuleDecision
 from telecmi_async.ledger.states import ContactState
 from telecmi_async.phone import parse_number, parse_numbers
@@ -39,6 +23,7 @@ from telecmi_async.phone import parse_number, parse_numbers
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
+    from telecmi_async.ledger.idempotency import KeyedCall
     from telecmi_async.ledger.records import CampaignState, Claim, Contact, NewContact
     from telecmi_async.ledger.send_records import CallEvidence, SendLimits, SendResult
 
@@ -48,23 +33,20 @@ _BATCH: Final = 2_000
 _MANY: Final = 20_000
 _PAGE: Final = 1_000
 _ANOTHER: Final = "the ledger failed: the campaign is gone from its database, or that is another one than before"
-_CONTACT: Final = f"SELECT id, {CONTACT_COLUMNS} FROM contact WHERE campaign = %s"  # noqa: S608  # columns
 
 
 class PostgresLedger:
     """Keeps campaigns in PostgreSQL (13 or newer), for any number of workers and machines.
 
-    It works on asyncio and on trio, and keeps up to three connections, each in its own thread.
-    Queries of the same moment go to the server together. Times are those of the server's clock,
-    so the workers' clocks need not agree. The methods are those of `Ledger`.
+    It works on asyncio and on trio, and through a pooler such as PgBouncer (the server's own
+    address is faster). It keeps up to three connections, each in its own thread. Times are those
+    of the server's clock, so the workers' clocks need not agree. Its methods are those of `Ledger`.
 
     A commit waits for the server's disk. With an asynchronous replica, a failover can lose the
     last commits, and a contact that was sent may be pending again: use a synchronous one.
 
     If the connection breaks, it is opened again and queries are repeated for ``timeout`` seconds;
     those that were done before are recognised. Then `StoreError` is raised, and nothing is sent.
-
-    It works through a pooler such as PgBouncer; the server's own address is faster.
 
     Example:
         Numbers that no campaign dials::
@@ -105,8 +87,6 @@ class PostgresLedger:
         self._queries = PostgresPipeline(connector)
         # A reservation that a power loss takes back is over by the time the server is up.
         self._reservations = PostgresPipeline(connector, durable=False, separate=True)
-        #: The calls of idempotency keys.
-        self.keys = PostgresKeys(self._moves, self._queries)
         self._campaigns: dict[str, int] = {}
         self._clock = ServerClock(self._queries)
         # Batches that were claimed, perhaps: the query failed. By campaign and worker.
@@ -126,7 +106,7 @@ class PostgresLedger:
             )
             await self._moves.fetch("SELECT 1")
         except BaseException:
-            await self._close()
+            await self.__aexit__()
             raise
         return self
 
@@ -136,9 +116,6 @@ class PostgresLedger:
         return self._connector.through_pooler
 
     async def __aexit__(self, *error: object) -> None:
-        await self._close()
-
-    async def _close(self) -> None:
         for pipeline in (self._moves, self._reservations, self._queries):
             await pipeline.close()
 
@@ -153,17 +130,18 @@ class PostgresLedger:
 
     async def create(self, name: str, settings: Mapping[str, object]) -> bool:
         """Create a campaign; return False if the name is taken."""
-        text = to_json(settings, "settings")
+        text = sanitize.to_json(settings, "settings")
         # A repeated query takes a campaign with the same settings for its own.
-        made = await self._moves.fetch(queries.CREATE, name, text, name, text, takes_again=True)
-        return bool(made)
+        return bool(
+            await self._moves.fetch(queries.CREATE, name, text, name, text, takes_again=True)
+        )
 
     async def _campaign(self, name: str) -> int:
         """Return a campaign's row. It is looked up once: campaigns are never deleted."""
         if name not in self._campaigns:
             found = await self._queries.fetch("SELECT id FROM campaign WHERE name = %s", name)
             if not found:
-                raise no_campaign(name)
+                raise rows.no_campaign(name)
             self._campaigns[name] = int(found[0][0])
         return self._campaigns[name]
 
@@ -174,14 +152,13 @@ class PostgresLedger:
 
     async def campaigns(self) -> list[str]:
         """Return the names of all campaigns, oldest first."""
-        found = await self._queries.fetch("SELECT name FROM campaign ORDER BY id")
-        return [name for (name,) in found]
+        return [row[0] for row in await self._queries.fetch(queries.CAMPAIGNS)]
 
     async def set_status(self, name: str, status: str, why: str = "") -> None:
         """Ask all workers of a campaign to run, pause or stop."""
-        check_status(status)
+        sanitize.check_choice("status", status, sanitize.STATUSES)
         campaign = await self._campaign(name)
-        await self._moves.fetch(queries.SET_STATUS, status, clean(why), campaign)
+        await self._moves.fetch(queries.SET_STATUS, status, sanitize.clean(why), campaign)
 
     async def state(self, name: str) -> CampaignState:
         """Return the state of a campaign: a million contacts are counted in 0.1 seconds."""
@@ -190,17 +167,16 @@ class PostgresLedger:
         if not found:
             raise LedgerLost(_ANOTHER)
         *row, counts = found[0]
-        return state_from(name, counts or {}, row)
+        return rows.state_from(name, counts or {}, row)
 
     # -- contacts
 
     async def load(self, name: str, contacts: Iterable[NewContact]) -> Loaded:
         """Add contacts over a separate connection, 2,000 a transaction."""
-        campaign = await self._campaign(name)
+        campaign, source = await self._campaign(name), iter(contacts)
         pipeline = PostgresPipeline(self._connector)
         added = total = 0
         try:
-            source = iter(contacts)
             while batch := list(islice(source, _BATCH)):
                 added += await pipeline.do(jobs.loading(campaign, batch))
                 total += len(batch)
@@ -227,7 +203,7 @@ class PostgresLedger:
         except BaseException:
             lost.append(batch)
             raise
-        return [claim_from(row) for row in found]
+        return [rows.claim_from(row) for row in found]
 
     async def renew(self, worker: str, *, lease: float) -> int:
         """Lengthen the leases of all claims of a worker."""
@@ -240,11 +216,11 @@ class PostgresLedger:
     async def _put_back(
         self, claim: Claim, worker: str, move: str, reason: str, until: float | None
     ) -> bool:
-        done: bool = await self._moves.value(
+        return bool(await self._moves.value(
             "SELECT put_back(%s, %s::integer, %s, %s, %s, %s::double precision, %s)",
-            claim.contact, claim.epoch, worker, move, clean(reason), until, takes_again=True,
-        )  # fmt: skip
-        return done
+            claim.contact, claim.epoch, worker, move, sanitize.clean(reason), until,
+            takes_again=True,
+        ))  # fmt: skip
 
     async def next_due(self, name: str) -> float | None:
         """Return when the next pending contact is due."""
@@ -272,9 +248,9 @@ class PostgresLedger:
             " %s::double precision[], %s::integer, %s, %s::double precision, %s)",
             claim.contact, claim.epoch, worker, token, fence, lease,
             limits.check_do_not_call,
-            [min(count, INT_32) for count, _ in limits.per_number],
+            [min(count, sanitize.INT_32) for count, _ in limits.per_number],
             [float(seconds) for _, seconds in limits.per_number],
-            None if limits.per_day is None else min(limits.per_day, INT_32),
+            None if limits.per_day is None else min(limits.per_day, sanitize.INT_32),
             limits.day_began, limits.cost, takes_again=True,
         )  # fmt: skip
         if not found:
@@ -292,12 +268,15 @@ class PostgresLedger:
 
     async def settle(self, token: str, outcome: SendResult) -> bool:
         """Put the result of a send on record."""
-        done: bool = await self._moves.value(
-            "SELECT settle_2(%s, %s::contact_state, %s, %s, %s, %s, %s)",
-            token, outcome.state.value, clean(outcome.detail), clean_id(outcome.request_id),
-            outcome.not_before, outcome.counts, takes_again=True,
-        )  # fmt: skip
-        return done
+        detail, request_id = (
+            sanitize.clean(outcome.detail),
+            sanitize.clean_id(outcome.request_id),
+        )
+        return bool(await self._moves.value(
+            "SELECT settle_2(%s, %s::contact_state, %s, %s, %s, %s, %s)", token,
+            outcome.state.value, detail, request_id, outcome.not_before, outcome.counts,
+            takes_again=True,
+        ))  # fmt: skip
 
     async def reap(self, name: str) -> Reaped:
         """Take back contacts whose lease expired."""
@@ -310,7 +289,7 @@ class PostgresLedger:
 
     async def record_event(self, event: CallEvidence) -> str | None:
         """Record an event of a call."""
-        event = clean_event(event)
+        event = sanitize.clean_event(event)
         if leg := event.leg_cost:
             await self._moves.fetch(queries.ADD_LEG, *leg, event.token, event.request_id)
         name: str | None = await self._moves.value(
@@ -321,7 +300,7 @@ class PostgresLedger:
 
     async def resolve_unknown(self, name: str, *, older_than: float, policy: str) -> int:
         """Move unknown contacts whose calls are proven absent."""
-        check_policy(policy)
+        sanitize.check_choice("policy", policy, sanitize.UNKNOWN_POLICIES)
         campaign = await self._campaign(name)
         if policy == "hold":
             return 0
@@ -343,9 +322,9 @@ class PostgresLedger:
         reason: str = "",
     ) -> int:
         """Make rejected or failed contacts pending because a person decided so."""
-        check_reopened(state)
+        sanitize.check_choice("state", state, sanitize.REOPENED)
         call = "reopen(%s::integer, %s::bigint[], %s::contact_state, %s)"
-        return await self._decide(call, name, numbers, str(state), clean(reason))
+        return await self._decide(call, name, numbers, str(state), sanitize.clean(reason))
 
     async def redial_missed(
         self,
@@ -377,7 +356,9 @@ class PostgresLedger:
         added = 0
         rest = parse_numbers(numbers)
         while batch := list(islice(rest, _BATCH)):
-            added += int(await self._moves.value(queries.ADD_DO_NOT_CALL, clean(source), batch))
+            added += int(
+                await self._moves.value(queries.ADD_DO_NOT_CALL, sanitize.clean(source), batch)
+            )
         return added
 
     # -- reading
@@ -388,24 +369,21 @@ class PostgresLedger:
         """Iterate over contacts in the order of loading, without their histories."""
         wanted = [state.value for state in states or ContactState]
         campaign = await self._campaign(name)
-        more = "AND id > %s AND state = ANY (%s::contact_state[]) ORDER BY id LIMIT %s"
         last = 0
-        while page := await self._queries.fetch(
-            f"{_CONTACT} {more}", campaign, last, wanted, _PAGE
-        ):
+        while page := await self._queries.fetch(queries.PAGE, campaign, last, wanted, _PAGE):
             last = page[-1][0]
             for row in page:
-                yield contact_from(row[1:])
+                yield rows.contact_from(row[1:])
 
     async def find(self, name: str, number: SupportsIndex | str) -> Contact | None:
         """Return one contact with its whole history."""
         wanted = parse_number(number)
         campaign = await self._campaign(name)
-        found = await self._queries.fetch(f"{_CONTACT} AND number = %s", campaign, wanted)
+        found = await self._queries.fetch(queries.CONTACT, campaign, wanted)
         if not found:
             return None
         history = await self._queries.fetch(queries.HISTORY, found[0][0])
-        return contact_from(found[0][1:], history)
+        return rows.contact_from(found[0][1:], history)
 
     # -- shared limits
 
@@ -413,12 +391,11 @@ class PostgresLedger:
         self, keys: Sequence[tuple[str, float]], *, longest: float, most: int = 1
     ) -> list[float]:
         """Reserve starts, each under all of several limits or under none of them."""
-        slowest: dict[str, float] = {}
-        for key, interval in keys:
-            slowest[key] = max(float(interval), slowest.get(key, 0.0))
+        # Of a name that is there twice, the longest interval stays.
+        slowest = dict(sorted(keys, key=lambda pair: pair[1]))
         waits: list[float] = await self._reservations.value(
             "SELECT reserve(%s::text[], %s::double precision[], %s, %s::integer)",
-            [*slowest], [*slowest.values()], longest, most,
+            [*slowest], [*map(float, slowest.values())], longest, most,
         )  # fmt: skip
         return waits
 
@@ -429,12 +406,43 @@ class PostgresLedger:
 
     async def lease_channel(self, key: str, holder: str, *, limit: int, seconds: float) -> bool:
         """Lease one of a number of channels; return False if all are taken."""
-        done: bool = await self._moves.value(
-            "SELECT lease_channel(%s, %s, %s::integer, %s)",
-            key, holder, min(limit, INT_32), seconds,
-        )  # fmt: skip
-        return done
+        call = "SELECT lease_channel(%s, %s, %s::integer, %s)"
+        most = min(limit, sanitize.INT_32)
+        return bool(await self._moves.value(call, key, holder, most, seconds))
 
     async def free_channel(self, key: str, holder: str) -> None:
         """Give a channel back."""
         await self._moves.fetch(queries.FREE_CHANNEL, key, holder)
+
+    # -- idempotency keys
+
+    async def claim_key(
+        self,
+        key: str,
+        fingerprint: str,
+        token: str,
+        *,
+        region: str,
+        lease: float,
+        lifetime: float,
+    ) -> KeyedCall:
+        """Claim a key for a call, if it is free, and return the call that has it."""
+        given = (key, fingerprint, token, region, float(lease), float(lifetime))
+        return keyed_call_from(*await self._moves.fetch(queries.CLAIM_KEY, *given))
+
+    async def settle_key(
+        self, token: str, state: KeyState, *, request_id: str | None = None, detail: str = ""
+    ) -> bool:
+        """Put the outcome of a keyed call on record; return False if no key has the call."""
+        sanitize.check_choice("state", state, KEY_OUTCOMES)
+        given = (state.value, sanitize.clean_id(request_id), sanitize.clean(detail), token)
+        placed = state is KeyState.PLACED
+        return bool(await self._moves.fetch(queries.SETTLE_KEY, *given, placed))
+
+    async def find_key(
+        self, *, key: str | None = None, token: str | None = None
+    ) -> KeyedCall | None:
+        """Return the call of a key, or the one with a reference; ``None`` if there is none."""
+        column, value = ("key", key) if token is None else ("token", token)
+        found = await self._queries.fetch(f"{queries.FIND_KEY}{column} = %s", value)
+        return keyed_call_from(found[0]) if found else None

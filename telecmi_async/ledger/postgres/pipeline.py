@@ -1,12 +1,9 @@
 """PostgreSQL pipeline: one connection and its thread, and how it recovers from a broken one.
 
 Queries that are queued go to the server together: in one round trip, as one transaction, with
-one wait for the disk. If one of them fails, none of them was done, and each is run again by
-itself.
-
-If the connection breaks, it is not known whether the transaction was committed. Each query is
-then run once more over a new connection, with ``again`` set: the server's functions recognise
-what they did before. If there is no new connection, or this fails too, the query fails with a
+one wait for the disk. If one of them fails, none was done, and each is run again by itself. If
+the connection breaks, each is run once more over a new one, with ``again`` set: the server's
+functions recognise what they did before. If this fails too, the query fails with a
 `StoreError`.
 """
 
@@ -93,9 +90,6 @@ class PostgresPipeline:
         """Run a statement, and return its rows.
 
         With ``takes_again``, its last place says if it was run before.
-
-        Raises:
-            StoreError: It failed, or may have failed.
         """
         rows: _Rows = await self._thread.do(_Query(sql, values, takes_again))
         return rows
@@ -183,11 +177,7 @@ class PostgresPipeline:
                     job.fail(failure_of(self._connector, connection, error))
 
     def _open(self, until: float) -> WatchedConnection:
-        """Return the connection; if it broke, a new one, with attempts until a deadline.
-
-        Raises:
-            StoreError: There is none.
-        """
+        """Return the connection; if it broke, a new one, with attempts until a deadline."""
         first = self._connection is None
         closing = self._thread.closing
         while self._connection is None or self._connection.closed:

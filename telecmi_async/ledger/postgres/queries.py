@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from telecmi_async.ledger.rows import CLAIM_COLUMNS
+from telecmi_async.ledger.idempotency import KEY_COLUMNS
+from telecmi_async.ledger.rows import CLAIM_COLUMNS, CONTACT_COLUMNS
 
 CREATE: Final = """
     WITH made AS (
@@ -57,9 +58,23 @@ SET_STATUS: Final = "UPDATE campaign SET status = %s, why = %s WHERE id = %s RET
 NEXT_DUE: Final = """
     SELECT not_before FROM contact WHERE campaign = %s AND state = 'pending'
     ORDER BY not_before LIMIT 1"""
+CONTACT: Final = (
+    f"SELECT id, {CONTACT_COLUMNS} FROM contact WHERE campaign = %s AND number = %s"  # noqa: S608  # columns
+)
+PAGE: Final = f"""
+    SELECT id, {CONTACT_COLUMNS} FROM contact WHERE campaign = %s AND id > %s
+    AND state = ANY (%s::contact_state[]) ORDER BY id LIMIT %s"""  # noqa: S608  # columns
+CAMPAIGNS: Final = "SELECT name FROM campaign ORDER BY id"
 HISTORY: Final = "SELECT at, what, detail, token FROM passage WHERE contact = %s ORDER BY id"
 ADVANCE_STARTS: Final = """
     UPDATE pace SET due = clock() + k.seconds
     FROM unnest(%s::text[], %s::float8[]) AS k (key, seconds)
     WHERE pace.key = k.key AND pace.due > clock() + %s RETURNING 1"""
 FREE_CHANNEL: Final = "DELETE FROM channel WHERE key = %s AND holder = %s RETURNING 1"
+_KEYED: Final = KEY_COLUMNS.format(now="clock()")
+CLAIM_KEY: Final = f"SELECT {_KEYED} FROM claim_key(%s, %s, %s, %s, %s, %s)"  # noqa: S608  # columns
+FIND_KEY: Final = f"SELECT {_KEYED} FROM keyed_call WHERE expires > clock() AND "  # noqa: S608  # columns
+SETTLE_KEY: Final = (
+    "UPDATE keyed_call SET state = %s, request_id = coalesce(request_id, %s), detail = %s "
+    "WHERE token = %s AND (state IN ('sending', 'unknown') OR %s) RETURNING 1"
+)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from telecmi_async.errors import ConfigurationError, LedgerLost, StoreError
 from telecmi_async.ledger.migrate import changed_meanwhile, not_migrated, scripts, scripts_after
-from telecmi_async.ledger.postgres.connector import set_for_transaction
+from telecmi_async.ledger.postgres.connector import IDENTITY, set_for_transaction
 
 if TYPE_CHECKING:
     from telecmi_async.ledger.postgres.connector import PostgresConnector, WatchedConnection
@@ -57,17 +57,9 @@ _READ_ONLY: Final = "25006"
 
 
 def open_schema(connection: WatchedConnection, *, migrate: bool) -> tuple[int, int]:
-    """Return what identifies the schema's tables, and its version.
+    """Return what identifies the schema's tables, and its version; migrate it if permitted.
 
     Tables of the same name that are not identical are another ledger.
-
-    Args:
-        connection: Where it is.
-        migrate: Whether it is made, or brought up to date, if it is not.
-
-    Raises:
-        ConfigurationError: It is of another version, and not migrated; or this role lacks a
-            privilege, which the message names.
     """
     found = connection_identity(connection)
     version, texts = 0, scripts("postgres")
@@ -85,11 +77,9 @@ def open_schema(connection: WatchedConnection, *, migrate: bool) -> tuple[int, i
 def connection_identity(connection: WatchedConnection) -> int | None:
     """Return what identifies the tables of a connection's schema; ``None`` if there are none."""
     row = connection.execute(
-        "SELECT c.oid::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relname = 'migration'",
-        (connection.settings[0],),
+        f"SELECT {IDENTITY}".encode(), (connection.settings[0],)
     ).fetchone()
-    return None if row is None else int(row[0])
+    return None if row is None or row[0] is None else int(row[0])
 
 
 def _version(connection: WatchedConnection) -> int:
@@ -149,10 +139,7 @@ def _run_scripts(connection: WatchedConnection, texts: list[str]) -> int:
 def missing_grants(connection: WatchedConnection, *, writes: bool, loads: bool = False) -> str:
     """Return which privileges this role lacks, with the statements to run; empty if none.
 
-    Args:
-        connection: Where the ledger is.
-        writes: Whether it is a worker's role, not a reader's.
-        loads: Whether it loads contacts as well.
+    A worker's role ``writes``, a reader's does not; one that ``loads`` contacts needs more.
     """
     name = connection.settings[0]
     row = connection.execute(_ROLE, (name,)).fetchone()

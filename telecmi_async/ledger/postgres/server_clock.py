@@ -22,10 +22,9 @@ class ServerClock:
         self._reading = (0.0, -math.inf, 0.0)
 
     async def now(self, *, within: float) -> float:
-        """Return the server's time; a reading carried forward is ahead by a round trip at most.
+        """Return the server's time; a reading ``within`` seconds old may be carried forward.
 
-        Args:
-            within: How old the reading may be, in seconds.
+        It is ahead by a round trip at most then.
         """
         here, wall = time.monotonic(), time.time()
         read, read_here, read_wall = self._reading

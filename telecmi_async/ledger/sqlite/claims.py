@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from telecmi_async.ledger.records import Loaded, Reaped
 from telecmi_async.ledger.rows import CLAIM_COLUMNS, claim_from
-from telecmi_async.ledger.sanitize import check_status, clean, to_json
+from telecmi_async.ledger.sanitize import STATUSES, check_choice, clean, to_json
 from telecmi_async.ledger.sqlite.moves import add_history, guarded
 from telecmi_async.ledger.sqlite.queries import campaign_id
 from telecmi_async.ledger.states import ContactState, Move
@@ -64,7 +64,7 @@ def set_status(
     db: sqlite3.Connection, _now: float, name: str, status: str, why: str = ""
 ) -> None:
     """Ask all workers of a campaign to run, pause or stop."""
-    check_status(status)
+    check_choice("status", status, STATUSES)
     db.execute(
         "UPDATE campaign SET status = ?, why = ? WHERE id = ?",
         (status, clean(why), campaign_id(db, name)),

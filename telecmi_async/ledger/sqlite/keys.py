@@ -1,17 +1,16 @@
-"""Idempotency keys in SQLite."""
+"""Idempotency keys, each function one SQLite job."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from telecmi_async.ledger.idempotency import KEY_COLUMNS, KeyState, keyed_call_from
-from telecmi_async.ledger.sanitize import check_outcome, clean, clean_id
+from telecmi_async.ledger.idempotency import KEY_COLUMNS, KEY_OUTCOMES, keyed_call_from
+from telecmi_async.ledger.sanitize import check_choice, clean, clean_id
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Awaitable, Callable
 
-    from telecmi_async.ledger.idempotency import KeyedCall
+    from telecmi_async.ledger.idempotency import KeyedCall, KeyState
 
 _FREE: Final = (
     "expires <= :now OR fingerprint = :fingerprint "
@@ -33,72 +32,51 @@ _SETTLE: Final = (
 )
 
 
-class SqliteKeys:
-    """Keeps the calls of idempotency keys in a ledger's file."""
-
-    def __init__(
-        self,
-        write: Callable[[Callable[[sqlite3.Connection, float], Any]], Awaitable[Any]],
-        read: Callable[[Callable[[sqlite3.Connection], Any]], Awaitable[Any]],
-        clock: Callable[[], float],
-    ) -> None:
-        self._write = write
-        self._read = read
-        self._clock = clock
-
-    async def claim_key(
-        self,
-        key: str,
-        fingerprint: str,
-        token: str,
-        *,
-        region: str,
-        lease: float,
-        lifetime: float,
-    ) -> KeyedCall:
-        """Claim a key for a call, if it is free, and return the call that has it."""
-
-        def work(db: sqlite3.Connection, now: float) -> KeyedCall:
-            db.execute(_EXPIRED, (now, key))
-            db.execute(
-                _CLAIM,
-                {
-                    "key": key, "fingerprint": fingerprint, "token": token, "region": region,
-                    "lease": lease, "lifetime": lifetime, "now": now,
-                },
-            )  # fmt: skip
-            found = _find(db, now, "key", key)
-            assert found is not None  # noqa: S101  # it was added, if it was not there
-            return found
-
-        found: KeyedCall = await self._write(work)
-        return found
-
-    async def settle_key(
-        self, token: str, state: KeyState, *, request_id: str | None = None, detail: str = ""
-    ) -> bool:
-        """Put the outcome of a keyed call on record; return False if no key has the call."""
-        check_outcome(state)
-        values = (state.value, clean_id(request_id), clean(detail), token, state.value)
-        done: bool = await self._write(
-            lambda db, _: db.execute(_SETTLE, values).fetchone() is not None
-        )
-        return done
-
-    async def find_key(
-        self, *, key: str | None = None, token: str | None = None
-    ) -> KeyedCall | None:
-        """Return the call of a key, or the one with a reference; ``None`` if there is none."""
-        column, value = ("key", key) if token is None else ("token", token)
-        found: KeyedCall | None = await self._read(
-            lambda db: _find(db, self._clock(), column, value)
-        )
-        return found
+def claim_key(
+    db: sqlite3.Connection,
+    now: float,
+    key: str,
+    fingerprint: str,
+    token: str,
+    *,
+    region: str,
+    lease: float,
+    lifetime: float,
+) -> KeyedCall:
+    """Claim a key for a call, if it is free, and return the call that has it."""
+    db.execute(_EXPIRED, (now, key))
+    db.execute(
+        _CLAIM,
+        {
+            "key": key, "fingerprint": fingerprint, "token": token, "region": region,
+            "lease": lease, "lifetime": lifetime, "now": now,
+        },
+    )  # fmt: skip
+    found = find_key(db, now, key=key)
+    assert found is not None  # noqa: S101  # it was added, if it was not there
+    return found
 
 
-def _find(
-    db: sqlite3.Connection, now: float, column: str, value: str | None
+def settle_key(
+    db: sqlite3.Connection,
+    _now: float,
+    token: str,
+    state: KeyState,
+    *,
+    request_id: str | None = None,
+    detail: str = "",
+) -> bool:
+    """Put the outcome of a keyed call on record; return False if no key has the call."""
+    check_choice("state", state, KEY_OUTCOMES)
+    values = (state.value, clean_id(request_id), clean(detail), token, state.value)
+    return db.execute(_SETTLE, values).fetchone() is not None
+
+
+def find_key(
+    db: sqlite3.Connection, now: float, *, key: str | None = None, token: str | None = None
 ) -> KeyedCall | None:
+    """Return the call of a key, or the one with a reference; ``None`` if there is none."""
+    column, value = ("key", key) if token is None else ("token", token)
     columns = KEY_COLUMNS.format(now="?")
     row = db.execute(
         f"SELECT {columns} FROM keyed_call WHERE {column} = ? AND expires > ?",  # noqa: S608  # columns of this package

@@ -27,22 +27,15 @@ from telecmi_async._internal.validators import is_number
 from telecmi_async.errors import ConfigurationError, LedgerLost
 from telecmi_async.ledger.records import Loaded
 from telecmi_async.ledger.sanitize import clean, contact_row
-from telecmi_async.ledger.sqlite import claims, limits, queries, sends
-from telecmi_async.ledger.sqlite.keys import SqliteKeys
+from telecmi_async.ledger.sqlite import claims, keys, limits, queries, sends
 from telecmi_async.ledger.sqlite.thread import SqliteLoss, SqliteThread
 from telecmi_async.phone import parse_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        AsyncGenerator,
-        Callable,
-        Iterable,
-        Iterator,
-        Sequence,
-    )
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
     from types import CoroutineType
 
-    from telecmi_async.ledger.records import CampaignState, Contact, NewContact
+    from telecmi_async.ledger.records import Contact, NewContact
     from telecmi_async.ledger.states import ContactState
 
 _T = TypeVar("_T")
@@ -54,27 +47,16 @@ _OLDEST: Final = (3, 35, 0)
 _BATCH: Final = 1000
 
 
-def _writing(
-    work: Callable[Concatenate[sqlite3.Connection, float, _P], _T],
+def _job(
+    work: Callable[Concatenate[sqlite3.Connection, float, _P], _T], *, reads: bool = False
 ) -> Callable[Concatenate[SqliteLedger, _P], CoroutineType[Any, Any, _T]]:
-    """Return the method that has the writer do this, given the connection and the time."""
+    """Return the method that has the writer or the reader do this, given connection and time."""
 
     async def method(self: SqliteLedger, /, *args: _P.args, **named: _P.kwargs) -> _T:
-        return await self._write(lambda db, now: work(db, now, *args, **named))
+        run = self._read if reads else self._write
+        return await run(lambda db, now: work(db, now, *args, **named))
 
     copy_signature(work, method, leave_out=2)
-    return method  # type: ignore[return-value]  # mypy takes an async function's result for a Coroutine only
-
-
-def _reading(
-    work: Callable[Concatenate[sqlite3.Connection, _P], _T],
-) -> Callable[Concatenate[SqliteLedger, _P], CoroutineType[Any, Any, _T]]:
-    """Return the method that has the reader do this, given the connection."""
-
-    async def method(self: SqliteLedger, /, *args: _P.args, **named: _P.kwargs) -> _T:
-        return await self._read(lambda db: work(db, *args, **named))
-
-    copy_signature(work, method, leave_out=1)
     return method  # type: ignore[return-value]  # mypy takes an async function's result for a Coroutine only
 
 
@@ -150,11 +132,6 @@ class SqliteLedger:
     def __repr__(self) -> str:
         return f"SqliteLedger({str(self._path)!r})"
 
-    @property
-    def keys(self) -> SqliteKeys:
-        """The calls of idempotency keys."""
-        return SqliteKeys(self._write, self._read, self._clock)
-
     async def __aenter__(self) -> Self:
         """Open the file, and bring its schema up to date.
 
@@ -202,8 +179,8 @@ class SqliteLedger:
     async def _write(self, work: Callable[[sqlite3.Connection, float], _T]) -> _T:
         return await self._open()[0].do(work)
 
-    async def _read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        return await self._open()[1].do(lambda db, _: work(db))
+    async def _read(self, work: Callable[[sqlite3.Connection, float], _T]) -> _T:
+        return await self._open()[1].do(work)
 
     def _open(self) -> tuple[SqliteThread, SqliteThread]:
         if self._threads is None:
@@ -216,18 +193,15 @@ class SqliteLedger:
         """Return the time by this machine's clock."""
         return self._clock()
 
-    create = _writing(claims.create)
-    settings = _reading(queries.settings)
-    campaigns = _reading(queries.campaigns)
-    set_status = _writing(claims.set_status)
-
-    async def state(self, name: str) -> CampaignState:
-        """Return the state of a campaign."""
-        return await self._read(lambda db: queries.state(db, self._clock(), name))
+    create = _job(claims.create)
+    settings = _job(queries.settings, reads=True)
+    campaigns = _job(queries.campaigns, reads=True)
+    set_status = _job(claims.set_status)
+    state = _job(queries.state, reads=True)
 
     async def load(self, name: str, contacts: Iterable[NewContact]) -> Loaded:
         """Add contacts; a thread takes them from the iterable, a thousand a transaction."""
-        await self._read(lambda db: queries.campaign_id(db, name))
+        await self._read(lambda db, _: queries.campaign_id(db, name))
         added = known = 0
         rest = iter(contacts)
         while rows := await anyio.to_thread.run_sync(_rows, rest):
@@ -235,27 +209,25 @@ class SqliteLedger:
             added, known = added + loaded.added, known + loaded.known
         return Loaded(added=added, known=known)
 
-    _load = _writing(claims.load)
-    claim = _writing(claims.claim)
-    renew = _writing(claims.renew)
-    release = _writing(claims.release)
-    next_due = _reading(queries.next_due)
+    _load = _job(claims.load)
+    claim = _job(claims.claim)
+    renew = _job(claims.renew)
+    release = _job(claims.release)
+    next_due = _job(queries.next_due, reads=True)
 
-    intend = _writing(sends.intend)
-    block = _writing(claims.put_back)
-    settle = _writing(sends.settle)
-    reap = _writing(claims.reap)
-    record_event = _writing(sends.record_evidence)
-    resolve_unknown = _writing(sends.resolve_unknown)
+    intend = _job(sends.intend)
+    block = _job(claims.put_back)
+    settle = _job(sends.settle)
+    reap = _job(claims.reap)
+    record_event = _job(sends.record_evidence)
+    resolve_unknown = _job(sends.resolve_unknown)
 
     async def redial_unknown(
         self, name: str, numbers: Iterable[SupportsIndex | str] | None = None
     ) -> int:
         """Make unknown contacts pending because a person decided so."""
         wanted = None if numbers is None else list(parse_numbers(numbers))
-        return await self._redial(name, wanted)
-
-    _redial = _writing(sends.redial)
+        return await self._write(lambda db, now: sends.redial(db, now, name, wanted))
 
     async def reopen(
         self,
@@ -267,9 +239,9 @@ class SqliteLedger:
     ) -> int:
         """Make rejected or failed contacts pending because a person decided so."""
         wanted = None if numbers is None else list(parse_numbers(numbers))
-        return await self._reopen(name, state, wanted, reason)
-
-    _reopen = _writing(sends.reopen)
+        return await self._write(
+            lambda db, now: sends.reopen(db, now, name, state, wanted, reason)
+        )
 
     async def redial_missed(
         self,
@@ -279,9 +251,9 @@ class SqliteLedger:
     ) -> int:
         """Make finished contacts pending whose calls were not answered."""
         wanted = None if numbers is None else list(parse_numbers(numbers))
-        return await self._redial_missed(name, waits, wanted)
-
-    _redial_missed = _writing(sends.redial_missed)
+        return await self._write(
+            lambda db, now: sends.redial_missed(db, now, name, waits, wanted)
+        )
 
     async def add_do_not_call(self, numbers: Iterable[SupportsIndex | str], source: str) -> int:
         """Add numbers to the do-not-call list; a thread takes them from the iterable."""
@@ -291,7 +263,7 @@ class SqliteLedger:
             new += await self._add_do_not_call(batch, clean(source))
         return new
 
-    _add_do_not_call = _writing(claims.add_do_not_call)
+    _add_do_not_call = _job(claims.add_do_not_call)
 
     async def contacts(
         self, name: str, *, states: Sequence[ContactState] = ()
@@ -303,13 +275,17 @@ class SqliteLedger:
                 yield contact
                 after = row
 
-    _contacts = _reading(queries.contacts_page)
-    find = _reading(queries.find)
+    _contacts = _job(queries.contacts_page, reads=True)
+    find = _job(queries.find, reads=True)
 
-    reserve = _writing(limits.reserve)
-    advance_starts = _writing(limits.advance_starts)
-    lease_channel = _writing(limits.lease_channel)
-    free_channel = _writing(limits.free_channel_row)
+    reserve = _job(limits.reserve)
+    advance_starts = _job(limits.advance_starts)
+    lease_channel = _job(limits.lease_channel)
+    free_channel = _job(limits.free_channel_row)
+
+    claim_key = _job(keys.claim_key)
+    settle_key = _job(keys.settle_key)
+    find_key = _job(keys.find_key, reads=True)
 
 
 def _rows(contacts: Iterator[object]) -> list[tuple[int, str, float, float | None]]:

@@ -82,11 +82,7 @@ def _is_used(path: Path) -> bool:
 
 
 def require_agreement(db: sqlite3.Connection, why: str) -> None:
-    """Require that a file agrees with itself about who waits; ask all workers to stop if not.
-
-    Raises:
-        LedgerLost: It has pages of an older copy.
-    """
+    """Require that a file agrees with itself about who waits; else ask workers to stop."""
     if db.execute(_WAITS_TWICE).fetchone() == (1,):
         stop_campaigns(db, why)
         raise LedgerLost(why)

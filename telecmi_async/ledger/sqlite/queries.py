@@ -24,25 +24,21 @@ _FIRST_DUE: Final = (
 
 
 def campaign_id(db: sqlite3.Connection, name: str) -> int:
-    """Return a campaign's row.
-
-    Raises:
-        ConfigurationError: There is no campaign of that name.
-    """
+    """Return a campaign's row."""
     row = db.execute("SELECT id FROM campaign WHERE name = ?", (name,)).fetchone()
     if row is None:
         raise no_campaign(name)
     return int(row[0])
 
 
-def settings(db: sqlite3.Connection, name: str) -> Mapping[str, object] | None:
+def settings(db: sqlite3.Connection, _now: float, name: str) -> Mapping[str, object] | None:
     """Return the settings a campaign was created with."""
     row = db.execute("SELECT settings FROM campaign WHERE name = ?", (name,)).fetchone()
     found: dict[str, object] | None = None if row is None else json.loads(row[0])
     return found
 
 
-def campaigns(db: sqlite3.Connection) -> list[str]:
+def campaigns(db: sqlite3.Connection, _now: float) -> list[str]:
     """Return the names of all campaigns, oldest first."""
     return [name for (name,) in db.execute("SELECT name FROM campaign ORDER BY id").fetchall()]
 
@@ -64,14 +60,14 @@ def state(db: sqlite3.Connection, now: float, name: str) -> CampaignState:
     return state_from(name, counts, [*row, unknown, last_send, now, *(first or (None, None))])
 
 
-def next_due(db: sqlite3.Connection, name: str) -> float | None:
+def next_due(db: sqlite3.Connection, _now: float, name: str) -> float | None:
     """Return when the next pending contact is due."""
     row = db.execute(f"SELECT not_before {_FIRST_DUE}", (campaign_id(db, name),)).fetchone()
     return None if row is None else float(row[0])
 
 
 def contacts_page(
-    db: sqlite3.Connection, name: str, states: Sequence[ContactState], after: int
+    db: sqlite3.Connection, _now: float, name: str, states: Sequence[ContactState], after: int
 ) -> list[tuple[int, Contact]]:
     """Return contacts whose rows follow a row, with their rows, in the order of loading."""
     places = ", ".join("?" * len(states))
@@ -84,7 +80,9 @@ def contacts_page(
     return [(row[0], contact_from(row[1:])) for row in rows]
 
 
-def find(db: sqlite3.Connection, name: str, number: SupportsIndex | str) -> Contact | None:
+def find(
+    db: sqlite3.Connection, _now: float, name: str, number: SupportsIndex | str
+) -> Contact | None:
     """Return one contact with its whole history."""
     wanted = parse_number(number)
     row = db.execute(

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 from telecmi_async._internal.telecmi import LAST_RECORD
 from telecmi_async.ledger.sanitize import (
     INT_64,
-    check_policy,
-    check_reopened,
+    REOPENED,
+    UNKNOWN_POLICIES,
+    check_choice,
     clean,
     clean_event,
     clean_id,
@@ -360,7 +361,7 @@ def resolve_unknown(
 ) -> int:
     """Move unknown contacts whose calls are proven absent; return how many."""
     campaign = campaign_id(db, name)
-    check_policy(policy)
+    check_choice("policy", policy, UNKNOWN_POLICIES)
     if policy == "hold":
         return 0
     move = _POLICIES[policy]
@@ -390,7 +391,7 @@ def reopen(
     reason: str,
 ) -> int:
     """Make rejected or failed contacts pending; their attempts start again."""
-    check_reopened(state)
+    check_choice("state", state, REOPENED)
     given = (campaign_id(db, name), state, clean(reason))
     return _decide(db, now, Move.REOPEN, _REOPEN, given, numbers)
 

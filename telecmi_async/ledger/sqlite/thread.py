@@ -20,9 +20,10 @@ from telecmi_async.ledger.job_thread import Job, JobThread
 from telecmi_async.ledger.migrate import (
     changed_meanwhile,
     migrate_sqlite,
-    require_ledger,
     require_version,
     scripts,
+    scripts_after,
+    version_of,
 )
 from telecmi_async.ledger.sqlite.opening import (
     require_agreement,
@@ -165,9 +166,6 @@ class SqliteThread:
 
         The job is called with the connection and the time, in a transaction that looks like its
         own. It is called again if the shared transaction was undone.
-
-        Raises:
-            StoreError: The job was not done; or the file is gone, and what was written with it.
         """
         result: _T = await self._thread.do(work)
         return result
@@ -280,7 +278,7 @@ class SqliteThread:
     def _prepare_writing(self, db: sqlite3.Connection) -> None:
         """Make commits durable, and bring the schema up to date."""
         if self._migrate:
-            require_ledger(db, scripts("sqlite"))  # a log is a lasting change
+            scripts_after(version_of(db), scripts("sqlite"))  # a log is a lasting change
         else:
             require_version(db, len(scripts("sqlite")))
         self._begin_log(db)
