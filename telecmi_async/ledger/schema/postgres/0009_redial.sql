@@ -37,7 +37,7 @@ BEGIN
         SELECT FROM passage e WHERE e.contact = c.id AND e.token = s.token AND e.at = p_at
             AND e.detail = p_detail AND e.what IN ('accept', 'finish', 'event')
     );
-    moves := NOT s.over OR p_answered AND NOT COALESCE(s.answered, false)
+    moves := NOT s.over OR COALESCE(p_answered, false) AND NOT COALESCE(s.answered, false)
         AND c.state IN ('pending', 'claimed');
     more := greatest(p_cost - COALESCE(s.cost, 0), 0);
     UPDATE send t SET outcome = 'placed', last_event_at = clock(),
