@@ -29,7 +29,7 @@ import anyio
 import attrs
 
 from telecmi_async import errors
-from telecmi_async._internal.event_loop import call_in_loop, current_loop, is_failure
+from telecmi_async._internal.event_loop import is_failure
 from telecmi_async._internal.secrets import log_failure
 from telecmi_async.attempt import Outcome
 from telecmi_async.calls.placement import PlacementJob
@@ -37,6 +37,7 @@ from telecmi_async.events.reference import reference_in
 from telecmi_async.ledger.idempotency import IdempotencyKeys, KeyedCall, KeyState
 from telecmi_async.pcmo.codec import dump_pcmo
 from telecmi_async.phone import Region
+from telecmi_async.service.event_tap import EventTap
 
 if TYPE_CHECKING:
     from telecmi_async._internal.tasks import TaskRunner
@@ -105,9 +106,8 @@ class KeyedCalls:
         self._sources = sources
         self._calls: WeakValueDictionary[str, Call] = WeakValueDictionary()
         self._proven: OrderedDict[str, None] = OrderedDict()
-        # Where events are taken.
-        self._loop: object = None
-        self._listens = False
+        #: Puts on record which keyed calls the receiver's events prove.
+        self.tap = EventTap(sources.intake, self._take)
 
     # -- in this process
 
@@ -235,28 +235,9 @@ class KeyedCalls:
 
     # -- events
 
-    def listen(self) -> None:
-        """Put on record which keyed calls the receiver's events prove."""
-        if self._sources.intake is not None:
-            self._loop, self._listens = current_loop(), True
-            self._sources.intake.handlers.add_recorder(self._put)
-
-    def stop(self) -> None:
-        """Listen no more."""
-        if self._sources.intake is not None and self._listens:
-            self._listens = False
-            self._sources.intake.handlers.remove_recorder(self._put)
-
-    def _put(self, event: Event) -> None:
-        """Take an event from any thread's event loop."""
-        if current_loop() is self._loop:
-            self._take(event)
-        else:
-            call_in_loop(self._loop, self._take, event)
-
     def _take(self, event: Event) -> None:
         token = reference_in(event)
-        if self._listens and token is not None and event.request_id is not None:
+        if token is not None and event.request_id is not None:
             self._put_proof(token, event.request_id)
 
     def proven(self, call: Call) -> None:
