@@ -22,6 +22,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -40,8 +41,6 @@ from telecmi_async.pacing.gate import Gate
 from telecmi_async.wire.transport import Timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from telecmi_async._internal.secrets import Redactor
     from telecmi_async.pacing.channels import Channels
     from telecmi_async.pacing.rate_limit import RateLimit
@@ -81,8 +80,8 @@ class PlacementJob:
     """One call to place, and how.
 
     No attempt starts after ``until``, a reading of the loop's clock. ``seed`` makes the call's
-    jitter its own, ``permit`` is asked right before a request leaves, and ``record`` is called
-    before the call is settled.
+    jitter its own, ``permit`` is asked right before a request leaves, ``pausing`` is called before
+    a pause of so many seconds that TeleCMI asked for, and ``record`` before the call is settled.
     """
 
     call: Call
@@ -94,6 +93,7 @@ class PlacementJob:
     seed: str
     permit: Permit | None = None
     record: OutcomeRecord | None = None
+    pausing: Callable[[float], Awaitable[None]] | None = None
 
 
 class CallPlacer:
@@ -229,9 +229,11 @@ class CallPlacer:
             self._budget.record(repeatable=job.policy.repeats(verdict))
         if pause := job.policy.pause(verdict):
             self._gate.pause(pause)
-            if self._starts is not None:
-                with anyio.CancelScope(shield=True):
+            with anyio.CancelScope(shield=True):
+                if self._starts is not None:
                     await self._starts.hold(self._shared, pause)
+                if job.pausing is not None:
+                    await job.pausing(pause)
         return verdict
 
     def _check_open(self) -> None:

@@ -117,7 +117,8 @@ class PlacementState:
 
     def start(self, scope: anyio.CancelScope) -> bool:
         """Make attempts inside ``scope``; False if the call was settled before."""
-        self._scope = scope
+        if not self.settled:
+            self._scope = scope
         return not self.settled
 
     def stop(self) -> None:

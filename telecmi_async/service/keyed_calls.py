@@ -21,9 +21,8 @@ import json
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 import anyio
 import attrs
@@ -33,6 +32,7 @@ from telecmi_async._internal.event_loop import is_failure
 from telecmi_async._internal.secrets import log_failure
 from telecmi_async.attempt import Outcome
 from telecmi_async.calls.placement import PlacementJob
+from telecmi_async.calls.state import CallStatus
 from telecmi_async.events.reference import reference_in
 from telecmi_async.ledger.idempotency import IdempotencyKeys, KeyedCall, KeyState
 from telecmi_async.pcmo.codec import dump_pcmo
@@ -106,6 +106,8 @@ class KeyedCalls:
         self._sources = sources
         self._calls: WeakValueDictionary[str, Call] = WeakValueDictionary()
         self._proven: OrderedDict[str, None] = OrderedDict()
+        # Calls of unknown outcome: several handles may have the same one.
+        self._unknown: WeakSet[Call] = WeakSet()
         #: Puts on record which keyed calls the receiver's events prove.
         self.tap = EventTap(sources.intake, self._take)
 
@@ -156,29 +158,41 @@ class KeyedCalls:
         call, request = job.call, _request_of(job)
         key, digest = request.idempotency_key or "", fingerprint_of(request)
         found = await self._keys.find_key(key=key)
-        while not call.placement.settled:
-            if found is not None and found.fingerprint != digest:
-                call.fail(_another_request())
-            elif found is None or found.state is KeyState.ABSENT:
+        try:
+            while not call.placement.settled:
                 call.placement.elsewhere = False
-                send = _KeyedSend(self._keys, self._lifetime, key, digest, job, self._note)
-                await self._placer.place(
-                    attrs.evolve(job, permit=send.claim, record=send.record)
-                )
-                call.placement.start(scope)
-                found = send.taken_by
-            elif not await self._settle(call, found):
-                found = await self._wait(call, found)
+                if found is not None and found.fingerprint != digest:
+                    call.fail(_another_request())
+                elif found is None or found.state is KeyState.ABSENT:
+                    send = _KeyedSend(self._keys, self._lifetime, key, digest, job)
+                    await self._placer.place(
+                        attrs.evolve(
+                            job, permit=send.claim, record=send.record, pausing=send.keep
+                        )
+                    )
+                    call.placement.start(scope)
+                    found = send.taken_by
+                else:
+                    call.placement.elsewhere = found.token != call.reference
+                    if not await self._settle(call, found):
+                        found = await self._wait(found)
+        finally:
+            if not call.placement.settled and call.placement.elsewhere and found is not None:
+                call.name(found.token, Region(found.region))  # what is known of it
+            if call.placement.status is CallStatus.UNKNOWN:
+                self._unknown.add(call)
 
     async def follow(self, call: Call) -> None:
         """Settle a call that is known by its reference, which any process may have sent."""
-        cause = "the ledger has no call with this reference"
+        cause = "the wait for its outcome was cancelled"
         try:
             with anyio.CancelScope() as scope:
                 if call.placement.start(scope):
                     found = await self._keys.find_key(token=call.reference)
                     while found is not None and not await self._settle(call, found):
-                        found = await self._wait(call, found)
+                        found = await self._wait(found)
+                    if found is None:
+                        cause = "the ledger has no call with this reference"
         except errors.StoreError as error:
             cause = str(error)
         finally:
@@ -186,6 +200,8 @@ class KeyedCalls:
                 call.fail(
                     errors.CallOutcomeUnknown(cause, reference=call.reference, cause=cause)
                 )
+            if call.placement.status is CallStatus.UNKNOWN:
+                self._unknown.add(call)
 
     async def _settle(self, call: Call, found: KeyedCall) -> bool:
         """Settle a call by what is on record; return False if its request is under way."""
@@ -212,17 +228,17 @@ class KeyedCalls:
     async def _look_up(self, found: KeyedCall) -> str | None:
         """Return a call's id by its events, which may have come to another process."""
         store = self._sources.store
-        for stored in await store.get([found.token]) if store is not None else ():
-            if stored.event.request_id is not None:
-                await self._keys.settle_key(
-                    found.token, KeyState.PLACED, request_id=stored.event.request_id
-                )
-                return stored.event.request_id
+        try:
+            for stored in await store.get([found.token]) if store is not None else ():
+                if stored.event.request_id is not None:
+                    self._put_proof(found.token, stored.event.request_id)
+                    return stored.event.request_id
+        except errors.StoreError as error:  # a phone may have rung all the same
+            logger.warning("call %s: its events cannot be looked up: %s", found.token, error)
         return None
 
-    async def _wait(self, call: Call, found: KeyedCall) -> KeyedCall | None:
+    async def _wait(self, found: KeyedCall) -> KeyedCall | None:
         """Return what is on record once a call that another process sends has an outcome."""
-        call.placement.elsewhere = True
         pause, latest = _FIRST_LOOK, found
         while latest.token == found.token and latest.state is KeyState.SENDING:
             await anyio.sleep(pause)
@@ -247,17 +263,15 @@ class KeyedCalls:
             self._put_proof(call.reference, request_id)
 
     def _put_proof(self, token: str, request_id: str) -> None:
-        if self._note(token):
-            self._tasks.start(self._prove, (token, request_id))
-
-    def _note(self, token: str) -> bool:
-        """Note that a proof is on record, or on its way; return False if it was before."""
-        if token in self._proven:
-            return False
+        for call in tuple(self._unknown):
+            if call.reference == token and call.placement.request_id is None:
+                call.attach(request_id)
+        if token in self._proven:  # it is on record, or on its way there
+            return
         self._proven[token] = None
         if len(self._proven) > _MOST_PROVEN:
             self._proven.popitem(last=False)
-        return True
+        self._tasks.start(self._prove, (token, request_id))
 
     async def _prove(self, proof: tuple[str, str]) -> None:
         token, request_id = proof
@@ -279,24 +293,19 @@ class _KeyedSend:
     _key: str
     _digest: str
     _job: PlacementJob
-    _note: Callable[[str], bool]
     _claimed: bool = attrs.field(default=False, init=False)
     #: The call that has the key, if it is another one.
     taken_by: KeyedCall | None = attrs.field(default=None, init=False)
 
-    async def claim(self, call: Call) -> None:
-        """Claim the key right before a request leaves; each attempt does so."""
+    async def claim(self, call: Call) -> float:
+        """Claim the key right before a request leaves; each attempt does so.
+
+        A request that leaves later would have its outcome after the lease.
+        """
         self._claimed = True  # perhaps, if the ledger fails now
-        policy, region = self._job.policy, call.region or Region.GLOBAL
+        send_by = anyio.current_time() + self._job.policy.wait_max + _MARGIN - _PATIENCE
         try:
-            found = await self._keys.claim_key(
-                self._key,
-                self._digest,
-                call.reference,
-                region=region.value,
-                lease=self._job.timeouts.total + policy.wait_max + _MARGIN,
-                lifetime=self._lifetime,
-            )
+            found = await self._claim()
         except errors.StoreError as error:
             raise errors.NotSent(f"the call was not sent: {error}; no phone rang") from None
         if found.token != call.reference or found.state is not KeyState.SENDING:
@@ -304,20 +313,41 @@ class _KeyedSend:
             self.taken_by = found
             call.placement.elsewhere = True
             raise errors.CallCancelled("another call has its idempotency key")
+        return send_by
+
+    async def keep(self, seconds: float) -> None:
+        """Keep the key during a pause, so that it does not look as if the process was gone."""
+        try:
+            await self._claim(seconds)
+        except errors.StoreError as error:
+            logger.warning("call %s: its key is not kept: %s", self._job.call, error)
+
+    async def _claim(self, pause: float = 0.0) -> KeyedCall:
+        call, policy = self._job.call, self._job.policy
+        lease = self._job.timeouts.total + policy.wait_max + _MARGIN + pause
+        return await self._keys.claim_key(
+            self._key,
+            self._digest,
+            call.reference,
+            region=(call.region or Region.GLOBAL).value,
+            lease=lease,
+            # A key that was forgotten before its outcome could be used twice.
+            lifetime=max(self._lifetime, lease),
+        )
 
     async def record(self, call: Call, stopped: errors.CallNotPlaced | None) -> None:
         """Put the outcome on record, before the handle has it."""
         if not self._claimed:
             return
         state, request_id, detail = _outcome_of(call, stopped)
-        if state is KeyState.PLACED:
-            self._note(call.reference)
         with anyio.move_on_after(_PATIENCE):
             while True:
                 try:
-                    await self._keys.settle_key(
+                    settled = await self._keys.settle_key(
                         call.reference, state, request_id=request_id, detail=detail
                     )
+                    if state is KeyState.UNKNOWN and not settled:
+                        await self._heal(call)
                 except errors.StoreError as error:
                     logger.warning("call %s: its outcome is not on record yet: %s", call, error)
                     await anyio.sleep(_PAUSE)
@@ -329,6 +359,12 @@ class _KeyedSend:
             call,
             state,
         )
+
+    async def _heal(self, call: Call) -> None:
+        """Accept a call that another process has an event of."""
+        found = await self._keys.find_key(token=call.reference)
+        if found is not None and found.request_id and not call.placement.settled:
+            call.attach(found.request_id)
 
 
 def _outcome_of(
