@@ -45,7 +45,7 @@ def current_loop() -> object:
 class InterruptNotice:
     """Has IPython end an interrupted cell with one line in place of a traceback.
 
-    A kernel's interrupt cancels the task of the cell. IPython asks an error for a form of its own
+    A kernel's interrupt cancels the task of the cell. IPython asks an error for a special form
     by the method that is set here; nothing else looks at it.
     """
 

@@ -7,8 +7,6 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from telecmi_async._internal.argument_errors import explain_arguments
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -24,6 +22,8 @@ def import_public(package: str, modules: Mapping[str, str], name: str) -> object
     Raises:
         AttributeError: No module defines it.
     """
+    from telecmi_async._internal.argument_errors import explain_arguments  # noqa: PLC0415  # not for the import alone
+
     for module, names in modules.items():
         if name in names.split():
             found: object = getattr(import_module(f"{package}.{module}"), name)
@@ -44,6 +44,8 @@ def lazy_names(
 
 def public_dir(package: str, names: Sequence[str]) -> Callable[[], list[str]]:
     """Return ``__dir__`` of a package that imports its public names itself."""
+    from telecmi_async._internal.argument_errors import explain_arguments  # noqa: PLC0415  # as above
+
     module = sys.modules[package]
     for name in names:
         explain_arguments(getattr(module, name))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard, TypeVar
 
 from attrs import frozen
 from attrs.validators import optional
@@ -105,11 +105,12 @@ def _is_positive(value: float | None) -> bool:
     return is_number(value) and value > 0
 
 
-def _is_whole(value: object, minimum: int) -> bool:
+def is_whole(value: object, minimum: int) -> bool:
+    """Return whether ``value`` is an int of ``minimum`` or more; a bool is not."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= minimum
 
 
-positive = must_be("a positive number of seconds or a timedelta", _is_positive)
+positive: Validator[Any] = must_be("a positive number of seconds or a timedelta", _is_positive)
 positive_or_none = optional(positive)
 share: Validator[object] = must_be(
     "a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1
@@ -122,18 +123,16 @@ name: Validator[object] = must_be(
 )
 
 
-def whole(minimum: int) -> Validator[object]:
+def whole(minimum: int) -> Validator[Any]:
     """Require an int of ``minimum`` or more."""
-    return must_be(
-        f"a whole number, {minimum} or more", lambda value: _is_whole(value, minimum)
-    )
+    return must_be(f"a whole number, {minimum} or more", lambda value: is_whole(value, minimum))
 
 
 def whole_or_none(minimum: int) -> Validator[int | None]:
     """Require None or an int of ``minimum`` or more."""
     return must_be(
         f"a whole number, {minimum} or more, or None",
-        lambda value: value is None or _is_whole(value, minimum),
+        lambda value: value is None or is_whole(value, minimum),
     )
 
 
@@ -141,6 +140,13 @@ def instance(kind: type) -> Validator[object]:
     """Require an instance of a class."""
     wanted = f"a {kind.__name__}, such as {kind.__name__}{call_shape(kind, example=True)}"
     return must_be(wanted, lambda value: isinstance(value, kind))
+
+
+def instance_or_none(kind: type) -> Validator[Any]:
+    """Require None or an instance of a class."""
+    return must_be(
+        f"a {kind.__name__} or None", lambda value: value is None or isinstance(value, kind)
+    )
 
 
 def one_of(*allowed: str | int, error: FieldError = _setting_error) -> Validator[object]:

@@ -86,6 +86,7 @@ class PlacementState:
 
     __slots__ = (
         "_scope",
+        "_stopped",
         "attempts",
         "begun",
         "elsewhere",
@@ -111,18 +112,21 @@ class PlacementState:
         #: How many requests were started.
         self.begun = 0
         self.may_be_duplicate = False
-        #: Whether another call with its idempotency key is being placed, whose outcome is awaited.
+        #: Whether another call may have its idempotency key, whose outcome is not known yet.
         self.elsewhere = False
         self._scope: anyio.CancelScope | None = None
+        self._stopped = False
 
     def start(self, scope: anyio.CancelScope) -> bool:
         """Make attempts inside ``scope``; False if the call was settled before."""
-        if not self.settled:
-            self._scope = scope
+        self._scope = scope
+        if self._stopped:
+            scope.cancel()
         return not self.settled
 
     def stop(self) -> None:
         """Start no further attempt."""
+        self._stopped = True
         if self._scope is not None:
             self._scope.cancel()
 

@@ -1,10 +1,9 @@
-"""Redial: when contacts are dialled again that nobody answered."""
+"""Redial: when contacts whose calls were not answered are dialled again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import SupportsIndex, cast
+from typing import Final, SupportsIndex, cast
 
 from attrs import asdict, field, frozen
 
@@ -14,7 +13,12 @@ from telecmi_async.errors import ConfigurationError, InvalidCall
 from telecmi_async.phone import parse_number
 
 # More calls to one person who does not answer would be harassment.
-_MOST = 20
+_MOST: Final = 20
+
+_missed: validators.Validator[int] = validators.must_be(
+    f"a whole number from 1 to {_MOST}",
+    lambda value: validators.is_whole(value, 1) and value <= _MOST,
+)
 
 
 def _parse_waits(
@@ -39,43 +43,43 @@ def _parse_callers(value: Sequence[SupportsIndex | str]) -> tuple[int, ...]:
         raise ConfigurationError(str(error)) from None
 
 
-def _check_missed(_: object, __: validators.Field, value: int) -> None:
-    if (
-        not isinstance(cast("object", value), int)
-        or isinstance(value, bool)
-        or not 1 <= value <= _MOST
-    ):
-        raise ConfigurationError(
-            f"Redial.missed must be a whole number from 1 to {_MOST}, not {shown(value)}"
-        )
-
-
 def _masked(callers: tuple[int, ...]) -> str:
     return f"[{', '.join(map(mask, callers))}]"
 
 
 @frozen(kw_only=True)
 class Redial:
-    """When a contact is dialled again because nobody answered.
+    """When a contact is dialled again because its call was not answered.
 
-    Only the record of a call proves that nobody answered: a call without one, or of unknown
-    outcome, is never a reason to dial again. All of the campaign's rules hold for redials, too:
-    calling hours, caps, do-not-call and each contact's ``not_after``.
+    Only the call's record proves that: a call without one, or of unknown outcome, is never a
+    reason to dial again. All of the campaign's rules hold for redials, too: calling hours, caps,
+    do-not-call and each contact's ``not_after``.
+
+    Example:
+        Up to two more calls: after an hour, and a day later::
+
+            from datetime import timedelta
+
+            from telecmi_async.campaigns import CampaignSettings, Redial
+
+            waits = [timedelta(hours=1), timedelta(days=1)]
+            CampaignSettings(flow=[Hangup()], redial=Redial(missed=2, after=waits))
 
     Args:
         missed: How many more calls a contact gets, at most 20.
-        after: How long after the record the next call is due, in seconds or as a `timedelta`; or a
-            list: for the first redial, the second and so on, whose last value goes on.
-        from_: The caller ids of the first, the second and further redials, whose last one goes
-            on; the campaign's if not given.
+        after: How long after the record the next call is due, in seconds or as a `timedelta`. A
+            list has a value for each redial, for example ``[3600, 86400]``; its last value is
+            used for all further ones.
+        from_: The caller ids of the redials, as a list that is used like ``after``; the
+            campaign's if not given.
 
     Raises:
         ConfigurationError: A value is out of range.
     """
 
-    missed: int = field(validator=_check_missed)
-    after: Sequence[float] = field(default=timedelta(hours=2), converter=_parse_waits)
-    from_: Sequence[int] = field(default=(), converter=_parse_callers, repr=_masked)
+    missed: int = field(validator=_missed)
+    after: tuple[float, ...] = field(default=(7_200.0,), converter=_parse_waits)
+    from_: tuple[int, ...] = field(default=(), converter=_parse_callers, repr=_masked)
 
     @property
     def waits(self) -> list[float]:

@@ -31,49 +31,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-def _wrong(
-    owner: object, attribute: validators.Field, wanted: str, value: object
-) -> ConfigurationError:
-    name = f"{type(owner).__name__}.{attribute.name}"
-    return ConfigurationError(f"{name} must be {wanted}, not {shown(value)}")
-
-
-def _check_zone(owner: object, attribute: validators.Field, value: object) -> None:
-    if not isinstance(value, str) or zone_named(value) is None:
-        wanted = 'a time zone that this machine knows, such as "Asia/Kolkata"'
-        raise _wrong(owner, attribute, wanted, value)
+_check_zone: validators.Validator[Any] = validators.must_be(
+    'a time zone that this machine knows, such as "Asia/Kolkata"',
+    lambda value: isinstance(value, str) and zone_named(value) is not None,
+)
+_check_sum: validators.Validator[Any] = validators.must_be(
+    "a positive sum", lambda value: validators.is_number(value) and value > 0
+)
+_check_instant: validators.Validator[Any] = validators.must_be(
+    "a datetime with its time zone, seconds since 1970 or None",
+    lambda value: value is None or validators.is_number(value),
+)
 
 
 def _sum(value: float | Decimal) -> float:
     return float(value) if isinstance(value, Decimal) and not value.is_snan() else value  # type: ignore[return-value]  # the validator refuses it
-
-
-def _check_sum(owner: object, attribute: validators.Field, value: float) -> None:
-    if not validators.is_number(value) or value <= 0:
-        raise _wrong(owner, attribute, "a positive sum", value)
-
-
-def _check_instant(owner: object, attribute: validators.Field, value: float | None) -> None:
-    if value is not None and not validators.is_number(value):
-        wanted = "a datetime with its time zone, seconds since 1970 or None"
-        raise _wrong(owner, attribute, wanted, value)
-
-
-def _instance_or_none(kind: type[object]) -> Any:
-    def check(owner: object, attribute: validators.Field, value: object) -> None:
-        if value is not None and not isinstance(value, kind):
-            raise _wrong(owner, attribute, f"a {kind.__name__} or None", value)
-
-    return check
-
-
-# attrs types a field without a default by its validator.
-def _check_count(owner: object, attribute: validators.Field, value: int) -> None:
-    validators.whole(1)(owner, attribute, value)
-
-
-def _check_period(owner: object, attribute: validators.Field, value: float) -> None:
-    validators.positive(owner, attribute, value)
 
 
 @frozen
@@ -98,8 +70,10 @@ class FrequencyCap:
         ConfigurationError: A value is out of range.
     """
 
-    count: int = field(validator=_check_count)
-    per: float = field(kw_only=True, converter=validators.to_seconds, validator=_check_period)
+    count: int = field(validator=validators.whole(1))
+    per: float = field(
+        kw_only=True, converter=validators.to_seconds, validator=validators.positive
+    )
 
 
 @frozen
@@ -121,7 +95,7 @@ class DailyCap:
         ConfigurationError: A value is out of range.
     """
 
-    count: int = field(validator=_check_count)
+    count: int = field(validator=validators.whole(1))
     timezone: str = field(default="UTC", kw_only=True, validator=_check_zone)
 
     def began(self, now: float) -> float:
@@ -208,11 +182,13 @@ class CampaignRules:
     """
 
     window: CallingWindow | None = field(
-        default=None, validator=_instance_or_none(CallingWindow)
+        default=None, validator=validators.instance_or_none(CallingWindow)
     )
     per_number: tuple[FrequencyCap, ...] = field(default=(), converter=_caps)
-    per_day: DailyCap | None = field(default=None, validator=_instance_or_none(DailyCap))
-    cost: CostCap | None = field(default=None, validator=_instance_or_none(CostCap))
+    per_day: DailyCap | None = field(
+        default=None, validator=validators.instance_or_none(DailyCap)
+    )
+    cost: CostCap | None = field(default=None, validator=validators.instance_or_none(CostCap))
     not_after: float | None = field(default=None, converter=_instant, validator=_check_instant)
     do_not_call: bool = field(default=True, validator=validators.flag)
 

@@ -43,8 +43,8 @@ class SendPermit:
         intend: Puts the intent of a token on record, or returns why not; ``None`` if another
             worker has the contact.
         fence: Within how many seconds of the intent the request must leave.
-        reach: Waits for the send's start, or for another if that is over; returns False if there
-            is none. Its argument is when the intent was begun.
+        reach: Waits for the send's start, or for another if that is over; returns False if no
+            start is left. Its argument is when the intent was begun.
         now: Returns the time of the event loop.
     """
 

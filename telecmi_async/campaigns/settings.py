@@ -147,11 +147,7 @@ class CampaignTimeouts:
     claim: float = _seconds(60.0)
     fence: float = _seconds(30.0)
     timeouts: Timeouts | None = field(
-        default=None,
-        validator=validators.must_be(
-            "a Timeouts or None",
-            lambda value: isinstance(cast("object", value), Timeouts | None),
-        ),
+        default=None, validator=validators.instance_or_none(Timeouts)
     )
     grace: float = _seconds(30.0)
     outcomes: float = _seconds(RECORD_PATIENCE)
@@ -217,7 +213,7 @@ class CampaignSettings:
             ``"retry_after_proof"`` dials them again once it is proven that no phone rang, and
             ``"give_up"`` gives them up then.
         from_: The caller id; the service's if not given.
-        redial: When contacts are dialled again that nobody answered; ``None`` for never.
+        redial: When contacts whose calls were not answered are redialled; ``None`` for never.
         pause_after_refusals: After how many equal refusals in a row (the same HTTP status and
             code) the campaign pauses itself, before a misspelt address uses up its contacts;
             ``None`` for never. Each worker counts its own, for each of TeleCMI's endpoints.
@@ -240,13 +236,7 @@ class CampaignSettings:
     pause_after_refusals: int | None = field(
         default=_REFUSALS, validator=validators.whole_or_none(1)
     )
-    redial: Redial | None = field(
-        default=None,
-        validator=validators.must_be(
-            "a Redial or None",
-            lambda value: isinstance(cast("object", value), Redial | None),
-        ),
-    )
+    redial: Redial | None = field(default=None, validator=validators.instance_or_none(Redial))
 
     def __attrs_post_init__(self) -> None:
         if self.pace.caller_id_calls_per_second is not None and self.from_ is None:

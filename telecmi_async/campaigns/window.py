@@ -145,7 +145,7 @@ class CallingWindow:
 
         Returns:
             ``now`` if the window is open in all zones; else the next instant at which it is;
-            ``None`` if there is none within 92 days, or none of the zones is known.
+            ``None`` if there is none within 92 days, or no zone is known.
         """
         known = tuple(zone for zone in zones if zone_named(zone) is not None)
         if not known:

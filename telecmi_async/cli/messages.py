@@ -39,6 +39,7 @@ SETTINGS: Final = {
     "unknown": "--unknown",
     "from_": "--from",
     "pause_after_refusals": "--pause-after-refusals",
+    "redial": "redial",
 }
 _NUMBERED: Final = re.compile(r"\Anumbers\[(\d+)\]: ")
 

@@ -46,6 +46,7 @@ MOVE_WORDS: Final[Mapping[str, str]] = {
     Move.GIVE_UP: "proven that no phone rang: given up",
     Move.REDIAL: "dialled again by your decision",
     Move.REOPEN: "tried again by your decision",
+    Move.REDIAL_MISSED: "to be dialled again",
 }
 # The detail of these names the worker.
 _BY_A_WORKER: Final = frozenset({Move.CLAIM, Move.INTEND})

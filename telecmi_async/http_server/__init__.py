@@ -29,27 +29,30 @@ __all__ = [
 ]
 
 _MODULES: Final = {
-    "asgi": "ASGIMessage ASGIReceive ASGIScope ASGISend read_body send_response",
     "connection": "ConnectionLimits HttpApplication HttpConnection",
-    "messages": "HttpRequest HttpResponse",
+    "messages": (
+        "ASGIMessage ASGIReceive ASGIScope ASGISend HttpRequest HttpResponse read_body "
+        "send_response"
+    ),
     "server": "HttpServer serve_http",
 }
 
 if TYPE_CHECKING:
-    from telecmi_async.http_server.asgi import (
-        ASGIMessage,
-        ASGIReceive,
-        ASGIScope,
-        ASGISend,
-        read_body,
-        send_response,
-    )
     from telecmi_async.http_server.connection import (
         ConnectionLimits,
         HttpApplication,
         HttpConnection,
     )
-    from telecmi_async.http_server.messages import HttpRequest, HttpResponse
+    from telecmi_async.http_server.messages import (
+        ASGIMessage,
+        ASGIReceive,
+        ASGIScope,
+        ASGISend,
+        HttpRequest,
+        HttpResponse,
+        read_body,
+        send_response,
+    )
     from telecmi_async.http_server.server import HttpServer, serve_http
 else:  # hidden from type checkers, or they would accept any name
     __getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -1,10 +1,16 @@
-"""HTTP requests and responses as values, free of any framework's types."""
+"""HTTP requests and responses as values; how ASGI brings a body and takes a response."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, TypeAlias
 
 from attrs import frozen
+
+ASGIScope: TypeAlias = MutableMapping[str, Any]
+ASGIMessage: TypeAlias = MutableMapping[str, Any]
+ASGIReceive: TypeAlias = Callable[[], Awaitable[ASGIMessage]]
+ASGISend: TypeAlias = Callable[[ASGIMessage], Awaitable[None]]
 
 # A response with one of these statuses has no body and no length.
 _BODILESS = frozenset({204, 304})
@@ -37,3 +43,32 @@ class HttpResponse:
         if self.status in _BODILESS:
             return list(self.headers)
         return [*self.headers, ("Content-Length", str(len(self.body)))]
+
+
+async def read_body(receive: ASGIReceive, *, most: int) -> bytes | None:
+    """Return a request's body, or ``None`` if the client disconnected.
+
+    Reading stops as soon as the body has more than ``most`` bytes.
+    """
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        part = message.get("body", b"")
+        last = not message.get("more_body", False)
+        if last and not body:  # most bodies come in one piece
+            return bytes(part)
+        body += part
+        if last or len(body) > most:
+            return bytes(body)
+
+
+async def send_response(send: ASGISend, response: HttpResponse) -> None:
+    """Send a response."""
+    headers = [
+        (name.lower().encode("latin-1"), value.encode("latin-1"))
+        for name, value in response.all_headers()
+    ]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})

@@ -115,6 +115,6 @@ def _version_of(db: sqlite3.Connection) -> int:
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if owner != _APPLICATION_ID and (owner or version or tables):
         raise ConfigurationError(
-            "the file is another program's database; give the ledger a file of its own"
+            "the file is another program's database; give the ledger a separate file"
         )
     return int(version)

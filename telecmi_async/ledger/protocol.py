@@ -247,12 +247,12 @@ class Ledger(SharedLimits, Protocol):
         waits: Sequence[float] | None,
         numbers: Iterable[SupportsIndex | str] | None = None,
     ) -> int:
-        """Make finished contacts pending that nobody answered; return how many.
+        """Make finished contacts pending whose calls were not answered; return how many.
 
-        Only a call's record proves that: a contact without one, or one of whose sends may still
+        Only a call's record proves that. A contact without one, or one of whose sends may still
         ring, stays as it is. Its attempts start again. A contact whose ``not_after`` would be
-        over stays finished. It may be called again and again, by many workers: at most some
-        thousand contacts are moved at a time.
+        over stays finished. Many workers may call it repeatedly: with waits and without numbers,
+        it moves some thousand contacts at a time at most.
 
         Args:
             name: The campaign.

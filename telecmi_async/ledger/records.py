@@ -68,7 +68,7 @@ class NewContact:
     Example:
         A person in New York, to be called by the end of the year::
 
-            from datetime import datetime
+            from datetime import UTC, datetime
 
             from telecmi_async.ledger import NewContact
 
@@ -124,7 +124,7 @@ class Claim:
         sends: How often it was sent before.
         not_after: When it is too late to dial it.
         excused: How many of these sends do not count as attempts.
-        redials: How often it was dialled again because nobody answered.
+        redials: How often it was redialled because its call was not answered.
     """
 
     contact: int

@@ -10,7 +10,7 @@
        ├────────── proven not placed, or a person decides ──────────────────┤
        │                                         failed ◀── given up ───────┘
        ├────────── rejected or failed, and a person decides
-       └────────── finished: its record proves that nobody answered
+       └────────── finished: its record proves that the call was not answered
     blocked: by a rule, with the reason
     placed: from any state, when evidence shows that TeleCMI has the call
 
@@ -108,7 +108,7 @@ class Move(StrEnum):
     REDIAL = "redial"
     #: A person decided to try a contact again that was certainly not placed.
     REOPEN = "reopen"
-    #: The record proves that nobody answered: it is dialled again, as the campaign or a person says.
+    #: Its record proves that the call was not answered: it is redialled, by a plan or a person.
     REDIAL_MISSED = "redial_missed"
 
 

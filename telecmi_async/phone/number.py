@@ -107,7 +107,7 @@ def _whole(value: object, path: str) -> str:
 
 
 def _read(text: str) -> int | NumberFlaw:
-    """Return the number in a text, or why it is none."""
+    """Return the number in a text, or why it is not a number."""
     found = spelled(text)
     if isinstance(found, NumberFlaw):
         return found

@@ -96,7 +96,7 @@ _REFUSED = (
 
 
 def spelled(text: str) -> Spelled | NumberFlaw:
-    """Return the digits in a text that is one phone number, or why it is none."""
+    """Return the digits in a text that is one phone number, or why it is not one."""
     # Most numbers are this plain, and a file may hold millions.
     if text.isascii() and text.isdigit() and text[0] != "0" and len(text) <= _LONGEST:
         return Spelled(text, complete=False)

@@ -179,6 +179,7 @@ class CallRunner:
         place = parts.placer.place
         if parts.keyed is not None and request.idempotency_key is not None:
             parts.keyed.add(call, request.idempotency_key)
+            call.placement.elsewhere = True  # perhaps, until its key is looked up
             place = parts.keyed.place
         parts.tasks.start(place, job, self._ended)
         self.calls[call] = None

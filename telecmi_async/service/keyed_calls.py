@@ -59,7 +59,7 @@ _PATIENCE, _PAUSE = 10.0, 0.5
 _MOST_PROVEN: Final = 10_000
 _GONE: Final = "no outcome is on record, and its process is gone"
 # The query of an address may hold what is random, such as encrypted values.
-_QUERY: Final = re.compile(r"""\?[^"'\s]*""")
+_QUERY: Final = re.compile(r"""(?i)("(?:https?|wss?)://[^"?\s]*)\?[^"\s]*""")
 
 
 def fingerprint_of(request: CallRequest) -> str:
@@ -76,7 +76,7 @@ def fingerprint_of(request: CallRequest) -> str:
         "pcmo": dump_pcmo(request.pcmo),
     }
     text = json.dumps(asked, sort_keys=True, default=dict)
-    return hashlib.sha256(_QUERY.sub("", text).encode()).hexdigest()
+    return hashlib.sha256(_QUERY.sub(r"\1", text).encode()).hexdigest()
 
 
 class KeyedCalls:
@@ -135,29 +135,28 @@ class KeyedCalls:
     async def place(self, job: PlacementJob) -> None:
         """Settle one keyed call, whatever happens, as `CallPlacer.place` does."""
         call = job.call
-        stopped: errors.CallNotPlaced = errors.CallCancelled("the call was cancelled")
+        stopped = errors.CallCancelled("the call was cancelled")
         try:
             with anyio.CancelScope() as scope:
                 if call.placement.start(scope):
                     await self._place(job, scope)
         except errors.StoreError as error:
-            stopped = errors.NotSent(f"the call was not sent: {error}; no phone rang")
+            _fail_unread(call, str(error))
         except BaseException as error:
             if not is_failure(error):
                 raise
             log_failure(error, f"call {call}: placing it failed")
-            stopped = errors.NotSent(
-                f"the call was not sent: placing it failed ({type(error).__name__}), see the "
-                "log; no phone rang"
-            )
+            _fail_unread(call, f"placing it failed ({type(error).__name__}), see the log")
         finally:
             if not call.placement.settled:  # unknown, if another process places it
                 call.conclude(stopped)
+            self._watch(call)
 
     async def _place(self, job: PlacementJob, scope: anyio.CancelScope) -> None:
         call, request = job.call, _request_of(job)
         key, digest = request.idempotency_key or "", fingerprint_of(request)
-        found = await self._keys.find_key(key=key)
+        with anyio.CancelScope(shield=True):  # a cancelled call may have been placed before
+            found = await self._keys.find_key(key=key)
         try:
             while not call.placement.settled:
                 call.placement.elsewhere = False
@@ -178,9 +177,7 @@ class KeyedCalls:
                         found = await self._wait(found)
         finally:
             if not call.placement.settled and call.placement.elsewhere and found is not None:
-                call.name(found.token, Region(found.region))  # what is known of it
-            if call.placement.status is CallStatus.UNKNOWN:
-                self._unknown.add(call)
+                call.name(found.token, Region(found.region))  # the error names this call
 
     async def follow(self, call: Call) -> None:
         """Settle a call that is known by its reference, which any process may have sent."""
@@ -200,8 +197,7 @@ class KeyedCalls:
                 call.fail(
                     errors.CallOutcomeUnknown(cause, reference=call.reference, cause=cause)
                 )
-            if call.placement.status is CallStatus.UNKNOWN:
-                self._unknown.add(call)
+            self._watch(call)
 
     async def _settle(self, call: Call, found: KeyedCall) -> bool:
         """Settle a call by what is on record; return False if its request is under way."""
@@ -233,8 +229,8 @@ class KeyedCalls:
                 if stored.event.request_id is not None:
                     self._put_proof(found.token, stored.event.request_id)
                     return stored.event.request_id
-        except errors.StoreError as error:  # a phone may have rung all the same
-            logger.warning("call %s: its events cannot be looked up: %s", found.token, error)
+        except errors.StoreError as error:
+            logger.warning("call %s: its events could not be used: %s", found.token, error)
         return None
 
     async def _wait(self, found: KeyedCall) -> KeyedCall | None:
@@ -261,6 +257,11 @@ class KeyedCalls:
         request_id = call.placement.request_id
         if request_id is not None and call.request is not None and call.request.idempotency_key:
             self._put_proof(call.reference, request_id)
+
+    def _watch(self, call: Call) -> None:
+        """Have a call of unknown outcome accepted once an event proves it."""
+        if call.placement.status is CallStatus.UNKNOWN:
+            self._unknown.add(call)
 
     def _put_proof(self, token: str, request_id: str) -> None:
         for call in tuple(self._unknown):
@@ -298,14 +299,12 @@ class _KeyedSend:
     taken_by: KeyedCall | None = attrs.field(default=None, init=False)
 
     async def claim(self, call: Call) -> float:
-        """Claim the key right before a request leaves; each attempt does so.
-
-        A request that leaves later would have its outcome after the lease.
-        """
+        """Claim the key right before a request leaves, and return by when it must leave."""
         self._claimed = True  # perhaps, if the ledger fails now
-        send_by = anyio.current_time() + self._job.policy.wait_max + _MARGIN - _PATIENCE
+        spare = self._job.policy.wait_max + _MARGIN
+        send_by = anyio.current_time() + spare  # a process may sleep between claim and request
         try:
-            found = await self._claim()
+            found = await self._claim(spare)
         except errors.StoreError as error:
             raise errors.NotSent(f"the call was not sent: {error}; no phone rang") from None
         if found.token != call.reference or found.state is not KeyState.SENDING:
@@ -316,22 +315,21 @@ class _KeyedSend:
         return send_by
 
     async def keep(self, seconds: float) -> None:
-        """Keep the key during a pause, so that it does not look as if the process was gone."""
+        """Keep the key through a pause, so that it does not look as if the process was gone."""
         try:
-            await self._claim(seconds)
+            await self._claim(self._job.policy.wait_max + _MARGIN + seconds)
         except errors.StoreError as error:
-            logger.warning("call %s: its key is not kept: %s", self._job.call, error)
+            logger.warning("call %s: its key may look unknown: %s", self._job.call, error)
 
-    async def _claim(self, pause: float = 0.0) -> KeyedCall:
-        call, policy = self._job.call, self._job.policy
-        lease = self._job.timeouts.total + policy.wait_max + _MARGIN + pause
+    async def _claim(self, spare: float) -> KeyedCall:
+        """Claim the key for the time of a request and so many seconds more."""
+        call, lease = self._job.call, self._job.timeouts.total + spare
         return await self._keys.claim_key(
             self._key,
             self._digest,
             call.reference,
             region=(call.region or Region.GLOBAL).value,
             lease=lease,
-            # A key that was forgotten before its outcome could be used twice.
             lifetime=max(self._lifetime, lease),
         )
 
@@ -361,7 +359,7 @@ class _KeyedSend:
         )
 
     async def _heal(self, call: Call) -> None:
-        """Accept a call that another process has an event of."""
+        """Accept a call of which another process has an event."""
         found = await self._keys.find_key(token=call.reference)
         if found is not None and found.request_id and not call.placement.settled:
             call.attach(found.request_id)
@@ -384,6 +382,19 @@ def _outcome_of(
     if unsure:
         return KeyState.UNKNOWN, None, unsure[-1].detail
     return KeyState.ABSENT, None, str(stopped) if last is None else last.detail
+
+
+def _fail_unread(call: Call, why: str) -> None:
+    """Settle a call whose key could not be looked up: an earlier call may have it."""
+    if not call.placement.settled:
+        call.fail(
+            errors.CallOutcomeUnknown(
+                f"{why}: an earlier call of this idempotency key may have rung a phone; make the "
+                "call again with the same key",
+                reference=call.reference,
+                cause=why,
+            )
+        )
 
 
 def _request_of(job: PlacementJob) -> CallRequest:

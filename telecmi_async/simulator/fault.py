@@ -7,7 +7,7 @@ behaviour of callees is in `telecmi_async.simulator.callee`.
 from __future__ import annotations
 
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Final, NamedTuple, SupportsIndex
+from typing import TYPE_CHECKING, Self, SupportsIndex
 
 from attrs import define, field, frozen
 
@@ -39,83 +39,58 @@ class Breach(StrEnum):
 class FaultKind(StrEnum):
     """The reply to a request. No call is placed unless the description says so."""
 
-    #: 502 with TeleCMI's own body: a property is missing.
-    VENDOR_502 = "vendor_502"
-    #: 502 with a gateway's page.
-    GATEWAY_502 = "gateway_502"
-    #: 502 with a gateway's page, and the call was placed.
-    GATEWAY_502_PLACED = "gateway_502_placed"
-    #: The call was placed, and the connection closes before the reply.
-    REPLY_LOST = "reply_lost"
-    #: The connection is reset.
-    RESET = "reset"
-    #: The connection is reset, and the call was placed.
-    RESET_PLACED = "reset_placed"
-    #: The call was placed, and the reply takes ten minutes.
-    SLOW = "slow"
-    #: The call was placed, and the reply breaks off.
-    CUT = "cut"
-    #: The call was placed, and the reply comes one byte a second.
-    DRIP = "drip"
-    #: 420: the credentials are wrong.
-    CREDENTIALS = "credentials"
-    #: Code 420 within an HTTP status of 200.
-    CREDENTIALS_IN_200 = "credentials_in_200"
-    #: 422: a property is missing.
-    MISSING_PROPERTY = "missing_property"
-    #: 429, and ``Retry-After: 1``.
-    RATE_LIMITED = "rate_limited"
-    #: 503, and ``Retry-After: 1``.
-    UNAVAILABLE = "unavailable"
-    #: The call was placed; 200, and no ``request_id`` in the reply.
-    NO_REQUEST_ID = "no_request_id"
-    #: The call was placed; 200, and the reply is no JSON.
-    NO_JSON = "no_json"
-
-    @property
-    def label(self) -> str:
-        """What the client sees, in a few words."""
-        return _EFFECTS[self].label
-
-    @property
-    def placed(self) -> bool:
-        """Whether the call is placed nevertheless."""
-        return _EFFECTS[self].placed
-
-    @property
-    def breach(self) -> Breach | None:
-        """What happens to the connection, if anything does."""
-        return _EFFECTS[self].breach
-
-
-class _Effect(NamedTuple):
+    #: What the client sees, in a few words.
     label: str
-    breach: Breach | None = None
-    placed: bool = False
+    #: Whether the call is placed nevertheless.
+    placed: bool
+    #: What happens to the connection, if anything does.
+    breach: Breach | None
 
+    #: 502 with TeleCMI's own body: a property is missing.
+    VENDOR_502 = "vendor_502", "502 with TeleCMI's body"
+    #: 502 with a gateway's page.
+    GATEWAY_502 = "gateway_502", "502 of a gateway"
+    #: 502 with a gateway's page, and the call was placed.
+    GATEWAY_502_PLACED = "gateway_502_placed", "502 of a gateway, and the call is placed", True
+    #: The call was placed, and the connection closes before the reply.
+    REPLY_LOST = "reply_lost", "placed, and the reply is lost", True, Breach.CLOSE
+    #: The connection is reset.
+    RESET = "reset", "connection reset, and nothing is placed", False, Breach.RESET
+    #: The connection is reset, and the call was placed.
+    RESET_PLACED = "reset_placed", "placed, and the connection is reset", True, Breach.RESET
+    #: The call was placed, and the reply takes ten minutes.
+    SLOW = "slow", "placed, and the reply takes ten minutes", True
+    #: The call was placed, and the reply breaks off.
+    CUT = "cut", "placed, and the reply breaks off", True, Breach.CUT
+    #: The call was placed, and the reply comes one byte a second.
+    DRIP = "drip", "placed, and the reply comes one byte a second", True, Breach.DRIP
+    #: 420: the credentials are wrong.
+    CREDENTIALS = "credentials", "420, the credentials are wrong"
+    #: Code 420 within an HTTP status of 200.
+    CREDENTIALS_IN_200 = "credentials_in_200", "code 420 within a status of 200"
+    #: 422: a property is missing.
+    MISSING_PROPERTY = "missing_property", "422, a property is missing"
+    #: 429, and ``Retry-After: 1``.
+    RATE_LIMITED = "rate_limited", "429, and Retry-After: 1"
+    #: 503, and ``Retry-After: 1``.
+    UNAVAILABLE = "unavailable", "503, and Retry-After: 1"
+    #: The call was placed; 200, and no ``request_id`` in the reply.
+    NO_REQUEST_ID = "no_request_id", "placed; 200, and no request_id", True
+    #: The call was placed; 200, and the reply is no JSON.
+    NO_JSON = "no_json", "placed; 200, and the body is not JSON", True
 
-def _placed(label: str, breach: Breach | None = None) -> _Effect:
-    return _Effect(label, breach, placed=True)
-
-
-_EFFECTS: Final = {
-    FaultKind.VENDOR_502: _Effect("502 with TeleCMI's body"),
-    FaultKind.GATEWAY_502: _Effect("502 of a gateway"),
-    FaultKind.GATEWAY_502_PLACED: _placed("502 of a gateway, and the call is placed"),
-    FaultKind.REPLY_LOST: _placed("placed, and the reply is lost", Breach.CLOSE),
-    FaultKind.RESET: _Effect("connection reset, and nothing is placed", Breach.RESET),
-    FaultKind.RESET_PLACED: _placed("placed, and the connection is reset", Breach.RESET),
-    FaultKind.SLOW: _placed("placed, and the reply takes ten minutes"),
-    FaultKind.CUT: _placed("placed, and the reply breaks off", Breach.CUT),
-    FaultKind.DRIP: _placed("placed, and the reply comes one byte a second", Breach.DRIP),
-    FaultKind.CREDENTIALS: _Effect("420, the credentials are wrong"),
-    FaultKind.CREDENTIALS_IN_200: _Effect("code 420 within a status of 200"),
-    FaultKind.MISSING_PROPERTY: _Effect("422, a property is missing"),
-    FaultKind.RATE_LIMITED: _Effect("429, and Retry-After: 1"),
-    FaultKind.UNAVAILABLE: _Effect("503, and Retry-After: 1"),
-    FaultKind.NO_REQUEST_ID: _placed("placed; 200, and no request_id"),
-    FaultKind.NO_JSON: _placed("placed; 200, and the body is not JSON"),
-}
+    def __new__(
+        cls,
+        value: str,
+        label: str = "",  # a look-up gives the value only
+        placed: bool = False,  # noqa: FBT001, FBT002  # members are tuples
+        breach: Breach | None = None,
+    ) -> Self:
+        """Make a member from its value, its label, and what happens besides."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.label, member.placed, member.breach = label, placed, breach
+        return member
 
 
 def _parse_kind(value: FaultKind | str) -> FaultKind:
@@ -132,7 +107,8 @@ def _parse_to(value: SupportsIndex | str | None) -> int | None:
         raise ConfigurationError(str(error)) from None
 
 
-def _masked(to: int | None) -> str:
+def masked_or_none(to: int | None) -> str:
+    """Return a number as a repr shows it."""
     return "None" if to is None else mask(to)
 
 
@@ -158,7 +134,7 @@ class Fault:
     """
 
     kind: FaultKind = field(converter=_parse_kind)
-    to: int | None = field(default=None, kw_only=True, converter=_parse_to, repr=_masked)
+    to: int | None = field(default=None, kw_only=True, converter=_parse_to, repr=masked_or_none)
     share: float = field(default=1.0, kw_only=True, validator=validators.share)
     attempts: int | None = field(
         default=None, kw_only=True, validator=validators.whole_or_none(1)

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from attrs import frozen
 
@@ -24,16 +23,16 @@ from telecmi_async.events.model import Direction
 from telecmi_async.simulator import chance
 from telecmi_async.simulator.call import Leg, Note
 from telecmi_async.simulator.callee import Callee, Ending
+from telecmi_async.simulator.options import callee_at
 from telecmi_async.simulator.requests import flow_actions, flow_number, flow_targets
+from telecmi_async.simulator.webhooks import Ask
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from telecmi_async.simulator.call import SimulatedCall
+    from telecmi_async.simulator.options import SimulatorOptions
     from telecmi_async.simulator.requests import FlowAction
-
-#: How time passes in calls: as in real calls, all at once, or by manual commands.
-Lifecycle: TypeAlias = Literal["timed", "immediate", "manual"]
 
 # Seconds that a bridge rings, by TeleCMI's page on forwarding.
 _RING_TIMEOUT: Final = 40.0
@@ -52,17 +51,6 @@ class Wait:
 
     seconds: float | None
     commands: frozenset[str] = frozenset()
-
-
-@frozen
-class Ask:
-    """The user's program is asked how the call goes on.
-
-    Without ``url`` it is asked where calls that come in are; without ``keys`` a call comes in.
-    """
-
-    url: str | None
-    keys: str | None
 
 
 @frozen
@@ -90,28 +78,14 @@ _T = TypeVar("_T")
 _Steps: TypeAlias = "Generator[Wait | Ask, Command | None, _T]"
 
 
-@frozen
-class CallBehaviour:
-    """How calls behave: the passing of time, ring and talk times, and the callee at a number.
-
-    A callee's own script comes first.
-    """
-
-    seed: int | str
-    mode: Lifecycle
-    ring: tuple[float, float]
-    talk: tuple[float, float]
-    callee: Callable[[int, int], Callee]
-
-
 class CallLifecycle:
     """The steps of one call, and its present state. Everything that happens is observed.
 
     A call that comes in carries no call flow, and asks for one.
     """
 
-    __slots__ = ("_attempt", "_behaviour", "_call", "_digits", "_end_at", "_ended_by",
-                 "_leg_count", "_manual", "_observe", "_party", "_step_count", "legs", "now",
+    __slots__ = ("_attempt", "_call", "_digits", "_end_at", "_ended_by",
+                 "_leg_count", "_manual", "_observe", "_options", "_party", "_step_count", "legs", "now",
                  "over", "steps")  # fmt: skip
 
     def __init__(
@@ -119,7 +93,7 @@ class CallLifecycle:
         call: SimulatedCall,
         *,
         at: float,
-        behaviour: CallBehaviour,
+        options: SimulatorOptions,
         observe: Callable[[Note, Leg], None],
         inbound: bool,
     ) -> None:
@@ -128,8 +102,8 @@ class CallLifecycle:
         self._call = call
         # Calls that come in count by themselves, and draw by themselves.
         self._attempt = -call.attempt if inbound else call.attempt
-        self._behaviour = behaviour
-        self._manual = behaviour.mode == "manual"
+        self._options = options
+        self._manual = options.life == "manual"
         self._observe = observe
         self._end_at: tuple[float, str] = (math.inf, "")
         self._party = call.from_ if inbound else call.to
@@ -262,7 +236,7 @@ class CallLifecycle:
     def _ask(self, url: str | None, keys: str | None) -> _Steps[Sequence[FlowAction] | None]:
         got = yield Ask(url, keys)
         if got is None:
-            self.now += ANSWER_SECONDS if self._behaviour.mode == "timed" else 0.0
+            self.now += ANSWER_SECONDS if self._options.life == "timed" else 0.0
             self._note("no answer", self.legs[0], "from the program that was asked")
             return None
         self.now = max(self.now, got.at)
@@ -275,7 +249,7 @@ class CallLifecycle:
     def _stream(self) -> _Steps[None]:
         leg = self._leg("b", "stream", self.legs[0].from_, Direction.OUTBOUND)
         self._note("stream_connected", leg)
-        yield from self._wait(self._between(f"stream {self._step_count}", self._behaviour.talk))
+        yield from self._wait(self._between(f"stream {self._step_count}", self._options.talk))
         self._note("stream_disconnected", leg)
 
     def _bridge(self, action: FlowAction) -> _Steps[None]:
@@ -301,7 +275,7 @@ class CallLifecycle:
         """Let legs ring until one is answered, and return it; ``None`` if none is."""
         callees = [self._callee(leg.to) for leg in legs]
         rings = [
-            callee.ring or self._between(f"ring {leg.cmiuuid}", self._behaviour.ring)
+            callee.ring or self._between(f"ring {leg.cmiuuid}", self._options.ring)
             for leg, callee in zip(legs, callees, strict=True)
         ]
         for leg in legs:
@@ -336,7 +310,7 @@ class CallLifecycle:
         leg.ending = "answered"
         self._note("bridged", leg)
         callee = self._callee(leg.to)
-        talk = callee.talk or self._between(f"talk {leg.cmiuuid}", self._behaviour.talk)
+        talk = callee.talk or self._between(f"talk {leg.cmiuuid}", self._options.talk)
         talk = min(talk, longest, callee.hangs_up_after or math.inf)
         yield from self._wait(None if self._manual else talk)
         self._end(leg, "answered", "the other side")
@@ -371,7 +345,7 @@ class CallLifecycle:
             name,
             to,
             from_,
-            chance.cmiuuid(self._behaviour.seed, self._call.to, self._attempt, self._leg_count),
+            chance.cmiuuid(self._options.seed, self._call.to, self._attempt, self._leg_count),
             self.now,
             direction,
         )
@@ -382,11 +356,11 @@ class CallLifecycle:
         self._note("hangup", leg, who)
 
     def _callee(self, to: int | str) -> Callee:
-        return self._behaviour.callee(to, self._attempt) if isinstance(to, int) else Callee()
+        return callee_at(self._options, to, self._attempt) if isinstance(to, int) else Callee()
 
     def _between(self, purpose: str, limits: tuple[float, float]) -> float:
         return chance.draw_between(
-            limits, self._behaviour.seed, purpose, self._call.to, self._attempt
+            limits, self._options.seed, purpose, self._call.to, self._attempt
         )
 
     def _note(self, what: str, leg: Leg, detail: str = "") -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
-from typing import Final, Literal, cast
+from typing import Final, Literal, TypeAlias, cast
 
 from attrs import define, field
 
@@ -16,11 +16,13 @@ from telecmi_async.phone import parse_number
 from telecmi_async.simulator.callee import Callee, magic_for
 from telecmi_async.simulator.chance import check_range, draw, to_range
 from telecmi_async.simulator.fault import Faults
-from telecmi_async.simulator.lifecycle import CallBehaviour, Lifecycle
 from telecmi_async.simulator.replies import Codes, Envelope
 from telecmi_async.simulator.request_log import SimulatedRequest
 from telecmi_async.simulator.webhooks import Webhooks, parse_webhooks
 from telecmi_async.wire.credentials import Credentials
+
+#: How time passes in calls: as in real calls, all at once, or by manual commands.
+Lifecycle: TypeAlias = Literal["timed", "immediate", "manual"]
 
 _ANSWERS: Final = Callee()
 _DOES_NOT: Final = Callee(ending="missed")
@@ -136,17 +138,11 @@ class SimulatorOptions:
         self.secret = credentials.secret.reveal()
 
 
-def call_behaviour(options: SimulatorOptions) -> CallBehaviour:
-    """Return how calls go by a simulator's options."""
-
-    def callee(to: int, attempt: int) -> Callee:
-        """Return the callee at a number: by script, by its last digits, or by chance."""
-        if (scripted := options.callees.get(to)) is not None:
-            return scripted
-        if options.magic and (magic := magic_for(to)) is not None:
-            return magic.callee
-        answers = draw(options.seed, "answers", to, attempt) < options.answered_share
-        return _ANSWERS if answers else _DOES_NOT
-
-    mode = options.life or "timed"
-    return CallBehaviour(options.seed, mode, options.ring, options.talk, callee)
+def callee_at(options: SimulatorOptions, to: int, attempt: int) -> Callee:
+    """Return the callee at a number: by script, by its last digits, or by chance."""
+    if (scripted := options.callees.get(to)) is not None:
+        return scripted
+    if options.magic and (magic := magic_for(to)) is not None:
+        return magic.callee
+    answers = draw(options.seed, "answers", to, attempt) < options.answered_share
+    return _ANSWERS if answers else _DOES_NOT

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter, deque
 from typing import Final, cast
 
 from attrs import field, frozen
 
-from telecmi_async._internal.messages import mask
 from telecmi_async.http_server import HttpResponse
-from telecmi_async.simulator.fault import Breach
+from telecmi_async.simulator.fault import Breach, masked_or_none
 
 _SECOND: Final = 1.0
 # Schedules such as 0.02 s apart add up to 0.9999999999 s, which counts as a second.
@@ -18,10 +18,6 @@ _ROUNDING: Final = 1e-9
 _NEVER_ANSWERED: Final = frozenset({Breach.RESET, Breach.CLOSE})
 #: Bytes of a body that are kept: all of a usual request.
 MOST_OF_BODY: Final = 16_384
-
-
-def _masked(to: int | None) -> str:
-    return "None" if to is None else mask(to)
 
 
 @frozen(kw_only=True, eq=False)
@@ -54,7 +50,7 @@ class SimulatedRequest:
     answer: HttpResponse = field(repr=False)
     delay: float = 0.0
     breach: Breach | None = None
-    to: int | None = field(default=None, repr=_masked)
+    to: int | None = field(default=None, repr=masked_or_none)
     attempt: int | None = None
     request_id: str | None = None
 
@@ -86,7 +82,8 @@ class RequestLog:
     def __init__(self, keep: int | None) -> None:
         #: The newest requests, oldest first.
         self.recent: deque[SimulatedRequest] = deque(maxlen=keep)
-        self._logged = 0
+        #: The numbers of the requests that are kept.
+        self.numbers = itertools.count(1)
         self.arrivals = SlidingWindow()
         self.requests = 0
         self.in_flight = 0
@@ -101,11 +98,6 @@ class RequestLog:
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         self.arrivals.add(at)
-
-    def next_number(self) -> int:
-        """Return the number of the next request that is kept, from 1."""
-        self._logged += 1
-        return self._logged
 
     def visit(self) -> None:
         """Count a request for the page as under way only; `leave` ends that, too."""

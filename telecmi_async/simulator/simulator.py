@@ -357,7 +357,7 @@ class Simulator(SimulatorOptions):
     ) -> None:
         """Keep a request among the newest, and show it to the user's observer."""
         request = SimulatedRequest(
-            number=self._log.next_number(),
+            number=next(self._log.numbers),
             at=self._world.now,
             method=method,
             path=path,

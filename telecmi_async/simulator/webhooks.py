@@ -14,7 +14,6 @@ from telecmi_async.errors import ConfigurationError
 from telecmi_async.events.receiver import Receiver
 from telecmi_async.simulator.call import SimulatedCall
 from telecmi_async.simulator.chance import check_range, to_range
-from telecmi_async.simulator.lifecycle import Ask
 from telecmi_async.simulator.payload import DIALECTS, Dialect
 
 #: Where webhooks go: straight into a receiver of this process, or to a URL.
@@ -84,6 +83,17 @@ class Webhooks:
 def parse_webhooks(value: Webhooks | WebhookTarget | None) -> Webhooks:
     """Return the settings that an argument means."""
     return value if isinstance(value, Webhooks) else Webhooks(value)
+
+
+@frozen
+class Ask:
+    """The user's program is asked how the call goes on.
+
+    Without ``url`` it is asked where calls that come in are; without ``keys`` a call comes in.
+    """
+
+    url: str | None
+    keys: str | None
 
 
 @define(eq=False)

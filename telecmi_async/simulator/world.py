@@ -27,15 +27,13 @@ from telecmi_async._internal.telecmi import RECORD_PAUSES
 from telecmi_async.simulator import chance, payload
 from telecmi_async.simulator.lifecycle import (
     ANSWER_SECONDS,
-    Ask,
     CallLifecycle,
     Command,
     HungUp,
     Wait,
 )
-from telecmi_async.simulator.options import call_behaviour
 from telecmi_async.simulator.payload import DIALECTS, Subject
-from telecmi_async.simulator.webhooks import Delivery
+from telecmi_async.simulator.webhooks import Ask, Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -114,13 +112,16 @@ class World:
         self.calls: OrderedDict[str, SimulatedCall] = OrderedDict()
         self.live: dict[str, SimulatedCall] = {}
         self._options = options
-        self._behaviour = call_behaviour(options)
         self._clock = SimulatedClock(options.speed)
         self._epoch = int(options.starts_at.timestamp())
         self._agenda: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._ordinals = itertools.count()
         self._runs: dict[SimulatedCall, _LiveCall] = {}
         self._balance = _BALANCE
+
+    @property
+    def _timed(self) -> bool:
+        return self._options.life == "timed"
 
     @property
     def now(self) -> float:
@@ -205,7 +206,7 @@ class World:
         lifecycle = CallLifecycle(
             call,
             at=now,
-            behaviour=self._behaviour,
+            options=self._options,
             observe=lambda note, leg: self._observe(call, note, leg),
             inbound=inbound,
         )
@@ -297,13 +298,12 @@ class World:
             del self._runs[call], self.live[call.request_id]
             return
         run.wait = wait
-        now = run.lifecycle.now if self._behaviour.mode == "timed" else self._clock.now
+        now = run.lifecycle.now if self._timed else self._clock.now
         if isinstance(wait, Ask):
             self._ask(call, run, wait)
             self._plan(now + ANSWER_SECONDS, self._next, call, run.step)
         elif wait.seconds is not None:
-            pause = wait.seconds if self._behaviour.mode == "timed" else 0.0
-            self._plan(now + pause, self._next, call, run.step)
+            self._plan(now + (wait.seconds if self._timed else 0), self._next, call, run.step)
 
     def _next(self, call: SimulatedCall, step: int) -> None:
         """Go on with a lifecycle, unless it went on meanwhile."""
@@ -319,19 +319,17 @@ class World:
             self._balance -= leg.cost
         if self.target_of(call) is None:
             return
-        subject = self._runs[call].subject
-        dialect = self._dialect(call, f"{note.what} {leg.cmiuuid}")
+        subject, key = self._runs[call].subject, f"{note.what} {leg.cmiuuid}"
+        dialect = self._dialect(call, key)
         body: dict[str, Any] | None
         if note.what == "record":
             body = payload.record_payload(subject, leg, dialect, balance=self._balance)
         else:
             body = payload.live_payload(subject, note, leg, dialect)
         if body is not None:
-            key = f"{note.what} {leg.cmiuuid}"
             delivery = Delivery(call, note.what, leg.name, key, _encode(body))
             self.deliveries.append(delivery)
-            when = note.at if self._behaviour.mode == "timed" else self._clock.now
-            self._plan_try(delivery, when)
+            self._plan_try(delivery, note.at if self._timed else self._clock.now)
 
     def _dialect(self, call: SimulatedCall, purpose: str) -> str:
         if self._options.webhooks.dialect != "mixed":
@@ -339,7 +337,7 @@ class World:
         return DIALECTS[int(len(DIALECTS) * self._draw(call, f"dialect {purpose}"))]
 
     def _draw(self, call: SimulatedCall, purpose: str) -> float:
-        return chance.draw(self._behaviour.seed, purpose, call.to, call.attempt)
+        return chance.draw(self._options.seed, purpose, call.to, call.attempt)
 
     def _ask(self, call: SimulatedCall, run: _LiveCall, ask: Ask) -> None:
         """Put a question into the outbox. Questions are neither lost nor delayed."""
@@ -373,7 +371,7 @@ class World:
             if self._draw(call, f"double {key}") < hooks.double_share:
                 self._post(delivery, when, f"delay again {key}")
         if number < delivery.most_tries:
-            pause = RECORD_PAUSES[number - 1] if self._behaviour.mode != "immediate" else 0.0
+            pause = RECORD_PAUSES[number - 1] if self._options.life != "immediate" else 0.0
             self._plan_try(delivery, when + pause)
 
     def _post(self, delivery: Delivery, when: float, purpose: str) -> None:
@@ -382,7 +380,7 @@ class World:
             return
         call = delivery.call
         delay = chance.draw_between(
-            self._options.webhooks.delay, self._behaviour.seed, purpose, call.to, call.attempt
+            self._options.webhooks.delay, self._options.seed, purpose, call.to, call.attempt
         )
         self._plan(when + delay, self._hand_out, delivery)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 import anyio
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    Rule: TypeAlias = Callable[[Any], Awaitable[None]]
 
 _T = TypeVar("_T")
 
@@ -41,10 +43,24 @@ async def eventually(holds: Callable[[], bool], what: str) -> None:
         raise AssertionError(f"{what} did not arrive within {_ARRIVAL:g} seconds")
 
 
+def rules_in(module: Mapping[str, Any]) -> tuple[Rule, ...]:
+    """Return the rules that a module defines, in their order: its async functions.
+
+    Names that begin with ``check_`` or ``_`` are none.
+    """
+    return tuple(
+        each
+        for name, each in module.items()
+        if inspect.iscoroutinefunction(each)
+        and each.__module__ == module["__name__"]
+        and not name.startswith(("check_", "_"))
+    )
+
+
 async def check_rules(
-    seam: str, rules: Sequence[Callable[..., Awaitable[None]]], *arguments: Any
+    seam: str, rules: Sequence[Rule], check: Callable[[Rule], Awaitable[None]]
 ) -> None:
-    """Run each rule, and raise one error that names all that are broken.
+    """Check each rule, and raise one error that names all that are broken.
 
     Raises:
         AssertionError: Rules are broken; their errors are its cause, in a group.
@@ -54,7 +70,7 @@ async def check_rules(
     for rule in rules:
         try:
             with anyio.move_on_after(_PATIENCE) as scope:
-                await rule(*arguments)
+                await check(rule)
             if scope.cancelled_caught:
                 raise AssertionError(f"still running after {_PATIENCE:g} seconds")  # noqa: TRY301  # it is reported as the others are
         except Exception as error:  # noqa: BLE001  # any error is reported

@@ -16,10 +16,10 @@ from telecmi_async._internal.telecmi import REFERENCE_PREFIX
 from telecmi_async.events import dedupe_key, parse_event
 from telecmi_async.events.store import StoredEvent, event_ids
 from telecmi_async.testing.cancellation import cancel_everywhere
-from telecmi_async.testing.contract import check_rules, eventually, expect
+from telecmi_async.testing.contract import check_rules, eventually, expect, rules_in
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Callable, Collection
     from contextlib import AbstractAsyncContextManager
     from typing import TypeAlias
 
@@ -91,7 +91,7 @@ async def check_event_store(
         AssertionError: The store breaks rules; the message names each of them, and the cause
             has their tracebacks.
     """
-    await check_rules("EventStore", EVENT_STORE_RULES, make)
+    await check_rules("EventStore", EVENT_STORE_RULES, lambda rule: rule(make))
 
 
 class _Collector:
@@ -413,24 +413,4 @@ async def leaves_follow_when_cancelled(make: _Make) -> None:
 
 
 #: The rules, in the order in which they are checked.
-EVENT_STORE_RULES: Final[tuple[Callable[[_Make], Awaitable[None]], ...]] = (
-    is_shared_or_not,
-    keeps_an_event_once,
-    finds_events_by_each_id_in_their_order,
-    keeps_what_was_read,
-    returns_an_event_as_it_was,
-    reads_any_body,
-    takes_any_id,
-    takes_an_event_without_ids,
-    lets_an_unmatched_event_be_claimed_once,
-    takes_an_event_anew_that_is_matched_now,
-    puts_an_event_last_that_is_matched_now,
-    refuses_to_claim_a_matched_event,
-    lets_an_unknown_key_be_claimed_once,
-    has_one_first_of_many,
-    gives_a_lost_answer_again,
-    gives_listeners_what_they_want,
-    keeps_an_event_before_listeners_get_it,
-    raises_what_the_body_of_follow_raises,
-    leaves_follow_when_cancelled,
-)
+EVENT_STORE_RULES: Final = rules_in(globals())

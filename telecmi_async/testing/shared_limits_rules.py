@@ -8,14 +8,14 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 from attrs import frozen
 
 from telecmi_async.pacing import SharedLimits
 from telecmi_async.pacing.law import reserve_starts
-from telecmi_async.testing.contract import check_rules, expect
+from telecmi_async.testing.contract import check_rules, expect, rules_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,21 +83,11 @@ async def check_shared_limits(
             has their tracebacks.
     """
 
-    async def opened(rule: Callable[[LimitsUnderTest], Awaitable[None]]) -> None:
+    async def check(rule: Callable[[LimitsUnderTest], Awaitable[None]]) -> None:
         async with make() as limits:
             await rule(LimitsUnderTest(limits, advance, nearly))
 
-    await check_rules("SharedLimits", [_bound(opened, rule) for rule in SHARED_LIMITS_RULES])
-
-
-def _bound(
-    opened: Callable[[Any], Awaitable[None]], rule: Callable[[LimitsUnderTest], Awaitable[None]]
-) -> Callable[[], Awaitable[None]]:
-    async def check() -> None:
-        await opened(rule)
-
-    check.__name__, check.__doc__ = rule.__name__, rule.__doc__
-    return check
+    await check_rules("SharedLimits", SHARED_LIMITS_RULES, check)
 
 
 async def spaces_starts(tested: LimitsUnderTest) -> None:
@@ -243,13 +233,4 @@ async def ends_leases_in_time(tested: LimitsUnderTest) -> None:
 
 
 #: The rules, in the order in which they are checked.
-SHARED_LIMITS_RULES: Final[tuple[Callable[[LimitsUnderTest], Awaitable[None]], ...]] = (
-    spaces_starts,
-    saves_nothing_up,
-    reserves_several_at_once,
-    grants_under_all_limits_or_none,
-    follows_the_law,
-    gives_no_start_twice,
-    leases_channels,
-    ends_leases_in_time,
-)
+SHARED_LIMITS_RULES: Final = rules_in(globals())

@@ -1351,6 +1351,10 @@ PLANS: list[tuple[str, Callable[[Ledger], Any]]] = [
     ),
     ("redial", lambda ledger: ledger.redial_unknown("spring", [FIRST])),
     ("reopen", lambda ledger: ledger.reopen("spring", ContactState.FAILED, [FIRST])),
+    ("missed", lambda ledger: ledger.redial_missed("spring", [60.0, 60.0])),
+    ("missed, by decision", lambda ledger: ledger.redial_missed("spring", None)),
+    ("missed numbers", lambda ledger: ledger.redial_missed("spring", None, [FIRST])),
+    ("missed numbers, waits", lambda ledger: ledger.redial_missed("spring", [60.0], [FIRST])),
     ("reserve", lambda ledger: ledger.reserve([("a", 1.0)], longest=1.0)),
 ]
 
@@ -1389,6 +1393,19 @@ async def test_no_question_looks_at_all_rows(
         for sql, plan in plans
         if plan.startswith("SCAN") and not any(word in plan for word in harmless)
     ] == []
+
+
+async def test_a_person_moves_all_missed_contacts_at_once(ledger: SqliteLedger) -> None:
+    """Only what workers move by a plan is bounded: a person's decision holds for all contacts."""
+    numbers = await begin(ledger, 1_100)
+    missed = "UPDATE contact SET state = 'finished', answered = 0, finished_at = 1"
+    found: list[int] = []
+    for waits, some in (([0.0], None), ([0.0], numbers), (None, None), (None, numbers)):
+        await run(ledger, f"{missed} RETURNING id")
+        found.append(await ledger.redial_missed("spring", waits, some))
+        await run(ledger, "UPDATE contact SET redials = 0")
+
+    assert found == [1_000, 1_100, 1_100, 1_100]
 
 
 async def test_a_ledger_of_an_earlier_version_goes_on(tmp_path: Path) -> None:

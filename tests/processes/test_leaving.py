@@ -87,12 +87,13 @@ def test_sigterm_while_the_ledger_is_locked() -> None:
 
 #: The command line with shorter waits.
 IMPATIENT = """
+import inspect
 import sys
 from telecmi_async import Timeouts
 from telecmi_async.campaigns import CampaignTimeouts, campaign, settings
 from telecmi_async.cli import main
 from telecmi_async.ledger.sqlite import ledger
-ledger.SqliteLedger.__init__.__kwdefaults__["timeout"] = 1.0
+inspect.unwrap(ledger.SqliteLedger.__init__).__kwdefaults__["timeout"] = 1.0
 settings._LAST_ATTEMPT = 1.0
 campaign.CampaignTimeouts = lambda: CampaignTimeouts(
     fence=2.0, grace=1.0, timeouts=Timeouts(total=4.0)

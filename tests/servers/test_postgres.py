@@ -43,6 +43,8 @@ from telecmi_async.ledger.postgres.ledger import PostgresLedger
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    import psycopg
+
 pytestmark = [pytest.mark.anyio, pytest.mark.real_clock]
 
 NUMBER = 919000000000
@@ -692,24 +694,30 @@ async def test_costs_that_an_older_version_recorded_are_known(
 ) -> None:
     """A schema without counts of known costs gets them, also for what older workers record."""
 
-    async def record(ledger: Ledger, token: str, cost: float) -> None:
-        event = CallEvidence(token=token, request_id=None, at=1.0, over=True, cost=cost)
-        await ledger.record_event(event)
+    def record(client: psycopg.Connection[Any], token: str, cost: float) -> None:
+        event = "%s, NULL, 1.0::float8, true, NULL, NULL, %s::float8, ''"
+        client.execute(f"SELECT record_event({event})", [token, cost])
 
-    older = PostgresLedger(shared().url(), schema=schema)
-    async with contextlib.AsyncExitStack() as stack:
-        with monkeypatch.context() as patch:
-            patch.setattr(schema_module, "scripts", lambda kind: scripts(kind)[:4])
-            await stack.enter_async_context(older)
-        tokens = ["tcm_0", "tcm_1", "tcm_2", "tcm_3"]
-        for claim, token in zip(await begin(older, 4), tokens, strict=True):
-            await older.intend(claim, "w", token, limits=NO_LIMITS, fence=30, lease=90)
-            await older.settle(token, PLACED)
-        await record(older, tokens[0], 0.5)
-        await record(older, tokens[1], 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(schema_module, "scripts", lambda kind: scripts(kind)[:4])
+        async with PostgresLedger(shared().url(), schema=schema) as older:
+            await older.create("spring", {"a": 1})
+    with shared().client() as client:
+        client.execute(f'SET search_path = "{schema}"'.encode())
+        for number in range(4):
+            client.execute(
+                "WITH c AS (INSERT INTO contact (campaign, number, columns, state, token) "
+                "SELECT id, %(number)s, '{}', 'placed', %(token)s FROM campaign RETURNING *) "
+                "INSERT INTO send (token, contact, campaign, number, at, send_by, outcome) "
+                "SELECT token, id, campaign, number, 1, 1, 'placed' FROM c",
+                {"number": number, "token": f"tcm_{number}"},
+            )
+        client.execute("SELECT add_to_tally(id, 1, 4, 4, 0) FROM campaign")
+        record(client, "tcm_0", 0.5)
+        record(client, "tcm_1", 0.0)
         async with PostgresLedger(shared().url(), schema=schema) as ledger:
             migrated = await ledger.state("spring")
-            await record(older, tokens[2], 0.25)
+            record(client, "tcm_2", 0.25)
             after = await ledger.state("spring")
 
     assert (migrated.cost, migrated.unpriced) == (0.5, 2)

@@ -79,6 +79,10 @@ WAYS: dict[str, tuple[list[Move], Way]] = {
     "give up": ([Move.GIVE_UP], resolved("give_up")),
     "redial": ([Move.REDIAL], lambda ledger, name, _, __: ledger.redial_unknown(name)),
     "reopen": ([Move.REOPEN], reopened),
+    "redial missed": (
+        [Move.REDIAL_MISSED],
+        lambda ledger, name, _, __: ledger.redial_missed(name, [1.0]),
+    ),
 }
 
 
@@ -104,10 +108,22 @@ async def put_into(
         state.value,
         claims[0].contact,
     )
-    outcomes = {"retry after proof": "unknown", "give up": "unknown", "reopen": "absent"}
+    outcomes = {
+        "retry after proof": "unknown",
+        "give up": "unknown",
+        "reopen": "absent",
+        "redial missed": "placed",
+    }
     outcome = outcomes.get(way)
     await ledger._moves.fetch(
-        "UPDATE send SET outcome = %s WHERE token = %s RETURNING 1", outcome, tokens[0]
+        "UPDATE contact SET answered = false, finished_at = 1 WHERE id = %s RETURNING 1",
+        claims[0].contact,
+    )
+    await ledger._moves.fetch(
+        "UPDATE send SET outcome = %s, over = %s WHERE token = %s RETURNING 1",
+        outcome,
+        way == "redial missed",
+        tokens[0],
     )
     return numbers[0], claims[0], tokens[0]
 

@@ -403,9 +403,27 @@ async def test_a_cancelled_call_leaves_its_key_free() -> None:
     ledger, telecmi = MemoryLedger(), FakeTelecmi()
     async with telecmi.service(ledger=ledger) as service:
         handle = click(service)
-        assert handle.cancel()
+        assert not handle.cancel()  # its key was not looked up yet
         assert isinstance(await error_of(handle), CallCancelled)
         assert (await click(service)).request_id
+
+    assert len(telecmi.requests) == 1
+
+
+@pytest.mark.parametrize("started", [False, True])
+async def test_a_repeated_click_that_is_cancelled_gets_the_call_that_was_placed(
+    started: bool,
+) -> None:
+    """A click of a key whose call was placed earlier never says that no phone rang."""
+    ledger, telecmi = MemoryLedger(), FakeTelecmi()
+    async with telecmi.service(ledger=ledger) as service:
+        first = await click(service)
+    async with telecmi.service(ledger=ledger) as service:
+        handle = click(service)
+        if started:
+            await anyio.lowlevel.checkpoint()
+        assert not handle.cancel()
+        assert (await handle).request_id == first.request_id
 
     assert len(telecmi.requests) == 1
 
@@ -453,9 +471,82 @@ async def test_nothing_is_sent_without_a_claim_on_record() -> None:
         ledger.gone = True
         error = await error_of(click(service))
         ledger.gone = False
-        assert isinstance(error, NotSent)
-        assert error.safe_to_redial
+        assert isinstance(error, CallOutcomeUnknown)  # an earlier call may have the key
+        assert "same key" in str(error)
         assert (await click(service)).request_id
+
+    assert len(telecmi.requests) == 1
+
+
+async def test_a_failing_store_of_events_does_not_make_an_unknown_call_safe() -> None:
+    """If events cannot be read or put on record, a key whose call may have rung stays unknown."""
+    ledger, telecmi, store = MemoryLedger(), FakeTelecmi(), FakeStore()
+    token = "tcm_" + "a" * 26
+    digest = fingerprint_of(CallRequest(to=TO, pcmo=FLOW))
+    await ledger.keys.claim_key(KEY, digest, token, region="india", lease=0, lifetime=900)
+    async with telecmi.service(ledger=ledger, events=store) as service:
+        store.broken = True
+        assert isinstance(await error_of(click(service)), CallOutcomeUnknown)
+        store.broken = False
+        await store.lay(payload("ringing", "r1", **signed(token)))
+        ledger.full = True
+        assert (await click(service)).request_id == "r1"
+
+    assert await state_of(ledger) is KeyState.UNKNOWN
+    assert telecmi.requests == []
+
+
+async def test_an_event_heals_a_key_whose_outcome_could_not_be_put_on_record() -> None:
+    """An event after the ledger's failure counts, also in the process that placed the call."""
+    ledger, telecmi, receiver = MemoryLedger(), FakeTelecmi(delay=5), Receiver(TOKEN)
+    async with telecmi.service(ledger=ledger, events=receiver) as service:
+        handle = click(service)
+        await anyio.sleep(1)
+        ledger.gone = True
+        await handle
+        ledger.gone = False
+        await receive(receiver, handle.reference, handle.request_id)
+        await anyio.sleep(1)
+
+    assert await state_of(ledger) is KeyState.PLACED
+
+
+async def test_a_key_outlives_its_request() -> None:
+    """A lifetime that ends while the request is under way frees no key."""
+    ledger, telecmi = MemoryLedger(), FakeTelecmi(delay=20)
+    async with (
+        telecmi.service(ledger=ledger, key_lifetime=5) as one,
+        telecmi.service(ledger=ledger, key_lifetime=5) as two,
+    ):
+        first = click(one)
+        await anyio.sleep(10)
+        second = click(two)
+        assert (await first).request_id == (await second).request_id
+
+    assert len(telecmi.requests) == 1
+
+
+class SlowClaims(MemoryLedger):
+    """A ledger after whose claims the process sleeps for a minute."""
+
+    slow = True
+
+    async def _write(self, work: Any) -> Any:
+        result = await super()._write(work)
+        if self.slow:
+            self.slow = False
+            await anyio.sleep(60)
+        return result
+
+
+async def test_a_process_that_slept_after_its_claim_claims_again() -> None:
+    """No request leaves when the lease of its claim is over, since its key may be free by then."""
+    ledger, telecmi = SlowClaims(), FakeTelecmi()
+    async with telecmi.service(ledger=ledger, key_lifetime=5) as service:
+        first = click(service)
+        await anyio.sleep(50)
+        assert (await click(service)).request_id
+        assert (await first).request_id
 
     assert len(telecmi.requests) == 1
 
@@ -537,7 +628,7 @@ async def test_a_foreign_failure_is_logged_and_prevents_the_request(
         service._parts.keyed._keys.find_key = find_key  # type: ignore[union-attr, method-assign]  # as a user's own would
         error = await error_of(click(service))
 
-    assert isinstance(error, NotSent)
+    assert isinstance(error, CallOutcomeUnknown)
     assert "placing it failed" in caplog.text
     assert telecmi.requests == []
 

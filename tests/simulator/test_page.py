@@ -18,7 +18,7 @@ from telecmi_async.events.receiver import Receiver
 from telecmi_async.http_server import ConnectionLimits, HttpConnection, HttpResponse
 from telecmi_async.simulator import Callee, Fault, FaultKind, Simulator, Webhooks
 from telecmi_async.simulator.fronts import answer_on_port
-from telecmi_async.simulator.page import labels
+from telecmi_async.simulator.page import elements
 from telecmi_async.simulator.replies import refused
 
 if TYPE_CHECKING:
@@ -742,7 +742,7 @@ def test_a_button_leads_back_to_the_same_page_of_a_list() -> None:
     simulator = Simulator(webhooks=HOOK)
     place(simulator)
     pass_time(simulator, 100.0)
-    delivery = labels.delivery_id(simulator.deliveries[0])
+    delivery = elements.delivery_id(simulator.deliveries[0])
     answer = press(
         simulator,
         "/deliveries?q=%2B1%20x%0d%0aX:&page=1&more=2",
@@ -916,16 +916,16 @@ def test_every_kind_of_fault_has_its_words() -> None:
 )
 def test_spans_are_said_in_words(seconds: float, says: str) -> None:
     """Short times are in seconds, longer ones in minutes and hours."""
-    assert labels.span(seconds) == says
+    assert elements.span(seconds) == says
 
 
 def test_what_users_named_is_cut_and_masked() -> None:
     """User-given names are cut, and numbers in them are masked."""
-    assert labels.named("x" * 61) == "x" * 60 + "…"
-    assert labels.named("a\u202eb\x00c") == "a\ufffdb\ufffdc"
-    assert labels.named("to 19170000001") == "to •••••••0001"
-    assert labels.named("x" * 55 + " 19170000001").endswith("••••…")
-    assert labels.since(61.25) == "+1:01.2"
+    assert elements.named("x" * 61) == "x" * 60 + "…"
+    assert elements.named("a\u202eb\x00c") == "a\ufffdb\ufffdc"
+    assert elements.named("to 19170000001") == "to •••••••0001"
+    assert elements.named("x" * 55 + " 19170000001").endswith("••••…")
+    assert elements.since(61.25) == "+1:01.2"
 
 
 # --- what it hides ----------------------------------------------------------------------
@@ -1194,11 +1194,13 @@ def test_a_message_is_sent_again() -> None:
     pass_time(simulator, 60.0)
     simulator._world.wakers.append(lambda: None)
     record = next(one for one in simulator.deliveries if one.what == "record")
-    done = press(simulator, "/deliveries", "send_again", delivery=labels.delivery_id(record))
+    done = press(simulator, "/deliveries", "send_again", delivery=elements.delivery_id(record))
 
-    assert place_of(done) == f"deliveries#d-{labels.delivery_id(record)}"
+    assert place_of(done) == f"deliveries#d-{elements.delivery_id(record)}"
     assert list(simulator._world.outbox) == [record]
-    assert f"d-{labels.delivery_id(record)}" in see(simulator, "/deliveries").values("tr", "id")
+    assert f"d-{elements.delivery_id(record)}" in see(simulator, "/deliveries").values(
+        "tr", "id"
+    )
     assert press(simulator, "/deliveries", "send_again", delivery="gone").status == 404
 
 

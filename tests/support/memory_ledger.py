@@ -53,6 +53,8 @@ class MemoryLedger(SqliteLedger):
         self.ahead = 0.0
         #: Whether every job fails.
         self.gone = False
+        #: Whether every change fails.
+        self.full = False
         #: Whether jobs are done, but raise StoreError.
         self.mute = False
         #: How many jobs were requested.
@@ -67,6 +69,8 @@ class MemoryLedger(SqliteLedger):
 
     async def _write(self, work: Callable[[sqlite3.Connection, float], _T]) -> _T:
         await self._begin()
+        if self.full:
+            raise StoreError("the ledger failed: the disk is full (SQLITE_FULL)")
         self._db.execute("SAVEPOINT job")
         try:
             result = work(self._db, self._clock())

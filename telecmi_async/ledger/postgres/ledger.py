@@ -353,7 +353,7 @@ class PostgresLedger:
         waits: Sequence[float] | None,
         numbers: Iterable[SupportsIndex | str] | None = None,
     ) -> int:
-        """Make finished contacts pending that nobody answered."""
+        """Make finished contacts pending whose calls were not answered."""
         call = "redial_missed(%s::integer, %s::bigint[], %s::double precision[])"
         given = None if waits is None else [float(wait) for wait in waits]
         return await self._decide(call, name, numbers, given)

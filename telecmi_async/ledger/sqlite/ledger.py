@@ -277,7 +277,7 @@ class SqliteLedger:
         waits: Sequence[float] | None,
         numbers: Iterable[SupportsIndex | str] | None = None,
     ) -> int:
-        """Make finished contacts pending that nobody answered."""
+        """Make finished contacts pending whose calls were not answered."""
         wanted = None if numbers is None else list(parse_numbers(numbers))
         return await self._redial_missed(name, waits, wanted)
 

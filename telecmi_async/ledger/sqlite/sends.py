@@ -30,6 +30,8 @@ _DAY: Final = 86400.0
 #: Seconds until a contact is tried again that a limit of the day or of cost postponed.
 _SOON: Final = 60.0
 _QUARTER: Final = 900
+# Contacts that one look for missed calls makes pending: few enough that a send does not wait.
+_MOST_REDIALS: Final = 1000
 
 _INTEND: Final = guarded(
     Move.INTEND,
@@ -88,16 +90,20 @@ _REOPEN: Final = guarded(
     also=", reason = '', excused = sends",
 )
 
-# The record of each of its calls is there, and says that nobody answered.
-_REDIAL_MISSED: Final = guarded(
-    Move.REDIAL_MISSED,
-    "id IN (SELECT c.id FROM contact AS c INDEXED BY contact_missed WHERE c.campaign = ?1 "
-    "AND c.state = 'finished' AND c.answered = 0 AND {which} {chosen} "
-    "AND (c.not_after IS NULL OR c.finished_at + ?2 <= c.not_after) AND NOT EXISTS ("
-    "SELECT 1 FROM send AS s WHERE s.number = c.number AND s.contact = c.id "
-    "AND s.state NOT IN ('finished', 'absent')) LIMIT 1000)",
-    also=", reason = '', excused = sends, redials = redials + 1, finished_at = NULL, "
-    "request_id = NULL, not_before = max(not_before, finished_at + ?2)",
+# The record of each of its calls is there, and says that the call was not answered.
+_MISSED: Final = (
+    "campaign = ?1 AND answered = 0 AND {which} "
+    "AND (not_after IS NULL OR finished_at + ?2 <= not_after) AND NOT EXISTS ("
+    "SELECT 1 FROM send AS s WHERE s.number = contact.number AND s.contact = contact.id "
+    "AND s.state NOT IN ('finished', 'absent'))"
+)
+_SOME_MISSED: Final = (
+    "id IN (SELECT id FROM contact INDEXED BY contact_missed WHERE state = 'finished' AND "  # noqa: S608  # this module's own text
+    f"{_MISSED} LIMIT {{most}})"
+)
+_MISSED_AGAIN: Final = (
+    ", reason = '', excused = sends, redials = redials + 1, finished_at = NULL, "
+    "request_id = NULL, not_before = max(not_before, finished_at + ?2)"
 )
 
 
@@ -311,8 +317,8 @@ def _move_by_event(
 ) -> None:
     """Make the moves that follow from an event, and add them or the event to the history.
 
-    A repeat of a call's record leaves a contact alone that is dialled again because nobody
-    answered; proof that somebody did answer finishes it.
+    A repeat of a call's record does not change a contact that is redialled because the call was
+    not answered; proof of an answer finishes it.
     """
     seen = db.execute(
         "SELECT 1 FROM passage WHERE contact = ? AND token = ? AND at = ? AND detail = ? "
@@ -396,24 +402,22 @@ def redial_missed(
     waits: Sequence[float] | None,
     numbers: Sequence[int] | None,
 ) -> int:
-    """Make finished contacts pending that nobody answered, each after its wait."""
+    """Make finished contacts pending whose calls were not answered, each after its wait."""
     campaign = campaign_id(db, name)
-    chosen = "" if numbers is None else f"AND number IN ({', '.join(map(str, numbers))})"
+    move, where = Move.REDIAL_MISSED, _SOME_MISSED if numbers is None else _MISSED
     if waits is None:
-        plan = [("redials >= 0", 0.0, "by decision")]
+        plan = [("redials >= 0", -1, 0.0, "by decision")]
     else:
         plan = [
-            (f"redials = {done}", float(wait), f"redial {done + 1} of {len(waits)}")
+            (f"redials = {done}", _MOST_REDIALS, float(wait), f"redial {done + 1} of {len(waits)}")
             for done, wait in enumerate(waits)
-        ]
+        ]  # fmt: skip
     moved = 0
     # The last redials first: what was moved now must not be moved again.
-    for which, wait, why in reversed(plan):
-        update = _REDIAL_MISSED.format(which=which, chosen=chosen)
-        rows = db.execute(f"{update} RETURNING id", (campaign, wait))
-        contacts = [row[0] for row in rows.fetchall()]
-        add_history(db, contacts, now, Move.REDIAL_MISSED, f"nobody answered: {why}")
-        moved += len(contacts)
+    for which, most, wait, why in reversed(plan):
+        update = guarded(move, where.format(which=which, most=most), also=_MISSED_AGAIN)
+        given = (campaign, wait)
+        moved += _decide(db, now, move, update, given, numbers, f"not answered: {why}")
     return moved
 
 
@@ -424,8 +428,9 @@ def _decide(
     update: str,
     given: tuple[object, ...],
     numbers: Sequence[int] | None,
+    why: str = "",
 ) -> int:
-    """Make a move that a person decided on, for all contacts or for those of some numbers."""
+    """Make a move for all contacts that fit, or for those of some numbers."""
     if numbers is None:
         rows = db.execute(f"{update} RETURNING id", given).fetchall()
     else:
@@ -434,5 +439,5 @@ def _decide(
             for number in numbers
             for row in db.execute(f"{update} AND number = ? RETURNING id", (*given, number))
         ]
-    add_history(db, [row[0] for row in rows], now, move)
+    add_history(db, [row[0] for row in rows], now, move, why)
     return len(rows)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from telecmi_async.errors import ConfigurationError
 from telecmi_async.simulator.fault import Fault
-from telecmi_async.simulator.page.labels import delivery_id
+from telecmi_async.simulator.page.elements import delivery_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,7 +1,9 @@
-"""Page layout: the head, the banner, the navigation, the foot, and the forms of all views."""
+"""Page layout: the head, the banner, the navigation and the foot, the forms, and the assets."""
 
 from __future__ import annotations
 
+from hashlib import blake2b
+from importlib.resources import files
 from typing import TYPE_CHECKING, Final, LiteralString
 
 from attrs import frozen
@@ -9,12 +11,13 @@ from attrs import frozen
 from telecmi_async._internal.html import Html, joined, tag
 from telecmi_async._internal.messages import mask
 from telecmi_async.simulator.options import SimulatorOptions
-from telecmi_async.simulator.page.assets import ASSETS
-from telecmi_async.simulator.page.labels import elapsed, named
+from telecmi_async.simulator.page.elements import elapsed, named
 from telecmi_async.simulator.request_log import RequestLog
 from telecmi_async.simulator.world import World
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from telecmi_async._internal.html import Child
 
 _PLACES: Final = (
@@ -26,6 +29,33 @@ _PLACES: Final = (
     ("numbers", "Numbers"),
 )
 _REFRESH_SECONDS: Final = 5
+
+
+@frozen
+class Asset:
+    """A file that the page loads: its content type, content, entity tag and address.
+
+    The address changes with the content.
+    """
+
+    kind: str
+    body: bytes
+    tag: str
+    address: str
+
+
+def _asset(name: str, kind: str) -> Asset:
+    body = (files("telecmi_async.simulator.page") / "static" / name).read_bytes()
+    version = blake2b(body, digest_size=8).hexdigest()
+    return Asset(f"{kind}; charset=utf-8", body, f'"{version}"', f"{name}?v={version}")
+
+
+#: By their paths.
+ASSETS: Final[Mapping[str, Asset]] = {
+    "/style.css": _asset("style.css", "text/css"),
+    "/script.js": _asset("script.js", "text/javascript"),
+    "/icon.svg": _asset("icon.svg", "image/svg+xml"),
+}
 
 
 @frozen

@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlencode
 
 from telecmi_async.simulator.page.actions import PAGE_ACTIONS, ActionRefused
-from telecmi_async.simulator.page.assets import ASSETS
-from telecmi_async.simulator.page.call_view import call_view
-from telecmi_async.simulator.page.layout import PageModel, document
-from telecmi_async.simulator.page.lists import calls, deliveries, requests
-from telecmi_async.simulator.page.request_view import request_view
+from telecmi_async.simulator.page.call_views import call_view, calls, deliveries
+from telecmi_async.simulator.page.layout import ASSETS, PageModel, document
+from telecmi_async.simulator.page.request_views import request_view, requests
 from telecmi_async.simulator.page.views import faults, numbers, overview
 from telecmi_async.simulator.replies import simulated_reply
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 from telecmi_async._internal.html import joined, tag
 from telecmi_async.simulator.callee import MAGIC
 from telecmi_async.simulator.fault import FaultKind
+from telecmi_async.simulator.page.call_views import call_table, newest_calls
 from telecmi_async.simulator.page.elements import html_row, html_table, section
 from telecmi_async.simulator.page.layout import PageView
-from telecmi_async.simulator.page.lists import call_table, newest_calls, request_table
+from telecmi_async.simulator.page.request_views import request_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

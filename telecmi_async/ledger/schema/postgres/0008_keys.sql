@@ -1,5 +1,5 @@
--- Calls with an idempotency key: at most one for each, whatever happens to the process that sends
--- it. States are those of ledger/idempotency.py; a lease that is over means 'unknown'.
+-- Calls with an idempotency key: at most one for each, even if the sending process
+-- ends. States are those of ledger/idempotency.py; a lease that is over means 'unknown'.
 CREATE TABLE keyed_call (
     key text PRIMARY KEY,
     token text NOT NULL UNIQUE,
@@ -27,7 +27,7 @@ BEGIN
         SELECT o.key FROM keyed_call o WHERE o.expires <= clock() AND o.key <> p_key
         ORDER BY o.expires LIMIT 5 FOR UPDATE SKIP LOCKED
     );
-    -- The update changes nothing, and locks the row of whoever has the key.
+    -- The update changes nothing, and locks the row of the call that has the key.
     INSERT INTO keyed_call AS c
         (key, token, fingerprint, state, lease_until, expires, region)
     VALUES (p_key, p_token, p_fingerprint, 'sending', clock() + p_lease,

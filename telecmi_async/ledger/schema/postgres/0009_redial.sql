@@ -1,4 +1,4 @@
--- How often a contact was dialled again because nobody answered.
+-- How often a contact was redialled because its call was not answered.
 ALTER TABLE contact ADD COLUMN redials integer NOT NULL DEFAULT 0;
 
 CREATE INDEX contact_missed ON contact (campaign, redials)
@@ -10,8 +10,8 @@ ALTER TABLE send ADD COLUMN over boolean NOT NULL DEFAULT false;
 UPDATE send s SET over = true FROM contact c
 WHERE c.id = s.contact AND c.state = 'finished' AND s.outcome = 'placed';
 
--- Records an event of a call, as `record_event` does. Its repeats leave a contact alone that is
--- dialled again because nobody answered; proof that somebody did answer finishes it.
+-- Records an event of a call, as `record_event` does. Its repeats do not change a
+-- contact that is redialled because its call was not answered; proof of an answer finishes it.
 CREATE FUNCTION record_event_2(p_token text, p_request text, p_at double precision,
     p_over boolean, p_answered boolean, p_talk integer, p_cost double precision, p_detail text)
 RETURNS text LANGUAGE plpgsql AS $$
@@ -81,7 +81,7 @@ BEGIN
 END
 $$;
 
--- Makes contacts pending whose records prove that nobody answered: those that were dialled again
+-- Makes contacts pending whose records prove that the call was not answered: those redialled
 -- fewer times than there are waits, each after its wait, or without waits the chosen ones at once.
 CREATE FUNCTION redial_missed(p_campaign integer, p_numbers bigint[], p_waits double precision[])
 RETURNS integer LANGUAGE sql AS $$
@@ -108,7 +108,7 @@ RETURNS integer LANGUAGE sql AS $$
     ), noted AS (
         INSERT INTO passage (contact, at, what, detail, token)
         SELECT m.id, clock(), 'redial_missed',
-            format('nobody answered: redial %s%s', m.redials,
+            format('not answered: redial %s%s', m.redials,
                 CASE WHEN p_waits IS NULL THEN ', by decision' ELSE
                     format(' of %s', cardinality(p_waits)) END), m.token
         FROM moved m

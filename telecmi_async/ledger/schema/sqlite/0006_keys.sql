@@ -1,5 +1,5 @@
--- Calls with an idempotency key: at most one for each, whatever happens to the process that sends
--- it. States are those of ledger/idempotency.py; a lease that is over means 'unknown'.
+-- Calls with an idempotency key: at most one for each, even if the sending process
+-- ends. States are those of ledger/idempotency.py; a lease that is over means 'unknown'.
 CREATE TABLE keyed_call (
     key TEXT PRIMARY KEY,
     token TEXT NOT NULL UNIQUE,

@@ -1,4 +1,4 @@
--- How often a contact was dialled again because nobody answered.
+-- How often a contact was redialled because its call was not answered.
 ALTER TABLE contact ADD COLUMN redials INTEGER NOT NULL DEFAULT 0;
 
 CREATE INDEX contact_missed ON contact (campaign, redials)

@@ -1,25 +1,45 @@
-"""Page view of one request: its facts, its body and its reply, without the secret."""
+"""Page views of requests: their list; and one, with its body and its reply, but no secret."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from telecmi_async._internal.html import joined, tag
 from telecmi_async._internal.messages import mask_in
-from telecmi_async.simulator.page.elements import fact_list, section
-from telecmi_async.simulator.page.labels import elapsed, named, printable, span
+from telecmi_async.simulator.fault import Breach
+from telecmi_async.simulator.page.call_views import call_link
+from telecmi_async.simulator.page.elements import (
+    chip,
+    elapsed,
+    fact_list,
+    html_row,
+    html_table,
+    named,
+    printable,
+    section,
+    span,
+)
 from telecmi_async.simulator.page.layout import PageView
-from telecmi_async.simulator.page.lists import outcome, reply_chip, request_line, request_to
+from telecmi_async.simulator.page.search import list_view
 from telecmi_async.simulator.webhooks import host_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from telecmi_async._internal.html import Child, Html
     from telecmi_async.simulator.page.layout import PageModel
     from telecmi_async.simulator.request_log import SimulatedRequest
 
+_BREACHES: Final[Mapping[Breach, str]] = {
+    Breach.RESET: "connection reset",
+    Breach.CLOSE: "closed before the reply",
+    Breach.CUT: "the reply broke off",
+    Breach.DRIP: "one byte a second",
+}
+# A reply that takes longer is worth a word.
+_LATE: Final = 60.0
 # Letters of a body that are shown.
 _LONGEST: Final = 20_000
 # Texts that say what an action is. Others are the user's own, and shown with `reveal` only.
@@ -27,6 +47,87 @@ _PLAIN: Final = frozenset({"action", "code", "cmi_code", "file_name", "msg", "re
                            "ring_type", "status", "type"})  # fmt: skip
 _SECRETS: Final = ("secret", "token", "password")
 _HIDDEN: Final = "(hidden)"
+
+
+# -- lists of requests
+
+
+def requests(page: PageModel, fields: Mapping[str, str]) -> PageView:
+    """Return the newest requests and what was answered, those that were refused included."""
+    recent, table = page.log.recent, partial(request_table, page)
+    newest, total = reversed(recent), len(recent)
+    return list_view("Requests", "requests", fields, newest, total, _request_words, table)
+
+
+def _request_words(request: SimulatedRequest) -> tuple[object, ...]:
+    placed = "placed" if request.request_id else "refused"
+    return (request.to or "", request.status or "none", request.code or "", placed,
+            request.request_id or "", request.path.rpartition("/")[2])  # fmt: skip
+
+
+def request_table(page: PageModel, requests: Sequence[SimulatedRequest], empty: str) -> Html:
+    """Return requests as a table."""
+    rows = [
+        html_row(
+            (tag("a", f"#{request.number}", href=f"request?n={request.number}"), "number"),
+            (elapsed(request.at), "number"),
+            _reply_chip(request),
+            (request.code or "none", "number"),
+            (request.attempt or "none", "number"),
+            _request_to(page, request),
+            _request_line(request),
+            _outcome(request),
+            mark=f"r-{request.number}",
+        )
+        for request in requests
+    ]
+    columns = ["Request", "Time in calls", "Reply", "Code", "Attempt", "To", "Path", "Outcome"]
+    return html_table("Requests", columns, rows, empty=empty, classes="requests")
+
+
+def _request_line(request: SimulatedRequest) -> str:
+    """Return a request's method and the last part of its path."""
+    if not request.method:
+        return "not HTTP"
+    path = named(request.path.rpartition("/")[2] or "/")
+    return path if request.method == "POST" else f"{named(request.method)} {path}"
+
+
+def _reply_chip(request: SimulatedRequest) -> Html:
+    """Return the HTTP status of a reply, or that there was none."""
+    if request.status is None:
+        return chip("bad", "none")
+    accepted = request.status == 200 and request.code in {200, "cmi-200"}
+    fine = accepted and request.breach is None and request.delay < _LATE
+    return chip("good" if fine else "bad", str(request.status))
+
+
+def _request_to(page: PageModel, request: SimulatedRequest) -> Child:
+    """Return the number of a request, which leads to the call that was placed."""
+    call = page.world.find(request.request_id) if request.request_id else None
+    if call is not None:
+        return call_link(page, call)
+    known = page.number(request.to) if request.to else "unknown"
+    return tag("span", known, classes="digits")
+
+
+def _outcome(request: SimulatedRequest) -> str:
+    """Return what became of a request, in a few words."""
+    said = ["call placed"] if request.request_id else []
+    if request.attempt is not None and not said:
+        said.append("no call placed")
+    if request.breach is not None:
+        said.append(_BREACHES[request.breach])
+    if request.delay >= _LATE:
+        said.append(f"reply after {span(request.delay)}")
+    if request.message:
+        said.append(request.message)
+    elif request.request_id and request.status not in {None, 200}:
+        said.append("the reply hides it")
+    return ", ".join(said) or "answered"
+
+
+# -- one request
 
 
 def request_view(page: PageModel, fields: Mapping[str, str]) -> PageView:
@@ -55,13 +156,13 @@ def _note(page: PageModel) -> str:
 
 def _facts(page: PageModel, request: SimulatedRequest) -> list[tuple[str, Child]]:
     return [
-        ("Outcome", outcome(request)),
-        ("Reply", reply_chip(request)),
+        ("Outcome", _outcome(request)),
+        ("Reply", _reply_chip(request)),
         ("TeleCMI code", request.code or "none"),
-        ("To", request_to(page, request)),
+        ("To", _request_to(page, request)),
         ("Attempt for this number", request.attempt or "none"),
         ("Time in calls", elapsed(request.at)),
-        ("Request", request_line(request)),
+        ("Request", _request_line(request)),
         ("Content type", named(request.content_type) or "none"),
         ("Size", f"{request.size:,} bytes"),
         ("Reply after", span(request.delay) if request.delay >= 1 else f"{request.delay:g} s"),
